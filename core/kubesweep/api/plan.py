@@ -1,0 +1,135 @@
+"""Plan: a SweepSchedule with every default filled in and every duration in seconds, frozen.
+
+The plan is all that a worker is told. It travels as JSON (an environment variable in a cluster), holds no password and
+no URL, and names itself by a hash: jobs carry that name, so that nobody works on a job cut for another plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+from kubesweep.queue.model import Limits, PlanVersion, ScheduleRef
+
+FORMAT = 1
+
+
+class Match(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One condition; all are ANDed. ``op`` says which of the other fields counts."""
+
+    op: Literal["in", "before", "isNull", "sql"]
+    column: str = ""  # empty for sql
+    values: tuple[str, ...] = ()  # in
+    offset: float = 0.0  # before: seconds before the cutoff
+    is_null: bool = True  # isNull
+    sql: str = ""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    table: str
+    schema: str | None = None  # None: SQLite, or the search path's first
+    key: tuple[str, ...] = ()  # empty: the primary key
+    lock_timeout: float = 0.3
+    statement_timeout: float = 30.0
+    naive_time_zone: str = "UTC"  # what a time column without a zone means
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    url: str
+    timeout: float = 10.0
+    headers_secret: str | None = None  # name of the Secret whose entries are headers
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    columns: tuple[str, ...] = ()  # empty: key and match columns
+    concurrency: int = 20
+    timeout: float = 30.0  # longest that one handler call may take
+    webhook: Webhook | None = None
+    handler: str | None = None  # "package.module:function"
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    column: str
+    value: str | None = None
+    sql: str | None = None
+
+
+class Archive(msgspec.Struct, frozen=True):
+    table: str
+    schema: str | None = None
+
+
+class Write(msgspec.Struct, frozen=True, omit_defaults=True):
+    update: tuple[Assignment, ...] = ()  # empty: delete
+    archive: Archive | None = None
+
+    @property
+    def deletes(self) -> bool:
+        return not self.update
+
+
+class RowLimits(msgspec.Struct, frozen=True, kw_only=True):
+    batch_rows: int = 1000
+    rows_per_second: float | None = None
+    max_rows_per_sweep: int | None = None
+    hold_above_rows: int | None = None
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    max_attempts: int = 5
+    backoff: float = 2.0
+    max_backoff: float = 300.0
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    namespace: str
+    name: str
+    uid: str
+    source: Source
+    match: tuple[Match, ...]
+    format: int = FORMAT
+    install: str = "local"
+    generation: int = 0
+    mode: Literal["Enforce", "DryRun"] = "Enforce"
+    effect: Effect | None = None
+    write: Write | None = None
+    limits: RowLimits = RowLimits()
+    retry: RetryPolicy = RetryPolicy()
+    retention: float = 7 * 86400.0
+    halt_above: int = 1000
+    concurrency: int = 2  # jobs at once in one worker
+    max_replicas: int = 4
+    jobs_per_replica: int = 10
+
+    @property
+    def ref(self) -> ScheduleRef:
+        return ScheduleRef(self.install, self.namespace, self.name, self.uid)
+
+    @property
+    def version(self) -> PlanVersion:
+        """The generation is not part of the hash: an edit that changes nothing here starts nothing over."""
+        body = msgspec.json.encode(msgspec.structs.replace(self, generation=0), order="sorted")
+        return PlanVersion(self.generation, hashlib.sha256(body).hexdigest()[:16])
+
+    @property
+    def queue_limits(self) -> Limits:
+        return Limits(rows_per_second=self.limits.rows_per_second, halt_above=self.halt_above)
+
+    @property
+    def dry_run(self) -> bool:
+        return self.mode == "DryRun"
+
+    @property
+    def window_jobs(self) -> int:
+        """Jobs that one plan job cuts: enough for every worker twice over."""
+        return 2 * self.max_replicas * self.jobs_per_replica
+
+    def to_json(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Plan:
+        """Raises ``msgspec.ValidationError`` where the text is not a plan of this version's shape."""
+        return msgspec.json.decode(text, type=cls)

@@ -1,0 +1,300 @@
+"""What travels through the queue. Keys, never data: a job that is lost or delivered twice harms nobody.
+
+Every class is a frozen msgspec Struct, so that one definition serves Python, the SQLite file and Redis. Times are
+seconds since the epoch (float), durations are seconds (float), keys are tuples of the database's own text.
+"""
+
+from __future__ import annotations
+
+import uuid
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+Key = tuple[str, ...]
+
+
+class ScheduleRef(msgspec.Struct, frozen=True, order=True):
+    """Which schedule a move is about. ``uid`` tells a re-created schedule of the same name from the deleted one."""
+
+    install: str
+    namespace: str
+    name: str
+    uid: str
+
+    @property
+    def prefix(self) -> str:
+        """The hash tag that all keys of this schedule share: ``{ks:<install>/<namespace>/<name>/<uid8>}``."""
+        return f"{{ks:{self.install}/{self.namespace}/{self.name}/{self.uid[:8]}}}"
+
+    @classmethod
+    def local(cls, namespace: str, name: str) -> ScheduleRef:
+        """The reference of a schedule that lives in a file: its uid follows from its name, so that every process agrees."""
+        uid = uuid.uuid5(uuid.NAMESPACE_URL, f"kubesweep.dev/local/{namespace}/{name}")
+        return cls("local", namespace, name, str(uid))
+
+
+class PlanVersion(msgspec.Struct, frozen=True):
+    """Which compiled plan a job was cut for. Equal hashes are the same plan, whatever their generation."""
+
+    generation: int
+    hash: str
+
+    def same(self, other: PlanVersion) -> bool:
+        return self.hash == other.hash
+
+    def newer_than(self, other: PlanVersion) -> bool:
+        """True where this plan replaces ``other``. Of two plans of one generation each counts as newer, so none waits."""
+        return not self.same(other) and self.generation >= other.generation
+
+
+class JobKind(StrEnum):
+    PLAN = "plan"  # cut the next window; low is the cursor (None: from the start)
+    RANGE = "range"  # the stale rows in (low, high]; low None: from the start, high None: to the end
+    KEYS = "keys"  # the stale rows among keys
+    CHECK = "check"  # look at the source and report findings; belongs to no sweep
+
+
+class Job(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of a queue entry."""
+
+    kind: JobKind
+    plan: PlanVersion | None = None  # None (a replay): whatever plan the worker has
+    sweep: str = ""  # id of the sweep that counts this job; empty for a check
+    cutoff: str | None = None  # the database's own clock, as its text; None: take it now
+    low: Key | None = None
+    high: Key | None = None
+    keys: tuple[Key, ...] = ()
+    rows: int = 0  # planned rows that this job still has to account for
+    attempt: int = 1  # which attempt of the rows this job is
+    held: bool = False  # its rows are in the held set: it does not keep the sweep open
+    suspect: bool = False  # half of a job that kept killing its workers: always alone, halved at the next crash
+    maybe: bool = False  # an earlier delivery may have committed: rows that are not stale are unconfirmed
+    approved: bool = False  # plan jobs: somebody approved more than holdAboveRows
+    planned: int = 0  # plan jobs: rows planned by the chain so far
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A job in the caller's hands. The fence of every later move is (id, consumer, delivery)."""
+
+    id: str
+    consumer: str
+    delivery: int  # 1 for the first; a crash (an expired lease) adds one, giving back does not
+    job: Job
+
+    @property
+    def redelivered(self) -> bool:
+        """True where somebody may have committed a part of this job before."""
+        return self.delivery > 1 or self.job.maybe
+
+
+class Claims(msgspec.Struct, frozen=True):
+    """The answer of a claim."""
+
+    jobs: tuple[Claim, ...] = ()
+    paused: bool = False
+    wait: float | None = None  # seconds until the row budget is out of debt
+    next_delayed: float | None = None  # when the earliest delayed retry is due (time, not duration)
+    held_version: int = 0  # changes whenever the held set does
+    lost: bool = False  # the queue knows nothing of this schedule (never opened, or it lost everything)
+
+
+class FailedRow(msgspec.Struct, frozen=True):
+    key: Key
+    error: str  # error class: dead letters are grouped by it
+    message: str  # bounded by the caller to 1,024 characters; never row data
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """Rows that failed together and are tried again together: one keys job, ``delay`` seconds from now."""
+
+    rows: tuple[FailedRow, ...]
+    attempt: int  # the number of the coming attempt
+    delay: float
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """What became of a job, or of the part of it that is done. Counted only if the caller still owns the job.
+
+    For a job that is not ``held``: applied + skipped + unconfirmed + retry rows + dead rows + rows of ``jobs`` + rows of
+    ``rest`` = its ``rows`` + ``extra``.
+    """
+
+    claim: Claim
+    applied: int = 0
+    skipped: int = 0
+    unconfirmed: int = 0
+    extra: int = 0  # rows dealt with that the plan had not counted (they turned stale later): added to planned
+    retry: tuple[Retry, ...] = ()
+    dead: tuple[FailedRow, ...] = ()
+    jobs: tuple[Job, ...] = ()  # replace a part of this job (halves, rows locked by the application)
+    rest: Job | None = None  # the caller keeps the claim and goes on with this; without it the claim ends
+
+
+class Window(msgspec.Struct, frozen=True):
+    """What one plan job cut: its jobs and its own continuation go into the queue in one step."""
+
+    cutoff: str
+    jobs: tuple[Job, ...] = ()
+    next: Job | None = None
+    planned: int = 0
+    capped: bool = False  # maxRowsPerSweep reached: the rest waits for the next tick
+    samples: tuple[Key, ...] = ()  # DryRun: some keys that would be swept
+
+
+class OpenAnswer(StrEnum):
+    ENQUEUED = "enqueued"
+    DUPLICATE = "duplicate"  # this tick or a later one was seen before
+    FORBIDDEN = "forbidden"  # the sweep before it is not settled: skipped
+    LATE = "late"  # older than startingDeadlineSeconds: missed
+
+
+class SweepState(StrEnum):
+    PLANNING = "Planning"
+    RUNNING = "Running"
+    HELD = "Held"  # waits for approval
+    COMPLETED = "Completed"
+    HALTED = "Halted"
+    SUPERSEDED = "Superseded"
+    LOST = "Lost"  # never written by a queue: said by whoever saw a running sweep vanish
+    FAILED = "Failed"
+
+    @property
+    def settled(self) -> bool:
+        return self not in (SweepState.PLANNING, SweepState.RUNNING, SweepState.HELD)
+
+
+class Sweep(msgspec.Struct, frozen=True, kw_only=True):
+    """planned = applied + skipped + unconfirmed + held + dead + what is still ``open``, at every moment."""
+
+    id: str
+    tick: float
+    plan: PlanVersion
+    mode: str = "Enforce"
+    state: SweepState = SweepState.PLANNING
+    reason: str = ""
+    message: str = ""
+    cutoff: str | None = None
+    started: float = 0.0
+    finished: float | None = None
+    planned: int = 0
+    applied: int = 0
+    skipped: int = 0
+    unconfirmed: int = 0
+    held: int = 0
+    dead: int = 0
+    open_jobs: int = 0  # planned jobs and plan jobs that are not settled
+    capped: bool = False
+    samples: tuple[Key, ...] = ()
+
+    @property
+    def settled_rows(self) -> int:
+        return self.applied + self.skipped + self.unconfirmed + self.held + self.dead
+
+    @property
+    def balanced(self) -> bool:
+        return self.planned == self.settled_rows
+
+
+class TickCounts(msgspec.Struct, frozen=True):
+    enqueued: int = 0
+    duplicate: int = 0
+    forbidden: int = 0
+    late: int = 0
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something a worker learned about the world. The latest of each ``kind`` is kept."""
+
+    kind: str  # "SourceReady", "Effect", ... (at most 64 kinds)
+    ok: bool
+    reason: str
+    message: str
+    plan: PlanVersion
+    at: float = 0.0
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """One schedule at a glance; a schedule that the queue does not know has ``known`` False and zeros."""
+
+    known: bool = False
+    ready: int = 0
+    running: int = 0
+    delayed: int = 0
+    held: int = 0  # rows in retry or dead
+    dead: int = 0  # rows
+    oldest_ready: float | None = None  # when the longest waiting ready job became ready
+    paused: bool = False
+    last_tick: float | None = None
+    ticks: TickCounts = TickCounts()
+    sweep: Sweep | None = None  # the latest
+    history: tuple[Sweep, ...] = ()  # newest first, without the latest; at most HISTORY
+    findings: tuple[Finding, ...] = ()
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    at: float
+    error: str
+    message: str
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    key: Key
+    error: str
+    message: str
+    at: float
+    sweep: str
+    attempts: tuple[Attempt, ...]  # oldest first, at most ATTEMPTS
+
+
+class ErrorGroup(msgspec.Struct, frozen=True):
+    error: str
+    count: int
+    message: str  # of the latest
+    first: float
+    last: float
+    samples: tuple[Key, ...]  # at most 3
+
+
+class OpenSweep(msgspec.Struct, frozen=True, kw_only=True):
+    """The wish to start a sweep. ``tick`` is the nominal time that the dedupe goes by."""
+
+    tick: float
+    plan: PlanVersion
+    mode: str = "Enforce"
+    deadline: float | None = None  # startingDeadlineSeconds
+    retention: float = 7 * 86400.0  # dead letters older than this are purged first (their rows become eligible again)
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What claim and settle must respect; part of the plan, the same for every worker of one plan version."""
+
+    rows_per_second: float | None = None
+    halt_above: int = 1000  # held rows; one more failing row Halts the sweep
+    lease: float = 30.0
+
+
+HISTORY = 10
+ATTEMPTS = 20
+FLOOD = 50  # dead rows of one error class with none applied: the sweep Halts
+
+_encode_key = msgspec.json.Encoder().encode
+_decode_key = msgspec.json.Decoder(Key)
+
+
+def key_text(key: Key) -> str:
+    """A key as one line of text, for sets and for people: ``["42"]``, ``["eu","17"]``."""
+    return _encode_key(key).decode()
+
+
+def parse_key(text: str) -> Key:
+    """The inverse of :func:`key_text`; also takes a bare value, so that ``42`` means ``["42"]``."""
+    try:
+        return _decode_key.decode(text)
+    except msgspec.DecodeError:
+        return (text,)
+
+
+def to_json(value: Any) -> bytes:
+    return msgspec.json.encode(value)

@@ -1,0 +1,167 @@
+"""QueueService: the moves of the queue. Each is atomic, and each is fenced: it takes effect only if the caller still
+owns what it moves, so that a process that was away too long cannot undo what others did meanwhile.
+
+The queue is disposable, the database is the truth. An implementation that lost everything answers *lost* and creates
+nothing by itself; only ``open_sweep`` brings a schedule into being.
+
+Accounting. Counters change only inside the move that moves the job. A sweep is finished when it has no plan job and no
+planned job left, and the move that takes the last one says so, once. Jobs with ``held`` set (retries, replays) do not
+keep a sweep open: their rows are counted as held, and each later outcome moves one from held to where it belongs, as
+long as the queue remembers the sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from kubesweep.queue.model import (
+    Claim,
+    Claims,
+    DeadLetter,
+    ErrorGroup,
+    Finding,
+    Job,
+    Key,
+    Limits,
+    OpenAnswer,
+    OpenSweep,
+    PlanVersion,
+    ScheduleRef,
+    Settlement,
+    Stats,
+    SweepState,
+    Window,
+)
+
+
+class Opened(msgspec.Struct, frozen=True):
+    answer: OpenAnswer
+    sweep: str  # id of the new sweep, or of the one in the way; empty if none
+
+
+class Settled(msgspec.Struct, frozen=True):
+    lost: tuple[str, ...] = ()  # ids of claims that were not the caller's any more: nothing of theirs was counted
+    finished: tuple[str, ...] = ()  # sweeps that this call finished; said exactly once
+    halted: tuple[str, ...] = ()  # sweeps that this call halted
+    claims: Claims = Claims()
+
+
+class QueueService(Protocol):
+    """Every method raises ``Outage`` where the queue cannot be reached; nothing else is expected to be raised."""
+
+    async def close(self) -> None: ...
+
+    async def open_sweep(self, ref: ScheduleRef, wish: OpenSweep) -> Opened:
+        """Start a sweep with one plan job. At most one unsettled sweep a schedule; ``last_tick`` only moves forward.
+
+        duplicate: tick <= last_tick. late: tick + deadline < now. forbidden: the sweep before is not settled (unless the
+        wish carries a newer plan: that one becomes Superseded and its waiting jobs go). Every answer but duplicate moves
+        last_tick. Each answer is counted. Purges dead letters older than the retention (bounded per call).
+        """
+        ...
+
+    async def claim(self, ref: ScheduleRef, consumer: str, want: int, limits: Limits) -> Claims:
+        """Take up to ``want`` jobs under a lease of ``limits.lease`` seconds.
+
+        In this order: jobs whose lease expired (their delivery count grows), then due retries, then waiting jobs, oldest
+        first. Nothing while paused or while the row budget is in debt. Waiting or expired planned jobs of a sweep that is
+        settled are dropped, never handed out. Claims nothing and says ``lost`` where the schedule is unknown.
+        """
+        ...
+
+    async def extend(self, ref: ScheduleRef, claims: Sequence[Claim], lease: float) -> tuple[str, ...]:
+        """Heartbeat: each claim's lease ends ``lease`` seconds from now. Returns the ids that are no longer the caller's."""
+        ...
+
+    async def settle(
+        self, ref: ScheduleRef, consumer: str, settlements: Sequence[Settlement], want: int, limits: Limits
+    ) -> Settled:
+        """Settle and then claim up to ``want`` jobs in one round trip. A settlement whose claim is lost changes nothing.
+
+        A settlement with ``rest`` replaces the job's body and renews its lease. Rows of ``retry`` enter the held set
+        (their attempt is recorded), rows of ``dead`` become dead letters; both stay held. Rows of a ``held`` job that are
+        neither retried, dead nor in ``rest``/``jobs`` leave the held set. applied rows are debited from the row budget.
+        Halts the sweep (state Halted, waiting jobs go) where rows fail while more than ``halt_above`` rows are held, or
+        where ``FLOOD`` rows of one error class died and none was applied.
+        """
+        ...
+
+    async def advance(self, ref: ScheduleRef, claim: Claim, window: Window) -> bool:
+        """Settle a plan job: enqueue its jobs and, behind them, its continuation; record cutoff, planned, capped, samples.
+
+        False where the claim is lost or the sweep is settled (then nothing is enqueued and the claim is gone). The sweep
+        becomes Running with the last window, and Completed at once where nothing was planned.
+        """
+        ...
+
+    async def end_sweep(self, ref: ScheduleRef, claim: Claim, state: SweepState, reason: str, message: str) -> bool:
+        """Settle ``claim`` and end its sweep as Failed, Halted or Superseded, or park it as Held (by a plan job).
+
+        Its waiting planned jobs go; claimed ones may still settle and are counted. False where the claim is lost or the
+        sweep was already settled (the claim is gone all the same if it was the caller's).
+        """
+        ...
+
+    async def give_back(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
+        """Return jobs unfinished; counts nothing: the next delivery has the same number. The body of ``claim.job`` is what
+        goes back (so that a caller can hand back what is left of a job, or set ``maybe``). Returns the ids that were lost.
+        """
+        ...
+
+    async def wait(self, ref: ScheduleRef, timeout: float) -> None:
+        """Return when a claim may find something new, at the latest after ``timeout`` seconds. May return early."""
+        ...
+
+    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion) -> bool:
+        """Enqueue a check job, once per plan hash. False where this plan's check was enqueued before. May create the schedule."""
+        ...
+
+    async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:
+        """Release the Held sweep (``None``: whichever is held) with its cutoff. The id of the sweep, None if none is held."""
+        ...
+
+    async def pause(self, ref: ScheduleRef, paused: bool) -> None: ...
+
+    async def report(self, ref: ScheduleRef, finding: Finding) -> None:
+        """Keep the latest finding of each kind. Ignored for an unknown schedule."""
+        ...
+
+    async def held(self, ref: ScheduleRef) -> tuple[int, frozenset[Key]]:
+        """The held set and its version (see ``Claims.held_version``)."""
+        ...
+
+    async def stats(self, refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
+        """One answer for each reference, in order, in one round trip."""
+        ...
+
+    async def schedules(self) -> tuple[ScheduleRef, ...]:
+        """The schedules that this queue knows, for people at a terminal; best effort, sorted."""
+        ...
+
+    async def error_groups(self, ref: ScheduleRef, most: int = 20) -> tuple[ErrorGroup, ...]:
+        """Dead letters by error class, most first."""
+        ...
+
+    async def dead_letters(
+        self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None, most: int = 100
+    ) -> tuple[DeadLetter, ...]:
+        """Dead letters, newest first."""
+        ...
+
+    async def replay(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
+        """Try dead letters again at once, with fresh attempts and the same keys (they stay held). Returns how many rows."""
+        ...
+
+    async def purge(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
+        """Forget dead letters: their rows are eligible again. Returns how many rows."""
+        ...
+
+    async def forget(self, ref: ScheduleRef) -> None:
+        """Remove everything that the queue knows of a schedule."""
+        ...
+
+
+__all__ = ["Job", "Opened", "QueueService", "Settled"]

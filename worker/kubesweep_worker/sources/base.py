@@ -1,0 +1,120 @@
+"""What the sweep asks of a database. Two implementations: postgres and sqlite.
+
+No method keeps a transaction open after it returns, none compares keys outside the database, and each takes the cutoff
+as text that the same database produced. Errors arrive classified: ``SweepFailure`` (only an edit cures it), ``Outage``
+(trying again cures it; ``maybe_applied`` where a commit was sent and not answered), ``RowError`` (a row of this scope is
+to blame: halve the scope to find it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from kubesweep.queue.model import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Keys in ``(low, high]`` in the database's order; None is open."""
+
+    low: Key | None = None
+    high: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    keys: tuple[Key, ...]
+
+
+Scope = Range | Keys
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A scope with ``rows`` stale rows, as many as one job should hold."""
+
+    scope: Scope
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    cuts: tuple[Cut, ...]
+    rows: int  # stale rows in all cuts
+    cursor: Key | None  # where the next window starts; None: nothing stale lies behind
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    key: Key
+    values: Mapping[str, Any]  # the effect's columns as Python values
+    stamp: tuple[str, ...]  # the match's time columns as the database's text: part of the Idempotency-Key
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    applied: int
+    still_stale: int = 0  # rows that match again after the update: the sweep would never end
+    locked: tuple[Key, ...] = ()  # only with skip_locked: stale rows that somebody else holds
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    name: str
+    type: str  # as the database writes it: "timestamp with time zone"
+    nullable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What ``inspect`` found; ``warnings`` are (code, sentence) pairs for people (see docs/errors.md)."""
+
+    name: str  # quoted and qualified, as the SQL has it
+    columns: Mapping[str, Column]
+    key: tuple[str, ...]
+    rows_estimate: int
+    warnings: tuple[tuple[str, str], ...] = field(default=())
+
+
+class Source(Protocol):
+    """One database and one plan. Safe for ``concurrency`` calls at once; a handle, opened lazily, healed by itself."""
+
+    async def close(self) -> None: ...
+
+    async def probe(self) -> None:
+        """A round trip that touches nothing. Raises Outage or SweepFailure (wrong password) while it cannot work."""
+        ...
+
+    async def inspect(self) -> Table:
+        """Check the plan against the table: it exists, key unique and NOT NULL, columns and types fit, rights suffice,
+        the ``sql`` conditions parse. Raises SweepFailure with a sentence that says what to do."""
+        ...
+
+    async def now(self) -> str:
+        """The database's clock as text: a cutoff."""
+        ...
+
+    async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
+        """Stale rows, counted up to ``most``."""
+        ...
+
+    async def cut(self, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int) -> Cuts:
+        """The next window: up to ``most`` stale rows behind ``after`` in key order, in cuts of ``batch``."""
+        ...
+
+    async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
+        """Up to ``most`` rows of the scope that match now, in key order."""
+        ...
+
+    async def keys(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
+        """The keys of all rows of the scope that match now, in key order."""
+        ...
+
+    async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
+        """Apply the plan's write, in one transaction, to the rows of the scope that match now."""
+        ...
+
+
+__all__ = ["Column", "Cut", "Cuts", "Keys", "Range", "Scope", "Source", "SourceRow", "Table", "Written"]
