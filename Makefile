@@ -1,23 +1,32 @@
 # Kubesweep: one vocabulary of commands; CI calls the same ones. `make` lists them.
+# All that is needed is Python 3.11 or newer with pip: make PYTHON=/path/to/python3.11
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# More options for the measurement: make bench BENCH="--rows 200000 --rounds 1"
+BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit contract integration pins clean
+.PHONY: help demo test lint unit contract integration example-django bench pins clean
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
-$(VENV)/run.stamp: requirements/run.txt requirements/build.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Kubesweep needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt -r requirements/run.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+# Debian has venv and pip in packages of their own: without python3-venv, the pip that is there fills the folder.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Kubesweep needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null && $(PYTHON) -m venv $(VENV) \
+	  || { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --disable-pip-version-check --quiet --python $(BIN)/python install pip; } \
+	  || { rm -rf $(VENV); echo "Neither venv nor pip works for $(PYTHON): on Debian, apt install python3-venv"; exit 1; }
+
+$(VENV)/run.stamp: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements/build.txt -r requirements/run.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(PIP) install --require-hashes -r requirements/dev.txt
 	@touch $@
 
 demo: $(VENV)/run.stamp ## sweep 200,000 conversations on this machine, no server needed
@@ -26,21 +35,31 @@ demo: $(VENV)/run.stamp ## sweep 200,000 conversations on this machine, no serve
 test: lint unit contract integration ## everything that needs no cluster and no root
 
 lint: $(VENV)/dev.stamp ## style, types, architecture
+	@echo "== lint"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 unit: $(VENV)/dev.stamp ## pure functions
+	@echo "== unit"
 	$(BIN)/pytest tests/unit
 
 contract: $(VENV)/dev.stamp ## every queue implementation against the one contract
+	@echo "== contract"
 	$(BIN)/pytest tests/contract
 
 integration: $(VENV)/dev.stamp ## real Postgres, real processes
+	@echo "== integration"
 	$(BIN)/pytest tests/integration
 
-pins: ## pin every dependency anew, with hashes
+example-django: $(VENV)/dev.stamp ## 300,000 Django sessions on Postgres and SQLite, beside clearsessions
+	$(BIN)/pytest tests/integration/test_example_django.py
+
+bench: $(VENV)/dev.stamp ## measure against one UPDATE and against the loop (minutes; options in BENCH)
+	$(BIN)/python -m bench.sweep $(BENCH)
+
+pins: ## pin every dependency anew, with hashes (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra cli pyproject.toml -o requirements/run.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint requirements/run.txt --extra cli --group dev -o requirements/dev.txt pyproject.toml
 	echo hatchling | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements/build.txt

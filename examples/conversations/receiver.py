@@ -1,0 +1,106 @@
+"""A receiver of webhooks, as yours should be: it does the work once for each Idempotency-Key.
+
+Kubesweep delivers at least once. After a crash or a lost answer the same request comes again, under the same key; a
+receiver that remembers keys turns that into exactly once. Here they are kept in memory; keep yours where the work is
+kept, in the same transaction.
+
+    python receiver.py [--port 8088] [--lose-every 100]
+
+``--lose-every N`` does the work of every Nth new request and then hangs up without an answer, so that you can watch the
+same key come back. ``GET /`` answers the counts as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Ledger:
+    """What was received: a key is done once, however often it comes."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def first(self, key: str) -> bool:
+        """True where the key is new: do the work. False: it was done before."""
+        with self._lock:
+            self._seen[key] += 1
+            return self._seen[key] == 1
+
+    def summary(self) -> dict[str, int]:
+        with self._lock:
+            requests, keys = self._seen.total(), len(self._seen)
+        return {"requests": requests, "keys": keys, "duplicates": requests - keys}
+
+
+class Receiver(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], *, lose_every: int = 0, quiet: bool = False) -> None:
+        super().__init__(address, Answer)
+        self.ledger = Ledger()
+        self.lose_every = lose_every
+        self.quiet = quiet
+
+
+class Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        key = self.headers.get("Idempotency-Key")
+        if key is None:
+            self._answer(400, {"error": "no Idempotency-Key header"})
+            return
+        new = self.server.ledger.first(key)
+        self._tell(f"{'new      ' if new else 'DUPLICATE'} {key} {body.decode(errors='replace')}")
+        if new and self._lost():
+            self.close_connection = True
+            return
+        self._answer(200, {"new": new})
+
+    def do_GET(self) -> None:
+        self._answer(200, self.server.ledger.summary())
+
+    def _lost(self) -> bool:
+        every = self.server.lose_every
+        return every > 0 and self.server.ledger.summary()["keys"] % every == 0
+
+    def _answer(self, status: int, content: dict[str, object] | dict[str, int]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _tell(self, line: str) -> None:
+        if not self.server.quiet:
+            print(line, flush=True)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """The lines of _tell are the log: one for each request, with its key."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Receive webhooks; do each Idempotency-Key once.")
+    parser.add_argument("--port", type=int, default=8088)
+    parser.add_argument("--lose-every", type=int, default=0, metavar="N", help="hang up on every Nth new request")
+    options = parser.parse_args()
+    with Receiver(("127.0.0.1", options.port), lose_every=options.lose_every) as receiver:
+        print(f"listening on http://127.0.0.1:{receiver.server_port}, Ctrl-C ends", flush=True)
+        try:
+            receiver.serve_forever()
+        except KeyboardInterrupt:
+            print(json.dumps(receiver.ledger.summary()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+-- One conversation per phone number: from_number is unique, session_key may repeat.
+CREATE TABLE conversations (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    session_key text NOT NULL,
+    from_number text NOT NULL UNIQUE,
+    status      text NOT NULL DEFAULT 'pending'
+                CHECK (status IN ('pending', 'progress', 'idle', 'expired', 'closed')),
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    expires_at  timestamptz NOT NULL,
+    closed_at   timestamptz
+);
+
+-- One index for each sweep, over open conversations only: what is done costs nothing to look for.
+CREATE INDEX conversations_open_by_updated_at ON conversations (updated_at) WHERE status IN ('pending', 'progress');
+CREATE INDEX conversations_open_by_expires_at ON conversations (expires_at) WHERE status IN ('pending', 'progress');
