@@ -15,7 +15,9 @@ def database(url: str) -> dict[str, object]:
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": url.removeprefix("sqlite:///")}
     given = conninfo_to_dict(url)
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
-    return {"ENGINE": "django.db.backends.postgresql"} | {ours: given.get(theirs) or "" for ours, theirs in names.items()}
+    return {"ENGINE": "django.db.backends.postgresql"} | {
+        ours: given.get(theirs) or "" for ours, theirs in names.items()
+    }
 
 
 SECRET_KEY = "an example's key: it signs nothing that matters"

@@ -1,0 +1,101 @@
+"""What no other test looks at: that the words around the code are true, and that nobody's machine is in it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).parents[2]
+
+# Put together here, so that this file does not name what it forbids.
+REGISTRIES = tuple(
+    ".".join(parts)
+    for parts in (
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("proxy", "golang", "org"),
+        ("registry", "npmjs"),
+        ("deb", "debian", "org"),
+        ("crates", "io"),
+    )
+)
+SOMEBODYS_FOLDER = re.compile(r"(?<![\w./:}-])/(?:home|Users|root|work|mnt)/[\w.-]+")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+@cache
+def committed() -> dict[str, str]:
+    """Every text file that git has or would take, by its path; without what tools write."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=HOUSE,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    texts = {}
+    for path in filter(None, listed.split("\0")):
+        file = HOUSE / path
+        if file.is_file():
+            texts[path] = file.read_text(encoding="utf-8", errors="replace")
+    return texts
+
+
+def pages() -> list[str]:
+    return sorted(path for path in committed() if path.endswith(".md"))
+
+
+def slug(heading: str) -> str:
+    """A heading's anchor, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def test_there_are_files_to_look_at() -> None:
+    assert {"README.md", "Makefile", "pyproject.toml"} <= committed().keys()
+
+
+def test_no_file_names_a_package_registry() -> None:
+    assert [(path, host) for path, text in committed().items() for host in REGISTRIES if host in text] == []
+
+
+def test_no_file_has_a_path_of_somebodys_machine() -> None:
+    found = [(path, hit.group()) for path, text in committed().items() for hit in SOMEBODYS_FOLDER.finditer(text)]
+    assert found == []
+
+
+@pytest.mark.parametrize("page", pages())
+def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
+    broken = []
+    for target in LINK.findall(FENCE.sub("", committed()[page])):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (HOUSE / page).parent / path if path else HOUSE / page
+        if not file.exists() or (anchor and anchor not in map(slug, HEADING.findall(FENCE.sub("", file.read_text())))):
+            broken.append(target)
+    assert broken == []
+
+
+def test_every_make_target_that_a_page_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", committed()["Makefile"], re.MULTILINE))
+    named = {
+        (page, target)
+        for page in pages()
+        for target in re.findall(r"(?:^|`)make ([a-z][a-z-]+)", committed()[page], re.MULTILINE)
+    }
+    assert {("README.md", "demo"), ("README.md", "test")} <= named
+    assert [(page, target) for page, target in sorted(named) if target not in targets] == []
+
+
+def test_every_make_target_says_what_it_does() -> None:
+    makefile = committed()["Makefile"]
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony is not None
+    described = set(re.findall(r"^([a-z][a-z-]*):.*## ", makefile, re.MULTILINE))
+    assert set(phony.group(1).split()) == described
