@@ -1,0 +1,63 @@
+"""Kubesweep: finds rows that have gone stale in a database and deals with each of them.
+
+Public names only. They are imported when first used, so that a program that needs one of them pays for that one.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from kubesweep.errors import (
+    KubesweepError,
+    LeaseLost,
+    Outage,
+    Reject,
+    RetryAfter,
+    RowError,
+    Skip,
+    SpecError,
+    SweepFailure,
+)
+
+if TYPE_CHECKING:
+    from kubesweep.api.compile import compile_plan
+    from kubesweep.api.load import Loaded, load
+    from kubesweep.api.plan import Plan
+    from kubesweep.api.problems import Problem, SpecErrors
+    from kubesweep.api.spec import SweepSchedule
+
+_HOMES = {
+    "Loaded": "kubesweep.api.load",
+    "Plan": "kubesweep.api.plan",
+    "Problem": "kubesweep.api.problems",
+    "SpecErrors": "kubesweep.api.problems",
+    "SweepSchedule": "kubesweep.api.spec",
+    "compile_plan": "kubesweep.api.compile",
+    "load": "kubesweep.api.load",
+}
+
+__all__ = [
+    "KubesweepError",
+    "LeaseLost",
+    "Loaded",
+    "Outage",
+    "Plan",
+    "Problem",
+    "Reject",
+    "RetryAfter",
+    "RowError",
+    "Skip",
+    "SpecError",
+    "SpecErrors",
+    "SweepFailure",
+    "SweepSchedule",
+    "compile_plan",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

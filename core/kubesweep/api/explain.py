@@ -1,0 +1,139 @@
+"""Turns what pydantic found into problems: the place in the file, what is allowed, and for a typo the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from kubesweep.api.problems import Path, Problem, shown
+from kubesweep.api.yamlfile import Document
+
+_TYPES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a map",
+    "model_type": "a map",
+    "model_attributes_type": "a map",
+}
+
+
+def explain(
+    document: Document, model: type[BaseModel], error: ValidationError, *, secret: bool = False
+) -> list[Problem]:
+    """A problem for each error. ``secret``: never show what was given."""
+    problems = []
+    for each in error.errors(include_url=False):
+        problems.append(_problem(document, model, each, secret))
+    return problems
+
+
+def _problem(document: Document, model: type[BaseModel], error: ErrorDetails, secret: bool) -> Problem:
+    path, kind, given = tuple(error["loc"]), error["type"], error["input"]
+    hint: dict[str, Any] = {} if secret else {"given": shown(given)}
+    if kind == "extra_forbidden":
+        allowed = _names(_model_at(model, path[:-1]))
+        more: dict[str, Any] = {"allowed": allowed, "nearest": nearest(str(path[-1]), allowed)}
+        return document.problem("UnknownField", "unknown field", path, key=True, **more)
+    if kind == "missing":
+        about = _description(_model_at(model, path[:-1]), str(path[-1]))
+        text = f"required, and missing. {about}" if about else "required, and missing"
+        return document.problem("MissingField", text, path)
+    if kind == "string_type":
+        return document.problem("NotAString", _not_a_string(given), path, **hint)
+    if kind in _TYPES:
+        return document.problem("WrongType", f"must be {_TYPES[kind]}", path, **hint)
+    if kind == "literal_error":
+        choices = _choices(_model_at(model, path[:-1]), str(path[-1]))
+        more = {**hint, "allowed": choices, "nearest": nearest(str(given), choices)}
+        return document.problem("UnknownValue", "not one of the values that are known", path, **more)
+    if "ctx" in error and "sentence" in error["ctx"]:
+        scalar = isinstance(given, str) and f'"{given}"' not in error["msg"]
+        return document.problem(kind, error["msg"], path, **(hint if scalar and kind != "BadUrl" else {}))
+    code = (
+        "OutOfBounds" if kind.startswith(("greater", "less", "too_", "string_too", "int_parsing_size")) else "Invalid"
+    )
+    scalar = not isinstance(given, str | list | dict)
+    return document.problem(code, _plain(error["msg"]), path, **(hint if scalar else {}))
+
+
+def _plain(message: str) -> str:
+    text = message[0].lower() + message[1:]
+    return text.replace("input should", "must").replace("string should", "must").replace("list should", "must")
+
+
+def _not_a_string(given: Any) -> str:
+    if isinstance(given, dict | list):
+        return "must be text"
+    return "must be text: put it into quotes" if given is not None else 'must be text; an empty text is ""'
+
+
+def nearest(name: str, known: tuple[str, ...]) -> str:
+    """The name that was probably meant, or nothing."""
+    lower = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(name.lower().replace("_", ""), lower, n=1, cutoff=0.7)
+    return lower[found[0]] if found else ""
+
+
+def _names(model: type[BaseModel] | None) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in model.model_fields.items()) if model else ()
+
+
+def _field(model: type[BaseModel] | None, alias: str) -> Any:
+    return next((field for field in model.model_fields.values() if field.alias == alias), None) if model else None
+
+
+def _description(model: type[BaseModel] | None, alias: str) -> str:
+    field = _field(model, alias)
+    return field.description or "" if field else ""
+
+
+def _choices(model: type[BaseModel] | None, alias: str) -> tuple[str, ...]:
+    field = _field(model, alias)
+    return tuple(str(each) for each in get_args(field.annotation)) if field else ()
+
+
+def _model_at(model: type[BaseModel] | None, path: Path) -> type[BaseModel] | None:
+    """The model that describes the value at ``path``."""
+    for step in path:
+        if isinstance(step, int):
+            continue
+        field = _field(model, step)
+        model = next(_models_in(field.annotation), None) if field else None
+    return model
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def empty_values(document: Document, free: frozenset[str]) -> list[Problem]:
+    """A problem for each field of spec that was left empty: the API server would drop it silently, and with it a limit
+    or a ``delete``. Fields named in ``free`` are not looked into."""
+    spec = document.data.get("spec") if isinstance(document.data, dict) else None
+    return [
+        document.problem(
+            "EmptyValue", "has no value: give one ({} for an empty map) or remove the line", path, key=True
+        )
+        for path in _empty(spec, ("spec",), free)
+    ]
+
+
+def _empty(value: Any, path: Path, free: frozenset[str]) -> Iterator[Path]:
+    if value is None:
+        yield path
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if name not in free:
+                yield from _empty(inner, (*path, name), free)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _empty(inner, (*path, index), free)

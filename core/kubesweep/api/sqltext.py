@@ -1,0 +1,98 @@
+"""Reads a piece of SQL just far enough to know that it stays one expression, and where ``:cutoff`` stands in it.
+
+The pieces become ``(<piece>)`` inside a statement. A piece that closes that parenthesis, ends the statement or comments
+out the rest would widen what is swept, so unbalanced text is refused before any database sees it. Everything else in it
+is plain text: ``%``, ``:`` and ``::`` mean what the database makes of them. The lexical rules are PostgreSQL's
+(https://www.postgresql.org/docs/current/sql-syntax-lexical.html) with SQLite's backticks added. Who may write a
+SweepSchedule may run SQL anyway: this guards against accidents, not against an attacker.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+MAX_SQL_LENGTH = 4096
+PLACEHOLDER = ":cutoff"
+
+_WORD = r"[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*+"
+_TOKEN = re.compile(
+    rf"""
+    (?P<line>--[^\r\n]*+)
+  | (?P<block>/\*)
+  | (?P<quoted>[eE]'(?:[^'\\]|\\.|'')*+' | '(?:[^']|'')*+' | "(?:[^"]|"")*+" | `(?:[^`]|``)*+`
+      | \$(?P<tag>(?:[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*+)?)\$.*?\$(?P=tag)\$)
+  | (?P<unterminated>['"`] | \$(?:[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*+)?\$)
+  | (?P<cast>::)
+  | (?P<cutoff>{PLACEHOLDER}(?![A-Za-z0-9_$\u0080-\U0010ffff]))
+  | (?P<word>{_WORD} | [0-9][A-Za-z0-9_$]*+)
+  | (?P<space>\s++)
+  | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+
+
+def check_sql(sql: str) -> None:
+    """Raise ValueError with a sentence unless ``sql`` is balanced and complete in itself."""
+    depth, meaning = 0, False
+    for kind, text, at in _tokens(sql):
+        meaning = meaning or kind not in ("comment", "space")
+        if kind != "other":
+            continue
+        if text == ";":
+            raise ValueError(f"a semicolon at character {at + 1} would end the statement: write one expression")
+        depth += (text == "(") - (text == ")")
+        if depth < 0:
+            raise ValueError(f'the ")" at character {at + 1} closes nothing: every ")" needs its "(" before it')
+    if depth:
+        raise ValueError(f'{depth} "(" {"is" if depth == 1 else "are"} never closed')
+    if not meaning:
+        raise ValueError("the text is empty: write one expression")
+
+
+def substitute_cutoff(sql: str, literal: str) -> str:
+    """``sql`` with each bare ``:cutoff`` replaced by ``literal``, and each comment by a blank, so that a line comment
+    cannot swallow what is written behind it. Raises ValueError for what :func:`check_sql` refuses."""
+    check_sql(sql)
+    parts: list[str] = []
+    for kind, text, _ in _tokens(sql):
+        parts.append(literal if kind == "cutoff" else " " if kind == "comment" else text)
+    return "".join(parts)
+
+
+def _tokens(sql: str) -> Iterator[tuple[str, str, int]]:
+    """(kind, text, offset); kinds: comment, space, quoted, cast, cutoff, word, other (one character)."""
+    if "\0" in sql:
+        raise ValueError("the text has a NUL character, which no database takes")
+    at = 0
+    while at < len(sql):
+        found = _TOKEN.match(sql, at)
+        if found is None or found.lastgroup is None:  # cannot be: "other" takes any character
+            raise ValueError(f"character {at + 1} cannot be read")
+        kind, end = _kind(found), found.end()
+        if kind == "unterminated":
+            raise ValueError(f"the quote {found.group()} at character {at + 1} is never closed")
+        if kind == "block":
+            end = _comment_end(sql, at)
+        yield "comment" if kind in ("line", "block") else kind, sql[at:end], at
+        at = end
+
+
+def _kind(found: re.Match[str]) -> str:
+    # lastgroup would name the inner group "tag" for some quotes.
+    return next(name for name, text in found.groupdict().items() if text is not None and name != "tag")
+
+
+def _comment_end(sql: str, start: int) -> int:
+    """Behind the ``*/`` that closes the comment at ``start``; comments nest in PostgreSQL. SQLite's do not, so a nested
+    one is refused: the two would disagree about where it ends."""
+    edge = _COMMENT_EDGE.search(sql, start + 2)
+    if edge is None:
+        raise ValueError(f"the comment at character {start + 1} is never closed")
+    if edge.group() == "/*":
+        raise ValueError(
+            f"the comment at character {edge.start() + 1} is inside another: databases disagree on its end"
+        )
+    return edge.end()

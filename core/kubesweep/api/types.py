@@ -1,0 +1,194 @@
+"""The kinds of text that a SweepSchedule is made of. Each checks itself, says what is wrong in one sentence under a
+stable code (docs/errors.md), and shows the same bounds in its JSON schema, from which the cluster's schema is made.
+
+YAML names are camelCase; unknown fields are refused, because a typo that is ignored could widen what is swept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, JsonValue
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from kubesweep import durations
+from kubesweep.api.sqltext import MAX_SQL_LENGTH, check_sql
+
+IDENTIFIER_BYTES = 63
+_DNS = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel)
+
+
+def refuse(code: str, sentence: str) -> PydanticCustomError:
+    """An error of this code. Braces in the sentence are plain text."""
+    return PydanticCustomError(code, "{sentence}", {"sentence": sentence})
+
+
+class _Checked:
+    """Something to stand in ``Annotated[str, ...]``: ``check`` raises, ``schema`` says the same to the API server."""
+
+    def check(self, text: str) -> str:
+        raise NotImplementedError
+
+    def schema(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), **self.schema()}
+
+
+@dataclass(frozen=True)
+class Shape(_Checked):
+    """Text that matches ``pattern`` as a whole; ``sentence`` tells what is allowed."""
+
+    code: str
+    pattern: str
+    most: int
+    sentence: str
+
+    def check(self, text: str) -> str:
+        if len(text) > self.most:
+            raise refuse(self.code, f"has {len(text)} characters; {self.sentence}, at most {self.most} characters")
+        if not re.fullmatch(self.pattern, text, re.ASCII):
+            raise refuse(self.code, self.sentence)
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"pattern": f"^{self.pattern}$", "minLength": 1, "maxLength": self.most}
+
+
+@dataclass(frozen=True)
+class Duration(_Checked):
+    """A duration between two others, both included. The model keeps the text; the plan has seconds."""
+
+    least: str
+    most: str
+
+    def check(self, text: str) -> str:
+        try:
+            seconds = durations.parse_duration(text)
+        except ValueError as error:
+            raise refuse("BadDuration", str(error)) from None
+        if not durations.parse_duration(self.least) <= seconds <= durations.parse_duration(self.most):
+            raise refuse("DurationOutOfBounds", f'"{text}" is not between {self.least} and {self.most}')
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"pattern": durations.PATTERN, "minLength": 2, "maxLength": durations.MAX_LENGTH}
+
+
+@dataclass(frozen=True)
+class Plain(_Checked):
+    """Any text that a database can hold. ``also`` raises ValueError for what is wrong beside that."""
+
+    most: int
+    least: int = 0
+    code: str = "BadText"
+    also: Callable[[str], None] | None = None
+
+    def check(self, text: str) -> str:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise refuse("BadText", "is not valid Unicode: it holds half of a surrogate pair") from None
+        if "\0" in text:
+            raise refuse("BadText", "holds a NUL character, which no database takes")
+        if not self.least <= len(text) <= self.most:
+            raise refuse(self.code, f"has {len(text)} characters; allowed are {self.least} to {self.most}")
+        if self.also:
+            try:
+                self.also(text)
+            except ValueError as error:
+                raise refuse(self.code, str(error)) from None
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"minLength": self.least, "maxLength": self.most}
+
+
+def _fits_identifier(text: str) -> None:
+    size = len(text.encode())
+    if size > IDENTIFIER_BYTES:
+        raise ValueError(f"has {size} bytes; PostgreSQL would cut it to {IDENTIFIER_BYTES} and take another object")
+
+
+_BEFORE = re.compile(r"now(?:-(.+))?", re.DOTALL)
+_MAX_AGE = Duration("0s", "36500d")
+
+
+def before_offset(text: str) -> float:
+    """Seconds before the cutoff: 0 for ``now``, 1800 for ``now-30m``. Raises ValueError or a pydantic error."""
+    found = _BEFORE.fullmatch(text)
+    if not found:
+        raise refuse("BadBefore", 'write "now" or "now-<duration>", such as "now-30m"')
+    return durations.parse_duration(_MAX_AGE.check(found.group(1))) if found.group(1) else 0.0
+
+
+@dataclass(frozen=True)
+class _BeforeShape(_Checked):
+    def check(self, text: str) -> str:
+        before_offset(text)
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        body = durations.PATTERN.removeprefix("^").removesuffix("$")
+        return {"pattern": f"^now(-{body})?$", "minLength": 3, "maxLength": 40}
+
+
+def _is_web_address(text: str) -> None:
+    found = re.fullmatch(r"https?://([^/?#\s]+)([/?#]\S*)?", text)
+    if not found:
+        raise ValueError("write a whole address, such as https://example.com/hook, without blanks")
+    if "@" in found.group(1):
+        raise ValueError("a user or password in the address is refused: put an Authorization header into headersFrom")
+    host = re.fullmatch(r"([^:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?", found.group(1))
+    if not host or (host.group(2) and not 0 < int(host.group(2)) < 65536):
+        raise ValueError("the host or port in the address is wrong; write it like https://example.com:8443/hook")
+
+
+ScheduleName = Annotated[
+    str, Shape("BadName", _DNS, 45, "must be a DNS label: a-z, 0-9 and -, starting and ending with a letter or digit")
+]
+Namespace = Annotated[
+    str, Shape("BadName", _DNS, 63, "must be a DNS label: a-z, 0-9 and -, starting and ending with a letter or digit")
+]
+ObjectName = Annotated[
+    str,
+    Shape("BadName", rf"{_DNS}(\.{_DNS})*", 253, "must be a Kubernetes name: a-z, 0-9, - and ., such as support-db"),
+]
+SecretKey = Annotated[
+    str, Shape("BadName", r"[-._a-zA-Z0-9]+", 253, "must be a key of a Secret: letters, digits, - _ .")
+]
+Uid = Annotated[str, Shape("BadName", r"[-a-zA-Z0-9]+", 64, "must be a UUID as Kubernetes gives it")]
+Handler = Annotated[
+    str,
+    Shape(
+        "BadHandler",
+        r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*",
+        253,
+        'must be "package.module:function", such as support.sweeps:close_idle',
+    ),
+]
+Image = Annotated[str, Shape("BadImage", r"[^\s\x00-\x1f]+", 512, "must be an image reference without blanks")]
+Quantity = Annotated[str, Plain(most=32, least=1)]
+Identifier = Annotated[str, Plain(most=IDENTIFIER_BYTES, least=1, code="BadIdentifier", also=_fits_identifier)]
+Value = Annotated[str, Plain(most=1024)]
+Sql = Annotated[str, Plain(most=MAX_SQL_LENGTH, least=1, code="BadSql", also=check_sql)]
+Before = Annotated[str, _BeforeShape()]
+WebAddress = Annotated[str, Plain(most=2048, least=1, code="BadUrl", also=_is_web_address)]
+
+# What Kubernetes checks, Kubernetes checks: these travel into the pod template as they are.
+_FREE = {"x-kubernetes-preserve-unknown-fields": True}
+FreeMap = Annotated[dict[str, JsonValue], Field(max_length=64, json_schema_extra={"type": "object", **_FREE})]
+FreeItem = Annotated[dict[str, JsonValue], Field(max_length=16, json_schema_extra={"type": "object", **_FREE})]
+FreeList = Annotated[list[FreeItem], Field(max_length=128)]

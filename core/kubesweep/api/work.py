@@ -1,0 +1,219 @@
+"""The part of a SweepSchedule that says which rows, and what becomes of them: source, match, effect, write."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from kubesweep.api.types import (
+    Before,
+    Duration,
+    Handler,
+    Identifier,
+    Model,
+    ObjectName,
+    SecretKey,
+    Sql,
+    Value,
+    WebAddress,
+    refuse,
+)
+from kubesweep.ticks import find_zone
+
+
+def exactly_one(model: Model, *names: str) -> None:
+    """Refuse a model that has none or several of these fields (YAML names)."""
+    given = [alias for alias in names if _value(model, alias) is not None]
+    if not given:
+        raise refuse("NoneOf", f"needs exactly one of {', '.join(names)}; none is given")
+    if len(given) > 1:
+        raise refuse("SeveralOf", f"needs exactly one of {', '.join(names)}; {' and '.join(given)} are given")
+
+
+def _value(model: Model, alias: str) -> Any:
+    return next(getattr(model, name) for name, field in type(model).model_fields.items() if field.alias == alias)
+
+
+def no_repeats(names: list[str]) -> list[str]:
+    twice = [name for index, name in enumerate(names) if name in names[:index]]
+    if twice:
+        raise refuse("Repeated", f'the column "{twice[0]}" is named twice')
+    return names
+
+
+class SecretKeyRef(Model):
+    """One entry of a Secret in the schedule's namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret.")
+    key: SecretKey = Field(description="Entry of the Secret that holds the URL.")
+
+
+class UrlFrom(Model):
+    """Where the database's URL is kept."""
+
+    secret_key_ref: SecretKeyRef = Field(description="The entry of a Secret that holds the URL of the database.")
+
+
+class Source(Model):
+    """The table that is looked at."""
+
+    url_from: UrlFrom = Field(description="Where the database's URL (postgresql://... or sqlite:///...) is kept.")
+    schema_name: Identifier | None = Field(
+        None, alias="schema", description="Schema of the table; default the first of the search path that has it."
+    )
+    table: Identifier = Field(description="The table, as the database spells it, without quotes.")
+    key: list[Identifier] = Field(
+        default_factory=list,
+        max_length=4,
+        description="1 to 4 columns that are unique and NOT NULL together; default the primary key.",
+    )
+    lock_timeout: Annotated[str, Duration("1ms", "60s")] = Field(
+        "300ms", description="Longest wait for a row that somebody else has locked (1ms to 60s)."
+    )
+    statement_timeout: Annotated[str, Duration("100ms", "4m")] = Field(
+        "30s", description="Longest time that one statement may take (100ms to 4m)."
+    )
+    naive_time_zone: str = Field(
+        "UTC",
+        min_length=1,
+        max_length=64,
+        description="IANA zone that a time column without a zone is written in.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if "key" in self.model_fields_set and not self.key:
+            raise refuse("Empty", "key is an empty list: name 1 to 4 columns, or leave it out for the primary key")
+        no_repeats(self.key)
+        try:
+            find_zone(self.naive_time_zone)
+        except ValueError as error:
+            raise refuse("UnknownTimeZone", f"naiveTimeZone: {error}") from None
+        return self
+
+
+class Match(Model):
+    """One condition on a row: a column with exactly one of in, before and isNull, or sql alone."""
+
+    column: Identifier | None = Field(None, description="The column that in, before or isNull is about.")
+    in_: list[Value] | None = Field(
+        None,
+        alias="in",
+        min_length=1,
+        max_length=100,
+        description="The column has one of these values (1 to 100 strings, typed by the column).",
+    )
+    before: Before | None = Field(
+        None, description='The column\'s time lies before "now" or "now-<duration>" (at most 36500d).'
+    )
+    is_null: bool | None = Field(None, description="true: the column is NULL; false: it is not.")
+    sql: Sql | None = Field(
+        None,
+        description="An SQL condition on this row's columns (alias t, :cutoff is the sweep's time), at most 4096 characters.",
+    )
+
+    @model_validator(mode="after")
+    def _one_operator(self) -> Self:
+        if self.sql is not None and self.column is not None:
+            raise refuse(
+                "SqlStandsAlone", "sql stands alone: remove column, or write the condition with in, before or isNull"
+            )
+        if self.column is not None:
+            exactly_one(self, "in", "before", "isNull")
+            return self
+        exactly_one(self, "in", "before", "isNull", "sql")
+        if self.sql is None:
+            raise refuse("ColumnMissing", "names no column: add column, such as {column: status, in: [pending]}")
+        return self
+
+
+class SecretRef(Model):
+    """A Secret in the schedule's namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret.")
+
+
+class HeadersFrom(Model):
+    """Where the webhook's headers are kept."""
+
+    secret_ref: SecretRef = Field(description="A Secret each entry of which is one HTTP header.")
+
+
+class Webhook(Model):
+    """An HTTP POST for each row."""
+
+    url: WebAddress = Field(description="Where the POST goes: http:// or https://, without user and password.")
+    headers_from: HeadersFrom | None = Field(None, description="Headers that must stay secret, such as Authorization.")
+    timeout: Annotated[str, Duration("100ms", "2m")] = Field(
+        "10s", description="Longest time from connecting to the whole answer (100ms to 2m)."
+    )
+
+
+class Effect(Model):
+    """What happens for each row before it is written, at least once: exactly one of webhook and handler."""
+
+    columns: list[Identifier] = Field(
+        default_factory=list,
+        max_length=64,
+        description="All columns that the effect sees (at most 64); default the key and the match's columns.",
+    )
+    concurrency: int = Field(20, ge=1, le=1000, description="Effects at once in one job (1 to 1000).")
+    timeout: Annotated[str, Duration("100ms", "4m")] = Field(
+        "30s", description="Longest time that one call of the handler may take (100ms to 4m)."
+    )
+    webhook: Webhook | None = Field(None, description="Send an HTTP POST for each row.")
+    handler: Handler | None = Field(None, description='Call a Python function for each row: "package.module:function".')
+
+    @model_validator(mode="after")
+    def _one_effect(self) -> Self:
+        exactly_one(self, "webhook", "handler")
+        no_repeats(self.columns)
+        return self
+
+
+class Assignment(Model):
+    """One column's new value: exactly one of value and sql."""
+
+    column: Identifier = Field(description="The column to set.")
+    value: Value | None = Field(
+        None, description="The new value as a string, typed by the column (0 to 1024 characters)."
+    )
+    sql: Sql | None = Field(None, description="The new value as an SQL expression on this row's columns (alias t).")
+
+    @model_validator(mode="after")
+    def _one_value(self) -> Self:
+        exactly_one(self, "value", "sql")
+        return self
+
+
+class ArchiveTo(Model):
+    """The table that deleted rows are copied to."""
+
+    schema_name: Identifier | None = Field(
+        None,
+        alias="schema",
+        description="Schema of the archive table; default the first of the search path that has it.",
+    )
+    table: Identifier = Field(description="The archive table; it has every column of the source table.")
+
+
+class Delete(Model):
+    """Delete the row; {} deletes without an archive."""
+
+    archive_to: ArchiveTo | None = Field(None, description="Copy each row there in the same transaction.")
+
+
+class Write(Model):
+    """What becomes of the row: exactly one of update and delete."""
+
+    update: list[Assignment] | None = Field(
+        None, min_length=1, max_length=64, description="Set these columns (1 to 64)."
+    )
+    delete: Delete | None = Field(None, description="Delete the row, if wanted into an archive table.")
+
+    @model_validator(mode="after")
+    def _one_write(self) -> Self:
+        exactly_one(self, "update", "delete")
+        no_repeats([each.column for each in self.update or ()])
+        return self

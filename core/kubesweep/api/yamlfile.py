@@ -1,0 +1,164 @@
+"""YAML as kubectl reads it, with the place of every key and value.
+
+Stricter than YAML where it bites: a key that comes twice, a key that is no string and a merge key are refused. A date
+stays text, and so does 1:30, as for the API server. Anchors work, but what they unfold to is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from kubesweep.api.problems import Path, Problem, path_text, shown
+
+MAX_CHARACTERS = 1_000_000
+MAX_NODES = 50_000
+MAX_DEPTH = 64
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that leaves dates as text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, shape) for tag, shape in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+@dataclass
+class Document:
+    """One document as plain data, and its nodes to find places in."""
+
+    file: str
+    node: yaml.Node
+    data: Any = None
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def line(self) -> int:
+        return int(self.node.start_mark.line) + 1
+
+    def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:
+        """Line and column (from 1) of the value at ``path``, or of its key; of what encloses it where it is absent."""
+        node, mark = self.node, self.node.start_mark
+        for index, step in enumerate(path):
+            found = _child(node, step)
+            if found is None:
+                break
+            key_node, node = found
+            last = index == len(path) - 1
+            mark = key_node.start_mark if key or not last or not isinstance(node, yaml.ScalarNode) else node.start_mark
+        return mark.line + 1, mark.column + 1
+
+    def problem(self, code: str, text: str, path: Path = (), *, key: bool = False, **more: Any) -> Problem:
+        line, column = self.place(path, key=key)
+        return Problem(code, text, self.file, line, column, path_text(path), **more)
+
+
+def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        return next(((key, value) for key, value in node.value if key.value == step), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return node.value[step], node.value[step]
+    return None
+
+
+def read(text: str, file: str) -> Iterator[Document | Problem]:
+    """The documents of a text, then, if the text cannot be read to its end, the problem."""
+    if len(text) > MAX_CHARACTERS:
+        yield Problem("FileTooLarge", f"has {len(text)} characters; at most {MAX_CHARACTERS} are read", file)
+        return
+    try:
+        loader = _Loader(text)
+        try:
+            while loader.check_node() and (node := loader.get_node()) is not None:
+                document = Document(file, node)
+                document.data = _Build(loader, document).build(node, (), ())
+                yield document
+        finally:
+            loader.dispose()
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        yield Problem("BadYaml", f"the character U+{ord(text[error.position]):04X} is not allowed in YAML", file, line)
+    except yaml.MarkedYAMLError as error:
+        yield _syntax_problem(error, file)
+    except _Unbounded as error:
+        yield Problem("TooMuchYaml", str(error), file, error.line)
+    except RecursionError:
+        yield Problem("TooMuchYaml", f"nested deeper than {MAX_DEPTH} levels", file)
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, file: str) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    text = error.problem or error.context or "cannot be read"
+    if "'\\t'" in text:
+        text = "a tab: YAML is indented with blanks"
+    elif error.context and error.problem:
+        text = f"{text} ({error.context})"
+    line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    return Problem("BadYaml", f"not YAML: {text}", file, line, column)
+
+
+class _Unbounded(Exception):
+    def __init__(self, text: str, node: yaml.Node) -> None:
+        super().__init__(text)
+        self.line: int = node.start_mark.line + 1
+
+
+class _Build:
+    """Turns the nodes of one document into data, noting what is refused in the document's problems."""
+
+    def __init__(self, loader: _Loader, document: Document) -> None:
+        self.loader = loader
+        self.document = document
+        self.nodes = 0
+
+    def build(self, node: yaml.Node, path: Path, above: tuple[int, ...]) -> Any:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise _Unbounded(f"the document unfolds to more than {MAX_NODES} values", node)
+        if len(above) > MAX_DEPTH or id(node) in above:
+            raise _Unbounded(f"nested deeper than {MAX_DEPTH} levels, or an anchor that holds itself", node)
+        if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
+            return self._map(node, path, (*above, id(node)))
+        if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
+            inner = (*above, id(node))
+            return [self.build(each, (*path, index), inner) for index, each in enumerate(node.value)]
+        return self._scalar(node, path)
+
+    def _map(self, node: yaml.MappingNode, path: Path, above: tuple[int, ...]) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            name = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                self._refuse(key_node, "MergeKey", "the merge key << is refused: write the fields out", path)
+            elif name is None or key_node.tag != "tag:yaml.org,2002:str":
+                text = f"the key {name} is not text: put it into quotes" if name else "a key must be text"
+                self._refuse(key_node, "BadKey", text, path)
+            elif name in made:
+                self._refuse(key_node, "DuplicateKey", "given twice: remove one", (*path, name))
+            else:
+                made[name] = self.build(value_node, (*path, name), above)
+        return made
+
+    def _scalar(self, node: yaml.Node, path: Path) -> Any:
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        if isinstance(node, yaml.ScalarNode) and kind in ("str", "int", "float", "bool", "null"):
+            if kind == "str" or (kind in ("int", "float") and ":" in node.value):
+                return node.value
+            try:
+                return self.loader.construct_object(node)
+            except (ValueError, KeyError, OverflowError):
+                pass
+        self._refuse(node, "BadYaml", f"the YAML tag {shown(node.tag)} cannot be used here", path)
+        return None
+
+    def _refuse(self, node: yaml.Node, code: str, text: str, path: Path) -> None:
+        mark = node.start_mark
+        self.document.problems.append(
+            Problem(code, text, self.document.file, mark.line + 1, mark.column + 1, path_text(path))
+        )

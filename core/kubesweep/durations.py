@@ -1,0 +1,48 @@
+"""Durations as people write them: ``300ms``, ``2s``, ``30m``, ``1h30m``, ``7d``.
+
+Only whole numbers and the units ms, s, m, h, d, largest first: one way to write a thing, the same in the cluster's
+schema (``PATTERN``) and here. The finest unit is a millisecond, so every duration is exact.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
+PATTERN = r"^([0-9]{1,6}d)?([0-9]{1,7}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?([0-9]{1,12}ms)?$"
+MAX_LENGTH = 32
+
+_SHAPE = re.compile(PATTERN)
+_HELP = 'write a whole number with a unit (ms, s, m, h, d), such as "30s", "5m" or "1h30m"'
+
+
+def parse_duration(text: str) -> float:
+    """Seconds. Raises ValueError with a sentence that says what to write instead."""
+    if not text:
+        raise ValueError(f"a duration is missing: {_HELP}")
+    shown = text if len(text) <= MAX_LENGTH else text[:MAX_LENGTH] + "..."
+    found = _SHAPE.fullmatch(text) if len(text) <= MAX_LENGTH else None
+    if found:
+        parts = zip(found.groups(), UNITS.items(), strict=True)
+        return sum(int(part[: -len(unit)]) * size for part, (unit, size) in parts if part) / 1000
+    if text.startswith("-"):
+        raise ValueError(f'"{shown}" is negative: {_HELP}')
+    if text.isascii() and text.isdigit():
+        raise ValueError(f'"{shown}" has no unit: {_HELP}')
+    if "." in text:
+        raise ValueError(f'"{shown}" has a fraction: use a smaller unit, such as "90m" for one and a half hours')
+    raise ValueError(f'"{shown}" is not a duration: {_HELP}, the largest unit first')
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest text that :func:`parse_duration` reads back, to the millisecond: ``1h30m``, ``300ms``, ``0s``."""
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"{seconds} seconds cannot be written as a duration: it must be zero or more, and finite")
+    rest = round(seconds * 1000)
+    parts: list[str] = []
+    for unit, size in UNITS.items():
+        number, rest = divmod(rest, size)
+        if number:
+            parts.append(f"{number}{unit}")
+    return "".join(parts) or "0s"

@@ -1,0 +1,220 @@
+"""When a schedule fires: cron in a time zone, or every period since the epoch. Pure: no clock is read here.
+
+A cron expression means what Kubernetes makes of it (robfig/cron v3, the parser of the CronJob controller), so that a
+laptop fires when the cluster would: a wall-clock time that a change to summer time leaves out does not fire, one that
+comes twice fires twice, and day of month and day of week are alternatives unless one of them is ``*``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import zoneinfo
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cached_property
+from typing import Protocol
+
+from cronsim import CronSim, CronSimError
+
+MACROS = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+MAX_CRON_LENGTH = 128
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+_FIELDS = "minute hour day-of-month month day-of-week"
+# datetime cannot hold more, and cronsim looks up to 50 years away.
+_FIRST, _LAST = 0.0, datetime(9900, 1, 1, tzinfo=UTC).timestamp()
+
+
+class Ticks(Protocol):
+    """Times are seconds since the epoch. ``None``: there is no such tick (within 50 years)."""
+
+    def next(self, after: float) -> float | None:
+        """The first tick strictly after."""
+        ...
+
+    def latest(self, at: float) -> float | None:
+        """The last tick at or before."""
+        ...
+
+    def between(self, after: float, until: float, most: int = 1000) -> tuple[float, ...]:
+        """The first ``most`` ticks in ``(after, until]``."""
+        ...
+
+
+class _Chain:
+    def next(self, after: float) -> float | None:
+        raise NotImplementedError
+
+    def between(self, after: float, until: float, most: int = 1000) -> tuple[float, ...]:
+        found: list[float] = []
+        tick = self.next(after)
+        while tick is not None and tick <= until and len(found) < most:
+            found.append(tick)
+            tick = self.next(tick)
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Every(_Chain):
+    """Multiples of ``period`` seconds since the epoch, whoever asks and whenever it started."""
+
+    period: float
+
+    def __post_init__(self) -> None:
+        if not self.period >= 0.001 or math.isinf(self.period):
+            raise ValueError(f"a period of {self.period} seconds is not possible: it must be at least 1ms")
+
+    def _tick(self, number: int) -> float:
+        return number * round(self.period * 1000) / 1000
+
+    def next(self, after: float) -> float:
+        number = math.floor(after / self.period) - 1
+        while self._tick(number) <= after:
+            number += 1
+        return self._tick(number)
+
+    def latest(self, at: float) -> float:
+        number = math.floor(at / self.period) + 1
+        while self._tick(number) > at:
+            number -= 1
+        return self._tick(number)
+
+
+@dataclass(frozen=True)
+class Cron(_Chain):
+    """A five-field cron expression or one of ``MACROS``, in an IANA zone. Raises ValueError if either is wrong."""
+
+    expression: str
+    time_zone: str = "Etc/UTC"
+
+    def __post_init__(self) -> None:
+        self._sim(datetime(2000, 1, 1, tzinfo=self._zone), reverse=False)
+
+    @cached_property
+    def _zone(self) -> tzinfo:
+        return find_zone(self.time_zone)
+
+    @cached_property
+    def _fields(self) -> list[str]:
+        return _cron_fields(self.expression)
+
+    def _sim(self, at: datetime, *, reverse: bool) -> CronSim:
+        fields = self._fields
+        try:
+            # A sixth field, second 0, turns off Debian's habit of moving ticks at a change to summer time.
+            sim = CronSim(" ".join(["0", *fields]), at, reverse=reverse)
+        except CronSimError as error:
+            raise ValueError(
+                f'cron "{self.expression}": {str(error).lower()}; the fields are: {_FIELDS}, such as "*/5 * * * *"'
+            ) from None
+        sim.day_and = _is_star(fields[2]) or _is_star(fields[4])
+        return sim
+
+    def next(self, after: float) -> float | None:
+        if after >= _LAST:
+            return None
+        start = datetime.fromtimestamp(max(math.floor(after), _FIRST), self._zone)
+        for at in self._sim(start, reverse=False):
+            tick = at.timestamp()
+            if tick > after and not _left_out(at):
+                return tick
+        return None
+
+    def latest(self, at: float) -> float | None:
+        if at < _FIRST:
+            return None
+        # Going back may step over a tick where the clocks change, going forward never does: back, then forward.
+        start = datetime.fromtimestamp(min(math.floor(at), _LAST), self._zone) + timedelta(days=1)
+        for earlier in self._sim(start, reverse=True):
+            found = earlier.timestamp()
+            if found < _FIRST:
+                return None
+            if found > at or _left_out(earlier):
+                continue
+            while (later := self.next(found)) is not None and later <= at:
+                found = later
+            return found
+        return None
+
+
+def find_zone(name: str) -> tzinfo:
+    """The IANA zone. Raises ValueError that names the nearest zones."""
+    if name in ("UTC", "Etc/UTC"):
+        return UTC  # needs no database of zones
+    if name and name[0].isupper() and name != "Local":
+        try:
+            return zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            pass
+    zones = zoneinfo.available_timezones() - {"localtime", "posixrules"}
+    if not zones:
+        raise ValueError('this machine has no time zones but UTC: install the package "tzdata"')
+    near = _nearest_zones(name, zones)
+    hint = f"did you mean {' or '.join(near)}?" if near else "write an IANA name such as America/Sao_Paulo or Etc/UTC"
+    raise ValueError(f'unknown time zone "{name[:64]}": {hint}')
+
+
+def _nearest_zones(name: str, zones: set[str]) -> list[str]:
+    """People forget the continent, the underscore or the capitals, so compare without them, with and without the area."""
+
+    def plain(text: str) -> str:
+        return re.sub("[^a-z0-9/+-]", "", text.lower())
+
+    known: dict[str, str] = {}
+    for zone in sorted(zones):
+        known.setdefault(plain(zone), zone)
+        known.setdefault(plain(zone.rsplit("/", 1)[-1]), zone)
+    found = difflib.get_close_matches(plain(name[:64]), known, n=3, cutoff=0.6)
+    return list(dict.fromkeys(known[each] for each in found))
+
+
+def _cron_fields(expression: str) -> list[str]:
+    shown = expression[:MAX_CRON_LENGTH]
+    if "TZ=" in expression.upper():
+        raise ValueError(f'cron "{shown}": a zone inside the expression is refused: use spec.timeZone')
+    if expression.startswith("@every"):
+        raise ValueError(f'cron "{shown}": @every is refused: use spec.every, such as "30s"')
+    if expression.startswith("@"):
+        if expression not in MACROS:
+            raise ValueError(f'cron "{shown}": unknown macro; known: {", ".join(MACROS)}')
+        return MACROS[expression].split()
+    if len(expression) > MAX_CRON_LENGTH:
+        raise ValueError(f"cron: longer than {MAX_CRON_LENGTH} characters")
+    fields = expression.upper().split()
+    if len(fields) != 5:
+        hint = "; seconds are not supported: use spec.every" if len(fields) == 6 else ""
+        raise ValueError(f'cron "{shown}": {len(fields)} fields instead of 5 ({_FIELDS}){hint}')
+    for field in fields:
+        unknown = [word for word in re.findall("[A-Z]+", field) if word not in _MONTHS + _DAYS]
+        if unknown or not re.fullmatch("[0-9A-Z*?/,-]+", field):
+            raise ValueError(f'cron "{shown}": "{field}" is not understood by Kubernetes')
+    if "7" in re.findall("[0-9]+", fields[4].split("/")[0]):
+        raise ValueError(f'cron "{shown}": Kubernetes knows no weekday 7: Sunday is 0')
+    return [field.replace("?", "*") for field in fields]
+
+
+def _is_star(field: str) -> bool:
+    return any(term in ("*", "*/1") for term in field.split(","))
+
+
+def _left_out(at: datetime) -> bool:
+    """True for a wall-clock time that does not exist on that day."""
+    there = at.astimezone(UTC).astimezone(at.tzinfo)
+    return there.replace(tzinfo=None) != at.replace(tzinfo=None)
+
+
+def make_ticks(*, schedule: str | None = None, every: float | None = None, time_zone: str = "Etc/UTC") -> Ticks:
+    """The ticks of a cron ``schedule`` or of ``every`` so many seconds; exactly one of the two. Raises ValueError."""
+    if (schedule is None) == (every is None):
+        raise ValueError("exactly one of schedule and every is needed")
+    return Every(every) if every is not None else Cron(schedule or "", time_zone)
