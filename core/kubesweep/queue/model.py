@@ -95,7 +95,7 @@ class Claims(msgspec.Struct, frozen=True):
     jobs: tuple[Claim, ...] = ()
     paused: bool = False
     wait: float | None = None  # seconds until the row budget is out of debt
-    next_delayed: float | None = None  # when the earliest delayed retry is due (time, not duration)
+    next_delayed: float | None = None  # when the earliest retry that nobody took is due (time, not duration)
     held_version: int = 0  # changes whenever the held set does
     lost: bool = False  # the queue knows nothing of this schedule (never opened, or it lost everything)
 
@@ -219,9 +219,9 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """One schedule at a glance; a schedule that the queue does not know has ``known`` False and zeros."""
 
     known: bool = False
-    ready: int = 0
-    running: int = 0
-    delayed: int = 0
+    ready: int = 0  # jobs that a claim may take now; a retry that is due counts here
+    running: int = 0  # jobs in somebody's hands, until their lease expired and another claim took them
+    delayed: int = 0  # retries that are not due yet
     held: int = 0  # rows in retry or dead
     dead: int = 0  # rows
     oldest_ready: float | None = None  # when the longest waiting ready job became ready
@@ -278,6 +278,11 @@ class Limits(msgspec.Struct, frozen=True):
 HISTORY = 10
 ATTEMPTS = 20
 FLOOD = 50  # dead rows of one error class with none applied: the sweep Halts
+MAX_JOB_KEYS = 1000  # rows in one job of a replay
+MAX_FINDINGS = 64  # kinds of findings that are kept; a further one pushes the oldest out
+MAX_SAMPLES = 20  # sample keys that a sweep remembers
+HELD_PAUSE = 60.0  # seconds that a retry rests when its sweep is ended by it
+END_STATES = frozenset({SweepState.FAILED, SweepState.HALTED, SweepState.SUPERSEDED, SweepState.HELD})
 
 _encode_key = msgspec.json.Encoder().encode
 _decode_key = msgspec.json.Decoder(Key)

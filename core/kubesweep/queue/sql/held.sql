@@ -1,0 +1,71 @@
+-- name: known
+SELECT key, attempts
+FROM held
+WHERE schedule = :schedule AND key IN (SELECT value FROM json_each(:keys));
+
+-- name: put
+INSERT INTO held (schedule, key, sweep, dead, error, message, at, attempts)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (schedule, key) DO UPDATE
+SET sweep = excluded.sweep, dead = excluded.dead, error = excluded.error, message = excluded.message,
+    at = excluded.at, attempts = excluded.attempts;
+
+-- name: remove
+DELETE FROM held
+WHERE schedule = ? AND key = ?;
+
+-- name: keys
+SELECT key
+FROM held
+WHERE schedule = :schedule;
+
+-- name: counts
+SELECT count(*) AS held, coalesce(sum(dead), 0) AS dead
+FROM held
+WHERE schedule = :schedule;
+
+-- name: expired
+SELECT key, sweep
+FROM held
+WHERE schedule = :schedule AND dead = 1 AND at < :before
+ORDER BY at
+LIMIT :most;
+
+-- name: select_dead
+SELECT key, sweep
+FROM held
+WHERE schedule = :schedule AND dead = 1
+  AND (:error IS NULL OR error = :error)
+  AND (:keys IS NULL OR key IN (SELECT value FROM json_each(:keys)))
+ORDER BY sweep, at, key;
+
+-- name: letters
+SELECT key, error, message, at, sweep, attempts
+FROM held
+WHERE schedule = :schedule AND dead = 1
+  AND (:error IS NULL OR error = :error)
+  AND (:keys IS NULL OR key IN (SELECT value FROM json_each(:keys)))
+ORDER BY at DESC, key
+LIMIT :most;
+
+-- name: revive
+UPDATE held
+SET dead = 0
+WHERE schedule = ? AND key = ?;
+
+-- name: groups
+SELECT g.error, count(*) AS died, min(g.at) AS first, max(g.at) AS last,
+       (SELECT h.message FROM held AS h WHERE h.schedule = :schedule AND h.dead = 1 AND h.error = g.error
+        ORDER BY h.at DESC, h.key LIMIT 1) AS message
+FROM held AS g
+WHERE g.schedule = :schedule AND g.dead = 1
+GROUP BY g.error
+ORDER BY died DESC, g.error
+LIMIT :most;
+
+-- name: samples
+SELECT key
+FROM held
+WHERE schedule = :schedule AND dead = 1 AND error = :error
+ORDER BY at DESC, key
+LIMIT 3;

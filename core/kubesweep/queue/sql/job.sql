@@ -1,0 +1,102 @@
+-- name: enqueue
+INSERT INTO job (schedule, sweep, held, planned, delayed, ready, body)
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: owned
+SELECT id, consumer, deliveries, sweep, held, body
+FROM job
+WHERE schedule = :schedule AND consumer IS NOT NULL AND id IN (SELECT value FROM json_each(:ids));
+
+-- name: delete
+DELETE FROM job
+WHERE id = ?;
+
+-- name: replace
+UPDATE job
+SET body = ?, planned = ?, lease = ?
+WHERE id = ?;
+
+-- name: extend
+UPDATE job
+SET lease = ?
+WHERE id = ?;
+
+-- name: give_back
+UPDATE job
+SET consumer = NULL, lease = NULL, deliveries = deliveries - 1, delayed = 0, ready = ?, body = ?, planned = ?
+WHERE id = ?;
+
+-- name: postpone
+UPDATE job
+SET consumer = NULL, lease = NULL, deliveries = deliveries - 1, delayed = 1, ready = ?, body = ?, planned = ?
+WHERE id = ?;
+
+-- name: drop_expired
+DELETE FROM job
+WHERE schedule = :schedule AND consumer IS NOT NULL AND lease <= :now AND held = 0 AND sweep <> ''
+  AND NOT EXISTS (SELECT 1 FROM sweep AS s WHERE s.id = job.sweep AND s.state IN ('Planning', 'Running', 'Held'));
+
+-- name: candidates
+SELECT id, delivery, body
+FROM (
+  SELECT * FROM (
+    SELECT 0 AS place, lease AS since, id, deliveries + 1 AS delivery, body
+    FROM job
+    WHERE schedule = :schedule AND consumer IS NOT NULL AND lease <= :now
+    ORDER BY lease
+    LIMIT :want
+  )
+  UNION ALL
+  SELECT * FROM (
+    SELECT 1, ready, id, deliveries + 1, body
+    FROM job
+    WHERE schedule = :schedule AND consumer IS NULL AND delayed = 1 AND ready <= :now
+    ORDER BY ready
+    LIMIT :want
+  )
+  UNION ALL
+  SELECT * FROM (
+    SELECT 2, 0, id, deliveries + 1, body
+    FROM job
+    WHERE schedule = :schedule AND consumer IS NULL AND delayed = 0
+    ORDER BY id
+    LIMIT :want
+  )
+)
+ORDER BY place, since, id
+LIMIT :want;
+
+-- name: take
+UPDATE job
+SET consumer = ?, lease = ?, deliveries = ?, delayed = 0
+WHERE id = ?;
+
+-- name: next_delayed
+SELECT min(ready)
+FROM job
+WHERE schedule = :schedule AND consumer IS NULL AND delayed = 1;
+
+-- name: next_lease
+SELECT min(lease)
+FROM job
+WHERE schedule = :schedule AND consumer IS NOT NULL;
+
+-- name: any_waiting
+SELECT 1
+FROM job
+WHERE schedule = :schedule AND consumer IS NULL AND delayed = 0
+LIMIT 1;
+
+-- name: any_planned
+SELECT 1
+FROM job
+WHERE sweep = :id AND held = 0
+LIMIT 1;
+
+-- name: counts
+SELECT coalesce(sum(consumer IS NULL AND ready <= :now), 0) AS ready,
+       coalesce(sum(consumer IS NOT NULL), 0) AS running,
+       coalesce(sum(consumer IS NULL AND ready > :now), 0) AS later,
+       min(CASE WHEN consumer IS NULL AND ready <= :now THEN ready END) AS oldest
+FROM job
+WHERE schedule = :schedule;

@@ -1,0 +1,97 @@
+-- name: find
+SELECT id, last_tick, paused, held_version, tokens, tokens_at, rate, enqueued, duplicate, forbidden, late
+FROM schedule
+WHERE install = :install AND namespace = :namespace AND name = :name AND uid = :uid;
+
+-- name: create
+INSERT INTO schedule (install, namespace, name, uid)
+VALUES (:install, :namespace, :name, :uid)
+ON CONFLICT DO NOTHING;
+
+-- name: names
+SELECT install, namespace, name, uid
+FROM schedule;
+
+-- name: count_tick
+UPDATE schedule
+SET last_tick = CASE WHEN :answer = 'duplicate' THEN last_tick ELSE :tick END,
+    enqueued = enqueued + (:answer = 'enqueued'),
+    duplicate = duplicate + (:answer = 'duplicate'),
+    forbidden = forbidden + (:answer = 'forbidden'),
+    late = late + (:answer = 'late')
+WHERE id = :schedule;
+
+-- name: pause
+UPDATE schedule
+SET paused = :paused
+WHERE id = :schedule;
+
+-- name: set_budget
+UPDATE schedule
+SET tokens = :tokens, tokens_at = :now, rate = :rate
+WHERE id = :schedule;
+
+-- name: touch_held
+UPDATE schedule
+SET held_version = held_version + 1
+WHERE id = :schedule;
+
+-- name: is_checked
+SELECT 1
+FROM checked
+WHERE schedule = :schedule AND hash = :hash;
+
+-- name: add_checked
+INSERT INTO checked (schedule, hash, at)
+VALUES (:schedule, :hash, :now);
+
+-- name: trim_checked
+DELETE FROM checked
+WHERE schedule = :schedule
+  AND hash IN (SELECT hash FROM checked WHERE schedule = :schedule ORDER BY at DESC, hash LIMIT -1 OFFSET :most);
+
+-- name: put_finding
+INSERT INTO finding (schedule, kind, at, body)
+VALUES (:schedule, :kind, :at, :body)
+ON CONFLICT (schedule, kind) DO UPDATE SET at = excluded.at, body = excluded.body;
+
+-- name: trim_findings
+DELETE FROM finding
+WHERE schedule = :schedule
+  AND kind IN (
+    SELECT kind FROM finding WHERE schedule = :schedule ORDER BY kind = :kind DESC, at DESC, kind LIMIT -1 OFFSET :most
+  );
+
+-- name: findings
+SELECT body
+FROM finding
+WHERE schedule = :schedule
+ORDER BY kind;
+
+-- name: forget_deaths
+DELETE FROM death
+WHERE sweep IN (SELECT id FROM sweep WHERE schedule = :schedule);
+
+-- name: forget_sweeps
+DELETE FROM sweep
+WHERE schedule = :schedule;
+
+-- name: forget_jobs
+DELETE FROM job
+WHERE schedule = :schedule;
+
+-- name: forget_held
+DELETE FROM held
+WHERE schedule = :schedule;
+
+-- name: forget_checked
+DELETE FROM checked
+WHERE schedule = :schedule;
+
+-- name: forget_findings
+DELETE FROM finding
+WHERE schedule = :schedule;
+
+-- name: forget_schedule
+DELETE FROM schedule
+WHERE id = :schedule;

@@ -1,0 +1,106 @@
+CREATE TABLE schedule (
+  id INTEGER PRIMARY KEY,
+  install TEXT NOT NULL,
+  namespace TEXT NOT NULL,
+  name TEXT NOT NULL,
+  uid TEXT NOT NULL,
+  last_tick REAL,
+  paused INTEGER NOT NULL DEFAULT 0,
+  held_version INTEGER NOT NULL DEFAULT 0,
+  -- the row budget: tokens as of tokens_at, refilled by rate a second; NULL tokens: full
+  tokens REAL,
+  tokens_at REAL NOT NULL DEFAULT 0,
+  rate REAL,
+  enqueued INTEGER NOT NULL DEFAULT 0,
+  duplicate INTEGER NOT NULL DEFAULT 0,
+  forbidden INTEGER NOT NULL DEFAULT 0,
+  late INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (install, namespace, name, uid)
+);
+
+CREATE TABLE sweep (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  schedule INTEGER NOT NULL,
+  tick REAL NOT NULL,
+  generation INTEGER NOT NULL,
+  hash TEXT NOT NULL,
+  mode TEXT NOT NULL,
+  state TEXT NOT NULL,
+  reason TEXT NOT NULL DEFAULT '',
+  message TEXT NOT NULL DEFAULT '',
+  cutoff TEXT,
+  started REAL NOT NULL,
+  finished REAL,
+  planned INTEGER NOT NULL DEFAULT 0,
+  applied INTEGER NOT NULL DEFAULT 0,
+  skipped INTEGER NOT NULL DEFAULT 0,
+  unconfirmed INTEGER NOT NULL DEFAULT 0,
+  held INTEGER NOT NULL DEFAULT 0,
+  dead INTEGER NOT NULL DEFAULT 0,
+  capped INTEGER NOT NULL DEFAULT 0,
+  samples TEXT NOT NULL DEFAULT '[]'
+);
+
+CREATE INDEX sweep_schedule ON sweep (schedule, seq);
+
+-- how many rows of a sweep died of which error: the evidence for a flood
+CREATE TABLE death (
+  sweep TEXT NOT NULL,
+  error TEXT NOT NULL,
+  died INTEGER NOT NULL,
+  PRIMARY KEY (sweep, error)
+) WITHOUT ROWID;
+
+CREATE TABLE job (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  schedule INTEGER NOT NULL,
+  sweep TEXT NOT NULL,
+  held INTEGER NOT NULL,
+  planned INTEGER NOT NULL,
+  -- a retry that nobody took yet
+  delayed INTEGER NOT NULL,
+  ready REAL NOT NULL,
+  deliveries INTEGER NOT NULL DEFAULT 0,
+  consumer TEXT,
+  lease REAL,
+  body BLOB NOT NULL
+);
+
+CREATE INDEX job_waiting ON job (schedule, id) WHERE consumer IS NULL AND delayed = 0;
+
+CREATE INDEX job_delayed ON job (schedule, ready) WHERE consumer IS NULL AND delayed = 1;
+
+CREATE INDEX job_running ON job (schedule, lease) WHERE consumer IS NOT NULL;
+
+CREATE INDEX job_planned ON job (sweep) WHERE held = 0;
+
+-- the held set: rows in retry (dead = 0) and dead letters (dead = 1)
+CREATE TABLE held (
+  schedule INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  sweep TEXT NOT NULL,
+  dead INTEGER NOT NULL,
+  error TEXT NOT NULL,
+  message TEXT NOT NULL,
+  at REAL NOT NULL,
+  attempts BLOB NOT NULL,
+  PRIMARY KEY (schedule, key)
+) WITHOUT ROWID;
+
+CREATE INDEX held_dead ON held (schedule, at) WHERE dead = 1;
+
+CREATE TABLE checked (
+  schedule INTEGER NOT NULL,
+  hash TEXT NOT NULL,
+  at REAL NOT NULL,
+  PRIMARY KEY (schedule, hash)
+) WITHOUT ROWID;
+
+CREATE TABLE finding (
+  schedule INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  at REAL NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY (schedule, kind)
+) WITHOUT ROWID;

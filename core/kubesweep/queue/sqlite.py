@@ -1,0 +1,181 @@
+"""SqliteQueue: the queue in one SQLite file, for one host and any number of its processes.
+
+Every move is one transaction that holds SQLite's write lock from its start, so moves of all processes happen one after
+the other. The clock is the host's. All calls to SQLite run on one thread of this object: a lock that somebody else
+holds stalls neither the event loop nor other users of the default executor. A move that was started is carried through
+even where the task that awaits it is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from kubesweep.errors import Outage
+from kubesweep.queue import sqlite_held, sqlite_moves, sqlite_settle, sqlite_stats
+from kubesweep.queue.model import (
+    Claim,
+    Claims,
+    DeadLetter,
+    ErrorGroup,
+    Finding,
+    Key,
+    Limits,
+    OpenSweep,
+    PlanVersion,
+    ScheduleRef,
+    Settlement,
+    Stats,
+    SweepState,
+    Window,
+)
+from kubesweep.queue.service import Opened, Settled
+from kubesweep.queue.sqlite_store import BUSY_SECONDS, SqliteStore
+
+T = TypeVar("T")
+
+POLL_FIRST = 0.02  # how soon a change made by another process is noticed ...
+POLL_LAST = 0.1  # ... and how late, after a long quiet time
+
+
+class SqliteQueue:
+    """A :class:`~kubesweep.queue.service.QueueService` in the file ``path``, made at the first move if it is missing.
+
+    ``clock`` gives seconds since the epoch; ``busy`` is how long a move waits for another process's lock before it
+    raises ``Outage`` (QueueBusy). Every ``Outage`` names the file, what is wrong with it and the next step: QueueFull,
+    QueueReadOnly, QueueBusy, QueueCorrupt, QueueMissing, QueueGone, QueueForeign, QueueNewer, QueueClosed, QueueError.
+    """
+
+    def __init__(self, path: str, *, clock: Callable[[], float] = time.time, busy: float = BUSY_SECONDS) -> None:
+        self.path = path
+        self._clock = clock
+        self._store = SqliteStore(path, busy=busy)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kubesweep-queue")
+        self._waiters: set[asyncio.Event] = set()
+        self._closed = False
+
+    async def close(self) -> None:
+        """Close the file. Claims stay with their consumer until their leases end; closing twice is harmless."""
+        if self._closed:
+            return
+        closing = self._on_thread(self._store.close)
+        self._closed = True
+        await closing
+        self._thread.shutdown(wait=True)
+        self._wake()
+
+    async def open_sweep(self, ref: ScheduleRef, wish: OpenSweep) -> Opened:
+        return await self._move(lambda con: sqlite_moves.open_sweep(con, self._clock(), ref, wish))
+
+    async def claim(self, ref: ScheduleRef, consumer: str, want: int, limits: Limits) -> Claims:
+        return await self._move(lambda con: sqlite_moves.claim(con, self._clock(), ref, consumer, want, limits))
+
+    async def extend(self, ref: ScheduleRef, claims: Sequence[Claim], lease: float) -> tuple[str, ...]:
+        return await self._move(lambda con: sqlite_moves.extend(con, self._clock(), ref, claims, lease))
+
+    async def settle(
+        self, ref: ScheduleRef, consumer: str, settlements: Sequence[Settlement], want: int, limits: Limits
+    ) -> Settled:
+        return await self._move(
+            lambda con: sqlite_settle.settle(con, self._clock(), ref, consumer, settlements, want, limits)
+        )
+
+    async def advance(self, ref: ScheduleRef, claim: Claim, window: Window) -> bool:
+        return await self._move(lambda con: sqlite_moves.advance(con, self._clock(), ref, claim, window))
+
+    async def end_sweep(self, ref: ScheduleRef, claim: Claim, state: SweepState, reason: str, message: str) -> bool:
+        return await self._move(
+            lambda con: sqlite_moves.end_sweep(con, self._clock(), ref, claim, state, reason, message)
+        )
+
+    async def give_back(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
+        return await self._move(lambda con: sqlite_moves.give_back(con, self._clock(), ref, claims))
+
+    async def wait(self, ref: ScheduleRef, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        changed = asyncio.Event()
+        self._waiters.add(changed)
+        try:
+            seen, due, pause = -1, None, POLL_FIRST
+            while not self._closed:
+                version = await self._on_thread(self._store.version)
+                if version != seen:
+                    due = await self._look(lambda con: sqlite_stats.next_claim(con, ref))
+                    seen, pause = version, POLL_FIRST
+                left = until - loop.time()
+                if left <= 0 or (due is not None and due <= self._clock()):
+                    return
+                await _either(changed, min(pause, left))
+                pause = min(pause * 1.5, POLL_LAST)
+        finally:
+            self._waiters.discard(changed)
+
+    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion) -> bool:
+        return await self._move(lambda con: sqlite_moves.enqueue_check(con, self._clock(), ref, plan))
+
+    async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:
+        return await self._move(lambda con: sqlite_moves.approve(con, self._clock(), ref, sweep))
+
+    async def pause(self, ref: ScheduleRef, paused: bool) -> None:
+        await self._move(lambda con: sqlite_moves.pause(con, ref, paused))
+
+    async def report(self, ref: ScheduleRef, finding: Finding) -> None:
+        await self._move(lambda con: sqlite_moves.report(con, self._clock(), ref, finding))
+
+    async def held(self, ref: ScheduleRef) -> tuple[int, frozenset[Key]]:
+        return await self._look(lambda con: sqlite_held.held(con, ref))
+
+    async def stats(self, refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
+        return await self._look(lambda con: sqlite_stats.stats(con, self._clock(), refs))
+
+    async def schedules(self) -> tuple[ScheduleRef, ...]:
+        return await self._look(sqlite_stats.schedules)
+
+    async def error_groups(self, ref: ScheduleRef, most: int = 20) -> tuple[ErrorGroup, ...]:
+        return await self._look(lambda con: sqlite_held.error_groups(con, ref, most))
+
+    async def dead_letters(
+        self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None, most: int = 100
+    ) -> tuple[DeadLetter, ...]:
+        return await self._look(lambda con: sqlite_held.dead_letters(con, ref, error, keys, most))
+
+    async def replay(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
+        return await self._move(lambda con: sqlite_held.replay(con, self._clock(), ref, error, keys))
+
+    async def purge(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
+        return await self._move(lambda con: sqlite_held.purge(con, ref, error, keys))
+
+    async def forget(self, ref: ScheduleRef) -> None:
+        await self._move(lambda con: sqlite_moves.forget(con, ref))
+
+    async def _move(self, move: Callable[[sqlite3.Connection], T]) -> T:
+        answer = await self._on_thread(partial(self._store.write, move))
+        self._wake()
+        return answer
+
+    async def _look(self, look: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._on_thread(partial(self._store.read, look))
+
+    def _on_thread(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        if self._closed:
+            raise Outage("QueueClosed", f"queue {self.path}: this process closed it. Open it again")
+        return asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            waiter.set()
+
+
+async def _either(changed: asyncio.Event, timeout: float) -> None:
+    try:
+        async with asyncio.timeout(timeout):
+            await changed.wait()
+    except TimeoutError:
+        return
+    changed.clear()

@@ -1,0 +1,111 @@
+"""Held rows and dead letters on an open transaction.
+
+A held row is either in exactly one retry job or in the dead store, and one row of the table ``held`` says which.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from kubesweep.queue.model import MAX_JOB_KEYS, DeadLetter, ErrorGroup, Job, JobKind, Key, ScheduleRef, parse_key
+from kubesweep.queue.sqlite_rows import (
+    decode_attempts,
+    enqueue,
+    find,
+    keys_json,
+    remove_held,
+    statements,
+    touch_held,
+)
+
+PURGE_AT_ONCE = 1000
+
+
+def held(con: sqlite3.Connection, ref: ScheduleRef) -> tuple[int, frozenset[Key]]:
+    schedule = find(con, ref)
+    if schedule is None:
+        return 0, frozenset()
+    rows = con.execute(statements("held")["keys"], {"schedule": schedule.id})
+    return schedule.held_version, frozenset(parse_key(key) for (key,) in rows)
+
+
+def error_groups(con: sqlite3.Connection, ref: ScheduleRef, most: int) -> tuple[ErrorGroup, ...]:
+    schedule = find(con, ref)
+    if schedule is None:
+        return ()
+
+    def samples(error: str) -> tuple[Key, ...]:
+        rows = con.execute(statements("held")["samples"], {"schedule": schedule.id, "error": error})
+        return tuple(parse_key(key) for (key,) in rows)
+
+    rows = con.execute(statements("held")["groups"], {"schedule": schedule.id, "most": most}).fetchall()
+    return tuple(
+        ErrorGroup(error, count, message, first, last, samples(error)) for error, count, first, last, message in rows
+    )
+
+
+def dead_letters(
+    con: sqlite3.Connection, ref: ScheduleRef, error: str | None, keys: Sequence[Key] | None, most: int
+) -> tuple[DeadLetter, ...]:
+    schedule = find(con, ref)
+    if schedule is None:
+        return ()
+    values = {"schedule": schedule.id, "error": error, "keys": keys_json(keys), "most": most}
+    rows = con.execute(statements("held")["letters"], values)
+    return tuple(
+        DeadLetter(parse_key(key), error, message, at, sweep, decode_attempts(attempts))
+        for key, error, message, at, sweep, attempts in rows
+    )
+
+
+def replay(con: sqlite3.Connection, now: float, ref: ScheduleRef, error: str | None, keys: Sequence[Key] | None) -> int:
+    schedule = find(con, ref)
+    if schedule is None:
+        return 0
+    rows = _select(con, schedule.id, error, keys)
+    con.executemany(statements("held")["revive"], [(schedule.id, key) for key, _ in rows])
+    for sweep, count in Counter(sweep for _, sweep in rows).items():
+        nothing = {"planned": 0, "applied": 0, "skipped": 0, "unconfirmed": 0}
+        con.execute(statements("sweep")["count"], nothing | {"id": sweep, "held": count, "dead": -count})
+    enqueue(con, schedule.id, [(job, now, False) for job in _replays(rows)])
+    return len(rows)
+
+
+def _replays(rows: list[tuple[str, str]]) -> Iterator[Job]:
+    for sweep, group in groupby(rows, key=lambda row: row[1]):
+        keys = [parse_key(key) for key, _ in group]
+        for at in range(0, len(keys), MAX_JOB_KEYS):
+            part = tuple(keys[at : at + MAX_JOB_KEYS])
+            yield Job(JobKind.KEYS, None, sweep, keys=part, rows=len(part), held=True)
+
+
+def purge(con: sqlite3.Connection, ref: ScheduleRef, error: str | None, keys: Sequence[Key] | None) -> int:
+    schedule = find(con, ref)
+    if schedule is None:
+        return 0
+    rows = _select(con, schedule.id, error, keys)
+    return _forget_rows(con, schedule.id, [key for key, _ in rows])
+
+
+def purge_older(con: sqlite3.Connection, schedule: int, before: float) -> int:
+    """Forget dead letters of before that time, a bounded number: the rest goes with the next tick."""
+    values = {"schedule": schedule, "before": before, "most": PURGE_AT_ONCE}
+    rows = con.execute(statements("held")["expired"], values).fetchall()
+    return _forget_rows(con, schedule, [key for key, _ in rows])
+
+
+def _forget_rows(con: sqlite3.Connection, schedule: int, keys: list[str]) -> int:
+    if keys:
+        remove_held(con, schedule, keys)
+        touch_held(con, schedule)
+    return len(keys)
+
+
+def _select(
+    con: sqlite3.Connection, schedule: int, error: str | None, keys: Sequence[Key] | None
+) -> list[tuple[str, str]]:
+    values = {"schedule": schedule, "error": error, "keys": keys_json(keys)}
+    return con.execute(statements("held")["select_dead"], values).fetchall()

@@ -1,0 +1,279 @@
+"""The moves of the queue on an open transaction: sweeps and claims. Each function is one move, or a part of one.
+
+A planned job is one that keeps its sweep open: it has a sweep and is not ``held``. How many are left is always counted
+in the table of jobs, never kept beside it, so a sweep can be finished neither early nor twice.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+from collections.abc import Iterable, Sequence
+
+from kubesweep.queue.model import (
+    END_STATES,
+    HELD_PAUSE,
+    HISTORY,
+    MAX_FINDINGS,
+    MAX_SAMPLES,
+    Claim,
+    Claims,
+    Finding,
+    Job,
+    JobKind,
+    Limits,
+    OpenAnswer,
+    OpenSweep,
+    PlanVersion,
+    ScheduleRef,
+    Sweep,
+    SweepState,
+    Window,
+    to_json,
+)
+from kubesweep.queue.service import Opened
+from kubesweep.queue.sqlite_held import purge_older
+from kubesweep.queue.sqlite_rows import (
+    Schedule,
+    decode_job,
+    enqueue,
+    find,
+    find_or_create,
+    remembered,
+    statements,
+    sweep_by_id,
+)
+
+MAX_CHECKED = 100  # plan hashes whose check is remembered
+
+_FORGET = ("deaths", "sweeps", "jobs", "held", "checked", "findings", "schedule")
+
+
+def open_sweep(con: sqlite3.Connection, now: float, ref: ScheduleRef, wish: OpenSweep) -> Opened:
+    schedule = find_or_create(con, ref)
+    purge_older(con, schedule.id, now - wish.retention)
+    latest = next(iter(remembered(con, schedule.id, 1)), None)
+    answer = _answer(schedule, latest, wish, now)
+    con.execute(statements("schedule")["count_tick"], {"schedule": schedule.id, "answer": answer, "tick": wish.tick})
+    if answer is OpenAnswer.FORBIDDEN and latest is not None:
+        return Opened(answer, latest.id)
+    if answer is not OpenAnswer.ENQUEUED:
+        return Opened(answer, "")
+    if latest is not None and not latest.state.settled:
+        message = f"tick {wish.tick:.0f} came with a newer plan (generation {wish.plan.generation})"
+        close_sweep(con, latest.id, SweepState.SUPERSEDED, "PlanChanged", message, now)
+    return Opened(answer, _create(con, schedule.id, wish, now))
+
+
+def _answer(schedule: Schedule, latest: Sweep | None, wish: OpenSweep, now: float) -> OpenAnswer:
+    if schedule.last_tick is not None and wish.tick <= schedule.last_tick:
+        return OpenAnswer.DUPLICATE
+    if wish.deadline is not None and wish.tick + wish.deadline < now:
+        return OpenAnswer.LATE
+    if latest is not None and not latest.state.settled and not wish.plan.newer_than(latest.plan):
+        return OpenAnswer.FORBIDDEN
+    return OpenAnswer.ENQUEUED
+
+
+def _create(con: sqlite3.Connection, schedule: int, wish: OpenSweep, now: float) -> str:
+    sweep = uuid.uuid4().hex
+    values = {"id": sweep, "schedule": schedule, "tick": wish.tick, "mode": wish.mode, "now": now}
+    plan = {"generation": wish.plan.generation, "hash": wish.plan.hash, "state": SweepState.PLANNING}
+    con.execute(statements("sweep")["create"], values | plan)
+    enqueue(con, schedule, [(Job(JobKind.PLAN, wish.plan, sweep), now, False)])
+    for prune in ("prune_deaths", "prune"):
+        con.execute(statements("sweep")[prune], {"schedule": schedule, "most": HISTORY + 1})
+    return sweep
+
+
+def close_sweep(
+    con: sqlite3.Connection, sweep: str, state: SweepState, reason: str, message: str, now: float | None
+) -> None:
+    """Give a sweep its last state (or Held, with ``now`` None) and drop its jobs that nobody works on."""
+    values = {"id": sweep, "state": state, "reason": reason, "message": message, "finished": now}
+    con.execute(statements("sweep")["set_state"], values)
+    con.execute(statements("sweep")["drop_waiting"], {"id": sweep})
+
+
+def finish(con: sqlite3.Connection, sweep: str, state: SweepState, now: float) -> bool:
+    """Complete the sweep if nothing of it is left. True for the one move that took the last job."""
+    if state not in (SweepState.PLANNING, SweepState.RUNNING):
+        return False
+    if con.execute(statements("job")["any_planned"], {"id": sweep}).fetchone() is not None:
+        return False
+    close_sweep(con, sweep, SweepState.COMPLETED, "", "", now)
+    return True
+
+
+def claim(con: sqlite3.Connection, now: float, ref: ScheduleRef, consumer: str, want: int, limits: Limits) -> Claims:
+    schedule = find(con, ref)
+    if schedule is None:
+        return Claims(lost=True)
+    return take(con, now, schedule, consumer, want, limits)
+
+
+def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str, want: int, limits: Limits) -> Claims:
+    """The claiming part of ``claim`` and ``settle``."""
+    rate = limits.rows_per_second
+    budget = schedule.budget(rate, now) if rate else 0.0
+    wait = -budget / rate if rate and budget < 0 else None
+    jobs: tuple[Claim, ...] = ()
+    if want > 0 and not schedule.paused and wait is None:
+        con.execute(statements("job")["drop_expired"], {"schedule": schedule.id, "now": now})
+        found = con.execute(
+            statements("job")["candidates"], {"schedule": schedule.id, "now": now, "want": want}
+        ).fetchall()
+        lease = now + limits.lease
+        con.executemany(statements("job")["take"], [(consumer, lease, delivery, id_) for id_, delivery, _ in found])
+        jobs = tuple(Claim(str(id_), consumer, delivery, decode_job(body)) for id_, delivery, body in found)
+    (next_delayed,) = con.execute(statements("job")["next_delayed"], {"schedule": schedule.id}).fetchone()
+    return Claims(
+        jobs=jobs,
+        paused=bool(schedule.paused),
+        wait=wait,
+        next_delayed=next_delayed,
+        held_version=schedule.held_version,
+    )
+
+
+def owned(con: sqlite3.Connection, schedule: int, claims: Iterable[Claim]) -> dict[str, tuple[str, bool, bytes]]:
+    """(sweep, held, body) of those claims that are still the caller's, by claim id."""
+    wanted = {claim.id: (claim.consumer, claim.delivery) for claim in claims if claim.id.isdecimal()}
+    ids = json.dumps([int(id_) for id_ in wanted])
+    rows = con.execute(statements("job")["owned"], {"schedule": schedule, "ids": ids})
+    return {
+        str(id_): (sweep, bool(held), body)
+        for id_, consumer, delivery, sweep, held, body in rows
+        if wanted[str(id_)] == (consumer, delivery)
+    }
+
+
+def extend(
+    con: sqlite3.Connection, now: float, ref: ScheduleRef, claims: Sequence[Claim], lease: float
+) -> tuple[str, ...]:
+    schedule = find(con, ref)
+    if schedule is None:
+        return tuple(claim.id for claim in claims)
+    mine = owned(con, schedule.id, claims)
+    con.executemany(statements("job")["extend"], [(now + lease, int(id_)) for id_ in mine])
+    return tuple(claim.id for claim in claims if claim.id not in mine)
+
+
+def give_back(con: sqlite3.Connection, now: float, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
+    schedule = find(con, ref)
+    if schedule is None:
+        return tuple(claim.id for claim in claims)
+    mine = owned(con, schedule.id, claims)
+    dropped, back = [], []
+    for item in claims:
+        if item.id not in mine:
+            continue
+        sweep, held, _ = mine[item.id]
+        if sweep and not held and not _is_open(con, schedule.id, sweep):
+            dropped.append((int(item.id),))
+        else:
+            back.append((now, to_json(item.job), item.job.rows, int(item.id)))
+    con.executemany(statements("job")["delete"], dropped)
+    con.executemany(statements("job")["give_back"], back)
+    return tuple(item.id for item in claims if item.id not in mine)
+
+
+def _is_open(con: sqlite3.Connection, schedule: int, sweep: str) -> bool:
+    found = sweep_by_id(con, schedule, sweep)
+    return found is not None and not found.state.settled
+
+
+def advance(con: sqlite3.Connection, now: float, ref: ScheduleRef, claim: Claim, window: Window) -> bool:
+    schedule = find(con, ref)
+    if schedule is None or claim.id not in owned(con, schedule.id, [claim]):
+        return False
+    con.execute(statements("job")["delete"], (int(claim.id),))
+    sweep = sweep_by_id(con, schedule.id, claim.job.sweep)
+    if sweep is None or sweep.state.settled:
+        return False
+    jobs = window.jobs if window.next is None else (*window.jobs, window.next)
+    enqueue(con, schedule.id, [(job, now, False) for job in jobs])
+    state = SweepState.RUNNING if window.next is None else sweep.state
+    values = {
+        "id": sweep.id,
+        "cutoff": window.cutoff,
+        "planned": window.planned,
+        "capped": window.capped,
+        "samples": to_json((sweep.samples + window.samples)[:MAX_SAMPLES]),
+        "state": state,
+    }
+    con.execute(statements("sweep")["record_window"], values)
+    finish(con, sweep.id, state, now)
+    return True
+
+
+def end_sweep(
+    con: sqlite3.Connection, now: float, ref: ScheduleRef, claim: Claim, state: SweepState, reason: str, message: str
+) -> bool:
+    if state not in END_STATES:
+        raise ValueError(f"end_sweep takes one of {', '.join(sorted(END_STATES))}, not {state}")
+    schedule = find(con, ref)
+    mine = {} if schedule is None else owned(con, schedule.id, [claim])
+    if schedule is None or claim.id not in mine:
+        return False
+    name, held, body = mine[claim.id]
+    if held:
+        con.execute(statements("job")["postpone"], (now + HELD_PAUSE, body, decode_job(body).rows, int(claim.id)))
+    else:
+        con.execute(statements("job")["delete"], (int(claim.id),))
+    sweep = sweep_by_id(con, schedule.id, name)
+    if sweep is None or sweep.state.settled:
+        return False
+    if state is SweepState.HELD:
+        con.execute(statements("sweep")["park"], {"id": sweep.id, "cutoff": claim.job.cutoff})
+    close_sweep(con, sweep.id, state, reason, message, None if state is SweepState.HELD else now)
+    return True
+
+
+def approve(con: sqlite3.Connection, now: float, ref: ScheduleRef, sweep: str | None) -> str | None:
+    schedule = find(con, ref)
+    latest = None if schedule is None else next(iter(remembered(con, schedule.id, 1)), None)
+    if schedule is None or latest is None or latest.state is not SweepState.HELD or sweep not in (None, latest.id):
+        return None
+    values = {"id": latest.id, "state": SweepState.PLANNING, "reason": "", "message": "", "finished": None}
+    con.execute(statements("sweep")["set_state"], values)
+    job = Job(JobKind.PLAN, latest.plan, latest.id, cutoff=latest.cutoff, approved=True, planned=latest.planned)
+    enqueue(con, schedule.id, [(job, now, False)])
+    return latest.id
+
+
+def enqueue_check(con: sqlite3.Connection, now: float, ref: ScheduleRef, plan: PlanVersion) -> bool:
+    schedule = find_or_create(con, ref)
+    values = {"schedule": schedule.id, "hash": plan.hash}
+    if con.execute(statements("schedule")["is_checked"], values).fetchone() is not None:
+        return False
+    con.execute(statements("schedule")["add_checked"], values | {"now": now})
+    con.execute(statements("schedule")["trim_checked"], {"schedule": schedule.id, "most": MAX_CHECKED})
+    enqueue(con, schedule.id, [(Job(JobKind.CHECK, plan), now, False)])
+    return True
+
+
+def pause(con: sqlite3.Connection, ref: ScheduleRef, paused: bool) -> None:
+    schedule = find(con, ref)
+    if schedule is not None:
+        con.execute(statements("schedule")["pause"], {"schedule": schedule.id, "paused": paused})
+
+
+def report(con: sqlite3.Connection, now: float, ref: ScheduleRef, finding: Finding) -> None:
+    schedule = find(con, ref)
+    if schedule is None:
+        return
+    at = finding.at or now
+    kept = Finding(finding.kind, finding.ok, finding.reason, finding.message, finding.plan, at)
+    values = {"schedule": schedule.id, "kind": kept.kind, "at": at, "body": to_json(kept)}
+    con.execute(statements("schedule")["put_finding"], values)
+    trim = {"schedule": schedule.id, "kind": kept.kind, "most": MAX_FINDINGS}
+    con.execute(statements("schedule")["trim_findings"], trim)
+
+
+def forget(con: sqlite3.Connection, ref: ScheduleRef) -> None:
+    schedule = find(con, ref)
+    if schedule is not None:
+        for part in _FORGET:
+            con.execute(statements("schedule")[f"forget_{part}"], {"schedule": schedule.id})

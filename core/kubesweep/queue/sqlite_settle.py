@@ -1,0 +1,234 @@
+"""``settle`` on an open transaction: what became of jobs is counted in the same step that moves the jobs.
+
+First everything is decided in memory from the rows as the transaction found them (:class:`_Books`), then written with a
+handful of statements, however many jobs were settled.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from kubesweep.queue.model import (
+    ATTEMPTS,
+    FLOOD,
+    Attempt,
+    Claims,
+    FailedRow,
+    Job,
+    JobKind,
+    Limits,
+    Retry,
+    ScheduleRef,
+    Settlement,
+    Sweep,
+    SweepState,
+    key_text,
+    to_json,
+)
+from kubesweep.queue.service import Settled
+from kubesweep.queue.sqlite_moves import close_sweep, finish, owned, take
+from kubesweep.queue.sqlite_rows import (
+    Held,
+    Schedule,
+    decode_attempts,
+    decode_job,
+    enqueue,
+    find,
+    put_held,
+    remove_held,
+    statements,
+    sweep_by_id,
+    touch_held,
+)
+
+_NOTHING = dict.fromkeys(("planned", "applied", "skipped", "unconfirmed", "held", "dead"), 0)
+
+
+def settle(
+    con: sqlite3.Connection,
+    now: float,
+    ref: ScheduleRef,
+    consumer: str,
+    settlements: Sequence[Settlement],
+    want: int,
+    limits: Limits,
+) -> Settled:
+    schedule = find(con, ref)
+    if schedule is None:
+        return Settled(lost=tuple(s.claim.id for s in settlements), claims=Claims(lost=True))
+    mine = owned(con, schedule.id, [s.claim for s in settlements])
+    sweeps = {id_: sweep_by_id(con, schedule.id, id_) for id_ in {sweep for sweep, _, _ in mine.values()}}
+    books = _Books(now, limits.lease, _history(con, schedule.id, settlements))
+    lost = []
+    for s in settlements:
+        owner = mine.pop(s.claim.id, None)
+        if owner is None:
+            lost.append(s.claim.id)
+        else:
+            books.settle(s, *owner, sweeps[owner[0]])
+    schedule = _write(con, schedule, books, limits)
+    halted, finished = _verdicts(con, schedule.id, books, sweeps, limits)
+    claims = take(con, now, schedule, consumer, want, limits)
+    return Settled(tuple(lost), tuple(finished), tuple(halted), claims)
+
+
+class _Books:
+    """What one call of settle is going to write. ``known``: the history of those failing rows that are held already."""
+
+    def __init__(self, now: float, lease: float, known: dict[str, tuple[Attempt, ...]]) -> None:
+        self.now = now
+        self.until = now + lease
+        self.known = known
+        self.done: list[tuple[int]] = []
+        self.kept: list[tuple[bytes, int, float, int]] = []
+        self.jobs: list[tuple[Job, float, bool]] = []
+        self.counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self.deaths: Counter[tuple[str, str]] = Counter()
+        self.failing: set[str] = set()
+        self.holds: dict[str, Held] = {}
+        self.added: set[str] = set()
+        self.freed: set[str] = set()
+        self.applied = 0
+
+    def settle(self, s: Settlement, name: str, held: bool, body: bytes, sweep: Sweep | None) -> None:
+        if s.rest is None:
+            self.done.append((int(s.claim.id),))
+        else:
+            self.kept.append((to_json(s.rest), s.rest.rows, self.until, int(s.claim.id)))
+        is_open = sweep is not None and not sweep.state.settled
+        self.jobs.extend((job, self.now, False) for job in s.jobs if job.held or is_open)
+        job = decode_job(body) if held or s.retry else s.claim.job
+        mine = {key_text(key) for key in job.keys} if held else set()
+        retried = sum(self._retry(group, job, name, mine) for group in s.retry)
+        dead = [row for row in s.dead if self._hold(row, name, mine, dead=True)]
+        self.deaths.update((name, row.error) for row in dead)
+        if s.retry or dead:
+            self.failing.add(name)
+        elsewhere = sum(len(group.rows) for group in s.retry) + len(s.dead) - retried - len(dead)
+        self._count(s, name, held, retried, len(dead), elsewhere)
+        if held:
+            self._free(s, mine)
+
+    def _retry(self, group: Retry, job: Job, sweep: str, mine: set[str]) -> int:
+        keys = tuple(row.key for row in group.rows if self._hold(row, sweep, mine, dead=False))
+        if keys:
+            again = Job(
+                JobKind.KEYS,
+                job.plan,
+                sweep,
+                job.cutoff,
+                keys=keys,
+                rows=len(keys),
+                attempt=group.attempt,
+                held=True,
+            )
+            self.jobs.append((again, self.now + group.delay, True))
+        return len(keys)
+
+    def _hold(self, row: FailedRow, sweep: str, mine: set[str], *, dead: bool) -> bool:
+        """False where another job or a dead letter has the row already: it must not be in two places."""
+        key = key_text(row.key)
+        if key in self.holds or (key in self.known and key not in mine):
+            return False
+        history = (*self.known.get(key, ()), Attempt(self.now, row.error, row.message))[-ATTEMPTS:]
+        self.holds[key] = Held(sweep, dead, row.error, row.message, self.now, history)
+        if key not in self.known:
+            self.added.add(key)
+        return True
+
+    def _count(self, s: Settlement, sweep: str, held: bool, retried: int, dead: int, elsewhere: int) -> None:
+        counts = self.counts[sweep]
+        counts["applied"] += s.applied
+        counts["skipped"] += s.skipped + elsewhere
+        counts["unconfirmed"] += s.unconfirmed
+        counts["dead"] += dead
+        if held:
+            counts["held"] -= s.applied + s.skipped + elsewhere + s.unconfirmed + dead
+        else:
+            counts["held"] += retried
+            counts["planned"] += s.extra
+        self.applied += s.applied
+
+    def _free(self, s: Settlement, mine: set[str]) -> None:
+        stay = {key_text(row.key) for group in (*s.retry, Retry(s.dead, 0, 0)) for row in group.rows}
+        for job in s.jobs if s.rest is None else (*s.jobs, s.rest):
+            stay.update(key_text(key) for key in job.keys)
+        self.freed |= mine - stay
+
+
+def _history(
+    con: sqlite3.Connection, schedule: int, settlements: Sequence[Settlement]
+) -> dict[str, tuple[Attempt, ...]]:
+    failed = [key_text(row.key) for s in settlements for group in s.retry for row in group.rows]
+    failed += [key_text(row.key) for s in settlements for row in s.dead]
+    if not failed:
+        return {}
+    rows = con.execute(statements("held")["known"], {"schedule": schedule, "keys": json.dumps(failed)})
+    return {key: decode_attempts(attempts) for key, attempts in rows}
+
+
+def _write(con: sqlite3.Connection, schedule: Schedule, books: _Books, limits: Limits) -> Schedule:
+    """Returns the schedule as it is now."""
+    con.executemany(statements("job")["delete"], books.done)
+    con.executemany(statements("job")["replace"], books.kept)
+    enqueue(con, schedule.id, books.jobs)
+    remove_held(con, schedule.id, books.freed)
+    put_held(con, schedule.id, books.holds)
+    con.executemany(
+        statements("sweep")["count"],
+        [_NOTHING | counts | {"id": sweep} for sweep, counts in books.counts.items() if sweep],
+    )
+    con.executemany(
+        statements("sweep")["add_deaths"],
+        [{"sweep": sweep, "error": error, "died": died} for (sweep, error), died in books.deaths.items()],
+    )
+    if books.freed or books.added:
+        touch_held(con, schedule.id)
+        schedule = schedule._replace(held_version=schedule.held_version + 1)
+    rate = limits.rows_per_second
+    if rate and books.applied:
+        tokens = schedule.budget(rate, books.now) - books.applied
+        values = {"schedule": schedule.id, "tokens": tokens, "now": books.now, "rate": rate}
+        con.execute(statements("schedule")["set_budget"], values)
+        schedule = schedule._replace(tokens=tokens, tokens_at=books.now, rate=rate)
+    return schedule
+
+
+def _verdicts(
+    con: sqlite3.Connection, schedule: int, books: _Books, sweeps: dict[str, Sweep | None], limits: Limits
+) -> tuple[list[str], list[str]]:
+    halted, finished = [], []
+    for name in books.counts:
+        sweep = sweeps[name]
+        if sweep is None or sweep.state.settled:
+            continue
+        why = _too_bad(con, schedule, sweep, books, limits) if name in books.failing else None
+        if why is not None:
+            close_sweep(con, name, SweepState.HALTED, *why, books.now)
+            halted.append(name)
+        elif finish(con, name, sweep.state, books.now):
+            finished.append(name)
+    return halted, finished
+
+
+def _too_bad(
+    con: sqlite3.Connection, schedule: int, sweep: Sweep, books: _Books, limits: Limits
+) -> tuple[str, str] | None:
+    """Why a sweep with failing rows must stop: (reason, message)."""
+    held, _ = con.execute(statements("held")["counts"], {"schedule": schedule}).fetchone()
+    if held > limits.halt_above:
+        return (
+            "TooManyHeld",
+            f"{held} rows are in retry or dead, more than deadLetters.haltAbove ({limits.halt_above}); "
+            "cure the cause, then retry or purge the dead letters",
+        )
+    worst = con.execute(statements("sweep")["worst_death"], {"id": sweep.id}).fetchone()
+    if worst is None or worst[1] < FLOOD or sweep.applied + books.counts[sweep.id]["applied"] > 0:
+        return None
+    return (
+        "Flood",
+        f"{worst[1]} rows died of {worst[0]} and none was applied; cure the cause, then retry the dead letters",
+    )
