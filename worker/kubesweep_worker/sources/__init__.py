@@ -1,0 +1,33 @@
+"""Sources: the databases that can be swept. The URL's scheme decides which one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kubesweep.api.plan import Plan
+from kubesweep.errors import Outage, SweepFailure
+from kubesweep_worker.sources.base import InspectableSource
+
+
+def open_source(plan: Plan, url: Callable[[], str]) -> InspectableSource:
+    """A handle; nothing is connected yet. ``url`` is called here for its scheme and again at every connect, so that a
+    rotated password heals. Raises SweepFailure UrlInvalid, and Outage UrlMissing where ``url`` raises OSError."""
+    try:
+        scheme = url().strip().partition("://")[0].lower()
+    except OSError as error:
+        raise Outage("UrlMissing", f"the database's URL cannot be read: {error.strerror or error}") from None
+    if scheme in ("postgresql", "postgres"):
+        from kubesweep_worker.sources.postgres import PostgresSource
+
+        return PostgresSource(plan, url)
+    if scheme == "sqlite":
+        from kubesweep_worker.sources.sqlite import SqliteSource
+
+        return SqliteSource(plan, url)
+    raise SweepFailure(
+        "UrlInvalid",
+        "the database's URL must start with postgresql:// or sqlite:/// (its text is not shown: it may hold a password)",
+    )
+
+
+__all__ = ["open_source"]

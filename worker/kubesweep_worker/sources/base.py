@@ -78,6 +78,39 @@ class Table:
     warnings: tuple[tuple[str, str], ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What would run, word for word, and how the database would go about it."""
+
+    plan_sql: str  # finds the next window
+    stale_sql: str  # reads the rows of a job
+    write_sql: str | None  # applies to the rows of a job; None: the handler writes
+    plan_text: str  # the database's own plan of finding all stale rows
+    rows_estimate: int  # stale rows, as the planner guesses
+    index_advice: str | None  # a CREATE INDEX statement, where finding them reads a whole big table
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A write that was rolled back."""
+
+    tried: int  # stale rows that it was tried on
+    would_apply: int
+    still_stale: int  # rows that match again after it: the sweep would never end
+
+
+class Inspector(Protocol):
+    """What a person's ``check`` asks, on top of Source. Both sources implement it."""
+
+    async def explain(self, cutoff: str) -> Explanation: ...
+
+    async def try_write(self, cutoff: str, most: int = 10) -> Tried:
+        """Apply the write to at most ``most`` stale rows with a lock timeout of a second, and roll back.
+
+        Raises what ``write`` raises; RowError where a row is refused."""
+        ...
+
+
 class Source(Protocol):
     """One database and one plan. Safe for ``concurrency`` calls at once; a handle, opened lazily, healed by itself."""
 
@@ -117,4 +150,23 @@ class Source(Protocol):
         ...
 
 
-__all__ = ["Column", "Cut", "Cuts", "Keys", "Range", "Scope", "Source", "SourceRow", "Table", "Written"]
+class InspectableSource(Source, Inspector, Protocol):
+    """What ``open_source`` returns."""
+
+
+__all__ = [
+    "Column",
+    "Cut",
+    "Cuts",
+    "Explanation",
+    "InspectableSource",
+    "Inspector",
+    "Keys",
+    "Range",
+    "Scope",
+    "Source",
+    "SourceRow",
+    "Table",
+    "Tried",
+    "Written",
+]

@@ -1,0 +1,102 @@
+"""Plan -> the condition that makes a row stale, as SQL text over the alias ``t``. Pure: the same text everywhere.
+
+Values are literals, not parameters: the planner can then prove a partial index, ``check`` shows exactly what runs, and
+a ``%`` or ``$1`` in a user's ``sql`` stays what it is. Three values of SQL stay three: NULL in a column is not stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from kubesweep.api.plan import Match
+from kubesweep.api.sqltext import substitute_cutoff
+
+
+def quote_name(name: str) -> str:
+    """An identifier, whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(text: str) -> str:
+    """A string literal of standard SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def quote_pg(text: str) -> str:
+    """A string literal that means the same whether standard_conforming_strings is on or off."""
+    if "\\" not in text:
+        return quote_text(text)
+    return " E" + quote_text(text.replace("\\", "\\\\"))
+
+
+def column(name: str) -> str:
+    return f"t.{quote_name(name)}"
+
+
+def parenthesised(sql: str, literal: str) -> str:
+    # Lines of its own: a comment at the end of the user's text ends there.
+    return f"(\n{substitute_cutoff(sql, literal)}\n)"
+
+
+class Dialect(Protocol):
+    """What differs between databases."""
+
+    def value(self, name: str, text: str) -> str:
+        """The literal of a value of column ``name``."""
+        ...
+
+    def before(self, name: str, cutoff: str, offset: float) -> str:
+        """``column < cutoff - offset`` with nothing but a constant on the right."""
+        ...
+
+    def expression(self, sql: str, cutoff: str) -> str:
+        """A user's expression in parentheses, ``:cutoff`` filled in."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresDialect:
+    """``types`` are the columns' own types without length (a cast to varchar(3) would cut silently)."""
+
+    types: Mapping[str, str]
+    zone: str = "UTC"
+
+    def value(self, name: str, text: str) -> str:
+        return f"{quote_pg(text)}::{self.types[name]}"
+
+    def before(self, name: str, cutoff: str, offset: float) -> str:
+        instant = f"{quote_pg(cutoff)}::timestamptz"
+        if offset:
+            instant = f"{instant} - '{offset:.6f} seconds'::interval"
+        if self.types[name] == "timestamp with time zone":
+            return f"{column(name)} < {instant}"
+        return f"{column(name)} < ({instant}) AT TIME ZONE {quote_pg(self.zone)}"
+
+    def expression(self, sql: str, cutoff: str) -> str:
+        return parenthesised(sql, f"{quote_pg(cutoff)}::timestamptz")
+
+
+def condition(match: Match, dialect: Dialect, cutoff: str) -> str:
+    if match.op == "in":
+        return f"{column(match.column)} IN ({', '.join(dialect.value(match.column, v) for v in match.values)})"
+    if match.op == "before":
+        return dialect.before(match.column, cutoff, match.offset)
+    if match.op == "isNull":
+        return f"{column(match.column)} IS {'' if match.is_null else 'NOT '}NULL"
+    return dialect.expression(match.sql, cutoff)
+
+
+def stale(matches: tuple[Match, ...], dialect: Dialect, cutoff: str) -> str:
+    """All conditions, ANDed."""
+    return " AND ".join(condition(match, dialect, cutoff) for match in matches)
+
+
+def time_columns(matches: tuple[Match, ...]) -> tuple[str, ...]:
+    """The match's time columns in order, each once: they are part of the Idempotency-Key."""
+    return tuple(dict.fromkeys(match.column for match in matches if match.op == "before"))
+
+
+def used_columns(matches: tuple[Match, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(match.column for match in matches if match.column))

@@ -1,0 +1,185 @@
+"""The Source on PostgreSQL. Every call is one transaction; what it needs to know of the table is read once and read
+again after an error that says that the table changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from kubesweep.api.plan import Plan
+from kubesweep.errors import SweepFailure
+from kubesweep.queue.model import Key
+from kubesweep_worker.predicate import time_columns
+from kubesweep_worker.sources.base import (
+    Cuts,
+    Explanation,
+    Keys,
+    Scope,
+    SourceRow,
+    Table,
+    Tried,
+    Written,
+)
+from kubesweep_worker.sources.postgres_catalogue import Relation, build_statements, read_relation
+from kubesweep_worker.sources.postgres_check import explain, inspect, try_write
+from kubesweep_worker.sources.postgres_cut import cut
+from kubesweep_worker.sources.postgres_pool import Pool, Rows, Transaction
+from kubesweep_worker.sources.postgres_sql import Statements
+
+NOW = "SELECT now()::text"
+
+
+def settings(plan: Plan) -> tuple[str, ...]:
+    """LOCAL, in every transaction: behind a pooler the next one may run in another session."""
+    return (
+        f"SET LOCAL lock_timeout = {max(1, round(plan.source.lock_timeout * 1000))}",
+        f"SET LOCAL statement_timeout = {max(1, round(plan.source.statement_timeout * 1000))}",
+        # A worker that hangs between the write and its commit must not hold the rows for ever.
+        f"SET LOCAL idle_in_transaction_session_timeout = {max(1, round(plan.source.statement_timeout * 1000))}",
+        "SET LOCAL TimeZone = 'UTC'",
+        "SET LOCAL DateStyle = 'ISO, MDY'",
+        "SET LOCAL IntervalStyle = 'postgres'",
+        "SET LOCAL jit = off",  # compiling costs more than any of our statements
+    )
+
+
+def as_key(values: Sequence[Any]) -> Key:
+    return tuple(str(value) for value in values)
+
+
+class PostgresSource:
+    """See :class:`kubesweep_worker.sources.base.Source` and ``Inspector``."""
+
+    def __init__(self, plan: Plan, url: Callable[[], str]) -> None:
+        self._plan = plan
+        self._settings = settings(plan)
+        self._pool = Pool(url, plan.concurrency + 1, f"kubesweep/{plan.namespace}/{plan.name}")
+        self._known: tuple[Relation, Statements] | None = None
+        self._knowing = asyncio.Lock()
+        self._times = len(time_columns(plan.match))
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def probe(self) -> None:
+        await self.now()
+
+    async def now(self) -> str:
+        async with self._pool.transaction(self._settings) as tx:
+            [[(now,)]] = await tx.finish(NOW)
+            return str(now)
+
+    async def inspect(self) -> Table:
+        self._known = None
+        relation, statements = await self._learn()
+        async with self._pool.transaction(self._settings) as tx:
+            return await inspect(tx, self._plan, relation, statements)
+
+    async def explain(self, cutoff: str) -> Explanation:
+        relation, statements = await self._learn()
+        async with self._pool.transaction(self._settings) as tx:
+            return await explain(tx, self._plan, relation, statements, cutoff)
+
+    async def try_write(self, cutoff: str, most: int = 10) -> Tried:
+        _, statements = await self._learn()
+        patient = (*self._settings, "SET LOCAL lock_timeout = 1000")
+        async with self._pool.transaction(patient) as tx:
+            return await try_write(tx, statements, cutoff, most)
+
+    async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
+        statements = await self._statements()
+        [[(number,)]] = await self._read(statements.count(cutoff, held, most))
+        return int(number)
+
+    async def cut(self, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int) -> Cuts:
+        relation, statements = await self._learn()
+        try:
+            async with self._pool.transaction(self._settings) as tx:
+                return await cut(tx, relation, statements, cutoff, after, held, batch, most)
+        except SweepFailure:
+            self._known = None
+            raise
+
+    async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
+        if isinstance(scope, Keys) and not scope.keys:
+            return []
+        statements = await self._statements()
+        [rows] = await self._read(statements.rows(scope, cutoff, held, most))
+        end = len(statements.key)
+        names = statements.effect_columns
+        return [
+            SourceRow(
+                as_key(row[:end]),
+                dict(zip(names, row[end + self._times :], strict=True)),
+                tuple(str(value) for value in row[end : end + self._times]),
+            )
+            for row in rows
+        ]
+
+    async def keys(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
+        if isinstance(scope, Keys) and not scope.keys:
+            return ()
+        statements = await self._statements()
+        [rows] = await self._read(statements.keys(scope, cutoff, held))
+        return tuple(as_key(row) for row in rows)
+
+    async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
+        if isinstance(scope, Keys) and not scope.keys:
+            return Written(0)
+        statements = await self._statements()
+        try:
+            async with self._pool.transaction(self._settings) as tx:
+                locked: tuple[Key, ...] = ()
+                if skip_locked:
+                    scope, locked = await _lock(tx, statements, scope, cutoff, held)
+                    if not scope.keys:
+                        return Written(0, locked=locked)
+                [[(applied, again)]] = await tx.run(statements.write(scope, cutoff, held))
+                if again:
+                    return Written(0, still_stale=again, locked=locked)
+                await tx.commit()
+                return Written(applied, locked=locked)
+        except SweepFailure:
+            self._known = None
+            raise
+
+    async def _read(self, statement: str) -> list[Rows]:
+        try:
+            async with self._pool.transaction(self._settings) as tx:
+                return await tx.finish(statement)
+        except SweepFailure:
+            self._known = None
+            raise
+
+    async def _statements(self) -> Statements:
+        return (await self._learn())[1]
+
+    async def _learn(self) -> tuple[Relation, Statements]:
+        known = self._known
+        if known is not None:
+            return known
+        async with self._knowing:
+            if self._known is None:
+                self._known = await self._look()
+            return self._known
+
+    async def _look(self) -> tuple[Relation, Statements]:
+        source, write = self._plan.source, self._plan.write
+        async with self._pool.transaction(self._settings) as tx:
+            relation = await read_relation(tx, source.schema, source.table)
+            archive = None
+            if write is not None and write.archive is not None:
+                archive = await read_relation(tx, write.archive.schema or relation.schema, write.archive.table)
+            return relation, build_statements(self._plan, relation, archive)
+
+
+async def _lock(
+    tx: Transaction, statements: Statements, scope: Scope, cutoff: str, held: Collection[Key]
+) -> tuple[Keys, tuple[Key, ...]]:
+    """Take what nobody else holds. The list of all comes first: a row that its holder finished with in between is then
+    reported as locked and found not stale later, never lost."""
+    every, got = await tx.run(statements.keys(scope, cutoff, held), statements.lock(scope, cutoff, held))
+    mine = dict.fromkeys(as_key(row) for row in got)
+    return Keys(tuple(mine)), tuple(key for row in every if (key := as_key(row)) not in mine)

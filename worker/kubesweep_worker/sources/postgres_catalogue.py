@@ -1,0 +1,235 @@
+"""What the catalogue says of a table, and whether the plan fits it. Reading is one function, judging is pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from kubesweep.api.plan import Plan
+from kubesweep.errors import SweepFailure
+from kubesweep_worker.predicate import PostgresDialect, quote_name, used_columns
+from kubesweep_worker.sources.postgres_pool import Transaction
+from kubesweep_worker.sources.postgres_sql import KeyColumn, Statements
+
+KEY_TYPES = frozenset(
+    {
+        "smallint",
+        "integer",
+        "bigint",
+        "uuid",
+        "text",
+        "character varying",
+        "bpchar",
+        "date",
+        "timestamp without time zone",
+        "timestamp with time zone",
+        "numeric",
+    }
+)
+INTEGERS = frozenset({"smallint", "integer", "bigint"})
+TIMES = frozenset({"timestamp with time zone", "timestamp without time zone", "date"})
+MOST_KEY_COLUMNS = 4
+
+
+@cache
+def sql(name: str) -> str:
+    return files(__package__).joinpath("sql", f"{name}.sql").read_text()
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueColumn:
+    name: str
+    type: str
+    not_null: bool
+    generated: bool
+    identity_always: bool
+    labels: tuple[str, ...] | None
+    may_select: bool
+    may_update: bool
+    may_insert: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    primary: bool
+    unique: bool
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    rows: int  # -1: never analysed
+    size: int
+    row_security: bool
+    schema_usage: bool
+    role: str
+    read_only: bool
+    columns: dict[str, CatalogueColumn]
+    indexes: tuple[Index, ...]
+
+    @property
+    def quoted(self) -> str:
+        return f"{quote_name(self.schema)}.{quote_name(self.name)}"
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    """``; did you mean "x"?`` or nothing."""
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f'; did you mean "{close[0]}"?' if close else ""
+
+
+async def read_relation(tx: Transaction, schema: str | None, table: str) -> Relation:
+    """Raises SweepFailure TableMissing."""
+    found = await tx.query(sql("pg_table"), table, schema)
+    if not found:
+        names = [(str(s), str(n)) for s, n in await tx.query(sql("pg_names"))]
+        raise _missing(schema, table, names)
+    oid, nsp, name, kind, rows, size, security, usage, role, read_only = found[0]
+    columns = {
+        c[0]: CatalogueColumn(c[0], c[1], c[2], c[3], c[4], tuple(c[5]) if c[5] is not None else None, c[6], c[7], c[8])
+        for c in await tx.query(sql("pg_columns"), oid)
+    }
+    indexes = tuple(Index(p, u, tuple(names)) for p, u, names in await tx.query(sql("pg_indexes"), oid))
+    return Relation(oid, nsp, name, kind, rows, size, security, usage, role, read_only, columns, indexes)
+
+
+def _missing(schema: str | None, table: str, names: list[tuple[str, str]]) -> SweepFailure:
+    wanted = f"{schema}.{table}" if schema else table
+    elsewhere = sorted(s for s, n in names if n == table)
+    if elsewhere:
+        hint = f'; there is one in schema "{elsewhere[0]}": set spec.source.schema'
+    else:
+        hint = near(table, [n for s, n in names if schema in (None, s)])
+    return SweepFailure("TableMissing", f'there is no table "{wanted}"{hint or ". Correct spec.source, or create it."}')
+
+
+def check_kind(relation: Relation) -> None:
+    kinds = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
+    if relation.kind in kinds:
+        raise SweepFailure(
+            "NotATable",
+            f"{relation.quoted} is {kinds[relation.kind]}: rows are locked and written in tables only. Name the table behind it in spec.source.table.",
+        )
+
+
+def resolve_key(plan: Plan, relation: Relation) -> tuple[str, ...]:
+    """The key's columns: the spec's, else the primary key's. Raises SweepFailure where rows cannot be told apart by it."""
+    primary = next((index.columns for index in relation.indexes if index.primary), ())
+    key = plan.source.key or primary
+    if not key:
+        raise SweepFailure(
+            "KeyMissing",
+            f"{relation.quoted} has no primary key: name 1 to {MOST_KEY_COLUMNS} unique NOT NULL columns in spec.source.key",
+        )
+    for name in key:
+        require(relation, name, "spec.source.key")
+    if len(key) > MOST_KEY_COLUMNS:
+        raise SweepFailure(
+            "KeyTooWide",
+            f"the primary key of {relation.quoted} has {len(key)} columns, at most {MOST_KEY_COLUMNS} are supported: name a shorter unique key in spec.source.key",
+        )
+    for name in key:
+        found = relation.columns[name]
+        if not found.not_null:
+            raise SweepFailure(
+                "KeyNullable",
+                f'key column "{name}" of {relation.quoted} may be NULL: ALTER TABLE {relation.quoted} ALTER COLUMN {quote_name(name)} SET NOT NULL, or choose another key',
+            )
+        if found.type not in KEY_TYPES:
+            raise SweepFailure(
+                "KeyTypeUnsupported",
+                f'key column "{name}" has the type {found.type}; supported are {", ".join(sorted(KEY_TYPES))}. Choose another unique key in spec.source.key.',
+            )
+    if not any(index.unique and set(index.columns) == set(key) for index in relation.indexes):
+        names = ", ".join(quote_name(name) for name in key)
+        raise SweepFailure(
+            "KeyNotUnique",
+            f"no unique index of {relation.quoted} has exactly the key's columns ({names}), so two rows may share a key: CREATE UNIQUE INDEX CONCURRENTLY ON {relation.quoted} ({names}), or choose another key",
+        )
+    return key
+
+
+def require(relation: Relation, name: str, where: str) -> CatalogueColumn:
+    try:
+        return relation.columns[name]
+    except KeyError:
+        raise SweepFailure(
+            "ColumnMissing",
+            f'{where}: {relation.quoted} has no column "{name}"{near(name, relation.columns) or ". It has: " + ", ".join(list(relation.columns)[:20])}',
+        ) from None
+
+
+def check_match(plan: Plan, relation: Relation) -> None:
+    for match in plan.match:
+        if not match.column:
+            continue
+        found = require(relation, match.column, "spec.match")
+        if match.op == "before" and found.type not in TIMES:
+            raise SweepFailure(
+                "ColumnType",
+                f'spec.match: "before" needs a column of timestamp, timestamptz or date, and "{match.column}" is {found.type}: choose another column, or write the comparison as sql',
+            )
+        if match.op == "in" and found.labels is not None:
+            _check_labels(match.column, match.values, found.labels, "spec.match")
+
+
+def _check_labels(name: str, values: Iterable[str], labels: tuple[str, ...], where: str) -> None:
+    for value in values:
+        if value not in labels:
+            raise SweepFailure(
+                "ValueInvalid",
+                f'{where}: "{value}" is no label of the enum of column "{name}"{near(value, labels)} It has: {", ".join(labels)}.',
+            )
+
+
+def check_write(plan: Plan, relation: Relation) -> None:
+    for one in plan.write.update if plan.write else ():
+        found = require(relation, one.column, "spec.write.update")
+        if found.generated or found.identity_always:
+            raise SweepFailure(
+                "GeneratedColumn",
+                f'spec.write.update: "{one.column}" is generated by the database and cannot be set. Set the columns that it is made of.',
+            )
+        if found.labels is not None and one.value is not None:
+            _check_labels(one.column, [one.value], found.labels, "spec.write.update")
+
+
+def effect_columns(plan: Plan, key: tuple[str, ...]) -> tuple[str, ...]:
+    if plan.effect is None:
+        return ()
+    return plan.effect.columns or tuple(dict.fromkeys((*key, *used_columns(plan.match))))
+
+
+def archive_columns(relation: Relation, archive: Relation) -> tuple[str, ...]:
+    """The columns that both tables have, in the table's order."""
+    there = archive.columns
+    return tuple(name for name in relation.columns if name in there and not there[name].generated)
+
+
+def build_statements(plan: Plan, relation: Relation, archive: Relation | None) -> Statements:
+    """Judge the plan against the catalogue. Raises SweepFailure with what to change."""
+    check_kind(relation)
+    key = resolve_key(plan, relation)
+    check_match(plan, relation)
+    check_write(plan, relation)
+    wanted = effect_columns(plan, key)
+    for name in wanted:
+        require(relation, name, "spec.effect.columns")
+    kept = None
+    if archive is not None:
+        kept = (archive.quoted, archive_columns(relation, archive))
+    return Statements(
+        plan=plan,
+        table=relation.quoted,
+        key=tuple(KeyColumn(name, relation.columns[name].type) for name in key),
+        dialect=PostgresDialect({c.name: c.type for c in relation.columns.values()}, plan.source.naive_time_zone),
+        effect_columns=wanted,
+        archive=kept,
+    )

@@ -1,0 +1,193 @@
+"""What people are told before anything is swept: does the plan fit, what would run, what would be slow or surprising."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kubesweep.api.plan import Plan
+from kubesweep.errors import RowError, SweepFailure
+from kubesweep_worker.predicate import quote_name, time_columns, used_columns
+from kubesweep_worker.sources.base import Column, Explanation, Keys, Range, Scope, Table, Tried
+from kubesweep_worker.sources.postgres_catalogue import Relation, sql
+from kubesweep_worker.sources.postgres_pool import Transaction
+from kubesweep_worker.sources.postgres_sql import Statements
+
+BIG = 64 * 1024 * 1024  # bytes; a sequential scan of less is nothing to talk about
+BIG_ROWS = 100_000
+EXAMPLE = "2026-01-01 00:00:00+00"
+TRIGGERS = {"update": 16, "delete": 8}  # bits of pg_trigger.tgtype
+
+Warnings = Iterator[tuple[str, str]]
+
+
+async def inspect(tx: Transaction, plan: Plan, relation: Relation, statements: Statements) -> Table:
+    """Raises SweepFailure with what to change; what is only worth knowing is in ``Table.warnings``."""
+    deletes = plan.write is not None and plan.write.deletes
+    around = await tx.query(sql("pg_surroundings"), relation.oid, TRIGGERS["delete" if deletes else "update"])
+    rights = {str(name) for kind, name, _ in around if kind == "privilege"}
+    check_rights(plan, relation, statements, rights)
+    queries = [statements.any(Range(), EXAMPLE, ())]
+    if plan.write is not None:
+        queries.append(statements.write(Range(), EXAMPLE, ()))
+    try:
+        found = (await tx.run(*(f"EXPLAIN (FORMAT JSON) {query}" for query in queries)))[0][0][0]
+    except RowError as error:
+        raise SweepFailure(
+            "ValueInvalid", f"a value of the spec does not fit its column: {error}. Correct spec.match or spec.write."
+        ) from None
+    warnings = [
+        *_row_security(relation),
+        *_triggers_and_keys(plan, around),
+        *_nullable(plan, relation),
+        *_volatile(plan),
+        *_missing_index(plan, relation, found[0]["Plan"]),
+        *_key_order(relation, statements),
+    ]
+    columns = {c.name: Column(c.name, c.type, not c.not_null) for c in relation.columns.values()}
+    key = tuple(part.name for part in statements.key)
+    return Table(relation.quoted, columns, key, max(relation.rows, 0), tuple(warnings))
+
+
+def check_rights(plan: Plan, relation: Relation, statements: Statements, rights: set[str]) -> None:
+    role, table = quote_name(relation.role), relation.quoted
+    if not relation.schema_usage:
+        raise _denied(
+            f"use schema {quote_name(relation.schema)}",
+            f"GRANT USAGE ON SCHEMA {quote_name(relation.schema)} TO {role}",
+        )
+    read = {*used_columns(plan.match), *(part.name for part in statements.key), *statements.effect_columns}
+    unread = sorted(name for name in read if not relation.columns[name].may_select)
+    if unread:
+        raise _denied(f"read {', '.join(unread)} of {table}", f"GRANT SELECT ON {table} TO {role}")
+    if plan.write is None or plan.dry_run:
+        return
+    if relation.read_only:
+        raise SweepFailure(
+            "ReadOnly",
+            "the database takes no writes from this role (transaction_read_only is on): point the URL at the primary, or ALTER ROLE "
+            + role
+            + " SET default_transaction_read_only = off",
+        )
+    if plan.write.deletes:
+        if "DELETE" not in rights:
+            raise _denied(f"delete from {table}", f"GRANT DELETE ON {table} TO {role}")
+        return
+    unwritable = sorted(one.column for one in plan.write.update if not relation.columns[one.column].may_update)
+    if unwritable:
+        columns = ", ".join(quote_name(name) for name in unwritable)
+        raise _denied(f"update {', '.join(unwritable)} of {table}", f"GRANT UPDATE ({columns}) ON {table} TO {role}")
+
+
+def _denied(what: str, grant: str) -> SweepFailure:
+    return SweepFailure("PermissionDenied", f"the role of the URL may not {what}: {grant}")
+
+
+def _row_security(relation: Relation) -> Warnings:
+    if relation.row_security:
+        yield (
+            "row-level-security",
+            f"row-level security of {relation.quoted} applies to role {quote_name(relation.role)}: rows that its policies hide are neither seen nor swept; use a role with BYPASSRLS if all rows are meant",
+        )
+
+
+def _triggers_and_keys(plan: Plan, around: list[tuple[str, str, str]]) -> Warnings:
+    for kind, name, other in around:
+        if kind == "trigger" and plan.write is not None:
+            yield "trigger", f'trigger "{name}" fires for every row that is written'
+        if kind == "foreign key" and plan.write is not None and plan.write.deletes:
+            yield (
+                "foreign-key-without-index",
+                f'foreign key "{name}" of {other} points here and its columns have no index: every deleted row reads all of {other}; create the index first',
+            )
+
+
+def _nullable(plan: Plan, relation: Relation) -> Warnings:
+    for name in time_columns(plan.match):
+        if not relation.columns[name].not_null:
+            yield "nullable-time", f'column "{name}" may be NULL: such rows are never stale'
+
+
+def _volatile(plan: Plan) -> Warnings:
+    for match in plan.match:
+        words = match.sql.lower()
+        for word in ("random(", "clock_timestamp(", "nextval(", "now(", "current_timestamp", "localtimestamp"):
+            if word in words:
+                yield (
+                    "volatile-sql",
+                    f"spec.match sql uses {word.rstrip('(')}, which answers differently each time: write :cutoff, which is the same for the whole sweep",
+                )
+        if "select" in words.split() or "(select" in words:
+            yield (
+                "subquery",
+                "spec.match sql has a subquery, which is not checked again under the row's lock: use it in DryRun only, or accept the race",
+            )
+
+
+def _missing_index(plan: Plan, relation: Relation, tree: dict[str, object]) -> Warnings:
+    advice = index_advice(plan, relation, tree)
+    if advice:
+        yield "no-index", f"finding stale rows reads all of {relation.quoted}: {advice}"
+
+
+def _key_order(relation: Relation, statements: Statements) -> Warnings:
+    key = tuple(part.name for part in statements.key)
+    if not any(index.unique and index.columns == key for index in relation.indexes):
+        yield (
+            "key-order",
+            f"no unique index has the key's columns in the order {', '.join(key)}: every window sorts the table; write spec.source.key in the index's order",
+        )
+
+
+def index_advice(plan: Plan, relation: Relation, tree: dict[str, object]) -> str | None:
+    """A statement to create the index, where the plan reads a whole big table for a small part of it."""
+    big = relation.rows >= BIG_ROWS or relation.size >= BIG
+    if not big or not _scans(tree) or _planned(tree) * 10 > max(relation.rows, 1):
+        return None
+    times = time_columns(plan.match)
+    equal = tuple(m.column for m in plan.match if m.op == "in" and m.column not in times)
+    columns = (*equal, *times[:1]) or times[:1]
+    if not columns or any(index.columns[: len(columns)] == columns for index in relation.indexes):
+        return None
+    return f"CREATE INDEX CONCURRENTLY ON {relation.quoted} ({', '.join(quote_name(name) for name in columns)});"
+
+
+def _scans(tree: object) -> bool:
+    if not isinstance(tree, dict):
+        return False
+    return tree.get("Node Type") == "Seq Scan" or any(_scans(child) for child in tree.get("Plans", ()))
+
+
+def _planned(tree: dict[str, object]) -> int:
+    return int(str(tree.get("Plan Rows", 0)))
+
+
+async def explain(tx: Transaction, plan: Plan, relation: Relation, statements: Statements, cutoff: str) -> Explanation:
+    batch, most = plan.limits.batch_rows, plan.window_jobs * plan.limits.batch_rows
+    example: Scope = Range(*await _example(tx, statements, cutoff, batch))
+    find = statements.any(Range(), cutoff, ())
+    as_json, as_text = await tx.run(f"EXPLAIN (FORMAT JSON) {find}", f"EXPLAIN {find}")
+    tree = as_json[0][0][0]["Plan"]
+    return Explanation(
+        plan_sql=statements.gather(None, cutoff, (), most, 10 * most),
+        stale_sql=statements.rows(example, cutoff, (), batch),
+        write_sql=statements.write(example, cutoff, ()) if plan.write is not None else None,
+        plan_text="\n".join(str(row[0]) for row in as_text),
+        rows_estimate=_planned(tree),
+        index_advice=index_advice(plan, relation, tree),
+    )
+
+
+async def _example(
+    tx: Transaction, statements: Statements, cutoff: str, batch: int
+) -> tuple[None, tuple[str, ...] | None]:
+    [rows] = await tx.run(statements.walk_end(None, batch))
+    return None, tuple(str(value) for value in rows[0][1:]) if rows else None
+
+
+async def try_write(tx: Transaction, statements: Statements, cutoff: str, most: int) -> Tried:
+    [rows] = await tx.run(f"{statements.keys(Range(), cutoff, ())} LIMIT {most}")
+    keys = tuple(tuple(str(value) for value in row) for row in rows)
+    if not keys or statements.plan.write is None:
+        return Tried(len(keys), 0, 0)
+    [[(applied, again)]] = await tx.run(statements.write(Keys(keys), cutoff, ()))
+    return Tried(len(keys), int(applied), int(again))

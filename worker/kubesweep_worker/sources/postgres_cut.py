@@ -1,0 +1,150 @@
+"""Cutting a window. Two ways to the same answer, chosen by what the planner expects and corrected by what was found:
+
+walk    dense: along the key's index, at most ten rows for each wanted one; only boundaries leave the database
+gather  sparse: by the best index of the match, sorted after; the keys leave the database, as the jobs need them
+
+Both are bounded, so that a wrong estimate costs time once and never the reading of a whole table for a few rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from kubesweep.queue.model import Key
+from kubesweep_worker.sources.base import Cut, Cuts, Keys, Range
+from kubesweep_worker.sources.postgres_catalogue import INTEGERS, Relation
+from kubesweep_worker.sources.postgres_pool import Transaction
+from kubesweep_worker.sources.postgres_sql import Statements
+
+SPAN = 10  # a range job reads at most this many rows for each stale one
+DOUBT = 2  # the planner's estimate of "dense" may be wrong by this factor before walking is not even tried
+# Walking is LIMITed in a way the planner cannot see through: without this it may sort the table instead.
+ALONG_THE_KEY = ("SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off", "SET LOCAL enable_sort = off")
+ANY_WAY = ("SET LOCAL enable_seqscan = on", "SET LOCAL enable_bitmapscan = on", "SET LOCAL enable_sort = on")
+
+
+def as_key(values: Sequence[Any]) -> Key:
+    return tuple(str(value) for value in values)
+
+
+async def estimate(tx: Transaction, *queries: str) -> list[int]:
+    """The planner's guess of each query's rows; nothing is read."""
+    answers = await tx.run(*(f"EXPLAIN (FORMAT JSON) {query}" for query in queries))
+    return [int(rows[0][0][0]["Plan"]["Plan Rows"]) for rows in answers]
+
+
+async def cut(
+    tx: Transaction,
+    relation: Relation,
+    statements: Statements,
+    cutoff: str,
+    after: Key | None,
+    held: Collection[Key],
+    batch: int,
+    most: int,
+) -> Cuts:
+    window = _Window(tx, relation, statements, cutoff, after, held, batch, most)
+    if not await window.looks_dense():
+        found = await window.gather()
+        if found is not None:
+            return found
+    return await window.walk()
+
+
+class _Window:
+    def __init__(
+        self,
+        tx: Transaction,
+        relation: Relation,
+        statements: Statements,
+        cutoff: str,
+        after: Key | None,
+        held: Collection[Key],
+        batch: int,
+        most: int,
+    ) -> None:
+        self._tx = tx
+        self._statements = statements
+        self._integer = len(statements.key) == 1 and statements.key[0].type in INTEGERS
+        self._analysed = relation.rows >= 0
+        self._cutoff = cutoff
+        self._after = after
+        self._held = held
+        self._batch = batch
+        self._most = most
+        self._gathered = False
+
+    async def looks_dense(self) -> bool:
+        if not self._analysed:
+            return True
+        behind = Range(low=self._after)
+        stale, rows = await estimate(
+            self._tx, self._statements.any(behind, self._cutoff, ()), self._statements.span(behind)
+        )
+        return stale * SPAN * DOUBT >= rows
+
+    async def gather(self) -> Cuts | None:
+        """None: there are too many to sort them."""
+        self._gathered = True
+        limit = SPAN * self._most
+        [rows] = await self._tx.run(self._statements.gather(self._after, self._cutoff, self._held, self._most, limit))
+        total = int(rows[0][0])
+        if total > limit:
+            return None
+        keys = [as_key(row[1:]) for row in rows] if total else []
+        cursor = keys[-1] if total > len(keys) else None
+        return await self._share(keys, cursor)
+
+    async def walk(self) -> Cuts:
+        span = SPAN * self._most
+        *_, rows = await self._tx.run(
+            *ALONG_THE_KEY,
+            self._statements.walk(self._after, self._cutoff, self._held, self._batch, self._most, span),
+        )
+        ends = [(int(row[0]), as_key(row[1:])) for row in rows]
+        count = ends[-1][0] if ends else 0
+        if count == self._most:
+            return Cuts(tuple(self._ranges(ends)), count, ends[-1][1])
+        [last] = await self._tx.run(self._statements.walk_end(self._after, span))
+        walked = int(last[0][0]) if last else 0
+        end = as_key(last[0][1:]) if walked == span else None
+        await self._tx.run(*ANY_WAY)
+        if count * SPAN >= walked:
+            return Cuts(tuple(self._ranges(ends)), count, end)
+        if not self._gathered:
+            found = await self.gather()
+            if found is not None:
+                return found
+        [listed] = await self._tx.run(self._statements.keys(Range(self._after, end), self._cutoff, self._held))
+        return self._lists([as_key(row) for row in listed], end)
+
+    async def _share(self, keys: list[Key], cursor: Key | None) -> Cuts:
+        if not keys:
+            return Cuts((), 0, cursor)
+        if not await self._dense_between(keys):
+            return self._lists(keys, cursor)
+        ends = [
+            (min(n, len(keys)), keys[min(n, len(keys)) - 1])
+            for n in range(self._batch, len(keys) + self._batch, self._batch)
+        ]
+        return Cuts(tuple(self._ranges(ends)), len(keys), cursor)
+
+    async def _dense_between(self, keys: list[Key]) -> bool:
+        """Arithmetic proves it for one integer; else the planner's guess of the rows between has to do."""
+        if self._integer:
+            low = int(self._after[0]) if self._after else int(keys[0][0]) - 1
+            if int(keys[-1][0]) - low <= SPAN * len(keys):
+                return True
+        [rows] = await estimate(self._tx, self._statements.span(Range(self._after, keys[-1])))
+        return self._analysed and rows <= SPAN * len(keys)
+
+    def _lists(self, keys: list[Key], cursor: Key | None) -> Cuts:
+        parts = (tuple(keys[n : n + self._batch]) for n in range(0, len(keys), self._batch))
+        return Cuts(tuple(Cut(Keys(part), len(part)) for part in parts), len(keys), cursor)
+
+    def _ranges(self, ends: list[tuple[int, Key]]) -> Iterator[Cut]:
+        low, before = self._after, 0
+        for number, high in ends:
+            yield Cut(Range(low, high), number - before)
+            low, before = high, number

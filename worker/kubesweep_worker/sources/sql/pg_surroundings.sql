@@ -1,0 +1,18 @@
+SELECT 'trigger', t.tgname::text, ''
+FROM pg_trigger AS t
+WHERE t.tgrelid = $1::bigint::oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+  AND (t.tgtype & $2::int) <> 0
+UNION ALL
+SELECT 'foreign key', f.conname::text, f.conrelid::regclass::text
+FROM pg_constraint AS f
+WHERE f.contype = 'f' AND f.confrelid = $1::bigint::oid AND f.conparentid = 0
+  AND NOT EXISTS (
+    SELECT FROM pg_index AS i
+    WHERE i.indrelid = f.conrelid AND i.indisvalid AND i.indpred IS NULL
+      AND (SELECT array_agg(k ORDER BY k) FROM unnest((i.indkey::smallint[])[0:cardinality(f.conkey) - 1]) AS k)
+        = (SELECT array_agg(k ORDER BY k) FROM unnest(f.conkey) AS k))
+UNION ALL
+SELECT 'privilege', p, ''
+FROM unnest(ARRAY['SELECT', 'UPDATE', 'DELETE', 'INSERT']) AS p
+WHERE has_table_privilege($1::bigint::oid, p)
+ORDER BY 1, 2
