@@ -1,0 +1,25 @@
+"""Effects: what happens to each row before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from kubesweep.api.plan import Plan
+from kubesweep_worker.effects.base import Delivery, Effect, idempotency_key
+from kubesweep_worker.effects.handler import HandlerEffect
+from kubesweep_worker.effects.webhook import WebhookEffect
+
+
+def open_effect(plan: Plan, headers: Mapping[str, str], path: Path | None = None) -> Effect | None:
+    """The effect that a plan names, None without one. ``headers`` are the webhook's secret ones."""
+    if plan.effect is None:
+        return None
+    if plan.effect.webhook is not None:
+        return WebhookEffect(plan, plan.effect.webhook, headers)
+    if plan.effect.handler is not None:
+        return HandlerEffect(plan, plan.effect.handler, path)
+    return None
+
+
+__all__ = ["Delivery", "Effect", "HandlerEffect", "WebhookEffect", "idempotency_key", "open_effect"]

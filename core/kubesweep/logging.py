@@ -1,0 +1,101 @@
+"""Logs for two readers: one JSON object a line where a machine collects them, one short line where a person looks on.
+
+Only the standard library's logging is used: a program that embeds Kubesweep keeps its own configuration by not calling
+``configure``. Fields travel as ``extra``. Nothing here ever writes a URL's password: pass URLs through ``safe_url``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+import sys
+from typing import IO, Any
+from urllib.parse import urlsplit, urlunsplit
+
+__all__ = ["JsonFormatter", "LineFormatter", "configure", "fields", "safe_url"]
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"}
+_RESET = "\x1b[0m"
+
+
+def fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What the caller gave as ``extra``."""
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+class JsonFormatter(logging.Formatter):
+    """``{"time": ..., "level": ..., "logger": ..., "message": ..., <fields>}``; a traceback under ``exception``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name, value in fields(record).items():
+            line.setdefault(name, value)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class LineFormatter(logging.Formatter):
+    """``12:00:01 warning the queue is away  reason=QueueBusy``; long fields come on lines of their own."""
+
+    def __init__(self, *, colour: bool = False) -> None:
+        super().__init__()
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = dt.datetime.fromtimestamp(record.created, dt.UTC).astimezone().strftime("%H:%M:%S")
+        level = record.levelname.lower()
+        if self._colour and record.levelname in _COLOURS:
+            level = f"{_COLOURS[record.levelname]}{level}{_RESET}"
+        line = f"{at} {level} {record.getMessage()}"
+        below = ""
+        for name, value in fields(record).items():
+            text = str(value)
+            if "\n" in text:
+                below += f"\n  {name}:\n" + "\n".join("    " + part for part in text.rstrip().split("\n"))
+            else:
+                line += f"  {name}={text}"
+        if record.exc_info:
+            below += "\n" + self.formatException(record.exc_info)
+        return line + below
+
+
+def in_pod() -> bool:
+    return "KUBERNETES_SERVICE_HOST" in os.environ
+
+
+def configure(level: str = "info", *, stream: IO[str] | None = None, as_json: bool | None = None) -> None:
+    """Send the logs of ``kubesweep`` to ``stream`` (stderr). ``as_json`` None: JSON in a pod or without a terminal."""
+    out = stream or sys.stderr
+    terminal = out.isatty()
+    if as_json is None:
+        as_json = in_pod() or not terminal
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        JsonFormatter() if as_json else LineFormatter(colour=terminal and "NO_COLOR" not in os.environ)
+    )
+    logger = logging.getLogger("kubesweep")
+    logger.handlers = [handler]
+    logger.setLevel(level.upper())
+    logger.propagate = False
+
+
+def safe_url(url: str) -> str:
+    """The URL without password, query and fragment (any of them may be a secret)."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        user = parts.username
+    except ValueError:
+        return "(not a URL)"
+    if "@" in parts.netloc:
+        host = f"{user}:***@{host}" if parts.password is not None else f"{user}@{host}"
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))

@@ -1,0 +1,54 @@
+"""What to do with a job that keeps killing its workers: cut it in two, and bury the one row that is left."""
+
+from __future__ import annotations
+
+import logging
+
+from kubesweep.errors import RowError
+from kubesweep.queue.model import JobKind, Key, Settlement, SweepState
+from kubesweep_worker.batch_job import match_fails
+from kubesweep_worker.desk import Desk, Done, Gone, Result
+from kubesweep_worker.hands import JobRun
+from kubesweep_worker.outcome import Failure, Tally, keys_job, scope_of
+from kubesweep_worker.verdict import solo_kills
+
+log = logging.getLogger("kubesweep.worker")
+
+
+async def _stale_keys(desk: Desk, run: JobRun) -> tuple[Key, ...]:
+    job = run.claim.job
+    cutoff = job.cutoff or await desk.source.now()
+    try:
+        return await desk.source.keys(scope_of(job), cutoff, await desk.held(job))
+    except RowError as error:
+        raise match_fails(error) from error
+
+
+async def halve(desk: Desk, run: JobRun) -> Result:
+    """Replace the job by two suspects. Rows that are not stale any more may be the work of those who crashed."""
+    keys, claim = await _stale_keys(desk, run), run.claim
+    half = (len(keys) + 1) // 2
+    parts = [part for part in (keys[:half], keys[half:]) if part]
+    jobs = tuple(keys_job(claim.job, part, suspect=True, maybe=True) for part in parts)
+    log.warning("this job killed its workers: cut in two, to run alone", extra={"job": run.name, "stale": len(keys)})
+    return Done(desk.settlement(run, Tally(), jobs=jobs))
+
+
+async def bury(desk: Desk, run: JobRun) -> Result:
+    """The end of a job that killed a worker whenever it ran, alone."""
+    claim, times = run.claim, solo_kills(run.claim)
+    if claim.job.kind is JobKind.PLAN:
+        message = f"planning killed {claim.delivery - 1} workers; look at the worker's last logs and its memory limit"
+        await desk.end_sweep(run, SweepState.FAILED, "WorkerKilled", message)
+        return Gone()
+    if claim.job.kind is JobKind.CHECK:
+        message = f"looking at the source killed {claim.delivery - 1} workers; look at the worker's last logs"
+        await desk.report("SourceReady", False, "WorkerKilled", message)
+        return Done(Settlement(claim=claim))
+    message = (
+        f"the worker died {times} times while it worked on this row alone; look at its last logs and its memory limit, "
+        "then replay the row with `kubesweep dead retry`"
+    )
+    keys = await _stale_keys(desk, run)
+    log.error("buried a row that kills workers", extra={"job": run.name, "times": times})
+    return Done(desk.settlement(run, Tally(failed=[Failure(key, "WorkerKilled", message, final=True) for key in keys])))

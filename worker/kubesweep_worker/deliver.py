@@ -1,0 +1,131 @@
+"""The effects of one sub-batch, side by side, and the question whose fault a failure is.
+
+A receiver that fails for some rows while it serves others refuses *those rows*; one that fails for most is *away*. The
+first spends attempts (or one poison row would hold its sweep for ever), the second spends none (or an outage would bury
+innocents). ``blame`` decides, and docs/adr/0004 says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from kubesweep.errors import Outage, RowError, Skip
+from kubesweep.queue.model import Job, Key
+from kubesweep_worker.desk import Desk
+from kubesweep_worker.effects.base import Delivery, idempotency_key
+from kubesweep_worker.hands import JobRun
+from kubesweep_worker.outcome import Failure
+from kubesweep_worker.sources.base import SourceRow
+
+FEW = 5  # up to so many rows a sub-batch proves nothing about the receiver
+STRIKES = 5  # probes in a row that failed before a few rows are held back, unblamed
+GATEWAY = frozenset({"Http502", "Http503", "Http504", "Http408", "Http425", "Http429", "Timeout", "Unreachable"})
+
+
+@dataclass(slots=True)
+class Delivered:
+    ok: list[Key] = field(default_factory=list)
+    skipped: list[Key] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+    unspent: list[Failure] = field(default_factory=list)
+    down: list[Key] = field(default_factory=list)  # not delivered, or nobody knows: offered again
+    outage: Outage | None = None
+
+
+class Blame(Enum):
+    ROWS = auto()  # they spend an attempt
+    WORLD = auto()  # the job is given back, nothing is spent
+    NOBODY = auto()  # held back under the same attempt number
+
+
+def blame(*, down: int, answered: int, reason: str, job: Job, vouched: bool, strikes: int) -> Blame:
+    """Whose fault are ``down`` infrastructure failures beside ``answered`` calls that got through?
+
+    ``vouched``: the receiver served others lately. ``strikes``: outages in a row without a job that worked.
+    """
+    total = down + answered
+    if answered and 2 * down <= total:
+        return Blame.ROWS
+    if total > FEW:
+        return Blame.WORLD
+    if vouched:
+        return Blame.ROWS
+    if job.held and job.attempt > 1 and reason not in GATEWAY:
+        return Blame.ROWS  # convicted before, and the receiver itself answers
+    return Blame.NOBODY if job.held or strikes >= STRIKES else Blame.WORLD
+
+
+class _Round:
+    def __init__(self, desk: Desk, run: JobRun, cutoff: str, rows: list[SourceRow]) -> None:
+        self.desk, self.run, self.cutoff = desk, run, cutoff
+        self.rows = iter(rows)
+        self.result = Delivered()
+        self.outages: dict[Key, Outage] = {}
+        self.vouched = desk.breaker.vouches
+        self.cut = False  # nobody answers: the rows not begun are not tried
+
+    async def lane(self) -> None:
+        for row in self.rows:
+            if self.cut:
+                self.result.down.append(row.key)
+            else:
+                await self.one(row)
+
+    async def one(self, row: SourceRow) -> None:
+        desk, job = self.desk, self.run.claim.job
+        assert desk.effect is not None
+        stamp = idempotency_key(desk.plan.uid, row.key, row.stamp)
+        delivery = Delivery(row.key, row.values, stamp, self.cutoff, job.attempt, job.sweep)
+        try:
+            async with desk.calls:
+                await desk.effect.deliver(delivery)
+        except Skip:
+            self.result.skipped.append(row.key)
+        except RowError as error:
+            self.result.failed.append(Failure.of(row.key, error))
+        except Outage as outage:
+            self.outages[row.key] = outage
+            desk.breaker.record(False)
+            self.cut = self.cut or (desk.breaker.open and outage.reason in GATEWAY)
+            return
+        else:
+            self.result.ok.append(row.key)
+        desk.breaker.record(True)
+
+    def conclude(self) -> Delivered:
+        result, job = self.result, self.run.claim.job
+        if not self.outages:
+            return result
+        answered = len(result.ok) + len(result.skipped) + len(result.failed)
+        down = len(self.outages) + len(result.down)
+        worst = max(self.outages.values(), key=lambda o: o.retry_after or 0.0)
+        strikes = self.desk.gate.strikes
+        fault = blame(down=down, answered=answered, reason=worst.reason, job=job, vouched=self.vouched, strikes=strikes)
+        failures = [Failure(key, o.reason, str(o), o.retry_after) for key, o in self.outages.items()]
+        if fault is Blame.ROWS:
+            result.failed.extend(failures)
+        elif fault is Blame.NOBODY:
+            result.unspent.extend(failures)
+        else:
+            result.down.extend(self.outages)
+        if fault is Blame.WORLD or result.down:
+            result.outage = worst
+        elif self.desk.breaker.open:
+            self.desk.shut(worst)
+        return result
+
+
+async def deliver_all(desk: Desk, run: JobRun, cutoff: str, rows: list[SourceRow]) -> Delivered:
+    """Deliver every row, ``effect.concurrency`` at once; never raises for a row. Order within the lists is arrival."""
+    assert desk.plan.effect is not None
+    turn = _Round(desk, run, cutoff, rows)
+    lanes = min(desk.plan.effect.concurrency, len(rows))
+    if lanes == 1:
+        await turn.lane()
+    else:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(lanes):
+                group.create_task(turn.lane())
+    return turn.conclude()

@@ -1,0 +1,145 @@
+"""What every job needs at hand: the plan, the source, the effect, and a queue that is asked again until it answers.
+
+Invariant: a result that was achieved is never dropped because the queue is away; it waits here, with its lease extended
+by the heartbeat, until the queue takes it or the worker is told to stop now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from kubesweep.api.plan import Plan
+from kubesweep.errors import LeaseLost, Outage
+from kubesweep.queue.model import Claim, Finding, Job, Key, Settlement, SweepState, Window
+from kubesweep.queue.service import QueueService
+from kubesweep_worker.backoff import outage_delay
+from kubesweep_worker.effects.base import Effect
+from kubesweep_worker.gate import Breaker, Gate
+from kubesweep_worker.hands import JobRun
+from kubesweep_worker.outcome import Tally, settlement
+from kubesweep_worker.settings import WorkerSettings
+from kubesweep_worker.sources.base import Source
+
+log = logging.getLogger("kubesweep.worker")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Settle this; it may wait for company."""
+
+    settlement: Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Give this back as it is."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The claim is settled or lost already. ``worked``: something was achieved, so the world is well."""
+
+    worked: bool = False
+
+
+Result = Done | Return | Gone
+
+
+class Desk:
+    def __init__(
+        self, plan: Plan, queue: QueueService, source: Source, effect: Effect | None, settings: WorkerSettings
+    ) -> None:
+        self.plan, self.queue, self.source, self.effect, self.settings = plan, queue, source, effect, settings
+        self.ref, self.mine, self.limits = plan.ref, plan.version, plan.queue_limits
+        self.limits = msgspec.structs.replace(self.limits, lease=settings.lease)
+        self.gate = Gate(settings.backoff, settings.max_backoff, settings.random)
+        self.breaker = Breaker()
+        self.calls = asyncio.Semaphore(plan.effect.concurrency if plan.effect else 1)
+        self.consumer = ""
+        self.draining = False
+        self.quiet_until = 0.0  # met a newer plan: claim nothing before this (monotonic)
+        self._held: tuple[int, frozenset[Key]] | None = None
+        self._held_version = 0
+        self._said: dict[str, tuple[bool, str]] = {}
+
+    async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Ask the queue until it answers, with growing pauses; once the worker drains, no longer than its patience."""
+        strikes, began = 0, self.settings.monotonic()
+        while True:
+            try:
+                return await call()
+            except Outage as error:
+                strikes += 1
+                if self.draining and self.settings.monotonic() - began > self.settings.patience:
+                    raise
+                if strikes == 1:
+                    log.warning("the queue is away, results are kept in hand", extra={"reason": error.reason})
+                await self.settings.sleep(self.pause(strikes, error))
+
+    def pause(self, strikes: int, error: Outage | None = None) -> float:
+        s = self.settings
+        return outage_delay(strikes, s.backoff, s.max_backoff, s.random, error.retry_after if error else None)
+
+    def saw_held_version(self, version: int) -> None:
+        self._held_version = version
+
+    async def held(self, job: Job) -> frozenset[Key]:
+        """Rows that this job must leave alone. A held job works on held rows: nothing is kept from it."""
+        if job.held:
+            return frozenset()
+        if self._held is None or self._held[0] != self._held_version:
+            self._held = await self.insist(lambda: self.queue.held(self.ref))
+            self._held_version = self._held[0]
+        return self._held[1]
+
+    def settlement(
+        self, run: JobRun, tally: Tally, *, jobs: tuple[Job, ...] = (), rest: Job | None = None
+    ) -> Settlement:
+        return settlement(run.claim, tally, self.plan.retry, self.settings.random, jobs=jobs, rest=rest)
+
+    async def progress(self, run: JobRun, part: Settlement) -> None:
+        """Settle a part and go on with its ``rest``. Raises LeaseLost."""
+        run.checkpoint()
+        assert part.rest is not None
+        answer = await self.insist(lambda: self.queue.settle(self.ref, self.consumer, (part,), 0, self.limits))
+        if run.claim.id in answer.lost:
+            raise LeaseLost(f"job {run.claim.id} was lost before its part was settled")
+        if part.retry or part.dead:
+            self._held = None  # a row that just failed must not be met again in the same job
+        run.claim = msgspec.structs.replace(run.claim, job=part.rest)
+        run.touch()
+
+    async def advance(self, run: JobRun, window: Window) -> bool:
+        run.checkpoint()
+        return await self.insist(lambda: self.queue.advance(self.ref, run.claim, window))
+
+    async def end_sweep(self, run: JobRun, state: SweepState, reason: str, message: str) -> bool:
+        return await self.insist(lambda: self.queue.end_sweep(self.ref, run.claim, state, reason, message[:1024]))
+
+    async def report(self, kind: str, ok: bool, reason: str, message: str) -> None:
+        """Tell the queue what changed; the same finding twice is said once. Never fails."""
+        if self._said.get(kind) == (ok, reason):
+            return
+        finding = Finding(kind, ok, reason, message[:1024], self.mine, self.settings.clock())
+        try:
+            await self.queue.report(self.ref, finding)
+        except Outage:
+            return
+        self._said[kind] = (ok, reason)
+
+    def shut(self, outage: Outage) -> None:
+        """The world is unwell: claim nothing for a while."""
+        seconds = self.gate.shut(outage, self.settings.monotonic())
+        self.breaker.reset()
+        log.warning(
+            "claiming pauses: %s", str(outage)[:300], extra={"reason": outage.reason, "seconds": round(seconds, 2)}
+        )

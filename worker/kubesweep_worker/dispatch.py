@@ -1,0 +1,131 @@
+"""From a claim to a result: whose plan it is, how carefully it runs, which kind of job, and what its error means.
+
+The classes of errors decide: Outage gives the job back and shuts the gate, SweepFailure ends the sweep, LeaseLost drops
+everything. Nothing that a job raises reaches the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import msgspec
+
+from kubesweep.errors import LeaseLost, Outage, RowError, SweepFailure
+from kubesweep.queue.model import Claim, FailedRow, JobKind, OpenSweep, Retry, Settlement, SweepState
+from kubesweep_worker.batch_job import match_fails, run_batch
+from kubesweep_worker.check_job import run_check
+from kubesweep_worker.crash import bury, halve
+from kubesweep_worker.desk import Desk, Done, Gone, Result, Return
+from kubesweep_worker.effect_job import run_effect
+from kubesweep_worker.hands import JobRun
+from kubesweep_worker.plan_job import run_plan
+from kubesweep_worker.verdict import Care, Version, care, version
+
+log = logging.getLogger("kubesweep.worker")
+
+
+async def run_job(desk: Desk, run: JobRun) -> Result:
+    """Work on one claim to its end; raises nothing but a second cancellation."""
+    try:
+        return await _classified(desk, run)
+    except LeaseLost as lost:
+        log.warning("lease lost: %s", lost, extra={"job": run.name})
+        return Gone()
+    except asyncio.CancelledError:
+        return Return(_maybe(run))
+
+
+async def _classified(desk: Desk, run: JobRun) -> Result:
+    try:
+        try:
+            result = await _run(desk, run)
+        except RowError as error:  # outside of a write: asking about the rows failed
+            raise match_fails(error) from error
+    except Outage as outage:
+        desk.shut(outage)
+        kind = "Effect" if outage.reason.startswith(("Http", "Timeout", "Unreachable", "Lifespan")) else "SourceReady"
+        await desk.report(kind, False, outage.reason, str(outage))
+        return Return(_maybe(run) if outage.maybe_applied else run.claim)
+    except SweepFailure as failure:
+        return await _fail(desk, run, failure)
+    except LeaseLost:
+        raise
+    except MemoryError:
+        desk.shut(Outage("OutOfMemory", "the worker is out of memory; give it more or lower limits.batchRows"))
+        return Return(_maybe(run))
+    except Exception as error:
+        log.exception("a defect of the worker", extra={"job": run.name})
+        why = f"the worker failed in a way it does not know ({type(error).__name__}); its log has the traceback: report it"
+        return await _fail(desk, run, SweepFailure("WorkerDefect", why))
+    return result
+
+
+def _maybe(run: JobRun) -> Claim:
+    """The claim, saying that some of its rows may be committed."""
+    return msgspec.structs.replace(run.claim, job=msgspec.structs.replace(run.claim.job, maybe=True))
+
+
+async def _run(desk: Desk, run: JobRun) -> Result:
+    claim = run.claim
+    match version(claim.job.plan, desk.mine):
+        case Version.OLD_WORKER:
+            return _step_aside(desk, run)
+        case Version.OLD_JOB:
+            return await _supersede(desk, run)
+        case Version.SAME:
+            pass
+    match care(claim):
+        case Care.BURY:
+            return await bury(desk, run)
+        case Care.HALVE:
+            return await halve(desk, run)
+        case Care.ALONE | Care.NORMAL:
+            pass
+    if claim.job.kind is JobKind.PLAN:
+        return await run_plan(desk, run)
+    if claim.job.kind is JobKind.CHECK:
+        return await run_check(desk, run)
+    return await (run_batch if desk.effect is None else run_effect)(desk, run)
+
+
+def _step_aside(desk: Desk, run: JobRun) -> Result:
+    """The job belongs to a newer plan: this worker is about to be replaced and must not eat what others wait for."""
+    desk.quiet_until = desk.settings.monotonic() + desk.settings.old_plan_pause
+    log.warning(
+        "met a job of a newer plan: this worker is out of date and claims nothing for a while",
+        extra={"mine": desk.mine.hash, "theirs": run.claim.job.plan.hash if run.claim.job.plan else ""},
+    )
+    return Return(run.claim)
+
+
+async def _supersede(desk: Desk, run: JobRun) -> Result:
+    """The job was cut for a plan that ours replaces: its rows are for the new plan to find again."""
+    job = run.claim.job
+    if job.kind is JobKind.CHECK:
+        return Done(Settlement(claim=run.claim))
+    if job.held:
+        return Done(Settlement(claim=run.claim, skipped=job.rows))
+    message = "the schedule was changed while this sweep ran; a new sweep goes by the new plan"
+    if await desk.end_sweep(run, SweepState.SUPERSEDED, "PlanChanged", message):
+        plan = desk.plan
+        wish = OpenSweep(tick=desk.settings.clock(), plan=desk.mine, mode=plan.mode, retention=plan.retention)
+        opened = await desk.insist(lambda: desk.queue.open_sweep(desk.ref, wish))
+        log.info("superseded a sweep of an older plan", extra={"sweep": job.sweep, "next": opened.sweep})
+    return Gone()
+
+
+async def _fail(desk: Desk, run: JobRun, failure: SweepFailure) -> Result:
+    """Only an edit helps. A planned job takes its sweep with it; a held one waits, without spending an attempt."""
+    job = run.claim.job
+    kind = "Effect" if failure.reason.startswith("Handler") else "SourceReady"
+    await desk.report(kind, False, failure.reason, str(failure))
+    log.error("%s: %s", failure.reason, failure, extra={"job": run.name})
+    if job.kind is JobKind.CHECK:
+        return Done(Settlement(claim=run.claim))
+    if job.held:
+        rows = tuple(FailedRow(key, failure.reason, str(failure)[:1024]) for key in job.keys)
+        again = Retry(rows, job.attempt, desk.plan.retry.max_backoff)
+        return Done(Settlement(claim=run.claim, retry=(again,)))
+    await desk.end_sweep(run, SweepState.FAILED, failure.reason, str(failure))
+    return Gone()

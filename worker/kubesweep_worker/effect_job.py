@@ -1,0 +1,118 @@
+"""A range or keys job with an effect, in sub-batches: effects of at most 50 rows, then one write of exactly the keys
+that succeeded, then progress is settled. A crash repeats at most one sub-batch, under the same Idempotency-Keys.
+
+No transaction is open while an effect runs. Rows that are skipped or refused are not written.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import msgspec
+
+from kubesweep.api.plan import Effect as EffectPlan
+from kubesweep.errors import Outage, RowError
+from kubesweep.queue.model import Job, JobKind, Key
+from kubesweep_worker.batch_job import locked_rows, match_fails, never_ends
+from kubesweep_worker.deliver import Delivered, deliver_all
+from kubesweep_worker.desk import Desk, Done, Result, Return
+from kubesweep_worker.hands import JobRun
+from kubesweep_worker.isolate import Interrupted, write_keys
+from kubesweep_worker.outcome import Failure, Tally, scope_of
+from kubesweep_worker.settings import WorkerSettings
+from kubesweep_worker.sources.base import Keys, SourceRow
+
+
+def sub_batch_rows(settings: WorkerSettings, effect: EffectPlan) -> int:
+    """Rows of one sub-batch: at most ``settings.sub_batch``, fewer where slow effects would outlast half a deadline."""
+    timeout = effect.webhook.timeout if effect.webhook else effect.timeout
+    rounds = max(1, math.floor(settings.deadline / 2 / timeout))
+    return max(1, min(settings.sub_batch, rounds * effect.concurrency))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One sub-batch after its effects: ``rows`` are dealt with, the rest of it (an outage) is not."""
+
+    ok: tuple[Key, ...]
+    tally: Tally
+    low: Key | None  # a range job goes on behind this key
+    handled: frozenset[Key]
+    outage: Outage | None
+
+
+def part_of(job: Job, rows: list[SourceRow], delivered: Delivered) -> Part:
+    """Sort a sub-batch. In an outage a range goes on behind the last row before the first unreached one; what succeeded
+    behind that is written too and no longer matches, what was skipped there is offered again."""
+    tally = Tally(failed=list(delivered.failed), unspent=list(delivered.unspent))
+    down = frozenset(delivered.down)
+    first_down = next((i for i, row in enumerate(rows) if row.key in down), len(rows))
+    low = rows[first_down - 1].key if first_down else job.low
+    before = {row.key for row in rows[:first_down]}
+    skipped = [key for key in delivered.skipped if job.kind is JobKind.KEYS or key in before]
+    tally.skipped = len(skipped)
+    named = {*delivered.ok, *skipped, *(f.key for f in tally.failed), *(f.key for f in tally.unspent)}
+    return Part(tuple(delivered.ok), tally, low, frozenset(named), delivered.outage)
+
+
+def rest_of(job: Job, part: Part) -> Job:
+    """What is left of the job after a sub-batch; its number of rows is the settlement's business."""
+    if job.kind is JobKind.KEYS:
+        return msgspec.structs.replace(job, keys=tuple(key for key in job.keys if key not in part.handled))
+    return msgspec.structs.replace(job, low=part.low)
+
+
+async def run_effect(desk: Desk, run: JobRun) -> Result:
+    """Raises Outage, SweepFailure, LeaseLost."""
+    assert desk.effect is not None
+    assert desk.plan.effect is not None
+    await desk.effect.start()
+    size = sub_batch_rows(desk.settings, desk.plan.effect)
+    cutoff = run.claim.job.cutoff or await desk.source.now()
+    while True:
+        run.checkpoint()
+        if run.draining:
+            return Return(run.claim)
+        job = run.claim.job
+        held = await desk.held(job)
+        try:
+            rows = await desk.source.stale(scope_of(job), cutoff, held, size)
+        except RowError as error:
+            raise match_fails(error) from error
+        if not rows:
+            return Done(desk.settlement(run, Tally()))
+        part = part_of(job, rows, await deliver_all(desk, run, cutoff, rows))
+        await _write(desk, run, part, cutoff)
+        jobs = locked_rows(msgspec.structs.replace(job, held=True), part.tally)
+        rest = rest_of(job, part)
+        last = len(rows) < size or (rest.kind is JobKind.KEYS and not rest.keys)
+        if last and part.outage is None and not part.tally.still_stale:
+            return Done(desk.settlement(run, part.tally, jobs=jobs))
+        await desk.progress(run, desk.settlement(run, part.tally, jobs=jobs, rest=rest))
+        if part.tally.still_stale:
+            raise never_ends()
+        if part.outage is not None:
+            raise part.outage
+
+
+async def _write(desk: Desk, run: JobRun, part: Part, cutoff: str) -> None:
+    """Write the rows whose effect succeeded, or, without a write, see that the handler left them not stale."""
+    if not part.ok:
+        return
+    tally, job = part.tally, run.claim.job
+    if desk.plan.write is None:
+        still = set(await desk.source.keys(Keys(part.ok), cutoff, ()))
+        tally.applied += len(part.ok) - len(still)
+        message = (
+            "the handler returned, but the row still matches; a sweep without write needs a handler that changes it"
+        )
+        tally.failed.extend(Failure(key, "StillStale", message) for key in part.ok if key in still)
+        return
+    failed, locked = len(tally.failed), len(tally.locked)
+    try:
+        await write_keys(desk.source, part.ok, cutoff, await desk.held(job), tally, run)
+    except Interrupted as stop:
+        raise stop.cause from stop
+    new = (tally.applied, len(tally.failed) - failed, len(tally.locked) - locked)
+    tally.skipped += max(0, len(part.ok) - sum(new))

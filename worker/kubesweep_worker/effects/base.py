@@ -1,0 +1,57 @@
+"""What the sweep asks of an effect: one row, at least once, always under the same key."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from kubesweep.queue.model import Key, key_text
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One row on its way to the effect."""
+
+    key: Key
+    values: Mapping[str, Any]
+    idempotency_key: str
+    cutoff: str
+    attempt: int
+    sweep: str
+
+
+class Effect(Protocol):
+    """A webhook or a handler, safe for many calls at once."""
+
+    @property
+    def leaked(self) -> int:
+        """Calls that ran into their timeout and still hold a thread."""
+        ...
+
+    def check(self) -> None:
+        """Raises SweepFailure where the effect can never work (a handler that is not importable)."""
+        ...
+
+    async def start(self) -> None:
+        """Make ready; called before the first delivery, again after it raised Outage."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Raises Skip, RowError (Reject, RetryAfter), or Outage."""
+        ...
+
+
+def idempotency_key(uid: str, key: Key, stamp: tuple[str, ...]) -> str:
+    """The same for the same staleness of the same row: across retries, ticks and a lost queue. A row that turns stale
+    anew has new times in ``stamp`` and so a new key."""
+    try:
+        space = uuid.UUID(uid)
+    except ValueError:
+        space = uuid.uuid5(uuid.NAMESPACE_URL, uid)
+    return str(uuid.uuid5(space, key_text(key) + "\n" + msgspec.json.encode(stamp).decode()))

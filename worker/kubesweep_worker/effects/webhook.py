@@ -1,0 +1,134 @@
+"""POST one row to a URL. The answer's status decides: 2xx done; 408, 425, 429, 5xx and everything below HTTP is the
+receiver's trouble (Outage); what is left is this row's (RowError). Redirects are not followed: a POST that moved is a
+mistake in the spec, not in the row's favour. The URL may carry a secret, so it is never logged."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import decimal
+import email.utils
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from kubesweep.api.plan import Plan, Webhook
+from kubesweep.errors import Outage, RowError
+from kubesweep_worker.effects.base import Delivery
+
+TRY_LATER = frozenset({408, 425, 429})
+BODY = 200
+
+
+def json_safe(value: Any) -> Any:
+    """A database value as JSON has it: times ISO 8601, decimals and UUIDs text, bytes base64."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else str(value)
+    if isinstance(value, dt.datetime | dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal | uuid.UUID):
+        return str(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(bytes(value)).decode()
+    if isinstance(value, Mapping):
+        return {str(name): json_safe(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [json_safe(inner) for inner in value]
+    return str(value)
+
+
+def retry_after(header: str | None, now: float) -> float | None:
+    """Seconds from a Retry-After header (RFC 9110: seconds or an HTTP date); None where it says nothing usable."""
+    if not header:
+        return None
+    if header.strip().isdigit():
+        return float(header.strip()[:9])
+    try:
+        at = email.utils.parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=dt.UTC)
+    return max(0.0, at.timestamp() - now)
+
+
+def judge(status: int, header: str | None, body: str, now: float) -> None:
+    """Raise what an answer means; return for success."""
+    if 200 <= status < 300:
+        return
+    if status in TRY_LATER or status >= 500:
+        raise Outage(f"Http{status}", f"the receiver answered {status}", retry_after=retry_after(header, now))
+    if 300 <= status < 400:
+        raise RowError(
+            f"HTTP {status}",
+            f"the receiver answered {status}, a redirect, which a sweep does not follow: put the final URL into effect.webhook.url",
+        )
+    shown = " ".join(body[:BODY].split())
+    raise RowError(f"HTTP {status}", f"the receiver answered {status}" + (f": {shown}" if shown else ""))
+
+
+class WebhookEffect:
+    def __init__(
+        self, plan: Plan, webhook: Webhook, headers: Mapping[str, str], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._plan, self._webhook, self._clock = plan, webhook, clock
+        self._headers = {**headers, "Content-Type": "application/json"}
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def leaked(self) -> int:
+        return 0
+
+    def check(self) -> None:
+        return None
+
+    async def start(self) -> None:
+        if self._session is None:
+            most = self._plan.effect.concurrency if self._plan.effect else 20
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=self._webhook.timeout),
+                connector=aiohttp.TCPConnector(limit=most),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=True,
+            )
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def body(self, delivery: Delivery) -> bytes:
+        return msgspec.json.encode(
+            {
+                "schedule": self._plan.name,
+                "namespace": self._plan.namespace,
+                "cutoff": delivery.cutoff,
+                "attempt": delivery.attempt,
+                "key": list(delivery.key),
+                "row": json_safe(delivery.values),
+            }
+        )
+
+    async def deliver(self, delivery: Delivery) -> None:
+        if self._session is None:
+            await self.start()
+        assert self._session is not None
+        headers = {**self._headers, "Idempotency-Key": delivery.idempotency_key}
+        try:
+            async with self._session.post(
+                self._webhook.url, data=self.body(delivery), headers=headers, allow_redirects=False
+            ) as answer:
+                text = "" if answer.ok else (await answer.content.read(4 * BODY)).decode("utf-8", "replace")
+                judge(answer.status, answer.headers.get("Retry-After"), text, self._clock())
+        except TimeoutError:
+            raise Outage("Timeout", f"the receiver did not answer within {self._webhook.timeout:g} s") from None
+        except aiohttp.InvalidURL:
+            raise RowError("InvalidUrl", "effect.webhook.url is not a URL that can be posted to") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise Outage("Unreachable", f"the receiver cannot be reached ({type(error).__name__})") from None

@@ -1,0 +1,242 @@
+"""The loop: settle what is finished and claim what fits, in one trip; then sleep until something happens.
+
+Invariants: at most ``concurrency`` jobs run; a job that must run alone has the worker to itself; nothing is polled at a
+fixed rate: a finished job, the queue's ``wait``, an opened gate and a stop each wake the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from kubesweep.errors import Outage, SweepFailure
+from kubesweep.queue.model import Claim, Claims, Settlement
+from kubesweep_worker.desk import Desk, Done, Gone, Result, Return
+from kubesweep_worker.dispatch import run_job
+from kubesweep_worker.gate import State
+from kubesweep_worker.hands import Hands, JobRun
+from kubesweep_worker.verdict import Care, care
+
+log = logging.getLogger("kubesweep.worker")
+PAUSED = 1.0  # a paused queue is asked this often at most
+FRUITLESS = 3  # waits in a row that promised something and gave nothing: from then on a growing pause
+
+
+class Loop:
+    def __init__(self, desk: Desk, hands: Hands) -> None:
+        self.desk, self.hands, self.settings = desk, hands, desk.settings
+        self.stopping = False
+        self.idle = False  # the last claim found nothing and no job is in hand
+        self.seen = Claims()
+        self.wake = asyncio.Event()
+        self._settle: dict[str, Settlement] = {}
+        self._back: dict[str, Claim] = {}
+        self._alone = False  # a job waits that wants the worker for itself
+        self._strikes = 0
+        self._not_before = 0.0
+        self._fruitless = 0
+        self._waiter: asyncio.Task[None] | None = None
+        self._probe: asyncio.Task[None] | None = None
+        self._alarm: asyncio.Task[None] | None = None
+        self._alarm_at = 0.0
+
+    @property
+    def empty(self) -> bool:
+        return not self.hands.all() and not self._settle and not self._back
+
+    async def turn(self) -> None:
+        """One round. Raises nothing: an outage of the queue is remembered and tried again later."""
+        self.wake.clear()
+        now = self.settings.monotonic()
+        self._open_gate(now)
+        if now < self._not_before and self._strikes:
+            return self._wake_in(self._not_before - now)
+        try:
+            await self._exchange(now)
+        except Outage as outage:
+            self._strikes += 1
+            pause = self.desk.pause(self._strikes, outage)
+            if self._strikes == 1:
+                log.warning("the queue is away: %s", outage, extra={"reason": outage.reason})
+            self._not_before = now + pause
+            self._wake_in(pause)
+            return None
+        if self._strikes:
+            log.info("the queue is back")
+            self._strikes = 0
+        return None
+
+    async def _exchange(self, now: float) -> None:
+        desk = self.desk
+        if self._back:
+            back = dict(self._back)
+            await desk.queue.give_back(desk.ref, tuple(back.values()))
+            for claim_id in back:
+                self._back.pop(claim_id, None)
+                self.hands.drop(claim_id)
+        want, settle = self._want(now), dict(self._settle)
+        if settle:
+            done = tuple(settle.values())
+            answer = await desk.queue.settle(desk.ref, desk.consumer, done, want, desk.limits)
+            for claim_id in settle:
+                self._settle.pop(claim_id, None)
+                self.hands.drop(claim_id)
+            self._tell(answer.lost, answer.finished, answer.halted)
+            claims = answer.claims
+        elif want:
+            claims = await desk.queue.claim(desk.ref, desk.consumer, want, desk.limits)
+        else:
+            return
+        if want:
+            self._receive(claims, want, now)
+
+    def _tell(self, lost: tuple[str, ...], finished: tuple[str, ...], halted: tuple[str, ...]) -> None:
+        if lost:
+            log.warning("settled too late, nothing was counted", extra={"jobs": list(lost)})
+        for sweep in finished:
+            log.info("sweep finished", extra={"sweep": sweep})
+        for sweep in halted:
+            log.error("sweep halted: too many rows fail; see `kubesweep dead list`", extra={"sweep": sweep})
+
+    def _want(self, now: float) -> int:
+        running = self.hands.running()
+        if self.stopping or now < max(self._not_before, self.desk.quiet_until) or any(run.alone for run in running):
+            return 0
+        if self._alone:
+            return 0 if running else self.desk.gate.allows(1, 0)
+        return self.desk.gate.allows(max(0, self.settings.concurrency - len(running)), len(running))
+
+    def _receive(self, claims: Claims, want: int, now: float) -> None:
+        self.seen = claims
+        self.desk.saw_held_version(claims.held_version)
+        self._alone = False
+        self._start_all(list(claims.jobs))
+        self.idle = not claims.jobs and self.empty
+        if len(claims.jobs) >= want:
+            self._fruitless = 0
+            return
+        if claims.wait is not None:
+            self._not_before = now + max(0.01, claims.wait)
+            self._wake_in(max(0.01, claims.wait))
+        elif claims.paused:
+            self._not_before = now + PAUSED
+            self._wake_in(PAUSED)
+        else:
+            self._await_queue(claims, now)
+
+    def _start_all(self, claims: list[Claim]) -> None:
+        for claim in claims:
+            alone = care(claim) is not Care.NORMAL
+            running = self.hands.running()
+            if any(run.alone for run in running) or (alone and running):
+                # Kept waiting in hand it would be counted as a crash of its own if the job before it kills the worker.
+                self._alone = self._alone or alone
+                self._back[claim.id] = claim
+                self.wake.set()
+            else:
+                self._start(JobRun(claim, self.settings.monotonic, alone=alone))
+
+    def _start(self, run: JobRun) -> None:
+        run.gentle = self.desk.effect is not None
+        self.hands.take(run)
+        run.task = asyncio.create_task(self._work(run), name=f"kubesweep-{run.claim.id}")
+
+    async def _work(self, run: JobRun) -> None:
+        result: Result = Return(run.claim)
+        try:
+            result = await run_job(self.desk, run)
+        except asyncio.CancelledError:
+            result = Return(run.claim)
+        finally:
+            run.finished = True
+            self._collect(run, result)
+            self.wake.set()
+
+    def _collect(self, run: JobRun, result: Result) -> None:
+        claim_id = run.claim.id
+        match result:
+            case Done(settlement) if not run.lost:
+                self._settle[claim_id] = settlement
+                self._worked()
+            case Return(claim) if not run.lost:
+                self._back[claim_id] = claim
+            case Gone(worked):
+                self.hands.drop(claim_id)
+                if worked:
+                    self._worked()
+            case _:
+                self.hands.drop(claim_id)
+
+    def _worked(self) -> None:
+        if self.desk.gate.worked():
+            log.info("the world is well again: claiming goes on")
+
+    def _await_queue(self, claims: Claims, now: float) -> None:
+        """Wake when the queue has something, or the next retry is due."""
+        if self._waiter is not None and not self._waiter.done():
+            return
+        timeout = self.settings.idle_wait
+        if claims.next_delayed is not None:
+            timeout = min(timeout, max(0.0, claims.next_delayed - self.settings.clock()))
+        self._fruitless = 0 if claims.jobs else self._fruitless + 1
+        pause = min(1.0, 0.01 * 2.0 ** (self._fruitless - FRUITLESS)) if self._fruitless > FRUITLESS else 0.0
+        self._waiter = self._side(self._wait(timeout, pause))
+
+    async def _wait(self, timeout: float, pause: float) -> None:
+        began = self.settings.monotonic()
+        try:
+            await self.desk.queue.wait(self.desk.ref, timeout)
+        except Outage as outage:
+            await self.settings.sleep(self.desk.pause(1, outage))
+        if self.settings.monotonic() - began > 1.0:
+            self._fruitless = 0
+        elif pause:
+            await self.settings.sleep(pause)
+
+    def _open_gate(self, now: float) -> None:
+        gate = self.desk.gate
+        if gate.state is State.SHUT and not self.stopping:
+            if not gate.due(now):
+                self._wake_in(gate.until - now)
+            elif self._probe is None or self._probe.done():
+                self._probe = self._side(self._ask())
+
+    async def _ask(self) -> None:
+        """Ask the database; one job may try where it answers."""
+        try:
+            await self.desk.source.probe()
+        except Outage as outage:
+            self.desk.gate.ajar()
+            self.desk.shut(outage)
+        except SweepFailure as failure:
+            await self.desk.report("SourceReady", False, failure.reason, str(failure))
+            self.desk.gate.ajar()
+            self.desk.shut(Outage(failure.reason, str(failure)))
+        else:
+            self.desk.gate.ajar()
+            await self.desk.report("SourceReady", True, "Connected", "the database answers")
+
+    def _wake_in(self, seconds: float) -> None:
+        at = self.settings.monotonic() + seconds
+        if self._alarm is not None and not self._alarm.done():
+            if self._alarm_at <= at:
+                return
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = self._side(self._sleep(seconds))
+
+    async def _sleep(self, seconds: float) -> None:
+        await self.settings.sleep(max(0.0, seconds))
+
+    def _side(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self.wake.set())
+        return task
+
+    async def close(self) -> None:
+        for task in (self._waiter, self._probe, self._alarm):
+            if task is not None and not task.done():
+                task.cancel()
+                await asyncio.wait({task})

@@ -1,0 +1,123 @@
+"""What became of the rows of a job, as one Settlement that adds up.
+
+The law that the queue checks: for a job that is not held, applied + skipped + unconfirmed + retry + dead + rows of
+``jobs`` + rows of ``rest`` = its rows + extra. It is kept here, in pure functions, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from kubesweep.api.plan import RetryPolicy
+from kubesweep.errors import Reject, RowError
+from kubesweep.queue.model import Claim, FailedRow, Job, JobKind, Key, Retry, Settlement
+from kubesweep_worker.backoff import ceiling, retry_delay
+from kubesweep_worker.sources.base import Keys, Range, Scope
+
+MESSAGE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One row that was refused. ``retry_after``: the row asked for its own delay; ``final``: no other attempt."""
+
+    key: Key
+    error: str
+    message: str
+    retry_after: float | None = None
+    final: bool = False
+
+    @classmethod
+    def of(cls, key: Key, error: RowError) -> Failure:
+        return cls(key, error.error, str(error)[:MESSAGE], error.retry_after, isinstance(error, Reject))
+
+    @property
+    def row(self) -> FailedRow:
+        return FailedRow(self.key, self.error, self.message[:MESSAGE])
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run has done so far; rows that it says nothing about are missing, and the settlement decides what they are."""
+
+    applied: int = 0
+    skipped: int = 0
+    failed: list[Failure] = field(default_factory=list)
+    unspent: list[Failure] = field(default_factory=list)  # tried again under the same attempt number
+    locked: list[Key] = field(default_factory=list)
+    still_stale: int = 0
+
+
+def scope_of(job: Job) -> Scope:
+    if job.kind is JobKind.KEYS:
+        return Keys(job.keys)
+    return Range(job.low, job.high)
+
+
+def keys_job(job: Job, keys: tuple[Key, ...], **changes: object) -> Job:
+    """A job for exactly ``keys`` that inherits everything else from ``job``."""
+    fields = {"kind": JobKind.KEYS, "keys": keys, "low": None, "high": None, "rows": len(keys), **changes}
+    return msgspec.structs.replace(job, **fields)
+
+
+def retries(
+    failed: list[Failure], attempt: int, policy: RetryPolicy, random: Callable[[], float]
+) -> tuple[tuple[Retry, ...], tuple[FailedRow, ...]]:
+    """Split failures into retries and dead rows.
+
+    Rows that failed leave in one Retry; rows that asked for their own delay in a second one that waits for the longest.
+    """
+    dead = tuple(f.row for f in failed if f.final or attempt >= policy.max_attempts)
+    alive = [f for f in failed if not (f.final or attempt >= policy.max_attempts)]
+    out = []
+    plain = tuple(f.row for f in alive if f.retry_after is None)
+    if plain:
+        out.append(Retry(plain, attempt + 1, retry_delay(attempt, policy.backoff, policy.max_backoff, random)))
+    asked = [f for f in alive if f.retry_after is not None]
+    if asked:
+        delay = max(f.retry_after or 0.0 for f in asked)
+        out.append(Retry(tuple(f.row for f in asked), attempt + 1, delay))
+    return tuple(out), dead
+
+
+def unspent_retry(failed: list[Failure], attempt: int, policy: RetryPolicy, random: Callable[[], float]) -> Retry:
+    """Rows that nobody blames: held back under the same attempt number, so that the sweep can finish without them."""
+    most = ceiling(4, policy.backoff, policy.max_backoff)
+    asked = max((f.retry_after or 0.0 for f in failed), default=0.0)
+    return Retry(tuple(f.row for f in failed), attempt, max(most / 2 + most / 2 * random(), asked))
+
+
+def settlement(
+    claim: Claim,
+    tally: Tally,
+    policy: RetryPolicy,
+    random: Callable[[], float],
+    *,
+    jobs: tuple[Job, ...] = (),
+    rest: Job | None = None,
+) -> Settlement:
+    """The Settlement of ``claim.job``. With ``rest``, every row that the tally does not name goes on in it."""
+    job = claim.job
+    retry, dead = retries(tally.failed, job.attempt, policy, random)
+    if tally.unspent:
+        retry = (*retry, unspent_retry(tally.unspent, job.attempt, policy, random))
+    named = tally.applied + tally.skipped + len(dead) + sum(len(r.rows) for r in retry) + sum(j.rows for j in jobs)
+    missing = max(0, job.rows - named)
+    extra = 0 if job.held else max(0, named - job.rows)
+    if rest is not None:
+        rest, missing = msgspec.structs.replace(rest, rows=missing), 0
+    unconfirmed = missing if claim.redelivered else 0
+    return Settlement(
+        claim=claim,
+        applied=tally.applied,
+        skipped=tally.skipped + missing - unconfirmed,
+        unconfirmed=unconfirmed,
+        extra=extra,
+        retry=retry,
+        dead=dead,
+        jobs=jobs,
+        rest=rest,
+    )

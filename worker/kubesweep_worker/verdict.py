@@ -1,0 +1,57 @@
+"""Decisions about a claim before any of its rows is touched: whose plan, and how many workers did it kill.
+
+A crash says little about which row did it: everything that the worker held is delivered again. So a job is suspected
+slowly (alone from the third delivery, halved from the fifth) and only a single row that killed ``SOLO_KILLS`` workers
+while it ran alone is buried.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from kubesweep.queue.model import Claim, JobKind, PlanVersion
+
+ALONE_FROM = 3
+HALVED_FROM = 5
+SOLO_KILLS = 5
+
+
+class Version(Enum):
+    SAME = auto()
+    OLD_JOB = auto()  # the job was cut for a plan that mine replaces
+    OLD_WORKER = auto()  # the job belongs to a newer plan: not mine to touch
+
+
+def version(job: PlanVersion | None, mine: PlanVersion) -> Version:
+    if job is None or job.same(mine):
+        return Version.SAME
+    if job.newer_than(mine) and not mine.newer_than(job):
+        return Version.OLD_WORKER
+    return Version.OLD_JOB
+
+
+class Care(Enum):
+    NORMAL = auto()
+    ALONE = auto()
+    HALVE = auto()  # alone, and cut in two before anything runs
+    BURY = auto()
+
+
+def solo_kills(claim: Claim) -> int:
+    """How many workers died while this job ran alone in them."""
+    return claim.delivery - 1 if claim.job.suspect else max(0, claim.delivery - ALONE_FROM)
+
+
+def care(claim: Claim) -> Care:
+    job = claim.job
+    if job.kind in (JobKind.PLAN, JobKind.CHECK):
+        if claim.delivery > SOLO_KILLS:
+            return Care.BURY
+        return Care.ALONE if claim.delivery >= ALONE_FROM else Care.NORMAL
+    if job.rows <= 1:
+        if solo_kills(claim) >= SOLO_KILLS:
+            return Care.BURY
+        return Care.ALONE if job.suspect or claim.delivery >= ALONE_FROM else Care.NORMAL
+    if claim.delivery >= HALVED_FROM or (job.suspect and claim.delivery > 1):
+        return Care.HALVE
+    return Care.ALONE if job.suspect or claim.delivery >= ALONE_FROM else Care.NORMAL

@@ -1,0 +1,145 @@
+"""One worker: a loop, its heartbeat, and the two ways to stop them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+
+from kubesweep.api.plan import Plan
+from kubesweep.errors import Outage
+from kubesweep.queue.model import SweepState
+from kubesweep.queue.service import QueueService
+from kubesweep_worker.check_job import check_effect
+from kubesweep_worker.desk import Desk
+from kubesweep_worker.effects.base import Effect
+from kubesweep_worker.hands import Hands
+from kubesweep_worker.heartbeat import Heartbeat
+from kubesweep_worker.loop import Loop
+from kubesweep_worker.settings import EXIT_LEAKED, WorkerSettings
+from kubesweep_worker.sources.base import Source
+
+log = logging.getLogger("kubesweep.worker")
+LOOK = 0.2  # how often run(until_settled=True) asks whether other workers are done
+
+
+class Worker:
+    """Works on one schedule until it is stopped.
+
+    ``heartbeat_queue`` opens a second connection to the same queue, for the thread that keeps the leases alive. The
+    worker closes queue, source and effect when ``run`` ends.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        queue: QueueService,
+        source: Source,
+        effect: Effect | None,
+        settings: WorkerSettings,
+        heartbeat_queue: Callable[[], QueueService],
+    ) -> None:
+        self.plan, self.settings = plan, settings
+        self.consumer = uuid.uuid4().hex
+        self.exit_code = 0
+        self._hands = Hands()
+        self._desk = Desk(plan, queue, source, effect, settings)
+        self._desk.consumer = self.consumer
+        self._loop = Loop(self._desk, self._hands)
+        self._heartbeat = Heartbeat(plan.ref, self._hands, settings, heartbeat_queue)
+        self._now = False
+
+    async def run(self, *, until_settled: bool = False, await_retries: bool = False) -> int:
+        """Work until ``stop``; returns the exit code (0, or 75 where leaked handler threads ask for a new process).
+
+        ``until_settled``: also return once the schedule's sweep is settled (or Held) and no job is in hand;
+        ``await_retries``: only when nothing is delayed, waiting or running in the queue either.
+        """
+        self._heartbeat.start()
+        try:
+            await check_effect(self._desk)
+            while True:
+                await self._loop.turn()
+                self._watch_leaks()
+                if self._loop.stopping and (self._now or not self._hands.running()):
+                    break
+                if until_settled and await self._settled(await_retries):
+                    break
+                await self._loop.wake.wait()
+                if self._loop.stopping:
+                    self._drain()
+            await self._last_words()
+        finally:
+            await self._close()
+        return self.exit_code
+
+    def stop(self, *, now: bool = False) -> None:
+        """Drain: claim nothing more, settle or give back what is in hand. ``now``: within about a second."""
+        self._loop.stopping = self._desk.draining = True
+        self._now = self._now or now
+        self._loop.wake.set()
+        self._drain()
+
+    def _drain(self) -> None:
+        for run in self._hands.running():
+            if run.task is None or (run.draining and not self._now):
+                continue
+            run.draining = True
+            if self._now or not run.gentle:
+                run.task.cancel()
+
+    async def _last_words(self) -> None:
+        """Tell the queue what became of everything in hand, as long as that is reasonable."""
+        left = self.settings.grace if self._now else self.settings.patience
+        try:
+            async with asyncio.timeout(left):  # real time: a supervisor's kill does not wait for an injected clock
+                tasks = {run.task for run in self._hands.running() if run.task is not None}
+                if tasks:
+                    await asyncio.wait(tasks)
+                while not self._loop.empty:
+                    await self._loop.turn()
+                    if not self._loop.empty:
+                        await self._loop.wake.wait()
+        except TimeoutError:
+            log.warning("left with jobs in hand; their leases run out", extra={"jobs": len(self._hands.all())})
+
+    def _watch_leaks(self) -> None:
+        effect, plan = self._desk.effect, self.plan.effect
+        if effect is None or plan is None or effect.leaked <= plan.concurrency or self._loop.stopping:
+            return
+        log.error(
+            "more handler calls hang than may run: this worker drains and leaves, to be started anew",
+            extra={"leaked": effect.leaked, "concurrency": plan.concurrency},
+        )
+        self.exit_code = EXIT_LEAKED
+        self.stop()
+
+    async def _settled(self, await_retries: bool) -> bool:
+        if not self._loop.empty:
+            return False
+        if self._loop.seen.lost:
+            return True
+        try:
+            (stats,) = await self._desk.queue.stats([self._desk.ref])
+        except Outage:
+            self._loop._wake_in(LOOK)
+            return False
+        sweep = stats.sweep
+        over = sweep is None or sweep.state.settled or sweep.state is SweepState.HELD
+        if over and await_retries:
+            over = not (stats.ready or stats.running or stats.delayed)
+        if not over:
+            self._loop._wake_in(LOOK)
+        return over
+
+    async def _close(self) -> None:
+        await self._loop.close()
+        await self._heartbeat.close()
+        for part in (self._desk.effect, self._desk.source, self._desk.queue):
+            if part is None:
+                continue
+            try:
+                await part.close()
+            except Exception:
+                log.exception("could not close %s", type(part).__name__)
