@@ -1,0 +1,100 @@
+"""Short ways to bring a queue into a state, in terms of the protocol only."""
+
+from __future__ import annotations
+
+from kubesweep.queue.model import (
+    Claim,
+    DeadLetter,
+    FailedRow,
+    Job,
+    JobKind,
+    Key,
+    Limits,
+    OpenSweep,
+    PlanVersion,
+    Retry,
+    ScheduleRef,
+    Settlement,
+    Stats,
+    Window,
+)
+from kubesweep.queue.service import Opened, QueueService, Settled
+
+REF = ScheduleRef("local", "default", "expire-conversations", "8b5f6f0e-0000-4000-8000-000000000001")
+OTHER = ScheduleRef("local", "default", "expire-sessions", "8b5f6f0e-0000-4000-8000-000000000002")
+PLAN = PlanVersion(1, "aaaa")
+NEWER = PlanVersion(2, "bbbb")
+LIMITS = Limits()
+TICK = 1_800_000_000.0
+CUTOFF = "2027-01-15 08:00:00+00"
+
+
+def key(number: int) -> Key:
+    return (str(number),)
+
+
+def failed(*numbers: int, error: str = "CheckViolation") -> tuple[FailedRow, ...]:
+    return tuple(FailedRow(key(number), error, f"row {number} was refused") for number in numbers)
+
+
+def retry(*numbers: int, attempt: int = 2, delay: float = 10.0, error: str = "CheckViolation") -> tuple[Retry, ...]:
+    return (Retry(failed(*numbers, error=error), attempt, delay),)
+
+
+def range_job(sweep: str, rows: int, start: int = 0) -> Job:
+    return Job(JobKind.RANGE, PLAN, sweep, CUTOFF, low=key(start), high=key(start + rows), rows=rows)
+
+
+def plan_job(sweep: str, cursor: int = 100, planned: int = 0) -> Job:
+    return Job(JobKind.PLAN, PLAN, sweep, CUTOFF, low=key(cursor), planned=planned)
+
+
+async def open_sweep(
+    queue: QueueService, tick: float = TICK, plan: PlanVersion = PLAN, ref: ScheduleRef = REF, **wish: object
+) -> Opened:
+    return await queue.open_sweep(ref, OpenSweep(tick=tick, plan=plan, **wish))  # type: ignore[arg-type]
+
+
+async def take(
+    queue: QueueService, want: int = 1, who: str = "ann", limits: Limits = LIMITS, ref: ScheduleRef = REF
+) -> tuple[Claim, ...]:
+    return (await queue.claim(ref, who, want, limits)).jobs
+
+
+async def one(queue: QueueService, who: str = "ann", limits: Limits = LIMITS) -> Claim:
+    (claim,) = await take(queue, 1, who, limits)
+    return claim
+
+
+async def settle(
+    queue: QueueService, *settlements: Settlement, want: int = 0, who: str = "ann", limits: Limits = LIMITS
+) -> Settled:
+    return await queue.settle(REF, who, settlements, want, limits)
+
+
+async def start(queue: QueueService, *rows: int, tick: float = TICK, plan: PlanVersion = PLAN) -> str:
+    """A sweep that is fully planned: one waiting range job for each number of ``rows``. Returns its id."""
+    sweep = (await open_sweep(queue, tick, plan)).sweep
+    claim = await one(queue, "planner")
+    jobs = tuple(range_job(sweep, count, 1000 * at) for at, count in enumerate(rows))
+    assert await queue.advance(REF, claim, Window(CUTOFF, jobs, planned=sum(rows)))
+    return sweep
+
+
+async def look(queue: QueueService, ref: ScheduleRef = REF) -> Stats:
+    (stats,) = await queue.stats([ref])
+    return stats
+
+
+async def bury(queue: QueueService, *numbers: int, error: str = "CheckViolation", tick: float = TICK) -> str:
+    """A completed sweep, one job, all of whose rows died. Returns the sweep's id."""
+    sweep = await start(queue, len(numbers), tick=tick)
+    claim = await one(queue)
+    settled = await settle(queue, Settlement(claim, dead=failed(*numbers, error=error)))
+    assert settled.finished == (sweep,)
+    return sweep
+
+
+async def dead_keys(queue: QueueService, **which: object) -> list[Key]:
+    letters: tuple[DeadLetter, ...] = await queue.dead_letters(REF, **which)  # type: ignore[arg-type]
+    return sorted(letter.key for letter in letters)
