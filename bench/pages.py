@@ -1,0 +1,54 @@
+"""How many pages does a sweep touch? It must follow the stale rows, not the table."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from bench import ours
+from bench.servers import Server
+
+COUNTERS = """
+    SELECT sum(heap_blks_read + heap_blks_hit), sum(idx_blks_read + idx_blks_hit)
+    FROM pg_statio_user_tables WHERE relname = 'conversations'
+"""
+OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+SIZE = "SELECT relpages FROM pg_class WHERE relname = 'conversations'"
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """``heap`` and ``index`` count every access, also the second to the same page."""
+
+    stale: int
+    table_pages: int
+    heap: int
+    index: int
+    seconds: float
+
+    @property
+    def per_row(self) -> float:
+        return (self.heap + self.index) / self.stale
+
+
+def touched(server: Server, database: str, size: ours.Size) -> Touched:
+    """Sweep ``database`` and read Postgres's own counters before and after.
+
+    A backend reports what it counted when it ends, at the latest: the counters are read when all others have ended.
+    """
+    before = _counters(server, database)
+    rows, seconds = ours.sweep(server, database, size)
+    after = _counters(server, database)
+    with server.connect(database) as connection:
+        found = connection.execute(SIZE).fetchone()
+    assert found is not None
+    return Touched(rows, int(found[0]), after[0] - before[0], after[1] - before[1], seconds)
+
+
+def _counters(server: Server, database: str) -> tuple[int, int]:
+    with server.connect(database) as connection:
+        while connection.execute(OTHERS).fetchone() != (0,):
+            time.sleep(0.01)
+        found = connection.execute(COUNTERS).fetchone()
+    assert found is not None
+    return int(found[0]), int(found[1])

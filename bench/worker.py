@@ -1,0 +1,27 @@
+"""A worker process for the measurement: says ``ready`` once everything is imported, then works until SIGTERM.
+
+python -m bench.worker PLAN_JSON DATABASE_URL QUEUE_URL
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+from kubesweep_worker.assemble import assemble
+
+from kubesweep.api.plan import Plan
+from kubesweep_worker.settings import WorkerSettings
+
+
+async def work(plan: Plan, url: str, queue_url: str) -> None:
+    settings = WorkerSettings(concurrency=plan.concurrency)
+    worker = assemble(plan, url=lambda: url, queue_url=queue_url, headers={}, settings=settings)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+    print("ready", flush=True)
+    await worker.run()
+
+
+if __name__ == "__main__":
+    asyncio.run(work(Plan.from_json(sys.argv[1]), sys.argv[2], sys.argv[3]))
