@@ -25,6 +25,7 @@ OTHER = ScheduleRef("local", "default", "expire-sessions", "8b5f6f0e-0000-4000-8
 PLAN = PlanVersion(1, "aaaa")
 NEWER = PlanVersion(2, "bbbb")
 LIMITS = Limits()
+MANY = Limits(halt_above=10_000)
 TICK = 1_800_000_000.0
 CUTOFF = "2027-01-15 08:00:00+00"
 
@@ -90,7 +91,7 @@ async def bury(queue: QueueService, *numbers: int, error: str = "CheckViolation"
     """A completed sweep, one job, all of whose rows died. Returns the sweep's id."""
     sweep = await start(queue, len(numbers), tick=tick)
     claim = await one(queue)
-    settled = await settle(queue, Settlement(claim, dead=failed(*numbers, error=error)))
+    settled = await settle(queue, Settlement(claim, dead=failed(*numbers, error=error)), limits=MANY)
     assert settled.finished == (sweep,)
     return sweep
 

@@ -50,16 +50,22 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 class QueueService(Protocol):
-    """Every method raises ``Outage`` where the queue cannot be reached; nothing else is expected to be raised."""
+    """Every method raises ``Outage`` where the queue cannot be reached; nothing else is expected to be raised.
 
-    async def close(self) -> None: ...
+    ``error`` and ``keys`` choose dead letters; both given, a letter must fit both; empty ``keys`` choose nothing.
+    """
+
+    async def close(self) -> None:
+        """Let go of the connection, not of the claims. Closing twice is harmless."""
+        ...
 
     async def open_sweep(self, ref: ScheduleRef, wish: OpenSweep) -> Opened:
         """Start a sweep with one plan job. At most one unsettled sweep a schedule; ``last_tick`` only moves forward.
 
         duplicate: tick <= last_tick. late: tick + deadline < now. forbidden: the sweep before is not settled (unless the
         wish carries a newer plan: that one becomes Superseded and its waiting jobs go). Every answer but duplicate moves
-        last_tick. Each answer is counted. Purges dead letters older than the retention (bounded per call).
+        last_tick. Checked in that order. Each answer is counted. Purges dead letters older than the retention (bounded
+        per call). Remembers this sweep and ``HISTORY`` older ones.
         """
         ...
 
@@ -68,7 +74,8 @@ class QueueService(Protocol):
 
         In this order: jobs whose lease expired (their delivery count grows), then due retries, then waiting jobs, oldest
         first. Nothing while paused or while the row budget is in debt. Waiting or expired planned jobs of a sweep that is
-        settled are dropped, never handed out. Claims nothing and says ``lost`` where the schedule is unknown.
+        settled are dropped, never handed out. Claims nothing and says ``lost`` where the schedule is unknown. An expired
+        claim is its owner's until somebody else took it: it may still be extended, settled or given back.
         """
         ...
 
@@ -85,7 +92,12 @@ class QueueService(Protocol):
         (their attempt is recorded), rows of ``dead`` become dead letters; both stay held. Rows of a ``held`` job that are
         neither retried, dead nor in ``rest``/``jobs`` leave the held set. applied rows are debited from the row budget.
         Halts the sweep (state Halted, waiting jobs go) where rows fail while more than ``halt_above`` rows are held, or
-        where ``FLOOD`` rows of one error class died and none was applied.
+        where ``FLOOD`` rows of one error class of it died and none was applied; both are judged once per call, after
+        all its settlements were counted, and a sweep that halts is not finished besides.
+
+        ``jobs`` wait like new ones (delivery 1); of a sweep that is settled only held ones are kept, its retries too. A
+        failing row that is held by another job or dead letter already stays there and counts as skipped here. A retry's
+        job has the plan and the cutoff of the job its rows failed in. A check job is settled without any counts.
         """
         ...
 
@@ -93,7 +105,8 @@ class QueueService(Protocol):
         """Settle a plan job: enqueue its jobs and, behind them, its continuation; record cutoff, planned, capped, samples.
 
         False where the claim is lost or the sweep is settled (then nothing is enqueued and the claim is gone). The sweep
-        becomes Running with the last window, and Completed at once where nothing was planned.
+        becomes Running with the last window, and Completed at once where nothing of it is left to do (nobody else is
+        told of that one). At most ``MAX_SAMPLES`` samples are kept.
         """
         ...
 
@@ -101,13 +114,16 @@ class QueueService(Protocol):
         """Settle ``claim`` and end its sweep as Failed, Halted or Superseded, or park it as Held (by a plan job).
 
         Its waiting planned jobs go; claimed ones may still settle and are counted. False where the claim is lost or the
-        sweep was already settled (the claim is gone all the same if it was the caller's).
+        sweep was already settled (the claim is gone all the same if it was the caller's). A held claim is not deleted, as
+        its rows would be in no hands: it goes back, due in ``HELD_PAUSE`` seconds. Held keeps the cutoff of the windows
+        before, or else the one in ``claim.job``; rows of jobs that go are taken off ``planned``, as they are planned again.
         """
         ...
 
     async def give_back(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
         """Return jobs unfinished; counts nothing: the next delivery has the same number. The body of ``claim.job`` is what
-        goes back (so that a caller can hand back what is left of a job, or set ``maybe``). Returns the ids that were lost.
+        goes back (so that a caller can hand back what is left of a job, or set ``maybe``). It is ready at once. A planned
+        job of a settled sweep is deleted instead. Returns the ids that were lost.
         """
         ...
 
@@ -120,13 +136,17 @@ class QueueService(Protocol):
         ...
 
     async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:
-        """Release the Held sweep (``None``: whichever is held) with its cutoff. The id of the sweep, None if none is held."""
+        """Release the Held sweep (``None``: whichever is held): it is planned from the start, with its cutoff and
+        ``approved``. The id of the sweep, None if none is held."""
         ...
 
-    async def pause(self, ref: ScheduleRef, paused: bool) -> None: ...
+    async def pause(self, ref: ScheduleRef, paused: bool) -> None:
+        """While paused nothing is claimed; everything else goes on. Ignored for an unknown schedule."""
+        ...
 
     async def report(self, ref: ScheduleRef, finding: Finding) -> None:
-        """Keep the latest finding of each kind. Ignored for an unknown schedule."""
+        """Keep the latest finding of each kind, at most ``MAX_FINDINGS`` (then the oldest goes); ``at`` 0 means now.
+        Ignored for an unknown schedule."""
         ...
 
     async def held(self, ref: ScheduleRef) -> tuple[int, frozenset[Key]]:
@@ -152,11 +172,12 @@ class QueueService(Protocol):
         ...
 
     async def replay(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
-        """Try dead letters again at once, with fresh attempts and the same keys (they stay held). Returns how many rows."""
+        """Try dead letters again at once, with fresh attempts and the same keys (they stay held, their history too), in
+        keys jobs of at most ``MAX_JOB_KEYS`` rows of one sweep. Returns how many rows."""
         ...
 
     async def purge(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
-        """Forget dead letters: their rows are eligible again. Returns how many rows."""
+        """Forget dead letters: their rows are eligible again; counters of sweeps keep them. Returns how many rows."""
         ...
 
     async def forget(self, ref: ScheduleRef) -> None:

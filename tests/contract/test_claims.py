@@ -1,0 +1,407 @@
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+from tests.contract.backends import Clock, Open
+from tests.contract.hands import (
+    CUTOFF,
+    LIMITS,
+    NEWER,
+    PLAN,
+    REF,
+    TICK,
+    bury,
+    key,
+    look,
+    one,
+    open_sweep,
+    plan_job,
+    range_job,
+    retry,
+    settle,
+    start,
+    take,
+)
+
+from kubesweep.queue.model import Claims, Job, JobKind, Limits, PlanVersion, Settlement, SweepState, Window
+from kubesweep.queue.service import QueueService
+
+SLOW = Limits(rows_per_second=100)
+
+
+async def test_waiting_jobs_are_claimed_oldest_first_and_by_one_hand_only(make_queue: Open) -> None:
+    ann, bob = make_queue(), make_queue()
+    await start(ann, 1, 2, 3)
+    first = await take(ann, 2, "ann")
+    rest = await take(bob, 5, "bob")
+    assert [claim.job.rows for claim in first + rest] == [1, 2, 3]
+    assert {(claim.consumer, claim.delivery) for claim in first} == {("ann", 1)}
+    assert not any(claim.redelivered for claim in first)
+    assert await take(ann, 5) == ()
+
+
+async def test_a_claim_of_nothing_takes_nothing(queue: QueueService) -> None:
+    await start(queue, 1)
+    assert await take(queue, 0) == ()
+    assert (await look(queue)).ready == 1
+
+
+async def test_an_expired_lease_is_claimed_again_with_a_higher_delivery(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 5)
+    stale = await one(queue)
+    clock.advance(LIMITS.lease - 0.5)
+    assert await take(queue, 1, "bob") == ()
+    clock.advance(0.5)
+    assert (await look(queue)).running == 1
+    fresh = await one(queue, "bob")
+    assert (fresh.job, fresh.consumer, fresh.delivery, fresh.redelivered) == (stale.job, "bob", 2, True)
+
+
+async def test_the_order_is_expired_then_due_retries_then_waiting(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 1, 2, 3)
+    await settle(queue, Settlement(await one(queue), retry=retry(7, delay=5)))
+    crashed = await one(queue)
+    clock.advance(LIMITS.lease)
+    claims = await take(queue, 5, "bob")
+    assert [claim.job.rows for claim in claims] == [2, 1, 3]
+    assert (claims[0].job, claims[0].delivery) == (crashed.job, 2)
+    assert claims[1].job.held
+
+
+async def test_due_retries_are_claimed_in_the_order_they_became_due(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 3)
+    failing = (*retry(1, delay=20), *retry(2, delay=5), *retry(3, delay=10))
+    settled = await settle(queue, Settlement(await one(queue), retry=failing))
+    assert settled.claims.next_delayed == clock.now + 5
+    clock.advance(12)
+    claims = await take(queue, 5)
+    assert [claim.job.keys for claim in claims] == [(key(2),), (key(3),)]
+    assert (await queue.claim(REF, "ann", 1, LIMITS)).next_delayed == clock.now + 8
+
+
+async def test_a_retry_that_is_not_due_is_not_claimed(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 1)
+    await settle(queue, Settlement(await one(queue), retry=retry(1, delay=10)))
+    clock.advance(9.5)
+    answer = await queue.claim(REF, "ann", 5, LIMITS)
+    assert (answer.jobs, answer.next_delayed) == ((), clock.now + 0.5)
+    stats = await look(queue)
+    assert (stats.delayed, stats.ready, stats.oldest_ready) == (1, 0, None)
+    clock.advance(2.5)
+    stats = await look(queue)
+    assert (stats.delayed, stats.ready, stats.oldest_ready) == (0, 1, clock.now - 2)
+    assert (await queue.claim(REF, "ann", 5, LIMITS)).next_delayed is None
+
+
+async def test_an_expired_planned_job_of_a_settled_sweep_is_dropped(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 5)
+    await one(queue)
+    await open_sweep(queue, TICK + 60, NEWER)
+    clock.advance(LIMITS.lease + 1)
+    claims = await take(queue, 5, "bob")
+    assert [claim.job.kind for claim in claims] == [JobKind.PLAN]
+    stats = await look(queue)
+    assert (stats.running, stats.history[0].open_jobs) == (1, 0)
+
+
+async def test_an_expired_held_job_of_a_settled_sweep_is_claimed_again(queue: QueueService, clock: Clock) -> None:
+    await bury(queue, 1)
+    assert await queue.replay(REF) == 1
+    lost = await one(queue)
+    clock.advance(LIMITS.lease + 1)
+    again = await one(queue, "bob")
+    assert (again.job, again.delivery) == (lost.job, 2)
+
+
+async def test_nothing_is_claimed_while_paused(make_queue: Open, clock: Clock) -> None:
+    ann, bob = make_queue(), make_queue()
+    await start(ann, 5, 5)
+    await one(ann)
+    clock.advance(LIMITS.lease + 1)
+    await bob.pause(REF, True)
+    assert await ann.claim(REF, "ann", 5, LIMITS) == Claims(paused=True)
+    assert (await look(ann)).paused
+    await bob.pause(REF, False)
+    assert len(await take(ann, 5)) == 2
+
+
+async def test_a_paused_queue_still_settles_and_opens(queue: QueueService) -> None:
+    sweep = await start(queue, 5)
+    claim = await one(queue)
+    await queue.pause(REF, True)
+    settled = await settle(queue, Settlement(claim, applied=5), want=3)
+    assert (settled.finished, settled.claims.paused, settled.claims.jobs) == ((sweep,), True, ())
+    await open_sweep(queue, TICK + 60)
+    assert (await look(queue)).ready == 1
+
+
+async def test_a_heartbeat_keeps_a_claim(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 5)
+    claim = await one(queue)
+    clock.advance(LIMITS.lease - 1)
+    assert await queue.extend(REF, [claim], 30) == ()
+    clock.advance(29.5)
+    assert await take(queue, 1, "bob") == ()
+    clock.advance(0.5)
+    assert (await one(queue, "bob")).delivery == 2
+
+
+async def test_a_heartbeat_of_an_expired_claim_that_nobody_took_renews_it(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 5)
+    claim = await one(queue)
+    clock.advance(LIMITS.lease + 5)
+    assert await queue.extend(REF, [claim], 30) == ()
+    assert await take(queue, 1, "bob") == ()
+
+
+async def test_a_heartbeat_names_the_claims_that_were_lost(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 5, 5)
+    stale, kept = await take(queue, 2)
+    clock.advance(LIMITS.lease - 1)
+    assert await queue.extend(REF, [kept], 30) == ()
+    clock.advance(2)
+    fresh = await one(queue, "bob")
+    assert await queue.extend(REF, [stale, kept], 30) == (stale.id,)
+    assert await queue.extend(REF, [fresh], 30) == ()
+
+
+async def test_the_fence_is_id_consumer_and_delivery(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 5)
+    first = await one(queue)
+    clock.advance(LIMITS.lease + 1)
+    second = await one(queue)
+    thief = msgspec.structs.replace(second, consumer="bob")
+    unknown = msgspec.structs.replace(second, id="no-such-entry")
+    for stale in (first, thief, unknown):
+        assert await queue.extend(REF, [stale], 30) == (stale.id,)
+        assert await queue.give_back(REF, [stale]) == (stale.id,)
+        assert (await settle(queue, Settlement(stale, applied=5))).lost == (stale.id,)
+        assert not await queue.advance(REF, stale, Window(CUTOFF))
+        assert not await queue.end_sweep(REF, stale, SweepState.FAILED, "x", "x")
+    stats = await look(queue)
+    assert stats.sweep is not None
+    assert (stats.running, stats.sweep.applied, stats.sweep.state) == (1, 0, SweepState.RUNNING)
+    assert (await settle(queue, Settlement(second, applied=5))).finished == (stats.sweep.id,)
+
+
+async def test_giving_back_counts_nothing_and_keeps_the_delivery_number(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 5)
+    await one(queue)
+    clock.advance(LIMITS.lease + 1)
+    second = await one(queue)
+    assert second.delivery == 2
+    clock.advance(7)
+    assert await queue.give_back(REF, [second]) == ()
+    stats = await look(queue)
+    assert (stats.ready, stats.running, stats.oldest_ready) == (1, 0, clock.now)
+    again = await one(queue, "bob")
+    assert (again.job, again.delivery) == (second.job, 2)
+    assert (await settle(queue, Settlement(again, applied=5), who="bob")).finished != ()
+
+
+async def test_what_goes_back_is_the_body_that_the_caller_hands_in(queue: QueueService) -> None:
+    await start(queue, 5)
+    claim = await one(queue)
+    left = msgspec.structs.replace(claim.job, low=key(3), rows=2, maybe=True)
+    await queue.give_back(REF, [msgspec.structs.replace(claim, job=left)])
+    again = await one(queue, "bob")
+    assert (again.job, again.delivery, again.redelivered) == (left, 1, True)
+
+
+async def test_what_was_given_back_is_not_the_callers_any_more(queue: QueueService) -> None:
+    await start(queue, 5)
+    claim = await one(queue)
+    assert await queue.give_back(REF, [claim]) == ()
+    assert await queue.give_back(REF, [claim]) == (claim.id,)
+    assert (await settle(queue, Settlement(claim, applied=5))).lost == (claim.id,)
+    assert (await look(queue)).ready == 1
+
+
+async def test_a_planned_job_given_back_to_a_settled_sweep_is_deleted(queue: QueueService) -> None:
+    await start(queue, 5)
+    claim = await one(queue)
+    await open_sweep(queue, TICK + 60, NEWER)
+    assert await queue.give_back(REF, [claim]) == ()
+    stats = await look(queue)
+    assert (stats.ready, stats.running, stats.history[0].open_jobs) == (1, 0, 0)
+
+
+async def test_a_retry_given_back_is_ready_at_once(queue: QueueService, clock: Clock) -> None:
+    await bury(queue, 1)
+    await queue.replay(REF)
+    claim = await one(queue)
+    assert await queue.give_back(REF, [claim]) == ()
+    assert (await one(queue)).job == claim.job
+    assert (await look(queue)).held == 1
+
+
+async def test_the_row_budget_runs_in_debt_and_heals_with_time(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 350, 10)
+    first = await one(queue, limits=SLOW)
+    settled = await settle(queue, Settlement(first, applied=350), want=1, limits=SLOW)
+    assert (settled.claims.jobs, settled.claims.wait) == ((), pytest.approx(2.5))
+    clock.advance(2.4)
+    answer = await queue.claim(REF, "bob", 1, SLOW)
+    assert (answer.jobs, answer.wait) == ((), pytest.approx(0.1))
+    clock.advance(0.11)
+    answer = await queue.claim(REF, "bob", 1, SLOW)
+    assert (len(answer.jobs), answer.wait) == (1, None)
+
+
+async def test_the_row_budget_saves_up_one_second_only_and_counts_applied_rows_only(
+    queue: QueueService, clock: Clock
+) -> None:
+    await start(queue, 5000, 100, 60, 10)
+    first, second, third = await take(queue, 3, limits=SLOW)
+    clock.advance(3600)
+    await queue.extend(REF, [first, second, third], 30)
+    assert (await settle(queue, Settlement(first, skipped=5000), limits=SLOW)).claims.wait is None
+    assert (await settle(queue, Settlement(second, applied=100), limits=SLOW)).claims.wait is None
+    settled = await settle(queue, Settlement(third, applied=60), want=1, limits=SLOW)
+    assert (settled.claims.jobs, settled.claims.wait) == ((), pytest.approx(0.6))
+
+
+async def test_without_a_row_budget_nothing_waits(queue: QueueService) -> None:
+    await start(queue, 10**6, 1)
+    settled = await settle(queue, Settlement(await one(queue), applied=10**6), want=1)
+    assert (len(settled.claims.jobs), settled.claims.wait) == (1, None)
+
+
+async def test_a_check_is_enqueued_once_per_plan_hash_and_may_create_the_schedule(make_queue: Open) -> None:
+    ann, bob = make_queue(), make_queue()
+    assert await ann.enqueue_check(REF, PLAN)
+    assert not await bob.enqueue_check(REF, PlanVersion(7, PLAN.hash))
+    assert await bob.enqueue_check(REF, NEWER)
+    stats = await look(ann)
+    assert (stats.known, stats.ready, stats.sweep) == (True, 2, None)
+    claim = await one(ann)
+    assert claim.job == Job(JobKind.CHECK, PLAN)
+    settled = await settle(ann, Settlement(claim), want=1)
+    assert (settled.lost, settled.finished) == ((), ())
+    assert settled.claims.jobs[0].job == Job(JobKind.CHECK, NEWER)
+    assert not await ann.enqueue_check(REF, PLAN)
+
+
+async def test_a_check_that_was_lost_or_given_back_is_done_again(queue: QueueService, clock: Clock) -> None:
+    await queue.enqueue_check(REF, PLAN)
+    await one(queue)
+    clock.advance(LIMITS.lease + 1)
+    claim = await one(queue, "bob")
+    assert claim.delivery == 2
+    assert await queue.give_back(REF, [claim]) == ()
+    claim = await one(queue)
+    assert not await queue.end_sweep(REF, claim, SweepState.FAILED, "x", "x")
+    assert (await look(queue)).running == 0
+
+
+async def _waiter(queue: QueueService) -> asyncio.Task[None]:
+    task = asyncio.create_task(queue.wait(REF, 3600))
+    await look(queue)  # a round trip of the same object: the waiter had its turn
+    assert not task.done()
+    return task
+
+
+async def test_a_wait_ends_at_its_timeout(queue: QueueService) -> None:
+    await queue.wait(REF, 0.01)
+    await queue.enqueue_check(REF, PLAN)
+    await one(queue)
+    await queue.wait(REF, 0.01)
+
+
+async def test_a_wait_ends_when_another_process_opens_a_sweep(make_queue: Open) -> None:
+    ann, bob = make_queue(), make_queue()
+    waiting = await _waiter(ann)
+    await open_sweep(bob)
+    await waiting
+
+
+async def test_a_wait_ends_when_the_same_object_opens_a_sweep(queue: QueueService) -> None:
+    waiting = await _waiter(queue)
+    await open_sweep(queue)
+    await waiting
+
+
+async def test_a_wait_ends_at_once_where_something_is_ready(queue: QueueService) -> None:
+    await open_sweep(queue)
+    await queue.wait(REF, 3600)
+
+
+async def test_a_wait_ends_when_a_window_a_gift_a_resume_or_a_replay_arrives(make_queue: Open) -> None:
+    ann, bob = make_queue(), make_queue()
+    sweep = (await open_sweep(bob)).sweep
+    plan = await one(bob)
+    waiting = await _waiter(ann)
+    await bob.advance(REF, plan, Window(CUTOFF, (range_job(sweep, 5),), plan_job(sweep), planned=5))
+    await waiting
+    job, plan = await take(bob, 2)
+    waiting = await _waiter(ann)
+    await bob.give_back(REF, [plan])
+    await waiting
+    await bob.pause(REF, True)
+    waiting = await _waiter(ann)
+    await bob.pause(REF, False)
+    await waiting
+    assert await bob.end_sweep(REF, await one(bob), SweepState.HELD, "HoldAboveRows", "")
+    await settle(bob, Settlement(job, applied=5))
+    waiting = await _waiter(ann)
+    await bob.approve(REF)
+    await waiting
+
+
+async def test_a_wait_ends_when_a_retry_is_due(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 1)
+    await settle(queue, Settlement(await one(queue), retry=retry(1, delay=30)))
+    waiting = await _waiter(queue)
+    clock.advance(30)
+    await waiting
+    await one(queue)
+
+
+async def test_a_wait_ends_when_a_lease_expires(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 1)
+    await one(queue)
+    waiting = await _waiter(queue)
+    clock.advance(LIMITS.lease)
+    await waiting
+    assert (await one(queue, "bob")).delivery == 2
+
+
+async def test_a_wait_ends_when_the_row_budget_is_out_of_debt(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 300, 1)
+    await settle(queue, Settlement(await one(queue), applied=300), limits=SLOW)
+    waiting = await _waiter(queue)
+    clock.advance(2.01)
+    await waiting
+    await one(queue, limits=SLOW)
+
+
+async def test_an_unknown_schedule_is_lost_and_nothing_creates_it(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 5)
+    claim = await one(queue)
+    await queue.forget(REF)
+    assert (await queue.claim(REF, "ann", 1, LIMITS)) == Claims(lost=True)
+    settled = await settle(queue, Settlement(claim, applied=5), want=1)
+    assert (settled.lost, settled.finished, settled.claims) == ((claim.id,), (), Claims(lost=True))
+    assert await queue.extend(REF, [claim], 30) == (claim.id,)
+    assert await queue.give_back(REF, [claim]) == (claim.id,)
+    assert not await queue.advance(REF, claim, Window(CUTOFF))
+    assert not await queue.end_sweep(REF, claim, SweepState.FAILED, "x", "x")
+    assert await queue.approve(REF) is None
+    await queue.pause(REF, True)
+    assert await queue.held(REF) == (0, frozenset())
+    assert (await queue.error_groups(REF), await queue.dead_letters(REF)) == ((), ())
+    assert (await queue.replay(REF), await queue.purge(REF)) == (0, 0)
+    assert not (await look(queue)).known
+    assert await queue.schedules() == ()
+
+
+async def test_a_claim_of_before_a_loss_fences_nothing_after_it(queue: QueueService) -> None:
+    await start(queue, 5)
+    old = await one(queue)
+    await queue.forget(REF)
+    await start(queue, 5)
+    new = await one(queue)
+    assert (await settle(queue, Settlement(old, applied=5))).lost == (old.id,)
+    assert (await settle(queue, Settlement(new, applied=5))).lost == ()

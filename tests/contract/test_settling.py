@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+from tests.contract.backends import Clock, Open
+from tests.contract.hands import (
+    CUTOFF,
+    LIMITS,
+    NEWER,
+    PLAN,
+    REF,
+    TICK,
+    bury,
+    dead_keys,
+    failed,
+    key,
+    look,
+    one,
+    open_sweep,
+    plan_job,
+    range_job,
+    retry,
+    settle,
+    start,
+    take,
+)
+
+from kubesweep.queue.model import (
+    ATTEMPTS,
+    FLOOD,
+    Attempt,
+    Job,
+    JobKind,
+    Limits,
+    OpenAnswer,
+    Retry,
+    Settlement,
+    Sweep,
+    SweepState,
+    Window,
+)
+from kubesweep.queue.service import QueueService
+
+
+async def latest(queue: QueueService) -> Sweep:
+    sweep = (await look(queue)).sweep
+    assert sweep is not None
+    return sweep
+
+
+async def test_the_last_settlement_finishes_the_sweep_exactly_once(make_queue: Open, clock: Clock) -> None:
+    ann, bob = make_queue(), make_queue()
+    sweep = await start(ann, 10, 20)
+    first, second = await one(ann), await one(bob, "bob")
+    assert (await settle(ann, Settlement(first, applied=7, skipped=2, unconfirmed=1))).finished == ()
+    clock.advance(4)
+    assert (await settle(bob, Settlement(second, applied=20), who="bob")).finished == (sweep,)
+    for claim in (first, second):
+        again = await settle(ann, Settlement(claim, applied=9))
+        assert (again.lost, again.finished) == ((claim.id,), ())
+    found = await latest(ann)
+    assert (found.state, found.finished, found.planned) == (SweepState.COMPLETED, clock.now, 30)
+    assert (found.applied, found.skipped, found.unconfirmed, found.open_jobs) == (27, 2, 1, 0)
+    assert found.balanced
+
+
+async def test_a_sweep_is_not_finished_while_its_plan_job_is_open(queue: QueueService) -> None:
+    sweep = (await open_sweep(queue)).sweep
+    window = Window(CUTOFF, (range_job(sweep, 10),), plan_job(sweep), planned=10)
+    await queue.advance(REF, await one(queue), window)
+    job = await one(queue)
+    assert (await settle(queue, Settlement(job, applied=10))).finished == ()
+    assert (await latest(queue)).state is SweepState.PLANNING
+
+
+async def test_settling_and_claiming_are_one_move(queue: QueueService) -> None:
+    await start(queue, 1, 2, 3, 4)
+    first, second = await take(queue, 2)
+    settled = await settle(queue, Settlement(first, applied=1), Settlement(second, applied=2), want=5)
+    assert [claim.job.rows for claim in settled.claims.jobs] == [3, 4]
+    assert {claim.delivery for claim in settled.claims.jobs} == {1}
+
+
+async def test_a_claim_settled_twice_in_one_call_counts_once(queue: QueueService) -> None:
+    sweep = await start(queue, 5)
+    claim = await one(queue)
+    settled = await settle(queue, Settlement(claim, applied=5), Settlement(claim, applied=5))
+    assert (settled.lost, settled.finished) == ((claim.id,), (sweep,))
+    assert (await latest(queue)).applied == 5
+
+
+async def test_a_lost_settlement_changes_nothing_while_its_neighbours_count(queue: QueueService, clock: Clock) -> None:
+    sweep = await start(queue, 5, 6)
+    stale, kept = await take(queue, 2)
+    clock.advance(LIMITS.lease - 1)
+    await queue.extend(REF, [kept], 30)
+    clock.advance(2)
+    await one(queue, "bob")
+    spoiled = Settlement(
+        stale, applied=1, retry=retry(1), dead=failed(2), extra=4, jobs=(range_job(sweep, 2),), rest=range_job(sweep, 1)
+    )
+    settled = await settle(queue, spoiled, Settlement(kept, applied=6))
+    assert settled.lost == (stale.id,)
+    found = await latest(queue)
+    assert (found.applied, found.held, found.dead, found.planned, found.open_jobs) == (6, 0, 0, 11, 1)
+    stats = await look(queue)
+    assert (stats.held, stats.ready, stats.running, stats.delayed) == (0, 0, 1, 0)
+
+
+async def test_rows_that_the_plan_had_not_counted_are_added_to_planned(queue: QueueService) -> None:
+    await start(queue, 5)
+    await settle(queue, Settlement(await one(queue), applied=8, extra=3))
+    found = await latest(queue)
+    assert (found.planned, found.applied, found.balanced) == (8, 8, True)
+
+
+async def test_the_rest_of_a_job_stays_with_its_consumer_under_a_new_lease(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 150)
+    claim = await one(queue)
+    clock.advance(LIMITS.lease - 1)
+    rest = msgspec.structs.replace(claim.job, low=key(50), rows=100)
+    settled = await settle(queue, Settlement(claim, applied=49, retry=retry(7), rest=rest), want=1)
+    assert (settled.lost, settled.finished, settled.claims.jobs) == ((), (), ())
+    found = await latest(queue)
+    assert (found.applied, found.held, found.open_jobs) == (49, 1, 1)
+    clock.advance(LIMITS.lease - 1)
+    assert [claim.job.held for claim in await take(queue, 5, "bob")] == [True]
+    clock.advance(1)
+    again = await take(queue, 1, "bob")
+    assert [(claim.job, claim.delivery) for claim in again] == [(rest, 2)]
+    assert (await settle(queue, Settlement(claim, applied=100))).lost == (claim.id,)
+    assert (await settle(queue, Settlement(again[0], applied=100), who="bob")).finished == (found.id,)
+    assert (await latest(queue)).balanced
+
+
+async def test_halves_replace_a_job_and_keep_the_sweep_open(queue: QueueService) -> None:
+    sweep = await start(queue, 10)
+    claim = await one(queue)
+    halves = tuple(Job(JobKind.RANGE, PLAN, sweep, CUTOFF, low=key(at), rows=4, suspect=True) for at in (0, 5))
+    assert (await settle(queue, Settlement(claim, applied=2, jobs=halves))).finished == ()
+    claims = await take(queue, 5)
+    assert [(claim.job, claim.delivery) for claim in claims] == [(half, 1) for half in halves]
+    assert (await latest(queue)).open_jobs == 2
+    assert (await settle(queue, *(Settlement(claim, applied=4) for claim in claims))).finished == (sweep,)
+    assert (await latest(queue)).balanced
+
+
+async def test_halves_of_a_settled_sweep_are_dropped_and_its_retries_kept(queue: QueueService, clock: Clock) -> None:
+    sweep = await start(queue, 10)
+    claim = await one(queue)
+    await open_sweep(queue, TICK + 60, NEWER)
+    await settle(queue, Settlement(claim, retry=retry(1, 2), jobs=(range_job(sweep, 8),)))
+    stats = await look(queue)
+    assert (stats.ready, stats.delayed, stats.held, stats.history[0].held) == (1, 1, 2, 2)
+    assert stats.history[0].open_jobs == 0
+
+
+async def test_rows_in_retry_are_held_and_do_not_keep_the_sweep_open(queue: QueueService, clock: Clock) -> None:
+    sweep = await start(queue, 10)
+    claim = await one(queue)
+    settled = await settle(queue, Settlement(claim, applied=8, retry=retry(4, 9, delay=10)))
+    assert settled.finished == (sweep,)
+    found = await latest(queue)
+    assert (found.state, found.applied, found.held, found.balanced) == (SweepState.COMPLETED, 8, 2, True)
+    assert (await queue.held(REF))[1] == {key(4), key(9)}
+    assert (await open_sweep(queue, TICK + 60)).answer is OpenAnswer.ENQUEUED
+    await one(queue)
+    clock.advance(10)
+    again = await one(queue, "bob")
+    expected = Job(JobKind.KEYS, PLAN, sweep, CUTOFF, keys=(key(4), key(9)), rows=2, attempt=2, held=True)
+    assert (again.job, again.delivery, again.redelivered) == (expected, 1, False)
+
+
+async def test_every_outcome_of_a_held_row_moves_it_from_held_to_where_it_belongs(
+    queue: QueueService, clock: Clock
+) -> None:
+    await start(queue, 6)
+    await settle(queue, Settlement(await one(queue), retry=retry(1, 2, 3, 4, 5, 6)))
+    clock.advance(10)
+    claim = await one(queue)
+    outcome = Settlement(
+        claim, applied=1, skipped=1, unconfirmed=1, dead=failed(4), retry=retry(5, 6, attempt=3, delay=20)
+    )
+    assert (await settle(queue, outcome)).finished == ()
+    found = await latest(queue)
+    assert (found.applied, found.skipped, found.unconfirmed) == (1, 1, 1)
+    assert (found.held, found.dead, found.balanced) == (2, 1, True)
+    assert (await queue.held(REF))[1] == {key(4), key(5), key(6)}
+    stats = await look(queue)
+    assert (stats.held, stats.dead, stats.delayed) == (3, 1, 1)
+    clock.advance(20)
+    last = await one(queue)
+    assert (last.job.attempt, last.job.keys) == (3, (key(5), key(6)))
+    await settle(queue, Settlement(last, applied=2))
+    assert (await queue.held(REF))[1] == {key(4)}
+    assert ((await latest(queue)).held, (await latest(queue)).balanced) == (0, True)
+
+
+async def test_a_held_job_is_settled_in_parts_and_halves(queue: QueueService, clock: Clock) -> None:
+    sweep = await start(queue, 4)
+    await settle(queue, Settlement(await one(queue), retry=retry(1, 2, 3, 4)))
+    clock.advance(10)
+    claim = await one(queue)
+    rest = msgspec.structs.replace(claim.job, keys=(key(2), key(3), key(4)), rows=3)
+    await settle(queue, Settlement(claim, applied=1, rest=rest))
+    assert (await queue.held(REF))[1] == {key(2), key(3), key(4)}
+    halves = tuple(msgspec.structs.replace(rest, keys=part, rows=len(part)) for part in (rest.keys[1:2], rest.keys[2:]))
+    await settle(queue, Settlement(claim, skipped=1, jobs=halves))
+    assert (await queue.held(REF))[1] == {key(3), key(4)}
+    found = await latest(queue)
+    assert (found.applied, found.skipped, found.held, found.open_jobs) == (1, 1, 2, 0)
+    for part in await take(queue, 5):
+        await settle(queue, Settlement(part, applied=1))
+    found = await latest(queue)
+    assert (found.id, found.applied, found.held, found.balanced) == (sweep, 3, 0, True)
+    assert (await queue.held(REF))[1] == frozenset()
+
+
+async def test_the_version_of_the_held_set_changes_whenever_the_set_does(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 5, 5)
+    first, second = await take(queue, 2)
+    versions = [(await queue.held(REF))[0]]
+    settled = await settle(queue, Settlement(first, applied=5))
+    assert settled.claims.held_version == versions[0]
+    settled = await settle(queue, Settlement(second, applied=4, retry=retry(1)))
+    versions.append(settled.claims.held_version)
+    assert (await queue.held(REF))[0] == versions[-1]
+    clock.advance(10)
+    await settle(queue, Settlement(await one(queue), dead=failed(1)))
+    await queue.purge(REF)
+    versions.append((await queue.claim(REF, "ann", 0, LIMITS)).held_version)
+    assert len(set(versions)) == 3
+
+
+async def test_a_row_that_another_job_holds_is_not_held_twice(queue: QueueService, clock: Clock) -> None:
+    old = await start(queue, 3)
+    slow = await one(queue)
+    await open_sweep(queue, TICK + 60, NEWER)
+    plan = await one(queue)
+    sweep = plan.job.sweep
+    await queue.advance(REF, plan, Window(CUTOFF, (range_job(sweep, 3),), planned=3))
+    await settle(queue, Settlement(await one(queue), applied=1, retry=retry(1), dead=failed(2)))
+    await settle(queue, Settlement(slow, retry=retry(1, 3), dead=failed(2)))
+    stats = await look(queue)
+    assert (stats.held, stats.dead, stats.delayed) == (3, 1, 2)
+    (before,) = stats.history
+    assert (before.id, before.held, before.dead, before.skipped) == (old, 1, 0, 2)
+    clock.advance(10)
+    assert sorted(claim.job.keys for claim in await take(queue, 5)) == [(key(1),), (key(3),)]
+    (letter,) = await queue.dead_letters(REF)
+    assert (letter.sweep, len(letter.attempts)) == (sweep, 1)
+
+
+async def test_outcomes_of_a_sweep_that_is_forgotten_change_no_other_books(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 2)
+    await settle(queue, Settlement(await one(queue), retry=retry(1, 2, delay=1000)))
+    for at in range(1, 12):
+        await start(queue, tick=TICK + 60 * at)
+    clock.advance(1000)
+    claim = await one(queue)
+    assert claim.job.held
+    before = await look(queue)
+    assert (await settle(queue, Settlement(claim, applied=1, dead=failed(2)))).lost == ()
+    after = await look(queue)
+    assert (after.held, after.dead) == (1, 1)
+    assert (after.sweep, after.history) == (before.sweep, before.history)
+
+
+async def test_a_sweep_halts_when_rows_fail_while_too_many_are_held(queue: QueueService, clock: Clock) -> None:
+    few = Limits(halt_above=3)
+    sweep = await start(queue, 5, 5, 5, 5)
+    first, second, third = await take(queue, 3)
+    assert (await settle(queue, Settlement(first, applied=2, retry=retry(1, 2, 3)), limits=few)).halted == ()
+    settled = await settle(queue, Settlement(second, applied=4, retry=retry(4)), want=5, limits=few)
+    assert (settled.halted, settled.finished, settled.claims.jobs) == ((sweep,), (), ())
+    found = await latest(queue)
+    assert (found.state, found.finished, found.open_jobs) == (SweepState.HALTED, clock.now, 1)
+    assert "4" in found.message
+    assert "3" in found.message
+    settled = await settle(queue, Settlement(third, applied=4, retry=retry(5)), limits=few)
+    assert (settled.halted, settled.finished, settled.lost) == ((), (), ())
+    found = await latest(queue)
+    assert (found.applied, found.held, found.open_jobs, found.state) == (10, 5, 0, SweepState.HALTED)
+
+
+async def test_a_sweep_none_of_whose_rows_fail_goes_on_beside_many_held_rows(queue: QueueService) -> None:
+    few = Limits(halt_above=2)
+    await bury(queue, 1, 2, 3)
+    sweep = await start(queue, 5, tick=TICK + 60)
+    settled = await settle(queue, Settlement(await one(queue), applied=5), limits=few)
+    assert (settled.halted, settled.finished) == ((), (sweep,))
+
+
+@pytest.mark.parametrize(
+    ("applied", "died", "halts"), [(0, FLOOD, True), (0, FLOOD - 1, False), (1, FLOOD, False), (0, FLOOD + 1, True)]
+)
+async def test_a_flood_of_one_error_with_none_applied_halts_the_sweep(
+    queue: QueueService, applied: int, died: int, halts: bool
+) -> None:
+    sweep = await start(queue, died, 5)
+    claim = await one(queue)
+    half = died // 2
+    rest = range_job(sweep, died - half)
+    await settle(queue, Settlement(claim, dead=failed(*range(half)), rest=rest))
+    settled = await settle(queue, Settlement(claim, applied=applied, dead=failed(*range(half, died))))
+    assert settled.halted == ((sweep,) if halts else ())
+    found = await latest(queue)
+    assert (found.state, found.dead) == (SweepState.HALTED if halts else SweepState.RUNNING, died)
+
+
+async def test_deaths_of_different_errors_are_no_flood(queue: QueueService) -> None:
+    await start(queue, FLOOD, 5)
+    claim = await one(queue)
+    dead = failed(*range(FLOOD - 1)) + failed(FLOOD, error="NumericOutOfRange")
+    assert (await settle(queue, Settlement(claim, dead=dead))).halted == ()
+
+
+async def test_rows_applied_in_the_same_call_avert_the_flood(queue: QueueService) -> None:
+    await start(queue, FLOOD, 5, 5)
+    first, second = await take(queue, 2)
+    settled = await settle(queue, Settlement(first, dead=failed(*range(FLOOD))), Settlement(second, applied=5))
+    assert settled.halted == ()
+
+
+async def test_a_dead_letter_tells_the_rows_history(queue: QueueService, clock: Clock) -> None:
+    sweep = await start(queue, 1)
+    at = clock.now
+    await settle(queue, Settlement(await one(queue), retry=retry(1, error="Deadlock")))
+    clock.advance(10)
+    await settle(queue, Settlement(await one(queue), dead=failed(1, error="CheckViolation")))
+    (letter,) = await queue.dead_letters(REF)
+    assert (letter.key, letter.error, letter.message) == (key(1), "CheckViolation", "row 1 was refused")
+    assert (letter.at, letter.sweep) == (clock.now, sweep)
+    assert letter.attempts == (
+        Attempt(at, "Deadlock", "row 1 was refused"),
+        Attempt(clock.now, "CheckViolation", "row 1 was refused"),
+    )
+
+
+async def test_the_history_of_a_row_is_bounded_and_keeps_the_latest(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 1)
+    claim = await one(queue)
+    for attempt in range(ATTEMPTS + 3):
+        again = Retry(failed(1, error=f"Error{attempt}"), attempt + 2, 1.0)
+        await settle(queue, Settlement(claim, retry=(again,)))
+        clock.advance(1)
+        claim = await one(queue)
+    await settle(queue, Settlement(claim, dead=failed(1, error="Last")))
+    (letter,) = await queue.dead_letters(REF)
+    assert len(letter.attempts) == ATTEMPTS
+    assert [attempt.error for attempt in letter.attempts[-2:]] == [f"Error{ATTEMPTS + 2}", "Last"]
+    assert await dead_keys(queue) == [key(1)]
