@@ -1,0 +1,96 @@
+"""For the tests of people who write handlers and sweeps.
+
+``context()`` makes what a handler gets; ``sweep(...)`` runs one whole sweep of a YAML file against a database, on a
+queue that lives in a temporary folder and is gone afterwards.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubesweep.api.load import Loaded, load
+from kubesweep.queue.connect import connect
+from kubesweep.queue.model import DeadLetter, OpenSweep, Sweep
+from kubesweep_worker.assemble import assemble
+from kubesweep_worker.handlers import Context, Row
+from kubesweep_worker.settings import WorkerSettings
+
+__all__ = ["Swept", "context", "row", "sweep"]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """``sweep`` has the counts (applied, skipped, held, dead, ...) and the state; ``dead`` the rows that gave up."""
+
+    sweep: Sweep
+    dead: tuple[DeadLetter, ...]
+
+
+def context(state: Any = None, *, attempt: int = 1, schedule: str = "test") -> Context:
+    """A Context for calling a handler directly."""
+    return Context(
+        schedule=schedule,
+        namespace="default",
+        sweep="test",
+        cutoff="2026-01-01 00:00:00+00",
+        attempt=attempt,
+        idempotency_key=str(uuid.uuid5(uuid.NAMESPACE_URL, schedule)),
+        state=state,
+    )
+
+
+def row(values: Mapping[str, Any]) -> Row:
+    """A Row for calling a handler directly."""
+    return Row(values)
+
+
+async def sweep(
+    path: str | Path,
+    *,
+    url: str | None = None,
+    name: str | None = None,
+    retries: bool = False,
+    settings: WorkerSettings | None = None,
+) -> Swept:
+    """Run one sweep of the schedule in ``path`` and return what became of it.
+
+    ``url`` replaces the file's database; ``name`` picks one of several schedules; ``retries`` also waits until failing
+    rows were applied or gave up. Raises SpecErrors for a wrong file.
+    """
+    one = _pick(load([Path(path)], url=url), name)
+    with tempfile.TemporaryDirectory(prefix="kubesweep-") as folder:
+        where = f"sqlite:///{Path(folder) / 'queue.db'}"
+        queue = connect(where)
+        try:
+            wish = OpenSweep(tick=time.time(), plan=one.plan.version, mode=one.plan.mode, retention=one.plan.retention)
+            await queue.open_sweep(one.plan.ref, wish)
+            worker = assemble(
+                one.plan,
+                url=lambda: one.url,
+                queue_url=where,
+                headers=one.headers,
+                settings=settings or dataclasses.replace(WorkerSettings(), concurrency=one.plan.concurrency),
+                path=Path(path).resolve().parent,
+            )
+            await worker.run(until_settled=True, await_retries=retries)
+            (stats,) = await queue.stats([one.plan.ref])
+            dead = await queue.dead_letters(one.plan.ref, most=10_000)
+        finally:
+            await queue.close()
+    assert stats.sweep is not None
+    return Swept(stats.sweep, dead)
+
+
+def _pick(loaded: list[Loaded], name: str | None) -> Loaded:
+    if name is not None:
+        loaded = [one for one in loaded if one.plan.name == name]
+    if len(loaded) != 1:
+        raise ValueError(f"{len(loaded)} schedules fit; say which one with name=...")
+    return loaded[0]
