@@ -1,0 +1,176 @@
+"""``kubesweep check``: look before you sweep. Nothing is changed, and with ``--try-write`` nothing stays changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.padding import Padding
+from rich.syntax import Syntax
+from rich.table import Table as Grid
+from rich.text import Text
+
+from kubesweep.api.load import Loaded, load
+from kubesweep.errors import KubesweepError, Outage, RowError, SweepFailure
+from kubesweep_cli import words
+from kubesweep_cli.crew import folder_of
+from kubesweep_cli.dead import plain_key
+from kubesweep_cli.exits import Exit, Unreachable, code_of_error
+from kubesweep_cli.home import program
+from kubesweep_cli.terminal import Terminal
+from kubesweep_worker.effects import open_effect
+from kubesweep_worker.sources import open_source
+from kubesweep_worker.sources.base import Explanation, InspectableSource, Range, Table, Tried
+
+__all__ = ["Looked", "facts", "look", "run_check", "try_sentence", "warnings"]
+
+COUNT_MOST = 100_000  # rows that are counted before it is called "more than"
+SAMPLES = 5
+TRY_ROWS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Everything that one look found."""
+
+    table: Table
+    explained: Explanation
+    stale: int
+    samples: tuple[tuple[str, ...], ...]
+    tried: Tried | None = None
+    refused: RowError | None = None  # the tried write was refused by the database
+
+
+async def run_check(terminal: Terminal, files: Sequence[Path], url: str | None, *, try_write: bool) -> Exit:
+    """Check every schedule of the files; the worst of their exit codes."""
+    loaded = load(files, url=url)
+    worst = Exit.CLEAN
+    for one in loaded:
+        terminal.out.print(
+            Text.assemble((one.name, "name"), f"  {one.origin}", (f"  {one.plan.mode}", "faint")), soft_wrap=True
+        )
+        try:
+            looked = await look(one, try_write=try_write)
+        except KubesweepError as error:
+            terminal.error(f"{one.name}: {getattr(error, 'reason', type(error).__name__)}: {error}")
+            worst = max(worst, code_of_error(error))
+            continue
+        show(terminal, one, looked)
+        if warnings(looked):
+            worst = max(worst, Exit.ROWS_DIED)
+    if worst in (Exit.CLEAN, Exit.ROWS_DIED):
+        terminal.next_steps(_next(files, try_write=try_write))
+    return worst
+
+
+async def look(one: Loaded, *, try_write: bool) -> Looked:
+    """Ask database and handler. Raises Unreachable, or SweepFailure for what only an edit cures."""
+    source = open_source(one.plan, lambda: one.url)
+    try:
+        try:
+            await source.probe()
+        except (Outage, SweepFailure) as error:
+            raise Unreachable(f"{error.reason}: {error}") from None
+        effect = open_effect(one.plan, one.headers, folder_of(one))
+        if effect is not None:
+            effect.check()
+        return await _ask(source, try_write=try_write)
+    finally:
+        await source.close()
+
+
+async def _ask(source: InspectableSource, *, try_write: bool) -> Looked:
+    table = await source.inspect()
+    cutoff = await source.now()
+    explained = await source.explain(cutoff)
+    stale = await source.count(cutoff, (), COUNT_MOST)
+    samples = tuple(row.key for row in await source.stale(Range(), cutoff, (), SAMPLES)) if stale else ()
+    tried, refused = None, None
+    if try_write:
+        try:
+            tried = await source.try_write(cutoff, TRY_ROWS)
+        except RowError as error:
+            refused = error
+    return Looked(table, explained, stale, samples, tried, refused)
+
+
+def facts(one: Loaded, looked: Looked, now: float) -> list[tuple[str, str]]:
+    """(name, value) pairs for the head of a report."""
+    table = looked.table
+    count = f"more than {words.count(COUNT_MOST)} rows" if looked.stale >= COUNT_MOST else words.rows(looked.stale)
+    keys = ", ".join(plain_key(key) for key in looked.samples)
+    next_tick = one.ticks.next(now)
+    when = "suspended" if one.suspend else words.clock_time(next_tick, now) if next_tick else "never"
+    return [
+        ("table", f"{table.name}, about {words.rows(table.rows_estimate)}, key ({', '.join(table.key)})"),
+        ("stale now", f"{count}{f', such as {keys}' if keys else ''}"),
+        ("next tick", when),
+    ]
+
+
+def warnings(looked: Looked) -> list[str]:
+    """Sentences that want to be read before the first sweep; any of them makes the exit code 1."""
+    found = [f"{code}: {sentence}" for code, sentence in looked.table.warnings]
+    advice = looked.explained.index_advice
+    if advice and not any(advice in sentence for sentence in found):
+        found.append(f"no-index: finding stale rows reads the whole table; create the index:  {advice}")
+    if looked.refused is not None:
+        found.append(f"refused: the database refuses the write: {looked.refused.error}: {looked.refused}")
+    if looked.tried is not None and looked.tried.still_stale:
+        found.append(
+            f"NeverEnds: {words.rows(looked.tried.still_stale)} still match after the write, so the sweep would never end;"
+            " let spec.write change a column of spec.match"
+        )
+    return found
+
+
+def try_sentence(tried: Tried) -> str:
+    """What the rolled-back write showed."""
+    if not tried.tried:
+        return "no row is stale now, so there was nothing to try"
+    if tried.still_stale:
+        return f"{tried.still_stale} of {words.rows(tried.tried)} would still match"
+    return f"{words.rows(tried.would_apply)} written and rolled back: these rows stop matching"
+
+
+def show(terminal: Terminal, one: Loaded, looked: Looked) -> None:
+    """The report of one schedule."""
+    grid = Grid.grid(padding=(0, 2))
+    grid.add_column(style="faint", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in facts(one, looked, time.time()):
+        grid.add_row(name, value)
+    if looked.tried is not None:
+        grid.add_row("tried", Text(try_sentence(looked.tried), style="bad" if looked.tried.still_stale else "good"))
+    terminal.show(Padding(grid, (0, 0, 0, 2)))
+    explained = looked.explained
+    _sql(terminal, "finds the next rows", explained.plan_sql)
+    _sql(terminal, "reads the rows of a job", explained.stale_sql)
+    if explained.write_sql:
+        _sql(terminal, "writes them", explained.write_sql)
+    about = f", about {words.rows(explained.rows_estimate)} by its statistics" if explained.rows_estimate > 0 else ""
+    terminal.out.print(Text(f"\n  how the database finds them{about}", style="faint"))
+    terminal.out.print(Padding(Text(explained.plan_text), (0, 0, 0, 4)), soft_wrap=True)
+    terminal.out.print()
+    for text in warnings(looked):
+        terminal.out.print(Text.assemble(("  ! ", "warn"), text), soft_wrap=True)
+
+
+def _sql(terminal: Terminal, title: str, sql: str) -> None:
+    terminal.out.print(Text(f"\n  {title}", style="faint"))
+    if not terminal.out.is_terminal:
+        terminal.out.print(Text("\n".join(f"    {line}" for line in sql.splitlines())), soft_wrap=True)
+        return
+    code = Syntax(sql, "postgresql", theme="ansi_dark", background_color="default", word_wrap=True)
+    terminal.out.print(Padding(code, (0, 0, 0, 4)))
+
+
+def _next(files: Sequence[Path], *, try_write: bool) -> list[tuple[str, str]]:
+    names = " ".join(f"-f {file}" for file in files)
+    steps = []
+    if not try_write:
+        steps.append((f"{program()} check {names} --try-write", "also try the write on 10 rows, rolled back"))
+    steps.append((f"{program()} run {names} --once", "one sweep, now"))
+    return steps

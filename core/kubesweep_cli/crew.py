@@ -1,0 +1,84 @@
+"""The workers of one process, one for each schedule."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from kubesweep.api.load import Loaded
+from kubesweep_worker.assemble import assemble
+from kubesweep_worker.settings import WorkerSettings
+from kubesweep_worker.worker import Worker
+
+__all__ = ["WorkerCrew", "folder_of"]
+
+SHOW_CURSOR = "\x1b[?25h"
+
+
+class WorkerCrew:
+    """``done`` is set when every worker has ended; a worker that failed is raised when the crew is left."""
+
+    def __init__(self, workers: Sequence[Worker]) -> None:
+        self.done = asyncio.Event()
+        self._workers = tuple(workers)
+        self._tasks = [asyncio.create_task(worker.run()) for worker in workers]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+        self._idle = not workers
+
+    @classmethod
+    @asynccontextmanager
+    async def hired(cls, loaded: Sequence[Loaded], queue_url: str) -> AsyncIterator[WorkerCrew]:
+        """Workers for all of ``loaded``, running; stopped and awaited at the end."""
+        crew = cls([_assemble(one, queue_url) for one in loaded])
+        try:
+            yield crew
+        finally:
+            crew.stop()
+            results = await asyncio.gather(*crew._tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    def stop(self, *, now: bool = False) -> None:
+        """Drain; ``now`` within about a second."""
+        for worker in self._workers:
+            worker.stop(now=now)
+        if self._idle:
+            self.done.set()
+
+    def _ended(self, task: asyncio.Task[int]) -> None:
+        if all(other.done() for other in self._tasks):
+            self.done.set()
+        elif not task.cancelled() and task.exception() is not None:
+            # One that failed takes the others with it: a run that serves half of its schedules looks healthy and is not.
+            self.stop()
+
+
+def _assemble(one: Loaded, queue_url: str) -> Worker:
+    settings = dataclasses.replace(WorkerSettings(), concurrency=one.plan.concurrency, die=_die)
+    return assemble(
+        one.plan, url=lambda: one.url, queue_url=queue_url, headers=one.headers, settings=settings, path=folder_of(one)
+    )
+
+
+def folder_of(one: Loaded) -> Path:
+    """Where the schedule's file is: its handler may be beside it."""
+    return Path(one.origin.rpartition(":")[0]).absolute().parent
+
+
+def _die(code: int) -> None:
+    """A job hangs and holds the process: leave the terminal usable, and say what happened."""
+    if sys.stdout.isatty():
+        sys.stdout.write(SHOW_CURSOR)
+        sys.stdout.flush()
+    sys.stderr.write(
+        "error: a job made no progress for too long; this process leaves, the queue hands the job out again.\n"
+    )
+    sys.stderr.flush()
+    os._exit(code)

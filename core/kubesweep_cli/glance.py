@@ -1,0 +1,165 @@
+"""From the queue's Stats to what a person sees of a schedule at one moment. Pure: no terminal, no clock, no queue.
+
+The live view and the plain lines show the same glance, so both are right or wrong together.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kubesweep.queue.model import Stats, Sweep, SweepState
+from kubesweep_cli import words
+
+__all__ = ["Glance", "Meter", "Tone", "balance", "glance", "outcomes"]
+
+Tone = str  # "calm", "good", "warn", "bad"
+
+_TONES = {
+    SweepState.PLANNING: "calm",
+    SweepState.RUNNING: "calm",
+    SweepState.COMPLETED: "good",
+    SweepState.HELD: "warn",
+    SweepState.SUPERSEDED: "warn",
+    SweepState.LOST: "bad",
+    SweepState.HALTED: "bad",
+    SweepState.FAILED: "bad",
+}
+
+
+class Meter:
+    """Rows per second over the last few seconds. Fed with a total; a total that shrinks is a new sweep."""
+
+    WINDOW = 5.0
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def feed(self, at: float, total: int) -> float | None:
+        """The rate after this reading, None while there is too little to tell."""
+        seen = self._seen
+        if seen and total < seen[-1][1]:
+            seen.clear()
+        seen.append((at, total))
+        while len(seen) > 2 and seen[1][0] < at - self.WINDOW:
+            seen.popleft()
+        span = at - seen[0][0]
+        if span < 0.2:
+            return None
+        return (total - seen[0][1]) / span
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    name: str
+    state: str  # "Running", "waiting", "suspended"
+    tone: Tone
+    planned: int = 0
+    settled: int = 0
+    planning: bool = False  # planned still grows: no share, no time left
+    active: bool = False
+    rate: float | None = None
+    left: float | None = None  # seconds
+    outcomes: tuple[tuple[str, int], ...] = ()
+    queue: str = ""
+    next: str = ""
+    notes: tuple[str, ...] = field(default=())  # sentences that want to be read
+
+
+def outcomes(sweep: Sweep) -> tuple[tuple[str, int], ...]:
+    """Always all five, in the order of the equation."""
+    return (
+        ("applied", sweep.applied),
+        ("skipped", sweep.skipped),
+        ("unconfirmed", sweep.unconfirmed),
+        ("held", sweep.held),
+        ("dead", sweep.dead),
+    )
+
+
+def glance(
+    name: str,
+    stats: Stats,
+    *,
+    now: float,
+    speed: float | None = None,
+    next_tick: float | None = None,
+    suspended: bool = False,
+    clock: bool = True,
+    ended: float | None = None,
+) -> Glance:
+    """What to show now. ``clock`` is False where this process does not tick; ``speed`` is of settled rows."""
+    upcoming = _next(now, next_tick, suspended, clock)
+    queue = _queue(stats, now)
+    notes = _findings(stats)
+    sweep = stats.sweep
+    if sweep is None:
+        state = "suspended" if suspended else "waiting"
+        return Glance(name, state, "calm", queue=queue, next=upcoming, notes=notes)
+    active = not sweep.state.settled
+    left = None
+    if sweep.state is SweepState.RUNNING and speed:
+        left = max(0, sweep.planned - sweep.settled_rows) / speed
+    if sweep.message:
+        notes = (*notes, sweep.message)
+    return Glance(
+        name,
+        str(sweep.state),
+        "warn" if sweep.state is SweepState.COMPLETED and sweep.dead else _TONES[sweep.state],
+        planned=sweep.planned,
+        settled=sweep.settled_rows,
+        planning=sweep.state is SweepState.PLANNING,
+        active=active,
+        rate=speed if active else _average(sweep, ended),
+        left=left,
+        outcomes=outcomes(sweep),
+        queue=queue,
+        next=upcoming,
+        notes=notes,
+    )
+
+
+def _average(sweep: Sweep, ended: float | None) -> float | None:
+    finished = sweep.finished or ended
+    if not finished or finished <= sweep.started or not sweep.settled_rows:
+        return None
+    return sweep.settled_rows / (finished - sweep.started)
+
+
+def _next(now: float, next_tick: float | None, suspended: bool, clock: bool) -> str:
+    if suspended:
+        return "suspended: not ticked"
+    if not clock:
+        return ""
+    if next_tick is None:
+        return "no further tick"
+    return f"next tick {words.clock_time(next_tick, now)}, in {words.duration(next_tick - now)}"
+
+
+def _queue(stats: Stats, now: float) -> str:
+    parts = [f"{words.count(stats.ready)} ready", f"{words.count(stats.running)} running"]
+    if stats.delayed:
+        parts.append(f"{words.count(stats.delayed)} to retry")
+    if stats.oldest_ready is not None and now - stats.oldest_ready >= 1:
+        parts.append(f"oldest {words.duration(now - stats.oldest_ready)}")
+    if stats.paused:
+        parts.append("paused")
+    return " · ".join(parts)
+
+
+def _findings(stats: Stats) -> tuple[str, ...]:
+    return tuple(f"{finding.reason}: {finding.message}" for finding in stats.findings if not finding.ok)
+
+
+def balance(sweeps: Sequence[Sweep]) -> str:
+    """The law of the table as one line: ``140,000 planned = 139,993 applied + 0 skipped + ... + 7 dead``."""
+    planned = sum(sweep.planned for sweep in sweeps)
+    sums: dict[str, int] = {}
+    for sweep in sweeps:
+        for name, number in outcomes(sweep):
+            sums[name] = sums.get(name, 0) + number
+    right = " + ".join(f"{words.count(number)} {name}" for name, number in sums.items())
+    total = sum(sums.values())
+    sign = "=" if planned == total else f"≠ {words.count(total)} ="
+    return f"{words.count(planned)} planned {sign} {right}"

@@ -1,0 +1,81 @@
+"""Where a laptop keeps its queue and its log, so that ``run`` and ``dead list`` meet without being told."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from kubesweep.errors import SpecError
+
+__all__ = [
+    "QUEUE_VARIABLE",
+    "default_queue",
+    "file_url",
+    "log_file",
+    "program",
+    "queue_option",
+    "queue_url",
+    "state_folder",
+]
+
+QUEUE_VARIABLE = "KUBESWEEP_QUEUE"
+
+
+def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """``$XDG_STATE_HOME/kubesweep`` or ``~/.local/state/kubesweep``, made if it is missing, for this user only."""
+    base = environ.get("XDG_STATE_HOME") or ""
+    # The XDG specification says to ignore a path that is not absolute.
+    root = Path(base) if os.path.isabs(base) else Path(environ.get("HOME") or Path.home()) / ".local" / "state"
+    folder = root / "kubesweep"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(
+            "StateFolder",
+            f"The state folder {folder} cannot be made: {error.strerror}.\n"
+            f"Name a queue with --queue sqlite:////path/to/queue.db, or set XDG_STATE_HOME to a folder of yours.",
+        ) from None
+    return folder
+
+
+def default_queue(environ: Mapping[str, str] = os.environ) -> str:
+    return file_url(state_folder(environ) / "queue.db")
+
+
+def file_url(path: Path) -> str:
+    """The URL of an SQLite file."""
+    return f"sqlite:///{quote(str(path.absolute()))}"
+
+
+def queue_url(option: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """``--queue``, else the variable ``KUBESWEEP_QUEUE``, else a file in the state folder."""
+    return option or environ.get(QUEUE_VARIABLE) or default_queue(environ)
+
+
+def queue_option(option: str | None) -> str:
+    """What a printed command must say to meet the same queue: empty where the default or the variable says it already."""
+    return f" --queue {shlex.quote(option)}" if option else ""
+
+
+def log_file(environ: Mapping[str, str] = os.environ) -> Path:
+    return state_folder(environ) / "kubesweep.log"
+
+
+def program() -> str:
+    """How this program is called from here, so that printed commands work when they are copied."""
+    script = Path(sys.argv[0])
+    if script.name != "kubesweep":
+        return "kubesweep" if shutil.which("kubesweep") else f"{shlex.quote(sys.executable)} -m kubesweep_cli"
+    found = shutil.which("kubesweep")
+    if found and os.path.realpath(found) == os.path.realpath(script):
+        return "kubesweep"
+    try:
+        near = str(script.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        near = str(script.absolute())
+    return shlex.quote(near)

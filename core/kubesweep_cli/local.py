@@ -1,0 +1,157 @@
+"""``run`` and ``worker`` put together: files, database, queue, workers, screen and signals."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from kubesweep.api.load import Loaded, load
+from kubesweep.errors import Outage, SweepFailure
+from kubesweep.queue.connect import connect
+from kubesweep.queue.model import SweepState, key_text
+from kubesweep.queue.service import QueueService
+from kubesweep_cli import words
+from kubesweep_cli.crew import WorkerCrew
+from kubesweep_cli.exits import Exit, Unreachable
+from kubesweep_cli.glance import balance
+from kubesweep_cli.home import program, queue_option, queue_url
+from kubesweep_cli.logs import redirected
+from kubesweep_cli.plain import PlainScreen
+from kubesweep_cli.run import Ending, Runner, RunSettings
+from kubesweep_cli.table import result_table
+from kubesweep_cli.terminal import Terminal
+from kubesweep_cli.track import Track
+from kubesweep_cli.view import LiveScreen
+from kubesweep_worker.sources import open_source
+
+__all__ = ["preflight", "run_loaded", "run_local", "swept"]
+
+
+async def run_local(
+    terminal: Terminal, files: Sequence[Path], option: str | None, url: str | None, settings: RunSettings
+) -> Exit:
+    """Serve the schedules of ``files`` until a signal, or once; ends with a table and what to type next."""
+    loaded = load(files, url=url)
+    where = queue_url(option)
+    queue = connect(where)
+    try:
+        await preflight(loaded)
+        ending = await run_loaded(terminal, loaded, queue, where, settings)
+        if settings.clock:
+            await _farewell(terminal, ending, queue, option, files, settings)
+    finally:
+        await queue.close()
+    return ending.code
+
+
+async def preflight(loaded: Sequence[Loaded]) -> None:
+    """Each database answers and fits its schedule. Raises Unreachable, or SweepFailure for what only an edit cures.
+
+    Outages later on are waited out; one at the very start is more likely a typo in the URL.
+    """
+    for one in loaded:
+        url = one.url
+        source = open_source(one.plan, lambda url=url: url)  # type: ignore[misc]
+        try:
+            try:
+                await source.probe()
+            except (Outage, SweepFailure) as error:
+                raise Unreachable(f"{one.origin}: {one.name}: {error.reason}: {error}{_look(one)}") from None
+            try:
+                await source.inspect()
+            except SweepFailure as error:
+                raise SweepFailure(
+                    error.reason, f"{one.origin}: {one.name}: {error.reason}: {error}{_look(one)}"
+                ) from None
+        finally:
+            await source.close()
+
+
+def _look(one: Loaded) -> str:
+    return f"\nAfter the cure:  {program()} check -f {one.origin.rpartition(':')[0]}"
+
+
+async def run_loaded(
+    terminal: Terminal, loaded: Sequence[Loaded], queue: QueueService, queue_url: str, settings: RunSettings
+) -> Ending:
+    """The run itself, with the live view or with plain lines."""
+    active = [one for one in loaded if not (one.suspend and settings.clock)]
+    with _screen(terminal) as screen, redirected(screen.remark):
+        async with WorkerCrew.hired(active, queue_url) as crew:
+            runner = Runner(loaded, queue, crew, screen, settings)
+            with _signals(runner):
+                return await runner.run()
+
+
+def _screen(terminal: Terminal) -> LiveScreen | PlainScreen:
+    return LiveScreen(terminal) if terminal.live else PlainScreen(terminal)
+
+
+@contextmanager
+def _signals(runner: Runner) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, runner.interrupt)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def swept(ending: Ending) -> list[tuple[str, Track]]:
+    """The schedules that had a sweep in this run."""
+    return [(track.name, track) for track in ending.tracks if track.sweep is not None]
+
+
+async def _farewell(
+    terminal: Terminal,
+    ending: Ending,
+    queue: QueueService,
+    option: str | None,
+    files: Sequence[Path],
+    settings: RunSettings,
+) -> None:
+    terminal.show(result_table([(track.name, track.sweep) for track in ending.tracks], took=ending.took))
+    sweeps = [track.sweep for track in ending.tracks if track.sweep is not None]
+    if sweeps and all(sweep.state.settled for sweep in sweeps):
+        terminal.line(f"  {balance(sweeps)}")
+    for track in ending.tracks:
+        _explain(terminal, track)
+    again = f"{program()} run{' --once' if settings.once else ''} {' '.join(f'-f {file}' for file in files)}{queue_option(option)}"
+    terminal.next_steps(_next(ending, option, again))
+
+
+def _explain(terminal: Terminal, track: Track) -> None:
+    sweep = track.sweep
+    if sweep is None:
+        return
+    if sweep.message and sweep.state is not SweepState.COMPLETED:
+        terminal.warn(f"  {track.name}: {sweep.reason}: {sweep.message}")
+    if sweep.capped:
+        terminal.say(f"  {track.name}: maxRowsPerSweep was reached; the rest waits for the next tick.")
+    if sweep.mode == "DryRun" and sweep.samples:
+        keys = ", ".join(key[0] if len(key) == 1 else key_text(key) for key in sweep.samples[:10])
+        terminal.line(f"  {track.name}: DryRun, nothing was changed; such keys would be swept: {keys}")
+
+
+def _next(ending: Ending, option: str | None, again: str) -> list[tuple[str, str]]:
+    steps: list[tuple[str, str]] = []
+    for track in ending.tracks:
+        if track.sweep is not None and track.sweep.state is SweepState.HELD:
+            steps.append(
+                (f"{program()} approve {track.ref.name}{queue_option(option)}", "let it go on: more than holdAboveRows")
+            )
+    if any(track.stats.dead for track in ending.tracks):
+        steps.append((f"{program()} dead list{queue_option(option)}", "the dead letters, grouped by error"))
+    if ending.waiting:
+        steps.append((again, f"goes on with what waits for a retry: {words.count(ending.waiting)} jobs"))
+    elif ending.interrupted:
+        steps.append((again, "goes on where this stopped"))
+    elif steps and steps[0][1].startswith("let it go on"):
+        steps.append((again, "and then sweeps it"))
+    return steps

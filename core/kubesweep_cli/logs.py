@@ -1,0 +1,79 @@
+"""Where log records go at a terminal: everything into a file, warnings to the person.
+
+While the live view moves nothing may print beside it, so warnings go through whatever screen is open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import logging.handlers
+from collections.abc import Callable, Iterator
+
+from kubesweep.errors import KubesweepError
+from kubesweep_cli.home import log_file
+from kubesweep_cli.terminal import Terminal
+
+__all__ = ["ScreenHandler", "redirected", "start_logs"]
+
+_MEGABYTE = 1 << 20
+Remark = Callable[[str, str], None]
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+class ScreenHandler(logging.Handler):
+    """Hands each record to ``remark`` as one short line; a line that repeats itself is said once."""
+
+    def __init__(self, remark: Remark, level: int) -> None:
+        super().__init__(level)
+        self.remark = remark
+        self._last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = f"{record.getMessage()}{extras(record)}"
+        if text != self._last:
+            self._last = text
+            self.remark(
+                text, "bad" if record.levelno >= logging.ERROR else "warn" if record.levelno > logging.INFO else ""
+            )
+
+
+def extras(record: logging.LogRecord) -> str:
+    """What a structured record carries besides its message: `` (schedule=a, rows=3)``."""
+    more = {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
+    return f" ({', '.join(f'{name}={value}' for name, value in more.items())})" if more else ""
+
+
+class _FileFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{super().format(record)}{extras(record)}"
+
+
+def start_logs(terminal: Terminal) -> None:
+    """Once per process. A state folder that cannot be written costs the log, not the command."""
+    root = logging.getLogger("kubesweep")
+    root.setLevel(logging.INFO)
+    root.propagate = False
+    root.handlers.clear()
+    level = {-1: logging.ERROR, 0: logging.WARNING}.get(terminal.verbosity, logging.INFO)
+    screen = ScreenHandler(lambda text, style: terminal.err.print(text, style=style or None, soft_wrap=True), level)
+    root.addHandler(screen)
+    with contextlib.suppress(OSError, KubesweepError):
+        file = logging.handlers.RotatingFileHandler(log_file(), maxBytes=4 * _MEGABYTE, backupCount=2, delay=True)
+        file.setFormatter(_FileFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        root.addHandler(file)
+    logging.getLogger("asyncio").addHandler(logging.NullHandler())
+
+
+@contextlib.contextmanager
+def redirected(remark: Remark) -> Iterator[None]:
+    """While a screen is open, records for people appear through it."""
+    screens = [one for one in logging.getLogger("kubesweep").handlers if isinstance(one, ScreenHandler)]
+    before = [screen.remark for screen in screens]
+    for screen in screens:
+        screen.remark = remark
+    try:
+        yield
+    finally:
+        for screen, usual in zip(screens, before, strict=True):
+            screen.remark = usual

@@ -1,0 +1,55 @@
+"""From the NAME that a person types to the schedule of the queue that they mean."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from kubesweep.errors import SpecError
+from kubesweep.queue.model import ScheduleRef
+from kubesweep_cli.home import program
+
+__all__ = ["find", "label", "labels"]
+
+
+def find(known: Sequence[ScheduleRef], name: str, namespace: str | None, queue: str) -> ScheduleRef:
+    """The schedule of that name; the namespace is needed only where two share the name.
+
+    Raises SpecError that lists what there is, the nearest first.
+    """
+    found = [ref for ref in known if ref.name == name and namespace in (None, ref.namespace)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        spaces = ", ".join(sorted({ref.namespace for ref in found}))
+        raise SpecError(
+            "AmbiguousName",
+            f"{len(found)} schedules of this queue are called {name}.\nSay which: -n NAMESPACE, one of {spaces}.",
+        )
+    if not known:
+        raise SpecError(
+            "UnknownSchedule",
+            f"The queue {queue} knows no schedule yet, so no {name} either.\n"
+            f"Sweep something first:  {program()} run -f FILE\n"
+            f"or name the queue that was used:  --queue URL, or the variable KUBESWEEP_QUEUE.",
+        )
+    where = f" in namespace {namespace}" if namespace else ""
+    near = difflib.get_close_matches(name, [ref.name for ref in known], n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    shown = ", ".join(label(ref) for ref in known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+    raise SpecError("UnknownSchedule", f"No schedule {name}{where} in the queue {queue}.\n{hint}It knows: {shown}.")
+
+
+def label(ref: ScheduleRef) -> str:
+    """A name for people: the namespace only where it is not the usual one."""
+    return ref.name if ref.namespace == "default" else f"{ref.namespace}/{ref.name}"
+
+
+def labels(refs: Sequence[ScheduleRef]) -> list[str]:
+    """Labels that tell these schedules apart."""
+    short = [label(ref) for ref in refs]
+    twice = {text for text in short if short.count(text) > 1}
+    return [
+        f"{text} ({ref.install}/{ref.uid[:8]})" if text in twice else text
+        for text, ref in zip(short, refs, strict=True)
+    ]

@@ -1,0 +1,94 @@
+"""The two streams that a command talks on: results on stdout, everything else on stderr.
+
+Colours, boxes and moving lines are for terminals only. A pipe, a file and a pod's log get plain lines.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+from rich.theme import Theme
+
+__all__ = ["THEME", "Terminal", "open_terminal"]
+
+THEME = Theme(
+    {
+        "good": "green",
+        "warn": "yellow",
+        "bad": "bold red",
+        "calm": "cyan",
+        "faint": "bright_black",
+        "name": "bold",
+        "command": "bold cyan",
+        "bar.complete": "cyan",
+        "bar.finished": "green",
+        "bar.pulse": "cyan",
+        "bar.back": "bright_black",
+    }
+)
+PLAIN_WIDTH = 160  # a log line is not wrapped at 80 only because nobody watches
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    out: Console
+    err: Console
+    verbosity: int = 0  # -1 quiet, 0, 1 verbose
+
+    @property
+    def live(self) -> bool:
+        """True where a person watches: there may be a view that moves."""
+        return self.out.is_terminal and not self.out.is_dumb_terminal and self.verbosity >= 0
+
+    def line(self, text: str) -> None:
+        """One plain line of a result; never wrapped, never marked up."""
+        self.out.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+    def say(self, text: str, style: str = "") -> None:
+        """A remark for the person, on stderr; silent under ``-q``."""
+        if self.verbosity >= 0:
+            self.err.print(Text(text, style=style), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        self.err.print(Text(text, style="warn"), soft_wrap=True)
+
+    def show(self, what: RenderableType) -> None:
+        self.out.print(what)
+
+    def next_steps(self, steps: Sequence[tuple[str, str]]) -> None:
+        """What to type next: (command, what it does) pairs. Commands are never wrapped, so that they can be copied."""
+        if self.verbosity < 0 or not steps:
+            return
+        self.out.print()
+        self.out.print(Text("Next", style="bold"))
+        for command, what in steps:
+            self.out.print(Padding(Text(f"# {what}", style="faint"), (0, 0, 0, 2)))
+            self.out.print(Text(f"  {command}", style="command"), soft_wrap=True)
+
+    def error(self, text: str) -> None:
+        """Why a command ends. The first line is the message, the rest is help."""
+        head, _, rest = text.partition("\n")
+        self.err.print(Text.assemble(("error: ", "bad"), head), soft_wrap=True)
+        if rest:
+            self.err.print(Text(rest), soft_wrap=True)
+
+
+def open_terminal(*, color: bool = True, verbosity: int = 0, environ: Mapping[str, str] = os.environ) -> Terminal:
+    """``color`` False or the variable NO_COLOR (any text) switches colours off; the live view stays."""
+    plain = not color or bool(environ.get("NO_COLOR"))
+
+    def console(stderr: bool) -> Console:
+        made = Console(stderr=stderr, theme=THEME, no_color=plain, highlight=False, emoji=False, markup=False)
+        if not made.is_terminal:
+            made = Console(
+                stderr=stderr, theme=THEME, no_color=True, highlight=False, emoji=False, markup=False,
+                width=int(environ.get("COLUMNS") or PLAIN_WIDTH),
+            )  # fmt: skip
+        return made
+
+    return Terminal(console(False), console(True), verbosity)

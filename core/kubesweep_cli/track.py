@@ -1,0 +1,93 @@
+"""What a run remembers of one schedule between two looks at the queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kubesweep.api.load import Loaded
+from kubesweep.api.plan import Plan
+from kubesweep.queue.model import OpenSweep, ScheduleRef, Stats, Sweep
+from kubesweep_cli.clock import Clock
+from kubesweep_cli.glance import Glance, Meter, glance
+from kubesweep_cli.names import label
+
+__all__ = ["Track"]
+
+
+@dataclass
+class Track:
+    loaded: Loaded
+    started: float  # a schedule that never ticked has missed nothing before this moment
+    stats: Stats = field(default_factory=Stats)
+    watching: str | None = None  # the sweep that was last seen unsettled
+    opened: str | None = None  # the sweep that --once waits for
+    clock: Clock = field(init=False)
+    _meter: Meter = field(default_factory=Meter)
+    _metered: str = ""
+    _speed: float | None = None
+
+    def __post_init__(self) -> None:
+        self.clock = Clock(self.loaded.ticks, self.started)
+
+    @property
+    def plan(self) -> Plan:
+        return self.loaded.plan
+
+    @property
+    def ref(self) -> ScheduleRef:
+        return self.plan.ref
+
+    @property
+    def name(self) -> str:
+        return label(self.ref)
+
+    @property
+    def suspended(self) -> bool:
+        return self.loaded.suspend
+
+    @property
+    def sweep(self) -> Sweep | None:
+        return self.stats.sweep
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits, runs or is to be retried."""
+        return not (self.stats.ready or self.stats.running or self.stats.delayed)
+
+    def look(self, stats: Stats, now: float) -> bool:
+        """Take in a new reading. True where the sweep that was running is gone: the queue has lost it."""
+        lost = self.watching is not None and (not stats.known or stats.sweep is None)
+        self.stats = stats
+        sweep = stats.sweep
+        if sweep is None:
+            self._speed = None
+            return lost
+        self.watching = None if sweep.state.settled else sweep.id
+        if sweep.id != self._metered:
+            self._metered, self._meter = sweep.id, Meter()
+        self._speed = self._meter.feed(now, sweep.settled_rows)
+        return lost
+
+    def wish(self, tick: float) -> OpenSweep:
+        return OpenSweep(
+            tick=tick,
+            plan=self.plan.version,
+            mode=self.plan.mode,
+            deadline=self.loaded.deadline,
+            retention=self.plan.retention,
+        )
+
+    def forced(self, now: float) -> float:
+        """A nominal time for a sweep that is wanted now: later than every tick that the queue has seen."""
+        return max(now, (self.stats.last_tick or 0.0) + 0.001)
+
+    def glance(self, now: float, *, clock: bool) -> Glance:
+        return glance(
+            self.name,
+            self.stats,
+            now=now,
+            speed=self._speed,
+            next_tick=self.clock.next,
+            suspended=self.suspended,
+            clock=clock,
+        )
