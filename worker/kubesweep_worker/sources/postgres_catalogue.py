@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +10,7 @@ from importlib.resources import files
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.predicate import PostgresDialect, quote_name, used_columns
+from kubesweep_worker.sources.names import near
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import KeyColumn, Statements
 
@@ -77,12 +77,6 @@ class Relation:
     @property
     def quoted(self) -> str:
         return f"{quote_name(self.schema)}.{quote_name(self.name)}"
-
-
-def near(name: str, names: Iterable[str]) -> str:
-    """``; did you mean "x"?`` or nothing."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
-    return f'; did you mean "{close[0]}"?' if close else ""
 
 
 async def read_relation(tx: Transaction, schema: str | None, table: str) -> Relation:

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.worker_kit import MemorySource, Workbench, a_plan, key
+
+from kubesweep.api.plan import RowLimits
+from kubesweep.errors import Outage
+from kubesweep.queue.model import PlanVersion, SweepState
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
+    made = Workbench(tmp_path, MemorySource(1000))
+    yield made
+    await made.queue.close()
+
+
+async def test_a_sweep_applies_every_stale_row_and_completes(bench: Workbench) -> None:
+    sweep = (await bench.sweep()).sweep
+    assert sweep is not None
+    assert (sweep.state, sweep.planned, sweep.applied) == (SweepState.COMPLETED, 1000, 1000)
+    assert len(bench.source.writes) == 10
+
+
+async def test_one_poison_row_costs_only_itself_and_is_applied_after_cure_and_replay(bench: Workbench) -> None:
+    bench.source.poison = {key(417)}
+    stats = await bench.sweep(retries=True)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.dead) == (SweepState.COMPLETED, 999, 1)
+    (letter,) = await bench.dead()
+    assert (letter.key, letter.error, len(letter.attempts)) == (key(417), "23505", 3)
+
+    bench.source.writes.clear()
+    again = (await bench.sweep()).sweep
+    assert again is not None
+    assert (again.state, again.planned, bench.source.writes) == (SweepState.COMPLETED, 0, [])
+
+    bench.source.poison = set()
+    assert await bench.queue.replay(bench.plan.ref) == 1
+    await bench.run(retries=True)
+    assert bench.source.stale_keys == set()
+    assert await bench.dead() == ()
+
+
+async def test_rows_that_fail_together_are_retried_together(bench: Workbench) -> None:
+    bench.source.poison = {key(1), key(50), key(99)}
+    await bench.sweep()
+    stats = await bench.stats()
+    assert (stats.delayed, stats.held) == (1, 3)
+
+
+async def test_a_write_that_leaves_its_rows_stale_fails_the_sweep(bench: Workbench) -> None:
+    bench.source.never_changes = True
+    sweep = (await bench.sweep()).sweep
+    assert sweep is not None
+    assert (sweep.state, sweep.reason) == (SweepState.FAILED, "NeverEnds")
+    assert "match" in sweep.message
+
+
+async def test_locked_rows_leave_the_sweep_without_spending_an_attempt(bench: Workbench) -> None:
+    bench.source.locked = {key(3), key(4)}
+    stats = await bench.sweep()
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.held) == (SweepState.COMPLETED, 998, 2)
+    bench.source.locked = set()
+    await bench.run(retries=True)
+    stats = await bench.stats()
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, stats.sweep.held, stats.held) == (1000, 0, 0)
+
+
+async def test_a_dry_run_counts_and_samples_but_writes_nothing(bench: Workbench) -> None:
+    bench.plan = a_plan(mode="DryRun")
+    sweep = (await bench.sweep()).sweep
+    assert sweep is not None
+    assert (sweep.state, sweep.planned, len(sweep.samples)) == (SweepState.COMPLETED, 1000, 10)
+    assert bench.source.writes == []
+
+
+async def test_too_many_rows_hold_the_sweep_until_somebody_approves(bench: Workbench) -> None:
+    bench.plan = a_plan(limits=RowLimits(batch_rows=100, hold_above_rows=500))
+    sweep = (await bench.sweep()).sweep
+    assert sweep is not None
+    assert (sweep.state, sweep.reason, bench.source.writes) == (SweepState.HELD, "AboveHoldLimit", [])
+    assert "kubesweep approve test" in sweep.message
+    assert sweep.cutoff == "2026-01-01 00:00:00+00"
+    assert await bench.queue.approve(bench.plan.ref) == sweep.id
+    done = (await bench.run()).sweep
+    assert done is not None
+    assert (done.state, done.applied) == (SweepState.COMPLETED, 1000)
+
+
+async def test_rows_beyond_the_cap_wait_for_the_next_tick(bench: Workbench) -> None:
+    bench.plan = a_plan(limits=RowLimits(batch_rows=100, max_rows_per_sweep=250))
+    first = (await bench.sweep()).sweep
+    assert first is not None
+    assert (first.applied, first.capped) == (250, True)
+    second = (await bench.sweep()).sweep
+    assert second is not None
+    assert (second.applied, len(bench.source.stale_keys)) == (250, 500)
+
+
+async def test_a_sweep_cut_for_an_older_plan_is_superseded_and_a_new_one_finishes_the_work(bench: Workbench) -> None:
+    old = bench.plan.version
+    await bench.open()
+    bench.plan = a_plan(generation=2, limits=RowLimits(batch_rows=50))
+    assert not bench.plan.version.same(old)
+    stats = await bench.run()
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied) == (SweepState.COMPLETED, 1000)
+    assert [s.state for s in stats.history] == [SweepState.SUPERSEDED]
+
+
+async def test_an_old_worker_leaves_the_job_of_a_newer_plan_alone(bench: Workbench) -> None:
+    await bench.open(plan=PlanVersion(7, "newer"))
+    worker = bench.worker()
+    running = asyncio.create_task(worker.run())
+    while not worker._desk.quiet_until:
+        await asyncio.sleep(0)
+        await bench.queue.wait(bench.plan.ref, 0.01)
+    worker.stop()
+    assert await running == 0
+    stats = await bench.stats()
+    assert (stats.ready, stats.running, bench.source.writes) == (1, 0, [])
+
+
+async def test_a_check_job_reports_what_the_source_looks_like(bench: Workbench) -> None:
+    await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
+    stats = await bench.sweep()
+    found = {f.kind: f for f in stats.findings}
+    assert (found["SourceReady"].ok, found["SourceReady"].reason) == (True, "Checked")
+
+
+async def test_ten_minutes_without_the_database_spend_no_attempt(bench: Workbench, tmp_path: Path) -> None:
+    clock = Clock()
+    bench.settings = with_clock(bench.settings, clock)
+    bench.source.poison = {key(5)}
+
+    def down(call: str) -> None:
+        if 1.0 < clock.now < 601.0:
+            clock.asked += 1
+            raise Outage("ConnectionLost", "server closed the connection", maybe_applied=call == "write")
+
+    bench.source.down = down
+    clock.now = 2.0
+    stats = await bench.sweep()
+    assert clock.now > 601.0
+    assert clock.asked < 100
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.held) == (SweepState.COMPLETED, 999, 1)
+    assert await bench.dead() == ()
+    found = {f.kind: f for f in stats.findings}
+    assert found["SourceReady"].ok
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.asked = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+def with_clock(settings: Any, clock: Clock) -> Any:
+    return dataclasses.replace(
+        settings, backoff=0.5, max_backoff=30.0, deadline=1e9, monotonic=lambda: clock.now, sleep=clock.sleep
+    )
