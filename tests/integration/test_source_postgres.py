@@ -77,8 +77,6 @@ async def test_every_stale_row_is_in_exactly_one_cut(
     declared, expression = KEYS[kind]
     rng = random.Random(f"{kind}{share}")
     chosen = [n for n in range(1, 1501) if rng.random() < share]
-        await connection.execute(
-        )
     await connection.execute(
         f"CREATE TABLE things (id {declared} PRIMARY KEY, status text NOT NULL, expires_at timestamptz)"
     )

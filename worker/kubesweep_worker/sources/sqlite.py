@@ -1,0 +1,294 @@
+"""The Source on SQLite: one connection in a thread of its own, so that a slow disk never stops the event loop.
+
+One writer at a time is SQLite's rule: ``skip_locked`` has nothing to skip. The file is never created here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TypeVar
+from urllib.parse import quote, unquote
+from zoneinfo import ZoneInfo
+
+from kubesweep.api.plan import Plan
+from kubesweep.errors import Outage, SweepFailure
+from kubesweep.queue.model import Key
+from kubesweep_worker.predicate import time_columns
+from kubesweep_worker.sources.base import (
+    Column,
+    Cut,
+    Cuts,
+    Explanation,
+    Keys,
+    Range,
+    Scope,
+    SourceRow,
+    Table,
+    Tried,
+    Written,
+)
+from kubesweep_worker.sources.sqlite_catalogue import SqliteTable, build_statements, read_table
+from kubesweep_worker.sources.sqlite_errors import classify_sqlite
+from kubesweep_worker.sources.sqlite_sql import MILLISECONDS, SqliteStatements
+
+SPAN = 10  # a range job reads at most this many rows for each stale one
+STEPS = 20_000  # virtual machine steps between two looks at the clock: about a millisecond
+T = TypeVar("T")
+
+
+def database_path(url: str) -> str:
+    """``sqlite:///name.db`` is relative, ``sqlite:////folder/name.db`` absolute."""
+    path = unquote(url.strip().partition("?")[0].removeprefix("sqlite:///"))
+    if not path or path.startswith("sqlite:"):
+        raise SweepFailure("UrlInvalid", "write sqlite:///name.db for a file here, or sqlite:////folder/name.db")
+    return path
+
+
+def naive_milliseconds(zone: str) -> Callable[[str], int | None]:
+    """ISO text -> milliseconds since the epoch, where text without an offset is in ``zone``."""
+    info = ZoneInfo(zone)
+
+    def parse(text: str) -> int | None:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            return None
+        return round((moment if moment.tzinfo else moment.replace(tzinfo=info)).astimezone(UTC).timestamp() * 1000)
+
+    return parse
+
+
+class SqliteSource:
+    """See :class:`kubesweep_worker.sources.base.Source` and ``Inspector``."""
+
+    def __init__(self, plan: Plan, url: Callable[[], str]) -> None:
+        self._plan = plan
+        self._url = url
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{plan.name}")
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._known: tuple[SqliteTable, SqliteStatements] | None = None
+        self._deadline = 0.0
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        self._thread.shutdown(wait=False)
+
+    async def probe(self) -> None:
+        await self.now()
+
+    async def now(self) -> str:
+        return await self._do(lambda c: str(c.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").fetchone()[0]))
+
+    async def inspect(self) -> Table:
+        self._known = None
+        return await self._do(self._inspect)
+
+    async def explain(self, cutoff: str) -> Explanation:
+        return await self._do(lambda c: self._explain(c, cutoff))
+
+    async def try_write(self, cutoff: str, most: int = 10) -> Tried:
+        return await self._do(lambda c: self._try_write(c, cutoff, most))
+
+    async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
+        return await self._do(lambda c: int(c.execute(self._sql(c).count(cutoff, held, most)).fetchone()[0]))
+
+    async def cut(self, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int) -> Cuts:
+        return await self._do(lambda c: self._cut(c, cutoff, after, held, batch, most))
+
+    async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
+        if isinstance(scope, Keys) and not scope.keys:
+            return []
+        return await self._do(lambda c: self._stale(c, scope, cutoff, held, most))
+
+    async def keys(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
+        if isinstance(scope, Keys) and not scope.keys:
+            return ()
+        return await self._do(lambda c: tuple(c.execute(self._sql(c).keys(scope, cutoff, held))))
+
+    async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
+        if isinstance(scope, Keys) and not scope.keys:
+            return Written(0)
+        return await self._do(lambda c: self._write(c, scope, cutoff, held))
+
+    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+
+    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._deadline = time.monotonic() + self._plan.source.statement_timeout
+        try:
+            return work(self._open())
+        except sqlite3.Error as error:
+            raise self._judge(error) from None
+
+    def _judge(self, error: sqlite3.Error) -> Exception:
+        self._known = None
+        found = classify_sqlite(error)
+        if isinstance(found, SweepFailure) and found.reason == "SqlInvalid" and self._connection is not None:
+            try:  # a table or column that is gone has no code of its own: the schema knows
+                self._sql(self._connection)
+            except SweepFailure as better:
+                return better
+            except sqlite3.Error:
+                return found
+        return found
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            path = database_path(self._url())
+        except OSError as error:
+            raise Outage("UrlMissing", f"the database's URL cannot be read: {error.strerror or error}") from None
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            self._disconnect()
+            raise SweepFailure(
+                "DatabaseMissing",
+                f"the file {path} cannot be opened ({error.strerror}): correct the URL; it is never created",
+            ) from None
+        if self._connection is None or self._file != (status.st_dev, status.st_ino):
+            self._disconnect()
+            self._connection = self._connect(path)
+            self._file = (status.st_dev, status.st_ino)
+        return self._connection
+
+    def _connect(self, path: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"file:{quote(os.path.abspath(path))}?mode=rw",
+            uri=True,
+            timeout=self._plan.source.lock_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.set_progress_handler(lambda: int(time.monotonic() > self._deadline), STEPS)
+        connection.execute("PRAGMA foreign_keys = ON")
+        if self._plan.source.naive_time_zone != "UTC":
+            connection.create_function(
+                MILLISECONDS, 1, naive_milliseconds(self._plan.source.naive_time_zone), deterministic=True
+            )
+        return connection
+
+    def _disconnect(self) -> None:
+        self._known = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _learn(self, connection: sqlite3.Connection) -> tuple[SqliteTable, SqliteStatements]:
+        if self._known is None:
+            table = read_table(connection, self._plan.source.table)
+            write = self._plan.write
+            archive = read_table(connection, write.archive.table) if write and write.archive else None
+            self._known = table, build_statements(self._plan, table, archive)
+        return self._known
+
+    def _sql(self, connection: sqlite3.Connection) -> SqliteStatements:
+        return self._learn(connection)[1]
+
+    def _cut(
+        self, c: sqlite3.Connection, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int
+    ) -> Cuts:
+        sql = self._sql(c)
+        keys: list[Key] = c.execute(sql.keys(Range(low=after), cutoff, held, most)).fetchall()
+        cuts = []
+        for start in range(0, len(keys), batch):
+            part = keys[start : start + batch]
+            span = Range(after if start == 0 else keys[start - 1], part[-1])
+            [(rows,)] = c.execute(sql.span(span, SPAN * len(part) + 1))
+            cuts.append(Cut(span if rows <= SPAN * len(part) else Keys(tuple(part)), len(part)))
+        return Cuts(tuple(cuts), len(keys), keys[-1] if len(keys) == most else None)
+
+    def _stale(
+        self, c: sqlite3.Connection, scope: Scope, cutoff: str, held: Collection[Key], most: int
+    ) -> list[SourceRow]:
+        sql = self._sql(c)
+        end, times = len(sql.key), len(time_columns(self._plan.match))
+        return [
+            SourceRow(row[:end], dict(zip(sql.effect_columns, row[end + times :], strict=True)), row[end : end + times])
+            for row in c.execute(sql.rows(scope, cutoff, held, most))
+        ]
+
+    def _write(self, c: sqlite3.Connection, scope: Scope, cutoff: str, held: Collection[Key]) -> Written:
+        with self._transaction(c):
+            written = self._apply(c, scope, cutoff, held)
+            if not written.still_stale:
+                c.execute("COMMIT")
+            return written
+
+    def _apply(self, c: sqlite3.Connection, scope: Scope, cutoff: str, held: Collection[Key]) -> Written:
+        sql, applied = self._sql(c), 0
+        for statement in sql.write(scope, cutoff, held):
+            applied = c.execute(statement).rowcount
+        if self._plan.write is not None and not self._plan.write.deletes:
+            [(again,)] = c.execute(sql.again(scope, cutoff, held))
+            if again:
+                return Written(0, still_stale=again)
+        return Written(applied)
+
+    @contextmanager
+    def _transaction(self, c: sqlite3.Connection) -> Iterator[None]:
+        """Whatever is not committed at the end is rolled back."""
+        c.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            if c.in_transaction:
+                c.execute("ROLLBACK")
+
+    def _inspect(self, c: sqlite3.Connection) -> Table:
+        table, sql = self._learn(c)
+        example = "2026-01-01 00:00:00.000"
+        c.execute(f"EXPLAIN {sql.count(example, (), 1)}").fetchall()
+        if self._plan.write is not None and not self._plan.dry_run:
+            for statement in sql.write(Range(), example, ()):
+                c.execute(f"EXPLAIN {statement}").fetchall()
+            try:
+                with self._transaction(c):
+                    pass
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+        [(rows,)] = c.execute(f"SELECT count(*) FROM (SELECT 1 FROM {sql.table} LIMIT 1000001)")
+        columns = {col.name: Column(col.name, col.type, not col.not_null) for col in table.columns.values()}
+        return Table(sql.table, columns, sql.key, rows, tuple(self._warnings(c, table, sql)))
+
+    def _warnings(self, c: sqlite3.Connection, table: SqliteTable, sql: SqliteStatements) -> Iterator[tuple[str, str]]:
+        if self._plan.write is not None:
+            for (name,) in c.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? ORDER BY 1", (table.name,)
+            ):
+                yield "trigger", f'trigger "{name}" may fire for every row that is written'
+        for name in time_columns(self._plan.match):
+            if not table.columns[name].not_null:
+                yield "nullable-time", f'column "{name}" may be NULL: such rows are never stale'
+        for name in sql.nullable_key:
+            yield "nullable-key", f'key column "{name}" is not declared NOT NULL: rows without a key are never swept'
+
+    def _explain(self, c: sqlite3.Connection, cutoff: str) -> Explanation:
+        sql, batch = self._sql(c), self._plan.limits.batch_rows
+        find = sql.keys(Range(), cutoff, (), self._plan.window_jobs * batch)
+        keys = c.execute(sql.keys(Range(), cutoff, (), batch)).fetchall()
+        example = Range(None, keys[-1] if keys else None)
+        steps = [str(row[3]) for row in c.execute(f"EXPLAIN QUERY PLAN {find}")]
+        write = ";\n".join(sql.write(example, cutoff, ())) if self._plan.write is not None else None
+        [(rows,)] = c.execute(sql.count(cutoff, (), 1_000_000))
+        return Explanation(find, sql.rows(example, cutoff, (), batch), write, "\n".join(steps), rows, None)
+
+    def _try_write(self, c: sqlite3.Connection, cutoff: str, most: int) -> Tried:
+        keys = tuple(c.execute(self._sql(c).keys(Range(), cutoff, (), most)))
+        if not keys or self._plan.write is None:
+            return Tried(len(keys), 0, 0)
+        c.execute("PRAGMA busy_timeout = 1000")
+        try:
+            with self._transaction(c):
+                written = self._apply(c, Keys(keys), cutoff, ())
+                return Tried(len(keys), len(keys) if written.still_stale else written.applied, written.still_stale)
+        finally:
+            c.execute(f"PRAGMA busy_timeout = {round(self._plan.source.lock_timeout * 1000)}")

@@ -1,0 +1,153 @@
+"""What SQLite's schema says of a table, and whether the plan fits it."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from kubesweep.api.plan import Plan
+from kubesweep.errors import SweepFailure
+from kubesweep_worker.predicate import quote_name, used_columns
+from kubesweep_worker.sources.names import near
+from kubesweep_worker.sources.sqlite_sql import SqliteDialect, SqliteStatements
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteColumn:
+    name: str
+    type: str
+    not_null: bool
+    generated: bool
+    primary: int  # its place in the primary key, from 1; 0: none
+
+    @property
+    def affinity(self) -> str:
+        """By the rules of https://www.sqlite.org/datatype3.html#determination_of_column_affinity"""
+        declared = self.type.upper()
+        if "INT" in declared:
+            return "INTEGER"
+        if any(word in declared for word in ("CHAR", "CLOB", "TEXT")):
+            return "TEXT"
+        if not declared or "BLOB" in declared:
+            return "BLOB"
+        return "REAL" if any(word in declared for word in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteTable:
+    name: str
+    columns: dict[str, SqliteColumn]
+    unique: tuple[frozenset[str], ...]
+    without_rowid: bool
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        return tuple(c.name for c in sorted(self.columns.values(), key=lambda c: c.primary) if c.primary)
+
+    @property
+    def rowid_alias(self) -> str | None:
+        """The column that is the rowid: never NULL, whatever the schema says."""
+        key = self.primary_key
+        return key[0] if len(key) == 1 and self.columns[key[0]].type.upper() == "INTEGER" else None
+
+
+def read_table(connection: sqlite3.Connection, table: str) -> SqliteTable:
+    """Raises SweepFailure TableMissing or NotATable."""
+    listed = {
+        name: (kind, bool(wr))
+        for name, kind, wr in connection.execute("SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main'")
+    }
+    if table not in listed:
+        names = [name for name in listed if not name.startswith("sqlite_")]
+        raise SweepFailure(
+            "TableMissing",
+            f'there is no table "{table}"{near(table, names) or ". Correct spec.source.table, or create it."}',
+        )
+    kind, without_rowid = listed[table]
+    if kind != "table":
+        raise SweepFailure(
+            "NotATable",
+            f'"{table}" is a {kind}: rows are written in tables only. Name the table behind it in spec.source.table.',
+        )
+    columns = {
+        name: SqliteColumn(name, declared, bool(not_null), hidden in (2, 3), primary)
+        for name, declared, not_null, primary, hidden in connection.execute(
+            'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1', (table,)
+        )
+    }
+    unique = [
+        frozenset(name for (name,) in connection.execute("SELECT name FROM pragma_index_info(?)", (index,)))
+        for (index,) in connection.execute(
+            'SELECT name FROM pragma_index_list(?) WHERE "unique" AND NOT partial', (table,)
+        ).fetchall()
+    ]
+    found = SqliteTable(table, columns, tuple(unique), without_rowid)
+    return SqliteTable(table, columns, (*unique, frozenset(found.primary_key)), without_rowid)
+
+
+def resolve_key(plan: Plan, table: SqliteTable) -> tuple[str, ...]:
+    key = plan.source.key or table.primary_key
+    if not key:
+        raise SweepFailure(
+            "KeyMissing", f'"{table.name}" has no primary key: name 1 to 4 unique NOT NULL columns in spec.source.key'
+        )
+    if len(key) > 4:
+        raise SweepFailure(
+            "KeyTooWide",
+            f'the primary key of "{table.name}" has {len(key)} columns, at most 4 are supported: name a shorter unique key in spec.source.key',
+        )
+    for name in key:
+        found = require(table, name, "spec.source.key")
+        if found.affinity not in ("INTEGER", "TEXT"):
+            raise SweepFailure(
+                "KeyTypeUnsupported",
+                f'key column "{name}" is declared {found.type or "without a type"}; supported are types of integers and text. Choose another unique key in spec.source.key.',
+            )
+        if not found.not_null and not found.primary:
+            raise SweepFailure(
+                "KeyNullable",
+                f'key column "{name}" of "{table.name}" may be NULL: declare it NOT NULL, or choose another key',
+            )
+    if frozenset(key) not in table.unique:
+        names = ", ".join(quote_name(name) for name in key)
+        raise SweepFailure(
+            "KeyNotUnique",
+            f'no unique index of "{table.name}" has exactly the key\'s columns ({names}), so two rows may share a key: CREATE UNIQUE INDEX, or choose another key',
+        )
+    return key
+
+
+def require(table: SqliteTable, name: str, where: str) -> SqliteColumn:
+    try:
+        return table.columns[name]
+    except KeyError:
+        hint = near(name, table.columns) or ". It has: " + ", ".join(list(table.columns)[:20])
+        raise SweepFailure("ColumnMissing", f'{where}: "{table.name}" has no column "{name}"{hint}') from None
+
+
+def build_statements(plan: Plan, table: SqliteTable, archive: SqliteTable | None) -> SqliteStatements:
+    """Judge the plan against the schema. Raises SweepFailure with what to change."""
+    key = resolve_key(plan, table)
+    for match in plan.match:
+        if match.column:
+            require(table, match.column, "spec.match")
+    for one in plan.write.update if plan.write else ():
+        if require(table, one.column, "spec.write.update").generated:
+            raise SweepFailure(
+                "GeneratedColumn",
+                f'spec.write.update: "{one.column}" is generated by the database and cannot be set. Set the columns that it is made of.',
+            )
+    effect: tuple[str, ...] = ()
+    if plan.effect is not None:
+        effect = plan.effect.columns or tuple(dict.fromkeys((*key, *used_columns(plan.match))))
+    for name in effect:
+        require(table, name, "spec.effect.columns")
+    kept = None
+    if archive is not None:
+        there = archive.columns
+        kept = (quote_name(archive.name), tuple(n for n in table.columns if n in there and not there[n].generated))
+    sure = {c.name for c in table.columns.values() if c.not_null} | {table.rowid_alias}
+    nullable = () if table.without_rowid else tuple(name for name in key if name not in sure)
+    return SqliteStatements(
+        plan, quote_name(table.name), key, SqliteDialect(plan.source.naive_time_zone), effect, kept, nullable
+    )

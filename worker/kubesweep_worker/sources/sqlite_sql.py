@@ -1,0 +1,151 @@
+"""Every statement of a sweep on SQLite, as text. Pure.
+
+SQLite has no type for times and compares text byte by byte (``'2026-03-01 23:59' < '2026-03-01T00:00'`` is true), so
+both sides of ``before`` become milliseconds since the epoch: ISO text with a blank or T, with fraction, Z or offset, and
+numbers, which are seconds since the epoch. What is none of those is NULL, hence never stale.
+
+Literals are always text: the affinity of the column that they are compared with makes numbers of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kubesweep.api.plan import Plan
+from kubesweep.queue.model import Key
+from kubesweep_worker.predicate import column, parenthesised, quote_name, quote_text, stale, time_columns
+from kubesweep_worker.sources.base import Range, Scope
+
+MILLISECONDS = "kubesweep_ms"  # a function of ours, only where naive times are in a zone other than UTC
+
+
+def milliseconds(cutoff: str, offset: float = 0.0) -> int:
+    """The cutoff, an ISO text of ours, as milliseconds since the epoch."""
+    moment = datetime.fromisoformat(cutoff)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round((moment.timestamp() - offset) * 1000)
+
+
+def as_milliseconds(expression: str, zone: str) -> str:
+    iso = f"{expression} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
+    parsed = f"CAST(round((julianday({expression}) - 2440587.5) * 86400000) AS INTEGER)"
+    if zone != "UTC":
+        parsed = f"{MILLISECONDS}({expression})"
+    return (
+        f"CASE typeof({expression}) WHEN 'text' THEN CASE WHEN {iso} THEN {parsed} END "
+        f"WHEN 'integer' THEN {expression} * 1000 WHEN 'real' THEN CAST(round({expression} * 1000) AS INTEGER) END"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteDialect:
+    zone: str = "UTC"
+
+    def value(self, name: str, text: str) -> str:
+        """Text; a column of integers or numbers converts it by its affinity before comparing and storing."""
+        return quote_text(text)
+
+    def before(self, name: str, cutoff: str, offset: float) -> str:
+        return f"{as_milliseconds(column(name), self.zone)} < {milliseconds(cutoff, offset)}"
+
+    def expression(self, sql: str, cutoff: str) -> str:
+        return parenthesised(sql, quote_text(cutoff))
+
+
+@dataclass(frozen=True)
+class SqliteStatements:
+    plan: Plan
+    table: str
+    key: tuple[str, ...]
+    dialect: SqliteDialect
+    effect_columns: tuple[str, ...] = ()
+    archive: tuple[str, tuple[str, ...]] | None = None
+    nullable_key: tuple[
+        str, ...
+    ] = ()  # a primary key of SQLite may hold NULL: such rows have no name and are left alone
+
+    @property
+    def key_list(self) -> str:
+        return ", ".join(column(name) for name in self.key)
+
+    @property
+    def key_texts(self) -> str:
+        return ", ".join(f"CAST({column(name)} AS TEXT)" for name in self.key)
+
+    def _row(self, parts: Sequence[str]) -> str:
+        return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
+
+    def _key(self) -> str:
+        return self._row([column(name) for name in self.key])
+
+    def _literal(self, key: Key) -> str:
+        return self._row([quote_text(text) for text in key])
+
+    def _among(self, keys: Collection[Key]) -> str:
+        """A list for one column, VALUES for several: both are searched by an index of their own."""
+        literals = ", ".join(self._literal(key) for key in keys)
+        return f"({literals})" if len(self.key) == 1 else f"(VALUES {literals})"
+
+    def scope(self, scope: Scope) -> list[str]:
+        if isinstance(scope, Range):
+            low = [f"{self._key()} > {self._literal(scope.low)}"] if scope.low is not None else []
+            return low + ([f"{self._key()} <= {self._literal(scope.high)}"] if scope.high is not None else [])
+        return [f"{self._key()} IN {self._among(scope.keys)}"]
+
+    def matching(self, cutoff: str) -> str:
+        return stale(self.plan.match, self.dialect, cutoff)
+
+    def where(self, scope: Scope, cutoff: str, held: Collection[Key]) -> str:
+        without = [f"{self._key()} NOT IN {self._among(held)}"] if held else []
+        named = [f"{column(name)} IS NOT NULL" for name in self.nullable_key]
+        return " AND ".join([*self.scope(scope), *named, *without, self.matching(cutoff)])
+
+    def keys(self, scope: Scope, cutoff: str, held: Collection[Key], most: int | None = None) -> str:
+        limit = "" if most is None else f" LIMIT {most}"
+        return f"SELECT {self.key_texts} FROM {self.table} AS t WHERE {self.where(scope, cutoff, held)} ORDER BY {self.key_list}{limit}"
+
+    def count(self, cutoff: str, held: Collection[Key], most: int) -> str:
+        return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} AS t WHERE {self.where(Range(), cutoff, held)} LIMIT {most})"
+
+    def again(self, scope: Scope, cutoff: str, held: Collection[Key]) -> str:
+        """After the update, under the same lock: nobody else writes, so whatever still matches was written and will not end."""
+        return f"SELECT count(*) FROM {self.table} AS t WHERE {self.where(scope, cutoff, held)}"
+
+    def span(self, scope: Scope, most: int) -> str:
+        conditions = self.scope(scope)
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} AS t{where} LIMIT {most})"
+
+    def rows(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> str:
+        times = [f"CAST({column(name)} AS TEXT)" for name in time_columns(self.plan.match)]
+        wanted = ", ".join([self.key_texts, *times, *(column(name) for name in self.effect_columns)])
+        return f"SELECT {wanted} FROM {self.table} AS t WHERE {self.where(scope, cutoff, held)} ORDER BY {self.key_list} LIMIT {most}"
+
+    def write(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[str, ...]:
+        """Statements of one transaction; the last one's number of rows is the number written."""
+        write = self.plan.write
+        if write is None:
+            raise ValueError("this plan writes nothing")
+        where = self.where(scope, cutoff, held)
+        if not write.deletes:
+            sets = ", ".join(
+                f"{quote_name(a.column)} = "
+                + (
+                    self.dialect.expression(a.sql, cutoff)
+                    if a.sql is not None
+                    else "NULL"
+                    if a.value is None
+                    else quote_text(a.value)
+                )
+                for a in write.update
+            )
+            return (f"UPDATE {self.table} AS t SET {sets} WHERE {where}",)
+        gone = f"DELETE FROM {self.table} AS t WHERE {where}"
+        if self.archive is None:
+            return (gone,)
+        name, columns = self.archive
+        names, values = ", ".join(quote_name(c) for c in columns), ", ".join(column(c) for c in columns)
+        return (f"INSERT INTO {name} ({names}) SELECT {values} FROM {self.table} AS t WHERE {where}", gone)
