@@ -90,7 +90,8 @@ def contest(server: Server, options: Options, share: float, say: Say) -> Contest
     result = Contest(f"{share:.1%} of {options.rows:,} rows stale", build(server, options.rows, share))
     for turn in range(1, options.rounds + 1):
         for hold in (False, True):
-            for label, run in entrants(server, options).items():
+            order = list(entrants(server, options).items())
+            for label, run in order[turn % len(order) :] + order[: turn % len(order)]:  # nobody always goes first
                 if hold and label == LOOP:
                     continue
                 most = options.loop_rows if label == LOOP else result.stale

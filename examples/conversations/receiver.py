@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 
 class Ledger:
@@ -48,6 +51,11 @@ class Receiver(ThreadingHTTPServer):
         self.lose_every = lose_every
         self.quiet = quiet
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A sender that went away is everyday life, and no traceback; anything else is a mistake in here."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class Answer(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -73,7 +81,7 @@ class Answer(BaseHTTPRequestHandler):
         every = self.server.lose_every
         return every > 0 and self.server.ledger.summary()["keys"] % every == 0
 
-    def _answer(self, status: int, content: dict[str, object] | dict[str, int]) -> None:
+    def _answer(self, status: int, content: Mapping[str, object]) -> None:
         body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
