@@ -32,7 +32,8 @@ _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT",
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _FIELDS = "minute hour day-of-month month day-of-week"
 # datetime cannot hold more, and cronsim looks up to 50 years away.
-_FIRST, _LAST = 0.0, datetime(9900, 1, 1, tzinfo=UTC).timestamp()
+_LAST = datetime(9900, 1, 1, tzinfo=UTC).timestamp()
+_NEAR = timedelta(hours=3)  # further than clocks are ever set back
 
 
 class Ticks(Protocol):
@@ -98,7 +99,8 @@ class Cron(_Chain):
     time_zone: str = "Etc/UTC"
 
     def __post_init__(self) -> None:
-        self._sim(datetime(2000, 1, 1, tzinfo=self._zone), reverse=False)
+        find_zone(self.time_zone)
+        self._walls(datetime(2000, 1, 1), reverse=False)  # noqa: DTZ001 wall-clock time
 
     @cached_property
     def _zone(self) -> tzinfo:
@@ -108,11 +110,11 @@ class Cron(_Chain):
     def _fields(self) -> list[str]:
         return _cron_fields(self.expression)
 
-    def _sim(self, at: datetime, *, reverse: bool) -> CronSim:
+    def _walls(self, start: datetime, *, reverse: bool) -> CronSim:
+        """The wall-clock times (without a zone) that fit, strictly after or before ``start``."""
         fields = self._fields
         try:
-            # A sixth field, second 0, turns off Debian's habit of moving ticks at a change to summer time.
-            sim = CronSim(" ".join(["0", *fields]), at, reverse=reverse)
+            sim = CronSim(" ".join(fields), start, reverse=reverse)
         except CronSimError as error:
             raise ValueError(
                 f'cron "{self.expression}": {str(error).lower()}; the fields are: {_FIELDS}, such as "*/5 * * * *"'
@@ -121,30 +123,39 @@ class Cron(_Chain):
         return sim
 
     def next(self, after: float) -> float | None:
-        if after >= _LAST:
-            return None
-        start = datetime.fromtimestamp(max(math.floor(after), _FIRST), self._zone)
-        for at in self._sim(start, reverse=False):
-            tick = at.timestamp()
-            if tick > after and not _left_out(at):
-                return tick
-        return None
+        return None if after >= _LAST else self._nearest(max(math.floor(after), -1), reverse=False)
 
     def latest(self, at: float) -> float | None:
-        if at < _FIRST:
-            return None
-        # Going back may step over a tick where the clocks change, going forward never does: back, then forward.
-        start = datetime.fromtimestamp(min(math.floor(at), _LAST), self._zone) + timedelta(days=1)
-        for earlier in self._sim(start, reverse=True):
-            found = earlier.timestamp()
-            if found < _FIRST:
-                return None
-            if found > at or _left_out(earlier):
-                continue
-            while (later := self.next(found)) is not None and later <= at:
-                found = later
-            return found
-        return None
+        return None if at < 0 else self._nearest(math.floor(min(at, _LAST)) + 1, reverse=True)
+
+    def _nearest(self, bound: int, *, reverse: bool) -> float | None:
+        """The tick next to ``bound`` on one side of it. Where no clock changes nearby, the order of wall-clock times is
+        the order of ticks; elsewhere a time may be left out or come twice, so all that are near are compared."""
+        side = -1 if reverse else 1
+        local = datetime.fromtimestamp(bound, self._zone).replace(tzinfo=None, fold=0)
+        if self._steady(bound):
+            wall = next(self._walls(local, reverse=reverse), None)
+            ticks = self._instants(wall) if wall else []
+            if len(ticks) == 1 and self._steady(ticks[0]):
+                return ticks[0] if ticks[0] >= 0 else None
+        best: tuple[float, datetime] | None = None
+        for wall in self._walls(local - side * _NEAR, reverse=reverse):
+            if best and (wall - best[1]) * side > _NEAR:
+                break
+            for tick in self._instants(wall):
+                if (tick - bound) * side > 0 and (best is None or (best[0] - tick) * side > 0):
+                    best = tick, wall
+        return best[0] if best and best[0] >= 0 else None
+
+    def _steady(self, at: float) -> bool:
+        there = datetime.fromtimestamp(at, UTC)
+        return (there - _NEAR).astimezone(self._zone).utcoffset() == (there + _NEAR).astimezone(self._zone).utcoffset()
+
+    def _instants(self, wall: datetime) -> list[float]:
+        """When the clocks of the zone show ``wall``: once, never or twice."""
+        found = (wall.replace(tzinfo=self._zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        real = {at for at in found if at.astimezone(self._zone).replace(tzinfo=None, fold=0) == wall}
+        return sorted(at.timestamp() for at in real)
 
 
 def find_zone(name: str) -> tzinfo:
@@ -205,12 +216,6 @@ def _cron_fields(expression: str) -> list[str]:
 
 def _is_star(field: str) -> bool:
     return any(term in ("*", "*/1") for term in field.split(","))
-
-
-def _left_out(at: datetime) -> bool:
-    """True for a wall-clock time that does not exist on that day."""
-    there = at.astimezone(UTC).astimezone(at.tzinfo)
-    return there.replace(tzinfo=None) != at.replace(tzinfo=None)
 
 
 def make_ticks(*, schedule: str | None = None, every: float | None = None, time_zone: str = "Etc/UTC") -> Ticks:

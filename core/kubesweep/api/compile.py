@@ -27,7 +27,8 @@ def compile_plan(
         write=_write(body.write) if body.write else None,
         limits=plan.RowLimits(
             batch_rows=body.limits.batch_rows,
-            rows_per_second=body.limits.rows_per_second,
+            # A float here as in the plan's JSON, or the two would not have one hash.
+            rows_per_second=None if body.limits.rows_per_second is None else float(body.limits.rows_per_second),
             max_rows_per_sweep=body.limits.max_rows_per_sweep,
             hold_above_rows=body.limits.hold_above_rows,
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -34,8 +35,9 @@ def explain(
 
 
 def _problem(document: Document, model: type[BaseModel], error: ErrorDetails, secret: bool) -> Problem:
-    path, kind, given = tuple(error["loc"]), error["type"], error["input"]
-    hint: dict[str, Any] = {} if secret else {"given": shown(given)}
+    path = tuple(step for step in error["loc"] if step != "[key]")  # pydantic's mark for a key that is wrong
+    kind, given = error["type"], error["input"]
+    hint: dict[str, Any] = {} if secret else {"given": _given(document, path, given)}
     if kind == "extra_forbidden":
         allowed = _names(_model_at(model, path[:-1]))
         more: dict[str, Any] = {"allowed": allowed, "nearest": nearest(str(path[-1]), allowed)}
@@ -62,9 +64,18 @@ def _problem(document: Document, model: type[BaseModel], error: ErrorDetails, se
     return document.problem(code, _plain(error["msg"]), path, **(hint if scalar else {}))
 
 
+def _given(document: Document, path: Path, given: Any) -> str:
+    written = None if given is None or isinstance(given, str) else document.written(path)
+    return shown(given) if written is None else written[:60]
+
+
 def _plain(message: str) -> str:
-    text = message[0].lower() + message[1:]
-    return text.replace("input should", "must").replace("string should", "must").replace("list should", "must")
+    text = re.sub(r"^(Input|String|List|Dictionary|Value) should", "must", message).replace(" after validation", "")
+    return (
+        text.replace("greater than or equal to", "be at least")
+        .replace("less than or equal to", "be at most")
+        .replace("be be", "be")
+    )
 
 
 def _not_a_string(given: Any) -> str:

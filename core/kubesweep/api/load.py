@@ -145,9 +145,9 @@ class _Files:
         try:
             made = model.model_validate(document.data)
         except ValidationError as error:
-            said = {each.path for each in empty}
             found = explain.explain(document, model, error, secret=secret)
-            self.problems += [each for each in found if each.path not in said]
+            # What encloses an empty field often fails because of it: one message is enough.
+            self.problems += [each for each in found if not any(one.path.startswith(each.path) for one in empty)]
             return None
         return made
 

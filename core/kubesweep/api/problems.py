@@ -63,7 +63,7 @@ def shown(value: object) -> str:
         return "a map"
     if isinstance(value, list):
         return "a list"
-    text = re.sub(r"://\S*@", "://***@", str(value))
+    text = re.sub(r"(?i)(password\s*=\s*)\S+", r"\1***", re.sub(r"://\S*@", "://***@", str(value)))
     text = text if len(text) <= 60 else f"{text[:60]}..."
     return (
         f'"{text.encode("unicode_escape").decode() if not text.isprintable() else text}"'

@@ -22,9 +22,9 @@ from kubesweep.api.types import (
     Value,
     refuse,
 )
-from kubesweep.api.work import Effect, Match, Source, Write, exactly_one
+from kubesweep.api.work import Effect, Match, Source, Write, exactly_one, known_zone
 from kubesweep.durations import parse_duration
-from kubesweep.ticks import MAX_CRON_LENGTH, Cron, Ticks, find_zone, make_ticks
+from kubesweep.ticks import MAX_CRON_LENGTH, Cron, Ticks, make_ticks
 
 API_VERSION = "kubesweep.dev/v1alpha1"
 KIND = "SweepSchedule"
@@ -164,11 +164,7 @@ class Spec(Model):
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
-        try:
-            find_zone(name)
-        except ValueError as error:
-            raise refuse("UnknownTimeZone", str(error)) from None
-        return name
+        return known_zone(name)
 
     @field_validator("schedule")
     @classmethod

@@ -22,7 +22,7 @@ _TOKEN = re.compile(
   | (?P<block>/\*)
   | (?P<quoted>[eE]'(?:[^'\\]|\\.|'')*+' | '(?:[^']|'')*+' | "(?:[^"]|"")*+" | `(?:[^`]|``)*+`
       | \$(?P<tag>(?:[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*+)?)\$.*?\$(?P=tag)\$)
-  | (?P<unterminated>['"`] | \$(?:[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*+)?\$)
+  | (?P<unterminated>[eE]' | ['"`] | \$(?:[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*+)?\$)
   | (?P<cast>::)
   | (?P<cutoff>{PLACEHOLDER}(?![A-Za-z0-9_$\u0080-\U0010ffff]))
   | (?P<word>{_WORD} | [0-9][A-Za-z0-9_$]*+)

@@ -103,6 +103,8 @@ class Plain(_Checked):
             raise refuse("BadText", "is not valid Unicode: it holds half of a surrogate pair") from None
         if "\0" in text:
             raise refuse("BadText", "holds a NUL character, which no database takes")
+        if self.least and not text:
+            raise refuse(self.code, "must not be empty")
         if not self.least <= len(text) <= self.most:
             raise refuse(self.code, f"has {len(text)} characters; allowed are {self.least} to {self.most}")
         if self.also:
@@ -116,10 +118,20 @@ class Plain(_Checked):
         return {"minLength": self.least, "maxLength": self.most}
 
 
-def _fits_identifier(text: str) -> None:
-    size = len(text.encode())
-    if size > IDENTIFIER_BYTES:
-        raise ValueError(f"has {size} bytes; PostgreSQL would cut it to {IDENTIFIER_BYTES} and take another object")
+class _Identifier(Plain):
+    """Any name that PostgreSQL keeps whole; it is quoted wherever it is used, so that it may be hostile."""
+
+    def check(self, text: str) -> str:
+        super().check(text)
+        size = len(text.encode())
+        if size > IDENTIFIER_BYTES:
+            raise refuse(
+                self.code, f"has {size} bytes; PostgreSQL would cut it to {IDENTIFIER_BYTES} and look for another name"
+            )
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"minLength": 1, "maxLength": IDENTIFIER_BYTES}
 
 
 _BEFORE = re.compile(r"now(?:-(.+))?", re.DOTALL)
@@ -181,7 +193,7 @@ Handler = Annotated[
 ]
 Image = Annotated[str, Shape("BadImage", r"[^\s\x00-\x1f]+", 512, "must be an image reference without blanks")]
 Quantity = Annotated[str, Plain(most=32, least=1)]
-Identifier = Annotated[str, Plain(most=IDENTIFIER_BYTES, least=1, code="BadIdentifier", also=_fits_identifier)]
+Identifier = Annotated[str, _Identifier(most=1024, least=1, code="BadIdentifier")]
 Value = Annotated[str, Plain(most=1024)]
 Sql = Annotated[str, Plain(most=MAX_SQL_LENGTH, least=1, code="BadSql", also=check_sql)]
 Before = Annotated[str, _BeforeShape()]

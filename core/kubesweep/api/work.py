@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kubesweep.api.types import (
     Before,
@@ -33,6 +33,14 @@ def exactly_one(model: Model, *names: str) -> None:
 
 def _value(model: Model, alias: str) -> Any:
     return next(getattr(model, name) for name, field in type(model).model_fields.items() if field.alias == alias)
+
+
+def known_zone(name: str) -> str:
+    try:
+        find_zone(name)
+    except ValueError as error:
+        raise refuse("UnknownTimeZone", str(error)) from None
+    return name
 
 
 def no_repeats(names: list[str]) -> list[str]:
@@ -65,6 +73,7 @@ class Source(Model):
     table: Identifier = Field(description="The table, as the database spells it, without quotes.")
     key: list[Identifier] = Field(
         default_factory=list,
+        min_length=1,
         max_length=4,
         description="1 to 4 columns that are unique and NOT NULL together; default the primary key.",
     )
@@ -81,16 +90,15 @@ class Source(Model):
         description="IANA zone that a time column without a zone is written in.",
     )
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if "key" in self.model_fields_set and not self.key:
-            raise refuse("Empty", "key is an empty list: name 1 to 4 columns, or leave it out for the primary key")
-        no_repeats(self.key)
-        try:
-            find_zone(self.naive_time_zone)
-        except ValueError as error:
-            raise refuse("UnknownTimeZone", f"naiveTimeZone: {error}") from None
-        return self
+    @field_validator("key")
+    @classmethod
+    def _distinct(cls, names: list[str]) -> list[str]:
+        return no_repeats(names)
+
+    @field_validator("naive_time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        return known_zone(name)
 
 
 class Match(Model):
@@ -155,6 +163,7 @@ class Effect(Model):
 
     columns: list[Identifier] = Field(
         default_factory=list,
+        min_length=1,
         max_length=64,
         description="All columns that the effect sees (at most 64); default the key and the match's columns.",
     )
@@ -168,8 +177,12 @@ class Effect(Model):
     @model_validator(mode="after")
     def _one_effect(self) -> Self:
         exactly_one(self, "webhook", "handler")
-        no_repeats(self.columns)
         return self
+
+    @field_validator("columns")
+    @classmethod
+    def _distinct(cls, names: list[str]) -> list[str]:
+        return no_repeats(names)
 
 
 class Assignment(Model):
@@ -215,5 +228,10 @@ class Write(Model):
     @model_validator(mode="after")
     def _one_write(self) -> Self:
         exactly_one(self, "update", "delete")
-        no_repeats([each.column for each in self.update or ()])
         return self
+
+    @field_validator("update")
+    @classmethod
+    def _distinct(cls, update: list[Assignment] | None) -> list[Assignment] | None:
+        no_repeats([each.column for each in update or ()])
+        return update

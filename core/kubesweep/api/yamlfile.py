@@ -6,17 +6,21 @@ stays text, and so does 1:30, as for the API server. Anchors work, but what they
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
-from kubesweep.api.problems import Path, Problem, path_text, shown
+from kubesweep.api.problems import Path, Problem, path_text
 
 MAX_CHARACTERS = 1_000_000
 MAX_NODES = 50_000
 MAX_DEPTH = 64
+
+# The parser quotes what it stumbled over, which may be a part of a password; its own tokens look like <stream end>.
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
 class _Loader(yaml.SafeLoader):
@@ -53,6 +57,14 @@ class Document:
             last = index == len(path) - 1
             mark = key_node.start_mark if key or not last or not isinstance(node, yaml.ScalarNode) else node.start_mark
         return mark.line + 1, mark.column + 1
+
+    def written(self, path: Path) -> str | None:
+        """The scalar at ``path`` as it stands in the file: ``yes`` where the data has True."""
+        node: yaml.Node | None = self.node
+        for step in path:
+            found = _child(node, step) if node else None
+            node = found[1] if found else None
+        return node.value if isinstance(node, yaml.ScalarNode) else None
 
     def problem(self, code: str, text: str, path: Path = (), *, key: bool = False, **more: Any) -> Problem:
         line, column = self.place(path, key=key)
@@ -97,8 +109,13 @@ def _syntax_problem(error: yaml.MarkedYAMLError, file: str) -> Problem:
     text = error.problem or error.context or "cannot be read"
     if "'\\t'" in text:
         text = "a tab: YAML is indented with blanks"
+    elif "undefined alias" in text:
+        text = "an alias without its anchor: text that begins with * needs quotes"
     elif error.context and error.problem:
         text = f"{text} ({error.context})"
+    text = _QUOTED.sub(
+        lambda found: found.group() if len(found.group()) < 5 or "<" in found.group()[:2] else "...", text
+    )
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     return Problem("BadYaml", f"not YAML: {text}", file, line, column)
 
@@ -154,7 +171,7 @@ class _Build:
                 return self.loader.construct_object(node)
             except (ValueError, KeyError, OverflowError):
                 pass
-        self._refuse(node, "BadYaml", f"the YAML tag {shown(node.tag)} cannot be used here", path)
+        self._refuse(node, "BadYaml", "a YAML tag cannot be used here: text that begins with ! needs quotes", path)
         return None
 
     def _refuse(self, node: yaml.Node, code: str, text: str, path: Path) -> None:

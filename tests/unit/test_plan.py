@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kubesweep import Plan, SweepSchedule, compile_plan, load
+from kubesweep.api import plan as plans
+
+FULL = """
+apiVersion: kubesweep.dev/v1alpha1
+kind: SweepSchedule
+metadata: {name: process-idle-conversations, namespace: support, labels: {team: support}}
+spec:
+  schedule: "*/5 * * * *"
+  timeZone: America/Sao_Paulo
+  startingDeadlineSeconds: 300
+  suspend: false
+  mode: DryRun
+  source:
+    urlFrom: {secretKeyRef: {name: support-db, key: url}}
+    schema: public
+    table: conversations
+    key: [id]
+    lockTimeout: 200ms
+    statementTimeout: 20s
+    naiveTimeZone: America/Sao_Paulo
+  match:
+    - {column: status, in: [pending, progress]}
+    - {column: expires_at, before: now}
+    - {column: updated_at, before: now-30m}
+    - {column: deleted_at, isNull: true}
+    - {column: closed_at, isNull: false}
+    - {sql: "t.channel <> 'vip'"}
+  effect:
+    columns: [id, from_number, session_key]
+    concurrency: 30
+    timeout: 15s
+    handler: support.sweeps:close_idle
+  write:
+    update: [{column: status, value: expired}, {column: closed_at, sql: "now()"}]
+  limits: {batchRows: 500, rowsPerSecond: 5000, maxRowsPerSweep: 1000000, holdAboveRows: 50000}
+  retry: {maxAttempts: 6, backoff: 3s, maxBackoff: 10m}
+  deadLetters: {retention: 48h, haltAbove: 2000}
+  worker:
+    image: registry/app:1
+    minReplicas: 1
+    maxReplicas: 8
+    jobsPerReplica: 20
+    concurrency: 3
+    cooldown: 90s
+    resources: {limits: {memory: 256Mi, cpu: 1}}
+    env: [{name: A, value: b}]
+    envFrom: [{configMapRef: {name: app}}]
+    podTemplate: {spec: {nodeSelector: {disk: ssd}, tolerations: null}}
+"""
+
+
+def compiled(text: str = FULL, **options: Any) -> Plan:
+    return compile_plan(SweepSchedule.model_validate(yaml.safe_load(text)), **options)
+
+
+def test_the_plan_of_a_full_schedule_has_everything_in_seconds() -> None:
+    assert compiled(uid="u-1", generation=4, install="i") == Plan(
+        install="i",
+        namespace="support",
+        name="process-idle-conversations",
+        uid="u-1",
+        generation=4,
+        mode="DryRun",
+        source=plans.Source(
+            table="conversations",
+            schema="public",
+            key=("id",),
+            lock_timeout=0.2,
+            statement_timeout=20.0,
+            naive_time_zone="America/Sao_Paulo",
+        ),
+        match=(
+            plans.Match(op="in", column="status", values=("pending", "progress")),
+            plans.Match(op="before", column="expires_at"),
+            plans.Match(op="before", column="updated_at", offset=1800.0),
+            plans.Match(op="isNull", column="deleted_at"),
+            plans.Match(op="isNull", column="closed_at", is_null=False),
+            plans.Match(op="sql", sql="t.channel <> 'vip'"),
+        ),
+        effect=plans.Effect(
+            columns=("id", "from_number", "session_key"),
+            concurrency=30,
+            timeout=15.0,
+            handler="support.sweeps:close_idle",
+        ),
+        write=plans.Write(
+            update=(plans.Assignment("status", value="expired"), plans.Assignment("closed_at", sql="now()"))
+        ),
+        limits=plans.RowLimits(
+            batch_rows=500, rows_per_second=5000, max_rows_per_sweep=1_000_000, hold_above_rows=50_000
+        ),
+        retry=plans.RetryPolicy(max_attempts=6, backoff=3.0, max_backoff=600.0),
+        retention=172_800.0,
+        halt_above=2000,
+        concurrency=3,
+        max_replicas=8,
+        jobs_per_replica=20,
+    )
+
+
+def test_defaults_of_the_spec_and_of_the_plan_are_the_same() -> None:
+    spec = {
+        "every": "5m",
+        "source": {"urlFrom": {"secretKeyRef": {"name": "db", "key": "url"}}, "table": "t"},
+        "match": [{"column": "a", "before": "now"}],
+        "write": {"delete": {}},
+        "effect": {"webhook": {"url": "http://localhost:8080/"}},
+    }
+    least = SweepSchedule.model_validate(
+        {"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSchedule", "metadata": {"name": "x"}, "spec": spec}
+    )
+    plan = compile_plan(least, uid="u")
+    assert plan == Plan(
+        namespace="default",
+        name="x",
+        uid="u",
+        source=plans.Source(table="t"),
+        match=(plans.Match(op="before", column="a"),),
+        effect=plans.Effect(webhook=plans.Webhook("http://localhost:8080/")),
+        write=plans.Write(),
+    )
+    assert plan.write is not None
+    assert plan.write.deletes
+
+
+def test_an_archive_is_part_of_a_delete() -> None:
+    document = yaml.safe_load(FULL)
+    document["spec"]["write"] = {"delete": {"archiveTo": {"schema": "archive", "table": "conversations"}}}
+    write = compile_plan(SweepSchedule.model_validate(document)).write
+    assert write == plans.Write(archive=plans.Archive("conversations", "archive"))
+
+
+def test_a_plan_survives_its_own_json() -> None:
+    plan = compiled()
+    again = Plan.from_json(plan.to_json())
+    assert again == plan
+    assert again.version == plan.version
+
+
+def edit(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(document: dict[str, Any]) -> None:
+        at: Any = document
+        for step in path[:-1]:
+            at = at[step]
+        at[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (edit("metadata", "generation", value=9), True),
+        (edit("metadata", "labels", value={}), True),
+        (edit("spec", "schedule", value="0 * * * *"), True),
+        (edit("spec", "worker", "image", value="registry/app:2"), True),
+        (edit("spec", "retry", "backoff", value="3000ms"), True),
+        (edit("spec", "match", 0, "in", value=["pending"]), False),
+        (edit("spec", "match", 2, "before", value="now-31m"), False),
+        (edit("spec", "match", 3, "isNull", value=False), False),
+        (edit("spec", "write", "update", 0, "value", value="closed"), False),
+        (edit("spec", "effect", "timeout", value="16s"), False),
+        (edit("spec", "mode", value="Enforce"), False),
+        (edit("spec", "source", "naiveTimeZone", value="UTC"), False),
+        (edit("metadata", "uid", value="another"), False),
+    ],
+)
+def test_the_hash_of_a_plan_changes_only_with_what_the_work_is_made_from(
+    change: Callable[[dict[str, Any]], None], same: bool
+) -> None:
+    document = copy.deepcopy(yaml.safe_load(FULL))
+    change(document)
+    assert compile_plan(SweepSchedule.model_validate(document)).version.same(compiled().version) is same
+
+
+def durations(least: int, most: int) -> st.SearchStrategy[str]:
+    return st.integers(least, most).map(lambda seconds: f"{seconds}s")
+
+
+HOSTILE = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=15)
+SQL = st.sampled_from(["t.a <> 'x'", "a LIKE '100%'", "a::text = ':cutoff'", "now() - :cutoff > '1 day'", "(a)\n-- b"])
+MATCH = st.one_of(
+    st.fixed_dictionaries({"column": HOSTILE, "in": st.lists(HOSTILE | st.just(""), min_size=1, max_size=4)}),
+    st.fixed_dictionaries({"column": HOSTILE, "before": st.just("now") | durations(0, 9**7).map("now-{}".format)}),
+    st.fixed_dictionaries({"column": HOSTILE, "isNull": st.booleans()}),
+    st.fixed_dictionaries({"sql": SQL}),
+)
+UPDATE = st.lists(
+    st.fixed_dictionaries({"column": HOSTILE, "value": HOSTILE | st.just("")})
+    | st.fixed_dictionaries({"column": HOSTILE, "sql": SQL}),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda each: each["column"],
+)
+SOURCE = st.fixed_dictionaries(
+    {"urlFrom": st.just({"secretKeyRef": {"name": "db", "key": "url"}}), "table": HOSTILE},
+    optional={
+        "schema": HOSTILE,
+        "key": st.lists(HOSTILE, min_size=1, max_size=4, unique=True),
+        "lockTimeout": st.integers(1, 60_000).map("{}ms".format),
+        "statementTimeout": durations(1, 240),
+        "naiveTimeZone": st.sampled_from(["UTC", "Europe/Berlin"]),
+    },
+)
+SPEC = st.fixed_dictionaries(
+    {
+        "every": durations(5, 86_400),
+        "source": SOURCE,
+        "match": st.lists(MATCH, min_size=1, max_size=4),
+        "write": st.fixed_dictionaries({"update": UPDATE})
+        | st.just({"delete": {}})
+        | HOSTILE.map(lambda table: {"delete": {"archiveTo": {"table": table}}}),
+    },
+    optional={
+        "mode": st.sampled_from(["Enforce", "DryRun"]),
+        "suspend": st.booleans(),
+        "limits": st.fixed_dictionaries(
+            {}, optional={"batchRows": st.integers(1, 10_000), "holdAboveRows": st.integers(0, 9)}
+        ),
+        "effect": st.fixed_dictionaries(
+            {"handler": st.just("a.b:c")},
+            optional={
+                "concurrency": st.integers(1, 1000),
+                "columns": st.lists(HOSTILE, min_size=1, max_size=3, unique=True),
+            },
+        ),
+    },
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SPEC)
+def test_every_valid_spec_survives_yaml_with_the_same_plan(spec: dict[str, Any]) -> None:
+    document = {
+        "apiVersion": "kubesweep.dev/v1alpha1",
+        "kind": "SweepSchedule",
+        "metadata": {"name": "x"},
+        "spec": spec,
+    }
+    plan = compile_plan(SweepSchedule.model_validate(document))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "sweep.yaml"
+        for text in (yaml.safe_dump(document), yaml.safe_dump(document, default_flow_style=True)):
+            file.write_text(text, newline="", encoding="utf-8")
+            (found,) = load([file], url="sqlite:///x.db")
+            assert found.plan == plan
+            assert found.plan.version == plan.version
+
+
+def described(schema: dict[str, Any]) -> list[str]:
+    """Places in a JSON schema that a person or the API server would miss something at."""
+    missing = []
+    for name, model in {**schema["$defs"], "SweepSchedule": schema}.items():
+        for field, body in model.get("properties", {}).items():
+            if not body.get("description", "").endswith("."):
+                missing.append(f"{name}.{field} has no sentence")
+            for shape in body.get("anyOf", [body]):
+                kind = shape.get("type")
+                if kind == "array" and "maxItems" not in shape:
+                    missing.append(f"{name}.{field} is an unbounded list")
+                if kind == "string" and not ({"maxLength", "enum", "const"} & shape.keys()):
+                    missing.append(f"{name}.{field} is unbounded text")
+                if kind == "integer" and name not in ("ScheduleMeta",) and not {"minimum", "maximum"} <= shape.keys():
+                    missing.append(f"{name}.{field} is an unbounded number")
+    return missing
+
+
+def test_every_field_has_a_sentence_and_bounds() -> None:
+    assert described(SweepSchedule.model_json_schema(by_alias=True)) == []
