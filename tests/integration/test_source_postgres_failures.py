@@ -1,0 +1,292 @@
+"""The Postgres source when the world is unwell: what happens to the rows, and which class of error is said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from tests.integration.postgres import LOCKED_ROLE, Server, postgres
+from tests.integration.test_source_postgres import make_plan
+
+from kubesweep.api.plan import Archive, Assignment, Effect, Match, Source, Write
+from kubesweep.errors import Outage, RowError, SweepFailure
+from kubesweep_worker.sources import open_source
+from kubesweep_worker.sources.base import InspectableSource, Keys, Range
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+SCHEMA = """
+CREATE TABLE things (id int PRIMARY KEY, status text NOT NULL, expires_at timestamptz, note varchar(5));
+INSERT INTO things SELECT n, 'pending', now() - interval '1 day' FROM generate_series(1, 10) AS n;
+"""
+ALL = Range()
+BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'kubesweep/%'"
+
+
+@pytest.fixture
+async def app(database: str) -> AsyncIterator[Connection]:
+    """The application whose table is swept."""
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as opened:
+        await opened.execute(SCHEMA)
+        yield opened
+
+
+def opened(database: str, **changes: Any) -> InspectableSource:
+    return open_source(make_plan(**changes), lambda: database)
+
+
+async def blocked(database: str) -> None:
+    """Returns when a statement of ours waits for a lock."""
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as watcher:
+        while True:
+            row = await (await watcher.execute(BLOCKED)).fetchone()
+            if row and row[0]:
+                return
+
+
+async def test_a_row_locked_by_the_application_is_an_outage_and_then_left_alone(database: str, app: Connection) -> None:
+    source = opened(database)
+    cutoff = await source.now()
+    async with await psycopg.AsyncConnection.connect(database) as holder:
+        await holder.execute("UPDATE things SET note = 'mine' WHERE id = 3")
+        with pytest.raises(Outage) as found:
+            await source.write(ALL, cutoff, ())
+        assert (found.value.reason, found.value.maybe_applied) == ("Locked", False)
+        written = await source.write(ALL, cutoff, (), skip_locked=True)
+        assert (written.applied, written.locked) == (9, (("3",),))
+    assert (await source.write(Keys((("3",),)), cutoff, ())).applied == 1
+    await source.close()
+
+
+async def test_a_write_whose_rows_stay_stale_is_rolled_back(database: str, app: Connection) -> None:
+    source = opened(database, write=Write(update=(Assignment("note", value="x"),)))
+    written = await source.write(ALL, await source.now(), ())
+    assert (written.applied, written.still_stale) == (0, 10)
+    row = await (await app.execute("SELECT count(*) FROM things WHERE note IS NOT NULL")).fetchone()
+    assert row == (0,)
+    await source.close()
+
+
+async def test_a_backend_killed_in_the_middle_of_a_write_has_written_nothing(database: str, app: Connection) -> None:
+    source = opened(database, source=Source(table="things", lock_timeout=30.0))
+    cutoff = await source.now()
+    async with await psycopg.AsyncConnection.connect(database) as holder:
+        await holder.execute("SELECT FROM things WHERE id = 3 FOR UPDATE")
+        writing = asyncio.create_task(source.write(ALL, cutoff, ()))
+        await blocked(database)
+        await app.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'kubesweep/%' AND wait_event_type = 'Lock'"
+        )
+        with pytest.raises(Outage) as found:
+            await writing
+    assert not found.value.maybe_applied
+    assert (await source.write(ALL, cutoff, ())).applied == 10
+    await source.close()
+
+
+async def test_an_idle_connection_that_was_killed_is_replaced_without_an_error(database: str, app: Connection) -> None:
+    source = opened(database)
+    cutoff = await source.now()
+    await app.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name LIKE 'kubesweep/%'"
+    )
+    assert await source.count(cutoff, (), 100) == 10
+    await source.close()
+
+
+async def test_a_cancelled_write_leaves_nothing_behind(database: str, app: Connection) -> None:
+    source = opened(database, source=Source(table="things", lock_timeout=30.0))
+    cutoff = await source.now()
+    async with await psycopg.AsyncConnection.connect(database) as holder:
+        await holder.execute("SELECT FROM things WHERE id = 3 FOR UPDATE")
+        writing = asyncio.create_task(source.write(ALL, cutoff, ()))
+        await blocked(database)
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+    assert (await source.write(ALL, cutoff, ())).applied == 10
+    await source.close()
+
+
+async def test_a_deadlock_is_an_outage(database: str, app: Connection) -> None:
+    source = opened(database, source=Source(table="things", lock_timeout=30.0))
+    cutoff = await source.now()
+    async with await psycopg.AsyncConnection.connect(database) as holder:
+        await holder.execute("SET deadlock_timeout = '1h'")
+        await holder.execute("SELECT FROM things WHERE id = 10 FOR UPDATE")
+        writing = asyncio.create_task(source.write(ALL, cutoff, ()))
+        await blocked(database)
+        waiting = asyncio.create_task(holder.execute("SELECT FROM things WHERE id = 1 FOR UPDATE"))
+        with pytest.raises(Outage) as found:
+            await writing
+        await waiting
+    assert found.value.reason == "Deadlock"
+    await source.close()
+
+
+async def test_a_slow_statement_is_an_outage(database: str, app: Connection) -> None:
+    slow = Match("sql", sql="pg_sleep(1) IS NOT NULL")
+    source = opened(database, match=(slow,), source=Source(table="things", statement_timeout=0.05))
+    with pytest.raises(Outage) as found:
+        await source.count(await source.now(), (), 10)
+    assert found.value.reason == "StatementTimeout"
+    await source.close()
+
+
+async def test_a_table_that_vanishes_ends_the_sweep_and_its_return_heals(database: str, app: Connection) -> None:
+    source = opened(database)
+    cutoff = await source.now()
+    assert (await source.write(Keys((("1",),)), cutoff, ())).applied == 1
+    await app.execute("DROP TABLE things")
+    with pytest.raises(SweepFailure) as found:
+        await source.write(ALL, cutoff, ())
+    assert found.value.reason == "TableMissing"
+    await app.execute(SCHEMA.replace("id int", "id uuid").replace("SELECT n,", "SELECT gen_random_uuid(),"))
+    assert len(await source.keys(ALL, "2999-01-01 00:00:00+00", ())) == 10
+    await source.close()
+
+
+async def test_a_column_that_is_renamed_ends_the_sweep(database: str, app: Connection) -> None:
+    source = opened(database)
+    cutoff = await source.now()
+    await source.count(cutoff, (), 1)
+    await app.execute("ALTER TABLE things RENAME status TO state")
+    with pytest.raises(SweepFailure) as found:
+        await source.write(ALL, cutoff, ())
+    assert found.value.reason == "ColumnMissing"
+    await source.close()
+
+
+async def test_a_refused_row_is_a_row_error_without_its_data(database: str, app: Connection) -> None:
+    await app.execute("ALTER TABLE things ADD CONSTRAINT seven CHECK (id <> 7 OR status <> 'expired')")
+    source = opened(database)
+    with pytest.raises(RowError) as found:
+        await source.write(ALL, await source.now(), ())
+    assert found.value.error == "CheckViolation"
+    assert str(found.value) == 'new row for relation "things" violates check constraint "seven"'
+    await source.close()
+
+
+async def test_a_deferred_constraint_is_a_row_error_at_the_commit(database: str, app: Connection) -> None:
+    await app.execute(
+        "CREATE TABLE others (id int PRIMARY KEY, thing int REFERENCES things DEFERRABLE INITIALLY DEFERRED); "
+        "INSERT INTO others VALUES (1, 4)"
+    )
+    source = opened(database, write=Write())
+    with pytest.raises(RowError) as found:
+        await source.write(ALL, await source.now(), ())
+    assert found.value.error == "ForeignKeyViolation"
+    await source.close()
+
+
+async def test_rows_that_row_level_security_hides_are_not_swept_and_a_warning_says_so(
+    database: str, app: Connection, postgres_server: Server
+) -> None:
+    name = app.info.dbname
+    await app.execute(
+        f'CREATE ROLE "sweeper {name}" LOGIN; GRANT SELECT, UPDATE ON things TO "sweeper {name}"; '
+        "ALTER TABLE things ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON things USING (id <= 3)"
+    )
+    source = opened(postgres_server.url(name, user=f"sweeper {name}"))
+    table = await source.inspect()
+    assert "row-level-security" in dict(table.warnings)
+    assert (await source.write(ALL, await source.now(), ())).applied == 3
+    await source.close()
+    await app.execute(f'DROP OWNED BY "sweeper {name}"; DROP ROLE "sweeper {name}"')
+
+
+async def test_a_database_that_is_read_only_by_default_ends_the_sweep(database: str, app: Connection) -> None:
+    await app.execute(f'ALTER DATABASE "{app.info.dbname}" SET default_transaction_read_only = on')
+    source = opened(database)
+    assert await source.count(await source.now(), (), 100) == 10
+    for call in (source.inspect(), source.write(ALL, await source.now(), ())):
+        with pytest.raises(SweepFailure) as found:
+            await call
+        assert found.value.reason == "ReadOnly"
+    await source.close()
+
+
+async def test_a_wrong_password_ends_the_sweep_and_a_rotated_one_heals(
+    postgres_server: Server, database: str, app: Connection
+) -> None:
+    await app.execute(f"CREATE ROLE {LOCKED_ROLE} LOGIN PASSWORD 'right'; GRANT SELECT ON things TO {LOCKED_ROLE}")
+    passwords = ["s3cret-wrong"]
+    source = open_source(make_plan(), lambda: postgres_server.url(app.info.dbname, LOCKED_ROLE, passwords[-1]))
+    with pytest.raises(SweepFailure) as found:
+        await source.probe()
+    assert found.value.reason == "AuthenticationFailed"
+    assert "s3cret" not in str(found.value)
+    passwords.append("right")
+    assert await source.count(await source.now(), (), 100) == 10
+    await source.close()
+    await app.execute(f"DROP OWNED BY {LOCKED_ROLE}; DROP ROLE {LOCKED_ROLE}")
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    with postgres() as server:
+        yield server
+
+
+async def test_a_server_that_is_gone_is_an_outage_and_its_return_heals(own_server: Server) -> None:
+    url = own_server.create()
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(SCHEMA)
+    source = opened(url)
+    cutoff = await source.now()
+    own_server.stop("fast")
+    for _ in range(2):
+        with pytest.raises(Outage) as found:
+            await source.probe()
+        assert found.value.reason in ("Unreachable", "ConnectionLost")
+    own_server.start()
+    await source.probe()
+    assert (await source.write(ALL, cutoff, ())).applied == 10
+    await source.close()
+
+
+async def test_deleted_rows_arrive_in_the_archive_with_the_columns_that_it_has(database: str, app: Connection) -> None:
+    await app.execute(
+        "CREATE SCHEMA archive; CREATE TABLE archive.things (status text, id int GENERATED ALWAYS AS IDENTITY, at timestamptz DEFAULT now())"
+    )
+    source = opened(database, write=Write(archive=Archive("things", "archive")))
+    await source.inspect()
+    assert (await source.write(Range(("2",), ("8",)), await source.now(), [("5",)])).applied == 5
+    rows = await (await app.execute("SELECT id FROM archive.things ORDER BY 1")).fetchall()
+    assert rows == [(3,), (4,), (6,), (7,), (8,)]
+    left = await (await app.execute("SELECT array_agg(id ORDER BY id) FROM things")).fetchone()
+    assert left == ([1, 2, 5, 9, 10],)
+    await source.close()
+
+
+async def test_a_tried_write_is_rolled_back(database: str, app: Connection) -> None:
+    source = opened(database)
+    tried = await source.try_write(await source.now(), 4)
+    assert (tried.tried, tried.would_apply, tried.still_stale) == (4, 4, 0)
+    assert await source.count(await source.now(), (), 100) == 10
+    await source.close()
+
+
+async def test_an_explanation_is_sql_that_runs(database: str, app: Connection) -> None:
+    source = opened(database, effect=Effect(columns=("id", "note"), handler="a:b"))
+    explanation = await source.explain(await source.now())
+    assert explanation.write_sql is not None
+    for statement in (explanation.plan_sql, explanation.stale_sql, explanation.write_sql):
+        await app.execute(statement.encode())
+    assert "Scan" in explanation.plan_text
+    assert explanation.index_advice is None
+    await source.close()
+
+
+async def test_values_that_python_cannot_hold_reach_the_effect_as_text(database: str, app: Connection) -> None:
+    await app.execute("UPDATE things SET expires_at = '-infinity' WHERE id = 1")
+    source = opened(database, effect=Effect(columns=("id", "expires_at", "note"), handler="a:b"))
+    [row] = await source.stale(Keys((("1",),)), await source.now(), (), 10)
+    assert (row.key, row.stamp, dict(row.values)) == (
+        ("1",),
+        ("-infinity",),
+        {"id": 1, "expires_at": "-infinity", "note": None},
+    )
+    await source.close()
