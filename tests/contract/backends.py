@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from tests.servers import binaries, shared
+
 from kubesweep.queue.connect import connect
 from kubesweep.queue.service import QueueService
 
@@ -39,4 +41,19 @@ def sqlite(clock: Clock) -> Iterator[Open]:
         yield lambda: connect(url, clock=clock)
 
 
-BACKENDS: dict[str, Backend] = {"sqlite": sqlite}
+def server(kind: str, options: str = "") -> Backend:
+    @contextmanager
+    def backend(clock: Clock) -> Iterator[Open]:
+        store = shared(kind)
+        with store.client() as client:
+            client.flushall()
+        yield lambda: connect(store.socket_url + options, clock=clock)
+
+    return backend
+
+
+BACKENDS: dict[str, Backend] = {
+    "sqlite": sqlite,
+    **{kind: server(kind) for kind in binaries()},
+    **{f"{kind}-decoded": server(kind, "&decode_responses=true") for kind in binaries()},
+}

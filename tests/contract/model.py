@@ -1,0 +1,393 @@
+"""A queue as a few plain lists: what an implementation is compared with.
+
+It is written to be read beside the docstrings of QueueService, not to be fast, and it shares nothing with any
+implementation but the words. It never decides which of several equally good jobs a claim hands out: it checks that what
+was handed out was allowed, and follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from kubesweep.queue.model import (
+    FLOOD,
+    HELD_PAUSE,
+    HISTORY,
+    MAX_JOB_KEYS,
+    Claim,
+    Claims,
+    FailedRow,
+    Job,
+    JobKind,
+    Key,
+    Limits,
+    OpenAnswer,
+    OpenSweep,
+    PlanVersion,
+    Settlement,
+    SweepState,
+    Window,
+)
+
+OUTCOMES = ("applied", "skipped", "unconfirmed", "held", "dead")
+
+
+@dataclass
+class Entry:
+    job: Job
+    ready: float
+    delayed: bool = False
+    deliveries: int = 0
+    owner: Claim | None = None
+    lease: float = 0.0
+
+    @property
+    def planned(self) -> bool:
+        return bool(self.job.sweep) and not self.job.held
+
+
+@dataclass
+class Book:
+    id: str
+    tick: float
+    plan: PlanVersion
+    state: SweepState = SweepState.PLANNING
+    cutoff: str | None = None
+    finished: float | None = None
+    planned: int = 0
+    applied: int = 0
+    skipped: int = 0
+    unconfirmed: int = 0
+    held: int = 0
+    dead: int = 0
+    deaths: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def settled_rows(self) -> int:
+        return sum(getattr(self, name) for name in OUTCOMES)
+
+
+@dataclass
+class Letter:
+    error: str
+    sweep: str
+    at: float
+
+
+class Model:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.forget()
+
+    def forget(self) -> None:
+        self.known = False
+        self.paused = False
+        self.last_tick: float | None = None
+        self.ticks = dict.fromkeys(OpenAnswer, 0)
+        self.sweeps: list[Book] = []  # newest first
+        self.entries: list[Entry] = []
+        self.attempts: dict[Key, list[str]] = {}  # of every held row
+        self.letters: dict[Key, Letter] = {}
+        self.checked: set[str] = set()
+        self.tokens: float | None = None
+        self.tokens_at = 0.0
+
+    # What can be seen
+
+    def book(self, sweep: str) -> Book | None:
+        return next((book for book in self.sweeps if book.id == sweep), None)
+
+    def open_book(self, sweep: str) -> Book | None:
+        book = self.book(sweep)
+        return book if book is not None and not book.state.settled else None
+
+    def open_entries(self, sweep: str) -> list[Entry]:
+        return [entry for entry in self.entries if entry.planned and entry.job.sweep == sweep]
+
+    def retrying(self) -> list[Key]:
+        return [key for entry in self.entries if entry.job.held for key in entry.job.keys]
+
+    def entry_of(self, claim: Claim) -> Entry | None:
+        fence = (claim.id, claim.consumer, claim.delivery)
+        for entry in self.entries:
+            if entry.owner is not None and (entry.owner.id, entry.owner.consumer, entry.owner.delivery) == fence:
+                return entry
+        return None
+
+    # Moves
+
+    def open_sweep(self, wish: OpenSweep) -> OpenAnswer:
+        self.known = True
+        for key in [key for key, letter in self.letters.items() if letter.at < self.clock() - wish.retention]:
+            self._release(key)
+        answer = self._answer(wish)
+        self.ticks[answer] += 1
+        if answer is not OpenAnswer.DUPLICATE:
+            self.last_tick = wish.tick
+        return answer
+
+    def _answer(self, wish: OpenSweep) -> OpenAnswer:
+        latest = self.sweeps[0] if self.sweeps else None
+        if self.last_tick is not None and wish.tick <= self.last_tick:
+            return OpenAnswer.DUPLICATE
+        if wish.deadline is not None and wish.tick + wish.deadline < self.clock():
+            return OpenAnswer.LATE
+        if latest is not None and not latest.state.settled and not wish.plan.newer_than(latest.plan):
+            return OpenAnswer.FORBIDDEN
+        return OpenAnswer.ENQUEUED
+
+    def opened(self, sweep: str, wish: OpenSweep) -> None:
+        if self.sweeps and not self.sweeps[0].state.settled:
+            self._end(self.sweeps[0], SweepState.SUPERSEDED)
+        self.sweeps = [Book(sweep, wish.tick, wish.plan), *self.sweeps][: HISTORY + 1]
+        self._enqueue(Job(JobKind.PLAN, wish.plan, sweep))
+
+    def enqueue_check(self, plan: PlanVersion) -> bool:
+        self.known = True
+        if plan.hash in self.checked:
+            return False
+        self.checked.add(plan.hash)
+        self._enqueue(Job(JobKind.CHECK, plan))
+        return True
+
+    def budget(self, rate: float) -> float:
+        if self.tokens is None:
+            return rate
+        return min(rate, self.tokens + (self.clock() - self.tokens_at) * rate)
+
+    def claim(self, want: int, limits: Limits, answer: Claims) -> None:
+        """Check that the answer of a claim was allowed, and hand out the same jobs."""
+        assert answer.lost is not self.known
+        if not self.known:
+            assert not answer.jobs
+            return
+        assert answer.paused is self.paused
+        debt = limits.rows_per_second is not None and self.budget(limits.rows_per_second) < 0
+        assert (answer.wait is not None) is debt
+        if self.paused or debt or want <= 0:
+            assert answer.jobs == ()
+        else:
+            self._drop_expired()
+            due = self._due()
+            assert len(answer.jobs) == min(want, len(due))
+            places = [self._hand_out(claim, limits.lease, due) for claim in answer.jobs]
+            assert places == sorted(places)
+            assert all(place >= max(places, default=0) for place, _ in due), "a later kind of job went first"
+        delayed = [entry.ready for entry in self.entries if entry.delayed]
+        assert answer.next_delayed == min(delayed, default=None)
+
+    def _drop_expired(self) -> None:
+        self.entries = [
+            entry
+            for entry in self.entries
+            if not (self._expired(entry) and entry.planned and self.open_book(entry.job.sweep) is None)
+        ]
+
+    def _expired(self, entry: Entry) -> bool:
+        return entry.owner is not None and entry.lease <= self.clock()
+
+    def _due(self) -> list[tuple[int, Entry]]:
+        expired = [(0, entry) for entry in self.entries if self._expired(entry)]
+        idle = [entry for entry in self.entries if entry.owner is None]
+        retries = [(1, entry) for entry in idle if entry.delayed and entry.ready <= self.clock()]
+        return expired + retries + [(2, entry) for entry in idle if not entry.delayed]
+
+    def _hand_out(self, claim: Claim, lease: float, due: list[tuple[int, Entry]]) -> int:
+        for at, (place, entry) in enumerate(due):
+            if entry.job == claim.job and entry.deliveries + 1 == claim.delivery:
+                entry.deliveries, entry.delayed = claim.delivery, False
+                entry.owner, entry.lease = claim, self.clock() + lease
+                del due[at]
+                return place
+        raise AssertionError(f"nobody should get {claim}")
+
+    def extend(self, claims: Sequence[Claim], lease: float) -> set[str]:
+        return self._each(claims, lambda entry, claim: setattr(entry, "lease", self.clock() + lease))
+
+    def give_back(self, claims: Sequence[Claim]) -> set[str]:
+        return self._each(claims, self._give_back)
+
+    def _give_back(self, entry: Entry, claim: Claim) -> None:
+        if entry.planned and self.open_book(entry.job.sweep) is None:
+            self.entries.remove(entry)
+        else:
+            entry.job, entry.owner, entry.ready = claim.job, None, self.clock()
+            entry.deliveries -= 1
+
+    def _each(self, claims: Sequence[Claim], move: Callable[[Entry, Claim], None]) -> set[str]:
+        lost = set()
+        for claim in claims:
+            entry = self.entry_of(claim)
+            if entry is None:
+                lost.add(claim.id)
+            else:
+                move(entry, claim)
+        return lost
+
+    def advance(self, claim: Claim, window: Window) -> bool:
+        entry = self.entry_of(claim)
+        if entry is None:
+            return False
+        self.entries.remove(entry)
+        book = self.open_book(entry.job.sweep)
+        if book is None:
+            return False
+        for job in window.jobs + (() if window.next is None else (window.next,)):
+            self._enqueue(job)
+        book.planned += window.planned
+        book.cutoff = window.cutoff
+        if window.next is None:
+            book.state = SweepState.RUNNING
+        self._finish(book)
+        return True
+
+    def end_sweep(self, claim: Claim, state: SweepState) -> bool:
+        entry = self.entry_of(claim)
+        if entry is None:
+            return False
+        if entry.job.held:
+            entry.owner, entry.ready, entry.delayed = None, self.clock() + HELD_PAUSE, True
+            entry.deliveries -= 1
+        else:
+            self.entries.remove(entry)
+        book = self.open_book(entry.job.sweep)
+        if book is None:
+            return False
+        if state is SweepState.HELD:
+            book.cutoff = book.cutoff or claim.job.cutoff
+            book.planned -= sum(entry.job.rows for entry in self.open_entries(book.id) if entry.owner is None)
+        self._end(book, state)
+        return True
+
+    def approve(self) -> str | None:
+        if not self.sweeps or self.sweeps[0].state is not SweepState.HELD:
+            return None
+        book = self.sweeps[0]
+        book.state = SweepState.PLANNING
+        self._enqueue(Job(JobKind.PLAN, book.plan, book.id, cutoff=book.cutoff, approved=True, planned=book.planned))
+        return book.id
+
+    def settle(self, settlements: Sequence[Settlement], limits: Limits) -> tuple[set[str], set[str], set[str]]:
+        """The ids that are lost, and the sweeps that are finished and halted."""
+        lost, failing, touched = set(), set(), []
+        for s in settlements:
+            entry = self.entry_of(s.claim)
+            if entry is None:
+                lost.add(s.claim.id)
+                continue
+            touched.append(entry.job.sweep)
+            if s.retry or s.dead:
+                failing.add(entry.job.sweep)
+            self._settle(entry, s, limits)
+        halted, finished = set(), set()
+        for book in filter(None, map(self.open_book, touched)):
+            if book.id in failing and self._too_bad(book, limits):
+                self._end(book, SweepState.HALTED)
+                halted.add(book.id)
+            elif self._finish(book):
+                finished.add(book.id)
+        return lost, finished, halted
+
+    def _settle(self, entry: Entry, s: Settlement, limits: Limits) -> None:
+        before = entry.job
+        if s.rest is None:
+            self.entries.remove(entry)
+        else:
+            entry.job, entry.lease = s.rest, self.clock() + limits.lease
+        for job in s.jobs:
+            if job.held or self.open_book(job.sweep) is not None:
+                self._enqueue(job)
+        skipped = s.skipped
+        held = dead = 0
+        for group in s.retry:
+            rows = [row for row in group.rows if self._fail(row, before, None)]
+            held += len(rows)
+            skipped += len(group.rows) - len(rows)
+            if rows:
+                keys = tuple(row.key for row in rows)
+                again = Job(
+                    JobKind.KEYS, before.plan, before.sweep, before.cutoff, keys=keys, rows=len(keys),
+                    attempt=group.attempt, held=True,
+                )  # fmt: skip
+                self.entries.append(Entry(again, self.clock() + group.delay, delayed=True))
+        for row in s.dead:
+            if self._fail(row, before, Letter(row.error, before.sweep, self.clock())):
+                dead += 1
+            else:
+                skipped += 1
+        self._count(before, s, skipped, held, dead, limits)
+        if before.held:
+            failed = {row.key for group in s.retry for row in group.rows} | {row.key for row in s.dead}
+            stay = failed | {key for job in (*s.jobs, *filter(None, [s.rest])) for key in job.keys}
+            for key in set(before.keys) - stay:
+                del self.attempts[key]
+
+    def _fail(self, row: FailedRow, job: Job, letter: Letter | None) -> bool:
+        if row.key in self.attempts and not (job.held and row.key in job.keys):
+            return False
+        self.attempts.setdefault(row.key, []).append(row.error)
+        if letter is not None:
+            self.letters[row.key] = letter
+        return True
+
+    def _count(self, job: Job, s: Settlement, skipped: int, held: int, dead: int, limits: Limits) -> None:
+        if limits.rows_per_second is not None and s.applied:
+            tokens = self.budget(limits.rows_per_second) - s.applied
+            self.tokens, self.tokens_at = tokens, self.clock()
+        book = self.book(job.sweep)
+        if book is None:
+            return
+        book.applied += s.applied
+        book.skipped += skipped
+        book.unconfirmed += s.unconfirmed
+        book.dead += dead
+        for row in s.dead[:dead]:
+            book.deaths[row.error] = book.deaths.get(row.error, 0) + 1
+        if job.held:
+            book.held -= s.applied + skipped + s.unconfirmed + dead
+        else:
+            book.held += held
+            book.planned += s.extra
+
+    def _too_bad(self, book: Book, limits: Limits) -> bool:
+        flood = max(book.deaths.values(), default=0) >= FLOOD and book.applied == 0
+        return flood or len(self.attempts) > limits.halt_above
+
+    def replay(self, keys: Sequence[Key] | None) -> int:
+        chosen = [key for key in self.letters if keys is None or key in keys]
+        for sweep in {self.letters[key].sweep for key in chosen}:
+            part = [key for key in chosen if self.letters[key].sweep == sweep]
+            assert len(part) <= MAX_JOB_KEYS
+            book = self.book(sweep)
+            if book is not None:
+                book.dead -= len(part)
+                book.held += len(part)
+            self._enqueue(Job(JobKind.KEYS, None, sweep, keys=tuple(sorted(part)), rows=len(part), held=True))
+        for key in chosen:
+            del self.letters[key]
+        return len(chosen)
+
+    def purge(self, keys: Sequence[Key] | None) -> int:
+        chosen = [key for key in self.letters if keys is None or key in keys]
+        for key in chosen:
+            self._release(key)
+        return len(chosen)
+
+    def _release(self, key: Key) -> None:
+        del self.letters[key], self.attempts[key]
+
+    def _enqueue(self, job: Job) -> None:
+        self.entries.append(Entry(job, self.clock()))
+
+    def _end(self, book: Book, state: SweepState) -> None:
+        book.state = state
+        book.finished = None if state is SweepState.HELD else self.clock()
+        gone = [entry for entry in self.open_entries(book.id) if entry.owner is None]
+        self.entries = [entry for entry in self.entries if entry not in gone]
+
+    def _finish(self, book: Book) -> bool:
+        if book.state not in (SweepState.PLANNING, SweepState.RUNNING) or self.open_entries(book.id):
+            return False
+        self._end(book, SweepState.COMPLETED)
+        return True
