@@ -1,0 +1,162 @@
+"""A storm of SIGKILLs over one sweep, for any queue: two worker processes, killed at random moments until enough died.
+
+Workers are forked from a server that has imported everything, so that kills hit the work and not the start of Python.
+Effects are recorded by appending one line to a file that survives the process; writes by a trigger in the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import random
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+
+import psycopg
+
+from kubesweep.api.plan import Assignment, Effect, Limits, Match, Plan, RetryPolicy, RowLimits, Source, Write
+from kubesweep.queue.connect import connect
+from kubesweep.queue.model import OpenAnswer, OpenSweep, Stats
+from kubesweep.queue.service import QueueService
+
+__all__ = ["Limits", "Storm", "make_table", "plan_with_effect"]
+
+EFFECTS_FILE = "KUBESWEEP_TEST_EFFECTS"
+
+TABLE = """
+CREATE TABLE conversations (
+    id bigint PRIMARY KEY, status text NOT NULL, expires_at timestamptz NOT NULL, session_key text NOT NULL);
+INSERT INTO conversations
+    SELECT g, CASE g % 2 WHEN 0 THEN 'pending' ELSE 'closed' END, now() - interval '1 hour', 'sk' || g
+    FROM generate_series(1, %(rows)s) g;
+CREATE INDEX ON conversations (expires_at) WHERE status = 'pending';
+CREATE TABLE written (id bigint NOT NULL, status text NOT NULL);
+CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN INSERT INTO written VALUES (NEW.id, NEW.status); RETURN NULL; END $$;
+CREATE TRIGGER audit AFTER UPDATE ON conversations FOR EACH ROW EXECUTE FUNCTION audit();
+ANALYZE conversations;
+"""
+
+
+def make_table(url: str, rows: int) -> None:
+    """``rows`` conversations, every second one stale, and a trigger that notes each write of each row."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(TABLE.replace("%(rows)s", str(rows)).encode())
+
+
+def plan_with_effect(name: str = "storm") -> Plan:
+    return Plan(
+        namespace="default",
+        name=name,
+        uid="8d7a9a52-6f0e-4a39-9d3c-0f5f6c2f7e11",
+        source=Source(schema="public", table="conversations", key=("id",)),
+        match=(Match(op="in", column="status", values=("pending",)), Match(op="before", column="expires_at")),
+        effect=Effect(columns=("id", "session_key"), handler="tests.integration.storm:note"),
+        write=Write(update=(Assignment("status", value="expired"),)),
+        limits=RowLimits(batch_rows=1000),
+        retry=RetryPolicy(backoff=0.1, max_backoff=1.0),
+        concurrency=2,
+        max_replicas=2,
+        jobs_per_replica=10,
+    )
+
+
+_notes: list[int] = []
+
+
+async def note(row: object, context: object) -> None:
+    """The effect under test: one line in a file, which a SIGKILL cannot take back."""
+    if not _notes:
+        _notes.append(os.open(os.environ[EFFECTS_FILE], os.O_WRONLY | os.O_APPEND | os.O_CREAT))
+    os.write(_notes[0], f"{row['id']} {context.idempotency_key}\n".encode())  # type: ignore[index, attr-defined]
+
+
+def work(plan: str, url: str, queue_url: str, effects: str, lease: float) -> None:
+    """The body of a worker process; ends only by a signal."""
+    from kubesweep_worker.assemble import assemble  # noqa: PLC0415 - the fork server has it preloaded
+    from kubesweep_worker.settings import WorkerSettings  # noqa: PLC0415
+
+    os.environ[EFFECTS_FILE] = effects
+    compiled = Plan.from_json(plan)
+    settings = WorkerSettings(concurrency=compiled.concurrency, lease=lease)
+
+    async def main() -> None:
+        worker = assemble(compiled, url=lambda: url, queue_url=queue_url, headers={}, settings=settings)
+        await worker.run()
+
+    asyncio.run(main())
+
+
+@dataclass
+class Storm:
+    """Run one sweep of ``plan`` and kill a worker ``kills`` times. ``seed`` decides whom and when."""
+
+    plan: Plan
+    url: str
+    queue_url: str
+    effects: Path
+    seed: int
+    kills: int
+    lease: float = 1.0
+    longest: float = 0.25  # seconds between two kills, at most
+    killed: int = 0
+    finished: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(
+            ["kubesweep_worker.assemble", "kubesweep_worker.testing", "psycopg", "aiohttp", "tests.integration.storm"]
+        )
+
+    def spawn(self) -> ForkServerProcess:
+        arguments = (self.plan.to_json(), self.url, self.queue_url, str(self.effects), self.lease)
+        process = self._context.Process(target=work, args=arguments, daemon=True)
+        process.start()
+        return process
+
+    async def run(self, limit: float = 600.0) -> Stats:
+        """Open the sweep, let it storm, wait until the sweep is settled and no retry is left. The final stats."""
+        queue = connect(self.queue_url)
+        workers = [self.spawn(), self.spawn()]
+        try:
+            opened = await queue.open_sweep(self.plan.ref, OpenSweep(tick=time.time(), plan=self.plan.version))
+            assert opened.answer is OpenAnswer.ENQUEUED
+            give_up = time.monotonic() + limit
+            while not done(stats := (await queue.stats([self.plan.ref]))[0]):
+                assert time.monotonic() < give_up, f"not settled after {limit:.0f} s (seed {self.seed}): {stats}"
+                await self._strike(queue, workers, stats)
+            return stats
+        finally:
+            for process in workers:
+                process.kill()
+                process.join()
+            await queue.close()
+
+    async def _strike(self, queue: QueueService, workers: list[ForkServerProcess], stats: Stats) -> None:
+        if self.killed >= self.kills:
+            await queue.wait(self.plan.ref, 0.2)
+            return
+        which = self._random.randrange(len(workers))
+        await asyncio.to_thread(workers[which].join, self._random.uniform(0.0, self.longest))
+        workers[which].kill()
+        workers[which].join()
+        self.killed += 1
+        workers[which] = self.spawn()
+
+
+def done(stats: Stats) -> bool:
+    return stats.sweep is not None and stats.sweep.state.settled and stats.held == stats.dead and stats.running == 0
+
+
+def effects_by_row(path: Path) -> dict[str, set[str]]:
+    """The Idempotency-Keys that each row's effect was delivered under."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for line in path.read_text().splitlines():
+        row, key = line.split()
+        found[row].add(key)
+    return found

@@ -1,0 +1,53 @@
+"""The promise: SIGKILL at any moment loses no effect and repeats no write."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from kubesweep.queue.model import SweepState
+from tests.integration.storm import Storm, effects_by_row, make_table, plan_with_effect
+
+ROWS = int(os.environ.get("KUBESWEEP_STORM_ROWS", "400000"))
+KILLS = int(os.environ.get("KUBESWEEP_STORM_KILLS", "200"))
+
+
+@pytest.mark.slow
+async def test_200_kills_over_200000_stale_rows_write_each_row_once_and_balance_the_books(
+    database: str, tmp_path: Path
+) -> None:
+    seed = int(os.environ.get("KUBESWEEP_STORM_SEED", secrets.randbits(32)))
+    print(f"seed {seed}")
+    make_table(database, ROWS)
+    storm = Storm(
+        plan=plan_with_effect(),
+        url=database,
+        queue_url=f"sqlite:///{tmp_path / 'queue.db'}",
+        effects=tmp_path / "effects",
+        seed=seed,
+        kills=KILLS,
+    )
+
+    stats = await storm.run()
+
+    sweep = stats.sweep
+    assert sweep is not None
+    print(f"{storm.killed} kills: {sweep}")
+    assert storm.killed == KILLS, "the sweep ended before the storm did: more rows are needed"
+    with psycopg.connect(database) as connection:
+        repeated = connection.execute("SELECT id, count(*) FROM written GROUP BY id HAVING count(*) > 1").fetchall()
+        written = connection.execute("SELECT count(*) FROM written").fetchone()
+        left = connection.execute("SELECT count(*) FROM conversations WHERE status = 'pending'").fetchone()
+    assert repeated == []
+    assert written == (ROWS // 2,)
+    assert left == (0,)
+    effects = effects_by_row(storm.effects)
+    assert len(effects) == ROWS // 2
+    assert {row for row, keys in effects.items() if len(keys) != 1} == set()
+    assert (sweep.state, sweep.balanced, stats.dead) == (SweepState.COMPLETED, True, 0)
+    assert sweep.planned >= ROWS // 2
+    assert sweep.applied + sweep.unconfirmed + sweep.skipped == sweep.planned
