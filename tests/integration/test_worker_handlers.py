@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration import worker_handlers
+
+from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, RowLimits, Source, Write
+from kubesweep.errors import SweepFailure
+from kubesweep.queue.connect import connect
+from kubesweep.queue.model import DeadLetter, OpenSweep, ScheduleRef, Stats, SweepState
+from kubesweep_worker.assemble import assemble
+from kubesweep_worker.effects.handler import load_handler
+from kubesweep_worker.settings import WorkerSettings
+
+MODULE = "tests.integration.worker_handlers"
+
+
+def make_table(path: Path, rows: int) -> str:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE carts (id INTEGER PRIMARY KEY, status TEXT NOT NULL)")
+        connection.executemany("INSERT INTO carts VALUES (?, 'old')", [(i,) for i in range(1, rows + 1)])
+    connection.close()
+    return f"sqlite:///{path}"
+
+
+def left(path: Path) -> list[int]:
+    connection = sqlite3.connect(path)
+    try:
+        return [id_ for (id_,) in connection.execute("SELECT id FROM carts WHERE status = 'old' ORDER BY id")]
+    finally:
+        connection.close()
+
+
+def handler_plan(function: str, **changes: Any) -> Plan:
+    timeout = changes.pop("timeout", 5.0)
+    concurrency = changes.pop("concurrency", 20)
+    fields: dict[str, Any] = {
+        "namespace": "default",
+        "name": "carts",
+        "uid": ScheduleRef.local("default", "carts").uid,
+        "source": Source(table="carts"),
+        "match": (Match("in", "status", ("old",)),),
+        "effect": Effect(columns=("id",), handler=f"{MODULE}:{function}", timeout=timeout, concurrency=concurrency),
+        "write": Write(update=(Assignment("status", "new"),)),
+        "limits": RowLimits(batch_rows=100),
+        "retry": RetryPolicy(max_attempts=1),
+    }
+    return Plan(**{**fields, **changes})
+
+
+async def run(tmp_path: Path, plan: Plan, rows: int = 20, **settings: Any) -> tuple[Stats, tuple[DeadLetter, ...], int]:
+    url = make_table(tmp_path / "carts.db", rows)
+    where = f"sqlite:///{tmp_path / 'queue.db'}"
+    queue = connect(where)
+    try:
+        await queue.open_sweep(plan.ref, OpenSweep(tick=1.0, plan=plan.version))
+        worker = assemble(plan, url=lambda: url, queue_url=where, settings=WorkerSettings(**settings))
+        code = await worker.run(until_settled=True)
+        (stats,) = await queue.stats([plan.ref])
+        return stats, await queue.dead_letters(plan.ref), code
+    finally:
+        await queue.close()
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "text"),
+    [
+        ("raises", "ValueError", "thirteen"),
+        ("exits_politely", "SystemExit", "3"),
+        ("exits_politely_in_a_thread", "SystemExit", "3"),
+        ("interrupts", "KeyboardInterrupt", "KeyboardInterrupt"),
+        ("cancels_itself", "CancelledError", "CancelledError"),
+        ("times_out_inside", "TimeoutError", "the API was slow"),
+        ("rejects", "Rejected", "no such customer"),
+        ("asks_for_another_column", "KeyError", "add it to effect.columns"),
+    ],
+)
+async def test_whatever_a_handler_raises_is_the_failure_of_its_row(
+    tmp_path: Path, function: str, error: str, text: str
+) -> None:
+    stats, dead, _ = await run(tmp_path, handler_plan(function))
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.dead) == (SweepState.COMPLETED, 19, 1)
+    assert (dead[0].key, dead[0].error) == (("13",), error)
+    assert text in dead[0].message
+    assert left(tmp_path / "carts.db") == [13]
+
+
+async def test_a_plain_function_runs_in_a_thread(tmp_path: Path) -> None:
+    stats, _, _ = await run(tmp_path, handler_plan("plain"))
+    assert stats.sweep is not None
+    assert stats.sweep.applied == 20
+
+
+async def test_a_handler_that_hangs_fails_its_row_after_its_timeout(tmp_path: Path) -> None:
+    stats, dead, _ = await run(tmp_path, handler_plan("hangs", timeout=0.05))
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, dead[0].error) == (19, "HandlerTimeout")
+    assert "effect.timeout" in dead[0].message
+
+
+async def test_leaked_threads_make_the_worker_drain_and_leave_with_75(tmp_path: Path) -> None:
+    worker_handlers.release.clear()
+    try:
+        plan = handler_plan("hangs_in_a_thread", timeout=0.05, concurrency=3)
+        stats, dead, code = await run(tmp_path, plan)
+        assert code == 75
+        assert {letter.error for letter in dead} == {"HandlerTimeout"}
+        assert stats.running == 0
+    finally:
+        worker_handlers.release.set()
+
+
+async def test_a_lifespan_is_entered_once_per_worker_and_left_at_the_end(tmp_path: Path) -> None:
+    worker_handlers.lives.clear()
+    await run(tmp_path, handler_plan("counts"), rows=3)
+    assert worker_handlers.lives == ["up", "call 1", "call 2", "call 3", "down"]
+
+
+async def test_a_plain_lifespan_serves_a_plain_function(tmp_path: Path) -> None:
+    stats, dead, _ = await run(tmp_path, handler_plan("with_plain_lifespan"), rows=3)
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, dead) == (3, ())
+
+
+async def test_a_lifespan_that_cannot_connect_is_an_outage_and_costs_no_row(tmp_path: Path) -> None:
+    from kubesweep_worker.effects.base import Delivery
+    from kubesweep_worker.effects.handler import HandlerEffect
+
+    effect = HandlerEffect(handler_plan("with_broken_lifespan"), f"{MODULE}:with_broken_lifespan")
+    delivery = Delivery(("1",), {"id": 1}, "k", "now", 1, "s")
+    with pytest.raises(Exception, match="no route to the broker") as caught:
+        await effect.deliver(delivery)
+    assert getattr(caught.value, "reason", None) == "LifespanFailed"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("no_such_package.sweeps:close", "No module named 'no_such_package'"),
+        (f"{MODULE}:missing", "has no attribute 'missing'"),
+        (f"{MODULE}:not_callable", "is a int, not a function"),
+    ],
+)
+def test_a_handler_that_cannot_be_imported_says_where_it_was_looked_for(name: str, text: str) -> None:
+    with pytest.raises(SweepFailure, match=r"effect\.handler") as caught:
+        load_handler(name)
+    assert caught.value.reason == "HandlerNotImportable"
+    assert text in str(caught.value)
+
+
+async def test_a_handler_that_is_not_importable_fails_the_sweep_and_is_a_finding(tmp_path: Path) -> None:
+    stats, dead, _ = await run(tmp_path, handler_plan("missing"))
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.reason, dead) == (SweepState.FAILED, "HandlerNotImportable", ())
+    found = {f.kind: f for f in stats.findings}
+    assert (found["Effect"].ok, found["Effect"].reason) == (False, "HandlerNotImportable")
+
+
+@pytest.fixture(autouse=True)
+def _no_handler_survives() -> Iterator[None]:
+    yield
+    worker_handlers.release.set()

@@ -1,0 +1,31 @@
+"""A worker in a process of its own: ``python -m tests.integration.worker_process '<json>'``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import sys
+
+from kubesweep.api.plan import Plan
+from kubesweep.logging import configure
+from kubesweep_worker.assemble import assemble
+from kubesweep_worker.drain import install_signals
+from kubesweep_worker.settings import WorkerSettings
+
+
+async def main(options: dict[str, str]) -> int:
+    settings = WorkerSettings(**json.loads(options["settings"]))
+    plan = Plan.from_json(options["plan"])
+    worker = assemble(plan, url=lambda: options["url"], queue_url=options["queue"], settings=settings)
+    install_signals(worker)
+    print("ready", flush=True)
+    return await worker.run(until_settled=bool(options.get("once")))
+
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[1])
+    configure(as_json=True)
+    if memory := given.get("memory"):
+        resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
+    sys.exit(asyncio.run(main(given)))
