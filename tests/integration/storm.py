@@ -77,8 +77,8 @@ async def note(row: object, context: object) -> None:
 
 def work(plan: str, url: str, queue_url: str, effects: str, lease: float) -> None:
     """The body of a worker process; ends only by a signal."""
-    from kubesweep_worker.assemble import assemble  # noqa: PLC0415 - the fork server has it preloaded
-    from kubesweep_worker.settings import WorkerSettings  # noqa: PLC0415
+    from kubesweep_worker.assemble import assemble
+    from kubesweep_worker.settings import WorkerSettings
 
     os.environ[EFFECTS_FILE] = effects
     compiled = Plan.from_json(plan)
