@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import decimal
+import json
+import logging
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from tests.integration.test_worker_handlers import handler_plan, left, make_table
+
+from kubesweep.api.plan import Effect, Plan, Webhook
+from kubesweep.errors import Outage, RowError
+from kubesweep.queue.connect import connect
+from kubesweep.queue.model import OpenSweep, SweepState
+from kubesweep_worker.assemble import assemble
+from kubesweep_worker.effects.base import Delivery
+from kubesweep_worker.effects.webhook import WebhookEffect, json_safe, retry_after
+from kubesweep_worker.settings import WorkerSettings
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+SECRET = "/hook?token=hunter2"
+
+
+@asynccontextmanager
+async def receiver(answer: Answer) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def hook_plan(url: str, timeout: float = 5.0, **changes: Any) -> Plan:
+    effect = Effect(columns=("id", "status"), webhook=Webhook(url + SECRET, timeout=timeout))
+    return handler_plan("good", effect=effect, **changes)
+
+
+async def deliver(url: str, timeout: float = 5.0, values: dict[str, Any] | None = None) -> None:
+    plan = hook_plan(url, timeout)
+    assert plan.effect is not None
+    assert plan.effect.webhook is not None
+    effect = WebhookEffect(plan, plan.effect.webhook, {"Authorization": "Bearer x"}, clock=lambda: 0.0)
+    try:
+        await effect.deliver(Delivery(("13",), values or {"id": 13}, "the-key", "2026-01-01 00:00:00+00", 2, "s"))
+    finally:
+        await effect.close()
+
+
+async def test_a_row_is_posted_as_json_under_its_idempotency_key() -> None:
+    seen: dict[str, Any] = {}
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.update(method=request.method, headers=dict(request.headers), body=await request.json())
+        return web.Response(status=204)
+
+    values = {"at": dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "price": decimal.Decimal("1.10"), "raw": b"\x00\xff"}
+    async with receiver(answer) as url:
+        await deliver(url, values=values)
+    assert seen["method"] == "POST"
+    assert seen["headers"]["Idempotency-Key"] == "the-key"
+    assert seen["headers"]["Content-Type"] == "application/json"
+    assert seen["headers"]["Authorization"] == "Bearer x"
+    assert seen["body"] == {
+        "schedule": "carts",
+        "namespace": "default",
+        "cutoff": "2026-01-01 00:00:00+00",
+        "attempt": 2,
+        "key": ["13"],
+        "row": {"at": "2026-01-01T00:00:00+00:00", "price": "1.10", "raw": "AP8="},
+    }
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+async def test_an_answer_that_asks_for_patience_is_an_outage(status: int) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=status, headers={"Retry-After": "7"})
+
+    async with receiver(answer) as url:
+        with pytest.raises(Outage, match=f"the receiver answered {status}") as caught:
+            await deliver(url)
+    assert (caught.value.reason, caught.value.retry_after) == (f"Http{status}", 7.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (
+            301,
+            "the receiver answered 301, a redirect, which a sweep does not follow: put the final URL into effect.webhook.url",
+        ),
+        (400, "the receiver answered 400: no such customer"),
+        (410, "the receiver answered 410: no such customer"),
+        (422, "the receiver answered 422: no such customer"),
+    ],
+)
+async def test_an_answer_that_refuses_is_the_rows_failure(status: int, text: str) -> None:
+    asked = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        return web.Response(status=status, text="no such\ncustomer", headers={"Location": "/elsewhere"})
+
+    async with receiver(answer) as url:
+        with pytest.raises(RowError) as caught:
+            await deliver(url)
+    assert (caught.value.error, str(caught.value), asked) == (f"HTTP {status}", text, 1)
+
+
+async def test_only_the_beginning_of_a_long_answer_is_kept() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=422, text="x" * 100_000)
+
+    async with receiver(answer) as url:
+        with pytest.raises(RowError) as caught:
+            await deliver(url)
+    assert str(caught.value) == "the receiver answered 422: " + "x" * 200
+
+
+async def test_a_slow_receiver_is_an_outage() -> None:
+    held = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        await held.wait()
+        return web.Response()
+
+    async with receiver(answer) as url:
+        with pytest.raises(Outage, match=r"did not answer within 0\.05 s") as caught:
+            await deliver(url, timeout=0.05)
+        held.set()
+    assert caught.value.reason == "Timeout"
+
+
+async def test_a_reset_connection_and_a_closed_port_are_outages_and_show_no_url() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    async with receiver(answer) as url:
+        with pytest.raises(Outage, match="cannot be reached") as caught:
+            await deliver(url)
+    assert caught.value.reason == "Unreachable"
+    with pytest.raises(Outage, match="cannot be reached") as caught:
+        await deliver(url)
+    assert "hunter2" not in str(caught.value)
+    assert "127.0.0.1" not in str(caught.value)
+
+
+def test_retry_after_is_seconds_or_a_date() -> None:
+    assert retry_after("120", 0.0) == 120.0
+    assert retry_after("Thu, 01 Jan 1970 00:01:00 GMT", 10.0) == 50.0
+    assert retry_after("Thu, 01 Jan 1970 00:01:00 GMT", 100.0) == 0.0
+    assert [retry_after(text, 0.0) for text in (None, "", "soon", "-5")] == [None] * 4
+
+
+def test_every_database_value_becomes_json() -> None:
+    value = {
+        "d": dt.date(2026, 1, 2),
+        "t": dt.time(3, 4),
+        "i": dt.timedelta(hours=1),
+        "u": uuid.UUID(int=1),
+        "f": [1.5, float("nan"), float("inf")],
+        "n": {"deep": (True, None, memoryview(b"a"))},
+    }
+    assert json.loads(msgspec.json.encode(json_safe(value))) == {
+        "d": "2026-01-02",
+        "t": "03:04:00",
+        "i": "1:00:00",
+        "u": "00000000-0000-0000-0000-000000000001",
+        "f": [1.5, "nan", "inf"],
+        "n": {"deep": [True, None, "YQ=="]},
+    }
+
+
+async def test_a_whole_sweep_survives_a_receiver_with_moods(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The receiver is away at first, then asks for patience, then refuses one row for good."""
+    caplog.set_level(logging.DEBUG)
+    calls: Counter[str] = Counter()
+    keys: dict[str, set[str]] = {}
+
+    async def answer(request: web.Request) -> web.Response:
+        row = (await request.json())["row"]["id"]
+        keys.setdefault(row, set()).add(request.headers["Idempotency-Key"])
+        calls["all"] += 1
+        calls[row] += 1
+        if calls["all"] <= 40:
+            return web.Response(status=500)
+        if row == 13:
+            return web.Response(status=422, text="thirteen")
+        return web.Response()
+
+    url = make_table(tmp_path / "carts.db", 200)
+    where = f"sqlite:///{tmp_path / 'queue.db'}"
+    queue = connect(where)
+    async with receiver(answer) as base:
+        plan = hook_plan(base)
+        await queue.open_sweep(plan.ref, OpenSweep(tick=1.0, plan=plan.version))
+        settings = WorkerSettings(backoff=0.01, max_backoff=0.05)
+        await assemble(plan, url=lambda: url, queue_url=where, settings=settings).run(until_settled=True)
+    (stats,) = await queue.stats([plan.ref])
+    dead = await queue.dead_letters(plan.ref)
+    await queue.close()
+    assert stats.sweep is not None
+    assert stats.sweep.state is SweepState.COMPLETED
+    assert stats.sweep.balanced
+    assert ("13",) in {letter.key for letter in dead}
+    assert [len(found) for found in keys.values()] == [1] * 200
+    assert set(left(tmp_path / "carts.db")) == {int(letter.key[0]) for letter in dead}
+    assert "hunter2" not in caplog.text
