@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 
 from rich.padding import Padding
 from rich.syntax import Syntax
@@ -85,7 +86,7 @@ async def _ask(source: InspectableSource, *, try_write: bool) -> Looked:
     table = await source.inspect()
     cutoff = await source.now()
     explained = await source.explain(cutoff)
-    stale = await source.count(cutoff, (), COUNT_MOST)
+    stale = await source.count(cutoff, (), COUNT_MOST + 1)
     samples = tuple(row.key for row in await source.stale(Range(), cutoff, (), SAMPLES)) if stale else ()
     tried, refused = None, None
     if try_write:
@@ -99,7 +100,7 @@ async def _ask(source: InspectableSource, *, try_write: bool) -> Looked:
 def facts(one: Loaded, looked: Looked, now: float) -> list[tuple[str, str]]:
     """(name, value) pairs for the head of a report."""
     table = looked.table
-    count = f"more than {words.count(COUNT_MOST)} rows" if looked.stale >= COUNT_MOST else words.rows(looked.stale)
+    count = f"more than {words.count(COUNT_MOST)} rows" if looked.stale > COUNT_MOST else words.rows(looked.stale)
     keys = ", ".join(plain_key(key) for key in looked.samples)
     next_tick = one.ticks.next(now)
     when = "suspended" if one.suspend else words.clock_time(next_tick, now) if next_tick else "never"
@@ -152,7 +153,7 @@ def show(terminal: Terminal, one: Loaded, looked: Looked) -> None:
         _sql(terminal, "writes them", explained.write_sql)
     about = f", about {words.rows(explained.rows_estimate)} by its statistics" if explained.rows_estimate > 0 else ""
     terminal.out.print(Text(f"\n  how the database finds them{about}", style="faint"))
-    terminal.out.print(Padding(Text(explained.plan_text), (0, 0, 0, 4)), soft_wrap=True)
+    terminal.out.print(Text(indent(explained.plan_text, "    ")), soft_wrap=True)
     terminal.out.print()
     for text in warnings(looked):
         terminal.out.print(Text.assemble(("  ! ", "warn"), text), soft_wrap=True)
@@ -161,7 +162,7 @@ def show(terminal: Terminal, one: Loaded, looked: Looked) -> None:
 def _sql(terminal: Terminal, title: str, sql: str) -> None:
     terminal.out.print(Text(f"\n  {title}", style="faint"))
     if not terminal.out.is_terminal:
-        terminal.out.print(Text("\n".join(f"    {line}" for line in sql.splitlines())), soft_wrap=True)
+        terminal.out.print(Text(indent(sql, "    ")), soft_wrap=True)
         return
     code = Syntax(sql, "postgresql", theme="ansi_dark", background_color="default", word_wrap=True)
     terminal.out.print(Padding(code, (0, 0, 0, 4)))

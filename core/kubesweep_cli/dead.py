@@ -99,12 +99,12 @@ async def dead_list(queue: QueueService, terminal: Terminal, choice: Choice) -> 
 
 def group_table(found: Sequence[tuple[ScheduleRef, Sequence[ErrorGroup]]]) -> Table:
     """Dead letters by schedule and error, with sample keys and the latest message."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=True, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("schedule", no_wrap=True, overflow="fold")
     table.add_column("error", no_wrap=True)
     table.add_column("rows", justify="right")
-    table.add_column("keys, for example")
-    table.add_column("latest message")
+    table.add_column("such as")
+    table.add_column("latest message", ratio=1)
     names = labels([ref for ref, _ in found])
     for name, (_, groups) in zip(names, found, strict=True):
         for place, group in enumerate(groups):

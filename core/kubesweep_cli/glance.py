@@ -32,6 +32,7 @@ class Meter:
     """Rows per second over the last few seconds. Fed with a total; a total that shrinks is a new sweep."""
 
     WINDOW = 5.0
+    LEAST = 1.0
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
@@ -45,7 +46,7 @@ class Meter:
         while len(seen) > 2 and seen[1][0] < at - self.WINDOW:
             seen.popleft()
         span = at - seen[0][0]
-        if span < 0.2:
+        if span < self.LEAST:
             return None
         return (total - seen[0][1]) / span
 
@@ -138,9 +139,8 @@ def _next(now: float, next_tick: float | None, suspended: bool, clock: bool) -> 
 
 
 def _queue(stats: Stats, now: float) -> str:
-    parts = [f"{words.count(stats.ready)} ready", f"{words.count(stats.running)} running"]
-    if stats.delayed:
-        parts.append(f"{words.count(stats.delayed)} to retry")
+    numbers = ((stats.ready, "ready"), (stats.running, "running"), (stats.delayed, "waiting to retry"))
+    parts = [f"{words.count(number)} {what}" for number, what in numbers if number]
     if stats.oldest_ready is not None and now - stats.oldest_ready >= 1:
         parts.append(f"oldest {words.duration(now - stats.oldest_ready)}")
     if stats.paused:

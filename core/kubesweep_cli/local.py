@@ -116,7 +116,9 @@ async def _farewell(
     files: Sequence[Path],
     settings: RunSettings,
 ) -> None:
-    terminal.show(result_table([(track.name, track.sweep) for track in ending.tracks], took=ending.took))
+    terminal.show(
+        result_table([(track.name, track.sweep) for track in ending.tracks], width=terminal.out.width, took=ending.took)
+    )
     sweeps = [track.sweep for track in ending.tracks if track.sweep is not None]
     if sweeps and all(sweep.state.settled for sweep in sweeps):
         terminal.line(f"  {balance(sweeps)}")

@@ -11,6 +11,7 @@ import logging.handlers
 from collections.abc import Callable, Iterator
 
 from kubesweep.errors import KubesweepError
+from kubesweep.logging import JsonFormatter, fields
 from kubesweep_cli.home import log_file
 from kubesweep_cli.terminal import Terminal
 
@@ -18,7 +19,6 @@ __all__ = ["ScreenHandler", "redirected", "start_logs"]
 
 _MEGABYTE = 1 << 20
 Remark = Callable[[str, str], None]
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
 class ScreenHandler(logging.Handler):
@@ -39,14 +39,9 @@ class ScreenHandler(logging.Handler):
 
 
 def extras(record: logging.LogRecord) -> str:
-    """What a structured record carries besides its message: `` (schedule=a, rows=3)``."""
-    more = {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
-    return f" ({', '.join(f'{name}={value}' for name, value in more.items())})" if more else ""
-
-
-class _FileFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return f"{super().format(record)}{extras(record)}"
+    """What a structured record carries besides its message, as far as it fits a line: ``  schedule=a  rows=3``."""
+    texts = ((name, str(value)) for name, value in fields(record).items())
+    return "".join(f"  {name}={text}" for name, text in texts if "\n" not in text)
 
 
 def start_logs(terminal: Terminal) -> None:
@@ -60,7 +55,7 @@ def start_logs(terminal: Terminal) -> None:
     root.addHandler(screen)
     with contextlib.suppress(OSError, KubesweepError):
         file = logging.handlers.RotatingFileHandler(log_file(), maxBytes=4 * _MEGABYTE, backupCount=2, delay=True)
-        file.setFormatter(_FileFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        file.setFormatter(JsonFormatter())
         root.addHandler(file)
     logging.getLogger("asyncio").addHandler(logging.NullHandler())
 

@@ -85,7 +85,7 @@ def status_document(refs: Sequence[ScheduleRef], stats: Sequence[Stats]) -> list
 
 def status_table(refs: Sequence[ScheduleRef], stats: Sequence[Stats], now: float) -> Table:
     """One line a schedule: its latest sweep and its queue."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
     for name in ("schedule", "state", "last tick"):
         table.add_column(name, no_wrap=True, overflow="fold")
     for name in ("planned", "applied", "held", "dead"):
@@ -103,7 +103,7 @@ def status_table(refs: Sequence[ScheduleRef], stats: Sequence[Stats], now: float
             *(words.count(number) for number in numbers),
             words.count(one.held - one.dead),
             Text(words.count(one.dead), style="bad" if one.dead else ""),
-            seen.queue,
+            seen.queue or Text("empty", style="faint"),
         )
     return table
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -13,38 +12,42 @@ from kubesweep.queue.model import Sweep, SweepState
 from kubesweep_cli import words
 from kubesweep_cli.glance import outcomes
 
-__all__ = ["COLUMNS", "result_cells", "result_table"]
+__all__ = ["COLUMNS", "WIDE", "numbers", "result_table", "shown_columns"]
 
 COLUMNS = ("planned", "applied", "skipped", "unconfirmed", "held", "dead")
-_BAD = frozenset({"unconfirmed", "held", "dead"})
+WIDE = 98  # columns of a terminal that takes name, state and all numbers in one line
+_LOUD = {"unconfirmed": "warn", "held": "warn", "dead": "bad"}
 
 
-def result_cells(sweep: Sweep) -> tuple[str, ...]:
-    """The numbers of one sweep in the order of ``COLUMNS``."""
-    return (words.count(sweep.planned), *(words.count(number) for _, number in outcomes(sweep)))
+def numbers(sweep: Sweep) -> dict[str, int]:
+    """Column -> number, in the order of ``COLUMNS``."""
+    return {"planned": sweep.planned, **dict(outcomes(sweep))}
 
 
-def result_table(sweeps: Sequence[tuple[str, Sweep | None]], *, took: float | None = None) -> RenderableType:
-    """One line a schedule and, for more than one, their sum."""
+def shown_columns(sweeps: Sequence[Sweep], *, narrow: bool) -> tuple[str, ...]:
+    """All columns; a narrow terminal does without ``unconfirmed`` while it is zero everywhere."""
+    quiet = narrow and not any(sweep.unconfirmed for sweep in sweeps)
+    return tuple(name for name in COLUMNS if not (quiet and name == "unconfirmed"))
+
+
+def result_table(sweeps: Sequence[tuple[str, Sweep | None]], *, width: int = 120, took: float | None = None) -> Table:
+    """One line a schedule and, for more than one, their sum; a narrow terminal has the state below the name."""
+    narrow = width < WIDE
     done = [sweep for _, sweep in sweeps if sweep is not None]
-    table = Table(
-        box=box.SIMPLE_HEAD, show_footer=len(done) > 1, pad_edge=True, header_style="bold", footer_style="bold"
-    )
-    table.add_column("schedule", footer=_footer(took), no_wrap=True, overflow="ellipsis")
-    table.add_column("state", no_wrap=True)
-    for place, name in enumerate(COLUMNS):
-        numbers = [(sweep.planned, *(number for _, number in outcomes(sweep)))[place] for sweep in done]
-        table.add_column(name, footer=words.count(sum(numbers)), justify="right", no_wrap=True)
+    shown = shown_columns(done, narrow=narrow)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold", footer_style="bold")
+    table.show_footer = len(done) > 1
+    table.add_column("schedule", footer="together" if took is None else f"in {words.duration(took)}", overflow="fold")
+    if not narrow:
+        table.add_column("state", no_wrap=True)
+    for name in shown:
+        footer = words.count(sum(numbers(sweep)[name] for sweep in done))
+        table.add_column(name, footer=footer, justify="right", no_wrap=True, min_width=max(len(name), len(footer)))
     for name, sweep in sweeps:
-        if sweep is None:
-            table.add_row(name, Text("not swept", style="faint"), *("" for _ in COLUMNS))
-            continue
-        table.add_row(name, _state(sweep), *_cells(sweep))
+        state = Text("not swept", style="faint") if sweep is None else _state(sweep)
+        head = (Text.assemble(name, "\n  ", state),) if narrow else (Text(name), state)
+        table.add_row(*head, *(_cells(sweep, shown) if sweep is not None else ()))
     return table
-
-
-def _footer(took: float | None) -> str:
-    return "together" if took is None else f"together, in {words.duration(took)}"
 
 
 def _state(sweep: Sweep) -> Text:
@@ -53,10 +56,9 @@ def _state(sweep: Sweep) -> Text:
     return Text(word, style="good" if good else "warn" if sweep.state is SweepState.HELD else "bad")
 
 
-def _cells(sweep: Sweep) -> list[Text]:
+def _cells(sweep: Sweep, shown: Sequence[str]) -> list[Text]:
     cells = []
-    for name, text in zip(COLUMNS, result_cells(sweep), strict=True):
-        loud = name in _BAD and text != "0"
-        style = ("bad" if name == "dead" else "warn") if loud else ("faint" if text == "0" else "")
-        cells.append(Text(text, style=style))
+    for name in shown:
+        number = numbers(sweep)[name]
+        cells.append(Text(words.count(number), style=_LOUD.get(name, "") if number else "faint"))
     return cells

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 from rich.theme import Theme
 
@@ -67,7 +66,7 @@ class Terminal:
         self.out.print()
         self.out.print(Text("Next", style="bold"))
         for command, what in steps:
-            self.out.print(Padding(Text(f"# {what}", style="faint"), (0, 0, 0, 2)))
+            self.out.print(Text(f"  # {what}", style="faint"), soft_wrap=True)
             self.out.print(Text(f"  {command}", style="command"), soft_wrap=True)
 
     def error(self, text: str) -> None:

@@ -17,7 +17,7 @@ from kubesweep_cli.terminal import Terminal
 
 __all__ = ["LiveScreen", "draw"]
 
-HINT = "Ctrl-C finishes the rows in hand and gives the rest back; once more stops at once"
+HINT = "Ctrl-C: finish the rows in hand, give back the rest; again: stop now"
 _LINES = 5  # of one schedule, with the line between
 _MOST_WIDTH = 110
 
@@ -64,7 +64,8 @@ def draw(glances: Sequence[Glance], console: Console, hint: str = "") -> Rendera
         if len(shown) < len(order):
             parts.append(Text(f"  and {len(order) - len(shown)} more", style="faint"))
     if hint:
-        parts.append(Text(f"  {hint}"[:width], style="faint", no_wrap=True))
+        # Short of the edge: a terminal writes its ^C behind it, and a line more would not be erased.
+        parts.append(Text(f"  {hint}"[: width - 3], style="faint", no_wrap=True))
     return Group(*parts)
 
 
@@ -76,8 +77,8 @@ def _full(one: Glance, width: int) -> list[RenderableType]:
     lines: list[RenderableType] = [head]
     if one.planned or one.planning:
         lines.append(_bar(one, width))
-    lines.append(_outcomes(one))
-    facts = [words.rate(one.rate), _left(one), one.queue if one.active or one.queue[:1] != "0" else "", one.next]
+        lines.append(_outcomes(one))
+    facts = [words.rate(one.rate), _left(one), one.queue, one.next]
     lines.append(
         Text("  " + " · ".join(fact for fact in facts if fact), style="faint", no_wrap=True, overflow="ellipsis")
     )

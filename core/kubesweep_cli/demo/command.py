@@ -9,11 +9,11 @@ from rich.text import Text
 
 from kubesweep.api.load import load
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import ErrorGroup, ScheduleRef
+from kubesweep.queue.model import ErrorGroup, ScheduleRef, Sweep
 from kubesweep.queue.service import QueueService
 from kubesweep_cli import words
 from kubesweep_cli.dead import group_table
-from kubesweep_cli.demo.show import checks, next_commands, verdict
+from kubesweep_cli.demo.show import after_interrupt, checks, next_commands, verdict
 from kubesweep_cli.demo.world import World, audit, make_world
 from kubesweep_cli.exits import Exit
 from kubesweep_cli.home import program
@@ -36,7 +36,8 @@ async def run_demo(terminal: Terminal, rows: int, keep: Path | None) -> Exit:
     try:
         ending = await run_loaded(terminal, loaded, queue, world.queue, RunSettings(once=True))
         if ending.interrupted:
-            terminal.next_steps([(f"rm -r {world.folder}", "remove the demo")])
+            terminal.show(result_table(_sweeps(ending), width=terminal.out.width, took=ending.took))
+            terminal.next_steps(after_interrupt(world, program()))
             return ending.code
         dead = await _dead_letters(queue, ending)
     finally:
@@ -47,8 +48,8 @@ async def run_demo(terminal: Terminal, rows: int, keep: Path | None) -> Exit:
 def _opening(world: World, rows: int, took: str) -> Text:
     return Text.assemble(
         (f"{words.count(rows)} conversations", "bold"),
-        f" of a made-up support desk, made in {took}: some idle, some expired, some live,\n",
-        "and seven whose customer cannot be told. All of it is in ",
+        f" of a made-up support desk, made in {took}: idle, expired, live, and seven whose customer cannot be told.\n",
+        "Everything is in ",
         (str(world.folder), "name"),
         "\n",
     )
@@ -59,11 +60,15 @@ async def _dead_letters(queue: QueueService, ending: Ending) -> list[tuple[Sched
     return [(ref, groups) for ref, groups in found if groups]
 
 
+def _sweeps(ending: Ending) -> list[tuple[str, Sweep | None]]:
+    return [(track.name, track.sweep) for track in ending.tracks]
+
+
 def _closing(
     terminal: Terminal, world: World, ending: Ending, dead: list[tuple[ScheduleRef, tuple[ErrorGroup, ...]]]
 ) -> Exit:
-    sweeps = [(track.name, track.sweep) for track in ending.tracks]
-    terminal.show(result_table(sweeps, took=ending.took))
+    sweeps = _sweeps(ending)
+    terminal.show(result_table(sweeps, width=terminal.out.width, took=ending.took))
     lines = checks(sweeps, audit(world))
     terminal.show(verdict(lines))
     if dead:

@@ -13,7 +13,7 @@ from kubesweep_cli import words
 from kubesweep_cli.demo.world import Audit, World
 from kubesweep_cli.glance import balance
 
-__all__ = ["Check", "checks", "next_commands", "verdict"]
+__all__ = ["Check", "after_interrupt", "checks", "next_commands", "verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +67,14 @@ def next_commands(world: World, program: str) -> list[tuple[str, str]]:
         (f"{program} dead retry --all {queue}", "try them again, under the same idempotency keys"),
         (f"{program} run --once -f {sweeps} {queue}", "does it now, and sweeps what has turned stale since"),
         (f"{program} check -f {sweeps} --try-write", "the exact SQL, its plan and its indexes"),
+        (f"rm -r {shlex.quote(str(world.folder))}", "remove the demo"),
+    ]
+
+
+def after_interrupt(world: World, program: str) -> list[tuple[str, str]]:
+    """Nothing is lost by stopping: what was in hand went back to the queue."""
+    sweeps, queue = shlex.quote(str(world.sweeps)), shlex.quote(world.queue)
+    return [
+        (f"{program} run --once -f {sweeps} --queue {queue}", "goes on where this stopped"),
         (f"rm -r {shlex.quote(str(world.folder))}", "remove the demo"),
     ]

@@ -61,7 +61,6 @@ def make_world(rows: int, folder: Path | None, now: float | None = None) -> Worl
         db.execute("BEGIN")
         db.execute(_text("rows.sql"), {"rows": rows, "now": moment})
         db.execute("COMMIT")
-        db.executescript(_text("indexes.sql"))
         world.refused.write_text("".join(f"{number}\n" for number in _poison(db, moment)))
     (world.folder / "conversations.py").write_text(_text("conversations.py"))
     world.sweeps.write_text(_text("sweep.yaml").replace("@URL@", file_url(world.database)))
