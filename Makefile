@@ -54,7 +54,7 @@ integration: $(VENV)/dev.stamp ## real Postgres, real processes
 	$(BIN)/pytest tests/integration
 
 example-django: $(VENV)/dev.stamp ## 300,000 Django sessions on Postgres and SQLite, beside clearsessions
-	$(BIN)/pytest tests/integration/test_example_django.py
+	DJANGO_SESSIONS=300000 $(BIN)/pytest tests/integration/test_example_django.py
 
 bench: $(VENV)/dev.stamp ## measure against one UPDATE and against the loop (minutes; options in BENCH)
 	$(BIN)/python -m bench.sweep $(BENCH)
