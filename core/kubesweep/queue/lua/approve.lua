@@ -1,0 +1,15 @@
+-- needs: sweeps
+if not known() then return '' end
+local id = remembered()[1]
+local sweep = id and find_sweep(id)
+if not sweep or sweep.state ~= 'Held' or (args.sweep and args.sweep ~= id) then return '' end
+sweep.state, sweep.reason, sweep.message = 'Planning', '', ''
+sweep.open = sweep.open + 1
+change(sweep)
+add(header(id, 'p', 0, 0, now), cjson.encode({
+  kind = 'plan', plan = {generation = sweep.generation, hash = sweep.hash}, sweep = id, cutoff = sweep.cutoff,
+  approved = true, planned = sweep.planned,
+}))
+save_sweeps()
+refresh()
+return id

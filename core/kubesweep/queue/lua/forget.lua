@@ -1,0 +1,3 @@
+-- flags: allow-oom
+call('UNLINK', unpack(KEYS))
+return 1

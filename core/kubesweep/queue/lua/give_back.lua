@@ -1,0 +1,26 @@
+-- flags: allow-oom
+-- needs: sweeps claims
+-- args.claims: {id, owner, delivery, rows, body} each. What was in a worker's hands goes behind what waits.
+if not known() then return ids_of(args.claims) end
+local lost, done = {}, {}
+for _, claim in ipairs(args.claims) do
+  local h = owns(claim) and header_of(claim[1])
+  if not h then
+    lost[#lost + 1] = claim[1]
+  else
+    local id, kind, _, _, _, token = parse(h)
+    done[#done + 1] = claim[1]
+    if doomed(id, kind) then
+      local sweep = find_sweep(id)
+      if sweep then
+        sweep.open = sweep.open - 1
+        change(sweep)
+      end
+    else
+      add(header(id, kind, claim[3] - 1, claim[4], now, token), claim[5])
+    end
+  end
+end
+remove(done)
+save_sweeps()
+return lost

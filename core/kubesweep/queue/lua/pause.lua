@@ -1,0 +1,7 @@
+-- flags: allow-oom
+if known() then
+  call('HSET', META, 'paused', args.paused)
+  refresh()
+  if args.paused == 0 then wake() end
+end
+return 1

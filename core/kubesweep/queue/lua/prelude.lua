@@ -1,0 +1,76 @@
+-- Stands before every move. KEYS are all keys of one schedule, always in this order; ARGV[1] is a MessagePack map.
+-- Invariants: an entry of WORK is waiting (behind the cursor `cur`, not in LEASES) or running (in LEASES and in the
+-- group's pending list under its owner and its delivery count); who finishes it acknowledges and deletes in one script,
+-- so XLEN is always waiting + running. LEASES carries the deadlines, because the group's idle times know only the
+-- server's clock and nothing else than a scan finds the expired ones. Times are text with 17 digits: cjson keeps 14.
+local META, WORK, SWEEPS, LEASES, REST, DELAYED, HELD, DEAD, FINDINGS, EARLY, WAKE = unpack(KEYS)
+local GROUP, CHUNK = 'w', 1000
+local call = redis.call
+local args = cmsgpack.unpack(ARGV[1])
+local now = args.now
+if not now then
+  local time = call('TIME')
+  now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+
+local function text(number) return string.format('%.17g', number) end
+
+local function known() return call('EXISTS', META, WORK) == 2 end
+
+local function in_chunks(list, run)
+  for first = 1, #list, CHUNK do
+    run(unpack(list, first, math.min(first + CHUNK - 1, #list)))
+  end
+end
+
+local ttl
+local function lifetime()
+  ttl = ttl or call('HGET', META, 'ttl') or 604800000
+  return ttl
+end
+
+-- A key that this move may have made gets an end; one that has an end keeps it.
+local function keep(key) call('PEXPIRE', key, lifetime(), 'NX') end
+
+local function refresh()
+  for _, key in ipairs(KEYS) do
+    if key ~= WAKE then call('PEXPIRE', key, lifetime()) end
+  end
+end
+
+-- Blocking reads see new entries of WORK by themselves; this tells them of all else.
+local function wake()
+  call('XADD', WAKE, 'MAXLEN', 1, '*', 'w', 1)
+  call('PEXPIRE', WAKE, 60000)
+end
+
+-- Tells the rows of one held job from those of another: a row leaves the held set only with the job it is in.
+local function new_token() return tostring(call('HINCRBY', META, 'token', 1)) end
+
+local function held_changed() call('HINCRBY', META, 'held', 1) end
+
+-- An entry is (h, b): b the job, h what the queue itself must know of it without reading the job:
+-- sweep, p(lanned) h(eld) or n(one), crashes so far, rows, since when it is ready, which held rows are its own.
+local function header(sweep, kind, crashes, rows, since, token)
+  return table.concat({sweep == '' and '-' or sweep, kind, crashes, rows, text(since), token or '-'}, ' ')
+end
+
+local function parse(h)
+  local sweep, kind, crashes, rows, since, token = string.match(h, '^(%S+) (%a) (%d+) (%d+) (%S+) (%S+)$')
+  if sweep == '-' then sweep = '' end
+  return sweep, kind, tonumber(crashes), tonumber(rows), tonumber(since), token
+end
+
+local function add(h, body) return call('XADD', WORK, 'NOMKSTREAM', '*', 'h', h, 'b', body) end
+
+local function delay(due, h, body)
+  local first = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
+  call('ZADD', DELAYED, due, h .. '\n' .. body)
+  keep(DELAYED)
+  if not first or due < tonumber(first) then wake() end
+end
+
+-- The job of rows that are tried again, from a body without keys. A key's text is JSON already.
+local function with_keys(body, keys)
+  return string.sub(body, 1, -2) .. ',"keys":[' .. table.concat(keys, ',') .. '],"rows":' .. #keys .. '}'
+end

@@ -1,0 +1,175 @@
+-- flags: allow-oom
+-- needs: sweeps claims take
+-- A settlement is {id, owner, delivery, sweep, is held, applied, skipped, unconfirmed, extra, more}; `more` is false for
+-- a job that simply ended, else a map. A row is {key, error, message}.
+local failing, order, applied, moved = {}, {}, 0, 0
+local until_ = text(now + args.lease)
+
+-- Put a failed row into the held set. False where another job or a dead letter has it already: a row is in one place.
+local function hold(row, sweep, mine, token)
+  local raw = call('HGET', HELD, row[1])
+  local record = raw and cjson.decode(raw) or {a = {}}
+  if raw and (not mine or record.j ~= mine) then return false end
+  local attempts = record.a
+  attempts[#attempts + 1] = {text(now), row[2], row[3]}
+  if #attempts > args.attempts then table.remove(attempts, 1) end
+  call('HSET', HELD, row[1], cjson.encode({s = sweep, j = token, a = attempts}))
+  if not raw then moved = moved + 1 end
+  return true
+end
+
+local function retry(group, sweep_id, mine)
+  local keys, token = {}, new_token()
+  for _, row in ipairs(group.rows) do
+    if hold(row, sweep_id, mine, token) then keys[#keys + 1] = row[1] end
+  end
+  if #keys > 0 then
+    local due = now + group.delay
+    delay(due, header(sweep_id, 'h', 0, #keys, due, token), with_keys(group.body, keys))
+  end
+  return #keys
+end
+
+local function bury(rows, sweep_id, sweep, mine)
+  local dead = 0
+  for _, row in ipairs(rows) do
+    if hold(row, sweep_id, mine, '') then
+      -- The score is the time, negative: newest first, and keys in their order within one moment.
+      call('ZADD', DEAD, -now, row[1])
+      dead = dead + 1
+      if sweep then
+        sweep.errors = sweep.errors or {}
+        sweep.errors[row[2]] = (sweep.errors[row[2]] or 0) + 1
+      end
+    end
+  end
+  return dead
+end
+
+local function free(keys, mine)
+  for _, key in ipairs(keys) do
+    local raw = call('HGET', HELD, key)
+    if raw and cjson.decode(raw).j == mine then
+      call('HDEL', HELD, key)
+      moved = moved + 1
+    end
+  end
+end
+
+local function children(jobs, sweep_id, sweep, mine)
+  for _, job in ipairs(jobs) do
+    if job[1] == 'h' then
+      add(header(sweep_id, 'h', 0, job[2], now, mine), job[3])
+    elseif is_open(sweep) then
+      add(header(sweep_id, 'p', 0, job[2], now), job[3])
+      sweep.open = sweep.open + 1
+    end
+  end
+end
+
+-- What only some settlements have. Answers rows retried, rows dead, failed rows that are held elsewhere.
+local function settle_more(s, more, sweep)
+  local mine
+  if s[5] then
+    local h = header_of(s[1])
+    mine = h and select(6, parse(h))
+  end
+  children(more.jobs, s[4], sweep, mine)
+  local retried, failed = 0, #more.dead
+  for _, group in ipairs(more.retry) do
+    retried = retried + retry(group, s[4], mine)
+    failed = failed + #group.rows
+  end
+  local dead = bury(more.dead, s[4], sweep, mine)
+  if s[5] then free(more.free, mine) end
+  if more.rest then
+    call('HSET', REST, s[1], more.rest)
+    keep(REST)
+    call('ZADD', LEASES, until_, s[1])
+  end
+  return retried, dead, failed - retried - dead
+end
+
+local function count(s, sweep, retried, dead, elsewhere)
+  local skipped = s[7] + elsewhere
+  sweep.applied = sweep.applied + s[6]
+  sweep.skipped = sweep.skipped + skipped
+  sweep.unconfirmed = sweep.unconfirmed + s[8]
+  sweep.dead = sweep.dead + dead
+  if s[5] then
+    sweep.held = sweep.held - s[6] - skipped - s[8] - dead
+  else
+    sweep.held = sweep.held + retried
+    sweep.planned = sweep.planned + s[9]
+  end
+  change(sweep)
+end
+
+local function too_bad(sweep)
+  local held = call('HLEN', HELD)
+  if held > args.halt_above then
+    return 'TooManyHeld', held .. ' rows are in retry or dead, more than deadLetters.haltAbove (' .. args.halt_above
+      .. '); cure the cause, then retry or purge the dead letters'
+  end
+  local worst, most = nil, 0
+  for name, died in pairs(sweep.errors or {}) do
+    if died > most or (died == most and name < worst) then worst, most = name, died end
+  end
+  if most >= args.flood and sweep.applied == 0 then
+    return 'Flood', most .. ' rows died of ' .. worst
+      .. ' and none was applied; cure the cause, then retry the dead letters'
+  end
+end
+
+local lost, finished, halted, seen, done = {}, {}, {}, {}, {}
+if not known() then
+  return {ids_of(args.settlements), finished, halted, {}}
+end
+for _, s in ipairs(args.settlements) do
+  if seen[s[1]] or not owns(s) then
+    lost[#lost + 1] = s[1]
+  else
+    seen[s[1]] = true
+    local sweep, more = find_sweep(s[4]), s[10]
+    local retried, dead, elsewhere = 0, 0, 0
+    if more then
+      retried, dead, elsewhere = settle_more(s, more, sweep)
+      if sweep and (#more.retry > 0 or dead > 0) then failing[sweep.id] = true end
+    end
+    applied = applied + s[6]
+    if sweep then
+      if changed[sweep.id] == nil then order[#order + 1] = sweep end
+      count(s, sweep, retried, dead, elsewhere)
+    end
+    if not (more and more.rest) then
+      done[#done + 1] = s[1]
+      if sweep and not s[5] then sweep.open = sweep.open - 1 end
+    end
+  end
+end
+remove(done)
+if moved > 0 then held_changed() end
+if next(failing) then
+  keep(HELD)
+  keep(DEAD)
+end
+for _, sweep in ipairs(order) do
+  if is_open(sweep) then
+    local reason, message
+    if failing[sweep.id] then reason, message = too_bad(sweep) end
+    if reason then
+      close_sweep(sweep, 'Halted', reason, message)
+      halted[#halted + 1] = sweep.id
+    elseif finish(sweep) then
+      finished[#finished + 1] = sweep.id
+    end
+  end
+end
+if args.rate and applied > 0 then
+  local was = call('HMGET', META, 'tokens', 'tokens_at')
+  local left = budget(was[1], was[2], args.rate) - applied
+  call('HSET', META, 'tokens', text(left), 'tokens_at', text(now), 'rate', text(args.rate))
+end
+local taken = take(args.consumer, args.want, args.lease, args.rate)
+save_sweeps()
+return {lost, finished, halted, taken}

@@ -1,0 +1,68 @@
+-- Sweeps are read at most once and written at most once a move. `open` counts planned jobs that are not settled.
+local sweeps, changed = {}, {}
+
+local function find_sweep(id)
+  if sweeps[id] == nil then
+    local raw = id ~= '' and call('HGET', SWEEPS, id)
+    sweeps[id] = raw and cjson.decode(raw) or false
+  end
+  return sweeps[id] or nil
+end
+
+local function change(sweep) changed[sweep.id] = sweep end
+
+local function save_sweeps()
+  local any = false
+  for id, sweep in pairs(changed) do
+    call('HSET', SWEEPS, id, cjson.encode(sweep))
+    any = true
+  end
+  if any then keep(SWEEPS) end
+end
+
+local function is_open(sweep)
+  return sweep ~= nil and (sweep.state == 'Planning' or sweep.state == 'Running' or sweep.state == 'Held')
+end
+
+local function remembered()
+  local ids = {}
+  for id in string.gmatch(call('HGET', META, 'ids') or '', '%S+') do ids[#ids + 1] = id end
+  return ids
+end
+
+-- Planned jobs of a settled or forgotten sweep are handed to nobody.
+local function doomed(id, kind) return kind == 'p' and not is_open(find_sweep(id)) end
+
+-- Remove the sweep's planned jobs that nobody works on; how many rows they had.
+local function drop_waiting(sweep)
+  local from, rows, gone = call('HGET', META, 'cur') or '0-0', 0, {}
+  while true do
+    local page = call('XRANGE', WORK, '(' .. from, '+', 'COUNT', CHUNK)
+    for _, entry in ipairs(page) do
+      local id, kind, _, planned = parse(entry[2][2])
+      if id == sweep.id and kind == 'p' then
+        gone[#gone + 1] = entry[1]
+        rows = rows + planned
+      end
+    end
+    if #page < CHUNK then break end
+    from = page[#page][1]
+  end
+  in_chunks(gone, function(...) call('XDEL', WORK, ...) end)
+  sweep.open = sweep.open - #gone
+  change(sweep)
+  return rows
+end
+
+local function close_sweep(sweep, state, reason, message)
+  sweep.state, sweep.reason, sweep.message = state, reason, message
+  if state ~= 'Held' then sweep.finished, sweep.errors = text(now), nil end
+  return drop_waiting(sweep)
+end
+
+-- True for the one move that took the last job.
+local function finish(sweep)
+  if sweep.open > 0 or (sweep.state ~= 'Planning' and sweep.state ~= 'Running') then return false end
+  close_sweep(sweep, 'Completed', '', '')
+  return true
+end

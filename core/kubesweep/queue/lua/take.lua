@@ -1,0 +1,104 @@
+-- Taking jobs: expired leases, then due retries, then waiting jobs. XREADGROUP knows one order only, the stream's; so
+-- the cursor is ours (META cur, told to the group with LASTID) and ownership is given by XCLAIM FORCE. A retry that is
+-- handed out before older waiting jobs lies behind the cursor: EARLY remembers it until the cursor passes.
+local function hand(jobs, id, delivery, body)
+  jobs[#jobs + 1], jobs[#jobs + 2], jobs[#jobs + 3] = id, delivery, body
+end
+
+local function own(consumer, ids, delivery, until_, last)
+  in_chunks(ids, function(...)
+    local list, leases = {...}, {}
+    for i, id in ipairs(list) do leases[2 * i - 1], leases[2 * i] = until_, id end
+    local n = #list
+    list[n + 1], list[n + 2], list[n + 3], list[n + 4] = 'RETRYCOUNT', delivery, 'FORCE', 'JUSTID'
+    if last then list[n + 5], list[n + 6] = 'LASTID', last end
+    call('XCLAIM', WORK, GROUP, consumer, 0, unpack(list))
+    call('ZADD', LEASES, unpack(leases))
+  end)
+end
+
+local function forsake(sweep_id)
+  local sweep = find_sweep(sweep_id)
+  if sweep then
+    sweep.open = sweep.open - 1
+    change(sweep)
+  end
+end
+
+local function take_expired(jobs, consumer, want, until_)
+  while #jobs < 3 * want do
+    local ids = call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, want - #jobs / 3)
+    if #ids == 0 then return end
+    for _, id in ipairs(ids) do
+      local pending = call('XPENDING', WORK, GROUP, id, id, 1)[1]
+      local entry = call('XRANGE', WORK, id, id)[1]
+      local sweep, kind
+      if entry then sweep, kind = parse(entry[2][2]) end
+      if not pending or not entry or doomed(sweep, kind) then
+        remove({id})
+        if entry and kind == 'p' then forsake(sweep) end
+      else
+        own(consumer, {id}, pending[4] + 1, until_)
+        hand(jobs, id, pending[4] + 1, call('HGET', REST, id) or entry[2][4])
+      end
+    end
+  end
+end
+
+local function take_due(jobs, consumer, want, until_)
+  if #jobs >= 3 * want then return end
+  local due = call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'WITHSCORES', 'LIMIT', 0, want - #jobs / 3)
+  for i = 1, #due, 2 do
+    local h, body = string.match(due[i], '^([^\n]*)\n(.*)$')
+    local _, _, crashes = parse(h)
+    local id = add(h, body)
+    call('ZREM', DELAYED, due[i])
+    call('SADD', EARLY, id)
+    own(consumer, {id}, crashes + 1, until_)
+    hand(jobs, id, crashes + 1, body)
+  end
+  if #due > 0 then keep(EARLY) end
+end
+
+local function take_waiting(jobs, consumer, want, until_, cursor)
+  local early, start = call('EXISTS', EARLY) == 1, cursor
+  while #jobs < 3 * want do
+    local page = call('XRANGE', WORK, '(' .. cursor, '+', 'COUNT', want - #jobs / 3)
+    if #page == 0 then break end
+    cursor = page[#page][1]
+    local fresh, gone = {}, {}
+    for _, entry in ipairs(page) do
+      local id, sweep, kind, crashes = entry[1], parse(entry[2][2])
+      if early and call('SREM', EARLY, id) == 1 then
+        early = call('EXISTS', EARLY) == 1
+      elseif doomed(sweep, kind) then
+        gone[#gone + 1] = id
+        forsake(sweep)
+      else
+        if crashes == 0 then fresh[#fresh + 1] = id else own(consumer, {id}, crashes + 1, until_) end
+        hand(jobs, id, crashes + 1, entry[2][4])
+      end
+    end
+    own(consumer, fresh, 1, until_, cursor)
+    in_chunks(gone, function(...) call('XDEL', WORK, ...) end)
+  end
+  if cursor ~= start then call('HSET', META, 'cur', cursor) end
+end
+
+-- Answers {paused, wait, next delayed, held version, {id, delivery, body, ...}}; empty text where there is nothing.
+local function take(consumer, want, lease, rate)
+  local meta = call('HMGET', META, 'paused', 'tokens', 'tokens_at', 'held', 'cur')
+  local jobs, wait = {}, ''
+  if rate then
+    local left = budget(meta[2], meta[3], rate)
+    if left < 0 then wait = text(-left / rate) end
+  end
+  if want > 0 and meta[1] ~= '1' and wait == '' then
+    local until_ = text(now + lease)
+    take_expired(jobs, consumer, want, until_)
+    take_due(jobs, consumer, want, until_)
+    take_waiting(jobs, consumer, want, until_, meta[5] or '0-0')
+    if #jobs > 0 then keep(LEASES) end
+  end
+  return {meta[1] or '0', wait, call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2] or '', meta[4] or '0', jobs}
+end

