@@ -14,13 +14,17 @@ from kubesweep.queue.sqlite import SqliteQueue
 Clock = Callable[[], float]
 
 _CODE = "queue-url"
-_KNOWN = "sqlite:///file.db (beside you) or sqlite:////var/lib/kubesweep/queue.db (absolute)"
+_KNOWN = (
+    "sqlite:///file.db (beside you), sqlite:////var/lib/kubesweep/queue.db (absolute) or redis://host:6379/0 "
+    "(also rediss, unix, redis+sentinel and redis+cluster)"
+)
 
 
 def connect(url: str, *, clock: Clock = time.time) -> QueueService:
     """Open the queue that ``url`` names; nothing is read or written before the first move.
 
-    ``sqlite:///relative.db`` or ``sqlite:////absolute.db``; a missing parent folder is made. ``clock`` gives seconds
+    ``sqlite:///relative.db`` or ``sqlite:////absolute.db``; a missing parent folder is made. ``redis://``, ``rediss://``,
+    ``unix://``, ``redis+sentinel://`` and ``redis+cluster://`` are described in redis_connect.py. ``clock`` gives seconds
     since the epoch. Raises ``SpecError`` (code ``queue-url``) for a URL that names no queue.
     """
     scheme, colon, _ = url.partition(":")
@@ -51,8 +55,11 @@ def _sqlite(url: str, clock: Clock) -> QueueService:
     return SqliteQueue(path, clock=clock)
 
 
-def _later(url: str, clock: Clock) -> QueueService:
-    raise SpecError(_CODE, f"queue URL {_shown(url)!r}: not supported by this version. Use {_KNOWN}")
+def _redis(url: str, clock: Clock) -> QueueService:
+    from kubesweep.queue.redis import RedisQueue  # here: a laptop's run with a file should not pay for the client
+
+    # The server's clock is one for all; the host's would be one of many.
+    return RedisQueue(url, clock=None if clock is time.time else clock)
 
 
 def _shown(url: str) -> str:
@@ -63,11 +70,8 @@ def _shown(url: str) -> str:
 
 _OPENERS: dict[str, Callable[[str, Clock], QueueService]] = {
     "sqlite": _sqlite,
-    "redis": _later,
-    "rediss": _later,
-    "valkey": _later,
-    "valkeys": _later,
-    "redis+sentinel": _later,
+    **dict.fromkeys(("redis", "rediss", "valkey", "valkeys", "unix"), _redis),
+    **dict.fromkeys(("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"), _redis),
 }
 
 __all__ = ["connect"]
