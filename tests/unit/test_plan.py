@@ -266,7 +266,9 @@ def described(schema: dict[str, Any]) -> list[str]:
     missing = []
     for name, model in {**schema["$defs"], "SweepSchedule": schema}.items():
         for field, body in model.get("properties", {}).items():
-            if not body.get("description", "").endswith("."):
+            model_name = body.get("$ref", "").removeprefix("#/$defs/")
+            sentence = body.get("description") or schema["$defs"].get(model_name, {}).get("description", "")
+            if not sentence.endswith("."):
                 missing.append(f"{name}.{field} has no sentence")
             for shape in body.get("anyOf", [body]):
                 kind = shape.get("type")

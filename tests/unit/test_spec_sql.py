@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sqlite3
 
 import pytest
@@ -90,29 +91,28 @@ def test_text_that_could_leave_its_parentheses_is_refused(sql: str) -> None:
 
 
 def naive_depth(sql: str) -> list[int]:
-    """Nesting after each parenthesis, by a second, character-wise reading of what is left when comments are gone."""
+    """Nesting after each parenthesis, by a second reading, character by character, of text without comments."""
     depths, depth, at = [], 0, 0
     while at < len(sql):
-        char = sql[at]
-        escapes = (
-            char == "'"
-            and sql[at - 1 : at] in ("E", "e")
-            and not (at > 1 and (sql[at - 2].isalnum() or sql[at - 2] in "_$"))
-        )
-        if char in "'\"`":
+        char, escapes = sql[at], sql[at : at + 2].lower() == "e'"
+        tag = re.match(r"\$([^\W\d]\w*)?\$", sql[at:])
+        if escapes or char in "'\"`":
+            at += 2 if escapes else 1
+            quote = "'" if escapes else char
+            while sql[at] != quote or sql[at + 1 : at + 2] == quote:
+                at += 2 if sql[at] == quote or (escapes and sql[at] == "\\") else 1
             at += 1
-            while sql[at] != char or sql[at + 1 : at + 2] == char:
-                at += 2 if sql[at] == char or (escapes and sql[at] == "\\") else 1
-        elif char == "$" and not (at and (sql[at - 1].isalnum() or sql[at - 1] in "_$")):
-            end = sql.find("$", at + 1)
-            tag = sql[at + 1 : end]
-            if end > 0 and (not tag or (tag.isidentifier() and not tag[0].isdigit())):
-                at = sql.index(f"${tag}$", end + 1) + len(tag) + 1
-        elif char in "()":
-            depth += 1 if char == "(" else -1
-            depths.append(depth)
-        assert char != ";" or sql[at] != ";"
-        at += 1
+        elif tag:
+            at = sql.index(tag.group(), at + len(tag.group())) + len(tag.group())
+        elif char.isalpha() or char == "_":
+            while sql[at : at + 1].isalnum() or sql[at : at + 1] in ("_", "$"):
+                at += 1
+        else:
+            assert char != ";"
+            if char in "()":
+                depth += 1 if char == "(" else -1
+                depths.append(depth)
+            at += 1
     return depths
 
 

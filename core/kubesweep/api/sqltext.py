@@ -25,7 +25,7 @@ _TOKEN = re.compile(
   | (?P<unterminated>[eE]' | ['"`] | \$(?:[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*+)?\$)
   | (?P<cast>::)
   | (?P<cutoff>{PLACEHOLDER}(?![A-Za-z0-9_$\u0080-\U0010ffff]))
-  | (?P<word>{_WORD} | [0-9][A-Za-z0-9_$]*+)
+  | (?P<word>{_WORD} | [0-9][A-Za-z0-9_]*+)
   | (?P<space>\s++)
   | (?P<other>.)
     """,
@@ -69,7 +69,7 @@ def _tokens(sql: str) -> Iterator[tuple[str, str, int]]:
     at = 0
     while at < len(sql):
         found = _TOKEN.match(sql, at)
-        if found is None or found.lastgroup is None:  # cannot be: "other" takes any character
+        if found is None:  # "other" takes any character, so this is for the type checker
             raise ValueError(f"character {at + 1} cannot be read")
         kind, end = _kind(found), found.end()
         if kind == "unterminated":

@@ -113,11 +113,14 @@ def _syntax_problem(error: yaml.MarkedYAMLError, file: str) -> Problem:
         text = "an alias without its anchor: text that begins with * needs quotes"
     elif error.context and error.problem:
         text = f"{text} ({error.context})"
-    text = _QUOTED.sub(
-        lambda found: found.group() if len(found.group()) < 5 or "<" in found.group()[:2] else "...", text
-    )
+    text = _QUOTED.sub(_without_content, text)
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     return Problem("BadYaml", f"not YAML: {text}", file, line, column)
+
+
+def _without_content(quoted: re.Match[str]) -> str:
+    text = quoted.group()
+    return text if len(text) <= len("','") or text[1] == "<" else "..."
 
 
 class _Unbounded(Exception):
@@ -170,7 +173,8 @@ class _Build:
             try:
                 return self.loader.construct_object(node)
             except (ValueError, KeyError, OverflowError):
-                pass
+                self._refuse(node, "BadYaml", f"a YAML {kind} that cannot be read: put text into quotes", path)
+                return None
         self._refuse(node, "BadYaml", "a YAML tag cannot be used here: text that begins with ! needs quotes", path)
         return None
 
