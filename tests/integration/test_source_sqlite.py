@@ -1,0 +1,237 @@
+"""The SQLite source against real files."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubesweep.api.plan import Archive, Assignment, Effect, Match, Plan, Source, Write
+from kubesweep.errors import Outage, RowError, SweepFailure
+from kubesweep_worker.sources import open_source
+from kubesweep_worker.sources.base import InspectableSource, Keys, Range
+
+STALE = (Match("in", "status", ("pending",)), Match("before", "expires_at"))
+CLOSE = Write(update=(Assignment("status", value="expired"),))
+CUTOFF = "2026-03-01 00:00:00.000"
+
+
+def opened(path: Path, **changes: Any) -> InspectableSource:
+    base = {"namespace": "d", "name": "n", "uid": "u", "source": Source(table="things"), "match": STALE, "write": CLOSE}
+    return open_source(Plan(**{**base, **changes}), lambda: f"sqlite:///{path}")
+
+
+def filled(path: Path, script: str) -> Path:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+    return path
+
+
+SHAPES = {
+    "a rowid": "id INTEGER PRIMARY KEY, status TEXT, expires_at TEXT, other TEXT",
+    "text": "id TEXT PRIMARY KEY, status TEXT, expires_at TEXT, other TEXT",
+    "text without case": "id VARCHAR(40) COLLATE NOCASE PRIMARY KEY, status TEXT, expires_at TEXT, other TEXT",
+    "two columns": "id BIGINT NOT NULL, status TEXT, expires_at TEXT, other TEXT NOT NULL, PRIMARY KEY (other, id)",
+    "without rowid": "id TEXT PRIMARY KEY, status TEXT, expires_at TEXT, other TEXT) WITHOUT ROWID -- (",
+}
+
+
+@pytest.mark.parametrize("share", [0.5, 0.02], ids=["dense", "sparse"])
+@pytest.mark.parametrize("kind", SHAPES)
+async def test_every_stale_row_is_in_exactly_one_cut(tmp_path: Path, kind: str, share: float) -> None:
+    rng = random.Random(f"{kind}{share}")
+    path = filled(
+        tmp_path / "it's a ? %20.db",
+        f"CREATE TABLE things ({SHAPES[kind].replace('-- (', '')}" + ("" if "ROWID --" in SHAPES[kind] else ")"),
+    )
+    rows = [
+        (n * 7 - 500, "pending" if rng.random() < share else "live", "2026-01-01", rng.choice("aB'c"))
+        for n in range(1500)
+    ]
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executemany("INSERT INTO things VALUES (?, ?, ?, ?)", rows)
+        connection.commit()
+    source = open_source(
+        Plan(namespace="d", name="n", uid="u", source=Source(table="things"), match=STALE, write=CLOSE),
+        lambda: f"sqlite:///{str(path).replace('%', '%25').replace('?', '%3F')}",
+    )
+    table = await source.inspect()
+    expected = {
+        tuple(str({"id": row[0], "other": row[3]}[name]) for name in table.key) for row in rows if row[1] == "pending"
+    }
+    held = set(sorted(expected)[::7])
+    cuts, after = [], None
+    while True:
+        window = await source.cut(CUTOFF, after, held, 20, 100)
+        cuts += window.cuts
+        after = window.cursor
+        if after is None:
+            break
+    found = [key for cut in cuts for key in await source.keys(cut.scope, CUTOFF, held)]
+    assert sorted(found) == sorted(expected - held)
+    assert [(await source.write(cut.scope, CUTOFF, held)).applied for cut in cuts] == [cut.rows for cut in cuts]
+    assert await source.count(CUTOFF, (), 10_000) == len(held)
+    await source.close()
+
+
+TIMES = {
+    "2026-02-28 23:59:59": True,
+    "2026-02-28T23:59:59": True,
+    "2026-02-28T23:59:59.999": True,
+    "2026-03-01 00:00": False,
+    "2026-03-01T00:00:00Z": False,
+    "2026-03-01T01:59:59+02:00": True,
+    "2026-03-01 02:00:00.000000+02:00": False,
+    "2026-02-28T22:59:59-01:00": True,
+    "2026-02-28": True,
+    "2026-03-01": False,
+    "yesterday": False,
+    "now": False,
+    "": False,
+    1772323199: True,
+    1772323200: False,
+    1772323199.5: True,
+    None: False,
+    b"2026-01-01": False,
+}
+
+
+@pytest.mark.parametrize("value", TIMES)
+@pytest.mark.parametrize("declared", ["TEXT", "DATETIME", ""])
+async def test_times_are_compared_as_times(tmp_path: Path, value: object, declared: str) -> None:
+    path = filled(tmp_path / "a.db", f"CREATE TABLE things (id INTEGER PRIMARY KEY, expires_at {declared})")
+    if declared == "TEXT" and isinstance(value, (int, float)):
+        declared = "INTEGER"
+        path = filled(tmp_path / "b.db", "CREATE TABLE things (id INTEGER PRIMARY KEY, expires_at INTEGER)")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO things VALUES (1, ?)", (value,))
+        connection.commit()
+    source = opened(path, match=(Match("before", "expires_at"),), write=Write())
+    assert await source.count(CUTOFF, (), 10) == int(TIMES[value])  # type: ignore[index]
+    await source.close()
+
+
+async def test_a_naive_time_is_in_the_zone_of_the_spec(tmp_path: Path) -> None:
+    path = filled(
+        tmp_path / "a.db",
+        "CREATE TABLE things (id INTEGER PRIMARY KEY, expires_at TEXT); "
+        "INSERT INTO things VALUES (1, '2026-03-01 00:59:59'), (2, '2026-03-01T01:00'), (3, '2026-02-28T23:59:59Z'), (4, '2026-99-01')",
+    )
+    source = opened(
+        path,
+        match=(Match("before", "expires_at"),),
+        write=Write(),
+        source=Source(table="things", naive_time_zone="Europe/Berlin"),
+    )
+    assert await source.keys(Range(), CUTOFF, ()) == (("1",), ("3",))
+    await source.close()
+
+
+TEN = """
+CREATE TABLE things (id INTEGER PRIMARY KEY, status TEXT, expires_at TEXT);
+WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 10) INSERT INTO things SELECT n, 'pending', '2026-01-01' FROM n;
+"""
+
+
+async def test_a_lock_of_the_application_is_an_outage(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a.db", TEN)
+    source = opened(path, source=Source(table="things", lock_timeout=0.01))
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Outage) as found:
+            await source.write(Range(), CUTOFF, ())
+        assert found.value.reason == "Locked"
+        holder.execute("ROLLBACK")
+    assert (await source.write(Range(), CUTOFF, ())).applied == 10
+    await source.close()
+
+
+async def test_a_full_disk_is_an_outage_that_writes_nothing(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a.db", TEN)
+    source = opened(path, write=Write(update=(Assignment("status", sql="hex(zeroblob(100000))"),)))
+    await source.probe()
+    limit_pages(source, 20)
+    with pytest.raises(Outage) as found:
+        await source.write(Range(), CUTOFF, ())
+    assert found.value.reason == "DiskFull"
+    assert await source.count(CUTOFF, (), 100) == 10
+    await source.close()
+
+
+def limit_pages(source: Any, pages: int) -> None:
+    """The same result code as a full disk, from the same place, without filling one."""
+    source._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+async def test_a_slow_statement_is_an_outage(tmp_path: Path) -> None:
+    endless = "(WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) SELECT count(*) FROM n) > 0"
+    source = opened(
+        filled(tmp_path / "a.db", TEN),
+        match=(Match("sql", sql=endless),),
+        source=Source(table="things", statement_timeout=0.05),
+    )
+    with pytest.raises(Outage) as found:
+        await source.count(CUTOFF, (), 10)
+    assert found.value.reason == "StatementTimeout"
+    await source.close()
+
+
+async def test_rows_that_stay_stale_are_rolled_back(tmp_path: Path) -> None:
+    source = opened(filled(tmp_path / "a.db", TEN), write=Write(update=(Assignment("expires_at", value="2025-01-01"),)))
+    written = await source.write(Range(("2",), ("5",)), CUTOFF, ())
+    assert (written.applied, written.still_stale) == (0, 3)
+    tried = await source.try_write(CUTOFF, 4)
+    assert (tried.tried, tried.still_stale) == (4, 4)
+    await source.close()
+
+
+async def test_a_refused_row_is_a_row_error(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a.db", TEN.replace("status TEXT", "status TEXT CHECK (id <> 7 OR status <> 'expired')"))
+    source = opened(path)
+    with pytest.raises(RowError) as found:
+        await source.write(Range(), CUTOFF, ())
+    assert found.value.error == "SQLITE_CONSTRAINT_CHECK"
+    assert (await source.write(Range(high=("6",)), CUTOFF, ())).applied == 6
+    await source.close()
+
+
+async def test_deleted_rows_arrive_in_the_archive(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a.db", TEN + "CREATE TABLE kept (status TEXT, id INTEGER, at TEXT DEFAULT 'now')")
+    source = opened(path, write=Write(archive=Archive("kept")))
+    await source.inspect()
+    assert (await source.write(Keys((("3",), ("4",), ("99",))), CUTOFF, [("4",)])).applied == 1
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM kept").fetchall() == [("pending", 3, "now")]
+    await source.close()
+
+
+async def test_a_file_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a.db", TEN)
+    source = opened(path)
+    assert await source.count(CUTOFF, (), 100) == 10
+    path.unlink()
+    with pytest.raises(SweepFailure) as found:
+        await source.probe()
+    assert found.value.reason == "DatabaseMissing"
+    assert not path.exists()
+    filled(path, TEN.replace("n < 10", "n < 3"))
+    assert await source.count(CUTOFF, (), 100) == 3
+    await source.close()
+
+
+async def test_an_explanation_is_sql_that_runs(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a.db", TEN)
+    source = opened(path, effect=Effect(columns=("id", "status"), handler="a:b"))
+    explanation = await source.explain(CUTOFF)
+    assert explanation.rows_estimate == 10
+    assert explanation.write_sql is not None
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in (explanation.plan_sql, explanation.stale_sql, explanation.write_sql):
+            connection.execute(statement)
+    [row, *_] = await source.stale(Range(), CUTOFF, (), 3)
+    assert (row.key, dict(row.values), row.stamp) == (("1",), {"id": 1, "status": "pending"}, ("2026-01-01",))
+    await source.close()
