@@ -2,7 +2,7 @@
 
 A receiver that fails for some rows while it serves others refuses *those rows*; one that fails for most is *away*. The
 first spends attempts (or one poison row would hold its sweep for ever), the second spends none (or an outage would bury
-innocents). ``blame`` decides, and docs/adr/0004 says why.
+innocents). ``blame`` decides, and docs/adr/0011 says why.
 """
 
 from __future__ import annotations
