@@ -82,7 +82,7 @@ class SqliteStore:
         for con in (self._watch, self._con):
             if con is not None:
                 con.close()
-        self._con = self._watch = self._inode = None
+        self._con = self._watch = None
 
     def _transaction(self, begin: str, move: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -106,11 +106,10 @@ class SqliteStore:
         con = self._connect()
         try:
             _prepare(con, self.path, self._busy)
-            found = os.stat(self.path)
+            self._inode = _inode(self.path)
         except BaseException:
             con.close()
             raise
-        self._inode = (found.st_dev, found.st_ino)
         self._con = con
         return con
 
@@ -121,11 +120,7 @@ class SqliteStore:
 
     def _check_same_file(self) -> None:
         # Without this a worker would go on for ever in a file that has no name any more, alone.
-        try:
-            found = os.stat(self.path)
-        except OSError:
-            found = None
-        if found is None or (found.st_dev, found.st_ino) != self._inode:
+        if _inode(self.path) != self._inode:
             self.close()
             raise Outage(
                 "QueueGone",
@@ -141,6 +136,14 @@ class SqliteStore:
         if code == sqlite3.SQLITE_CANTOPEN and os.path.exists(self.path) and not _writable(self.path):
             reason, advice = _REASONS[sqlite3.SQLITE_READONLY]
         return Outage(reason, f"queue {self.path}: {advice} ({error})")
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _writable(path: str) -> bool:
