@@ -16,6 +16,7 @@ from kubesweep.queue.model import (
     ScheduleRef,
     Settlement,
     Stats,
+    Sweep,
     Window,
 )
 from kubesweep.queue.service import Opened, QueueService, Settled
@@ -85,6 +86,12 @@ async def start(queue: QueueService, *rows: int, tick: float = TICK, plan: PlanV
 async def look(queue: QueueService, ref: ScheduleRef = REF) -> Stats:
     (stats,) = await queue.stats([ref])
     return stats
+
+
+async def latest(queue: QueueService) -> Sweep:
+    sweep = (await look(queue)).sweep
+    assert sweep is not None
+    return sweep
 
 
 async def bury(queue: QueueService, *numbers: int, error: str = "CheckViolation", tick: float = TICK) -> str:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import msgspec
-import pytest
 from tests.contract.backends import Clock, Open
 from tests.contract.hands import (
     CUTOFF,
@@ -10,10 +9,10 @@ from tests.contract.hands import (
     PLAN,
     REF,
     TICK,
-    bury,
     dead_keys,
     failed,
     key,
+    latest,
     look,
     one,
     open_sweep,
@@ -27,25 +26,16 @@ from tests.contract.hands import (
 
 from kubesweep.queue.model import (
     ATTEMPTS,
-    FLOOD,
     Attempt,
     Job,
     JobKind,
-    Limits,
     OpenAnswer,
     Retry,
     Settlement,
-    Sweep,
     SweepState,
     Window,
 )
 from kubesweep.queue.service import QueueService
-
-
-async def latest(queue: QueueService) -> Sweep:
-    sweep = (await look(queue)).sweep
-    assert sweep is not None
-    return sweep
 
 
 async def test_the_last_settlement_finishes_the_sweep_exactly_once(make_queue: Open, clock: Clock) -> None:
@@ -264,62 +254,6 @@ async def test_outcomes_of_a_sweep_that_is_forgotten_change_no_other_books(queue
     after = await look(queue)
     assert (after.held, after.dead) == (1, 1)
     assert (after.sweep, after.history) == (before.sweep, before.history)
-
-
-async def test_a_sweep_halts_when_rows_fail_while_too_many_are_held(queue: QueueService, clock: Clock) -> None:
-    few = Limits(halt_above=3)
-    sweep = await start(queue, 5, 5, 5, 5)
-    first, second, third = await take(queue, 3)
-    assert (await settle(queue, Settlement(first, applied=2, retry=retry(1, 2, 3)), limits=few)).halted == ()
-    settled = await settle(queue, Settlement(second, applied=4, retry=retry(4)), want=5, limits=few)
-    assert (settled.halted, settled.finished, settled.claims.jobs) == ((sweep,), (), ())
-    found = await latest(queue)
-    assert (found.state, found.finished, found.open_jobs) == (SweepState.HALTED, clock.now, 1)
-    assert "4" in found.message
-    assert "3" in found.message
-    settled = await settle(queue, Settlement(third, applied=4, retry=retry(5)), limits=few)
-    assert (settled.halted, settled.finished, settled.lost) == ((), (), ())
-    found = await latest(queue)
-    assert (found.applied, found.held, found.open_jobs, found.state) == (10, 5, 0, SweepState.HALTED)
-
-
-async def test_a_sweep_none_of_whose_rows_fail_goes_on_beside_many_held_rows(queue: QueueService) -> None:
-    few = Limits(halt_above=2)
-    await bury(queue, 1, 2, 3)
-    sweep = await start(queue, 5, tick=TICK + 60)
-    settled = await settle(queue, Settlement(await one(queue), applied=5), limits=few)
-    assert (settled.halted, settled.finished) == ((), (sweep,))
-
-
-@pytest.mark.parametrize(
-    ("applied", "died", "halts"), [(0, FLOOD, True), (0, FLOOD - 1, False), (1, FLOOD, False), (0, FLOOD + 1, True)]
-)
-async def test_a_flood_of_one_error_with_none_applied_halts_the_sweep(
-    queue: QueueService, applied: int, died: int, halts: bool
-) -> None:
-    sweep = await start(queue, died, 5)
-    claim = await one(queue)
-    half = died // 2
-    rest = range_job(sweep, died - half)
-    await settle(queue, Settlement(claim, dead=failed(*range(half)), rest=rest))
-    settled = await settle(queue, Settlement(claim, applied=applied, dead=failed(*range(half, died))))
-    assert settled.halted == ((sweep,) if halts else ())
-    found = await latest(queue)
-    assert (found.state, found.dead) == (SweepState.HALTED if halts else SweepState.RUNNING, died)
-
-
-async def test_deaths_of_different_errors_are_no_flood(queue: QueueService) -> None:
-    await start(queue, FLOOD, 5)
-    claim = await one(queue)
-    dead = failed(*range(FLOOD - 1)) + failed(FLOOD, error="NumericOutOfRange")
-    assert (await settle(queue, Settlement(claim, dead=dead))).halted == ()
-
-
-async def test_rows_applied_in_the_same_call_avert_the_flood(queue: QueueService) -> None:
-    await start(queue, FLOOD, 5, 5)
-    first, second = await take(queue, 2)
-    settled = await settle(queue, Settlement(first, dead=failed(*range(FLOOD))), Settlement(second, applied=5))
-    assert settled.halted == ()
 
 
 async def test_a_dead_letter_tells_the_rows_history(queue: QueueService, clock: Clock) -> None:
