@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ async def run_check(terminal: Terminal, files: Sequence[Path], url: str | None, 
         try:
             looked = await look(one, try_write=try_write)
         except KubesweepError as error:
-            terminal.error(f"{one.name}: {getattr(error, 'reason', type(error).__name__)}: {error}")
+            reason = f"{error.reason}: " if isinstance(error, (SweepFailure, Outage)) else ""
+            terminal.error(f"{one.name}: {reason}{error}")
             worst = max(worst, code_of_error(error))
             continue
         show(terminal, one, looked)
@@ -63,6 +65,8 @@ async def run_check(terminal: Terminal, files: Sequence[Path], url: str | None, 
             worst = max(worst, Exit.ROWS_DIED)
     if worst in (Exit.CLEAN, Exit.ROWS_DIED):
         terminal.next_steps(_next(files, try_write=try_write))
+    else:
+        terminal.next_steps([(f"{program()} check {_named(files)}", "after the cure")])
     return worst
 
 
@@ -169,9 +173,12 @@ def _sql(terminal: Terminal, title: str, sql: str) -> None:
 
 
 def _next(files: Sequence[Path], *, try_write: bool) -> list[tuple[str, str]]:
-    names = " ".join(f"-f {file}" for file in files)
-    steps = []
+    names, steps = _named(files), []
     if not try_write:
         steps.append((f"{program()} check {names} --try-write", "also try the write on 10 rows, rolled back"))
     steps.append((f"{program()} run {names} --once", "one sweep, now"))
     return steps
+
+
+def _named(files: Sequence[Path]) -> str:
+    return " ".join(f"-f {shlex.quote(str(file))}" for file in files)

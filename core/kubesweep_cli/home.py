@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from kubesweep.errors import SpecError
+from kubesweep.logging import safe_url
 
 __all__ = [
     "QUEUE_VARIABLE",
@@ -59,7 +60,10 @@ def queue_url(option: str | None, environ: Mapping[str, str] = os.environ) -> st
 
 def queue_option(option: str | None) -> str:
     """What a printed command must say to meet the same queue: empty where the default or the variable says it already."""
-    return f" --queue {shlex.quote(option)}" if option else ""
+    if not option:
+        return ""
+    # A password in a printed command ends up in scrollbacks and logs of builds.
+    return f" --queue {shlex.quote(option)}" if safe_url(option) == option else f' --queue "${QUEUE_VARIABLE}"'
 
 
 def log_file(environ: Mapping[str, str] = os.environ) -> Path:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 
 from kubesweep.errors import SpecError
+from kubesweep.logging import safe_url
 from kubesweep.queue.model import ScheduleRef
 from kubesweep_cli.home import program
 
@@ -29,7 +30,7 @@ def find(known: Sequence[ScheduleRef], name: str, namespace: str | None, queue: 
     if not known:
         raise SpecError(
             "UnknownSchedule",
-            f"The queue {queue} knows no schedule yet, so no {name} either.\n"
+            f"The queue {safe_url(queue)} knows no schedule yet, so no {name} either.\n"
             f"Sweep something first:  {program()} run -f FILE\n"
             f"or name the queue that was used:  --queue URL, or the variable KUBESWEEP_QUEUE.",
         )
@@ -37,7 +38,9 @@ def find(known: Sequence[ScheduleRef], name: str, namespace: str | None, queue: 
     near = difflib.get_close_matches(name, [ref.name for ref in known], n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]}? " if near else ""
     shown = ", ".join(label(ref) for ref in known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
-    raise SpecError("UnknownSchedule", f"No schedule {name}{where} in the queue {queue}.\n{hint}It knows: {shown}.")
+    raise SpecError(
+        "UnknownSchedule", f"No schedule {name}{where} in the queue {safe_url(queue)}.\n{hint}It knows: {shown}."
+    )
 
 
 def label(ref: ScheduleRef) -> str:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from kubesweep.api.load import load
 from kubesweep.errors import SpecError
+from kubesweep.logging import safe_url
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenAnswer, OpenSweep, ScheduleRef, Stats
 from kubesweep.queue.service import Opened, QueueService
@@ -55,7 +56,7 @@ async def run_status(
         terminal.line(msgspec.json.encode(status_document(refs, stats)).decode())
         return Exit.CLEAN
     if not refs:
-        terminal.line(f"The queue {url} knows no schedule yet.")
+        terminal.line(f"The queue {safe_url(url)} knows no schedule yet.")
         terminal.next_steps([(f"{program()} run -f FILE{queue_option(option)}", "sweep something")])
         return Exit.CLEAN
     terminal.show(status_table(refs, stats, time.time()))
