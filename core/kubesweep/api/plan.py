@@ -110,7 +110,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def version(self) -> PlanVersion:
         """The generation is not part of the hash: an edit that changes nothing here starts nothing over."""
-        body = msgspec.json.encode(msgspec.structs.replace(self, generation=0), order="sorted")
+        # By way of JSON, so that 5 and 5.0 in a float field are one plan before and after it travelled.
+        plain = Plan.from_json(msgspec.json.encode(msgspec.structs.replace(self, generation=0)))
+        body = msgspec.json.encode(plain, order="sorted")
         return PlanVersion(self.generation, hashlib.sha256(body).hexdigest()[:16])
 
     @property
