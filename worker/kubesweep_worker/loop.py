@@ -181,7 +181,7 @@ class Loop:
         if claims.next_delayed is not None:
             timeout = min(timeout, max(0.0, claims.next_delayed - self.settings.clock()))
         self._fruitless = 0 if claims.jobs else self._fruitless + 1
-        pause = min(1.0, 0.01 * 2.0 ** (self._fruitless - FRUITLESS)) if self._fruitless > FRUITLESS else 0.0
+        pause = min(0.1, 0.01 * 2.0 ** (self._fruitless - FRUITLESS)) if self._fruitless > FRUITLESS else 0.0
         self._waiter = self._side(self._wait(timeout, pause))
 
     async def _wait(self, timeout: float, pause: float) -> None:

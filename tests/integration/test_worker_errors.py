@@ -1,0 +1,201 @@
+"""Every row of the section "Worker" of docs/errors.md happens as it is written there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiohttp import web
+from tests.integration.test_worker_handlers import MODULE, handler_plan
+from tests.integration.test_worker_webhook import deliver, receiver
+from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
+
+from kubesweep.api.plan import RowLimits
+from kubesweep.errors import Outage, RowError, SweepFailure
+from kubesweep.queue.model import Claim, Job, JobKind
+from kubesweep_worker.crash import bury
+from kubesweep_worker.effects.base import Delivery
+from kubesweep_worker.effects.handler import HandlerEffect
+from kubesweep_worker.hands import JobRun
+
+Answer = tuple[str, str]
+Case = Callable[[Path], Awaitable[Answer]]
+ERRORS = Path(__file__).parents[2] / "docs" / "errors.md"
+
+
+def documented() -> list[tuple[str, str, str]]:
+    section = ERRORS.read_text().partition("\n## Worker\n")[2].partition("\n## ")[0]
+    rows = [line.strip().strip("|").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    cells = [tuple(cell.strip() for cell in row) for row in rows if len(row) == 3]
+    return [(a, b.strip("`"), c.strip("`").strip()) for a, b, c in cells if not a.startswith(("---", "input"))]
+
+
+def code_of(error: BaseException) -> Answer:
+    return (error.error if isinstance(error, RowError) else getattr(error, "reason", "?"), str(error))
+
+
+def handled(function: str, timeout: float = 5.0) -> Case:
+    async def case(_: Path) -> Answer:
+        effect = HandlerEffect(handler_plan(function, timeout=timeout), f"{MODULE}:{function}")
+        with pytest.raises((RowError, Outage, SweepFailure)) as caught:
+            await effect.deliver(Delivery(("13",), {"id": 13}, "k", "now", 1, "s"))
+        await effect.close()
+        return code_of(caught.value)
+
+    return case
+
+
+def answered(status: int, timeout: float = 5.0) -> Case:
+    async def case(_: Path) -> Answer:
+        never = asyncio.Event()
+
+        async def answer(request: web.Request) -> web.Response:
+            if status == 0:
+                await never.wait()
+            if status < 0 and request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=max(200, status), text="no such customer")
+
+        async with receiver(answer) as url:
+            with pytest.raises((RowError, Outage)) as caught:
+                await deliver(url, timeout=timeout)
+            never.set()
+        return code_of(caught.value)
+
+    return case
+
+
+async def swept(bench: Workbench) -> Answer:
+    stats = await bench.sweep()
+    await bench.queue.close()
+    assert stats.sweep is not None
+    return stats.sweep.reason, stats.sweep.message
+
+
+async def still_stale(folder: Path) -> Answer:
+    bench = Workbench(folder, MemorySource(1), plan=with_effect(a_plan(write=None)), effect=ScriptedEffect())
+    await bench.sweep(retries=True)
+    (letter,) = await bench.dead()
+    await bench.queue.close()
+    return letter.error, letter.message
+
+
+async def never_ends(folder: Path) -> Answer:
+    bench = Workbench(folder, MemorySource(10))
+    bench.source.never_changes = True
+    return await swept(bench)
+
+
+async def above_hold(folder: Path) -> Answer:
+    return await swept(Workbench(folder, MemorySource(10), a_plan(limits=RowLimits(hold_above_rows=5))))
+
+
+async def locked(folder: Path) -> Answer:
+    bench = Workbench(folder, MemorySource(10))
+    bench.source.locked = {key(3)}
+    await bench.sweep()
+    bench.source.locked = set()
+    bench.source.poison = {key(3)}
+    await bench.run(retries=True)
+    (letter,) = await bench.dead()
+    await bench.queue.close()
+    assert [attempt.error for attempt in letter.attempts] == ["Locked", "23505", "23505", "23505"]
+    return letter.attempts[0].error, letter.attempts[0].message
+
+
+async def match_fails(folder: Path) -> Answer:
+    bench = Workbench(folder, MemorySource(10))
+
+    def down(call: str) -> None:
+        if call == "cut":
+            raise RowError("22012", "division by zero")
+
+    bench.source.down = down
+    return await swept(bench)
+
+
+async def defect(folder: Path) -> Answer:
+    bench = Workbench(folder, MemorySource(10))
+
+    def down(call: str) -> None:
+        if call == "write":
+            raise ZeroDivisionError
+
+    bench.source.down = down
+    return await swept(bench)
+
+
+async def buried(folder: Path) -> Answer:
+    bench = Workbench(folder, MemorySource(10))
+    desk = bench.worker()._desk
+    job = Job(JobKind.KEYS, sweep="s", cutoff="now", keys=(key(3),), rows=1, suspect=True)
+    result = await bury(desk, JobRun(Claim("1", "me", 6, job), lambda: 0.0))
+    await bench.queue.close()
+    row = result.settlement.dead[0]  # type: ignore[union-attr]
+    return row.error, row.message
+
+
+async def planning_kills(folder: Path) -> Answer:
+    now = [1000.0]
+    bench = Workbench(folder, MemorySource(10), clock=lambda: now[0])
+    await bench.open()
+    for delivery in range(1, 6):
+        claims = await bench.queue.claim(bench.plan.ref, f"victim {delivery}", 1, bench.plan.queue_limits)
+        assert [claim.delivery for claim in claims.jobs] == [delivery]
+        now[0] += 60
+    stats = await bench.run()
+    await bench.queue.close()
+    assert stats.sweep is not None
+    return stats.sweep.reason, stats.sweep.message
+
+
+async def plan_changed(folder: Path) -> Answer:
+    bench = Workbench(folder, MemorySource(10))
+    await bench.open()
+    bench.plan = msgspec.structs.replace(bench.plan, generation=2, halt_above=7)
+    stats = await bench.run()
+    await bench.queue.close()
+    return stats.history[0].reason, stats.history[0].message
+
+
+CASES: dict[str, Case] = {
+    "a handler raises ValueError": handled("raises"),
+    "a handler calls sys.exit": handled("exits_politely"),
+    "a handler raises asyncio.CancelledError": handled("cancels_itself"),
+    "a handler raises Reject": handled("rejects"),
+    "a handler raises RetryAfter": handled("later"),
+    "a handler does not return in time": handled("hangs", timeout=0.05),
+    "a handler asks for a column it was not given": handled("asks_for_another_column"),
+    "a handler's lifespan raises": handled("with_broken_lifespan"),
+    "effect.handler is missing": handled("missing"),
+    "effect.handler is no function": handled("not_callable"),
+    "the webhook answers 422": answered(422),
+    "the webhook answers 301": answered(301),
+    "the webhook answers 503": answered(503),
+    "the webhook answers 429": answered(429),
+    "the webhook does not answer": answered(0, timeout=0.05),
+    "the webhook resets the connection": answered(-1),
+    "a handler without write leaves its row stale": still_stale,
+    "rows still match after the write": never_ends,
+    "more than holdAboveRows are stale": above_hold,
+    "a row is locked by the application": locked,
+    "a match condition fails on a row": match_fails,
+    "a row killed five workers": buried,
+    "planning killed five workers": planning_kills,
+    "the schedule changes while its sweep runs": plan_changed,
+    "the worker has a defect": defect,
+}
+
+
+@pytest.mark.parametrize(("given", "code", "text"), documented(), ids=lambda value: value[:40])
+async def test_a_documented_failure_has_the_documented_code_and_text(
+    tmp_path: Path, given: str, code: str, text: str
+) -> None:
+    assert await CASES[given](tmp_path) == (code, text)
+
+
+def test_every_case_is_documented() -> None:
+    assert sorted(given for given, _, _ in documented()) == sorted(CASES)
