@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from examples.conversations.before.background_tasks import process_expired_conversations
 
 from bench.servers import Server
+from examples.conversations.before.background_tasks import process_expired_conversations
 
 STATEMENT = """
     UPDATE conversations SET status = 'expired', closed_at = now()

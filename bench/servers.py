@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+
 from tests.integration import postgres as tests_postgres
 
 SETTINGS = {

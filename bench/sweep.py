@@ -46,7 +46,9 @@ class Options:
     sparse_stale: tuple[int, ...] = (1_000, 10_000)
 
 
-SMOKE = Options(rows=20_000, rounds=1, workers=(2,), loop_rows=200, sparse_rows=50_000, sparse_stale=(100, 1_000))
+SMOKE = Options(
+    rows=20_000, stale=(0.5,), rounds=1, workers=(2,), loop_rows=200, sparse_rows=50_000, sparse_stale=(100, 1_000)
+)
 
 
 @dataclass(slots=True)

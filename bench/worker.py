@@ -9,9 +9,8 @@ import asyncio
 import signal
 import sys
 
-from kubesweep_worker.assemble import assemble
-
 from kubesweep.api.plan import Plan
+from kubesweep_worker.assemble import assemble
 from kubesweep_worker.settings import WorkerSettings
 
 

@@ -90,7 +90,8 @@ class Server:
 
     def client(self, **options: Any) -> Any:
         """A plain client with all rights."""
-        return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True, **(self.login | options))
+        given: dict[str, Any] = {"decode_responses": True} | self.login | options
+        return redis.Redis(unix_socket_path=str(self.socket), **given)
 
     def _until_it_answers(self) -> None:
         until = time.monotonic() + START

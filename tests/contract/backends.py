@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from tests.servers import binaries, shared
-
 from kubesweep.queue.connect import connect
 from kubesweep.queue.service import QueueService
+from tests.servers import binaries, shared
 
 
 class Clock:

@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.contract.backends import BACKENDS, Backend, Clock, Open
 
 from kubesweep.queue.service import QueueService
+from tests.contract.backends import BACKENDS, Backend, Clock, Open
 
 
 @pytest.fixture

@@ -13,10 +13,9 @@ import signal
 import sys
 import threading
 
-from tests.contract.hands import REF, look
-
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Limits, Settlement
+from tests.contract.hands import REF, look
 
 LIMITS = Limits(lease=0.5)
 

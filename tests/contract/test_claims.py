@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
+from kubesweep.queue.model import Claims, Job, JobKind, Limits, PlanVersion, Settlement, SweepState, Window
+from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
 from tests.contract.hands import (
     CUTOFF,
@@ -20,9 +23,6 @@ from tests.contract.hands import (
     start,
     take,
 )
-
-from kubesweep.queue.model import Claims, Job, JobKind, Limits, PlanVersion, Settlement, SweepState, Window
-from kubesweep.queue.service import QueueService
 
 SLOW = Limits(rows_per_second=100)
 

@@ -1,5 +1,16 @@
 from __future__ import annotations
 
+from kubesweep.queue.model import (
+    MAX_FINDINGS,
+    MAX_JOB_KEYS,
+    Finding,
+    Job,
+    JobKind,
+    ScheduleRef,
+    Settlement,
+    Stats,
+)
+from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
 from tests.contract.hands import (
     LIMITS,
@@ -19,18 +30,6 @@ from tests.contract.hands import (
     start,
     take,
 )
-
-from kubesweep.queue.model import (
-    MAX_FINDINGS,
-    MAX_JOB_KEYS,
-    Finding,
-    Job,
-    JobKind,
-    ScheduleRef,
-    Settlement,
-    Stats,
-)
-from kubesweep.queue.service import QueueService
 
 
 async def test_dead_letters_are_grouped_by_error_most_first(queue: QueueService, clock: Clock) -> None:

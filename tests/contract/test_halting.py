@@ -1,6 +1,14 @@
 from __future__ import annotations
 
 import pytest
+
+from kubesweep.queue.model import (
+    FLOOD,
+    Limits,
+    Settlement,
+    SweepState,
+)
+from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
 from tests.contract.hands import (
     TICK,
@@ -14,14 +22,6 @@ from tests.contract.hands import (
     start,
     take,
 )
-
-from kubesweep.queue.model import (
-    FLOOD,
-    Limits,
-    Settlement,
-    SweepState,
-)
-from kubesweep.queue.service import QueueService
 
 
 async def test_a_sweep_halts_when_rows_fail_while_too_many_are_held(queue: QueueService, clock: Clock) -> None:

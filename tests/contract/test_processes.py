@@ -8,10 +8,9 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.contract.hands import look, open_sweep, start
-
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenAnswer, SweepState
+from tests.contract.hands import look, open_sweep, start
 
 JOBS, ROWS = 400, 5
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,19 @@
 from __future__ import annotations
 
 import msgspec
+
+from kubesweep.queue.model import (
+    ATTEMPTS,
+    Attempt,
+    Job,
+    JobKind,
+    OpenAnswer,
+    Retry,
+    Settlement,
+    SweepState,
+    Window,
+)
+from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
 from tests.contract.hands import (
     CUTOFF,
@@ -23,19 +36,6 @@ from tests.contract.hands import (
     start,
     take,
 )
-
-from kubesweep.queue.model import (
-    ATTEMPTS,
-    Attempt,
-    Job,
-    JobKind,
-    OpenAnswer,
-    Retry,
-    Settlement,
-    SweepState,
-    Window,
-)
-from kubesweep.queue.service import QueueService
 
 
 async def test_the_last_settlement_finishes_the_sweep_exactly_once(make_queue: Open, clock: Clock) -> None:

@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from tests.contract.hands import CUTOFF, LIMITS, REF, TICK, look, one, open_sweep, range_job, settle, start
 
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenAnswer, Settlement, Window
 from kubesweep.queue.sqlite import SqliteQueue
+from tests.contract.hands import CUTOFF, LIMITS, REF, TICK, look, one, open_sweep, range_job, settle, start
 
 ROOT = Path(__file__).parents[2]
 

@@ -19,9 +19,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.contract.backends import BACKENDS, Backend, Clock
-from tests.contract.hands import CUTOFF, REF
-from tests.contract.model import Book, Model
 
 from kubesweep.queue.model import (
     END_STATES,
@@ -41,6 +38,9 @@ from kubesweep.queue.model import (
     Window,
 )
 from kubesweep.queue.service import QueueService
+from tests.contract.backends import BACKENDS, Backend, Clock
+from tests.contract.hands import CUTOFF, REF
+from tests.contract.model import Book, Model
 
 T = TypeVar("T")
 

@@ -1,6 +1,19 @@
 from __future__ import annotations
 
 import pytest
+
+from kubesweep.queue.model import (
+    HISTORY,
+    MAX_SAMPLES,
+    JobKind,
+    OpenAnswer,
+    PlanVersion,
+    Settlement,
+    SweepState,
+    TickCounts,
+    Window,
+)
+from kubesweep.queue.service import QueueService, Settled
 from tests.contract.backends import Clock, Open
 from tests.contract.hands import (
     CUTOFF,
@@ -20,19 +33,6 @@ from tests.contract.hands import (
     start,
     take,
 )
-
-from kubesweep.queue.model import (
-    HISTORY,
-    MAX_SAMPLES,
-    JobKind,
-    OpenAnswer,
-    PlanVersion,
-    Settlement,
-    SweepState,
-    TickCounts,
-    Window,
-)
-from kubesweep.queue.service import QueueService, Settled
 
 
 async def test_a_tick_starts_a_sweep_with_one_plan_job(queue: QueueService, clock: Clock) -> None:

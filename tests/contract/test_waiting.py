@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+from kubesweep.queue.model import Limits, Settlement, SweepState, Window
+from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
 from tests.contract.hands import (
     CUTOFF,
@@ -18,9 +20,6 @@ from tests.contract.hands import (
     start,
     take,
 )
-
-from kubesweep.queue.model import Limits, Settlement, SweepState, Window
-from kubesweep.queue.service import QueueService
 
 SLOW = Limits(rows_per_second=100)
 

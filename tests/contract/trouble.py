@@ -12,11 +12,10 @@ import resource
 import sys
 from pathlib import Path
 
-from tests.contract.hands import CUTOFF, REF, look, one, open_sweep, plan_job, range_job
-
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Window
 from kubesweep.queue.sqlite import SqliteQueue
+from tests.contract.hands import CUTOFF, REF, look, one, open_sweep, plan_job, range_job
 
 NOBODY = 65534
 

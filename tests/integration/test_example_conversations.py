@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from examples.conversations.before import background_tasks
 from examples.conversations.receiver import Receiver
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from tests.integration.postgres import Server
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "django-sessions"

@@ -8,13 +8,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.integration.postgres import LOCKED_ROLE, Server, postgres
-from tests.integration.test_source_postgres import make_plan
 
 from kubesweep.api.plan import Archive, Assignment, Effect, Match, Source, Write
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import InspectableSource, Keys, Range
+from tests.integration.postgres import LOCKED_ROLE, Server, postgres
+from tests.integration.test_source_postgres import make_plan
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 SCHEMA = """

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.integration.storm import Storm, effects_by_row, make_table, plan_with_effect
 
 from kubesweep.queue.model import SweepState
+from tests.integration.storm import Storm, effects_by_row, make_table, plan_with_effect
 
 ROWS = int(os.environ.get("KUBESWEEP_STORM_ROWS", "400000"))
 KILLS = int(os.environ.get("KUBESWEEP_STORM_KILLS", "200"))

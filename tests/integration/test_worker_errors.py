@@ -9,9 +9,6 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiohttp import web
-from tests.integration.test_worker_handlers import MODULE, handler_plan
-from tests.integration.test_worker_webhook import deliver, receiver
-from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 from kubesweep.api.plan import RowLimits
 from kubesweep.errors import Outage, RowError, SweepFailure
@@ -20,6 +17,9 @@ from kubesweep_worker.crash import bury
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.handler import HandlerEffect
 from kubesweep_worker.hands import JobRun
+from tests.integration.test_worker_handlers import MODULE, handler_plan
+from tests.integration.test_worker_webhook import deliver, receiver
+from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 Answer = tuple[str, str]
 Case = Callable[[Path], Awaitable[Answer]]

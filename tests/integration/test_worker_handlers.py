@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration import worker_handlers
 
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.errors import SweepFailure
@@ -15,6 +14,7 @@ from kubesweep.queue.model import DeadLetter, OpenSweep, ScheduleRef, Stats, Swe
 from kubesweep_worker.assemble import assemble
 from kubesweep_worker.effects.handler import load_handler
 from kubesweep_worker.settings import WorkerSettings
+from tests.integration import worker_handlers
 
 MODULE = "tests.integration.worker_handlers"
 

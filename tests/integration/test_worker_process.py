@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.integration.test_worker_handlers import handler_plan, left, make_table
 
 from kubesweep.api.plan import Plan
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenSweep, Stats, SweepState
+from tests.integration.test_worker_handlers import handler_plan, left, make_table
 
 QUICK = {"lease": 0.6, "deadline": 1.5, "backoff": 0.05, "max_backoff": 0.2}
 

@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from tests.integration.test_worker_handlers import handler_plan, left, make_table
 
 from kubesweep.api.plan import Effect, Plan, Webhook
 from kubesweep.errors import Outage, RowError
@@ -25,6 +24,7 @@ from kubesweep_worker.assemble import assemble
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.webhook import WebhookEffect, json_safe, retry_after
 from kubesweep_worker.settings import WorkerSettings
+from tests.integration.test_worker_handlers import handler_plan, left, make_table
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SECRET = "/hook?token=hunter2"

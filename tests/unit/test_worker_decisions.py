@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.worker_kit import a_plan, key
 
 from kubesweep.api.plan import RetryPolicy, RowLimits
 from kubesweep.errors import Outage, Reject
@@ -16,6 +15,7 @@ from kubesweep_worker.gate import Breaker, Gate, State
 from kubesweep_worker.outcome import Failure, Tally, settlement
 from kubesweep_worker.plan_job import window_rows
 from kubesweep_worker.verdict import Care, Version, care, version
+from tests.worker_kit import a_plan, key
 
 
 def a_claim(delivery: int = 1, **job: Any) -> Claim:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 from kubesweep.api.plan import Effect as EffectPlan
 from kubesweep.api.plan import RetryPolicy, Webhook
@@ -15,6 +14,7 @@ from kubesweep.queue.model import SweepState
 from kubesweep_worker.effect_job import sub_batch_rows
 from kubesweep_worker.effects.base import Delivery, idempotency_key
 from kubesweep_worker.settings import WorkerSettings
+from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.worker_kit import MemorySource, Workbench, a_plan, key
 
 from kubesweep.api.plan import RowLimits
 from kubesweep.errors import Outage
 from kubesweep.queue.model import PlanVersion, SweepState
+from tests.worker_kit import MemorySource, Workbench, a_plan, key
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ HINTS = {
     "ReadOnly": "Point the URL at the primary, or set default_transaction_read_only = off for the role.",
     "DatabaseMissing": "Correct the database's name in the URL.",
     "AuthenticationFailed": "Correct the user or password in the URL.",
+    "ValueInvalid": "Correct the value, or the time zone, in the spec.",
     "SqlInvalid": "Correct the sql of the spec; `kubesweep check -f FILE` shows the exact statement.",
 }
 

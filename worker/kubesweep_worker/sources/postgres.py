@@ -28,6 +28,7 @@ from kubesweep_worker.sources.postgres_cut import cut
 from kubesweep_worker.sources.postgres_pool import Pool, Rows, Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
 
+ARCHIVE = "spec.write.delete.archiveTo"
 NOW = "SELECT now()::text"
 
 
@@ -57,6 +58,7 @@ class PostgresSource:
         self._settings = settings(plan)
         self._pool = Pool(url, plan.concurrency + 1, f"kubesweep/{plan.namespace}/{plan.name}")
         self._known: tuple[Relation, Statements] | None = None
+        self._archive: Relation | None = None
         self._knowing = asyncio.Lock()
         self._times = len(time_columns(plan.match))
 
@@ -75,7 +77,7 @@ class PostgresSource:
         self._known = None
         relation, statements = await self._learn()
         async with self._pool.transaction(self._settings) as tx:
-            return await inspect(tx, self._plan, relation, statements)
+            return await inspect(tx, self._plan, relation, statements, self._archive)
 
     async def explain(self, cutoff: str) -> Explanation:
         relation, statements = await self._learn()
@@ -171,7 +173,8 @@ class PostgresSource:
             relation = await read_relation(tx, source.schema, source.table)
             archive = None
             if write is not None and write.archive is not None:
-                archive = await read_relation(tx, write.archive.schema or relation.schema, write.archive.table)
+                archive = await read_relation(tx, write.archive.schema or relation.schema, write.archive.table, ARCHIVE)
+            self._archive = archive
             return relation, build_statements(self._plan, relation, archive)
 
 

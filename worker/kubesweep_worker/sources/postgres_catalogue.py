@@ -79,12 +79,12 @@ class Relation:
         return f"{quote_name(self.schema)}.{quote_name(self.name)}"
 
 
-async def read_relation(tx: Transaction, schema: str | None, table: str) -> Relation:
+async def read_relation(tx: Transaction, schema: str | None, table: str, where: str = "spec.source") -> Relation:
     """Raises SweepFailure TableMissing."""
     found = await tx.query(sql("pg_table"), table, schema)
     if not found:
         names = [(str(s), str(n)) for s, n in await tx.query(sql("pg_names"))]
-        raise _missing(schema, table, names)
+        raise _missing(schema, table, names, where)
     oid, nsp, name, kind, rows, size, security, usage, role, read_only = found[0]
     columns = {
         c[0]: CatalogueColumn(c[0], c[1], c[2], c[3], c[4], tuple(c[5]) if c[5] is not None else None, c[6], c[7], c[8])
@@ -94,14 +94,14 @@ async def read_relation(tx: Transaction, schema: str | None, table: str) -> Rela
     return Relation(oid, nsp, name, kind, rows, size, security, usage, role, read_only, columns, indexes)
 
 
-def _missing(schema: str | None, table: str, names: list[tuple[str, str]]) -> SweepFailure:
+def _missing(schema: str | None, table: str, names: list[tuple[str, str]], where: str) -> SweepFailure:
     wanted = f"{schema}.{table}" if schema else table
     elsewhere = sorted(s for s, n in names if n == table)
     if elsewhere:
-        hint = f'; there is one in schema "{elsewhere[0]}": set spec.source.schema'
+        hint = f'; there is one in schema "{elsewhere[0]}": set {where}.schema'
     else:
         hint = near(table, [n for s, n in names if schema in (None, s)])
-    return SweepFailure("TableMissing", f'there is no table "{wanted}"{hint or ". Correct spec.source, or create it."}')
+    return SweepFailure("TableMissing", f'there is no table "{wanted}"{hint or f". Correct {where}, or create it."}')
 
 
 def check_kind(relation: Relation) -> None:
@@ -219,6 +219,11 @@ def build_statements(plan: Plan, relation: Relation, archive: Relation | None) -
     kept = None
     if archive is not None:
         kept = (archive.quoted, archive_columns(relation, archive))
+        if not kept[1]:
+            raise SweepFailure(
+                "ArchiveMismatch",
+                f"spec.write.delete.archiveTo: {archive.quoted} has no column in common with {relation.quoted}: CREATE TABLE ... (LIKE {relation.quoted})",
+            )
     return Statements(
         plan=plan,
         table=relation.quoted,

@@ -20,12 +20,15 @@ TRIGGERS = {"update": 16, "delete": 8}  # bits of pg_trigger.tgtype
 Warnings = Iterator[tuple[str, str]]
 
 
-async def inspect(tx: Transaction, plan: Plan, relation: Relation, statements: Statements) -> Table:
+async def inspect(
+    tx: Transaction, plan: Plan, relation: Relation, statements: Statements, archive: Relation | None
+) -> Table:
     """Raises SweepFailure with what to change; what is only worth knowing is in ``Table.warnings``."""
     deletes = plan.write is not None and plan.write.deletes
     around = await tx.query(sql("pg_surroundings"), relation.oid, TRIGGERS["delete" if deletes else "update"])
     rights = {str(name) for kind, name, _ in around if kind == "privilege"}
     check_rights(plan, relation, statements, rights)
+    check_archive(plan, relation, statements, archive)
     queries = [statements.any(Range(), EXAMPLE, ())]
     if plan.write is not None:
         queries.append(statements.write(Range(), EXAMPLE, ()))
@@ -42,6 +45,7 @@ async def inspect(tx: Transaction, plan: Plan, relation: Relation, statements: S
         *_volatile(plan),
         *_missing_index(plan, relation, found[0]["Plan"]),
         *_key_order(relation, statements),
+        *_lost_columns(relation, archive),
     ]
     columns = {c.name: Column(c.name, c.type, not c.not_null) for c in relation.columns.values()}
     key = tuple(part.name for part in statements.key)
@@ -76,6 +80,21 @@ def check_rights(plan: Plan, relation: Relation, statements: Statements, rights:
     if unwritable:
         columns = ", ".join(quote_name(name) for name in unwritable)
         raise _denied(f"update {', '.join(unwritable)} of {table}", f"GRANT UPDATE ({columns}) ON {table} TO {role}")
+
+
+def check_archive(plan: Plan, relation: Relation, statements: Statements, archive: Relation | None) -> None:
+    if archive is None or statements.archive is None or plan.dry_run:
+        return
+    if not all(archive.columns[name].may_insert for name in statements.archive[1]):
+        raise _denied(
+            f"insert into {archive.quoted}", f"GRANT INSERT ON {archive.quoted} TO {quote_name(relation.role)}"
+        )
+
+
+def _lost_columns(relation: Relation, archive: Relation | None) -> Warnings:
+    lost = [name for name in relation.columns if archive is not None and name not in archive.columns]
+    if archive is not None and lost:
+        yield "archive-columns", f"the archive {archive.quoted} has no column {', '.join(lost)}: what they hold is lost"
 
 
 def _denied(what: str, grant: str) -> SweepFailure:
