@@ -1,0 +1,235 @@
+"""docs/errors.md, section "Source": each row is a case here and each case a row, with the reason and the text word for word."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+
+from kubesweep.api.plan import Archive, Assignment, Effect, Match, Plan, Source, Write
+from kubesweep.errors import Outage, SweepFailure
+from kubesweep_worker.sources import open_source
+from tests.integration.postgres import Server
+
+DOCS = Path(__file__).parents[2] / "docs" / "errors.md"
+TABLE = (
+    "CREATE TYPE mood AS ENUM ('sad', 'fine'); CREATE TABLE things (id int PRIMARY KEY, status text NOT NULL, expires_at timestamptz NOT NULL, "
+    "mood mood, data json, amount numeric(5, 2), code varchar(3), point point NOT NULL, twice int GENERATED ALWAYS AS (id * 2) STORED)"
+)
+LITE = "CREATE TABLE things (id INTEGER PRIMARY KEY, status TEXT NOT NULL, expires_at TEXT NOT NULL, size REAL NOT NULL, maybe TEXT, twice AS (id * 2))"
+BEFORE = Match("before", "expires_at")
+
+
+class Case(NamedTuple):
+    """A plan that sweeps ``things`` with one thing changed. ``role`` without a right, ``sql`` before the inspection."""
+
+    plan: Mapping[str, Any] = MappingProxyType({})
+    sql: str = ""
+    table: str = "things"
+    schema: str | None = None
+    key: tuple[str, ...] = ()
+    role: str = ""
+    zone: str = "UTC"
+
+
+def match(*matches: Match) -> dict[str, Any]:
+    return {"match": (BEFORE, *matches)}
+
+
+def update(column: str, value: str | None = None, sql: str | None = None) -> dict[str, Any]:
+    return {"write": Write(update=(Assignment(column, value=value, sql=sql),))}
+
+
+POSTGRES = {
+    "a table that is not there": Case(table="thinks"),
+    "a table in another schema": Case(schema="public", sql="CREATE SCHEMA app; ALTER TABLE things SET SCHEMA app"),
+    "a view": Case(sql="CREATE VIEW seen AS SELECT * FROM things", table="seen"),
+    "no primary key": Case(sql="ALTER TABLE things DROP CONSTRAINT things_pkey"),
+    "a key that is not unique": Case(key=("status",)),
+    "a key that may be NULL": Case(key=("code",), sql="CREATE UNIQUE INDEX ON things (code)"),
+    "a key of a type without an order": Case(key=("point",)),
+    "a primary key of five columns": Case(
+        sql="CREATE TABLE wide (a int, b int, c int, d int, e int, PRIMARY KEY (a, b, c, d, e))", table="wide"
+    ),
+    "a column that is not there": Case(match(Match("isNull", "expired_at"))),
+    "an effect's column that is not there": Case({"effect": Effect(columns=("stats",), handler="a:b")}),
+    "`before` on text": Case(match(Match("before", "status"))),
+    "a value that is no label of the enum": Case(match(Match("in", "mood", ("sed",)))),
+    "a value that is no number": Case(match(Match("in", "amount", ("many",)))),
+    "`in` on json, which knows no equality": Case(match(Match("in", "data", ("{}",)))),
+    "sql that does not parse": Case(match(Match("sql", sql="t.status = = 'x'"))),
+    "sql with a column that is not there": Case(match(Match("sql", sql="t.state = 'x'"))),
+    "sql that is no condition": Case(match(Match("sql", sql="t.id + 1"))),
+    "sql with an aggregate": Case(match(Match("sql", sql="max(t.id) > 1"))),
+    "a generated column in update": Case(update("twice", "1")),
+    "an update's value that is too long": Case(update("code", "abcdef")),
+    "an update's column that is not there": Case(update("staus", "x")),
+    "an unknown zone": Case(
+        match(Match("before", "naive")), sql="ALTER TABLE things ADD naive timestamp", zone="Mars/Base"
+    ),
+    "no right to read": Case(role="reads nothing"),
+    "no right to update": Case(role="reads", sql='GRANT SELECT ON things TO "{role}"'),
+    "no right to delete": Case(
+        {"write": Write()}, role="deletes nothing", sql='GRANT SELECT, UPDATE ON things TO "{role}"'
+    ),
+    "an archive that is not there": Case({"write": Write(archive=Archive("gone"))}),
+    "an archive that takes nothing": Case(
+        {"write": Write(archive=Archive("kept"))},
+        sql='CREATE TABLE kept (id int); GRANT SELECT, UPDATE, DELETE ON things TO "{role}"',
+        role="archives nothing",
+    ),
+    "an archive without a column in common": Case(
+        {"write": Write(archive=Archive("kept"))}, sql="CREATE TABLE kept (x int)"
+    ),
+    "a read-only database": Case(sql="ALTER DATABASE {database} SET default_transaction_read_only = on"),
+}
+SQLITE = {
+    "SQLite: a table that is not there": Case(table="thing"),
+    "SQLite: a view": Case(sql="CREATE VIEW seen AS SELECT * FROM things", table="seen"),
+    "SQLite: no primary key": Case(sql="CREATE TABLE bare (id INTEGER, expires_at TEXT)", table="bare"),
+    "SQLite: a key that is not unique": Case(key=("status",)),
+    "SQLite: a key that may be NULL": Case(key=("maybe",), sql="CREATE UNIQUE INDEX one ON things (maybe)"),
+    "SQLite: a key of floating point": Case(key=("size",)),
+    "SQLite: a column that is not there": Case(match(Match("isNull", "expired_at"))),
+    "SQLite: sql that does not parse": Case(match(Match("sql", sql="t.status = = 'x'"))),
+    "SQLite: a generated column in update": Case(update("twice", "1")),
+}
+URLS = {
+    "a URL of another kind": "mysql://u:hunter2@h/d",
+    "a URL that cannot be parsed": "postgresql://u:hunter2@h/d?nonsense=1",
+    "a database that is not there": "{server}/nowhere",
+    "a user that is not there": "{server}/postgres as nobody",
+    "a server that is not there": "postgresql://u:hunter2@/d?host=/nowhere",
+    "SQLite: a file that is not there": "sqlite:////nowhere/a.db",
+    "SQLite: a file that is no database": "sqlite:///{folder}/text.db",
+}
+
+WARNINGS = {
+    "a time column that may be NULL": Case(sql="ALTER TABLE things ALTER expires_at DROP NOT NULL"),
+    "a trigger": Case(
+        sql="CREATE TRIGGER audit BEFORE UPDATE ON things FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+    ),
+    "a foreign key that points here without an index": Case(
+        {"write": Write()}, sql="CREATE TABLE parts (thing int CONSTRAINT part_of REFERENCES things)"
+    ),
+    "row-level security": Case(
+        sql="GRANT SELECT, UPDATE ON things TO {role}; ALTER TABLE things ENABLE ROW LEVEL SECURITY", role="sees a part"
+    ),
+    "sql that looks at a clock": Case(match(Match("sql", sql="t.expires_at < now()"))),
+    "sql with a subquery": Case(match(Match("sql", sql="EXISTS (SELECT FROM pg_class)"))),
+    "a key in another order than its index": Case(
+        sql="ALTER TABLE things ADD UNIQUE (status, id)", key=("id", "status")
+    ),
+    "an archive that lacks columns": Case(
+        {"write": Write(archive=Archive("kept"))},
+        sql="CREATE TABLE kept (LIKE things); ALTER TABLE kept DROP status, DROP code",
+    ),
+    "a big table without an index for the match": Case(
+        sql="INSERT INTO things SELECT n, 'live', now() + interval '1 day', NULL, NULL, 1, '', '0,0' "
+        "FROM generate_series(1, 100000) AS n; ANALYZE things",
+    ),
+}
+SQLITE_WARNINGS = {
+    "SQLite: a primary key that may be NULL": Case(
+        sql="CREATE TABLE loose (id TEXT PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL)", table="loose"
+    ),
+    "SQLite: a trigger": Case(sql="CREATE TRIGGER audit AFTER UPDATE ON things BEGIN SELECT 1; END"),
+}
+
+
+def documented() -> dict[str, tuple[str, str]]:
+    section = DOCS.read_text().split("## Source\n")[1].split("\n## ")[0]
+    cells = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)]
+        for line in section.splitlines()
+        if line.startswith("| ")
+    ]
+    return {
+        row[1]: (row[2].strip("`"), row[3].replace("\\|", "|"))
+        for row in cells
+        if len(row) == 5 and row[2].startswith("`")
+    }
+
+
+def make_plan(case: Case) -> Plan:
+    plan = {"match": (BEFORE,), **update("status", "expired"), **case.plan}
+    source = Source(table=case.table, schema=case.schema, key=case.key, naive_time_zone=case.zone)
+    return Plan(namespace="d", name="n", uid="u", source=source, **plan)
+
+
+async def inspected(plan: Plan, url: str) -> tuple[tuple[str, str], ...]:
+    """The warnings."""
+    source = open_source(plan, lambda: url)
+    try:
+        return (await source.inspect()).warnings
+    finally:
+        await source.close()
+
+
+async def found(plan: Plan, url: str) -> tuple[str, str]:
+    with pytest.raises((SweepFailure, Outage)) as error:
+        await inspected(plan, url)
+    assert "hunter2" not in str(error.value)
+    return error.value.reason, str(error.value)
+
+
+def test_the_table_has_a_row_for_each_case_and_no_other() -> None:
+    assert list(documented()) == [*POSTGRES, *SQLITE, *URLS, *WARNINGS, *SQLITE_WARNINGS]
+
+
+@pytest.fixture
+def role(database: str) -> Iterator[str]:
+    name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
+    yield "role"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute(f'ALTER DATABASE "{name}" RESET ALL'.encode())
+        connection.execute('DROP OWNED BY "role"; DROP ROLE "role"')
+
+
+@pytest.mark.parametrize("what", [*POSTGRES, *WARNINGS])
+async def test_postgres_says_what_the_table_says(postgres_server: Server, database: str, role: str, what: str) -> None:
+    case = {**POSTGRES, **WARNINGS}[what]
+    name = str(psycopg.conninfo.conninfo_to_dict(database)["dbname"])
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f'CREATE ROLE "{role}" LOGIN')
+        connection.execute(TABLE)
+        connection.execute(case.sql.format(role=role, database=name).encode())
+    url = postgres_server.url(name, role) if case.role else database
+    if what in POSTGRES:
+        assert await found(make_plan(case), url) == documented()[what]
+    else:
+        assert await inspected(make_plan(case), url) == (documented()[what],)
+
+
+@pytest.mark.parametrize("what", [*SQLITE, *SQLITE_WARNINGS])
+async def test_sqlite_says_what_the_table_says(tmp_path: Path, what: str) -> None:
+    case = {**SQLITE, **SQLITE_WARNINGS}[what]
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        connection.executescript(f"{LITE}; {case.sql}")
+    url = f"sqlite:///{tmp_path}/a.db"
+    if what in SQLITE:
+        assert await found(make_plan(case), url) == documented()[what]
+    else:
+        assert await inspected(make_plan(case), url) == (documented()[what],)
+
+
+@pytest.mark.parametrize("what", URLS)
+async def test_a_url_that_leads_nowhere_says_what_the_table_says(
+    postgres_server: Server, tmp_path: Path, what: str
+) -> None:
+    (tmp_path / "text.db").write_text("this is no database, however long the text of it may be " * 20)
+    url = URLS[what].replace("{folder}", str(tmp_path))
+    if url.startswith("{server}"):
+        database, _, user = url.removeprefix("{server}/").partition(" as ")
+        url = postgres_server.url(database, user or "postgres")
+    reason, text = await found(make_plan(Case()), url)
+    text = re.sub(r'connection to server on socket "[^"]*"', 'connection to server on socket "…"', text)
+    assert (reason, text) == documented()[what]
