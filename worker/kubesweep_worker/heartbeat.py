@@ -66,6 +66,8 @@ class Heartbeat:
                     due = self._settings.monotonic() + beat
                 except Outage as error:
                     self._tell(error)  # `due` stays in the past: the next step tries again
+                except Exception:  # without this thread nobody notices a hang: it outlives every defect
+                    log.exception("heartbeat: a defect, trying again")
             if queue is not None:
                 runner.run(queue.close())
 
