@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubesweep.api.plan import Match
+from kubesweep.errors import Outage, RowError, SweepFailure
+from kubesweep_worker.predicate import (
+    PostgresDialect,
+    quote_name,
+    quote_pg,
+    quote_text,
+    stale,
+    time_columns,
+    used_columns,
+)
+from kubesweep_worker.sources.classify import (
+    OUTAGE,
+    OUTAGE_CLASSES,
+    ROW_CLASSES,
+    SWEEP,
+    SWEEP_CLASSES,
+    classify,
+    classify_connect,
+)
+from kubesweep_worker.sources.sqlite_errors import OUTAGE as SQLITE_OUTAGE
+
+CUTOFF = "2026-03-01 00:00:00+00"
+TYPES = PostgresDialect(
+    {"status": "text", "at": "timestamp with time zone", "day": "date", "naive": "timestamp without time zone"},
+    "Europe/Berlin",
+)
+CONDITIONS = [
+    (Match("in", "status", ("a", "it's")), """t."status" IN ('a'::text, 'it''s'::text)"""),
+    (Match("in", "status", ("a\\",)), """t."status" IN ( E'a\\\\'::text)"""),
+    (Match("isNull", "at"), 't."at" IS NULL'),
+    (Match("isNull", "at", is_null=False), 't."at" IS NOT NULL'),
+    (Match("before", "at"), """t."at" < '2026-03-01 00:00:00+00'::timestamptz"""),
+    (
+        Match("before", "at", offset=1800.0),
+        """t."at" < '2026-03-01 00:00:00+00'::timestamptz - '1800.000000 seconds'::interval""",
+    ),
+    (
+        Match("before", "day"),
+        """t."day" < ('2026-03-01 00:00:00+00'::timestamptz) AT TIME ZONE 'Europe/Berlin'""",
+    ),
+    (Match("sql", sql="t.x < :cutoff"), "(\nt.x < '2026-03-01 00:00:00+00'::timestamptz\n)"),
+]
+
+
+@pytest.mark.parametrize(("match", "expected"), CONDITIONS)
+def test_a_condition_becomes_plain_sql(match: Match, expected: str) -> None:
+    assert stale((match,), TYPES, CUTOFF) == expected
+
+
+def test_conditions_are_anded_and_columns_named_once() -> None:
+    matches = (
+        Match("in", "status", ("a",)),
+        Match("before", "at"),
+        Match("before", "at", offset=1.0),
+        Match("sql", sql="true"),
+    )
+    assert stale(matches, TYPES, CUTOFF).count(" AND ") == 3
+    assert used_columns(matches) == ("status", "at")
+    assert time_columns(matches) == ("at",)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_a_quoted_text_is_the_text_and_a_quoted_name_the_name(text: str) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        assert connection.execute(f"SELECT {quote_text(text)}").fetchone() == (text,)
+        if text:
+            cursor = connection.execute(f"SELECT 1 AS {quote_name(text)}")
+            assert cursor.description[0][0] == text
+
+
+@given(st.text(alphabet="a'\\\"%$"))
+def test_a_literal_never_depends_on_standard_conforming_strings(text: str) -> None:
+    literal = quote_pg(text)
+    assert literal.startswith(" E'") == ("\\" in text)
+    assert re.fullmatch(r"( E)?'(?:[^'\\]|''|\\\\)*'", literal)
+
+
+def test_a_state_decides_whatever_the_text_says() -> None:
+    for state, reason in SWEEP.items():
+        found = classify(state, "x", "X")
+        assert isinstance(found, SweepFailure)
+        assert found.reason == reason
+    for state, reason in OUTAGE.items():
+        found = classify(state, "x", "X", maybe_applied=True)
+        assert isinstance(found, Outage)
+        assert (found.reason, found.maybe_applied) == (reason, True)
+    for start in ROW_CLASSES:
+        found = classify(f"{start}XYZ", "x", "X")
+        assert isinstance(found, RowError)
+        assert found.error == "X"
+    for state in ("XX000", "99999", "F0001", None):
+        assert isinstance(classify(state, "x", "X"), Outage)
+    assert not {*OUTAGE_CLASSES, *SWEEP_CLASSES} & ROW_CLASSES
+
+
+def test_a_row_error_quotes_no_value() -> None:
+    found = classify("22P02", 'invalid input syntax for type integer: "my secret"', "InvalidTextRepresentation")
+    assert str(found) == "invalid input syntax for type integer"
+    assert len(str(classify("P0001", "x" * 5000, "RaiseException"))) == 1024
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('FATAL:  password authentication failed for user "x"', "AuthenticationFailed"),
+        ("fe_sendauth: no password supplied", "AuthenticationFailed"),
+        ('FATAL:  no pg_hba.conf entry for host "::1"', "AuthenticationFailed"),
+        ('FATAL:  database "x" does not exist', "DatabaseMissing"),
+        ("connection refused", "Unreachable"),
+        ("FATAL:  the database system is starting up", "Unreachable"),
+    ],
+)
+def test_a_refused_connection_says_why(text: str, reason: str) -> None:
+    found = classify_connect(text)
+    assert isinstance(found, SweepFailure | Outage)
+    assert found.reason == reason
+
+
+def test_the_documented_reasons_of_outages_are_the_real_ones() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "errors.md").read_text().split("Its reasons: ")[1].split("\n\n")[0]
+    real = {*OUTAGE.values(), *OUTAGE_CLASSES.values(), *(reason for reason, _ in SQLITE_OUTAGE.values())}
+    assert set(re.findall(r"`(\w+)`", docs)) == real | {"Unreachable", "UrlMissing", "TableChanged", "DatabaseError"}
