@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from kubesweep.logging import configure, safe_url
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    logger = logging.getLogger("kubesweep")
+    before = (logger.handlers, logger.level, logger.propagate)
+    yield
+    logger.handlers, logger.level, logger.propagate = before
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_without_a_terminal_every_line_is_one_json_object() -> None:
+    out = io.StringIO()
+    configure(stream=out)
+    log = logging.getLogger("kubesweep.worker")
+    log.info("hello %s", "you", extra={"rows": 3, "level": "mine", "key": ("1",)})
+    log.debug("not shown")
+    try:
+        raise ValueError("bad")
+    except ValueError:
+        log.exception("failed")
+    first, second = (json.loads(line) for line in out.getvalue().splitlines())
+    assert (first["message"], first["rows"], first["level"], first["key"]) == ("hello you", 3, "info", ["1"])
+    assert first["time"].endswith("+00:00")
+    assert "ValueError: bad" in second["exception"]
+
+
+def test_on_a_terminal_a_line_is_short_and_long_fields_come_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = Terminal()
+    configure(stream=out)
+    logging.getLogger("kubesweep.worker").warning("away", extra={"reason": "X", "stack": "a\nb\n"})
+    lines = out.getvalue().splitlines()
+    assert lines[0].endswith("warning away  reason=X")
+    assert lines[1:] == ["  stack:", "    a", "    b"]
+
+
+def test_in_a_pod_even_a_terminal_gets_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    out = Terminal()
+    configure("debug", stream=out)
+    logging.getLogger("kubesweep.worker").debug("shown")
+    assert json.loads(out.getvalue())["message"] == "shown"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://sweep:hunter2@db:5432/support?sslmode=require", "postgresql://sweep:***@db:5432/support"),
+        ("postgresql://sweep@db/support", "postgresql://sweep@db/support"),
+        ("postgresql://db/support?password=hunter2", "postgresql://db/support"),
+        ("https://example.com/hook#hunter2", "https://example.com/hook"),
+        ("http://[hunter2", "(not a URL)"),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert safe_url(url) == shown
