@@ -55,6 +55,12 @@ local function header(sweep, kind, crashes, rows, since, token)
   return table.concat({sweep == '' and '-' or sweep, kind, crashes, rows, text(since), token or '-'}, ' ')
 end
 
+local function parse_start(h)
+  local sweep, kind, crashes = string.match(h, '^(%S+) (%a) (%d+)')
+  if sweep == '-' then sweep = '' end
+  return sweep, kind, tonumber(crashes)
+end
+
 local function parse(h)
   local sweep, kind, crashes, rows, since, token = string.match(h, '^(%S+) (%a) (%d+) (%d+) (%S+) (%S+)$')
   if sweep == '-' then sweep = '' end

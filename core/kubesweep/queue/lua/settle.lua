@@ -121,15 +121,16 @@ local function too_bad(sweep)
   end
 end
 
-local lost, finished, halted, seen, done = {}, {}, {}, {}, {}
+local lost, finished, halted, settled, done = {}, {}, {}, {}, {}
 if not known() then
   return {ids_of(args.settlements), finished, halted, {}}
 end
+foresee(args.settlements)
 for _, s in ipairs(args.settlements) do
-  if seen[s[1]] or not owns(s) then
+  if settled[s[1]] or not owns(s) then
     lost[#lost + 1] = s[1]
   else
-    seen[s[1]] = true
+    settled[s[1]] = true
     local sweep, more = find_sweep(s[4]), s[10]
     local retried, dead, elsewhere = 0, 0, 0
     if more then
