@@ -122,6 +122,9 @@ WARNINGS = {
     "row-level security": Case(
         sql="GRANT SELECT, UPDATE ON things TO {role}; ALTER TABLE things ENABLE ROW LEVEL SECURITY", role="sees a part"
     ),
+    "a role that may delete but not lock": Case(
+        {"write": Write()}, sql="GRANT SELECT, DELETE ON things TO {role}", role="only deletes"
+    ),
     "sql that looks at a clock": Case(match(Match("sql", sql="t.expires_at < now()"))),
     "sql with a subquery": Case(match(Match("sql", sql="EXISTS (SELECT FROM pg_class)"))),
     "a key in another order than its index": Case(

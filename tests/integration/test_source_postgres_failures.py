@@ -290,3 +290,34 @@ async def test_values_that_python_cannot_hold_reach_the_effect_as_text(database:
         {"id": 1, "expires_at": "-infinity", "note": None},
     )
     await source.close()
+
+
+async def test_a_role_that_may_only_delete_waits_for_locked_rows(
+    database: str, app: Connection, postgres_server: Server
+) -> None:
+    name = f"deleter {app.info.dbname}"
+    await app.execute(f'CREATE ROLE "{name}" LOGIN; GRANT SELECT, DELETE ON things TO "{name}"'.encode())
+    source = opened(postgres_server.url(app.info.dbname, user=name), write=Write())
+    cutoff = await source.now()
+    async with await psycopg.AsyncConnection.connect(database) as holder:
+        await holder.execute("SELECT FROM things WHERE id = 3 FOR UPDATE")
+        with pytest.raises(Outage) as found:
+            await source.write(ALL, cutoff, (), skip_locked=True)
+        assert found.value.reason == "Locked"
+    assert (await source.write(ALL, cutoff, (), skip_locked=True)).applied == 10
+    await source.close()
+    await app.execute(f'DROP OWNED BY "{name}"; DROP ROLE "{name}"'.encode())
+
+
+async def test_a_commit_without_an_answer_may_have_applied(database: str, app: Connection) -> None:
+    await app.execute(
+        "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$; "
+        "CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE ON things DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION die()"
+    )
+    source = opened(database)
+    with pytest.raises(Outage) as found:
+        await source.write(ALL, await source.now(), ())
+    assert found.value.maybe_applied
+    await source.close()

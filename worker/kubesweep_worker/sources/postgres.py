@@ -130,11 +130,11 @@ class PostgresSource:
     async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
         if isinstance(scope, Keys) and not scope.keys:
             return Written(0)
-        statements = await self._statements()
+        relation, statements = await self._learn()
         try:
             async with self._pool.transaction(self._settings) as tx:
                 locked: tuple[Key, ...] = ()
-                if skip_locked:
+                if skip_locked and relation.lockable:
                     scope, locked = await _lock(tx, statements, scope, cutoff, held)
                     if not scope.keys:
                         return Written(0, locked=locked)

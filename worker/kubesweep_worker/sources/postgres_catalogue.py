@@ -75,6 +75,11 @@ class Relation:
     indexes: tuple[Index, ...]
 
     @property
+    def lockable(self) -> bool:
+        """SELECT ... FOR UPDATE needs the right to update a column, even of a role that only deletes."""
+        return any(column.may_update for column in self.columns.values())
+
+    @property
     def quoted(self) -> str:
         return f"{quote_name(self.schema)}.{quote_name(self.name)}"
 

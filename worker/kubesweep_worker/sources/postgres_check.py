@@ -46,6 +46,7 @@ async def inspect(
         *_missing_index(plan, relation, found[0]["Plan"]),
         *_key_order(relation, statements),
         *_lost_columns(relation, archive),
+        *_unlockable(plan, relation),
     ]
     columns = {c.name: Column(c.name, c.type, not c.not_null) for c in relation.columns.values()}
     key = tuple(part.name for part in statements.key)
@@ -95,6 +96,15 @@ def _lost_columns(relation: Relation, archive: Relation | None) -> Warnings:
     lost = [name for name in relation.columns if archive is not None and name not in archive.columns]
     if archive is not None and lost:
         yield "archive-columns", f"the archive {archive.quoted} has no column {', '.join(lost)}: what they hold is lost"
+
+
+def _unlockable(plan: Plan, relation: Relation) -> Warnings:
+    if plan.write is not None and not relation.lockable:
+        column = quote_name(next(iter(relation.columns)))
+        yield (
+            "no-right-to-lock",
+            f"the role of the URL may delete but not lock rows, so a batch waits for the last row that the application holds: GRANT UPDATE ({column}) ON {relation.quoted} TO {quote_name(relation.role)}",
+        )
 
 
 def _denied(what: str, grant: str) -> SweepFailure:

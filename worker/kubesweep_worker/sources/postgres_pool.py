@@ -101,7 +101,9 @@ class Transaction:
         try:
             await self._send("COMMIT")
         except psycopg.Error as error:
-            raise translate(error, maybe_applied=error.sqlstate is None or error.sqlstate[:2] in ("08", "57")) from None
+            raise translate(
+                error, maybe_applied=error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+            ) from None
 
     async def _send(self, *statements: str) -> list[Rows]:
         skip, begin = self._skip, self._begin
