@@ -93,13 +93,12 @@ def _screen(terminal: Terminal) -> LiveScreen | PlainScreen:
 @contextmanager
 def _signals(runner: Runner) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, runner.interrupt)
+    loop.add_signal_handler(signal.SIGINT, runner.interrupt)
+    loop.add_signal_handler(signal.SIGTERM, lambda: runner.interrupt(term=True))
     try:
         yield
     finally:
-        for number in numbers:
+        for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
 
 

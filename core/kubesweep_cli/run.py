@@ -55,11 +55,14 @@ class RunSettings:
 class Ending:
     tracks: tuple[Track, ...]
     interrupted: bool
+    dismissed: bool  # by SIGTERM from a service that has no end of its own: the regular way out
     waiting: int  # rows that still wait for a retry
     took: float
 
     @property
     def code(self) -> Exit:
+        if self.dismissed:
+            return Exit.CLEAN
         if self.interrupted:
             return Exit.INTERRUPTED
         swept = [track for track in self.tracks if track.opened]
@@ -84,13 +87,15 @@ class Runner:
         self._started = now()
         self.tracks = tuple(Track(one, self._started) for one in loaded)
         self._signals = 0
+        self._dismissed = False
         self._wake = asyncio.Event()
         self._outage: str | None = None
         self._done_since: float | None = None
 
-    def interrupt(self) -> None:
-        """A signal: the first drains, the second stops now."""
+    def interrupt(self, *, term: bool = False) -> None:
+        """A signal: the first drains, the second stops now. ``term``: it was SIGTERM."""
         self._signals += 1
+        self._dismissed = term and self._signals == 1 and not self._settings.once
         self._screen.hint("stopping now" if self._signals > 1 else "finishing the rows in hand; Ctrl-C stops at once")
         self._crew.stop(now=self._signals > 1)
         self._wake.set()
@@ -107,7 +112,7 @@ class Runner:
         await self._crew.done.wait()
         await self._look(self._now())
         waiting = sum(track.stats.delayed for track in self.tracks)
-        return Ending(self.tracks, bool(self._signals), waiting, self._now() - self._started)
+        return Ending(self.tracks, bool(self._signals), self._dismissed, waiting, self._now() - self._started)
 
     async def step(self) -> None:
         """One look and what follows from it."""

@@ -1,0 +1,216 @@
+"""The run's own decisions over a real queue, with a clock of the test's own and no worker: nobody sleeps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from kubesweep.api.load import Loaded, load
+from kubesweep.queue.connect import connect
+from kubesweep.queue.model import Stats, SweepState, Window
+from kubesweep.queue.service import QueueService
+from kubesweep_cli.crew import WorkerCrew
+from kubesweep_cli.glance import Glance
+from kubesweep_cli.run import Runner, RunSettings
+
+SWEEP = """
+apiVersion: kubesweep.dev/v1alpha1
+kind: SweepSchedule
+metadata: {name: NAME}
+spec:
+  every: 60s
+  EXTRA
+  source: {urlFrom: {secretKeyRef: {name: db, key: url}}, table: t}
+  match: [{column: a, before: now}]
+  write: {update: [{column: b, value: x}]}
+"""
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Paper:
+    """A screen that keeps what it was shown."""
+
+    interval = 0.0
+
+    def __init__(self) -> None:
+        self.glances: Sequence[Glance] = ()
+        self.remarks: list[str] = []
+        self.pictures = 0
+
+    def update(self, glances: Sequence[Glance], now: float) -> None:
+        self.glances = glances
+        self.pictures += 1
+
+    def remark(self, text: str, style: str = "") -> None:
+        self.remarks.append(text)
+
+    def hint(self, text: str) -> None:
+        self.remarks.append(text)
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.time, self.paper = folder, Time(), Paper()
+        self.url = f"sqlite:///{folder / 'queue.db'}"
+        self.queue: QueueService = connect(self.url, clock=self.time)
+
+    def schedule(self, name: str = "a", extra: str = "") -> list[Loaded]:
+        file = self.folder / f"{name}.yaml"
+        file.write_text(SWEEP.replace("NAME", name).replace("EXTRA", extra))
+        return load([file], url="sqlite:///t.db")
+
+    def runner(self, loaded: Sequence[Loaded], **settings: bool) -> Runner:
+        return Runner(loaded, self.queue, WorkerCrew([]), self.paper, RunSettings(**settings), self.time)  # type: ignore[arg-type]
+
+    async def stats(self, loaded: Sequence[Loaded]) -> Stats:
+        (stats,) = await self.queue.stats([loaded[0].ref])
+        return stats
+
+    async def finish(self, loaded: Sequence[Loaded]) -> None:
+        """End the open sweep as a worker that finds nothing stale would."""
+        plan = loaded[0].plan
+        claims = await self.queue.claim(plan.ref, "w", 1, plan.queue_limits)
+        assert await self.queue.advance(plan.ref, claims.jobs[0], Window(cutoff="x"))
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    await made.queue.close()
+
+
+async def test_a_schedule_ticks_at_its_time_and_not_before(bench: Bench) -> None:
+    loaded = bench.schedule()
+    runner = bench.runner(loaded)
+    await runner.step()
+    assert not (await bench.stats(loaded)).known
+    bench.time.now = 1020.0
+    await runner.step()
+    await runner.step()
+    stats = await bench.stats(loaded)
+    assert (stats.last_tick, stats.ticks.enqueued, stats.ticks.duplicate) == (1020.0, 1, 0)
+
+
+async def test_ticks_missed_while_nobody_ran_are_one_tick(bench: Bench) -> None:
+    loaded = bench.schedule()
+    first = bench.runner(loaded)
+    await first.step()
+    bench.time.now = 1020.0
+    await first.step()
+    await bench.finish(loaded)
+    bench.time.now = 5000.0
+    second = bench.runner(loaded)
+    await second.step()
+    await second.step()
+    stats = await bench.stats(loaded)
+    assert (stats.last_tick, stats.ticks.enqueued) == (4980.0, 2)
+
+
+async def test_a_missed_tick_older_than_the_deadline_is_said_and_not_run(bench: Bench) -> None:
+    loaded = bench.schedule(extra="startingDeadlineSeconds: 10")
+    runner = bench.runner(loaded)
+    await runner.step()
+    bench.time.now = 1075.0
+    await runner.step()
+    await runner.step()
+    stats = await bench.stats(loaded)
+    assert (stats.sweep, stats.ticks.late, stats.ticks.enqueued) == (None, 1, 0)
+    assert [text for text in bench.paper.remarks if "missed by 55 s" in text] == bench.paper.remarks
+    assert len(bench.paper.remarks) == 1
+
+
+async def test_a_tick_that_meets_an_unfinished_sweep_is_skipped_and_said(bench: Bench) -> None:
+    loaded = bench.schedule()
+    runner = bench.runner(loaded)
+    await runner.step()
+    for bench.time.now in (1020.0, 1080.0):
+        await runner.step()
+    assert (await bench.stats(loaded)).ticks.forbidden == 1
+    assert [text for text in bench.paper.remarks if "skipped" in text] == bench.paper.remarks
+
+
+async def test_a_suspended_schedule_is_never_ticked(bench: Bench) -> None:
+    loaded = bench.schedule(extra="suspend: true")
+    runner = bench.runner(loaded)
+    for bench.time.now in (1000.0, 1020.0, 2000.0):
+        await runner.step()
+    assert not (await bench.stats(loaded)).known
+    assert bench.paper.glances[0].state == "suspended"
+
+
+async def test_a_worker_alone_ticks_nothing(bench: Bench) -> None:
+    loaded = bench.schedule()
+    runner = bench.runner(loaded, clock=False)
+    for bench.time.now in (1000.0, 1020.0):
+        await runner.step()
+    assert not (await bench.stats(loaded)).known
+
+
+async def test_a_running_sweep_that_the_queue_has_lost_is_started_anew_at_once(bench: Bench) -> None:
+    loaded = bench.schedule()
+    runner = bench.runner(loaded)
+    await runner.step()
+    bench.time.now = 1020.0
+    await runner.step()
+    await runner.step()
+    await bench.queue.forget(loaded[0].ref)
+    bench.time.now = 1030.0
+    await runner.step()
+    stats = await bench.stats(loaded)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.last_tick) == (SweepState.PLANNING, 1030.0)
+    assert any("Lost" in text for text in bench.paper.remarks)
+    bench.time.now = 1040.0
+    await runner.step()
+    assert (await bench.stats(loaded)).ticks.enqueued == 1
+
+
+async def test_a_settled_sweep_that_the_queue_forgot_needs_no_healing(bench: Bench) -> None:
+    loaded = bench.schedule()
+    runner = bench.runner(loaded)
+    await runner.step()
+    bench.time.now = 1020.0
+    await runner.step()
+    await bench.finish(loaded)
+    await runner.step()
+    await bench.queue.forget(loaded[0].ref)
+    bench.time.now = 1030.0
+    await runner.step()
+    assert not (await bench.stats(loaded)).known
+
+
+async def test_many_schedules_are_one_picture(bench: Bench) -> None:
+    loaded = [*bench.schedule("a"), *bench.schedule("b"), *bench.schedule("c")]
+    runner = bench.runner(loaded)
+    await runner.step()
+    assert [one.name for one in bench.paper.glances] == ["a", "b", "c"]
+    assert bench.paper.pictures == 1
+
+
+async def test_once_ends_without_waiting_for_a_held_sweep(bench: Bench) -> None:
+    loaded = bench.schedule()
+    runner = bench.runner(loaded, once=True)
+    plan = loaded[0].plan
+    await bench.queue.open_sweep(plan.ref, runner.tracks[0].wish(960.0))
+    claims = await bench.queue.claim(plan.ref, "w", 1, plan.queue_limits)
+    assert await bench.queue.end_sweep(plan.ref, claims.jobs[0], SweepState.HELD, "Held", "too many rows")
+    ending = await runner.run()
+    assert not ending.interrupted
+    assert ending.code == 1
+
+
+async def test_an_interrupt_ends_a_run_with_130(bench: Bench) -> None:
+    runner = bench.runner(bench.schedule())
+    runner.interrupt()
+    ending = await runner.run()
+    assert ending.code == 130

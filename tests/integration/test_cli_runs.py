@@ -1,0 +1,113 @@
+"""Runs, workers, signals and approvals, as real processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli_desk import Desk, equation, next_commands, read_until
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def test_ctrl_c_settles_what_is_in_hand_gives_the_rest_back_and_the_next_run_goes_on(desk: Desk) -> None:
+    file = desk.slow(300)
+    process = desk.start("run", "--once", "-f", file)
+    assert process.stderr is not None
+    read_until(process.stderr, "handler entered")
+    process.send_signal(signal.SIGINT)
+    read_until(process.stderr, "finishing the rows in hand")
+    (desk.folder / "go").touch()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on where this stopped" in output
+    states = desk.states()
+    assert 0 < states["new"] < 300
+    (stats,) = json.loads(desk.run("status", "-o", "json").stdout)
+    assert (stats["running"], stats["sweep"]["applied"]) == (0, states["new"])
+    again = desk.run("run", "--once", "-f", file)
+    assert "an earlier sweep is not finished" in again.stderr
+    assert equation(again.stdout) == (300, 300, 0, 0, 0)
+    assert desk.states() == {"new": 300}
+
+
+def test_a_second_ctrl_c_stops_a_handler_that_does_not_end(desk: Desk) -> None:
+    process = desk.start("run", "--once", "-f", desk.slow(50))
+    assert process.stderr is not None
+    read_until(process.stderr, "handler entered")
+    process.send_signal(signal.SIGINT)
+    read_until(process.stderr, "finishing the rows in hand")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert desk.states() == {"old": 50}
+
+
+def test_a_worker_beside_the_trigger_does_the_work_and_ends_on_sigterm(desk: Desk) -> None:
+    file = desk.slow(40)
+    (desk.folder / "go").touch()
+    desk.run("trigger", "-f", file)
+    process = desk.start("worker", "-f", file)
+    assert process.stdout is not None
+    read_until(process.stdout, "Completed")
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert desk.states() == {"new": 40}
+    assert "is enqueued" in desk.run("trigger", "slow").stdout
+
+
+def test_a_sweep_of_too_many_rows_waits_for_approval_and_says_the_command(desk: Desk) -> None:
+    file = desk.slow(30)
+    (desk.folder / "go").touch()
+    path = Path(file)
+    path.write_text(path.read_text().replace("batchRows: 10", "batchRows: 10, holdAboveRows: 5"))
+    held = desk.run("run", "--once", "-f", file, code=1)
+    approve = next(command for command in next_commands(held.stdout) if " approve " in command)
+    assert desk.states() == {"old": 30}
+    assert desk.shell(approve).returncode == 0
+    assert equation(desk.run("run", "--once", "-f", file).stdout) == (30, 30, 0, 0, 0)
+    assert "waits for approval" in desk.run("approve", "slow", code=1).stderr
+
+
+def test_a_suspended_schedule_is_not_swept_and_said_so(desk: Desk) -> None:
+    path = Path(desk.slow(3))
+    path.write_text(path.read_text().replace('schedule: "@yearly"', 'schedule: "@yearly"\n  suspend: true'))
+    done = desk.run("run", "--once", "-f", str(path))
+    assert "suspended" in done.stderr
+    assert desk.states() == {"old": 3}
+
+
+def test_run_and_dead_list_meet_without_being_told(desk: Desk) -> None:
+    desk.slow(20)
+    (desk.folder / "slow_handler.py").write_text("def wait(row, ctx):\n    raise ValueError('no')\n")
+    file = desk.folder / "slow.yaml"
+    file.write_text(file.read_text().replace("limits:", "retry: {maxAttempts: 1}\n  limits:"))
+    text = desk.run("run", "--once", "-f", "slow.yaml", code=1).stdout
+    assert equation(text) == (20, 0, 0, 0, 20)
+    listed = desk.run("dead", "list").stdout
+    assert "slow" in listed
+    assert "ValueError" in listed
+    shown = desk.run("dead", "show", "slow", "--key", "7", "--key", '["8"]').stdout
+    assert shown.count("slow  key ") == 2
+    assert "No dead letters of slow" in desk.run("dead", "show", "slow", "--error", "Other", code=1).stderr
+
+
+def test_purging_wants_a_yes_and_makes_the_rows_eligible_again(desk: Desk) -> None:
+    desk.slow(5)
+    (desk.folder / "slow_handler.py").write_text("def wait(row, ctx):\n    raise ValueError('no')\n")
+    file = desk.folder / "slow.yaml"
+    file.write_text(file.read_text().replace("limits:", "retry: {maxAttempts: 1}\n  limits:"))
+    desk.run("run", "--once", "-f", "slow.yaml", code=1)
+    assert "--yes" in desk.run("dead", "purge", "slow", code=2).stderr
+    assert "NAME, or --all" in desk.run("dead", "purge", "--yes", code=2).stderr
+    assert "5 rows forgotten" in desk.run("dead", "purge", "slow", "--yes").stdout
+    (desk.folder / "slow_handler.py").write_text("def wait(row, ctx):\n    pass\n")
+    assert equation(desk.run("run", "--once", "-f", "slow.yaml").stdout) == (5, 5, 0, 0, 0)

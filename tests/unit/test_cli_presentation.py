@@ -1,0 +1,197 @@
+"""What a person sees, from the numbers that the queue gives. No terminal, no queue."""
+
+from __future__ import annotations
+
+import io
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from kubesweep.queue.model import Finding, PlanVersion, Stats, Sweep, SweepState
+from kubesweep_cli import words
+from kubesweep_cli.demo.show import checks
+from kubesweep_cli.demo.world import Audit
+from kubesweep_cli.glance import Glance, Meter, balance, glance
+from kubesweep_cli.plain import sentence
+from kubesweep_cli.table import COLUMNS, result_table, shown_columns
+from kubesweep_cli.terminal import THEME
+from kubesweep_cli.view import HINT, draw
+
+VERSION = PlanVersion(1, "abc")
+RUNNING = Sweep(
+    id="1", tick=100.0, plan=VERSION, state=SweepState.RUNNING, started=100.0,
+    planned=1000, applied=400, skipped=50, held=50, dead=0,
+)  # fmt: skip
+DONE = msgspec.structs.replace(RUNNING, state=SweepState.COMPLETED, applied=900, dead=7, held=43, finished=110.0)
+
+
+def text_of(what: object, width: int = 100, height: int = 40) -> str:
+    console = Console(
+        file=io.StringIO(), width=width, height=height, theme=THEME, force_terminal=True, color_system=None
+    )
+    console.print(what)
+    stream = console.file
+    assert isinstance(stream, io.StringIO)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-3, "0.0 s"), (0.34, "0.3 s"), (9.96, "10 s"), (59.4, "59 s"), (59.7, "1 min 0 s"), (75, "1 min 15 s"),
+        (7300, "2 h 1 min"), (200_000, "2 d 7 h"),
+    ],
+)  # fmt: skip
+def test_a_duration_is_as_fine_as_it_is_short(seconds: float, text: str) -> None:
+    assert words.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("speed", "text"),
+    [(None, ""), (0.0, "0.0 rows/s"), (7.26, "7.3 rows/s"), (11_234.5, "11,200 rows/s"), (999_999, "1,000,000 rows/s")],
+)
+def test_a_rate_has_three_digits_that_count(speed: float | None, text: str) -> None:
+    assert words.rate(speed) == text
+
+
+def test_a_share_is_never_a_hundred_before_the_end() -> None:
+    assert words.percent(99_999, 100_000) == "99 %"
+    assert words.percent(100_000, 100_000) == "100 %"
+    assert words.percent(0, 0) == "0 %"
+
+
+def test_one_row_is_not_rows() -> None:
+    assert (words.rows(1), words.rows(2000)) == ("1 row", "2,000 rows")
+
+
+def test_the_meter_knows_no_rate_in_its_first_second_and_follows_the_last_five() -> None:
+    meter = Meter()
+    assert meter.feed(0.0, 0) is None
+    assert meter.feed(0.5, 900) is None
+    assert meter.feed(1.0, 1000) == 1000.0
+    for second in range(2, 30):
+        last = meter.feed(float(second), 1000)
+    assert last == 0.0
+
+
+def test_a_total_that_shrinks_is_a_new_sweep_to_the_meter() -> None:
+    meter = Meter()
+    meter.feed(0.0, 500)
+    meter.feed(2.0, 900)
+    assert meter.feed(3.0, 10) is None
+    assert meter.feed(5.0, 210) == 100.0
+
+
+def test_a_running_sweep_shows_share_and_time_left() -> None:
+    seen = glance("a", Stats(known=True, sweep=RUNNING, ready=3), now=105.0, speed=100.0, clock=False)
+    assert (seen.planned, seen.settled, seen.active, seen.left) == (1000, 500, True, 5.0)
+    assert seen.queue == "3 ready"
+
+
+def test_while_planning_nobody_guesses_the_time_left() -> None:
+    planning = msgspec.structs.replace(RUNNING, state=SweepState.PLANNING)
+    seen = glance("a", Stats(known=True, sweep=planning), now=105.0, speed=100.0)
+    assert seen.planning
+    assert seen.left is None
+    assert "so far" in text_of(draw([seen], Console(width=100, height=40)))
+
+
+def test_a_completed_sweep_with_dead_rows_is_not_green() -> None:
+    assert glance("a", Stats(known=True, sweep=DONE), now=120.0).tone == "warn"
+    clean = msgspec.structs.replace(DONE, dead=0, applied=907)
+    assert glance("a", Stats(known=True, sweep=clean), now=120.0).tone == "good"
+
+
+def test_a_completed_sweep_shows_its_own_average() -> None:
+    assert glance("a", Stats(known=True, sweep=DONE), now=999.0, speed=0.0).rate == 100.0
+
+
+def test_what_a_worker_found_wrong_is_said() -> None:
+    bad = Finding("SourceReady", False, "Unreachable", "no connection", VERSION)
+    good = Finding("Effect", True, "Loaded", "fine", VERSION)
+    assert glance("a", Stats(known=True, findings=(bad, good)), now=0.0).notes == ("Unreachable: no connection",)
+
+
+def test_a_suspended_schedule_says_so() -> None:
+    seen = glance("a", Stats(), now=0.0, suspended=True)
+    assert (seen.state, seen.next) == ("suspended", "suspended: not ticked")
+
+
+def test_the_next_tick_is_a_time_and_a_distance() -> None:
+    seen = glance("a", Stats(), now=1000.0, next_tick=1075.0)
+    assert seen.next == f"next tick {words.clock_time(1075.0)}, in 1 min 15 s"
+
+
+def test_the_balance_is_an_equation_or_says_that_it_is_not() -> None:
+    assert balance([DONE, DONE]) == ("2,000 planned = 1,800 applied + 100 skipped + 0 unconfirmed + 86 held + 14 dead")
+    assert balance([RUNNING]).startswith("1,000 planned ≠ 500 = 400 applied")
+
+
+def test_a_plain_line_leaves_out_what_is_zero() -> None:
+    seen = glance("a", Stats(known=True, sweep=RUNNING), now=105.0, speed=100.0)
+    assert sentence(seen) == (
+        "a: Running, 500 of 1,000 rows, 50 %, applied 400, skipped 50, held 50, 100 rows/s, 5.0 s left"
+    )
+
+
+def test_the_table_has_every_schedule_and_their_sum() -> None:
+    text = text_of(result_table([("one", DONE), ("two", DONE), ("three", None)], took=12.0), width=120)
+    assert [name for name in COLUMNS if name in text] == list(COLUMNS)
+    assert "1,800" in text
+    assert "not swept" in text
+    assert "in 12 s" in text
+
+
+def test_a_narrow_table_keeps_every_number_whole() -> None:
+    big = msgspec.structs.replace(DONE, planned=1_000_000, applied=999_950)
+    for name in ("process-expired-conversations", "b" * 45):
+        text = text_of(result_table([(name, big), (name, big)], width=80), width=80)
+        assert "2,000,000" in text
+        assert "1,999,900" in text
+        assert "…" not in text
+        assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_unconfirmed_is_never_hidden_when_there_is_some() -> None:
+    some = msgspec.structs.replace(DONE, unconfirmed=1)
+    assert "unconfirmed" not in shown_columns([DONE], narrow=True)
+    assert "unconfirmed" in shown_columns([DONE, some], narrow=True)
+    assert shown_columns([DONE], narrow=False) == COLUMNS
+
+
+def test_a_view_that_does_not_fit_becomes_one_line_a_schedule_and_says_how_many_are_hidden() -> None:
+    many = [glance(f"s{number:02}", Stats(known=True, sweep=DONE), now=0.0) for number in range(30)]
+    many.append(glance("busy", Stats(known=True, sweep=RUNNING), now=0.0))
+    console = Console(width=80, height=24)
+    lines = text_of(draw(many, console, HINT), width=80, height=24).splitlines()
+    assert len(lines) <= 24
+    assert lines[0].strip().startswith("busy")
+    assert any("and 10 more" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_no_line_of_the_view_touches_the_edge_where_a_control_c_is_echoed(width: int) -> None:
+    seen = glance("a" * 45, Stats(known=True, sweep=RUNNING, ready=9, running=2), now=105.0, speed=3.0)
+    lines = text_of(draw([seen], Console(width=width, height=40), HINT), width=width).rstrip("\n").splitlines()
+    assert max(len(line) for line in lines) <= width
+    assert len(lines[-1].rstrip()) <= width - 3
+
+
+def test_text_that_looks_like_markup_is_shown_as_it_is() -> None:
+    one = Glance("[bold]x[/bold]", "Failed", "bad", notes=("[red]TableMissing[/red]: no such table",))
+    text = text_of(draw([one], Console(width=100, height=40)))
+    assert "[bold]x[/bold]" in text
+    assert "[red]TableMissing[/red]" in text
+
+
+def test_the_demo_is_right_only_where_database_and_queue_agree() -> None:
+    swept = [("a", DONE)]
+    right = Audit({"a": 900}, stale=50, notified=900, repeated=0)
+    assert all(check.right for check in checks(swept, right))
+    for wrong in ({"changed": {"a": 899}}, {"stale": 49}, {"notified": 899}):
+        audit = Audit(**{"changed": {"a": 900}, "stale": 50, "notified": 900, "repeated": 0, **wrong})  # type: ignore[arg-type]
+        assert not all(check.right for check in checks(swept, audit))
+    unbalanced = msgspec.structs.replace(DONE, planned=1001)
+    assert not checks([("a", unbalanced)], right)[0].right
+    assert not checks([("a", DONE), ("b", None)], right)[0].right
