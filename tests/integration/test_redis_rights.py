@@ -1,0 +1,251 @@
+"""docs/redis-acl.md is true: its rules are enough for each program, and each single one is needed."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import redis.asyncio
+from redis.exceptions import NoPermissionError, ResponseError
+
+from kubesweep.errors import Outage
+from kubesweep.queue.model import (
+    FailedRow,
+    Finding,
+    Job,
+    JobKind,
+    Limits,
+    OpenSweep,
+    PlanVersion,
+    Retry,
+    ScheduleRef,
+    Settlement,
+    SweepState,
+    Window,
+)
+from kubesweep.queue.redis import RedisQueue
+from kubesweep.queue.service import QueueService
+from tests.servers import Server, binaries, shared
+
+PAGE = Path(__file__).parents[2] / "docs" / "redis-acl.md"
+RULES = {
+    match["name"]: match["rules"]
+    for match in re.finditer(r"^user kubesweep-(?P<name>\w+) (?P<rules>.*)$", PAGE.read_text(), re.MULTILINE)
+}
+REF = ScheduleRef("inst0001", "shop", "expire-carts", "8b5f6f0e-0000-4000-8000-000000000001")
+FOREIGN = msgspec.structs.replace(REF, install="inst0002")
+LIMITS = Limits(rows_per_second=1e6)
+AT_ONCE = Limits(lease=0.0)
+OLD, NEW = PlanVersion(1, "aaaa"), PlanVersion(2, "bbbb")
+LIST_LENGTH = """
+local kind = redis.call('type', KEYS[1]).ok
+return redis.call(({zset = 'zcard', none = 'llen'})[kind], KEYS[1])
+"""  # what KEDA's scaler for lists asks, for the two kinds that the key can be
+
+Scenario = Callable[[QueueService, QueueService], Awaitable[None]]
+
+
+def row(number: int) -> FailedRow:
+    return FailedRow((str(number),), "Rejected", "refused")
+
+
+async def planned(queue: QueueService, *jobs: int, tick: float) -> str:
+    sweep = (await queue.open_sweep(REF, OpenSweep(tick=tick, plan=OLD))).sweep
+    (claim,) = (await queue.claim(REF, "planner", 1, LIMITS)).jobs
+    cut = tuple(Job(JobKind.KEYS, OLD, sweep, keys=((str(n),),), rows=1) for n in jobs)
+    assert await queue.advance(REF, claim, Window("now", cut, planned=len(jobs)))
+    return sweep
+
+
+async def worker(root: QueueService, queue: QueueService) -> None:
+    now = time.time()
+    await root.open_sweep(REF, OpenSweep(tick=now, plan=OLD))
+    for number in range(65):
+        await queue.report(REF, Finding(f"kind{number}", True, "Fine", "", OLD))
+    (plan,) = (await queue.claim(REF, "ann", 1, LIMITS)).jobs
+    assert await queue.extend(REF, [plan], 30.0) == ()
+    cut = tuple(Job(JobKind.KEYS, OLD, plan.job.sweep, keys=((str(n),),), rows=1) for n in range(4))
+    assert await queue.advance(REF, plan, Window("now", cut, planned=4))
+    retried, dead, kept, back = (await queue.claim(REF, "ann", 4, LIMITS)).jobs
+    done = [
+        Settlement(retried, retry=(Retry((row(0),), 2, 0.0),)),
+        Settlement(dead, dead=(row(1),)),
+        Settlement(kept, rest=kept.job),
+    ]
+    settled = await queue.settle(REF, "ann", done, 1, LIMITS)
+    (again,) = settled.claims.jobs
+    assert again.job.held
+    assert len((await queue.held(REF))[1]) == 2
+    await queue.settle(REF, "ann", [Settlement(again, applied=1), Settlement(kept, applied=1)], 0, LIMITS)
+    assert await queue.give_back(REF, [back]) == ()
+    (given,) = (await queue.claim(REF, "ann", 1, AT_ONCE)).jobs
+    (late,) = (await queue.claim(REF, "bob", 1, LIMITS)).jobs
+    assert (given.job, late.delivery) == (late.job, 2)
+    await queue.wait(REF, 0.001)
+    assert await queue.end_sweep(REF, late, SweepState.FAILED, "TableMissing", "no table")
+
+
+async def producer(root: QueueService, queue: QueueService) -> None:
+    now = time.time()
+    assert (await queue.open_sweep(REF, OpenSweep(tick=now - 60, plan=OLD))).sweep
+    await root.forget(REF)
+    await planned(root, 1, tick=now - 50)
+    (claim,) = (await root.claim(REF, "ann", 1, LIMITS)).jobs
+    await root.settle(REF, "ann", [Settlement(claim, dead=(row(1),))], 0, LIMITS)
+    await planned(root, 2, tick=now - 40)
+    assert (await queue.open_sweep(REF, OpenSweep(tick=now - 30, plan=NEW, retention=0.0))).sweep
+    assert await root.held(REF) != (0, frozenset())
+    assert (await root.held(REF))[1] == frozenset()
+
+
+async def controller(root: QueueService, queue: QueueService) -> None:
+    await producer(root, queue)
+    await root.forget(REF)
+    assert await queue.enqueue_check(REF, OLD)
+    await root.claim(REF, "ann", 1, LIMITS)
+    await planned(root, 1, 2, tick=time.time())
+    one, two = (await root.claim(REF, "ann", 2, LIMITS)).jobs
+    done = [Settlement(one, retry=(Retry((row(1),), 2, 0.0),)), Settlement(two, dead=(row(2),))]
+    await root.settle(REF, "ann", done, 0, LIMITS)
+    (stats,) = await queue.stats([REF])
+    assert (stats.ready, stats.held, stats.dead) == (1, 2, 1)
+    assert len(await queue.error_groups(REF)) == 1
+    await queue.pause(REF, True)
+    await queue.pause(REF, False)
+    await root.open_sweep(REF, OpenSweep(tick=time.time() + 60, plan=OLD))
+    await root.settle(REF, "ann", [Settlement(c, applied=1) for c in await taken(root, 1)], 0, LIMITS)
+    (plan,) = await taken(root, 1)
+    assert await root.end_sweep(REF, plan, SweepState.HELD, "ManyRows", "approve it")
+    assert await queue.approve(REF) == plan.job.sweep
+    await queue.forget(REF)
+
+
+async def taken(queue: QueueService, want: int) -> Any:
+    return (await queue.claim(REF, "ann", want, LIMITS)).jobs
+
+
+async def operator(root: QueueService, queue: QueueService) -> None:
+    await controller(root, queue)
+    await planned(root, 1, 2, tick=time.time())
+    done = [Settlement(claim, dead=(row(number),)) for number, claim in enumerate(await taken(root, 2))]
+    await root.settle(REF, "ann", done, 0, LIMITS)
+    assert await queue.schedules() == (REF,)
+    assert len(await queue.dead_letters(REF)) == 2
+    assert len((await queue.held(REF))[1]) == 2
+    assert await queue.replay(REF, keys=[("1",)]) == 1
+    assert await queue.purge(REF) == 1
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "worker": worker,
+    "producer": producer,
+    "controller": controller,
+    "operator": operator,
+}
+
+
+@pytest.fixture(params=sorted(binaries()))
+def server(request: pytest.FixtureRequest) -> Server:
+    found = shared(request.param)
+    with found.client() as client:
+        client.flushall()
+        for name, rules in RULES.items():
+            filled = rules.replace("INSTALL", "inst0001").replace("NAMESPACE", "shop").replace("PASSWORD", "secret")
+            client.execute_command("ACL", "SETUSER", f"kubesweep-{name}", *filled.split())
+    return found
+
+
+def as_user(server: Server, name: str) -> RedisQueue:
+    return RedisQueue(f"redis://kubesweep-{name}:secret@127.0.0.1:{server.port}/0")
+
+
+def single_rules(name: str) -> list[str]:
+    return [rule for rule in RULES[name].split() if rule.startswith("+")]
+
+
+def test_the_page_has_a_rule_for_each_program() -> None:
+    assert RULES.keys() == {*SCENARIOS, "keda"}
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+async def test_the_rules_of_the_page_are_enough(server: Server, name: str) -> None:
+    root, queue = RedisQueue(server.url), as_user(server, name)
+    await SCENARIOS[name](root, queue)
+    await root.close()
+    await queue.close()
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+async def test_without_any_one_rule_of_the_page_some_move_says_that_rights_are_missing(
+    server: Server, name: str
+) -> None:
+    root, queue = RedisQueue(server.url), as_user(server, name)
+    idle = []
+    with server.client() as client:
+        for rule in single_rules(name):
+            if rule == "+eval":
+                client.script_flush()
+            await root.forget(REF)
+            client.execute_command("ACL", "SETUSER", f"kubesweep-{name}", "-" + rule[1:])
+            try:
+                await SCENARIOS[name](root, queue)
+                idle.append(rule)
+            except Outage as error:
+                assert error.reason == "QueueRights", (rule, str(error))
+                assert "docs/redis-acl.md" in str(error)
+            client.execute_command("ACL", "SETUSER", f"kubesweep-{name}", rule)
+    assert idle == []
+    await root.close()
+    await queue.close()
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+async def test_a_user_cannot_touch_the_schedules_of_another_install(server: Server, name: str) -> None:
+    queue = as_user(server, name)
+    for move in (
+        queue.open_sweep(FOREIGN, OpenSweep(tick=1.0, plan=OLD)),
+        queue.stats([FOREIGN]),
+        queue.forget(FOREIGN),
+        queue.wait(FOREIGN, 0.001),
+    ):
+        with pytest.raises(Outage) as refused:
+            await move
+        assert refused.value.reason == "QueueRights"
+    await queue.close()
+
+
+async def keda(client: Any) -> None:
+    work, delayed = f"{REF.prefix}:work", f"{REF.prefix}:delayed"
+    await client.execute_command("HELLO", 2)
+    assert await client.ping()
+    assert await client.xlen(work) == 1
+    assert await client.eval(LIST_LENGTH, 1, delayed) == 1
+    assert await client.eval(LIST_LENGTH, 1, delayed + ":none:delayed") == 0
+
+
+async def test_keda_can_ask_its_two_lengths_and_change_nothing(server: Server) -> None:
+    root = RedisQueue(server.url)
+    await planned(root, 1, tick=time.time())
+    (claim,) = await taken(root, 1)
+    await root.settle(REF, "ann", [Settlement(claim, retry=(Retry((row(1),), 2, 60.0),))], 0, LIMITS)
+    await root.enqueue_check(REF, OLD)
+    client = redis.asyncio.Redis(port=server.port, username="kubesweep-keda", password="secret", protocol=2)
+    await keda(client)
+    for change in ("return redis.call('unlink', KEYS[1])", "return redis.call('zadd', KEYS[1], 1, 'x')"):
+        with pytest.raises(ResponseError, match="user executing the script can't|ACL failure"):
+            await client.eval(change, 1, f"{REF.prefix}:delayed")
+    with pytest.raises(NoPermissionError):
+        await client.xlen(f"{FOREIGN.prefix}:work")
+    with server.client() as admin:
+        for rule in single_rules("keda"):
+            admin.execute_command("ACL", "SETUSER", "kubesweep-keda", "-" + rule[1:])
+            with pytest.raises(ResponseError, match="permission|user executing the script can't|ACL failure"):
+                await keda(client)
+            admin.execute_command("ACL", "SETUSER", "kubesweep-keda", rule)
+    await client.aclose()
+    await root.close()
