@@ -85,8 +85,8 @@ class Server:
 def postgres(settings: dict[str, str] | None = None) -> Iterator[Server]:
     """A running server; ``settings`` of None are fast and forget everything in a power cut, {} are the defaults."""
     folder = Path(tempfile.mkdtemp(prefix="ks-pg-"))
-    server = Server(folder, FAST if settings is None else settings)
     try:
+        server = Server(folder, FAST if settings is None else settings)
         server.init()
         server.start()
         try:
