@@ -14,6 +14,7 @@ from kubesweep.api.plan import RowLimits
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Claim, Job, JobKind
 from kubesweep_worker.crash import bury
+from kubesweep_worker.desk import Done
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.handler import HandlerEffect
 from kubesweep_worker.hands import JobRun
@@ -136,6 +137,18 @@ async def buried(folder: Path) -> Answer:
     await bench.queue.close()
     row = result.settlement.dead[0]  # type: ignore[union-attr]
     return row.error, row.message
+
+
+async def test_a_killer_range_that_grew_is_cut_in_two_before_anybody_is_buried(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path, MemorySource(2))
+    desk = bench.worker()._desk
+    await bench.open()
+    job = Job(JobKind.RANGE, sweep="s", cutoff="now", rows=1)
+    result = await bury(desk, JobRun(Claim("1", "me", 8, job), lambda: 0.0))
+    await bench.queue.close()
+    assert isinstance(result, Done)
+    assert result.settlement.dead == ()
+    assert [(part.keys, part.suspect) for part in result.settlement.jobs] == [((key(0),), True), ((key(1),), True)]
 
 
 async def planning_kills(folder: Path) -> Answer:

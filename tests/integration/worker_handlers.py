@@ -124,7 +124,9 @@ async def stops_the_worker(row: Row, ctx: Context) -> None:
 @asynccontextmanager
 async def lifespan() -> AsyncIterator[dict[str, int]]:
     lives.append("up")
+    task = asyncio.current_task()
     yield {"calls": 0}
+    assert asyncio.current_task() is task
     lives.append("down")
 
 

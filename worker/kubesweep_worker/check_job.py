@@ -16,8 +16,10 @@ async def run_check(desk: Desk, run: JobRun) -> Result:
     except SweepFailure as failure:
         await desk.report("SourceReady", False, failure.reason, str(failure))
     else:
-        warnings = "".join(f"; {code}: {sentence}" for code, sentence in table.warnings)
-        await desk.report("SourceReady", True, "Checked", f"{table.name}, key ({', '.join(table.key)}){warnings}")
+        await desk.report("SourceReady", True, "Checked", f"{table.name}, key ({', '.join(table.key)})")
+        warnings = "; ".join(f"{code}: {sentence}" for code, sentence in table.warnings)
+        reason = table.warnings[0][0] if table.warnings else "Checked"
+        await desk.report("SourceWarnings", not warnings, reason, warnings or "nothing to warn about")
     return Done(Settlement(claim=run.claim))
 
 

@@ -26,7 +26,11 @@ async def _stale_keys(desk: Desk, run: JobRun) -> tuple[Key, ...]:
 
 async def halve(desk: Desk, run: JobRun) -> Result:
     """Replace the job by two suspects. Rows that are not stale any more may be the work of those who crashed."""
-    keys, claim = await _stale_keys(desk, run), run.claim
+    return _split(desk, run, await _stale_keys(desk, run))
+
+
+def _split(desk: Desk, run: JobRun, keys: tuple[Key, ...]) -> Result:
+    claim = run.claim
     half = (len(keys) + 1) // 2
     parts = [part for part in (keys[:half], keys[half:]) if part]
     jobs = tuple(keys_job(claim.job, part, suspect=True, maybe=True) for part in parts)
@@ -50,5 +54,7 @@ async def bury(desk: Desk, run: JobRun) -> Result:
         "then replay the row with `kubesweep dead retry`"
     )
     keys = await _stale_keys(desk, run)
+    if len(keys) > 1:  # rows turned stale inside its range: which one it was is not known yet
+        return _split(desk, run, keys)
     log.error("buried a row that kills workers", extra={"job": run.name, "times": times})
     return Done(desk.settlement(run, Tally(failed=[Failure(key, "WorkerKilled", message, final=True) for key in keys])))

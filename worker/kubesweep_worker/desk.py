@@ -66,6 +66,7 @@ class Desk:
         self.calls = asyncio.Semaphore(plan.effect.concurrency if plan.effect else 1)
         self.consumer = ""
         self.draining = False
+        self.touch: Callable[[], None] = lambda: None  # waiting for the queue is no hang: all deadlines start anew
         self.quiet_until = 0.0  # met a newer plan: claim nothing before this (monotonic)
         self._held: tuple[int, frozenset[Key]] | None = None
         self._held_version = 0
@@ -83,7 +84,9 @@ class Desk:
                     raise
                 if strikes == 1:
                     log.warning("the queue is away, results are kept in hand", extra={"reason": error.reason})
+                self.touch()
                 await self.settings.sleep(self.pause(strikes, error))
+                self.touch()
 
     def pause(self, strikes: int, error: Outage | None = None) -> float:
         s = self.settings
@@ -135,6 +138,11 @@ class Desk:
         except Outage:
             return
         self._said[kind] = (ok, reason)
+
+    async def well(self, kind: str) -> None:
+        """Work of this kind succeeded: say so if this process said otherwise, or nothing, before."""
+        if not self._said.get(kind, (False, ""))[0]:
+            await self.report(kind, True, "Works", "work succeeded")
 
     def shut(self, outage: Outage) -> None:
         """The world is unwell: claim nothing for a while."""

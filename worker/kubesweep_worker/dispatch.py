@@ -23,6 +23,7 @@ from kubesweep_worker.plan_job import run_plan
 from kubesweep_worker.verdict import Care, Version, care, version
 
 log = logging.getLogger("kubesweep.worker")
+NOT_THE_SOURCE = frozenset({"NeverEnds", "WorkerDefect"})  # the sweep's own reason says it
 
 
 async def run_job(desk: Desk, run: JobRun) -> Result:
@@ -44,8 +45,8 @@ async def _classified(desk: Desk, run: JobRun) -> Result:
             raise match_fails(error) from error
     except Outage as outage:
         desk.shut(outage)
-        kind = "Effect" if outage.reason.startswith(("Http", "Timeout", "Unreachable", "Lifespan")) else "SourceReady"
-        await desk.report(kind, False, outage.reason, str(outage))
+        if outage.reason.startswith(("Http", "Timeout", "Unreachable", "Lifespan")):
+            await desk.report("Effect", False, outage.reason, str(outage))
         return Return(_maybe(run) if outage.maybe_applied else run.claim)
     except SweepFailure as failure:
         return await _fail(desk, run, failure)
@@ -58,7 +59,18 @@ async def _classified(desk: Desk, run: JobRun) -> Result:
         log.exception("a defect of the worker", extra={"job": run.name})
         why = f"the worker failed in a way it does not know ({type(error).__name__}); its log has the traceback: report it"
         return await _fail(desk, run, SweepFailure("WorkerDefect", why))
+    await _well(desk, run, result)
     return result
+
+
+async def _well(desk: Desk, run: JobRun, result: Result) -> None:
+    if run.claim.job.kind is JobKind.CHECK or not (
+        isinstance(result, Done) or (isinstance(result, Gone) and result.worked)
+    ):
+        return
+    await desk.well("SourceReady")
+    if desk.effect is not None and isinstance(result, Done) and result.settlement.applied:
+        await desk.well("Effect")
 
 
 def _maybe(run: JobRun) -> Claim:
@@ -118,8 +130,9 @@ async def _supersede(desk: Desk, run: JobRun) -> Result:
 async def _fail(desk: Desk, run: JobRun, failure: SweepFailure) -> Result:
     """Only an edit helps. A planned job takes its sweep with it; a held one waits, without spending an attempt."""
     job = run.claim.job
-    kind = "Effect" if failure.reason.startswith("Handler") else "SourceReady"
-    await desk.report(kind, False, failure.reason, str(failure))
+    if failure.reason not in NOT_THE_SOURCE:
+        kind = "Effect" if failure.reason.startswith("Handler") else "SourceReady"
+        await desk.report(kind, False, failure.reason, str(failure))
     log.error("%s: %s", failure.reason, failure, extra={"job": run.name})
     if job.kind is JobKind.CHECK:
         return Done(Settlement(claim=run.claim))

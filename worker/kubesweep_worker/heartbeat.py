@@ -90,10 +90,11 @@ class Heartbeat:
 
     def _watch(self) -> None:
         overdue = [run for run in self._hands.all() if self._overdue(run)]
-        if overdue:
-            self._end(f"no progress for {self._settings.deadline:g} s: " + "; ".join(run.name for run in overdue))
-        elif self._settings.monotonic() - self._pulse > self._settings.deadline:
-            self._end(f"the event loop has been blocked for {self._settings.deadline:g} s")
+        blocked = self._settings.monotonic() - self._pulse > self._settings.deadline
+        if overdue or blocked:
+            what = "the event loop did not turn" if blocked else "no progress"
+            names = "; ".join(run.name for run in overdue or self._hands.running())
+            self._end(f"{what} for {self._settings.deadline:g} s: {names}")
         if self._loop is not None and not self._loop.is_closed():
             try:
                 self._loop.call_soon_threadsafe(self._answer)

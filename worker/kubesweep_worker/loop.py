@@ -208,6 +208,7 @@ class Loop:
         try:
             await self.desk.source.probe()
         except Outage as outage:
+            await self.desk.report("SourceReady", False, outage.reason, str(outage))
             self.desk.gate.ajar()
             self.desk.shut(outage)
         except SweepFailure as failure:
@@ -216,7 +217,7 @@ class Loop:
             self.desk.shut(Outage(failure.reason, str(failure)))
         else:
             self.desk.gate.ajar()
-            await self.desk.report("SourceReady", True, "Connected", "the database answers")
+            await self.desk.well("SourceReady")
 
     def _wake_in(self, seconds: float) -> None:
         at = self.settings.monotonic() + seconds

@@ -77,7 +77,7 @@ async def sweep(
                 queue_url=where,
                 headers=one.headers,
                 settings=settings or dataclasses.replace(WorkerSettings(), concurrency=one.plan.concurrency),
-                path=Path(path).resolve().parent,
+                path=_folder(path),
             )
             await worker.run(until_settled=True, await_retries=retries)
             (stats,) = await queue.stats([one.plan.ref])
@@ -86,6 +86,10 @@ async def sweep(
             await queue.close()
     assert stats.sweep is not None
     return Swept(stats.sweep, dead)
+
+
+def _folder(path: str | Path) -> Path:
+    return Path(path).resolve().parent
 
 
 def _pick(loaded: list[Loaded], name: str | None) -> Loaded:

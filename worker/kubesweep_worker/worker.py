@@ -17,7 +17,7 @@ from kubesweep_worker.effects.base import Effect
 from kubesweep_worker.hands import Hands
 from kubesweep_worker.heartbeat import Heartbeat
 from kubesweep_worker.loop import Loop
-from kubesweep_worker.settings import EXIT_LEAKED, WorkerSettings
+from kubesweep_worker.settings import EXIT_DEADLINE, EXIT_LEAKED, WorkerSettings
 from kubesweep_worker.sources.base import Source
 
 log = logging.getLogger("kubesweep.worker")
@@ -46,6 +46,7 @@ class Worker:
         self._hands = Hands()
         self._desk = Desk(plan, queue, source, effect, settings)
         self._desk.consumer = self.consumer
+        self._desk.touch = self._touch
         self._loop = Loop(self._desk, self._hands)
         self._heartbeat = Heartbeat(plan.ref, self._hands, settings, heartbeat_queue)
         self._now = False
@@ -80,6 +81,10 @@ class Worker:
         self._now = self._now or now
         self._loop.wake.set()
         self._drain()
+
+    def _touch(self) -> None:
+        for run in self._hands.running():
+            run.touch()
 
     def _drain(self) -> None:
         for run in self._hands.running():
@@ -140,6 +145,10 @@ class Worker:
             if part is None:
                 continue
             try:
-                await part.close()
+                async with asyncio.timeout(self.settings.patience):
+                    await part.close()
             except Exception:
                 log.exception("could not close %s", type(part).__name__)
+        if stuck := [run.name for run in self._hands.running()]:
+            log.critical("jobs that do not let themselves be stopped: the process ends", extra={"jobs": stuck})
+            self.settings.die(EXIT_DEADLINE)

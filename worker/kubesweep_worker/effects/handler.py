@@ -17,7 +17,7 @@ from kubesweep.api.plan import Plan
 from kubesweep.errors import KubesweepError, Outage, RowError, SweepFailure
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.threads import Threads
-from kubesweep_worker.handlers import ATTRIBUTE, Context, Row
+from kubesweep_worker.handlers import ATTRIBUTE, Context, Lifespan, Row
 
 MESSAGE = 1024
 
@@ -63,7 +63,8 @@ class HandlerEffect:
         self._function: Callable[..., Any] | None = None
         self._async = False
         self._state: Any = None
-        self._stack: contextlib.AsyncExitStack | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
         self._starting = asyncio.Lock()
         self._threads = Threads()
 
@@ -80,33 +81,44 @@ class HandlerEffect:
     async def start(self) -> None:
         self.check()
         async with self._starting:
-            if self._stack is None:
-                self._stack = await self._enter()
+            lifespan = getattr(self._function, ATTRIBUTE, None)
+            if lifespan is None or self._life is not None:
+                return
+            entered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            life = asyncio.create_task(self._live(lifespan, entered), name="kubesweep-lifespan")
+            try:
+                self._state = await entered
+            except KubesweepError:
+                raise
+            except Exception as error:
+                why = f"the lifespan of {self._name} raised {type(error).__name__}: {str(error)[:300]}"
+                raise Outage("LifespanFailed", why) from error
+            except asyncio.CancelledError:
+                life.cancel()
+                raise
+            self._life = life
 
-    async def _enter(self) -> contextlib.AsyncExitStack:
-        stack = contextlib.AsyncExitStack()
-        lifespan = getattr(self._function, ATTRIBUTE, None)
-        if lifespan is None:
-            return stack
-        try:
-            manager = lifespan()
-            if hasattr(manager, "__aenter__"):
-                self._state = await stack.enter_async_context(manager)
-            else:
-                self._state = stack.enter_context(manager)
-        except KubesweepError:
-            raise
-        except Exception as error:
-            raise Outage(
-                "LifespanFailed", f"the lifespan of {self._name} raised {type(error).__name__}: {str(error)[:300]}"
-            ) from error
-        return stack
+    async def _live(self, lifespan: Lifespan, entered: asyncio.Future[Any]) -> None:
+        """Enter and leave in one task: many async libraries insist on that."""
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                manager = lifespan()
+                if isinstance(manager, contextlib.AbstractAsyncContextManager):
+                    state = await stack.enter_async_context(manager)
+                else:
+                    state = stack.enter_context(manager)
+            except Exception as error:
+                entered.set_exception(error)
+                return
+            if not entered.done():
+                entered.set_result(state)
+                await self._over.wait()
 
     async def close(self) -> None:
-        stack, self._stack = self._stack, None
-        if stack is not None:
-            await stack.aclose()
         self._threads.close()
+        self._over.set()
+        if self._life is not None:
+            await self._life
 
     def _context(self, delivery: Delivery) -> Context:
         fields = {"schedule": self._plan.name, "sweep": delivery.sweep, "key": list(delivery.key)}
