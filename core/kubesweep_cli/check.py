@@ -21,6 +21,7 @@ from kubesweep_cli.crew import folder_of
 from kubesweep_cli.dead import plain_key
 from kubesweep_cli.exits import Exit, Unreachable, code_of_error
 from kubesweep_cli.home import program
+from kubesweep_cli.layout import laid_out
 from kubesweep_cli.terminal import Terminal
 from kubesweep_worker.effects import open_effect
 from kubesweep_worker.sources import open_source
@@ -165,6 +166,7 @@ def show(terminal: Terminal, one: Loaded, looked: Looked) -> None:
 
 def _sql(terminal: Terminal, title: str, sql: str) -> None:
     terminal.out.print(Text(f"\n  {title}", style="faint"))
+    sql = laid_out(sql)
     if not terminal.out.is_terminal:
         terminal.out.print(Text(indent(sql, "    ")), soft_wrap=True)
         return

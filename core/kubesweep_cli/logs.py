@@ -15,9 +15,10 @@ from kubesweep.logging import JsonFormatter, fields
 from kubesweep_cli.home import log_file
 from kubesweep_cli.terminal import Terminal
 
-__all__ = ["ScreenHandler", "redirected", "start_logs"]
+__all__ = ["UNFORESEEN", "ScreenHandler", "redirected", "start_logs"]
 
 _MEGABYTE = 1 << 20
+UNFORESEEN = "kubesweep.unforeseen"  # for the file: the person is told in a better way
 Remark = Callable[[str, str], None]
 
 
@@ -52,6 +53,7 @@ def start_logs(terminal: Terminal) -> None:
     root.handlers.clear()
     level = {-1: logging.ERROR, 0: logging.WARNING}.get(terminal.verbosity, logging.INFO)
     screen = ScreenHandler(lambda text, style: terminal.err.print(text, style=style or None, soft_wrap=True), level)
+    screen.addFilter(lambda record: record.name != UNFORESEEN)
     root.addHandler(screen)
     with contextlib.suppress(OSError, KubesweepError):
         file = logging.handlers.RotatingFileHandler(log_file(), maxBytes=4 * _MEGABYTE, backupCount=2, delay=True)

@@ -19,7 +19,7 @@ import typer
 from kubesweep.errors import KubesweepError
 from kubesweep_cli.exits import Exit, code_of_error
 from kubesweep_cli.home import log_file, queue_url
-from kubesweep_cli.logs import start_logs
+from kubesweep_cli.logs import UNFORESEEN, start_logs
 from kubesweep_cli.terminal import Terminal, open_terminal
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 
 def _unforeseen(error: Exception) -> NoReturn:
-    logging.getLogger("kubesweep.cli").error("unforeseen", exc_info=error)
+    logging.getLogger(UNFORESEEN).error("unforeseen", exc_info=error)
     if _shell.terminal.verbosity > 0:
         _shell.terminal.err.print("".join(traceback.format_exception(error)), markup=False)
     where = "" if _shell.terminal.verbosity > 0 else f"\nThe whole story is in {log_file()}; -v shows it here."

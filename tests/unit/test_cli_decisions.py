@@ -14,7 +14,7 @@ from kubesweep_cli.clock import Clock, due
 from kubesweep_cli.dead import Choice, plain_key
 from kubesweep_cli.exits import Exit, Nothing, Unreachable, code_of_error, code_of_sweep
 from kubesweep_cli.home import file_url, log_file, queue_option, queue_url, state_folder
-from kubesweep_cli.main import hoist
+from kubesweep_cli.main import _unforeseen, hoist
 from kubesweep_cli.names import find, label, labels
 
 IDLE = ScheduleRef.local("default", "process-idle")
@@ -56,6 +56,19 @@ def test_a_sweep_with_a_dead_row_or_no_sweep_at_all_is_not_clean() -> None:
 def test_global_options_may_stand_behind_the_command() -> None:
     assert hoist(["run", "-f", "a.yaml", "-v", "--no-color"]) == ["-v", "--no-color", "run", "-f", "a.yaml"]
     assert hoist(["dead", "show", "--", "-v"]) == ["dead", "show", "--", "-v"]
+
+
+def test_an_unforeseen_error_is_a_sentence_that_names_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        _unforeseen(ZeroDivisionError("by nought"))
+    told = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "ZeroDivisionError: by nought" in told
+    assert str(tmp_path / "kubesweep" / "kubesweep.log") in told
+    assert "Traceback" not in told
 
 
 def test_a_name_finds_its_schedule_whatever_the_namespace() -> None:
