@@ -67,6 +67,14 @@ local function children(jobs, sweep_id, sweep, mine)
   end
 end
 
+local function renew(id) call('ZADD', LEASES, until_, id) end
+
+-- The owner keeps the claim when it settles a part, so the fence alone cannot tell a repeat (the answer was lost) from
+-- the next part. What is left can: each part leaves less.
+local function is_repeat(s)
+  return s[10] and s[10].rest and call('HGET', REST, s[1]) == s[10].rest
+end
+
 -- What only some settlements have. Answers rows retried, rows dead, failed rows that are held elsewhere.
 local function settle_more(s, more, sweep)
   local mine
@@ -85,7 +93,7 @@ local function settle_more(s, more, sweep)
   if more.rest then
     call('HSET', REST, s[1], more.rest)
     keep(REST)
-    call('ZADD', LEASES, until_, s[1])
+    renew(s[1])
   end
   return retried, dead, failed - retried - dead
 end
@@ -129,6 +137,8 @@ foresee(args.settlements)
 for _, s in ipairs(args.settlements) do
   if settled[s[1]] or not owns(s) then
     lost[#lost + 1] = s[1]
+  elseif is_repeat(s) then
+    renew(s[1])
   else
     settled[s[1]] = true
     local sweep, more = find_sweep(s[4]), s[10]

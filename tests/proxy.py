@@ -1,0 +1,76 @@
+"""A TCP proxy on loopback that cuts a connection at a chosen moment: before a request arrives, or before its answer does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+Cut = Literal["request", "reply"]
+
+
+class Proxy:
+    """Use as an async context manager. ``cut`` names what the next one of is swallowed, with its connection."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self.cut: Cut | None = None
+        self.cuts = 0
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.arrived = asyncio.Event()  # a request came since it was cleared
+
+    async def __aenter__(self) -> Proxy:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.hang_up()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    @property
+    def url(self) -> str:
+        assert self._server is not None
+        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+
+    def hang_up(self) -> None:
+        for writer in self._open:
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        back, there = await asyncio.open_connection("127.0.0.1", self._to)
+        self._open |= {writer, there}
+        try:
+            await asyncio.gather(
+                self._pump(reader, there, "request", writer), self._pump(back, writer, "reply", there)
+            )
+        finally:
+            for one in (writer, there):
+                self._open.discard(one)
+                one.close()
+                await asyncio.gather(one.wait_closed(), return_exceptions=True)
+            self._tasks.discard(task)
+
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, what: Cut, other: asyncio.StreamWriter
+    ) -> None:
+        try:
+            while data := await source.read(65536):
+                if what == "request":
+                    self.arrived.set()
+                if self.cut == what:
+                    self.cut = None
+                    self.cuts += 1
+                    break
+                sink.write(data)
+                await sink.drain()
+        except OSError:
+            pass
+        sink.close()
+        other.close()
