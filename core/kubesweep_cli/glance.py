@@ -66,6 +66,7 @@ class Glance:
     queue: str = ""
     next: str = ""
     notes: tuple[str, ...] = field(default=())  # sentences that want to be read
+    dry: bool = False  # DryRun: planned rows are all that there is, none of them gets an outcome
 
 
 def outcomes(sweep: Sweep) -> tuple[tuple[str, int], ...]:
@@ -102,6 +103,7 @@ def glance(
     left = None
     if sweep.state is SweepState.RUNNING and speed:
         left = max(0, sweep.planned - sweep.settled_rows) / speed
+    dry = sweep.mode == "DryRun"
     if sweep.message:
         notes = (*notes, sweep.message)
     return Glance(
@@ -114,10 +116,11 @@ def glance(
         active=active,
         rate=speed if active else _average(sweep, ended),
         left=left,
-        outcomes=outcomes(sweep),
+        outcomes=() if dry else outcomes(sweep),
         queue=queue,
         next=upcoming,
         notes=notes,
+        dry=dry,
     )
 
 
@@ -153,7 +156,10 @@ def _findings(stats: Stats) -> tuple[str, ...]:
 
 
 def balance(sweeps: Sequence[Sweep]) -> str:
-    """The law of the table as one line: ``140,000 planned = 139,993 applied + 0 skipped + ... + 7 dead``."""
+    """The law of the table as one line: ``140,000 planned = 139,993 applied + 0 skipped + ... + 7 dead``.
+
+    Not for DryRun, whose rows have no outcome.
+    """
     planned = sum(sweep.planned for sweep in sweeps)
     sums: dict[str, int] = {}
     for sweep in sweeps:

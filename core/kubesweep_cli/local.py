@@ -118,7 +118,7 @@ async def _farewell(
     terminal.show(
         result_table([(track.name, track.sweep) for track in ending.tracks], width=terminal.out.width, took=ending.took)
     )
-    sweeps = [track.sweep for track in ending.tracks if track.sweep is not None]
+    sweeps = [track.sweep for track in ending.tracks if track.sweep is not None and track.sweep.mode != "DryRun"]
     if sweeps and all(sweep.state.settled for sweep in sweeps):
         terminal.line(f"  {balance(sweeps)}")
     for track in ending.tracks:

@@ -45,7 +45,9 @@ class PlainScreen:
 def sentence(one: Glance) -> str:
     """``process-idle: Running, 43,000 of 60,000 rows, 71 %, applied 43,000, 11,200 rows/s, 2 s left``."""
     parts = [one.state]
-    if one.planned:
+    if one.dry:
+        parts.append(f"DryRun, would sweep {words.rows(one.planned)}{' so far' if one.planning else ''}")
+    elif one.planned:
         parts.append(f"{words.count(one.settled)} of {words.rows(one.planned)}{' so far' if one.planning else ''}")
         if one.active and not one.planning:
             parts.append(words.percent(one.settled, one.planned))

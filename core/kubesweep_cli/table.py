@@ -59,6 +59,9 @@ def _state(sweep: Sweep) -> Text:
 def _cells(sweep: Sweep, shown: Sequence[str]) -> list[Text]:
     cells = []
     for name in shown:
+        if sweep.mode == "DryRun" and name != "planned":
+            cells.append(Text("-", style="faint"))
+            continue
         number = numbers(sweep)[name]
         cells.append(Text(words.count(number), style=_LOUD.get(name, "") if number else "faint"))
     return cells

@@ -75,7 +75,9 @@ def _full(one: Glance, width: int) -> list[RenderableType]:
     head.add_column(width=14, justify="right", no_wrap=True)
     head.add_row(Text(f"  {one.name}", style="name"), Text(one.state, style=one.tone))
     lines: list[RenderableType] = [head]
-    if one.planned or one.planning:
+    if one.dry:
+        lines.append(Text(f"  DryRun, would sweep {words.rows(one.planned)}{' so far' if one.planning else ''}"))
+    elif one.planned or one.planning:
         lines.append(_bar(one, width))
         lines.append(_outcomes(one))
     facts = [words.rate(one.rate), _left(one), one.queue, one.next]
@@ -131,7 +133,9 @@ def _compact(glances: Sequence[Glance]) -> RenderableType:
         grid.add_row(
             Text(f"  {one.name}", style="name"),
             Text(one.state, style=one.tone),
-            f"{words.count(one.settled)} of {words.count(one.planned)}",
+            f"DryRun {words.count(one.planned)}"
+            if one.dry
+            else f"{words.count(one.settled)} of {words.count(one.planned)}",
             words.rate(one.rate),
             Text(f"dead {words.count(dead)}", style="bad" if dead else "faint"),
         )

@@ -111,3 +111,12 @@ def test_purging_wants_a_yes_and_makes_the_rows_eligible_again(desk: Desk) -> No
     assert "5 rows forgotten" in desk.run("dead", "purge", "slow", "--yes").stdout
     (desk.folder / "slow_handler.py").write_text("def wait(row, ctx):\n    pass\n")
     assert equation(desk.run("run", "--once", "-f", "slow.yaml").stdout) == (5, 5, 0, 0, 0)
+
+
+def test_a_dry_run_counts_and_names_keys_and_changes_nothing(desk: Desk) -> None:
+    path = Path(desk.slow(12))
+    path.write_text(path.read_text().replace('schedule: "@yearly"', 'schedule: "@yearly"\n  mode: DryRun'))
+    text = desk.run("run", "--once", "-f", str(path)).stdout
+    assert "would sweep 12 rows" in text
+    assert "such keys would be swept: 0, 1, 2" in text
+    assert desk.states() == {"old": 12}

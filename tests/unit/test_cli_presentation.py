@@ -135,6 +135,16 @@ def test_a_plain_line_leaves_out_what_is_zero() -> None:
     )
 
 
+def test_a_dry_run_says_what_it_would_sweep_and_shows_no_outcomes() -> None:
+    dry = msgspec.structs.replace(DONE, mode="DryRun", applied=0, skipped=0, held=0, dead=0)
+    seen = glance("a", Stats(known=True, sweep=dry), now=120.0, clock=False)
+    assert sentence(seen) == "a: Completed, DryRun, would sweep 1,000 rows"
+    view = text_of(draw([seen], Console(width=100, height=40)))
+    assert "would sweep 1,000 rows" in view
+    assert "applied" not in view
+    assert text_of(result_table([("a", dry)])).count(" - ") == 5
+
+
 def test_the_table_has_every_schedule_and_their_sum() -> None:
     text = text_of(result_table([("one", DONE), ("two", DONE), ("three", None)], took=12.0), width=120)
     assert [name for name in COLUMNS if name in text] == list(COLUMNS)
