@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psycopg
 import pytest
 
 from examples.conversations.before import background_tasks
 from examples.conversations.receiver import Receiver
+from examples.conversations.support import sweeps
+from kubesweep.errors import Reject
+from kubesweep_worker import testing
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "conversations"
 VARIANTS = {"schema-from-number.sql": None, "schema-session-key.sql": 40}  # schema -> phone numbers; None: one each
@@ -87,8 +91,8 @@ class Folder:
 
     def sweep(self, url: str) -> dict[str, dict[str, Any]]:
         """Sweep once. Returns the finished sweep of each schedule, by its name."""
-        done = self.kubesweep("run", "--once", "-f", "sweep.yaml", "-f", "secret.yaml", "--url", url)
-        assert done.returncode == 0, done.stdout + done.stderr
+        ended = self.kubesweep("run", "--once", "-f", "sweep.yaml", "-f", "secret.yaml", "--url", url)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
         told = self.kubesweep("status", "-o", "json")
         return {one["name"]: one["sweep"] for one in json.loads(told.stdout)}
 
@@ -109,10 +113,10 @@ def test_both_schemas_are_swept_alike(schema: str, database: str, folder: Folder
     prepare(database, schema, VARIANTS[schema])
     before = {row[0]: row for row in rows(database)}
 
-    sweeps = folder.sweep(database)
+    done = folder.sweep(database)
 
     assert statuses(database) == AFTER
-    idle, expired = sweeps["process-idle-conversations"], sweeps["process-expired-conversations"]
+    idle, expired = done["process-idle-conversations"], done["process-expired-conversations"]
     assert (idle["planned"], idle["applied"], idle["state"]) == (IDLE, IDLE, "Completed")
     assert (expired["planned"], expired["applied"], expired["state"]) == (EXPIRED, EXPIRED, "Completed")
     assert folder.receiver.ledger.summary() == {"requests": IDLE + EXPIRED, "keys": IDLE + EXPIRED, "duplicates": 0}
@@ -155,13 +159,35 @@ def test_a_dry_run_counts_the_same_rows_and_changes_none(database: str, folder: 
     schedules = folder.path / "sweep.yaml"
     schedules.write_text(schedules.read_text().replace("\nspec:\n", "\nspec:\n  mode: DryRun\n"))
 
-    sweeps = folder.sweep(database)
+    done = folder.sweep(database)
 
     assert rows(database) == before
-    assert {one["mode"] for one in sweeps.values()} == {"DryRun"}
-    assert sweeps["process-idle-conversations"]["planned"] == IDLE
-    assert sweeps["process-expired-conversations"]["planned"] == EXPIRED
+    assert {one["mode"] for one in done.values()} == {"DryRun"}
+    assert done["process-idle-conversations"]["planned"] == IDLE
+    assert done["process-expired-conversations"]["planned"] == EXPIRED
     assert folder.receiver.ledger.summary()["requests"] == 0
+
+
+async def test_the_handler_refuses_for_good_whom_nobody_can_reach() -> None:
+    someone = testing.row({"id": 1, "from_number": "4711", "session_key": "s"})
+    with pytest.raises(Reject, match="international"):
+        await sweeps.notify_idle(someone, testing.context())
+
+
+async def test_the_handler_notifies_under_its_key(receiver: Receiver) -> None:
+    someone = testing.row({"id": 1, "from_number": "+5511900000001", "session_key": "s"})
+    async with aiohttp.ClientSession() as session:
+        state = sweeps.Notifier(f"http://127.0.0.1:{receiver.server_port}/idle", session)
+        for attempt in (1, 2):
+            await sweeps.notify_idle(someone, testing.context(state, attempt=attempt))
+    assert receiver.ledger.summary() == {"requests": 2, "keys": 1, "duplicates": 1}
+
+
+async def test_a_users_own_test_sweeps_the_file_in_one_call(database: str, folder: Folder) -> None:
+    prepare(database, "schema-from-number.sql")
+    name = "process-expired-conversations"
+    swept = await testing.sweep(folder.path / "sweep.yaml", url=database, name=name)
+    assert (swept.sweep.applied, swept.dead) == (EXPIRED, ())
 
 
 def test_check_finds_nothing_to_mend_in_the_example(database: str, folder: Folder) -> None:
