@@ -66,6 +66,8 @@ class Loop:
         if self._strikes:
             log.info("the queue is back")
             self._strikes = 0
+        if (quiet := max(self._not_before, self.desk.quiet_until) - now) > 0 and not self.stopping:
+            self._wake_in(quiet)
         return None
 
     async def _exchange(self, now: float) -> None:
