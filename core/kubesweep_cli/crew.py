@@ -21,10 +21,12 @@ SHOW_CURSOR = "\x1b[?25h"
 
 
 class WorkerCrew:
-    """``done`` is set when every worker has ended; a worker that failed is raised when the crew is left."""
+    """``done`` is set when every worker has ended. What a worker raised is raised when the crew is left; ``failed`` is True
+    where one left by itself (its handler's threads leaked) and wants a new process."""
 
     def __init__(self, workers: Sequence[Worker]) -> None:
         self.done = asyncio.Event()
+        self.failed = False
         self._workers = tuple(workers)
         self._tasks = [asyncio.create_task(worker.run()) for worker in workers]
         for task in self._tasks:
@@ -53,9 +55,11 @@ class WorkerCrew:
             self.done.set()
 
     def _ended(self, task: asyncio.Task[int]) -> None:
+        failed = task.cancelled() or task.exception() is not None or task.result() != 0
+        self.failed = self.failed or failed
         if all(other.done() for other in self._tasks):
             self.done.set()
-        elif not task.cancelled() and task.exception() is not None:
+        elif failed:
             # One that failed takes the others with it: a run that serves half of its schedules looks healthy and is not.
             self.stop()
 

@@ -59,7 +59,8 @@ def start_logs(terminal: Terminal) -> None:
         file = logging.handlers.RotatingFileHandler(log_file(), maxBytes=4 * _MEGABYTE, backupCount=2, delay=True)
         file.setFormatter(JsonFormatter())
         root.addHandler(file)
-    logging.getLogger("asyncio").addHandler(logging.NullHandler())
+        logging.getLogger("asyncio").addHandler(file)
+    logging.getLogger("asyncio").propagate = False
 
 
 @contextlib.contextmanager

@@ -36,9 +36,10 @@ class Screen(Protocol):
 
 
 class Crew(Protocol):
-    """The workers of a run. ``done`` is set when all have ended, by :meth:`stop` or by a failure."""
+    """The workers of a run. ``done`` is set when all have ended, by :meth:`stop` or because one ``failed``."""
 
     done: asyncio.Event
+    failed: bool
 
     def stop(self, *, now: bool = False) -> None: ...
 
@@ -56,11 +57,14 @@ class Ending:
     tracks: tuple[Track, ...]
     interrupted: bool
     dismissed: bool  # by SIGTERM from a service that has no end of its own: the regular way out
-    waiting: int  # rows that still wait for a retry
+    failed: bool  # a worker gave up by itself
+    waiting: int  # jobs that still wait for a retry
     took: float
 
     @property
     def code(self) -> Exit:
+        if self.failed:
+            return Exit.ROWS_DIED
         if self.dismissed:
             return Exit.CLEAN
         if self.interrupted:
@@ -112,7 +116,14 @@ class Runner:
         await self._crew.done.wait()
         await self._look(self._now())
         waiting = sum(track.stats.delayed for track in self.tracks)
-        return Ending(self.tracks, bool(self._signals), self._dismissed, waiting, self._now() - self._started)
+        return Ending(
+            self.tracks,
+            interrupted=bool(self._signals),
+            dismissed=self._dismissed,
+            failed=self._crew.failed,
+            waiting=waiting,
+            took=self._now() - self._started,
+        )
 
     async def step(self) -> None:
         """One look and what follows from it."""

@@ -120,3 +120,32 @@ def test_a_dry_run_counts_and_names_keys_and_changes_nothing(desk: Desk) -> None
     assert "would sweep 12 rows" in text
     assert "such keys would be swept: 0, 1, 2" in text
     assert desk.states() == {"old": 12}
+
+
+def test_a_handler_that_blocks_its_threads_for_ever_ends_the_run_and_does_not_hang_it(desk: Desk) -> None:
+    path = Path(desk.slow(50))
+    path.write_text(
+        path.read_text().replace("timeout: 4m", "timeout: 200ms").replace("concurrency: 2", "concurrency: 1")
+    )
+    (desk.folder / "slow_handler.py").write_text(
+        "import threading\ndef wait(row, ctx):\n    threading.Event().wait()\n"
+    )
+    done = desk.run("run", "--once", "-f", str(path), code=1)
+    assert "handler calls hang" in done.stderr
+    assert desk.states() == {"old": 50}
+
+
+def test_a_second_ctrl_c_stops_a_handler_that_blocks_its_thread(desk: Desk) -> None:
+    file = desk.slow(50)
+    (desk.folder / "slow_handler.py").write_text(
+        "import sys, threading\ndef wait(row, ctx):\n"
+        "    print('handler entered', file=sys.stderr, flush=True)\n    threading.Event().wait()\n"
+    )
+    process = desk.start("run", "--once", "-f", file)
+    assert process.stderr is not None
+    read_until(process.stderr, "handler entered")
+    process.send_signal(signal.SIGINT)
+    read_until(process.stderr, "finishing the rows in hand")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
