@@ -168,7 +168,7 @@ async def test_a_paused_queue_is_left_alone_and_gone_on_with(bench: Workbench) -
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
-        if len(pauses) == 3:
+        if len(pauses) >= 3:  # an alarm may be cancelled half-way, so more than one says it
             await bench.queue.pause(bench.plan.ref, False)
         await asyncio.sleep(0)
 
