@@ -6,6 +6,7 @@ import json
 import signal
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.integration.cli_desk import Desk, equation, next_commands, read_until
@@ -149,3 +150,17 @@ def test_a_second_ctrl_c_stops_a_handler_that_blocks_its_thread(desk: Desk) -> N
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
+
+
+def test_the_same_commands_sweep_postgres(desk: Desk, database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as db:
+        db.execute("CREATE TABLE items (id bigint PRIMARY KEY, state text NOT NULL)")
+        db.execute("INSERT INTO items SELECT n, 'old' FROM generate_series(1, 3000) AS n")
+    file = desk.slow(1)
+    (desk.folder / "go").touch()
+    checked = desk.run("check", "-f", file, "--url", database, "--try-write").stdout
+    assert "10 rows written and rolled back: these rows stop matching" in checked
+    done = desk.run("run", "--once", "-f", file, "--url", database)
+    assert equation(done.stdout) == (3000, 3000, 0, 0, 0)
+    with psycopg.connect(database) as db:
+        assert db.execute("SELECT DISTINCT state FROM items").fetchall() == [("new",)]
