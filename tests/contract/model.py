@@ -233,7 +233,7 @@ class Model:
         book = self.open_book(entry.job.sweep)
         if book is None:
             return False
-        for job in window.jobs + (() if window.next is None else (window.next,)):
+        for job in window.entries:
             self._enqueue(job)
         book.planned += window.planned
         book.cutoff = window.cutoff

@@ -128,7 +128,7 @@ async def test_the_latest_sweep_and_ten_before_it_are_remembered(queue: QueueSer
     assert [sweep.id for sweep in stats.history] == sweeps[-2:-12:-1]
 
 
-async def test_windows_are_enqueued_with_their_continuation_behind_them(queue: QueueService) -> None:
+async def test_windows_are_enqueued_with_their_continuation_amid_their_jobs(queue: QueueService) -> None:
     sweep = (await open_sweep(queue)).sweep
     first = await one(queue)
     jobs = (range_job(sweep, 10), range_job(sweep, 20, 10))
@@ -139,9 +139,9 @@ async def test_windows_are_enqueued_with_their_continuation_behind_them(queue: Q
     assert (stats.sweep.state, stats.sweep.cutoff, stats.sweep.planned) == (SweepState.PLANNING, CUTOFF, 30)
     assert (stats.sweep.open_jobs, stats.ready, stats.sweep.samples) == (3, 3, (key(1), key(2)))
     claims = await take(queue, 3)
-    assert [claim.job for claim in claims] == [*jobs, plan_job(sweep, 30)]
+    assert [claim.job for claim in claims] == [jobs[0], plan_job(sweep, 30), jobs[1]]
     last = Window(CUTOFF, (range_job(sweep, 5, 30),), planned=5, capped=True, samples=(key(3),))
-    assert await queue.advance(REF, claims[2], last)
+    assert await queue.advance(REF, claims[1], last)
     stats = await look(queue)
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.planned, stats.sweep.capped) == (SweepState.RUNNING, 35, True)
@@ -288,7 +288,7 @@ async def test_parking_a_sweep_late_keeps_its_books_right(queue: QueueService) -
     jobs = (range_job(sweep, 10), range_job(sweep, 7, 10))
     await queue.advance(REF, await one(queue), Window(CUTOFF, jobs, plan_job(sweep), planned=17))
     (running,) = await take(queue, 1)
-    waiting, plan = await take(queue, 2, "bob")
+    plan, waiting = await take(queue, 2, "bob")
     assert await queue.give_back(REF, [waiting]) == ()
     assert await queue.end_sweep(REF, plan, SweepState.HELD, "HoldAboveRows", "")
     assert (await settle(queue, Settlement(running, applied=10))).finished == ()

@@ -142,6 +142,15 @@ class Window(msgspec.Struct, frozen=True):
     capped: bool = False  # maxRowsPerSweep reached: the rest waits for the next tick
     samples: tuple[Key, ...] = ()  # DryRun: some keys that would be swept
 
+    @property
+    def entries(self) -> tuple[Job, ...]:
+        """What to enqueue, in order: the continuation amid its window's jobs, so that the next window is being cut while
+        the workers still have half of this one, and none of them waits for a planner."""
+        if self.next is None:
+            return self.jobs
+        half = len(self.jobs) // 2
+        return (*self.jobs[:half], self.next, *self.jobs[half:])
+
 
 class OpenAnswer(StrEnum):
     ENQUEUED = "enqueued"

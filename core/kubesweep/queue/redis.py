@@ -90,7 +90,7 @@ class RedisQueue:
             "open_sweep",
             ref,
             id=id_,
-            ref=msgspec.json.encode(ref).decode(),
+            uid=ref.uid,
             tick=wish.tick,
             deadline=wish.deadline,
             generation=wish.plan.generation,
@@ -128,7 +128,7 @@ class RedisQueue:
         return codec.settled(reply, consumer)
 
     async def advance(self, ref: ScheduleRef, claim: Claim, window: Window) -> bool:
-        jobs = window.jobs if window.next is None else (*window.jobs, window.next)
+        jobs = window.entries
         done = await self._move(
             "advance",
             ref,
@@ -176,8 +176,7 @@ class RedisQueue:
 
     async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion) -> bool:
         body = codec.body(Job(JobKind.CHECK, plan))
-        spelled = msgspec.json.encode(ref).decode()
-        done = await self._move("enqueue_check", ref, ref=spelled, hash=plan.hash, most=MAX_CHECKED, body=body)
+        done = await self._move("enqueue_check", ref, uid=ref.uid, hash=plan.hash, most=MAX_CHECKED, body=body)
         return bool(done)
 
     async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:
@@ -221,9 +220,8 @@ class RedisQueue:
         async def scan() -> set[ScheduleRef]:
             found = set()
             async for key in self._client.scan_iter(match="{ks:*}:meta", count=PAGE):
-                spelled = await self._client.hget(key, "ref")
-                if spelled:
-                    found.add(msgspec.json.decode(spelled, type=ScheduleRef))
+                if uid := await self._client.hget(key, "uid"):
+                    found.add(codec.reference(key, uid))
             return found
 
         return tuple(sorted(await self._guard(scan)))

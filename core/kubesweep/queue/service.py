@@ -102,7 +102,7 @@ class QueueService(Protocol):
         ...
 
     async def advance(self, ref: ScheduleRef, claim: Claim, window: Window) -> bool:
-        """Settle a plan job: enqueue its jobs and, behind them, its continuation; record cutoff, planned, capped, samples.
+        """Settle a plan job: enqueue its jobs and, amid them (``Window.entries``), its continuation; record cutoff, planned, capped, samples.
 
         False where the claim is lost or the sweep is settled (then nothing is enqueued and the claim is gone). The sweep
         becomes Running with the last window, and Completed at once where nothing of it is left to do (nobody else is

@@ -192,8 +192,7 @@ def advance(con: sqlite3.Connection, now: float, ref: ScheduleRef, claim: Claim,
     sweep = sweep_by_id(con, schedule.id, claim.job.sweep)
     if sweep is None or sweep.state.settled:
         return False
-    jobs = window.jobs if window.next is None else (*window.jobs, window.next)
-    enqueue(con, schedule.id, [(job, now, False) for job in jobs])
+    enqueue(con, schedule.id, [(job, now, False) for job in window.entries])
     state = SweepState.RUNNING if window.next is None else sweep.state
     values = {
         "id": sweep.id,
