@@ -176,9 +176,11 @@ def _prepare(con: sqlite3.Connection, path: str, busy: float) -> None:
 
 
 def _refuse_foreign(con: sqlite3.Connection, path: str) -> None:
-    version = con.execute("PRAGMA user_version").fetchone()[0]
-    owner = con.execute("PRAGMA application_id").fetchone()[0]
-    tables = con.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    # One statement, one snapshot: another process may be making the file a queue at this very moment.
+    version, owner, tables = con.execute(
+        "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master) "
+        "FROM pragma_user_version, pragma_application_id"
+    ).fetchone()
     if tables and owner != APPLICATION_ID:
         raise Outage("QueueForeign", f"queue {path}: this SQLite database belongs to something else. Name another file")
     if version > VERSION:
