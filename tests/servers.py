@@ -5,6 +5,7 @@ Valkey comes from a wheel and is always there; Redis is used where the machine h
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import shutil
 import signal
@@ -92,6 +93,11 @@ class Server:
         """A plain client with all rights."""
         given: dict[str, Any] = {"decode_responses": True} | self.login | options
         return redis.Redis(unix_socket_path=str(self.socket), **given)
+
+    async def until_a_client_blocks(self) -> None:
+        with self.client() as client:
+            while not client.info("clients")["blocked_clients"]:  # noqa: ASYNC110  the server tells nobody when one does
+                await asyncio.sleep(0)
 
     def _until_it_answers(self) -> None:
         until = time.monotonic() + START

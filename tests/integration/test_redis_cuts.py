@@ -181,8 +181,7 @@ async def test_a_wait_that_is_cut_says_so_and_the_next_one_works(server: Server)
         await queue.open_sweep(REF, OpenSweep(tick=1.0, plan=PLAN))
         await queue.claim(REF, "ann", 1, LIMITS)
         waiting = asyncio.create_task(queue.wait(REF, 20.0))
-        while not blocked(server):
-            await asyncio.sleep(0)
+        await server.until_a_client_blocks()
         proxy.hang_up()
         with pytest.raises(Outage) as cut:
             await waiting
@@ -193,8 +192,3 @@ async def test_a_wait_that_is_cut_says_so_and_the_next_one_works(server: Server)
         assert (await queue.claim(REF, "ann", 1, LIMITS)).jobs[0].job.kind is JobKind.CHECK
         await queue.close()
         await other.close()
-
-
-def blocked(server: Server) -> bool:
-    with server.client() as client:
-        return bool(client.info("clients")["blocked_clients"])

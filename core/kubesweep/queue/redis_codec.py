@@ -24,6 +24,7 @@ from kubesweep.queue.model import (
     JobKind,
     Key,
     PlanVersion,
+    ScheduleRef,
     Settlement,
     Stats,
     Sweep,
@@ -83,6 +84,12 @@ def text(value: bytes | str) -> str:
 
 def number(value: bytes | str) -> float | None:
     return float(value) if value else None
+
+
+def reference(key: bytes | str, uid: bytes | str) -> ScheduleRef:
+    """The schedule that a key ``{ks:<install>/<namespace>/<name>/<uid8>}:meta`` belongs to."""
+    install, namespace, name, _ = text(key).removeprefix("{ks:").split("/")
+    return ScheduleRef(install, namespace, name, text(uid))
 
 
 def body(job: Job) -> str:

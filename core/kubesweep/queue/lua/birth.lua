@@ -4,5 +4,5 @@ local function ensure()
   if known() and not redis.pcall('XGROUP', 'CREATE', WORK, GROUP, '0').ok then return end
   call('UNLINK', unpack(KEYS))
   call('XGROUP', 'CREATE', WORK, GROUP, '0', 'MKSTREAM')
-  call('HSET', META, 'ref', args.ref)
+  call('HSET', META, 'uid', args.uid)
 end
