@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -123,8 +124,12 @@ async def _farewell(
         terminal.line(f"  {balance(sweeps)}")
     for track in ending.tracks:
         _explain(terminal, track)
-    again = f"{program()} run{' --once' if settings.once else ''} {' '.join(f'-f {file}' for file in files)}{queue_option(option)}"
-    terminal.next_steps(_next(ending, option, again))
+    named = " ".join(f"-f {shlex.quote(str(file))}" for file in files)
+    again = f"{program()} run{' --once' if settings.once else ''} {named}{queue_option(option)}"
+    steps = _next(ending, option, again)
+    if any(sweep.state is SweepState.FAILED for sweep in sweeps):
+        steps.insert(0, (f"{program()} check {named}", "what is wrong, in detail"))
+    terminal.next_steps(steps)
 
 
 def _explain(terminal: Terminal, track: Track) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli_desk import Desk
+from tests.integration.cli_desk import Desk, next_commands
 from tests.integration.postgres import LOCKED_ROLE, Server
 
 
@@ -76,3 +76,12 @@ def test_a_queue_that_cannot_be_used_is_exit_code_3(desk: Desk) -> None:
     (desk.folder / "queue.db").write_text("this is no database, but it is long enough to be looked at" * 10)
     done = desk.run("dead", "list", "--queue", f"sqlite:///{desk.folder}/queue.db", code=3)
     assert "queue.db" in done.stderr
+
+
+def test_a_sweep_that_fails_says_why_and_what_to_type(desk: Desk) -> None:
+    path = Path(desk.slow(2))
+    path.write_text(path.read_text().replace("slow_handler:wait", "slow_handler:wiat"))
+    done = desk.run("run", "--once", "-f", str(path), code=1)
+    assert "HandlerNotImportable" in done.stderr
+    command = next(line for line in next_commands(done.stdout) if " check " in line)
+    assert "HandlerNotImportable" in desk.shell(command).stderr

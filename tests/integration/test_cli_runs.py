@@ -164,3 +164,19 @@ def test_the_same_commands_sweep_postgres(desk: Desk, database: str) -> None:
     assert equation(done.stdout) == (3000, 3000, 0, 0, 0)
     with psycopg.connect(database) as db:
         assert db.execute("SELECT DISTINCT state FROM items").fetchall() == [("new",)]
+
+
+def test_a_queue_that_is_deleted_in_the_middle_is_healed_and_every_row_is_swept(desk: Desk) -> None:
+    process = desk.start("run", "--once", "-f", desk.slow(60))
+    assert process.stderr is not None
+    read_until(process.stderr, "handler entered")
+    for file in (desk.folder / "state" / "kubesweep").glob("queue.db*"):
+        file.unlink()
+    read_until(process.stderr, "slow: Lost")
+    (desk.folder / "go").touch()
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    planned, applied, skipped, held, dead = equation(output)
+    assert planned == applied + skipped
+    assert (held, dead) == (0, 0)
+    assert desk.states() == {"new": 60}
