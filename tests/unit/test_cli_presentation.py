@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import msgspec
 import pytest
 from rich.console import Console
 
+from kubesweep.errors import SpecError
 from kubesweep.queue.model import Finding, PlanVersion, Stats, Sweep, SweepState
 from kubesweep_cli import words
 from kubesweep_cli.demo.show import checks
-from kubesweep_cli.demo.world import Audit
+from kubesweep_cli.demo.world import Audit, audit, make_world
 from kubesweep_cli.glance import Glance, Meter, balance, glance
 from kubesweep_cli.plain import sentence
 from kubesweep_cli.table import COLUMNS, result_table, shown_columns
@@ -193,6 +195,14 @@ def test_text_that_looks_like_markup_is_shown_as_it_is() -> None:
     text = text_of(draw([one], Console(width=100, height=40)))
     assert "[bold]x[/bold]" in text
     assert "[red]TableMissing[/red]" in text
+
+
+def test_a_demo_whose_folder_is_gone_is_a_sentence(tmp_path: Path) -> None:
+    world = make_world(100, tmp_path / "world")
+    assert audit(world).stale == 70
+    world.database.unlink()
+    with pytest.raises(SpecError, match="was removed while it ran"):
+        audit(world)
 
 
 def test_the_demo_is_right_only_where_database_and_queue_agree() -> None:

@@ -114,6 +114,11 @@ class Audit:
 
 
 def audit(world: World) -> Audit:
+    """Count anew, from the files alone. Raises SpecError where somebody removed them."""
+    if not (world.database.exists() and world.outbox.exists()):
+        raise SpecError(
+            "DemoFolder", f"The demo's folder {world.folder} was removed while it ran.\nStart it again, and let it be."
+        )
     with closing(sqlite3.connect(world.database)) as db:
         by_status = dict(db.execute("SELECT status, count(*) FROM conversations GROUP BY status"))
         (stale,) = db.execute(
