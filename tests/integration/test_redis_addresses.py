@@ -1,0 +1,229 @@
+"""Every way to write a queue URL reaches a server: one, TLS, Sentinel, a cluster; with a password that rotates."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubesweep.errors import Outage, SpecError
+from kubesweep.queue.connect import connect
+from kubesweep.queue.model import Job, JobKind, Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement, Window
+from kubesweep.queue.redis_connect import parse
+from kubesweep.queue.service import QueueService
+from tests.proxy import Proxy
+from tests.servers import Server, binaries, free_port, shared, until
+
+PLAN = PlanVersion(1, "aaaa")
+LIMITS = Limits()
+REFS = tuple(ScheduleRef("local", "default", f"sweep{n}", f"{n:08d}") for n in range(12))
+KINDS = pytest.mark.parametrize("kind", sorted(binaries()))
+
+
+async def start(queue: QueueService, ref: ScheduleRef) -> None:
+    sweep = (await queue.open_sweep(ref, OpenSweep(tick=time.time(), plan=PLAN))).sweep
+    (plan,) = (await queue.claim(ref, "ann", 1, LIMITS)).jobs
+    job = Job(JobKind.KEYS, PLAN, sweep, keys=(("1",),), rows=1)
+    assert await queue.advance(ref, plan, Window("now", (job,), planned=1))
+
+
+async def finish(queue: QueueService, ref: ScheduleRef) -> None:
+    claims = (await queue.claim(ref, "ann", 5, LIMITS)).jobs
+    settled = await queue.settle(ref, "ann", [Settlement(claim, applied=1) for claim in claims], 0, LIMITS)
+    assert len(settled.finished) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "hosts", "path"),
+    [
+        ("redis://queue", "server", (("queue", 6379),), ""),
+        ("valkey://user:p%40ss@queue:7000/3", "server", (("queue", 7000),), "3"),
+        ("redis://[::1]:7000", "server", (("::1", 7000),), ""),
+        ("redis://[::1]", "server", (("::1", 6379),), ""),
+        ("unix:///run/redis.sock?db=2", "socket", (), "/run/redis.sock"),
+        ("redis+sentinel://u:p@a,b:26380/main?db=1", "sentinel", (("a", 26379), ("b", 26380)), "main"),
+        ("rediss+cluster://a:7000,b:7001", "cluster", (("a", 7000), ("b", 7001)), ""),
+    ],
+)
+def test_a_url_names_hosts_and_what_they_are(url: str, kind: str, hosts: tuple[Any, ...], path: str) -> None:
+    target = parse(url)
+    assert (target.kind, target.hosts, target.path) == (kind, hosts, path)
+
+
+def test_a_url_gives_login_database_and_limits_to_each_connection() -> None:
+    options = parse("valkeys://user:p%40ss@queue:7000/3?socket_timeout=1.5&ssl_ca_certs=/ca.pem").options
+    assert (options["username"], options["password"], options["db"]) == ("user", "p@ss", 3)
+    assert (options["socket_timeout"], options["ssl_ca_certs"]) == (1.5, "/ca.pem")
+
+
+def test_a_password_is_shown_to_nobody() -> None:
+    assert "secret" not in parse("redis://user:secret@queue:7000/3").where
+    with pytest.raises(SpecError) as refused:
+        parse("redis://user:secret@queue/x")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://queue/x", "db must be a whole number"),
+        ("redis://queue:x", "port must be a whole number"),
+        ("redis://queue?sockettimeout=1", "unknown option 'sockettimeout'"),
+        ("redis://queue?socket_timeout=0", "socket_timeout must be seconds above zero"),
+        ("redis://queue?ssl_ca_certs=/ca.pem", "ssl_ options need TLS"),
+        ("redis://a,b", "one server has one address"),
+        ("redis+sentinel://queue", "name of the Sentinel service is missing"),
+        ("redis+cluster://queue/1", "a cluster has only database 0"),
+        ("redis+proxy://queue", "no such kind of queue"),
+        ("unix://", "the path of the socket is missing"),
+    ],
+)
+def test_a_url_that_cannot_be_meant_is_refused_with_the_reason(url: str, says: str) -> None:
+    with pytest.raises(SpecError, match=says) as refused:
+        parse(url)
+    assert refused.value.code == "queue-url"
+    assert "Use redis://" in str(refused.value)
+
+
+@KINDS
+async def test_databases_of_one_server_are_queues_of_their_own(kind: str) -> None:
+    server = shared(kind)
+    with server.client() as client:
+        client.flushall()
+    one, two = connect(server.url), connect(server.url.removesuffix("0") + "1")
+    await start(one, REFS[0])
+    assert (await two.claim(REFS[0], "ann", 1, LIMITS)).lost
+    assert (await one.schedules(), await two.schedules()) == ((REFS[0],), ())
+    await one.close()
+    await two.close()
+
+
+@KINDS
+async def test_a_rotated_password_in_a_file_heals_without_a_restart(kind: str, tmp_path: Path) -> None:
+    server = Server(kind, requirepass="old").start()
+    server.login = {"password": "old"}
+    file = tmp_path / "password"
+    queue = connect(f"{server.url}?password_file={file}")
+    with pytest.raises(Outage, match="cannot be read") as refused:
+        await queue.claim(REFS[0], "ann", 1, LIMITS)
+    assert refused.value.reason == "QueueAuth"
+    file.write_text("old\n")
+    await start(queue, REFS[0])
+    with server.client() as client:
+        client.config_set("requirepass", "new")
+        client.client_kill_filter(_type="normal", skipme=True)
+    for _ in range(2):  # the first may only find that its connection is gone
+        with pytest.raises(Outage) as refused:
+            await queue.claim(REFS[0], "ann", 1, LIMITS)
+    assert refused.value.reason == "QueueAuth"
+    file.write_text("new")
+    await finish(queue, REFS[0])
+    await queue.close()
+    server.remove()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    """A folder with ca.pem, and tls.pem and tls.key for 127.0.0.1."""
+    made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test"
+    subprocess.run(
+        [*made.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "tls.key", "-out", "tls.pem"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    shutil.copy(tmp_path / "tls.pem", tmp_path / "ca.pem")
+    return tmp_path
+
+
+@KINDS
+async def test_tls_is_spoken_and_the_certificate_is_checked(kind: str, authority: Path) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority / "tls.pem", authority / "tls.key")
+    server = shared(kind)
+    with server.client() as client:
+        client.flushall()
+    async with Proxy(server.port, tls=context) as proxy:
+        queue = connect(f"{proxy.url}?ssl_ca_certs={authority / 'ca.pem'}")
+        await start(queue, REFS[0])
+        await finish(queue, REFS[0])
+        await queue.close()
+        doubtful = connect(proxy.url)
+        with pytest.raises(Outage, match=r"(?i)certificate") as refused:
+            await doubtful.claim(REFS[0], "ann", 1, LIMITS)
+        assert refused.value.reason == "QueueUnreachable"
+        await doubtful.close()
+
+
+@pytest.fixture
+def nodes(request: pytest.FixtureRequest) -> Iterator[list[Server]]:
+    """Three primaries of one cluster, all slots served."""
+    kind: str = request.param
+    buses = [free_port() for _ in range(3)]  # by default a port and 10,000, which may be no port
+    made = [Server(kind, cluster_enabled="yes", cluster_port=str(bus)).start() for bus in buses]
+    for at, server in enumerate(made):
+        with server.client() as client:
+            client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", at + 1)
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", at * 5461, 16383 if at == 2 else at * 5461 + 5460)
+            for other, bus in zip(made[:at], buses, strict=False):
+                client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port, bus)
+    for server in made:
+        with server.client() as client:
+            until(lambda client=client: "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO")))
+            until(lambda client=client: len(client.execute_command("CLUSTER", "SLOTS")) == 3)
+    yield made
+    for server in made:
+        server.remove()
+
+
+@pytest.mark.parametrize("nodes", sorted(binaries()), indirect=True)
+async def test_a_cluster_spreads_schedules_and_keeps_each_on_one_node(nodes: list[Server]) -> None:
+    queue = connect(f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}")
+    for ref in REFS:
+        await start(queue, ref)
+    assert [stats.ready for stats in await queue.stats(REFS)] == [1] * len(REFS)
+    assert await queue.schedules() == tuple(sorted(REFS))
+    for ref in REFS:
+        await queue.wait(ref, 10.0)
+        await finish(queue, ref)
+    spread = []
+    for server in nodes:
+        with server.client() as client:
+            spread.append(client.dbsize())
+    assert min(spread) > 0
+    await queue.close()
+
+
+@KINDS
+async def test_sentinel_leads_to_the_new_primary_after_a_failover(kind: str) -> None:
+    primary = Server(kind).start()
+    replica = Server(kind, replicaof=f"127.0.0.1 {primary.port}").start()
+    watcher = Server(kind)
+    with watcher.config.open("a") as config:
+        config.write(f"sentinel monitor main 127.0.0.1 {primary.port} 1\n")
+        config.write("sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 2000\n")
+    watcher.start("--sentinel")
+    queue = connect(f"redis+sentinel://127.0.0.1:{watcher.port}/main")
+    await start(queue, REFS[0])
+    with primary.client() as client, watcher.client() as sentinel:
+        until(lambda: client.execute_command("WAIT", 1, 1000) == 1)
+        until(lambda: sentinel.execute_command("SENTINEL", "REPLICAS", "main") != [])
+        news = sentinel.pubsub(ignore_subscribe_messages=True)
+        news.subscribe("+switch-master")
+        news.get_message(timeout=1.0)
+        primary.kill()
+        with pytest.raises(Outage) as down:
+            await queue.claim(REFS[0], "ann", 1, LIMITS)
+        assert down.value.reason == "QueueUnreachable"
+        until(lambda: news.get_message(timeout=1.0) is not None)
+        news.close()
+    await finish(queue, REFS[0])
+    await queue.close()
+    for server in (watcher, replica, primary):
+        server.remove()
