@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from kubesweep.api.load import load
+from kubesweep_cli.main import app
+
 HOUSE = Path(__file__).parents[2]
 
 # Put together here, so that this file does not name what it forbids.
@@ -99,3 +102,25 @@ def test_every_make_target_says_what_it_does() -> None:
     assert phony is not None
     described = set(re.findall(r"^([a-z][a-z-]*):.*## ", makefile, re.MULTILINE))
     assert set(phony.group(1).split()) == described
+
+
+def test_the_schedule_of_the_readme_is_one_that_is_read(tmp_path: Path) -> None:
+    found = re.search(r"```yaml\n(.*?)```", committed()["README.md"], re.DOTALL)
+    assert found is not None
+    file = tmp_path / "carts.yaml"
+    file.write_text(found.group(1))
+    (loaded,) = load([file])
+    assert loaded.url.startswith("postgresql://")
+
+
+def test_every_command_that_a_page_names_exists() -> None:
+    known = {str(command.name or command.callback.__name__) for command in app.registered_commands if command.callback}
+    known |= {str(group.name) for group in app.registered_groups}
+    named = {
+        (page, word)
+        for page in pages()
+        for block in FENCE.findall(committed()[page])
+        for word in re.findall(r"(?:^|\s|/|\()kubesweep ([a-z]+)", block)
+    }
+    assert ("README.md", "run") in named
+    assert [(page, word) for page, word in sorted(named) if word not in known] == []
