@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 from typing import IO, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 __all__ = ["JsonFormatter", "LineFormatter", "configure", "fields", "safe_url"]
 
@@ -98,4 +98,4 @@ def safe_url(url: str) -> str:
         return "(not a URL)"
     if "@" in parts.netloc:
         host = f"{user}:***@{host}" if parts.password is not None else f"{user}@{host}"
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    return f"{parts.scheme}://{host}{parts.path}"  # urlunsplit drops a slash of sqlite:////path

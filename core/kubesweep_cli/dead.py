@@ -12,11 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from kubesweep.errors import SpecError
+from kubesweep.logging import safe_url
 from kubesweep.queue.model import DeadLetter, ErrorGroup, Key, ScheduleRef, key_text, parse_key
 from kubesweep.queue.service import QueueService
 from kubesweep_cli import words
 from kubesweep_cli.exits import Exit, Nothing
-from kubesweep_cli.home import program, queue_option, shown_url
+from kubesweep_cli.home import program, queue_option
 from kubesweep_cli.names import find, label, labels
 from kubesweep_cli.terminal import Terminal
 
@@ -83,7 +84,7 @@ async def dead_list(queue: QueueService, terminal: Terminal, choice: Choice) -> 
             found.append((ref, groups))
     if not found:
         about = f" of {choice.name}" if choice.name else ""
-        terminal.line(f"No dead letters{about} in {shown_url(choice.queue)}.")
+        terminal.line(f"No dead letters{about} in {safe_url(choice.queue)}.")
         return Exit.CLEAN
     terminal.show(group_table(found))
     first = found[0][0]
@@ -153,7 +154,7 @@ def _none(choice: Choice, refs: Sequence[ScheduleRef]) -> str:
     about = f" of {choice.name}" if choice.name else ""
     what = f" that match{choice.filters}" if choice.filters else ""
     again = f"{program()} dead list{queue_option(choice.option)}"
-    return f"No dead letters{about}{what} in {shown_url(choice.queue)}.\nWhat there is:  {again}"
+    return f"No dead letters{about}{what} in {safe_url(choice.queue)}.\nWhat there is:  {again}"
 
 
 async def _needed(queue: QueueService, choice: Choice, verb: str) -> tuple[ScheduleRef, ...]:

@@ -63,12 +63,7 @@ def queue_option(option: str | None) -> str:
     if not option:
         return ""
     # A password in a printed command ends up in scrollbacks and logs of builds.
-    return f" --queue {shlex.quote(option)}" if shown_url(option) == option else f' --queue "${QUEUE_VARIABLE}"'
-
-
-def shown_url(url: str) -> str:
-    """A queue's URL for people: a file as it is, anything else without its password."""
-    return url if url.startswith("sqlite:") else safe_url(url)
+    return f" --queue {shlex.quote(option)}" if safe_url(option) == option else f' --queue "${QUEUE_VARIABLE}"'
 
 
 def log_file(environ: Mapping[str, str] = os.environ) -> Path:

@@ -6,8 +6,9 @@ import difflib
 from collections.abc import Sequence
 
 from kubesweep.errors import SpecError
+from kubesweep.logging import safe_url
 from kubesweep.queue.model import ScheduleRef
-from kubesweep_cli.home import program, shown_url
+from kubesweep_cli.home import program
 
 __all__ = ["find", "label", "labels"]
 
@@ -29,7 +30,7 @@ def find(known: Sequence[ScheduleRef], name: str, namespace: str | None, queue: 
     if not known:
         raise SpecError(
             "UnknownSchedule",
-            f"The queue {shown_url(queue)} knows no schedule yet, so no {name} either.\n"
+            f"The queue {safe_url(queue)} knows no schedule yet, so no {name} either.\n"
             f"Sweep something first:  {program()} run -f FILE\n"
             f"or name the queue that was used:  --queue URL, or the variable KUBESWEEP_QUEUE.",
         )
@@ -38,7 +39,7 @@ def find(known: Sequence[ScheduleRef], name: str, namespace: str | None, queue: 
     hint = f"Did you mean {near[0]}? " if near else ""
     shown = ", ".join(label(ref) for ref in known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
     raise SpecError(
-        "UnknownSchedule", f"No schedule {name}{where} in the queue {shown_url(queue)}.\n{hint}It knows: {shown}."
+        "UnknownSchedule", f"No schedule {name}{where} in the queue {safe_url(queue)}.\n{hint}It knows: {shown}."
     )
 
 

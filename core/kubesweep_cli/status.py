@@ -15,13 +15,14 @@ from rich.text import Text
 
 from kubesweep.api.load import load
 from kubesweep.errors import SpecError
+from kubesweep.logging import safe_url
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenAnswer, OpenSweep, ScheduleRef, Stats
 from kubesweep.queue.service import Opened, QueueService
 from kubesweep_cli import words
 from kubesweep_cli.exits import Exit, Nothing
 from kubesweep_cli.glance import glance
-from kubesweep_cli.home import program, queue_option, queue_url, shown_url
+from kubesweep_cli.home import program, queue_option, queue_url
 from kubesweep_cli.names import find, label, labels
 from kubesweep_cli.terminal import Terminal
 
@@ -55,7 +56,7 @@ async def run_status(
         terminal.line(msgspec.json.encode(status_document(refs, stats)).decode())
         return Exit.CLEAN
     if not refs:
-        terminal.line(f"The queue {shown_url(url)} knows no schedule yet.")
+        terminal.line(f"The queue {safe_url(url)} knows no schedule yet.")
         terminal.next_steps([(f"{program()} run -f FILE{queue_option(option)}", "sweep something")])
         return Exit.CLEAN
     terminal.show(status_table(refs, stats, time.time()))

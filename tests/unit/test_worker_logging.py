@@ -65,6 +65,8 @@ def test_in_a_pod_even_a_terminal_gets_json(monkeypatch: pytest.MonkeyPatch) -> 
         ("postgresql://sweep@db/support", "postgresql://sweep@db/support"),
         ("postgresql://db/support?password=hunter2", "postgresql://db/support"),
         ("https://example.com/hook#hunter2", "https://example.com/hook"),
+        ("sqlite:////var/lib/kubesweep/queue.db", "sqlite:////var/lib/kubesweep/queue.db"),
+        ("sqlite:///queue.db", "sqlite:///queue.db"),
         ("http://[hunter2", "(not a URL)"),
     ],
 )
