@@ -100,7 +100,7 @@ class Server:
 
     def client(self, **options: Any) -> Any:
         """A plain client with all rights."""
-        given: dict[str, Any] = {"decode_responses": True} | self.login | options
+        given: dict[str, Any] = {"decode_responses": True, "protocol": 2} | self.login | options
         return redis.Redis(unix_socket_path=str(self.socket), **given)
 
     async def until_a_client_blocks(self) -> None:

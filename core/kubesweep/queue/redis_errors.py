@@ -44,7 +44,10 @@ _BY_CODE = {
     "TRYAGAIN": ("QueueCluster", "the slot is moving to another node. Wait; work goes on by itself"),
     "CROSSSLOT": ("QueueCluster", "the server does not honour hash tags ({...}) in key names. Use one that does"),
 }
-_IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")  # NOPERM, as Redis and Valkey say it there
+_IN_SCRIPT = (
+    "The user executing the script can't",
+    "ACL failure in script",
+)  # NOPERM, as Redis and Valkey say it there
 _UNREACHABLE = "cannot be reached. See that it runs, and that address, network policy and TLS (rediss://) fit"
 _BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
     (known.AuthenticationWrongNumberOfArgsError, "WRONGPASS"),
@@ -76,7 +79,8 @@ def outage(error: Exception, where: str) -> Outage:
 
 def _meaning(error: Exception) -> tuple[str, str]:
     code = str(error).partition(" ")[0].rstrip(":")
-    if code == "NOAUTH" or "NOAUTH" in str(getattr(error, "status_code", "")):
+    # A script call has more words than the server reads of somebody unknown.
+    if "NOAUTH" in (code, getattr(error, "status_code", "")) or "unauthenticated" in str(error):
         return _BY_CODE["NOAUTH"]
     if any(said in str(error) for said in _IN_SCRIPT):
         return _BY_CODE["NOPERM"]

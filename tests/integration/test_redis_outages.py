@@ -1,0 +1,211 @@
+"""What a server may answer instead of an answer: each has a reason of its own and a sentence that helps, and each heals."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis
+from redis._parsers.base import BaseParser
+
+from kubesweep.errors import Outage
+from kubesweep.queue.model import Job, JobKind, Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement, Window
+from kubesweep.queue.redis import RedisQueue
+from kubesweep.queue.redis_errors import outage
+from kubesweep.queue.service import QueueService
+from tests.servers import Server, binaries, until
+
+REF = ScheduleRef("local", "default", "expire-carts", "8b5f6f0e-0000-4000-8000-000000000001")
+PLAN = PlanVersion(1, "aaaa")
+LIMITS = Limits()
+
+
+@pytest.fixture(params=sorted(binaries()), scope="module")
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    made = Server(request.param, enable_debug_command="local", enable_protected_configs="local").start()
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+async def queue(server: Server) -> AsyncIterator[RedisQueue]:
+    with server.client() as client:
+        client.flushall()
+    made = RedisQueue(server.url + "?socket_timeout=0.5")
+    yield made
+    await made.close()
+
+
+async def reason(queue: QueueService, tick: float) -> str:
+    """What open_sweep says of the server's state."""
+    with pytest.raises(Outage) as refused:
+        await queue.open_sweep(REF, OpenSweep(tick=tick, plan=PLAN))
+    assert "redis://127.0.0.1" in str(refused.value)
+    return refused.value.reason
+
+
+async def planned(queue: QueueService, jobs: int) -> str:
+    sweep = (await queue.open_sweep(REF, OpenSweep(tick=1.0, plan=PLAN))).sweep
+    (claim,) = (await queue.claim(REF, "ann", 1, LIMITS)).jobs
+    cut = tuple(Job(JobKind.KEYS, PLAN, sweep, keys=((str(n),),), rows=1) for n in range(jobs))
+    assert await queue.advance(REF, claim, Window("now", cut, planned=jobs))
+    return sweep
+
+
+async def test_without_memory_new_work_is_refused_whole_and_work_in_hand_settles(
+    server: Server, queue: RedisQueue
+) -> None:
+    sweep = await planned(queue, 3)
+    (one,) = (await queue.claim(REF, "ann", 1, LIMITS)).jobs
+    with server.client() as client:
+        client.config_set("maxmemory", 1)
+        before = client.dbsize()
+        assert await reason(queue, 2.0) == "QueueFull"
+        assert client.dbsize() == before
+        settled = await queue.settle(REF, "ann", [Settlement(one, applied=1)], 2, LIMITS)
+        two, three = settled.claims.jobs
+        assert await queue.extend(REF, [two, three], 30.0) == ()
+        assert await queue.give_back(REF, [three]) == ()
+        (three,) = (await queue.claim(REF, "ann", 1, LIMITS)).jobs
+        done = [Settlement(two, applied=1), Settlement(three, applied=1)]
+        assert (await queue.settle(REF, "ann", done, 0, LIMITS)).finished == (sweep,)
+        client.config_set("maxmemory", 0)
+    (stats,) = await queue.stats([REF])
+    assert stats.last_tick == 1.0
+
+
+async def test_a_replica_is_named_as_such(server: Server, queue: RedisQueue) -> None:
+    with server.client() as client:
+        client.replicaof("127.0.0.1", server.port)
+        assert await reason(queue, 2.0) == "QueueReadOnly"
+        client.replicaof("NO", "ONE")
+    assert (await queue.open_sweep(REF, OpenSweep(tick=2.0, plan=PLAN))).sweep
+
+
+async def test_missing_replicas_are_named(server: Server, queue: RedisQueue) -> None:
+    with server.client() as client:
+        client.config_set("min-replicas-to-write", 1)
+        assert await reason(queue, 2.0) == "QueueNoReplicas"
+        client.config_set("min-replicas-to-write", 0)
+
+
+async def test_a_disk_that_takes_nothing_is_named(server: Server, queue: RedisQueue) -> None:
+    elsewhere = server.folder / "gone"
+    elsewhere.mkdir()
+    with server.client() as client:
+        client.config_set("dir", str(elsewhere))
+        client.config_set("save", "3600 1")
+        elsewhere.rmdir()
+        client.set("{ks:x}:y", "1")
+        client.bgsave()
+        until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+        assert await reason(queue, 2.0) == "QueueDisk"
+        client.config_set("save", "")
+        client.config_set("dir", str(server.folder))
+    assert (await queue.open_sweep(REF, OpenSweep(tick=2.0, plan=PLAN))).sweep
+
+
+async def test_a_refused_password_is_named(server: Server) -> None:
+    with server.client() as client:
+        client.config_set("requirepass", "secret")
+        nobody = RedisQueue(server.url)
+        stranger = RedisQueue(server.url.replace("redis://", "redis://default:guess@"))
+        assert [await reason(nobody, 2.0), await reason(stranger, 2.0)] == ["QueueAuth", "QueueAuth"]
+        client.config_set("requirepass", "")
+        assert (await nobody.open_sweep(REF, OpenSweep(tick=time.time(), plan=PLAN))).answer
+    await nobody.close()
+    await stranger.close()
+
+
+async def test_a_server_with_too_many_clients_is_named(server: Server, queue: RedisQueue) -> None:
+    with server.client() as client:
+        client.ping()
+        client.config_set("maxclients", 1)
+        assert await reason(queue, 2.0) == "QueueClients"
+        client.config_set("maxclients", 100)
+
+
+async def test_a_server_that_runs_somebodys_endless_script_is_named(server: Server, queue: RedisQueue) -> None:
+    def run_for_ever() -> None:
+        with server.client() as client, pytest.raises(redis.exceptions.ResponseError, match=r"(?i)killed"):
+            client.eval("while true do end", 0)
+
+    await queue.claim(REF, "ann", 1, LIMITS)
+    with server.client() as client:
+        client.config_set("busy-reply-threshold", 1)
+        endless = threading.Thread(target=run_for_ever)
+        endless.start()
+        reasons = set()
+        while "QueueBusy" not in reasons:
+            try:
+                await queue.claim(REF, "ann", 1, LIMITS)
+            except Outage as error:
+                reasons.add(error.reason)
+        client.script_kill()
+        await asyncio.to_thread(endless.join)
+        client.config_set("busy-reply-threshold", 5000)
+    assert (await queue.open_sweep(REF, OpenSweep(tick=2.0, plan=PLAN))).sweep
+
+
+async def test_a_server_that_does_not_answer_is_given_up_after_the_timeout(server: Server, queue: RedisQueue) -> None:
+    await queue.claim(REF, "ann", 1, LIMITS)
+
+    def sleep() -> None:
+        with server.client() as client:
+            client.execute_command("DEBUG", "SLEEP", "1.5")
+
+    asleep = threading.Thread(target=sleep)
+    asleep.start()
+    reasons = set()
+    while not reasons:
+        try:
+            await queue.claim(REF, "ann", 1, LIMITS)
+        except Outage as error:
+            reasons.add(error.reason)
+    await asyncio.to_thread(asleep.join)
+    assert reasons == {"QueueTimeout"}
+    assert (await queue.claim(REF, "ann", 1, LIMITS)).lost
+
+
+async def test_no_server_at_all_is_named(server: Server) -> None:
+    nowhere = RedisQueue("redis://127.0.0.1:1/0")
+    assert await reason(nowhere, 2.0) == "QueueUnreachable"
+    nobody = RedisQueue("redis://127.0.0.1:1/0")
+    with pytest.raises(Outage, match="cannot be reached"):
+        await nobody.wait(REF, 1.0)
+    await nowhere.close()
+    await nobody.close()
+
+
+async def test_a_closed_queue_says_so(queue: RedisQueue) -> None:
+    await queue.close()
+    await queue.close()
+    with pytest.raises(Outage) as closed:
+        await queue.claim(REF, "ann", 1, LIMITS)
+    assert closed.value.reason == "QueueClosed"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("LOADING Redis is loading the dataset in memory", "QueueLoading"),
+        ("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", "QueueReadOnly"),
+        ("CLUSTERDOWN The cluster is down", "QueueCluster"),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", "QueueCluster"),
+        ("MOVED 3999 127.0.0.1:6381", "QueueCluster"),
+        ("ASK 3999 127.0.0.1:6381", "QueueCluster"),
+        ("CROSSSLOT Keys in request don't hash to the same slot", "QueueCluster"),
+        ("NOPERM this user has no permissions to run the 'eval' command", "QueueRights"),
+        ("NOAUTH Authentication required.", "QueueAuth"),
+        ("WRONGPASS invalid username-password pair or user is disabled.", "QueueAuth"),
+        ("MISCONF Errors writing to the AOF file: No space left on device", "QueueDisk"),
+        ("ERR something new", "QueueError"),
+    ],
+)
+def test_an_error_reply_has_a_reason(said: str, reason: str) -> None:
+    found = outage(BaseParser.parse_error(said), "redis://queue:6379/0")
+    assert found.reason == reason
+    assert str(found).startswith("queue redis://queue:6379/0: ")
