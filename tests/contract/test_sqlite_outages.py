@@ -218,7 +218,7 @@ async def test_a_closed_queue_says_so(open_file: Open, tmp_path: Path) -> None:
 def test_a_url_that_names_no_queue_is_a_spec_error(url: str, says: str) -> None:
     with pytest.raises(SpecError, match=says) as caught:
         connect(url)
-    assert caught.value.code == "queue-url"
+    assert caught.value.code == "QueueUrl"
     assert "sqlite:///" in str(caught.value)
     assert "secret" not in str(caught.value)
 

@@ -87,7 +87,7 @@ def test_a_password_is_shown_to_nobody() -> None:
 def test_a_url_that_cannot_be_meant_is_refused_with_the_reason(url: str, says: str) -> None:
     with pytest.raises(SpecError, match=says) as refused:
         parse(url)
-    assert refused.value.code == "queue-url"
+    assert refused.value.code == "QueueUrl"
     assert "Use redis://" in str(refused.value)
 
 

@@ -13,7 +13,7 @@ from kubesweep.queue.sqlite import SqliteQueue
 
 Clock = Callable[[], float]
 
-_CODE = "queue-url"
+_CODE = "QueueUrl"
 _KNOWN = (
     "sqlite:///file.db (beside you), sqlite:////var/lib/kubesweep/queue.db (absolute) or redis://host:6379/0 "
     "(also rediss, unix, redis+sentinel and redis+cluster)"
@@ -25,7 +25,7 @@ def connect(url: str, *, clock: Clock = time.time) -> QueueService:
 
     ``sqlite:///relative.db`` or ``sqlite:////absolute.db``; a missing parent folder is made. ``redis://``, ``rediss://``,
     ``unix://``, ``redis+sentinel://`` and ``redis+cluster://`` are described in redis_connect.py. ``clock`` gives seconds
-    since the epoch. Raises ``SpecError`` (code ``queue-url``) for a URL that names no queue.
+    since the epoch. Raises ``SpecError`` (code ``QueueUrl``) for a URL that names no queue.
     """
     scheme, colon, _ = url.partition(":")
     opener = _OPENERS.get(scheme.lower()) if colon else None

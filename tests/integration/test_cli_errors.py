@@ -1,0 +1,89 @@
+"""Every row of docs/errors.md, section "Command line"."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import kubesweep_cli
+from kubesweep.queue import connect as queue_connect
+from kubesweep.queue.model import FailedRow, Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement
+from tests.integration.cli_desk import Desk
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"
+PLAN = PlanVersion(1, "0123456789abcdef")
+
+
+def rows() -> list[tuple[str, str, str]]:
+    section = DOCUMENT.read_text().partition("\n## Command line\n")[2].partition("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][1:]
+    return [(how, code.strip("`"), text) for how, code, text in lines]
+
+
+def test_every_code_of_the_command_line_has_a_row() -> None:
+    files = [*Path(kubesweep_cli.__file__).parent.rglob("*.py"), Path(queue_connect.__file__)]
+    source = "\n".join(path.read_text() for path in files)
+    codes = set(re.findall(r'SpecError\(\s*"(\w+)"', source)) | set(re.findall(r'^_CODE = "(\w+)"', source, re.M))
+    assert {code for _, code, _ in rows()} == codes
+
+
+@pytest.mark.parametrize(("how", "code", "text"), [row for row in rows() if row[0].startswith("`kubesweep")])
+def test_the_command_answers_with_the_documented_text(how: str, code: str, text: str, tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    asyncio.run(_prepare(desk, code))
+    command = _here(how.partition("`")[2].partition("`")[0], tmp_path)
+    said = desk.run(*shlex.split(command)[1:], code=2).stderr
+    expected = _here(text, tmp_path)
+    assert expected in said if code == "NotConfirmed" else said.startswith(f"error: {expected}")
+
+
+def _here(text: str, folder: Path) -> str:
+    return re.sub(r"\bhere\b", str(folder), text)
+
+
+async def _prepare(desk: Desk, code: str) -> None:
+    """A dead letter where the row is about purging; else only a folder that is not empty."""
+    (desk.folder / "state").mkdir()
+    if code == "NotConfirmed":
+        await _dead_letter(desk, "one")
+
+
+async def _dead_letter(desk: Desk, name: str, namespace: str = "default") -> None:
+    queue = queue_connect.connect(f"sqlite:///{desk.folder}/state/kubesweep/queue.db")
+    ref, limits = ScheduleRef.local(namespace, name), Limits()
+    try:
+        await queue.open_sweep(ref, OpenSweep(tick=1.0, plan=PLAN))
+        (claim,) = (await queue.claim(ref, "me", 1, limits)).jobs
+        dead = (FailedRow(("1",), "CarrierRefused", "no"),)
+        await queue.settle(ref, "me", [Settlement(claim, extra=1, dead=dead)], 0, limits)
+    finally:
+        await queue.close()
+
+
+async def test_two_schedules_of_one_name_want_a_namespace(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    for namespace in ("east", "west"):
+        await _dead_letter(desk, "twin", namespace)
+    assert _text("AmbiguousName") in desk.run("dead", "list", "twin", code=2).stderr
+
+
+async def test_a_schedule_that_never_ticked_cannot_be_triggered_by_name(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    queue = queue_connect.connect(f"sqlite:///{desk.folder}/state/kubesweep/queue.db")
+    await queue.enqueue_check(ScheduleRef.local("default", "young"), PLAN)
+    await queue.close()
+    assert _text("NeverSwept") in desk.run("trigger", "young", code=2).stderr
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert _text("StateFolder") in desk.run("status", code=2, XDG_STATE_HOME=str(tmp_path / "file")).stderr
+
+
+def _text(wanted: str) -> str:
+    return next(text for _, code, text in rows() if code == wanted)
