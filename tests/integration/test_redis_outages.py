@@ -170,6 +170,17 @@ async def test_a_server_that_does_not_answer_is_given_up_after_the_timeout(serve
     assert (await queue.claim(REF, "ann", 1, LIMITS)).lost
 
 
+async def test_whoever_cancels_a_move_is_obeyed_at_any_moment(queue: RedisQueue) -> None:
+    await queue.claim(REF, "ann", 1, LIMITS)
+    for steps in range(12):
+        waiting = asyncio.create_task(queue.wait(REF, 60.0))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+
 async def test_no_server_at_all_is_named(server: Server) -> None:
     nowhere = RedisQueue("redis://127.0.0.1:1/0")
     assert await reason(nowhere, 2.0) == "QueueUnreachable"

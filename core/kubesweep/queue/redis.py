@@ -58,6 +58,7 @@ T = TypeVar("T")
 KEEP = 7 * 86400.0  # seconds that the keys of a schedule outlive its last tick, at least
 MAX_CHECKED = 100
 PAGE = 1000  # dead letters read at once
+SCAN = 60.0  # seconds for a look at all keys of the server
 POLL = 0.05  # how often a wait looks at an injected clock
 _ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 
@@ -73,7 +74,6 @@ class RedisQueue:
         self._target = parse(url)
         self._clock = clock
         self._client = open_client(self._target)
-        self._blocking = open_client(self._target, blocking=True)
         self._closed = False
 
     async def close(self) -> None:
@@ -82,7 +82,6 @@ class RedisQueue:
             return
         self._closed = True
         await close_client(self._client)
-        await close_client(self._blocking)
 
     async def open_sweep(self, ref: ScheduleRef, wish: OpenSweep) -> Opened:
         id_ = uuid.uuid4().hex
@@ -224,7 +223,7 @@ class RedisQueue:
                     found.add(codec.reference(key, uid))
             return found
 
-        return tuple(sorted(await self._guard(scan)))
+        return tuple(sorted(await self._guard(scan, SCAN)))
 
     async def error_groups(self, ref: ScheduleRef, most: int = 20) -> tuple[ErrorGroup, ...]:
         return codec.group(await self._letters(ref, None, None, None), most)
@@ -261,13 +260,12 @@ class RedisQueue:
         block = max(1, math.ceil(seconds * 1000))
 
         async def read() -> Any:
-            async with asyncio.timeout(seconds + self._target.timeout):
-                return await self._blocking.execute_command(
-                    "XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", *streams.keys(), *streams.values()
-                )
+            return await self._client.execute_command(
+                "XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", *streams.keys(), *streams.values()
+            )
 
         try:
-            return bool(await self._guard(read))
+            return bool(await self._guard(read, seconds + self._target.timeout))
         except Outage:
             if self._closed:
                 return True
@@ -292,11 +290,13 @@ class RedisQueue:
             given["now"] = self._clock()
         return given
 
-    async def _guard(self, call: Callable[[], Awaitable[T]]) -> T | Any:
+    async def _guard(self, call: Callable[[], Awaitable[T]], seconds: float | None = None) -> T | Any:
+        """Await ``call``, at most that long (the URL's socket_timeout). None where the schedule's group is gone."""
         if self._closed:
             raise Outage("QueueClosed", f"queue {self._target.where}: this process closed it. Open it again")
         try:
-            return await call()
+            async with asyncio.timeout(seconds or self._target.timeout):
+                return await call()
         except _ERRORS as error:
             if is_no_group(error):
                 return None

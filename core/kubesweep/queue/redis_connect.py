@@ -22,7 +22,7 @@ from redis.exceptions import AuthenticationError
 
 from kubesweep.errors import SpecError
 
-CODE = "queue-url"
+CODE = "QueueUrl"
 SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
 KNOWN = (
     "redis://[user:password@]host:6379/0, rediss:// for TLS, unix:///path/to/redis.sock, "
@@ -70,7 +70,7 @@ class PasswordFile(CredentialProvider):
 
 
 def parse(url: str) -> Target:
-    """Raises ``SpecError`` (code ``queue-url``) where the URL is not one of ``KNOWN``."""
+    """Raises ``SpecError`` (code ``QueueUrl``) where the URL is not one of ``KNOWN``."""
     scheme, _, variant = url.partition("://")[0].lower().partition("+")
     if scheme not in SCHEMES or variant not in ("", "sentinel", "cluster"):
         raise _bad(url, "no such kind of queue")
@@ -89,12 +89,14 @@ def parse(url: str) -> Target:
     return Target(kind, hosts, path, options, sentinel, tls, where)
 
 
-def open_client(target: Target, *, blocking: bool = False) -> Any:
-    """A client; connects at its first command. A blocking one has no limit of its own on the time of an answer."""
+def open_client(target: Target) -> Any:
+    """A client; connects at its first command.
+
+    It sets no limit to the time of an answer, its user must: with a limit of its own redis-py writes under
+    ``asyncio.wait_for``, which on Python 3.11 can swallow the cancellation of the task that asked.
+    """
     options = dict(target.options)
-    options.update(protocol=2, driver_info=None)
-    if blocking:
-        options["socket_timeout"] = None
+    options.update(protocol=2, driver_info=None, socket_timeout=None)
     if target.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in target.hosts]
         options.pop("db")
