@@ -13,7 +13,7 @@ class Proxy:
     """Use as an async context manager. ``cut`` names what the next one of is swallowed, with its connection."""
 
     def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
-        self._to = port
+        self.to = port  # where new connections lead
         self._tls = tls
         self.cut: Cut | None = None
         self.cuts = 0
@@ -46,7 +46,7 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        back, there = await asyncio.open_connection("127.0.0.1", self._to)
+        back, there = await asyncio.open_connection("127.0.0.1", self.to)
         self._open |= {writer, there}
         try:
             await asyncio.gather(self._pump(reader, there, "request", writer), self._pump(back, writer, "reply", there))

@@ -12,10 +12,21 @@ import redis
 from redis._parsers.base import BaseParser
 
 from kubesweep.errors import Outage
-from kubesweep.queue.model import Job, JobKind, Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement, Window
+from kubesweep.queue.model import (
+    Job,
+    JobKind,
+    Limits,
+    OpenAnswer,
+    OpenSweep,
+    PlanVersion,
+    ScheduleRef,
+    Settlement,
+    Window,
+)
 from kubesweep.queue.redis import RedisQueue
 from kubesweep.queue.redis_errors import outage
 from kubesweep.queue.service import QueueService
+from tests.proxy import Proxy
 from tests.servers import Server, binaries, until
 
 REF = ScheduleRef("local", "default", "expire-carts", "8b5f6f0e-0000-4000-8000-000000000001")
@@ -83,6 +94,21 @@ async def test_a_replica_is_named_as_such(server: Server, queue: RedisQueue) -> 
         assert await reason(queue, 2.0) == "QueueReadOnly"
         client.replicaof("NO", "ONE")
     assert (await queue.open_sweep(REF, OpenSweep(tick=2.0, plan=PLAN))).sweep
+
+
+async def test_a_name_that_leads_to_the_new_primary_heals_by_itself(server: Server) -> None:
+    after = Server(server.kind).start()
+    async with Proxy(server.port) as name:
+        queue = RedisQueue(name.url)
+        assert (await queue.open_sweep(REF, OpenSweep(tick=time.time(), plan=PLAN))).answer
+        with server.client() as client:
+            client.replicaof("127.0.0.1", after.port)
+            name.to = after.port
+            assert await reason(queue, 2.0) == "QueueReadOnly"
+            client.replicaof("NO", "ONE")
+        assert (await queue.open_sweep(REF, OpenSweep(tick=time.time(), plan=PLAN))).answer is OpenAnswer.ENQUEUED
+        await queue.close()
+    after.remove()
 
 
 async def test_missing_replicas_are_named(server: Server, queue: RedisQueue) -> None:

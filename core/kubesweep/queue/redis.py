@@ -48,7 +48,7 @@ from kubesweep.queue.model import (
     Window,
     key_text,
 )
-from kubesweep.queue.redis_connect import close_client, open_client, parse
+from kubesweep.queue.redis_connect import close_client, hang_up, open_client, parse
 from kubesweep.queue.redis_errors import is_no_group, outage
 from kubesweep.queue.redis_scripts import keys, script
 from kubesweep.queue.service import Opened, Settled
@@ -300,7 +300,11 @@ class RedisQueue:
         except _ERRORS as error:
             if is_no_group(error):
                 return None
-            raise outage(error, self._target.where) from error
+            met = outage(error, self._target.where)
+            if met.reason == "QueueReadOnly":
+                # A primary that became a replica keeps its connections: they would say so for ever.
+                await hang_up(self._client)
+            raise met from error
 
 
 def _taking(consumer: str, want: int, limits: Limits) -> dict[str, Any]:

@@ -119,6 +119,12 @@ def open_client(target: Target) -> Any:
     return Redis(connection_pool=ConnectionPool(**options))
 
 
+async def hang_up(client: Any) -> None:
+    """Close the connections that nobody uses: the address may lead to another server by now."""
+    if not isinstance(client, RedisCluster):
+        await client.connection_pool.disconnect(inuse_connections=False)
+
+
 async def close_client(client: Any) -> None:
     """Close a client and its connections, those too that a cancelled command left open."""
     if isinstance(client, RedisCluster):
