@@ -1,7 +1,7 @@
 """RedisQueue: the queue that a cluster runs on, on Redis 7.0 or newer, or Valkey.
 
 Every move is one Lua script (lua/<move>.lua), so it happens whole or not at all, whichever process dies when. This file
-only packs arguments, calls and unpacks. Time is the server's, so the clocks of the workers' hosts do not matter.
+only packs arguments, calls (redis_link.py) and unpacks (redis_codec.py). Time is the server's, so the clocks of the workers' hosts do not matter.
 
 A move whose answer was lost may have happened. Repeating it is harmless: a settlement finds its claim gone and counts
 nothing, a tick finds itself a duplicate, and jobs of a lost claim come again when their lease ends.
@@ -12,13 +12,11 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
-from kubesweep.errors import Outage
 from kubesweep.queue import redis_codec as codec
 from kubesweep.queue.model import (
     ATTEMPTS,
@@ -48,19 +46,14 @@ from kubesweep.queue.model import (
     Window,
     key_text,
 )
-from kubesweep.queue.redis_connect import close_client, hang_up, open_client, parse
-from kubesweep.queue.redis_errors import is_no_group, outage
-from kubesweep.queue.redis_scripts import keys, script
+from kubesweep.queue.redis_link import RedisLink
+from kubesweep.queue.redis_scripts import keys
 from kubesweep.queue.service import Opened, Settled
-
-T = TypeVar("T")
 
 KEEP = 7 * 86400.0  # seconds that the keys of a schedule outlive its last tick, at least
 MAX_CHECKED = 100
 PAGE = 1000  # dead letters read at once
-SCAN = 60.0  # seconds for a look at all keys of the server
 POLL = 0.05  # how often a wait looks at an injected clock
-_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
 class RedisQueue:
@@ -71,21 +64,15 @@ class RedisQueue:
     """
 
     def __init__(self, url: str, *, clock: Callable[[], float] | None = None) -> None:
-        self._target = parse(url)
-        self._clock = clock
-        self._client = open_client(self._target)
-        self._closed = False
+        self._link = RedisLink(url, clock)
 
     async def close(self) -> None:
         """Close the connections. Claims stay with their consumer until their leases end; closing twice is harmless."""
-        if self._closed:
-            return
-        self._closed = True
-        await close_client(self._client)
+        await self._link.close()
 
     async def open_sweep(self, ref: ScheduleRef, wish: OpenSweep) -> Opened:
         id_ = uuid.uuid4().hex
-        answer, sweep = await self._move(
+        answer, sweep = await self._link.move(
             "open_sweep",
             ref,
             id=id_,
@@ -103,17 +90,17 @@ class RedisQueue:
         return Opened(OpenAnswer(codec.text(answer)), codec.text(sweep))
 
     async def claim(self, ref: ScheduleRef, consumer: str, want: int, limits: Limits) -> Claims:
-        reply = await self._move("claim", ref, **_taking(consumer, want, limits))
+        reply = await self._link.move("claim", ref, **_taking(consumer, want, limits))
         return codec.claims(reply, consumer)
 
     async def extend(self, ref: ScheduleRef, claims: Sequence[Claim], lease: float) -> tuple[str, ...]:
-        lost = await self._move("extend", ref, claims=[codec.fence(claim) for claim in claims], lease=lease)
+        lost = await self._link.move("extend", ref, claims=[codec.fence(claim) for claim in claims], lease=lease)
         return _lost(lost, claims)
 
     async def settle(
         self, ref: ScheduleRef, consumer: str, settlements: Sequence[Settlement], want: int, limits: Limits
     ) -> Settled:
-        reply = await self._move(
+        reply = await self._link.move(
             "settle",
             ref,
             settlements=[codec.settlement(s) for s in settlements],
@@ -128,7 +115,7 @@ class RedisQueue:
 
     async def advance(self, ref: ScheduleRef, claim: Claim, window: Window) -> bool:
         jobs = window.entries
-        done = await self._move(
+        done = await self._link.move(
             "advance",
             ref,
             claim=codec.fence(claim),
@@ -146,7 +133,7 @@ class RedisQueue:
     async def end_sweep(self, ref: ScheduleRef, claim: Claim, state: SweepState, reason: str, message: str) -> bool:
         if state not in END_STATES:
             raise ValueError(f"end_sweep takes one of {', '.join(sorted(END_STATES))}, not {state}")
-        done = await self._move(
+        done = await self._link.move(
             "end_sweep",
             ref,
             claim=codec.fence(claim),
@@ -162,68 +149,42 @@ class RedisQueue:
 
     async def give_back(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
         back = [(*codec.fence(claim), claim.job.rows, codec.body(claim.job)) for claim in claims]
-        return _lost(await self._move("give_back", ref, claims=back), claims)
+        return _lost(await self._link.move("give_back", ref, claims=back), claims)
 
     async def wait(self, ref: ScheduleRef, timeout: float) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
         while True:
-            streams, due = _blocking_read(keys(ref.prefix), await self._move("look", ref))
+            streams, due = _blocking_read(keys(ref.prefix), await self._link.move("look", ref))
             left = min(until - loop.time(), due)
-            if left <= 0 or await self._read(streams, min(left, POLL) if self._clock else left):
+            if left <= 0 or await self._link.read(streams, min(left, POLL) if self._link.clock else left):
                 return
 
     async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion) -> bool:
         body = codec.body(Job(JobKind.CHECK, plan))
-        done = await self._move("enqueue_check", ref, uid=ref.uid, hash=plan.hash, most=MAX_CHECKED, body=body)
+        done = await self._link.move("enqueue_check", ref, uid=ref.uid, hash=plan.hash, most=MAX_CHECKED, body=body)
         return bool(done)
 
     async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:
-        return codec.text(await self._move("approve", ref, sweep=sweep) or "") or None
+        return codec.text(await self._link.move("approve", ref, sweep=sweep) or "") or None
 
     async def pause(self, ref: ScheduleRef, paused: bool) -> None:
-        await self._move("pause", ref, paused=int(paused))
+        await self._link.move("pause", ref, paused=int(paused))
 
     async def report(self, ref: ScheduleRef, finding: Finding) -> None:
         body = msgspec.json.encode(finding).decode()
-        await self._move("report", ref, kind=finding.kind, at=finding.at or None, body=body, most=MAX_FINDINGS)
+        await self._link.move("report", ref, kind=finding.kind, at=finding.at or None, body=body, most=MAX_FINDINGS)
 
     async def held(self, ref: ScheduleRef) -> tuple[int, frozenset[Key]]:
-        version, members = await self._move("held", ref)
+        version, members = await self._link.move("held", ref)
         return int(version), codec.keys(members)
 
     async def stats(self, refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
-        if not refs:
-            return ()
-        move, packed = script("stats"), codec.pack(self._arguments({}))
-        calls = [("EVALSHA", move.sha, len(keys(ref.prefix)), *keys(ref.prefix), packed) for ref in refs]
-
-        async def ask() -> list[Any]:
-            pipe = self._client.pipeline(transaction=False)
-            for call in calls:
-                pipe.execute_command(*call)
-            replies: list[Any] = await pipe.execute(raise_on_error=False)
-            return replies
-
-        replies = await self._guard(ask)
-        found = []
-        for ref, reply in zip(refs, replies, strict=True):
-            if isinstance(reply, NoScriptError):
-                reply = await self._move("stats", ref)
-            elif isinstance(reply, Exception) and not is_no_group(reply):
-                raise outage(reply, self._target.where) from reply
-            found.append(codec.stats(None if isinstance(reply, Exception) else reply))
-        return tuple(found)
+        return tuple(codec.stats(reply) for reply in await self._link.move_each("stats", refs))
 
     async def schedules(self) -> tuple[ScheduleRef, ...]:
-        async def scan() -> set[ScheduleRef]:
-            found = set()
-            async for key in self._client.scan_iter(match="{ks:*}:meta", count=PAGE):
-                if uid := await self._client.hget(key, "uid"):
-                    found.add(codec.reference(key, uid))
-            return found
-
-        return tuple(sorted(await self._guard(scan, SCAN)))
+        found = await self._link.scan("{ks:*}:meta", "uid")
+        return tuple(sorted({codec.reference(key, uid) for key, uid in found}))
 
     async def error_groups(self, ref: ScheduleRef, most: int = 20) -> tuple[ErrorGroup, ...]:
         return codec.group(await self._letters(ref, None, None, None), most)
@@ -234,77 +195,25 @@ class RedisQueue:
         return tuple(await self._letters(ref, error, keys, most))
 
     async def replay(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
-        return int(await self._move("replay", ref, error=error, keys=_texts(keys), most=MAX_JOB_KEYS) or 0)
+        return int(await self._link.move("replay", ref, error=error, keys=_texts(keys), most=MAX_JOB_KEYS) or 0)
 
     async def purge(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
-        return int(await self._move("purge", ref, error=error, keys=_texts(keys)) or 0)
+        return int(await self._link.move("purge", ref, error=error, keys=_texts(keys)) or 0)
 
     async def forget(self, ref: ScheduleRef) -> None:
-        await self._move("forget", ref)
+        await self._link.move("forget", ref)
 
     async def _letters(
         self, ref: ScheduleRef, error: str | None, wanted: Sequence[Key] | None, most: int | None
     ) -> list[DeadLetter]:
         found: list[DeadLetter] = []
-        while most is None or len(found) < most:
-            offset = 0 if wanted is not None else len(found)
-            flat = await self._move("letters", ref, **{"from": offset, "most": PAGE, "keys": _texts(wanted)})
-            found += codec.letters(flat)
-            if wanted is not None or len(flat) < 3 * PAGE:
-                break
-        matching = [letter for letter in found if error in (None, letter.error)]
-        return sorted(matching, key=lambda letter: (-letter.at, letter.key))[:most]
-
-    async def _read(self, streams: dict[bytes, str], seconds: float) -> bool:
-        """Block until an entry appears behind one of the ids, at most that long. Whether one did."""
-        block = max(1, math.ceil(seconds * 1000))
-
-        async def read() -> Any:
-            return await self._client.execute_command(
-                "XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", *streams.keys(), *streams.values()
-            )
-
-        try:
-            return bool(await self._guard(read, seconds + self._target.timeout))
-        except Outage:
-            if self._closed:
-                return True
-            raise
-
-    async def _move(self, name: str, ref: ScheduleRef, /, **arguments: Any) -> Any:
-        """Run a move. None where the schedule's group is gone."""
-        move, names = script(name), keys(ref.prefix)
-        tail = (len(names), *names, codec.pack(self._arguments(arguments)))
-
-        async def call() -> Any:
-            try:
-                return await self._client.execute_command("EVALSHA", move.sha, *tail)
-            except NoScriptError:
-                return await self._client.execute_command("EVAL", move.source, *tail)
-
-        return await self._guard(call)
-
-    def _arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        given = {name: value for name, value in arguments.items() if value is not None}
-        if self._clock is not None:
-            given["now"] = self._clock()
-        return given
-
-    async def _guard(self, call: Callable[[], Awaitable[T]], seconds: float | None = None) -> T | Any:
-        """Await ``call``, at most that long (the URL's socket_timeout). None where the schedule's group is gone."""
-        if self._closed:
-            raise Outage("QueueClosed", f"queue {self._target.where}: this process closed it. Open it again")
-        try:
-            async with asyncio.timeout(seconds or self._target.timeout):
-                return await call()
-        except _ERRORS as error:
-            if is_no_group(error):
-                return None
-            met = outage(error, self._target.where)
-            if met.reason == "QueueReadOnly":
-                # A primary that became a replica keeps its connections: they would say so for ever.
-                await hang_up(self._client)
-            raise met from error
+        offset, more = 0, True
+        while more and (most is None or len(found) < most):
+            flat = await self._link.move("letters", ref, **{"from": offset, "most": PAGE, "keys": _texts(wanted)})
+            found += [letter for letter in codec.letters(flat) if error in (None, letter.error)]
+            offset += PAGE
+            more = wanted is None and len(flat) == 3 * PAGE
+        return sorted(found, key=lambda letter: (-letter.at, letter.key))[:most]
 
 
 def _taking(consumer: str, want: int, limits: Limits) -> dict[str, Any]:

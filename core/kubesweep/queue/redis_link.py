@@ -1,0 +1,130 @@
+"""Calling moves: one server (or cluster), its scripts, its clock, and what its errors mean.
+
+A move is sent by its hash; a server that does not know it (restarted, flushed, failed over) gets the source. Nothing is
+ever repeated by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+
+from kubesweep.errors import Outage
+from kubesweep.queue.model import ScheduleRef
+from kubesweep.queue.redis_codec import pack
+from kubesweep.queue.redis_connect import close_client, hang_up, open_client, parse
+from kubesweep.queue.redis_errors import is_no_group, outage
+from kubesweep.queue.redis_scripts import keys, script
+
+SCAN_SECONDS = 60.0  # for a look at all keys of the server
+SCAN_COUNT = 1000
+_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
+
+
+class RedisLink:
+    """``clock`` replaces the server's clock, for tests. Every method raises ``Outage``; connects at the first call."""
+
+    def __init__(self, url: str, clock: Callable[[], float] | None) -> None:
+        self._target = parse(url)
+        self._client = open_client(self._target)
+        self._closed = False
+        self.clock = clock
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            await close_client(self._client)
+
+    async def move(self, name: str, ref: ScheduleRef, /, **arguments: Any) -> Any:
+        """Run a move. None where the schedule's group is gone."""
+        move, tail = script(name), self._tail(ref, arguments)
+
+        async def call() -> Any:
+            try:
+                return await self._client.execute_command("EVALSHA", move.sha, *tail)
+            except NoScriptError:
+                return await self._client.execute_command("EVAL", move.source, *tail)
+
+        return await self._guard(call)
+
+    async def move_each(self, name: str, refs: Sequence[ScheduleRef]) -> list[Any]:
+        """Run a move without arguments for many schedules in one round trip."""
+
+        async def call() -> list[Any]:
+            pipe = self._client.pipeline(transaction=False)
+            for ref in refs:
+                pipe.execute_command("EVALSHA", script(name).sha, *self._tail(ref, {}))
+            replies: list[Any] = await pipe.execute(raise_on_error=False)
+            return replies
+
+        replies = await self._guard(call) if refs else []
+        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            # The first brings the source to its node, then the others find it there.
+            replies[unknown[0]] = await self.move(name, refs[unknown[0]])
+            again = await self.move_each(name, [refs[at] for at in unknown[1:]])
+            for at, reply in zip(unknown[1:], again, strict=True):
+                replies[at] = reply
+        return [self._answer(reply) for reply in replies]
+
+    async def read(self, streams: dict[bytes, str], seconds: float) -> bool:
+        """Block until an entry appears behind one of the ids, at most that long. Whether one did, or the link closed."""
+        block = max(1, math.ceil(seconds * 1000))
+
+        async def call() -> Any:
+            return await self._client.execute_command(
+                "XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", *streams.keys(), *streams.values()
+            )
+
+        try:
+            return bool(await self._guard(call, seconds + self._target.timeout))
+        except Outage:
+            if self._closed:
+                return True
+            raise
+
+    async def scan(self, pattern: str, field: str) -> list[tuple[Any, Any]]:
+        """(key, value of the field) of each hash whose key fits and that has the field."""
+
+        async def call() -> list[tuple[Any, Any]]:
+            found = []
+            async for key in self._client.scan_iter(match=pattern, count=SCAN_COUNT):
+                if value := await self._client.hget(key, field):
+                    found.append((key, value))
+            return found
+
+        return list(await self._guard(call, SCAN_SECONDS))
+
+    def _tail(self, ref: ScheduleRef, arguments: dict[str, Any]) -> tuple[Any, ...]:
+        given = {name: value for name, value in arguments.items() if value is not None}
+        if self.clock is not None:
+            given["now"] = self.clock()
+        names = keys(ref.prefix)
+        return (len(names), *names, pack(given))
+
+    def _answer(self, reply: Any) -> Any:
+        if not isinstance(reply, Exception):
+            return reply
+        if is_no_group(reply):
+            return None
+        raise outage(reply, self._target.where) from reply
+
+    async def _guard(self, call: Callable[[], Awaitable[Any]], seconds: float | None = None) -> Any:
+        """Await ``call``, at most that long (the URL's socket_timeout). None where the schedule's group is gone."""
+        if self._closed:
+            raise Outage("QueueClosed", f"queue {self._target.where}: this process closed it. Open it again")
+        try:
+            async with asyncio.timeout(seconds or self._target.timeout):
+                return await call()
+        except _ERRORS as error:
+            if is_no_group(error):
+                return None
+            met = outage(error, self._target.where)
+            if met.reason == "QueueReadOnly":
+                # A primary that became a replica keeps its connections: they would say so for ever.
+                await hang_up(self._client)
+            raise met from error
