@@ -35,12 +35,14 @@ from kubesweep.queue.model import (
     Window,
 )
 from kubesweep.queue.service import Opened, Settled
+from kubesweep.queue.sqlite_bell import Bell
 from kubesweep.queue.sqlite_store import BUSY_SECONDS, SqliteStore
 
 T = TypeVar("T")
 
-POLL_FIRST = 0.02  # how soon a change made by another process is noticed ...
+POLL_FIRST = 0.02  # where no bell can be heard: how soon a change made by another process is noticed ...
 POLL_LAST = 0.1  # ... and how late, after a long quiet time
+POLL_BESIDE_BELL = 0.5
 
 
 class SqliteQueue:
@@ -57,6 +59,7 @@ class SqliteQueue:
         self._store = SqliteStore(path, busy=busy)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kubesweep-queue")
         self._waiters: set[asyncio.Event] = set()
+        self._bell: Bell | None = None
         self._closed = False
 
     async def close(self) -> None:
@@ -66,6 +69,7 @@ class SqliteQueue:
         closing = self._on_thread(self._store.close)
         self._closed = True
         await closing
+        self._hang_up()
         self._thread.shutdown(wait=True)
         self._wake()
 
@@ -73,16 +77,19 @@ class SqliteQueue:
         return await self._move(lambda con: sqlite_moves.open_sweep(con, self._clock(), ref, wish))
 
     async def claim(self, ref: ScheduleRef, consumer: str, want: int, limits: Limits) -> Claims:
-        return await self._move(lambda con: sqlite_moves.claim(con, self._clock(), ref, consumer, want, limits))
+        return await self._move(
+            lambda con: sqlite_moves.claim(con, self._clock(), ref, consumer, want, limits), ring=False
+        )
 
     async def extend(self, ref: ScheduleRef, claims: Sequence[Claim], lease: float) -> tuple[str, ...]:
-        return await self._move(lambda con: sqlite_moves.extend(con, self._clock(), ref, claims, lease))
+        return await self._move(lambda con: sqlite_moves.extend(con, self._clock(), ref, claims, lease), ring=False)
 
     async def settle(
         self, ref: ScheduleRef, consumer: str, settlements: Sequence[Settlement], want: int, limits: Limits
     ) -> Settled:
         return await self._move(
-            lambda con: sqlite_settle.settle(con, self._clock(), ref, consumer, settlements, want, limits)
+            lambda con: sqlite_settle.settle(con, self._clock(), ref, consumer, settlements, want, limits),
+            ring=any(s.jobs or s.retry for s in settlements),
         )
 
     async def advance(self, ref: ScheduleRef, claim: Claim, window: Window) -> bool:
@@ -105,6 +112,7 @@ class SqliteQueue:
             seen, due, pause = -1, None, POLL_FIRST
             while not self._closed:
                 version = await self._on_thread(self._store.version)
+                slowest = POLL_BESIDE_BELL if self._listen() else POLL_LAST
                 if version != seen:
                     due = await self._look(lambda con: sqlite_stats.next_claim(con, ref))
                     seen, pause = version, POLL_FIRST
@@ -112,7 +120,7 @@ class SqliteQueue:
                 if left <= 0 or (due is not None and due <= self._clock()):
                     return
                 await _either(changed, min(pause, left))
-                pause = min(pause * 1.5, POLL_LAST)
+                pause = min(pause * 1.5, slowest)
         finally:
             self._waiters.discard(changed)
 
@@ -126,7 +134,7 @@ class SqliteQueue:
         await self._move(lambda con: sqlite_moves.pause(con, ref, paused))
 
     async def report(self, ref: ScheduleRef, finding: Finding) -> None:
-        await self._move(lambda con: sqlite_moves.report(con, self._clock(), ref, finding))
+        await self._move(lambda con: sqlite_moves.report(con, self._clock(), ref, finding), ring=False)
 
     async def held(self, ref: ScheduleRef) -> tuple[int, frozenset[Key]]:
         return await self._look(lambda con: sqlite_held.held(con, ref))
@@ -154,10 +162,45 @@ class SqliteQueue:
     async def forget(self, ref: ScheduleRef) -> None:
         await self._move(lambda con: sqlite_moves.forget(con, ref))
 
-    async def _move(self, move: Callable[[sqlite3.Connection], T]) -> T:
+    async def _move(self, move: Callable[[sqlite3.Connection], T], *, ring: bool = True) -> T:
+        """``ring``: the move may give a waiting process something to claim."""
         answer = await self._on_thread(partial(self._store.write, move))
         self._wake()
+        bell = self._bell_of_file() if ring else None
+        if bell is not None:
+            bell.ring()
         return answer
+
+    def _bell_of_file(self) -> Bell | None:
+        """The bell of the file that is open now: another one may have taken its place."""
+        if self._bell is not None and self._bell.inode != self._store.inode:
+            self._hang_up()
+        if self._bell is None and self._store.inode is not None and not self._closed:
+            self._bell = Bell(self._store.inode)
+        return self._bell
+
+    def _listen(self) -> bool:
+        """True where a change by another process will be heard."""
+        bell = self._bell_of_file()
+        if bell is None:
+            return False
+        if bell.ear is None:
+            bell.listen()
+            if bell.ear is not None:
+                asyncio.get_running_loop().add_reader(bell.ear, self._heard)
+        return bell.ear is not None
+
+    def _heard(self) -> None:
+        if self._bell is not None:
+            self._bell.heard()
+        self._wake()
+
+    def _hang_up(self) -> None:
+        if self._bell is not None:
+            if self._bell.ear is not None:
+                asyncio.get_running_loop().remove_reader(self._bell.ear)
+            self._bell.close()
+            self._bell = None
 
     async def _look(self, look: Callable[[sqlite3.Connection], T]) -> T:
         return await self._on_thread(partial(self._store.read, look))

@@ -58,7 +58,7 @@ class SqliteStore:
         self._busy = busy
         self._con: sqlite3.Connection | None = None
         self._watch: sqlite3.Connection | None = None
-        self._inode: tuple[int, int] | None = None
+        self.inode: tuple[int, int] | None = None
 
     def write(self, move: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``move`` in a transaction that holds the write lock from its start. All of it happens, or nothing."""
@@ -106,7 +106,7 @@ class SqliteStore:
         con = self._connect()
         try:
             _prepare(con, self.path, self._busy)
-            self._inode = _inode(self.path)
+            self.inode = _inode(self.path)
         except BaseException:
             con.close()
             raise
@@ -120,7 +120,7 @@ class SqliteStore:
 
     def _check_same_file(self) -> None:
         # Without this a worker would go on for ever in a file that has no name any more, alone.
-        if _inode(self.path) != self._inode:
+        if _inode(self.path) != self.inode:
             self.close()
             raise Outage(
                 "QueueGone",
