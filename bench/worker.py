@@ -10,7 +10,7 @@ import signal
 import sys
 
 from kubesweep.api.plan import Plan
-from kubesweep_worker.assemble import assemble
+from kubesweep_worker.assemble import assemble, freeze_imports
 from kubesweep_worker.settings import WorkerSettings
 
 
@@ -18,6 +18,7 @@ async def work(plan: Plan, url: str, queue_url: str) -> None:
     settings = WorkerSettings(concurrency=plan.concurrency)
     worker = assemble(plan, url=lambda: url, queue_url=queue_url, headers={}, settings=settings)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+    freeze_imports()
     print("ready", flush=True)
     await worker.run()
 

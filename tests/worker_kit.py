@@ -66,6 +66,9 @@ class MemorySource:
     async def close(self) -> None:
         return None
 
+    async def warm(self) -> None:
+        return None
+
     async def probe(self) -> None:
         self.down("probe")
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from kubesweep.api.load import Loaded
-from kubesweep_worker.assemble import assemble
+from kubesweep_worker.assemble import assemble, freeze_imports
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.worker import Worker
 
@@ -38,6 +38,7 @@ class WorkerCrew:
     async def hired(cls, loaded: Sequence[Loaded], queue_url: str) -> AsyncIterator[WorkerCrew]:
         """Workers for all of ``loaded``, running; stopped and awaited at the end."""
         crew = cls([_assemble(one, queue_url) for one in loaded])
+        freeze_imports()
         try:
             yield crew
         finally:

@@ -52,6 +52,14 @@ async def connection(database: str) -> AsyncIterator[psycopg.AsyncConnection[tup
         yield opened
 
 
+async def statistics_are_told(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+    """A backend tells its statistics when it ends: wait until all others have."""
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+
 KEYS = {
     "smallint": ("smallint", "(n - 700)::smallint"),
     "integer": ("integer", "n * 3 - 500"),
@@ -252,7 +260,8 @@ async def test_few_stale_rows_in_a_big_table_are_found_without_reading_it(
     cutoff = await source.now()
     await connection.execute("SELECT pg_stat_reset()")
     window = await source.cut(cutoff, None, (), 1000, 80_000)
-    await source.close()  # a backend that ends has told its statistics
+    await source.close()
+    await statistics_are_told(connection)
     assert [type(cut.scope) for cut in window.cuts] == [Keys]
     assert window.rows == 100
     async with connection.transaction():
@@ -260,3 +269,36 @@ async def test_few_stale_rows_in_a_big_table_are_found_without_reading_it(
     row = await (await connection.execute(pages)).fetchone()
     assert row is not None
     assert row[0] <= 3 * window.rows
+
+
+async def test_a_keys_job_finds_its_rows_by_their_key_however_few_the_planner_expects(
+    database: str, connection: psycopg.AsyncConnection[tuple[Any, ...]]
+) -> None:
+    await connection.execute(
+        "CREATE TABLE things (id bigint PRIMARY KEY, status text, expires_at timestamptz);"
+        "INSERT INTO things SELECT n, CASE WHEN n % 100 = 0 THEN 'pending' ELSE 'done' END, now() - interval '1 day' "
+        "FROM generate_series(1, 50000) n; CREATE INDEX by_time ON things (expires_at) WHERE status = 'pending'; ANALYZE things"
+    )
+    source = open_source(make_plan(), lambda: database)
+    cutoff = await source.now()
+    await source.stale(Keys((("100",), ("200",), ("49900",))), cutoff, (), 10)
+    await source.close()
+    await statistics_are_told(connection)
+    used = await connection.execute("SELECT indexrelname, idx_scan > 0 FROM pg_stat_user_indexes")
+    assert dict(await used.fetchall()) == {"things_pkey": True, "by_time": False}
+
+
+async def test_warming_up_opens_what_the_jobs_will_use(
+    database: str, connection: psycopg.AsyncConnection[tuple[Any, ...]]
+) -> None:
+    await connection.execute("CREATE TABLE things (id bigint PRIMARY KEY, status text, expires_at timestamptz)")
+    await connection.execute("INSERT INTO things VALUES (1, 'pending', now() - interval '1 day')")
+    source = open_source(make_plan(concurrency=3), lambda: database)
+    await source.warm()
+    found = await connection.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'kubesweep/default/close'"
+    )
+    assert await found.fetchone() == (3,)
+    untouched = await connection.execute("SELECT status FROM things")
+    assert await untouched.fetchone() == ("pending",)
+    await source.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,6 +13,13 @@ from kubesweep_worker.effects import open_effect
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.worker import Worker
+
+
+def freeze_imports() -> None:
+    """For processes that live to work: what is loaded now stays, so the garbage collector need not walk it again and again
+    (10 ms each time, in the midst of a plan)."""
+    gc.collect()
+    gc.freeze()
 
 
 def assemble(

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 
 from kubesweep.api.plan import Plan
-from kubesweep.errors import Outage
+from kubesweep.errors import KubesweepError, Outage
 from kubesweep.queue.model import SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_worker.check_job import check_effect
@@ -58,6 +58,7 @@ class Worker:
         ``await_retries``: only when nothing is delayed, waiting or running in the queue either.
         """
         self._heartbeat.start()
+        warming = asyncio.create_task(self._warm())
         try:
             await check_effect(self._desk)
             while True:
@@ -72,8 +73,17 @@ class Worker:
                     self._drain()
             await self._last_words()
         finally:
+            warming.cancel()
+            await asyncio.wait({warming})
             await self._close()
         return self.exit_code
+
+    async def _warm(self) -> None:
+        """While nothing has come yet: what fails here is said by the job that needs it, with all that follows from it."""
+        try:
+            await self._desk.source.warm()
+        except KubesweepError as error:
+            log.debug("not warmed up: %s", error)
 
     def stop(self, *, now: bool = False) -> None:
         """Drain: claim nothing more, settle or give back what is in hand. ``now``: within about a second."""

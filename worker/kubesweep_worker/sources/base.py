@@ -116,6 +116,10 @@ class Source(Protocol):
 
     async def close(self) -> None: ...
 
+    async def warm(self) -> None:
+        """Connect and read the catalogue ahead of the first job, which would else wait for it. Raises what that would."""
+        ...
+
     async def probe(self) -> None:
         """A round trip that touches nothing. Raises Outage or SweepFailure (wrong password) while it cannot work."""
         ...

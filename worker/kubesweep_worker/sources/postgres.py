@@ -5,8 +5,7 @@ again after an error that says that the table changed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
@@ -16,6 +15,7 @@ from kubesweep_worker.sources.base import (
     Cuts,
     Explanation,
     Keys,
+    Range,
     Scope,
     SourceRow,
     Table,
@@ -46,10 +46,6 @@ def settings(plan: Plan) -> tuple[str, ...]:
     )
 
 
-def as_key(values: Sequence[Any]) -> Key:
-    return tuple(str(value) for value in values)
-
-
 class PostgresSource:
     """See :class:`kubesweep_worker.sources.base.Source` and ``Inspector``."""
 
@@ -64,6 +60,14 @@ class PostgresSource:
 
     async def close(self) -> None:
         await self._pool.close()
+
+    async def warm(self) -> None:
+        _, statements = await self._learn()
+        cutoff = await self.now()
+        ask = statements.write if self._plan.write is not None and not self._plan.dry_run else statements.keys
+        # Planned, not run: a new server process reads much of its catalogue at its first statement.
+        statement = f"EXPLAIN {ask(Range(), cutoff, ())}"
+        await asyncio.gather(*(self._read(statement) for _ in range(self._plan.concurrency)))
 
     async def probe(self) -> None:
         await self.now()
@@ -113,7 +117,7 @@ class PostgresSource:
         names = statements.effect_columns
         return [
             SourceRow(
-                as_key(row[:end]),
+                row[:end],
                 dict(zip(names, row[end + self._times :], strict=True)),
                 tuple(str(value) for value in row[end : end + self._times]),
             )
@@ -125,7 +129,7 @@ class PostgresSource:
             return ()
         statements = await self._statements()
         [rows] = await self._read(statements.keys(scope, cutoff, held))
-        return tuple(as_key(row) for row in rows)
+        return tuple(rows)
 
     async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
         if isinstance(scope, Keys) and not scope.keys:
@@ -184,5 +188,5 @@ async def _lock(
     """Take what nobody else holds. The list of all comes first: a row that its holder finished with in between is then
     reported as locked and found not stale later, never lost."""
     every, got = await tx.run(statements.keys(scope, cutoff, held), statements.lock(scope, cutoff, held))
-    mine = dict.fromkeys(as_key(row) for row in got)
-    return Keys(tuple(mine)), tuple(key for row in every if (key := as_key(row)) not in mine)
+    mine = dict.fromkeys(got)
+    return Keys(tuple(mine)), tuple(key for key in every if key not in mine)

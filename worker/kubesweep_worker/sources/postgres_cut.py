@@ -8,8 +8,7 @@ Both are bounded, so that a wrong estimate costs time once and never the reading
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator
 
 from kubesweep.queue.model import Key
 from kubesweep_worker.sources.base import Cut, Cuts, Keys, Range
@@ -21,11 +20,10 @@ SPAN = 10  # a range job reads at most this many rows for each stale one
 DOUBT = 2  # the planner's estimate of "dense" may be wrong by this factor before walking is not even tried
 # Walking is LIMITed in a way the planner cannot see through: without this it may sort the table instead.
 ALONG_THE_KEY = ("SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off", "SET LOCAL enable_sort = off")
+# No order is asked for: a bitmap reads each page of the heap once, ahead of need (measured cold: 45 ms become 30).
+PAGE_BY_PAGE = ("SET LOCAL enable_indexscan = off",)
+ANY_INDEX_SCAN = ("SET LOCAL enable_indexscan = on",)
 ANY_WAY = ("SET LOCAL enable_seqscan = on", "SET LOCAL enable_bitmapscan = on", "SET LOCAL enable_sort = on")
-
-
-def as_key(values: Sequence[Any]) -> Key:
-    return tuple(str(value) for value in values)
 
 
 async def estimate(tx: Transaction, *queries: str) -> list[int]:
@@ -88,11 +86,15 @@ class _Window:
         """None: there are too many to sort them."""
         self._gathered = True
         limit = SPAN * self._most
-        [rows] = await self._tx.run(self._statements.gather(self._after, self._cutoff, self._held, self._most, limit))
+        _, rows, _ = await self._tx.run(
+            *PAGE_BY_PAGE,
+            self._statements.gather(self._after, self._cutoff, self._held, self._most, limit),
+            *ANY_INDEX_SCAN,
+        )
         total = int(rows[0][0])
         if total > limit:
             return None
-        keys = [as_key(row[1:]) for row in rows] if total else []
+        keys = [row[1:] for row in rows] if total else []
         cursor = keys[-1] if total > len(keys) else None
         return await self._share(keys, cursor)
 
@@ -102,13 +104,13 @@ class _Window:
             *ALONG_THE_KEY,
             self._statements.walk(self._after, self._cutoff, self._held, self._batch, self._most, span),
         )
-        ends = [(int(row[0]), as_key(row[1:])) for row in rows]
+        ends = [(int(row[0]), row[1:]) for row in rows]
         count = ends[-1][0] if ends else 0
         if count == self._most:
             return Cuts(tuple(self._ranges(ends)), count, ends[-1][1])
         [last] = await self._tx.run(self._statements.walk_end(self._after, span))
         walked = int(last[0][0]) if last else 0
-        end = as_key(last[0][1:]) if walked == span else None
+        end = last[0][1:] if walked == span else None
         await self._tx.run(*ANY_WAY)
         if count * SPAN >= walked:
             return Cuts(tuple(self._ranges(ends)), count, end)
@@ -117,7 +119,7 @@ class _Window:
             if found is not None:
                 return found
         [listed] = await self._tx.run(self._statements.keys(Range(self._after, end), self._cutoff, self._held))
-        return self._lists([as_key(row) for row in listed], end)
+        return self._lists(listed, end)
 
     async def _share(self, keys: list[Key], cursor: Key | None) -> Cuts:
         if not keys:

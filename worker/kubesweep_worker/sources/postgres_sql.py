@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from kubesweep.api.plan import Plan
 from kubesweep.queue.model import Key
 from kubesweep_worker.predicate import PostgresDialect, column, quote_name, quote_pg, stale, time_columns
-from kubesweep_worker.sources.base import Range, Scope
+from kubesweep_worker.sources.base import Keys, Range, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,12 @@ class Statements:
         return [f"{self._row([column(part.name) for part in self.key])} NOT IN ({self._listed(held)})"]
 
     def where(self, scope: Scope, cutoff: str, held: Collection[Key]) -> str:
-        return " AND ".join([*self.scope(scope), self.matching(cutoff), *self.without(held)])
+        matching = self.matching(cutoff)
+        if isinstance(scope, Keys):
+            # Opaque to the planner: it expects a handful of matches, and would find the keys among all stale rows by the
+            # match's index instead of by their own, for each job again.
+            matching = f"coalesce({matching}, false)"
+        return " AND ".join([*self.scope(scope), matching, *self.without(held)])
 
     def _from(self, conditions: Sequence[str]) -> str:
         return f"FROM {self.table} AS t" + (f" WHERE {' AND '.join(conditions)}" if conditions else "")

@@ -81,6 +81,9 @@ class SqliteSource:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
         self._thread.shutdown(wait=False)
 
+    async def warm(self) -> None:
+        await self._do(self._sql)
+
     async def probe(self) -> None:
         await self.now()
 
