@@ -90,12 +90,16 @@ def glance(
     suspended: bool = False,
     clock: bool = True,
     ended: float | None = None,
+    lost: bool = False,
 ) -> Glance:
-    """What to show now. ``clock`` is False where this process does not tick; ``speed`` is of settled rows."""
+    """What to show now. ``clock`` is False where this process does not tick; ``speed`` is of settled rows; ``lost`` says
+    that the queue forgot a sweep that was running."""
     upcoming = _next(now, next_tick, suspended, clock)
     queue = _queue(stats, now)
     notes = _findings(stats)
     sweep = stats.sweep
+    if sweep is None and lost:
+        return Glance(name, str(SweepState.LOST), _TONES[SweepState.LOST], queue=queue, next=upcoming, notes=notes)
     if sweep is None:
         state = "suspended" if suspended else "waiting"
         return Glance(name, state, "calm", queue=queue, next=upcoming, notes=notes)

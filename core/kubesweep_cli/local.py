@@ -39,6 +39,8 @@ async def run_local(
     where = queue_url(option)
     queue = connect(where)
     try:
+        # Before the workers: what they say of a refused password is right as well, but not the first thing to read.
+        await queue.stats([one.ref for one in loaded])
         await preflight(loaded)
         ending = await run_loaded(terminal, loaded, queue, where, settings)
         if settings.clock:

@@ -174,7 +174,7 @@ class Runner:
                 await self._once(track, now)
 
     async def _once(self, track: Track, now: float) -> None:
-        opened = await self._queue.open_sweep(track.ref, track.wish(track.forced(now)))
+        opened = await self._queue.open_sweep(track.ref, track.demand(now))
         track.opened = opened.sweep
         if opened.answer is OpenAnswer.FORBIDDEN:
             self._screen.remark(f"{track.name}: an earlier sweep is not finished; going on with it.", "warn")
@@ -186,7 +186,7 @@ class Runner:
             f"{track.name}: {SweepState.LOST}: the queue knows nothing of the sweep; starting it anew.", "warn"
         )
         try:
-            opened = await self._queue.open_sweep(track.ref, track.wish(track.forced(now)))
+            opened = await self._queue.open_sweep(track.ref, track.demand(now))
         except Outage:
             track.watching = "lost"  # found lost again at the next look
             return

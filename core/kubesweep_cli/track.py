@@ -21,6 +21,7 @@ class Track:
     stats: Stats = field(default_factory=Stats)
     watching: str | None = None  # the sweep that was last seen unsettled
     opened: str | None = None  # the sweep that --once waits for
+    lost: bool = False  # the sweep that was running is gone, and no other has been seen since
     clock: Clock = field(init=False)
     _meter: Meter = field(default_factory=Meter)
     _metered: str = ""
@@ -59,6 +60,7 @@ class Track:
         lost = self.watching is not None and (not stats.known or stats.sweep is None)
         self.stats = stats
         sweep = stats.sweep
+        self.lost = lost or (self.lost and sweep is None)
         if sweep is None:
             self._speed = None
             return lost
@@ -69,17 +71,22 @@ class Track:
         return lost
 
     def wish(self, tick: float) -> OpenSweep:
+        """For a nominal time of the schedule."""
+        return self._wish(tick, self.loaded.deadline)
+
+    def demand(self, now: float) -> OpenSweep:
+        """For a sweep that is wanted now. It is never late, however far the queue's clock is from ours."""
+        later_than_any = max(now, (self.stats.last_tick or 0.0) + 0.001)
+        return self._wish(later_than_any, None)
+
+    def _wish(self, tick: float, deadline: float | None) -> OpenSweep:
         return OpenSweep(
             tick=tick,
             plan=self.plan.version,
             mode=self.plan.mode,
-            deadline=self.loaded.deadline,
+            deadline=deadline,
             retention=self.plan.retention,
         )
-
-    def forced(self, now: float) -> float:
-        """A nominal time for a sweep that is wanted now: later than every tick that the queue has seen."""
-        return max(now, (self.stats.last_tick or 0.0) + 0.001)
 
     def glance(self, now: float, *, clock: bool) -> Glance:
         return glance(
@@ -90,4 +97,5 @@ class Track:
             next_tick=self.clock.next,
             suspended=self.suspended,
             clock=clock,
+            lost=self.lost,
         )

@@ -9,7 +9,7 @@ import pytest
 
 from kubesweep.api.load import Loaded, load
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import Stats, SweepState, Window
+from kubesweep.queue.model import OpenSweep, Stats, SweepState, Window
 from kubesweep.queue.service import QueueService
 from kubesweep_cli.crew import WorkerCrew
 from kubesweep_cli.glance import Glance
@@ -170,9 +170,24 @@ async def test_a_running_sweep_that_the_queue_has_lost_is_started_anew_at_once(b
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.last_tick) == (SweepState.PLANNING, 1030.0)
     assert any("Lost" in text for text in bench.paper.remarks)
+    assert bench.paper.glances[0].state == "Lost"
     bench.time.now = 1040.0
     await runner.step()
     assert (await bench.stats(loaded)).ticks.enqueued == 1
+    assert bench.paper.glances[0].state == "Planning"
+
+
+async def test_a_lost_sweep_is_started_anew_however_far_the_queues_clock_is_ahead(bench: Bench) -> None:
+    loaded = bench.schedule(extra="startingDeadlineSeconds: 10")
+    plan, hour = loaded[0].plan, 3600.0
+    bench.time.now = 100 * hour
+    late = Runner(loaded, bench.queue, WorkerCrew([]), bench.paper, RunSettings(), lambda: bench.time.now - hour)
+    await bench.queue.open_sweep(plan.ref, OpenSweep(tick=99 * hour, plan=plan.version))
+    await late.step()
+    await bench.queue.forget(plan.ref)
+    await late.step()
+    stats = await bench.stats(loaded)
+    assert (stats.ticks.late, stats.ticks.enqueued) == (0, 1)
 
 
 async def test_a_settled_sweep_that_the_queue_forgot_needs_no_healing(bench: Bench) -> None:
