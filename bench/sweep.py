@@ -40,7 +40,7 @@ class Options:
     rounds: int = 5
     workers: tuple[int, ...] = (1, 2)
     batch_rows: int = 1000
-    concurrency: int = 2
+    concurrency: int = 1  # two processes with a job each: as many as there are cores, which the database shares
     loop_rows: int = 10_000
     sparse_rows: int = 10_000_000
     sparse_stale: tuple[int, ...] = (1_000, 10_000)

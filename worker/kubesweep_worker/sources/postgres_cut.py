@@ -142,7 +142,9 @@ class _Window:
         return self._analysed and rows <= SPAN * len(keys)
 
     def _lists(self, keys: list[Key], cursor: Key | None) -> Cuts:
-        parts = (tuple(keys[n : n + self._batch]) for n in range(0, len(keys), self._batch))
+        jobs = max(1, -(-len(keys) // self._batch))
+        size = max(1, -(-len(keys) // jobs))  # alike: nobody waits for a full job, nor commits twenty rows, at the end
+        parts = (tuple(keys[n : n + size]) for n in range(0, len(keys), size))
         return Cuts(tuple(Cut(Keys(part), len(part)) for part in parts), len(keys), cursor)
 
     def _ranges(self, ends: list[tuple[int, Key]]) -> Iterator[Cut]:
