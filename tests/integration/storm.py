@@ -12,7 +12,7 @@ import os
 import random
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
@@ -103,8 +103,8 @@ class Storm:
     kills: int
     lease: float = 1.0
     longest: float = 0.25  # seconds between two kills, at most
+    rows: int = 0  # stale rows: the kills are spread over them, however fast this machine sweeps
     killed: int = 0
-    finished: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
@@ -142,11 +142,20 @@ class Storm:
             await queue.wait(self.plan.ref, 0.2)
             return
         which = self._random.randrange(len(workers))
-        await asyncio.to_thread(workers[which].join, self._random.uniform(0.0, self.longest))
+        await asyncio.to_thread(workers[which].join, self._random.uniform(0.0, self._pace(stats)))
         workers[which].kill()
         workers[which].join()
         self.killed += 1
         workers[which] = self.spawn()
+
+    def _pace(self, stats: Stats) -> float:
+        """The longest time to the next kill: with the rows that are left, at the speed so far, all kills find their turn."""
+        settled = stats.sweep.settled_rows if stats.sweep is not None else 0
+        if stats.sweep is None or not self.rows or not settled:
+            return self.longest
+        elapsed = time.time() - stats.sweep.started
+        left = elapsed * (self.rows - settled) / settled
+        return min(self.longest, 1.5 * left / (self.kills - self.killed))
 
 
 def done(stats: Stats) -> bool:

@@ -30,6 +30,7 @@ async def test_200_kills_over_200000_stale_rows_write_each_row_once_and_balance_
         effects=tmp_path / "effects",
         seed=seed,
         kills=KILLS,
+        rows=ROWS // 2,
     )
 
     stats = await storm.run()
