@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit contract integration example-django bench pins clean
+.PHONY: help demo test lint unit contract integration bench pins clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -52,9 +52,6 @@ contract: $(VENV)/dev.stamp ## every queue implementation against the one contra
 integration: $(VENV)/dev.stamp ## real Postgres, real processes
 	@echo "== integration"
 	$(BIN)/pytest tests/integration
-
-example-django: $(VENV)/dev.stamp ## 300,000 Django sessions on Postgres and SQLite, beside clearsessions
-	DJANGO_SESSIONS=300000 $(BIN)/pytest tests/integration/test_example_django.py
 
 bench: $(VENV)/dev.stamp ## measure against one UPDATE and against the loop (minutes; options in BENCH)
 	$(BIN)/python -m bench.sweep $(BENCH)

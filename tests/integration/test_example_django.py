@@ -1,7 +1,4 @@
-"""examples/django-sessions: the sweep leaves exactly what ``manage.py clearsessions`` leaves, on Postgres and on SQLite.
-
-``make example-django`` does it with 300,000 sessions (DJANGO_SESSIONS).
-"""
+"""examples/django-sessions: the sweep leaves exactly what ``manage.py clearsessions`` leaves, on Postgres and on SQLite."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ import pytest
 from tests.integration.postgres import Server
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "django-sessions"
-SESSIONS = int(os.environ.get("DJANGO_SESSIONS", "20000"))
+SESSIONS = int(os.environ.get("DJANGO_SESSIONS", "300000"))
 ALL = "SELECT session_key, session_data, expire_date FROM django_session ORDER BY session_key"
 
 
