@@ -98,7 +98,7 @@ def glance(
     queue = _queue(stats, now)
     notes = _findings(stats)
     sweep = stats.sweep
-    if sweep is None and lost:
+    if lost:
         return Glance(name, str(SweepState.LOST), _TONES[SweepState.LOST], queue=queue, next=upcoming, notes=notes)
     if sweep is None:
         state = "suspended" if suspended else "waiting"

@@ -175,23 +175,26 @@ class Runner:
 
     async def _once(self, track: Track, now: float) -> None:
         opened = await self._queue.open_sweep(track.ref, track.demand(now))
+        track.expect(opened)
         track.opened = opened.sweep
         if opened.answer is OpenAnswer.FORBIDDEN:
             self._screen.remark(f"{track.name}: an earlier sweep is not finished; going on with it.", "warn")
 
     async def _heal(self, track: Track, now: float) -> None:
-        """The queue is disposable: what it lost is planned again from the database."""
-        track.watching = None
-        self._screen.remark(
-            f"{track.name}: {SweepState.LOST}: the queue knows nothing of the sweep; starting it anew.", "warn"
-        )
+        """The queue is disposable: what it lost is planned again from the database, by whoever sees it first."""
+        gone = f"{track.name}: {SweepState.LOST}: the queue has forgotten the sweep that was running;"
+        if track.sweep is not None:
+            self._screen.remark(f"{gone} another process has started it anew.", "warn")
+            track.opened = track.opened and track.sweep.id
+            return
+        self._screen.remark(f"{gone} starting it anew from the database.", "warn")
         try:
             opened = await self._queue.open_sweep(track.ref, track.demand(now))
         except Outage:
             track.watching = "lost"  # found lost again at the next look
             return
-        if self._settings.once:
-            track.opened = opened.sweep
+        track.expect(opened)
+        track.opened = track.opened and opened.sweep
 
     async def _tick(self, track: Track, now: float) -> None:
         tick = track.clock.ask(now, track.stats.last_tick)
@@ -203,6 +206,7 @@ class Runner:
             track.clock.again(now)
             return
         track.clock.dealt(tick)
+        track.expect(opened)
         at = words.clock_time(tick, now)
         if opened.answer is OpenAnswer.FORBIDDEN:
             self._screen.remark(f"{track.name}: tick {at} skipped, the sweep before it is not finished.", "warn")

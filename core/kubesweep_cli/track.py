@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from kubesweep.api.load import Loaded
 from kubesweep.api.plan import Plan
-from kubesweep.queue.model import OpenSweep, ScheduleRef, Stats, Sweep
+from kubesweep.queue.model import OpenAnswer, OpenSweep, ScheduleRef, Stats, Sweep
+from kubesweep.queue.service import Opened
 from kubesweep_cli.clock import Clock
 from kubesweep_cli.glance import Glance, Meter, glance
 from kubesweep_cli.names import label
@@ -56,10 +57,12 @@ class Track:
         return not (self.stats.ready or self.stats.running or self.stats.delayed)
 
     def look(self, stats: Stats, now: float) -> bool:
-        """Take in a new reading. True where the sweep that was running is gone: the queue has lost it."""
-        lost = self.watching is not None and (not stats.known or stats.sweep is None)
-        self.stats = stats
+        """Take in a new reading. True where the sweep that was running is gone: the queue has lost it. Where ``sweep`` is
+        another one then, somebody else has healed it already."""
         sweep = stats.sweep
+        remembered = {one.id for one in (sweep, *stats.history) if one is not None}
+        lost = self.watching is not None and self.watching not in remembered
+        self.stats = stats
         self.lost = lost or (self.lost and sweep is None)
         if sweep is None:
             self._speed = None
@@ -69,6 +72,11 @@ class Track:
             self._metered, self._meter = sweep.id, Meter()
         self._speed = self._meter.feed(now, sweep.settled_rows)
         return lost
+
+    def expect(self, opened: Opened) -> None:
+        """From now on this sweep is missed if the queue does not have it, even if it was never seen there."""
+        if opened.answer in (OpenAnswer.ENQUEUED, OpenAnswer.FORBIDDEN):
+            self.watching = opened.sweep
 
     def wish(self, tick: float) -> OpenSweep:
         """For a nominal time of the schedule."""

@@ -177,6 +177,19 @@ async def test_a_running_sweep_that_the_queue_has_lost_is_started_anew_at_once(b
     assert bench.paper.glances[0].state == "Planning"
 
 
+async def test_a_sweep_that_is_lost_before_anybody_saw_it_is_started_anew(bench: Bench) -> None:
+    loaded = bench.schedule()
+    runner = bench.runner(loaded)
+    await runner.step()
+    bench.time.now = 1020.0
+    await runner.step()
+    await bench.queue.forget(loaded[0].ref)
+    bench.time.now = 1021.0
+    await runner.step()
+    stats = await bench.stats(loaded)
+    assert (stats.last_tick, stats.ticks.enqueued) == (1021.0, 1)
+
+
 async def test_a_lost_sweep_is_started_anew_however_far_the_queues_clock_is_ahead(bench: Bench) -> None:
     loaded = bench.schedule(extra="startingDeadlineSeconds: 10")
     plan, hour = loaded[0].plan, 3600.0
