@@ -26,6 +26,7 @@ _TONES = {
     SweepState.HALTED: "bad",
     SweepState.FAILED: "bad",
 }
+_ENDED_EARLY = frozenset({SweepState.FAILED, SweepState.HALTED, SweepState.SUPERSEDED})
 
 
 class Meter:
@@ -162,13 +163,15 @@ def _findings(stats: Stats) -> tuple[str, ...]:
 def balance(sweeps: Sequence[Sweep]) -> str:
     """The law of the table as one line: ``140,000 planned = 139,993 applied + 0 skipped + ... + 7 dead``.
 
-    Not for DryRun, whose rows have no outcome.
+    Rows of a sweep that was ended early are ``not reached``. Not for DryRun, whose rows have no outcome.
     """
     planned = sum(sweep.planned for sweep in sweeps)
     sums: dict[str, int] = {}
     for sweep in sweeps:
         for name, number in outcomes(sweep):
             sums[name] = sums.get(name, 0) + number
+    if left := sum(one.planned - one.settled_rows for one in sweeps if one.state in _ENDED_EARLY):
+        sums["not reached"] = left
     right = " + ".join(f"{words.count(number)} {name}" for name, number in sums.items())
     total = sum(sums.values())
     sign = "=" if planned == total else f"≠ {words.count(total)} ="

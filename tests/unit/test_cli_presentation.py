@@ -128,6 +128,9 @@ def test_the_next_tick_is_a_time_and_a_distance() -> None:
 def test_the_balance_is_an_equation_or_says_that_it_is_not() -> None:
     assert balance([DONE, DONE]) == ("2,000 planned = 1,800 applied + 100 skipped + 0 unconfirmed + 86 held + 14 dead")
     assert balance([RUNNING]).startswith("1,000 planned ≠ 500 = 400 applied")
+    halted = msgspec.structs.replace(RUNNING, state=SweepState.HALTED)
+    assert balance([halted]).endswith(" + 50 held + 0 dead + 500 not reached")
+    assert "≠" not in balance([halted])
 
 
 def test_a_plain_line_leaves_out_what_is_zero() -> None:
