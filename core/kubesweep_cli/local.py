@@ -138,6 +138,10 @@ def _explain(terminal: Terminal, track: Track) -> None:
     sweep = track.sweep
     if sweep is None:
         return
+    for earlier, became in track.settled_earlier:
+        tick = words.clock_time(earlier.tick, sweep.tick)
+        what = ", ".join(f"{words.count(number)} {name}" for name, number in became.items())
+        terminal.line(f"  {track.name}: rows that the sweep of {tick} had left for a retry: {what}")
     if sweep.message and sweep.state is not SweepState.COMPLETED:
         terminal.warn(f"  {track.name}: {sweep.reason}: {sweep.message}")
     if sweep.capped:
@@ -157,7 +161,7 @@ def _next(ending: Ending, option: str | None, again: str) -> list[tuple[str, str
     if any(track.stats.dead for track in ending.tracks):
         steps.append((f"{program()} dead list{queue_option(option)}", "the dead letters, grouped by error"))
     if ending.waiting:
-        steps.append((again, f"goes on with what waits for a retry: {words.count(ending.waiting)} jobs"))
+        steps.append((again, "goes on with the rows that wait for a retry"))
     elif ending.interrupted:
         steps.append((again, "goes on where this stopped"))
     elif steps and steps[0][1].startswith("let it go on"):

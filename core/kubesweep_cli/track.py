@@ -24,6 +24,7 @@ class Track:
     opened: str | None = None  # the sweep that --once waits for
     lost: bool = False  # the sweep that was running is gone, and no other has been seen since
     clock: Clock = field(init=False)
+    _found: dict[str, Sweep] | None = None  # the sweeps that were there before us, as they were then
     _meter: Meter = field(default_factory=Meter)
     _metered: str = ""
     _speed: float | None = None
@@ -63,6 +64,8 @@ class Track:
         remembered = {one.id for one in (sweep, *stats.history) if one is not None}
         lost = self.watching is not None and self.watching not in remembered
         self.stats = stats
+        if self._found is None:
+            self._found = {one.id: one for one in (sweep, *stats.history) if one is not None}
         self.lost = lost or (self.lost and sweep is None)
         if sweep is None:
             self._speed = None
@@ -72,6 +75,18 @@ class Track:
             self._metered, self._meter = sweep.id, Meter()
         self._speed = self._meter.feed(now, sweep.settled_rows)
         return lost
+
+    @property
+    def settled_earlier(self) -> tuple[tuple[Sweep, dict[str, int]], ...]:
+        """Sweeps of before of which rows that waited for a retry came to an end meanwhile, and what became of them."""
+        changes = []
+        for one in self.stats.history:
+            found = (self._found or {}).get(one.id, one)
+            ends = ("applied", "skipped", "unconfirmed", "dead")
+            became = {name: getattr(one, name) - getattr(found, name) for name in ends}
+            if one.held < found.held:
+                changes.append((one, {name: number for name, number in became.items() if number > 0}))
+        return tuple(changes)
 
     def expect(self, opened: Opened) -> None:
         """From now on this sweep is missed if the queue does not have it, even if it was never seen there."""
