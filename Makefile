@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit contract integration bench pins clean
+.PHONY: help demo test lint unit contract integration example-at-scale bench pins clean
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 # Debian has venv and pip in packages of their own: without python3-venv, the pip that is there fills the folder.
 $(BIN)/python:
@@ -52,6 +52,9 @@ contract: $(VENV)/dev.stamp ## every queue implementation against the one contra
 integration: $(VENV)/dev.stamp ## real Postgres, real processes
 	@echo "== integration"
 	$(BIN)/pytest tests/integration
+
+example-at-scale: $(VENV)/dev.stamp ## a million rows, three workers, a SIGKILL for one of them now and then
+	@$(BIN)/python examples/at-scale/storm.py
 
 bench: $(VENV)/dev.stamp ## measure against one UPDATE and against the loop (minutes; options in BENCH)
 	$(BIN)/python -m bench.sweep $(BENCH)

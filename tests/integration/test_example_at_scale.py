@@ -1,0 +1,34 @@
+"""examples/at-scale: its script does what it says, and its files are what the README's commands want."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "at-scale"
+ROWS = 200_000
+
+
+@pytest.mark.slow
+def test_workers_are_killed_and_every_stale_row_is_written_exactly_once() -> None:
+    options = ("--rows", str(ROWS), "--kills", "2", "--pause", "0.5")
+    done = subprocess.run(
+        (sys.executable, "storm.py", *options), check=False, cwd=EXAMPLE, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    stale = ROWS * 3 // 5
+    assert re.findall(r"^== kill (\d): worker", done.stdout, re.MULTILINE) == ["1", "2"]
+    assert f"== ok    of {stale:,} stale carts 0 are left" in done.stdout
+    assert f"== ok    {stale:,} writes made {stale:,} abandoned carts" in done.stdout
+    assert "== ok    0 carts were written twice" in done.stdout
+    assert f"the books: {stale:,} planned, {stale:,} accounted for" in done.stdout
+    assert "WRONG" not in done.stdout
+
+
+def test_every_file_of_the_example_is_in_its_readme() -> None:
+    files = {file.name for file in EXAMPLE.iterdir() if file.is_file()} - {"README.md"}
+    assert files == set(re.findall(r"\]\((\w+\.\w+)\)", (EXAMPLE / "README.md").read_text()))
