@@ -314,6 +314,6 @@ class QueueMachine(RuleBasedStateMachine):
 def test_any_interleaving_of_workers_does_what_the_model_does(name: str) -> None:
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
     run_state_machine_as_test(
-        lambda: QueueMachine(BACKENDS[name]),
+        lambda: QueueMachine(BACKENDS[name]),  # type: ignore[arg-type]  # it asks for a class and calls it
         settings=settings(max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=slow),
     )

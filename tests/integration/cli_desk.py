@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from fcntl import ioctl
 from pathlib import Path
@@ -124,10 +124,10 @@ def next_commands(text: str) -> list[str]:
     return [line.strip() for line in tail.splitlines() if line.startswith("  ") and not line.startswith("  #")]
 
 
-def read_until(stream: object, word: str) -> str:
+def read_until(stream: Iterable[str] | None, word: str) -> str:
     """The lines up to the one that has ``word``; fails at the end of the stream."""
     seen = ""
-    for line in stream:  # type: ignore[attr-defined]
+    for line in stream or ():
         seen += line
         if word in line:
             return seen

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import psycopg
 
-from kubesweep.api.plan import Assignment, Effect, Limits, Match, Plan, RetryPolicy, RowLimits, Source, Write
+from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenAnswer, OpenSweep, Stats
 from kubesweep.queue.service import QueueService
 
-__all__ = ["Limits", "Storm", "make_table", "plan_with_effect"]
+__all__ = ["Storm", "make_table", "plan_with_effect"]
 
 EFFECTS_FILE = "KUBESWEEP_TEST_EFFECTS"
 

@@ -69,7 +69,7 @@ class Bench:
         return load([file], url="sqlite:///t.db")
 
     def runner(self, loaded: Sequence[Loaded], **settings: bool) -> Runner:
-        return Runner(loaded, self.queue, WorkerCrew([]), self.paper, RunSettings(**settings), self.time)  # type: ignore[arg-type]
+        return Runner(loaded, self.queue, WorkerCrew([]), self.paper, RunSettings(**settings), self.time)
 
     async def stats(self, loaded: Sequence[Loaded]) -> Stats:
         (stats,) = await self.queue.stats([loaded[0].ref])

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,11 @@ async def test_tls_is_spoken_and_the_certificate_is_checked(kind: str, authority
         await doubtful.close()
 
 
+def _whole(client: Any) -> bool:
+    ok = "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO"))
+    return ok and len(client.execute_command("CLUSTER", "SLOTS")) == 3
+
+
 @pytest.fixture
 def nodes(request: pytest.FixtureRequest) -> Iterator[list[Server]]:
     """Three primaries of one cluster, all slots served."""
@@ -175,8 +181,7 @@ def nodes(request: pytest.FixtureRequest) -> Iterator[list[Server]]:
                 client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port, bus)
     for server in made:
         with server.client() as client:
-            until(lambda client=client: "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO")))
-            until(lambda client=client: len(client.execute_command("CLUSTER", "SLOTS")) == 3)
+            until(partial(_whole, client))
     yield made
     for server in made:
         server.remove()

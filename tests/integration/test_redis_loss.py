@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable
 
 import pytest
+import redis
 
 from kubesweep.errors import Outage
 from kubesweep.queue.model import (
@@ -285,10 +286,10 @@ async def test_every_key_has_an_end_and_twenty_four_hours_of_ticks_leave_nothing
     await queue.close()
 
 
-def memory(client: object) -> int:
+def memory(client: redis.Redis) -> int:
     """Bytes that the keys of the schedule take."""
     names = [f"{REF.prefix}:{name}" for name in KEY_NAMES]
-    return sum(client.memory_usage(name, samples=0) or 0 for name in names)  # type: ignore[attr-defined]
+    return sum(int(client.memory_usage(name, samples=0) or 0) for name in names)
 
 
 async def test_keys_that_a_move_makes_later_have_an_end_too(server: Server, queue: RedisQueue) -> None:

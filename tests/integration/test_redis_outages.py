@@ -164,7 +164,7 @@ async def test_a_server_that_runs_somebodys_endless_script_is_named(server: Serv
         client.config_set("busy-reply-threshold", 1)
         endless = threading.Thread(target=run_for_ever)
         endless.start()
-        reasons = set()
+        reasons: set[str] = set()
         while "QueueBusy" not in reasons:
             try:
                 await queue.claim(REF, "ann", 1, LIMITS)
@@ -185,7 +185,7 @@ async def test_a_server_that_does_not_answer_is_given_up_after_the_timeout(serve
 
     asleep = threading.Thread(target=sleep)
     asleep.start()
-    reasons = set()
+    reasons: set[str] = set()
     while not reasons:
         try:
             await queue.claim(REF, "ann", 1, LIMITS)
@@ -243,6 +243,6 @@ async def test_a_closed_queue_says_so(queue: RedisQueue) -> None:
     ],
 )
 def test_an_error_reply_has_a_reason(said: str, reason: str) -> None:
-    found = outage(BaseParser.parse_error(said), "redis://queue:6379/0")
+    found = outage(BaseParser.parse_error(said), "redis://queue:6379/0")  # type: ignore[no-untyped-call]
     assert found.reason == reason
     assert str(found).startswith("queue redis://queue:6379/0: ")

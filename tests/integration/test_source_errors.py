@@ -180,6 +180,7 @@ async def found(plan: Plan, url: str) -> tuple[str, str]:
     with pytest.raises((SweepFailure, Outage)) as error:
         await inspected(plan, url)
     assert "hunter2" not in str(error.value)
+    assert isinstance(error.value, (SweepFailure, Outage))
     return error.value.reason, str(error.value)
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from kubesweep.api.plan import Archive, Assignment, Effect, Match, Plan, Source, Write
 from kubesweep.errors import Outage, RowError, SweepFailure
+from kubesweep.queue.model import Key
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import InspectableSource, Keys, Range
+from kubesweep_worker.sources.base import Cut, InspectableSource, Keys, Range
 
 STALE = (Match("in", "status", ("pending",)), Match("before", "expires_at"))
 CLOSE = Write(update=(Assignment("status", value="expired"),))
@@ -64,7 +65,8 @@ async def test_every_stale_row_is_in_exactly_one_cut(tmp_path: Path, kind: str, 
         tuple(str({"id": row[0], "other": row[3]}[name]) for name in table.key) for row in rows if row[1] == "pending"
     }
     held = set(sorted(expected)[::7])
-    cuts, after = [], None
+    cuts: list[Cut] = []
+    after: Key | None = None
     while True:
         window = await source.cut(CUTOFF, after, held, 20, 100)
         cuts += window.cuts
@@ -111,7 +113,7 @@ async def test_times_are_compared_as_times(tmp_path: Path, value: object, declar
         connection.execute("INSERT INTO things VALUES (1, ?)", (value,))
         connection.commit()
     source = opened(path, match=(Match("before", "expires_at"),), write=Write())
-    assert await source.count(CUTOFF, (), 10) == int(TIMES[value])  # type: ignore[index]
+    assert await source.count(CUTOFF, (), 10) == int(TIMES[value])
     await source.close()
 
 

@@ -23,8 +23,9 @@ spec:
 """
 
 
-def a_sweep(name: str, **counts: int) -> Sweep:
-    return Sweep(id=name, tick=float(len(name)), plan=PlanVersion(0, "a"), state=SweepState.COMPLETED, **counts)
+def a_sweep(name: str, planned: int = 0, applied: int = 0, held: int = 0) -> Sweep:
+    done = Sweep(id=name, tick=float(len(name)), plan=PlanVersion(0, "a"), state=SweepState.COMPLETED)
+    return msgspec.structs.replace(done, planned=planned, applied=applied, held=held)
 
 
 @pytest.fixture

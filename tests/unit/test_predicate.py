@@ -100,8 +100,8 @@ def test_a_state_decides_whatever_the_text_says() -> None:
         found = classify(f"{start}XYZ", "x", "X")
         assert isinstance(found, RowError)
         assert found.error == "X"
-    for state in ("XX000", "99999", "F0001", None):
-        assert isinstance(classify(state, "x", "X"), Outage)
+    for unknown in ("XX000", "99999", "F0001", None):
+        assert isinstance(classify(unknown, "x", "X"), Outage)
     assert not {*OUTAGE_CLASSES, *SWEEP_CLASSES} & ROW_CLASSES
 
 

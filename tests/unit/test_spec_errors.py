@@ -16,7 +16,7 @@ from kubesweep.api import explain, secret, spec, types, work, yamlfile
 from kubesweep.api import load as _load
 
 DOCS = Path(__file__).parents[2] / "docs" / "errors.md"
-SOURCES = [Path(module.__file__) for module in (_compile, explain, _load, secret, types, work, spec, yamlfile)]
+SOURCES = [Path(str(module.__file__)) for module in (_compile, explain, _load, secret, types, work, spec, yamlfile)]
 
 
 class Row(NamedTuple):
