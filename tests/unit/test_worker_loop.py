@@ -270,3 +270,71 @@ def test_a_finished_job_stays_in_hand_until_it_is_settled() -> None:
     hands.lose("1")
     assert hands.all() == ()
     assert not run.lost
+
+
+class Counting(SqliteQueue):
+    """Remembers which moves were asked for, and how many jobs each claim wanted."""
+
+    asked: list[str]
+    wanted: list[int]
+
+    async def held(self, *given: Any) -> Any:
+        self.asked.append("held")
+        return await super().held(*given)
+
+    async def report(self, *given: Any) -> None:
+        self.asked.append("report")
+        await super().report(*given)
+
+    async def claim(self, ref: Any, consumer: str, want: int, limits: Limits) -> Any:
+        self.wanted.append(want)
+        return await super().claim(ref, consumer, want, limits)
+
+    async def settle(self, ref: Any, consumer: str, settlements: Any, want: int, limits: Limits) -> Any:
+        self.wanted.append(want)
+        return await super().settle(ref, consumer, settlements, want, limits)
+
+
+async def test_many_slots_are_filled_by_halves(tmp_path: Path) -> None:
+    slots = 60
+    bench = Workbench(tmp_path, MemorySource(100 * slots))
+    bench.plan = a_plan(max_replicas=slots, jobs_per_replica=1)
+    Counting.asked, Counting.wanted = [], []
+    bench.connect = lambda: Counting(str(tmp_path / "queue.db"))  # type: ignore[method-assign]
+    bench.source.gate.clear()
+    all_in_hand, writes = asyncio.Event(), 0
+    write = bench.source.write
+
+    async def count_then_write(*args: Any, **options: Any) -> Any:
+        nonlocal writes
+        writes += 1
+        if writes == slots:
+            all_in_hand.set()
+        return await write(*args, **options)
+
+    bench.source.write = count_then_write
+    await bench.open()
+    async with asyncio.timeout(60):
+        running = asyncio.create_task(bench.worker(concurrency=slots).run(until_settled=True))
+        await all_in_hand.wait()
+        assert max(Counting.wanted) == slots // 2
+        bench.source.gate.set()
+        await running
+    stats = await bench.stats()
+    assert stats.sweep is not None
+    assert stats.sweep.applied == 100 * slots
+    await bench.queue.close()
+
+
+async def test_jobs_that_start_together_ask_the_queue_and_tell_it_once(tmp_path: Path) -> None:
+    queue, plan = Counting(str(tmp_path / "queue.db")), a_plan()
+    Counting.asked = []
+    desk = Desk(plan, queue, MemorySource(0), None, WorkerSettings())
+    job = Job(JobKind.RANGE, plan.version)
+    assert await asyncio.gather(*(desk.held(job) for _ in range(50))) == [frozenset()] * 50
+    await asyncio.gather(*(desk.well("SourceReady") for _ in range(50)))
+    assert sorted(Counting.asked) == ["held", "report"]
+    desk.saw_held_version(7)
+    await asyncio.gather(*(desk.held(job) for _ in range(50)))
+    assert sorted(Counting.asked) == ["held", "held", "report"]
+    await queue.close()

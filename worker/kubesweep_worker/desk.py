@@ -70,6 +70,7 @@ class Desk:
         self.quiet_until = 0.0  # met a newer plan: claim nothing before this (monotonic)
         self._held: tuple[int, frozenset[Key]] | None = None
         self._held_version = 0
+        self._asking = asyncio.Lock()  # many jobs start at once and want the same answer
         self._said: dict[str, tuple[bool, str]] = {}
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -99,10 +100,14 @@ class Desk:
         """Rows that this job must leave alone. A held job works on held rows: nothing is kept from it."""
         if job.held:
             return frozenset()
-        if self._held is None or self._held[0] != self._held_version:
-            self._held = await self.insist(lambda: self.queue.held(self.ref))
-            self._held_version = self._held[0]
-        return self._held[1]
+        known = self._held
+        if known is None or known[0] != self._held_version:
+            async with self._asking:
+                known = self._held
+                if known is None or known[0] != self._held_version:
+                    known = self._held = await self.insist(lambda: self.queue.held(self.ref))
+                    self._held_version = known[0]
+        return known[1]
 
     def settlement(
         self, run: JobRun, tally: Tally, *, jobs: tuple[Job, ...] = (), rest: Job | None = None
@@ -132,12 +137,17 @@ class Desk:
         """Tell the queue what changed; the same finding twice is said once. Never fails."""
         if self._said.get(kind) == (ok, reason):
             return
+        self._said[kind] = said = (ok, reason)  # before it is: many jobs learn the same at once
         finding = Finding(kind, ok, reason, message[:1024], self.mine, self.settings.clock())
+        arrived = False
         try:
             await self.queue.report(self.ref, finding)
+            arrived = True
         except Outage:
             return
-        self._said[kind] = (ok, reason)
+        finally:
+            if not arrived and self._said.get(kind) is said:
+                self._said.pop(kind)
 
     async def well(self, kind: str) -> None:
         """Work of this kind succeeded: say so if this process said otherwise, or nothing, before."""

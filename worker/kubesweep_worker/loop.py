@@ -21,6 +21,7 @@ from kubesweep_worker.verdict import Care, care
 
 log = logging.getLogger("kubesweep.worker")
 PAUSED = 1.0  # a paused queue is asked this often at most
+TRIP = 16  # jobs that one claim may always ask for; many slots are filled by halves: one half works, one is fetched
 FRUITLESS = 3  # waits in a row that promised something and gave nothing: from then on a growing pause
 
 
@@ -31,6 +32,7 @@ class Loop:
         self.idle = False  # the last claim found nothing and no job is in hand
         self.seen = Claims()
         self.wake = asyncio.Event()
+        self._most = max(TRIP, self.settings.concurrency // 2)
         self._settle: dict[str, Settlement] = {}
         self._back: dict[str, Claim] = {}
         self._alone = False  # a job waits that wants the worker for itself
@@ -108,7 +110,8 @@ class Loop:
             return 0
         if self._alone:
             return 0 if running else self.desk.gate.allows(1, 0)
-        return self.desk.gate.allows(max(0, self.settings.concurrency - len(running)), len(running))
+        free = max(0, self.settings.concurrency - len(running))
+        return self.desk.gate.allows(min(free, self._most), len(running))
 
     def _receive(self, claims: Claims, want: int, now: float) -> None:
         self.seen = claims
@@ -118,6 +121,8 @@ class Loop:
         self.idle = not claims.jobs and self.empty
         if len(claims.jobs) >= want:
             self._fruitless = 0
+            if len(self.hands.running()) < self.settings.concurrency:
+                self.wake.set()
             return
         if claims.wait is not None:
             self._not_before = now + max(0.01, claims.wait)
@@ -129,15 +134,17 @@ class Loop:
             self._await_queue(claims, now)
 
     def _start_all(self, claims: list[Claim]) -> None:
+        running = self.hands.running()
+        busy, lone = bool(running), any(run.alone for run in running)
         for claim in claims:
             alone = care(claim) is not Care.NORMAL
-            running = self.hands.running()
-            if any(run.alone for run in running) or (alone and running):
+            if lone or (alone and busy):
                 # Kept waiting in hand it would be counted as a crash of its own if the job before it kills the worker.
                 self._alone = self._alone or alone
                 self._back[claim.id] = claim
                 self.wake.set()
             else:
+                busy, lone = True, alone
                 self._start(JobRun(claim, self.settings.monotonic, alone=alone))
 
     def _start(self, run: JobRun) -> None:

@@ -22,6 +22,7 @@ from kubesweep.queue.redis_scripts import keys, script
 
 SCAN_SECONDS = 60.0  # for a look at all keys of the server
 SCAN_COUNT = 1000
+AT_ONCE = 16  # moves under way; a connection each, and more would only wait for each other in the server
 _ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
@@ -32,6 +33,7 @@ class RedisLink:
         self._target = parse(url)
         self._client = open_client(self._target)
         self._closed = False
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self.clock = clock
 
     async def close(self) -> None:
@@ -49,7 +51,8 @@ class RedisLink:
             except NoScriptError:
                 return await self._client.execute_command("EVAL", move.source, *tail)
 
-        return await self._guard(call)
+        async with self._turns:
+            return await self._guard(call)
 
     async def move_each(self, name: str, refs: Sequence[ScheduleRef]) -> list[Any]:
         """Run a move without arguments for many schedules in one round trip."""
@@ -61,7 +64,8 @@ class RedisLink:
             replies: list[Any] = await pipe.execute(raise_on_error=False)
             return replies
 
-        replies = await self._guard(call) if refs else []
+        async with self._turns:
+            replies = await self._guard(call) if refs else []
         unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             # The first brings the source to its node, then the others find it there.
