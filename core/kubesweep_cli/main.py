@@ -5,7 +5,6 @@ Commands import what they need when they run: ``kubesweep --help`` must not wait
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 import traceback
@@ -20,6 +19,7 @@ from kubesweep.errors import KubesweepError
 from kubesweep_cli.exits import Exit, code_of_error
 from kubesweep_cli.home import log_file, queue_url
 from kubesweep_cli.logs import UNFORESEEN, start_logs
+from kubesweep_cli.running import run as run_async
 from kubesweep_cli.terminal import Terminal, open_terminal
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _globals(
 
 def _ends(work: Callable[[Terminal], Coroutine[Any, Any, Exit]]) -> None:
     """Run a command to its end and leave with its code."""
-    raise typer.Exit(int(asyncio.run(work(_shell.terminal))))
+    raise typer.Exit(int(run_async(work(_shell.terminal))))
 
 
 Files = Annotated[
@@ -238,7 +238,7 @@ def _at_queue(choice: Choice, move: Callable[[QueueService], Coroutine[Any, Any,
         async with opened_queue(choice.queue) as queue:
             return await move(queue)
 
-    return asyncio.run(work())
+    return run_async(work())
 
 
 def _choice(queue: str | None, name: str | None, namespace: str | None, error: str | None, **more: Any) -> Choice:
