@@ -1,0 +1,178 @@
+"""How many jobs does one worker process get through, beside the best of the job queues?
+
+    python -m bench.queue --install       # once: the peers, pinned, into a folder of their own in the user's cache
+    python -m bench.queue                 # as in RESULTS.md: minutes
+    python -m bench.queue --smoke         # seconds, without peers; the figures mean nothing
+    python -m bench.queue --json out.json
+
+Each figure is taken on a server that was started for it, contestants take turns, and medians are compared, so that a slow
+moment of the machine falls on all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bench import queue_rivals as rivals
+from bench.peers.probe import BATCH, Settings
+from bench.queue_rivals import Contestant
+from tests.servers import Server, binaries
+
+Say = Callable[[str], None]
+NAPPERS = 100  # concurrency of the jobs that nap
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    rounds: int = 5
+    jobs: int = 150_000  # no-op jobs of ours
+    naps: int = 25_000
+    picks: int = 100
+    warm: int = 500  # jobs, and a tenth as many picks, that do not count
+    peers: bool = True
+
+
+SMOKE = Options(rounds=1, jobs=4_000, naps=1_000, picks=10, warm=100, peers=False)
+
+
+@dataclass(slots=True)
+class Figures:
+    """One contestant, one figure a round; rates are jobs/s, cpu is seconds per 1,000 jobs, picks are seconds."""
+
+    enqueue: list[float] = field(default_factory=list)
+    noop: list[float] = field(default_factory=list)
+    worker_cpu: list[float] = field(default_factory=list)
+    server_cpu: list[float] = field(default_factory=list)
+    nap: list[float] = field(default_factory=list)
+    picks: list[float] = field(default_factory=list)
+
+    def pick(self, share: float) -> float:
+        """The quantile of all rounds' picks together."""
+        return sorted(self.picks)[min(len(self.picks) - 1, int(share * len(self.picks)))]
+
+
+@contextmanager
+def server() -> Iterator[Server]:
+    """An empty one, as durable as the docs ask for."""
+    kind = "redis" if "redis" in binaries() else "valkey"
+    made = Server(kind, appendonly="yes", appendfsync="everysec").start()
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+def drain(one: Contestant, kind: str, concurrency: int, jobs: int, warm: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fill a queue, then let a fresh worker empty it. Returns what both said."""
+    with server() as store:
+        # More than are counted: a worker whose queue runs dry would wait within the measurement.
+        all_ = -(-(jobs + warm + concurrency) // BATCH) * BATCH
+        filled = one.run("fill", Settings(store.port, kind, all_, 0, concurrency))
+        with one.worker(Settings(store.port, kind, jobs, warm, concurrency)) as words:
+            return filled, next(words)
+
+
+def picks(one: Contestant, options: Options) -> list[float]:
+    """Seconds between sending a job and its first line, by a worker that has nothing else to do."""
+    with server() as store:
+        settings = Settings(store.port, "pick", options.picks, options.warm // 10, one.concurrency)
+        one.run("fill", replace(settings, jobs=1, warm=0))
+        with one.worker(settings) as words:
+            assert next(words)["ready"]
+            sent = one.run("trickle", settings)["sent"]
+            picked = next(words)["picked"]
+    return [at - was for was, at in zip(sent, picked, strict=True)][settings.warm :]
+
+
+def turn(one: Contestant, options: Options, figures: Figures) -> None:
+    """One round of one contestant."""
+    filled, noop = drain(one, "noop", one.concurrency, one.jobs, options.warm)
+    figures.enqueue.append(filled["jobs"] / filled["seconds"])
+    figures.noop.append(noop["jobs"] / noop["seconds"])
+    figures.worker_cpu.append(1000 * noop["worker_cpu"] / noop["jobs"])
+    figures.server_cpu.append(1000 * noop["server_cpu"] / noop["jobs"])
+    _, nap = drain(one, "nap", NAPPERS, one.naps, options.warm)
+    figures.nap.append(nap["jobs"] / nap["seconds"])
+    figures.picks += picks(one, options)
+
+
+def contest(options: Options, say: Say) -> dict[str, Figures]:
+    entrants = [rivals.ours(options.jobs, options.naps), *(rivals.peers() if options.peers else ())]
+    found = {one.name: Figures() for one in entrants}
+    for number in range(options.rounds):
+        first = number % len(entrants)  # nobody always goes first
+        for one in entrants[first:] + entrants[:first]:
+            turn(one, options, found[one.name])
+            say(f"round {number + 1}, load {os.getloadavg()[0]:.1f}: {one.name:10} {_latest(found[one.name])}")
+    return found
+
+
+def _latest(f: Figures) -> str:
+    return (
+        f"enqueue {f.enqueue[-1]:,.0f}/s, no-op {f.noop[-1]:,.0f}/s, 10 ms {f.nap[-1]:,.0f}/s, "
+        f"cpu {f.worker_cpu[-1]:.4f} + {f.server_cpu[-1]:.4f} s/1,000, pick-up {1000 * statistics.median(f.picks):.2f} ms"
+    )
+
+
+def table(found: dict[str, Figures]) -> str:
+    """The report as Markdown."""
+    lines = [
+        "| | no-op jobs/s | lowest..highest | enqueue/s | 10 ms jobs/s | pick-up p50 / p99, ms | CPU s per 1,000: worker | server |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, f in found.items():
+        spread = f"{min(f.noop):,.0f}..{max(f.noop):,.0f}"
+        rates = " | ".join(f"{statistics.median(rates):,.0f}" for rates in (f.enqueue, f.nap))
+        pick = f"{1000 * f.pick(0.5):.2f} / {1000 * f.pick(0.99):.2f}"
+        cpu = " | ".join(f"{statistics.median(cpu):.4f}" for cpu in (f.worker_cpu, f.server_cpu))
+        lines.append(f"| {name} | {statistics.median(f.noop):,.0f} | {spread} | {rates} | {pick} | {cpu} |")
+    return "\n".join(lines)
+
+
+def parse(arguments: Sequence[str]) -> tuple[Options, Path | None, bool]:
+    parser = argparse.ArgumentParser(prog="python -m bench.queue", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--install", action="store_true", help="install the peers into the user's cache, and end")
+    parser.add_argument(
+        "--smoke", action="store_true", help="few jobs, one round, no peers: shows that everything runs"
+    )
+    parser.add_argument("--rounds", type=int, help="turns of each contestant")
+    parser.add_argument("--jobs", type=int, help="no-op jobs of ours in a turn")
+    parser.add_argument("--picks", type=int, help="jobs in a turn whose pick-up is timed")
+    parser.add_argument("--no-peers", action="store_false", dest="peers", default=None, help="only ours")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    given = vars(parser.parse_args(arguments))
+    start, file, install = SMOKE if given.pop("smoke") else Options(), given.pop("json"), given.pop("install")
+    return replace(start, **{name: value for name, value in given.items() if value is not None}), file, install
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options, file, install = parse(sys.argv[1:] if arguments is None else arguments)
+    if install:
+        return rivals.install()
+    if options.peers and not rivals.installed():
+        sys.exit("the peers are not installed: python -m bench.queue --install, or go on with --no-peers")
+    found = contest(options, lambda line: print(line, file=sys.stderr, flush=True))
+    print(table(found))
+    if file is not None:
+        around = {"python": platform.python_version(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
+        figures = {
+            "options": asdict(options),
+            "surroundings": around,
+            "figures": {n: asdict(f) for n, f in found.items()},
+        }
+        file.write_text(json.dumps(figures, indent=2) + "\n")
+    return None
+
+
+if __name__ == "__main__":
+    main()

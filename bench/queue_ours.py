@@ -1,0 +1,139 @@
+"""Kubesweep as a contestant of bench/queue.py: the roles of bench/peers/probe.py.
+
+The worker is the real one, whole: loop, heartbeat, leases, fences, plan versions, held rows, accounting. Only the database
+is missing: behind the source's protocol nothing happens, or a nap of 10 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Collection
+
+import uvloop
+
+from bench.peers.probe import BATCH, NAP, Probe, Settings, say
+from kubesweep.api.plan import Assignment, Match, Plan, Source, Write
+from kubesweep.queue.model import Job, JobKind, Key, OpenAnswer, OpenSweep, ScheduleRef, Window
+from kubesweep.queue.redis import RedisQueue
+from kubesweep_worker.assemble import freeze_imports
+from kubesweep_worker.settings import WorkerSettings
+from kubesweep_worker.sources.base import Cuts, Scope, SourceRow, Table, Written
+from kubesweep_worker.worker import Worker
+
+CUTOFF = "2026-11-23 08:00:00+00"
+
+
+class NoDatabase:
+    """Every job finds its one row and writes it, at once or after a nap. Planning finds nothing: its sweep is over then."""
+
+    def __init__(self, settings: Settings, probe: Probe) -> None:
+        self._nap = NAP if settings.kind == "nap" else 0.0
+        self._probe = probe
+
+    async def close(self) -> None:
+        return None
+
+    async def warm(self) -> None:
+        return None
+
+    async def probe(self) -> None:
+        return None
+
+    async def inspect(self) -> Table:
+        return Table("t", {}, ("id",), 0)
+
+    async def now(self) -> str:
+        """The first that a plan job asks, so the moment at which it was picked up."""
+        self._probe.picked()
+        return CUTOFF
+
+    async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
+        return 0
+
+    async def cut(self, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int) -> Cuts:
+        return Cuts((), 0, None)
+
+    async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
+        return []
+
+    async def keys(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
+        return ()
+
+    async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
+        if self._nap:
+            await asyncio.sleep(self._nap)
+        self._probe.done()
+        return Written(1)
+
+
+def plan(concurrency: int) -> Plan:
+    return Plan(
+        namespace="default",
+        name="bench",
+        uid=ScheduleRef.local("default", "bench").uid,
+        source=Source(table="t"),
+        match=(Match("in", "status", ("old",)),),
+        write=Write(update=(Assignment("status", "new"),)),
+        concurrency=concurrency,
+    )
+
+
+async def work(settings: Settings) -> None:
+    compiled = plan(settings.concurrency)
+    worker = Worker(
+        compiled,
+        RedisQueue(settings.url),
+        NoDatabase(settings, Probe(settings)),
+        None,
+        WorkerSettings(concurrency=settings.concurrency),
+        lambda: RedisQueue(settings.url),
+    )
+    freeze_imports()
+    await worker.run()
+
+
+async def fill(settings: Settings) -> None:
+    """One sweep of ``jobs`` jobs by the chain's own move: each window takes the place of the job that cut it.
+
+    A chain's planner is handed its next step behind what waits; so that nothing else need be claimed, whichever job comes
+    first stands in for it here.
+    """
+    if settings.kind == "pick":  # the worker plans by itself
+        return await trickle(Settings(settings.port, "pick", 1, 0, 1, pause=0.0))
+    compiled, queue = plan(settings.concurrency), RedisQueue(settings.url)
+    ref, version, limits = compiled.ref, compiled.version, compiled.queue_limits
+    opened = await queue.open_sweep(ref, OpenSweep(tick=time.time(), plan=version))
+    began = time.monotonic()
+    for first in range(0, settings.jobs, BATCH):
+        (claim,) = (await queue.claim(ref, "planner", 1, limits)).jobs
+        jobs = tuple(
+            Job(JobKind.RANGE, version, opened.sweep, CUTOFF, (str(i),), (str(i + 1),), rows=1)
+            for i in range(first, first + BATCH)
+        )
+        rows = len(jobs) - (first > 0)
+        if not await queue.advance(ref, claim, Window(CUTOFF, jobs, planned=rows)):
+            raise RuntimeError("the sweep is gone")
+    say(jobs=settings.jobs, seconds=time.monotonic() - began)
+    return await queue.close()
+
+
+async def trickle(settings: Settings) -> None:
+    """Ticks: each opens a sweep, whose plan job finds nothing and so ends it."""
+    compiled, queue = plan(settings.concurrency), RedisQueue(settings.url)
+    sent = []
+    due = time.monotonic()
+    for _ in range(settings.warm + settings.jobs):
+        due += settings.pause
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        sent.append(time.monotonic())
+        opened = await queue.open_sweep(compiled.ref, OpenSweep(tick=time.time(), plan=compiled.version))
+        if opened.answer is not OpenAnswer.ENQUEUED:
+            raise RuntimeError(f"the tick was answered {opened.answer}: the worker is not done with the one before")
+    say(sent=sent)
+    await queue.close()
+
+
+if __name__ == "__main__":
+    uvloop.run({"work": work, "fill": fill, "trickle": trickle}[sys.argv[1]](Settings.parse(sys.argv[2])))

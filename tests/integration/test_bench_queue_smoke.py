@@ -1,0 +1,51 @@
+"""The measurement of the queue still runs, end to end and without peers, and reports what RESULTS.md is made of."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from bench import queue
+from bench.queue_rivals import PEERS, PINS
+
+HOUSE = Path(__file__).parents[2]
+
+
+def test_a_smoke_run_takes_every_figure_of_one_worker(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    done = subprocess.run(
+        (sys.executable, "-m", "bench.queue", "--smoke", "--json", str(file)),
+        check=False,
+        cwd=HOUSE,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (name, figures), *rest = json.loads(file.read_text())["figures"].items()
+    assert (name, rest) == ("kubesweep", [])
+    assert len(figures.pop("picks")) == queue.SMOKE.picks
+    assert all(len(found) == 1 and found[0] > 0 for found in figures.values())
+    assert "| kubesweep |" in done.stdout
+
+
+def test_options_of_the_command_line_change_the_smoke_run() -> None:
+    options, file, install = queue.parse(["--smoke", "--rounds", "2", "--picks", "7", "--json", "out.json"])
+    assert (options.rounds, options.picks, options.jobs, options.peers) == (2, 7, queue.SMOKE.jobs, False)
+    assert (file, install) == (Path("out.json"), False)
+
+
+def test_every_pin_is_exact_and_names_no_registry() -> None:
+    for name in PINS:
+        text = (PEERS / name).read_text()
+        assert "://" not in text
+        if name.endswith(".txt"):
+            packages = [line for line in text.splitlines() if line and not line.startswith(" ")]
+            assert all("==" in line and line.endswith("\\") for line in packages)
+            assert text.count("--hash=sha256:") >= len(packages)
+        else:
+            wanted = json.loads(text)
+            versions = {**wanted["dependencies"], **wanted["overrides"]}
+            assert all(version.replace(".", "").isdecimal() for version in versions.values())
