@@ -1,0 +1,64 @@
+"""A look at a thousand schedules is one round trip: shown by an answer that nobody gets before the last question was asked."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from kubesweep.queue.model import OpenSweep, PlanVersion, ScheduleRef
+from kubesweep.queue.redis import RedisQueue
+from tests.proxy import Cut, Proxy
+from tests.servers import binaries, shared
+
+SCHEDULES = 1000
+
+
+class Withholding(Proxy):
+    """Passes answers on only while ``open`` is set."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, what: Cut, other: asyncio.StreamWriter
+    ) -> None:
+        await super()._pump(Gate(source, self.open) if what == "reply" else source, sink, what, other)  # type: ignore[arg-type]
+
+
+class Gate:
+    def __init__(self, source: asyncio.StreamReader, opened: asyncio.Event) -> None:
+        self._source, self._opened = source, opened
+
+    async def read(self, most: int) -> bytes:
+        data = await self._source.read(most)
+        await self._opened.wait()
+        return data
+
+
+@pytest.mark.parametrize("kind", sorted(binaries()))
+async def test_the_stats_of_a_thousand_schedules_are_one_round_trip(kind: str) -> None:
+    server = shared(kind)
+    refs = [ScheduleRef.local("default", f"s{number}") for number in range(SCHEDULES)]
+    with server.client() as client:
+        client.flushall()
+        async with Withholding(server.port) as proxy:
+            queue = RedisQueue(proxy.url)
+            for ref in refs[::10]:
+                await queue.open_sweep(ref, OpenSweep(tick=1.0, plan=PlanVersion(1, "aaaa")))
+            await queue.stats(refs[:1])
+            client.config_resetstat()
+            proxy.open.clear()
+            asked = asyncio.create_task(queue.stats(refs))
+            async with asyncio.timeout(30):
+                while client.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0) < SCHEDULES:  # noqa: ASYNC110  the server tells nobody
+                    await asyncio.sleep(0)
+            assert not asked.done()
+            proxy.open.set()
+            stats = await asked
+            await queue.close()
+        calls = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    assert (len(stats), calls) == (SCHEDULES, SCHEDULES)
+    assert [one.known for one in stats] == [number % 10 == 0 for number in range(SCHEDULES)]
