@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kubesweep.queue.model import Stats, Sweep, SweepState
+from kubesweep.queue.model import Limits, Stats, Sweep, SweepState
 from kubesweep_cli import words
 
 __all__ = ["Glance", "Meter", "Tone", "balance", "glance", "outcomes"]
@@ -111,6 +111,8 @@ def glance(
     dry = sweep.mode == "DryRun"
     if sweep.message:
         notes = (*notes, sweep.message)
+    if active and sweep.planned and speed == 0 and stats.running and not dry:
+        notes = (*notes, _stall(stats))
     return Glance(
         name,
         str(sweep.state),
@@ -154,6 +156,12 @@ def _queue(stats: Stats, now: float) -> str:
     if stats.paused:
         parts.append("paused")
     return " · ".join(parts)
+
+
+def _stall(stats: Stats) -> str:
+    jobs = "1 job is" if stats.running == 1 else f"{words.count(stats.running)} jobs are"
+    lease = words.duration(Limits().lease)
+    return f"no row for {Meter.WINDOW:.0f} s, {jobs} in hand: what a killed worker held comes again within {lease}"
 
 
 def _findings(stats: Stats) -> tuple[str, ...]:

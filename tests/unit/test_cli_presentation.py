@@ -140,6 +140,14 @@ def test_a_plain_line_leaves_out_what_is_zero() -> None:
     )
 
 
+def test_a_sweep_that_stands_still_says_what_it_may_wait_for() -> None:
+    standing = Stats(known=True, sweep=RUNNING, running=2)
+    (note,) = glance("a", standing, now=105.0, speed=0.0).notes
+    assert note == "no row for 5 s, 2 jobs are in hand: what a killed worker held comes again within 30 s"
+    assert glance("a", standing, now=105.0, speed=3.0).notes == ()
+    assert glance("a", Stats(known=True, sweep=DONE, running=2), now=105.0, speed=0.0).notes == ()
+
+
 def test_a_dry_run_says_what_it_would_sweep_and_shows_no_outcomes() -> None:
     dry = msgspec.structs.replace(DONE, mode="DryRun", applied=0, skipped=0, held=0, dead=0)
     seen = glance("a", Stats(known=True, sweep=dry), now=120.0, clock=False)
