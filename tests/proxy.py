@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Literal
+from typing import Literal, Self
 
 Cut = Literal["request", "reply"]
 
@@ -22,7 +22,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self.arrived = asyncio.Event()  # a request came since it was cleared
 
-    async def __aenter__(self) -> Proxy:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         return self
 
