@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
@@ -16,7 +17,7 @@ from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 from kubesweep.errors import Outage
 from kubesweep.queue.model import ScheduleRef
 from kubesweep.queue.redis_codec import pack
-from kubesweep.queue.redis_connect import close_client, hang_up, open_client, parse
+from kubesweep.queue.redis_connect import ask, close_client, hang_up, open_client, parse, request
 from kubesweep.queue.redis_errors import is_no_group, outage
 from kubesweep.queue.redis_scripts import keys, script
 
@@ -24,6 +25,12 @@ SCAN_SECONDS = 60.0  # for a look at all keys of the server
 SCAN_COUNT = 1000
 AT_ONCE = 16  # moves under way; a connection each, and more would only wait for each other in the server
 _ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
+
+
+@lru_cache(maxsize=1024)
+def _head(command: str, what: str, names: tuple[bytes, ...]) -> bytes:
+    """A call of a script as the server reads it, up to its one argument: the same for each move of a schedule."""
+    return request(command.encode(), what.encode(), b"%d" % len(names), *names, more=1)
 
 
 class RedisLink:
@@ -43,13 +50,13 @@ class RedisLink:
 
     async def move(self, name: str, ref: ScheduleRef, /, **arguments: Any) -> Any:
         """Run a move. None where the schedule's group is gone."""
-        move, tail = script(name), self._tail(ref, arguments)
+        move, names, given = script(name), keys(ref.prefix), self._packed(arguments)
 
         async def call() -> Any:
             try:
-                return await self._client.execute_command("EVALSHA", move.sha, *tail)
+                return await self._evaluate("EVALSHA", move.sha, names, given)
             except NoScriptError:
-                return await self._client.execute_command("EVAL", move.source, *tail)
+                return await self._evaluate("EVAL", move.source, names, given)
 
         async with self._turns:
             return await self._guard(call)
@@ -80,9 +87,11 @@ class RedisLink:
         block = max(1, math.ceil(seconds * 1000))
 
         async def call() -> Any:
-            return await self._client.execute_command(
-                "XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", *streams.keys(), *streams.values()
-            )
+            ids = [id_.encode() for id_ in streams.values()]
+            command = (b"XREAD", b"COUNT", b"1", b"BLOCK", b"%d" % block, b"STREAMS", *streams, *ids)
+            if self._target.kind == "cluster":
+                return await self._client.execute_command("XREAD", *command[1:])
+            return await ask(self._client, request(*command))
 
         try:
             return bool(await self._guard(call, seconds + self._target.timeout))
@@ -103,12 +112,20 @@ class RedisLink:
 
         return list(await self._guard(call, SCAN_SECONDS))
 
+    async def _evaluate(self, command: str, what: str, names: tuple[bytes, ...], given: bytes) -> Any:
+        if self._target.kind == "cluster":
+            return await self._client.execute_command(command, what, len(names), *names, given)
+        return await ask(self._client, b"%b$%d\r\n%b\r\n" % (_head(command, what, names), len(given), given))
+
     def _tail(self, ref: ScheduleRef, arguments: dict[str, Any]) -> tuple[Any, ...]:
+        names = keys(ref.prefix)
+        return (len(names), *names, self._packed(arguments))
+
+    def _packed(self, arguments: dict[str, Any]) -> bytes:
         given = {name: value for name, value in arguments.items() if value is not None}
         if self.clock is not None:
             given["now"] = self.clock()
-        names = keys(ref.prefix)
-        return (len(names), *names, pack(given))
+        return pack(given)
 
     def _answer(self, reply: Any) -> Any:
         if not isinstance(reply, Exception):
