@@ -26,6 +26,7 @@ from kubesweep.queue.service import QueueService
 __all__ = ["Storm", "make_table", "plan_with_effect"]
 
 EFFECTS_FILE = "KUBESWEEP_TEST_EFFECTS"
+RECORD = 64  # bytes: a SIGKILL may tear a write where a page of memory ends, so no record may lie across such an end
 
 TABLE = """
 CREATE TABLE conversations (
@@ -72,7 +73,8 @@ async def note(row: object, context: object) -> None:
     """The effect under test: one line in a file, which a SIGKILL cannot take back."""
     if not _notes:
         _notes.append(os.open(os.environ[EFFECTS_FILE], os.O_WRONLY | os.O_APPEND | os.O_CREAT))
-    os.write(_notes[0], f"{row['id']} {context.idempotency_key}\n".encode())  # type: ignore[index, attr-defined]
+    record = f"{row['id']} {context.idempotency_key}".ljust(RECORD - 1) + "\n"  # type: ignore[index, attr-defined]
+    os.write(_notes[0], record.encode())
 
 
 def work(plan: str, url: str, queue_url: str, effects: str, lease: float) -> None:
