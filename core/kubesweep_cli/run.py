@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from kubesweep.api.load import Loaded
@@ -25,6 +25,8 @@ from kubesweep_cli.track import Track
 __all__ = ["Crew", "Ending", "RunSettings", "Runner", "Screen"]
 
 RETRY_PATIENCE = 300.0  # how long --once waits for rows in retry after everything else is done
+
+STALE = "as it was when the queue was last seen"
 
 
 class Screen(Protocol):
@@ -136,7 +138,10 @@ class Runner:
                 if not track.suspended:
                     await self._tick(track, now)
         clock = self._settings.clock and not self._settings.once
-        self._screen.update([track.glance(now, clock=clock) for track in self.tracks], now)
+        glances = [track.glance(now, clock=clock) for track in self.tracks]
+        if lost is None:
+            glances = [replace(one, rate=None, left=None, notes=(*one.notes, STALE)) for one in glances]
+        self._screen.update(glances, now)
 
     async def _pause(self) -> None:
         ended = asyncio.ensure_future(self._crew.done.wait())

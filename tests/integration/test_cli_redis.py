@@ -200,6 +200,7 @@ def test_a_queue_that_goes_away_and_comes_back_is_waited_for(keeps: bool, place:
     place.server.kill()
     said = read_until(run.stderr, "The queue cannot be reached, trying again")
     assert "Traceback" not in said
+    read_until(run.stdout, "as it was when the queue was last seen")
     place.server.start(*([] if keeps else ["--appendonly", "no"]))
     read_until(run.stderr, "The queue is back")
     if not keeps:
