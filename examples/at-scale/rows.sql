@@ -1,5 +1,6 @@
 -- A shop's carts, three of five abandoned, and a note of every write of every row: the proof that none was written twice.
 -- How many: PGOPTIONS='-c carts.rows=20000'; a million if nothing is said.
+SET client_min_messages = warning;
 DROP TABLE IF EXISTS carts, written;
 CREATE TABLE carts (
     id bigint PRIMARY KEY,
