@@ -10,6 +10,7 @@ import signal
 import sys
 
 from kubesweep.api.plan import Plan
+from kubesweep_cli.running import run
 from kubesweep_worker.assemble import assemble, freeze_imports
 from kubesweep_worker.settings import WorkerSettings
 
@@ -24,4 +25,4 @@ async def work(plan: Plan, url: str, queue_url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(Plan.from_json(sys.argv[1]), sys.argv[2], sys.argv[3]))
+    run(work(Plan.from_json(sys.argv[1]), sys.argv[2], sys.argv[3]))
