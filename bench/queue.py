@@ -90,7 +90,7 @@ def picks(one: Contestant, options: Options) -> list[float]:
         with one.worker(settings) as words:
             assert next(words)["ready"]
             sent = one.run("trickle", settings)["sent"]
-            picked = next(words)["picked"]
+            picked = next(said["picked"] for said in words if "picked" in said)
     return [at - was for was, at in zip(sent, picked, strict=True)][settings.warm :]
 
 

@@ -7,6 +7,7 @@ is missing: behind the source's protocol nothing happens, or a nap of 10 ms.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import time
 from collections.abc import Collection
@@ -31,6 +32,7 @@ class NoDatabase:
     def __init__(self, settings: Settings, probe: Probe) -> None:
         self._nap = NAP if settings.kind == "nap" else 0.0
         self._probe = probe
+        self._plans = itertools.count()
 
     async def close(self) -> None:
         return None
@@ -46,7 +48,7 @@ class NoDatabase:
 
     async def now(self) -> str:
         """The first that a plan job asks, so the moment at which it was picked up."""
-        self._probe.picked()
+        self._probe.picked(next(self._plans))
         return CUTOFF
 
     async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:

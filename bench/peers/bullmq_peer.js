@@ -32,7 +32,7 @@ async function now() {
 }
 
 let count = 0, before = null;
-const picked = [];
+const picked = new Map();
 
 async function done() {
   count += 1;
@@ -43,18 +43,18 @@ async function done() {
   say({ jobs: settings.jobs, seconds: spent[0], worker_cpu: spent[1], server_cpu: spent[2] });
 }
 
-function pick() {
+function pick(i) {
   const at = seconds();
-  if (count === 0) say({ ready: true });
-  else picked.push(at);
-  count += 1;
-  if (picked.length === settings.warm + settings.jobs) say({ picked });
+  if (i === 0) { say({ ready: true }); return; }
+  if (picked.has(i)) return;
+  picked.set(i, at);
+  if (picked.size === settings.warm + settings.jobs) say({ picked: [...picked.keys()].sort((a, b) => a - b).map((key) => picked.get(key)) });
 }
 
 const bodies = {
   noop: done,
   nap: async () => { await sleep(NAP); await done(); },
-  pick: async () => pick(),
+  pick: async (i) => pick(i),
 };
 
 async function fill(queue) {
@@ -70,7 +70,7 @@ async function fill(queue) {
 async function trickle(queue) {
   const sent = [];
   let due = seconds();
-  for (let i = 0; i < settings.warm + settings.jobs; i++) {
+  for (let i = 1; i <= settings.warm + settings.jobs; i++) {
     due += settings.pause;
     await sleep(Math.max(0, (due - seconds()) * 1000));
     sent.push(seconds());
@@ -81,7 +81,7 @@ async function trickle(queue) {
 
 async function main() {
   if (role === 'work') {
-    new Worker('bench', async (job) => bodies[job.name](), { connection, concurrency: settings.concurrency });
+    new Worker('bench', async (job) => bodies[job.name](job.data.i), { connection, concurrency: settings.concurrency });
     return;
   }
   const queue = new Queue('bench', { connection });

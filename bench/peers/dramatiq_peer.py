@@ -32,7 +32,7 @@ async def nap(i: int) -> None:
 
 @dramatiq.actor
 def pick(i: int) -> None:
-    probe.picked()
+    probe.picked(i)
 
 
 def work() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
             send(i)
         return say(jobs=settings.jobs, seconds=time.monotonic() - began)
     sent = []
-    for i in range(settings.warm + settings.jobs):
+    for i in range(1, settings.warm + settings.jobs + 1):
         due += settings.pause
         time.sleep(max(0.0, due - time.monotonic()))
         sent.append(time.monotonic())

@@ -5,7 +5,7 @@ A contestant is a program with three roles, ``PROGRAM ROLE SETTINGS`` (SETTINGS 
 
 - ``fill`` enqueues ``jobs`` jobs by the fastest way that it has, and prints the seconds that took;
 - ``work`` is one worker process; it prints what it measured, and is killed then;
-- ``trickle`` enqueues one job after the other, a pause between them, and prints when each was sent.
+- ``trickle`` enqueues jobs 1, 2, ... one after the other, a pause between them, and prints when each was sent.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Probe:
         self._count = 0
         self._end = settings.warm + settings.jobs
         self._before = (0.0, 0.0, 0.0)
-        self._picked: list[float] = []
+        self._picked: dict[int, float] = {}
 
     def done(self) -> None:
         """To be called at the end of each job of the kinds noop and nap."""
@@ -72,16 +72,16 @@ class Probe:
             spent = [after - before for before, after in zip(self._before, self._now(), strict=True)]
             say(jobs=self._settings.jobs, seconds=spent[0], worker_cpu=spent[1], server_cpu=spent[2])
 
-    def picked(self) -> None:
-        """To be called first in each job of the kind pick. The first one only tells that the worker is there."""
+    def picked(self, i: int) -> None:
+        """To be called first in job number ``i`` of the kind pick. Number 0 only tells that the worker is there; a job that
+        is run twice counts once."""
         now = time.monotonic()
-        if not self._count:
+        if i == 0:
             say(ready=True)
-        else:
-            self._picked.append(now)
-        self._count += 1
-        if len(self._picked) == self._end:
-            say(picked=self._picked)
+        elif i not in self._picked:
+            self._picked[i] = now
+            if len(self._picked) == self._end:
+                say(picked=[self._picked[i] for i in sorted(self._picked)])
 
     def _now(self) -> tuple[float, float, float]:
         used = resource.getrusage(resource.RUSAGE_SELF)

@@ -23,7 +23,7 @@ async def fill(settings: Settings, enqueue: Enqueue) -> None:
 async def trickle(settings: Settings, enqueue: Enqueue) -> None:
     sent = []
     due = time.monotonic()
-    for i in range(settings.warm + settings.jobs):
+    for i in range(1, settings.warm + settings.jobs + 1):
         due += settings.pause
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         sent.append(time.monotonic())

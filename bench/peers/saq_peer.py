@@ -21,7 +21,7 @@ async def nap(_: dict[str, Any], *, i: int) -> None:
 
 
 async def pick(_: dict[str, Any], *, i: int) -> None:
-    probe.picked()
+    probe.picked(i)
 
 
 async def main() -> None:

@@ -26,7 +26,7 @@ async def nap(i: int) -> None:
 
 @broker.task(task_name="pick")
 async def pick(i: int) -> None:
-    probe.picked()
+    probe.picked(i)
 
 
 async def main() -> None:
