@@ -11,6 +11,8 @@ LeaseLost          the queue no longer counts the caller as the owner of a job: 
 
 from __future__ import annotations
 
+import math
+
 __all__ = [
     "KubesweepError",
     "LeaseLost",
@@ -84,7 +86,12 @@ class RetryAfter(RowError):
     """Raised by a handler: try this row again after ``seconds``; spends an attempt."""
 
     def __init__(self, seconds: float, why: str = "asked to be retried later") -> None:
-        super().__init__("RetryAfter", why, retry_after=seconds)
+        """``seconds`` may be the text of a Retry-After header that has seconds. Raises ValueError or TypeError for what is
+        no finite number: in a handler that is this row's failure."""
+        delay = float(seconds)
+        if not math.isfinite(delay):
+            raise ValueError(f"RetryAfter takes a finite number of seconds, not {seconds!r}")
+        super().__init__("RetryAfter", why, retry_after=max(0.0, delay))
 
 
 class Skip(KubesweepError):

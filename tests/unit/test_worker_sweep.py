@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from kubesweep.api.plan import RowLimits
+from kubesweep.api.plan import RetryPolicy, RowLimits
 from kubesweep.errors import Outage
-from kubesweep.queue.model import PlanVersion, SweepState
+from kubesweep.queue.model import Job, JobKind, PlanVersion, Settlement, SweepState, Window
 from tests.worker_kit import MemorySource, Workbench, a_plan, key
 
 
@@ -175,3 +176,34 @@ def with_clock(settings: Any, clock: Clock) -> Any:
     return dataclasses.replace(
         settings, backoff=0.5, max_backoff=30.0, deadline=1e9, monotonic=lambda: clock.now, sleep=clock.sleep
     )
+
+
+async def test_a_replay_in_dry_run_writes_nothing_and_lets_its_rows_go(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path, MemorySource(3), plan=a_plan(retry=RetryPolicy(max_attempts=1)))
+    bench.source.poison = {key(1)}
+    await bench.sweep()
+    assert [letter.key for letter in await bench.dead()] == [key(1)]
+    bench.source.poison = set()
+    bench.plan = msgspec.structs.replace(bench.plan, mode="DryRun")
+    assert await bench.queue.replay(bench.plan.ref) == 1
+    stats = await bench.run(retries=True)
+    assert bench.source.stale_keys == {key(1)}
+    assert (stats.held, stats.dead, stats.ready) == (0, 0, 0)
+    await bench.queue.close()
+
+
+async def test_a_clock_that_was_set_back_does_not_keep_the_row_budget_in_debt(tmp_path: Path) -> None:
+    now = 100_000.0
+    plan = a_plan(limits=RowLimits(batch_rows=100, rows_per_second=10.0))
+    bench = Workbench(tmp_path, MemorySource(200), plan=plan, clock=lambda: now)
+    await bench.open()
+    limits = plan.queue_limits
+    (step,) = (await bench.queue.claim(plan.ref, "w", 1, limits)).jobs
+    jobs = tuple(Job(JobKind.KEYS, plan.version, step.job.sweep, keys=(key(n),), rows=1) for n in range(2))
+    await bench.queue.advance(plan.ref, step, Window("then", jobs, planned=2))
+    (first,) = (await bench.queue.claim(plan.ref, "w", 1, limits)).jobs
+    await bench.queue.settle(plan.ref, "w", [Settlement(first, applied=100, extra=99)], 0, limits)
+    assert (await bench.queue.claim(plan.ref, "w", 1, limits)).wait == pytest.approx(9.0)
+    now -= 86_400
+    assert len((await bench.queue.claim(plan.ref, "w", 1, limits)).jobs) == 1
+    await bench.queue.close()

@@ -80,6 +80,7 @@ class _Round:
         delivery = Delivery(row.key, row.values, stamp, self.cutoff, job.attempt, job.sweep)
         try:
             async with desk.calls:
+                self.run.touch()  # its turn came: waiting behind other jobs' calls is no hang
                 await desk.effect.deliver(delivery)
         except Skip:
             self.result.skipped.append(row.key)
@@ -125,7 +126,10 @@ async def deliver_all(desk: Desk, run: JobRun, cutoff: str, rows: list[SourceRow
     if lanes == 1:
         await turn.lane()
     else:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(lanes):
-                group.create_task(turn.lane())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(lanes):
+                    group.create_task(turn.lane())
+        except ExceptionGroup as several:  # the class of an error decides what happens
+            raise several.exceptions[0] from several
     return turn.conclude()

@@ -22,7 +22,7 @@ from kubesweep_worker.backoff import outage_delay
 from kubesweep_worker.effects.base import Effect
 from kubesweep_worker.gate import Breaker, Gate
 from kubesweep_worker.hands import JobRun
-from kubesweep_worker.outcome import Tally, settlement
+from kubesweep_worker.outcome import Tally, sendable, settlement
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Source
 
@@ -118,7 +118,12 @@ class Desk:
         """Settle a part and go on with its ``rest``. Raises LeaseLost."""
         run.checkpoint()
         assert part.rest is not None
-        answer = await self.insist(lambda: self.queue.settle(self.ref, self.consumer, (part,), 0, self.limits))
+        try:
+            answer = await self.insist(lambda: self.queue.settle(self.ref, self.consumer, (part,), 0, self.limits))
+        except BaseException:
+            # Counted or not, nobody knows: given back as it was, its rows might count twice. The queue's own copy counts.
+            run.lost = True
+            raise
         if run.claim.id in answer.lost:
             raise LeaseLost(f"job {run.claim.id} was lost before its part was settled")
         if part.retry or part.dead:
@@ -131,14 +136,16 @@ class Desk:
         return await self.insist(lambda: self.queue.advance(self.ref, run.claim, window))
 
     async def end_sweep(self, run: JobRun, state: SweepState, reason: str, message: str) -> bool:
-        return await self.insist(lambda: self.queue.end_sweep(self.ref, run.claim, state, reason, message[:1024]))
+        return await self.insist(
+            lambda: self.queue.end_sweep(self.ref, run.claim, state, reason, sendable(message)[:1024])
+        )
 
     async def report(self, kind: str, ok: bool, reason: str, message: str) -> None:
         """Tell the queue what changed; the same finding twice is said once. Never fails."""
         if self._said.get(kind) == (ok, reason):
             return
         self._said[kind] = said = (ok, reason)  # before it is: many jobs learn the same at once
-        finding = Finding(kind, ok, reason, message[:1024], self.mine, self.settings.clock())
+        finding = Finding(kind, ok, reason, sendable(message)[:1024], self.mine, self.settings.clock())
         arrived = False
         try:
             await self.queue.report(self.ref, finding)

@@ -19,6 +19,7 @@ from kubesweep_worker.crash import bury, halve
 from kubesweep_worker.desk import Desk, Done, Gone, Result, Return
 from kubesweep_worker.effect_job import run_effect
 from kubesweep_worker.hands import JobRun
+from kubesweep_worker.outcome import sendable
 from kubesweep_worker.plan_job import run_plan
 from kubesweep_worker.verdict import Care, Version, care, version
 
@@ -87,6 +88,8 @@ async def _run(desk: Desk, run: JobRun) -> Result:
             return await _supersede(desk, run)
         case Version.SAME:
             pass
+    if desk.plan.dry_run and claim.job.kind in (JobKind.RANGE, JobKind.KEYS):
+        return _leave_alone(run)
     match care(claim):
         case Care.BURY:
             return await bury(desk, run)
@@ -109,6 +112,12 @@ def _step_aside(desk: Desk, run: JobRun) -> Result:
         extra={"mine": desk.mine.hash, "theirs": run.claim.job.plan.hash if run.claim.job.plan else ""},
     )
     return Return(run.claim)
+
+
+def _leave_alone(run: JobRun) -> Result:
+    """A replay belongs to no plan, so it may meet a DryRun, which writes nothing: its rows are eligible again, as if new."""
+    log.warning("mode is DryRun: rows that were to be tried again are left as they are", extra={"job": run.name})
+    return Done(Settlement(claim=run.claim, skipped=run.claim.job.rows))
 
 
 async def _supersede(desk: Desk, run: JobRun) -> Result:
@@ -137,7 +146,7 @@ async def _fail(desk: Desk, run: JobRun, failure: SweepFailure) -> Result:
     if job.kind is JobKind.CHECK:
         return Done(Settlement(claim=run.claim))
     if job.held:
-        rows = tuple(FailedRow(key, failure.reason, str(failure)[:1024]) for key in job.keys)
+        rows = tuple(FailedRow(key, failure.reason, sendable(str(failure))[:1024]) for key in job.keys)
         again = Retry(rows, job.attempt, desk.plan.retry.max_backoff)
         return Done(Settlement(claim=run.claim, retry=(again,)))
     await desk.end_sweep(run, SweepState.FAILED, failure.reason, str(failure))

@@ -113,6 +113,8 @@ async def _write(desk: Desk, run: JobRun, part: Part, cutoff: str) -> None:
     try:
         await write_keys(desk.source, part.ok, cutoff, await desk.held(job), tally, run)
     except Interrupted as stop:
+        if tally.applied:  # committed and not counted: the next delivery must not take them for skipped
+            run.claim = msgspec.structs.replace(run.claim, job=msgspec.structs.replace(job, maybe=True))
         raise stop.cause from stop
     new = (tally.applied, len(tally.failed) - failed, len(tally.locked) - locked)
     tally.skipped += max(0, len(part.ok) - sum(new))

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
+import msgspec
+
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import Claim, Claims, Settlement
 from kubesweep_worker.desk import Desk, Done, Gone, Result, Return
@@ -136,7 +138,12 @@ class Loop:
     def _start_all(self, claims: list[Claim]) -> None:
         running = self.hands.running()
         busy, lone = bool(running), any(run.alone for run in running)
+        mine = {run.claim.id: run for run in self.hands.all()}
         for claim in claims:
+            if (run := mine.get(claim.id)) is not None:
+                # This process slept longer than a lease (a laptop's lid): the job is in hand, and goes on under the new fence.
+                run.claim = msgspec.structs.replace(claim, job=run.claim.job)
+                continue
             alone = care(claim) is not Care.NORMAL
             if lone or (alone and busy):
                 # Kept waiting in hand it would be counted as a crash of its own if the job before it kills the worker.

@@ -20,6 +20,11 @@ from kubesweep_worker.sources.base import Keys, Range, Scope
 MESSAGE = 1024
 
 
+def sendable(text: str) -> str:
+    """Text that any queue takes: an error that quotes a file's name of other than UTF-8 holds lone surrogates."""
+    return text.encode("utf-8", "replace").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One row that was refused. ``retry_after``: the row asked for its own delay; ``final``: no other attempt."""
@@ -36,7 +41,7 @@ class Failure:
 
     @property
     def row(self) -> FailedRow:
-        return FailedRow(self.key, self.error, self.message[:MESSAGE])
+        return FailedRow(self.key, sendable(self.error), sendable(self.message)[:MESSAGE])
 
 
 @dataclass(slots=True)

@@ -48,7 +48,9 @@ class Schedule(NamedTuple):
         """Tokens left now; negative is debt. At most one second of rows is ever saved up."""
         if self.tokens is None:
             return rate
-        return min(rate, self.tokens + max(0.0, now - self.tokens_at) * rate)
+        if now < self.tokens_at:  # the clock was set back: a debt of then would last until it comes there again
+            return min(rate, max(0.0, self.tokens))
+        return min(rate, self.tokens + (now - self.tokens_at) * rate)
 
 
 class Held(NamedTuple):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kubesweep.api.plan import Plan
-from kubesweep.errors import KubesweepError, Outage, RowError, SweepFailure
+from kubesweep.errors import KubesweepError, Outage, RowError, Skip, SweepFailure
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.threads import Threads
 from kubesweep_worker.handlers import ATTRIBUTE, Context, Lifespan, Row
@@ -154,7 +154,7 @@ class HandlerEffect:
                 "HandlerTimeout", f"the handler did not return within {self._timeout:g} s (effect.timeout)"
             ) from None
         except KubesweepError as error:
-            if isinstance(error, SweepFailure | RowError | Outage) or type(error).__name__ == "Skip":
+            if isinstance(error, SweepFailure | RowError | Outage | Skip):
                 raise
             raise as_row_error(error) from error
         except asyncio.CancelledError as error:
@@ -168,4 +168,9 @@ class HandlerEffect:
 
 def as_row_error(error: BaseException) -> RowError:
     """A handler's exception under its own class name; the text is the handler's, cut to what a dead letter takes."""
-    return RowError(type(error).__name__, (str(error) or type(error).__name__)[:MESSAGE])
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception as broken:  # an error that cannot say what it is
+        text = f"{name}, whose text cannot be read ({type(broken).__name__})"
+    return RowError(name, (text or name)[:MESSAGE])
