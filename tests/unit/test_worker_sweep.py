@@ -11,7 +11,7 @@ import pytest
 
 from kubesweep.api.plan import RetryPolicy, RowLimits
 from kubesweep.errors import Outage
-from kubesweep.queue.model import Job, JobKind, PlanVersion, Settlement, SweepState, Window
+from kubesweep.queue.model import Claim, Job, JobKind, PlanVersion, Settlement, SweepState, Window
 from tests.worker_kit import MemorySource, Workbench, a_plan, key
 
 
@@ -207,3 +207,22 @@ async def test_a_clock_that_was_set_back_does_not_keep_the_row_budget_in_debt(tm
     now -= 86_400
     assert len((await bench.queue.claim(plan.ref, "w", 1, limits)).jobs) == 1
     await bench.queue.close()
+
+
+async def test_a_job_that_is_stopped_before_its_first_step_is_given_back(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.open()
+    died: list[int] = []
+    worker = bench.worker(die=died.append)
+    start_all = worker._loop._start_all
+
+    def stopped_at_once(claims: list[Claim]) -> None:
+        start_all(claims)
+        worker.stop()
+
+    monkeypatch.setattr(worker._loop, "_start_all", stopped_at_once)
+    async with asyncio.timeout(10):
+        await worker.run()
+    stats = await bench.stats()
+    assert (died, stats.running, stats.ready) == ([], 0, 1)

@@ -158,6 +158,14 @@ class Loop:
         run.gentle = self.desk.effect is not None
         self.hands.take(run)
         run.task = asyncio.create_task(self._work(run), name=f"kubesweep-{run.claim.id}")
+        run.task.add_done_callback(lambda _: self._ended(run))
+
+    def _ended(self, run: JobRun) -> None:
+        """A task that a stop cancels before its first step runs nothing, not even a ``finally``."""
+        if not run.finished:
+            run.finished = True
+            self._collect(run, Return(run.claim))
+            self.wake.set()
 
     async def _work(self, run: JobRun) -> None:
         result: Result = Return(run.claim)
