@@ -62,8 +62,8 @@ class Choice:
 
 
 def plain_key(key: Key) -> str:
-    """``42`` for a single key, ``["eu","17"]`` for a composite one; ``--key`` takes both."""
-    return key[0] if len(key) == 1 else key_text(key)
+    """``42`` for a single key, ``["eu","17"]`` for a composite one or one that looks like it; ``--key`` takes both."""
+    return key[0] if len(key) == 1 and parse_key(key[0]) == key else key_text(key)
 
 
 async def _chosen(queue: QueueService, choice: Choice) -> tuple[ScheduleRef, ...]:

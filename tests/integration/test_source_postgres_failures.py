@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -320,4 +321,37 @@ async def test_a_commit_without_an_answer_may_have_applied(database: str, app: C
     with pytest.raises(Outage) as found:
         await source.write(ALL, await source.now(), ())
     assert found.value.maybe_applied
+    await source.close()
+
+
+async def test_times_that_python_does_not_know_reach_the_effect_as_text(database: str, app: Connection) -> None:
+    await app.execute("ALTER TABLE things ADD closes time DEFAULT '24:00', ADD opens timetz DEFAULT '24:00+00'")
+    await app.execute("ALTER TABLE things ADD keeps interval DEFAULT '-178000000 years'")
+    source = opened(database, effect=Effect(columns=("closes", "opens", "keeps"), handler="a:b"))
+    (first, *_) = await source.stale(ALL, await source.now(), (), 10)
+    assert (first.values["closes"], first.values["opens"]) == ("24:00:00", "24:00:00+00")
+    assert isinstance(first.values["keeps"], str | timedelta)
+    await source.close()
+
+
+async def test_a_value_too_long_for_its_index_is_its_rows_failure(database: str, app: Connection) -> None:
+    await app.execute("ALTER TABLE things ADD proof text; CREATE INDEX ON things (proof)")
+    long = "(SELECT string_agg(md5(n::text), '') FROM generate_series(1, 2000) AS n)"
+    source = opened(database, write=Write(update=(Assignment("status", "x"), Assignment("proof", sql=long))))
+    with pytest.raises(RowError, match="index row"):
+        await source.write(Keys((("3",),)), await source.now(), ())
+    await source.close()
+
+
+async def test_an_error_code_of_the_applications_own_trigger_is_its_rows_failure(
+    database: str, app: Connection
+) -> None:
+    await app.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'is a vip' USING ERRCODE = '45000'; END $$; "
+        "CREATE TRIGGER refuse BEFORE UPDATE ON things FOR EACH ROW WHEN (OLD.id = 3) EXECUTE FUNCTION refuse()"
+    )
+    source = opened(database)
+    with pytest.raises(RowError, match="is a vip"):
+        await source.write(ALL, await source.now(), ())
     await source.close()

@@ -165,7 +165,9 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert retry_after("120", 0.0) == 120.0
     assert retry_after("Thu, 01 Jan 1970 00:01:00 GMT", 10.0) == 50.0
     assert retry_after("Thu, 01 Jan 1970 00:01:00 GMT", 100.0) == 0.0
-    assert [retry_after(text, 0.0) for text in (None, "", "soon", "-5")] == [None] * 4
+    assert [retry_after(text, 0.0) for text in (None, "", "soon", "-5", "²")] == [None] * 5
+    for years in ("999999999", "Thu, 01 Jan 2099 00:00:00 GMT"):
+        assert retry_after(years, 0.0) == 86_400.0
 
 
 def test_every_database_value_becomes_json() -> None:

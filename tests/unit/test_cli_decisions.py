@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kubesweep.errors import KubesweepError, LeaseLost, Outage, SpecError, SweepFailure
-from kubesweep.queue.model import PlanVersion, ScheduleRef, Sweep, SweepState
+from kubesweep.queue.model import PlanVersion, ScheduleRef, Sweep, SweepState, parse_key
 from kubesweep.ticks import Cron, Every
 from kubesweep_cli.clock import Clock, due
 from kubesweep_cli.dead import Choice, plain_key
@@ -101,6 +101,8 @@ def test_labels_tell_schedules_of_one_name_apart() -> None:
 
 def test_keys_are_shown_as_they_can_be_typed() -> None:
     assert (plain_key(("42",)), plain_key(("eu", "17"))) == ("42", '["eu","17"]')
+    for awkward in ('["42"]', "[]", '["eu","17"]', "", "a b", '"x"'):
+        assert parse_key(plain_key((awkward,))) == (awkward,)
     choice = Choice(queue="q", keys=("42", '["eu","17"]'), error="Odd One")
     assert choice.parsed == (("42",), ("eu", "17"))
     assert choice.filters == """ --error 'Odd One' --key 42 --key '["eu","17"]'"""

@@ -100,8 +100,10 @@ def test_a_state_decides_whatever_the_text_says() -> None:
         found = classify(f"{start}XYZ", "x", "X")
         assert isinstance(found, RowError)
         assert found.error == "X"
-    for unknown in ("XX000", "99999", "F0001", None):
+    for unknown in ("XX000", "58030", "F0001", None):
         assert isinstance(classify(unknown, "x", "X"), Outage)
+    for raised_by_a_trigger in ("45000", "99999", "VIP01"):
+        assert isinstance(classify(raised_by_a_trigger, "x", "X"), RowError)
     assert not {*OUTAGE_CLASSES, *SWEEP_CLASSES} & ROW_CLASSES
 
 

@@ -22,6 +22,7 @@ from kubesweep_worker.effects.base import Delivery
 
 TRY_LATER = frozenset({408, 425, 429})
 BODY = 200
+LONGEST = 86_400.0  # a receiver that wants to be left alone for years is mistaken: it is asked again after a day
 
 
 def json_safe(value: Any) -> Any:
@@ -47,15 +48,15 @@ def retry_after(header: str | None, now: float) -> float | None:
     """Seconds from a Retry-After header (RFC 9110: seconds or an HTTP date); None where it says nothing usable."""
     if not header:
         return None
-    if header.strip().isdigit():
-        return float(header.strip()[:9])
+    if header.strip().isdecimal():
+        return min(LONGEST, float(header.strip()[:9]))
     try:
         at = email.utils.parsedate_to_datetime(header)
     except ValueError:
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=dt.UTC)
-    return max(0.0, at.timestamp() - now)
+    return min(LONGEST, max(0.0, at.timestamp() - now))
 
 
 def judge(status: int, header: str | None, body: str, now: float) -> None:

@@ -1,6 +1,6 @@
 """SQLSTATE -> what to do. Pure: no driver, no text of a server (it may speak any language) decides anything.
 
-Unknown states are outages: trying again is cheap and visible, burying rows is not.
+States of the server itself that are not listed are outages: trying again is cheap and visible, burying rows is not.
 """
 
 from __future__ import annotations
@@ -33,7 +33,13 @@ OUTAGE = {
     "25P03": "ConnectionLost",
 }
 OUTAGE_CLASSES = {"08": "ConnectionLost", "53": "NoResources", "57": "Interrupted", "40": "Conflict"}
-ROW_CLASSES = frozenset({"22", "23", "27", "44", "P0", "21", "38", "39"})
+# 54: a value too long for its index, or a row for its page: it would be so at each try.
+ROW_CLASSES = frozenset({"22", "23", "27", "44", "P0", "21", "38", "39", "54"})
+# What PostgreSQL says by itself (errcodes.txt) and belongs to none of the above. All other classes were chosen by somebody
+# who wrote RAISE ... USING ERRCODE in a trigger, about a row: taken for an outage it would hold its sweep for ever.
+OTHER_CLASSES = frozenset(
+    "00 01 02 03 09 0B 0F 0L 0P 0Z 10 20 24 25 26 2B 2D 2F 34 3B 3F 55 58 72 F0 HV XX".split()  # noqa: SIM905
+)
 HINTS = {
     "TableMissing": "Was it dropped or renamed? Correct spec.source.",
     "ColumnMissing": "Was it dropped or renamed? Correct the spec.",
@@ -67,9 +73,10 @@ def classify(state: str | None, text: str, error: str, *, maybe_applied: bool = 
     if reason:
         hint = HINTS.get(reason)
         return SweepFailure(reason, bounded(f"the database refuses ({state}): {text}." + (f" {hint}" if hint else "")))
-    if state[:2] in ROW_CLASSES:
+    known = OUTAGE.get(state) or OUTAGE_CLASSES.get(state[:2])
+    if state[:2] in ROW_CLASSES or not (known or state[:2] in OTHER_CLASSES):
         return RowError(error, bounded(without_values(state, text)))
-    reason = OUTAGE.get(state) or OUTAGE_CLASSES.get(state[:2], "DatabaseError")
+    reason = known or "DatabaseError"
     return Outage(reason, bounded(f"the database cannot do it now ({state}): {text}"), maybe_applied=maybe_applied)
 
 

@@ -17,7 +17,14 @@ from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import pq
-from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
+from psycopg.types.datetime import (
+    DateLoader,
+    IntervalLoader,
+    TimeLoader,
+    TimestampLoader,
+    TimestamptzLoader,
+    TimetzLoader,
+)
 
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep_worker.sources.classify import classify, classify_connect
@@ -29,13 +36,13 @@ SESSION = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle =
 
 
 def _forgiving(base: type[Any]) -> type[Any]:
-    """Python has no infinity and no year 10000 for times: such a value reaches the effect as the database's text."""
+    """Python has no infinity, no year 10000 and no 24 o'clock: such a value reaches the effect as the database's text."""
 
     class Loader(base):  # type: ignore[misc]
         def load(self, data: Any) -> Any:
             try:
                 return super().load(data)
-            except psycopg.DataError:
+            except (psycopg.DataError, OverflowError):
                 return bytes(data).decode()
 
     return Loader
@@ -45,6 +52,9 @@ LOADERS = {
     "date": _forgiving(DateLoader),
     "timestamp": _forgiving(TimestampLoader),
     "timestamptz": _forgiving(TimestamptzLoader),
+    "time": _forgiving(TimeLoader),
+    "timetz": _forgiving(TimetzLoader),
+    "interval": _forgiving(IntervalLoader),
 }
 
 
