@@ -246,6 +246,17 @@ async def test_the_row_budget_runs_in_debt_and_heals_with_time(queue: QueueServi
     assert (len(answer.jobs), answer.wait) == (1, None)
 
 
+async def test_a_clock_that_was_set_back_does_not_keep_the_row_budget_in_debt(
+    queue: QueueService, clock: Clock
+) -> None:
+    await start(queue, 350, 10)
+    first = await one(queue, limits=SLOW)
+    await settle(queue, Settlement(first, applied=350), limits=SLOW)
+    clock.advance(-86_400)
+    answer = await queue.claim(REF, "bob", 1, SLOW)
+    assert (len(answer.jobs), answer.wait) == (1, None)
+
+
 async def test_the_row_budget_saves_up_one_second_only_and_counts_applied_rows_only(
     queue: QueueService, clock: Clock
 ) -> None:

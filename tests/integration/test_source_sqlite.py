@@ -237,3 +237,17 @@ async def test_an_explanation_is_sql_that_runs(tmp_path: Path) -> None:
     [row, *_] = await source.stale(Range(), CUTOFF, (), 3)
     assert (row.key, dict(row.values), row.stamp) == (("1",), {"id": 1, "status": "pending"}, ("2026-01-01",))
     await source.close()
+
+
+async def test_a_write_that_moves_rows_to_other_keys_and_leaves_them_stale_is_rolled_back(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a.db", TEN)
+    source = opened(path, write=Write(update=(Assignment("id", sql="t.id + 1000"),)))
+    written = await source.write(Range(None, ("5",)), CUTOFF, ())
+    assert (written.applied, written.still_stale) == (0, 5)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT max(id) FROM things").fetchone() == (10,)
+    closing_too = Write(update=(Assignment("id", sql="t.id + 1000"), Assignment("status", "expired")))
+    moved = opened(path, write=closing_too)
+    assert (await moved.write(Range(None, ("5",)), CUTOFF, ())).applied == 5
+    await moved.close()
+    await source.close()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Any
 import pytest
 
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, RowLimits, Source, Write
-from kubesweep.errors import SweepFailure
+from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import DeadLetter, OpenSweep, ScheduleRef, Stats, SweepState
 from kubesweep_worker.assemble import assemble
-from kubesweep_worker.effects.handler import load_handler
+from kubesweep_worker.effects.handler import HandlerEffect, load_handler
 from kubesweep_worker.settings import WorkerSettings
 from tests.integration import worker_handlers
 
@@ -129,7 +130,6 @@ async def test_a_plain_lifespan_serves_a_plain_function(tmp_path: Path) -> None:
 
 async def test_a_lifespan_that_cannot_connect_is_an_outage_and_costs_no_row(tmp_path: Path) -> None:
     from kubesweep_worker.effects.base import Delivery
-    from kubesweep_worker.effects.handler import HandlerEffect
 
     effect = HandlerEffect(handler_plan("with_broken_lifespan"), f"{MODULE}:with_broken_lifespan")
     delivery = Delivery(("1",), {"id": 1}, "k", "now", 1, "s")
@@ -165,3 +165,12 @@ async def test_a_handler_that_is_not_importable_fails_the_sweep_and_is_a_finding
 def _no_handler_survives() -> Iterator[None]:
     yield
     worker_handlers.release.set()
+
+
+@pytest.mark.parametrize("name", ["with_exiting_lifespan", "with_cancelled_lifespan"])
+async def test_a_lifespan_that_exits_or_cancels_itself_is_an_outage_and_is_not_waited_for(name: str) -> None:
+    effect = HandlerEffect(handler_plan(name), f"{MODULE}:{name}")
+    async with asyncio.timeout(10):
+        with pytest.raises(Outage, match="lifespan"):
+            await effect.start()
+    await effect.close()

@@ -158,3 +158,25 @@ def with_broken_lifespan(row: Row, ctx: Context) -> None:
 
 
 not_callable = 42
+
+
+@contextmanager
+def exiting_lifespan() -> Iterator[str]:
+    sys.exit("no configuration")
+    yield "never"
+
+
+@handler(lifespan=exiting_lifespan)
+def with_exiting_lifespan(row: Row, ctx: Context) -> None:
+    return None
+
+
+@asynccontextmanager
+async def cancelled_lifespan() -> AsyncIterator[str]:
+    raise asyncio.CancelledError
+    yield "never"
+
+
+@handler(lifespan=cancelled_lifespan)
+async def with_cancelled_lifespan(row: Row, ctx: Context) -> None:
+    return None

@@ -11,7 +11,7 @@ import pytest
 
 from kubesweep.api.plan import RetryPolicy, RowLimits
 from kubesweep.errors import Outage
-from kubesweep.queue.model import Claim, Job, JobKind, PlanVersion, Settlement, SweepState, Window
+from kubesweep.queue.model import Claim, PlanVersion, SweepState
 from tests.worker_kit import MemorySource, Workbench, a_plan, key
 
 
@@ -189,23 +189,6 @@ async def test_a_replay_in_dry_run_writes_nothing_and_lets_its_rows_go(tmp_path:
     stats = await bench.run(retries=True)
     assert bench.source.stale_keys == {key(1)}
     assert (stats.held, stats.dead, stats.ready) == (0, 0, 0)
-    await bench.queue.close()
-
-
-async def test_a_clock_that_was_set_back_does_not_keep_the_row_budget_in_debt(tmp_path: Path) -> None:
-    now = 100_000.0
-    plan = a_plan(limits=RowLimits(batch_rows=100, rows_per_second=10.0))
-    bench = Workbench(tmp_path, MemorySource(200), plan=plan, clock=lambda: now)
-    await bench.open()
-    limits = plan.queue_limits
-    (step,) = (await bench.queue.claim(plan.ref, "w", 1, limits)).jobs
-    jobs = tuple(Job(JobKind.KEYS, plan.version, step.job.sweep, keys=(key(n),), rows=1) for n in range(2))
-    await bench.queue.advance(plan.ref, step, Window("then", jobs, planned=2))
-    (first,) = (await bench.queue.claim(plan.ref, "w", 1, limits)).jobs
-    await bench.queue.settle(plan.ref, "w", [Settlement(first, applied=100, extra=99)], 0, limits)
-    assert (await bench.queue.claim(plan.ref, "w", 1, limits)).wait == pytest.approx(9.0)
-    now -= 86_400
-    assert len((await bench.queue.claim(plan.ref, "w", 1, limits)).jobs) == 1
     await bench.queue.close()
 
 

@@ -107,8 +107,10 @@ class HandlerEffect:
                     state = await stack.enter_async_context(manager)
                 else:
                     state = stack.enter_context(manager)
-            except Exception as error:
-                entered.set_exception(error)
+            except BaseException as error:  # one that exits or cancels itself would else be waited for in vain
+                if entered.done():
+                    raise
+                entered.set_exception(error if isinstance(error, Exception) else RuntimeError(type(error).__name__))
                 return
             if not entered.done():
                 entered.set_result(state)

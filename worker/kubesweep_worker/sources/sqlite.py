@@ -228,7 +228,10 @@ class SqliteSource:
     def _apply(self, c: sqlite3.Connection, scope: Scope, cutoff: str, held: Collection[Key]) -> Written:
         sql, applied = self._sql(c), 0
         for statement in sql.write(scope, cutoff, held):
-            applied = c.execute(statement).rowcount
+            cursor = c.execute(statement)
+            if moved := tuple(cursor.fetchall()):
+                scope = Keys(moved)
+            applied = cursor.rowcount
         if self._plan.write is not None and not self._plan.write.deletes:
             [(again,)] = c.execute(sql.again(scope, cutoff, held))
             if again:

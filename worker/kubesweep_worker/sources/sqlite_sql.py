@@ -142,7 +142,10 @@ class SqliteStatements:
                 )
                 for a in write.update
             )
-            return (f"UPDATE {self.table} AS t SET {sets} WHERE {where}",)
+            moved = ""
+            if any(a.column in self.key for a in write.update):  # the rows' new names, under which ``again`` finds them
+                moved = " RETURNING " + ", ".join(f"CAST({quote_name(name)} AS TEXT)" for name in self.key)
+            return (f"UPDATE {self.table} AS t SET {sets} WHERE {where}{moved}",)
         gone = f"DELETE FROM {self.table} AS t WHERE {where}"
         if self.archive is None:
             return (gone,)

@@ -48,5 +48,7 @@ end
 
 local function budget(tokens, at, rate)
   if not tokens then return rate end
-  return math.min(rate, tonumber(tokens) + math.max(0, now - tonumber(at)) * rate)
+  -- The clock was set back: a debt of then would last until it comes there again.
+  if now < tonumber(at) then return math.min(rate, math.max(0, tonumber(tokens))) end
+  return math.min(rate, tonumber(tokens) + (now - tonumber(at)) * rate)
 end
