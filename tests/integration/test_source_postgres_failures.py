@@ -355,3 +355,12 @@ async def test_an_error_code_of_the_applications_own_trigger_is_its_rows_failure
     with pytest.raises(RowError, match="is a vip"):
         await source.write(ALL, await source.now(), ())
     await source.close()
+
+
+async def test_a_role_that_quotes_all_identifiers_changes_nothing(database: str, app: Connection) -> None:
+    await app.execute("CREATE TABLE words (id text PRIMARY KEY, status text, expires_at timestamptz)")
+    await app.execute("INSERT INTO words VALUES ('a', 'pending', now() - interval '1 day')")
+    await app.execute(f'ALTER DATABASE "{app.info.dbname}" SET quote_all_identifiers = on')
+    source = opened(database, source=Source(table="words"))
+    assert (await source.write(ALL, await source.now(), ())).applied == 1
+    await source.close()

@@ -42,6 +42,7 @@ def settings(plan: Plan) -> tuple[str, ...]:
         "SET LOCAL TimeZone = 'UTC'",
         "SET LOCAL DateStyle = 'ISO, MDY'",
         "SET LOCAL IntervalStyle = 'postgres'",
+        "SET LOCAL quote_all_identifiers = off",  # the catalogue's names of types are compared with ours
         "SET LOCAL jit = off",  # compiling costs more than any of our statements
     )
 

@@ -196,6 +196,9 @@ class Pool:
         except psycopg.Error as error:
             await self._drop(connection)
             raise translate(error) from None
+        except asyncio.CancelledError:
+            await self._drop(connection)
+            raise
         return connection
 
     async def _put(self, connection: Connection) -> None:
