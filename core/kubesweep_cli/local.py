@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,8 @@ async def run_local(
     terminal: Terminal, files: Sequence[Path], option: str | None, url: str | None, settings: RunSettings
 ) -> Exit:
     """Serve the schedules of ``files`` until a signal, or once; ends with a table and what to type next."""
-    loaded = load(files, url=url)
+    # Of two processes with different files the one that was started last knows better; the other one steps aside.
+    loaded = load(files, generation=time.time_ns() // 1_000_000, url=url)
     where = queue_url(option)
     queue = connect(where)
     try:

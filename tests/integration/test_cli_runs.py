@@ -78,6 +78,20 @@ def test_a_sweep_of_too_many_rows_waits_for_approval_and_says_the_command(desk: 
     assert "waits for approval" in desk.run("approve", "slow", code=1).stderr
 
 
+def test_a_file_edited_in_the_middle_of_a_sweep_counts_from_the_next_start_on(desk: Desk) -> None:
+    path = Path(desk.slow(3))
+    path.write_text(path.read_text().replace("batchRows: 10", "batchRows: 10, holdAboveRows: 1"))
+    desk.run("run", "--once", "-f", str(path), code=1)
+    (held,) = json.loads(desk.run("status", "-o", "json").stdout)
+    path.write_text(path.read_text().replace(", holdAboveRows: 1", ""))
+    (desk.folder / "go").touch()
+    desk.run("run", "--once", "-f", str(path))
+    (done,) = json.loads(desk.run("status", "-o", "json").stdout)
+    assert (held["sweep"]["state"], done["history"][0]["state"]) == ("Held", "Superseded")
+    assert (done["sweep"]["state"], done["sweep"]["applied"]) == ("Completed", 3)
+    assert done["sweep"]["plan"]["generation"] > held["sweep"]["plan"]["generation"]
+
+
 def test_a_suspended_schedule_is_not_swept_and_said_so(desk: Desk) -> None:
     path = Path(desk.slow(3))
     path.write_text(path.read_text().replace('schedule: "@yearly"', 'schedule: "@yearly"\n  suspend: true'))
