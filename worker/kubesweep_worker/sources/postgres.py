@@ -15,7 +15,6 @@ from kubesweep_worker.sources.base import (
     Cuts,
     Explanation,
     Keys,
-    Range,
     Scope,
     SourceRow,
     Table,
@@ -66,9 +65,13 @@ class PostgresSource:
         _, statements = await self._learn()
         cutoff = await self.now()
         ask = statements.write if self._plan.write is not None and not self._plan.dry_run else statements.keys
-        # Planned, not run: a new server process reads much of its catalogue at its first statement.
-        statement = f"EXPLAIN {ask(Range(), cutoff, ())}"
-        await asyncio.gather(*(self._read(statement) for _ in range(self._plan.concurrency)))
+        # For no key at all, and rolled back: a new server process reads much of its catalogue at its first statement.
+        statement = ask(Keys(()), cutoff, ())
+        await asyncio.gather(*(self._rehearse(statement) for _ in range(self._plan.concurrency)))
+
+    async def _rehearse(self, statement: str) -> None:
+        async with self._pool.transaction(self._settings) as tx:
+            await tx.run(statement)
 
     async def probe(self) -> None:
         await self.now()
