@@ -23,7 +23,7 @@ from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenAnswer, OpenSweep, Stats
 from kubesweep.queue.service import QueueService
 
-__all__ = ["Storm", "make_table", "plan_with_effect"]
+__all__ = ["Storm", "assert_written_once", "make_table", "plan_with_effect"]
 
 EFFECTS_FILE = "KUBESWEEP_TEST_EFFECTS"
 RECORD = 64  # bytes: a SIGKILL may tear a write where a page of memory ends, so no record may lie across such an end
@@ -171,3 +171,17 @@ def effects_by_row(path: Path) -> dict[str, set[str]]:
         row, key = line.split()
         found[row].add(key)
     return found
+
+
+def assert_written_once(url: str, effects: Path, rows: int) -> None:
+    """Each of the ``rows`` stale rows was written once, had its effect under one key, and none is left."""
+    with psycopg.connect(url) as connection:
+        repeated = connection.execute("SELECT id, count(*) FROM written GROUP BY id HAVING count(*) > 1").fetchall()
+        written = connection.execute("SELECT count(*) FROM written").fetchone()
+        left = connection.execute("SELECT count(*) FROM conversations WHERE status = 'pending'").fetchone()
+    assert repeated == []
+    assert written == (rows,)
+    assert left == (0,)
+    delivered = effects_by_row(effects)
+    assert len(delivered) == rows
+    assert {row for row, keys in delivered.items() if len(keys) != 1} == set()

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from kubesweep.api.load import load
@@ -19,7 +18,7 @@ from kubesweep.errors import Outage
 from kubesweep.queue.model import OpenAnswer, ScheduleRef, Stats, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_cli.track import Track
-from tests.integration.storm import Storm, effects_by_row, make_table, plan_with_effect
+from tests.integration.storm import Storm, assert_written_once, make_table, plan_with_effect
 from tests.servers import Server, binaries
 
 ROWS = int(os.environ.get("KUBESWEEP_STORM_ROWS", "400000"))
@@ -126,15 +125,6 @@ async def test_kills_a_restart_and_a_flush_write_each_row_once_and_balance_the_b
     assert before
     assert not {"Completed", "Lost"} & {*before, *after[:-1]}
     assert storm.watcher.glance(time.time(), clock=False).state == "Completed"
-    with psycopg.connect(database) as connection:
-        repeated = connection.execute("SELECT id, count(*) FROM written GROUP BY id HAVING count(*) > 1").fetchall()
-        written = connection.execute("SELECT count(*) FROM written").fetchone()
-        left = connection.execute("SELECT count(*) FROM conversations WHERE status = 'pending'").fetchone()
-    assert repeated == []
-    assert written == (ROWS // 2,)
-    assert left == (0,)
-    effects = effects_by_row(storm.effects)
-    assert len(effects) == ROWS // 2
-    assert {row for row, keys in effects.items() if len(keys) != 1} == set()
+    assert_written_once(database, storm.effects, ROWS // 2)
     assert (sweep.state, sweep.balanced, stats.dead) == (SweepState.COMPLETED, True, 0)
     assert sweep.applied + sweep.unconfirmed + sweep.skipped == sweep.planned

@@ -6,11 +6,10 @@ import os
 import secrets
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from kubesweep.queue.model import SweepState
-from tests.integration.storm import Storm, effects_by_row, make_table, plan_with_effect
+from tests.integration.storm import Storm, assert_written_once, make_table, plan_with_effect
 
 ROWS = int(os.environ.get("KUBESWEEP_STORM_ROWS", "400000"))
 KILLS = int(os.environ.get("KUBESWEEP_STORM_KILLS", "200"))
@@ -39,16 +38,7 @@ async def test_200_kills_over_200000_stale_rows_write_each_row_once_and_balance_
     assert sweep is not None
     print(f"{storm.killed} kills: {sweep}")
     assert storm.killed == KILLS, "the sweep ended before the storm did: more rows are needed"
-    with psycopg.connect(database) as connection:
-        repeated = connection.execute("SELECT id, count(*) FROM written GROUP BY id HAVING count(*) > 1").fetchall()
-        written = connection.execute("SELECT count(*) FROM written").fetchone()
-        left = connection.execute("SELECT count(*) FROM conversations WHERE status = 'pending'").fetchone()
-    assert repeated == []
-    assert written == (ROWS // 2,)
-    assert left == (0,)
-    effects = effects_by_row(storm.effects)
-    assert len(effects) == ROWS // 2
-    assert {row for row, keys in effects.items() if len(keys) != 1} == set()
+    assert_written_once(database, storm.effects, ROWS // 2)
     assert (sweep.state, sweep.balanced, stats.dead) == (SweepState.COMPLETED, True, 0)
     assert sweep.planned >= ROWS // 2
     assert sweep.applied + sweep.unconfirmed + sweep.skipped == sweep.planned
