@@ -20,7 +20,6 @@ from kubesweep.queue.model import (
     Sweep,
     SweepState,
     key_text,
-    parse_key,
     to_json,
 )
 
@@ -167,7 +166,3 @@ def touch_held(con: sqlite3.Connection, schedule: int) -> None:
 
 def keys_json(keys: Sequence[Key] | None) -> str | None:
     return None if keys is None else json.dumps([key_text(key) for key in keys])
-
-
-def key_of(text: str) -> Key:
-    return parse_key(text)
