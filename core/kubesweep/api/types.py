@@ -31,7 +31,7 @@ def refuse(code: str, sentence: str) -> PydanticCustomError:
     return PydanticCustomError(code, "{sentence}", {"sentence": sentence})
 
 
-class _Checked:
+class Checked:
     """Something to stand in ``Annotated[str, ...]``: ``check`` raises, ``schema`` says the same to the API server."""
 
     def check(self, text: str) -> str:
@@ -48,7 +48,7 @@ class _Checked:
 
 
 @dataclass(frozen=True)
-class Shape(_Checked):
+class Shape(Checked):
     """Text that matches ``pattern`` as a whole; ``sentence`` tells what is allowed."""
 
     code: str
@@ -68,7 +68,7 @@ class Shape(_Checked):
 
 
 @dataclass(frozen=True)
-class Duration(_Checked):
+class Duration(Checked):
     """A duration between two others, both included. The model keeps the text; the plan has seconds."""
 
     least: str
@@ -88,7 +88,7 @@ class Duration(_Checked):
 
 
 @dataclass(frozen=True)
-class Plain(_Checked):
+class Plain(Checked):
     """Any text that a database can hold. ``also`` raises ValueError for what is wrong beside that."""
 
     most: int
@@ -147,7 +147,7 @@ def before_offset(text: str) -> float:
 
 
 @dataclass(frozen=True)
-class _BeforeShape(_Checked):
+class _BeforeShape(Checked):
     def check(self, text: str) -> str:
         before_offset(text)
         return text
