@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit contract integration example-at-scale bench pins clean
+.PHONY: help demo test lint site unit contract integration example-at-scale bench pins clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -32,7 +32,7 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
 demo: $(VENV)/run.stamp ## sweep 200,000 conversations on this machine, no server needed
 	@$(BIN)/kubesweep demo
 
-test: lint unit contract integration ## everything that needs no cluster and no root
+test: lint site unit contract integration ## everything that needs no cluster and no root
 
 lint: $(VENV)/dev.stamp ## style, types, architecture
 	@echo "== lint"
@@ -40,6 +40,14 @@ lint: $(VENV)/dev.stamp ## style, types, architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+$(VENV)/docs.stamp: requirements/docs.txt | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements/docs.txt
+	@touch $@
+
+site: $(VENV)/docs.stamp ## the documentation as a web site, in .build/site
+	@echo "== site"
+	$(BIN)/python docs/site/build.py
 
 unit: $(VENV)/dev.stamp ## pure functions
 	@echo "== unit"
@@ -62,6 +70,7 @@ bench: $(VENV)/dev.stamp ## measure against one UPDATE and against the loop (min
 pins: ## pin every dependency anew, with hashes (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra cli pyproject.toml -o requirements/run.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint requirements/run.txt --extra cli --group dev -o requirements/dev.txt pyproject.toml
+	echo zensical | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint requirements/dev.txt - -o requirements/docs.txt
 	echo hatchling | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements/build.txt
 
 clean: ## remove what the commands above made
