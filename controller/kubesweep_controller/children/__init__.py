@@ -1,0 +1,1 @@
+"""What a schedule becomes in the cluster: pure builders, one object each."""
