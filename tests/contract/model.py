@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from kubesweep.queue.model import (
+    BEHIND,
     FLOOD,
     HELD_PAUSE,
     HISTORY,
@@ -29,6 +30,7 @@ from kubesweep.queue.model import (
     SweepState,
     Window,
 )
+from tests.contract.hands import REF
 
 OUTCOMES = ("applied", "skipped", "unconfirmed", "held", "dead")
 
@@ -124,14 +126,22 @@ class Model:
         answer = self._answer(wish)
         self.ticks[answer] += 1
         if answer is not OpenAnswer.DUPLICATE:
-            self.last_tick = wish.tick
+            self.last_tick = self._tick(wish)
         return answer
+
+    def _tick(self, wish: OpenSweep) -> float:
+        if wish.once is None or self.last_tick is None or wish.tick > self.last_tick:
+            return wish.tick
+        return self.last_tick + BEHIND
 
     def _answer(self, wish: OpenSweep) -> OpenAnswer:
         latest = self.sweeps[0] if self.sweeps else None
-        if self.last_tick is not None and wish.tick <= self.last_tick:
+        if wish.once is not None and self.book(wish.sweep_id(REF)) is not None:
             return OpenAnswer.DUPLICATE
-        if wish.deadline is not None and wish.tick + wish.deadline < self.clock():
+        tick = self._tick(wish)
+        if self.last_tick is not None and tick <= self.last_tick:
+            return OpenAnswer.DUPLICATE
+        if wish.deadline is not None and tick + wish.deadline < self.clock():
             return OpenAnswer.LATE
         if latest is not None and not latest.state.settled and not wish.plan.newer_than(latest.plan):
             return OpenAnswer.FORBIDDEN
@@ -140,12 +150,15 @@ class Model:
     def opened(self, sweep: str, wish: OpenSweep) -> None:
         if self.sweeps and not self.sweeps[0].state.settled:
             self._end(self.sweeps[0], SweepState.SUPERSEDED)
-        self.sweeps = [Book(sweep, wish.tick, wish.plan), *self.sweeps][: HISTORY + 1]
+        assert self.last_tick is not None
+        self.sweeps = [Book(sweep, self.last_tick, wish.plan), *self.sweeps][: HISTORY + 1]
         self._enqueue(Job(JobKind.PLAN, wish.plan, sweep))
 
-    def enqueue_check(self, plan: PlanVersion) -> bool:
+    def enqueue_check(self, plan: PlanVersion, again: bool) -> bool:
         self.known = True
-        if plan.hash in self.checked:
+        checks = [entry.job.plan for entry in self.entries if entry.job.kind is JobKind.CHECK]
+        waits = any(each is not None and each.same(plan) for each in checks)
+        if plan.hash in self.checked and (waits or not again):
             return False
         self.checked.add(plan.hash)
         self._enqueue(Job(JobKind.CHECK, plan))

@@ -291,6 +291,19 @@ async def test_a_check_is_enqueued_once_per_plan_hash_and_may_create_the_schedul
     assert not await ann.enqueue_check(REF, PLAN)
 
 
+async def test_a_check_is_enqueued_again_only_where_none_of_its_plan_waits_or_runs(make_queue: Open) -> None:
+    ann, bob = make_queue(), make_queue()
+    assert await ann.enqueue_check(REF, PLAN, again=True)
+    assert not await bob.enqueue_check(REF, PLAN, again=True)
+    claim = await one(ann)
+    assert not await bob.enqueue_check(REF, PLAN, again=True)
+    assert await bob.enqueue_check(REF, NEWER, again=True)
+    await settle(ann, Settlement(claim))
+    assert not await bob.enqueue_check(REF, PLAN)
+    assert await bob.enqueue_check(REF, PLAN, again=True)
+    assert [claim.job.plan for claim in await take(ann, 9)] == [NEWER, PLAN]
+
+
 async def test_a_check_that_was_lost_or_given_back_is_done_again(queue: QueueService, clock: Clock) -> None:
     await queue.enqueue_check(REF, PLAN)
     await one(queue)

@@ -102,11 +102,14 @@ class QueueMachine(RuleBasedStateMachine):
     # The schedule's side
 
     @rule(who=workers, ahead=st.sampled_from([-60, 0, 60, 60, 60]), newer=st.sampled_from([False, False, True]),
-          deadline=st.sampled_from([None, None, 30.0]), retention=st.sampled_from([100.0, 10**9]))  # fmt: skip
-    def tick(self, who: str, ahead: int, newer: bool, deadline: float | None, retention: float) -> None:
+          deadline=st.sampled_from([None, None, 30.0]), retention=st.sampled_from([100.0, 10**9]),
+          once=st.sampled_from([None, None, "a", "b"]))  # fmt: skip
+    def tick(
+        self, who: str, ahead: int, newer: bool, deadline: float | None, retention: float, once: str | None
+    ) -> None:
         self.generation += newer
         tick = (self.clock.now if self.model.last_tick is None else self.model.last_tick) + ahead
-        wish = OpenSweep(tick=tick, plan=self.plan, deadline=deadline, retention=retention)
+        wish = OpenSweep(tick=tick, plan=self.plan, deadline=deadline, retention=retention, once=once)
         expected = self.model.open_sweep(wish)
         opened = self.do(self.queues[who].open_sweep(REF, wish))
         assert opened.answer is expected
@@ -116,9 +119,10 @@ class QueueMachine(RuleBasedStateMachine):
         elif expected is OpenAnswer.FORBIDDEN:
             assert opened.sweep == self.model.sweeps[0].id
 
-    @rule(who=workers)
-    def check(self, who: str) -> None:
-        assert self.do(self.queues[who].enqueue_check(REF, self.plan)) is self.model.enqueue_check(self.plan)
+    @rule(who=workers, again=st.booleans())
+    def check(self, who: str, again: bool) -> None:
+        expected = self.model.enqueue_check(self.plan, again)
+        assert self.do(self.queues[who].enqueue_check(REF, self.plan, again=again)) is expected
 
     @rule(who=workers, paused=st.booleans())
     def pause(self, who: str, paused: bool) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kubesweep.queue.model import (
+    BEHIND,
     HISTORY,
     MAX_SAMPLES,
     JobKind,
@@ -19,6 +20,7 @@ from tests.contract.hands import (
     CUTOFF,
     LIMITS,
     NEWER,
+    OTHER,
     PLAN,
     REF,
     TICK,
@@ -56,6 +58,24 @@ async def test_a_tick_enqueued_twice_is_one_tick(make_queue: Open) -> None:
     stats = await look(first)
     assert (stats.ready, stats.last_tick) == (1, TICK)
     assert stats.ticks == TickCounts(enqueued=1, duplicate=2)
+
+
+async def test_a_wish_that_is_made_once_goes_by_its_name_not_by_its_time(make_queue: Open) -> None:
+    first, second = make_queue(), make_queue()
+    await finished(first)
+    made = await open_sweep(first, TICK - 60, once="job/1")
+    assert made.answer is OpenAnswer.ENQUEUED
+    again = await open_sweep(second, TICK + 600, once="job/1")
+    assert (again.answer, again.sweep) == (OpenAnswer.DUPLICATE, made.sweep)
+    stats = await look(first)
+    assert stats.sweep is not None
+    assert (stats.ready, stats.last_tick, stats.sweep.id) == (1, TICK + BEHIND, made.sweep)
+    assert stats.ticks == TickCounts(enqueued=2, duplicate=1)
+    other = await open_sweep(second, TICK, once="job/2")
+    assert (other.answer, other.sweep) == (OpenAnswer.FORBIDDEN, made.sweep)
+    elsewhere = await open_sweep(second, TICK, once="job/1", ref=OTHER)
+    assert elsewhere.answer is OpenAnswer.ENQUEUED
+    assert elsewhere.sweep != made.sweep
 
 
 async def test_a_tick_that_finds_a_sweep_unsettled_is_forbidden_and_moves_the_last_tick(queue: QueueService) -> None:
@@ -96,6 +116,11 @@ async def test_a_newer_plan_supersedes_the_sweep_and_its_waiting_jobs_go(queue: 
     assert settled == Settled(claims=settled.claims)
     (before,) = (await look(queue)).history
     assert (before.applied, before.open_jobs, before.state) == (5, 0, SweepState.SUPERSEDED)
+
+
+async def finished(queue: QueueService) -> None:
+    await open_sweep(queue)
+    await queue.advance(REF, await one(queue), Window(CUTOFF))
 
 
 @pytest.mark.parametrize(

@@ -267,13 +267,21 @@ class ErrorGroup(msgspec.Struct, frozen=True):
 
 
 class OpenSweep(msgspec.Struct, frozen=True, kw_only=True):
-    """The wish to start a sweep. ``tick`` is the nominal time that the dedupe goes by."""
+    """The wish to start a sweep. ``tick`` is the nominal time that the dedupe goes by; a wish without one (a person's) has
+    the time it was made, and in ``once`` a name of its own that the dedupe goes by instead."""
 
     tick: float
     plan: PlanVersion
     mode: str = "Enforce"
     deadline: float | None = None  # startingDeadlineSeconds
     retention: float = 7 * 86400.0  # dead letters older than this are purged first (their rows become eligible again)
+    once: str | None = None
+
+    def sweep_id(self, ref: ScheduleRef) -> str:
+        """The id of the sweep that this wish makes: a fresh one, or with ``once`` the same each time it is wished."""
+        if self.once is None:
+            return uuid.uuid4().hex
+        return uuid.uuid5(uuid.NAMESPACE_URL, f"{ref.prefix}/{ref.uid}/{self.once}").hex
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -286,6 +294,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 HISTORY = 10
 ATTEMPTS = 20
+BEHIND = 0.001  # seconds from the last tick to that of a wish with ``once`` that was made before it
 FLOOD = 50  # dead rows of one error class with none applied: the sweep Halts
 MAX_JOB_KEYS = 1000  # rows in one job of a replay
 MAX_FINDINGS = 64  # kinds of findings that are kept; a further one pushes the oldest out

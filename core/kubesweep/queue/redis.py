@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ import msgspec
 from kubesweep.queue import redis_codec as codec
 from kubesweep.queue.model import (
     ATTEMPTS,
+    BEHIND,
     END_STATES,
     FLOOD,
     HELD_PAUSE,
@@ -71,13 +71,14 @@ class RedisQueue:
         await self._link.close()
 
     async def open_sweep(self, ref: ScheduleRef, wish: OpenSweep) -> Opened:
-        id_ = uuid.uuid4().hex
+        id_ = wish.sweep_id(ref)
         answer, sweep = await self._link.move(
             "open_sweep",
             ref,
             id=id_,
             uid=ref.uid,
             tick=wish.tick,
+            behind=None if wish.once is None else BEHIND,
             deadline=wish.deadline,
             generation=wish.plan.generation,
             hash=wish.plan.hash,
@@ -160,9 +161,16 @@ class RedisQueue:
             if left <= 0 or await self._link.read(streams, min(left, POLL) if self._link.clock else left):
                 return
 
-    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion) -> bool:
-        body = codec.body(Job(JobKind.CHECK, plan))
-        done = await self._link.move("enqueue_check", ref, uid=ref.uid, hash=plan.hash, most=MAX_CHECKED, body=body)
+    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion, *, again: bool = False) -> bool:
+        done = await self._link.move(
+            "enqueue_check",
+            ref,
+            uid=ref.uid,
+            hash=plan.hash,
+            again=again,
+            most=MAX_CHECKED,
+            body=codec.body(Job(JobKind.CHECK, plan)),
+        )
         return bool(done)
 
     async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:

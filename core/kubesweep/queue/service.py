@@ -62,7 +62,8 @@ class QueueService(Protocol):
     async def open_sweep(self, ref: ScheduleRef, wish: OpenSweep) -> Opened:
         """Start a sweep with one plan job. At most one unsettled sweep a schedule; ``last_tick`` only moves forward.
 
-        duplicate: tick <= last_tick. late: tick + deadline < now. forbidden: the sweep before is not settled (unless the
+        duplicate: tick <= last_tick; for a wish with ``once``, which takes a tick behind last_tick where its own is not: its
+        sweep is remembered (and is the answer's). late: tick + deadline < now. forbidden: the sweep before is not settled (unless the
         wish carries a newer plan: that one becomes Superseded and its waiting jobs go). Every answer but duplicate moves
         last_tick. Checked in that order. Each answer is counted. Purges dead letters older than the retention (bounded
         per call). Remembers this sweep and ``HISTORY`` older ones.
@@ -131,8 +132,9 @@ class QueueService(Protocol):
         """Return when a claim may find something new, at the latest after ``timeout`` seconds. May return early."""
         ...
 
-    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion) -> bool:
-        """Enqueue a check job, once per plan hash. False where this plan's check was enqueued before. May create the schedule."""
+    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion, *, again: bool = False) -> bool:
+        """Enqueue a check job, once per plan hash; with ``again`` also later, unless one of this plan waits or runs. False
+        where none was enqueued. May create the schedule."""
         ...
 
     async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:

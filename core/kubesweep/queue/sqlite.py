@@ -124,8 +124,8 @@ class SqliteQueue:
         finally:
             self._waiters.discard(changed)
 
-    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion) -> bool:
-        return await self._move(lambda con: sqlite_moves.enqueue_check(con, self._clock(), ref, plan))
+    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion, *, again: bool = False) -> bool:
+        return await self._move(lambda con: sqlite_moves.enqueue_check(con, self._clock(), ref, plan, again))
 
     async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:
         return await self._move(lambda con: sqlite_moves.approve(con, self._clock(), ref, sweep))

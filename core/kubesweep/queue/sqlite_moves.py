@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
 
 from kubesweep.queue.model import (
+    BEHIND,
     END_STATES,
     HELD_PAUSE,
     HISTORY,
@@ -54,16 +56,21 @@ def open_sweep(con: sqlite3.Connection, now: float, ref: ScheduleRef, wish: Open
     schedule = find_or_create(con, ref)
     purge_older(con, schedule.id, now - wish.retention)
     latest = next(iter(remembered(con, schedule.id, 1)), None)
-    answer = _answer(schedule, latest, wish, now)
+    id_ = wish.sweep_id(ref)
+    if wish.once is not None and schedule.last_tick is not None and wish.tick <= schedule.last_tick:
+        wish = msgspec.structs.replace(wish, tick=schedule.last_tick + BEHIND)
+    twice = wish.once is not None and sweep_by_id(con, schedule.id, id_) is not None
+    answer = OpenAnswer.DUPLICATE if twice else _answer(schedule, latest, wish, now)
     con.execute(statements("schedule")["count_tick"], {"schedule": schedule.id, "answer": answer, "tick": wish.tick})
     if answer is OpenAnswer.FORBIDDEN and latest is not None:
         return Opened(answer, latest.id)
     if answer is not OpenAnswer.ENQUEUED:
-        return Opened(answer, "")
+        return Opened(answer, id_ if twice else "")
     if latest is not None and not latest.state.settled:
         message = f"tick {wish.tick:.0f} came with a newer plan (generation {wish.plan.generation})"
         close_sweep(con, latest.id, SweepState.SUPERSEDED, "PlanChanged", message, now)
-    return Opened(answer, _create(con, schedule.id, wish, now))
+    _create(con, schedule.id, id_, wish, now)
+    return Opened(answer, id_)
 
 
 def _answer(schedule: Schedule, latest: Sweep | None, wish: OpenSweep, now: float) -> OpenAnswer:
@@ -76,15 +83,13 @@ def _answer(schedule: Schedule, latest: Sweep | None, wish: OpenSweep, now: floa
     return OpenAnswer.ENQUEUED
 
 
-def _create(con: sqlite3.Connection, schedule: int, wish: OpenSweep, now: float) -> str:
-    sweep = uuid.uuid4().hex
+def _create(con: sqlite3.Connection, schedule: int, sweep: str, wish: OpenSweep, now: float) -> None:
     values = {"id": sweep, "schedule": schedule, "tick": wish.tick, "mode": wish.mode, "now": now}
     plan = {"generation": wish.plan.generation, "hash": wish.plan.hash, "state": SweepState.PLANNING}
     con.execute(statements("sweep")["create"], values | plan)
     enqueue(con, schedule, [(Job(JobKind.PLAN, wish.plan, sweep), now, False)])
     for prune in ("prune_deaths", "prune"):
         con.execute(statements("sweep")[prune], {"schedule": schedule, "most": HISTORY + 1})
-    return sweep
 
 
 def close_sweep(
@@ -242,15 +247,25 @@ def approve(con: sqlite3.Connection, now: float, ref: ScheduleRef, sweep: str | 
     return latest.id
 
 
-def enqueue_check(con: sqlite3.Connection, now: float, ref: ScheduleRef, plan: PlanVersion) -> bool:
+def enqueue_check(con: sqlite3.Connection, now: float, ref: ScheduleRef, plan: PlanVersion, again: bool) -> bool:
     schedule = find_or_create(con, ref)
     values = {"schedule": schedule.id, "hash": plan.hash}
-    if con.execute(statements("schedule")["is_checked"], values).fetchone() is not None:
+    if con.execute(statements("schedule")["is_checked"], values).fetchone() is not None and not (
+        again and all(job.plan is None or not job.plan.same(plan) for job in _checks(con, schedule.id))
+    ):
         return False
     con.execute(statements("schedule")["add_checked"], values | {"now": now})
     con.execute(statements("schedule")["trim_checked"], {"schedule": schedule.id, "most": MAX_CHECKED})
     enqueue(con, schedule.id, [(Job(JobKind.CHECK, plan), now, False)])
     return True
+
+
+def _checks(con: sqlite3.Connection, schedule: int) -> Iterator[Job]:
+    """Check jobs that are waiting or running."""
+    for (body,) in con.execute(statements("job")["of_no_sweep"], {"schedule": schedule}):
+        job = decode_job(body)
+        if job.kind is JobKind.CHECK:
+            yield job
 
 
 def pause(con: sqlite3.Connection, ref: ScheduleRef, paused: bool) -> None:

@@ -1,12 +1,26 @@
 -- needs: birth
-ensure()
-local seen = {}
-for hash in string.gmatch(call('HGET', META, 'checked') or '', '%S+') do
-  if hash == args.hash then
-    refresh()
-    return 0
+-- True where a check of this plan is waiting or running.
+local function checking()
+  local from = '-'
+  while true do
+    local page = call('XRANGE', WORK, from, '+', 'COUNT', CHUNK)
+    for _, entry in ipairs(page) do
+      local _, kind = parse_start(entry[2][2])
+      if kind == 'n' and string.find(entry[2][4], '"' .. args.hash .. '"', 1, true) then return true end
+    end
+    if #page < CHUNK then return false end
+    from = '(' .. page[#page][1]
   end
-  seen[#seen + 1] = hash
+end
+
+ensure()
+local seen, before = {}, false
+for hash in string.gmatch(call('HGET', META, 'checked') or '', '%S+') do
+  if hash == args.hash then before = true else seen[#seen + 1] = hash end
+end
+if before and not (args.again and not checking()) then
+  refresh()
+  return 0
 end
 seen[#seen + 1] = args.hash
 if #seen > args.most then table.remove(seen, 1) end

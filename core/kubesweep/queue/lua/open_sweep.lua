@@ -17,9 +17,15 @@ local function purge_older(before)
   held_changed()
 end
 
+local function seen()
+  local last = tonumber(call('HGET', META, 'tick') or '-inf')
+  if not args.behind then return args.tick <= last end
+  if args.tick <= last then args.tick = last + args.behind end
+  return find_sweep(args.id) ~= nil
+end
+
 local function answer(latest)
-  local last = call('HGET', META, 'tick')
-  if last and args.tick <= tonumber(last) then return 'duplicate' end
+  if seen() then return 'duplicate' end
   if args.deadline and args.tick + args.deadline < now then return 'late' end
   if latest and is_open(latest) then
     local newer = latest.hash ~= args.hash and args.generation >= latest.generation
@@ -57,6 +63,7 @@ local said, id = answer(latest), ''
 call('HINCRBY', META, said, 1)
 if said ~= 'duplicate' then call('HSET', META, 'tick', text(args.tick)) end
 if said == 'forbidden' then id = latest.id end
+if said == 'duplicate' and args.behind then id = args.id end
 if said == 'enqueued' then
   if latest and is_open(latest) then
     local message = 'tick ' .. string.format('%.0f', args.tick) .. ' came with a newer plan (generation '

@@ -100,3 +100,8 @@ SELECT coalesce(sum(consumer IS NULL AND ready <= :now), 0) AS ready,
        min(CASE WHEN consumer IS NULL AND ready <= :now THEN ready END) AS oldest
 FROM job
 WHERE schedule = :schedule;
+
+-- name: of_no_sweep
+SELECT body
+FROM job
+WHERE schedule = :schedule AND sweep = '' AND held = 0;

@@ -43,7 +43,8 @@ WHERE schedule = :schedule AND hash = :hash;
 
 -- name: add_checked
 INSERT INTO checked (schedule, hash, at)
-VALUES (:schedule, :hash, :now);
+VALUES (:schedule, :hash, :now)
+ON CONFLICT (schedule, hash) DO UPDATE SET at = excluded.at;
 
 -- name: trim_checked
 DELETE FROM checked
