@@ -94,6 +94,15 @@ class QueueCounts(Model):
     dead: Count = Field(0, description="Rows that are dead letters.")
 
 
+class TickCounts(Model):
+    """Ticks by what the queue answered, since it knows the schedule."""
+
+    enqueued: Count = Field(0, description="Became a sweep.")
+    duplicate: Count = Field(0, description="Were seen before.")
+    forbidden: Count = Field(0, description="Skipped: the sweep before was not finished.")
+    late: Count = Field(0, description="Missed: older than startingDeadlineSeconds.")
+
+
 class ErrorGroup(Model):
     """Dead letters of one error class."""
 
@@ -133,11 +142,15 @@ class Status(Model):
     )
     last_schedule_time: Time | None = Field(None, description="Nominal time of the latest tick.")
     last_successful_time: Time | None = Field(None, description="When a sweep was last Completed.")
+    last_missed_time: Time | None = Field(None, description="Nominal time of the latest tick that no sweep came of.")
+    plan: Word | None = Field(None, description="Hash of the plan that SourceReady speaks of.")
+    counted_time: Time | None = Field(None, description="When the numbers below were written; at most every 15 s.")
     last_sweep: LastSweep | None = Field(None, description="The latest sweep.")
     history: Annotated[list[PastSweep], Field(max_length=HISTORY)] = Field(
         default_factory=list, description=f"The sweeps before the latest, newest first (at most {HISTORY})."
     )
     queue: QueueCounts | None = Field(None, description="What the queue holds.")
+    ticks: TickCounts | None = Field(None, description="Ticks by what the queue answered.")
     oldest_ready_time: Time | None = Field(
         None, description="Since when the longest waiting job waits; without it none waits."
     )
