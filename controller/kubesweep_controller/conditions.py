@@ -1,0 +1,237 @@
+"""Conditions: what the facts mean, each as a status, a reason and a sentence that says what to do next. Pure.
+
+Ready, Degraded and the others are chains of checks; a check returns (reason, message) or None. Ready is True only where
+all was looked at: *checked*, not *nothing bad was heard of*. The queue being away, or having lost everything, takes back
+nothing that was learned about this plan before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from kubesweep.queue.model import Finding, SweepState
+from kubesweep_controller.degraded import degradations
+from kubesweep_controller.facts import Facts
+from kubesweep_controller.reasons import ConditionType, Reason
+from kubesweep_controller.sweeps import previous, sweeps_of
+from kubesweep_controller.words import clip, place, time_text
+
+__all__ = ["MAX_MESSAGE", "conditions", "find", "suspended"]
+
+MAX_MESSAGE = 4096
+# What a worker may find that no change of the world around it cures.
+EDIT_ONLY = frozenset({"SqlInvalid", "GeneratedColumn", "KeyTypeUnsupported", "NotATable"})
+_WORD = re.compile(r"[^A-Za-z0-9_]")
+
+Problem = tuple[Reason, str]
+
+
+class Verdict(NamedTuple):
+    status: str
+    reason: str
+    message: str
+
+
+def conditions(facts: Facts, missed: float | None) -> list[dict[str, Any]]:
+    """All conditions, in a fixed order. ``missed`` is the latest tick that never became a sweep, as far as is known."""
+    source = _source(facts)
+    ready = _ready(facts, source)
+    said = {
+        ConditionType.READY: ready,
+        ConditionType.SOURCE_READY: source,
+        ConditionType.AUTOSCALING: _autoscaling(facts),
+        ConditionType.SUSPENDED: _suspended(facts),
+        ConditionType.DEGRADED: _degraded(facts, missed),
+        ConditionType.STALLED: _stalled(ready, source),
+    }
+    return [_condition(facts, type_, verdict) for type_, verdict in said.items()]
+
+
+def _condition(facts: Facts, type_: ConditionType, verdict: Verdict) -> dict[str, Any]:
+    before = find(previous(facts), type_)
+    generation = int(facts.body.get("metadata", {}).get("generation", 0))
+    if facts.plan is None and before and type_ in (ConditionType.SOURCE_READY, ConditionType.AUTOSCALING):
+        generation = before.get("observedGeneration", 0)  # it speaks of the spec that is still served
+    since = before.get("lastTransitionTime") if before and before.get("status") == verdict.status else None
+    return {
+        "type": str(type_),
+        "status": verdict.status,
+        "observedGeneration": generation,
+        "lastTransitionTime": since or time_text(int(facts.now)),
+        "reason": str(verdict.reason),
+        "message": clip(verdict.message, MAX_MESSAGE),
+    }
+
+
+def find(status: Mapping[str, Any], type_: str) -> Mapping[str, Any] | None:
+    """The condition of that type."""
+    return next((each for each in status.get("conditions") or () if each.get("type") == type_), None)
+
+
+def suspended(facts: Facts) -> bool:
+    """Whether the spec says so, even one that is refused for something else."""
+    if facts.schedule is not None:
+        return facts.schedule.spec.suspend
+    spec = facts.body.get("spec")
+    return isinstance(spec, Mapping) and spec.get("suspend") is True
+
+
+# Ready -------------------------------------------------------------------------------------------------------------
+
+
+def _ready(facts: Facts, source: Verdict) -> Verdict:
+    checks: tuple[Callable[[], Problem | None], ...] = (
+        lambda: _refused(facts),
+        lambda: _children(facts),
+        lambda: _queue(facts),
+        lambda: _source_refused(source),
+        lambda: _effect(facts),
+        lambda: _stuck(facts),
+        lambda: _unchecked(facts, source),
+    )
+    for check in checks:
+        if problem := check():
+            return Verdict("False", *problem)
+    return Verdict("True", Reason.READY, "the plan was checked, its objects are in place, the queue answers")
+
+
+def _refused(facts: Facts) -> Problem | None:
+    if facts.refusal is None:
+        return None
+    served = " What was valid before is still served." if previous(facts).get("plan") else ""
+    return Reason.INVALID_SPEC, f"{facts.refusal}.{served} Correct the field and apply again."
+
+
+def _children(facts: Facts) -> Problem | None:
+    if facts.children.taken:
+        return (
+            Reason.NAME_TAKEN,
+            f"{facts.children.taken}. Rename or delete that object, or name this schedule otherwise.",
+        )
+    if facts.children.rejected:
+        return (
+            Reason.CHILD_REJECTED,
+            f"the API server refuses {facts.children.rejected}. Correct the spec and apply again.",
+        )
+    return None
+
+
+def _queue(facts: Facts) -> Problem | None:
+    if facts.outage is None:
+        return None
+    return (
+        Reason.QUEUE_UNAVAILABLE,
+        f"{facts.outage.reason}: {facts.outage}. Nothing is lost; it goes on when the queue does.",
+    )
+
+
+def _source_refused(source: Verdict) -> Problem | None:
+    return (Reason.SOURCE_NOT_READY, f"{source.reason}: {source.message}") if source.status == "False" else None
+
+
+def _effect(facts: Facts) -> Problem | None:
+    finding = _finding(facts, "Effect")
+    if finding is None or finding.ok:
+        return None
+    return Reason.EFFECT_NOT_READY, f"{finding.reason}: {finding.message}"
+
+
+def _stuck(facts: Facts) -> Problem | None:
+    return (Reason.WORKER_STUCK, f"no worker starts: {facts.children.stuck}") if facts.children.stuck else None
+
+
+def _unchecked(facts: Facts, source: Verdict) -> Problem | None:
+    if source.status == "True":
+        return None
+    if suspended(facts):
+        return Reason.SUSPENDED, "the source is checked when the schedule is resumed (spec.suspend: false)"
+    return Reason.CHECKING, "a worker looks at the source and the effect; this takes until a pod of it runs"
+
+
+# The other conditions ----------------------------------------------------------------------------------------------
+
+
+def _source(facts: Facts) -> Verdict:
+    before = find(previous(facts), ConditionType.SOURCE_READY)
+    kept = before and before.get("status") != "Unknown"
+    if facts.plan is None:
+        return _again(before) if before else Verdict("Unknown", Reason.CHECKING, "nobody looked: the spec is refused")
+    finding = _finding(facts, "SourceReady")
+    if finding is not None and finding.ok:
+        return Verdict("True", Reason.CHECKED, finding.message + _warnings(facts))
+    if finding is not None:
+        return Verdict("False", _WORD.sub("", finding.reason) or "Refused", finding.message)
+    if before and kept and previous(facts).get("plan") == facts.plan.version.hash:
+        return _again(before)
+    return Verdict("Unknown", Reason.CHECKING, "no worker has looked at this version of the spec yet")
+
+
+def _again(before: Mapping[str, Any]) -> Verdict:
+    return Verdict(str(before["status"]), str(before.get("reason")), str(before.get("message", "")))
+
+
+def _finding(facts: Facts, kind: str) -> Finding | None:
+    """What workers found last about this very plan. A complaint that a later sweep of it refuted is over: of many workers
+    the one that complained need not be the one that saw it work."""
+    if facts.stats is None or facts.plan is None:
+        return None
+    mine = facts.plan.version
+    finding = next((one for one in facts.stats.findings if one.kind == kind and one.plan.same(mine)), None)
+    if finding is None or finding.ok:
+        return finding
+    for sweep in sweeps_of(facts):
+        completed = sweep.state is SweepState.COMPLETED and sweep.plan.same(mine)
+        if completed and sweep.finished is not None and sweep.finished > finding.at:
+            return Finding(kind, True, Reason.CHECKED, "a sweep completed", mine, sweep.finished)
+    return finding
+
+
+def _warnings(facts: Facts) -> str:
+    finding = _finding(facts, "SourceWarnings")
+    return f". Worth knowing: {finding.message}" if finding is not None and not finding.ok else ""
+
+
+def _autoscaling(facts: Facts) -> Verdict:
+    if not facts.children.keda:
+        fixed = "workers run all the time, however little there is to do"
+        return Verdict(
+            "False", Reason.KEDA_MISSING, f"this cluster has no KEDA: {fixed}. Install KEDA; it is picked up"
+        )
+    if facts.children.scaler_problem:
+        namespace, name = place(facts.body)
+        look = f"kubectl describe scaledobject {name}-worker -n {namespace}"
+        return Verdict("False", Reason.SCALER_FAILED, f"{facts.children.scaler_problem}. Look: {look}")
+    return Verdict("True", Reason.SCALED_BY_KEDA, f"{_bounds(facts)} by the length of the queue")
+
+
+def _bounds(facts: Facts) -> str:
+    if facts.schedule is None:
+        return "workers are started and stopped"
+    worker = facts.schedule.spec.worker
+    return f"{worker.min_replicas} to {worker.max_replicas} workers"
+
+
+def _suspended(facts: Facts) -> Verdict:
+    if not suspended(facts):
+        return Verdict("False", Reason.ACTIVE, "ticks fire")
+    namespace, name = place(facts.body)
+    resume = f'kubectl patch sweepschedule {name} -n {namespace} --type merge -p \'{{"spec":{{"suspend":false}}}}\''
+    return Verdict("True", Reason.SUSPENDED, f"no tick fires and no worker runs. Resume: {resume}")
+
+
+def _degraded(facts: Facts, missed: float | None) -> Verdict:
+    found = degradations(facts, missed)
+    if not found:
+        return Verdict("False", Reason.AS_EXPECTED, "no row, tick or sweep waits for anybody")
+    return Verdict("True", found[0][0], " ".join(sentence for _, sentence in found))
+
+
+def _stalled(ready: Verdict, source: Verdict) -> Verdict:
+    only_an_edit = ready.reason in (Reason.INVALID_SPEC, Reason.CHILD_REJECTED) or (
+        ready.reason == Reason.SOURCE_NOT_READY and source.reason in EDIT_ONLY
+    )
+    if only_an_edit:
+        return Verdict("True", ready.reason, ready.message)
+    return Verdict("False", Reason.AS_EXPECTED, "nothing that only an edit cures")

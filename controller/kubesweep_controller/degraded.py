@@ -1,0 +1,106 @@
+"""What is wrong although the schedule is served: the reasons of Degraded, the most pressing first. Pure.
+
+Each is cleared by a success, never by a new start: a failed sweep by the next Completed one, dead letters when none is
+left and none is being tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kubesweep.queue.model import Sweep, SweepState
+from kubesweep_controller.facts import Facts
+from kubesweep_controller.reasons import ConditionType, Reason
+from kubesweep_controller.sweeps import decided, previous, sweeps_of
+from kubesweep_controller.words import annotate, clip, place, rows, time_text
+
+__all__ = ["degradations", "held_sentence", "miss_is_over"]
+
+SHOWN_GROUPS = 5
+
+
+def degradations(facts: Facts, missed: float | None) -> list[tuple[Reason, str]]:
+    """Everything that holds, as (reason, sentence)."""
+    sweeps = sweeps_of(facts)
+    found = (_last_sweep(facts, sweeps), _held(facts, sweeps), _missed(facts, sweeps, missed), _dead_letters(facts))
+    return [each for each in found if each is not None]
+
+
+def _last_sweep(facts: Facts, sweeps: tuple[Sweep, ...]) -> tuple[Reason, str] | None:
+    last = decided(sweeps)
+    if last is None or last.state is SweepState.COMPLETED:
+        return None
+    tick = time_text(last.tick)
+    if last.state is SweepState.LOST:
+        return Reason.LOST, f"The queue lost the sweep of {tick}; a new one finds what is still stale."
+    ended = "was halted" if last.state is SweepState.HALTED else "failed"
+    why = f" ({last.reason}: {last.message})" if last.message else f" ({last.reason})" if last.reason else ""
+    again = annotate(facts.body, "trigger")
+    return (
+        Reason.LAST_SWEEP_FAILED,
+        f"The sweep of {tick} {ended}{why}. The next tick tries again; once cured, at once: {again}.",
+    )
+
+
+def _held(facts: Facts, sweeps: tuple[Sweep, ...]) -> tuple[Reason, str] | None:
+    if not sweeps or sweeps[0].state is not SweepState.HELD:
+        return None
+    return Reason.HELD, held_sentence(facts, sweeps[0])
+
+
+def held_sentence(facts: Facts, sweep: Sweep) -> str:
+    """What waits, and what to type."""
+    most = facts.plan.limits.hold_above_rows if facts.plan is not None else None
+    limit = "limits.holdAboveRows" if most is None else f"limits.holdAboveRows ({most:,})"
+    return (
+        f"The sweep of {time_text(sweep.tick)} waits: more rows are stale than {limit}, nothing was touched. "
+        f"If that is right, let it go: {annotate(facts.body, 'approve')}."
+    )
+
+
+def miss_is_over(sweeps: Iterable[Sweep], missed: float) -> bool:
+    """Whether a sweep of that tick or a later one completed."""
+    return any(one.state is SweepState.COMPLETED and one.tick >= missed for one in sweeps)
+
+
+def _missed(facts: Facts, sweeps: tuple[Sweep, ...], missed: float | None) -> tuple[Reason, str] | None:
+    if missed is None or miss_is_over(sweeps, missed):
+        return None
+    namespace, name = place(facts.body)
+    what = f"No sweep came of the tick of {time_text(missed)}."
+    if facts.schedule is not None and facts.schedule.spec.every is not None:
+        return Reason.MISSED_SCHEDULE, f"{what} The next tick makes up for it."
+    look = f"kubectl describe cronjob {name}-tick -n {namespace}"
+    return Reason.MISSED_SCHEDULE, f"{what} The next tick makes up for it; if none comes: {look}."
+
+
+def _dead_letters(facts: Facts) -> tuple[Reason, str] | None:
+    dead, groups = _dead(facts)
+    if dead:
+        named = ", ".join(f"{count:,} {clip(error, 64)}" for error, count in groups[:SHOWN_GROUPS])
+        more = ", ..." if len(groups) > SHOWN_GROUPS else ""
+        which = f" ({named}{more})" if named else ""
+        verb = "is a dead letter" if dead == 1 else "are dead letters"
+        retry = annotate(facts.body, "retry-dead-letters")
+        return (
+            Reason.DEAD_LETTERS,
+            f"{rows(dead)} {verb}{which}: see status.errors. Once cured, try again: {retry}.",
+        )
+    if facts.stats is not None and facts.stats.held and _was(facts, Reason.DEAD_LETTERS):
+        return Reason.DEAD_LETTERS, f"{rows(facts.stats.held)} of what had died or failed are being tried again."
+    return None
+
+
+def _dead(facts: Facts) -> tuple[int, list[tuple[str, int]]]:
+    if facts.stats is not None:
+        return facts.stats.dead, [(group.error, group.count) for group in facts.groups]
+    status = previous(facts)
+    groups = [(str(each.get("error")), int(each.get("count", 0))) for each in status.get("errors") or ()]
+    return int((status.get("queue") or {}).get("dead", 0)), groups
+
+
+def _was(facts: Facts, reason: Reason) -> bool:
+    return any(
+        each.get("type") == ConditionType.DEGRADED and each.get("status") == "True" and each.get("reason") == reason
+        for each in previous(facts).get("conditions") or ()
+    )

@@ -1,0 +1,59 @@
+"""Every word that a program may go by: types and reasons of conditions, reasons of Events. docs/conditions.md explains each.
+
+The one exception is SourceReady: its reason is what the worker found, in the worker's own words (docs/errors.md).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["ConditionType", "Reason"]
+
+
+class ConditionType(StrEnum):
+    READY = "Ready"
+    SOURCE_READY = "SourceReady"
+    AUTOSCALING = "Autoscaling"
+    SUSPENDED = "Suspended"
+    DEGRADED = "Degraded"
+    STALLED = "Stalled"
+
+
+class Reason(StrEnum):
+    # Ready
+    READY = "Ready"
+    CHECKING = "Checking"
+    INVALID_SPEC = "InvalidSpec"
+    NAME_TAKEN = "NameTaken"
+    CHILD_REJECTED = "ChildRejected"
+    QUEUE_UNAVAILABLE = "QueueUnavailable"
+    SOURCE_NOT_READY = "SourceNotReady"
+    EFFECT_NOT_READY = "EffectNotReady"
+    WORKER_STUCK = "WorkerStuck"
+    # SourceReady
+    CHECKED = "Checked"
+    # Autoscaling
+    SCALED_BY_KEDA = "ScaledByKeda"
+    KEDA_MISSING = "KedaMissing"
+    SCALER_FAILED = "ScalerFailed"
+    # Suspended
+    SUSPENDED = "Suspended"
+    ACTIVE = "Active"
+    # Degraded
+    LAST_SWEEP_FAILED = "LastSweepFailed"
+    LOST = "Lost"
+    HELD = "Held"
+    MISSED_SCHEDULE = "MissedSchedule"
+    DEAD_LETTERS = "DeadLetters"
+    # Degraded and Stalled
+    AS_EXPECTED = "AsExpected"
+    # Events only
+    RESUMED = "Resumed"
+    RECOVERED = "Recovered"
+    SUPERSEDED = "Superseded"
+    SOURCE_WARNING = "SourceWarning"
+    TRIGGERED = "Triggered"
+    APPROVED = "Approved"
+    DEAD_LETTERS_RETRIED = "DeadLettersRetried"
+    DEAD_LETTERS_PURGED = "DeadLettersPurged"
+    ORDER_REFUSED = "OrderRefused"

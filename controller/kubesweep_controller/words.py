@@ -1,0 +1,50 @@
+"""Times, numbers and commands as a status and an Event have them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+__all__ = ["annotate", "clip", "parse_time", "place", "rows", "time_text"]
+
+GROUP = "kubesweep.dev"
+
+
+def time_text(seconds: float) -> str:
+    """``2026-03-01T00:00:00Z``; with milliseconds only where there are any. The inverse of :func:`parse_time`."""
+    moment = datetime.fromtimestamp(round(seconds, 3), UTC).replace(tzinfo=None)
+    exact = "milliseconds" if moment.microsecond else "seconds"
+    return moment.isoformat(timespec=exact) + "Z"
+
+
+def parse_time(text: object) -> float | None:
+    """Seconds since the epoch; None for what is no time."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def rows(number: int) -> str:
+    return f"{number:,} row" if number == 1 else f"{number:,} rows"
+
+
+def clip(text: str, most: int) -> str:
+    """At most ``most`` characters; what was cut is said."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def place(body: Mapping[str, Any]) -> tuple[str, str]:
+    """Namespace and name."""
+    meta = body.get("metadata", {})
+    return str(meta.get("namespace", "default")), str(meta.get("name", ""))
+
+
+def annotate(body: Mapping[str, Any], order: str) -> str:
+    """The command that gives an order, ready to be pasted."""
+    namespace, name = place(body)
+    return f"kubectl annotate sweepschedule {name} -n {namespace} --overwrite {GROUP}/{order}=$(date +%s)"
