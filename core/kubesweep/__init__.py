@@ -23,6 +23,7 @@ from kubesweep.errors import (
 if TYPE_CHECKING:
     from kubesweep.api.compile import compile_plan
     from kubesweep.api.load import Loaded, load
+    from kubesweep.api.objects import load_object
     from kubesweep.api.plan import Plan
     from kubesweep.api.problems import Problem, SpecErrors
     from kubesweep.api.spec import SweepSchedule
@@ -35,6 +36,7 @@ _HOMES = {
     "SweepSchedule": "kubesweep.api.spec",
     "compile_plan": "kubesweep.api.compile",
     "load": "kubesweep.api.load",
+    "load_object": "kubesweep.api.objects",
 }
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "SweepSchedule",
     "compile_plan",
     "load",
+    "load_object",
 ]
 
 

@@ -1,17 +1,35 @@
-"""Turns what pydantic found into problems: the place in the file, what is allowed, and for a typo the nearest name."""
+"""Turns what pydantic found into problems: the place in the file, what is allowed, and for a typo the nearest name.
+
+``parse`` is the one way from plain data to a model, wherever the data came from.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from kubesweep.api.problems import Path, Problem, shown
-from kubesweep.api.yamlfile import Document
+
+# What Kubernetes checks is not looked into.
+_FREE = frozenset({"resources", "env", "envFrom", "podTemplate"})
+_Object = TypeVar("_Object", bound=BaseModel)
+
+
+class Origin(Protocol):
+    """Where data came from: a document of a file, or an object of the API server."""
+
+    @property
+    def data(self) -> Any: ...
+
+    def problem(self, code: str, text: str, path: Path = (), *, key: bool = False, **more: Any) -> Problem: ...
+
+    def written(self, path: Path) -> str | None: ...
+
 
 _TYPES = {
     "int_type": "a whole number",
@@ -24,9 +42,18 @@ _TYPES = {
 }
 
 
-def explain(
-    document: Document, model: type[BaseModel], error: ValidationError, *, secret: bool = False
-) -> list[Problem]:
+def parse(document: Origin, model: type[_Object], *, secret: bool = False) -> tuple[_Object | None, list[Problem]]:
+    """The model, unless it is invalid in itself, and all problems. ``secret``: never show what was given."""
+    empty = [] if secret else _empty_values(document)
+    try:
+        return model.model_validate(document.data), empty
+    except ValidationError as error:
+        found = explain(document, model, error, secret=secret)
+        # What encloses an empty field often fails because of it: one message is enough.
+        return None, empty + [each for each in found if not any(one.path.startswith(each.path) for one in empty)]
+
+
+def explain(document: Origin, model: type[BaseModel], error: ValidationError, *, secret: bool = False) -> list[Problem]:
     """A problem for each error. ``secret``: never show what was given."""
     problems = []
     for each in error.errors(include_url=False):
@@ -34,7 +61,7 @@ def explain(
     return problems
 
 
-def _problem(document: Document, model: type[BaseModel], error: ErrorDetails, secret: bool) -> Problem:
+def _problem(document: Origin, model: type[BaseModel], error: ErrorDetails, secret: bool) -> Problem:
     path = tuple(step for step in error["loc"] if step != "[key]")  # pydantic's mark for a key that is wrong
     kind, given = error["type"], error["input"]
     hint: dict[str, Any] = {} if secret else {"given": _given(document, path, given)}
@@ -64,7 +91,7 @@ def _problem(document: Document, model: type[BaseModel], error: ErrorDetails, se
     return document.problem(code, _plain(error["msg"]), path, **(hint if scalar else {}))
 
 
-def _given(document: Document, path: Path, given: Any) -> str:
+def _given(document: Origin, path: Path, given: Any) -> str:
     written = None if given is None or isinstance(given, str) else document.written(path)
     return shown(given) if written is None else written[:60]
 
@@ -126,25 +153,26 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(inner)
 
 
-def empty_values(document: Document, free: frozenset[str]) -> list[Problem]:
+def _empty_values(document: Origin) -> list[Problem]:
     """A problem for each field of spec that was left empty: the API server would drop it silently, and with it a limit
-    or a ``delete``. Fields named in ``free`` are not looked into."""
-    spec = document.data.get("spec") if isinstance(document.data, dict) else None
+    or a ``delete``."""
+    if not isinstance(document.data, dict) or "spec" not in document.data:
+        return []
     return [
         document.problem(
             "EmptyValue", "has no value: give one ({} for an empty map) or remove the line", path, key=True
         )
-        for path in _empty(spec, ("spec",), free)
+        for path in _empty(document.data["spec"], ("spec",))
     ]
 
 
-def _empty(value: Any, path: Path, free: frozenset[str]) -> Iterator[Path]:
+def _empty(value: Any, path: Path) -> Iterator[Path]:
     if value is None:
         yield path
     elif isinstance(value, dict):
         for name, inner in value.items():
-            if name not in free:
-                yield from _empty(inner, (*path, name), free)
+            if name not in _FREE:
+                yield from _empty(inner, (*path, name))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _empty(inner, (*path, index), free)
+            yield from _empty(inner, (*path, index))

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
 from kubesweep.api import explain, problems, yamlfile
 from kubesweep.api.compile import compile_plan
 from kubesweep.api.plan import Plan
@@ -23,7 +21,6 @@ from kubesweep.queue.model import ScheduleRef
 from kubesweep.ticks import Ticks
 
 SUFFIXES = (".yaml", ".yml")
-_FREE = frozenset({"resources", "env", "envFrom", "podTemplate"})
 _Object = TypeVar("_Object", SweepSchedule, Secret)
 
 
@@ -140,15 +137,8 @@ class _Files:
             )
 
     def _parse(self, document: Document, model: type[_Object], *, secret: bool = False) -> _Object | None:
-        empty = [] if secret else explain.empty_values(document, _FREE)
-        self.problems += empty
-        try:
-            made = model.model_validate(document.data)
-        except ValidationError as error:
-            found = explain.explain(document, model, error, secret=secret)
-            # What encloses an empty field often fails because of it: one message is enough.
-            self.problems += [each for each in found if not any(one.path.startswith(each.path) for one in empty)]
-            return None
+        made, found = explain.parse(document, model, secret=secret)
+        self.problems += found
         return made
 
     def _keep(

@@ -1,0 +1,75 @@
+"""SweepSchedules that come from the API server.
+
+They are checked again: an object may be older than the schema that it was checked by, or the schema older than this
+program. And a field that the API server did not know is gone without a word; where ``kubectl apply`` left a copy of
+what was written, a typo in it is refused, because the limit or the DryRun that it stood for would silently not count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kubesweep.api import explain
+from kubesweep.api.problems import Path, Problem, SpecErrors, path_text
+from kubesweep.api.spec import API_VERSION, KIND, SweepSchedule
+
+APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_METADATA = ("name", "namespace", "uid", "generation")  # all else is Kubernetes' own, whatever comes to it one day
+
+
+@dataclass(frozen=True)
+class _Object:
+    """Plain data without a file."""
+
+    data: Any
+
+    def problem(self, code: str, text: str, path: Path = (), *, key: bool = False, **more: Any) -> Problem:
+        return Problem(code, text, path=path_text(path), **more)
+
+    def written(self, path: Path) -> str | None:
+        return None
+
+
+def load_object(body: Mapping[str, Any]) -> SweepSchedule:
+    """The schedule. ``body`` is an object as the API server gives it, alone or in a list; metadata that does not matter
+    and the status are not looked at. Raises ``SpecErrors``, a problem a line, each with the path of its field."""
+    data = _plain(body)
+    meta = data.get("metadata") or {}
+    kept = {name: meta[name] for name in _METADATA if name in meta}
+    # The items of a list have neither kind nor version.
+    data = {"apiVersion": API_VERSION, "kind": KIND, **data, "metadata": kept}
+    data.pop("status", None)
+    made, problems = explain.parse(_Object(data), SweepSchedule)
+    problems += [each for each in _dropped(meta) if each.path not in {known.path for known in problems}]
+    if problems or made is None:
+        raise SpecErrors(problems)
+    return made
+
+
+_DROPPED = "unknown field, which the API server dropped: correct it and apply the file again, without --validate=ignore"
+
+
+def _dropped(meta: Mapping[str, Any]) -> list[Problem]:
+    """Fields that were applied under a name that nobody knows."""
+    try:
+        applied = json.loads((meta.get("annotations") or {}).get(APPLIED, "{}"))
+    except ValueError:
+        return []
+    if not isinstance(applied, dict) or applied.get("apiVersion") != API_VERSION:
+        return []
+    copy = _Object({name: applied.get(name) for name in ("apiVersion", "kind", "metadata", "spec")})
+    _, problems = explain.parse(copy, SweepSchedule)
+    return [
+        Problem("DroppedField", _DROPPED, path=each.path, nearest=each.nearest, allowed=each.allowed)
+        for each in problems
+        if each.code == "UnknownField" and each.path.startswith("spec.")
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
