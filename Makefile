@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint site unit contract integration example-at-scale bench pins clean
+.PHONY: help demo test lint site unit contract integration example-at-scale bench generate pins clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -40,6 +40,7 @@ lint: $(VENV)/dev.stamp ## style, types, architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.generate --check
 
 $(VENV)/docs.stamp: requirements/docs.txt | $(BIN)/python
 	$(PIP) install --require-hashes -r requirements/docs.txt
@@ -66,6 +67,9 @@ example-at-scale: $(VENV)/dev.stamp ## a million rows, three workers, a SIGKILL 
 
 bench: $(VENV)/dev.stamp ## measure against one UPDATE and against the loop (minutes; options in BENCH)
 	$(BIN)/python -m bench.sweep $(BENCH)
+
+generate: $(VENV)/dev.stamp ## write the files that are made from the code: CRD, reference
+	$(BIN)/python -m tools.generate
 
 pins: ## pin every dependency anew, with hashes (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra cli pyproject.toml -o requirements/run.txt

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from kubesweep.api import cel
 from kubesweep.api.types import (
     Duration,
     FreeList,
@@ -77,6 +78,12 @@ class RowLimits(Model):
 class Retry(Model):
     """What happens to a row that fails."""
 
+    model_config = cel.checked(
+        cel.forbidden(
+            cel.at_most("self.backoff", "self.maxBackoff"), "must not be longer than maxBackoff", at="backoff"
+        )
+    )
+
     max_attempts: int = Field(5, ge=1, le=20, description="Attempts before a row becomes a dead letter (1 to 20).")
     backoff: Annotated[str, Duration("100ms", "1h")] = Field(
         "2s", description="Wait before the second attempt, doubled for each later one (100ms to 1h)."
@@ -106,6 +113,10 @@ class DeadLetters(Model):
 class Worker(Model):
     """The pods that do the work."""
 
+    model_config = cel.checked(
+        cel.forbidden("self.minReplicas <= self.maxReplicas", "must not be above maxReplicas", at="minReplicas")
+    )
+
     image: Image | None = Field(None, description="Image with the handler's code; default the image of Kubesweep.")
     min_replicas: int = Field(0, ge=0, le=1000, description="Pods that always run (0 to 1000).")
     max_replicas: int = Field(4, ge=1, le=1000, description="Pods at most (1 to 1000).")
@@ -128,13 +139,30 @@ class Worker(Model):
         return self
 
 
+_NO_WRITE = "only a handler may leave it out (and must change the row itself)"
+_CRON_RULES = cel.schema(
+    cel.rule("!self.upperAscii().contains('TZ=')", "a zone inside the expression is refused: use timeZone"),
+    cel.rule("!self.startsWith('@every')", 'use every, such as every: "30s"'),
+    cel.rule(
+        cel.matches(r"^(@.*|\s*\S+(\s+\S+){4}\s*|(?i:.*TZ=.*))$"),
+        "needs 5 fields (minute hour day-of-month month day-of-week); seconds are not supported: use every",
+    ),
+)
+
+
 class Spec(Model):
     """When, which rows, and what becomes of them."""
+
+    model_config = cel.checked(
+        *cel.one_of("schedule", "every"),
+        cel.missing("has(self.write) || (has(self.effect) && has(self.effect.handler))", _NO_WRITE, at="write"),
+    )
 
     schedule: str | None = Field(
         None,
         min_length=1,
         max_length=MAX_CRON_LENGTH,
+        json_schema_extra=_CRON_RULES,
         description='Five-field cron expression such as "*/5 * * * *", or @hourly, @daily, @weekly, @monthly, @yearly.',
     )
     every: Annotated[str, Duration("5s", "24h")] | None = Field(
@@ -180,9 +208,7 @@ class Spec(Model):
     def _consistent(self) -> Self:
         exactly_one(self, "schedule", "every")
         if self.write is None and (self.effect is None or self.effect.handler is None):
-            raise refuse(
-                "WriteMissing", "write is missing: only a handler may leave it out (and must change the row itself)"
-            )
+            raise refuse("WriteMissing", f"write is missing: {_NO_WRITE}")
         return self
 
     @property

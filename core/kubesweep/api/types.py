@@ -1,5 +1,6 @@
 """The kinds of text that a SweepSchedule is made of. Each checks itself, says what is wrong in one sentence under a
-stable code (docs/errors.md), and shows the same bounds in its JSON schema, from which the cluster's schema is made.
+stable code (docs/errors.md), and shows the same bounds in its JSON schema, from which the cluster's schema is made
+(crd.py). A shape is a rule there and not a ``pattern``: of a pattern the API server would show the regular expression.
 
 YAML names are camelCase; unknown fields are refused, because a typo that is ignored could widen what is swept.
 """
@@ -16,6 +17,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from kubesweep import durations
+from kubesweep.api import cel
 from kubesweep.api.sqltext import MAX_SQL_LENGTH, check_sql
 
 IDENTIFIER_BYTES = 63
@@ -64,7 +66,8 @@ class Shape(Checked):
         return text
 
     def schema(self) -> dict[str, Any]:
-        return {"pattern": f"^{self.pattern}$", "minLength": 1, "maxLength": self.most}
+        rules = [cel.rule(cel.matches(f"^{self.pattern}$"), self.sentence)]
+        return {"minLength": 1, "maxLength": self.most, cel.RULES: rules}
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Duration(Checked):
         return text
 
     def schema(self) -> dict[str, Any]:
-        return {"pattern": durations.PATTERN, "minLength": 2, "maxLength": durations.MAX_LENGTH}
+        return {"maxLength": durations.MAX_LENGTH, cel.RULES: cel.duration(self.least, self.most)}
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class Plain(Checked):
     least: int = 0
     code: str = "BadText"
     also: Callable[[str], None] | None = None
+    rules: tuple[cel.Rule, ...] = ()
 
     def check(self, text: str) -> str:
         try:
@@ -115,7 +119,11 @@ class Plain(Checked):
         return text
 
     def schema(self) -> dict[str, Any]:
-        return {"minLength": self.least, "maxLength": self.most}
+        return {
+            "minLength": self.least,
+            "maxLength": self.most,
+            **({cel.RULES: list(self.rules)} if self.rules else {}),
+        }
 
 
 class _Identifier(Plain):
@@ -131,11 +139,12 @@ class _Identifier(Plain):
         return text
 
     def schema(self) -> dict[str, Any]:
-        return {"minLength": 1, "maxLength": IDENTIFIER_BYTES}
+        size = cel.rule(f"bytes(self).size() <= {IDENTIFIER_BYTES}", f"has more than {IDENTIFIER_BYTES} bytes")
+        return {"minLength": 1, "maxLength": IDENTIFIER_BYTES, cel.RULES: [size]}
 
 
 _BEFORE = re.compile(r"now(?:-(.+))?", re.DOTALL)
-_MAX_AGE = Duration("0s", "36500d")
+_MAX_AGE = "36500d"
 
 
 def before_offset(text: str) -> float:
@@ -143,7 +152,7 @@ def before_offset(text: str) -> float:
     found = _BEFORE.fullmatch(text)
     if not found:
         raise refuse("BadBefore", 'write "now" or "now-<duration>", such as "now-30m"')
-    return durations.parse_duration(_MAX_AGE.check(found.group(1))) if found.group(1) else 0.0
+    return durations.parse_duration(Duration("0s", _MAX_AGE).check(found.group(1))) if found.group(1) else 0.0
 
 
 @dataclass(frozen=True)
@@ -153,19 +162,30 @@ class _BeforeShape(Checked):
         return text
 
     def schema(self) -> dict[str, Any]:
-        body = durations.PATTERN.removeprefix("^").removesuffix("$")
-        return {"pattern": f"^now(-{body})?$", "minLength": 3, "maxLength": 40}
+        return {"maxLength": len("now-") + durations.MAX_LENGTH, cel.RULES: cel.age(_MAX_AGE)}
+
+
+_ADDRESS = r"https?://([^/?#\s]+)([/?#]\S*)?"
+_NO_ADDRESS = "write a whole address, such as https://example.com/hook, without blanks"
+_LOGIN = "a user or password in the address is refused: put an Authorization header into headersFrom"
 
 
 def _is_web_address(text: str) -> None:
-    found = re.fullmatch(r"https?://([^/?#\s]+)([/?#]\S*)?", text)
+    found = re.fullmatch(_ADDRESS, text)
     if not found:
-        raise ValueError("write a whole address, such as https://example.com/hook, without blanks")
+        raise ValueError(_NO_ADDRESS)
     if "@" in found.group(1):
-        raise ValueError("a user or password in the address is refused: put an Authorization header into headersFrom")
+        raise ValueError(_LOGIN)
     host = re.fullmatch(r"([^:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?", found.group(1))
     if not host or (host.group(2) and not 0 < int(host.group(2)) < 65536):
         raise ValueError("the host or port in the address is wrong; write it like https://example.com:8443/hook")
+
+
+# Forbidden and not invalid: then the API server does not show what was given, which may hold a password.
+_ADDRESS_RULES = (
+    cel.forbidden(cel.matches(f"^{_ADDRESS}$"), _NO_ADDRESS),
+    cel.forbidden("!" + cel.matches("^https?://[^/?#]*@"), _LOGIN),
+)
 
 
 ScheduleName = Annotated[
@@ -197,7 +217,7 @@ Identifier = Annotated[str, _Identifier(most=1024, least=1, code="BadIdentifier"
 Value = Annotated[str, Plain(most=1024)]
 Sql = Annotated[str, Plain(most=MAX_SQL_LENGTH, least=1, code="BadSql", also=check_sql)]
 Before = Annotated[str, _BeforeShape()]
-WebAddress = Annotated[str, Plain(most=2048, least=1, code="BadUrl", also=_is_web_address)]
+WebAddress = Annotated[str, Plain(most=2048, least=1, code="BadUrl", also=_is_web_address, rules=_ADDRESS_RULES)]
 
 # What Kubernetes checks, Kubernetes checks: these travel into the pod template as they are.
 _FREE = {"x-kubernetes-preserve-unknown-fields": True}

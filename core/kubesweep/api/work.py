@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from kubesweep.api import cel
 from kubesweep.api.types import (
     Before,
     Duration,
@@ -50,6 +51,9 @@ def no_repeats(names: list[str]) -> list[str]:
     return names
 
 
+_NO_REPEATS = cel.schema(cel.distinct("names a column twice"))
+
+
 class SecretKeyRef(Model):
     """One entry of a Secret in the schedule's namespace."""
 
@@ -75,6 +79,7 @@ class Source(Model):
         default_factory=list,
         min_length=1,
         max_length=4,
+        json_schema_extra=_NO_REPEATS,
         description="1 to 4 columns that are unique and NOT NULL together; default the primary key.",
     )
     lock_timeout: Annotated[str, Duration("1ms", "60s")] = Field(
@@ -101,8 +106,19 @@ class Source(Model):
         return known_zone(name)
 
 
+_NO_COLUMN = "names no column: add column, such as {column: status, in: [pending]}"
+_SQL_ALONE = "sql stands alone: remove column, or write the condition with in, before or isNull"
+
+
 class Match(Model):
     """One condition on a row: a column with exactly one of in, before and isNull, or sql alone."""
+
+    # A typo that the API server drops leaves a condition without operator: that must refuse, never widen.
+    model_config = cel.checked(
+        *cel.one_of("in", "before", "isNull", "sql"),
+        cel.missing("has(self.column) || has(self.sql)", _NO_COLUMN, at="column"),
+        cel.forbidden("!(has(self.column) && has(self.sql))", _SQL_ALONE, at="column"),
+    )
 
     column: Identifier | None = Field(None, description="The column that in, before or isNull is about.")
     in_: list[Value] | None = Field(
@@ -124,15 +140,13 @@ class Match(Model):
     @model_validator(mode="after")
     def _one_operator(self) -> Self:
         if self.sql is not None and self.column is not None:
-            raise refuse(
-                "SqlStandsAlone", "sql stands alone: remove column, or write the condition with in, before or isNull"
-            )
+            raise refuse("SqlStandsAlone", _SQL_ALONE)
         if self.column is not None:
             exactly_one(self, "in", "before", "isNull")
             return self
         exactly_one(self, "in", "before", "isNull", "sql")
         if self.sql is None:
-            raise refuse("ColumnMissing", "names no column: add column, such as {column: status, in: [pending]}")
+            raise refuse("ColumnMissing", _NO_COLUMN)
         return self
 
 
@@ -161,10 +175,13 @@ class Webhook(Model):
 class Effect(Model):
     """What happens for each row before it is written, at least once: exactly one of webhook and handler."""
 
+    model_config = cel.checked(*cel.one_of("webhook", "handler"))
+
     columns: list[Identifier] = Field(
         default_factory=list,
         min_length=1,
         max_length=64,
+        json_schema_extra=_NO_REPEATS,
         description="All columns that the effect sees (at most 64); default the key and the match's columns.",
     )
     concurrency: int = Field(20, ge=1, le=1000, description="Effects at once in one job (1 to 1000).")
@@ -187,6 +204,8 @@ class Effect(Model):
 
 class Assignment(Model):
     """One column's new value: exactly one of value and sql."""
+
+    model_config = cel.checked(*cel.one_of("value", "sql"))
 
     column: Identifier = Field(description="The column to set.")
     value: Value | None = Field(
@@ -220,8 +239,14 @@ class Delete(Model):
 class Write(Model):
     """What becomes of the row: exactly one of update and delete."""
 
+    model_config = cel.checked(*cel.one_of("update", "delete"))
+
     update: list[Assignment] | None = Field(
-        None, min_length=1, max_length=64, description="Set these columns (1 to 64)."
+        None,
+        min_length=1,
+        max_length=64,
+        json_schema_extra=cel.schema(cel.distinct("names a column twice", of="column")),
+        description="Set these columns (1 to 64).",
     )
     delete: Delete | None = Field(None, description="Delete the row, if wanted into an archive table.")
 

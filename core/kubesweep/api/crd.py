@@ -1,0 +1,169 @@
+"""The CustomResourceDefinition, made from the models: what a person writes and what the API server takes cannot differ.
+
+The API server wants a *structural* schema: no references, no alternatives, every field with its type. Defaults are
+written out, down to the last field, because a rule of an object looks at it after defaults were filled in. In the
+status only observedGeneration has a default: a status that the API server adds to would never equal what was written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubesweep.api import cel
+from kubesweep.api.spec import API_VERSION, KIND, SweepSchedule
+from kubesweep.api.status import Status
+
+GROUP, VERSION = API_VERSION.split("/")
+PLURAL = "sweepschedules"
+
+Schema = dict[str, Any]
+
+_KEPT = (
+    "type",
+    "format",
+    "description",
+    "enum",
+    "minLength",
+    "maxLength",
+    "minimum",
+    "maximum",
+    "minItems",
+    "maxItems",
+    "maxProperties",
+    "required",
+    "x-kubernetes-preserve-unknown-fields",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
+    cel.RULES,
+)
+
+_READY = '.status.conditions[?(@.type=="Ready")]'
+_COLUMNS = (
+    ("Schedule", "string", ".spec['schedule','every']", "When it fires: cron, or a period."),
+    ("Suspend", "boolean", ".spec.suspend", "true: it fires no tick."),
+    ("Ready", "string", f"{_READY}.status", "True: everything was checked and stands."),
+    ("Queued", "integer", ".status.queue.ready", "Jobs that wait for a worker."),
+    ("Dead", "integer", ".status.queue.dead", "Rows that are dead letters."),
+    ("Last Success", "date", ".status.lastSuccessfulTime", "When a sweep was last Completed."),
+    ("Age", "date", ".metadata.creationTimestamp", ""),
+)
+_WIDE_COLUMNS = (
+    ("Mode", "string", ".spec.mode", "Enforce or DryRun."),
+    ("Reason", "string", f"{_READY}.reason", "Why Ready is what it is."),
+    ("Message", "string", f"{_READY}.message", "What was found, and what to do."),
+)
+
+
+def custom_resource_definition() -> dict[str, Any]:
+    """The whole object, as plain data."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["sweep", "sweeps"],
+                # In `kubectl get all` beside the CronJob and Deployment that it makes; and so in `kubectl delete all`,
+                # which would else delete these for nothing.
+                "categories": ["all"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "additionalPrinterColumns": _columns(),
+                    "schema": {"openAPIV3Schema": object_schema()},
+                    "subresources": {"status": {}},
+                }
+            ],
+        },
+    }
+
+
+def _columns() -> list[dict[str, Any]]:
+    wide = {each[0] for each in _WIDE_COLUMNS}
+    return [
+        {
+            "name": name,
+            "type": kind,
+            "jsonPath": path,
+            **({"description": about} if about else {}),
+            **({"priority": 1} if name in wide else {}),
+        }
+        for name, kind, path, about in (*_COLUMNS[:-1], *_WIDE_COLUMNS, _COLUMNS[-1])
+    ]
+
+
+def object_schema() -> Schema:
+    """The structural schema of a SweepSchedule."""
+    root = SweepSchedule.model_json_schema()
+    fields, known = root["properties"], root["$defs"]
+    name = structural(known["ScheduleMeta"]["properties"]["name"], known)
+    status = structural(Status.model_json_schema())
+    status["properties"]["observedGeneration"]["default"] = -1
+    status["description"] = "What the controller found and did. Written by the controller only."
+    # Else a schedule that no controller saw would count as ready for who compares generations.
+    status["default"] = {"observedGeneration": -1}
+    return {
+        "type": "object",
+        "description": root["description"],
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": fields["apiVersion"]["description"]},
+            "kind": {"type": "string", "description": fields["kind"]["description"]},
+            "metadata": {"type": "object", "properties": {"name": name}},
+            "spec": structural(fields["spec"], known, defaults=True),
+            "status": status,
+        },
+    }
+
+
+def structural(schema: Schema, known: Schema | None = None, *, defaults: bool = False) -> Schema:
+    """What pydantic made, as the API server takes it. ``known`` has what ``$ref`` points to."""
+    known = schema.get("$defs", {}) if known is None else known
+    whole = _resolved(schema, known)
+    made = {name: whole[name] for name in _KEPT if name in whole}
+    if "const" in whole:
+        made["enum"] = [whole["const"]]
+    if defaults and whole.get("default") is not None:
+        made["default"] = whole["default"]
+    if "items" in whole:
+        made["items"] = structural(whole["items"], known, defaults=defaults)
+        made.setdefault("x-kubernetes-list-type", "atomic")
+    if "properties" in whole:
+        made["properties"] = {
+            name: structural(each, known, defaults=defaults) for name, each in whole["properties"].items()
+        }
+        optional = [name for name in made["properties"] if name not in whole.get("required", ())]
+        for name in optional if defaults else ():
+            _write_out_default(made["properties"][name], whole["properties"][name])
+    return made
+
+
+def _write_out_default(made: Schema, field: Schema) -> None:
+    """A map that is filled in where it is left out (its model has a default_factory) is filled in with its defaults."""
+    if "$ref" in field and "properties" in made:
+        made["default"] = {name: each["default"] for name, each in made["properties"].items() if "default" in each}
+
+
+def _resolved(schema: Schema, known: Schema) -> Schema:
+    """References followed, and an optional field seen as what it is where it is given; what the field says of itself
+    wins."""
+    own = {name: each for name, each in schema.items() if name not in ("$ref", "anyOf", "allOf")}
+    inner = [each for each in (*schema.get("anyOf", ()), *schema.get("allOf", ())) if each.get("type") != "null"]
+    if "$ref" in schema:
+        inner.append(known[schema["$ref"].rsplit("/", 1)[-1]])
+    if len(inner) > 1:
+        raise ValueError(f"a field that may be one of several things has no structural schema: {schema}")
+    if not inner:
+        return own
+    below = _resolved(inner[0], known)
+    rules = [*below.get(cel.RULES, ()), *own.get(cel.RULES, ())]
+    return {**below, **own, **({cel.RULES: rules} if rules else {})}
