@@ -54,7 +54,7 @@ class House:
 
     def __init__(self, queue: QueueService, clock: Clock, spec: Mapping[str, Any] = SPEC) -> None:
         self.queue, self.clock = queue, clock
-        self.children = Children(keda=True, cron_since=START - 3600)
+        self.children = Children(keda=True, cron_since=START)
         self.outage: Outage | None = None
         self.refusal: SpecError | None = None
         self.writes = 0

@@ -18,9 +18,10 @@ from kubesweep_controller.reasons import ConditionType, Reason
 from kubesweep_controller.sweeps import previous, sweeps_of
 from kubesweep_controller.words import clip, place, time_text
 
-__all__ = ["MAX_MESSAGE", "conditions", "find", "suspended"]
+__all__ = ["MAX_MESSAGE", "WARNINGS", "conditions", "find", "suspended"]
 
 MAX_MESSAGE = 4096
+WARNINGS = ". Worth knowing: "
 # What a worker may find that no change of the world around it cures.
 EDIT_ONLY = frozenset({"SqlInvalid", "GeneratedColumn", "KeyTypeUnsupported", "NotATable"})
 _WORD = re.compile(r"[^A-Za-z0-9_]")
@@ -190,7 +191,7 @@ def _finding(facts: Facts, kind: str) -> Finding | None:
 
 def _warnings(facts: Facts) -> str:
     finding = _finding(facts, "SourceWarnings")
-    return f". Worth knowing: {finding.message}" if finding is not None and not finding.ok else ""
+    return f"{WARNINGS}{finding.message}" if finding is not None and not finding.ok else ""
 
 
 def _autoscaling(facts: Facts) -> Verdict:

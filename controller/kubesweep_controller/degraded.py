@@ -14,7 +14,7 @@ from kubesweep_controller.reasons import ConditionType, Reason
 from kubesweep_controller.sweeps import decided, previous, sweeps_of
 from kubesweep_controller.words import annotate, clip, place, rows, time_text
 
-__all__ = ["degradations", "held_sentence", "miss_is_over"]
+__all__ = ["degradations", "ended_sentence", "held_sentence", "miss_is_over", "missed_sentence"]
 
 SHOWN_GROUPS = 5
 
@@ -30,16 +30,19 @@ def _last_sweep(facts: Facts, sweeps: tuple[Sweep, ...]) -> tuple[Reason, str] |
     last = decided(sweeps)
     if last is None or last.state is SweepState.COMPLETED:
         return None
-    tick = time_text(last.tick)
-    if last.state is SweepState.LOST:
-        return Reason.LOST, f"The queue lost the sweep of {tick}; a new one finds what is still stale."
-    ended = "was halted" if last.state is SweepState.HALTED else "failed"
-    why = f" ({last.reason}: {last.message})" if last.message else f" ({last.reason})" if last.reason else ""
+    reason = Reason.LOST if last.state is SweepState.LOST else Reason.LAST_SWEEP_FAILED
+    return reason, ended_sentence(facts, last)
+
+
+def ended_sentence(facts: Facts, sweep: Sweep) -> str:
+    """How a sweep ended that did not complete, and what to do."""
+    tick = time_text(sweep.tick)
+    if sweep.state is SweepState.LOST:
+        return f"The queue lost the sweep of {tick}; a new one finds what is still stale."
+    ended = "was halted" if sweep.state is SweepState.HALTED else "failed"
+    why = f" ({sweep.reason}: {sweep.message})" if sweep.message else f" ({sweep.reason})" if sweep.reason else ""
     again = annotate(facts.body, "trigger")
-    return (
-        Reason.LAST_SWEEP_FAILED,
-        f"The sweep of {tick} {ended}{why}. The next tick tries again; once cured, at once: {again}.",
-    )
+    return f"The sweep of {tick} {ended}{clip(why, 600)}. The next tick tries again; once cured, at once: {again}."
 
 
 def _held(facts: Facts, sweeps: tuple[Sweep, ...]) -> tuple[Reason, str] | None:
@@ -66,12 +69,16 @@ def miss_is_over(sweeps: Iterable[Sweep], missed: float) -> bool:
 def _missed(facts: Facts, sweeps: tuple[Sweep, ...], missed: float | None) -> tuple[Reason, str] | None:
     if missed is None or miss_is_over(sweeps, missed):
         return None
+    return Reason.MISSED_SCHEDULE, missed_sentence(facts, missed)
+
+
+def missed_sentence(facts: Facts, missed: float) -> str:
+    """Which tick, and where to look."""
+    what = f"No sweep came of the tick of {time_text(missed)}; the next tick makes up for it"
+    if facts.schedule is None or facts.schedule.spec.every is not None:
+        return f"{what}."
     namespace, name = place(facts.body)
-    what = f"No sweep came of the tick of {time_text(missed)}."
-    if facts.schedule is not None and facts.schedule.spec.every is not None:
-        return Reason.MISSED_SCHEDULE, f"{what} The next tick makes up for it."
-    look = f"kubectl describe cronjob {name}-tick -n {namespace}"
-    return Reason.MISSED_SCHEDULE, f"{what} The next tick makes up for it; if none comes: {look}."
+    return f"{what}. If none comes: kubectl describe cronjob {name}-tick -n {namespace}."
 
 
 def _dead_letters(facts: Facts) -> tuple[Reason, str] | None:
