@@ -87,11 +87,16 @@ async def obey(queue: QueueService, ref: ScheduleRef, facts: Facts, order: Order
             reason, sentence = await _approve(queue, ref, facts)
         case OrderKind.RETRY:
             number = await queue.replay(ref)
-            reason, sentence = Reason.DEAD_LETTERS_RETRIED, f"{rows(number)} are tried again"
+            reason, sentence = Reason.DEAD_LETTERS_RETRIED, f"{_are(number)} tried again"
         case OrderKind.PURGE:
             number = await queue.purge(ref)
-            reason, sentence = Reason.DEAD_LETTERS_PURGED, f"{rows(number)} forgotten, they are eligible again"
+            reason = Reason.DEAD_LETTERS_PURGED
+            sentence = f"{_are(number)} forgotten; a later sweep finds those that are still stale"
     return Obeyed(order, reason, sentence)
+
+
+def _are(number: int) -> str:
+    return f"{rows(number)} {'is' if number == 1 else 'are'}"
 
 
 async def _trigger(queue: QueueService, ref: ScheduleRef, facts: Facts, nonce: str) -> tuple[Reason, str]:
