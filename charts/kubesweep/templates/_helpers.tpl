@@ -1,0 +1,136 @@
+{{/* Names. Objects of a namespace are called after the release; cluster-scoped ones after its namespace too, so that two releases of one name do not meet. */}}
+{{- define "kubesweep.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end }}
+
+{{- define "kubesweep.clusterName" -}}
+{{- printf "%s:%s" (include "kubesweep.fullname" .) .Release.Namespace -}}
+{{- end }}
+
+{{- define "kubesweep.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "kubesweep.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- required "serviceAccount.name: name the ServiceAccount that exists, or let serviceAccount.create make one" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end }}
+
+{{/* Labels. Call with (list $ "controller"); of a pod with (list $ "controller" LABELS). */}}
+{{- define "kubesweep.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{/* Of a pod: nothing that changes with each version of the chart, or each upgrade would restart the queue. */}}
+{{- define "kubesweep.podLabels" -}}
+{{- $root := index . 0 -}}
+{{ include "kubesweep.selector" . }}
+app.kubernetes.io/part-of: kubesweep
+{{- with merge (dict) (index . 2) $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "kubesweep.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "kubesweep.selector" . }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: kubesweep
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace "+" "_") }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Name, labels and annotations of an object. Call with (list $ COMPONENT NAME), and ANNOTATIONS and LABELS of its own where it has any. */}}
+{{- define "kubesweep.metadata" -}}
+{{ include "kubesweep.metadataAnywhere" . }}
+namespace: {{ (index . 0).Release.Namespace }}
+{{- end }}
+
+{{/* The same for what is in no namespace, or in another one than the release. */}}
+{{- define "kubesweep.metadataAnywhere" -}}
+{{- $root := index . 0 -}}
+{{- $own := dict -}}
+{{- if gt (len .) 3 }}{{ $own = index . 3 }}{{ end -}}
+name: {{ index . 2 }}
+labels:
+  {{- include "kubesweep.labels" (list $root (index . 1)) | nindent 2 }}
+  {{- if gt (len .) 4 }}{{ toYaml (index . 4) | nindent 2 }}{{ end }}
+{{- with merge (dict) $own $root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* An image's reference. Call with (list $ .Values.controller.image). */}}
+{{- define "kubesweep.image" -}}
+{{- $image := index . 1 -}}
+{{- $name := printf "%s/%s" $image.registry $image.repository | trimPrefix "/" -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $name $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $name (default (index . 0).Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end }}
+
+{{/* A security context without the keys that were set to null. */}}
+{{- define "kubesweep.withoutNull" -}}
+{{- $kept := dict -}}
+{{- range $key, $value := . }}{{ if not (kindIs "invalid" $value) }}{{ $_ := set $kept $key $value }}{{ end }}{{ end -}}
+{{- toYaml $kept -}}
+{{- end }}
+
+{{/* The namespaces that are served, as JSON; an empty list: all of them. */}}
+{{- define "kubesweep.namespaces" -}}
+{{- if .Values.namespaced -}}
+{{- list .Release.Namespace | toJson -}}
+{{- else -}}
+{{- .Values.watchNamespaces | uniq | toJson -}}
+{{- end -}}
+{{- end }}
+
+{{/* Values that fit the schema one by one and not together. */}}
+{{- define "kubesweep.check" -}}
+{{- if and .Values.namespaced .Values.watchNamespaces -}}
+{{- fail "namespaced and watchNamespaces: set one of them. namespaced serves the release's own namespace" -}}
+{{- end -}}
+{{- if and .Values.redis.enabled .Values.externalRedis.url -}}
+{{- fail "externalRedis.url and redis.enabled: set redis.enabled=false to use your own Redis" -}}
+{{- end -}}
+{{- if and (not .Values.redis.enabled) (not .Values.externalRedis.url) -}}
+{{- fail "externalRedis.url: name the queue, or set redis.enabled=true to install one" -}}
+{{- end -}}
+{{- if and .Values.externalRedis.url (not .Values.externalRedis.existingSecret.name) -}}
+{{- fail "externalRedis.existingSecret.name: name the Secret that has the password of the queue" -}}
+{{- end -}}
+{{- if regexMatch "://[^@/?]*:[^@/?]*@|[?&](sentinel_)?password(_file)?=" .Values.externalRedis.url -}}
+{{- fail "externalRedis.url: a password does not belong there: everybody who may read the Deployment would read it. Put it in the Secret that externalRedis.existingSecret names" -}}
+{{- end -}}
+{{- if contains "ssl_ca_certs=" .Values.externalRedis.url -}}
+{{- fail "externalRedis.url: ssl_ca_certs names a file; put the certificate authority in the Secret and its key in externalRedis.existingSecret.caKey" -}}
+{{- end -}}
+{{- if and .Values.externalRedis.existingSecret.usernameKey (contains "@" .Values.externalRedis.url) -}}
+{{- fail "externalRedis.existingSecret.usernameKey: the user is in externalRedis.url already; name it in one place" -}}
+{{- end -}}
+{{- if and .Values.externalRedis.existingSecret.caKey (not (regexMatch "^(rediss|valkeys)" .Values.externalRedis.url)) -}}
+{{- fail "externalRedis.existingSecret.caKey: a certificate authority needs TLS; write rediss:// in externalRedis.url" -}}
+{{- end -}}
+{{- if and .Values.crds.enabled (not .Values.namespaced) .Release.IsInstall -}}
+{{- range .Values.extraObjects -}}
+{{- if contains "SweepSchedule" (kindIs "string" . | ternary (toString .) (toJson .)) -}}
+{{- fail "extraObjects: a SweepSchedule cannot be installed together with its CRD. Apply it after the release, or set crds.enabled=false and apply the CRD before" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}

@@ -1,0 +1,32 @@
+{{/* The queue, seen by the controller: address, login, files. Workers get theirs from the controller. */}}
+{{- define "kubesweep.redisName" -}}
+{{- printf "%s-redis" (include "kubesweep.fullname" .) -}}
+{{- end }}
+
+{{- define "kubesweep.queueUrl" -}}
+{{- if .Values.redis.enabled -}}
+redis://default@{{ include "kubesweep.redisName" . }}.{{ .Release.Namespace }}.svc:6379/0?password_file=/run/kubesweep/admin/password
+{{- else -}}
+{{- $url := .Values.externalRedis.url -}}
+{{- if .Values.externalRedis.existingSecret.usernameKey -}}
+{{- $url = $url | replace "://" "://$(KUBESWEEP_QUEUE_USER)@" -}}
+{{- end -}}
+{{- $url -}}{{ contains "?" $url | ternary "&" "?" }}password_file=/run/kubesweep/admin/password
+{{- if .Values.externalRedis.existingSecret.caKey }}&ssl_ca_certs=/run/kubesweep/admin/ca.crt{{ end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "kubesweep.queueUsers" -}}
+{{- .Values.redis.enabled | ternary .Values.redis.usersPerNamespace .Values.externalRedis.usersPerNamespace | ternary "per-namespace" "shared" -}}
+{{- end }}
+
+{{/* Where the password is: {secret, password, ca}, the last two being keys; as JSON. */}}
+{{- define "kubesweep.queueSecret" -}}
+{{- if .Values.redis.enabled -}}
+{{- dict "secret" (default (include "kubesweep.redisName" .) .Values.redis.existingSecret) "password" "password" "ca" "" | toJson -}}
+{{- else -}}
+{{- with .Values.externalRedis.existingSecret -}}
+{{- dict "secret" .name "password" .passwordKey "ca" .caKey | toJson -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
