@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint site unit contract integration example-at-scale bench generate pins clean
+.PHONY: help demo test lint site unit chart contract integration example-at-scale bench generate pins clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -54,6 +54,10 @@ unit: $(VENV)/dev.stamp ## pure functions
 	@echo "== unit"
 	$(BIN)/pytest tests/unit
 
+chart: $(VENV)/dev.stamp ## what the Helm chart renders, allows and refuses (needs Go, which builds helm once)
+	@echo "== chart"
+	$(BIN)/pytest tests/chart
+
 contract: $(VENV)/dev.stamp ## every queue implementation against the one contract
 	@echo "== contract"
 	$(BIN)/pytest tests/contract
@@ -68,8 +72,9 @@ example-at-scale: $(VENV)/dev.stamp ## a million rows, three workers, a SIGKILL 
 bench: $(VENV)/dev.stamp ## measure against one UPDATE and against the loop (minutes; options in BENCH)
 	$(BIN)/python -m bench.sweep $(BENCH)
 
-generate: $(VENV)/dev.stamp ## write the files that are made from the code: CRD, reference
+generate: $(VENV)/dev.stamp ## write the files that are made from the code: CRD, references, plain manifest (needs Go)
 	$(BIN)/python -m tools.generate
+	$(BIN)/python -m tools.install_manifest
 
 pins: ## pin every dependency anew, with hashes (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra cli pyproject.toml -o requirements/run.txt

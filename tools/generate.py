@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import api_page, manifests
+from tools import api_page, manifests, values_page
 
 ROOT = Path(__file__).parents[1]
 FILES: dict[str, Callable[[], str]] = {
     "manifests/crd.yaml": manifests.crd,
     "charts/kubesweep/files/crd.yaml": manifests.crd,
     "docs/api.md": api_page.page,
+    "docs/values.md": values_page.page,
 }
 
 
