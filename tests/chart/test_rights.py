@@ -1,0 +1,111 @@
+"""What the chart allows whom: the controller exactly what it does, people what their role in the namespace says."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.chart.rendering import CHART, NAMESPACE, WAYS, Object, kinds, one, render
+
+# (API group, resource, only this name) -> verbs. The API server's audit log of the end-to-end tests equals this too.
+RIGHTS = {
+    ("kubesweep.dev", "sweepschedules", ""): {"get", "list", "watch"},
+    ("kubesweep.dev", "sweepschedules/status", ""): {"patch"},
+    ("apps", "deployments", ""): {"get", "list", "watch", "create", "patch"},
+    ("apps", "deployments/scale", ""): {"patch"},
+    ("batch", "cronjobs", ""): {"get", "list", "watch", "create", "patch", "delete"},
+    ("keda.sh", "scaledobjects", ""): {"get", "create", "patch", "delete"},
+    ("keda.sh", "triggerauthentications", ""): {"get", "create", "patch", "delete"},
+    ("", "pods", ""): {"list"},
+    ("", "secrets", ""): {"create"},
+    ("", "secrets", "kubesweep-queue"): {"patch"},
+    ("events.k8s.io", "events", ""): {"create", "patch"},
+}
+LEASE = {
+    ("coordination.k8s.io", "leases", ""): {"create"},
+    ("coordination.k8s.io", "leases", "ks-kubesweep"): {"get", "update"},
+}
+AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
+
+
+def rights(role: Object) -> dict[tuple[str, str, str], set[str]]:
+    found: dict[tuple[str, str, str], set[str]] = {}
+    for rule in role["rules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                for name in rule.get("resourceNames", [""]):
+                    found.setdefault((group, resource, name), set()).update(rule["verbs"])
+    return found
+
+
+def bound(objects: list[Object]) -> list[Object]:
+    """The roles that the controller's account is bound to."""
+    roles = {(o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"]): o for o in objects if "rules" in o}
+    found = []
+    for binding in kinds(objects, "RoleBinding", "ClusterRoleBinding"):
+        [subject] = binding["subjects"]
+        if not binding["metadata"]["name"].endswith("-test"):
+            assert subject["namespace"] == NAMESPACE
+            kind = binding["roleRef"]["kind"]
+            home = binding["metadata"].get("namespace", "") if kind == "Role" else ""
+            found.append(roles[kind, home, binding["roleRef"]["name"]])
+    return found
+
+
+def test_the_controller_may_do_in_the_cluster_what_it_does_and_nothing_else() -> None:
+    everywhere, lease = bound(render())
+    assert (everywhere["kind"], rights(everywhere)) == ("ClusterRole", RIGHTS)
+    assert (lease["kind"], lease["metadata"]["namespace"], rights(lease)) == ("Role", NAMESPACE, LEASE)
+
+
+@pytest.mark.parametrize(
+    ("way", "namespaces"), [("watch-namespaces", ["shop", "support"]), ("namespaced", [NAMESPACE])]
+)
+def test_with_named_namespaces_it_may_do_the_same_there_alone(way: str, namespaces: list[str]) -> None:
+    objects = render(way)
+    assert kinds(objects, "ClusterRoleBinding") == []
+    *homes, lease = bound(objects)
+    assert [home["metadata"]["namespace"] for home in homes] == namespaces
+    assert all(rights(home) == RIGHTS for home in homes)
+    assert rights(lease) == LEASE
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nobody_gets_a_wildcard_or_may_read_a_secret(way: str) -> None:
+    for role in kinds(render(way), "Role", "ClusterRole"):
+        for (group, resource, _), verbs in rights(role).items():
+            assert "*" not in {group, resource, *verbs}
+            if resource == "secrets":
+                assert verbs <= {"create", "patch"}
+
+
+def test_each_verb_says_why() -> None:
+    lines = (CHART / "templates" / "controller" / "_rules.tpl").read_text().splitlines()
+    verbs = [line for line in lines if re.match(r"    - \w+", line)]
+    assert len(verbs) == sum(map(len, RIGHTS.values())) - 4  # scaledobjects and triggerauthentications share theirs
+    assert [line for line in verbs if not re.fullmatch(r"    - [a-z]+ # .{10,}", line)] == []
+
+
+def test_who_may_view_a_namespace_sees_schedules_and_who_may_edit_it_writes_them() -> None:
+    given: dict[str, set[str]] = {}
+    for role in kinds(render(), "ClusterRole"):
+        for label in role["metadata"]["labels"]:
+            if label.startswith(AGGREGATE):
+                assert rights(role).keys() == {("kubesweep.dev", "sweepschedules", "")}
+                given.setdefault(label.removeprefix(AGGREGATE), set()).update(*rights(role).values())
+    read, write = {"get", "list", "watch"}, {"create", "update", "patch", "delete", "deletecollection"}
+    assert given == {"view": read, "edit": read | write, "admin": read | write}
+    off = kinds(render("default", "rbac.aggregate=false"), "ClusterRole")
+    assert [role for role in off if any(AGGREGATE in label for label in role["metadata"]["labels"])] == []
+
+
+def test_your_own_account_and_roles_are_used() -> None:
+    objects = render("default", "rbac.create=false", "serviceAccount.create=false", "serviceAccount.name=mine")
+    assert kinds([o for o in objects if not o["metadata"]["name"].endswith("-test")], "ServiceAccount", "Role") == []
+    assert one(objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
+
+
+def test_the_test_of_helm_may_read_its_one_schedule() -> None:
+    [role] = [o for o in kinds(render(), "Role") if o["metadata"]["name"].endswith("-test")]
+    assert rights(role) == {("kubesweep.dev", "sweepschedules", "ks-kubesweep-test"): {"get"}}
