@@ -50,6 +50,7 @@ class MemorySource:
         self.locked: set[Key] = set()
         self.down: Callable[[str], None] = lambda call: None
         self.never_changes = False
+        self.windows: list[int] = []  # the most rows that each cut was asked for
         self.writes: list[tuple[Key, ...]] = []
         self.gate = asyncio.Event()  # where a test holds writes back
         self.gate.set()
@@ -85,6 +86,7 @@ class MemorySource:
 
     async def cut(self, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int) -> Cuts:
         self.down("cut")
+        self.windows.append(most)
         found = self._in(Range(after), held)
         taken = found[:most]
         edges = [taken[i : i + batch] for i in range(0, len(taken), batch)]

@@ -155,7 +155,7 @@ async def planning_kills(folder: Path) -> Answer:
     now = [1000.0]
     bench = Workbench(folder, MemorySource(10), clock=lambda: now[0])
     await bench.open()
-    for delivery in range(1, 6):
+    for delivery in range(1, 8):
         claims = await bench.queue.claim(bench.plan.ref, f"victim {delivery}", 1, bench.plan.queue_limits)
         assert [claim.delivery for claim in claims.jobs] == [delivery]
         now[0] += 60

@@ -93,8 +93,12 @@ def test_a_reject_dies_at_once_and_messages_are_bounded() -> None:
         (2, {"rows": 1}, Care.NORMAL),
         (7, {"rows": 1}, Care.ALONE),
         (8, {"rows": 1}, Care.BURY),
-        (5, {"kind": JobKind.PLAN, "rows": 0}, Care.ALONE),
-        (6, {"kind": JobKind.PLAN, "rows": 0}, Care.BURY),
+        (2, {"kind": JobKind.PLAN, "rows": 0}, Care.NORMAL),
+        (3, {"kind": JobKind.PLAN, "rows": 0}, Care.ALONE),
+        (7, {"kind": JobKind.PLAN, "rows": 0}, Care.ALONE),
+        (8, {"kind": JobKind.PLAN, "rows": 0}, Care.BURY),
+        (7, {"kind": JobKind.CHECK, "rows": 0}, Care.ALONE),
+        (8, {"kind": JobKind.CHECK, "rows": 0}, Care.BURY),
     ],
 )
 def test_a_job_that_kills_workers_is_treated_with_growing_care(
@@ -170,3 +174,8 @@ def test_a_window_is_bounded_by_workers_by_ten_seconds_of_rate_and_by_the_cap() 
     assert window_rows(a_plan(limits=RowLimits(batch_rows=1000, rows_per_second=5.0)), 0) == 1000
     assert window_rows(a_plan(limits=RowLimits(batch_rows=100, max_rows_per_sweep=250)), 200) == 50
     assert window_rows(a_plan(limits=RowLimits(batch_rows=100, max_rows_per_sweep=250)), 250) == 0
+
+
+def test_each_worker_that_a_window_killed_halves_it_down_to_one_batch() -> None:
+    plan = a_plan(limits=RowLimits(batch_rows=100), max_replicas=1, jobs_per_replica=10)
+    assert [window_rows(plan, 0, kills) for kills in range(6)] == [2000, 1000, 500, 250, 125, 100]

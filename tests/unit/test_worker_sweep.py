@@ -76,6 +76,22 @@ async def test_locked_rows_leave_the_sweep_without_spending_an_attempt(bench: Wo
     assert (stats.sweep.applied, stats.sweep.held, stats.held) == (1000, 0, 0)
 
 
+async def test_planning_that_killed_workers_goes_on_with_smaller_windows_and_then_as_before(tmp_path: Path) -> None:
+    now = [1000.0]
+    plan = a_plan(limits=RowLimits(batch_rows=10), max_replicas=1, jobs_per_replica=4)
+    bench = Workbench(tmp_path, MemorySource(100), plan, clock=lambda: now[0])
+    await bench.open()
+    for victim in range(5):
+        (claim,) = (await bench.queue.claim(bench.plan.ref, f"victim {victim}", 1, bench.plan.queue_limits)).jobs
+        assert claim.delivery == victim + 1
+        now[0] += 60
+    sweep = (await bench.run()).sweep
+    await bench.queue.close()
+    assert sweep is not None
+    assert (sweep.state, sweep.applied) == (SweepState.COMPLETED, 100)
+    assert bench.source.windows == [10, 80, 80]
+
+
 async def test_a_dry_run_counts_and_samples_but_writes_nothing(bench: Workbench) -> None:
     bench.plan = a_plan(mode="DryRun")
     sweep = (await bench.sweep()).sweep

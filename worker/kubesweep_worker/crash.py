@@ -42,11 +42,11 @@ async def bury(desk: Desk, run: JobRun) -> Result:
     """The end of a job that killed a worker whenever it ran, alone."""
     claim, times = run.claim, solo_kills(run.claim)
     if claim.job.kind is JobKind.PLAN:
-        message = f"planning killed {claim.delivery - 1} workers; look at the worker's last logs and its memory limit"
+        message = f"the worker died {times} times while it planned alone; look at its last logs and its memory limit"
         await desk.end_sweep(run, SweepState.FAILED, "WorkerKilled", message)
         return Gone()
     if claim.job.kind is JobKind.CHECK:
-        message = f"looking at the source killed {claim.delivery - 1} workers; look at the worker's last logs"
+        message = f"the worker died {times} times while it looked at the source alone; look at its last logs"
         await desk.report("SourceReady", False, "WorkerKilled", message)
         return Done(Settlement(claim=claim))
     message = (

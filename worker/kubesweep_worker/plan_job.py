@@ -15,16 +15,18 @@ from kubesweep.queue.model import Job, JobKind, Key, SweepState, Window
 from kubesweep_worker.desk import Desk, Gone, Result
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.sources.base import Cut, Cuts, Keys
+from kubesweep_worker.verdict import solo_kills
 
 log = logging.getLogger("kubesweep.worker")
 SAMPLES = 10
 WINDOW_SECONDS = 10  # a window holds at most this much of rowsPerSecond, so that a change of mind comes through
 
 
-def window_rows(plan: Plan, planned: int) -> int:
-    """The most rows that the next window may hold; 0 where the sweep's cap is reached."""
+def window_rows(plan: Plan, planned: int, kills: int = 0) -> int:
+    """The most rows that the next window may hold; 0 where the sweep's cap is reached. ``kills``: workers that died while
+    they cut this one, alone: each halves it, in case it was too large for their memory."""
     batch = plan.limits.batch_rows
-    most = plan.window_jobs * batch
+    most = max(batch, plan.window_jobs * batch >> kills)
     if plan.limits.rows_per_second is not None:
         most = min(most, max(batch, int(WINDOW_SECONDS * plan.limits.rows_per_second)))
     if plan.limits.max_rows_per_sweep is not None:
@@ -64,7 +66,7 @@ async def run_plan(desk: Desk, run: JobRun) -> Result:
     held = await desk.held(step)
     if step.low is None and not step.approved and not plan.dry_run and await _above_hold(desk, run, cutoff, held):
         return Gone(worked=True)
-    most = window_rows(plan, step.planned)
+    most = window_rows(plan, step.planned, solo_kills(run.claim))
     cuts = await desk.source.cut(cutoff, step.low, held, plan.limits.batch_rows, most)
     samples: tuple[Key, ...] = ()
     if plan.dry_run and step.low is None and cuts.cuts:

@@ -2,7 +2,8 @@
 
 A crash says little about which row did it: everything that the worker held is delivered again. So a job is suspected
 slowly (alone from the third delivery, halved from the fifth) and only a single row that killed ``SOLO_KILLS`` workers
-while it ran alone is buried.
+while it ran alone is buried. Planning is given up by the same count: workers that die of something else, or of a job
+beside it, are no reason to fail a sweep.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def solo_kills(claim: Claim) -> int:
 def care(claim: Claim) -> Care:
     job = claim.job
     if job.kind in (JobKind.PLAN, JobKind.CHECK):
-        if claim.delivery > SOLO_KILLS:
+        if solo_kills(claim) >= SOLO_KILLS:
             return Care.BURY
         return Care.ALONE if claim.delivery >= ALONE_FROM else Care.NORMAL
     if job.rows <= 1:
