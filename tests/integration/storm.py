@@ -1,6 +1,10 @@
 """A storm of SIGKILLs over one sweep, for any queue: two worker processes, killed at random moments until enough died.
 
-Workers are forked from a server that has imported everything, so that kills hit the work and not the start of Python.
+Workers are forked from a server that has imported everything, so that kills hit the work and not the start of Python. The
+pace is the sweep's, not the clock's: kills are spread over the rows, and where ``BARREN`` of them in a row met no progress
+the next one waits for some. So a machine of any speed sees the same storm, and none in which nobody lives long enough to
+finish anything, which no queue survives.
+
 Effects are recorded by appending one line to a file that survives the process; writes by a trigger in the database.
 """
 
@@ -20,12 +24,15 @@ import psycopg
 
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenAnswer, OpenSweep, Stats
+from kubesweep.queue.model import OpenAnswer, OpenSweep, Stats, SweepState
 from kubesweep.queue.service import QueueService
 
 __all__ = ["Storm", "assert_written_once", "make_table", "plan_with_effect"]
 
 EFFECTS_FILE = "KUBESWEEP_TEST_EFFECTS"
+BARREN = 10
+LONGEST = 2.0
+SHARE = 0.8
 RECORD = 64  # bytes: a SIGKILL may tear a write where a page of memory ends, so no record may lie across such an end
 
 TABLE = """
@@ -104,11 +111,13 @@ class Storm:
     seed: int
     kills: int
     lease: float = 1.0
-    longest: float = 0.25  # seconds between two kills, at most
+    longest: float = 0.25  # seconds to the next kill, at most, while no row is settled
     rows: int = 0  # stale rows: the kills are spread over them, however fast this machine sweeps
     killed: int = 0
 
     def __post_init__(self) -> None:
+        self._seen: tuple[object, ...] = ()
+        self._barren = 0
         self._random = random.Random(self.seed)
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(
@@ -131,6 +140,7 @@ class Storm:
             give_up = time.monotonic() + limit
             while not done(stats := (await queue.stats([self.plan.ref]))[0]):
                 assert time.monotonic() < give_up, f"not settled after {limit:.0f} s (seed {self.seed}): {stats}"
+                assert not failed(stats), f"after {self.killed} kills (seed {self.seed}): {stats.sweep}"
                 await self._strike(queue, workers, stats)
             return stats
         finally:
@@ -143,6 +153,9 @@ class Storm:
         if self.killed >= self.kills:
             await queue.wait(self.plan.ref, 0.2)
             return
+        if not self._may_kill(stats):
+            await asyncio.to_thread(workers[0].join, 0.02)
+            return
         which = self._random.randrange(len(workers))
         await asyncio.to_thread(workers[which].join, self._random.uniform(0.0, self._pace(stats)))
         workers[which].kill()
@@ -150,18 +163,30 @@ class Storm:
         self.killed += 1
         workers[which] = self.spawn()
 
+    def _may_kill(self, stats: Stats) -> bool:
+        sweep = stats.sweep
+        seen = (sweep.id, sweep.planned, sweep.settled_rows) if sweep is not None else ()
+        self._barren = self._barren + 1 if seen == self._seen else 0
+        self._seen = seen
+        return self._barren < BARREN
+
     def _pace(self, stats: Stats) -> float:
-        """The longest time to the next kill: with the rows that are left, at the speed so far, all kills find their turn."""
+        """The longest time to the next kill: at the speed so far, all kills find their turn in the first ``SHARE`` of the
+        rows. Where the sweep was faster than that, they follow each other at once."""
         settled = stats.sweep.settled_rows if stats.sweep is not None else 0
         if stats.sweep is None or not self.rows or not settled:
             return self.longest
         elapsed = time.time() - stats.sweep.started
-        left = elapsed * (self.rows - settled) / settled
-        return min(self.longest, 1.5 * left / (self.kills - self.killed))
+        left = elapsed * max(0.0, SHARE * self.rows - settled) / settled
+        return min(LONGEST, 1.5 * left / (self.kills - self.killed))
 
 
 def done(stats: Stats) -> bool:
     return stats.sweep is not None and stats.sweep.state.settled and stats.held == stats.dead and stats.running == 0
+
+
+def failed(stats: Stats) -> bool:
+    return stats.sweep is not None and stats.sweep.state in (SweepState.FAILED, SweepState.HALTED)
 
 
 def effects_by_row(path: Path) -> dict[str, set[str]]:

@@ -43,14 +43,16 @@ class WorseStorm(Storm):
     server: Server = field(kw_only=True)
     watcher: Track = field(kw_only=True)
     shown: list[str] = field(default_factory=list)
+    restarted: bool = False
     flushed: bool = False
 
     async def _strike(self, queue: QueueService, workers: list[ForkServerProcess], stats: Stats) -> None:
         await self.watch(queue, stats)
         await super()._strike(queue, workers, stats)
-        if self.killed == self.kills // 3 and stats.sweep is not None:
+        if self.killed == self.kills // 3 and not self.restarted:
             self.server.kill()
             self.server.start()
+            self.restarted = True
         elif self.killed == 2 * self.kills // 3 and not self.flushed and stats.sweep is not None:
             with self.server.client() as client:
                 client.flushall()
@@ -112,12 +114,13 @@ async def test_kills_a_restart_and_a_flush_write_each_row_once_and_balance_the_b
         watcher=watcher_of(plan, tmp_path),
     )
 
-    stats = await storm.run(limit=180.0)
+    stats = await storm.run()
 
     sweep = stats.sweep
     assert sweep is not None
     print(f"{storm.killed} kills: {sweep}")
     assert storm.killed == KILLS, "the sweep ended before the storm did: more rows are needed"
+    assert (storm.restarted, storm.flushed) == (True, True)
     assert not storm.watcher.look(stats, time.time())
     lost = storm.shown.index("Lost")
     before, after = storm.shown[:lost], storm.shown[lost + 1 :]
