@@ -102,7 +102,8 @@ def _refused(facts: Facts) -> Problem | None:
     if facts.refusal is None:
         return None
     served = " What was valid before is still served." if previous(facts).get("plan") else ""
-    return Reason.INVALID_SPEC, f"{facts.refusal}.{served} Correct the field and apply again."
+    problems = "; ".join(str(facts.refusal).splitlines())
+    return Reason.INVALID_SPEC, f"{problems}.{served} Correct it and apply again."
 
 
 def _children(facts: Facts) -> Problem | None:

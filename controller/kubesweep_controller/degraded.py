@@ -9,20 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kubesweep.queue.model import Sweep, SweepState
+from kubesweep_controller.deadletters import dead_letters
 from kubesweep_controller.facts import Facts
-from kubesweep_controller.reasons import ConditionType, Reason
-from kubesweep_controller.sweeps import decided, previous, sweeps_of
-from kubesweep_controller.words import annotate, clip, place, rows, time_text
+from kubesweep_controller.reasons import Reason
+from kubesweep_controller.sweeps import decided, sweeps_of
+from kubesweep_controller.words import annotate, clip, place, time_text
 
 __all__ = ["degradations", "ended_sentence", "held_sentence", "miss_is_over", "missed_sentence"]
-
-SHOWN_GROUPS = 5
 
 
 def degradations(facts: Facts, missed: float | None) -> list[tuple[Reason, str]]:
     """Everything that holds, as (reason, sentence)."""
     sweeps = sweeps_of(facts)
-    found = (_last_sweep(facts, sweeps), _held(facts, sweeps), _missed(facts, sweeps, missed), _dead_letters(facts))
+    found = (_last_sweep(facts, sweeps), _held(facts, sweeps), _missed(facts, sweeps, missed), dead_letters(facts))
     return [each for each in found if each is not None]
 
 
@@ -79,35 +78,3 @@ def missed_sentence(facts: Facts, missed: float) -> str:
         return f"{what}."
     namespace, name = place(facts.body)
     return f"{what}. If none comes: kubectl describe cronjob {name}-tick -n {namespace}."
-
-
-def _dead_letters(facts: Facts) -> tuple[Reason, str] | None:
-    dead, groups = _dead(facts)
-    if dead:
-        named = ", ".join(f"{count:,} {clip(error, 64)}" for error, count in groups[:SHOWN_GROUPS])
-        more = ", ..." if len(groups) > SHOWN_GROUPS else ""
-        which = f" ({named}{more})" if named else ""
-        verb = "is a dead letter" if dead == 1 else "are dead letters"
-        retry = annotate(facts.body, "retry-dead-letters")
-        return (
-            Reason.DEAD_LETTERS,
-            f"{rows(dead)} {verb}{which}: see status.errors. Once cured, try again: {retry}.",
-        )
-    if facts.stats is not None and facts.stats.held and _was(facts, Reason.DEAD_LETTERS):
-        return Reason.DEAD_LETTERS, f"{rows(facts.stats.held)} of what had died or failed are being tried again."
-    return None
-
-
-def _dead(facts: Facts) -> tuple[int, list[tuple[str, int]]]:
-    if facts.stats is not None:
-        return facts.stats.dead, [(group.error, group.count) for group in facts.groups]
-    status = previous(facts)
-    groups = [(str(each.get("error")), int(each.get("count", 0))) for each in status.get("errors") or ()]
-    return int((status.get("queue") or {}).get("dead", 0)), groups
-
-
-def _was(facts: Facts, reason: Reason) -> bool:
-    return any(
-        each.get("type") == ConditionType.DEGRADED and each.get("status") == "True" and each.get("reason") == reason
-        for each in previous(facts).get("conditions") or ()
-    )

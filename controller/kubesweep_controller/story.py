@@ -10,14 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kubesweep.queue.model import ErrorGroup, Sweep, SweepState, key_text
+from kubesweep.queue.model import Sweep, SweepState
 from kubesweep_controller.conditions import WARNINGS, find
+from kubesweep_controller.deadletters import group_sentence, risen
 from kubesweep_controller.degraded import ended_sentence, held_sentence, missed_sentence
 from kubesweep_controller.facts import Facts
 from kubesweep_controller.orders import Obeyed
 from kubesweep_controller.reasons import ConditionType, Reason
 from kubesweep_controller.sweeps import previous, sweeps_of
-from kubesweep_controller.words import annotate, parse_time, rows, time_text
+from kubesweep_controller.words import parse_time, rows, time_text
 
 __all__ = ["Wanted", "events_of"]
 
@@ -42,7 +43,7 @@ def events_of(facts: Facts, status: Mapping[str, Any], obeyed: Sequence[Obeyed] 
     before = previous(facts)
     if status != before:
         told += [*_ready(before, status), *_switches(before, status), *_sweeps(facts)]
-        told += [*_missed(facts, before, status), *_dead_letters(facts, before), *_recovered(facts, before, status)]
+        told += [*_missed(facts, before, status), *_dead_letters(facts), *_recovered(facts, before, status)]
     return told
 
 
@@ -137,27 +138,11 @@ def _missed(facts: Facts, before: Mapping[str, Any], status: Mapping[str, Any]) 
         yield Wanted(Reason.MISSED_SCHEDULE, missed_sentence(facts, at), str(tick))
 
 
-def _dead_letters(facts: Facts, before: Mapping[str, Any]) -> Iterator[Wanted]:
-    known = {str(each.get("error")): each for each in before.get("errors") or ()}
-    for group in facts.groups:
-        old = known.get(group.error[:128], {})
-        died = group.count > int(old.get("count", 0)) or int(group.last) > (parse_time(old.get("lastTime")) or 0)
-        if died:
-            yield Wanted(
-                Reason.DEAD_LETTERS,
-                _dead_sentence(facts, group),
-                f"{int(group.last)}/{group.count}",
-                error=group.error,
-                count=group.count,
-            )
-
-
-def _dead_sentence(facts: Facts, group: ErrorGroup) -> str:
-    keys = ", ".join(text for key in group.samples[:3] if len(text := key_text(key)) <= 80)
-    which = f" (such as {keys})" if keys else ""
-    retry = annotate(facts.body, "retry-dead-letters")
-    message = group.message if len(group.message) <= 500 else group.message[:497] + "..."
-    return f"{group.error[:128]}: rows used up their attempts{which}: {message}. Once cured, try again: {retry}"
+def _dead_letters(facts: Facts) -> Iterator[Wanted]:
+    for group in risen(facts):
+        happening = f"{int(group.last)}/{group.count}"
+        note = group_sentence(facts, group)
+        yield Wanted(Reason.DEAD_LETTERS, note, happening, error=group.error, count=group.count)
 
 
 def _recovered(facts: Facts, before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Wanted]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.model import Settlement, SweepState
+from kubesweep_controller.reasons import ConditionType, Reason
 from tests.controller_kit import START, House, failed
 
 
@@ -243,3 +245,14 @@ async def test_a_transition_time_changes_with_the_status_and_with_nothing_else(h
     assert await house.see("Ready") == ("True", "Ready")
     assert (first, since()) == ("2027-01-15T08:00:00Z", "2027-01-15T08:01:40Z")
     assert house.clock.now == START + 100
+
+
+def test_the_page_explains_every_reason() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "conditions.md").read_text()
+    assert [reason for reason in Reason if f"`{reason}`" not in page] == []
+    named = set(re.findall(r"^\| (\w+)=(?:True|False|Unknown) \| ", page, re.MULTILINE))
+    assert named == set(ConditionType)
+    known = set(re.findall(r"`([A-Z]\w+)`", page.partition("## Status")[0])) | set(
+        re.findall(r"^\| `([A-Z]\w+)` \| (?:Normal|Warning)", page, re.MULTILINE)
+    )
+    assert known <= set(Reason)

@@ -1,0 +1,146 @@
+"""Metrics of the controller, for Prometheus, in a registry of their own. docs/metrics.md lists them.
+
+What is said of a schedule is what was seen at its last look, kept as numbers and given out when somebody asks. Labels are
+bounded: namespace, schedule and words of ours; no error class, no key. A schedule that is gone leaves no series behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from kubesweep.queue.model import Stats, SweepState
+from kubesweep_controller.facts import Facts
+from kubesweep_controller.misses import counts_of
+from kubesweep_controller.sweeps import COUNTS
+from kubesweep_controller.words import parse_time, place
+
+__all__ = ["CONTENT_TYPE", "Metrics"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+LABELS = ("namespace", "schedule")
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    stats: Stats | None
+    status: Mapping[str, Any]
+
+
+class Metrics:
+    """``observe`` what a look found, ``forget`` what is gone, ``text`` for whoever scrapes."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._seen: dict[tuple[str, str], _Seen] = {}
+        self.registry.register(_Schedules(self._seen))
+        reg = self.registry
+        self._seconds = Histogram(
+            "kubesweep_reconcile_duration_seconds", "Time of one look at one schedule.", buckets=_SECONDS, registry=reg
+        )
+        self._errors = Counter("kubesweep_reconcile_errors", "Looks that failed.", ["reason"], registry=reg)
+        self._queue = Gauge("kubesweep_queue_up", "1 while the queue answers the controller.", registry=reg)
+        self._leader = Gauge("kubesweep_leader", "1 in the controller that holds the Lease.", registry=reg)
+
+    def observe(self, facts: Facts, status: Mapping[str, Any]) -> None:
+        """``status`` is the one that was built from these facts. While the queue is away its last numbers stay."""
+        key = place(facts.body)
+        before = self._seen.get(key)
+        stats = facts.stats if facts.stats is not None else before.stats if before else None
+        self._seen[key] = _Seen(stats, status)
+        self._queue.set(0 if facts.outage is not None else 1)
+
+    def forget(self, namespace: str, name: str) -> None:
+        self._seen.pop((namespace, name), None)
+
+    def reconciled(self, seconds: float, error: str | None = None) -> None:
+        """A look took so long; ``error`` is the class of what it failed with: a short word, never a message."""
+        self._seconds.observe(seconds)
+        if error is not None:
+            self._errors.labels(error).inc()
+
+    def leading(self, leads: bool) -> None:
+        self._leader.set(1 if leads else 0)
+
+    def text(self) -> bytes:
+        """The exposition, as ``CONTENT_TYPE`` says."""
+        return generate_latest(self.registry)
+
+
+class _Schedules(Collector):
+    def __init__(self, seen: Mapping[tuple[str, str], _Seen]) -> None:
+        self._seen = seen
+
+    def collect(self) -> Iterable[Metric]:
+        seen = sorted(self._seen.items())
+        known = [(key, one.stats) for key, one in seen if one.stats is not None]
+        yield from _queue(known)
+        yield from _sweeps(seen)
+        yield from _statuses(seen)
+
+
+_Known = list[tuple[tuple[str, str], Stats]]
+_All = list[tuple[tuple[str, str], _Seen]]
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"kubesweep_{name}", text, labels=(*LABELS, *labels))
+
+
+def _queue(known: _Known) -> Iterator[Metric]:
+    jobs = _gauge("queue_jobs", "Jobs in the queue: ready, running or delayed.", "state")
+    dead = _gauge("dead_letters", "Rows that used up their attempts.")
+    held = _gauge("held_rows", "Rows that wait for another attempt or are dead: no sweep picks them up.")
+    oldest = _gauge("oldest_ready_timestamp_seconds", "Since when the longest waiting job waits; absent if none does.")
+    last = _gauge("last_tick_timestamp_seconds", "Nominal time of the latest tick.")
+    ticks = CounterMetricFamily(
+        "kubesweep_ticks",
+        "Ticks by what the queue answered: enqueued, duplicate, forbidden, late.",
+        labels=(*LABELS, "answer"),
+    )
+    for key, stats in known:
+        for state in ("ready", "running", "delayed"):
+            jobs.add_metric((*key, state), getattr(stats, state))
+        dead.add_metric(key, stats.dead)
+        held.add_metric(key, stats.held)
+        if stats.oldest_ready is not None:
+            oldest.add_metric(key, stats.oldest_ready)
+        if stats.last_tick is not None:
+            last.add_metric(key, stats.last_tick)
+        for answer, number in counts_of(stats.ticks).items():
+            ticks.add_metric((*key, answer), number)
+    yield from (jobs, dead, held, oldest, last, ticks)
+
+
+def _sweeps(seen: _All) -> Iterator[Metric]:
+    rows = _gauge("last_sweep_rows", "Rows of the latest sweep: planned, and by what became of them.", "outcome")
+    state = _gauge("last_sweep_state", "1 for the state that the latest sweep is in.", "state")
+    for key, one in seen:
+        sweep = one.status.get("lastSweep") or {}
+        if not sweep:
+            continue
+        for outcome in COUNTS:
+            rows.add_metric((*key, outcome), int(sweep.get(outcome, 0)))
+        for each in SweepState:
+            state.add_metric((*key, str(each)), 1 if sweep.get("state") == each else 0)
+    yield from (rows, state)
+
+
+def _statuses(seen: _All) -> Iterator[Metric]:
+    condition = _gauge("schedule_condition", "1 where the condition is True, 0 where it is not.", "type")
+    success = _gauge("last_success_timestamp_seconds", "When a sweep was last Completed; absent if none ever was.")
+    missed = _gauge("last_missed_tick_timestamp_seconds", "The latest tick that no sweep came of; absent if none.")
+    for key, one in seen:
+        for each in one.status.get("conditions") or ():
+            condition.add_metric((*key, str(each.get("type"))), 1 if each.get("status") == "True" else 0)
+        for gauge, field in ((success, "lastSuccessfulTime"), (missed, "lastMissedTime")):
+            at = parse_time(one.status.get(field))
+            if at is not None:
+                gauge.add_metric(key, at)
+    yield from (condition, success, missed)
