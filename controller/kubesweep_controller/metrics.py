@@ -36,8 +36,8 @@ class _Seen:
 class Metrics:
     """``observe`` what a look found, ``forget`` what is gone, ``text`` for whoever scrapes."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry(auto_describe=True)
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry if registry is not None else CollectorRegistry()
         self._seen: dict[tuple[str, str], _Seen] = {}
         self.registry.register(_Schedules(self._seen))
         reg = self.registry
