@@ -31,7 +31,7 @@ KNOWN = (
 _FLOATS = ("socket_timeout", "socket_connect_timeout")
 _TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_keyfile_password", "ssl_cert_reqs")
 _FLAGS = ("ssl_check_hostname", "decode_responses")
-_OTHERS = ("db", "username", "password_file", "sentinel_username", "sentinel_password", "tls")
+_OTHERS = ("db", "username", "password_file", "sentinel_username", "sentinel_password", "sentinel_password_file", "tls")
 TIMEOUT = 5.0
 
 
@@ -178,7 +178,11 @@ def _options(url: str, login: str, query: dict[str, str], tls: bool) -> tuple[di
     elif password:
         options.update(username=username, password=unquote(password))
     names = {"sentinel_username": "username", "sentinel_password": "password"}
-    return options, {names[name]: query[name] for name in names if name in query}
+    sentinel: dict[str, Any] = {names[name]: query[name] for name in names if name in query}
+    if "sentinel_password_file" in query:
+        provider = PasswordFile(sentinel.pop("username", None), query["sentinel_password_file"])
+        sentinel = {"credential_provider": provider}
+    return options, sentinel
 
 
 def _check(url: str, kind: str, hosts: tuple[tuple[str, int], ...], path: str, options: dict[str, Any]) -> None:

@@ -1,0 +1,138 @@
+"""The pods of worker and producer: what both have in common, and what is a worker's own.
+
+Both run under PodSecurity ``restricted``, without a service-account token, with a read-only file system. Passwords come as
+mounted files that may be missing when the pod starts: whoever creates or rotates a Secret later needs to restart nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kubesweep.api.plan import Plan
+from kubesweep.api.spec import Worker
+from kubesweep.durations import parse_duration
+from kubesweep_controller.children.names import PRODUCER, SECRET, WORKER, labels
+from kubesweep_controller.children.overlay import merge
+from kubesweep_controller.queue_address import FOLDER
+from kubesweep_controller.settings import Pods
+
+PLAN_VARIABLE = "KUBESWEEP_PLAN"
+# Where a pod may run is true for both kinds of pods; everything else of the overlay is the worker's.
+_PLACEMENT = ("nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName", "schedulerName")
+_WORKER_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}}
+_PRODUCER_RESOURCES = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
+
+
+def worker_template(
+    plan: Plan, worker: Worker, database: tuple[str, str], queue_url: str, pods: Pods
+) -> dict[str, Any]:
+    """The pod template of the worker. ``database``: name and key of the Secret that holds the URL."""
+    headers = plan.effect.webhook.headers_secret if plan.effect and plan.effect.webhook else None
+    volumes, mounts, env = [_database_volume(*database)], [_mount("database", "/run/kubesweep/database")], []
+    env += [
+        {"name": "KUBESWEEP_DATABASE_URL_FILE", "value": "/run/kubesweep/database/url"},
+        {"name": "KUBESWEEP_DATABASE_SECRET", "value": "/".join(database)},
+    ]
+    if headers:
+        volumes.append({"name": "headers", "secret": {"secretName": headers, "optional": True}})
+        mounts.append(_mount("headers", "/run/kubesweep/headers"))
+        env.append({"name": "KUBESWEEP_HEADERS_DIR", "value": "/run/kubesweep/headers"})
+    template = _template(plan, WORKER, queue_url, pods, worker.image or pods.image, "work")
+    spec = template["spec"]
+    spec["terminationGracePeriodSeconds"] = grace_seconds(plan)
+    spec["volumes"] += volumes
+    container = spec["containers"][0]
+    container["volumeMounts"] += mounts
+    container["resources"] = worker.resources or _WORKER_RESOURCES
+    if worker.env_from:
+        container["envFrom"] = list(worker.env_from)
+    ours = container["env"] + env
+    container["env"] = ours + [each for each in worker.env or () if each.get("name") not in _names(ours)]
+    kept = {"name": WORKER, "command": container["command"], "env": ours}
+    # What is ours is laid on last: an overlay may add to it, not talk the pod out of it.
+    last = {"metadata": {"labels": template["metadata"]["labels"]}, "spec": {"containers": [kept]}}
+    made: dict[str, Any] = merge(merge(template, worker.pod_template or {}), last)
+    return made
+
+
+def producer_template(plan: Plan, worker: Worker, deadline: int | None, queue_url: str, pods: Pods) -> dict[str, Any]:
+    """The pod template of the CronJob. ``deadline``: startingDeadlineSeconds."""
+    template = _template(plan, PRODUCER, queue_url, pods, pods.image, "tick")
+    spec = template["spec"]
+    spec["restartPolicy"] = "Never"
+    container = spec["containers"][0]
+    container["resources"] = _PRODUCER_RESOURCES
+    container["env"] += [
+        _from_label("KUBESWEEP_JOB_NAME", "batch.kubernetes.io/job-name"),
+        _from_label("KUBESWEEP_JOB_UID", "batch.kubernetes.io/controller-uid"),
+    ]
+    if deadline is not None:
+        container["env"].append({"name": "KUBESWEEP_STARTING_DEADLINE", "value": str(deadline)})
+    overlay = (worker.pod_template or {}).get("spec")
+    placement = {name: overlay[name] for name in _PLACEMENT if name in overlay} if isinstance(overlay, Mapping) else {}
+    made: dict[str, Any] = merge(template, {"spec": placement})
+    return made
+
+
+def grace_seconds(plan: Plan) -> int:
+    """Enough for the effect and the statement that are under way to end, and for what is left to be given back."""
+    effect = 0.0
+    if plan.effect:
+        effect = plan.effect.webhook.timeout if plan.effect.webhook else plan.effect.timeout
+    return int(effect + plan.source.statement_timeout + 5 + 0.999)
+
+
+def cooldown_seconds(worker: Worker) -> int:
+    return max(1, round(parse_duration(worker.cooldown)))
+
+
+def _template(plan: Plan, component: str, queue_url: str, pods: Pods, image: str, command: str) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": component,
+        "image": image,
+        "command": ["kubesweep-worker", command],
+        "env": [
+            {"name": PLAN_VARIABLE, "value": plan.to_json()},
+            {"name": "KUBESWEEP_QUEUE", "value": queue_url},
+            {"name": "KUBESWEEP_LOG_LEVEL", "value": pods.log_level},
+        ],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, _mount("queue", FOLDER)],
+    }
+    if pods.pull_policy:
+        container["imagePullPolicy"] = pods.pull_policy
+    spec: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+        "volumes": [
+            {"name": "tmp", "emptyDir": {}},
+            {"name": "queue", "secret": {"secretName": SECRET, "optional": True}},
+        ],
+    }
+    if pods.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in pods.pull_secrets]
+    return {"metadata": {"labels": labels(plan.name, component)}, "spec": spec}
+
+
+def _names(env: list[dict[str, Any]]) -> set[str]:
+    return {str(each["name"]) for each in env}
+
+
+def _database_volume(secret: str, key: str) -> dict[str, Any]:
+    items = [{"key": key, "path": "url"}]
+    return {"name": "database", "secret": {"secretName": secret, "optional": True, "items": items}}
+
+
+def _mount(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "mountPath": path, "readOnly": True}
+
+
+def _from_label(variable: str, label: str) -> dict[str, Any]:
+    return {"name": variable, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{label}']"}}}

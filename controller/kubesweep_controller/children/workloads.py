@@ -1,0 +1,90 @@
+"""The CronJob that only enqueues, and the Deployment that does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kubesweep.api.plan import Plan
+from kubesweep.api.spec import SweepSchedule
+from kubesweep_controller.children.names import PRODUCER, WORKER, cronjob_name, metadata, selector, worker_name
+from kubesweep_controller.children.overlay import without_empty
+from kubesweep_controller.children.pod import producer_template, worker_template
+from kubesweep_controller.settings import Pods
+
+PRODUCER_SECONDS = 300  # longest life of one tick's Job: a node that pulls the image slowly must still make it
+PRODUCER_RETRIES = 3
+
+
+def build_cronjob(
+    owner: Mapping[str, Any], schedule: SweepSchedule, plan: Plan, queue_url: str, pods: Pods
+) -> dict[str, Any]:
+    """The CronJob of a schedule that has ``schedule``. Overlap and deadline are the queue's to decide, so it has none."""
+    spec = schedule.spec
+    template = producer_template(plan, spec.worker, spec.starting_deadline_seconds, queue_url, pods)
+    job = {
+        "activeDeadlineSeconds": PRODUCER_SECONDS,
+        "backoffLimit": PRODUCER_RETRIES,
+        "template": template,
+    }
+    made: dict[str, Any] = without_empty(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "metadata": metadata(cronjob_name(plan.name), owner, PRODUCER),
+            "spec": {
+                "schedule": spec.schedule,
+                "timeZone": spec.time_zone,
+                "suspend": spec.suspend,
+                "concurrencyPolicy": "Forbid",
+                "successfulJobsHistoryLimit": 1,
+                "failedJobsHistoryLimit": 1,
+                "jobTemplate": {"metadata": {"labels": template["metadata"]["labels"]}, "spec": job},
+            },
+        }
+    )
+    return made
+
+
+def build_deployment(
+    owner: Mapping[str, Any], schedule: SweepSchedule, plan: Plan, queue_url: str, pods: Pods
+) -> dict[str, Any]:
+    """The Deployment of the workers, without ``replicas``: that number is KEDA's, or set through ``/scale``."""
+    ref = schedule.spec.source.url_from.secret_key_ref
+    made: dict[str, Any] = without_empty(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": metadata(worker_name(plan.name), owner, WORKER),
+            "spec": {
+                "revisionHistoryLimit": 2,
+                "selector": {"matchLabels": selector(plan.name, WORKER)},
+                "template": worker_template(plan, schedule.spec.worker, (ref.name, ref.key), queue_url, pods),
+            },
+        }
+    )
+    return made
+
+
+def newborn(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """The least that the API server takes, with no replicas: applied without that field, a new Deployment would start one."""
+    template = deployment["spec"]["template"]
+    container = template["spec"]["containers"][0]
+    return {
+        "apiVersion": deployment["apiVersion"],
+        "kind": deployment["kind"],
+        "metadata": deployment["metadata"],
+        "spec": {
+            "replicas": 0,
+            "selector": deployment["spec"]["selector"],
+            "template": {
+                "metadata": {"labels": template["metadata"]["labels"]},
+                "spec": {"containers": [{"name": container["name"], "image": container["image"]}]},
+            },
+        },
+    }
+
+
+def fixed_replicas(schedule: SweepSchedule) -> int:
+    """How many workers there are where nobody counts: without KEDA nothing wakes the first one."""
+    return max(1, schedule.spec.worker.min_replicas)

@@ -1,0 +1,90 @@
+"""What the controller is told by its environment, checked once at the start.
+
+Everything that the chart sets is here and nowhere else. A wrong value is a ``SpecError`` that names the variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kubesweep.errors import SpecError
+from kubesweep_controller.queue_address import QueueAddress
+
+LEVELS = ("debug", "info", "warning", "error")
+USERS = ("shared", "per-namespace")
+
+
+@dataclass(frozen=True)
+class Pods:
+    """What all pods of workers and producers have in common."""
+
+    image: str
+    pull_policy: str = ""  # empty: the cluster's own rule
+    pull_secrets: tuple[str, ...] = ()
+    log_level: str = "info"
+
+
+@dataclass(frozen=True)
+class Settings:
+    queue_url: str  # with the controller's own login
+    queue: QueueAddress  # the same without
+    pods: Pods
+    namespace: str  # where the controller and its Lease live
+    identity: str  # who holds the Lease
+    per_namespace_users: bool = False
+    namespaces: tuple[str, ...] = ()  # empty: all
+    lease_name: str = "kubesweep-controller"
+    polling_interval: int = 5  # KEDA's, seconds
+    log_level: str = "info"
+    port: int = 8080
+
+
+def from_environment(env: Mapping[str, str]) -> Settings:
+    """Raises ``SpecError`` (code ``BadEnvironment``) for a variable that is missing or wrong."""
+    url = _needed(env, "KUBESWEEP_QUEUE", "the URL of the queue, such as redis://redis.kubesweep.svc:6379/0")
+    level = _one_of(env, "KUBESWEEP_LOG_LEVEL", LEVELS, "info")
+    return Settings(
+        queue_url=url,
+        queue=QueueAddress.of(url),
+        pods=Pods(
+            image=_needed(env, "KUBESWEEP_WORKER_IMAGE", "the image of worker and producer"),
+            pull_policy=_one_of(env, "KUBESWEEP_WORKER_PULL_POLICY", ("Always", "IfNotPresent", "Never", ""), ""),
+            pull_secrets=_words(env, "KUBESWEEP_WORKER_PULL_SECRETS"),
+            log_level=level,
+        ),
+        namespace=_needed(env, "POD_NAMESPACE", "the namespace of the controller, by the downward API"),
+        identity=_needed(env, "POD_NAME", "the name of the controller's pod, by the downward API"),
+        per_namespace_users=_one_of(env, "KUBESWEEP_QUEUE_USERS", USERS, "shared") == "per-namespace",
+        namespaces=_words(env, "KUBESWEEP_NAMESPACES"),
+        lease_name=env.get("KUBESWEEP_LEASE_NAME") or "kubesweep-controller",
+        polling_interval=_integer(env, "KUBESWEEP_POLLING_INTERVAL", 5, 1, 3600),
+        log_level=level,
+        port=_integer(env, "KUBESWEEP_PORT", 8080, 0, 65535),
+    )
+
+
+def _needed(env: Mapping[str, str], name: str, what: str) -> str:
+    value = env.get(name, "").strip()
+    if not value:
+        raise SpecError("BadEnvironment", f"{name} is not set: it must hold {what}")
+    return value
+
+
+def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word.strip() for word in env.get(name, "").split(",") if word.strip()))
+
+
+def _one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
+    value = env.get(name) or default
+    if value not in allowed:
+        known = ", ".join(each for each in allowed if each)
+        raise SpecError("BadEnvironment", f'{name} is "{value}": it must be one of {known}')
+    return value
+
+
+def _integer(env: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = env.get(name) or str(default)
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise SpecError("BadEnvironment", f'{name} is "{text}": it must be a whole number from {least} to {most}')
+    return int(text)

@@ -1,0 +1,359 @@
+"""What a schedule becomes in the cluster: pure builders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from kubesweep import SpecError, load_object
+from kubesweep.api.compile import compile_plan
+from kubesweep.api.plan import Plan
+from kubesweep.api.spec import SweepSchedule
+from kubesweep_controller.children.overlay import merge, without_empty
+from kubesweep_controller.children.pod import grace_seconds
+from kubesweep_controller.children.scaling import build_scaledobject, build_trigger_authentication
+from kubesweep_controller.children.secret import Login, build_secret
+from kubesweep_controller.children.workloads import build_cronjob, build_deployment, fixed_replicas, newborn
+from kubesweep_controller.queue_address import QueueAddress
+from kubesweep_controller.settings import Pods
+
+META = {"name": "carts", "namespace": "shop", "uid": "8b5f6f0e-0000-4000-8000-000000000001", "generation": 3}
+PODS = Pods("worker:1")
+URL = "redis://redis.kubesweep.svc:6379/0?password_file=/run/kubesweep/admin/password"
+SPEC: dict[str, Any] = {
+    "schedule": "*/5 * * * *",
+    "source": {"urlFrom": {"secretKeyRef": {"name": "shop-db", "key": "url"}}, "table": "carts"},
+    "match": [{"column": "updated_at", "before": "now-24h"}],
+    "write": {"update": [{"column": "status", "value": "abandoned"}]},
+}
+
+
+def schedule(**spec: Any) -> SweepSchedule:
+    return load_object(
+        {"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSchedule", "metadata": META, "spec": SPEC | spec}
+    )
+
+
+def plan(made: SweepSchedule) -> Plan:
+    return compile_plan(made, install="abcd1234")
+
+
+def deployment(pods: Pods = PODS, **spec: Any) -> dict[str, Any]:
+    made = schedule(**spec)
+    return build_deployment(META, made, plan(made), QueueAddress.of(URL).pod_url("ks"), pods)
+
+
+def cronjob(pods: Pods = PODS, **spec: Any) -> dict[str, Any]:
+    made = schedule(**spec)
+    return build_cronjob(META, made, plan(made), QueueAddress.of(URL).pod_url("ks"), pods)
+
+
+def worker_of(made: dict[str, Any]) -> dict[str, Any]:
+    containers: list[dict[str, Any]] = made["spec"]["template"]["spec"]["containers"]
+    return next(each for each in containers if each["name"] == "worker")
+
+
+def producer_of(made: dict[str, Any]) -> dict[str, Any]:
+    [container] = made["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    return dict(container)
+
+
+def env_of(container: dict[str, Any]) -> dict[str, Any]:
+    return {each["name"]: each.get("value", each.get("valueFrom")) for each in container["env"]}
+
+
+def empty_lists(value: Any, path: str = "") -> Iterator[str]:
+    if value in ([], None):
+        yield path
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from empty_lists(inner, f"{path}.{name}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from empty_lists(inner, f"{path}[{index}]")
+
+
+def scaled(url: str, *, parked: bool = False, **spec: Any) -> dict[str, Any]:
+    made = schedule(**spec)
+    return build_scaledobject(META, made, plan(made).ref, QueueAddress.of(url), 5, parked=parked)
+
+
+def test_every_child_belongs_to_its_schedule_and_blocks_no_deletion() -> None:
+    made = schedule()
+    queue = QueueAddress.of(URL)
+    auth = build_trigger_authentication(META, "carts", queue)
+    for child in (deployment(), cronjob(), scaled(URL), auth):
+        [owner] = child["metadata"]["ownerReferences"]
+        assert owner["uid"] == META["uid"]
+        assert owner["controller"] is True
+        assert owner["blockOwnerDeletion"] is False
+        assert child["metadata"]["labels"]["kubesweep.dev/schedule"] == "carts"
+        assert child["metadata"]["namespace"] == "shop"
+    assert made.metadata.name == "carts"
+
+
+def test_no_child_has_an_empty_list_or_a_null() -> None:
+    for child in (
+        deployment(),
+        cronjob(),
+        scaled(URL),
+        deployment(worker={"env": [], "podTemplate": {"spec": {"tolerations": []}}}),
+    ):
+        assert list(empty_lists(child)) == []
+
+
+def test_the_deployment_never_says_how_many_and_its_newborn_says_none() -> None:
+    assert "replicas" not in deployment()["spec"]
+    least = newborn(deployment())
+    assert least["spec"]["replicas"] == 0
+    assert least["spec"]["selector"] == deployment()["spec"]["selector"]
+    assert [set(each) for each in least["spec"]["template"]["spec"]["containers"]] == [{"name", "image"}]
+
+
+@pytest.mark.parametrize(
+    "pod", [deployment()["spec"]["template"], cronjob()["spec"]["jobTemplate"]["spec"]["template"]]
+)
+def test_both_kinds_of_pods_live_under_the_restricted_standard(pod: dict[str, Any]) -> None:
+    spec = pod["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["enableServiceLinks"] is False
+    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    [container] = spec["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
+    assert all(set(volume) & {"secret", "emptyDir"} for volume in spec["volumes"])
+    assert all(volume["secret"]["optional"] is True for volume in spec["volumes"] if "secret" in volume)
+
+
+def test_the_worker_is_told_its_plan_its_queue_and_where_secrets_are() -> None:
+    env = env_of(worker_of(deployment()))
+    assert Plan.from_json(env["KUBESWEEP_PLAN"]) == plan(schedule())
+    assert env["KUBESWEEP_QUEUE"] == "redis://ks@redis.kubesweep.svc:6379/0?password_file=/run/kubesweep/queue/password"
+    assert env["KUBESWEEP_DATABASE_URL_FILE"] == "/run/kubesweep/database/url"
+    assert env["KUBESWEEP_DATABASE_SECRET"] == "shop-db/url"
+    assert "KUBESWEEP_HEADERS_DIR" not in env
+    assert worker_of(deployment())["command"] == ["kubesweep-worker", "work"]
+
+
+def test_headers_of_a_webhook_are_mounted_where_there_are_any() -> None:
+    hook = {"webhook": {"url": "https://example.com", "headersFrom": {"secretRef": {"name": "hook"}}}}
+    made = deployment(effect=hook)
+    assert env_of(worker_of(made))["KUBESWEEP_HEADERS_DIR"] == "/run/kubesweep/headers"
+    assert {"name": "headers", "secret": {"secretName": "hook", "optional": True}} in made["spec"]["template"]["spec"][
+        "volumes"
+    ]
+
+
+def test_the_producer_gets_the_default_image_its_job_and_the_deadline() -> None:
+    container = producer_of(cronjob(worker={"image": "app:7"}, startingDeadlineSeconds=90))
+    assert container["image"] == "worker:1"
+    assert container["command"] == ["kubesweep-worker", "tick"]
+    env = env_of(container)
+    assert env["KUBESWEEP_STARTING_DEADLINE"] == "90"
+    assert env["KUBESWEEP_JOB_NAME"]["fieldRef"]["fieldPath"] == "metadata.labels['batch.kubernetes.io/job-name']"
+    assert "KUBESWEEP_DATABASE_URL_FILE" not in env
+    assert "KUBESWEEP_STARTING_DEADLINE" not in env_of(producer_of(cronjob()))
+    assert worker_of(deployment(worker={"image": "app:7"}))["image"] == "app:7"
+
+
+def test_the_cronjob_only_fires_and_leaves_overlap_and_lateness_to_the_queue() -> None:
+    spec = cronjob(timeZone="America/Sao_Paulo", suspend=True, startingDeadlineSeconds=90)["spec"]
+    assert spec["concurrencyPolicy"] == "Forbid"
+    assert spec["timeZone"] == "America/Sao_Paulo"
+    assert spec["suspend"] is True
+    assert "startingDeadlineSeconds" not in spec
+    assert spec["jobTemplate"]["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_an_overlay_adds_to_the_worker_and_cannot_talk_it_out_of_what_it_is() -> None:
+    overlay = {
+        "metadata": {"annotations": {"team": "support"}, "labels": {"kubesweep.dev/schedule": "other", "tier": "back"}},
+        "spec": {
+            "nodeSelector": {"disk": "fast"},
+            "containers": [
+                {"name": "worker", "command": ["sh"], "volumeMounts": [{"name": "cache", "mountPath": "/cache"}]},
+                {"name": "proxy", "image": "proxy:1"},
+            ],
+            "volumes": [{"name": "cache", "emptyDir": {}}],
+        },
+    }
+    template = deployment(worker={"podTemplate": overlay})["spec"]["template"]
+    assert template["metadata"]["annotations"] == {"team": "support"}
+    assert template["metadata"]["labels"]["kubesweep.dev/schedule"] == "carts"
+    assert template["metadata"]["labels"]["tier"] == "back"
+    worker, proxy = template["spec"]["containers"]
+    assert proxy == {"name": "proxy", "image": "proxy:1"}
+    assert worker["command"] == ["kubesweep-worker", "work"]
+    assert {mount["mountPath"] for mount in worker["volumeMounts"]} >= {"/cache", "/tmp", "/run/kubesweep/queue"}
+    assert {volume["name"] for volume in template["spec"]["volumes"]} == {"tmp", "queue", "database", "cache"}
+    producer = cronjob(worker={"podTemplate": overlay})["spec"]["jobTemplate"]["spec"]["template"]
+    assert producer["spec"]["nodeSelector"] == {"disk": "fast"}
+    assert len(producer["spec"]["containers"]) == 1
+    assert "annotations" not in producer["metadata"]
+
+
+def test_variables_of_the_user_stand_beside_ours_and_never_replace_one() -> None:
+    env = [{"name": "APP", "value": "1"}, {"name": "KUBESWEEP_PLAN", "valueFrom": {"fieldRef": {"fieldPath": "a"}}}]
+    container = worker_of(deployment(worker={"env": env, "envFrom": [{"secretRef": {"name": "app"}}]}))
+    assert env_of(container)["APP"] == "1"
+    assert isinstance(env_of(container)["KUBESWEEP_PLAN"], str)
+    assert container["envFrom"] == [{"secretRef": {"name": "app"}}]
+
+
+def test_resources_of_the_user_replace_the_default_as_a_whole() -> None:
+    assert worker_of(deployment())["resources"] == {"requests": {"cpu": "50m", "memory": "128Mi"}}
+    own = {"limits": {"memory": "1Gi"}}
+    assert worker_of(deployment(worker={"resources": own}))["resources"] == own
+
+
+def test_pods_get_the_time_that_an_effect_and_a_statement_may_take() -> None:
+    hook = {"webhook": {"url": "https://example.com", "timeout": "7s"}}
+    assert grace_seconds(plan(schedule())) == 35
+    assert grace_seconds(plan(schedule(effect=hook))) == 42
+    assert grace_seconds(plan(schedule(effect={"handler": "app:close", "timeout": "1500ms"}))) == 37
+
+
+def test_pull_policy_and_secrets_are_those_of_the_installation() -> None:
+    made = deployment(Pods("worker:1", "Never", ("registry",)))
+    assert worker_of(made)["imagePullPolicy"] == "Never"
+    assert made["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+
+
+def test_without_keda_there_is_always_a_worker() -> None:
+    assert fixed_replicas(schedule()) == 1
+    assert fixed_replicas(schedule(worker={"minReplicas": 3})) == 3
+
+
+def test_keda_counts_the_stream_and_wakes_one_worker_for_delayed_retries() -> None:
+    spec = scaled(URL, worker={"jobsPerReplica": 7, "cooldown": "90s", "minReplicas": 1, "maxReplicas": 9})["spec"]
+    work, delayed = spec["triggers"]
+    prefix = "{ks:abcd1234/shop/carts/8b5f6f0e}"
+    assert work == {
+        "type": "redis-streams",
+        "metadata": {
+            "address": "redis.kubesweep.svc:6379",
+            "stream": f"{prefix}:work",
+            "streamLength": "7",
+            "activationLagCount": "0",
+        },
+        "authenticationRef": {"name": "carts-worker"},
+    }
+    assert delayed["type"] == "redis"
+    assert delayed["metadata"]["listName"] == f"{prefix}:delayed"
+    assert delayed["metadata"]["listLength"] == "1000000"
+    assert delayed["metadata"]["activationListLength"] == "0"
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"], spec["cooldownPeriod"]) == (1, 9, 90)
+    assert spec["scaleTargetRef"] == {"name": "carts-worker"}
+
+
+@pytest.mark.parametrize(
+    ("url", "types", "more"),
+    [
+        ("rediss://h:1/2", ("redis-streams", "redis"), {"address": "h:1", "databaseIndex": "2", "enableTLS": "true"}),
+        (
+            "redis+sentinel://u:p@a:1,b:2/main?db=3&sentinel_username=s",
+            ("redis-sentinel-streams", "redis-sentinel"),
+            {"addresses": "a:1,b:2", "sentinelMaster": "main", "databaseIndex": "3", "sentinelUsername": "s"},
+        ),
+        ("redis+cluster://a:1,[::1]:2", ("redis-cluster-streams", "redis-cluster"), {"addresses": "a:1,[::1]:2"}),
+        (
+            "rediss://h:1?ssl_cert_reqs=none",
+            ("redis-streams", "redis"),
+            {"address": "h:1", "enableTLS": "true", "unsafeSsl": "true"},
+        ),
+    ],
+)
+def test_keda_is_told_of_each_kind_of_server_in_its_words(
+    url: str, types: tuple[str, str], more: dict[str, str]
+) -> None:
+    triggers = scaled(url)["spec"]["triggers"]
+    assert tuple(each["type"] for each in triggers) == types
+    for each in triggers:
+        own = {"stream", "streamLength", "activationLagCount", "listName", "listLength", "activationListLength"}
+        said = {name: value for name, value in each["metadata"].items() if name not in own}
+        assert said == more
+
+
+def test_a_parked_schedule_has_no_worker_whatever_waits() -> None:
+    assert scaled(URL, parked=True)["metadata"]["annotations"] == {"autoscaling.keda.sh/paused-replicas": "0"}
+    assert "annotations" not in scaled(URL)["metadata"]
+
+
+def test_the_secret_holds_both_logins_and_the_certificates_where_there_are_any() -> None:
+    secret = build_secret("shop", Login("ks", "p", "keda", "q"), "", "")
+    assert secret["data"] == {
+        "username": "a3M=",
+        "password": "cA==",
+        "kedaUsername": "a2VkYQ==",
+        "kedaPassword": "cQ==",
+    }
+    assert "ownerReferences" not in secret["metadata"]
+    assert set(build_secret("shop", Login("", "", "", ""), "ca", "s")["data"]) == {
+        *secret["data"],
+        "ca.crt",
+        "sentinelPassword",
+    }
+    names = {
+        each["key"]
+        for each in build_trigger_authentication(META, "carts", QueueAddress.of(URL))["spec"]["secretTargetRef"]
+    }
+    assert names == {"kedaUsername", "kedaPassword"}
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ("redis://h", "redis://h:6379/0"),
+        ("redis://admin:secret@h:1/2", "redis://ks@h:1/2?password_file=/run/kubesweep/queue/password"),
+        (
+            "rediss://:secret@h?ssl_ca_certs=/run/ca.crt&socket_timeout=9",
+            "rediss://ks@h:6379/0?password_file=/run/kubesweep/queue/password"
+            "&ssl_ca_certs=/run/kubesweep/queue/ca.crt&socket_timeout=9",
+        ),
+        (
+            "redis+sentinel://u:p@a:1,b:2/main?db=3&sentinel_username=s&sentinel_password=t",
+            "redis+sentinel://ks@a:1,b:2/main?password_file=/run/kubesweep/queue/password&sentinel_username=s"
+            "&sentinel_password_file=/run/kubesweep/queue/sentinelPassword&db=3",
+        ),
+        ("redis+cluster://u:p@a,b:7", "redis+cluster://ks@a:6379,b:7/?password_file=/run/kubesweep/queue/password"),
+    ],
+)
+def test_pods_get_an_address_without_any_password(given: str, made: str) -> None:
+    assert QueueAddress.of(given).pod_url("ks") == made
+    assert "secret" not in made
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///queue.db", "unix:///run/redis.sock", "redis+other://h", "rediss://h?ssl_certfile=/a"]
+)
+def test_a_queue_that_pods_cannot_reach_is_refused(url: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        QueueAddress.of(url)
+    assert refused.value.code == "QueueUrl"
+
+
+def test_merging_knows_lists_with_names_from_others() -> None:
+    base = {"env": [{"name": "a", "value": "1"}, {"name": "b"}], "args": ["x", "y"], "gone": 1, "map": {"k": 1}}
+    over = {"env": [{"name": "c"}, {"name": "a", "value": "2"}], "args": ["z"], "gone": None, "map": {"l": 2}}
+    assert merge(base, over) == {
+        "env": [{"name": "a", "value": "2"}, {"name": "b"}, {"name": "c"}],
+        "args": ["z"],
+        "map": {"k": 1, "l": 2},
+    }
+    assert merge({"containers": [{"name": "a"}]}, {"containers": "nonsense"}) == {"containers": "nonsense"}
+    assert merge({"ports": [{"containerPort": 1}]}, {"ports": [3]}) == {"ports": [{"containerPort": 1}, 3]}
+
+
+def test_empty_maps_stay_and_empty_lists_go() -> None:
+    assert without_empty({"a": [], "b": {}, "c": [{"d": [], "e": 1}], "f": None}) == {"b": {}, "c": [{"e": 1}]}
+
+
+def test_the_plan_in_the_pods_is_json_of_a_moderate_size() -> None:
+    assert len(json.dumps(env_of(worker_of(deployment()))["KUBESWEEP_PLAN"])) < 4096
