@@ -104,6 +104,7 @@ class House:
         return Facts(
             body={**self.body, "status": dict(self.body["status"])},
             now=self.clock.now,
+            ref=self.ref,
             schedule=None if self.refusal else self.schedule,
             refusal=self.refusal,
             plan=None if self.refusal else self.plan,

@@ -13,7 +13,7 @@ from typing import Any
 from kubesweep.api.plan import Plan
 from kubesweep.api.spec import SweepSchedule
 from kubesweep.errors import Outage, SpecError
-from kubesweep.queue.model import ErrorGroup, Stats
+from kubesweep.queue.model import ErrorGroup, ScheduleRef, Stats
 
 __all__ = ["Children", "Facts"]
 
@@ -25,7 +25,7 @@ class Children:
     taken: str | None = None  # a child's name belongs to somebody else's object
     rejected: str | None = None  # what the API server refused in a child (422): bad cron, bad pod template
     cron_last: float | None = None  # CronJob.status.lastScheduleTime
-    cron_since: float | None = None  # CronJob.metadata.creationTimestamp
+    cron_since: float | None = None  # when the CronJob's spec was last changed
     wanted: int | None = None  # Deployment.spec.replicas
     ready: int = 0  # Deployment.status.readyReplicas
     stuck: str | None = None  # why a pod of the worker does not start (ImagePullBackOff: ..., quota, ...)
@@ -39,6 +39,7 @@ class Facts:
 
     body: Mapping[str, Any]
     now: float  # seconds since the epoch
+    ref: ScheduleRef
     schedule: SweepSchedule | None  # None: the spec is refused, see ``refusal``
     refusal: SpecError | None
     plan: Plan | None

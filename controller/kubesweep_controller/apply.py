@@ -1,0 +1,164 @@
+"""Making a child what it should be, with as few writes as possible, and never somebody else's object.
+
+An object is ours if its controlling owner is this very SweepSchedule (by uid). That is looked at before each apply: a forced
+server-side apply would adopt a stranger's object of the same name without a word. Nothing is sent where nothing changed:
+the child carries a digest of what was applied, and what is in the cluster must still cover it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from kubesweep.errors import KubesweepError
+from kubesweep_controller.api import Api, ApiOutage, Body, Kind, Refused
+from kubesweep_controller.sight import APPLIED, Mark, mark_of, owner_uid
+
+_KEYS = ("name", "mountPath", "containerPort", "key")
+_QUANTITIES = ("requests", "limits", "sizeLimit")
+_SUFFIX = {"": Decimal(1), "m": Decimal("0.001"), "k": Decimal(1000)}
+_SUFFIX |= {letter: Decimal(1000**power) for power, letter in enumerate("MGTPE", 2)}
+_SUFFIX |= {f"{letter}i": Decimal(1024**power) for power, letter in enumerate("KMGTPE", 1)}
+
+
+class NameTaken(KubesweepError):
+    """A child's name belongs to an object that is not ours; the sentence says whose."""
+
+
+class Rejected(KubesweepError):
+    """The API server refuses the child itself (422): another spec is needed."""
+
+
+class Hindered(KubesweepError):
+    """The child may be right, but the cluster does not let it be: rights, quota, a webhook, a namespace that goes."""
+
+
+@dataclass
+class Applier:
+    """Remembers, for this process only, which objects it left in which state, so that a look need not ask again."""
+
+    api: Api
+    left: dict[tuple[str, str, str], tuple[str, Mark]] = field(default_factory=dict)
+
+    async def ensure(self, kind: Kind, wanted: Body, seen: Mark | None = None, first: Body | None = None) -> Mark:
+        """See to it that the object is as ``wanted``. ``seen``: its mark, where a watch keeps it up to date.
+        ``first``: what to create before the apply where there is nothing yet."""
+        meta = wanted["metadata"]
+        place = (kind.plural, meta["namespace"], meta["name"])
+        digest = _digest(wanted)
+        if seen is not None and self.left.get(place) == (digest, seen):
+            return seen
+        live = await self.api.get(kind, meta["namespace"], meta["name"])
+        marked = _with_digest(wanted, digest)
+        if live is not None:
+            _check_owner(kind, live, marked)
+            untouched = self.left.get(place) == (digest, mark_of(live))
+            if not untouched and not covers(live, marked):
+                live = await self._write(kind, marked)
+        else:
+            if first is not None:
+                await self._create(kind, _with_digest(first, digest))
+            live = await self._write(kind, marked)
+        mark = mark_of(live)
+        self.left[place] = digest, mark
+        return mark
+
+    async def remove(self, kind: Kind, namespace: str, name: str, owner: str) -> None:
+        """Delete the object if it is ours."""
+        self.left.pop((kind.plural, namespace, name), None)
+        live = await self.api.get(kind, namespace, name)
+        if live is not None and owner_uid(live["metadata"]) == owner:
+            await self.api.delete(kind, namespace, name)
+
+    def remembered(self, kind: Kind, namespace: str, name: str) -> Mark | None:
+        """In which state this process left the object; for kinds that are not watched."""
+        known = self.left.get((kind.plural, namespace, name))
+        return known[1] if known else None
+
+    def forget(self, namespace: str, *names: str) -> None:
+        """The objects of these names are gone."""
+        for place in [place for place in self.left if place[1] == namespace and place[2] in names]:
+            del self.left[place]
+
+    async def _create(self, kind: Kind, body: Body) -> None:
+        try:
+            await self.api.create(kind, body)
+        except Refused as refused:
+            if refused.reason == "AlreadyExists":
+                raise ApiOutage("ApiBusy", f"{kind.kind} {body['metadata']['name']} has just been made") from refused
+            raise _explained(kind, body, refused) from refused
+
+    async def _write(self, kind: Kind, body: Body) -> Body:
+        try:
+            return await self.api.apply(kind, body)
+        except Refused as refused:
+            raise _explained(kind, body, refused) from refused
+
+
+def covers(live: Any, wanted: Any, field_name: str = "", *, quantity: bool = False) -> bool:
+    """Whether ``live`` has all that is ``wanted``; what others (or defaults) added beside it does not matter."""
+    quantity = quantity or field_name in _QUANTITIES
+    if isinstance(wanted, Mapping):
+        return isinstance(live, Mapping) and all(
+            covers(live[name], value, name, quantity=quantity) if name in live else value in (False, 0, "")
+            for name, value in wanted.items()
+        )
+    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        return isinstance(live, Sequence) and _covers_list(live, wanted)
+    return bool(_amount(live) == _amount(wanted)) if quantity else bool(live == wanted)
+
+
+def _covers_list(live: Sequence[Any], wanted: Sequence[Any]) -> bool:
+    key = next((key for key in _KEYS if all(isinstance(each, Mapping) and key in each for each in wanted)), None)
+    if key is None:
+        return len(live) == len(wanted) and all(map(covers, live, wanted))
+    known = {each.get(key): each for each in live if isinstance(each, Mapping)}
+    return all(each[key] in known and covers(known[each[key]], each) for each in wanted)
+
+
+def _amount(value: Any) -> Any:
+    """A quantity as a number, as Kubernetes counts: "0.5", "500m" and 0.5 are one."""
+    text = str(value)
+    digits = text.rstrip("mkMGTPEi")
+    try:
+        return Decimal(digits) * _SUFFIX[text[len(digits) :]]
+    except (InvalidOperation, KeyError):
+        return text
+
+
+def _digest(body: Body) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _with_digest(body: Body, digest: str) -> Body:
+    meta = body["metadata"]
+    return {**body, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), APPLIED: digest}}}
+
+
+def _check_owner(kind: Kind, live: Body, wanted: Body) -> None:
+    meta, ours = live["metadata"], wanted["metadata"]["ownerReferences"][0]
+    if owner_uid(meta) == ours["uid"]:
+        if "deletionTimestamp" in meta:
+            raise ApiOutage("ChildLeaving", f"{kind.kind} {meta['name']} is being deleted; it is made anew after that")
+        return
+    former = [each for each in meta.get("ownerReferences") or () if each.get("controller")]
+    if any(each["kind"] == ours["kind"] and each["name"] == ours["name"] for each in former):
+        raise ApiOutage(
+            "ChildLeaving", f"{kind.kind} {meta['name']} is of the SweepSchedule before; it is being removed"
+        )
+    whose = f"{former[0]['kind']} {former[0]['name']}" if former else "nobody that is known here"
+    raise NameTaken(f"the {kind.kind} {meta['name']} is there already and belongs to {whose}")
+
+
+def _explained(kind: Kind, body: Body, refused: Refused) -> KubesweepError:
+    """What a refusal means: the object is wrong, or the world is (rights, quota, a namespace that is being deleted)."""
+    what = f"{kind.kind} {body['metadata']['name']}"
+    if refused.invalid:
+        return Rejected(f"the {what}: {refused}")
+    if refused.reason == "Conflict":
+        return ApiOutage("ApiBusy", f"{what}: {refused}")
+    return Hindered(f"{what}: {refused}")

@@ -1,0 +1,327 @@
+"""The work queue, the store of what was seen, and the small decisions around them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubesweep import SpecError
+from kubesweep.errors import Outage
+from kubesweep.queue.model import Stats
+from kubesweep_controller import work
+from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, SCHEDULES, Refused
+from kubesweep_controller.apply import covers
+from kubesweep_controller.http import Health
+from kubesweep_controller.logins import KEDA_RULES, POD_RULES, derived
+from kubesweep_controller.pods import why_stuck
+from kubesweep_controller.settings import from_environment
+from kubesweep_controller.sight import sight_of
+from kubesweep_controller.store import Store
+from kubesweep_controller.suspend import LEASE, may_park
+from kubesweep_controller.work import Key, WorkQueue
+
+A, B = ("shop", "a"), ("shop", "b")
+ENV = {
+    "KUBESWEEP_QUEUE": "redis://h",
+    "KUBESWEEP_WORKER_IMAGE": "worker:1",
+    "POD_NAMESPACE": "kubesweep-system",
+    "POD_NAME": "controller-0",
+}
+
+
+@asynccontextmanager
+async def working(look: Callable[[Key], Awaitable[float | None]], at_once: int = 4) -> AsyncIterator[WorkQueue]:
+    queue = WorkQueue(look, at_once)
+    task = asyncio.create_task(queue.run())
+    yield queue
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_key_is_looked_at_once_however_often_it_was_added() -> None:
+    seen: list[Key] = []
+    both = asyncio.Event()
+
+    async def look(key: Key) -> None:
+        seen.append(key)
+        if len(seen) == 2:
+            both.set()
+
+    async with working(look) as queue:
+        for _ in range(5):
+            queue.add(A)
+            queue.add(B)
+        await both.wait()
+    assert sorted(seen) == [A, B]
+
+
+async def test_a_key_that_is_added_during_its_look_is_looked_at_again_and_never_twice_at_once() -> None:
+    running = 0
+    looks = 0
+    gate, again = asyncio.Event(), asyncio.Event()
+
+    async def look(key: Key) -> None:
+        nonlocal running, looks
+        running += 1
+        assert running == 1
+        looks += 1
+        if looks == 1:
+            queue.add(key)
+            gate.set()
+            await asyncio.sleep(0)
+        else:
+            again.set()
+        running -= 1
+
+    async with working(look) as queue:
+        queue.add(A)
+        await gate.wait()
+        await again.wait()
+    assert looks == 2
+
+
+async def test_no_more_looks_at_once_than_allowed() -> None:
+    running = most = 0
+    done = asyncio.Event()
+    left = 20
+
+    async def look(key: Key) -> None:
+        nonlocal running, most, left
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        left -= 1
+        if not left:
+            done.set()
+
+    async with working(look, at_once=3) as queue:
+        for number in range(20):
+            queue.add(("shop", str(number)))
+        await done.wait()
+    assert most == 3
+
+
+async def test_a_look_that_fails_comes_again_later_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "FIRST_BACKOFF", 0.001)
+    times: list[float] = []
+    done = asyncio.Event()
+
+    async def look(key: Key) -> None:
+        times.append(asyncio.get_running_loop().time())
+        if len(times) == 6:
+            done.set()
+            return
+        raise Outage("Away", "away") if len(times) % 2 else RuntimeError("a mistake")
+
+    async with working(look) as queue:
+        queue.add(A)
+        await done.wait()
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert gaps[-1] > gaps[0]
+    assert gaps[-1] >= 0.008
+
+
+async def test_a_look_says_when_it_wants_to_look_again_and_a_change_comes_sooner() -> None:
+    looks = asyncio.Queue[Key]()
+
+    async def look(key: Key) -> float:
+        looks.put_nowait(key)
+        return 3600.0
+
+    async with working(look) as queue:
+        queue.add(A)
+        assert await looks.get() == A
+        queue.add(A)
+        assert await looks.get() == A
+        queue.forget(A)
+        assert len(queue) == 0
+
+
+def schedule(name: str = "a", version: str = "5", uid: str = "u1", **more: Any) -> dict[str, Any]:
+    meta = {"namespace": "shop", "name": name, "uid": uid, "resourceVersion": version, "managedFields": [{}]}
+    return {"metadata": meta, "spec": {"schedule": "* * * * *"}, **more}
+
+
+def child(
+    kind: str, name: str, version: str = "5", schedule: str = "a", uid: str = "c1", **more: Any
+) -> dict[str, Any]:
+    meta = {
+        "namespace": "shop",
+        "name": name,
+        "uid": uid,
+        "resourceVersion": version,
+        "generation": 1,
+        "labels": {"kubesweep.dev/schedule": schedule},
+        "creationTimestamp": "2026-03-01T00:00:00Z",
+    }
+    return {"kind": kind, "metadata": meta, **more}
+
+
+def test_the_store_asks_for_a_look_only_where_something_changed() -> None:
+    store = Store()
+    assert store.saw(SCHEDULES, schedule()) == A
+    assert "managedFields" not in store.schedules[A]["metadata"]
+    assert store.saw(SCHEDULES, schedule(version="6")) is None
+    assert store.saw(SCHEDULES, schedule(version="7", status={"x": 1})) == A
+    assert store.saw(SCHEDULES, schedule(version="6")) is None
+    assert store.schedules[A]["status"] == {"x": 1}
+    assert store.saw(SCHEDULES, schedule(version="8"), deleted=True) == A
+    assert A not in store.schedules
+
+
+def test_a_late_word_of_the_deleted_one_does_not_hide_the_schedule_made_after_it() -> None:
+    store = Store()
+    store.saw(SCHEDULES, schedule(uid="new", version="9"))
+    store.saw(SCHEDULES, schedule(uid="old", version="8"), deleted=True)
+    assert store.schedules[A]["metadata"]["uid"] == "new"
+
+
+def test_a_full_list_drops_what_it_lacks_in_its_namespace_only() -> None:
+    store = Store()
+    store.saw(SCHEDULES, schedule("a"))
+    store.saw(SCHEDULES, schedule("b", uid="u2"))
+    store.saw(DEPLOYMENTS, child("Deployment", "a-worker"))
+    assert store.replace(SCHEDULES, [schedule("b", uid="u2")], "elsewhere") == set()
+    assert store.replace(SCHEDULES, [schedule("b", uid="u2")], "shop") == {A}
+    assert store.replace(DEPLOYMENTS, [], None) == {A}
+    assert store.deployment(A) is None
+
+
+def test_an_object_that_only_carries_the_label_is_nobodys_child() -> None:
+    store = Store()
+    assert store.saw(DEPLOYMENTS, child("Deployment", "something-else")) is None
+    assert store.saw(CRONJOBS, child("CronJob", "a-worker")) is None
+    assert store.saw(CRONJOBS, child("CronJob", "a-tick")) == A
+
+
+def test_of_a_deployment_the_plan_the_numbers_and_its_trouble_are_kept() -> None:
+    template = {"spec": {"containers": [{"name": "worker", "env": [{"name": "KUBESWEEP_PLAN", "value": "{}"}]}]}}
+    body = child("Deployment", "a-worker", spec={"replicas": 3, "template": template})
+    body["status"] = {
+        "readyReplicas": 2,
+        "conditions": [{"type": "ReplicaFailure", "status": "True", "message": "quota"}],
+    }
+    sight = sight_of(body)
+    assert (sight.plan, sight.wanted, sight.ready, sight.failure) == ("{}", 3, 2, "quota")
+    assert sight.since == 1772323200.0
+
+
+def test_of_a_pod_that_does_not_start_the_reason_is_said() -> None:
+    deployment = sight_of(child("Deployment", "a-worker", spec={"replicas": 1}))
+    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+    pod = {"metadata": {"name": "a-worker-1"}, "status": {"containerStatuses": [waiting]}}
+    assert why_stuck(deployment, [pod]) == "pod a-worker-1: ImagePullBackOff: no such image"
+    starting = {"state": {"waiting": {"reason": "ContainerCreating"}}}
+    assert why_stuck(deployment, [{"metadata": {"name": "p"}, "status": {"containerStatuses": [starting]}}]) is None
+    unplaced = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+    assert why_stuck(deployment, [{"metadata": {"name": "p"}, "status": {"conditions": [unplaced]}}]) == (
+        "pod p: Unschedulable: 0/1 nodes"
+    )
+    ready = sight_of(child("Deployment", "a-worker", spec={"replicas": 1}, status={"readyReplicas": 1}))
+    assert why_stuck(ready, [pod]) is None
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "same"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1}, True),
+        ({"a": 1}, {"a": 2}, False),
+        ({}, {"a": False}, True),
+        ({}, {"a": True}, False),
+        ({"l": [1, 2]}, {"l": [1]}, False),
+        ({"env": [{"name": "x", "value": "1"}, {"name": "theirs"}]}, {"env": [{"name": "x", "value": "1"}]}, True),
+        ({"env": [{"name": "x", "value": "2"}]}, {"env": [{"name": "x", "value": "1"}]}, False),
+        ({"requests": {"cpu": "500m", "memory": "1Gi"}}, {"requests": {"cpu": 0.5, "memory": "1024Mi"}}, True),
+        ({"requests": {"cpu": "1"}}, {"requests": {"cpu": "500m"}}, False),
+        ({"value": "1"}, {"value": "1000m"}, False),
+        ({"emptyDir": {}}, {"emptyDir": {}}, True),
+        ({}, {"emptyDir": {}}, False),
+    ],
+)
+def test_what_is_in_the_cluster_covers_what_is_wanted(live: Any, wanted: Any, same: bool) -> None:
+    assert covers(live, wanted) is same
+
+
+@pytest.mark.parametrize(
+    ("suspended", "parked", "stats", "since", "may"),
+    [
+        (False, True, Stats(known=True, paused=True), 0.0, False),
+        (True, False, Stats(known=True, paused=True, running=0), None, True),
+        (True, False, Stats(known=True, paused=True, running=2), 100.0, False),
+        (True, False, Stats(known=True, paused=True, running=2), 100.0 - LEASE, True),
+        (True, False, Stats(known=True, paused=False, running=0), None, False),
+        (True, True, Stats(known=True, paused=True, running=1), None, True),
+        (True, False, None, None, False),
+        (True, False, None, 100.0 - LEASE, True),
+        (True, False, Stats(), None, True),
+    ],
+)
+def test_workers_of_a_suspended_schedule_go_when_nothing_is_in_their_hands(
+    suspended: bool, parked: bool, stats: Stats | None, since: float | None, may: bool
+) -> None:
+    assert may_park(suspended=suspended, parked=parked, stats=stats, since=since, now=100.0) is may
+
+
+def test_refusals_of_the_object_are_told_from_those_of_the_world() -> None:
+    assert Refused(422, "Invalid", "bad cron").invalid
+    assert Refused(
+        500, "InternalError", "failed to create typed patch object (...): .spec.x: field not declared"
+    ).invalid
+    assert not Refused(403, "Forbidden", "exceeded quota").invalid
+
+
+def test_settings_are_read_once_and_name_what_is_wrong() -> None:
+    settings = from_environment({**ENV, "KUBESWEEP_NAMESPACES": "a, b,,a", "KUBESWEEP_QUEUE_USERS": "per-namespace"})
+    assert settings.namespaces == ("a", "b")
+    assert settings.per_namespace_users
+    for name, value in {
+        "KUBESWEEP_QUEUE": "",
+        "POD_NAMESPACE": "",
+        "KUBESWEEP_POLLING_INTERVAL": "0",
+        "KUBESWEEP_QUEUE_USERS": "some",
+        "KUBESWEEP_LOG_LEVEL": "loud",
+        "KUBESWEEP_WORKER_PULL_POLICY": "Perhaps",
+    }.items():
+        with pytest.raises(SpecError, match=name):
+            from_environment({**ENV, name: value})
+
+
+def test_the_rules_of_the_users_are_those_of_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "redis-acl.md").read_text("utf-8")
+    rules = {name: rest.split() for name, rest in re.findall(r"^user kubesweep-(\w+) on >PASSWORD (.*)$", page, re.M)}
+
+    def granted(name: str) -> set[str]:
+        return {rule for rule in rules[name] if rule.startswith("+")}
+
+    assert {rule for rule in POD_RULES.split() if rule.startswith("+")} == granted("worker") | granted("producer")
+    assert {rule for rule in KEDA_RULES.split() if rule.startswith("+")} == granted("keda")
+
+
+def test_derived_passwords_differ_by_purpose_and_stay_the_same() -> None:
+    assert derived("admin", "worker/a") == derived("admin", "worker/a") != derived("admin", "worker/b")
+    assert "admin" not in derived("admin", "keda")
+
+
+def test_probes_say_what_is_missing() -> None:
+    health = Health(max_age=60.0, turned=100.0)
+    assert health.unready() == "the Lease is not held yet"
+    health.follows = True
+    assert health.unready() == ""
+    health.leads = True
+    assert health.unready() == "SweepSchedules have not been listed yet"
+    health.listed = 100.0
+    assert health.unready() == "the queue has not answered yet"
+    health.queue_reached = True
+    assert health.unready() == ""
+    assert health.sick(101.0) == ""
+    assert "stood still" in health.sick(200.0)
+    health.turned = 200.0
+    assert "full list" in health.sick(200.0)
