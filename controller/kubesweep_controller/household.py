@@ -1,0 +1,143 @@
+"""The Kubernetes half of one look: the namespace's login, the children as they should be, and what is seen of them.
+
+A problem of one child is a fact to tell, not an end: the look goes on, and the next one tries again.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from kubesweep.api.plan import Plan
+from kubesweep.errors import Outage
+from kubesweep_controller.api import PODS, SCALEDOBJECTS, Api, ApiOutage
+from kubesweep_controller.apply import Applier, Hindered, NameTaken, Rejected
+from kubesweep_controller.children.names import COMPONENT_LABEL, SCHEDULE_LABEL, WORKER, cronjob_name, worker_name
+from kubesweep_controller.conditions import find, suspended
+from kubesweep_controller.facts import Children, Facts
+from kubesweep_controller.gate import Gate
+from kubesweep_controller.logins import Logins
+from kubesweep_controller.pods import why_stuck
+from kubesweep_controller.settings import Settings
+from kubesweep_controller.sight import Sight
+from kubesweep_controller.standing import Wish, settled_plan, stand_up
+from kubesweep_controller.store import Store
+from kubesweep_controller.suspend import may_park
+from kubesweep_controller.words import parse_time
+from kubesweep_controller.work import Key
+
+PATIENCE = 5.0  # seconds that a pod may take to start before anybody asks why it does not, and between two questions
+
+
+@dataclass
+class Stuck:
+    """What was found out about pods that do not start; ``asked`` is monotonic."""
+
+    asked: float
+    why: str | None = None
+
+
+@dataclass
+class Household:
+    settings: Settings
+    api: Api
+    store: Store
+    applier: Applier
+    logins: Logins
+    gate: Gate
+    keda: bool = False  # the cluster serves keda.sh
+    thorough: set[Key] = field(default_factory=set)  # whose unwatched children are to be asked about too
+    _scalers: dict[Key, str | None] = field(default_factory=dict)
+    _stucks: dict[Key, Stuck] = field(default_factory=dict)
+
+    def running_plan(self, key: Key, plan: Plan) -> Plan:
+        return settled_plan(plan, self.store.deployment(key), self.store.cronjob(key))
+
+    def forget(self, key: Key) -> None:
+        namespace, name = key
+        self.applier.forget(namespace, worker_name(name), cronjob_name(name))
+        self.thorough.discard(key)
+        self._scalers.pop(key, None)
+        self._stucks.pop(key, None)
+
+    async def tend(self, key: Key, facts: Facts) -> Children:
+        """Make the children so, if the spec is valid, and see how they are. Raises ApiOutage."""
+        taken = rejected = hindered = None
+        try:
+            await self._make(key, facts)
+        except NameTaken as problem:
+            taken = str(problem)
+        except Rejected as problem:
+            rejected = str(problem)
+        except Hindered as problem:
+            hindered = str(problem)
+        deployment, cronjob = self.store.deployment(key), self.store.cronjob(key)
+        return Children(
+            taken=taken,
+            rejected=rejected,
+            cron_last=cronjob.cron_last if cronjob else None,
+            cron_since=cronjob.since if cronjob else None,
+            wanted=deployment.wanted if deployment else None,
+            ready=deployment.ready if deployment else 0,
+            stuck=hindered or await self._stuck(key, deployment),
+            keda=self.keda,
+            scaler_problem=await self._scaler_problem(key, facts) if self.keda and facts.plan and not taken else None,
+        )
+
+    async def _make(self, key: Key, facts: Facts) -> None:
+        if facts.schedule is None or facts.plan is None:
+            return
+        try:
+            await self.logins.ensure(key[0])
+        except ApiOutage:
+            raise
+        except Outage as outage:
+            self.gate.met(outage)  # the pods keep the login that they have; the queue's state is told by the facts
+        thorough = key in self.thorough
+        wish = Wish(
+            meta=dict(facts.body["metadata"]),
+            schedule=facts.schedule,
+            plan=facts.plan,
+            user=self.logins.user(key[0]),
+            keda=self.keda,
+            parked=self._parked(key, facts),
+            thorough=thorough,
+        )
+        await stand_up(self.applier, self.settings, wish, self.store.deployment(key), self.store.cronjob(key))
+        if thorough:
+            self.thorough.discard(key)
+            self._scalers.pop(key, None)
+
+    def _parked(self, key: Key, facts: Facts) -> bool:
+        known = self.applier.remembered(SCALEDOBJECTS, key[0], worker_name(key[1]))
+        deployment = self.store.deployment(key)
+        parked = known.parked is not None if known else not self.keda and bool(deployment and deployment.wanted == 0)
+        condition = find(facts.body.get("status") or {}, "Suspended") or {}
+        since = parse_time(condition.get("lastTransitionTime")) if condition.get("status") == "True" else None
+        return may_park(suspended=suspended(facts), parked=parked, stats=facts.stats, since=since, now=facts.now)
+
+    async def _stuck(self, key: Key, deployment: Sight | None) -> str | None:
+        if deployment is None or (deployment.wanted or 0) <= deployment.ready:
+            self._stucks.pop(key, None)
+            return None
+        now = time.monotonic()
+        known = self._stucks.setdefault(key, Stuck(now))
+        if now - known.asked >= PATIENCE:
+            chosen = f"{SCHEDULE_LABEL}={key[1]},{COMPONENT_LABEL}={WORKER}"
+            pods = await self.api.list(PODS, key[0], chosen)
+            known = self._stucks[key] = Stuck(now, why_stuck(deployment, pods))
+        return known.why
+
+    async def _scaler_problem(self, key: Key, facts: Facts) -> str | None:
+        """Asked for until KEDA says Ready, and again where work waits and nobody is woken."""
+        waits = facts.stats is not None and facts.stats.ready > 0
+        deployment = self.store.deployment(key)
+        asleep = waits and not facts.stats.paused and not (deployment and deployment.wanted)  # type: ignore[union-attr]
+        if key in self._scalers and self._scalers[key] is None and not asleep:
+            return None
+        body = await self.api.get(SCALEDOBJECTS, key[0], worker_name(key[1]))
+        ready = find((body or {}).get("status") or {}, "Ready")
+        if ready is None:
+            return None  # KEDA has not looked at it yet
+        self._scalers[key] = None if ready.get("status") == "True" else f"KEDA: {ready.get('message', 'not Ready')}"
+        return self._scalers[key]

@@ -1,0 +1,78 @@
+"""What the controller says of itself over HTTP: alive, ready, and its metrics.
+
+Ready means that a SweepSchedule applied now would be served: the Lease is held, everything was listed once and the queue has
+answered since the start. A standby that sees a live holder is ready too. Alive means that the event loop turns and that lists
+still succeed; an outage of the queue or of the API server for minutes is no reason to be killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from kubesweep_controller.metrics import CONTENT_TYPE, Metrics
+
+TURN = 1.0  # seconds between two looks at the loop's own clock
+MAX_LAG = 30.0
+
+
+@dataclass
+class Health:
+    """Written by main, read by the probes."""
+
+    max_age: float  # seconds since the last full list that are too many
+    leads: bool = False
+    follows: bool = False
+    queue_reached: bool = False
+    listed: float | None = None  # monotonic
+    turned: float = 0.0  # monotonic: when the loop was last seen turning
+
+    def sick(self, now: float) -> str:
+        """Why this process should be restarted; empty: it should not."""
+        if now - self.turned > MAX_LAG:
+            return f"the event loop has stood still for {now - self.turned:.0f} s"
+        if self.leads and self.listed is not None and now - self.listed > self.max_age:
+            return f"the last full list is {now - self.listed:.0f} s old"
+        return ""
+
+    def unready(self) -> str:
+        """What is still missing; empty: ready."""
+        if self.follows and not self.leads:
+            return ""
+        if not self.leads:
+            return "the Lease is not held yet"
+        if self.listed is None:
+            return "SweepSchedules have not been listed yet"
+        return "" if self.queue_reached else "the queue has not answered yet"
+
+    async def run(self) -> None:
+        while True:
+            self.turned = time.monotonic()
+            await asyncio.sleep(TURN)
+
+
+async def serve(health: Health, metrics: Metrics, port: int) -> web.AppRunner:
+    """Listen on all addresses; ``cleanup()`` of what is returned ends it. Port 0: any."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return _answer(health.sick(time.monotonic()))
+
+    async def readyz(_: web.Request) -> web.Response:
+        return _answer(health.unready())
+
+    async def numbers(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", numbers)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, None, port).start()
+    return runner
+
+
+def _answer(problem: str) -> web.Response:
+    return web.Response(text=f"{problem or 'ok'}\n", status=503 if problem else 200)

@@ -1,0 +1,219 @@
+"""kubesweep-controller: from the environment to a running controller, and to its end.
+
+The Lease is taken before anything else is done. When it is lost the process exits at once, its pod starts it again; on SIGTERM
+it is released, so that the next one need not wait. Nothing has to be brought to an end: every look can be cut anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from kubesweep import logging as logs
+from kubesweep.errors import SpecError
+from kubesweep.queue.connect import connect
+from kubesweep_controller import connection, http
+from kubesweep_controller.api import Api, Kind
+from kubesweep_controller.apply import Applier
+from kubesweep_controller.connection import Connection
+from kubesweep_controller.events import Events
+from kubesweep_controller.gate import Gate
+from kubesweep_controller.household import Household
+from kubesweep_controller.lease import Lease
+from kubesweep_controller.logins import Logins
+from kubesweep_controller.metrics import Metrics
+from kubesweep_controller.reconcile import Reconciler
+from kubesweep_controller.resync import PERIOD, Resync
+from kubesweep_controller.settings import Settings, from_environment
+from kubesweep_controller.store import Store
+from kubesweep_controller.watch import Watcher
+from kubesweep_controller.work import WorkQueue
+
+LEASE_TIMEOUT = 5.0  # seconds that one call for the Lease may take
+_log = logging.getLogger("kubesweep.controller")
+
+
+def main() -> None:
+    """The console script. Exit code 0 after SIGTERM, 1 where the Lease was lost or a part failed, 2 for wrong settings."""
+    try:
+        settings = from_environment(os.environ)
+    except SpecError as error:
+        print(f"kubesweep-controller: {error}", file=sys.stderr)
+        sys.exit(2)
+    logs.configure(settings.log_level)
+    _lead_kopf(settings.log_level)
+    try:
+        sys.exit(asyncio.run(run(settings)))
+    except SpecError as error:
+        _log.error("%s", error)
+        sys.exit(2)
+
+
+def _lead_kopf(level: str) -> None:
+    """kopf's log goes the way of ours; of its everyday business nobody needs to hear."""
+    kopf_log = logging.getLogger("kopf")
+    kopf_log.handlers = list(logging.getLogger("kubesweep").handlers)
+    kopf_log.setLevel(logging.INFO if level == "debug" else logging.ERROR)
+    kopf_log.propagate = False
+
+
+async def run(settings: Settings, at: Connection | None = None) -> int:
+    """Lead when it is our turn, until a signal or the loss of the Lease. The exit code."""
+    at = at or connection.find()
+    api, lease_api = Api(at), Api(at, LEASE_TIMEOUT)
+    health, metrics = http.Health(max_age=3 * PERIOD), Metrics()
+    lease = Lease(lease_api, settings.namespace, settings.lease_name, settings.identity)
+    stop = _stop_signal()
+    turning = asyncio.create_task(health.run())
+    probes = await http.serve(health, metrics, settings.port)
+    try:
+        uid = await _unless(stop, _follow(lease, health))
+        if uid is None:
+            return 0
+        health.leads = True
+        metrics.leading(True)
+        return await _lead(settings, at, api, lease, uid, health, metrics, stop)
+    finally:
+        turning.cancel()
+        await probes.cleanup()
+        await api.close()
+        await lease_api.close()
+
+
+async def _follow(lease: Lease, health: http.Health) -> str:
+    async def show() -> None:
+        while True:
+            health.follows = lease.follows
+            await asyncio.sleep(1.0)
+
+    showing = asyncio.create_task(show())
+    try:
+        return await lease.acquire()
+    finally:
+        showing.cancel()
+
+
+async def _lead(
+    settings: Settings,
+    at: Connection,
+    api: Api,
+    lease: Lease,
+    uid: str,
+    health: http.Health,
+    metrics: Metrics,
+    stop: asyncio.Event,
+) -> int:
+    parts = Parts(settings, at, api, uid[:8], health, metrics)
+    held = asyncio.create_task(lease.hold())
+    tasks = [asyncio.create_task(each) for each in parts.coroutines()]
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait([held, stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        if stopped in done:
+            held.cancel()
+            await asyncio.gather(held, return_exceptions=True)
+            await lease.release()
+            return 0
+        if held in done:
+            _log.error("the Lease is lost: %s", held.result(), extra={"lease": settings.lease_name})
+            return 1
+        for task in done:
+            task.result()
+        return 1
+    finally:
+        for task in (held, stopped, *tasks):
+            task.cancel()
+        await asyncio.gather(held, stopped, *tasks, return_exceptions=True)
+        await parts.close()
+
+
+class Parts:
+    """All that a leading controller consists of, put together."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        at: Connection,
+        api: Api,
+        install: str,
+        health: http.Health,
+        metrics: Metrics,
+    ) -> None:
+        self._health = health
+        self._store = Store()
+        self._queue = connect(settings.queue_url)
+        self._gate = Gate(self._queue, install, self._queue_is_back)
+        self._logins = Logins(settings, install, api)
+        self._household = Household(settings, api, self._store, Applier(api), self._logins, self._gate)
+        self._reconciler = Reconciler(
+            install=install,
+            api=api,
+            store=self._store,
+            household=self._household,
+            gate=self._gate,
+            events=Events(api, settings.identity),
+            metrics=metrics,
+        )
+        self._work = WorkQueue(self._reconciler.look)
+        self._resync = Resync(
+            api, settings.namespaces, self._store, self._work, self._household, self._reconciler, self._listed
+        )
+        self._watcher = Watcher(at, settings.namespaces, self._saw)
+
+    def coroutines(self) -> list[Coroutine[Any, Any, Any]]:
+        """What runs side by side; none of them ever ends by itself."""
+        return [self._serve(), self._gate.run()]
+
+    async def close(self) -> None:
+        await self._queue.close()
+
+    async def _serve(self) -> None:
+        await self._resync.until_served()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._resync.find_keda())
+            group.create_task(self._resync.run())
+            group.create_task(self._resync.work_on())
+            group.create_task(self._watcher.run(self._resync.wanted.set))
+            group.create_task(self._resync.clear_up())
+
+    def _saw(self, kind: Kind, body: Mapping[str, Any], deleted: bool) -> None:
+        key = self._store.saw(kind, body, deleted=deleted)
+        if key is not None:
+            self._work.add(key)
+
+    def _listed(self) -> None:
+        self._health.listed = time.monotonic()
+
+    def _queue_is_back(self) -> None:
+        self._health.queue_reached = True
+        self._logins.doubt()
+        for key in self._store.schedules:
+            self._work.add(key)
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    return stop
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, str]) -> str | None:
+    """The result of ``work``, or None if the stop comes first."""
+    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+    for task in (working, stopped):
+        task.cancel()
+    await asyncio.gather(working, stopped, return_exceptions=True)
+    return working.result() if working.done() and not working.cancelled() else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""One schedule, top to bottom. Every look starts from what the API server and the queue say now, so it does not matter how
+many looks were missed, or by which controller the one before was made.
+
+The order is fixed. What stops work comes before what is told of it, what lets work go on comes after: a suspended schedule is
+paused before anybody counts what still runs, a resumed one gets its workers back before its queue opens. The queue being away
+stops nothing of the Kubernetes half, an invalid spec leaves what was valid before as it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kubesweep.api.compile import compile_plan
+from kubesweep.api.objects import load_object
+from kubesweep.api.plan import Plan
+from kubesweep.api.spec import SweepSchedule
+from kubesweep.errors import Outage, SpecError
+from kubesweep.queue.model import ErrorGroup, OpenSweep, ScheduleRef, Stats
+from kubesweep.queue.service import QueueService
+from kubesweep_controller.api import SCHEDULES, Api
+from kubesweep_controller.conditions import suspended
+from kubesweep_controller.events import Events
+from kubesweep_controller.facts import Facts
+from kubesweep_controller.gate import Gate
+from kubesweep_controller.heal import heal_wish, needs_check
+from kubesweep_controller.household import Household
+from kubesweep_controller.metrics import Metrics
+from kubesweep_controller.orders import Obeyed, obey, pending_orders
+from kubesweep_controller.status import build_status
+from kubesweep_controller.store import Store
+from kubesweep_controller.story import events_of
+from kubesweep_controller.ticker import due_tick, next_look, tick_wish
+from kubesweep_controller.work import Key
+
+STARTING = 5.0  # seconds from look to look while a pod that is wanted is not ready
+HINDERED = 30.0  # and while the cluster does not let a child be
+
+
+@dataclass
+class Reconciler:
+    """``look`` is what the work queue calls. ``install`` is part of all keys in the queue."""
+
+    install: str
+    api: Api
+    store: Store
+    household: Household
+    gate: Gate
+    events: Events
+    metrics: Metrics
+    clock: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        self._refs: dict[Key, ScheduleRef] = {}
+        self._groups: dict[Key, tuple[Stats, tuple[ErrorGroup, ...]]] = {}
+
+    @property
+    def queue(self) -> QueueService:
+        return self.gate.queue
+
+    async def look(self, key: Key) -> float | None:
+        """Make it so, and say so. Seconds until the next look; None: there is no such schedule."""
+        began = time.monotonic()
+        try:
+            again = await self._look(key)
+        except Exception as error:
+            self.metrics.reconciled(time.monotonic() - began, getattr(error, "reason", type(error).__name__))
+            raise
+        self.metrics.reconciled(time.monotonic() - began, None)
+        return again
+
+    async def _look(self, key: Key) -> float | None:
+        body = self.store.schedules.get(key)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            await self._gone(key)
+            return None
+        ref = ScheduleRef(self.install, *key, body["metadata"]["uid"])
+        if self._refs.get(key, ref) != ref:
+            await self._gone(key)
+        self._refs[key] = ref
+        facts = self._read(body, ref)
+        facts = await self._ask(facts, pause=True)
+        facts = replace(facts, children=await self.household.tend(key, facts))
+        facts, obeyed = await self._act(facts)
+        await self._tell(facts, obeyed)
+        return self._again(facts)
+
+    def _read(self, body: Mapping[str, Any], ref: ScheduleRef) -> Facts:
+        schedule: SweepSchedule | None = None
+        refusal: SpecError | None = None
+        plan: Plan | None = None
+        try:
+            schedule = load_object(body)
+            plan = compile_plan(schedule, uid=ref.uid, install=self.install)
+            plan = self.household.running_plan((ref.namespace, ref.name), plan)
+        except SpecError as error:
+            refusal = error
+        return Facts(body, self.clock(), ref, schedule, refusal, plan, stats=None, outage=None)
+
+    async def _ask(self, facts: Facts, *, pause: bool = False) -> Facts:
+        """What the queue says. ``pause``: see to it first that a suspended schedule hands out nothing."""
+        try:
+            self.gate.check()
+            [stats] = await self.gate.ask(self.queue.stats([facts.ref]))
+            if pause and suspended(facts) and stats.known and not stats.paused:
+                await self.gate.ask(self.queue.pause(facts.ref, True))
+                [stats] = await self.gate.ask(self.queue.stats([facts.ref]))
+            groups = await self._error_groups(facts.ref, stats)
+        except Outage as outage:
+            return replace(facts, stats=None, outage=outage)
+        return replace(facts, now=self.clock(), stats=stats, outage=None, groups=groups)
+
+    async def _error_groups(self, ref: ScheduleRef, stats: Stats) -> tuple[ErrorGroup, ...]:
+        """Dead letters by error; asked for only when something of the schedule changed, as it reads them all."""
+        key = ref.namespace, ref.name
+        if not stats.dead:
+            self._groups.pop(key, None)
+            return ()
+        known = self._groups.get(key)
+        if known is None or known[0] != stats:
+            known = self._groups[key] = stats, await self.gate.ask(self.queue.error_groups(ref))
+        return known[1]
+
+    async def _act(self, facts: Facts) -> tuple[Facts, list[Obeyed]]:
+        """Everything that the queue is told. After it the facts are those of after it."""
+        if facts.stats is None:
+            return facts, []
+        obeyed: list[Obeyed] = []
+        try:
+            acted = await self._resume(facts)
+            for order in pending_orders(facts):
+                obeyed.append(await obey(self.queue, facts.ref, facts, order))
+            for wish in _wishes(facts):
+                await self.gate.ask(self.queue.open_sweep(facts.ref, wish))
+                acted = True
+            await self._check(facts)
+        except Outage as outage:
+            self.gate.met(outage)
+            return replace(facts, stats=None, outage=outage), obeyed
+        return (await self._ask(facts) if acted or obeyed else facts), obeyed
+
+    async def _resume(self, facts: Facts) -> bool:
+        assert facts.stats is not None
+        if suspended(facts) or not facts.stats.paused or facts.plan is None:
+            return False
+        await self.gate.ask(self.queue.pause(facts.ref, False))
+        return True
+
+    async def _check(self, facts: Facts) -> None:
+        """Let a worker look at the source, once for each plan, and again where one complained."""
+        if facts.plan is None or facts.stats is None or suspended(facts):
+            return
+        mine = facts.plan.version
+        looked = any(each.kind == "SourceReady" and each.plan.same(mine) for each in facts.stats.findings)
+        again = needs_check(facts)
+        if again or not looked:
+            await self.gate.ask(self.queue.enqueue_check(facts.ref, mine, again=again))
+
+    async def _tell(self, facts: Facts, obeyed: list[Obeyed]) -> None:
+        status = build_status(facts, [each.order for each in obeyed])
+        self.metrics.observe(facts, status)
+        if status == facts.body.get("status"):
+            return
+        for wanted in events_of(facts, status, obeyed):
+            await self.events.post(facts.body, wanted)
+        written = await self.api.replace_status(SCHEDULES, facts.body, status)
+        if written is not None:
+            self.store.saw(SCHEDULES, written)
+
+    def _again(self, facts: Facts) -> float:
+        seconds = next_look(facts)
+        children = facts.children
+        if (children.wanted or 0) > children.ready:
+            seconds = min(seconds, STARTING)
+        return min(seconds, HINDERED) if children.stuck or children.taken else seconds
+
+    async def _gone(self, key: Key) -> None:
+        """The schedule is deleted (its children go with their owner): nothing of it stays in the queue or in memory."""
+        ref = self._refs.get(key)
+        if ref is not None:
+            await self.gate.ask(self.queue.forget(ref))
+            self.events.forget(ref.uid)
+            del self._refs[key]
+        self._groups.pop(key, None)
+        self.metrics.forget(*key)
+        self.household.forget(key)
+
+    async def forget_strangers(self) -> None:
+        """Forget what the queue knows of schedules that were deleted while nobody looked. Keys of a queue that cannot be
+        searched (least rights) go by themselves, a week after their last tick."""
+        served = {(*key, body["metadata"]["uid"]) for key, body in self.store.schedules.items()}
+        for ref in await self.gate.ask(self.queue.schedules()):
+            if ref.install == self.install and (ref.namespace, ref.name, ref.uid) not in served:
+                await self.gate.ask(self.queue.forget(ref))
+
+
+def _wishes(facts: Facts) -> list[OpenSweep]:
+    """The sweeps to open now: in place of a lost one, of one that was cut for an older plan, and for a tick of ``every``."""
+    wishes = []
+    if (heal := heal_wish(facts)) is not None:
+        wishes.append(heal)
+    if (newer := _superseding(facts)) is not None:
+        wishes.append(newer)
+    if (tick := due_tick(facts)) is not None:
+        wishes.append(tick_wish(facts, tick))
+    return wishes
+
+
+def _superseding(facts: Facts) -> OpenSweep | None:
+    """An edit while a sweep runs: what it planned is void, so the new plan gets its sweep now, not at the next tick."""
+    plan, sweep = facts.plan, facts.stats.sweep if facts.stats else None
+    if plan is None or sweep is None or sweep.state.settled or suspended(facts):
+        return None
+    if not plan.version.newer_than(sweep.plan):
+        return None
+    once = f"plan/{plan.version.hash}/{sweep.id}"
+    return OpenSweep(tick=facts.now, plan=plan.version, mode=plan.mode, retention=plan.retention, once=once)

@@ -1,0 +1,124 @@
+"""What happens by the clock: full lists, looking for KEDA, and clearing up after schedules that went unseen.
+
+A watch may lose deletions, so now and then everything is listed, and every schedule is looked at thoroughly: also at the
+children that nobody watches. A cluster where nothing changed gets no write from that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kubesweep.errors import Outage
+from kubesweep_controller.api import SCHEDULES, Api, Refused
+from kubesweep_controller.children.names import MANAGED_SELECTOR
+from kubesweep_controller.household import Household
+from kubesweep_controller.reconcile import Reconciler
+from kubesweep_controller.store import WATCHED, Store
+from kubesweep_controller.work import Key, WorkQueue
+
+PERIOD = 600.0  # seconds between full lists
+SPREAD = 30.0  # over which the looks of a resync are spread
+LOOK_FOR_KEDA = 30.0
+RETRY = 2.0
+KEDA = "keda.sh/v1alpha1"
+_log = logging.getLogger("kubesweep.controller.resync")
+
+
+@dataclass
+class Resync:
+    api: Api
+    namespaces: tuple[str, ...]
+    store: Store
+    work: WorkQueue
+    household: Household
+    reconciler: Reconciler
+    listed: Callable[[], None]
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)  # a list is due now
+    _once: asyncio.Event = field(default_factory=asyncio.Event)  # everything was listed once
+
+    async def until_served(self) -> None:
+        """Wait until the cluster knows SweepSchedules (the CRD may come after us) and has said whether it has KEDA."""
+        told = False
+        while True:
+            try:
+                if await self.api.serves(SCHEDULES.group_version):
+                    self.household.keda = await self.api.serves(KEDA)
+                    return
+                problem = f"the cluster does not serve {SCHEDULES.group_version}: install the CRD"
+            except (Outage, Refused) as error:
+                problem = str(error)
+            if not told:
+                _log.warning("waiting: %s", problem)
+                told = True
+            await asyncio.sleep(RETRY)
+
+    async def run(self) -> None:
+        """Full lists for ever, each ``PERIOD`` or when one is wanted."""
+        first = True
+        while True:
+            self.wanted.clear()
+            try:
+                await self._list(spread=0.0 if first else SPREAD)
+                pause, first = PERIOD * random.uniform(0.9, 1.1), False
+            except (Outage, Refused) as error:
+                _log.warning("the full list failed: %s", error)
+                pause = RETRY
+            try:
+                async with asyncio.timeout(pause):
+                    await self.wanted.wait()
+            except TimeoutError:
+                pass
+
+    async def _list(self, spread: float) -> None:
+        """Children first: a schedule that is looked at before its children are known would seem to have none."""
+        changed: set[Key] = set()
+        for kind in reversed(WATCHED):
+            selector = "" if kind is SCHEDULES else MANAGED_SELECTOR
+            for namespace in self.namespaces or (None,):
+                changed |= self.store.replace(kind, await self.api.list(kind, namespace, selector), namespace)
+        for key in changed:
+            self.work.add(key)
+        self.listed()
+        self._once.set()
+        self.everything(spread)
+
+    def everything(self, spread: float = 0.0) -> None:
+        """Look at every schedule thoroughly."""
+        for key in self.store.schedules:
+            self.household.thorough.add(key)
+            self.work.add(key, random.uniform(0.0, spread))
+
+    async def work_on(self) -> None:
+        """Look at schedules for ever, from the first full list on."""
+        await self._once.wait()
+        await self.work.run()
+
+    async def find_keda(self) -> None:
+        """Notice KEDA when it comes, and when it goes."""
+        while True:
+            try:
+                served = await self.api.serves(KEDA)
+                if served != self.household.keda:
+                    _log.info("KEDA is there" if served else "KEDA is gone")
+                    self.household.keda = served
+                    self.everything()
+            except (Outage, Refused) as error:
+                _log.debug("cannot look for KEDA: %s", error)
+            await asyncio.sleep(LOOK_FOR_KEDA)
+
+    async def clear_up(self) -> None:
+        """Forget, once, what the queue knows of schedules that were deleted while no controller ran."""
+        await self._once.wait()
+        while True:
+            try:
+                await self.reconciler.forget_strangers()
+                return
+            except Outage as outage:
+                if outage.reason == "QueueRights":
+                    _log.info("the queue's user may not search; keys of schedules that are gone expire by themselves")
+                    return
+            await asyncio.sleep(LOOK_FOR_KEDA)
