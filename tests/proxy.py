@@ -17,6 +17,8 @@ class Proxy:
         self._tls = tls
         self.cut: Cut | None = None
         self.cuts = 0
+        self.hold: tuple[Cut, int] | None = None  # keep this one (0 the next) and all behind it
+        self.held = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -64,6 +66,13 @@ class Proxy:
             while data := await source.read(65536):
                 if what == "request":
                     self.arrived.set()
+                if self.hold is not None and self.hold[0] == what:
+                    self.hold = what, self.hold[1] - 1
+                    if self.hold[1] < 0:
+                        self.held.set()
+                        while await source.read(65536):
+                            pass
+                        break
                 if self.cut == what:
                     self.cut = None
                     self.cuts += 1

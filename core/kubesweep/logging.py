@@ -72,8 +72,11 @@ def in_pod() -> bool:
     return "KUBERNETES_SERVICE_HOST" in os.environ
 
 
-def configure(level: str = "info", *, stream: IO[str] | None = None, as_json: bool | None = None) -> None:
-    """Send the logs of ``kubesweep`` to ``stream`` (stderr). ``as_json`` None: JSON in a pod or without a terminal."""
+def configure(
+    level: str = "info", *, stream: IO[str] | None = None, as_json: bool | None = None, everybody: bool = False
+) -> None:
+    """Send the logs of ``kubesweep`` to ``stream`` (stderr), with ``everybody`` all others too. ``as_json`` None: JSON in a
+    pod or without a terminal."""
     out = stream or sys.stderr
     terminal = out.isatty()
     if as_json is None:
@@ -86,6 +89,8 @@ def configure(level: str = "info", *, stream: IO[str] | None = None, as_json: bo
     logger.handlers = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False
+    if everybody:
+        logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 def safe_url(url: str) -> str:

@@ -79,7 +79,7 @@ async def look(one: Loaded, *, try_write: bool) -> Looked:
             await source.probe()
         except (Outage, SweepFailure) as error:
             raise Unreachable(f"{error.reason}: {error}") from None
-        effect = open_effect(one.plan, one.headers, folder_of(one))
+        effect = open_effect(one.plan, lambda: one.headers, folder_of(one))
         if effect is not None:
             effect.check()
         return await _ask(source, try_write=try_write)

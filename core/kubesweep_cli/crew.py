@@ -68,7 +68,12 @@ class WorkerCrew:
 def _assemble(one: Loaded, queue_url: str) -> Worker:
     settings = dataclasses.replace(WorkerSettings(), concurrency=one.plan.concurrency, die=_die)
     return assemble(
-        one.plan, url=lambda: one.url, queue_url=queue_url, headers=one.headers, settings=settings, path=folder_of(one)
+        one.plan,
+        url=lambda: one.url,
+        queue_url=queue_url,
+        headers=lambda: one.headers,
+        settings=settings,
+        path=folder_of(one),
     )
 
 

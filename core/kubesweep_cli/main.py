@@ -19,8 +19,8 @@ from kubesweep.errors import KubesweepError
 from kubesweep_cli.exits import Exit, code_of_error
 from kubesweep_cli.home import log_file, queue_url
 from kubesweep_cli.logs import UNFORESEEN, start_logs
-from kubesweep_cli.running import run as run_async
 from kubesweep_cli.terminal import Terminal, open_terminal
+from kubesweep_worker.running import run as run_async
 
 if TYPE_CHECKING:
     from kubesweep.queue.service import QueueService

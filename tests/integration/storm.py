@@ -94,7 +94,7 @@ def work(plan: str, url: str, queue_url: str, effects: str, lease: float) -> Non
     settings = WorkerSettings(concurrency=compiled.concurrency, lease=lease)
 
     async def main() -> None:
-        worker = assemble(compiled, url=lambda: url, queue_url=queue_url, headers={}, settings=settings)
+        worker = assemble(compiled, url=lambda: url, queue_url=queue_url, settings=settings)
         await worker.run()
 
     asyncio.run(main())

@@ -53,7 +53,7 @@ async def deliver(url: str, timeout: float = 5.0, values: dict[str, Any] | None 
     plan = hook_plan(url, timeout)
     assert plan.effect is not None
     assert plan.effect.webhook is not None
-    effect = WebhookEffect(plan, plan.effect.webhook, {"Authorization": "Bearer x"}, clock=lambda: 0.0)
+    effect = WebhookEffect(plan, plan.effect.webhook, lambda: {"Authorization": "Bearer x"}, clock=lambda: 0.0)
     try:
         await effect.deliver(Delivery(("13",), values or {"id": 13}, "the-key", "2026-01-01 00:00:00+00", 2, "s"))
     finally:

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from kubesweep.api.plan import RetryPolicy, RowLimits
-from kubesweep.errors import Outage
-from kubesweep.queue.model import Claim, PlanVersion, SweepState
+from kubesweep.errors import Outage, SweepFailure
+from kubesweep.queue.model import Claim, Finding, PlanVersion, ScheduleRef, SweepState
 from tests.worker_kit import MemorySource, Workbench, a_plan, key
 
 
@@ -152,6 +152,40 @@ async def test_a_check_job_reports_what_the_source_looks_like(bench: Workbench) 
     stats = await bench.sweep()
     found = {f.kind: f for f in stats.findings}
     assert (found["SourceReady"].ok, found["SourceReady"].reason) == (True, "Checked")
+
+
+async def test_a_check_stays_until_the_table_is_there_and_no_probe_says_otherwise(bench: Workbench) -> None:
+    clock = Clock()
+    bench.settings = with_clock(bench.settings, clock)
+    asked = []
+
+    def down(call: str) -> None:
+        asked.append(call)
+        if call == "inspect" and clock.now < 601.0:
+            raise SweepFailure("TableMissing", "no such table")
+
+    bench.source.down = down
+    worker = bench.worker()
+    said = []
+    report = worker._desk.queue.report
+
+    async def listen(ref: ScheduleRef, finding: Finding) -> None:
+        said.append((finding.kind, finding.ok, finding.reason))
+        await report(ref, finding)
+
+    worker._desk.queue.report = listen  # type: ignore[method-assign]
+    await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
+    running = asyncio.create_task(worker.run())
+    while (await bench.queue.stats([bench.plan.ref]))[0].ready + len(worker._hands.all()):
+        await bench.queue.wait(bench.plan.ref, 0.01)
+    worker.stop()
+    await running
+    assert [each for each in said if each[0] == "SourceReady"] == [
+        ("SourceReady", False, "TableMissing"),
+        ("SourceReady", True, "Checked"),
+    ]
+    assert asked.count("probe") == asked.count("inspect") - 1
+    assert 20 < asked.count("inspect") < 60
 
 
 async def test_ten_minutes_without_the_database_spend_no_attempt(bench: Workbench, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from kubesweep.api.plan import Plan
 from kubesweep.queue.connect import connect
 from kubesweep_worker.effects import open_effect
 from kubesweep_worker.settings import WorkerSettings
-from kubesweep_worker.sources import open_source
+from kubesweep_worker.sources.late import LateSource
 from kubesweep_worker.worker import Worker
 
 
@@ -27,22 +27,23 @@ def assemble(
     *,
     url: Callable[[], str],
     queue_url: str,
-    headers: Mapping[str, str] | None = None,
+    headers: Callable[[], Mapping[str, str]] = dict,
     settings: WorkerSettings | None = None,
     path: Path | None = None,
+    where: str = "",
 ) -> Worker:
     """A worker for ``plan``, connected lazily. To be called inside a running event loop.
 
-    ``url`` is asked at each connect, so that a rotated password heals; ``headers`` are the webhook's secret ones;
-    ``path`` is the folder of the YAML file, put on sys.path for its handler. Without ``settings`` the plan's
-    concurrency counts.
+    ``url`` and ``headers`` (the webhook's secret ones) are asked again and again, so that what is rotated heals; ``where``
+    tells people in a sentence where the URL comes from. ``path`` is put on sys.path for the handler: the folder of the YAML
+    file, or the working directory of a pod. Without ``settings`` the plan's concurrency counts.
     """
     chosen = settings or dataclasses.replace(WorkerSettings(), concurrency=plan.concurrency)
     return Worker(
         plan,
         connect(queue_url),
-        open_source(plan, url),
-        open_effect(plan, headers or {}, path),
+        LateSource(plan, url, where),
+        open_effect(plan, headers, path),
         chosen,
         lambda: connect(queue_url),
     )

@@ -156,9 +156,11 @@ class Desk:
             if not arrived and self._said.get(kind) is said:
                 self._said.pop(kind)
 
-    async def well(self, kind: str) -> None:
-        """Work of this kind succeeded: say so if this process said otherwise, or nothing, before."""
-        if not self._said.get(kind, (False, ""))[0]:
+    async def well(self, kind: str, *, cured: str | None = None) -> None:
+        """Work of this kind succeeded: say so if this process said otherwise, or nothing, before. ``cured``: only the
+        trouble with this reason is known to be over."""
+        ok, reason = self._said.get(kind, (False, ""))
+        if not ok and (cured is None or reason in ("", cured)):
             await self.report(kind, True, "Works", "work succeeded")
 
     def shut(self, outage: Outage) -> None:

@@ -67,7 +67,6 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
     """Raises Outage, SweepFailure, LeaseLost."""
     assert desk.effect is not None
     assert desk.plan.effect is not None
-    await desk.effect.start()
     size = sub_batch_rows(desk.settings, desk.plan.effect)
     cutoff = run.claim.job.cutoff or await desk.source.now()
     while True:
@@ -75,6 +74,7 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
         if run.draining:
             return Return(run.claim)
         job = run.claim.job
+        await desk.effect.start()
         held = await desk.held(job)
         try:
             rows = await desk.source.stale(scope_of(job), cutoff, held, size)

@@ -45,6 +45,9 @@ class Loop:
         self._probe: asyncio.Task[None] | None = None
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at = 0.0
+        self._ailment = (
+            ""  # what a probe found last: a probe that succeeds proves the cure of that, and of nothing else
+        )
 
     @property
     def empty(self) -> bool:
@@ -231,17 +234,14 @@ class Loop:
         """Ask the database; one job may try where it answers."""
         try:
             await self.desk.source.probe()
-        except Outage as outage:
-            await self.desk.report("SourceReady", False, outage.reason, str(outage))
+        except (Outage, SweepFailure) as trouble:
+            self._ailment = trouble.reason
+            await self.desk.report("SourceReady", False, trouble.reason, str(trouble))
             self.desk.gate.ajar()
-            self.desk.shut(outage)
-        except SweepFailure as failure:
-            await self.desk.report("SourceReady", False, failure.reason, str(failure))
-            self.desk.gate.ajar()
-            self.desk.shut(Outage(failure.reason, str(failure)))
+            self.desk.shut(trouble if isinstance(trouble, Outage) else Outage(trouble.reason, str(trouble)))
         else:
             self.desk.gate.ajar()
-            await self.desk.well("SourceReady")
+            await self.desk.well("SourceReady", cured=self._ailment)
 
     def _wake_in(self, seconds: float) -> None:
         at = self.settings.monotonic() + seconds

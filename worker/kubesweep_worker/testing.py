@@ -75,7 +75,7 @@ async def sweep(
                 one.plan,
                 url=lambda: one.url,
                 queue_url=where,
-                headers=one.headers,
+                headers=lambda: one.headers,
                 settings=settings or dataclasses.replace(WorkerSettings(), concurrency=one.plan.concurrency),
                 path=_folder(path),
             )

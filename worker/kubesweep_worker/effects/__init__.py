@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kubesweep.api.plan import Plan
@@ -11,8 +11,8 @@ from kubesweep_worker.effects.handler import HandlerEffect
 from kubesweep_worker.effects.webhook import WebhookEffect
 
 
-def open_effect(plan: Plan, headers: Mapping[str, str], path: Path | None = None) -> Effect | None:
-    """The effect that a plan names, None without one. ``headers`` are the webhook's secret ones."""
+def open_effect(plan: Plan, headers: Callable[[], Mapping[str, str]], path: Path | None = None) -> Effect | None:
+    """The effect that a plan names, None without one. ``headers`` gives the webhook's secret ones as they are now."""
     if plan.effect is None:
         return None
     if plan.effect.webhook is not None:

@@ -33,11 +33,12 @@ class Effect(Protocol):
         ...
 
     def check(self) -> None:
-        """Raises SweepFailure where the effect can never work (a handler that is not importable)."""
+        """Raises SweepFailure where the effect can never work (a handler that is not importable), Outage where it
+        cannot now (a Secret with headers that is not there)."""
         ...
 
     async def start(self) -> None:
-        """Make ready; called before the first delivery, again after it raised Outage."""
+        """Make ready; called before each sub-batch. Raises what ``check`` does, before any row is in the air."""
         ...
 
     async def close(self) -> None: ...

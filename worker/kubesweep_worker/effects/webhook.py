@@ -76,10 +76,15 @@ def judge(status: int, header: str | None, body: str, now: float) -> None:
 
 class WebhookEffect:
     def __init__(
-        self, plan: Plan, webhook: Webhook, headers: Mapping[str, str], clock: Callable[[], float] = time.time
+        self,
+        plan: Plan,
+        webhook: Webhook,
+        headers: Callable[[], Mapping[str, str]],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._plan, self._webhook, self._clock = plan, webhook, clock
-        self._headers = {**headers, "Content-Type": "application/json"}
+        self._read = headers
+        self._headers: Mapping[str, str] = {}
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -87,9 +92,10 @@ class WebhookEffect:
         return 0
 
     def check(self) -> None:
-        return None
+        self._headers = {**self._read(), "Content-Type": "application/json"}
 
     async def start(self) -> None:
+        self.check()
         if self._session is None:
             most = self._plan.effect.concurrency if self._plan.effect else 20
             self._session = aiohttp.ClientSession(

@@ -1,0 +1,101 @@
+"""``kubesweep-worker``: what runs in the pods that the controller makes, ``work`` in a Deployment, ``tick`` in a CronJob.
+
+Everything that a pod is told is in its environment and in files mounted from Secrets; it has no access to the
+Kubernetes API. What may come later or change (Secrets, passwords) is waited for. What only another pod template cures
+ends the process with 2 and a sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import NoReturn
+
+import msgspec
+
+from kubesweep.api.plan import FORMAT, Plan
+from kubesweep.errors import Outage, SpecError
+from kubesweep.logging import configure
+
+log = logging.getLogger("kubesweep.pod")
+USAGE, UNREACHABLE = 2, 3
+CODE = "PodEnvironment"
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """The entry point."""
+    # The first process of a container gets no signal that it has not asked for.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    sys.exit(run(_arguments(argv), os.environ))
+
+
+def run(command: str, environment: Mapping[str, str]) -> int:
+    """Run ``work`` or ``tick`` to its end; the exit code."""
+    try:
+        configure(log_level(environment), everybody=True)
+        if command == "tick":
+            from kubesweep_worker.pod_tick import tick
+
+            return asyncio.run(tick(environment))
+        from kubesweep_worker.pod_work import work
+        from kubesweep_worker.running import run as run_fast
+
+        return run_fast(work(environment))
+    except SpecError as error:
+        log.critical("%s", error)
+        return USAGE
+    except ModuleNotFoundError as error:
+        log.critical('%s: the image wants pip install "kubesweep[worker]"', error)
+        return USAGE
+    except Outage as outage:
+        log.error("%s", outage, extra={"reason": outage.reason})
+        return UNREACHABLE
+
+
+def log_level(environment: Mapping[str, str]) -> str:
+    level = environment.get("KUBESWEEP_LOG_LEVEL") or "info"
+    if level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        configure()
+        raise SpecError(CODE, f"KUBESWEEP_LOG_LEVEL is {level!r}: write debug, info, warning or error")
+    return level
+
+
+def given(environment: Mapping[str, str], name: str) -> str:
+    """A variable that must be there."""
+    value = environment.get(name, "")
+    if not value:
+        raise SpecError(CODE, f"{name} is not set: the controller sets it, a pod made by hand has to")
+    return value
+
+
+def plan(environment: Mapping[str, str]) -> Plan:
+    """The plan in KUBESWEEP_PLAN, where this version understands it."""
+    text = given(environment, "KUBESWEEP_PLAN")
+    mend = "the controller and this image (spec.worker.image) are of different versions: bring them to one"
+    try:
+        found = Plan.from_json(text)
+    except msgspec.DecodeError as error:
+        raise SpecError(CODE, f"KUBESWEEP_PLAN cannot be read ({error}): {mend}") from None
+    if found.format != FORMAT:
+        raise SpecError(CODE, f"KUBESWEEP_PLAN has format {found.format}, this image reads {FORMAT}: {mend}")
+    return found
+
+
+def _arguments(argv: list[str] | None) -> str:
+    from importlib.metadata import version
+
+    parser = argparse.ArgumentParser(prog="kubesweep-worker", description="What runs in the pods of a SweepSchedule.")
+    parser.add_argument("--version", action="version", version=f"kubesweep {version('kubesweep')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="work|tick")
+    commands.add_parser("work", help="work on the jobs of one schedule until SIGTERM")
+    commands.add_parser("tick", help="enqueue one tick of one schedule")
+    return str(parser.parse_args(argv).command)
+
+
+if __name__ == "__main__":
+    main()

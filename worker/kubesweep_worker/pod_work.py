@@ -1,0 +1,51 @@
+"""The worker of a pod: a plan from the environment, the database and the headers from mounted Secrets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from kubesweep.api.plan import Plan
+from kubesweep.logging import safe_url
+from kubesweep_worker import pod
+from kubesweep_worker.assemble import assemble, freeze_imports
+from kubesweep_worker.drain import install_signals
+from kubesweep_worker.mounted import DatabaseUrl, HeaderFiles
+
+log = logging.getLogger("kubesweep.pod")
+
+
+async def work(environment: Mapping[str, str]) -> int:
+    """Work until SIGTERM; the exit code. Raises SpecError for an environment that cannot be worked with."""
+    plan = pod.plan(environment)
+    queue = pod.given(environment, "KUBESWEEP_QUEUE")
+    url = DatabaseUrl(
+        Path(pod.given(environment, "KUBESWEEP_DATABASE_URL_FILE")),
+        pod.given(environment, "KUBESWEEP_DATABASE_SECRET"),
+        plan.namespace,
+    )
+    # A handler is found where `python -m` in the image would find it.
+    worker = assemble(
+        plan, url=url, queue_url=queue, headers=_headers(environment, plan), path=Path.cwd(), where=url.where
+    )
+    install_signals(worker)
+    freeze_imports()
+    log.info(
+        "working",
+        extra={
+            "schedule": f"{plan.namespace}/{plan.name}",
+            "generation": plan.generation,
+            "plan": plan.version.hash,
+            "queue": safe_url(queue),
+        },
+    )
+    return await worker.run()
+
+
+def _headers(environment: Mapping[str, str], plan: Plan) -> Callable[[], Mapping[str, str]]:
+    hook = plan.effect.webhook if plan.effect else None
+    if hook is None or hook.headers_secret is None:
+        return dict
+    folder = Path(pod.given(environment, "KUBESWEEP_HEADERS_DIR"))
+    return HeaderFiles(folder, hook.headers_secret, plan.namespace)
