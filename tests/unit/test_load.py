@@ -195,6 +195,14 @@ def test_a_date_and_a_clock_time_in_yaml_stay_the_text_that_was_written(tmp_path
     assert load([file])[0].plan.match[0].values == ("2026-03-01", "12:30")
 
 
+@pytest.mark.parametrize("bare", ["y", "N", "on", "Off", "010", "0o17", "0x1F", "1_000", "1e3", "09", "+5", ".5", "-0"])
+def test_what_kubectl_takes_for_a_number_or_a_truth_value_is_no_text_here_either(tmp_path: Path, bare: str) -> None:
+    file = save(tmp_path, schedule(), SECRET)
+    file.write_text(file.read_text().replace("before: now", f"in: [{bare}]"))
+    (problem,) = refused(file).problems
+    assert (problem.code, problem.given) == ("NotAString", bare)
+
+
 def test_anchors_work_and_what_they_unfold_to_is_bounded(tmp_path: Path) -> None:
     file = tmp_path / "sweep.yaml"
     text = yaml.safe_dump_all([SCHEDULE, SECRET], sort_keys=False)

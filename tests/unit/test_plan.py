@@ -242,6 +242,13 @@ SPEC = st.fixed_dictionaries(
 )
 
 
+class Quoting(yaml.SafeDumper):
+    """Puts texts into quotes: PyYAML leaves 0E0 or y bare, which kubectl and we read as a number and as true."""
+
+
+Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+
+
 @settings(deadline=None, max_examples=60)
 @given(SPEC)
 def test_every_valid_spec_survives_yaml_with_the_same_plan(spec: dict[str, Any]) -> None:
@@ -254,7 +261,7 @@ def test_every_valid_spec_survives_yaml_with_the_same_plan(spec: dict[str, Any])
     plan = compile_plan(SweepSchedule.model_validate(document))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "sweep.yaml"
-        for text in (yaml.safe_dump(document), yaml.safe_dump(document, default_flow_style=True)):
+        for text in (yaml.dump(document, Dumper=Quoting), yaml.dump(document, Dumper=Quoting, default_flow_style=True)):
             file.write_text(text, newline="", encoding="utf-8")
             (found,) = load([file], url="sqlite:///x.db")
             assert found.plan == plan
