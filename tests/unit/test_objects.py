@@ -107,6 +107,12 @@ def test_a_limit_that_was_applied_under_a_wrong_name_is_refused_although_the_obj
     ]
 
 
+def test_a_limit_that_was_applied_without_a_value_is_refused_although_the_object_shows_nothing_of_it() -> None:
+    assert problems(applied({**SPEC, "limits": {"holdAboveRows": None}})) == [
+        "spec.limits.holdAboveRows: has no value: give one ({} for an empty map) or remove the line"
+    ]
+
+
 def test_what_was_applied_correctly_and_edited_since_is_read_as_it_is_now() -> None:
     assert load_object(applied({**SPEC, "schedule": "nonsense", "mode": "DryRun"})) == load_object(BODY)
 

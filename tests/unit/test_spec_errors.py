@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -14,46 +13,9 @@ from kubesweep import SpecErrors, load
 from kubesweep.api import compile as _compile
 from kubesweep.api import explain, secret, spec, types, work, yamlfile
 from kubesweep.api import load as _load
+from tests.invalid_specs import Row, base, change, rows
 
-DOCS = Path(__file__).parents[2] / "docs" / "errors.md"
 SOURCES = [Path(str(module.__file__)) for module in (_compile, explain, _load, secret, types, work, spec, yamlfile)]
-
-
-class Row(NamedTuple):
-    change: str
-    code: str
-    text: str
-
-
-def section() -> str:
-    return DOCS.read_text().split("## Spec and files")[1].split("\n## ")[0]
-
-
-def rows() -> list[Row]:
-    found = []
-    for line in section().splitlines():
-        cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)]
-        if len(cells) == 5 and cells[1].startswith("`"):
-            found.append(Row(*(cell.removeprefix("`").removesuffix("`") for cell in cells[1:4])))
-    return found
-
-
-def base() -> str:
-    return section().split("```yaml\n")[1].split("```")[0]
-
-
-def change(documents: dict[str, Any], text: str) -> None:
-    """``a.b.0=value`` sets, ``-a.b`` removes; paths start in the SweepSchedule, with ``Secret/`` in the Secret."""
-    wish, _, value = text.partition("=")
-    path = wish.removeprefix("-").removeprefix("Secret/").split(".")
-    at = documents["Secret" if "Secret/" in wish else "SweepSchedule"]
-    for step in path[:-1]:
-        at = at[int(step) if isinstance(at, list) else step]
-    last: Any = int(path[-1]) if isinstance(at, list) else path[-1]
-    if wish.startswith("-"):
-        del at[last]
-    else:
-        at[last] = yaml.safe_load(value)
 
 
 def write(folder: Path, wish: str) -> Path:

@@ -1,15 +1,15 @@
 """SweepSchedules that come from the API server.
 
 They are checked again: an object may be older than the schema that it was checked by, or the schema older than this
-program. And a field that the API server did not know is gone without a word; where ``kubectl apply`` left a copy of
-what was written, a typo in it is refused, because the limit or the DryRun that it stood for would silently not count.
+program. And a field that the API server did not know, or that had no value, is gone without a word; where ``kubectl
+apply`` left a copy of what was written, it is refused, because the limit or the DryRun that was meant would not count.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kubesweep.api import explain
@@ -53,19 +53,18 @@ _DROPPED = "unknown field, which the API server dropped: correct it and apply th
 
 
 def _dropped(meta: Mapping[str, Any]) -> list[Problem]:
-    """Fields that were applied under a name that nobody knows."""
+    """Fields that were applied under a name that nobody knows, or without a value."""
     try:
         applied = json.loads((meta.get("annotations") or {}).get(APPLIED, "{}"))
     except ValueError:
         return []
     if not isinstance(applied, dict) or applied.get("apiVersion") != API_VERSION:
         return []
-    copy = _Object({name: applied.get(name) for name in ("apiVersion", "kind", "metadata", "spec")})
-    _, problems = explain.parse(copy, SweepSchedule)
+    _, problems = explain.parse(_Object({**applied, "metadata": {"name": "any"}}), SweepSchedule)
     return [
-        Problem("DroppedField", _DROPPED, path=each.path, nearest=each.nearest, allowed=each.allowed)
+        replace(each, code="DroppedField", text=_DROPPED) if each.code == "UnknownField" else each
         for each in problems
-        if each.code == "UnknownField" and each.path.startswith("spec.")
+        if each.code in ("UnknownField", "EmptyValue") and each.path.startswith("spec.")
     ]
 
 

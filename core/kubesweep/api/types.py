@@ -21,6 +21,7 @@ from kubesweep.api import cel
 from kubesweep.api.sqltext import MAX_SQL_LENGTH, check_sql
 
 IDENTIFIER_BYTES = 63
+_CUT = f"PostgreSQL would cut it to {IDENTIFIER_BYTES} and look for another name"
 _DNS = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
 
@@ -51,12 +52,14 @@ class Checked:
 
 @dataclass(frozen=True)
 class Shape(Checked):
-    """Text that matches ``pattern`` as a whole; ``sentence`` tells what is allowed."""
+    """Text that matches ``pattern`` as a whole; ``sentence`` tells what is allowed. ``echo`` False: the API server does
+    not show what was given, where people put a password by mistake."""
 
     code: str
     pattern: str
     most: int
     sentence: str
+    echo: bool = True
 
     def check(self, text: str) -> str:
         if len(text) > self.most:
@@ -66,8 +69,8 @@ class Shape(Checked):
         return text
 
     def schema(self) -> dict[str, Any]:
-        rules = [cel.rule(cel.matches(f"^{self.pattern}$"), self.sentence)]
-        return {"minLength": 1, "maxLength": self.most, cel.RULES: rules}
+        rule = (cel.rule if self.echo else cel.forbidden)(cel.matches(f"^{self.pattern}$"), self.sentence)
+        return {"minLength": 1, "maxLength": self.most, cel.RULES: [rule]}
 
 
 @dataclass(frozen=True)
@@ -133,13 +136,11 @@ class _Identifier(Plain):
         super().check(text)
         size = len(text.encode())
         if size > IDENTIFIER_BYTES:
-            raise refuse(
-                self.code, f"has {size} bytes; PostgreSQL would cut it to {IDENTIFIER_BYTES} and look for another name"
-            )
+            raise refuse(self.code, f"has {size} bytes; {_CUT}")
         return text
 
     def schema(self) -> dict[str, Any]:
-        size = cel.rule(f"bytes(self).size() <= {IDENTIFIER_BYTES}", f"has more than {IDENTIFIER_BYTES} bytes")
+        size = cel.rule(f"bytes(self).size() <= {IDENTIFIER_BYTES}", f"has more than {IDENTIFIER_BYTES} bytes; {_CUT}")
         return {"minLength": 1, "maxLength": IDENTIFIER_BYTES, cel.RULES: [size]}
 
 
@@ -196,10 +197,16 @@ Namespace = Annotated[
 ]
 ObjectName = Annotated[
     str,
-    Shape("BadName", rf"{_DNS}(\.{_DNS})*", 253, "must be a Kubernetes name: a-z, 0-9, - and ., such as support-db"),
+    Shape(
+        "BadName",
+        rf"{_DNS}(\.{_DNS})*",
+        253,
+        "must be a Kubernetes name: a-z, 0-9, - and ., such as support-db",
+        echo=False,
+    ),
 ]
 SecretKey = Annotated[
-    str, Shape("BadName", r"[-._a-zA-Z0-9]+", 253, "must be a key of a Secret: letters, digits, - _ .")
+    str, Shape("BadName", r"[-._a-zA-Z0-9]+", 253, "must be a key of a Secret: letters, digits, - _ .", echo=False)
 ]
 Uid = Annotated[str, Shape("BadName", r"[-a-zA-Z0-9]+", 64, "must be a UUID as Kubernetes gives it")]
 Handler = Annotated[

@@ -51,7 +51,8 @@ def no_repeats(names: list[str]) -> list[str]:
     return names
 
 
-_NO_REPEATS = cel.schema(cel.distinct("names a column twice"))
+_TWICE = "names a column twice: remove one"
+_NO_REPEATS = cel.schema(cel.distinct(_TWICE))
 
 
 class SecretKeyRef(Model):
@@ -245,7 +246,7 @@ class Write(Model):
         None,
         min_length=1,
         max_length=64,
-        json_schema_extra=cel.schema(cel.distinct("names a column twice", of="column")),
+        json_schema_extra=cel.schema(cel.distinct(_TWICE, of="column")),
         description="Set these columns (1 to 64).",
     )
     delete: Delete | None = Field(None, description="Delete the row, if wanted into an archive table.")
