@@ -1,0 +1,182 @@
+"""Events on a real API server: what it takes, what it refuses, and what ``kubectl describe`` makes of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubesweep_controller import connection
+from kubesweep_controller.api import Api
+from kubesweep_controller.events import BURST, Events
+from kubesweep_controller.reasons import Reason
+from kubesweep_controller.story import Wanted
+from tests.controller_kit import SPEC, START
+
+CRD = Path(__file__).parents[2] / "manifests" / "crd.yaml"
+HELD = Wanted(Reason.HELD, "The sweep of noon waits.", "sweep-1/Held")
+DEAD = Wanted(
+    Reason.DEAD_LETTERS, "CheckViolation: rows used up their attempts", "1/1", error="CheckViolation", count=1
+)
+
+
+def kubectl(*words: str, stdin: str = "") -> str:
+    done = subprocess.run(["kubectl", *words], input=stdin, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def namespace() -> Iterator[str]:
+    name = f"events-{uuid.uuid4().hex[:8]}"
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
+    kubectl("wait", "--for=condition=Established", "crd/sweepschedules.kubesweep.dev")
+    kubectl("create", "namespace", name)
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def schedule(namespace: str) -> Iterator[dict[str, Any]]:
+    """A SweepSchedule that nobody serves, as the API server has it."""
+    name = f"sweep-{uuid.uuid4().hex[:8]}"
+    meta = {"name": name, "namespace": namespace}
+    body = {
+        "apiVersion": "kubesweep.dev/v1alpha1",
+        "kind": "SweepSchedule",
+        "metadata": meta,
+        "spec": SPEC | {"suspend": True},
+    }
+    kubectl("create", "-f", "-", stdin=json.dumps(body))
+    yield json.loads(kubectl("get", "sweepschedule", name, "-n", namespace, "-o", "json"))
+    kubectl("delete", "sweepschedule", name, "-n", namespace, "--wait=false")
+
+
+class Controllers:
+    """Any number of controllers with one clock."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.now = START
+
+    def start(self, pod: str = "controller-0") -> Events:
+        return Events(self.api, pod, lambda: self.now)
+
+
+@pytest.fixture
+async def controllers() -> AsyncIterator[Controllers]:
+    api = Api(connection.find())
+    yield Controllers(api)
+    await api.close()
+
+
+def posted(schedule: dict[str, Any]) -> list[dict[str, Any]]:
+    meta = schedule["metadata"]
+    listed = json.loads(kubectl("get", "events.events.k8s.io", "-n", meta["namespace"], "-o", "json"))["items"]
+    return [each for each in listed if each["regarding"].get("uid") == meta["uid"]]
+
+
+def counts(schedule: dict[str, Any]) -> list[int]:
+    return sorted(each.get("series", {}).get("count", 1) for each in posted(schedule))
+
+
+def described(schedule: dict[str, Any]) -> str:
+    meta = schedule["metadata"]
+    return kubectl("describe", "sweepschedule", meta["name"], "-n", meta["namespace"]).partition("\nEvents:\n")[2]
+
+
+async def test_an_event_is_shown_by_describe(schedule: dict[str, Any], controllers: Controllers) -> None:
+    await controllers.start().post(schedule, HELD)
+    (event,) = posted(schedule)
+    assert (event["type"], event["reason"], event["reportingInstance"]) == ("Warning", "Held", "controller-0")
+    assert re.search(r"Warning +Held +\S+ +kubesweep.dev/controller +The sweep of noon waits\.", described(schedule))
+
+
+async def test_the_same_happening_is_one_event_however_often_and_by_whomever_it_is_told(
+    schedule: dict[str, Any], controllers: Controllers
+) -> None:
+    first = controllers.start()
+    await first.post(schedule, HELD)
+    await first.post(schedule, HELD)
+    await controllers.start("controller-0").post(schedule, HELD)
+    await controllers.start("controller-1").post(schedule, HELD)
+    assert counts(schedule) == [1]
+
+
+async def test_another_happening_counts_in_the_series_and_the_note_stays(
+    schedule: dict[str, Any], controllers: Controllers
+) -> None:
+    first, second = controllers.start(), controllers.start("controller-1")
+    await first.post(schedule, HELD)
+    await second.post(schedule, replace(HELD, occurrence="sweep-2/Held", note="another note"))
+    await first.post(schedule, replace(HELD, occurrence="sweep-3/Held"))
+    await second.post(schedule, replace(HELD, occurrence="sweep-3/Held"))
+    assert counts(schedule) == [3]
+    assert "(x3 over " in described(schedule)
+    assert "another note" not in described(schedule)
+
+
+async def test_dead_letters_have_their_number_in_the_series(schedule: dict[str, Any], controllers: Controllers) -> None:
+    await controllers.start().post(schedule, DEAD)
+    assert counts(schedule) == [1]
+    seven = replace(DEAD, occurrence="2/7", count=7)
+    await controllers.start().post(schedule, seven)
+    await controllers.start("controller-1").post(schedule, seven)
+    assert counts(schedule) == [7]
+    await controllers.start().post(schedule, replace(DEAD, error="HTTP 422", occurrence="2/2", count=2))
+    assert counts(schedule) == [2, 7]
+
+
+async def test_each_five_minutes_have_an_object_of_their_own(
+    schedule: dict[str, Any], controllers: Controllers
+) -> None:
+    events = controllers.start()
+    await events.post(schedule, HELD)
+    controllers.now += 299
+    await events.post(schedule, replace(HELD, occurrence="sweep-2/Held"))
+    controllers.now += 1
+    await events.post(schedule, replace(HELD, occurrence="sweep-3/Held"))
+    assert counts(schedule) == [1, 2]
+
+
+async def test_a_flood_is_bounded_and_trickles_on(schedule: dict[str, Any], controllers: Controllers) -> None:
+    events = controllers.start()
+    for number in range(BURST + 20):
+        await events.post(schedule, replace(DEAD, error=f"Error{number}"))
+    assert len(posted(schedule)) == BURST
+    controllers.now += 60
+    for number in range(BURST + 20):
+        await events.post(schedule, replace(DEAD, error=f"Error{number}"))
+    assert len(posted(schedule)) == BURST + 2
+
+
+async def test_a_note_that_is_too_long_is_cut_and_taken(schedule: dict[str, Any], controllers: Controllers) -> None:
+    await controllers.start("x" * 300).post(schedule, replace(HELD, note="y" * 5000))
+    (event,) = posted(schedule)
+    assert (len(event["note"]), event["note"][-4:]) == (1024, "y...")
+
+
+async def test_every_reason_is_taken_as_normal_and_as_warning(
+    schedule: dict[str, Any], controllers: Controllers
+) -> None:
+    told = 0
+    for reason in Reason:
+        events = controllers.start()  # each with a bucket of its own
+        await events.post(schedule, replace(HELD, reason=reason, warning=bool(told % 2)))
+        told += 1
+    assert len(posted(schedule)) == told == len(Reason)
+
+
+async def test_a_namespace_that_is_gone_stops_nothing(
+    schedule: dict[str, Any], controllers: Controllers, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = {**schedule, "metadata": schedule["metadata"] | {"namespace": "no-such-namespace"}}
+    await controllers.start().post(elsewhere, HELD)
+    assert "an Event was not posted" in caplog.text
