@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kubesweep.queue.model import OpenAnswer, OpenSweep, ScheduleRef, SweepState
+from kubesweep.queue.model import OpenAnswer, OpenSweep, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_controller.conditions import suspended
 from kubesweep_controller.facts import Facts
@@ -78,18 +78,18 @@ def _nonce(annotations: Mapping[str, object], kind: OrderKind) -> str:
     return str(annotations.get(f"{GROUP}/{kind}") or "")[:MAX_NONCE]
 
 
-async def obey(queue: QueueService, ref: ScheduleRef, facts: Facts, order: Order) -> Obeyed:
+async def obey(queue: QueueService, facts: Facts, order: Order) -> Obeyed:
     """Carry out one order. Raises Outage: then it stays pending."""
     match order.kind:
         case OrderKind.TRIGGER:
-            reason, sentence = await _trigger(queue, ref, facts, order.nonce)
+            reason, sentence = await _trigger(queue, facts, order.nonce)
         case OrderKind.APPROVE:
-            reason, sentence = await _approve(queue, ref, facts)
+            reason, sentence = await _approve(queue, facts)
         case OrderKind.RETRY:
-            number = await queue.replay(ref)
+            number = await queue.replay(facts.ref)
             reason, sentence = Reason.DEAD_LETTERS_RETRIED, f"{_are(number)} tried again"
         case OrderKind.PURGE:
-            number = await queue.purge(ref)
+            number = await queue.purge(facts.ref)
             reason = Reason.DEAD_LETTERS_PURGED
             sentence = f"{_are(number)} forgotten; a later sweep finds those that are still stale"
     return Obeyed(order, reason, sentence)
@@ -99,7 +99,7 @@ def _are(number: int) -> str:
     return f"{rows(number)} {'is' if number == 1 else 'are'}"
 
 
-async def _trigger(queue: QueueService, ref: ScheduleRef, facts: Facts, nonce: str) -> tuple[Reason, str]:
+async def _trigger(queue: QueueService, facts: Facts, nonce: str) -> tuple[Reason, str]:
     if suspended(facts):
         return Reason.ORDER_REFUSED, "not triggered: the schedule is suspended"
     if facts.plan is None:
@@ -111,7 +111,7 @@ async def _trigger(queue: QueueService, ref: ScheduleRef, facts: Facts, nonce: s
         retention=facts.plan.retention,
         once=f"trigger/{nonce}",
     )
-    opened = await queue.open_sweep(ref, wish)
+    opened = await queue.open_sweep(facts.ref, wish)
     if opened.answer in (OpenAnswer.ENQUEUED, OpenAnswer.DUPLICATE) and opened.sweep:
         return Reason.TRIGGERED, f"sweep {opened.sweep} is started"
     if opened.answer is OpenAnswer.FORBIDDEN:
@@ -119,12 +119,12 @@ async def _trigger(queue: QueueService, ref: ScheduleRef, facts: Facts, nonce: s
     return Reason.ORDER_REFUSED, f"not triggered: the queue answers {opened.answer}"
 
 
-async def _approve(queue: QueueService, ref: ScheduleRef, facts: Facts) -> tuple[Reason, str]:
+async def _approve(queue: QueueService, facts: Facts) -> tuple[Reason, str]:
     seen = previous(facts).get("lastSweep") or {}
     latest = facts.stats.sweep if facts.stats is not None else None
     if seen.get("state") == SweepState.HELD and latest is not None and latest.id != seen.get("id"):
         return Reason.ORDER_REFUSED, f"nothing to approve: sweep {seen.get('id')} is over"
-    sweep = await queue.approve(ref, latest.id if latest is not None else None)
+    sweep = await queue.approve(facts.ref, latest.id if latest is not None else None)
     if sweep is None:
         return Reason.ORDER_REFUSED, "nothing to approve: no sweep is Held"
     return Reason.APPROVED, f"sweep {sweep} goes on, with the cutoff that it had"

@@ -131,7 +131,7 @@ class Reconciler:
         try:
             acted = await self._resume(facts)
             for order in pending_orders(facts):
-                obeyed.append(await obey(self.queue, facts.ref, facts, order))
+                obeyed.append(await obey(self.queue, facts, order))
             for wish in _wishes(facts):
                 await self.gate.ask(self.queue.open_sweep(facts.ref, wish))
                 acted = True

@@ -16,7 +16,7 @@ from tests.controller_kit import House, failed
 async def carry_out(house: House, *, echo: bool = True) -> list[Obeyed]:
     """One look of a controller; without ``echo`` it dies before it writes the status."""
     facts = await house.facts()
-    obeyed = [await obey(house.queue, house.ref, facts, order) for order in pending_orders(facts)]
+    obeyed = [await obey(house.queue, facts, order) for order in pending_orders(facts)]
     if echo:
         await house.look(*(each.order for each in obeyed))
     return obeyed
@@ -130,7 +130,7 @@ async def test_an_order_stays_pending_while_the_queue_is_away(house: House) -> N
     closed = SqliteQueue("closed.db")
     await closed.close()
     with pytest.raises(Outage):
-        await obey(closed, house.ref, facts, order)
+        await obey(closed, facts, order)
     assert pending_orders(await house.facts()) == (order,)
 
 

@@ -212,7 +212,7 @@ async def test_orders_are_told_first_and_refused_ones_are_warnings(served: House
     served.annotate("trigger", "now")
     served.annotate("approve", "now")
     facts = await served.facts()
-    obeyed = [await obey(served.queue, served.ref, facts, order) for order in pending_orders(facts)]
+    obeyed = [await obey(served.queue, facts, order) for order in pending_orders(facts)]
     facts = await served.facts()
     told = events_of(facts, build_status(facts, [each.order for each in obeyed]), obeyed)
     assert [(str(each.reason), each.error, each.warning) for each in told] == [
