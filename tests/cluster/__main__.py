@@ -1,0 +1,96 @@
+"""``python3 -m tests.cluster up|images|down``: what ``make cluster``, ``make images`` and ``make cluster-down`` call. See docs/testing.md."""
+
+from __future__ import annotations
+
+import fcntl
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.cluster import addons, images, lifecycle
+from tests.cluster.bed import CACHE, HERE, NODE, Bed, Broken, build, run, say, step
+from tests.cluster.packages import install
+
+
+def up(bed: Bed) -> None:
+    """A cluster that answers: the one that is there, or a new one in the place of what is left of it."""
+    began = time.monotonic()
+    install()
+    build()
+    if lifecycle.running(bed):
+        try:
+            _ready(bed)
+        except Broken as error:
+            say(f"the running cluster does not answer ({error}): a new one takes its place")
+            _anew(bed)
+    else:
+        _anew(bed)
+    say(
+        f"{bed.name} is ready after {time.monotonic() - began:.0f} s; KUBECONFIG={bed.kubeconfig}, to be used inside tests/cluster/exec"
+    )
+
+
+def product(bed: Bed) -> None:
+    """The working tree's images, in the running cluster."""
+    images.provide(bed, images.product())
+
+
+def down(bed: Bed) -> None:
+    with step(f"{bed.name} is gone"):
+        lifecycle.down(bed)
+
+
+def _anew(bed: Bed) -> None:
+    lifecycle.down(bed)
+    lifecycle.up(bed)
+    _ready(bed)
+
+
+def _ready(bed: Bed) -> None:
+    def answers(what: str, *command: str | Path) -> None:
+        with step(what):
+            lifecycle.until(lambda: _works(command), f"{what}: see {bed.folder}/log")
+
+    kubectl = ("env", f"KUBESWEEP_CLUSTER={bed.name}", HERE / "exec", "kubectl")
+    answers("containerd answers", "ctr", "--address", bed.containerd, "version")
+    images.provide(bed, images.platform())
+    answers("the API server is ready", *kubectl, "get", "--raw", "/readyz")
+    addons.apply(bed)
+    answers(f"{NODE} is there", *kubectl, "get", f"node/{NODE}")
+    images.provide(bed, images.servers())
+    addons.wait(bed)
+
+
+def _works(command: Sequence[str | Path]) -> bool:
+    try:
+        run(*command)
+    except Broken:
+        return False
+    return True
+
+
+@contextmanager
+def _alone(bed: Bed) -> Iterator[None]:
+    """Two that bring the same cluster up would take each other's down."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{bed.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> None:
+    commands = {"up": up, "images": product, "down": down}
+    if len(sys.argv) != 2 or sys.argv[1] not in commands:
+        sys.exit(f"usage: python3 -m tests.cluster {'|'.join(commands)}")
+    try:
+        bed = Bed.chosen()
+        with _alone(bed):
+            commands[sys.argv[1]](bed)
+    except Broken as error:
+        sys.exit(f"cluster: {error}")
+
+
+if __name__ == "__main__":
+    main()

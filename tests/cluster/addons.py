@@ -1,0 +1,57 @@
+"""What runs in the cluster before the tests do: CoreDNS and KEDA, from manifests, as pods."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from string import Template
+
+from tests.cluster.bed import DNS_SERVICE, HERE, NODE, Bed, run, step
+
+DEPLOYMENTS = {"kube-system": ["coredns"], "keda": ["keda-operator", "keda-metrics-apiserver"]}
+METRICS = "v1beta1.external.metrics.k8s.io"
+
+
+def kubectl(bed: Bed, *words: str | Path, stdin: str | None = None) -> str:
+    return run("env", f"KUBESWEEP_CLUSTER={bed.name}", HERE / "exec", "kubectl", *words, stdin=stdin)
+
+
+def apply(bed: Bed) -> None:
+    for text in (_coredns(bed), _keda(bed)):
+        kubectl(bed, "apply", "--server-side", "--force-conflicts", "--filename", "-", stdin=text)
+
+
+def wait(bed: Bed) -> None:
+    with step(f"{NODE} is Ready"):
+        kubectl(bed, "wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s")
+    for namespace, names in DEPLOYMENTS.items():
+        for name in names:
+            with step(f"{namespace}/{name} is there"):
+                kubectl(bed, "rollout", "status", "--namespace", namespace, f"deployment/{name}", "--timeout=120s")
+    with step("external metrics answer"):
+        kubectl(bed, "wait", "--for=condition=Available", f"apiservice/{METRICS}", "--timeout=60s")
+
+
+def _version(bed: Bed, tool: str) -> str:
+    return Path(bed.tool(tool)).resolve().name.removeprefix(f"{tool}-v")
+
+
+def _coredns(bed: Bed) -> str:
+    return _filled("coredns.yaml", version=_version(bed, "coredns"), dns=DNS_SERVICE)
+
+
+def _keda(bed: Bed) -> str:
+    module = run(
+        "go", "-C", HERE / "tools" / "keda", "list", "-m", "-f", "{{.Dir}}", "github.com/kedacore/keda/v2"
+    ).strip()
+    folder = bed.folder / "keda"
+    folder.mkdir(exist_ok=True)
+    config = os.path.relpath(Path(module) / "config", folder)
+    (folder / "kustomization.yaml").write_text(
+        _filled("keda.yaml", config=config, version=_version(bed, "keda-operator"))
+    )
+    return kubectl(bed, "kustomize", folder)
+
+
+def _filled(name: str, **words: str) -> str:
+    return Template((HERE / "manifests" / name).read_text()).substitute(words)

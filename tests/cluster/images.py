@@ -1,0 +1,203 @@
+"""The images of the bed, built without Docker: Debian's packages on a rootfs by mmdebstrap, our programs in empty images, the product by its Containerfile.
+
+An image is an archive in the cache whose name holds a hash of all that goes into it, so what has not changed is not built again. The settings with
+which this machine's pip reaches its index are mounted while a build runs; nothing of them is in an image.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import re
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.bed import CACHE, HERE, REPOSITORY, Bed, paths, run, step
+
+FOLDER = CACHE / "images"
+BASE = "docker.io/library/python:3.11-slim"
+SUITE = "bookworm"
+ROOTFS = (
+    "--variant=apt",
+    "--include=ca-certificates,python3,python3-venv",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+)
+PRODUCT = "ghcr.io/kubesweep"
+NEVER_INSIDE = re.compile(r"__pycache__|\.egg-info|\.pyc$")
+
+
+@dataclass(frozen=True)
+class Image:
+    """``inputs`` are the files whose content decides whether it is built anew, ``arguments`` those of the Containerfile."""
+
+    reference: str
+    containerfile: Path
+    target: str
+    context: Path
+    inputs: tuple[Path, ...]
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def needs_base(self) -> bool:
+        return f"BASE_IMAGE={BASE}" in self.arguments
+
+    @property
+    def archive(self) -> Path:
+        digest = hashlib.sha256(repr((self.reference, self.target, self.arguments, SUITE, ROOTFS)).encode())
+        for file in _files((self.containerfile, *self.inputs)):
+            digest.update(
+                str(file.relative_to(self.context) if file.is_relative_to(self.context) else file.name).encode()
+            )
+            digest.update(file.read_bytes())
+        return FOLDER / f"{_label(self.reference)}-{digest.hexdigest()[:16]}.tar"
+
+
+def platform() -> list[Image]:
+    """What the cluster itself runs: without these no pod starts."""
+    programs, own = paths(), HERE / "images"
+
+    def program(name: str, reference: str, *arguments: str) -> Image:
+        # its version is in the file's name: there is no need to read a hundred megabytes to know it
+        path = programs[name]
+        version = path.name.removeprefix(f"{name}-v")
+        return Image(
+            f"{reference}:{version}",
+            own / "binary.Containerfile",
+            "",
+            path.parent,
+            (),
+            (f"BINARY={path.name}", *arguments),
+        )
+
+    return [
+        program("pause", "localhost/pause"),
+        program("coredns", "localhost/coredns"),
+        program("keda-operator", "ghcr.io/kedacore/keda", "PATH_INSIDE=/keda"),
+        program("keda-adapter", "ghcr.io/kedacore/keda-metrics-apiserver", "PATH_INSIDE=/keda-adapter"),
+    ]
+
+
+def servers() -> list[Image]:
+    """What tests put into the cluster beside the product."""
+    own, base = HERE / "images", f"BASE_IMAGE={BASE}"
+    names = {"redis": "docker.io/library/redis:7.2", "postgres": "docker.io/library/postgres:15"}
+    return [
+        Image(reference, own / "debian.Containerfile", target, own, (), (base,)) for target, reference in names.items()
+    ]
+
+
+def product() -> list[Image]:
+    """The project's own images from the working tree, under the references that the chart has by default."""
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    copied = [line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    inputs = tuple(REPOSITORY / name for name in copied)
+    arguments = (f"BASE_IMAGE={BASE}", f"VERSION={version}")
+    return [
+        Image(f"{PRODUCT}/{name}:{version}", REPOSITORY / "Containerfile", name, REPOSITORY, inputs, arguments)
+        for name in ("controller", "worker")
+    ]
+
+
+def provide(bed: Bed, images: list[Image]) -> None:
+    """Builds what has changed and gives the bed's containerd what it does not have yet."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if any(image.needs_base for image in images):
+            _import(bed, BASE, _base())
+        for image in images:
+            _import(bed, image.reference, _built(image))
+
+
+def _base() -> Path:
+    """The rootfs that stands in for python:3.x-slim: the same Python, from Debian."""
+    archive = FOLDER / f"{_label(BASE)}-{hashlib.sha256(repr((SUITE, ROOTFS)).encode()).hexdigest()[:16]}.tar"
+    if archive.exists() and _buildah("images", "--quiet", "--filter", f"reference={BASE}").strip():
+        return archive
+    with step(f"image {BASE}"), tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+        run("mmdebstrap", "--quiet", *ROOTFS, SUITE, Path(folder) / "rootfs.tar")
+        _buildah("build", "--quiet", "--file", HERE / "images" / "base.Containerfile", "--tag", BASE, folder)
+        _save(BASE, archive)
+    return archive
+
+
+def _built(image: Image) -> Path:
+    archive = image.archive
+    if archive.exists():
+        return archive
+    words = [f"--build-arg={argument}" for argument in image.arguments]
+    if image.target:
+        words.append(f"--target={image.target}")
+    with step(f"image {image.reference}"), _index_settings() as mounted:
+        _buildah("build", "--quiet", "--layers", "--isolation", "chroot", "--pull-never", *mounted, *words,
+                 "--file", image.containerfile, "--tag", image.reference, image.context)  # fmt: skip
+        _save(image.reference, archive)
+    return archive
+
+
+def _save(reference: str, archive: Path) -> None:
+    partial = archive.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    _buildah("push", "--quiet", reference, f"docker-archive:{partial}:{reference}")
+    for old in FOLDER.glob(f"{_label(reference)}-{'[0-9a-f]' * 16}.tar"):
+        old.unlink()
+    partial.rename(archive)
+
+
+def _import(bed: Bed, reference: str, archive: Path) -> None:
+    imported = bed.folder / "images" / _label(reference)
+    if imported.exists() and imported.read_text() == archive.name:
+        return
+    with step(f"imported {reference}"):
+        run("ctr", "--address", bed.containerd, "--namespace", "k8s.io", "images", "import", archive)
+    imported.parent.mkdir(exist_ok=True)
+    imported.write_text(archive.name)
+
+
+def _buildah(*words: str | Path) -> str:
+    """In a mount namespace of its own, since buildah leaves its storage mounted."""
+    storage = [
+        "--root",
+        str(FOLDER / "storage"),
+        "--runroot",
+        str(FOLDER / "storage-run"),
+        "--storage-driver",
+        "overlay",
+    ]
+    return run("unshare", "--mount", "buildah", *storage, *words)
+
+
+@contextmanager
+def _index_settings() -> Iterator[list[str]]:
+    """Mounts for a build: how this machine's pip reaches its index, as a pip.conf, and the authorities that it trusts."""
+    listed = run(sys.executable, "-m", "pip", "config", "list")
+    found = dict(re.findall(r"^(?:global|:env:)\.([\w.-]+)='(.*)'$", listed, re.MULTILINE))
+    kept = {name.lstrip("."): value for name, value in found.items()}
+    lines = [
+        f"{name} = {kept[name]}" for name in ("index-url", "extra-index-url", "trusted-host", "timeout") if name in kept
+    ]
+    mounted = list[str]()
+    if authorities := kept.get("cert"):
+        lines.append(f"cert = {authorities}")
+        mounted += ["--volume", f"{authorities}:{authorities}:ro"]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder) / "pip.conf"
+        settings.write_text("\n".join(["[global]", *lines, ""]))
+        yield [*mounted, "--volume", f"{settings}:/etc/pip.conf:ro"]
+
+
+def _label(reference: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", reference)
+
+
+def _files(paths: tuple[Path, ...]) -> Iterator[Path]:
+    for path in paths:
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        yield from (file for file in inside if file.is_file() and not NEVER_INSIDE.search(str(file)))

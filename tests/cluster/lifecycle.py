@@ -1,0 +1,116 @@
+"""Brings the node up and takes it down, from whatever state a killed run has left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from tests.cluster import pki
+from tests.cluster.bed import REPOSITORY, Bed, Broken, hierarchies, membership, paths, step
+from tests.cluster.components import write_files
+
+GRACE = 20.0
+PATIENCE = 60.0
+LOOK = 0.2
+
+
+def running(bed: Bed) -> bool:
+    """Whether the node's first process lives; the group that it is in tells it from a later process of the same number."""
+    try:
+        pid = (bed.folder / "pid").read_text()
+        return f"/{bed.cgroup}/" in Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        return False
+
+
+def up(bed: Bed) -> None:
+    """Starts the node. The folder is new: nothing is taken over from an earlier one."""
+    bed.folder.mkdir(parents=True)
+    for name in ("bin", "log", "cni-state"):
+        (bed.folder / name).mkdir()
+    for name, path in paths().items():
+        (bed.folder / "bin" / name).symlink_to(path)
+    with step("certificates"):
+        pki.make(bed)
+    write_files(bed)
+    for tree in hierarchies():
+        _group(tree / bed.cgroup)
+    _group(membership(bed) / "node")
+    enter = f'echo $$ > "{membership(bed)}/node/cgroup.procs" && exec "$@"'
+    apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    with (bed.folder / "log" / "init.log").open("wb") as log:
+        started = subprocess.Popen(
+            ["sh", "-c", enter, "sh", *apart, sys.executable, "-m", "tests.cluster.machine", bed.name],
+            cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    (bed.folder / "pid").write_text(str(started.pid))
+
+
+def down(bed: Bed) -> None:
+    """Ends every process of the bed, then removes its cgroups and its folder. Harmless where there is nothing."""
+    _end(bed)
+    for tree in hierarchies():
+        until(partial(_removed, tree / bed.cgroup), f"{tree / bed.cgroup} is empty", GRACE)
+    if bed.folder.exists():
+        until(lambda: not _mounts(bed), f"nothing is mounted under {bed.folder}", GRACE)
+        shutil.rmtree(bed.folder)
+
+
+def until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Broken(f"waited {patience:.0f} s in vain until {what}")
+        time.sleep(LOOK)
+
+
+def _end(bed: Bed) -> None:
+    members = membership(bed)
+
+    def ended() -> bool:
+        alive = _members(members)
+        for pid in alive:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        return not alive
+
+    until(ended, f"the processes in {members} are gone", GRACE)
+
+
+def _members(group: Path) -> set[int]:
+    alive = set[int]()
+    for folder, _, _ in os.walk(group):
+        try:
+            alive |= {int(pid) for pid in (Path(folder) / "cgroup.procs").read_text().split()}
+        except OSError:  # the group went while we looked, or the kernel is about to take it away
+            continue
+    return alive
+
+
+def _removed(group: Path) -> bool:
+    for folder, _, _ in os.walk(group, topdown=False):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            continue
+    return not group.exists()
+
+
+def _group(path: Path) -> None:
+    path.mkdir(exist_ok=True)
+    for file in ("cpuset.cpus", "cpuset.mems"):  # v1 does not inherit them, and nothing may run without
+        if (path / file).exists() and not (path / file).read_text().strip():
+            (path / file).write_text((path.parent / file).read_text())
+
+
+def _mounts(bed: Bed) -> list[str]:
+    return [line for line in Path("/proc/self/mounts").read_text().splitlines() if f" {bed.folder}/" in line]

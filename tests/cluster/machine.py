@@ -1,0 +1,73 @@
+"""The node's first process: it makes the network, starts every program and starts again what ends, like the init of a machine.
+
+It is process 1 of the bed's own process namespace, and the bed's mounts are in a mount namespace of its own. So the kernel, not a list of ours, takes
+everything down with it: however it ends, no process, mount or interface of the bed outlives it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.cluster.bed import NODE_ADDRESS, Bed
+from tests.cluster.components import commands
+
+PAUSE = 1.0
+PRIVATE = {"/var/log": "log", "/var/lib/cni": "cni-state"}  # where kubelet and CNI write, whatever they are told
+
+
+def network() -> None:
+    """One interface that leads nowhere: the node has an address and a default route, and nothing leaves."""
+    for words in (
+        "link set lo up",
+        "link add node0 type veth peer name nowhere0",
+        "link set nowhere0 up",
+        f"addr add {NODE_ADDRESS}/24 dev node0",
+        "link set node0 up",
+        "route add default via 10.90.0.254 dev node0",
+    ):
+        subprocess.run(["ip", *words.split()], check=True)
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    bridge = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if bridge.exists():  # else pods that share a bridge would answer past the translation of a Service's address
+        bridge.write_text("1")
+
+
+def mounts(bed: Bed) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
+    for place, own in PRIVATE.items():
+        Path(place).mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "--bind", str(bed.folder / own), place], check=True)
+
+
+def start(bed: Bed, name: str, command: list[str]) -> int:
+    log = os.open(bed.folder / "log" / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        files = [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+        return os.posix_spawn(command[0], command, os.environ, file_actions=files, setsid=True)
+    finally:
+        os.close(log)
+
+
+def main() -> None:
+    bed = Bed(sys.argv[1])
+    mounts(bed)
+    network()
+    todo = commands(bed)
+    running = {start(bed, name, command): name for name, command in todo.items()}
+    while True:
+        ended, status = os.wait()  # also what containers left to process 1
+        if name := running.pop(ended, None):
+            print(
+                f"{time.strftime('%X')} {name} ended with {os.waitstatus_to_exitcode(status)}: starting it again",
+                flush=True,
+            )
+            time.sleep(PAUSE)
+            running[start(bed, name, todo[name])] = name
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The Debian packages of the bed, installed where they are missing and the machine lets us."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.cluster.bed import Broken, step
+
+# a program, and the package that has it
+NEEDED = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+    "nft": "nftables",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ip": "iproute2",
+    "mmdebstrap": "mmdebstrap",
+    "buildah": "buildah",
+    "openssl": "openssl",
+}
+POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def install() -> None:
+    """Does nothing where all is there. Debian starts a service that it installs unless policy-rc.d forbids it: it does, while we install."""
+    if os.geteuid() != 0:
+        raise Broken("a cluster needs root: it makes namespaces, mounts and cgroups")
+    if shutil.which("go") is None:
+        raise Broken("go is not on the PATH: the cluster's programs are compiled from Go modules (Go 1.26 or newer)")
+    missing = sorted({package for program, package in NEEDED.items() if shutil.which(program) is None})
+    if not missing:
+        return
+    if shutil.which("apt-get") is None:
+        raise Broken(f"install what Debian calls {' '.join(missing)}")
+    ours = not POLICY.exists()
+    if ours:
+        POLICY.write_text("#!/bin/sh\nexit 101\n")
+        POLICY.chmod(0o755)
+    try:
+        with step(f"installed {' '.join(missing)}"):
+            _apt("update")
+            _apt("install", "-y", "--no-install-recommends", *missing)
+    finally:
+        if ours:
+            POLICY.unlink()
+
+
+def _apt(*words: str) -> None:
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(
+        ["apt-get", "-qq", *words], env=quiet, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise Broken(f"apt-get {words[0]}: {done.stderr[-1000:]}")
