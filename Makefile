@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint site unit chart contract integration example-at-scale bench generate pins clean
+.PHONY: help demo test lint site unit chart contract integration example-at-scale bench generate cluster images cluster-down pins clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -76,8 +76,18 @@ generate: $(VENV)/dev.stamp ## write the files that are made from the code: CRD,
 	$(BIN)/python -m tools.generate
 	$(BIN)/python -m tools.install_manifest
 
+cluster: ## a real Kubernetes of one node on this machine, without Docker (root, Go 1.26, Debian's packages)
+	@$(PYTHON) -m tests.cluster up
+
+images: ## build what has changed of the controller's and the worker's image, and give it to the cluster
+	@$(PYTHON) -m tests.cluster images
+
+cluster-down: ## take the cluster away, with all that it made
+	@$(PYTHON) -m tests.cluster down
+
 pins: ## pin every dependency anew, with hashes (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra cli pyproject.toml -o requirements/run.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint requirements/run.txt --extra worker -o requirements/worker.txt pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint requirements/run.txt --extra controller -o requirements/controller.txt pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint requirements/run.txt --constraint requirements/controller.txt --extra cli --extra controller --group dev -o requirements/dev.txt pyproject.toml
 	echo zensical | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint requirements/dev.txt - -o requirements/docs.txt
