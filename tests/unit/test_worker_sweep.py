@@ -176,7 +176,7 @@ async def test_a_check_stays_until_the_table_is_there_and_no_probe_says_otherwis
     worker._desk.queue.report = listen  # type: ignore[method-assign]
     await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
     running = asyncio.create_task(worker.run())
-    while (await bench.queue.stats([bench.plan.ref]))[0].ready + len(worker._hands.all()):
+    while (stats := (await bench.queue.stats([bench.plan.ref]))[0]).ready + stats.running:
         await bench.queue.wait(bench.plan.ref, 0.01)
     worker.stop()
     await running
