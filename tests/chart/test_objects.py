@@ -32,7 +32,7 @@ from tests.chart.rendering import (
 )
 
 VERSIONS = ("1.33", "1.34", "1.35", "1.36")
-NOT_OF_KUBERNETES = {"SweepSchedule", "ServiceMonitor"}
+NOT_OF_KUBERNETES = {"SweepSchedule", "ServiceMonitor", "PrometheusRule"}
 RESTRICTED_VOLUMES = {
     "configMap",
     "downwardAPI",
@@ -207,7 +207,8 @@ def test_everything_that_was_asked_for_is_there() -> None:
     assert one(objects, "PersistentVolumeClaim")["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
     assert one(objects, "PersistentVolumeClaim")["spec"]["storageClassName"] == ""
     assert "helm.sh/resource-policy" not in one(objects, "CustomResourceDefinition")["metadata"]["annotations"]
-    assert one(objects, "ServiceMonitor")["metadata"]["labels"]["release"] == "prometheus"
+    for kind in ("ServiceMonitor", "PrometheusRule"):
+        assert one(objects, kind)["metadata"]["labels"]["release"] == "prometheus"
     controller = one(objects, "Deployment")["spec"]
     assert controller["replicas"] == 2
     assert controller["template"]["spec"]["securityContext"]["runAsUser"] == 12345
@@ -249,6 +250,13 @@ def test_the_network_policy_lets_workers_in_from_the_namespaces_that_are_served(
 
     assert workers("default") == {}
     assert workers("watch-namespaces")["matchExpressions"][0]["values"] == ["shop", "support"]
+
+
+def test_the_alerts_are_those_of_the_file_with_prometheuss_own_templates_left_alone() -> None:
+    alerts = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    assert one(render("everything"), "PrometheusRule")["spec"] == alerts
+    assert "{{ $labels" in str(alerts)
+    assert kinds(render(), "PrometheusRule") == []
 
 
 def test_the_crd_is_the_generated_one_with_helms_marks() -> None:
