@@ -32,7 +32,7 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
 demo: $(VENV)/run.stamp ## sweep 200,000 conversations on this machine, no server needed
 	@$(BIN)/kubesweep demo
 
-test: lint site unit contract integration ## everything that needs no cluster and no root
+test: lint site unit chart contract integration ## everything that needs no cluster and no root
 
 lint: $(VENV)/dev.stamp ## style, types, architecture
 	@echo "== lint"
