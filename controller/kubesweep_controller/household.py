@@ -137,7 +137,7 @@ class Household:
             return None
         body = await self.api.get(SCALEDOBJECTS, key[0], worker_name(key[1]))
         ready = find((body or {}).get("status") or {}, "Ready")
-        if ready is None:
+        if ready is None or ready.get("status") == "Unknown":
             return None  # KEDA has not looked at it yet
         self._scalers[key] = None if ready.get("status") == "True" else f"KEDA: {ready.get('message', 'not Ready')}"
         return self._scalers[key]

@@ -7,6 +7,7 @@ is that output. While the queue is away its last numbers stay.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = ["COUNT_INTERVAL", "build_status"]
 COUNT_INTERVAL = 15.0
 OFTEN = 60.0  # a schedule that ticks more often than this has its sweeps told like numbers
 MAX_GROUPS = 20
+_DIGITS = re.compile(r"[0-9]+")
 
 
 def build_status(facts: Facts, obeyed: Sequence[Order] = ()) -> dict[str, Any]:
@@ -34,8 +36,7 @@ def build_status(facts: Facts, obeyed: Sequence[Order] = ()) -> dict[str, Any]:
     """
     before = dict(previous(facts))
     status = _whole(facts, before, obeyed)
-    stable = {name: value for name, value in before.items() if name != "countedTime"}
-    if status == stable:
+    if _told(status) == _told({name: value for name, value in before.items() if name != "countedTime"}):
         return before
     if facts.stats is None:
         return _counted(status, before) if _urgent(facts, status, before) else before
@@ -43,6 +44,15 @@ def build_status(facts: Facts, obeyed: Sequence[Order] = ()) -> dict[str, Any]:
     if _urgent(facts, status, before) or counted is None or not 0 <= facts.now - counted < COUNT_INTERVAL:
         return status | {"countedTime": time_text(int(facts.now))}
     return before
+
+
+def _told(status: Mapping[str, Any]) -> dict[str, Any]:
+    """The status without the digits of its messages: what others say has ports, times and request ids in it, which are new at
+    each look; a number of ours stands in a field as well."""
+    conditions = [
+        each | {"message": _DIGITS.sub("", str(each.get("message")))} for each in status.get("conditions") or ()
+    ]
+    return {**status, "conditions": conditions}
 
 
 def _counted(status: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,13 +69,12 @@ def _whole(facts: Facts, before: Mapping[str, Any], obeyed: Sequence[Order]) -> 
         "lastSuccessfulTime": _last_success(sweeps, before),
         "lastMissedTime": _time(missed),
         "lastSweep": last_of(sweeps[0]) if sweeps else None,
-        "history": [past_of(sweep) for sweep in sweeps[1 : HISTORY + 1]],
+        "history": [past_of(sweep) for sweep in sweeps[1 : HISTORY + 1]] or None,
         "plan": facts.plan.version.hash if facts.plan is not None else before.get("plan"),
         "handled": _handled(before, obeyed),
     }
     if facts.stats is None:
-        kept = {name: before.get(name) for name in ("queue", "oldestReadyTime", "ticks")}
-        numbers = kept | {"errors": before.get("errors", [])}
+        numbers = {name: before.get(name) for name in ("queue", "oldestReadyTime", "ticks", "errors")}
     else:
         numbers = _numbers(facts.stats, facts.groups)
     return {name: value for name, value in (status | numbers).items() if value is not None}
@@ -92,7 +101,7 @@ def _numbers(stats: Stats, groups: Sequence[ErrorGroup]) -> dict[str, Any]:
         "queue": {"ready": stats.ready, "running": stats.running, "delayed": stats.delayed, "dead": stats.dead},
         "oldestReadyTime": None if stats.oldest_ready is None else time_text(int(stats.oldest_ready)),
         "ticks": counts_of(stats.ticks),
-        "errors": [_group(group) for group in groups[:MAX_GROUPS]],
+        "errors": [_group(group) for group in groups[:MAX_GROUPS]] or None,
     }
 
 

@@ -67,8 +67,9 @@ def past_of(sweep: Sweep) -> dict[str, Any]:
         "tick": time_text(sweep.tick),
         "mode": sweep.mode,
         "state": str(sweep.state),
-        "reason": clip(sweep.reason, 128),
     }
+    if sweep.reason:
+        entry["reason"] = clip(sweep.reason, 128)
     if sweep.started:
         entry["startTime"] = time_text(int(sweep.started))
     if sweep.finished is not None:
@@ -78,7 +79,9 @@ def past_of(sweep: Sweep) -> dict[str, Any]:
 
 def last_of(sweep: Sweep) -> dict[str, Any]:
     """A sweep as status.lastSweep has it."""
-    entry = past_of(sweep) | {"message": clip(sweep.message, 1024), "capped": sweep.capped}
+    entry = past_of(sweep) | {"capped": sweep.capped}
+    if sweep.message:
+        entry["message"] = clip(sweep.message, 1024)
     if sweep.cutoff is not None:
         entry["cutoff"] = sweep.cutoff
     if samples := key_texts(sweep.samples):
