@@ -1,0 +1,127 @@
+"""A CRD of an earlier version in the cluster: it knows less than this program. Here it lacks what it must not widen by
+(operators of a match, what is written) and what has a default; under a group of its own, so that no other test sees it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from kubesweep import SpecErrors, load_object
+from kubesweep.api import cel
+from kubesweep.api.crd import custom_resource_definition
+from tests.e2e.applying import apply, done, kubectl, namespace_with_crd, read, schedule
+
+GROUP = "older.kubesweep.dev"
+LACKS = (
+    "match[].before",
+    "match[].isNull",
+    "match[].sql",
+    "write.delete",
+    "effect.handler",
+    "retry",
+    "deadLetters",
+    "timeZone",
+    "source.lockTimeout",
+    "source.naiveTimeZone",
+    "worker.cooldown",
+)
+
+
+def older() -> dict[str, Any]:
+    definition = copy.deepcopy(custom_resource_definition())
+    definition["metadata"]["name"] = f"sweepschedules.{GROUP}"
+    definition["spec"] |= {"group": GROUP, "names": {"kind": "SweepSchedule", "plural": "sweepschedules"}}
+    spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    without_rules(spec)
+    for path in LACKS:
+        *above, last = path.split(".")
+        at = spec
+        for step in above:
+            at = at["properties"][step.removesuffix("[]")]
+            at = at["items"] if step.endswith("[]") else at
+        del at["properties"][last]
+        at.get("default", {}).pop(last, None)
+    return definition
+
+
+def without_rules(schema: dict[str, Any]) -> None:
+    """An earlier version had other rules; none is the worst that it can have."""
+    schema.pop(cel.RULES, None)
+    for inner in (*schema.get("properties", {}).values(), *filter(None, [schema.get("items")])):
+        without_rules(inner)
+
+
+@pytest.fixture(scope="module")
+def namespace() -> Iterator[str]:
+    with namespace_with_crd() as name:
+        apply(older(), "--server-side")
+        done("wait", "--for=condition=Established", "--timeout=60s", f"crd/sweepschedules.{GROUP}")
+        yield name
+        done("delete", "crd", f"sweepschedules.{GROUP}")
+
+
+def of_older(document: dict[str, Any]) -> dict[str, Any]:
+    return document | {"apiVersion": f"{GROUP}/v1alpha1"}
+
+
+def live(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
+    """The object as a controller of this version sees it, whatever the API server kept of it."""
+    apply(of_older(schedule(name, namespace, **spec)), "--validate=ignore")
+    body = read(f"sweepschedules.{GROUP}/{name}", namespace)
+    return body | {"apiVersion": "kubesweep.dev/v1alpha1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "text"),
+    [
+        ("before", {}, "spec.match[1]: needs exactly one of in, before, isNull; none is given"),
+        (
+            "isnull",
+            {"match": [{"column": "a", "isNull": True}]},
+            "spec.match[0]: needs exactly one of in, before, isNull; none is given",
+        ),
+        (
+            "sql",
+            {"match": [{"sql": "t.a = 1"}]},
+            "spec.match[0]: needs exactly one of in, before, isNull, sql; none is given",
+        ),
+        (
+            "delete",
+            {"match": [{"column": "a", "in": ["b"]}]},
+            "spec.write: needs exactly one of update, delete; none is given",
+        ),
+        (
+            "handler",
+            {
+                "match": [{"column": "a", "in": ["b"]}],
+                "write": {"update": [{"column": "a", "value": "c"}]},
+                "effect": {"handler": "a.b:c"},
+            },
+            "spec.effect: needs exactly one of webhook, handler; none is given",
+        ),
+    ],
+)
+def test_what_would_widen_without_the_field_that_was_dropped_is_refused(
+    namespace: str, name: str, spec: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(SpecErrors) as caught:
+        load_object(live(namespace, name, **spec))
+    assert text in str(caught.value).splitlines()
+
+
+def test_what_has_a_default_takes_it_from_the_model(namespace: str) -> None:
+    spec = {"match": [{"column": "a", "in": ["b"]}], "write": {"update": [{"column": "a", "value": "c"}]}}
+    body = live(namespace, "defaults", **spec)
+    assert not {"retry", "deadLetters", "timeZone"} & body["spec"].keys()
+    assert load_object(body) == load_object(schedule("defaults", namespace, **spec) | {"metadata": body["metadata"]})
+
+
+@pytest.mark.parametrize("words", [(), ("--server-side",)], ids=("client", "server"))
+def test_kubectl_says_which_field_the_cluster_does_not_know(namespace: str, words: tuple[str, ...]) -> None:
+    document = of_older(schedule("strict", namespace))
+    refused = kubectl("apply", *words, "-f", "-", stdin=yaml.safe_dump(document))
+    assert "spec.match[1].before" in refused.stderr
