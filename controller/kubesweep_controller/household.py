@@ -30,11 +30,12 @@ PATIENCE = 5.0  # seconds that a pod may take to start before anybody asks why i
 
 
 @dataclass
-class Stuck:
-    """What was found out about pods that do not start; ``asked`` is monotonic."""
+class Answer:
+    """What was found out about pods that do not start, or a scaler that does not scale; ``asked`` is monotonic."""
 
     asked: float
     why: str | None = None
+    fine: bool = False
 
 
 @dataclass
@@ -47,8 +48,8 @@ class Household:
     gate: Gate
     keda: bool = False  # the cluster serves keda.sh
     thorough: set[Key] = field(default_factory=set)  # whose unwatched children are to be asked about too
-    _scalers: dict[Key, str | None] = field(default_factory=dict)
-    _stucks: dict[Key, Stuck] = field(default_factory=dict)
+    _scalers: dict[Key, Answer] = field(default_factory=dict)
+    _stucks: dict[Key, Answer] = field(default_factory=dict)
 
     def running_plan(self, key: Key, plan: Plan) -> Plan:
         return settled_plan(plan, self.store.deployment(key), self.store.cronjob(key))
@@ -121,23 +122,24 @@ class Household:
             self._stucks.pop(key, None)
             return None
         now = time.monotonic()
-        known = self._stucks.setdefault(key, Stuck(now))
+        known = self._stucks.setdefault(key, Answer(now))
         if now - known.asked >= PATIENCE:
             chosen = f"{SCHEDULE_LABEL}={key[1]},{COMPONENT_LABEL}={WORKER}"
             pods = await self.api.list(PODS, key[0], chosen)
-            known = self._stucks[key] = Stuck(now, why_stuck(deployment, pods))
+            known = self._stucks[key] = Answer(now, why_stuck(deployment, pods))
         return known.why
 
     async def _scaler_problem(self, key: Key, facts: Facts) -> str | None:
         """Asked for until KEDA says Ready, and again where work waits and nobody is woken."""
-        waits = facts.stats is not None and facts.stats.ready > 0
+        waits = facts.stats is not None and facts.stats.ready > 0 and not facts.stats.paused
         deployment = self.store.deployment(key)
-        asleep = waits and not facts.stats.paused and not (deployment and deployment.wanted)  # type: ignore[union-attr]
-        if key in self._scalers and self._scalers[key] is None and not asleep:
-            return None
+        asleep = waits and not (deployment and deployment.wanted)
+        now, known = time.monotonic(), self._scalers.get(key)
+        if known and (now - known.asked < PATIENCE or (known.fine and not asleep)):
+            return known.why
         body = await self.api.get(SCALEDOBJECTS, key[0], worker_name(key[1]))
-        ready = find((body or {}).get("status") or {}, "Ready")
-        if ready is None or ready.get("status") == "Unknown":
-            return None  # KEDA has not looked at it yet
-        self._scalers[key] = None if ready.get("status") == "True" else f"KEDA: {ready.get('message', 'not Ready')}"
-        return self._scalers[key]
+        ready = find((body or {}).get("status") or {}, "Ready") or {}
+        state = ready.get("status", "Unknown")  # as long as KEDA has not looked at it
+        why = f"KEDA: {ready.get('message', 'not Ready')}" if state == "False" else None
+        self._scalers[key] = Answer(now, why, fine=state == "True")
+        return why

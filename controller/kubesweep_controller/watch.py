@@ -9,7 +9,6 @@ Nothing here may fail for what an object holds, and nothing here does work.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -26,7 +25,6 @@ from kubesweep_controller.store import WATCHED
 Saw = Callable[[Kind, Mapping[str, Any], bool], None]
 
 RESTART = 5.0  # seconds
-TOKEN_AGE = dt.timedelta(minutes=5)  # then kopf reads the token's file again
 _log = logging.getLogger("kubesweep.controller.watch")
 
 
@@ -96,6 +94,7 @@ class Watcher:
         return handle
 
     def _login(self) -> kopf.ConnectionInfo:
+        """Asked for at the start, and again whenever the server refused the token: by then the file has another one."""
         at = self._connection
         try:
             token = at.token()
@@ -109,7 +108,6 @@ class Watcher:
             token=token,
             certificate_path=at.cert_file,
             private_key_path=at.key_file,
-            expiration=dt.datetime.now(dt.UTC) + TOKEN_AGE if at.token_file else None,
         )
 
 
