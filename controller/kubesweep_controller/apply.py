@@ -113,11 +113,16 @@ def covers(live: Any, wanted: Any, field_name: str = "", *, quantity: bool = Fal
 
 
 def _covers_list(live: Sequence[Any], wanted: Sequence[Any]) -> bool:
-    key = next((key for key in _KEYS if all(isinstance(each, Mapping) and key in each for each in wanted)), None)
+    key = next((key for key in _KEYS if _tells_apart(wanted, key)), None)
     if key is None:
         return len(live) == len(wanted) and all(map(covers, live, wanted))
     known = {each.get(key): each for each in live if isinstance(each, Mapping)}
     return all(each[key] in known and covers(known[each[key]], each) for each in wanted)
+
+
+def _tells_apart(elements: Sequence[Any], key: str) -> bool:
+    names = [each.get(key) for each in elements if isinstance(each, Mapping)]
+    return len(names) == len(elements) == len({str(name) for name in names if name is not None})
 
 
 def _amount(value: Any) -> Any:

@@ -239,6 +239,16 @@ def test_of_a_pod_that_does_not_start_the_reason_is_said() -> None:
         ({"l": [1, 2]}, {"l": [1]}, False),
         ({"env": [{"name": "x", "value": "1"}, {"name": "theirs"}]}, {"env": [{"name": "x", "value": "1"}]}, True),
         ({"env": [{"name": "x", "value": "2"}]}, {"env": [{"name": "x", "value": "1"}]}, False),
+        (
+            {"refs": [{"name": "s", "key": "a"}, {"name": "s", "key": "b"}]},
+            {"refs": [{"name": "s", "key": "a"}] * 2},
+            False,
+        ),
+        (
+            {"refs": [{"name": "s", "key": "a"}, {"name": "s", "key": "b"}]},
+            {"refs": [{"name": "s", "key": "a"}, {"name": "s", "key": "b"}]},
+            True,
+        ),
         ({"requests": {"cpu": "500m", "memory": "1Gi"}}, {"requests": {"cpu": 0.5, "memory": "1024Mi"}}, True),
         ({"requests": {"cpu": "1"}}, {"requests": {"cpu": "500m"}}, False),
         ({"value": "1"}, {"value": "1000m"}, False),

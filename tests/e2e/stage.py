@@ -1,0 +1,254 @@
+"""A stage for the controller: a namespace of a real cluster, a queue on loopback, and controllers as real processes.
+
+For tests that run where kubectl works (tests/cluster/exec). No worker runs here: what one would do, a test does by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from kubesweep.queue.connect import connect
+from kubesweep.queue.model import Finding, Limits, ScheduleRef, Settlement, Stats
+from kubesweep.queue.service import QueueService
+from kubesweep_controller.api import (
+    CRONJOBS,
+    DEPLOYMENTS,
+    EVENTS,
+    LEASES,
+    SCALEDOBJECTS,
+    SCHEDULES,
+    TRIGGER_AUTHENTICATIONS,
+    Api,
+    Kind,
+)
+from kubesweep_controller.conditions import find as condition_of
+from kubesweep_controller.connection import Connection, find
+from tests.servers import Server, free_port
+
+T = TypeVar("T")
+CHILDREN: tuple[tuple[Kind, str], ...] = (
+    (DEPLOYMENTS, "worker"),
+    (CRONJOBS, "tick"),
+    (SCALEDOBJECTS, "worker"),
+    (TRIGGER_AUTHENTICATIONS, "worker"),
+)
+SPEC: dict[str, Any] = {
+    "schedule": "0 0 1 1 *",
+    "source": {"urlFrom": {"secretKeyRef": {"name": "shop-db", "key": "url"}}, "table": "carts"},
+    "match": [{"column": "updated_at", "before": "now-24h"}],
+    "write": {"update": [{"column": "status", "value": "abandoned"}]},
+}
+MINUTE = 60.0
+
+
+async def until(look: Callable[[], Awaitable[T]], seconds: float = MINUTE) -> T:
+    """What ``look`` finds as soon as that is true. The cluster tells nobody in particular, so it is asked again and again."""
+    found: T | None = None
+    try:
+        async with asyncio.timeout(seconds):
+            while not (found := await look()):  # noqa: ASYNC110  see above
+                await asyncio.sleep(0.05)
+            return found
+    except TimeoutError:
+        raise AssertionError(f"not within {seconds:g} s; the last answer was {found!r}") from None
+
+
+class Wire:
+    """A way to the API server that can be cut. It reads nothing of what goes through."""
+
+    def __init__(self, server: str) -> None:
+        host, _, port = server.removeprefix("https://").rpartition(":")
+        self._there = host, int(port)
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self.port = free_port()
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def cut(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for writer in self._open:
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, there = await asyncio.open_connection(*self._there)
+        self._open |= {writer, there}
+        with contextlib.suppress(OSError):
+            await asyncio.gather(_pump(reader, there), _pump(back, writer))
+        self._open -= {writer, there}
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+class Stage:
+    def __init__(self, at: Connection, redis: Server, folder: Path) -> None:
+        self.at, self.redis, self.folder = at, redis, folder
+        self.api = Api(at)
+        self.namespace = f"stage-{uuid.uuid4().hex[:8]}"
+        self.queue: QueueService = connect(redis.url)
+        self.processes: list[asyncio.subprocess.Process] = []
+
+    async def start(self, name: str = "controller-0", **env: str) -> asyncio.subprocess.Process:
+        """A controller of this namespace, as a process."""
+        given = {
+            "KUBESWEEP_QUEUE": self.redis.url,
+            "KUBESWEEP_WORKER_IMAGE": "ghcr.io/kubesweep/worker:none",
+            "KUBESWEEP_WORKER_PULL_POLICY": "Never",
+            "KUBESWEEP_NAMESPACES": self.namespace,
+            "POD_NAMESPACE": self.namespace,
+            "POD_NAME": name,
+            "KUBESWEEP_PORT": "0",
+        }
+        log = (self.folder / f"{name}-{len(self.processes)}.log").open("wb")
+        with log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "kubesweep_controller.main", env={**os.environ, **given, **env}, stderr=log
+            )
+        self.processes.append(process)
+        return process
+
+    def log(self) -> str:
+        return "".join(file.read_text() for file in sorted(self.folder.glob("*.log")))
+
+    async def kill(self, process: asyncio.subprocess.Process, how: signal.Signals = signal.SIGKILL) -> int:
+        process.send_signal(how)
+        return await process.wait()
+
+    async def apply(self, name: str = "carts", **spec: Any) -> dict[str, Any]:
+        """Server-side apply, as a person does it; fields given as None are left out."""
+        merged = {field: value for field, value in (SPEC | spec).items() if value is not None}
+        meta = {"name": name, "namespace": self.namespace}
+        body = {"apiVersion": SCHEDULES.group_version, "kind": SCHEDULES.kind, "metadata": meta, "spec": merged}
+        return await self.api.apply(SCHEDULES, body)
+
+    async def get(self, kind: Kind, name: str) -> dict[str, Any] | None:
+        return await self.api.get(kind, self.namespace, name)
+
+    async def child(self, kind: Kind, suffix: str, schedule: str = "carts") -> dict[str, Any]:
+        return await until(lambda: self.get(kind, f"{schedule}-{suffix}")) or {}
+
+    async def condition(self, type_: str, name: str = "carts") -> tuple[str, str]:
+        """Status and reason, of the present generation only."""
+        body = await self.get(SCHEDULES, name) or {}
+        status = body.get("status") or {}
+        found = (
+            condition_of(status, type_) if status.get("observedGeneration") == body["metadata"]["generation"] else None
+        )
+        return (found["status"], found["reason"]) if found else ("", "")
+
+    async def says(self, type_: str, reason: str, name: str = "carts", seconds: float = MINUTE) -> None:
+        async def look() -> bool:
+            return (await self.condition(type_, name))[1] == reason
+
+        try:
+            await until(look, seconds)
+        except AssertionError:
+            raise AssertionError(
+                f"{type_} is {await self.condition(type_, name)}, not {reason}\n{self.log()}"
+            ) from None
+
+    async def ref(self, name: str = "carts") -> ScheduleRef:
+        lease = await until(lambda: self.get(LEASES, "kubesweep-controller"))
+        body = await self.get(SCHEDULES, name)
+        assert lease
+        assert body
+        return ScheduleRef(lease["metadata"]["uid"][:8], self.namespace, name, body["metadata"]["uid"])
+
+    async def stats(self, name: str = "carts") -> Stats:
+        [stats] = await self.queue.stats([await self.ref(name)])
+        return stats
+
+    async def be_the_worker(self, name: str = "carts") -> None:
+        """Take the check job and find everything as it should be."""
+        ref = await self.ref(name)
+
+        async def check() -> bool:
+            for claim in (await self.queue.claim(ref, "hand", 1, Limits())).jobs:
+                plan = claim.job.plan
+                assert plan is not None
+                await self.queue.report(ref, Finding("SourceReady", True, "Checked", "it is there", plan))
+                await self.queue.settle(ref, "hand", [Settlement(claim)], 0, Limits())
+                return claim.job.kind == "check"
+            return False
+
+        await until(check)
+
+    async def events(self) -> set[str]:
+        return {each["reason"] for each in await self.api.list(EVENTS, self.namespace)}
+
+    async def close(self) -> None:
+        for process in self.processes:
+            if process.returncode is None:
+                await self.kill(process)
+        await self.queue.close()
+        namespaces = Kind("v1", "Namespace", "namespaces")
+        for body in await self.api.list(SCHEDULES, self.namespace):
+            await self.api.delete(SCHEDULES, self.namespace, body["metadata"]["name"])
+        await self.api.delete(namespaces, "", self.namespace)
+        await self.api.close()
+
+
+@asynccontextmanager
+async def staged(redis: Server, folder: Path) -> AsyncIterator[Stage]:
+    stage = Stage(find(), redis, folder)
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": stage.namespace, "namespace": ""}}
+    await stage.api.create(Kind("v1", "Namespace", "namespaces"), body)
+    try:
+        yield stage
+    finally:
+        await stage.close()
+
+
+def kubeconfig(stage: Stage, *, server: str = "", token_file: str = "") -> str:
+    """The path of a kubeconfig that leads by another way, or logs in with a token file, or both."""
+    at = stage.at
+    user: dict[str, str] = {"tokenFile": token_file}
+    if not token_file:
+        user = {"client-certificate": str(at.cert_file), "client-key": str(at.key_file)}
+    cluster: dict[str, Any] = {"server": server or at.server, "insecure-skip-tls-verify": True}
+    if not server:
+        pem = base64.b64encode((at.ca or "").encode()).decode()
+        cluster = {"server": at.server, "certificate-authority-data": pem}
+    config = {
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": user}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path = stage.folder / f"kubeconfig-{uuid.uuid4().hex[:6]}"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+def rules_of_the_chart() -> list[dict[str, Any]]:
+    """What the plain manifest lets a controller do."""
+    text = (Path(__file__).parents[2] / "manifests" / "install.yaml").read_text("utf-8")
+    rules: list[dict[str, Any]] = []
+    for each in yaml.safe_load_all(text):
+        if (
+            each
+            and each["kind"] in ("ClusterRole", "Role")
+            and "aggregat" not in json.dumps(each["metadata"].get("labels", {}))
+        ):
+            rules += each["rules"]
+    return rules
