@@ -49,7 +49,7 @@ def load_object(body: Mapping[str, Any]) -> SweepSchedule:
     return made
 
 
-_DROPPED = "unknown field, which the API server dropped: correct it and apply the file again, without --validate=ignore"
+_DROPPED = "unknown field, which the API server dropped (applied with --validate=ignore)"
 
 
 def _dropped(meta: Mapping[str, Any]) -> list[Problem]:
