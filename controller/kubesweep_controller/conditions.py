@@ -18,7 +18,7 @@ from kubesweep_controller.reasons import ConditionType, Reason
 from kubesweep_controller.sweeps import previous, sweeps_of
 from kubesweep_controller.words import clip, place, time_text
 
-__all__ = ["MAX_MESSAGE", "WARNINGS", "conditions", "find", "suspended"]
+__all__ = ["MAX_MESSAGE", "WARNINGS", "complaint", "conditions", "find", "suspended"]
 
 MAX_MESSAGE = 4096
 WARNINGS = ". Worth knowing: "
@@ -134,7 +134,7 @@ def _source_refused(source: Verdict) -> Problem | None:
 
 
 def _effect(facts: Facts) -> Problem | None:
-    finding = _finding(facts, "Effect")
+    finding = complaint(facts, "Effect")
     if finding is None or finding.ok:
         return None
     return Reason.EFFECT_NOT_READY, f"{finding.reason}: {finding.message}"
@@ -157,17 +157,21 @@ def _unchecked(facts: Facts, source: Verdict) -> Problem | None:
 
 def _source(facts: Facts) -> Verdict:
     before = find(previous(facts), ConditionType.SOURCE_READY)
-    kept = before and before.get("status") != "Unknown"
     if facts.plan is None:
         return _again(before) if before else Verdict("Unknown", Reason.CHECKING, "nobody looked: the spec is refused")
-    finding = _finding(facts, "SourceReady")
-    if finding is not None and finding.ok:
-        return Verdict("True", Reason.CHECKED, finding.message + _warnings(facts))
-    if finding is not None:
+    known = before if before and previous(facts).get("plan") == facts.plan.version.hash else None
+    finding = complaint(facts, "SourceReady")
+    if finding is None and known and known.get("status") != "Unknown":
+        return _again(known)
+    if finding is None:
+        return Verdict("Unknown", Reason.CHECKING, "no worker has looked at this version of the spec yet")
+    if not finding.ok:
         return Verdict("False", _WORD.sub("", finding.reason) or "Refused", finding.message)
-    if before and kept and previous(facts).get("plan") == facts.plan.version.hash:
-        return _again(before)
-    return Verdict("Unknown", Reason.CHECKING, "no worker has looked at this version of the spec yet")
+    if finding.reason != Reason.CHECKED and known and known.get("status") == "True":
+        return _again(known)  # that work succeeds says less than the check did
+    warnings = _finding(facts, "SourceWarnings")
+    more = f"{WARNINGS}{warnings.message}" if warnings is not None and not warnings.ok else ""
+    return Verdict("True", Reason.CHECKED, finding.message + more)
 
 
 def _again(before: Mapping[str, Any]) -> Verdict:
@@ -175,24 +179,24 @@ def _again(before: Mapping[str, Any]) -> Verdict:
 
 
 def _finding(facts: Facts, kind: str) -> Finding | None:
-    """What workers found last about this very plan. A complaint that a later sweep of it refuted is over: of many workers
-    the one that complained need not be the one that saw it work."""
+    """What workers found last about this very plan."""
     if facts.stats is None or facts.plan is None:
         return None
     mine = facts.plan.version
-    finding = next((one for one in facts.stats.findings if one.kind == kind and one.plan.same(mine)), None)
+    return next((one for one in facts.stats.findings if one.kind == kind and one.plan.same(mine)), None)
+
+
+def complaint(facts: Facts, kind: str) -> Finding | None:
+    """The finding, but a complaint that a later sweep refuted is over: of many workers the one that complained need not be
+    the one that saw it work."""
+    finding = _finding(facts, kind)
     if finding is None or finding.ok:
         return finding
     for sweep in sweeps_of(facts):
-        completed = sweep.state is SweepState.COMPLETED and sweep.plan.same(mine)
+        completed = sweep.state is SweepState.COMPLETED and sweep.plan.same(finding.plan)
         if completed and sweep.finished is not None and sweep.finished > finding.at:
-            return Finding(kind, True, Reason.CHECKED, "a sweep completed", mine, sweep.finished)
+            return Finding(kind, True, "Works", "a sweep completed", finding.plan, sweep.finished)
     return finding
-
-
-def _warnings(facts: Facts) -> str:
-    finding = _finding(facts, "SourceWarnings")
-    return f"{WARNINGS}{finding.message}" if finding is not None and not finding.ok else ""
 
 
 def _autoscaling(facts: Facts) -> Verdict:

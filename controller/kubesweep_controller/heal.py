@@ -7,7 +7,7 @@ sweep of it.
 from __future__ import annotations
 
 from kubesweep.queue.model import OpenSweep, Sweep, SweepState
-from kubesweep_controller.conditions import suspended
+from kubesweep_controller.conditions import complaint, suspended
 from kubesweep_controller.facts import Facts
 from kubesweep_controller.sweeps import sweeps_of
 
@@ -41,6 +41,5 @@ def needs_check(facts: Facts) -> bool:
     """True where a worker complained about this plan: it should look again, for nobody tells it when the cause is gone."""
     if facts.stats is None or facts.plan is None or suspended(facts):
         return False
-    kinds = ("SourceReady", "Effect")
-    mine = facts.plan.version
-    return any(not one.ok and one.kind in kinds and one.plan.same(mine) for one in facts.stats.findings)
+    found = (complaint(facts, kind) for kind in ("SourceReady", "Effect"))
+    return any(finding is not None and not finding.ok for finding in found)

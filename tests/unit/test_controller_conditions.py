@@ -64,6 +64,11 @@ async def test_warnings_of_the_check_stand_beside_what_is_well(house: House) -> 
     await house.find(False, "no-index", "no-index: finding stale rows reads all", kind="SourceWarnings")
     assert await house.see("Ready") == ("True", "Ready")
     assert "no-index" in house.message("SourceReady")
+    house.wait(60)
+    await house.find(True, "Works", "work succeeded")
+    await house.sweep()
+    await house.look()
+    assert house.message("SourceReady") == "fine. Worth knowing: no-index: finding stale rows reads all"
 
 
 async def test_an_effect_that_cannot_be_used_is_not_ready(house: House) -> None:
