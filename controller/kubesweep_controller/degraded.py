@@ -1,4 +1,4 @@
-"""What is wrong although the schedule is served: the reasons of Degraded, the most pressing first. Pure.
+"""What is wrong although the schedule is served: the reasons of Degraded, what waits for a person first. Pure.
 
 Each is cleared by a success, never by a new start: a failed sweep by the next Completed one, dead letters when none is
 left and none is being tried again.
@@ -21,7 +21,7 @@ __all__ = ["degradations", "ended_sentence", "held_sentence", "miss_is_over", "m
 def degradations(facts: Facts, missed: float | None) -> list[tuple[Reason, str]]:
     """Everything that holds, as (reason, sentence)."""
     sweeps = sweeps_of(facts)
-    found = (_last_sweep(facts, sweeps), _held(facts, sweeps), _missed(facts, sweeps, missed), dead_letters(facts))
+    found = (_held(facts, sweeps), _last_sweep(facts, sweeps), _missed(facts, sweeps, missed), dead_letters(facts))
     return [each for each in found if each is not None]
 
 
@@ -35,7 +35,7 @@ def _last_sweep(facts: Facts, sweeps: tuple[Sweep, ...]) -> tuple[Reason, str] |
 
 def ended_sentence(facts: Facts, sweep: Sweep) -> str:
     """How a sweep ended that did not complete, and what to do."""
-    tick = time_text(sweep.tick)
+    tick = time_text(int(sweep.tick))
     if sweep.state is SweepState.LOST:
         return f"The queue lost the sweep of {tick}; a new one finds what is still stale."
     ended = "was halted" if sweep.state is SweepState.HALTED else "failed"
@@ -55,7 +55,7 @@ def held_sentence(facts: Facts, sweep: Sweep) -> str:
     most = facts.plan.limits.hold_above_rows if facts.plan is not None else None
     limit = "limits.holdAboveRows" if most is None else f"limits.holdAboveRows ({most:,})"
     return (
-        f"The sweep of {time_text(sweep.tick)} waits: more rows are stale than {limit}, nothing was touched. "
+        f"The sweep of {time_text(int(sweep.tick))} waits: more rows are stale than {limit}, nothing was touched. "
         f"If that is right, let it go: {annotate(facts.body, 'approve')}."
     )
 
@@ -73,7 +73,7 @@ def _missed(facts: Facts, sweeps: tuple[Sweep, ...], missed: float | None) -> tu
 
 def missed_sentence(facts: Facts, missed: float) -> str:
     """Which tick, and where to look."""
-    what = f"No sweep came of the tick of {time_text(missed)}; the next tick makes up for it"
+    what = f"No sweep came of the tick of {time_text(int(missed))}; the next tick makes up for it"
     if facts.schedule is None or facts.schedule.spec.every is not None:
         return f"{what}."
     namespace, name = place(facts.body)

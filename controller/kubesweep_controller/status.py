@@ -11,9 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from kubesweep.durations import parse_duration
 from kubesweep.queue.model import HISTORY, ErrorGroup, Stats, Sweep, SweepState
 from kubesweep_controller.conditions import conditions
+from kubesweep_controller.degraded import held_sentence
 from kubesweep_controller.facts import Facts
 from kubesweep_controller.misses import counts_of, last_tick, missed_ever
 from kubesweep_controller.orders import Order
@@ -68,7 +71,7 @@ def _whole(facts: Facts, before: Mapping[str, Any], obeyed: Sequence[Order]) -> 
         "lastScheduleTime": _time(last_tick(facts)),
         "lastSuccessfulTime": _last_success(sweeps, before),
         "lastMissedTime": _time(missed),
-        "lastSweep": last_of(sweeps[0]) if sweeps else None,
+        "lastSweep": _last_sweep(facts, sweeps[0]) if sweeps else None,
         "history": [past_of(sweep) for sweep in sweeps[1 : HISTORY + 1]] or None,
         "plan": facts.plan.version.hash if facts.plan is not None else before.get("plan"),
         "handled": _handled(before, obeyed),
@@ -78,6 +81,13 @@ def _whole(facts: Facts, before: Mapping[str, Any], obeyed: Sequence[Order]) -> 
     else:
         numbers = _numbers(facts.stats, facts.groups)
     return {name: value for name, value in (status | numbers).items() if value is not None}
+
+
+def _last_sweep(facts: Facts, sweep: Sweep) -> dict[str, Any]:
+    """Workers advise those who have a command line; here is kubectl."""
+    if sweep.state is SweepState.HELD:
+        sweep = msgspec.structs.replace(sweep, message=held_sentence(facts, sweep))
+    return last_of(sweep)
 
 
 def _time(seconds: float | None) -> str | None:

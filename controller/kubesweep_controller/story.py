@@ -125,7 +125,7 @@ def _sweep(facts: Facts, sweep: Sweep) -> Wanted | None:
         case SweepState.HELD:
             return Wanted(Reason.HELD, held_sentence(facts, sweep), occurrence)
         case SweepState.SUPERSEDED:
-            note = f"the sweep of {time_text(sweep.tick)} ended: {sweep.message or sweep.reason}"
+            note = f"the sweep of {time_text(int(sweep.tick))} ended: {sweep.message or sweep.reason}"
             return Wanted(Reason.SUPERSEDED, note, occurrence, warning=False)
         case _:
             return None
@@ -150,7 +150,10 @@ def _recovered(facts: Facts, before: Mapping[str, Any], status: Mapping[str, Any
     if old.get("status") != "True" or new.get("status") == "True":
         return
     latest = next(iter(sweeps_of(facts)), None)
+    completed = latest is not None and latest.state is SweepState.COMPLETED
+    if old.get("reason") == Reason.HELD and not completed:
+        return  # an approval tells of itself
     note = f"{old.get('reason')} is over"
-    if latest is not None and latest.state is SweepState.COMPLETED:
-        note += f": the sweep of {time_text(latest.tick)} completed, {rows(latest.applied)} applied"
+    if latest is not None and completed:
+        note += f": the sweep of {time_text(int(latest.tick))} completed, {rows(latest.applied)} applied"
     yield Wanted(Reason.RECOVERED, note, _step(old, new), warning=False)

@@ -59,6 +59,14 @@ async def test_what_is_read_back_is_what_was_written(house: House) -> None:
     assert Status.model_validate(status).model_dump(by_alias=True, exclude_unset=True) == status
 
 
+async def test_a_held_sweep_advises_those_who_have_kubectl(house: House) -> None:
+    await house.end(SweepState.HELD, "AboveHoldLimit", "let it go with `kubesweep approve close-idle`")
+    message = (await house.look())["lastSweep"]["message"]
+    assert "kubectl annotate sweepschedule close-idle -n support --overwrite kubesweep.dev/approve=" in message
+    house.outage = Outage("QueueAuth", "refused")
+    assert (await house.look())["lastSweep"]["message"] == message
+
+
 def _defaults(schema: dict[str, Any], name: str = "") -> Iterator[str]:
     if name and "default" in schema:
         yield name
