@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint site unit chart contract integration example-at-scale bench generate cluster images cluster-down pins clean
+.PHONY: help demo test lint site unit chart contract integration example-at-scale bench generate cluster images e2e cluster-down pins clean
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 # Debian has venv and pip in packages of their own: without python3-venv, the pip that is there fills the folder.
 $(BIN)/python:
@@ -84,6 +84,10 @@ images: ## build what has changed of the controller's and the worker's image, an
 
 cluster-down: ## take the cluster away, with all that it made
 	@$(PYTHON) -m tests.cluster down
+
+e2e: $(VENV)/dev.stamp $(if $(E2E_KUBECONFIG),,cluster images) ## the tests on that cluster, or on yours: E2E_KUBECONFIG, E2E_IMAGES (docs/testing.md)
+	@echo "== e2e"
+	$(BIN)/pytest tests/e2e $(if $(E2E_KUBECONFIG),-m "not bed")
 
 pins: ## pin every dependency anew, with hashes (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra cli pyproject.toml -o requirements/run.txt

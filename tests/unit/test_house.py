@@ -87,11 +87,11 @@ def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
 
 
 def test_every_make_target_that_a_page_names_exists() -> None:
-    targets = set(re.findall(r"^([a-z][a-z-]*):", committed()["Makefile"], re.MULTILINE))
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", committed()["Makefile"], re.MULTILINE))
     named = {
         (page, target)
         for page in pages()
-        for target in re.findall(r"(?:^|`)make ([a-z][a-z-]+)", committed()[page], re.MULTILINE)
+        for target in re.findall(r"(?:^|`)make ([a-z][a-z0-9-]+)", committed()[page], re.MULTILINE)
     }
     assert {("README.md", "demo"), ("README.md", "test")} <= named
     assert [(page, target) for page, target in sorted(named) if target not in targets] == []
@@ -101,7 +101,7 @@ def test_every_make_target_says_what_it_does() -> None:
     makefile = committed()["Makefile"]
     phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     assert phony is not None
-    described = set(re.findall(r"^([a-z][a-z-]*):.*## ", makefile, re.MULTILINE))
+    described = set(re.findall(r"^([a-z][a-z0-9-]*):.*## ", makefile, re.MULTILINE))
     assert set(phony.group(1).split()) == described
 
 

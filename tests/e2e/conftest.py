@@ -1,0 +1,73 @@
+"""A cluster once for each run, a namespace for each test, and what a failed test leaves to be read.
+
+``E2E_KUBECONFIG`` names a cluster of your own. Without it the tests run on the one of ``make cluster``: it is started where there is none, and this
+process enters its network, from which alone it can be reached.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.bed import REPOSITORY, Bed
+from tests.cluster.lifecycle import running
+from tests.e2e.dump import dump
+from tests.e2e.kube import Cluster, Namespace
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cluster() -> Cluster:
+    if kubeconfig := os.environ.get("E2E_KUBECONFIG"):
+        os.environ["KUBECONFIG"] = kubeconfig
+        return Cluster(kubeconfig)
+    bed = Bed.chosen()
+    if not running(bed):
+        subprocess.run([sys.executable, "-m", "tests.cluster", "up"], cwd=REPOSITORY, check=True)
+    enter(bed)
+    return Cluster(str(bed.kubeconfig))
+
+
+def enter(bed: Bed) -> None:
+    """As tests/cluster/exec does, for this process: also what it starts later is inside."""
+    pid = (bed.folder / "pid").read_text()
+    with open(f"/proc/{pid}/ns/net") as network:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(network.fileno(), 0) != 0:
+            raise OSError(ctypes.get_errno(), f"cannot enter the network of cluster {bed.name}")
+    os.environ |= {
+        "KUBECONFIG": str(bed.kubeconfig),
+        "KUBESWEEP_AUDIT_LOG": str(bed.audit_log),
+        "PATH": f"{bed.folder}/bin:{os.environ['PATH']}",
+    }
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    """A namespace of the test's own, under PodSecurity ``restricted``; gone after it, and dumped if it failed."""
+    words = re.sub("[^a-z0-9]+", "-", request.node.originalname.removeprefix("test_").lower())[:40].strip("-")
+    name = f"e2e-{words}-{uuid.uuid4().hex[:6]}"
+    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": restricted}})
+    made = Namespace(cluster, name)
+    yield made
+    if request.node.stash.get(FAILED, False):
+        dump(made, Path(os.environ.get("E2E_DUMPS") or REPOSITORY / ".e2e") / request.node.name)
+    cluster.delete("v1 Namespace", name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report

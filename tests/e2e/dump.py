@@ -1,0 +1,34 @@
+"""What a failed test leaves in a folder: every object of its namespace but Secrets, the events in order, each container's log."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.e2e.kube import Namespace
+
+
+def dump(namespace: Namespace, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    listed = _kubectl("api-resources", "--verbs=list", "--namespaced", "--output=name").split()
+    kinds = [kind for kind in listed if not kind.startswith(("secrets", "events"))]
+    within = ("--namespace", namespace.name)
+    (folder / "objects.yaml").write_text(_kubectl("get", ",".join(kinds), *within, "--output=yaml"))
+    (folder / "events.txt").write_text(_kubectl("get", "events", *within, "--sort-by=.metadata.creationTimestamp"))
+    (folder / "pods.txt").write_text(_kubectl("describe", "pods", *within))
+    for pod in namespace.all("v1 Pod"):
+        name = pod["metadata"]["name"]
+        for status in pod["status"].get("containerStatuses", []):
+            container = (name, "--container", status["name"], *within)
+            (folder / f"{name}.{status['name']}.log").write_text(_kubectl("logs", *container))
+            if status["restartCount"]:
+                (folder / f"{name}.{status['name']}.before.log").write_text(_kubectl("logs", "--previous", *container))
+    print(f"the namespace of the failed test is in {folder}")
+
+
+def _kubectl(*words: str) -> str:
+    """Also what went wrong: a dump shows what it can."""
+    done = subprocess.run(
+        ["kubectl", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.stdout + done.stderr
