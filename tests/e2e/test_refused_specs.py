@@ -1,0 +1,91 @@
+"""What the API server cannot refuse, the controller does: a condition and an Event say what to do, nothing is made, and
+a correct file cures it. Every row of docs/errors.md that ends as a condition, at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, EVENTS, SCHEDULES
+from tests.e2e.applying import done
+from tests.e2e.stage import Stage, staged, until
+from tests.invalid_specs import IGNORE, base, change, cluster_rows
+from tests.servers import Server
+
+ROWS = [row for row in cluster_rows() if row.ignoring.startswith("condition ")]
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Server]:
+    server = Server("valkey").start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+async def stage(redis: Server, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with staged(redis, tmp_path) as made:
+        yield made
+
+
+def schedule(stage: Stage, number: int, *wishes: str) -> dict[str, Any]:
+    documents = {each["kind"]: copy.deepcopy(each) for each in yaml.safe_load_all(base())}
+    made: dict[str, Any] = documents["SweepSchedule"]
+    made["metadata"] = {"name": f"row-{number}", "namespace": stage.namespace}
+    for wish in wishes:
+        change(documents, wish)
+    return made
+
+
+def apply(documents: list[dict[str, Any]]) -> None:
+    done("apply", IGNORE, "-f", "-", stdin=yaml.safe_dump_all(documents, allow_unicode=True))
+
+
+async def messages(stage: Stage) -> dict[str, str]:
+    """The message of Ready where it is False for the spec's sake, by name."""
+    return {
+        body["metadata"]["name"]: condition["message"]
+        for body in await stage.api.list(SCHEDULES, stage.namespace)
+        for condition in body.get("status", {}).get("conditions", ())
+        if (condition["type"], condition["status"], condition["reason"]) == ("Ready", "False", "InvalidSpec")
+        and condition["observedGeneration"] == body["metadata"]["generation"]
+    }
+
+
+async def test_every_refusal_is_a_condition_and_an_event_makes_nothing_and_is_cured_by_a_correct_file(
+    stage: Stage,
+) -> None:
+    assert len(ROWS) >= 25
+    await stage.start()
+    apply([schedule(stage, number, *row.change.split(" ; ")) for number, row in enumerate(ROWS)])
+
+    async def all_refused() -> bool:
+        return len(await messages(stage)) == len(ROWS)
+
+    await until(all_refused)
+    found = await messages(stage)
+    wanted = {
+        f"row-{number}": "; ".join(row.ignoring.removeprefix("condition ").split("<br>"))
+        for number, row in enumerate(ROWS)
+    }
+    assert {name: text for name, text in found.items() if not text.startswith(wanted[name])} == {}
+    events = [each for each in await stage.api.list(EVENTS, stage.namespace) if each["reason"] == "InvalidSpec"]
+    assert {each["regarding"]["name"] for each in events} == wanted.keys()
+    assert all(
+        each["type"] == "Warning" and each["note"][:40] == wanted[each["regarding"]["name"]][:40] for each in events
+    )
+    for kind in (DEPLOYMENTS, CRONJOBS):
+        assert await stage.api.list(kind, stage.namespace) == []
+
+    # Suspended, so that no pod is started for any of them.
+    apply([schedule(stage, number, "spec.suspend=true") for number in range(len(ROWS))])
+
+    async def none_refused() -> bool:
+        return not await messages(stage) and len(await stage.api.list(DEPLOYMENTS, stage.namespace)) == len(ROWS)
+
+    await until(none_refused)
