@@ -1,4 +1,4 @@
-"""What runs in the cluster before the tests do: CoreDNS and KEDA, from manifests, as pods."""
+"""What is in the cluster before the tests are: CoreDNS and KEDA, from manifests, as pods; volumes to be claimed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from string import Template
 from tests.cluster.bed import DNS_SERVICE, HERE, NODE, Bed, run, step
 
 DEPLOYMENTS = {"kube-system": ["coredns"], "keda": ["keda-operator", "keda-metrics-apiserver"]}
+VOLUMES = 40
 METRICS = "v1beta1.external.metrics.k8s.io"
 
 
@@ -17,7 +18,7 @@ def kubectl(bed: Bed, *words: str | Path, stdin: str | None = None) -> str:
 
 
 def apply(bed: Bed) -> None:
-    for text in (_coredns(bed), _keda(bed)):
+    for text in (_coredns(bed), _storage(bed), _keda(bed)):
         kubectl(bed, "apply", "--server-side", "--force-conflicts", "--filename", "-", stdin=text)
 
 
@@ -40,6 +41,16 @@ def _coredns(bed: Bed) -> str:
     return _filled("coredns.yaml", version=_version(bed, "coredns"), dns=DNS_SERVICE)
 
 
+def _storage(bed: Bed) -> str:
+    """As many volumes as the tests of a run may claim: a volume that was claimed once is not used again."""
+    texts = [_filled("storage.yaml")]
+    for number in range(VOLUMES):
+        path = bed.folder / "volumes" / str(number)
+        path.mkdir(parents=True, exist_ok=True)
+        texts.append(_filled("volume.yaml", name=f"volume-{number}", path=str(path), node=NODE))
+    return "---\n".join(texts)
+
+
 def _keda(bed: Bed) -> str:
     module = run(
         "go", "-C", HERE / "tools" / "keda", "list", "-m", "-f", "{{.Dir}}", "github.com/kedacore/keda/v2"
@@ -53,5 +64,5 @@ def _keda(bed: Bed) -> str:
     return kubectl(bed, "kustomize", folder)
 
 
-def _filled(name: str, **words: str) -> str:
-    return Template((HERE / "manifests" / name).read_text()).substitute(words)
+def _filled(file: str, **words: str) -> str:
+    return Template((HERE / "manifests" / file).read_text()).substitute(words)
