@@ -16,9 +16,11 @@ from tests.cluster.packages import install
 
 def up(bed: Bed) -> None:
     """A cluster that answers: the one that is there, or a new one in the place of what is left of it."""
-    began = time.monotonic()
+    print("== compile", flush=True)
     install()
     build()
+    print("== cluster", flush=True)
+    began = time.monotonic()
     if lifecycle.running(bed):
         try:
             _ready(bed)
@@ -34,6 +36,9 @@ def up(bed: Bed) -> None:
 
 def product(bed: Bed) -> None:
     """The working tree's images, in the running cluster."""
+    print("== images", flush=True)
+    if not lifecycle.running(bed):
+        raise Broken(f"{bed.name} is not running: make cluster")
     images.provide(bed, images.product())
 
 
