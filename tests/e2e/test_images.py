@@ -1,0 +1,78 @@
+"""The project's own images: small, without a compiler, content with a numeric user and a root that cannot be written."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from importlib.metadata import version
+
+import pytest
+
+from tests.cluster import images
+from tests.e2e.kube import Namespace
+from tests.e2e.workloads import SECURE, pod_spec, product_image
+
+MEGABYTES = 120
+LOOK = """
+import json, os, pathlib, shutil, sys
+home = pathlib.Path("/opt/kubesweep")
+def written():
+    try:
+        (home / "file").write_text("")
+        return True
+    except OSError as error:
+        return error.strerror
+print(json.dumps({
+    "user": os.getuid(),
+    "written": written(),
+    "compilers": [name for name in ("cc", "gcc", "clang", "make", "pip") if shutil.which(name)],
+    "bytes": sum(file.lstat().st_size for file in home.rglob("*") if not file.is_dir()),
+    "packages": [component["purl"] for component in json.loads((home / "sbom.cdx.json").read_text())["components"]],
+}))
+"""
+
+
+@pytest.mark.parametrize("name", ["controller", "worker"])
+def test_an_image_is_small_and_runs_where_nothing_may_be_written(namespace: Namespace, name: str) -> None:
+    read_only = {"securityContext": SECURE | {"readOnlyRootFilesystem": True}}
+    spec = pod_spec(product_image(name), ["python3", "-c", LOOK], container=read_only, restartPolicy="Never")
+    namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "look"}, "spec": spec})
+    assert namespace.ended("look")["status"]["phase"] == "Succeeded", namespace.logs("look")
+    found = json.loads(namespace.logs("look"))
+    assert found["user"] == 65532
+    assert found["written"] == "Read-only file system"
+    assert found["compilers"] == []
+    assert found["bytes"] < MEGABYTES * 1_000_000
+    assert f"pkg:pypi/kubesweep@{version('kubesweep')}" in found["packages"]
+    assert any(package.startswith("pkg:deb/debian/libc6@") for package in found["packages"])
+
+
+@pytest.mark.parametrize(("name", "missing"), [("controller", "KUBESWEEP_QUEUE"), ("worker", "KUBESWEEP_PLAN")])
+def test_the_program_of_an_image_starts_and_says_what_it_needs(namespace: Namespace, name: str, missing: str) -> None:
+    read_only = {"securityContext": SECURE | {"readOnlyRootFilesystem": True}}
+    command = {"controller": ["kubesweep-controller"], "worker": ["kubesweep-worker", "work"]}[name]
+    spec = pod_spec(product_image(name), command, container=read_only, restartPolicy="Never")
+    namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bare"}, "spec": spec})
+    (status,) = namespace.ended("bare")["status"]["containerStatuses"]
+    assert status["state"]["terminated"]["exitCode"] == 2
+    assert missing in namespace.logs("bare")
+
+
+@pytest.mark.bed
+@pytest.mark.parametrize("image", images.product(), ids=lambda image: image.target)
+def test_an_image_says_what_it_is(image: images.Image) -> None:
+    with tarfile.open(image.archive) as archive:
+
+        def read(name: str) -> bytes:
+            member = archive.extractfile(name)
+            assert member is not None
+            return member.read()
+
+        (manifest,) = json.loads(read("manifest.json"))
+        config = json.loads(read(manifest["Config"]))["config"]
+    assert re.fullmatch(r"[0-9]+:[0-9]+", config["User"])
+    label = "org.opencontainers.image"
+    assert config["Labels"][f"{label}.version"] == version("kubesweep")
+    assert config["Labels"][f"{label}.licenses"] == "Apache-2.0"
+    assert {f"{label}.title", f"{label}.description"} <= config["Labels"].keys()
