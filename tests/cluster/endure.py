@@ -1,4 +1,5 @@
-"""``python3 -m tests.cluster.endure``: up and down ten times, then SIGKILL for each process of a bed, and a new pod must run after each.
+"""``python3 -m tests.cluster.endure``: up and down ten times, a start that is killed half way,
+SIGKILL for each process; a new pod must run after each.
 
 It takes a quarter of an hour, so it is run by hand after a change in this folder, on a bed of its own beside yours.
 """
@@ -7,9 +8,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from tests.cluster.__main__ import down, up
@@ -22,6 +25,7 @@ PROGRAMS = (
     "containerd-shim", "coredns", "keda", "keda-adapter", "tests.cluster.machine", "unshare",
 )  # fmt: skip
 TIMES = 10
+CUT = (0.5, 1, 2, 3, 5, 8, 13, 21)
 
 
 def processes() -> Iterator[tuple[int, str]]:
@@ -80,6 +84,18 @@ def main() -> None:
             sys.exit(f"round {round_}: left behind: {found}")
         say(f"== round {round_} of {TIMES}: ready in {ready:.0f} s, nothing left behind")
     up(BED)
+    for seconds in CUT:
+        down(BED)
+        cut = subprocess.Popen(
+            [sys.executable, "-m", "tests.cluster", "up"], env=os.environ | {"KUBESWEEP_CLUSTER": BED.name}
+        )
+        with suppress(subprocess.TimeoutExpired):
+            cut.wait(seconds)
+        cut.kill()
+        cut.wait()
+        up(BED)
+        works("first")
+        say(f"== killed after {seconds} s of make cluster: the next one worked")
     for program in PROGRAMS:
         os.kill(of(program), signal.SIGKILL)
         began = time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import re
+import shutil
 import sys
 import tempfile
 import tomllib
@@ -110,6 +111,8 @@ def provide(bed: Bed, images: list[Image]) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        for rest in (*FOLDER.glob("*.partial"), *FOLDER.glob("rootfs-*")):  # of a run that was killed
+            shutil.rmtree(rest) if rest.is_dir() else rest.unlink()
         if any(image.needs_base for image in images):
             _import(bed, BASE, _base())
         for image in images:
@@ -121,7 +124,7 @@ def _base() -> Path:
     archive = FOLDER / f"{_label(BASE)}-{hashlib.sha256(repr((SUITE, ROOTFS)).encode()).hexdigest()[:16]}.tar"
     if archive.exists() and _buildah("images", "--quiet", "--filter", f"reference={BASE}").strip():
         return archive
-    with step(f"image {BASE}"), tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+    with step(f"image {BASE}"), tempfile.TemporaryDirectory(prefix="rootfs-", dir=FOLDER) as folder:
         run("mmdebstrap", "--quiet", *ROOTFS, SUITE, Path(folder) / "rootfs.tar")
         _buildah("build", "--quiet", "--file", HERE / "images" / "base.Containerfile", "--tag", BASE, folder)
         _save(BASE, archive)

@@ -35,7 +35,7 @@ def up(bed: Bed) -> None:
     bed.folder.mkdir(parents=True)
     for name in ("bin", "log", "cni-state"):
         (bed.folder / name).mkdir()
-    for name, path in paths().items():
+    for name, path in paths().items():  # a link to what is not built yet leads there once it is
         (bed.folder / "bin" / name).symlink_to(path)
     with step("certificates"):
         pki.make(bed)
