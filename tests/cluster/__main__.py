@@ -23,14 +23,15 @@ def up(bed: Bed) -> None:
     build([name for name in paths() if name not in ASIDE])
     print("== cluster", flush=True)
     began = time.monotonic()
-    if lifecycle.running(bed):
-        try:
-            _ready(bed)
-        except Broken as error:
-            say(f"the running cluster does not answer ({error}): a new one takes its place")
-            _anew(bed)
-    else:
+    if not lifecycle.running(bed):
         _anew(bed)
+    try:
+        _answer(bed)
+    except Broken as error:
+        say(f"{error}; a new cluster takes its place")
+        _anew(bed)
+        _answer(bed)
+    _furnish(bed)
     say(
         f"{bed.name} is ready after {time.monotonic() - began:.0f} s; KUBECONFIG={bed.kubeconfig}, to be used inside tests/cluster/exec"
     )
@@ -52,22 +53,30 @@ def down(bed: Bed) -> None:
 def _anew(bed: Bed) -> None:
     lifecycle.down(bed)
     lifecycle.up(bed)
-    _ready(bed)
 
 
-def _ready(bed: Bed) -> None:
-    def answers(what: str, *command: str | Path) -> None:
-        with step(what):
-            lifecycle.until(lambda: _works(command), f"{what}: see {bed.folder}/log")
+def _answer(bed: Bed) -> None:
+    """The two programs without which nothing can be asked for answer. Only where they do not, a running cluster is given up."""
+    _until(bed, "containerd answers", "ctr", "--address", bed.containerd, "version")
+    _until(bed, "the API server is ready", *_kubectl(bed), "get", "--raw", "/readyz")
 
-    kubectl = ("env", f"KUBESWEEP_CLUSTER={bed.name}", HERE / "exec", "kubectl")
-    answers("containerd answers", "ctr", "--address", bed.containerd, "version")
+
+def _furnish(bed: Bed) -> None:
+    """What is missing in the cluster; harmless where nothing is."""
     images.provide(bed, images.platform())
-    answers("the API server is ready", *kubectl, "get", "--raw", "/readyz")
     addons.apply(bed)
-    answers(f"{NODE} is there", *kubectl, "get", f"node/{NODE}")
+    _until(bed, f"{NODE} is there", *_kubectl(bed), "get", f"node/{NODE}")
     images.provide(bed, images.servers())
     addons.wait(bed)
+
+
+def _until(bed: Bed, what: str, *command: str | Path) -> None:
+    with step(what):
+        lifecycle.until(lambda: _works(command), f"{what}: see {bed.folder}/log")
+
+
+def _kubectl(bed: Bed) -> tuple[str | Path, ...]:
+    return ("env", f"KUBESWEEP_CLUSTER={bed.name}", HERE / "exec", "kubectl", "--request-timeout=5s")
 
 
 def _works(command: Sequence[str | Path]) -> bool:

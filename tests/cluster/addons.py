@@ -24,13 +24,13 @@ def apply(bed: Bed) -> None:
 
 def wait(bed: Bed) -> None:
     with step(f"{NODE} is Ready"):
-        kubectl(bed, "wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s")
+        kubectl(bed, "wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=120s")
     for namespace, names in DEPLOYMENTS.items():
         for name in names:
             with step(f"{namespace}/{name} is there"):
-                kubectl(bed, "rollout", "status", "--namespace", namespace, f"deployment/{name}", "--timeout=120s")
+                kubectl(bed, "rollout", "status", "--namespace", namespace, f"deployment/{name}", "--timeout=180s")
     with step("external metrics answer"):
-        kubectl(bed, "wait", "--for=condition=Available", f"apiservice/{METRICS}", "--timeout=60s")
+        kubectl(bed, "wait", "--for=condition=Available", f"apiservice/{METRICS}", "--timeout=120s")
 
 
 def _version(bed: Bed, tool: str) -> str:
