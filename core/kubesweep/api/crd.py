@@ -37,6 +37,7 @@ _KEPT = (
     cel.RULES,
 )
 
+# A date that lies ahead is shown as <invalid>: all of these lie behind.
 _READY = '.status.conditions[?(@.type=="Ready")]'
 _COLUMNS = (
     ("Schedule", "string", ".spec['schedule','every']", "When it fires: cron, or a period."),
