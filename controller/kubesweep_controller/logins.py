@@ -59,7 +59,7 @@ class Logins:
         """The namespace's Secret, and its users, as they should be. Raises Outage or Hindered."""
         async with self._turn:
             if self._own_users and namespace not in self._users:
-                await self._set_users(namespace)
+                await set_users(self._settings.queue_url, self._install, namespace, self.login(namespace))
                 self._users.add(namespace)
             digest, now = self._settings.queue.digest(), self._clock()
             known = self._written.get(namespace)
@@ -75,7 +75,8 @@ class Logins:
     def _name(self, namespace: str) -> str:
         return f"ks-{self._install}-{namespace}"
 
-    def _login(self, namespace: str) -> Login:
+    def login(self, namespace: str) -> Login:
+        """Users and passwords of the namespace."""
         queue = self._settings.queue
         password = queue.password()
         if not self._own_users:
@@ -85,27 +86,29 @@ class Logins:
 
     async def _write(self, namespace: str) -> None:
         queue = self._settings.queue
-        secret = build_secret(namespace, self._login(namespace), queue.ca(), queue.sentinel_password())
+        secret = build_secret(namespace, self.login(namespace), queue.ca(), queue.sentinel_password())
         try:
             await self._api.apply(SECRETS, secret)
         except Refused as refused:
             raise Hindered(f"Secret {secret['metadata']['name']} in namespace {namespace}: {refused}") from refused
 
-    async def _set_users(self, namespace: str) -> None:
-        login, target = self._login(namespace), parse(self._settings.queue_url)
-        more = ["+select"] if target.options["db"] else []
-        more += CLUSTER_RULES.split() if target.kind == "cluster" else []
-        keys = [f"~{{ks:{self._install}/{namespace}/*"]
-        looks = [f"%R~{{ks:{self._install}/*", f"~{{ks:{self._install}/*:delayed"]
-        client: Any = open_client(target)
-        try:
-            async with asyncio.timeout(target.timeout):
-                await _set_user(client, login.user, login.password, [*keys, *POD_RULES.split(), *more])
-                await _set_user(client, login.keda_user, login.keda_password, [*looks, *KEDA_RULES.split(), *more])
-        except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
-            raise outage(error if str(error) else TimeoutError("no answer"), target.where) from error
-        finally:
-            await close_client(client)
+
+async def set_users(queue_url: str, install: str, namespace: str, login: Login) -> None:
+    """Give the namespace's pods and KEDA their users, with the rules of docs/redis-acl.md. Raises Outage."""
+    target = parse(queue_url)
+    more = ["+select"] if target.options["db"] else []
+    more += CLUSTER_RULES.split() if target.kind == "cluster" else []
+    keys = [f"~{{ks:{install}/{namespace}/*"]
+    looks = [f"%R~{{ks:{install}/*", f"~{{ks:{install}/*:delayed"]
+    client: Any = open_client(target)
+    try:
+        async with asyncio.timeout(target.timeout):
+            await _set_user(client, login.user, login.password, [*keys, *POD_RULES.split(), *more])
+            await _set_user(client, login.keda_user, login.keda_password, [*looks, *KEDA_RULES.split(), *more])
+    except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+        raise outage(error if str(error) else TimeoutError("no answer"), target.where) from error
+    finally:
+        await close_client(client)
 
 
 def derived(password: str, purpose: str) -> str:

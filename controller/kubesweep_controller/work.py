@@ -23,6 +23,11 @@ AT_ONCE = 16
 _log = logging.getLogger("kubesweep.controller.work")
 
 
+def backoff(times: int, jitter: float) -> float:
+    """Seconds until the next look after so many failures in a row; ``jitter`` from 0.5 to 1."""
+    return min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(times - 1, 10)) * jitter
+
+
 class WorkQueue:
     """``look`` does the work of one key and may say in how many seconds it wants to look again."""
 
@@ -113,7 +118,7 @@ class WorkQueue:
 
     def _failed(self, key: Key, error: Exception) -> float:
         times = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(times - 1, 10)) * random.uniform(0.5, 1.0)
+        delay = backoff(times, random.uniform(0.5, 1.0))
         about = {"namespace": key[0], "schedule": key[1], "again_in": round(delay, 1)}
         if isinstance(error, Outage):
             _log.warning("cannot look at the schedule now: %s", error, extra={**about, "reason": error.reason})

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -252,3 +253,21 @@ def rules_of_the_chart() -> list[dict[str, Any]]:
         ):
             rules += each["rules"]
     return rules
+
+
+def writes_since(stage: Stage, start: str) -> list[str]:
+    """What the controller wrote to the API server, as its audit log has it, besides the Lease."""
+    found = []
+    for line in Path(os.environ["KUBESWEEP_AUDIT_LOG"]).read_text("utf-8").splitlines():
+        event = json.loads(line)
+        about = event.get("objectRef") or {}
+        if event["requestReceivedTimestamp"] < start or about.get("namespace") != stage.namespace:
+            continue
+        ours = event.get("userAgent") == "kubesweep-controller" or event.get("userAgent", "").startswith("kopf")
+        if ours and event["verb"] not in ("get", "list", "watch") and about["resource"] != "leases":
+            found.append(f"{event['verb']} {about['resource']}/{about.get('subresource', '')} {about.get('name')}")
+    return found
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
-import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +15,7 @@ import pytest
 from kubesweep.queue.model import OpenSweep, PlanVersion
 from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, EVENTS, SCALEDOBJECTS, SCHEDULES, SECRETS, Api, Kind
 from kubesweep_controller.connection import Connection
-from tests.e2e.stage import CHILDREN, Stage, Wire, kubeconfig, rules_of_the_chart, staged, until
+from tests.e2e.stage import CHILDREN, Stage, Wire, kubeconfig, now, rules_of_the_chart, staged, until, writes_since
 from tests.servers import Server
 
 PARKED = "autoscaling.keda.sh/paused-replicas"
@@ -42,24 +40,6 @@ def versions(children: list[dict[str, Any]]) -> list[str]:
 
 async def family(stage: Stage, name: str = "carts") -> list[dict[str, Any]]:
     return [await stage.child(kind, suffix, name) for kind, suffix in CHILDREN]
-
-
-def writes_since(stage: Stage, start: str) -> list[str]:
-    """What the controller wrote to the API server, as its audit log has it, besides the Lease."""
-    found = []
-    for line in Path(os.environ["KUBESWEEP_AUDIT_LOG"]).read_text("utf-8").splitlines():
-        event = json.loads(line)
-        about = event.get("objectRef") or {}
-        if event["requestReceivedTimestamp"] < start or about.get("namespace") != stage.namespace:
-            continue
-        ours = event.get("userAgent") == "kubesweep-controller" or event.get("userAgent", "").startswith("kopf")
-        if ours and event["verb"] not in ("get", "list", "watch") and about["resource"] != "leases":
-            found.append(f"{event['verb']} {about['resource']}/{about.get('subresource', '')} {about.get('name')}")
-    return found
-
-
-def now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
 
 
 async def test_an_applied_schedule_gets_its_children_and_becomes_ready(stage: Stage) -> None:

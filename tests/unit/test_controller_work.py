@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -25,7 +24,7 @@ from kubesweep_controller.settings import from_environment
 from kubesweep_controller.sight import sight_of
 from kubesweep_controller.store import Store
 from kubesweep_controller.suspend import LEASE, may_park
-from kubesweep_controller.work import Key, WorkQueue
+from kubesweep_controller.work import Key, WorkQueue, backoff
 
 A, B = ("shop", "a"), ("shop", "b")
 ENV = {
@@ -109,24 +108,28 @@ async def test_no_more_looks_at_once_than_allowed() -> None:
     assert most == 3
 
 
-async def test_a_look_that_fails_comes_again_later_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_look_that_fails_comes_again_whatever_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "FIRST_BACKOFF", 0.001)
-    times: list[float] = []
+    looks = 0
     done = asyncio.Event()
 
     async def look(key: Key) -> None:
-        times.append(asyncio.get_running_loop().time())
-        if len(times) == 6:
+        nonlocal looks
+        looks += 1
+        if looks == 4:
             done.set()
             return
-        raise Outage("Away", "away") if len(times) % 2 else RuntimeError("a mistake")
+        raise Outage("Away", "away") if looks % 2 else RuntimeError("a mistake")
 
     async with working(look) as queue:
         queue.add(A)
         await done.wait()
-    gaps = [after - before for before, after in itertools.pairwise(times)]
-    assert gaps[-1] > gaps[0]
-    assert gaps[-1] >= 0.008
+    assert looks == 4
+
+
+def test_waits_between_looks_that_fail_grow_to_a_minute_and_differ() -> None:
+    assert [backoff(times, 1.0) for times in (1, 2, 3, 6, 7, 8, 1000)] == [1, 2, 4, 32, 60, 60, 60]
+    assert backoff(3, 0.5) == 2.0
 
 
 async def test_a_look_says_when_it_wants_to_look_again_and_a_change_comes_sooner() -> None:
