@@ -120,6 +120,7 @@ def naive_depth(sql: str) -> list[int]:
 @example("(')')")
 @example("E'\\')'")
 @example("a$a$($a$")
+@example("$1x$y$;x$y$")
 def test_what_is_let_through_is_balanced_and_never_closes_more_than_it_opened(sql: str) -> None:
     try:
         clean = substitute_cutoff(sql, "NOW")

@@ -76,6 +76,9 @@ def _tokens(sql: str) -> Iterator[tuple[str, str, int]]:
             raise ValueError(f"the quote {found.group()} at character {at + 1} is never closed")
         if kind == "block":
             end = _comment_end(sql, at)
+        if kind == "word" and sql[at].isdigit() and sql[end : end + 1] == "$":
+            # A dollar quote, or a part of the word? Versions of PostgreSQL disagree.
+            raise ValueError(f"the $ at character {end + 1} stands right behind a number: put a blank between them")
         yield "comment" if kind in ("line", "block") else kind, sql[at:end], at
         at = end
 
