@@ -104,8 +104,14 @@ class Server:
         return redis.Redis(unix_socket_path=str(self.socket), **given)
 
     async def until_a_client_blocks(self) -> None:
+        await self._until_blocked(some=True)
+
+    async def until_nobody_blocks(self) -> None:
+        await self._until_blocked(some=False)
+
+    async def _until_blocked(self, *, some: bool) -> None:
         with self.client() as client:
-            while not client.info("clients")["blocked_clients"]:  # noqa: ASYNC110  the server tells nobody when one does
+            while bool(client.info("clients")["blocked_clients"]) is not some:  # noqa: ASYNC110  the server tells nobody
                 await asyncio.sleep(0)
 
     def _until_it_answers(self) -> None:

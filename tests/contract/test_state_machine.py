@@ -164,9 +164,12 @@ class QueueMachine(RuleBasedStateMachine):
 
     # The workers' side
 
-    @rule(who=workers, want=st.integers(0, 4))
-    def claim(self, who: str, want: int) -> None:
-        answer = self.do(self.queues[who].claim(REF, who, want, self.limits))
+    @rule(who=workers, want=st.integers(0, 4), waits=st.booleans())
+    def claim(self, who: str, want: int, waits: bool) -> None:
+        queue = self.queues[who]
+        answer = self.do(
+            queue.claim_next(REF, who, want, self.limits, 0.0) if waits else queue.claim(REF, who, want, self.limits)
+        )
         self.model.claim(want, self.limits, answer)
         self.hands.extend(answer.jobs)
 

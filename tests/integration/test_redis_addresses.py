@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.connect import connect
@@ -197,12 +198,23 @@ async def test_a_cluster_spreads_schedules_and_keeps_each_on_one_node(nodes: lis
     for ref in REFS:
         await queue.wait(ref, 10.0)
         await finish(queue, ref)
+        await queue.enqueue_check(ref, PLAN)
+        (check,) = (await queue.claim_next(ref, "ann", 1, LIMITS, 10.0)).jobs
+        await queue.settle(ref, "ann", [Settlement(check)], 0, LIMITS)
     spread = []
     for server in nodes:
         with server.client() as client:
             spread.append(client.dbsize())
     assert min(spread) > 0
     await queue.close()
+
+
+def orders_failover(sentinel: Any) -> bool:
+    """False while the Sentinel does not know its replica well enough."""
+    try:
+        return bool(sentinel.execute_command("SENTINEL", "FAILOVER", "main"))
+    except ResponseError:
+        return False
 
 
 @KINDS
@@ -212,7 +224,8 @@ async def test_sentinel_leads_to_the_new_primary_after_a_failover(kind: str) -> 
     watcher = Server(kind)
     with watcher.config.open("a") as config:
         config.write(f"sentinel monitor main 127.0.0.1 {primary.port} 1\n")
-        config.write("sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 2000\n")
+        # It would take a server that a busy machine lets wait for dead: the failover is ordered, below.
+        config.write("sentinel down-after-milliseconds main 600000\nsentinel failover-timeout main 2000\n")
     watcher.start("--sentinel")
     queue = connect(f"redis+sentinel://127.0.0.1:{watcher.port}/main")
     await start(queue, REFS[0])
@@ -226,6 +239,7 @@ async def test_sentinel_leads_to_the_new_primary_after_a_failover(kind: str) -> 
         with pytest.raises(Outage) as down:
             await queue.claim(REFS[0], "ann", 1, LIMITS)
         assert down.value.reason == "QueueUnreachable"
+        until(lambda: orders_failover(sentinel))
         until(lambda: news.get_message(timeout=1.0) is not None)
         news.close()
     await finish(queue, REFS[0])

@@ -86,7 +86,7 @@ async def worker(root: QueueService, queue: QueueService) -> None:
     await queue.settle(REF, "ann", [Settlement(again, applied=1), Settlement(kept, applied=1)], 0, LIMITS)
     assert await queue.give_back(REF, [back]) == ()
     (given,) = (await queue.claim(REF, "ann", 1, AT_ONCE)).jobs
-    (late,) = (await queue.claim(REF, "bob", 1, LIMITS)).jobs
+    (late,) = (await queue.claim_next(REF, "bob", 1, LIMITS, 1.0)).jobs
     assert (given.job, late.delivery) == (late.job, 2)
     await queue.wait(REF, 0.001)
     assert await queue.end_sweep(REF, late, SweepState.FAILED, "TableMissing", "no table")
@@ -212,6 +212,7 @@ async def test_a_user_cannot_touch_the_schedules_of_another_install(server: Serv
         queue.stats([FOREIGN]),
         queue.forget(FOREIGN),
         queue.wait(FOREIGN, 0.001),
+        queue.claim_next(FOREIGN, "ann", 1, LIMITS, 0.001),
     ):
         with pytest.raises(Outage) as refused:
             await move

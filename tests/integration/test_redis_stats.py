@@ -8,34 +8,10 @@ import pytest
 
 from kubesweep.queue.model import OpenSweep, PlanVersion, ScheduleRef
 from kubesweep.queue.redis import RedisQueue
-from tests.proxy import Cut, Proxy
+from tests.proxy import Withholding
 from tests.servers import binaries, shared
 
 SCHEDULES = 1000
-
-
-class Withholding(Proxy):
-    """Passes answers on only while ``open`` is set."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__(port)
-        self.open = asyncio.Event()
-        self.open.set()
-
-    async def _pump(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, what: Cut, other: asyncio.StreamWriter
-    ) -> None:
-        await super()._pump(Gate(source, self.open) if what == "reply" else source, sink, what, other)  # type: ignore[arg-type]
-
-
-class Gate:
-    def __init__(self, source: asyncio.StreamReader, opened: asyncio.Event) -> None:
-        self._source, self._opened = source, opened
-
-    async def read(self, most: int) -> bytes:
-        data = await self._source.read(most)
-        await self._opened.wait()
-        return data
 
 
 @pytest.mark.parametrize("kind", sorted(binaries()))

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -17,7 +17,10 @@ from kubesweep_worker.hands import Hands, JobRun
 from kubesweep_worker.heartbeat import Heartbeat
 from kubesweep_worker.plan_job import run_plan
 from kubesweep_worker.settings import EXIT_DEADLINE, WorkerSettings
+from kubesweep_worker.worker import Worker
 from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -338,3 +341,78 @@ async def test_jobs_that_start_together_ask_the_queue_and_tell_it_once(tmp_path:
     await asyncio.gather(*(desk.held(job) for _ in range(50)))
     assert sorted(Counting.asked) == ["held", "held", "report"]
     await queue.close()
+
+
+class OneClaimAtATime(SqliteQueue):
+    """Fails where a second claim is made while one is under way, and remembers what was given back."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.under_way = 0
+        self.loop: asyncio.Task[int] | None = None  # whose claims are the loop's own, not those of claim_next
+        self.waits = asyncio.Event()
+        self.back: list[str] = []
+
+    async def _alone(self, claim: Awaitable[T]) -> T:
+        assert self.under_way == 0
+        self.under_way += 1
+        try:
+            return await claim
+        finally:
+            self.under_way -= 1
+
+    async def claim_next(self, ref: Any, consumer: str, want: int, limits: Limits, timeout: float) -> Any:
+        self.waits.set()
+        return await self._alone(super().claim_next(ref, consumer, want, limits, timeout))
+
+    async def claim(self, ref: Any, consumer: str, want: int, limits: Limits) -> Any:
+        claiming = super().claim(ref, consumer, want, limits)
+        return await (self._alone(claiming) if asyncio.current_task() is self.loop else claiming)
+
+    async def settle(self, ref: Any, consumer: str, settlements: Any, want: int, limits: Limits) -> Any:
+        settling = super().settle(ref, consumer, settlements, want, limits)
+        return await (self._alone(settling) if want else settling)
+
+    async def give_back(self, ref: Any, claims: Sequence[Claim]) -> tuple[str, ...]:
+        self.back += [claim.id for claim in claims]
+        return await super().give_back(ref, claims)
+
+
+async def test_a_claim_that_waits_is_the_only_one_and_a_stop_takes_it_back(bench: Workbench) -> None:
+    queue = OneClaimAtATime(str(bench.folder / "queue.db"))
+    worker = Worker(bench.plan, queue, bench.source, None, bench.settings, bench.connect)
+    running = queue.loop = asyncio.create_task(worker.run())
+    await queue.waits.wait()
+    for tick in range(3):
+        bench.source.stale_keys = {key(i) for i in range(500)}
+        await bench.open(tick=2000.0 + tick)
+        while (sweep := (await bench.stats()).sweep) is None or not sweep.state.settled:
+            assert not running.done(), running.result()
+            await bench.queue.wait(bench.plan.ref, 0.01)
+        assert (sweep.state, sweep.applied) == (SweepState.COMPLETED, 500)
+    worker.stop()
+    assert await running == 0
+    assert (await bench.stats()).running == 0
+    assert queue.under_way == 0
+
+
+async def test_a_job_that_comes_after_the_gate_has_shut_is_given_back_and_done_later(bench: Workbench) -> None:
+    queue = OneClaimAtATime(str(bench.folder / "queue.db"))
+    worker = Worker(bench.plan, queue, bench.source, None, bench.settings, bench.connect)
+
+    def away(_: str) -> None:
+        raise Outage("Away", "the database is away")
+
+    running = asyncio.create_task(worker.run())
+    await queue.waits.wait()
+    bench.source.down = away
+    worker._desk.shut(Outage("Away", "the database is away"))
+    sweep = await bench.open()
+    while not queue.back:
+        await bench.queue.wait(bench.plan.ref, 0.01)
+    bench.source.down = lambda _: None
+    while (now := (await bench.stats()).sweep) is None or not now.state.settled:
+        await bench.queue.wait(bench.plan.ref, 0.01)
+    assert (now.id, now.state, now.applied) == (sweep, SweepState.COMPLETED, 1000)
+    worker.stop()
+    await running

@@ -11,7 +11,8 @@ import pytest
 
 from kubesweep.api.plan import RetryPolicy, RowLimits
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import Claim, Finding, PlanVersion, ScheduleRef, SweepState
+from kubesweep.queue.model import Finding, PlanVersion, ScheduleRef, SweepState
+from kubesweep_worker.hands import JobRun
 from tests.worker_kit import MemorySource, Workbench, a_plan, key
 
 
@@ -248,13 +249,13 @@ async def test_a_job_that_is_stopped_before_its_first_step_is_given_back(
     await bench.open()
     died: list[int] = []
     worker = bench.worker(die=died.append)
-    start_all = worker._loop._start_all
+    start = worker._loop._start
 
-    def stopped_at_once(claims: list[Claim]) -> None:
-        start_all(claims)
+    def stopped_at_once(run: JobRun) -> None:
+        start(run)
         worker.stop()
 
-    monkeypatch.setattr(worker._loop, "_start_all", stopped_at_once)
+    monkeypatch.setattr(worker._loop, "_start", stopped_at_once)
     async with asyncio.timeout(10):
         await worker.run()
     stats = await bench.stats()

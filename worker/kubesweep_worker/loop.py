@@ -1,14 +1,15 @@
 """The loop: settle what is finished and claim what fits, in one trip; then sleep until something happens.
 
-Invariants: at most ``concurrency`` jobs run; a job that must run alone has the worker to itself; nothing is polled at a
-fixed rate: a finished job, the queue's ``wait``, an opened gate and a stop each wake the loop.
+Invariants: at most ``concurrency`` jobs run; a job that must run alone has the worker to itself; at most one claim is under
+way, be it one that waits; nothing is polled at a fixed rate: a finished job, the queue's ``claim_next``, an opened gate and
+a stop each wake the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -31,7 +32,6 @@ class Loop:
     def __init__(self, desk: Desk, hands: Hands) -> None:
         self.desk, self.hands, self.settings = desk, hands, desk.settings
         self.stopping = False
-        self.idle = False  # the last claim found nothing and no job is in hand
         self.seen = Claims()
         self.wake = asyncio.Event()
         self._most = max(TRIP, self.settings.concurrency // 2)
@@ -85,7 +85,7 @@ class Loop:
             for claim_id in back:
                 self._back.pop(claim_id, None)
                 self.hands.drop(claim_id)
-        want, settle = self._want(now), dict(self._settle)
+        want, settle = 0 if self._waits() else self._want(now), dict(self._settle)
         if settle:
             done = tuple(settle.values())
             answer = await desk.queue.settle(desk.ref, desk.consumer, done, want, desk.limits)
@@ -122,8 +122,7 @@ class Loop:
         self.seen = claims
         self.desk.saw_held_version(claims.held_version)
         self._alone = False
-        self._start_all(list(claims.jobs))
-        self.idle = not claims.jobs and self.empty
+        self._start_all(claims.jobs, self._want(now))
         if len(claims.jobs) >= want:
             self._fruitless = 0
             if len(self.hands.running()) < self.settings.concurrency:
@@ -136,9 +135,10 @@ class Loop:
             self._not_before = now + PAUSED
             self._wake_in(PAUSED)
         else:
-            self._await_queue(claims, now)
+            self._wait_for_more(claims, now)
 
-    def _start_all(self, claims: list[Claim]) -> None:
+    def _start_all(self, claims: Sequence[Claim], most: int) -> None:
+        """``most``: how many may start by now. Since they were asked for the gate may have shut, or a stop have come."""
         running = self.hands.running()
         busy, lone = bool(running), any(run.alone for run in running)
         mine = {run.claim.id: run for run in self.hands.all()}
@@ -151,11 +151,16 @@ class Loop:
             if lone or (alone and busy):
                 # Kept waiting in hand it would be counted as a crash of its own if the job before it kills the worker.
                 self._alone = self._alone or alone
-                self._back[claim.id] = claim
-                self.wake.set()
+                self._return(claim)
+            elif most <= 0:
+                self._return(claim)
             else:
-                busy, lone = True, alone
+                busy, lone, most = True, alone, most - 1
                 self._start(JobRun(claim, self.settings.monotonic, alone=alone))
+
+    def _return(self, claim: Claim) -> None:
+        self._back[claim.id] = claim
+        self.wake.set()
 
     def _start(self, run: JobRun) -> None:
         run.gentle = self.desk.effect is not None
@@ -200,27 +205,41 @@ class Loop:
         if self.desk.gate.worked():
             log.info("the world is well again: claiming goes on")
 
-    def _await_queue(self, claims: Claims, now: float) -> None:
-        """Wake when the queue has something, or the next retry is due."""
-        if self._waiter is not None and not self._waiter.done():
+    def _waits(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
+
+    def _wait_for_more(self, claims: Claims, now: float) -> None:
+        """Claim again as soon as the queue has something, or the next retry is due."""
+        want = self._want(now)
+        if not want or self._back:
             return
         timeout = self.settings.idle_wait
         if claims.next_delayed is not None:
             timeout = min(timeout, max(0.0, claims.next_delayed - self.settings.clock()))
         self._fruitless = 0 if claims.jobs else self._fruitless + 1
         pause = min(0.1, 0.01 * 2.0 ** (self._fruitless - FRUITLESS)) if self._fruitless > FRUITLESS else 0.0
-        self._waiter = self._side(self._wait(timeout, pause))
+        self._waiter = self._side(self._claim_next(want, timeout, pause))
 
-    async def _wait(self, timeout: float, pause: float) -> None:
-        began = self.settings.monotonic()
+    async def _claim_next(self, want: int, timeout: float, pause: float) -> None:
+        desk, began = self.desk, self.settings.monotonic()
         try:
-            await self.desk.queue.wait(self.desk.ref, timeout)
+            claims = await desk.queue.claim_next(desk.ref, desk.consumer, want, desk.limits, timeout)
         except Outage as outage:
-            await self.settings.sleep(self.desk.pause(1, outage))
-        if self.settings.monotonic() - began > 1.0:
+            await self.settings.sleep(desk.pause(1, outage))
+            return
+        now = self.settings.monotonic()
+        if now - began > 1.0:
             self._fruitless = 0
-        elif pause:
+        elif pause and not claims.jobs:
             await self.settings.sleep(pause)
+        self._waiter = None
+        self._receive(claims, want, now)
+
+    async def withdraw(self) -> None:
+        """Wait for nothing any more. What a claim brings on its way back is given back."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.cancel()
+            await asyncio.wait({self._waiter})
 
     def _open_gate(self, now: float) -> None:
         gate = self.desk.gate

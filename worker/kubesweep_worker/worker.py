@@ -67,6 +67,7 @@ class Worker:
                 if self._loop.stopping and (self._now or not self._hands.running()):
                     break
                 if until_settled and await self._settled(await_retries):
+                    self._loop.stopping = True
                     break
                 await self._loop.wake.wait()
                 if self._loop.stopping:
@@ -109,6 +110,7 @@ class Worker:
         left = self.settings.grace if self._now else self.settings.patience
         try:
             async with asyncio.timeout(left):  # real time: a supervisor's kill does not wait for an injected clock
+                await self._loop.withdraw()
                 tasks = {run.task for run in self._hands.running() if run.task is not None}
                 if tasks:
                     await asyncio.wait(tasks)
@@ -139,6 +141,8 @@ class Worker:
             (stats,) = await self._desk.queue.stats([self._desk.ref])
         except Outage:
             self._loop._wake_in(LOOK)
+            return False
+        if not self._loop.empty:  # a job came meanwhile
             return False
         sweep = stats.sweep
         over = sweep is None or sweep.state.settled or sweep.state is SweepState.HELD

@@ -10,12 +10,14 @@ nothing, a tick finds itself a duplicate, and jobs of a lost claim come again wh
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
+from kubesweep.errors import Outage
 from kubesweep.queue import redis_codec as codec
 from kubesweep.queue.model import (
     ATTEMPTS,
@@ -160,6 +162,41 @@ class RedisQueue:
             left = min(until - loop.time(), due)
             if left <= 0 or await self._link.read(streams, min(left, POLL) if self._link.clock else left):
                 return
+
+    async def claim_next(self, ref: ScheduleRef, consumer: str, want: int, limits: Limits, timeout: float) -> Claims:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        while True:
+            streams, due = _blocking_read(keys(ref.prefix), await self._link.move("look", ref))
+            left = min(until - loop.time(), due)
+            pause = max(0.0, min(left, POLL) if self._link.clock else left)
+            claiming = asyncio.ensure_future(self._read_and_claim(ref, consumer, want, limits, streams, pause))
+            try:
+                read, claims = await asyncio.shield(claiming)
+            except asyncio.CancelledError:
+                await self._recall(ref, claiming)
+                raise
+            if read or claims.jobs or pause >= left:
+                return claims
+
+    async def _read_and_claim(
+        self, ref: ScheduleRef, consumer: str, want: int, limits: Limits, streams: dict[bytes, str], pause: float
+    ) -> tuple[bool, Claims]:
+        taking = _taking(consumer, want, limits)
+        read, reply = await self._link.read_and_move(streams, pause, "claim", ref, **taking)
+        claims = codec.claims(reply, consumer)
+        return bool(read if claims.jobs else self._link.answer(read)), claims
+
+    async def _recall(self, ref: ScheduleRef, claiming: asyncio.Future[tuple[bool, Claims]]) -> None:
+        """The claim may be made at any moment: end the read that it waits for, and give back what it took. Where the server
+        does not answer, the lease does the same, later."""
+        with contextlib.suppress(Outage, TimeoutError):
+            async with asyncio.timeout(self._link.timeout):
+                if claiming.done() or await self._link.move("wake", ref):
+                    _, claims = await asyncio.shield(claiming)
+                    await self.give_back(ref, claims.jobs)
+        if not claiming.cancel() and not claiming.cancelled():
+            claiming.exception()  # it is known
 
     async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion, *, again: bool = False) -> bool:
         done = await self._link.move(

@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
-from redis.exceptions import AuthenticationError
+from redis.exceptions import AuthenticationError, ResponseError
 
 from kubesweep.errors import SpecError
 
@@ -133,6 +133,24 @@ async def ask(client: Any, request: bytes) -> Any:
         return await connection.read_response()
     finally:
         await client.connection_pool.release(connection)
+
+
+async def ask_both(client: Any, blocking: bytes, behind: bytes) -> tuple[Any, Any]:
+    """The answers to two requests on one connection, an error reply as a value: the server runs the second one the moment
+    that the first, which blocks, is over."""
+    connection = await client.connection_pool.get_connection()
+    try:
+        await connection.send_packed_command(blocking + behind)
+        return await _reply(connection), await _reply(connection)
+    finally:
+        await client.connection_pool.release(connection)
+
+
+async def _reply(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
 
 
 async def hang_up(client: Any) -> None:

@@ -17,7 +17,7 @@ from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 from kubesweep.errors import Outage
 from kubesweep.queue.model import ScheduleRef
 from kubesweep.queue.redis_codec import pack
-from kubesweep.queue.redis_connect import ask, close_client, hang_up, open_client, parse, request
+from kubesweep.queue.redis_connect import ask, ask_both, close_client, hang_up, open_client, parse, request
 from kubesweep.queue.redis_errors import is_no_group, outage
 from kubesweep.queue.redis_scripts import keys, script
 
@@ -33,11 +33,21 @@ def _head(command: str, what: str, names: tuple[bytes, ...]) -> bytes:
     return request(command.encode(), what.encode(), b"%d" % len(names), *names, more=1)
 
 
+def _call(command: str, what: str, names: tuple[bytes, ...], given: bytes) -> bytes:
+    return b"%b$%d\r\n%b\r\n" % (_head(command, what, names), len(given), given)
+
+
+def _blocking_read(streams: dict[bytes, str], seconds: float) -> tuple[bytes, ...]:
+    block = (b"BLOCK", b"%d" % math.ceil(seconds * 1000)) if seconds > 0 else ()
+    return (b"XREAD", b"COUNT", b"1", *block, b"STREAMS", *streams, *(id_.encode() for id_ in streams.values()))
+
+
 class RedisLink:
     """``clock`` replaces the server's clock, for tests. Every method raises ``Outage``; connects at the first call."""
 
     def __init__(self, url: str, clock: Callable[[], float] | None) -> None:
         self._target = parse(url)
+        self.timeout = self._target.timeout  # seconds that an answer may take
         self._client = open_client(self._target)
         self._closed = False
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -80,25 +90,42 @@ class RedisLink:
             again = await self.move_each(name, [refs[at] for at in unknown[1:]])
             for at, reply in zip(unknown[1:], again, strict=True):
                 replies[at] = reply
-        return [self._answer(reply) for reply in replies]
+        return [self.answer(reply) for reply in replies]
 
     async def read(self, streams: dict[bytes, str], seconds: float) -> bool:
         """Block until an entry appears behind one of the ids, at most that long. Whether one did, or the link closed."""
-        block = max(1, math.ceil(seconds * 1000))
 
         async def call() -> Any:
-            ids = [id_.encode() for id_ in streams.values()]
-            command = (b"XREAD", b"COUNT", b"1", b"BLOCK", b"%d" % block, b"STREAMS", *streams, *ids)
+            command = _blocking_read(streams, seconds)
             if self._target.kind == "cluster":
                 return await self._client.execute_command("XREAD", *command[1:])
             return await ask(self._client, request(*command))
 
         try:
-            return bool(await self._guard(call, seconds + self._target.timeout))
+            return bool(await self._guard(call, seconds + self.timeout))
         except Outage:
             if self._closed:
                 return True
             raise
+
+    async def read_and_move(
+        self, streams: dict[bytes, str], seconds: float, name: str, ref: ScheduleRef, /, **arguments: Any
+    ) -> tuple[Any, Any]:
+        """:meth:`read`, and behind it a move, which the server runs at once: no trip lies between the two. Returns what was
+        read (or the error reply, see :meth:`answer`) and what :meth:`move` would."""
+        if self._target.kind == "cluster":
+            return await self.read(streams, seconds), await self.move(name, ref, **arguments)
+        move, read = script(name), request(*_blocking_read(streams, seconds))
+        behind = _call("EVALSHA", move.sha, keys(ref.prefix), self._packed(arguments))
+
+        async def call() -> tuple[Any, Any]:
+            seen, reply = await ask_both(self._client, read, behind)
+            if isinstance(reply, Exception) and not isinstance(reply, NoScriptError):
+                raise reply
+            return seen, reply
+
+        seen, reply = await self._guard(call, seconds + self.timeout) or (None, None)
+        return seen, await self.move(name, ref, **arguments) if isinstance(reply, NoScriptError) else reply
 
     async def scan(self, pattern: str, field: str) -> list[tuple[Any, Any]]:
         """(key, value of the field) of each hash whose key fits and that has the field."""
@@ -115,7 +142,7 @@ class RedisLink:
     async def _evaluate(self, command: str, what: str, names: tuple[bytes, ...], given: bytes) -> Any:
         if self._target.kind == "cluster":
             return await self._client.execute_command(command, what, len(names), *names, given)
-        return await ask(self._client, b"%b$%d\r\n%b\r\n" % (_head(command, what, names), len(given), given))
+        return await ask(self._client, _call(command, what, names, given))
 
     def _tail(self, ref: ScheduleRef, arguments: dict[str, Any]) -> tuple[Any, ...]:
         names = keys(ref.prefix)
@@ -127,7 +154,8 @@ class RedisLink:
             given["now"] = self.clock()
         return pack(given)
 
-    def _answer(self, reply: Any) -> Any:
+    def answer(self, reply: Any) -> Any:
+        """Raises ``Outage`` where the reply is an error. None where the schedule's group is gone."""
         if not isinstance(reply, Exception):
             return reply
         if is_no_group(reply):
@@ -139,7 +167,7 @@ class RedisLink:
         if self._closed:
             raise Outage("QueueClosed", f"queue {self._target.where}: this process closed it. Open it again")
         try:
-            async with asyncio.timeout(seconds or self._target.timeout):
+            async with asyncio.timeout(seconds or self.timeout):
                 return await call()
         except _ERRORS as error:
             if is_no_group(error):

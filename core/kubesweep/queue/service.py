@@ -132,6 +132,11 @@ class QueueService(Protocol):
         """Return when a claim may find something new, at the latest after ``timeout`` seconds. May return early."""
         ...
 
+    async def claim_next(self, ref: ScheduleRef, consumer: str, want: int, limits: Limits, timeout: float) -> Claims:
+        """``wait``, then ``claim``, with nothing between the two. May find nothing. If it is cancelled, what it took
+        meanwhile goes back, uncounted."""
+        ...
+
     async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion, *, again: bool = False) -> bool:
         """Enqueue a check job, once per plan hash; with ``again`` also later, unless one of this plan waits or runs. False
         where none was enqueued. May create the schedule."""

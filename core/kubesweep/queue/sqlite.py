@@ -9,6 +9,7 @@ even where the task that awaits it is cancelled.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -123,6 +124,16 @@ class SqliteQueue:
                 pause = min(pause * 1.5, slowest)
         finally:
             self._waiters.discard(changed)
+
+    async def claim_next(self, ref: ScheduleRef, consumer: str, want: int, limits: Limits, timeout: float) -> Claims:
+        await self.wait(ref, timeout)
+        claiming = asyncio.ensure_future(self.claim(ref, consumer, want, limits))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            with contextlib.suppress(Outage):
+                await self.give_back(ref, (await claiming).jobs)
+            raise
 
     async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion, *, again: bool = False) -> bool:
         return await self._move(lambda con: sqlite_moves.enqueue_check(con, self._clock(), ref, plan, again))
