@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -125,3 +126,9 @@ def test_every_command_that_a_page_names_exists() -> None:
     }
     assert ("README.md", "run") in named
     assert [(page, word) for page, word in sorted(named) if word not in known] == []
+
+
+def test_the_boxes_of_the_readmes_picture_are_the_packages_of_the_import_contracts() -> None:
+    contracts = tomllib.loads(committed()["pyproject.toml"])["tool"]["importlinter"]
+    picture = committed()["README.md"].partition("## The way of a row")[2]
+    assert sorted(re.findall(r"^  subgraph (\w+)$", picture, re.MULTILINE)) == sorted(contracts["root_packages"])
