@@ -120,6 +120,8 @@ def test_the_controller_reads_the_queues_address_as_it_is_meant(way: str) -> Non
     provider: Any = target.options["credential_provider"]
     assert provider._path.as_posix() == "/run/kubesweep/admin/password"
     assert provider._username
+    if "sentinel" in url:
+        assert target.sentinel["credential_provider"]._path.as_posix() == "/run/kubesweep/admin/sentinel-password"
     assert settings["KUBESWEEP_QUEUE_USERS"] in ("per-namespace", "shared")
 
 
@@ -152,8 +154,10 @@ def test_an_external_redis_brings_no_redis_and_its_files_come_from_its_secret() 
     [_, queue] = one(objects, "Deployment")["spec"]["template"]["spec"]["volumes"]
     assert queue["secret"] == {
         "secretName": "queue-login",
-        "items": [{"key": "password", "path": "password"}, {"key": "ca.crt", "path": "ca.crt"}],
+        "items": [{"key": "ca.crt", "path": "ca.crt"}, {"key": "password", "path": "password"}],
     }
+    [_, queue] = one(render("sentinel"), "Deployment")["spec"]["template"]["spec"]["volumes"]
+    assert {"key": "sentinel", "path": "sentinel-password"} in queue["secret"]["items"]
 
 
 def test_the_user_of_a_managed_redis_comes_from_its_secret() -> None:

@@ -53,6 +53,10 @@ LATER = json.dumps([{"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSched
             "a certificate authority needs TLS",
         ),
         (
+            [EXTERNAL, SECRET, "externalRedis.url=redis://h", "externalRedis.existingSecret.sentinelPasswordKey=s"],
+            "externalRedis.url names no Sentinels",
+        ),
+        (
             [EXTERNAL, SECRET, "externalRedis.url=redis://u@h", "externalRedis.existingSecret.usernameKey=user"],
             "name it in one place",
         ),

@@ -126,6 +126,9 @@ annotations:
 {{- if and .Values.externalRedis.existingSecret.caKey (not (regexMatch "^(rediss|valkeys)" .Values.externalRedis.url)) -}}
 {{- fail "externalRedis.existingSecret.caKey: a certificate authority needs TLS; write rediss:// in externalRedis.url" -}}
 {{- end -}}
+{{- if and .Values.externalRedis.existingSecret.sentinelPasswordKey (not (contains "+sentinel://" .Values.externalRedis.url)) -}}
+{{- fail "externalRedis.existingSecret.sentinelPasswordKey: externalRedis.url names no Sentinels; write redis+sentinel://" -}}
+{{- end -}}
 {{- if and .Values.crds.enabled (not .Values.namespaced) .Release.IsInstall -}}
 {{- range .Values.extraObjects -}}
 {{- if contains "SweepSchedule" (kindIs "string" . | ternary (toString .) (toJson .)) -}}

@@ -13,6 +13,7 @@ redis://default@{{ include "kubesweep.redisName" . }}.{{ .Release.Namespace }}.s
 {{- end -}}
 {{- $url -}}{{ contains "?" $url | ternary "&" "?" }}password_file=/run/kubesweep/admin/password
 {{- if .Values.externalRedis.existingSecret.caKey }}&ssl_ca_certs=/run/kubesweep/admin/ca.crt{{ end -}}
+{{- if .Values.externalRedis.existingSecret.sentinelPasswordKey }}&sentinel_password_file=/run/kubesweep/admin/sentinel-password{{ end -}}
 {{- end -}}
 {{- end }}
 
@@ -20,13 +21,16 @@ redis://default@{{ include "kubesweep.redisName" . }}.{{ .Release.Namespace }}.s
 {{- .Values.redis.enabled | ternary .Values.redis.usersPerNamespace .Values.externalRedis.usersPerNamespace | ternary "per-namespace" "shared" -}}
 {{- end }}
 
-{{/* Where the password is: {secret, password, ca}, the last two being keys; as JSON. */}}
+{{/* The files of the queue's Secret: {secret, keys: {file: key}}, as JSON. */}}
 {{- define "kubesweep.queueSecret" -}}
 {{- if .Values.redis.enabled -}}
-{{- dict "secret" (default (include "kubesweep.redisName" .) .Values.redis.existingSecret) "password" "password" "ca" "" | toJson -}}
+{{- dict "secret" (default (include "kubesweep.redisName" .) .Values.redis.existingSecret) "keys" (dict "password" "password") | toJson -}}
 {{- else -}}
 {{- with .Values.externalRedis.existingSecret -}}
-{{- dict "secret" .name "password" .passwordKey "ca" .caKey | toJson -}}
+{{- $keys := dict "password" .passwordKey -}}
+{{- if .caKey }}{{ $_ := set $keys "ca.crt" .caKey }}{{ end -}}
+{{- if .sentinelPasswordKey }}{{ $_ := set $keys "sentinel-password" .sentinelPasswordKey }}{{ end -}}
+{{- dict "secret" .name "keys" $keys | toJson -}}
 {{- end -}}
 {{- end -}}
 {{- end }}
