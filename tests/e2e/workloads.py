@@ -21,6 +21,7 @@ umask 077
 if [ ! -e /data/pg ]; then # a container that is started again finds its data
   printf %s "$POSTGRES_PASSWORD" >/data/password
   initdb --pgdata=/data/pg --username=postgres --pwfile=/data/password --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8
+  echo 'host all all all scram-sha-256' >>/data/pg/pg_hba.conf # initdb lets in this pod only
 fi
 exec postgres -D /data/pg -c listen_addresses='*' -c unix_socket_directories=/data
 """

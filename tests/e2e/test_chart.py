@@ -1,0 +1,176 @@
+"""The chart's life on a cluster: install, upgrade, rollback, uninstall; each time in a namespace of its own."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from tests.cluster.bed import REPOSITORY
+from tests.e2e.kube import Cluster, Namespace, Object
+from tests.e2e.releases import OWN, SCHEDULE, Release, apply, ready, sweep, swept, visits
+from tests.e2e.workloads import start_postgres
+
+ROWS = 4000
+
+
+@pytest.fixture(autouse=True)
+def crd(cluster: Cluster) -> None:
+    cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
+
+
+def test_install_returns_when_a_schedule_can_be_served_and_helm_test_sweeps_a_row(namespace: Namespace) -> None:
+    release, began = Release(namespace), time.monotonic()
+    release.install(OWN)
+    installed = time.monotonic() - began
+    apply(namespace, visits("at-once"))
+    namespace.until(SCHEDULE, "at-once", lambda found: bool(found.get("status", {}).get("conditions")), what="served")
+    served = time.monotonic() - began - installed
+    said = release.test()
+    found = re.search(r"([\d.]+) s  one row swept", said)
+    assert found is not None, said
+    assert served < 3
+    print(
+        f"\nhelm install --wait {installed:.1f} s, first condition {served:.1f} s, helm test swept in {found.group(1)} s"
+    )
+    violations = [each for each in namespace.all("events.k8s.io/v1 Event") if "violates" in str(each.get("note"))]
+    assert violations == []
+
+
+def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once(namespace: Namespace) -> None:
+    release = Release(namespace)
+    release.install(OWN)
+    postgres = start_postgres(namespace)
+    url = f"postgresql://postgres:{postgres.password}@{postgres.host}/postgres"
+    carts = sweep(
+        "carts",
+        url,
+        "carts",
+        match=[{"column": "status", "in": ["open"]}, {"column": "updated_at", "before": "now-1h"}],
+        write={"update": [{"column": "status", "value": "abandoned"}]},
+        limits={"batchRows": 50, "rowsPerSecond": 100},
+        worker={"maxReplicas": 2, "jobsPerReplica": 2},
+    )
+    with namespace.forwarded(f"service/{postgres.service}", postgres.port) as port:
+        local = f"postgresql://postgres:{postgres.password}@127.0.0.1:{port}/postgres"
+        with closing(psycopg.connect(local, autocommit=True)) as desk:
+            desk.execute("create table carts (id bigint primary key, status text, updated_at timestamptz)")
+            desk.execute("create table writes (id bigint)")
+            desk.execute(
+                "create function note() returns trigger language plpgsql as "
+                "'begin insert into writes values (new.id); return new; end'"
+            )
+            desk.execute("create trigger note after update on carts for each row execute function note()")
+            desk.execute(
+                "insert into carts select i, 'open', now() - interval '1 day' from generate_series(1, %s) i", [ROWS]
+            )
+            apply(namespace, carts)
+
+            def written(at_least: int) -> bool:
+                [[count]] = desk.execute("select count(*) from writes").fetchall()
+                return int(count) >= at_least
+
+            namespace.until(SCHEDULE, "carts", lambda _: written(1), what="the first rows are written", patience=120)
+            password, queue = release.password(), _uid(namespace, release)
+            release.upgrade({**OWN, "controller.logLevel": "debug"})
+            assert not written(ROWS), "the upgrade was to come amid the sweep"
+            nobody_owns_with_helm(namespace, release)
+            release.rollback(1)
+            assert (release.password(), _uid(namespace, release)) == (password, queue)
+            namespace.until(SCHEDULE, "carts", swept(ROWS), what="all rows are applied", patience=240)
+            [[total, rows]] = desk.execute("select count(*), count(distinct id) from writes").fetchall()
+            assert (total, rows) == (ROWS, ROWS)
+
+
+def test_a_persistent_queue_outlives_its_pod_and_its_release(namespace: Namespace) -> None:
+    release, persistent = Release(namespace), {**OWN, "redis.persistence.enabled": "true"}
+    release.install(OWN)
+    password, queue = release.password(), _uid(namespace, release)
+    release.upgrade({**persistent, "redis.maxmemory": "100mb"})
+    before, queue = queue, _uid(namespace, release)
+    assert queue != before, "its settings are other ones"
+    assert release.password() == password
+    assert release.redis("config", "get", "maxmemory", password=password).split() == ["maxmemory", "104857600"]
+    assert release.redis("set", "kept", "1", password=password) == "OK"
+    namespace.delete("v1 Pod", f"{release.fullname}-redis-0")
+    namespace.until("v1 Pod", f"{release.fullname}-redis-0", _another(queue), what="a new pod serves")
+    assert release.redis("get", "kept", password=password) == "1"
+    release.uninstall()
+    release.install(persistent)
+    assert release.password() != password, "the Secret went with the release"
+    assert release.redis("get", "kept", password=release.password()) == "1", "the claim stayed"
+    assert "one row swept" in release.test()
+
+
+def test_an_uninstall_leaves_the_schedules_and_nothing_that_hangs_their_deletion(namespace: Namespace) -> None:
+    release = Release(namespace)
+    release.install(OWN)
+    apply(namespace, visits("stays"))
+    namespace.until(SCHEDULE, "stays", ready, what="Ready", patience=120)
+    release.uninstall()
+    left = namespace.get(SCHEDULE, "stays")
+    assert left is not None
+    assert "finalizers" not in left["metadata"]
+    assert namespace.get("apps/v1 Deployment", "stays-worker")
+    namespace.delete(SCHEDULE, "stays")
+    namespace.until_gone(SCHEDULE, "stays")
+    namespace.until_gone("apps/v1 Deployment", "stays-worker")
+    namespace.until_gone("keda.sh/v1alpha1 ScaledObject", "stays-worker")
+    remains = {
+        f"{kind.split()[-1]}/{each['metadata']['name']}"
+        for kind in (
+            *("apps/v1 Deployment", "apps/v1 StatefulSet", "batch/v1 CronJob", "v1 Secret", "v1 Service"),
+            *("rbac.authorization.k8s.io/v1 Role", "rbac.authorization.k8s.io/v1 RoleBinding"),
+            *("coordination.k8s.io/v1 Lease", "keda.sh/v1alpha1 TriggerAuthentication"),
+        )
+        for each in namespace.all(kind)
+    }
+    assert remains == {"Secret/stays", "Secret/kubesweep-queue", f"Lease/{release.fullname}"}
+
+
+def test_of_two_replicas_one_leads_and_when_it_goes_the_other_does(namespace: Namespace) -> None:
+    release = Release(namespace)
+    release.install({**OWN, "controller.replicas": "2"})
+
+    def leader() -> str:
+        lease = namespace.get("coordination.k8s.io/v1 Lease", release.fullname)
+        assert lease is not None
+        return str(lease["spec"]["holderIdentity"])
+
+    first = leader()
+    namespace.delete("v1 Pod", first)
+    namespace.until_gone("v1 Pod", first)
+    namespace.rolled_out(release.fullname)
+    assert "one row swept" in release.test()
+    assert leader() != first
+
+
+def nobody_owns_with_helm(namespace: Namespace, release: Release) -> None:
+    """Helm applies server-side and without force: a field that somebody else had taken would fail the next upgrade."""
+    kinds = ("apps/v1 Deployment", "apps/v1 StatefulSet", "v1 Service", "v1 Secret", "v1 ConfigMap")
+    managers = {
+        each["metadata"]["name"]: {entry["manager"] for entry in each["metadata"].get("managedFields", [])}
+        for kind in kinds
+        for each in namespace.all(kind)
+    }
+    assert managers["carts-worker"] & {"helm", "kubesweep"} == {"kubesweep"}
+    assert managers[release.fullname] & {"helm", "kubesweep"} == {"helm"}
+    assert [name for name, found in managers.items() if {"helm", "kubesweep"} <= found] == []
+
+
+def _another(uid: str) -> Callable[[Object], bool]:
+    def condition(pod: Object) -> bool:
+        conditions = pod.get("status", {}).get("conditions", [])
+        return pod["metadata"]["uid"] != uid and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    return condition
+
+
+def _uid(namespace: Namespace, release: Release) -> str:
+    pod = namespace.get("v1 Pod", f"{release.fullname}-redis-0")
+    assert pod is not None
+    return str(pod["metadata"]["uid"])

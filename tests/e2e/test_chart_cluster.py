@@ -1,0 +1,110 @@
+"""All namespaces served, by Helm and by kubectl alone. And a cluster without KEDA.
+
+They expect no other controller in the cluster."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+
+import pytest
+import yaml
+
+from tests.cluster import addons
+from tests.cluster.bed import REPOSITORY, Bed
+from tests.e2e.kube import Cluster, Namespace, Object
+from tests.e2e.releases import OWN, SCHEDULE, Release, another, apply, ready, swept, visits
+
+CRDS = "apiextensions.k8s.io/v1 CustomResourceDefinition"
+CRD = REPOSITORY / "manifests" / "crd.yaml"
+INSTALL = REPOSITORY / "manifests" / "install.yaml"
+
+
+def test_helm_brings_the_crd_and_serves_all_and_after_an_uninstall_can_come_back(
+    cluster: Cluster, namespace: Namespace
+) -> None:
+    release = Release(namespace)
+    release.install({}, "--take-ownership")  # earlier tests applied the CRD by hand
+    with another(cluster, "made-later") as home:
+        apply(home, visits("visits"))
+        home.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
+        assert "one row swept" in release.test()
+        release.uninstall()
+        kept = home.get(SCHEDULE, "visits")
+        assert kept is not None, "crds.keep leaves the schedules"
+        release.install({})
+        home.kubectl("annotate", "sweepschedule", "visits", "kubesweep.dev/trigger=again", "--overwrite")
+        first = kept["status"]["lastSweep"]["id"]
+        home.until(
+            SCHEDULE,
+            "visits",
+            lambda found: swept(1)(found) and found["status"]["lastSweep"]["id"] != first,
+            what="it is swept again, by the controller that came back, from an empty queue",
+            patience=120,
+        )
+    release.uninstall()
+
+
+def test_kubectl_alone_installs_it_and_the_samples_are_taken(cluster: Cluster) -> None:
+    objects = [each for each in yaml.safe_load_all(INSTALL.read_text()) if each]
+    home = Namespace(cluster, objects[0]["metadata"]["name"])
+    try:
+        home.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD), "-f", str(INSTALL))
+        word = f"--from-literal=password={secrets.token_urlsafe(24)}"
+        home.kubectl("create", "secret", "generic", "kubesweep-redis", word)
+        home.rolled_out("kubesweep", patience=180)
+        with another(cluster, "plain") as shop:
+            apply(shop, visits("visits"))
+            shop.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
+            shop.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "manifests" / "samples"))
+            found = shop.until(SCHEDULE, "close-abandoned-carts", unreachable, what="it says that the host is unknown")
+            assert not ready(found)
+    finally:
+        subprocess.run(["kubectl", "delete", "--ignore-not-found", "-f", str(INSTALL)], check=True, capture_output=True)
+
+
+def unreachable(found: Object) -> bool:
+    """The samples name a database that is not there: a condition says so."""
+    return "postgres.shop.svc" in str(found.get("status"))
+
+
+@pytest.mark.bed
+def test_without_keda_rows_are_swept_and_when_keda_comes_it_is_taken_up(cluster: Cluster, namespace: Namespace) -> None:
+    cluster.apply(CRD.read_text())
+    take_keda_away(cluster)
+    release = Release(namespace)
+    try:
+        assert "KEDA is not installed" in release.install(OWN)
+        assert "one row swept" in release.test()
+        apply(namespace, visits("visits"))
+        found = namespace.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
+        assert autoscaling(found) == ("False", "KedaMissing")
+    finally:
+        addons.apply(Bed.chosen())
+        addons.wait(Bed.chosen())
+    namespace.until(
+        SCHEDULE, "visits", lambda each: autoscaling(each)[0] == "True", what="KEDA scales it", patience=120
+    )
+    worker = "apps/v1 Deployment"
+    namespace.until(
+        worker, "visits-worker", lambda each: not each["spec"].get("replicas"), what="it sleeps", patience=120
+    )
+
+
+def take_keda_away(cluster: Cluster) -> None:
+    """Its kinds too. What it scaled must be gone before, or nobody would be there to take its finalizers off."""
+    cluster.until("keda.sh/v1alpha1 ScaledObject", lambda left: not left, what="nothing is scaled any more")
+    for name in addons.DEPLOYMENTS["keda"]:
+        cluster.delete("apps/v1 Deployment", name, "keda")
+    for each in cluster.all(CRDS):
+        name = each["metadata"]["name"]
+        if name.endswith(".keda.sh"):
+            cluster.delete(CRDS, name)
+            cluster.until(CRDS, lambda left: not left, what=f"{name} is gone", name=name)
+
+
+def autoscaling(found: Object) -> tuple[str, str]:
+    for each in found.get("status", {}).get("conditions", []):
+        if each["type"] == "Autoscaling":
+            return each["status"], each["reason"]
+    return "", ""

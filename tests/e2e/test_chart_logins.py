@@ -1,0 +1,163 @@
+"""Who may do what: in the queue each namespace's workers and KEDA, in the API people by their role; a queue of one's own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.bed import REPOSITORY
+from tests.e2e.kube import Cluster, Namespace, Object
+from tests.e2e.releases import OWN, SCHEDULE, Release, another, apply, swept, visits
+from tests.e2e.workloads import DATA, REDIS, deployment, pod_spec, service
+
+HOST = "queue"
+PASSWORD = 'a "long" one \\ with / odd : @ signs'
+
+
+@pytest.fixture(autouse=True)
+def crd(cluster: Cluster) -> None:
+    cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
+
+
+def login(namespace: Namespace) -> dict[str, str]:
+    found = namespace.get("v1 Secret", "kubesweep-queue")
+    assert found is not None
+    return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
+
+
+def test_a_worker_of_one_namespace_cannot_touch_anothers_keys(cluster: Cluster, namespace: Namespace) -> None:
+    with another(cluster, "shop") as shop, another(cluster, "support") as support:
+        release = Release(namespace)
+        release.install({"watchNamespaces": f"{{{shop.name},{support.name}}}", "crds.enabled": "false"})
+        for home in (shop, support):
+            apply(home, visits("visits"))
+        for home in (shop, support):
+            home.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
+        keys = release.redis("--raw", "keys", "*", password=release.password()).splitlines()
+        [mine, *_] = [key for key in keys if f"/{shop.name}/" in key]
+        [theirs, *_] = [key for key in keys if f"/{support.name}/" in key]
+        have = login(shop)
+        me = {"user": have["username"], "password": have["password"]}
+        assert "NOPERM" not in release.redis("exists", mine, **me)
+        for command, *rest in (
+            *(["exists"], ["hgetall"], ["xrange", "-", "+"], ["unlink"], ["hset", "a", "b"], ["zadd", "1", "x"]),
+            *(["xadd", "*", "a", "b"], ["pexpire", "1"]),
+        ):
+            assert "NOPERM" in release.redis(command, theirs, *rest, **me), command
+        assert "NOPERM" in release.redis("eval", "return redis.call('exists', KEYS[1])", "1", theirs, **me)
+        hidden = release.redis("eval", f"return redis.call('exists', '{theirs}')", "0", **me)
+        assert "can't access at least one of the keys" in hidden  # a key that the script names itself
+        for words in (
+            ["keys", "*"],
+            ["scan", "0"],
+            ["flushall"],
+            ["config", "get", "*"],
+            ["acl", "list"],
+            ["randomkey"],
+        ):
+            assert "NOPERM" in release.redis(*words, **me), words
+        keda = {"user": have["kedaUsername"], "password": have["kedaPassword"]}
+        for key in (mine, theirs):
+            tag = key.partition("}")[0]
+            assert release.redis("xlen", f"{tag}}}:work", **keda).isdecimal()
+            assert "NOPERM" in release.redis("unlink", key, **keda)
+        assert "NOPERM" in release.redis("exists", mine, **keda)
+
+
+def test_people_see_and_write_schedules_by_their_role_in_the_namespace(cluster: Cluster, namespace: Namespace) -> None:
+    Release(namespace).install({"watchNamespaces": f"{{{namespace.name}}}", "crds.enabled": "false"})
+    for role in ("view", "edit"):
+        namespace.kubectl("create", "rolebinding", role, f"--clusterrole={role}", f"--user={role}er")
+
+    def aggregated(found: list[Object]) -> bool:
+        return any("sweepschedules" in rule.get("resources", []) for each in found for rule in each["rules"])
+
+    for role in ("view", "edit"):
+        cluster.until("rbac.authorization.k8s.io/v1 ClusterRole", aggregated, what=f"{role} has ours", name=role)
+
+    def may(who: str, *verbs: str) -> set[bool]:
+        answers = set()
+        for verb in verbs:
+            asked = {"group": "kubesweep.dev", "resource": "sweepschedules", "verb": verb, "namespace": namespace.name}
+            spec = {"user": who, "resourceAttributes": asked}
+            review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+            said = namespace.kubectl("create", "-f", "-", "--output=json", stdin=json.dumps(review))
+            answers.add(bool(json.loads(said)["status"]["allowed"]))
+        return answers
+
+    assert may("viewer", "get", "list", "watch") == {True}
+    assert may("viewer", "create", "update", "patch", "delete", "deletecollection") == {False}
+    assert may("editer", "get", "list", "watch", "create", "update", "patch", "delete") == {True}
+
+
+def rights_of_the_page(program: str) -> str:
+    """What docs/redis-acl.md gives a program, for any install."""
+    page = (REPOSITORY / "docs" / "redis-acl.md").read_text()
+    [rules] = re.findall(rf"^user kubesweep-{program} on >PASSWORD (.*)$", page, re.MULTILINE)
+    return str(rules.replace("~{ks:INSTALL/*", "~{ks:*"))
+
+
+def start_tls_redis(namespace: Namespace, rules: str, folder: Path) -> None:
+    """A Redis that speaks TLS only, with a certificate of an authority of its own and one user, ``kubesweep-admin``."""
+    name = f"{HOST}.{namespace.name}.svc"
+    command = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={name}"
+    extra = f"-addext subjectAltName=DNS:{name} -keyout {folder}/tls.key -out {folder}/tls.crt"
+    subprocess.run([*command.split(), *extra.split()], check=True, capture_output=True)
+    digest = hashlib.sha256(PASSWORD.encode()).hexdigest()
+    files = {
+        "tls.key": (folder / "tls.key").read_text(),
+        "tls.crt": (folder / "tls.crt").read_text(),
+        "users.acl": f"user default off\nuser kubesweep-admin on #{digest} {rules}\n",
+    }
+    namespace.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": HOST}, "stringData": files})
+    words = "redis-server --dir /data --port 0 --tls-port 6380 --tls-auth-clients no --aclfile /tls/users.acl"
+    certificate = "--tls-cert-file /tls/tls.crt --tls-key-file /tls/tls.key --maxmemory-policy noeviction"
+    mounts = [{"name": "data", "mountPath": "/data"}, {"name": "tls", "mountPath": "/tls"}]
+    probe = {"tcpSocket": {"port": 6380}, "periodSeconds": 1}
+    volumes = [*DATA["volumes"], {"name": "tls", "secret": {"secretName": HOST}}]
+    container = {"volumeMounts": mounts, "readinessProbe": probe}
+    spec = pod_spec(REDIS, [*words.split(), *certificate.split()], user=999, container=container, volumes=volumes)
+    namespace.apply(deployment(HOST, spec))
+    namespace.apply(service(HOST, 6380))
+    namespace.rolled_out(HOST, patience=120)
+    secret = {"password": PASSWORD, "user": "kubesweep-admin", "ca.crt": files["tls.crt"]}
+    namespace.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "queue-login"}, "stringData": secret})
+
+
+def external(namespace: Namespace, user: str = "") -> dict[str, str]:
+    return {
+        **OWN,
+        "redis.enabled": "false",
+        "externalRedis.url": f"rediss://{user}{HOST}.{namespace.name}.svc:6380/0",
+        "externalRedis.existingSecret.name": "queue-login",
+        "externalRedis.existingSecret.caKey": "ca.crt",
+    }
+
+
+def test_on_a_redis_with_tls_each_namespace_gets_a_user_by_a_login_of_least_rights(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    start_tls_redis(namespace, f"{rights_of_the_page('controller')} +acl|setuser", tmp_path)
+    release = Release(namespace)
+    release.install({**external(namespace, "kubesweep-admin@"), "externalRedis.usersPerNamespace": "true"})
+    assert "one row swept" in release.test()
+    have = login(namespace)
+    assert re.fullmatch(rf"ks-[0-9a-f]{{8}}-{namespace.name}", have["username"])
+    assert PASSWORD not in have.values()
+    assert namespace.all("apps/v1 StatefulSet") == []
+
+
+def test_on_a_managed_redis_all_parts_share_the_login_whose_user_is_in_its_secret(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    start_tls_redis(namespace, "~* &* +@all -@admin -@dangerous", tmp_path)
+    release = Release(namespace)
+    release.install({**external(namespace), "externalRedis.existingSecret.usernameKey": "user"})
+    assert "one row swept" in release.test()
+    assert (login(namespace)["username"], login(namespace)["password"]) == ("kubesweep-admin", PASSWORD)
