@@ -156,4 +156,4 @@ def _recovered(facts: Facts, before: Mapping[str, Any], status: Mapping[str, Any
     note = f"{old.get('reason')} is over"
     if latest is not None and completed:
         note += f": the sweep of {time_text(int(latest.tick))} completed, {rows(latest.applied)} applied"
-    yield Wanted(Reason.RECOVERED, note, _step(old, new), warning=False)
+    yield Wanted(Reason.RECOVERED, note, _step(old, new), warning=False, error=str(old.get("reason")))
