@@ -179,7 +179,7 @@ class Parts:
             group.create_task(self._resync.find_keda())
             group.create_task(self._resync.run())
             group.create_task(self._resync.work_on())
-            group.create_task(self._watcher.run(self._resync.wanted.set))
+            group.create_task(self._watcher.run(self._resync.until_served, self._resync.wanted.set))
             group.create_task(self._resync.clear_up())
 
     def _saw(self, kind: Kind, body: Mapping[str, Any], deleted: bool) -> None:

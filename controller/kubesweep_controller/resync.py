@@ -42,7 +42,7 @@ class Resync:
 
     async def until_served(self) -> None:
         """Wait until the cluster knows SweepSchedules (the CRD may come after us) and has said whether it has KEDA."""
-        told = False
+        told = ""
         while True:
             try:
                 if await self.api.serves(SCHEDULES.group_version):
@@ -51,22 +51,23 @@ class Resync:
                 problem = f"the cluster does not serve {SCHEDULES.group_version}: install the CRD"
             except (Outage, Refused) as error:
                 problem = str(error)
-            if not told:
+            if problem != told:
                 _log.warning("waiting: %s", problem)
-                told = True
+                told = problem
             await asyncio.sleep(RETRY)
 
     async def run(self) -> None:
         """Full lists for ever, each ``PERIOD`` or when one is wanted."""
-        first = True
+        first, told = True, ""
         while True:
             self.wanted.clear()
             try:
                 await self._list(spread=0.0 if first else SPREAD)
-                pause, first = PERIOD * random.uniform(0.9, 1.1), False
+                pause, first, told = PERIOD * random.uniform(0.9, 1.1), False, ""
             except (Outage, Refused) as error:
-                _log.warning("the full list failed: %s", error)
-                pause = RETRY
+                if str(error) != told:
+                    _log.warning("the full list failed: %s", error)
+                pause, told = RETRY, str(error)
             try:
                 async with asyncio.timeout(pause):
                     await self.wanted.wait()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import kopf
@@ -37,10 +37,12 @@ class Watcher:
         self._saw = saw
         self._stop: Callable[[], None] | None = None
 
-    async def run(self, again: Callable[[], None]) -> None:
-        """Watch until cancelled. ``again`` is called whenever watching had ended and starts anew: then a list is due."""
+    async def run(self, served: Callable[[], Awaitable[None]], again: Callable[[], None]) -> None:
+        """Watch until cancelled. ``served`` is awaited first, as kopf never looks again for a kind that was not there when
+        it started. ``again`` is called whenever watching had ended and starts anew: then a list is due."""
         loop = asyncio.get_running_loop()
         while True:
+            await served()
             ended = asyncio.Event()
             thread = threading.Thread(target=self._thread, args=(loop, ended), name="kopf", daemon=True)
             thread.start()
