@@ -7,6 +7,7 @@ It takes a quarter of an hour, so it is run by hand after a change in this folde
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,10 +21,22 @@ from tests.cluster.addons import kubectl
 from tests.cluster.bed import Bed, Broken, hierarchies, membership, say
 
 BED = Bed("endure")
-PROGRAMS = (
-    "etcd", "kube-apiserver", "containerd", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy",
-    "containerd-shim", "coredns", "keda", "keda-adapter", "tests.cluster.machine", "unshare",
-)  # fmt: skip
+PROGRAMS = {  # what is killed, and how its command line looks
+    "etcd": r"/bin/etcd ",
+    "kube-apiserver": r"/bin/kube-apiserver ",
+    "containerd": r"/containerd --config ",
+    "kube-controller-manager": r"/bin/kube-controller-manager ",
+    "kube-scheduler": r"/bin/kube-scheduler ",
+    "kubelet": r"/bin/kubelet ",
+    "kube-proxy": r"/bin/kube-proxy ",
+    "containerd-shim": r"/containerd-shim",
+    "pause": r"^/program $",
+    "coredns": r"^/program -conf ",
+    "keda": r"^/keda ",
+    "keda-adapter": r"^/keda-adapter ",
+    "init": r"^\S+ -m tests\.cluster\.machine ",
+    "unshare": r"^unshare ",
+}
 TIMES = 10
 CUT = (0.5, 1, 2, 3, 5, 8, 13, 21)
 
@@ -37,18 +50,10 @@ def processes() -> Iterator[tuple[int, str]]:
 
 
 def of(program: str) -> int:
-    """The process that runs a program: by the name of its file, or by what it was told to run."""
     for pid, line in processes():
-        first = Path(line.split(" ")[0]).name
-        if (
-            first.startswith(f"{program}-v")
-            or first == program
-            or (program.startswith("tests.") and line.split(" ")[0].endswith("python3") and program in line)
-        ):
+        if re.search(PROGRAMS[program], line):
             return pid
-        if program == "containerd-shim" and first.startswith(program):
-            return pid
-    raise Broken(f"no process of {BED.name} runs {program}")
+    raise Broken(f"no process of {BED.name} is {program}")
 
 
 def left() -> list[str]:
@@ -100,7 +105,7 @@ def main() -> None:
         os.kill(of(program), signal.SIGKILL)
         began = time.monotonic()
         up(BED)
-        works(f"after-{program.replace('.', '-')}")
+        works(f"after-{program}")
         say(f"== {program} was killed: a new pod ran {time.monotonic() - began:.0f} s later")
     down(BED)
     if found := left():
