@@ -16,15 +16,12 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
-import msgspec
-
-from kubesweep.api.plan import FORMAT, Plan
 from kubesweep.errors import Outage, SpecError
 from kubesweep.logging import configure
+from kubesweep_worker.pod_environment import log_level
 
 log = logging.getLogger("kubesweep.pod")
 USAGE, UNREACHABLE = 2, 3
-CODE = "PodEnvironment"
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
@@ -55,35 +52,6 @@ def run(command: str, environment: Mapping[str, str]) -> int:
     except Outage as outage:
         log.error("%s", outage, extra={"reason": outage.reason})
         return UNREACHABLE
-
-
-def log_level(environment: Mapping[str, str]) -> str:
-    level = environment.get("KUBESWEEP_LOG_LEVEL") or "info"
-    if level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        configure()
-        raise SpecError(CODE, f"KUBESWEEP_LOG_LEVEL is {level!r}: write debug, info, warning or error")
-    return level
-
-
-def given(environment: Mapping[str, str], name: str) -> str:
-    """A variable that must be there."""
-    value = environment.get(name, "")
-    if not value:
-        raise SpecError(CODE, f"{name} is not set: the controller sets it, a pod made by hand has to")
-    return value
-
-
-def plan(environment: Mapping[str, str]) -> Plan:
-    """The plan in KUBESWEEP_PLAN, where this version understands it."""
-    text = given(environment, "KUBESWEEP_PLAN")
-    mend = "the controller and this image (spec.worker.image) are of different versions: bring them to one"
-    try:
-        found = Plan.from_json(text)
-    except msgspec.DecodeError as error:
-        raise SpecError(CODE, f"KUBESWEEP_PLAN cannot be read ({error}): {mend}") from None
-    if found.format != FORMAT:
-        raise SpecError(CODE, f"KUBESWEEP_PLAN has format {found.format}, this image reads {FORMAT}: {mend}")
-    return found
 
 
 def _arguments(argv: list[str] | None) -> str:

@@ -17,7 +17,7 @@ from kubesweep.api.plan import Plan
 from kubesweep.errors import SpecError
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenAnswer, OpenSweep
-from kubesweep_worker import pod
+from kubesweep_worker import pod_environment as pod
 
 log = logging.getLogger("kubesweep.pod")
 MINUTES = "[1-9][0-9]{7,8}"  # since the epoch, from 1989 on: a shorter number at the end of a name is a person's

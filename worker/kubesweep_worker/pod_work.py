@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kubesweep.api.plan import Plan
 from kubesweep.logging import safe_url
-from kubesweep_worker import pod
+from kubesweep_worker import pod_environment as pod
 from kubesweep_worker.assemble import assemble, freeze_imports
 from kubesweep_worker.drain import install_signals
 from kubesweep_worker.mounted import DatabaseUrl, HeaderFiles
