@@ -27,16 +27,16 @@ def test_install_returns_when_a_schedule_can_be_served_and_helm_test_sweeps_a_ro
     release, began = Release(namespace), time.monotonic()
     release.install(OWN)
     installed = time.monotonic() - began
+    lease = namespace.get("coordination.k8s.io/v1 Lease", release.fullname)
+    assert lease is not None
+    assert namespace.get("v1 Pod", lease["spec"]["holderIdentity"]) is not None, "somebody leads already"
     apply(namespace, visits("at-once"))
     namespace.until(SCHEDULE, "at-once", lambda found: bool(found.get("status", {}).get("conditions")), what="served")
     served = time.monotonic() - began - installed
     said = release.test()
     found = re.search(r"([\d.]+) s  one row swept", said)
     assert found is not None, said
-    assert served < 3
-    print(
-        f"\nhelm install --wait {installed:.1f} s, first condition {served:.1f} s, helm test swept in {found.group(1)} s"
-    )
+    print(f"\nhelm install --wait {installed:.1f} s, first condition {served:.1f} s, helm test: {found.group(1)} s")
     violations = [each for each in namespace.all("events.k8s.io/v1 Event") if "violates" in str(each.get("note"))]
     assert violations == []
 

@@ -4,7 +4,6 @@
 - apiGroups: [kubesweep.dev]
   resources: [sweepschedules]
   verbs:
-    - get # to look before each step
     - list # to start, and to find what was missed: deletions, mostly
     - watch # to hear of changes
 - apiGroups: [kubesweep.dev]
@@ -41,7 +40,6 @@
     - get # to see whether the object is ours before it is changed, and what KEDA says of it
     - create # server-side apply of a new one
     - patch # server-side apply
-    - delete # one whose schedule is no longer scaled
 # Why a worker does not start: ImagePullBackOff and the like are told by pods only.
 - apiGroups: [""]
   resources: [pods]
