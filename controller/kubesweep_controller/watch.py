@@ -74,6 +74,8 @@ class Watcher:
 
         self._stop = end
         where: dict[str, Any] = {"namespaces": self._namespaces} if self._namespaces else {"clusterwide": True}
+        # Without an identity kopf looks for the user's name, and the user of a pod has none.
+        where["identity"] = "kubesweep"
         await kopf.operator(
             registry=self._registry(main), settings=_settings(), standalone=True, stop_flag=stop, **where
         )
