@@ -44,6 +44,7 @@ class Image:
     context: Path
     inputs: tuple[Path, ...]
     arguments: tuple[str, ...] = ()
+    mounted: tuple[str, ...] = ()  # SOURCE:TARGET folders that are there while it is built
 
     @property
     def needs_base(self) -> bool:
@@ -136,6 +137,7 @@ def _built(image: Image) -> Path:
     if archive.exists():
         return archive
     words = [f"--build-arg={argument}" for argument in image.arguments]
+    words += [f"--volume={folder}:ro" for folder in image.mounted]
     if image.target:
         words.append(f"--target={image.target}")
     with step(f"image {image.reference}"), _index_settings() as mounted:

@@ -6,7 +6,6 @@ process enters its network, from which alone it can be reached.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import subprocess
@@ -21,6 +20,7 @@ from tests.cluster.bed import REPOSITORY, Bed
 from tests.cluster.lifecycle import running
 from tests.e2e.dump import dump
 from tests.e2e.kube import Cluster, Namespace
+from tests.e2e.network import enter
 
 FAILED = pytest.StashKey[bool]()
 
@@ -35,20 +35,6 @@ def cluster() -> Cluster:
         subprocess.run([sys.executable, "-m", "tests.cluster", "up"], cwd=REPOSITORY, check=True)
     enter(bed)
     return Cluster(str(bed.kubeconfig))
-
-
-def enter(bed: Bed) -> None:
-    """As tests/cluster/exec does, for this process: also what it starts later is inside."""
-    pid = (bed.folder / "pid").read_text()
-    with open(f"/proc/{pid}/ns/net") as network:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.setns(network.fileno(), 0) != 0:
-            raise OSError(ctypes.get_errno(), f"cannot enter the network of cluster {bed.name}")
-    os.environ |= {
-        "KUBECONFIG": str(bed.kubeconfig),
-        "KUBESWEEP_AUDIT_LOG": str(bed.audit_log),
-        "PATH": f"{bed.folder}/bin:{os.environ['PATH']}",
-    }
 
 
 @pytest.fixture
