@@ -56,6 +56,7 @@ class House:
         self.queue, self.clock = queue, clock
         self.children = Children(keda=True, cron_since=START)
         self.outage: Outage | None = None
+        self.away = 60.0  # seconds, while there is an outage
         self.refusal: SpecError | None = None
         self.writes = 0
         self.body: dict[str, Any] = {
@@ -110,6 +111,7 @@ class House:
             plan=None if self.refusal else self.plan,
             stats=stats if asked else None,
             outage=self.outage,
+            away=self.away if self.outage else 0.0,
             groups=groups if asked else (),
             children=self.children,
         )

@@ -16,7 +16,7 @@ from kubesweep_controller.degraded import degradations
 from kubesweep_controller.facts import Facts
 from kubesweep_controller.reasons import ConditionType, Reason
 from kubesweep_controller.sweeps import previous, sweeps_of
-from kubesweep_controller.words import clip, place, time_text
+from kubesweep_controller.words import clip, generation_of, place, time_text
 
 __all__ = ["MAX_MESSAGE", "WARNINGS", "complaint", "conditions", "find", "suspended"]
 
@@ -52,7 +52,7 @@ def conditions(facts: Facts, missed: float | None) -> list[dict[str, Any]]:
 
 def _condition(facts: Facts, type_: ConditionType, verdict: Verdict) -> dict[str, Any]:
     before = find(previous(facts), type_)
-    generation = int(facts.body.get("metadata", {}).get("generation", 0))
+    generation = generation_of(facts.body)
     if facts.plan is None and before and type_ in (ConditionType.SOURCE_READY, ConditionType.AUTOSCALING):
         generation = before.get("observedGeneration", 0)  # it speaks of the spec that is still served
     since = before.get("lastTransitionTime") if before and before.get("status") == verdict.status else None

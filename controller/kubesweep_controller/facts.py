@@ -45,5 +45,6 @@ class Facts:
     plan: Plan | None
     stats: Stats | None  # None: the queue could not be asked, see ``outage``
     outage: Outage | None
+    away: float = 0.0  # seconds since the queue was first missed
     groups: tuple[ErrorGroup, ...] = ()
     children: Children = Children()

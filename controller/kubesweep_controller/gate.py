@@ -31,7 +31,12 @@ class Gate:
         self._ref = ScheduleRef(install, "-", "-", "pulse")
         self._back = back
         self._outage: Outage | None = None
-        self._until = 0.0
+        self._until = self._since = 0.0
+
+    @property
+    def away(self) -> float:
+        """Seconds since the queue was first missed; 0 while it answers."""
+        return asyncio.get_running_loop().time() - self._since if self._outage is not None else 0.0
 
     def check(self) -> None:
         """Raise the outage that is known, if it is a fresh one."""
@@ -49,10 +54,12 @@ class Gate:
         return answer
 
     def met(self, outage: Outage) -> None:
+        now = asyncio.get_running_loop().time()
         if self._outage is None:
             _log.warning("the queue is away: %s", outage, extra={"reason": outage.reason})
+            self._since = now
         self._outage = outage
-        self._until = asyncio.get_running_loop().time() + REMEMBER
+        self._until = now + REMEMBER
 
     async def beat(self) -> None:
         """One look at the queue; never fails."""

@@ -109,7 +109,7 @@ class Reconciler:
                 [stats] = await self.gate.ask(self.queue.stats([facts.ref]))
             groups = await self._error_groups(facts.ref, stats)
         except Outage as outage:
-            return replace(facts, stats=None, outage=outage)
+            return replace(facts, stats=None, outage=outage, away=self.gate.away)
         return replace(facts, now=self.clock(), stats=stats, outage=None, groups=groups)
 
     async def _error_groups(self, ref: ScheduleRef, stats: Stats) -> tuple[ErrorGroup, ...]:
@@ -138,7 +138,7 @@ class Reconciler:
             await self._check(facts)
         except Outage as outage:
             self.gate.met(outage)
-            return replace(facts, stats=None, outage=outage), obeyed
+            return replace(facts, stats=None, outage=outage, away=self.gate.away), obeyed
         return (await self._ask(facts) if acted or obeyed else facts), obeyed
 
     async def _resume(self, facts: Facts) -> bool:

@@ -21,12 +21,13 @@ from kubesweep_controller.facts import Facts
 from kubesweep_controller.misses import counts_of, last_tick, missed_ever
 from kubesweep_controller.orders import Order
 from kubesweep_controller.sweeps import key_texts, last_of, past_of, previous, sweeps_of
-from kubesweep_controller.words import clip, parse_time, time_text
+from kubesweep_controller.words import clip, generation_of, parse_time, time_text
 
 __all__ = ["COUNT_INTERVAL", "build_status"]
 
 COUNT_INTERVAL = 15.0
 OFTEN = 60.0  # a schedule that ticks more often than this has its sweeps told like numbers
+BLINK = 10.0  # seconds without the queue that are nobody's business
 MAX_GROUPS = 20
 _DIGITS = re.compile(r"[0-9]+")
 
@@ -38,6 +39,8 @@ def build_status(facts: Facts, obeyed: Sequence[Order] = ()) -> dict[str, Any]:
     left out, so the result replaces the status as a whole.
     """
     before = dict(previous(facts))
+    if not obeyed and _blink(facts, before):
+        return before
     status = _whole(facts, before, obeyed)
     if _told(status) == _told({name: value for name, value in before.items() if name != "countedTime"}):
         return before
@@ -47,6 +50,12 @@ def build_status(facts: Facts, obeyed: Sequence[Order] = ()) -> dict[str, Any]:
     if _urgent(facts, status, before) or counted is None or not 0 <= facts.now - counted < COUNT_INTERVAL:
         return status | {"countedTime": time_text(int(facts.now))}
     return before
+
+
+def _blink(facts: Facts, before: Mapping[str, Any]) -> bool:
+    """The queue is away for a moment, as when it is started anew: no reason to tell it of every schedule, and to take it back."""
+    known = bool(before.get("conditions")) and before.get("observedGeneration") == generation_of(facts.body)
+    return facts.outage is not None and facts.away < BLINK and known
 
 
 def _told(status: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +75,7 @@ def _whole(facts: Facts, before: Mapping[str, Any], obeyed: Sequence[Order]) -> 
     sweeps = sweeps_of(facts)
     missed = missed_ever(facts)
     status: dict[str, Any] = {
-        "observedGeneration": int(facts.body.get("metadata", {}).get("generation", 0)),
+        "observedGeneration": generation_of(facts.body),
         "conditions": conditions(facts, missed),
         "lastScheduleTime": _time(last_tick(facts)),
         "lastSuccessfulTime": _last_success(sweeps, before),

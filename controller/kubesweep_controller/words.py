@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["annotate", "clip", "parse_time", "place", "rows", "time_text"]
+__all__ = ["annotate", "clip", "generation_of", "parse_time", "place", "rows", "time_text"]
 
 GROUP = "kubesweep.dev"
 
@@ -42,6 +42,10 @@ def place(body: Mapping[str, Any]) -> tuple[str, str]:
     """Namespace and name."""
     meta = body.get("metadata", {})
     return str(meta.get("namespace", "default")), str(meta.get("name", ""))
+
+
+def generation_of(body: Mapping[str, Any]) -> int:
+    return int(body.get("metadata", {}).get("generation", 0))
 
 
 def annotate(body: Mapping[str, Any], order: str) -> str:

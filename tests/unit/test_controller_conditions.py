@@ -112,6 +112,21 @@ async def test_a_queue_that_is_away_takes_back_nothing_that_was_learned(house: H
     assert await house.see("Ready") == ("True", "Ready")
 
 
+async def test_a_queue_that_blinks_is_not_told_of(house: House) -> None:
+    """A server that is started anew is back within seconds: three hundred schedules need not say so twice."""
+    await house.ready()
+    await house.look()
+    writes = house.writes
+    house.outage, house.away = Outage("QueueTimeout", "did not answer in time"), 9.9
+    assert await house.see("Ready") == ("True", "Ready")
+    assert house.writes == writes
+    house.away = 10
+    assert await house.see("Ready") == ("False", "QueueUnavailable")
+    house.away = 1
+    house.edit(schedule="*/10 * * * *")
+    assert (await house.look())["observedGeneration"] == 2, "an edit is always answered"
+
+
 async def test_a_queue_that_lost_everything_does_not_take_back_the_check(house: House) -> None:
     await house.ready()
     await house.look()
