@@ -11,7 +11,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class Connection:
     server: str
     ca: str | None = None  # PEM
     token_file: str | None = None
-    given_token: str | None = None
+    given_token: str | None = field(default=None, repr=False)
     cert_file: str | None = None
     key_file: str | None = None
     verify: bool = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage
@@ -48,6 +49,7 @@ class Household:
     gate: Gate
     keda: bool = False  # the cluster serves keda.sh
     thorough: set[Key] = field(default_factory=set)  # whose unwatched children are to be asked about too
+    _stood: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
     _scalers: dict[Key, Answer] = field(default_factory=dict)
     _stucks: dict[Key, Answer] = field(default_factory=dict)
 
@@ -58,6 +60,7 @@ class Household:
         namespace, name = key
         self.applier.forget(namespace, worker_name(name), cronjob_name(name))
         self.thorough.discard(key)
+        self._stood.pop(key, None)
         self._scalers.pop(key, None)
         self._stucks.pop(key, None)
 
@@ -104,7 +107,12 @@ class Household:
             parked=self._parked(key, facts),
             thorough=thorough,
         )
-        await stand_up(self.applier, self.settings, wish, self.store.deployment(key), self.store.cronjob(key))
+        deployment, cronjob = self.store.deployment(key), self.store.cronjob(key)
+        state = _state(facts, wish, deployment, cronjob)
+        if not thorough and self._stood.get(key) == state:
+            return
+        await stand_up(self.applier, self.settings, wish, deployment, cronjob)
+        self._stood[key] = state
         if thorough:
             self.thorough.discard(key)
             self._scalers.pop(key, None)
@@ -143,3 +151,11 @@ class Household:
         why = f"KEDA: {ready.get('message', 'not Ready')}" if state == "False" else None
         self._scalers[key] = Answer(now, why, fine=state == "True")
         return why
+
+
+def _state(facts: Facts, wish: Wish, deployment: Sight | None, cronjob: Sight | None) -> tuple[Any, ...]:
+    """All that decides how the children should be, and whether anybody touched the watched ones. While it stays the same they
+    stand: most looks are at the queue's numbers, and building every child for each would be most of their cost."""
+    replicas = None if wish.keda or deployment is None else deployment.wanted
+    marks = deployment.mark if deployment else None, cronjob.mark if cronjob else None
+    return (facts.body["metadata"]["generation"], wish.plan, wish.user, wish.keda, wish.parked, replicas, *marks)

@@ -7,7 +7,7 @@ for ``password``, which reads the file that the controller's own URL names.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
@@ -23,12 +23,12 @@ _CODE = "QueueUrl"
 class QueueAddress:
     """Made by :meth:`of`. ``ca_file`` is read anew whenever the Secret is written, as the password's file is."""
 
-    target: Target
+    target: Target = field(repr=False)  # it may hold the password
     user: str  # of the controller; empty: the server's default user
-    given_password: str
+    given_password: str = field(repr=False)
     password_file: str
     sentinel_user: str
-    given_sentinel_password: str
+    given_sentinel_password: str = field(repr=False)
     sentinel_password_file: str
     ca_file: str
 

