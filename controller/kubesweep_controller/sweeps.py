@@ -31,7 +31,8 @@ def previous(facts: Facts) -> Mapping[str, Any]:
 
 
 def sweeps_of(facts: Facts) -> tuple[Sweep, ...]:
-    """The latest first, at most one more than ``HISTORY``."""
+    """The latest first, at most one more than ``HISTORY``: as many as the queue remembers, so that one which only left its
+    memory by age is not called lost."""
     status = previous(facts)
     written = [status.get("lastSweep"), *(status.get("history") or ())]
     before = [sweep for entry in written if (sweep := _read(entry)) is not None]
@@ -40,8 +41,6 @@ def sweeps_of(facts: Facts) -> tuple[Sweep, ...]:
     known = known_sweeps(facts.stats)
     ids = {sweep.id for sweep in known}
     gone = [sweep for sweep in before if sweep.id not in ids]
-    if len(known) > HISTORY:  # one that left the queue's memory by age was settled before the next began
-        gone = [sweep for sweep in gone if sweep.state.settled]
     merged = [*known, *(sweep if sweep.state.settled else _lost(sweep) for sweep in gone)]
     return tuple(sorted(merged, key=lambda sweep: sweep.started, reverse=True)[: HISTORY + 1])
 
