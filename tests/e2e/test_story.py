@@ -9,6 +9,7 @@ import asyncio
 import re
 import signal
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -190,22 +191,27 @@ async def _state(tale: Tale, state: str) -> bool:
 
 @pytest.mark.slow
 async def test_dead_letters_are_counted_once_whoever_leads_and_whenever_it_dies(stage: Stage) -> None:
-    """Killed the moment after rows died: before, amid or after their Event and the status."""
     tale = Tale(stage)
     await tale.begin()
-    rounds = 4
-    for number in range(rounds):
+
+    async def at_once(dead: int) -> bool:
+        return True
+
+    async def told(dead: int) -> bool:
+        return ("Warning", "DeadLetters", dead) in await tale.events()
+
+    async def written(dead: int) -> bool:
+        return bool((await tale.status()).get("queue", {}).get("dead") == dead)
+
+    moments = (at_once, told, written)
+    for number, moment in enumerate(moments):
         await tale.order("trigger")
         await tale.plan(1)
         await tale.settle(dead={str(number): "CheckViolation"})
-        await asyncio.sleep(0.7 * number)  # a controller looks every two seconds
+        await until(partial(moment, number + 1))
         await tale.anew(signal.SIGKILL)
-
-    async def counted() -> bool:
-        return bool((await tale.status()).get("queue", {}).get("dead") == rounds)
-
-    await until(counted)
-    assert ("Warning", "DeadLetters", rounds) in await tale.events()
+    await until(partial(written, len(moments)))
+    assert ("Warning", "DeadLetters", len(moments)) in await tale.events()
     objects = [each for each in await stage.api.list(EVENTS, stage.namespace) if each["reason"] == "DeadLetters"]
     assert len(objects) <= 2, "one for each five minutes"
     assert await stage.condition("Degraded") == ("True", "DeadLetters")
