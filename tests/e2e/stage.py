@@ -37,6 +37,7 @@ from kubesweep_controller.api import (
 )
 from kubesweep_controller.conditions import find as condition_of
 from kubesweep_controller.connection import Connection, find
+from tests.cluster.bed import Bed
 from tests.servers import Server, free_port
 
 T = TypeVar("T")
@@ -255,10 +256,14 @@ def rules_of_the_chart() -> list[dict[str, Any]]:
     return rules
 
 
+def _audit_log() -> Path:
+    return Path(os.environ.get("KUBESWEEP_AUDIT_LOG") or Bed.chosen().audit_log)
+
+
 def writes_since(stage: Stage, start: str) -> list[str]:
     """What the controller wrote to the API server, as its audit log has it, besides the Lease."""
     found = []
-    for line in Path(os.environ["KUBESWEEP_AUDIT_LOG"]).read_text("utf-8").splitlines():
+    for line in _audit_log().read_text("utf-8").splitlines():
         event = json.loads(line)
         about = event.get("objectRef") or {}
         if event["requestReceivedTimestamp"] < start or about.get("namespace") != stage.namespace:

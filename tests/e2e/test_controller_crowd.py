@@ -21,7 +21,9 @@ from tests.servers import Server
 CROWD = 300
 SECONDS = 30.0
 MEBIBYTES = 150
-QUIET = 20.0  # seconds without a write after which the crowd counts as served
+QUIET = (
+    65.0  # seconds without a write after which nothing is left to be told: a look at an idle schedule comes each minute
+)
 IDLE = float(os.environ.get("KUBESWEEP_IDLE_SECONDS", "60"))
 
 
