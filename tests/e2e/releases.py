@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +46,12 @@ class Release:
     def test(self) -> str:
         """``helm test``, which sweeps a row; with the log of its pod."""
         return self._helm("test", "--logs")
+
+    def leader(self) -> str:
+        """The pod that holds the Lease."""
+        lease = self.namespace.get("coordination.k8s.io/v1 Lease", self.fullname)
+        assert lease is not None
+        return str(lease["spec"]["holderIdentity"])
 
     def password(self) -> str:
         """The bundled queue's, as its Secret has it."""
@@ -137,11 +143,11 @@ def ready(found: Object) -> bool:
     return current and any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
 
 
-def swept(rows: int) -> Any:
-    """Whether the latest sweep completed and wrote that many rows."""
+def swept(rows: int | None = None) -> Callable[[Object], bool]:
+    """Whether the latest sweep completed, and wrote that many rows."""
 
     def condition(found: Object) -> bool:
         last = found.get("status", {}).get("lastSweep") or {}
-        return last.get("state") == "Completed" and last.get("applied") == rows
+        return last.get("state") == "Completed" and rows in (None, last.get("applied"))
 
     return condition

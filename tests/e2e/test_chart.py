@@ -27,9 +27,7 @@ def test_install_returns_when_a_schedule_can_be_served_and_helm_test_sweeps_a_ro
     release, began = Release(namespace), time.monotonic()
     release.install(OWN)
     installed = time.monotonic() - began
-    lease = namespace.get("coordination.k8s.io/v1 Lease", release.fullname)
-    assert lease is not None
-    assert namespace.get("v1 Pod", lease["spec"]["holderIdentity"]) is not None, "somebody leads already"
+    assert namespace.get("v1 Pod", release.leader()) is not None, "somebody leads already"
     apply(namespace, visits("at-once"))
     namespace.until(SCHEDULE, "at-once", lambda found: bool(found.get("status", {}).get("conditions")), what="served")
     served = time.monotonic() - began - installed
@@ -81,7 +79,9 @@ def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once
             nobody_owns_with_helm(namespace, release)
             release.rollback(1)
             assert (release.password(), _uid(namespace, release)) == (password, queue)
-            namespace.until(SCHEDULE, "carts", swept(ROWS), what="all rows are applied", patience=240)
+            found = namespace.until(SCHEDULE, "carts", swept(), what="the sweep completes", patience=240)
+            last = found["status"]["lastSweep"]
+            assert last["applied"] + last["unconfirmed"] == last["planned"] == ROWS
             [[total, rows]] = desk.execute("select count(*), count(distinct id) from writes").fetchall()
             assert (total, rows) == (ROWS, ROWS)
 
@@ -136,17 +136,12 @@ def test_of_two_replicas_one_leads_and_when_it_goes_the_other_does(namespace: Na
     release = Release(namespace)
     release.install({**OWN, "controller.replicas": "2"})
 
-    def leader() -> str:
-        lease = namespace.get("coordination.k8s.io/v1 Lease", release.fullname)
-        assert lease is not None
-        return str(lease["spec"]["holderIdentity"])
-
-    first = leader()
+    first = release.leader()
     namespace.delete("v1 Pod", first)
     namespace.until_gone("v1 Pod", first)
     namespace.rolled_out(release.fullname)
     assert "one row swept" in release.test()
-    assert leader() != first
+    assert release.leader() != first
 
 
 def nobody_owns_with_helm(namespace: Namespace, release: Release) -> None:

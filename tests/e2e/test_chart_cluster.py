@@ -14,6 +14,7 @@ from tests.cluster import addons
 from tests.cluster.bed import REPOSITORY, Bed
 from tests.e2e.kube import Cluster, Namespace, Object
 from tests.e2e.releases import OWN, SCHEDULE, Release, another, apply, ready, swept, visits
+from tests.e2e.test_chart_rights import requests
 
 CRDS = "apiextensions.k8s.io/v1 CustomResourceDefinition"
 CRD = REPOSITORY / "manifests" / "crd.yaml"
@@ -71,14 +72,16 @@ def unreachable(found: Object) -> bool:
 @pytest.mark.bed
 def test_without_keda_rows_are_swept_and_when_keda_comes_it_is_taken_up(cluster: Cluster, namespace: Namespace) -> None:
     cluster.apply(CRD.read_text())
-    take_keda_away(cluster)
     release = Release(namespace)
     try:
+        take_keda_away(cluster)
         assert "KEDA is not installed" in release.install(OWN)
         assert "one row swept" in release.test()
         apply(namespace, visits("visits"))
         found = namespace.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
         assert autoscaling(found) == ("False", "KedaMissing")
+        scaled = [each for each in requests(namespace, release) if each["objectRef"].get("subresource") == "scale"]
+        assert {(each["verb"], each["responseStatus"]["code"]) for each in scaled} == {("patch", 200)}
     finally:
         addons.apply(Bed.chosen())
         addons.wait(Bed.chosen())
@@ -92,8 +95,9 @@ def test_without_keda_rows_are_swept_and_when_keda_comes_it_is_taken_up(cluster:
 
 
 def take_keda_away(cluster: Cluster) -> None:
-    """Its kinds too. What it scaled must be gone before, or nobody would be there to take its finalizers off."""
-    cluster.until("keda.sh/v1alpha1 ScaledObject", lambda left: not left, what="nothing is scaled any more")
+    """Its kinds too. What earlier tests left must be gone before: nobody else takes KEDA's finalizers off."""
+    for kind in ("ScaledObject", "TriggerAuthentication"):
+        cluster.until(f"keda.sh/v1alpha1 {kind}", lambda left: not left, what=f"no {kind} is left", patience=120)
     for name in addons.DEPLOYMENTS["keda"]:
         cluster.delete("apps/v1 Deployment", name, "keda")
     for each in cluster.all(CRDS):

@@ -1,0 +1,98 @@
+"""The rights that the chart gives are those that the controller uses: what it may do and never does, or does and may not.
+
+One release lives through all that makes a controller act; then the API server's audit log is compared with tests/chart/test_rights.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chart.test_rights import LEASE, RIGHTS
+from tests.cluster.bed import REPOSITORY
+from tests.e2e.kube import Cluster, Namespace, Object
+from tests.e2e.releases import OWN, SCHEDULE, Release, apply, ready, swept, visits
+
+pytestmark = pytest.mark.bed
+WITHOUT_KEDA = ("apps", "deployments/scale", "")  # test_chart_cluster.py takes KEDA away
+NAMED = {name for _, _, name in (*RIGHTS, *LEASE) if name}
+
+
+def test_each_right_is_used_and_no_other_one_is_missed(cluster: Cluster, namespace: Namespace) -> None:
+    cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
+    release = Release(namespace)
+    release.install(OWN)
+    live(namespace, release)
+    used: dict[tuple[str, str, str], set[str]] = {}
+    refused = []
+    for event in requests(namespace, release):
+        about, code = event["objectRef"], event["responseStatus"]["code"]
+        if code == 403:
+            refused.append(f"{event['verb']} {event['requestURI']}")
+        verb = "create" if (event["verb"], code) == ("patch", 201) else event["verb"]
+        resource = "/".join(filter(None, (about["resource"], about.get("subresource"))))
+        name = about.get("name", "") if verb not in ("create", "list", "watch") else ""
+        key = about.get("apiGroup", ""), resource, name if name in NAMED else ""
+        used.setdefault(key, set()).add(verb)
+    assert refused == []
+    assert used == {key: verbs for key, verbs in (RIGHTS | LEASE).items() if key != WITHOUT_KEDA}
+
+
+def live(namespace: Namespace, release: Release) -> None:
+    """Everything that makes the controller read or write."""
+    apply(namespace, visits("one"))
+    namespace.until(SCHEDULE, "one", swept(1), what="its row is swept", patience=120)
+
+    def edit(patch: str, kind: str = "sweepschedule", name: str = "one") -> None:
+        namespace.kubectl("patch", kind, name, "--type=merge", "--patch", patch)
+
+    edit('{"spec": {"every": null, "schedule": "0 0 1 1 *"}}')
+    namespace.until("batch/v1 CronJob", "one-tick", lambda _: True, what="a CronJob ticks")
+    edit('{"spec": {"schedule": "1 1 1 1 *"}}')
+    namespace.until("batch/v1 CronJob", "one-tick", lambda found: found["spec"]["schedule"] == "1 1 1 1 *", what="anew")
+    edit('{"spec": {"schedule": null, "every": "24h"}}')
+    namespace.until_gone("batch/v1 CronJob", "one-tick")
+    edit('{"spec": {"worker": {"maxReplicas": 3}}}')
+    namespace.until("keda.sh/v1alpha1 ScaledObject", "one-worker", replicas(3), what="it may have three workers")
+    for nonce in ("second", "third"):
+        namespace.kubectl("annotate", "sweepschedule", "one", f"kubesweep.dev/trigger={nonce}", "--overwrite")
+        namespace.until(SCHEDULE, "one", handled(nonce), what=f"{nonce} is handled", patience=120)
+        namespace.until(SCHEDULE, "one", swept(), what="and swept", patience=120)
+    apply(namespace, visits("stuck", worker={"image": "ghcr.io/kubesweep/none:0", "minReplicas": 1}))
+    namespace.until(SCHEDULE, "stuck", lambda found: "none:0" in str(found.get("status")), what="says so", patience=120)
+    edit('{"spec": {"secretTargetRef": []}}', "triggerauthentication", "one-worker")
+    leader = release.leader()  # its successor takes the Lease, and writes the queue's Secret again
+    namespace.delete("v1 Pod", leader)
+    namespace.until_gone("v1 Pod", leader)
+    namespace.rolled_out(release.fullname)
+    namespace.until(
+        "keda.sh/v1alpha1 TriggerAuthentication",
+        "one-worker",
+        lambda a: bool(a["spec"]["secretTargetRef"]),
+        what="mended",
+    )
+    edit('{"spec": {"limits": {"batchRows": 7}}}')
+    namespace.until(SCHEDULE, "one", ready, what="served by the successor", patience=120)
+
+
+def requests(namespace: Namespace, release: Release) -> Iterator[Object]:
+    """What the controller asked the API server for, besides discovery."""
+    user = f"system:serviceaccount:{namespace.name}:{release.fullname}"
+    with Path(os.environ["KUBESWEEP_AUDIT_LOG"]).open() as log:
+        for line in log:
+            if user in line:
+                event = json.loads(line)
+                if event["user"].get("username") == user and "objectRef" in event:
+                    yield event
+
+
+def replicas(most: int) -> Callable[[Object], bool]:
+    return lambda found: found["spec"]["maxReplicaCount"] == most
+
+
+def handled(nonce: str) -> Callable[[Object], bool]:
+    return lambda found: found.get("status", {}).get("handled", {}).get("trigger") == nonce
