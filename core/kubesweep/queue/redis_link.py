@@ -17,7 +17,7 @@ from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 from kubesweep.errors import Outage
 from kubesweep.queue.model import ScheduleRef
 from kubesweep.queue.redis_codec import pack
-from kubesweep.queue.redis_connect import ask, ask_both, close_client, hang_up, open_client, parse, request
+from kubesweep.queue.redis_connect import Lines, close_client, open_client, parse, request
 from kubesweep.queue.redis_errors import is_no_group, outage
 from kubesweep.queue.redis_scripts import keys, script
 
@@ -49,6 +49,7 @@ class RedisLink:
         self._target = parse(url)
         self.timeout = self._target.timeout  # seconds that an answer may take
         self._client = open_client(self._target)
+        self._lines = None if self._target.kind == "cluster" else Lines(self._client)
         self._closed = False
         self._turns = asyncio.Semaphore(AT_ONCE)
         self.clock = clock
@@ -97,9 +98,9 @@ class RedisLink:
 
         async def call() -> Any:
             command = _blocking_read(streams, seconds)
-            if self._target.kind == "cluster":
+            if self._lines is None:
                 return await self._client.execute_command("XREAD", *command[1:])
-            return await ask(self._client, request(*command))
+            return await self._lines.ask(request(*command))
 
         try:
             return bool(await self._guard(call, seconds + self.timeout))
@@ -113,13 +114,13 @@ class RedisLink:
     ) -> tuple[Any, Any]:
         """:meth:`read`, and behind it a move, which the server runs at once: no trip lies between the two. Returns what was
         read (or the error reply, see :meth:`answer`) and what :meth:`move` would."""
-        if self._target.kind == "cluster":
+        if (lines := self._lines) is None:
             return await self.read(streams, seconds), await self.move(name, ref, **arguments)
         move, read = script(name), request(*_blocking_read(streams, seconds))
         behind = _call("EVALSHA", move.sha, keys(ref.prefix), self._packed(arguments))
 
         async def call() -> tuple[Any, Any]:
-            seen, reply = await ask_both(self._client, read, behind)
+            seen, reply = await lines.ask_both(read, behind)
             if isinstance(reply, Exception) and not isinstance(reply, NoScriptError):
                 raise reply
             return seen, reply
@@ -140,9 +141,9 @@ class RedisLink:
         return list(await self._guard(call, SCAN_SECONDS))
 
     async def _evaluate(self, command: str, what: str, names: tuple[bytes, ...], given: bytes) -> Any:
-        if self._target.kind == "cluster":
+        if self._lines is None:
             return await self._client.execute_command(command, what, len(names), *names, given)
-        return await ask(self._client, _call(command, what, names, given))
+        return await self._lines.ask(_call(command, what, names, given))
 
     def _tail(self, ref: ScheduleRef, arguments: dict[str, Any]) -> tuple[Any, ...]:
         names = keys(ref.prefix)
@@ -173,7 +174,7 @@ class RedisLink:
             if is_no_group(error):
                 return None
             met = outage(error, self._target.where)
-            if met.reason == "QueueReadOnly":
+            if met.reason == "QueueReadOnly" and self._lines is not None:
                 # A primary that became a replica keeps its connections: they would say so for ever.
-                await hang_up(self._client)
+                await self._lines.hang_up()
             raise met from error
