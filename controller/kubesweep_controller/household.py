@@ -16,7 +16,6 @@ from kubesweep_controller.apply import Applier, Hindered, NameTaken, Rejected
 from kubesweep_controller.children.names import COMPONENT_LABEL, SCHEDULE_LABEL, WORKER, cronjob_name, worker_name
 from kubesweep_controller.conditions import find, suspended
 from kubesweep_controller.facts import Children, Facts
-from kubesweep_controller.gate import Gate
 from kubesweep_controller.logins import Logins
 from kubesweep_controller.pods import why_stuck
 from kubesweep_controller.settings import Settings
@@ -46,12 +45,16 @@ class Household:
     store: Store
     applier: Applier
     logins: Logins
-    gate: Gate
     keda: bool = False  # the cluster serves keda.sh
     thorough: set[Key] = field(default_factory=set)  # whose unwatched children are to be asked about too
+    _logins_failed: dict[Key, Outage] = field(default_factory=dict)
     _stood: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
     _scalers: dict[Key, Answer] = field(default_factory=dict)
     _stucks: dict[Key, Answer] = field(default_factory=dict)
+
+    def login_problem(self, key: Key) -> Outage | None:
+        """Why the schedule's pods may be unable to log in to the queue, as of the last look."""
+        return self._logins_failed.get(key)
 
     def running_plan(self, key: Key, plan: Plan) -> Plan:
         return settled_plan(plan, self.store.deployment(key), self.store.cronjob(key))
@@ -60,9 +63,8 @@ class Household:
         namespace, name = key
         self.applier.forget(namespace, worker_name(name), cronjob_name(name))
         self.thorough.discard(key)
-        self._stood.pop(key, None)
-        self._scalers.pop(key, None)
-        self._stucks.pop(key, None)
+        for known in (self._logins_failed, self._stood, self._scalers, self._stucks):
+            known.pop(key, None)
 
     async def tend(self, key: Key, facts: Facts) -> Children:
         """Make the children so, if the spec is valid, and see how they are. Raises ApiOutage."""
@@ -96,7 +98,9 @@ class Household:
         except ApiOutage:
             raise
         except Outage as outage:
-            self.gate.met(outage)  # the pods keep the login that they have; the queue's state is told by the facts
+            self._logins_failed[key] = outage  # the pods keep the login that they have
+        else:
+            self._logins_failed.pop(key, None)
         thorough = key in self.thorough
         wish = Wish(
             meta=dict(facts.body["metadata"]),

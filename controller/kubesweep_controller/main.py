@@ -150,7 +150,7 @@ class Parts:
         self._queue = connect(settings.queue_url)
         self._gate = Gate(self._queue, install, self._queue_is_back)
         self._logins = Logins(settings, install, api)
-        self._household = Household(settings, api, self._store, Applier(api), self._logins, self._gate)
+        self._household = Household(settings, api, self._store, Applier(api), self._logins)
         self._reconciler = Reconciler(
             install=install,
             api=api,
@@ -159,6 +159,7 @@ class Parts:
             gate=self._gate,
             events=Events(api, settings.identity),
             metrics=metrics,
+            namespaces=settings.namespaces,
         )
         self._work = WorkQueue(self._reconciler.look)
         self._resync = Resync(

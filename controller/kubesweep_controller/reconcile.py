@@ -8,6 +8,7 @@ stops nothing of the Kubernetes half, an invalid spec leaves what was valid befo
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -60,6 +61,7 @@ class Reconciler:
     gate: Gate
     events: Events
     metrics: Metrics
+    namespaces: tuple[str, ...] = ()  # that are served; empty: all
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
@@ -95,6 +97,8 @@ class Reconciler:
         facts = await self._ask(facts, pause=True)
         facts = replace(facts, children=await self.household.tend(key, facts))
         facts, obeyed = await self._act(facts)
+        if facts.outage is None and (problem := self.household.login_problem(key)):
+            facts = replace(facts, outage=problem, away=math.inf)
         await self._tell(facts, obeyed)
         return self._again(facts)
 
@@ -202,7 +206,8 @@ class Reconciler:
         searched (least rights) go by themselves, a week after their last tick."""
         served = {(*key, body["metadata"]["uid"]) for key, body in self.store.schedules.items()}
         for ref in await self.gate.ask(self.queue.schedules()):
-            if ref.install == self.install and (ref.namespace, ref.name, ref.uid) not in served:
+            ours = ref.install == self.install and (not self.namespaces or ref.namespace in self.namespaces)
+            if ours and (ref.namespace, ref.name, ref.uid) not in served:
                 await self.gate.ask(self.queue.forget(ref))
 
 

@@ -158,6 +158,10 @@ class Stage:
         )
         return (found["status"], found["reason"]) if found else ("", "")
 
+    async def message(self, type_: str, name: str = "carts") -> str:
+        body = await self.get(SCHEDULES, name) or {}
+        return str((condition_of(body.get("status") or {}, type_) or {}).get("message", ""))
+
     async def says(self, type_: str, reason: str, name: str = "carts", seconds: float = MINUTE) -> None:
         async def look() -> bool:
             return (await self.condition(type_, name))[1] == reason

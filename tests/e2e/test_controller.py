@@ -333,6 +333,20 @@ async def test_everything_goes_on_when_the_queue_comes_after_the_controller_and_
         late.remove()
 
 
+async def test_a_queue_that_lets_nobody_make_users_is_said_and_heals(stage: Stage) -> None:
+    with stage.redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "weak", "on", ">weak", "~*", "&*", "+@all", "-acl")
+        weak = stage.redis.url.replace("//", "//weak:weak@")
+        await stage.start(KUBESWEEP_QUEUE=weak, KUBESWEEP_QUEUE_USERS="per-namespace")
+        await stage.apply()
+        await stage.says("Ready", "QueueUnavailable")
+        assert "QueueRights" in await stage.message("Ready")
+        client.execute_command("ACL", "SETUSER", "weak", "+acl")
+        await stage.says("Ready", "Checking")
+        made = f"ks-{(await stage.ref()).install}-{stage.namespace}"
+        assert made in client.execute_command("ACL", "USERS")
+
+
 async def test_the_api_server_may_be_away_for_a_minute(stage: Stage) -> None:
     wire = Wire(stage.at.server)
     await wire.mend()
