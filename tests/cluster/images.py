@@ -30,6 +30,7 @@ ROOTFS = (
     "--dpkgopt=path-exclude=/usr/share/locale/*",
     "--dpkgopt=path-exclude=/usr/share/man/*",
 )
+LEFTOVERS = 200
 PRODUCT = "ghcr.io/kubesweep"
 NEVER_INSIDE = re.compile(r"__pycache__|\.egg-info|\.pyc$")
 
@@ -144,7 +145,14 @@ def _built(image: Image) -> Path:
         _buildah("build", "--quiet", "--layers", "--isolation", "chroot", "--pull-never", *mounted, *words,
                  "--file", image.containerfile, "--tag", image.reference, image.context)  # fmt: skip
         _save(image.reference, archive)
+        _forget()
     return archive
+
+
+def _forget() -> None:
+    """Layers of earlier builds make the next one quick, but each edit leaves some: after many, all of them go."""
+    if len(_buildah("images", "--quiet", "--filter", "dangling=true").split()) > LEFTOVERS:
+        _buildah("rmi", "--prune")
 
 
 def _save(reference: str, archive: Path) -> None:
