@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -107,3 +109,12 @@ async def test_errors_that_come_of_the_url_say_where_it_is(tmp_path: Path) -> No
         await source.probe()
     assert failed.value.reason == "UrlInvalid"
     await source.close()
+
+
+def test_a_pod_of_a_worker_loads_no_model_and_no_http_client_before_it_needs_them() -> None:
+    needed = "kubesweep_worker.pod_work, kubesweep_worker.sources.postgres, kubesweep.queue.redis"
+    heavy = "sorted({'pydantic', 'aiohttp', 'typer', 'yaml'} & set(__import__('sys').modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {needed}; print({heavy})"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

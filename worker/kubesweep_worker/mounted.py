@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from kubesweep.api.secret import check_headers, check_url
+from kubesweep.api.entries import check_headers, check_url
 from kubesweep.errors import Outage, SweepFailure
 
 SOON = "the worker sees it within about two minutes"

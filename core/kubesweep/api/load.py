@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 from kubesweep.api import explain, problems, yamlfile
 from kubesweep.api.compile import compile_plan
+from kubesweep.api.entries import check_headers, check_url
 from kubesweep.api.plan import Plan
 from kubesweep.api.problems import Problem, SpecErrors
-from kubesweep.api.secret import Secret, check_headers, check_url
+from kubesweep.api.secret import Secret
 from kubesweep.api.spec import API_VERSION, KIND, SweepSchedule
 from kubesweep.api.yamlfile import Document
 from kubesweep.queue.model import ScheduleRef

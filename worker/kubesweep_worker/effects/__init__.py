@@ -7,8 +7,6 @@ from pathlib import Path
 
 from kubesweep.api.plan import Plan
 from kubesweep_worker.effects.base import Delivery, Effect, idempotency_key
-from kubesweep_worker.effects.handler import HandlerEffect
-from kubesweep_worker.effects.webhook import WebhookEffect
 
 
 def open_effect(plan: Plan, headers: Callable[[], Mapping[str, str]], path: Path | None = None) -> Effect | None:
@@ -16,10 +14,14 @@ def open_effect(plan: Plan, headers: Callable[[], Mapping[str, str]], path: Path
     if plan.effect is None:
         return None
     if plan.effect.webhook is not None:
+        from kubesweep_worker.effects.webhook import WebhookEffect  # here: an HTTP client takes long to load
+
         return WebhookEffect(plan, plan.effect.webhook, headers)
     if plan.effect.handler is not None:
+        from kubesweep_worker.effects.handler import HandlerEffect
+
         return HandlerEffect(plan, plan.effect.handler, path)
     return None
 
 
-__all__ = ["Delivery", "Effect", "HandlerEffect", "WebhookEffect", "idempotency_key", "open_effect"]
+__all__ = ["Delivery", "Effect", "idempotency_key", "open_effect"]

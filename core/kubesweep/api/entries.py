@@ -1,0 +1,41 @@
+"""What the entries of a Secret must be: a database's URL, HTTP headers. No message here has a value in it.
+
+Apart from the models, because a worker needs these rules and should not wait for the models to be built.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+SCHEMES = ("postgresql", "postgres", "sqlite")
+_FOREIGN = ("mysql", "mariadb", "mssql", "oracle", "mongodb", "redis", "http", "https", "file", "jdbc:postgresql")
+
+
+def check_url(url: str) -> str:
+    """The URL without blanks around it. Raises ValueError, without any part of the URL that could be a password."""
+    url = url.strip()
+    wanted = "write postgresql://user:password@host:5432/database, or sqlite:///file.db in local runs"
+    scheme, mark, _ = url.partition("://")
+    if not mark:
+        raise ValueError(f"the database's URL has no scheme: {wanted}")
+    if scheme not in SCHEMES:
+        base, plus, driver = scheme.partition("+")
+        if base in SCHEMES and plus and driver.isalnum():
+            raise ValueError(f'the database\'s URL names a driver: write "{base}://" alone')
+        name = f'"{scheme}"' if base in _FOREIGN else "of the database's URL"
+        raise ValueError(f"the scheme {name} is not supported: {wanted}")
+    if re.search(r"[\x00-\x20\x7f]", url):
+        raise ValueError("the database's URL has a blank or control character in it: write it as %20 and the like")
+    return url
+
+
+def check_headers(entries: Mapping[str, str]) -> Mapping[str, str]:
+    """HTTP headers, blanks around the values removed. Raises ValueError that names the header, never its value."""
+    headers = {}
+    for name, value in entries.items():
+        value = value.strip()
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\x20-\x7e\t]*", value):
+            raise ValueError(f'the entry "{name}" cannot be an HTTP header: its value must be one line of ASCII')
+        headers[name] = value
+    return headers
