@@ -127,10 +127,7 @@ class Desk:
             container = {"name": "worker", "volumeMounts": mounts}
             volume = {"name": "support", "configMap": {"name": "support"}}
             worker["podTemplate"] = {"spec": {"containers": [container], "volumes": [volume]}}
-            worker["env"] = [
-                {"name": "PYTHONPATH", "value": "/handlers"},
-                {"name": "NOTIFY_URL", "value": f"{where}/idle"},
-            ]
+            worker["env"] = [{"name": "PYTHONPATH", "value": "/handlers"}]
         made["spec"] |= {"schedule": NEVER, "worker": worker, **spec}
         return made
 

@@ -1,0 +1,113 @@
+"""The example at size: 200,000 conversations, no worker at first, as many as it takes, none in the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.desk import EXPIRED, IDLE, Desk, becomes, condition, desk
+from tests.e2e.kube import Cluster, Object
+
+ROWS = 200_000
+SWEPT = {EXPIRED: ROWS * 2 // 10, IDLE: ROWS * 3 // 10}
+TABLE = {
+    "expired": SWEPT[EXPIRED],
+    "idle": SWEPT[IDLE],
+    "pending": ROWS // 10,
+    "progress": ROWS // 5,
+    "closed": ROWS // 5,
+}
+FIRST_ROW = 5.0  # seconds from the tick, with no worker there
+POISON = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN IF NEW.id = 10 THEN RAISE EXCEPTION 'conversation 10 is being audited'; END IF; RETURN NEW; END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON conversations FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+class Times:
+    """How long each step took."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.start()
+
+    def start(self) -> None:
+        self._began = time.time()
+
+    def note(self, step: str, seconds: float | None = None) -> None:
+        took = time.time() - self._began if seconds is None else seconds
+        self.lines.append(f"{took:7.1f} s  {step}")
+
+
+@pytest.fixture
+def support(cluster: Cluster) -> Iterator[Desk]:
+    with desk(cluster, "conversations", ROWS) as made:
+        yield made
+
+
+def books(sweep: Object) -> tuple[int, int, int]:
+    return sweep["planned"], sweep["applied"], sum(sweep[one] for one in ("skipped", "unconfirmed", "held", "dead"))
+
+
+def test_200000_conversations_are_swept_exactly_by_workers_that_come_and_go(
+    support: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = Times()
+    with support.sql() as root:
+        root.execute(POISON.encode())
+    times.start()
+    support.apply(*(support.example(name, retry={"maxAttempts": 2, "backoff": "1s"}) for name in SWEPT))
+    for name in SWEPT:
+        support.is_(name, "Ready", "True", patience=120)
+    times.note("applied until both are Ready, which a worker has to say")
+    for name in SWEPT:
+        support.asleep(name)
+
+    times.start()
+    for name in SWEPT:
+        support.order(name, "trigger", "1")
+    most = dict.fromkeys(SWEPT, 0)
+
+    def swept() -> bool:
+        for name in SWEPT:
+            most[name] = max(most[name], support.replicas(name))
+        found = support.statuses()
+        return (found.get("expired"), found.get("idle")) == (TABLE["expired"] - 1, TABLE["idle"])
+
+    becomes("all rows but the poison one are swept", 900, swept)
+    times.note("triggered until all rows but the poison one are swept")
+    sweeps = {name: support.completed(name) for name in SWEPT}
+    closed = "SELECT extract(epoch FROM %s(closed_at)) FROM conversations WHERE status = 'expired'"
+    first, last = (float(support.ask(closed % which)) - support.opened(EXPIRED) for which in ("min", "max"))
+    times.note("tick until the first row is applied, from no worker", first)
+    times.note(f"the first until the last of {SWEPT[EXPIRED]:,} rows, a webhook each", last - first)
+
+    status = support.until(EXPIRED, lambda found: found["queue"]["dead"] == 1, "it has one dead letter")
+    assert condition(status, "Degraded")["reason"] == "DeadLetters"
+    assert "series" not in support.event(EXPIRED, "DeadLetters")
+    assert support.statuses() == TABLE | {"expired": TABLE["expired"] - 1, "pending": TABLE["pending"] + 1}
+    assert books(status["lastSweep"]) == (SWEPT[EXPIRED], SWEPT[EXPIRED] - 1, 1)
+    assert books(sweeps[IDLE]) == (SWEPT[IDLE], SWEPT[IDLE], 0)
+    assert support.received()["keys"] == SWEPT[EXPIRED]
+    assert min(most.values()) > 1
+    times.start()
+    for name in SWEPT:
+        support.asleep(name)
+    times.note(f"swept until no worker is left, of {most[EXPIRED]} and {most[IDLE]}")
+
+    with support.sql() as root:
+        root.execute(b"DROP TRIGGER refuse ON conversations")
+    times.start()
+    support.order(EXPIRED, "retry-dead-letters", "1")
+    becomes("the row is swept after the cure", 60, lambda: support.statuses() == TABLE)
+    times.note("retry after the cure until the row is applied, from no worker")
+    support.is_(EXPIRED, "Degraded", "False")
+    support.asleep(EXPIRED)
+    nothing = {"ready": 0, "running": 0, "delayed": 0, "dead": 0}
+    support.until(EXPIRED, lambda found: found["queue"] == nothing, "its queue is empty")
+    with capsys.disabled():
+        print("", *times.lines, sep="\n")
+    assert first <= FIRST_ROW
