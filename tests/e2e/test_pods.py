@@ -54,7 +54,9 @@ def test_a_cronjob_ticks_on_its_minute_and_a_job_made_by_hand_now(support: Desk)
 
 
 def test_workers_that_are_asked_to_go_lose_and_repeat_nothing(support: Desk) -> None:
-    support.apply(support.example(EXPIRED, limits={"batchRows": 100}))
+    sweep = support.example(EXPIRED, limits={"batchRows": 100})
+    sweep["spec"]["effect"]["webhook"]["timeout"] = "60s"  # a receiver that is slow must not look like one that is away
+    support.apply(sweep)
     support.is_(EXPIRED, "Ready", "True", patience=120)
     support.order(EXPIRED, "trigger", "1")
     for number in range(4):
