@@ -8,6 +8,7 @@ stops nothing of the Kubernetes half, an invalid spec leaves what was valid befo
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -91,7 +92,8 @@ class Reconciler:
             return None
         ref = ScheduleRef(self.install, *key, body["metadata"]["uid"])
         if self._refs.get(key, ref) != ref:
-            await self._gone(key)
+            with contextlib.suppress(Outage):  # its keys expire by themselves; the new one need not wait for that
+                await self._gone(key)
         self._refs[key] = ref
         facts = self._read(body, ref)
         facts = await self._ask(facts, pause=True)

@@ -1,0 +1,220 @@
+"""The controller as a process against a real API server: deletions, leaders, outages, logins and tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubesweep.queue.model import OpenSweep, PlanVersion
+from kubesweep_controller.api import DEPLOYMENTS, EVENTS, SCHEDULES, Api, Kind
+from kubesweep_controller.connection import Connection
+from tests.e2e.stage import Stage, Wire, kubeconfig, rules_of_the_chart, staged, until
+from tests.servers import Server
+
+PARKED = "autoscaling.keda.sh/paused-replicas"
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Server]:
+    server = Server("valkey").start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+async def stage(redis: Server, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with staged(redis, tmp_path) as made:
+        yield made
+
+
+async def test_a_deleted_schedule_leaves_nothing_in_the_queue_and_its_successor_starts_anew(stage: Stage) -> None:
+    await stage.start()
+    await stage.apply()
+    await stage.be_the_worker()
+    old = await stage.ref()
+    await stage.queue.open_sweep(old, OpenSweep(tick=1.0, plan=PlanVersion(1, "x")))
+    await stage.api.delete(SCHEDULES, stage.namespace, "carts")
+    await stage.apply()
+
+    async def forgotten() -> bool:
+        [stats] = await stage.queue.stats([old])
+        return not stats.known
+
+    await until(forgotten)
+    await stage.says("Ready", "Checking")
+    owner = (await stage.child(DEPLOYMENTS, "worker"))["metadata"]["ownerReferences"][0]["uid"]
+    assert owner == (await stage.ref()).uid != old.uid
+
+
+async def test_a_schedule_that_is_deleted_while_no_controller_runs_is_forgotten_later(stage: Stage) -> None:
+    first = await stage.start()
+    await stage.apply()
+    await stage.be_the_worker()
+    old = await stage.ref()
+    await stage.kill(first)
+    await stage.api.delete(SCHEDULES, stage.namespace, "carts")
+
+    async def gone() -> bool:
+        return await stage.get(SCHEDULES, "carts") is None
+
+    await until(gone)  # no finalizer keeps it
+    await stage.start()
+
+    async def forgotten() -> bool:
+        [stats] = await stage.queue.stats([old])
+        return not stats.known
+
+    await until(forgotten)
+
+
+async def test_of_two_controllers_the_other_takes_over_and_no_tick_is_missed_or_doubled(stage: Stage) -> None:
+    first = await stage.start("a")
+    await stage.apply(schedule=None, every="5s")
+
+    async def ticked(number: int) -> int:
+        counts = (await stage.stats()).ticks
+        return counts.enqueued + counts.forbidden >= number and counts.duplicate == 0
+
+    await until(lambda: ticked(1))
+    await stage.start("b")
+    before = (await stage.stats()).last_tick
+    await stage.kill(first)
+    await until(lambda: ticked(3))
+    after = await stage.stats()
+    assert before is not None
+    assert after.last_tick is not None
+    assert after.last_tick > before
+    assert after.last_tick % 5 == 0
+
+
+async def test_a_leader_that_is_told_to_stop_hands_over_at_once(stage: Stage) -> None:
+    first = await stage.start("a")
+    await stage.apply()
+    await stage.says("Ready", "Checking")
+    await stage.start("b")
+    began = time.monotonic()
+    assert await stage.kill(first, signal.SIGTERM) == 0
+    await stage.apply("second")
+    await stage.says("Ready", "Checking", "second")
+    assert time.monotonic() - began < 15.0
+
+
+async def test_everything_goes_on_when_the_queue_comes_after_the_controller_and_loses_everything(
+    stage: Stage, tmp_path: Path
+) -> None:
+    late = Server("valkey")
+    await stage.start(KUBESWEEP_QUEUE=late.url)
+    await stage.apply()
+    await stage.child(DEPLOYMENTS, "worker")
+    await stage.says("Ready", "QueueUnavailable")
+    late.start()
+    try:
+        await stage.says("Ready", "Checking")
+        with late.client() as client:
+            assert client.keys("{ks:*")
+            client.flushall()
+
+            async def asked_again() -> bool:
+                return bool(client.keys("{ks:*"))
+
+            await until(asked_again)
+    finally:
+        late.remove()
+
+
+async def test_a_queue_that_lets_nobody_make_users_is_said_and_heals(stage: Stage) -> None:
+    with stage.redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "weak", "on", ">weak", "~*", "&*", "+@all", "-acl")
+        weak = stage.redis.url.replace("//", "//weak:weak@")
+        await stage.start(KUBESWEEP_QUEUE=weak, KUBESWEEP_QUEUE_USERS="per-namespace")
+        await stage.apply()
+        await stage.says("Ready", "QueueUnavailable")
+        assert "QueueRights" in await stage.message("Ready")
+        client.execute_command("ACL", "SETUSER", "weak", "+acl")
+        await stage.says("Ready", "Checking")
+        made = f"ks-{(await stage.ref()).install}-{stage.namespace}"
+        assert made in client.execute_command("ACL", "USERS")
+
+
+async def test_the_api_server_may_be_away_for_a_minute(stage: Stage) -> None:
+    wire = Wire(stage.at.server)
+    await wire.mend()
+    path = kubeconfig(stage, server=f"https://127.0.0.1:{wire.port}")
+    process = await stage.start(KUBECONFIG=path)
+    await stage.apply()
+    await stage.says("Ready", "Checking")
+    await wire.cut()
+    assert await asyncio.wait_for(process.wait(), 60) == 1  # the Lease was lost; its pod would start it again
+    await stage.apply("second")
+    process = await stage.start(KUBECONFIG=path)
+    await until(lambda: _in_log(stage, "cannot take the Lease"))
+    await wire.mend()
+    await stage.says("Ready", "Checking", "second")
+    assert process.returncode is None
+    await wire.cut()
+
+
+async def _in_log(stage: Stage, text: str) -> bool:
+    return text in stage.log()
+
+
+async def test_the_rights_of_the_manifest_are_enough_and_a_token_may_be_replaced(stage: Stage, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(await _account(stage, "before"))
+    await stage.start(KUBECONFIG=kubeconfig(stage, token_file=str(file)))
+    await stage.apply()
+    await stage.says("Ready", "Checking")
+    file.write_text(await _account(stage, "after"))
+    await stage.api.delete(Kind("v1", "ServiceAccount", "serviceaccounts"), stage.namespace, "before")
+    await _until_refused(stage, tmp_path)
+    await stage.apply("second")
+    await stage.says("Ready", "Checking", "second")
+    assert "orbidden" not in stage.log()
+
+
+async def _account(stage: Stage, name: str) -> str:
+    """A token of a new ServiceAccount that may do what the manifest says."""
+    space = stage.namespace
+    rbac = "rbac.authorization.k8s.io/v1"
+    meta = {"name": name, "namespace": space}
+    await stage.api.create(Kind("v1", "ServiceAccount", "serviceaccounts"), {"metadata": meta})
+    role: dict[str, Any] = {
+        "metadata": meta,
+        "rules": [each for each in rules_of_the_chart() if "nonResourceURLs" not in each],
+    }
+    for rule in role["rules"]:
+        if "leases" in rule["resources"]:
+            rule.pop("resourceNames", None)
+    await stage.api.create(Kind(rbac, "Role", "roles"), role)
+    binding = {
+        "metadata": meta,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": space}],
+    }
+    await stage.api.create(Kind(rbac, "RoleBinding", "rolebindings"), binding)
+    asked = Kind("v1", "TokenRequest", f"serviceaccounts/{name}/token")
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": meta, "spec": {}}
+    answer = await stage.api.create(asked, body)
+    (stage.folder / f"token-{name}").write_text(answer["status"]["token"])
+    return str(answer["status"]["token"])
+
+
+async def _until_refused(stage: Stage, folder: Path) -> None:
+    """The API server remembers tokens for a few seconds."""
+    old = Api(Connection(stage.at.server, stage.at.ca, token_file=str(folder / "token-before")))
+
+    async def refused() -> bool:
+        try:
+            await old.list(EVENTS, stage.namespace)
+        except Exception as error:
+            return "nauthorized" in str(error) or getattr(error, "reason", "") == "ApiUnauthorized"
+        return False
+
+    await until(refused)
+    await old.close()
