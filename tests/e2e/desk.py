@@ -142,7 +142,7 @@ class Desk:
     def apply(self, *objects: Object) -> None:
         apply(self.here, list(objects))
 
-    def until(self, name: str, condition: Callable[[Object], Any], what: str, patience: float = 60) -> Object:
+    def until(self, name: str, condition: Callable[[Object], Any], what: str, patience: float = 120) -> Object:
         """The schedule's status as soon as it is as wanted, for the present generation."""
 
         def met(found: Object) -> bool:
@@ -153,7 +153,7 @@ class Desk:
         status: Object = found["status"]
         return status
 
-    def is_(self, name: str, type_: str, status: str, reason: str = "", patience: float = 60) -> str:
+    def is_(self, name: str, type_: str, status: str, reason: str = "", patience: float = 120) -> str:
         """The message of a condition as soon as it is so."""
 
         def met(found: Object) -> bool:
@@ -226,7 +226,11 @@ class Desk:
 
         [event] = mine(
             self.here.until_all(
-                "events.k8s.io/v1 Event", "", lambda found: bool(mine(found)), what=f"{name} has an Event {reason}"
+                "events.k8s.io/v1 Event",
+                "",
+                lambda found: bool(mine(found)),
+                what=f"{name} has an Event {reason}",
+                patience=120,
             )
         )
         return event

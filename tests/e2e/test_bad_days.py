@@ -102,10 +102,10 @@ def test_a_queue_that_forgets_everything_amid_a_sweep_is_healed_at_once(support:
     support.apply(support.plain("flushed", limits=SLOW))
     support.is_("flushed", "Ready", "True", patience=120)
     support.order("flushed", "trigger", "1")
-    becomes("some rows are swept", 60, lambda: support.expired() > 10)
+    becomes("some rows are swept", 120, lambda: support.expired() > 10)
     assert support.release.redis("FLUSHALL", password=support.release.password()) == "OK"
     support.event("flushed", "Lost")
-    becomes("all rows are swept", 120, lambda: support.expired() == STALE)
+    becomes("all rows are swept", 180, lambda: support.expired() == STALE)
     sweep = support.completed("flushed")
     assert sweep["planned"] < STALE
     support.is_("flushed", "Degraded", "False")
@@ -116,7 +116,7 @@ def test_a_schedule_made_anew_under_its_name_amid_a_sweep_starts_over(support: D
     support.apply(support.plain("anew", limits=SLOW))
     support.is_("anew", "Ready", "True", patience=120)
     support.order("anew", "trigger", "1")
-    becomes("some rows are swept", 60, lambda: support.expired() > 10)
+    becomes("some rows are swept", 120, lambda: support.expired() > 10)
     support.delete("anew")
     support.apply(support.plain("anew"))
     support.is_("anew", "Ready", "True", patience=120)
@@ -148,6 +148,6 @@ def test_a_row_that_waits_for_its_retry_wakes_a_worker_that_had_gone(support: De
     with support.sql() as root:
         root.execute(b"DROP TRIGGER refuse ON conversations; DROP FUNCTION refuse")
     support.apply(support.plain("late", retry=retry))
-    becomes("the row is swept", 90, lambda: support.expired() == STALE)
+    becomes("the row is swept", 180, lambda: support.expired() == STALE)
     support.asleep("late")
     support.delete("late")
