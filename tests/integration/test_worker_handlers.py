@@ -170,7 +170,7 @@ def _no_handler_survives() -> Iterator[None]:
 @pytest.mark.parametrize("name", ["with_exiting_lifespan", "with_cancelled_lifespan"])
 async def test_a_lifespan_that_exits_or_cancels_itself_is_an_outage_and_is_not_waited_for(name: str) -> None:
     effect = HandlerEffect(handler_plan(name), f"{MODULE}:{name}")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(Outage, match="lifespan"):
             await effect.start()
     await effect.close()

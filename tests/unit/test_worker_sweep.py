@@ -259,7 +259,7 @@ async def test_a_job_that_is_stopped_before_its_first_step_is_given_back(
         worker.stop()
 
     monkeypatch.setattr(worker._loop, "_start", stopped_at_once)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await worker.run()
     stats = await bench.stats()
     assert (died, stats.running, stats.ready) == ([], 0, 1)
