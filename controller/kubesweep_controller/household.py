@@ -48,7 +48,7 @@ class Household:
     keda: bool = False  # the cluster serves keda.sh
     thorough: set[Key] = field(default_factory=set)  # whose unwatched children are to be asked about too
     _logins_failed: dict[Key, Outage] = field(default_factory=dict)
-    _stood: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
+    _stood: dict[Key, tuple[Any, ...] | None] = field(default_factory=dict)
     _scalers: dict[Key, Answer] = field(default_factory=dict)
     _stucks: dict[Key, Answer] = field(default_factory=dict)
 
@@ -113,7 +113,7 @@ class Household:
         )
         deployment, cronjob = self.store.deployment(key), self.store.cronjob(key)
         state = _state(facts, wish, deployment, cronjob)
-        if not thorough and self._stood.get(key) == state:
+        if state is not None and not thorough and self._stood.get(key) == state:
             return
         await stand_up(self.applier, self.settings, wish, deployment, cronjob)
         self._stood[key] = state
@@ -157,9 +157,13 @@ class Household:
         return why
 
 
-def _state(facts: Facts, wish: Wish, deployment: Sight | None, cronjob: Sight | None) -> tuple[Any, ...]:
+def _state(facts: Facts, wish: Wish, deployment: Sight | None, cronjob: Sight | None) -> tuple[Any, ...] | None:
     """All that decides how the children should be, and whether anybody touched the watched ones. While it stays the same they
-    stand: most looks are at the queue's numbers, and building every child for each would be most of their cost."""
-    replicas = None if wish.keda or deployment is None else deployment.wanted
-    marks = deployment.mark if deployment else None, cronjob.mark if cronjob else None
+    stand: most looks are at the queue's numbers, and building every child for each would be most of their cost.
+
+    None: one of them was not seen yet, or not since somebody took its labels, so no watch will tell of it."""
+    if deployment is None or (cronjob is None and wish.schedule.spec.schedule is not None):
+        return None
+    replicas = None if wish.keda else deployment.wanted
+    marks = deployment.mark, cronjob.mark if cronjob else None
     return (facts.body["metadata"]["generation"], wish.plan, wish.user, wish.keda, wish.parked, replicas, *marks)

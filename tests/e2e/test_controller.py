@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kubesweep.queue.model import OpenSweep
-from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, SCALEDOBJECTS, SECRETS
+from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, SCALEDOBJECTS, SECRETS, Kind
 from tests.e2e.stage import CHILDREN, Stage, now, staged, until, writes_since
 from tests.servers import Server
 
@@ -32,8 +32,9 @@ async def stage(redis: Server, tmp_path: Path) -> AsyncIterator[Stage]:
         yield made
 
 
-def versions(children: list[dict[str, Any]]) -> list[str]:
-    return [each["metadata"]["resourceVersion"] for each in children]
+def versions(children: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    """Which object, and which version of its spec; KEDA and others write statuses as they like."""
+    return [(each["metadata"]["uid"], each["metadata"]["generation"]) for each in children]
 
 
 async def family(stage: Stage, name: str = "carts") -> list[dict[str, Any]]:
@@ -45,11 +46,16 @@ async def test_an_applied_schedule_gets_its_children_and_becomes_ready(stage: St
     await stage.apply()
     children = await family(stage)
     assert children[0]["spec"]["replicas"] <= 1
+    assert (await until(lambda: _sets(stage))) == 1
     assert await until(lambda: stage.get(SECRETS, "kubesweep-queue"))
     await stage.says("Ready", "Checking")
     await stage.be_the_worker()
     await stage.says("Ready", "Ready")
     assert await stage.condition("SourceReady") == ("True", "Checked")
+
+
+async def _sets(stage: Stage) -> int:
+    return len(await stage.api.list(Kind("apps/v1", "ReplicaSet", "replicasets"), stage.namespace))
 
 
 async def test_a_second_controller_finds_every_child_in_place_and_writes_to_none(stage: Stage) -> None:

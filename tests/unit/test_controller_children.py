@@ -109,6 +109,7 @@ def test_the_deployment_never_says_how_many_and_its_newborn_says_none() -> None:
     assert "replicas" not in deployment()["spec"]
     least = newborn(deployment())
     assert least["spec"]["replicas"] == 0
+    assert least["spec"]["paused"] is True
     assert least["spec"]["selector"] == deployment()["spec"]["selector"]
     assert [set(each) for each in least["spec"]["template"]["spec"]["containers"]] == [{"name", "image"}]
 

@@ -57,6 +57,7 @@ def build_deployment(
             "kind": "Deployment",
             "metadata": metadata(worker_name(plan.name), owner, WORKER),
             "spec": {
+                "paused": False,
                 "revisionHistoryLimit": 2,
                 "selector": {"matchLabels": selector(plan.name, WORKER)},
                 "template": worker_template(plan, schedule.spec.worker, (ref.name, ref.key), queue_url, pods),
@@ -67,7 +68,8 @@ def build_deployment(
 
 
 def newborn(deployment: Mapping[str, Any]) -> dict[str, Any]:
-    """The least that the API server takes, with no replicas: applied without that field, a new Deployment would start one."""
+    """The least that the API server takes, with no replicas: applied without that field, a new Deployment would start one.
+    It is paused, so that the cluster makes no ReplicaSet of it: the first is that of the apply which follows."""
     template = deployment["spec"]["template"]
     container = template["spec"]["containers"][0]
     return {
@@ -76,6 +78,7 @@ def newborn(deployment: Mapping[str, Any]) -> dict[str, Any]:
         "metadata": deployment["metadata"],
         "spec": {
             "replicas": 0,
+            "paused": True,
             "selector": deployment["spec"]["selector"],
             "template": {
                 "metadata": {"labels": template["metadata"]["labels"]},
