@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -23,6 +24,26 @@ from tests.e2e.kube import Cluster, Namespace
 from tests.e2e.network import enter
 
 FAILED = pytest.StashKey[bool]()
+BEGAN = pytest.StashKey[str]()  # when this run began, as the API server writes times
+WHOLE = pytest.StashKey[bool]()  # whether all the tests of this folder run
+LAST = "test_rights.py"  # it looks back at what all others did
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[BEGAN] = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    config.stash[WHOLE] = not any("::" in each for each in config.args)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for each in items:
+        each.config.stash[WHOLE] = False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda each: each.path.name == LAST)
+    here = {path.name for path in Path(__file__).parent.glob("test_*.py")}
+    config.stash[WHOLE] &= here <= {each.path.name for each in items}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,19 +8,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import json
 import os
 import signal
 import sys
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
+from kubesweep.api.crd import custom_resource_definition
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Finding, Limits, ScheduleRef, Settlement, Stats
 from kubesweep.queue.service import QueueService
@@ -37,7 +37,8 @@ from kubesweep_controller.api import (
 )
 from kubesweep_controller.conditions import find as condition_of
 from kubesweep_controller.connection import Connection, find
-from tests.cluster.bed import Bed
+from tests.e2e.audit import requests
+from tests.e2e.rights import account
 from tests.servers import Server, free_port
 
 T = TypeVar("T")
@@ -47,6 +48,7 @@ CHILDREN: tuple[tuple[Kind, str], ...] = (
     (SCALEDOBJECTS, "worker"),
     (TRIGGER_AUTHENTICATIONS, "worker"),
 )
+CRDS = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions")
 SPEC: dict[str, Any] = {
     "schedule": "0 0 1 1 *",
     "source": {"urlFrom": {"secretKeyRef": {"name": "shop-db", "key": "url"}}, "table": "carts"},
@@ -84,14 +86,18 @@ class Wire:
     async def cut(self) -> None:
         if self._server is not None:
             self._server.close()
-        for writer in self._open:
+        ends = list(self._open)
+        for writer in ends:
             writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in ends), return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         back, there = await asyncio.open_connection(*self._there)
         self._open |= {writer, there}
         with contextlib.suppress(OSError):
             await asyncio.gather(_pump(reader, there), _pump(back, writer))
+        for end in (writer, there):
+            end.close()
         self._open -= {writer, there}
 
 
@@ -109,9 +115,13 @@ class Stage:
         self.namespace = f"stage-{uuid.uuid4().hex[:8]}"
         self.queue: QueueService = connect(redis.url)
         self.processes: list[asyncio.subprocess.Process] = []
+        self._account: Path | None = None
 
     async def start(self, name: str = "controller-0", **env: str) -> asyncio.subprocess.Process:
-        """A controller of this namespace, as a process."""
+        """A controller of this namespace, as a process, with the rights of the chart."""
+        if "KUBECONFIG" not in env:
+            self._account = self._account or await account(self.api, self.namespace, "controller", self.folder)
+            env["KUBECONFIG"] = kubeconfig(self, token_file=str(self._account))
         given = {
             "KUBESWEEP_QUEUE": self.redis.url,
             "KUBESWEEP_WORKER_IMAGE": "ghcr.io/kubesweep/worker:none",
@@ -214,9 +224,15 @@ class Stage:
         await self.api.close()
 
 
+async def install_crd(api: Api, definition: dict[str, Any]) -> None:
+    await api.apply(CRDS, definition | {"metadata": definition["metadata"] | {"namespace": ""}})
+
+
 @asynccontextmanager
 async def staged(redis: Server, folder: Path) -> AsyncIterator[Stage]:
     stage = Stage(find(), redis, folder)
+    await install_crd(stage.api, custom_resource_definition())
+    await until(lambda: stage.api.serves(SCHEDULES.group_version))
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": stage.namespace, "namespace": ""}}
     await stage.api.create(Kind("v1", "Namespace", "namespaces"), body)
     try:
@@ -246,37 +262,19 @@ def kubeconfig(stage: Stage, *, server: str = "", token_file: str = "") -> str:
     return str(path)
 
 
-def rules_of_the_chart() -> list[dict[str, Any]]:
-    """What the plain manifest lets a controller do."""
-    text = (Path(__file__).parents[2] / "manifests" / "install.yaml").read_text("utf-8")
-    rules: list[dict[str, Any]] = []
-    for each in yaml.safe_load_all(text):
-        if (
-            each
-            and each["kind"] in ("ClusterRole", "Role")
-            and "aggregat" not in json.dumps(each["metadata"].get("labels", {}))
-        ):
-            rules += each["rules"]
-    return rules
-
-
-def _audit_log() -> Path:
-    return Path(os.environ.get("KUBESWEEP_AUDIT_LOG") or Bed.chosen().audit_log)
-
-
 def writes_since(stage: Stage, start: str) -> list[str]:
     """What the controller wrote to the API server, as its audit log has it, besides the Lease."""
-    found = []
-    for line in _audit_log().read_text("utf-8").splitlines():
-        event = json.loads(line)
-        about = event.get("objectRef") or {}
-        if event["requestReceivedTimestamp"] < start or about.get("namespace") != stage.namespace:
-            continue
-        ours = event.get("userAgent") == "kubesweep-controller" or event.get("userAgent", "").startswith("kopf")
-        if ours and event["verb"] not in ("get", "list", "watch") and about["resource"] != "leases":
-            found.append(f"{event['verb']} {about['resource']}/{about.get('subresource', '')} {about.get('name')}")
-    return found
+    found = [
+        each
+        for each in requests(start, stage.namespace)
+        if each.user.startswith(f"system:serviceaccount:{stage.namespace}:") and each.namespace == stage.namespace
+    ]
+    return [
+        f"{each.verb} {each.resource} {each.name}"
+        for each in found
+        if each.verb not in ("get", "list", "watch") and each.resource != "leases"
+    ]
 
 
 def now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")

@@ -7,14 +7,14 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kubesweep.queue.model import OpenSweep, PlanVersion
-from kubesweep_controller.api import DEPLOYMENTS, EVENTS, SCHEDULES, Api, Kind
+from kubesweep_controller.api import DEPLOYMENTS, SCHEDULES, Api
 from kubesweep_controller.connection import Connection
-from tests.e2e.stage import Stage, Wire, kubeconfig, rules_of_the_chart, staged, until
+from tests.e2e.rights import ACCOUNTS, account
+from tests.e2e.stage import Stage, Wire, kubeconfig, staged, until
 from tests.servers import Server
 
 PARKED = "autoscaling.keda.sh/paused-replicas"
@@ -164,45 +164,26 @@ async def _in_log(stage: Stage, text: str) -> bool:
     return text in stage.log()
 
 
-async def test_the_rights_of_the_manifest_are_enough_and_a_token_may_be_replaced(stage: Stage, tmp_path: Path) -> None:
+async def test_a_token_may_be_replaced_and_what_watches_goes_on_with_the_new_one(stage: Stage, tmp_path: Path) -> None:
     file = tmp_path / "token"
-    file.write_text(await _account(stage, "before"))
-    await stage.start(KUBECONFIG=kubeconfig(stage, token_file=str(file)))
+    file.write_text((await account(stage.api, stage.namespace, "before", tmp_path)).read_text())
+    wire = Wire(stage.at.server)
+    await wire.mend()
+    way = kubeconfig(stage, server=f"https://127.0.0.1:{wire.port}", token_file=str(file))
+    process = await stage.start(KUBECONFIG=way)
     await stage.apply()
     await stage.says("Ready", "Checking")
-    file.write_text(await _account(stage, "after"))
-    await stage.api.delete(Kind("v1", "ServiceAccount", "serviceaccounts"), stage.namespace, "before")
+    file.write_text((await account(stage.api, stage.namespace, "after", tmp_path)).read_text())
+    await stage.api.delete(ACCOUNTS, stage.namespace, "before")
     await _until_refused(stage, tmp_path)
+    await wire.cut()  # a watch that is open outlives its token
+    await wire.mend()
     await stage.apply("second")
     await stage.says("Ready", "Checking", "second")
     assert "orbidden" not in stage.log()
-
-
-async def _account(stage: Stage, name: str) -> str:
-    """A token of a new ServiceAccount that may do what the manifest says."""
-    space = stage.namespace
-    rbac = "rbac.authorization.k8s.io/v1"
-    meta = {"name": name, "namespace": space}
-    await stage.api.create(Kind("v1", "ServiceAccount", "serviceaccounts"), {"metadata": meta})
-    role: dict[str, Any] = {
-        "metadata": meta,
-        "rules": [each for each in rules_of_the_chart() if "nonResourceURLs" not in each],
-    }
-    for rule in role["rules"]:
-        if "leases" in rule["resources"]:
-            rule.pop("resourceNames", None)
-    await stage.api.create(Kind(rbac, "Role", "roles"), role)
-    binding = {
-        "metadata": meta,
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": space}],
-    }
-    await stage.api.create(Kind(rbac, "RoleBinding", "rolebindings"), binding)
-    asked = Kind("v1", "TokenRequest", f"serviceaccounts/{name}/token")
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": meta, "spec": {}}
-    answer = await stage.api.create(asked, body)
-    (stage.folder / f"token-{name}").write_text(answer["status"]["token"])
-    return str(answer["status"]["token"])
+    assert process.returncode is None
+    await stage.kill(process)
+    await wire.cut()
 
 
 async def _until_refused(stage: Stage, folder: Path) -> None:
@@ -211,7 +192,7 @@ async def _until_refused(stage: Stage, folder: Path) -> None:
 
     async def refused() -> bool:
         try:
-            await old.list(EVENTS, stage.namespace)
+            await old.list(SCHEDULES, stage.namespace)
         except Exception as error:
             return "nauthorized" in str(error) or getattr(error, "reason", "") == "ApiUnauthorized"
         return False
