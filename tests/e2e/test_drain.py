@@ -1,0 +1,102 @@
+"""Workers that go amid a sweep because there are to be fewer: scaled down by KEDA, drained with their node. Each ends what it has in
+hand, so no row is lost and none is done twice, in the table or at the receiver."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.desk import EXPIRED, Desk, becomes, desk
+from tests.e2e.kube import Cluster, Object
+
+ROWS = 20_000
+STALE = ROWS * 2 // 10
+PACE = {"batchRows": 50, "rowsPerSecond": 150}
+WORKERS = 3
+AUDIT = """
+CREATE TABLE written (id bigint NOT NULL);
+CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN INSERT INTO written VALUES (NEW.id); RETURN NULL; END $$;
+CREATE TRIGGER audit AFTER UPDATE ON conversations FOR EACH ROW WHEN (NEW.status = 'expired') EXECUTE FUNCTION audit();
+"""
+
+
+@pytest.fixture
+def support(cluster: Cluster) -> Iterator[Desk]:
+    with desk(cluster, "drain", ROWS) as made:
+        with made.sql() as root:
+            root.execute(AUDIT.encode())
+        worker = {"maxReplicas": WORKERS, "jobsPerReplica": 2, "cooldown": "5s"}
+        sweep = made.example(EXPIRED, limits=PACE, worker=worker)
+        sweep["spec"]["effect"]["webhook"]["timeout"] = "60s"  # a slow receiver must not look like one that is away
+        made.apply(sweep)
+        made.is_(EXPIRED, "Ready", "True", patience=120)
+        yield made
+
+
+def at(support: Desk, percent: int) -> None:
+    """Returns when so much of the sweep is done."""
+    goal = STALE * percent // 100
+    becomes(f"{goal} rows are swept", 120, lambda: support.expired() >= goal)
+
+
+def workers(support: Desk, number: int) -> list[Object]:
+    """The pods of the workers, once there are as many and all of them work."""
+
+    def ready(found: list[Object]) -> bool:
+        return len(found) == number and all(
+            "deletionTimestamp" not in each["metadata"] and _is(each, "Ready", "True") for each in found
+        )
+
+    chosen = f"kubesweep.dev/schedule={EXPIRED},app.kubernetes.io/component=worker"
+    return support.here.until_all("v1 Pod", chosen, ready, what=f"{number} workers work", patience=120)
+
+
+def _is(pod: Object, type_: str, status: str) -> bool:
+    return any((each["type"], each["status"]) == (type_, status) for each in pod["status"].get("conditions") or ())
+
+
+def balanced(support: Desk) -> None:
+    """The sweep completed, and each row was written once and told once."""
+    sweep = support.completed(EXPIRED)
+    assert (sweep["planned"], sweep["applied"], sweep["held"], sweep["dead"]) == (STALE, STALE, 0, 0), sweep
+    assert "history" not in support.status(EXPIRED)
+    assert support.ask("SELECT count(*) FROM written") == support.ask("SELECT count(DISTINCT id) FROM written") == STALE
+    assert support.expired() == STALE
+    assert support.received() == {"requests": STALE, "keys": STALE, "duplicates": 0}
+
+
+def most(support: Desk, replicas: int) -> None:
+    patch = json.dumps({"spec": {"maxReplicaCount": replicas}})
+    support.here.kubectl("patch", "scaledobject", f"{EXPIRED}-worker", "--type=merge", f"--patch={patch}")
+
+
+def drain(support: Desk, pods: list[Object]) -> None:
+    """Empty the nodes of workers, and give them back once the schedule has said what it lacks."""
+    nodes = {str(each["spec"]["nodeName"]) for each in pods}
+    chosen = f"--pod-selector=kubesweep.dev/schedule={EXPIRED}"
+    try:
+        for node in nodes:
+            support.here.kubectl("drain", node, chosen, "--delete-emptydir-data", "--timeout=60s")
+        done = support.expired()
+        assert done < STALE, "the node was to be drained amid the sweep"
+        assert "unschedulable" in support.is_(EXPIRED, "Ready", "False", "WorkerStuck")
+        assert support.expired() == done
+    finally:
+        for node in nodes:
+            support.here.kubectl("uncordon", node)
+
+
+@pytest.mark.bed
+def test_workers_that_are_scaled_down_or_drained_lose_and_repeat_nothing(support: Desk) -> None:
+    support.order(EXPIRED, "trigger", "drain")
+    at(support, 5)
+    workers(support, WORKERS)
+    most(support, 1)  # of KEDA alone: what the controller is told stays as it is
+    workers(support, 1)
+    most(support, WORKERS)
+    at(support, 40)
+    drain(support, workers(support, WORKERS))
+    balanced(support)
