@@ -24,6 +24,7 @@ from kubesweep.queue.model import ErrorGroup, OpenSweep, ScheduleRef, Stats
 from kubesweep.queue.service import QueueService
 from kubesweep_controller.api import SCHEDULES, Api
 from kubesweep_controller.conditions import suspended
+from kubesweep_controller.dropped import Dropped
 from kubesweep_controller.events import Events
 from kubesweep_controller.facts import Facts
 from kubesweep_controller.gate import Gate
@@ -68,6 +69,7 @@ class Reconciler:
     def __post_init__(self) -> None:
         self._refs: dict[Key, ScheduleRef] = {}
         self._specs: dict[Key, _Spec] = {}
+        self._dropped = Dropped()
         self._groups: dict[Key, tuple[Stats, tuple[ErrorGroup, ...]]] = {}
 
     @property
@@ -95,7 +97,7 @@ class Reconciler:
             with contextlib.suppress(Outage):  # its keys expire by themselves; the new one need not wait for that
                 await self._gone(key)
         self._refs[key] = ref
-        facts = self._read(body, ref)
+        facts = self._read(self._dropped.restored(key, body), ref)
         facts = await self._ask(facts, pause=True)
         facts = replace(facts, children=await self.household.tend(key, facts))
         facts, obeyed = await self._act(facts)
@@ -182,6 +184,7 @@ class Reconciler:
             await self.events.post(facts.body, wanted)
         written = await self.api.replace_status(SCHEDULES, facts.body, status)
         if written is not None:
+            self._dropped.wrote((facts.ref.namespace, facts.ref.name), status, written)
             self.store.saw(SCHEDULES, written)
 
     def _again(self, facts: Facts) -> float:
@@ -200,6 +203,7 @@ class Reconciler:
             del self._refs[key]
         self._groups.pop(key, None)
         self._specs.pop(key, None)
+        self._dropped.forget(key)
         self.metrics.forget(*key)
         self.household.forget(key)
 

@@ -333,6 +333,7 @@ async def test_sigterm_gives_back_what_is_in_hand_and_a_second_one_does_so_at_on
         ({"KUBESWEEP_PLAN": "{"}, "KUBESWEEP_PLAN cannot be read"),
         ({"KUBESWEEP_PLAN": msgspec.json.encode({"format": 2}).decode()}, "of different versions: bring them to one"),
         ({"KUBESWEEP_PLAN": pod_plan(format=2).to_json()}, "KUBESWEEP_PLAN has format 2, this image reads 1"),
+        ({"KUBESWEEP_PLAN": pod_plan().to_json()[:-1] + ',"later":1}'}, "unknown field `later`): the controller and"),
         ({"KUBESWEEP_QUEUE": ""}, "KUBESWEEP_QUEUE is not set"),
         ({"KUBESWEEP_QUEUE": "amqp://:hunter2@queue"}, "no such kind of queue"),
         ({"KUBESWEEP_LOG_LEVEL": "loud"}, "KUBESWEEP_LOG_LEVEL is 'loud'"),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -149,6 +150,20 @@ def test_a_plan_survives_its_own_json() -> None:
     again = Plan.from_json(plan.to_json())
     assert again == plan
     assert again.version == plan.version
+
+
+class LaterPlan(Plan, frozen=True, kw_only=True):
+    later: int = 1
+
+
+def test_a_field_that_a_later_version_adds_changes_no_plan_that_does_not_use_it() -> None:
+    plan = compiled()
+    same = LaterPlan(**{name: getattr(plan, name) for name in plan.__struct_fields__})
+    assert (same.to_json(), same.version) == (plan.to_json(), plan.version)
+    other = msgspec.structs.replace(same, later=2)
+    assert not other.version.same(plan.version)
+    with pytest.raises(msgspec.ValidationError, match="unknown field `later`"):
+        Plan.from_json(other.to_json())
 
 
 def edit(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:

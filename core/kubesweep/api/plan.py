@@ -7,7 +7,7 @@ no URL, and names itself by a hash: jobs carry that name, so that nobody works o
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,7 +16,11 @@ from kubesweep.queue.model import Limits, PlanVersion, ScheduleRef
 FORMAT = 1
 
 
-class Match(msgspec.Struct, frozen=True, omit_defaults=True):
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a plan. What a worker does not know of it could narrow what is swept: it refuses the plan, and never widens it."""
+
+
+class Match(_Part, frozen=True):
     """One condition; all are ANDed. ``op`` says which of the other fields counts."""
 
     op: Literal["in", "before", "isNull", "sql"]
@@ -27,7 +31,7 @@ class Match(msgspec.Struct, frozen=True, omit_defaults=True):
     sql: str = ""
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class Source(_Part, frozen=True, kw_only=True):
     table: str
     schema: str | None = None  # None: SQLite, or the search path's first
     key: tuple[str, ...] = ()  # empty: the primary key
@@ -36,13 +40,13 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     naive_time_zone: str = "UTC"  # what a time column without a zone means
 
 
-class Webhook(msgspec.Struct, frozen=True):
+class Webhook(_Part, frozen=True):
     url: str
     timeout: float = 10.0
     headers_secret: str | None = None  # name of the Secret whose entries are headers
 
 
-class Effect(msgspec.Struct, frozen=True, kw_only=True):
+class Effect(_Part, frozen=True, kw_only=True):
     columns: tuple[str, ...] = ()  # empty: key and match columns
     concurrency: int = 20
     timeout: float = 30.0  # longest that one handler call may take
@@ -50,18 +54,18 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     handler: str | None = None  # "package.module:function"
 
 
-class Assignment(msgspec.Struct, frozen=True):
+class Assignment(_Part, frozen=True):
     column: str
     value: str | None = None
     sql: str | None = None
 
 
-class Archive(msgspec.Struct, frozen=True):
+class Archive(_Part, frozen=True):
     table: str
     schema: str | None = None
 
 
-class Write(msgspec.Struct, frozen=True, omit_defaults=True):
+class Write(_Part, frozen=True):
     update: tuple[Assignment, ...] = ()  # empty: delete
     archive: Archive | None = None
 
@@ -70,20 +74,20 @@ class Write(msgspec.Struct, frozen=True, omit_defaults=True):
         return not self.update
 
 
-class RowLimits(msgspec.Struct, frozen=True, kw_only=True):
+class RowLimits(_Part, frozen=True, kw_only=True):
     batch_rows: int = 1000
     rows_per_second: float | None = None
     max_rows_per_sweep: int | None = None
     hold_above_rows: int | None = None
 
 
-class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+class RetryPolicy(_Part, frozen=True, kw_only=True):
     max_attempts: int = 5
     backoff: float = 2.0
     max_backoff: float = 300.0
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(_Part, frozen=True, kw_only=True):
     namespace: str
     name: str
     uid: str
@@ -111,8 +115,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def version(self) -> PlanVersion:
         """The generation is not part of the hash: an edit that changes nothing here starts nothing over."""
         # By way of JSON, so that 5 and 5.0 in a float field are one plan before and after it travelled.
-        plain = Plan.from_json(msgspec.json.encode(msgspec.structs.replace(self, generation=0)))
-        body = msgspec.json.encode(plain, order="sorted")
+        plain = type(self).from_json(msgspec.structs.replace(self, generation=0).to_json())
+        body = msgspec.json.encode(_lean(plain), order="sorted")
         return PlanVersion(self.generation, hashlib.sha256(body).hexdigest()[:16])
 
     @property
@@ -129,9 +133,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return 2 * self.max_replicas * self.jobs_per_replica
 
     def to_json(self) -> str:
-        return msgspec.json.encode(self).decode()
+        return msgspec.json.encode(_lean(self)).decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Plan:
         """Raises ``msgspec.ValidationError`` where the text is not a plan of this version's shape."""
         return msgspec.json.decode(text, type=cls)
+
+
+def _lean(part: _Part) -> dict[str, Any]:
+    """Without what is as it is by default: a field that a later version adds is no other plan for who does not use it."""
+    lean: dict[str, Any] = {"format": part.format} if isinstance(part, Plan) else {}
+    for each in msgspec.structs.fields(part):
+        value = getattr(part, each.name)
+        if value != each.default:
+            lean[each.name] = _plain(value)
+    return lean
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Part):
+        return _lean(value)
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
