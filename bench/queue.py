@@ -40,6 +40,7 @@ class Options:
     picks: int = 100
     warm: int = 500  # jobs, and a tenth as many picks, that do not count
     peers: bool = True
+    drains: bool = True
 
 
 SMOKE = Options(rounds=1, jobs=4_000, naps=1_000, picks=10, warm=100, peers=False)
@@ -96,6 +97,12 @@ def picks(one: Contestant, options: Options) -> list[float]:
 
 def turn(one: Contestant, options: Options, figures: Figures) -> None:
     """One round of one contestant."""
+    if options.drains:
+        drains(one, options, figures)
+    figures.picks += picks(one, options)
+
+
+def drains(one: Contestant, options: Options, figures: Figures) -> None:
     filled, noop = drain(one, "noop", one.concurrency, one.jobs, options.warm)
     figures.enqueue.append(filled["jobs"] / filled["seconds"])
     figures.noop.append(noop["jobs"] / noop["seconds"])
@@ -103,7 +110,6 @@ def turn(one: Contestant, options: Options, figures: Figures) -> None:
     figures.server_cpu.append(1000 * noop["server_cpu"] / noop["jobs"])
     _, nap = drain(one, "nap", NAPPERS, one.naps, options.warm)
     figures.nap.append(nap["jobs"] / nap["seconds"])
-    figures.picks += picks(one, options)
 
 
 def contest(options: Options, say: Say) -> dict[str, Figures]:
@@ -118,9 +124,14 @@ def contest(options: Options, say: Say) -> dict[str, Figures]:
 
 
 def _latest(f: Figures) -> str:
+    pick_up = f"pick-up {1000 * statistics.median(f.picks):.2f} ms"
     return (
-        f"enqueue {f.enqueue[-1]:,.0f}/s, no-op {f.noop[-1]:,.0f}/s, 10 ms {f.nap[-1]:,.0f}/s, "
-        f"cpu {f.worker_cpu[-1]:.4f} + {f.server_cpu[-1]:.4f} s/1,000, pick-up {1000 * statistics.median(f.picks):.2f} ms"
+        pick_up
+        if not f.noop
+        else (
+            f"enqueue {f.enqueue[-1]:,.0f}/s, no-op {f.noop[-1]:,.0f}/s, 10 ms {f.nap[-1]:,.0f}/s, "
+            f"cpu {f.worker_cpu[-1]:.4f} + {f.server_cpu[-1]:.4f} s/1,000, {pick_up}"
+        )
     )
 
 
@@ -131,9 +142,12 @@ def table(found: dict[str, Figures]) -> str:
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, f in found.items():
+        pick = f"{1000 * f.pick(0.5):.2f} / {1000 * f.pick(0.99):.2f}"
+        if not f.noop:
+            lines.append(f"| {name} | | | | | {pick} | | |")
+            continue
         spread = f"{min(f.noop):,.0f}..{max(f.noop):,.0f}"
         rates = " | ".join(f"{statistics.median(rates):,.0f}" for rates in (f.enqueue, f.nap))
-        pick = f"{1000 * f.pick(0.5):.2f} / {1000 * f.pick(0.99):.2f}"
         cpu = " | ".join(f"{statistics.median(cpu):.4f}" for cpu in (f.worker_cpu, f.server_cpu))
         lines.append(f"| {name} | {statistics.median(f.noop):,.0f} | {spread} | {rates} | {pick} | {cpu} |")
     return "\n".join(lines)
@@ -148,6 +162,9 @@ def parse(arguments: Sequence[str]) -> tuple[Options, Path | None, bool]:
     parser.add_argument("--rounds", type=int, help="turns of each contestant")
     parser.add_argument("--jobs", type=int, help="no-op jobs of ours in a turn")
     parser.add_argument("--picks", type=int, help="jobs in a turn whose pick-up is timed")
+    parser.add_argument(
+        "--picks-only", action="store_false", dest="drains", default=None, help="time nothing but the pick-up"
+    )
     parser.add_argument("--no-peers", action="store_false", dest="peers", default=None, help="only ours")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     given = vars(parser.parse_args(arguments))
