@@ -56,6 +56,7 @@ async def count(stage: Stage, type_: str | None) -> int:
 
 @pytest.mark.slow
 async def test_three_hundred_at_once_are_served_soon_and_cost_nothing_afterwards(stage: Stage) -> None:
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # what others make of this machine stretches the time
     process = await stage.start()
     turns = asyncio.Semaphore(16)
 
@@ -69,16 +70,16 @@ async def test_three_hundred_at_once_are_served_soon_and_cost_nothing_afterwards
     async def all_seen() -> bool:
         return await count(stage, None) == CROWD
 
-    await until(all_seen, 4 * SECONDS)
+    await until(all_seen, 4 * SECONDS * busy)
     took = time.monotonic() - began
-    print(f"{CROWD} applied and served in {took:.1f} s")
+    print(f"{CROWD} applied and served in {took:.1f} s, on a machine {busy:.1f} times too busy")
     for name in names():
         await stage.be_the_worker(name)
 
     async def all_ready() -> bool:
         return await count(stage, "Ready") == CROWD
 
-    await until(all_ready)
+    await until(all_ready, 4 * SECONDS * busy)
 
     async def quiet() -> bool:
         start = now()
@@ -93,4 +94,4 @@ async def test_three_hundred_at_once_are_served_soon_and_cost_nothing_afterwards
     print(f"{IDLE:g} s idle: {len(written)} writes; {most:.0f} MiB at most")
     assert written == []
     assert most <= MEBIBYTES
-    assert took <= SECONDS
+    assert took <= SECONDS * busy
