@@ -263,3 +263,35 @@ async def test_a_job_that_is_stopped_before_its_first_step_is_given_back(
         await worker.run()
     stats = await bench.stats()
     assert (died, stats.running, stats.ready) == ([], 0, 1)
+
+
+async def test_a_statement_that_is_on_its_way_when_the_worker_is_stopped_is_settled_and_the_rest_given_back(
+    bench: Workbench,
+) -> None:
+    bench.source.gate.clear()
+    await bench.open()
+    worker = bench.worker(grace=60.0)
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(60):
+        await bench.source.writing.wait()
+        worker.stop()
+        bench.source.gate.set()
+        await running
+    stats = await bench.stats()
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, stats.running) == (1000 - len(bench.source.stale_keys), 0)
+    assert stats.sweep.applied >= 100
+
+
+async def test_a_statement_that_hangs_is_given_up_within_the_grace(bench: Workbench) -> None:
+    bench.source.gate.clear()
+    await bench.open()
+    worker = bench.worker(grace=0.05)
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(60):
+        await bench.source.writing.wait()
+        worker.stop()
+        await running
+    stats = await bench.stats()
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, stats.running, len(bench.source.stale_keys)) == (0, 0, 1000)

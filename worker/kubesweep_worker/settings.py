@@ -31,7 +31,7 @@ class WorkerSettings:
     old_plan_pause: float = 30.0  # how long a worker keeps still after it met a job of a newer plan
     idle_wait: float = 30.0  # longest single wait for the queue
     patience: float = 5.0
-    grace: float = 1.0  # what stop(now=True) may take
+    grace: float = 1.0  # what stop(now=True) may take; what a stop waits for a statement that writes
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random

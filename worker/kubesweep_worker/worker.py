@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import KubesweepError, Outage
-from kubesweep.queue.model import SweepState
+from kubesweep.queue.model import JobKind, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_worker.check_job import check_effect
 from kubesweep_worker.desk import Desk
@@ -102,8 +102,12 @@ class Worker:
             if run.task is None or (run.draining and not self._now):
                 continue
             run.draining = True
-            if self._now or not run.gentle:
+            writes = run.claim.job.kind in (JobKind.RANGE, JobKind.KEYS)
+            if self._now or not (run.gentle or writes):
                 run.task.cancel()
+            elif not run.gentle:
+                # A statement that is cut off may have been committed all the same; nearly all are done before that.
+                asyncio.get_running_loop().call_later(self.settings.grace, run.task.cancel)
 
     async def _last_words(self) -> None:
         """Tell the queue what became of everything in hand, as long as that is reasonable."""
