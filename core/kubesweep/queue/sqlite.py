@@ -151,7 +151,7 @@ class SqliteQueue:
         return await self._look(lambda con: sqlite_held.held(con, ref))
 
     async def stats(self, refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
-        return await self._look(lambda con: sqlite_stats.stats(con, self._clock(), refs))
+        return await self._look(lambda con: sqlite_stats.stats(con, self._clock, refs))
 
     async def schedules(self) -> tuple[ScheduleRef, ...]:
         return await self._look(sqlite_stats.schedules)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -13,8 +13,12 @@ from kubesweep.queue.sqlite_rows import Schedule, find, remembered, statements
 _decode_finding = msgspec.json.Decoder(Finding).decode
 
 
-def stats(con: sqlite3.Connection, now: float, refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
-    return tuple(_stats(con, now, find(con, ref)) for ref in refs)
+def stats(con: sqlite3.Connection, clock: Callable[[], float], refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
+    schedules = [find(con, ref) for ref in refs]
+    now = (
+        clock()
+    )  # the snapshot is of the first read: asked before it, a job that was just given back would not be due yet
+    return tuple(_stats(con, now, each) for each in schedules)
 
 
 def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> Stats:
