@@ -94,7 +94,7 @@ class Household:
         if facts.schedule is None or facts.plan is None:
             return
         try:
-            await self.logins.ensure(key[0])
+            await self.logins.ensure(key[0], doubtful=_nobody_works(facts))
         except ApiOutage:
             raise
         except Outage as outage:
@@ -155,6 +155,11 @@ class Household:
         why = f"KEDA: {ready.get('message', 'not Ready')}" if state == "False" else None
         self._scalers[key] = Answer(now, why, fine=state == "True")
         return why
+
+
+def _nobody_works(facts: Facts) -> bool:
+    """Jobs wait and none runs: workers may be on their way, or they (or KEDA) cannot log in."""
+    return facts.stats is not None and facts.stats.ready > 0 and not facts.stats.running and not facts.stats.paused
 
 
 def _state(facts: Facts, wish: Wish, deployment: Sight | None, cronjob: Sight | None) -> tuple[Any, ...] | None:

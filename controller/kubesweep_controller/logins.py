@@ -25,6 +25,7 @@ from kubesweep_controller.children.secret import Login, build_secret
 from kubesweep_controller.settings import Settings
 
 AGAIN = 3600.0  # seconds after which a Secret is written again, whatever is known of it
+SOON = 60.0  # the same where work waits and nobody does it: the Secret may have been deleted
 # docs/redis-acl.md, worker and producer together: both run in the namespace. A test compares them with the page.
 POD_RULES = (
     "resetchannels -@all +eval +evalsha +exists +hdel +hget +hgetall +hincrby +hkeys +hlen +hmget +hset +pexpire +sadd "
@@ -55,15 +56,16 @@ class Logins:
         """The server may have lost its users: set them again at the next occasion."""
         self._users.clear()
 
-    async def ensure(self, namespace: str) -> None:
-        """The namespace's Secret, and its users, as they should be. Raises Outage or Hindered."""
+    async def ensure(self, namespace: str, *, doubtful: bool = False) -> None:
+        """The namespace's Secret, and its users, as they should be. ``doubtful``: there is a sign that the Secret is not
+        there. Raises Outage or Hindered."""
         async with self._turn:
             if self._own_users and namespace not in self._users:
                 await set_users(self._settings.queue_url, self._install, namespace, self.login(namespace))
                 self._users.add(namespace)
             digest, now = self._settings.queue.digest(), self._clock()
             known = self._written.get(namespace)
-            if known and known[0] == digest and now - known[1] < AGAIN:
+            if known and known[0] == digest and now - known[1] < (SOON if doubtful else AGAIN):
                 return
             await self._write(namespace)
             self._written[namespace] = digest, now

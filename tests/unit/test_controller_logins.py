@@ -1,0 +1,52 @@
+"""When a namespace's Secret is written: nobody may look whether it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from kubesweep_controller.api import Api, Kind
+from kubesweep_controller.connection import Connection
+from kubesweep_controller.logins import AGAIN, SOON, Logins
+from kubesweep_controller.settings import from_environment
+
+ENVIRONMENT = {
+    "KUBESWEEP_QUEUE": "redis://:sesame@redis.example:6379/0",
+    "KUBESWEEP_WORKER_IMAGE": "worker:1",
+    "POD_NAMESPACE": "kubesweep",
+    "POD_NAME": "kubesweep-0",
+}
+
+
+class Recorder(Api):
+    """An API server that takes everything, and counts."""
+
+    def __init__(self) -> None:
+        super().__init__(Connection("https://nowhere.example"))
+        self.written: list[str] = []
+
+    async def apply(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
+        self.written.append(f"{body['metadata']['namespace']}/{body['metadata']['name']}")
+        return dict(body)
+
+
+@pytest.mark.parametrize(
+    ("passed", "doubtful", "times"),
+    [
+        (AGAIN - 1, False, 1),
+        (AGAIN, False, 2),
+        (SOON - 1, True, 1),
+        (SOON, True, 2),
+    ],
+)
+async def test_a_secret_is_written_again_hourly_and_soon_where_nobody_does_the_work_that_waits(
+    passed: float, doubtful: bool, times: int
+) -> None:
+    time, api = [0.0], Recorder()
+    logins = Logins(from_environment(ENVIRONMENT), "abcd1234", api, clock=lambda: time[0])
+    await logins.ensure("shop")
+    time[0] += passed
+    await logins.ensure("shop", doubtful=doubtful)
+    assert api.written == ["shop/kubesweep-queue"] * times
