@@ -93,6 +93,10 @@ class Withholding(Proxy):
         self.open = asyncio.Event()
         self.open.set()
 
+    async def __aexit__(self, *_: object) -> None:
+        self.open.set()
+        await super().__aexit__()
+
     async def _pump(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, what: Cut, other: asyncio.StreamWriter
     ) -> None:

@@ -166,6 +166,25 @@ async def test_a_caller_may_leave_at_any_moment(server: Server, bob: RedisQueue)
     await ann.close()
 
 
+async def test_a_caller_who_will_not_wait_for_that_leaves_nothing_behind_in_the_server(
+    server: Server, bob: RedisQueue
+) -> None:
+    async with Withholding(server.port) as proxy:
+        ann = RedisQueue(proxy.url)
+        await ann.claim(REF, "ann", 1, LIMITS)
+        task = await waiting(server, ann)
+        proxy.open.clear()
+        task.cancel()
+        await server.until_nobody_blocks()  # it was told to end its read, and no answer comes through
+        await cancelled(task)
+        await asyncio.sleep(0)
+        assert not [one for one in asyncio.all_tasks() if "RedisQueue" in repr(one)]
+        proxy.open.set()
+        await bob.enqueue_check(REF, PLAN)
+        await settled_once(bob, 1)
+        await ann.close()
+
+
 async def test_a_server_that_forgot_the_script_meanwhile_is_given_it_again(server: Server, bob: RedisQueue) -> None:
     ann = RedisQueue(server.url)
     task = await waiting(server, ann)

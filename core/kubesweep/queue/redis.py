@@ -10,7 +10,6 @@ nothing, a tick finds itself a duplicate, and jobs of a lost claim come again wh
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -190,13 +189,16 @@ class RedisQueue:
     async def _recall(self, ref: ScheduleRef, claiming: asyncio.Future[tuple[bool, Claims]]) -> None:
         """The claim may be made at any moment: end the read that it waits for, and give back what it took. Where the server
         does not answer, the lease does the same, later."""
-        with contextlib.suppress(Outage, TimeoutError):
+        try:
             async with asyncio.timeout(self._link.timeout):
                 if claiming.done() or await self._link.move("wake", ref):
                     _, claims = await asyncio.shield(claiming)
                     await self.give_back(ref, claims.jobs)
-        if not claiming.cancel() and not claiming.cancelled():
-            claiming.exception()  # it is known
+        except (Outage, TimeoutError):
+            return
+        finally:
+            if not claiming.cancel() and not claiming.cancelled():
+                claiming.exception()  # it is known
 
     async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion, *, again: bool = False) -> bool:
         done = await self._link.move(
