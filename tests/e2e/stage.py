@@ -55,10 +55,10 @@ SPEC: dict[str, Any] = {
     "match": [{"column": "updated_at", "before": "now-24h"}],
     "write": {"update": [{"column": "status", "value": "abandoned"}]},
 }
-MINUTE = 60.0
+PATIENCE = 240.0  # seconds; a deadline that costs nothing where all is well
 
 
-async def until(look: Callable[[], Awaitable[T]], seconds: float = MINUTE) -> T:
+async def until(look: Callable[[], Awaitable[T]], seconds: float = PATIENCE) -> T:
     """What ``look`` finds as soon as that is true. The cluster tells nobody in particular, so it is asked again and again."""
     found: T | None = None
     try:
@@ -172,7 +172,7 @@ class Stage:
         body = await self.get(SCHEDULES, name) or {}
         return str((condition_of(body.get("status") or {}, type_) or {}).get("message", ""))
 
-    async def says(self, type_: str, reason: str, name: str = "carts", seconds: float = MINUTE) -> None:
+    async def says(self, type_: str, reason: str, name: str = "carts", seconds: float = PATIENCE) -> None:
         async def look() -> bool:
             return (await self.condition(type_, name))[1] == reason
 

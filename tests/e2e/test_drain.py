@@ -13,7 +13,7 @@ from tests.e2e.kube import Cluster, Object
 
 ROWS = 20_000
 STALE = ROWS * 2 // 10
-PACE = {"batchRows": 50, "rowsPerSecond": 150}
+PACE = {"batchRows": 50, "rowsPerSecond": 40}  # a quick machine is to be still amid the sweep at the drain
 WORKERS = 3
 AUDIT = """
 CREATE TABLE written (id bigint NOT NULL);
