@@ -13,7 +13,7 @@ from tests.e2e.kube import Cluster, Object
 
 ROWS = 20_000
 STALE = ROWS * 2 // 10
-PACE = {"batchRows": 50, "rowsPerSecond": 40}  # a quick machine is to be still amid the sweep at the drain
+PACE = {"batchRows": 50, "rowsPerSecond": 25}  # a quick machine is to be still amid the sweep at the drain
 WORKERS = 3
 AUDIT = """
 CREATE TABLE written (id bigint NOT NULL);
@@ -39,7 +39,7 @@ def support(cluster: Cluster) -> Iterator[Desk]:
 def at(support: Desk, percent: int) -> None:
     """Returns when so much of the sweep is done."""
     goal = STALE * percent // 100
-    becomes(f"{goal} rows are swept", 120, lambda: support.expired() >= goal)
+    becomes(f"{goal} rows are swept", 300, lambda: support.expired() >= goal)
 
 
 def workers(support: Desk, number: int) -> list[Object]:
@@ -60,7 +60,7 @@ def _is(pod: Object, type_: str, status: str) -> bool:
 
 def balanced(support: Desk) -> None:
     """The sweep completed, and each row was written once and told once."""
-    sweep = support.completed(EXPIRED)
+    sweep = support.completed(EXPIRED, patience=600)
     assert (sweep["planned"], sweep["applied"], sweep["held"], sweep["dead"]) == (STALE, STALE, 0, 0), sweep
     assert "history" not in support.status(EXPIRED)
     assert support.ask("SELECT count(*) FROM written") == support.ask("SELECT count(DISTINCT id) FROM written") == STALE
@@ -79,7 +79,7 @@ def drain(support: Desk, pods: list[Object]) -> None:
     chosen = f"--pod-selector=kubesweep.dev/schedule={EXPIRED}"
     try:
         for node in nodes:
-            support.here.kubectl("drain", node, chosen, "--delete-emptydir-data", "--timeout=60s")
+            support.here.kubectl("drain", node, chosen, "--delete-emptydir-data", "--timeout=180s")
         done = support.expired()
         assert done < STALE, "the node was to be drained amid the sweep"
         assert "unschedulable" in support.is_(EXPIRED, "Ready", "False", "WorkerStuck")
