@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
@@ -14,6 +16,7 @@ from kubesweep.api.plan import Archive, Assignment, Effect, Match, Source, Write
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import InspectableSource, Keys, Range
+from kubesweep_worker.sources.postgres_pool import Pool
 from tests.integration.postgres import LOCKED_ROLE, Server, postgres
 from tests.integration.test_source_postgres import make_plan
 
@@ -109,6 +112,36 @@ async def test_a_cancelled_write_leaves_nothing_behind(database: str, app: Conne
             await writing
     assert (await source.write(ALL, cutoff, ())).applied == 10
     await source.close()
+
+
+async def test_a_rollback_that_is_cancelled_leaves_no_connection_open(database: str, app: Connection) -> None:
+    pool = Pool(lambda: database, 1, "kubesweep/test")
+
+    async def refused() -> None:
+        async with pool.transaction(()) as tx:
+            [[(server,)]] = await tx.run("SELECT pg_backend_pid()")
+            os.kill(server, signal.SIGSTOP)
+            stopped.set_result(server)
+            raise RowError("Refused", "the caller gives up")
+
+    stopped: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    giving_up = asyncio.create_task(refused())
+    server = await stopped
+    giving_up.cancel()
+    os.kill(server, signal.SIGCONT)
+    with pytest.raises(asyncio.CancelledError):
+        await giving_up
+    await pool.close()
+    async with asyncio.timeout(30):
+        await gone(app, "kubesweep/test")
+
+
+async def gone(app: Connection, name: str) -> None:
+    """Returns when no connection has this name."""
+    while True:
+        found = await app.execute("SELECT FROM pg_stat_activity WHERE application_name = %s", (name,))
+        if not found.rowcount:
+            return
 
 
 async def test_a_deadlock_is_an_outage(database: str, app: Connection) -> None:

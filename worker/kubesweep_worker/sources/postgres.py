@@ -67,7 +67,11 @@ class PostgresSource:
         ask = statements.write if self._plan.write is not None and not self._plan.dry_run else statements.keys
         # For no key at all, and rolled back: a new server process reads much of its catalogue at its first statement.
         statement = ask(Keys(()), cutoff, ())
-        await asyncio.gather(*(self._rehearse(statement) for _ in range(self._plan.concurrency)))
+        rehearsals = (self._rehearse(statement) for _ in range(self._plan.concurrency))
+        # Without return_exceptions the first failure would leave the others running, on connections that nobody closes.
+        for failure in await asyncio.gather(*rehearsals, return_exceptions=True):
+            if failure is not None:
+                raise failure
 
     async def _rehearse(self, statement: str) -> None:
         async with self._pool.transaction(self._settings) as tx:

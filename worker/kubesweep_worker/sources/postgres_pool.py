@@ -202,15 +202,22 @@ class Pool:
         return connection
 
     async def _put(self, connection: Connection) -> None:
+        try:
+            await self._end(connection)
+        except BaseException:  # cancelled while it rolled back
+            await self._drop(connection)
+            raise
+        if self._closed or connection.closed or connection.info.transaction_status is not pq.TransactionStatus.IDLE:
+            await self._drop(connection)
+        else:
+            self._idle.append(connection)
+
+    @staticmethod
+    async def _end(connection: Connection) -> None:
         status = connection.info.transaction_status
         if not connection.closed and status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
             with suppress(psycopg.Error):
                 await connection.execute("ROLLBACK")
-            status = connection.info.transaction_status
-        if self._closed or connection.closed or status is not pq.TransactionStatus.IDLE:
-            await self._drop(connection)
-        else:
-            self._idle.append(connection)
 
     @staticmethod
     async def _drop(connection: Connection) -> None:
