@@ -23,7 +23,7 @@ from tests.e2e.dump import dump
 from tests.e2e.kube import Cluster, Namespace
 from tests.e2e.network import enter
 
-FAILED = pytest.StashKey[bool]()
+DUMPED = pytest.StashKey[list[Namespace]]()  # the namespaces that a failed test leaves to be read
 BEGAN = pytest.StashKey[str]()  # when this run began, as the API server writes times
 WHOLE = pytest.StashKey[bool]()  # whether all the tests of this folder run
 CROWD = "test_controller_crowd.py"  # what it leaves keeps KEDA and the garbage collector busy for minutes
@@ -68,15 +68,16 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Name
     restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": restricted}})
     made = Namespace(cluster, name)
+    request.node.stash.setdefault(DUMPED, []).append(made)
     yield made
-    if request.node.stash.get(FAILED, False):
-        dump(made, Path(os.environ.get("E2E_DUMPS") or REPOSITORY / ".e2e") / request.node.name)
     cluster.delete("v1 Namespace", name)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.failed:
-        item.stash[FAILED] = True
+    if report.failed and report.when != "teardown":
+        folder = Path(os.environ.get("E2E_DUMPS") or REPOSITORY / ".e2e") / item.name.replace("/", "-")
+        for namespace in item.stash.get(DUMPED, []):
+            report.sections.append((f"namespace {namespace.name}", dump(namespace, folder / namespace.name)))
     return report

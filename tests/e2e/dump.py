@@ -1,4 +1,5 @@
-"""What a failed test leaves in a folder: every object of its namespace but Secrets, the events in order, each container's log."""
+"""What a failed test leaves in a folder: every object of its namespace but Secrets, the events in order, each container's log.
+What fits on a screen or two is said in its report too."""
 
 from __future__ import annotations
 
@@ -7,14 +8,19 @@ from pathlib import Path
 
 from tests.e2e.kube import Namespace
 
+SHOWN = 40  # lines of events
+BRIEF = ("pods", "deployments", "scaledobjects", "sweepschedules")
 
-def dump(namespace: Namespace, folder: Path) -> None:
+
+def dump(namespace: Namespace, folder: Path) -> str:
+    """Returns what is told in the report."""
     folder.mkdir(parents=True, exist_ok=True)
     listed = _kubectl("api-resources", "--verbs=list", "--namespaced", "--output=name").split()
     kinds = [kind for kind in listed if not kind.startswith(("secrets", "events"))]
     within = ("--namespace", namespace.name)
     (folder / "objects.yaml").write_text(_kubectl("get", ",".join(kinds), *within, "--output=yaml"))
-    (folder / "events.txt").write_text(_kubectl("get", "events", *within, "--sort-by=.metadata.creationTimestamp"))
+    events = _kubectl("get", "events", *within, "--sort-by=.metadata.creationTimestamp")
+    (folder / "events.txt").write_text(events)
     (folder / "pods.txt").write_text(_kubectl("describe", "pods", *within))
     for pod in namespace.all("v1 Pod"):
         name = pod["metadata"]["name"]
@@ -23,7 +29,12 @@ def dump(namespace: Namespace, folder: Path) -> None:
             (folder / f"{name}.{status['name']}.log").write_text(_kubectl("logs", *container))
             if status["restartCount"]:
                 (folder / f"{name}.{status['name']}.before.log").write_text(_kubectl("logs", "--previous", *container))
-    print(f"the namespace of the failed test is in {folder}")
+    brief = [_kubectl("get", kind, *within) for kind in BRIEF]
+    conditions = _kubectl(
+        "get", "sweepschedules", *within, "--output=jsonpath={range .items[*]}{.status.conditions}{end}"
+    )
+    last = "\n".join(events.splitlines()[-SHOWN:])
+    return "\n".join((*brief, conditions, last, f"all of it: {folder}"))
 
 
 def _kubectl(*words: str) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.documents import File, difference, steps
-from tests.e2e.kube import Cluster
+from tests.e2e.conftest import DUMPED
+from tests.e2e.kube import Cluster, Namespace
 
 HOUSE = Path(__file__).parents[2]
 CRD = ("apiextensions.k8s.io/v1 CustomResourceDefinition", "sweepschedules.kubesweep.dev")
@@ -23,8 +24,9 @@ PATIENCE = 300.0  # seconds; every command of the pages has a shorter limit of i
 
 
 @pytest.fixture
-def whole_cluster(cluster: Cluster) -> Iterator[Cluster]:
+def whole_cluster(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """Nothing of the pages' names is there before, nor after."""
+    request.node.stash[DUMPED] = [Namespace(cluster, name) for name in ("shop", HOME, "keda")]
     if cluster.get(*CRD) is not None:
         helm = {"meta.helm.sh/release-name": RELEASE, "meta.helm.sh/release-namespace": HOME}
         labels = {"app.kubernetes.io/managed-by": "Helm"}
