@@ -14,7 +14,7 @@ import msgspec
 
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.errors import Outage, RowError
-from kubesweep.queue.model import DeadLetter, Key, OpenSweep, ScheduleRef, Stats, SweepState
+from kubesweep.queue.model import DeadLetter, Finding, Key, OpenSweep, ScheduleRef, Stats, SweepState
 from kubesweep.queue.sqlite import SqliteQueue
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.settings import WorkerSettings
@@ -157,13 +157,22 @@ class Workbench:
     )
     clock: Callable[[], float] | None = None
     ticks: Any = field(default_factory=lambda: itertools.count(1000))
+    said: list[tuple[str, bool, str]] = field(default_factory=list)  # every finding that was reported
 
     def __post_init__(self) -> None:
         self.queue = self.connect()
 
     def connect(self) -> SqliteQueue:
         path = str(self.folder / "queue.db")
-        return SqliteQueue(path, clock=self.clock) if self.clock else SqliteQueue(path)
+        queue = SqliteQueue(path, clock=self.clock) if self.clock else SqliteQueue(path)
+        report = queue.report
+
+        async def listen(ref: ScheduleRef, finding: Finding) -> None:
+            self.said.append((finding.kind, finding.ok, finding.reason))
+            await report(ref, finding)
+
+        queue.report = listen  # type: ignore[method-assign]
+        return queue
 
     async def open(self, **changes: Any) -> str:
         wish = OpenSweep(tick=float(next(self.ticks)), plan=self.plan.version, mode=self.plan.mode)

@@ -180,6 +180,7 @@ async def test_a_check_says_what_is_wrong_until_it_is_cured(
     await idle(pod)
     finding = await pod.finding("SourceReady")
     assert (finding.ok, finding.reason) == (True, "Checked")
+    assert [each for each in (await pod.stats()).findings if not each.ok] == []
     await ended(worker)
 
 

@@ -152,6 +152,11 @@ async def test_an_outage_in_the_middle_of_a_sub_batch_keeps_what_succeeded(bench
 
     bench.source.down, bench.effect.script = count, script
     stats = await bench.sweep()
+    assert [each for each in bench.said if each[0] == "Effect"] == [
+        ("Effect", True, "Loaded"),
+        ("Effect", False, "Unreachable"),
+        ("Effect", True, "Works"),
+    ]
     assert stats.sweep is not None
     assert (stats.sweep.applied, stats.sweep.held, stats.sweep.dead) == (300, 0, 0)
     calls = Counter(call.key for call in bench.effect.calls)

@@ -11,7 +11,7 @@ import pytest
 
 from kubesweep.api.plan import RetryPolicy, RowLimits
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import Finding, PlanVersion, ScheduleRef, SweepState
+from kubesweep.queue.model import PlanVersion, SweepState
 from kubesweep_worker.hands import JobRun
 from tests.worker_kit import MemorySource, Workbench, a_plan, key
 
@@ -170,26 +170,33 @@ async def test_a_check_stays_until_the_table_is_there_and_no_probe_says_otherwis
 
     bench.source.down = down
     worker = bench.worker()
-    said = []
-    report = worker._desk.queue.report
-
-    async def listen(ref: ScheduleRef, finding: Finding) -> None:
-        said.append((finding.kind, finding.ok, finding.reason))
-        await report(ref, finding)
-
-    worker._desk.queue.report = listen  # type: ignore[method-assign]
     await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
     running = asyncio.create_task(worker.run())
     while (stats := (await bench.queue.stats([bench.plan.ref]))[0]).ready + stats.running:
         await bench.queue.wait(bench.plan.ref, 0.01)
     worker.stop()
     await running
-    assert [each for each in said if each[0] == "SourceReady"] == [
+    assert [each for each in bench.said if each[0] == "SourceReady"] == [
         ("SourceReady", False, "TableMissing"),
         ("SourceReady", True, "Checked"),
     ]
     assert asked.count("probe") == asked.count("inspect") - 1
     assert 20 < asked.count("inspect") < 60
+
+
+async def test_a_database_that_cannot_be_reached_is_no_trouble_of_the_effect(bench: Workbench) -> None:
+    """A receiver is Unreachable too; a plan without an effect would never take that word back."""
+    asked = []
+
+    def down(call: str) -> None:
+        asked.append(call)
+        if len(asked) < 3:
+            raise Outage("Unreachable", "connection refused")
+
+    bench.source.down = down
+    await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
+    stats = await bench.sweep()
+    assert {finding.kind: finding.ok for finding in stats.findings} == {"SourceReady": True, "SourceWarnings": True}
 
 
 async def test_ten_minutes_without_the_database_spend_no_attempt(bench: Workbench, tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from kubesweep_worker.plan_job import run_plan
 from kubesweep_worker.verdict import Care, Version, care, version
 
 log = logging.getLogger("kubesweep.worker")
-OF_THE_EFFECT = ("Http", "Timeout", "Unreachable", "Lifespan", "Headers")  # how reasons of its outages begin
 NOT_THE_SOURCE = frozenset({"NeverEnds", "WorkerDefect"})  # the sweep's own reason says it
 
 
@@ -47,8 +46,6 @@ async def _classified(desk: Desk, run: JobRun) -> Result:
             raise match_fails(error) from error
     except Outage as outage:
         desk.shut(outage)
-        if outage.reason.startswith(OF_THE_EFFECT):
-            await desk.report("Effect", False, outage.reason, str(outage))
         return Return(_maybe(run) if outage.maybe_applied else run.claim)
     except SweepFailure as failure:
         return await _fail(desk, run, failure)

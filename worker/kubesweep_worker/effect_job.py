@@ -74,7 +74,11 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
         if run.draining:
             return Return(run.claim)
         job = run.claim.job
-        await desk.effect.start()
+        try:
+            await desk.effect.start()
+        except Outage as outage:
+            await _report(desk, outage)
+            raise
         held = await desk.held(job)
         try:
             rows = await desk.source.stale(scope_of(job), cutoff, held, size)
@@ -93,7 +97,13 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
         if part.tally.still_stale:
             raise never_ends()
         if part.outage is not None:
+            await _report(desk, part.outage)
             raise part.outage
+
+
+async def _report(desk: Desk, outage: Outage) -> None:
+    """Said here, where it is known whose trouble it is: a database and a receiver are unreachable in the same words."""
+    await desk.report("Effect", False, outage.reason, str(outage))
 
 
 async def _write(desk: Desk, run: JobRun, part: Part, cutoff: str) -> None:
