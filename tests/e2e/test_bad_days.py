@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.desk import Desk, becomes, desk
 from tests.e2e.kube import Cluster
+from tests.e2e.workloads import service
 
 ROWS = 2000
 STALE = ROWS * 2 // 10
@@ -33,7 +34,11 @@ def support(open_desk: Desk) -> Desk:
 
 def test_what_is_wrong_with_a_source_is_said_and_over_with_its_cause(support: Desk) -> None:
     right = support.url("sweeper", "right")
+    late = service("late-db", 5432)
     support.apply(
+        {**late, "spec": {**late["spec"], "selector": {"app": "nobody"}}},
+        support.secret("no-server", right.replace("@postgres.", "@late-db.")),
+        support.plain("no-server", "no-server"),
         support.secret("bad-password", support.url("sweeper", "wrong")),
         support.secret("bad-scheme", "mysql://root:hunter2@db/support"),
         support.plain("no-secret", "no-such-secret"),
@@ -46,6 +51,7 @@ def test_what_is_wrong_with_a_source_is_said_and_over_with_its_cause(support: De
         "bad-password": ("AuthenticationFailed", 'The URL is "url" in the Secret "bad-password"'),
         "bad-scheme": ("UrlInvalid", 'The URL is "url" in the Secret "bad-scheme"'),
         "no-table": ("TableMissing", "later"),
+        "no-server": ("Unreachable", "Connection refused"),
     }
     for name, (reason, sentence) in expected.items():
         message = support.is_(name, "SourceReady", "False", reason, patience=SEEN)
@@ -54,7 +60,10 @@ def test_what_is_wrong_with_a_source_is_said_and_over_with_its_cause(support: De
         event = support.event(name, "SourceNotReady")
         assert (event["type"], reason in event["note"]) == ("Warning", True)
     support.apply(
-        support.secret("no-such-secret"), support.secret("bad-password", right), support.secret("bad-scheme", right)
+        {**late, "spec": {**late["spec"], "selector": {"app": "postgres"}}},
+        support.secret("no-such-secret"),
+        support.secret("bad-password", right),
+        support.secret("bad-scheme", right),
     )
     with support.sql() as root:
         root.execute(b"CREATE TABLE later (LIKE conversations INCLUDING ALL)")
