@@ -4,6 +4,7 @@ hand, so no row is lost and none is done twice, in the table or at the receiver.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -78,8 +79,10 @@ def drain(support: Desk, pods: list[Object]) -> None:
     nodes = {str(each["spec"]["nodeName"]) for each in pods}
     chosen = f"--pod-selector=kubesweep.dev/schedule={EXPIRED}"
     try:
+        began = time.monotonic()
         for node in nodes:
             support.here.kubectl("drain", node, chosen, "--delete-emptydir-data", "--timeout=180s")
+        print(f"{time.monotonic() - began:6.1f} s  until {len(pods)} workers had ended what they had in hand, and were gone")
         done = support.expired()
         assert done < STALE, "the node was to be drained amid the sweep"
         assert "unschedulable" in support.is_(EXPIRED, "Ready", "False", "WorkerStuck")
