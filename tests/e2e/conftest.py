@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,8 @@ from tests.cluster.lifecycle import running
 from tests.e2e.dump import dump
 from tests.e2e.kube import Cluster, Namespace
 from tests.e2e.network import enter
+from tests.e2e.stage import Stage, staged
+from tests.servers import Server
 
 DUMPED = pytest.StashKey[list[Namespace]]()  # the namespaces that a failed test leaves to be read
 BEGAN = pytest.StashKey[str]()  # when this run began, as the API server writes times
@@ -71,6 +73,20 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Name
     request.node.stash.setdefault(DUMPED, []).append(made)
     yield made
     cluster.delete("v1 Namespace", name)
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Server]:
+    """A queue on this machine, for controllers that run as processes of a test."""
+    server = Server("valkey").start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+async def stage(redis: Server, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with staged(redis, tmp_path) as made:
+        yield made
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,31 +5,13 @@ from __future__ import annotations
 import copy
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from kubesweep.queue.model import OpenSweep
 from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, SCALEDOBJECTS, SECRETS, Kind
-from tests.e2e.stage import CHILDREN, Stage, now, staged, until, writes_since
-from tests.servers import Server
+from tests.e2e.stage import CHILDREN, Stage, now, until, writes_since
 
 PARKED = "autoscaling.keda.sh/paused-replicas"
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Server]:
-    server = Server("valkey").start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-async def stage(redis: Server, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(redis, tmp_path) as made:
-        yield made
 
 
 def versions(children: list[dict[str, Any]]) -> list[tuple[str, int]]:

@@ -8,15 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from kubesweep_controller.api import SCHEDULES
 from kubesweep_controller.conditions import find
-from tests.e2e.stage import Stage, now, staged, until, writes_since
-from tests.servers import Server
+from tests.e2e.stage import Stage, now, until, writes_since
 
 CROWD = 300
 SECONDS = 30.0
@@ -25,14 +23,6 @@ QUIET = (
     65.0  # seconds without a write after which nothing is left to be told: a look at an idle schedule comes each minute
 )
 IDLE = float(os.environ.get("KUBESWEEP_IDLE_SECONDS", "60"))
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    redis = Server("valkey").start()
-    async with staged(redis, tmp_path) as made:
-        yield made
-    redis.remove()
 
 
 def names() -> list[str]:

@@ -5,32 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-
-import pytest
 
 from kubesweep.queue.model import OpenSweep, PlanVersion
 from kubesweep_controller.api import DEPLOYMENTS, SCHEDULES, Api
 from kubesweep_controller.connection import Connection
 from tests.e2e.rights import ACCOUNTS, account
-from tests.e2e.stage import Stage, Wire, kubeconfig, staged, until
+from tests.e2e.stage import Stage, Wire, kubeconfig, until
 from tests.servers import Server
 
 PARKED = "autoscaling.keda.sh/paused-replicas"
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Server]:
-    server = Server("valkey").start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-async def stage(redis: Server, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(redis, tmp_path) as made:
-        yield made
 
 
 async def test_a_deleted_schedule_leaves_nothing_in_the_queue_and_its_successor_starts_anew(stage: Stage) -> None:

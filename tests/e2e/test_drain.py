@@ -82,7 +82,9 @@ def drain(support: Desk, pods: list[Object]) -> None:
         began = time.monotonic()
         for node in nodes:
             support.here.kubectl("drain", node, chosen, "--delete-emptydir-data", "--timeout=180s")
-        print(f"{time.monotonic() - began:6.1f} s  until {len(pods)} workers had ended what they had in hand, and were gone")
+        print(
+            f"{time.monotonic() - began:6.1f} s  until {len(pods)} workers had ended what they had in hand, and were gone"
+        )
         done = support.expired()
         assert done < STALE, "the node was to be drained amid the sweep"
         assert "unschedulable" in support.is_(EXPIRED, "Ready", "False", "WorkerStuck")

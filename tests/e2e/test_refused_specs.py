@@ -4,33 +4,16 @@ a correct file cures it. Every row of docs/errors.md that ends as a condition, a
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, EVENTS, SCHEDULES
 from tests.e2e.applying import done
-from tests.e2e.stage import Stage, staged, until
+from tests.e2e.stage import Stage, until
 from tests.invalid_specs import IGNORE, base, change, cluster_rows
-from tests.servers import Server
 
 ROWS = [row for row in cluster_rows() if row.ignoring.startswith("condition ")]
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Server]:
-    server = Server("valkey").start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-async def stage(redis: Server, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(redis, tmp_path) as made:
-        yield made
 
 
 def schedule(stage: Stage, number: int, *wishes: str) -> dict[str, Any]:

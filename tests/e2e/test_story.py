@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-from collections.abc import AsyncIterator, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,25 +16,12 @@ import pytest
 from kubesweep.queue.model import Claim, FailedRow, Finding, Job, JobKind, Limits, Settlement, SweepState, Window
 from kubesweep_controller.api import EVENTS, SCHEDULES
 from kubesweep_controller.reasons import Reason
-from tests.e2e.stage import Stage, staged, until
+from tests.e2e.stage import Stage, until
 from tests.servers import Server
 
 MANY = Limits(halt_above=10_000)
 HAND = "hand"
 AUTOSCALING = (Reason.KEDA_MISSING, Reason.SCALER_FAILED, Reason.SCALED_BY_KEDA)
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Server]:
-    server = Server("valkey").start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-async def stage(redis: Server, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(redis, tmp_path) as made:
-        yield made
 
 
 class Tale:

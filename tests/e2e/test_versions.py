@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import shutil
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,8 @@ from kubesweep.api.crd import custom_resource_definition
 from kubesweep.queue.model import OpenSweep
 from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, SCHEDULES
 from tests.cluster.bed import REPOSITORY
-from tests.e2e.stage import CHILDREN, Stage, install_crd, now, staged, until, writes_since
+from tests.e2e.stage import CHILDREN, Stage, install_crd, now, until, writes_since
 from tests.e2e.test_story import Tale
-from tests.servers import Server
 
 LATER = (
     ("core/kubesweep/api/plan.py", "jobs_per_replica: int = 10", "jobs_per_replica: int = 10\n    later: int = 1"),
@@ -32,19 +31,6 @@ LATER = (
     ),
 )
 LACKS = ("handled", "plan", "countedTime", "lastMissedTime", "ticks")
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Server]:
-    server = Server("valkey").start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-async def stage(redis: Server, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(redis, tmp_path) as made:
-        yield made
 
 
 def later_version(folder: Path) -> str:
