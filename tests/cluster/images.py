@@ -31,6 +31,7 @@ ROOTFS = (
     "--dpkgopt=path-exclude=/usr/share/man/*",
 )
 LEFTOVERS = 200
+KEPT = 4  # archives of each image: further working trees use this cache too
 PRODUCT = "ghcr.io/kubesweep"
 NEVER_INSIDE = re.compile(r"__pycache__|\.egg-info|\.pyc$")
 
@@ -136,6 +137,7 @@ def _base() -> Path:
 def _built(image: Image) -> Path:
     archive = image.archive
     if archive.exists():
+        archive.touch()
         return archive
     words = [f"--build-arg={argument}" for argument in image.arguments]
     words += [f"--volume={folder}:ro" for folder in image.mounted]
@@ -159,9 +161,10 @@ def _save(reference: str, archive: Path) -> None:
     partial = archive.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     _buildah("push", "--quiet", reference, f"docker-archive:{partial}:{reference}")
-    for old in FOLDER.glob(f"{_label(reference)}-{'[0-9a-f]' * 16}.tar"):
-        old.unlink()
     partial.rename(archive)
+    archives = FOLDER.glob(f"{_label(reference)}-{'[0-9a-f]' * 16}.tar")
+    for old in sorted(archives, key=lambda each: each.stat().st_mtime)[:-KEPT]:
+        old.unlink()
 
 
 def _import(bed: Bed, reference: str, archive: Path) -> None:
