@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import pytest
 
 from kubesweep.api.plan import RetryPolicy, RowLimits
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import PlanVersion, SweepState
+from kubesweep.queue.model import Finding, PlanVersion, SweepState
 from kubesweep_worker.hands import JobRun
-from tests.worker_kit import MemorySource, Workbench, a_plan, key
+from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 
 @pytest.fixture
@@ -176,12 +177,39 @@ async def test_a_check_stays_until_the_table_is_there_and_no_probe_says_otherwis
         await bench.queue.wait(bench.plan.ref, 0.01)
     worker.stop()
     await running
+    inspected = asked.count("inspect")
     assert [each for each in bench.said if each[0] == "SourceReady"] == [
-        ("SourceReady", False, "TableMissing"),
+        *[("SourceReady", False, "TableMissing")] * (inspected - 1),
         ("SourceReady", True, "Checked"),
     ]
-    assert asked.count("probe") == asked.count("inspect") - 1
-    assert 20 < asked.count("inspect") < 60
+    assert asked.count("probe") == inspected - 1
+    assert 20 < inspected < 60
+
+
+async def test_a_check_cures_what_another_worker_said_and_did_not_live_to_take_back(bench: Workbench) -> None:
+    bench.plan = with_effect(bench.plan)
+    bench.effect = ScriptedEffect()
+    running = asyncio.create_task((worker := bench.worker()).run())
+    ref, version = bench.plan.ref, bench.plan.version
+
+    async def checked() -> None:
+        while (stats := (await bench.queue.stats([ref]))[0]).ready + stats.running:
+            await bench.queue.wait(ref, 0.01)
+
+    await bench.queue.enqueue_check(ref, version)
+    await checked()
+    for kind in ("SourceReady", "SourceWarnings", "Effect"):
+        await bench.queue.report(ref, Finding(kind, False, "Unreachable", "a blip", version, at=time.time()))
+    await bench.queue.enqueue_check(ref, version, again=True)
+    await checked()
+    worker.stop()
+    await running
+    (stats,) = await bench.queue.stats([ref])
+    assert {finding.kind: finding.ok for finding in stats.findings} == {
+        "SourceReady": True,
+        "SourceWarnings": True,
+        "Effect": True,
+    }
 
 
 async def test_a_database_that_cannot_be_reached_is_no_trouble_of_the_effect(bench: Workbench) -> None:

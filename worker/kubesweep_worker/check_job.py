@@ -1,7 +1,8 @@
 """A check job: look at source and effect before the first tick does, and say what was found.
 
 Whoever cures a trouble (creates the Secret, the table, grants the right) tells nobody here. So the job stays in the queue,
-and a worker with it, until all is well: looked at again with growing pauses.
+and a worker with it, until all is well: looked at again with growing pauses. What it finds is said each time: the queue may
+have lost what was said, or have heard otherwise from another worker.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ async def check_source(desk: Desk) -> Trouble | None:
     try:
         table = await desk.source.inspect()
     except SweepFailure as failure:
-        await desk.report("SourceReady", False, failure.reason, str(failure))
+        await desk.report("SourceReady", False, failure.reason, str(failure), again=True)
         return failure
-    await desk.report("SourceReady", True, "Checked", f"{table.name}, key ({', '.join(table.key)})")
+    await desk.report("SourceReady", True, "Checked", f"{table.name}, key ({', '.join(table.key)})", again=True)
     warnings = "; ".join(f"{code}: {sentence}" for code, sentence in table.warnings)
     reason = table.warnings[0][0] if table.warnings else "Checked"
-    await desk.report("SourceWarnings", not warnings, reason, warnings or "nothing to warn about")
+    await desk.report("SourceWarnings", not warnings, reason, warnings or "nothing to warn about", again=True)
     return None
 
 
@@ -45,7 +46,7 @@ async def check_effect(desk: Desk) -> Trouble | None:
     try:
         desk.effect.check()
     except (SweepFailure, Outage) as trouble:
-        await desk.report("Effect", False, trouble.reason, str(trouble))
+        await desk.report("Effect", False, trouble.reason, str(trouble), again=True)
         return trouble
-    await desk.report("Effect", True, "Loaded", "the effect can be used")
+    await desk.report("Effect", True, "Loaded", "the effect can be used", again=True)
     return None

@@ -140,9 +140,10 @@ class Desk:
             lambda: self.queue.end_sweep(self.ref, run.claim, state, reason, sendable(message)[:1024])
         )
 
-    async def report(self, kind: str, ok: bool, reason: str, message: str) -> None:
-        """Tell the queue what changed; the same finding twice is said once. Never fails."""
-        if self._said.get(kind) == (ok, reason):
+    async def report(self, kind: str, ok: bool, reason: str, message: str, *, again: bool = False) -> None:
+        """Tell the queue what changed; the same finding twice is said once. Never fails. ``again``: say it however
+        often."""
+        if self._said.get(kind) == (ok, reason) and not again:
             return
         self._said[kind] = said = (ok, reason)  # before it is: many jobs learn the same at once
         finding = Finding(kind, ok, reason, sendable(message)[:1024], self.mine, self.settings.clock())
