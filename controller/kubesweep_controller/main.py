@@ -29,6 +29,7 @@ from kubesweep_controller.lease import Lease
 from kubesweep_controller.logins import Logins
 from kubesweep_controller.metrics import Metrics
 from kubesweep_controller.reconcile import Reconciler
+from kubesweep_controller.releases import Releases
 from kubesweep_controller.resync import PERIOD, Resync
 from kubesweep_controller.settings import Settings, from_environment
 from kubesweep_controller.store import Store
@@ -159,6 +160,7 @@ class Parts:
             gate=self._gate,
             events=Events(api, settings.identity),
             metrics=metrics,
+            releases=Releases(api, self._store, f"{settings.namespace}/{settings.lease_name}"),
             namespaces=settings.namespaces,
         )
         self._work = WorkQueue(self._reconciler.look)

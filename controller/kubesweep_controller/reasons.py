@@ -57,3 +57,4 @@ class Reason(StrEnum):
     DEAD_LETTERS_RETRIED = "DeadLettersRetried"
     DEAD_LETTERS_PURGED = "DeadLettersPurged"
     ORDER_REFUSED = "OrderRefused"
+    SERVED_BY_ANOTHER = "ServedByAnother"

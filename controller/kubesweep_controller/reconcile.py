@@ -32,13 +32,15 @@ from kubesweep_controller.heal import heal_wish, needs_check
 from kubesweep_controller.household import Household
 from kubesweep_controller.metrics import Metrics
 from kubesweep_controller.orders import Obeyed, obey, pending_orders
+from kubesweep_controller.releases import LOOK, Releases, served_by
 from kubesweep_controller.status import build_status
-from kubesweep_controller.store import Store
+from kubesweep_controller.store import Store, slim
 from kubesweep_controller.story import events_of
 from kubesweep_controller.ticker import due_tick, next_look, tick_wish
 from kubesweep_controller.work import Key
 
 STARTING = 5.0  # seconds from look to look while a pod that is wanted is not ready
+AGAIN = 0.5  # where somebody else was faster
 HINDERED = 30.0  # and while the cluster does not let a child be
 
 
@@ -63,6 +65,7 @@ class Reconciler:
     gate: Gate
     events: Events
     metrics: Metrics
+    releases: Releases
     namespaces: tuple[str, ...] = ()  # that are served; empty: all
     clock: Callable[[], float] = time.time
 
@@ -92,12 +95,19 @@ class Reconciler:
         if body is None or "deletionTimestamp" in body["metadata"]:
             await self._gone(key)
             return None
+        body = self._dropped.restored(key, body)
+        if other := await self.releases.other(body):
+            return await self._leave(key, body, other)
+        if served_by(body) != self.releases.mine:
+            if (claimed := await self._claim(key, body)) is None:
+                return AGAIN
+            body = claimed
         ref = ScheduleRef(self.install, *key, body["metadata"]["uid"])
         if self._refs.get(key, ref) != ref:
             with contextlib.suppress(Outage):  # its keys expire by themselves; the new one need not wait for that
                 await self._gone(key)
         self._refs[key] = ref
-        facts = self._read(self._dropped.restored(key, body), ref)
+        facts = self._read(body, ref)
         facts = await self._ask(facts, pause=True)
         facts = replace(facts, children=await self.household.tend(key, facts))
         facts, obeyed = await self._act(facts)
@@ -105,6 +115,23 @@ class Reconciler:
             facts = replace(facts, outage=problem, away=math.inf)
         await self._tell(facts, obeyed)
         return self._again(facts)
+
+    async def _claim(self, key: Key, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The object with our name in its status; None: look again."""
+        written = await self.releases.claim(body)
+        if written is None:
+            return None
+        status = {**(written.get("status") or {}), "servedBy": self.releases.mine}
+        self._dropped.wrote(key, status, written)
+        self.store.saw(SCHEDULES, written)
+        return {**slim(written), "status": status}
+
+    async def _leave(self, key: Key, body: Mapping[str, Any], other: str) -> float:
+        """Nothing is touched, and what the queue of ours may know of it expires."""
+        if (told := self.releases.leave(body, other)) is not None:
+            await self.events.post(body, told)
+        self._drop(key)
+        return LOOK
 
     def _read(self, body: Mapping[str, Any], ref: ScheduleRef) -> Facts:
         key = ref.namespace, ref.name
@@ -200,7 +227,11 @@ class Reconciler:
         if ref is not None:
             await self.gate.ask(self.queue.forget(ref))
             self.events.forget(ref.uid)
-            del self._refs[key]
+        self._drop(key)
+
+    def _drop(self, key: Key) -> None:
+        """What is remembered of a schedule."""
+        self._refs.pop(key, None)
         self._groups.pop(key, None)
         self._specs.pop(key, None)
         self._dropped.forget(key)

@@ -12,6 +12,7 @@ from kubesweep.errors import SpecError
 from kubesweep_controller.queue_address import QueueAddress
 
 LEVELS = ("debug", "info", "warning", "error")
+NAMESPACES = "KUBESWEEP_NAMESPACES"
 USERS = ("shared", "per-namespace")
 
 
@@ -56,7 +57,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         namespace=_needed(env, "POD_NAMESPACE", "the namespace of the controller, by the downward API"),
         identity=_needed(env, "POD_NAME", "the name of the controller's pod, by the downward API"),
         per_namespace_users=_one_of(env, "KUBESWEEP_QUEUE_USERS", USERS, "shared") == "per-namespace",
-        namespaces=_words(env, "KUBESWEEP_NAMESPACES"),
+        namespaces=_words(env, NAMESPACES),
         lease_name=env.get("KUBESWEEP_LEASE_NAME") or "kubesweep-controller",
         polling_interval=_integer(env, "KUBESWEEP_POLLING_INTERVAL", 5, 1, 3600),
         log_level=level,

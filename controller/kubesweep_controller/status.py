@@ -84,6 +84,7 @@ def _whole(facts: Facts, before: Mapping[str, Any], obeyed: Sequence[Order]) -> 
         "history": [past_of(sweep) for sweep in sweeps[1 : HISTORY + 1]] or None,
         "plan": facts.plan.version.hash if facts.plan is not None else before.get("plan"),
         "handled": _handled(before, obeyed),
+        "servedBy": before.get("servedBy"),
     }
     if facts.stats is None:
         numbers = {name: before.get(name) for name in ("queue", "oldestReadyTime", "ticks", "errors")}

@@ -85,6 +85,15 @@ def test_two_releases_in_one_cluster_do_not_meet(first: dict[str, str], second: 
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_a_release_is_known_to_others_by_its_deployment(way: str) -> None:
+    """They look for it by what it writes into ``status.servedBy``: its namespace and the name of its Lease."""
+    objects = render(way)
+    deployment = one(objects, "Deployment")
+    assert environment(objects)["KUBESWEEP_LEASE_NAME"] == deployment["metadata"]["name"]
+    assert "KUBESWEEP_NAMESPACES" in environment(objects)
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_every_pod_is_restricted(way: str) -> None:
     found = dict(pods(render(way)))
     assert found

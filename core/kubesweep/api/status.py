@@ -159,3 +159,6 @@ class Status(Model):
         description=f"Dead letters by error class, the largest group first (at most {MAX_ERROR_GROUPS}).",
     )
     handled: Handled | None = Field(None, description="Annotations that were obeyed, by their value.")
+    served_by: Annotated[str, Field(max_length=512)] | None = Field(
+        None, description="Namespace and name of the Deployment of the release that serves this; others leave it alone."
+    )

@@ -14,7 +14,7 @@
 - apiGroups: [apps]
   resources: [deployments]
   verbs:
-    - get # to see whether the object is ours before it is changed
+    - get # to see whether the object is ours before it is changed, and whether another release is still there
     - list # to start, and to find what was missed
     - watch # to put back what somebody deleted or edited, and to report pods that do not start
     - create # a new one begins with zero replicas; later the number is KEDA's
