@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +144,94 @@ class Server:
 def shared(kind: str) -> Server:
     """One server for all tests that need nothing special; each takes it empty."""
     return Server(kind).start()
+
+
+@contextmanager
+def cluster(kind: str, primaries: int = 3, replicas: int = 0, **options: str) -> Iterator[list[Server]]:
+    """The primaries of one cluster, all slots served, and behind them a replica of each of the first ``replicas``."""
+    made: list[Server] = []
+    buses: list[int] = []
+    for _ in range(primaries + replicas):
+        buses.append(free_port())  # by default a port and 10,000, which may be no port
+        made.append(Server(kind, cluster_enabled="yes", cluster_port=str(buses[-1]), **options))
+        if password := options.get("requirepass"):
+            made[-1].login = {"password": password}
+        made[-1].start()
+    for at, server in enumerate(made):
+        with server.client() as client:
+            client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", at + 1)
+            for other, bus in zip(made[:at], buses, strict=False):
+                client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port, bus)
+            if at < primaries:
+                first, end = (16384 * n // primaries for n in (at, at + 1))
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, end - 1)
+    for at, server in enumerate(made[primaries:]):
+        with server.client() as client, made[at].client() as primary:
+            id_ = primary.execute_command("CLUSTER", "MYID")
+            until(partial(_knows, client, id_))
+            client.execute_command("CLUSTER", "REPLICATE", id_)
+            until(partial(_follows, client))
+    for server in made:
+        with server.client() as client:
+            until(partial(_whole, client, primaries, replicas))
+    yield made
+    for server in made:
+        server.remove()
+
+
+def _knows(client: Any, node: str) -> bool:
+    return node in str(client.execute_command("CLUSTER", "NODES"))
+
+
+def _follows(client: Any) -> bool:
+    return bool(client.info("replication").get("master_link_status") == "up")
+
+
+def _whole(client: Any, primaries: int, replicas: int) -> bool:
+    slots = client.execute_command("CLUSTER", "SLOTS")
+    ok = "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO"))
+    return ok and len(slots) == primaries and sum(len(each) - 3 for each in slots) == replicas
+
+
+@contextmanager
+def sentinel(kind: str, **options: str) -> Iterator[tuple[Server, Server, Server]]:
+    """A primary, its replica, and a Sentinel that knows both as ``main`` and fails over when it is told to."""
+    login = {"password": options["requirepass"]} if "requirepass" in options else {}
+    primary, replica, watcher = Server(kind, **options), Server(kind, **options), Server(kind)
+    primary.login = replica.login = login
+    with replica.config.open("a") as config:
+        config.write(f"replicaof 127.0.0.1 {primary.port}\n")
+    with watcher.config.open("a") as config:
+        config.write(f"sentinel monitor main 127.0.0.1 {primary.port} 1\n")
+        # It would take a server that a busy machine lets wait for dead.
+        config.write("sentinel down-after-milliseconds main 600000\nsentinel failover-timeout main 2000\n")
+        if login:
+            config.write(f"sentinel auth-pass main {login['password']}\n")
+    primary.start()
+    replica.start()
+    watcher.start("--sentinel")
+    with primary.client() as client, watcher.client() as asked:
+        until(lambda: client.execute_command("WAIT", 1, 1000) == 1)
+        until(lambda: asked.execute_command("SENTINEL", "REPLICAS", "main") != [])
+    yield primary, replica, watcher
+    for server in (watcher, replica, primary):
+        server.remove()
+
+
+def fail_over(watcher: Server) -> None:
+    """Returns when the Sentinel names the replica as primary."""
+    with watcher.client() as asked:
+        news = asked.pubsub(ignore_subscribe_messages=True)
+        news.subscribe("+switch-master")
+        news.get_message(timeout=1.0)
+        until(lambda: _ordered(asked))
+        until(lambda: news.get_message(timeout=1.0) is not None)
+        news.close()
+
+
+def _ordered(asked: Any) -> bool:
+    """False while the Sentinel does not know its replica well enough."""
+    try:
+        return bool(asked.execute_command("SENTINEL", "FAILOVER", "main"))
+    except redis.exceptions.ResponseError:
+        return False

@@ -1,4 +1,4 @@
-"""Every way to write a queue URL reaches a server: one, TLS, Sentinel, a cluster; with a password that rotates."""
+"""Every way to write a queue URL reaches a server: one, databases, TLS; with a password that rotates."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import shutil
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.exceptions import ResponseError
 
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.connect import connect
@@ -20,7 +17,7 @@ from kubesweep.queue.model import Job, JobKind, Limits, OpenSweep, PlanVersion, 
 from kubesweep.queue.redis_connect import parse
 from kubesweep.queue.service import QueueService
 from tests.proxy import Proxy
-from tests.servers import Server, binaries, free_port, shared, until
+from tests.servers import Server, binaries, shared
 
 PLAN = PlanVersion(1, "aaaa")
 LIMITS = Limits()
@@ -161,88 +158,3 @@ async def test_tls_is_spoken_and_the_certificate_is_checked(kind: str, authority
             await doubtful.claim(REFS[0], "ann", 1, LIMITS)
         assert refused.value.reason == "QueueUnreachable"
         await doubtful.close()
-
-
-def _whole(client: Any) -> bool:
-    ok = "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO"))
-    return ok and len(client.execute_command("CLUSTER", "SLOTS")) == 3
-
-
-@pytest.fixture
-def nodes(request: pytest.FixtureRequest) -> Iterator[list[Server]]:
-    """Three primaries of one cluster, all slots served."""
-    kind: str = request.param
-    buses = [free_port() for _ in range(3)]  # by default a port and 10,000, which may be no port
-    made = [Server(kind, cluster_enabled="yes", cluster_port=str(bus)).start() for bus in buses]
-    for at, server in enumerate(made):
-        with server.client() as client:
-            client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", at + 1)
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", at * 5461, 16383 if at == 2 else at * 5461 + 5460)
-            for other, bus in zip(made[:at], buses, strict=False):
-                client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port, bus)
-    for server in made:
-        with server.client() as client:
-            until(partial(_whole, client))
-    yield made
-    for server in made:
-        server.remove()
-
-
-@pytest.mark.parametrize("nodes", sorted(binaries()), indirect=True)
-async def test_a_cluster_spreads_schedules_and_keeps_each_on_one_node(nodes: list[Server]) -> None:
-    queue = connect(f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}")
-    for ref in REFS:
-        await start(queue, ref)
-    assert [stats.ready for stats in await queue.stats(REFS)] == [1] * len(REFS)
-    assert await queue.schedules() == tuple(sorted(REFS))
-    for ref in REFS:
-        await queue.wait(ref, 10.0)
-        await finish(queue, ref)
-        await queue.enqueue_check(ref, PLAN)
-        (check,) = (await queue.claim_next(ref, "ann", 1, LIMITS, 10.0)).jobs
-        await queue.settle(ref, "ann", [Settlement(check)], 0, LIMITS)
-    spread = []
-    for server in nodes:
-        with server.client() as client:
-            spread.append(client.dbsize())
-    assert min(spread) > 0
-    await queue.close()
-
-
-def orders_failover(sentinel: Any) -> bool:
-    """False while the Sentinel does not know its replica well enough."""
-    try:
-        return bool(sentinel.execute_command("SENTINEL", "FAILOVER", "main"))
-    except ResponseError:
-        return False
-
-
-@KINDS
-async def test_sentinel_leads_to_the_new_primary_after_a_failover(kind: str) -> None:
-    primary = Server(kind).start()
-    replica = Server(kind, replicaof=f"127.0.0.1 {primary.port}").start()
-    watcher = Server(kind)
-    with watcher.config.open("a") as config:
-        config.write(f"sentinel monitor main 127.0.0.1 {primary.port} 1\n")
-        # It would take a server that a busy machine lets wait for dead: the failover is ordered, below.
-        config.write("sentinel down-after-milliseconds main 600000\nsentinel failover-timeout main 2000\n")
-    watcher.start("--sentinel")
-    queue = connect(f"redis+sentinel://127.0.0.1:{watcher.port}/main")
-    await start(queue, REFS[0])
-    with primary.client() as client, watcher.client() as sentinel:
-        until(lambda: client.execute_command("WAIT", 1, 1000) == 1)
-        until(lambda: sentinel.execute_command("SENTINEL", "REPLICAS", "main") != [])
-        news = sentinel.pubsub(ignore_subscribe_messages=True)
-        news.subscribe("+switch-master")
-        news.get_message(timeout=1.0)
-        primary.kill()
-        with pytest.raises(Outage) as down:
-            await queue.claim(REFS[0], "ann", 1, LIMITS)
-        assert down.value.reason == "QueueUnreachable"
-        until(lambda: orders_failover(sentinel))
-        until(lambda: news.get_message(timeout=1.0) is not None)
-        news.close()
-    await finish(queue, REFS[0])
-    await queue.close()
-    for server in (watcher, replica, primary):
-        server.remove()

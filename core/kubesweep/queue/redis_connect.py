@@ -7,6 +7,7 @@ rights of docs/redis-acl.md are enough.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -102,11 +103,16 @@ def open_client(target: Target) -> Any:
         options.pop("db")
         if target.tls:
             options["ssl"] = True
+        # The names of the URL stay: in Kubernetes all nodes may have other addresses one day.
+        options["dynamic_startup_nodes"] = False
         return RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **options)
     options["retry"] = Retry(NoBackoff(), 0)
     if target.kind == "sentinel":
         extra = {"ssl": True} if target.tls else {}
-        sentinels = {"socket_timeout": target.timeout, "protocol": 2, **target.sentinel, **extra}
+        # All but one of them may be silent, and an answer still comes in time.
+        patience = target.timeout / (len(target.hosts) + 1)
+        usual = {"socket_timeout": patience, "retry": options["retry"], "protocol": 2}
+        sentinels = {**usual, **target.sentinel, **extra}
         make: Any = Sentinel  # redis-py leaves it untyped
         keeper = make(list(target.hosts), sentinel_kwargs=sentinels, **options, **extra)
         return keeper.master_for(target.path)
@@ -186,6 +192,29 @@ async def close_client(client: Any) -> None:
     if isinstance(client.connection_pool, SentinelConnectionPool):
         for sentinel in client.connection_pool.sentinel_manager.sentinels:
             await sentinel.aclose()
+
+
+async def servers(target: Target) -> tuple[list[Target], list[Target]]:
+    """Each server of a queue, as a target of its own: those that serve now, and their replicas, which may come to serve."""
+    if target.kind not in ("sentinel", "cluster"):
+        return [target], []
+    client = open_client(target)
+    try:
+        if target.kind == "cluster":
+            await client.initialize()
+            primaries = [(node.host, node.port) for node in client.get_primaries()]
+            replicas = [(node.host, node.port) for node in client.get_replicas()]
+        else:
+            keeper = client.connection_pool.sentinel_manager
+            primaries = [await keeper.discover_master(target.path)]
+            replicas = await keeper.discover_slaves(target.path)
+    finally:
+        await close_client(client)
+
+    def each(found: Sequence[tuple[str, int]]) -> list[Target]:
+        return [target._replace(kind="server", hosts=(host,)) for host in found]
+
+    return each(primaries), each(replicas)
 
 
 def _query(url: str, parts: SplitResult) -> dict[str, str]:

@@ -74,7 +74,8 @@ def is_no_group(error: Exception) -> bool:
 def outage(error: Exception, where: str) -> Outage:
     """What to raise for ``error``; ``where`` names the server without its password."""
     reason, advice = _meaning(error)
-    return Outage(reason, f"queue {where}: {advice} ({type(error).__name__}: {error})")
+    said = str(error).partition("\n")[0]  # redis-py lists the words of a command behind it, whatever they are
+    return Outage(reason, f"queue {where}: {advice} ({type(error).__name__}: {said})")
 
 
 def _meaning(error: Exception) -> tuple[str, str]:

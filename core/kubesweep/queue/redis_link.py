@@ -177,4 +177,7 @@ class RedisLink:
             if met.reason == "QueueReadOnly" and self._lines is not None:
                 # A primary that became a replica keeps its connections: they would say so for ever.
                 await self._lines.hang_up()
+            elif met.reason == "QueueTimeout" and self._lines is None:
+                # Another node may serve in place of a silent one by now. That client learns it when it begins anew only.
+                await close_client(self._client)
             raise met from error

@@ -1,0 +1,152 @@
+"""Queues of several servers: schedules on every node of a cluster, and what happens when a server or a Sentinel is gone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from redis.crc import key_slot
+
+from kubesweep.errors import Outage
+from kubesweep.queue.connect import connect
+from kubesweep.queue.model import Job, JobKind, Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement, Window
+from kubesweep.queue.service import QueueService
+from tests.proxy import Proxy
+from tests.servers import Server, binaries, cluster, fail_over, free_port, sentinel
+
+PLAN = PlanVersion(1, "aaaa")
+LIMITS = Limits()
+REFS = tuple(ScheduleRef("local", "default", f"sweep{n}", f"{n:08d}") for n in range(12))
+KINDS = pytest.mark.parametrize("kind", sorted(binaries()))
+SLOTS = 16384
+TRIES = 12  # each may meet the dead server first
+
+
+async def start(queue: QueueService, ref: ScheduleRef) -> None:
+    sweep = (await queue.open_sweep(ref, OpenSweep(tick=time.time(), plan=PLAN))).sweep
+    (plan,) = (await queue.claim(ref, "ann", 1, LIMITS)).jobs
+    job = Job(JobKind.KEYS, PLAN, sweep, keys=(("1",),), rows=1)
+    assert await queue.advance(ref, plan, Window("now", (job,), planned=1))
+
+
+async def finish(queue: QueueService, ref: ScheduleRef) -> None:
+    claims = (await queue.claim(ref, "ann", 5, LIMITS)).jobs
+    settled = await queue.settle(ref, "ann", [Settlement(claim, applied=1) for claim in claims], 0, LIMITS)
+    assert len(settled.finished) == 1
+
+
+async def sooner_or_later(move: Callable[[], Awaitable[Any]]) -> Any:
+    """What a worker does: it asks again after each outage."""
+    for left in reversed(range(TRIES)):
+        try:
+            return await move()
+        except Outage:
+            if not left:
+                raise
+    raise AssertionError
+
+
+def copied(client: Any, key: str = "copied") -> None:
+    """Returns when the replica has all that the server was told until now. WAIT counts from this connection's own last write."""
+    client.set(key, 1)
+    assert client.execute_command("WAIT", 1, 5000) == 1
+
+
+@KINDS
+async def test_a_cluster_spreads_schedules_and_keeps_each_on_one_node(kind: str) -> None:
+    with cluster(kind) as nodes:
+        queue = connect(f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}")
+        for ref in REFS:
+            await start(queue, ref)
+        assert [stats.ready for stats in await queue.stats(REFS)] == [1] * len(REFS)
+        assert await queue.schedules() == tuple(sorted(REFS))
+        for ref in REFS:
+            await queue.wait(ref, 10.0)
+            await finish(queue, ref)
+            await queue.enqueue_check(ref, PLAN)
+            (check,) = (await queue.claim_next(ref, "ann", 1, LIMITS, 10.0)).jobs
+            await queue.settle(ref, "ann", [Settlement(check)], 0, LIMITS)
+        spread = []
+        for server in nodes:
+            with server.client() as client:
+                spread.append(client.dbsize())
+        assert min(spread) > 0
+        await queue.close()
+
+
+@KINDS
+async def test_a_cluster_whose_nodes_all_have_other_addresses_is_found_by_its_name(kind: str) -> None:
+    with cluster(kind) as later, cluster(kind) as nodes:
+        async with Proxy(nodes[0].port) as name:
+            queue = connect(name.url.replace("redis://", "redis+cluster://"))
+            await start(queue, REFS[0])
+            for node in nodes:
+                node.kill()
+            name.to = later[0].port
+            name.hang_up()
+            await sooner_or_later(partial(start, queue, REFS[0]))
+            await finish(queue, REFS[0])
+            await queue.close()
+
+
+@KINDS
+async def test_the_replica_of_a_node_that_falls_silent_serves_its_schedules(kind: str) -> None:
+    with cluster(kind, replicas=1) as (silent, *others, replica):
+        addresses = ",".join(f"127.0.0.1:{node.port}" for node in (silent, *others))
+        queue = connect(f"redis+cluster://{addresses}?socket_timeout=0.5")
+        for ref in REFS:
+            await start(queue, ref)
+        with silent.client() as client, replica.client() as asked:
+            mine = [ref for ref in REFS if key_slot(ref.prefix.encode()) < SLOTS // 3]
+            copied(client, mine[0].prefix)
+            assert mine
+            with silent.frozen():
+                assert asked.execute_command("CLUSTER", "FAILOVER", "TAKEOVER")
+                for ref in mine:
+                    await sooner_or_later(partial(finish, queue, ref))
+        await queue.close()
+
+
+@KINDS
+async def test_sentinel_leads_to_the_new_primary_after_a_failover(kind: str) -> None:
+    with sentinel(kind) as (primary, _, watcher):
+        queue = connect(f"redis+sentinel://127.0.0.1:{watcher.port}/main")
+        await start(queue, REFS[0])
+        with primary.client() as client:
+            copied(client)
+        primary.kill()
+        with pytest.raises(Outage) as down:
+            await queue.claim(REFS[0], "ann", 1, LIMITS)
+        assert down.value.reason == "QueueUnreachable"
+        fail_over(watcher)
+        await finish(queue, REFS[0])
+        await queue.close()
+
+
+@KINDS
+async def test_a_primary_that_became_a_replica_is_left(kind: str) -> None:
+    with sentinel(kind) as (primary, replica, watcher):
+        queue = connect(f"redis+sentinel://127.0.0.1:{watcher.port}/main")
+        await start(queue, REFS[0])
+        with primary.client() as client:
+            copied(client)
+            fail_over(watcher)
+            client.replicaof("127.0.0.1", replica.port)  # as the Sentinel does some seconds later
+        await sooner_or_later(partial(finish, queue, REFS[0]))
+        await queue.close()
+
+
+@KINDS
+async def test_sentinels_that_are_gone_or_silent_are_passed_over(kind: str) -> None:
+    with sentinel(kind) as (_, _, watcher):
+        silent = Server(kind).start()
+        hosts = ",".join(f"127.0.0.1:{port}" for port in (free_port(), silent.port, watcher.port))
+        queue = connect(f"redis+sentinel://{hosts}/main")
+        with silent.frozen():
+            await start(queue, REFS[0])
+            await finish(queue, REFS[0])
+        await queue.close()
+        silent.remove()
