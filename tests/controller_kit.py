@@ -25,7 +25,9 @@ from kubesweep.queue.model import (
     Window,
 )
 from kubesweep.queue.service import Opened, QueueService
+from kubesweep_controller.api import Api, Kind
 from kubesweep_controller.conditions import find
+from kubesweep_controller.connection import Connection
 from kubesweep_controller.facts import Children, Facts
 from kubesweep_controller.orders import Order
 from kubesweep_controller.status import build_status
@@ -200,3 +202,15 @@ def failed(*keys: str, error: str = "CheckViolation") -> tuple[FailedRow, ...]:
 
 def retry(*keys: str, delay: float = 10.0) -> tuple[Retry, ...]:
     return (Retry(failed(*keys), 2, delay),)
+
+
+class Recorder(Api):
+    """An API server that takes everything, and counts."""
+
+    def __init__(self) -> None:
+        super().__init__(Connection("https://nowhere.example"))
+        self.written: list[str] = []
+
+    async def apply(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
+        self.written.append(f"{body['metadata']['namespace']}/{body['metadata']['name']}")
+        return dict(body)

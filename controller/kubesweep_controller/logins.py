@@ -1,31 +1,31 @@
 """How the pods of a namespace and KEDA log in to the queue: one Secret a namespace, and with it users of least rights.
 
 Passwords are derived from the controller's own, so nothing has to be stored, and the Secret is only ever written. It is
-written again where its content changed, and now and then because nobody can look whether it is still there. The users of a
-server that lost them (a restart without an ACL file) come back as soon as the queue does.
+written again where its content changed, and now and then because nobody can look whether it is still there. So are the
+users: a server may lose them (a restart without an ACL file) or never have had them (a failover to a replica made since,
+because servers do not tell each other of users).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
-from redis.asyncio import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 
-from kubesweep.queue.redis_connect import close_client, open_client, parse
+from kubesweep.queue.redis_connect import Target, close_client, open_client, parse, servers
 from kubesweep.queue.redis_errors import outage
 from kubesweep_controller.api import SECRETS, Api, Refused
 from kubesweep_controller.apply import Hindered
 from kubesweep_controller.children.secret import Login, build_secret
 from kubesweep_controller.settings import Settings
 
-AGAIN = 3600.0  # seconds after which a Secret is written again, whatever is known of it
-SOON = 60.0  # the same where work waits and nobody does it: the Secret may have been deleted
+AGAIN = 3600.0  # seconds after which Secret and users are written again, whatever is known of them
+SOON = 60.0  # the same where work waits and nobody does it: one of them may be gone
 # docs/redis-acl.md, worker and producer together: both run in the namespace. A test compares them with the page.
 POD_RULES = (
     "resetchannels -@all +eval +evalsha +exists +hdel +hget +hgetall +hincrby +hkeys +hlen +hmget +hset +pexpire +sadd "
@@ -34,6 +34,7 @@ POD_RULES = (
 )
 KEDA_RULES = "resetchannels -@all +ping +xlen +eval +type +zcard +llen"
 CLUSTER_RULES = "+cluster|slots +cluster|shards +command +readonly +asking +ping"
+_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
 class Logins:
@@ -45,7 +46,7 @@ class Logins:
         self._api = api
         self._clock = clock
         self._written: dict[str, tuple[str, float]] = {}
-        self._users: set[str] = set()
+        self._users: dict[str, tuple[str, float]] = {}
         self._turn = asyncio.Lock()
 
     def user(self, namespace: str) -> str:
@@ -60,15 +61,18 @@ class Logins:
         """The namespace's Secret, and its users, as they should be. ``doubtful``: there is a sign that the Secret is not
         there. Raises Outage or Hindered."""
         async with self._turn:
-            if self._own_users and namespace not in self._users:
-                await set_users(self._settings.queue_url, self._install, namespace, self.login(namespace))
-                self._users.add(namespace)
             digest, now = self._settings.queue.digest(), self._clock()
-            known = self._written.get(namespace)
-            if known and known[0] == digest and now - known[1] < (SOON if doubtful else AGAIN):
-                return
-            await self._write(namespace)
-            self._written[namespace] = digest, now
+
+            def stands(known: dict[str, tuple[str, float]]) -> bool:
+                written, at = known.get(namespace, ("", 0.0))
+                return written == digest and now - at < (SOON if doubtful else AGAIN)
+
+            if self._own_users and not stands(self._users):
+                await set_users(self._settings.queue_url, self._install, namespace, self.login(namespace))
+                self._users[namespace] = digest, now
+            if not stands(self._written):
+                await self._write(namespace)
+                self._written[namespace] = digest, now
 
     @property
     def _own_users(self) -> bool:
@@ -96,21 +100,26 @@ class Logins:
 
 
 async def set_users(queue_url: str, install: str, namespace: str, login: Login) -> None:
-    """Give the namespace's pods and KEDA their users, with the rules of docs/redis-acl.md. Raises Outage."""
+    """Give the namespace's pods and KEDA their users, with the rules of docs/redis-acl.md, on each server that serves and,
+    where it can be reached, on each replica. Raises Outage."""
     target = parse(queue_url)
     more = ["+select"] if target.options["db"] else []
     more += CLUSTER_RULES.split() if target.kind == "cluster" else []
     keys = [f"~{{ks:{install}/{namespace}/*"]
     looks = [f"%R~{{ks:{install}/*", f"~{{ks:{install}/*:delayed"]
-    client: Any = open_client(target)
+    users = (
+        _user(login.user, login.password, [*keys, *POD_RULES.split(), *more]),
+        _user(login.keda_user, login.keda_password, [*looks, *KEDA_RULES.split(), *more]),
+    )
     try:
         async with asyncio.timeout(target.timeout):
-            await _set_user(client, login.user, login.password, [*keys, *POD_RULES.split(), *more])
-            await _set_user(client, login.keda_user, login.keda_password, [*looks, *KEDA_RULES.split(), *more])
-    except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+            serving, replicas = await servers(target)
+            await asyncio.gather(*(_set(each, users) for each in serving))
+    except _ERRORS as error:
         raise outage(error if str(error) else TimeoutError("no answer"), target.where) from error
-    finally:
-        await close_client(client)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(target.timeout):
+            await asyncio.gather(*(_set(each, users) for each in replicas), return_exceptions=True)
 
 
 def derived(password: str, purpose: str) -> str:
@@ -118,9 +127,15 @@ def derived(password: str, purpose: str) -> str:
     return hmac.new(password.encode(), purpose.encode(), hashlib.sha256).hexdigest()
 
 
-async def _set_user(client: Any, name: str, password: str, rules: list[str]) -> None:
+def _user(name: str, password: str, rules: list[str]) -> tuple[str, ...]:
     secret = "#" + hashlib.sha256(password.encode()).hexdigest()
-    words = ["ACL", "SETUSER", name, "on", "resetpass", secret, "resetkeys", *rules]
-    more = {"target_nodes": RedisCluster.ALL_NODES} if isinstance(client, RedisCluster) else {}
-    call: Callable[..., Awaitable[Any]] = client.execute_command
-    await call(*words, **more)
+    return ("ACL", "SETUSER", name, "on", "resetpass", secret, "resetkeys", *rules)
+
+
+async def _set(server: Target, users: tuple[tuple[str, ...], ...]) -> None:
+    client = open_client(server)
+    try:
+        for words in users:
+            await client.execute_command(*words)
+    finally:
+        await close_client(client)

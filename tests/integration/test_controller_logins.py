@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -11,13 +13,17 @@ from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement
 from kubesweep_controller.children.secret import Login
-from kubesweep_controller.logins import derived, set_users
-from tests.servers import Server, binaries
+from kubesweep_controller.logins import SOON, Logins, derived, set_users
+from kubesweep_controller.settings import from_environment
+from tests.controller_kit import Recorder
+from tests.servers import Server, binaries, cluster, fail_over, sentinel
 
 INSTALL = "abcd1234"
 OURS = ScheduleRef(INSTALL, "shop", "carts", "8b5f6f0e-0000-4000-8000-000000000001")
 THEIRS = ScheduleRef(INSTALL, "bank", "carts", "9b5f6f0e-0000-4000-8000-000000000002")
 PLAN = PlanVersion(1, "aaaa")
+KINDS = pytest.mark.parametrize("kind", sorted(binaries()))
+SESAME: dict[str, Any] = {"requirepass": "sesame", "masterauth": "sesame"}
 
 
 @pytest.fixture(params=sorted(binaries()))
@@ -95,3 +101,85 @@ async def test_a_server_whose_admin_may_not_make_users_is_an_outage_with_a_reaso
     with pytest.raises(Outage) as refused:
         await set_users(f"redis://weak:weak@127.0.0.1:{server.port}/0", INSTALL, "shop", login("shop"))
     assert refused.value.reason == "QueueRights"
+
+
+def made(server: Server) -> set[str]:
+    """The users that the server has besides its default one."""
+    with server.client() as client:
+        return set(client.acl_users()) - {"default"}
+
+
+@KINDS
+async def test_every_node_of_a_cluster_gets_the_users_and_they_are_enough_there(kind: str) -> None:
+    own = login("shop")
+    with cluster(kind, replicas=1, **SESAME) as nodes:
+        where = ",".join(f"127.0.0.1:{node.port}" for node in nodes[:3])
+        await set_users(f"redis+cluster://:sesame@{where}", INSTALL, "shop", own)
+        assert [made(node) for node in nodes] == [{own.user, own.keda_user}] * len(nodes)
+        queue = connect(f"redis+cluster://{own.user}:{own.password}@{where}")
+        for number in range(6):
+            ref = ScheduleRef(INSTALL, "shop", f"carts-{number}", OURS.uid)
+            await queue.open_sweep(ref, OpenSweep(tick=1.0, plan=PLAN))
+            await queue.wait(ref, 0.001)
+            [claim] = (await queue.claim_next(ref, "worker", 1, Limits(), 1.0)).jobs
+            assert not (await queue.settle(ref, "worker", [Settlement(claim)], 0, Limits())).lost
+        await queue.close()
+
+
+@KINDS
+async def test_a_replica_has_the_users_before_sentinels_promote_it(kind: str) -> None:
+    own = login("shop")
+    with sentinel(kind, **SESAME) as (_, replica, watcher):
+        where = f"127.0.0.1:{watcher.port}/main"
+        await set_users(f"redis+sentinel://:sesame@{where}", INSTALL, "shop", own)
+        assert made(replica) == {own.user, own.keda_user}
+        fail_over(watcher)
+        queue = connect(f"redis+sentinel://{own.user}:{own.password}@{where}")
+        await queue.open_sweep(OURS, OpenSweep(tick=1.0, plan=PLAN))
+        await queue.close()
+
+
+@KINDS
+async def test_a_replica_that_is_away_keeps_nobody_waiting_for_a_user(kind: str) -> None:
+    with sentinel(kind, **SESAME) as (primary, replica, watcher):
+        replica.kill()
+        own = login("shop")
+        await set_users(f"redis+sentinel://:sesame@127.0.0.1:{watcher.port}/main", INSTALL, "shop", own)
+        assert made(primary) == {own.user, own.keda_user}
+
+
+async def test_users_are_set_again_with_another_password_and_where_nobody_does_the_work_that_waits(
+    server: Server, tmp_path: Path
+) -> None:
+    file, time = tmp_path / "password", [0.0]
+    file.write_text("sesame")
+    environment = {
+        "KUBESWEEP_QUEUE": f"redis://127.0.0.1:{server.port}/0?password_file={file}",
+        "KUBESWEEP_QUEUE_USERS": "per-namespace",
+        "KUBESWEEP_WORKER_IMAGE": "worker:1",
+        "POD_NAMESPACE": "kubesweep",
+        "POD_NAME": "kubesweep-0",
+    }
+    logins = Logins(from_environment(environment), INSTALL, Recorder(), clock=lambda: time[0])
+
+    async def sweep() -> None:
+        own = logins.login("shop")
+        queue = connect(f"redis://{own.user}:{own.password}@127.0.0.1:{server.port}/0")
+        try:
+            await queue.open_sweep(OURS, OpenSweep(tick=1.0, plan=PLAN))
+        finally:
+            await queue.close()
+
+    await logins.ensure("shop")
+    await sweep()
+    with server.client() as client:
+        client.config_set("requirepass", "new")
+        file.write_text("new")
+        await logins.ensure("shop")
+        await sweep()
+        client.acl_deluser(logins.user("shop"))
+    with pytest.raises(Outage):
+        await sweep()
+    time[0] += SOON
+    await logins.ensure("shop", doubtful=True)
+    await sweep()

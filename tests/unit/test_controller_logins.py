@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
 
-from kubesweep_controller.api import Api, Kind
-from kubesweep_controller.connection import Connection
 from kubesweep_controller.logins import AGAIN, SOON, Logins
 from kubesweep_controller.settings import from_environment
+from tests.controller_kit import Recorder
 
 ENVIRONMENT = {
     "KUBESWEEP_QUEUE": "redis://:sesame@redis.example:6379/0",
@@ -18,18 +14,6 @@ ENVIRONMENT = {
     "POD_NAMESPACE": "kubesweep",
     "POD_NAME": "kubesweep-0",
 }
-
-
-class Recorder(Api):
-    """An API server that takes everything, and counts."""
-
-    def __init__(self) -> None:
-        super().__init__(Connection("https://nowhere.example"))
-        self.written: list[str] = []
-
-    async def apply(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
-        self.written.append(f"{body['metadata']['namespace']}/{body['metadata']['name']}")
-        return dict(body)
 
 
 @pytest.mark.parametrize(
