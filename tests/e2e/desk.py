@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
@@ -252,8 +252,15 @@ def config_map(name: str, files: dict[str, str]) -> Object:
 @contextmanager
 def desk(cluster: Cluster, what: str, rows: int, **values: str) -> Iterator[Desk]:
     """A desk, gone afterwards. ``values`` of the chart are added to those of a small release."""
-    cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
-    with another(cluster, what) as here, ExitStack() as tunnels:
+    with another(cluster, what) as here, furnished(here, rows, values) as made:
+        yield made
+
+
+@contextmanager
+def furnished(here: Namespace, rows: int, values: Mapping[str, str]) -> Iterator[Desk]:
+    """A desk in a namespace that is there."""
+    here.cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
+    with ExitStack() as tunnels:
         made = Desk(here, tunnels)
         made.release.install({**OWN, **values})
         made.open(rows)

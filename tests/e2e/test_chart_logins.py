@@ -13,6 +13,7 @@ import pytest
 
 from tests.cluster.bed import REPOSITORY
 from tests.e2e.kube import Cluster, Namespace, Object
+from tests.e2e.queues import rights
 from tests.e2e.releases import OWN, SCHEDULE, Release, another, apply, swept, visits
 from tests.e2e.workloads import DATA, REDIS, deployment, pod_spec, service
 
@@ -96,13 +97,6 @@ def test_people_see_and_write_schedules_by_their_role_in_the_namespace(cluster: 
     assert may("editer", "get", "list", "watch", "create", "update", "patch", "delete") == {True}
 
 
-def rights_of_the_page(program: str) -> str:
-    """What docs/redis-acl.md gives a program, for any install."""
-    page = (REPOSITORY / "docs" / "redis-acl.md").read_text()
-    [rules] = re.findall(rf"^user kubesweep-{program} on >PASSWORD (.*)$", page, re.MULTILINE)
-    return str(rules.replace("~{ks:INSTALL/*", "~{ks:*"))
-
-
 def start_tls_redis(namespace: Namespace, rules: str, folder: Path) -> None:
     """A Redis that speaks TLS only, with a certificate of an authority of its own and one user, ``kubesweep-admin``."""
     name = f"{HOST}.{namespace.name}.svc"
@@ -143,7 +137,7 @@ def external(namespace: Namespace, user: str = "") -> dict[str, str]:
 def test_on_a_redis_with_tls_each_namespace_gets_a_user_by_a_login_of_least_rights(
     namespace: Namespace, tmp_path: Path
 ) -> None:
-    start_tls_redis(namespace, f"{rights_of_the_page('controller')} +acl|setuser", tmp_path)
+    start_tls_redis(namespace, f"{rights('controller')} +acl|setuser", tmp_path)
     release = Release(namespace)
     release.install({**external(namespace, "kubesweep-admin@"), "externalRedis.usersPerNamespace": "true"})
     assert "one row swept" in release.test()

@@ -1,0 +1,167 @@
+"""Queues that are several servers: a primary with a replica under Sentinels, and a cluster of masters with a replica each.
+
+All processes of one are in one pod, each on a port of its own, and announce the pod's address: clients meet what they would
+meet with a pod for each, and one can be killed without being started again at once. Logins have the rights of docs/redis-acl.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.cluster.bed import REPOSITORY
+from tests.e2e.kube import Namespace, Object
+from tests.e2e.workloads import DATA, REDIS, deployment, pod_spec
+
+PAGE = REPOSITORY / "docs" / "redis-acl.md"
+NAME = "queue"
+LOGIN = "queue-login"
+SERVERS = (6379, 6380)
+SENTINELS = (26379, 26380, 26381)
+NODES = (7001, 7002, 7003, 7004, 7005, 7006)
+SERVE = """
+cd /data
+serve() {
+  port=$1 && shift && mkdir "$port"
+  redis-server /conf/server.conf --port "$port" --dir "/data/$port" --pidfile "/data/$port.pid" "$@" &
+}
+"""
+START_SENTINELS = f"""{SERVE}
+serve 6379 --replica-announce-ip "$POD_IP"
+serve 6380 --replica-announce-ip "$POD_IP" --replicaof "$POD_IP" 6379
+for port in {" ".join(map(str, SENTINELS))}; do
+  sed "s/POD_IP/$POD_IP/" /conf/sentinel.conf >"$port.conf"
+  redis-server "$port.conf" --sentinel --port "$port" &
+done
+wait
+"""
+START_CLUSTER = f"""{SERVE}
+nodes=
+for port in {" ".join(map(str, NODES))}; do
+  serve "$port" --cluster-enabled yes --cluster-announce-ip "$POD_IP" --cluster-node-timeout 3000
+  nodes="$nodes $POD_IP:$port"
+done
+until redis-cli --cluster create $nodes --cluster-replicas 1 --cluster-yes; do :; done
+wait
+"""
+KNOWN = "; ".join(
+    f"redis-cli -p {port} sentinel master queue | tr '\\n' ' ' | grep -q 'flags master .*num-slaves 1 num-other-sentinels 2 '"
+    for port in SENTINELS
+)
+WHOLE = "; ".join(
+    f"redis-cli -p {port} cluster info | grep -q cluster_state:ok; "
+    f"test $(redis-cli -p {port} cluster slots | grep -c ^70) = {len(NODES)}"
+    for port in NODES
+)
+
+
+@dataclass(frozen=True)
+class Queue:
+    """``values`` of the chart lead to it."""
+
+    namespace: Namespace
+    values: Mapping[str, str]
+
+    def ask(self, port: int, *words: str) -> list[str]:
+        """The lines that the process on this port answers to a command of somebody with all rights."""
+        return self._run('redis-cli -p "$@"', str(port), *words).splitlines()
+
+    def kill(self, port: int) -> None:
+        """The way a machine dies."""
+        self._run('kill -9 "$(cat "/data/$1.pid")"', str(port))
+
+    def _run(self, script: str, *words: str) -> str:
+        return self.namespace.exec(f"deployment/{NAME}", "sh", "-ec", script, "sh", *words)
+
+
+def rights(program: str) -> str:
+    """What docs/redis-acl.md gives a program, for any install."""
+    [rules] = re.findall(rf"^user kubesweep-{program} on >PASSWORD (.*)$", PAGE.read_text(), re.MULTILINE)
+    return str(rules.replace("~{ks:INSTALL/*", "~{ks:*"))
+
+
+def more_rights(topic: str) -> str:
+    """What the page gives on top of that for a kind of server."""
+    [rules] = re.findall(rf"^- {topic}:[^`]*`([^`]*)`", PAGE.read_text(), re.MULTILINE)
+    return " ".join(rules.split())
+
+
+def start_sentinels(namespace: Namespace) -> Queue:
+    """Ready when each of three Sentinels knows the primary, its replica and the two others."""
+    password = secrets.token_hex(8)
+    watch = (
+        f"monitor queue POD_IP {SERVERS[0]} 2",
+        f"auth-pass queue {password}",
+        "down-after-milliseconds queue 3000",
+        "failover-timeout queue 10000",
+        "announce-ip POD_IP",
+        f"sentinel-pass {password}",
+    )
+    conf = {
+        "server.conf": _server(password, f"{rights('controller')} +acl|setuser"),
+        "sentinel.conf": "\n".join(
+            (
+                f"requirepass {password}",
+                _user(password, more_rights("Sentinel")),
+                *(f"sentinel {line}" for line in watch),
+            )
+        ),
+    }
+    _start(namespace, START_SENTINELS, KNOWN, conf, password, (*SERVERS, *SENTINELS))
+    url = f"redis+sentinel://kubesweep@{_hosts(namespace, SENTINELS)}/queue?db=0&sentinel_username=kubesweep"
+    return Queue(namespace, _values(url) | {"externalRedis.existingSecret.sentinelPasswordKey": "password"})
+
+
+def start_cluster(namespace: Namespace) -> Queue:
+    """Ready when each of its nodes knows three masters of all slots, and a replica of each."""
+    password = secrets.token_hex(8)
+    conf = {"server.conf": _server(password, f"{rights('controller')} +acl|setuser {more_rights('Redis Cluster')}")}
+    _start(namespace, START_CLUSTER, WHOLE, conf, password, NODES)
+    return Queue(namespace, _values(f"redis+cluster://kubesweep@{_hosts(namespace, NODES[:3])}"))
+
+
+def _start(
+    namespace: Namespace, start: str, ready: str, conf: dict[str, str], password: str, ports: Sequence[int]
+) -> None:
+    for name, files in ((NAME, conf), (LOGIN, {"password": password})):
+        namespace.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": files})
+    container: Object = {
+        "env": [
+            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            {"name": "REDISCLI_AUTH", "valueFrom": {"secretKeyRef": {"name": LOGIN, "key": "password"}}},
+        ],
+        "startupProbe": {"exec": {"command": ["sh", "-ec", ready]}, "periodSeconds": 1, "failureThreshold": 120},
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "conf", "mountPath": "/conf"}],
+    }
+    volumes = [*DATA["volumes"], {"name": "conf", "secret": {"secretName": NAME}}]
+    spec = pod_spec(REDIS, ["sh", "-ec", start], user=999, container=container, volumes=volumes)
+    namespace.apply(deployment(NAME, spec))
+    wanted = {"selector": {"app": NAME}, "ports": [{"name": f"p{port}", "port": port} for port in ports]}
+    namespace.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": NAME}, "spec": wanted})
+    namespace.rolled_out(NAME, patience=120)
+
+
+def _server(password: str, rights: str) -> str:
+    """A configuration. The servers know each other by the password of the default user, which nobody else is told."""
+    login = f"requirepass {password}\nmasterauth {password}\n{_user(password, rights)}"
+    return f'{login}\nsave ""\nmaxmemory-policy noeviction\nrepl-diskless-sync-delay 0\n'
+
+
+def _user(password: str, rights: str) -> str:
+    return f"user kubesweep on #{hashlib.sha256(password.encode()).hexdigest()} {rights}"
+
+
+def _hosts(namespace: Namespace, ports: Sequence[int]) -> str:
+    return ",".join(f"{NAME}.{namespace.name}.svc:{port}" for port in ports)
+
+
+def _values(url: str) -> dict[str, str]:
+    return {
+        "redis.enabled": "false",
+        "externalRedis.url": url.replace(",", r"\,"),  # helm --set splits at commas
+        "externalRedis.existingSecret.name": LOGIN,
+        "externalRedis.usersPerNamespace": "true",
+    }

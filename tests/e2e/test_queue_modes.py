@@ -1,0 +1,196 @@
+"""A queue of several servers, which the chart is only told of: a primary under Sentinels, and a Redis Cluster.
+
+The controller, KEDA and the workers each find the server by a client of their own, and follow when it dies amid a sweep."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from kubesweep.queue.model import ScheduleRef
+from tests.e2e.desk import Desk, becomes, furnished
+from tests.e2e.kube import Namespace, Object
+from tests.e2e.queues import NODES, SENTINELS, Queue, start_cluster, start_sentinels
+from tests.e2e.releases import SCHEDULE
+
+ROWS = 2000
+STALE = ROWS * 2 // 10
+RATE = 24  # rows a second, of all schedules together: slow enough for a second worker to come
+WORKER = {"maxReplicas": 2, "jobsPerReplica": 2, "cooldown": "5s"}
+RETRY = {"maxAttempts": 20, "backoff": "15s", "maxBackoff": "15s"}
+WATCHED = """
+CREATE TABLE writes (id bigint);
+CREATE TABLE refused (id bigint);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.id IN (SELECT id FROM refused) THEN RAISE EXCEPTION 'not now'; END IF;
+    IF NEW.status = 'expired' THEN INSERT INTO writes VALUES (NEW.id); END IF;
+    RETURN NEW; END $$;
+CREATE TRIGGER note AFTER UPDATE ON conversations FOR EACH ROW EXECUTE FUNCTION note();
+INSERT INTO refused VALUES (10), (11);
+"""
+
+
+class Steps:
+    """How long each step took, for the reader of the test's output."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, what: str) -> None:
+        now = time.monotonic()
+        print(f"{now - self._last:7.1f} s  {what}")
+        self._last = now
+
+
+@pytest.fixture
+def step() -> Steps:
+    return Steps()
+
+
+def late(support: Desk, name: str, which: str = "true", rate: int = RATE, **spec: Any) -> Object:
+    """A schedule of the expired conversations for which the SQL ``which`` is true."""
+    limits = {"batchRows": 10, "rowsPerSecond": rate}
+    made = support.plain(name, limits=limits, worker=WORKER, retry=RETRY, **spec)
+    made["spec"]["match"].append({"sql": which})
+    return made
+
+
+def test_a_sweep_goes_on_with_the_replica_that_sentinels_promote(namespace: Namespace, step: Steps) -> None:
+    queue = start_sentinels(namespace)
+    step("the Sentinels know each other")
+    with furnished(namespace, ROWS, queue.values) as support:
+        step("installed")
+        begin(support, late(support, "late"))
+        step("Ready, and asleep")
+        trigger(support, step, "late")
+        first = primary(queue)
+        queue.kill(first)
+        becomes("the other server is the primary", 60, lambda: primary(queue) != first)
+        assert support.expired() < STALE
+        step("the primary killed, the replica promoted")
+        finish(support, step, "late")
+
+
+def test_a_sweep_goes_on_with_the_replica_that_a_cluster_promotes_and_its_neighbour_beside(
+    namespace: Namespace, step: Steps
+) -> None:
+    queue = start_cluster(namespace)
+    step("the cluster is whole")
+    with furnished(namespace, ROWS, queue.values) as support:
+        step("installed")
+        even, odd = on_two_masters(support, queue)
+        step("two schedules, whose keys are on two masters")
+        trigger(support, step, even, odd)
+        first = master(queue, support, even)
+        queue.kill(first)
+        becomes("its replica is the master", 60, lambda: master(queue, support, even) not in (0, first))
+        assert support.expired() < STALE
+        step("a master killed, its replica promoted")
+        finish(support, step, even, odd)
+
+
+def begin(support: Desk, *schedules: Object) -> None:
+    with support.sql() as root:
+        root.execute(WATCHED.encode())
+    support.apply(*schedules)
+    names = [each["metadata"]["name"] for each in schedules]
+    for name in names:
+        support.is_(name, "Ready", "True")
+    for name in names:
+        support.asleep(name)
+
+
+def trigger(support: Desk, step: Steps, *names: str) -> None:
+    """Returns amid the sweeps, when each has two workers."""
+    for name in names:
+        support.order(name, "trigger", "1")
+    becomes("the first rows are swept", 120, lambda: support.expired() > 0)
+    step("from no worker to the first rows")
+    for name in names:
+        support.here.until(
+            "apps/v1 Deployment",
+            f"{name}-worker",
+            lambda found: found["status"].get("readyReplicas") == 2,
+            what=f"{name} has a second worker",
+        )
+    step("a second worker each")
+
+
+def finish(support: Desk, step: Steps, *names: str) -> None:
+    """The sweeps end. What was refused wakes a worker when it is due, and so does another tick. Every row is written once."""
+    becomes("all rows are swept but the refused ones", 120, lambda: support.expired() == STALE - 2)
+    for name in names:
+        support.completed(name)
+    step("all rows swept, and the sweeps Completed")
+    for name in names:
+        suspend(support, name, "true")
+    for name in names:
+        support.asleep(name)
+        assert support.status(name)["queue"] == {"ready": 0, "running": 0, "delayed": 1, "dead": 0}
+    step("suspended, and asleep, with retries in the queue")
+    with support.sql() as root:
+        root.execute(b"DELETE FROM refused")
+    for name in names:
+        suspend(support, name, "false")
+    becomes("the refused rows are swept", 120, lambda: support.expired() == STALE)
+    step("resumed, and the retries woke workers")
+    for name in names:
+        support.asleep(name)
+    step("asleep")
+    with support.sql() as root:
+        root.execute(b"UPDATE conversations SET status = 'pending' WHERE id IN (20, 21)")
+    for name in names:
+        support.order(name, "trigger", "2")
+    becomes("the rows that turned stale are swept", 120, lambda: support.expired() == STALE)
+    step("from no worker to the rows of a second tick")
+    for name in names:
+        support.asleep(name)
+    step("asleep")
+    assert (support.ask("SELECT count(*) FROM writes"), support.ask("SELECT count(DISTINCT id) FROM writes")) == (
+        STALE + 2,
+        STALE,
+    )
+
+
+def suspend(support: Desk, name: str, value: str) -> None:
+    support.here.kubectl("patch", "sweepschedule", name, "--type=merge", f'--patch={{"spec":{{"suspend":{value}}}}}')
+
+
+def primary(queue: Queue) -> int:
+    """The port of the server that the Sentinels name."""
+    [_, port] = queue.ask(SENTINELS[0], "sentinel", "get-master-addr-by-name", "queue")
+    return int(port)
+
+
+def on_two_masters(support: Desk, queue: Queue) -> tuple[str, str]:
+    """Two schedules, of one half of the rows each, whose keys are on different masters: their uids, which chance makes, decide."""
+    begin(support, late(support, "even", "t.id % 2 = 0", RATE // 2))
+    for number in range(20):
+        name = f"odd-{number}"
+        support.apply(late(support, name, "t.id % 2 = 1", RATE // 2, suspend=True))
+        if master(queue, support, name) != master(queue, support, "even"):
+            suspend(support, name, "false")
+            support.is_(name, "Ready", "True")
+            support.asleep(name)
+            return "even", name
+        support.delete(name)
+    raise AssertionError("20 schedules on the master of the first")
+
+
+def master(queue: Queue, support: Desk, name: str) -> int:
+    """The port of the node that serves the schedule's keys, as the last of the nodes sees it; 0: none."""
+    lease = support.here.get("coordination.k8s.io/v1 Lease", support.release.fullname)
+    schedule = support.here.get(SCHEDULE, name)
+    assert lease is not None
+    assert schedule is not None
+    ref = ScheduleRef(lease["metadata"]["uid"][:8], support.here.name, name, schedule["metadata"]["uid"])
+    [slot] = queue.ask(NODES[-1], "cluster", "keyslot", ref.prefix)
+    for line in queue.ask(NODES[-1], "cluster", "nodes"):
+        _, address, flags, _, _, _, _, _, *served = line.split()
+        if "master" in flags and "fail" not in flags:
+            ranges = [each.partition("-") for each in served if not each.startswith("[")]
+            if any(int(first) <= int(slot) <= int(last or first) for first, _, last in ranges):
+                return int(address.partition("@")[0].rpartition(":")[2])
+    return 0
