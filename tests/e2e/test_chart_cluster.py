@@ -46,6 +46,26 @@ def test_helm_brings_the_crd_and_serves_all_and_after_an_uninstall_can_come_back
     release.uninstall()
 
 
+def test_with_crds_keep_false_an_uninstall_takes_schedules_and_workers_along_and_a_release_can_come_back(
+    cluster: Cluster, namespace: Namespace
+) -> None:
+    release = Release(namespace)
+    cluster.apply(CRD.read_text().replace("Always SweepSchedule.", "SweepSchedule."))  # by hand, of another version
+    release.install({"crds.keep": "false"}, "--take-ownership", "--force-conflicts")
+    with another(cluster, "not-kept") as home:
+        apply(home, visits("visits"))
+        home.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
+        release.uninstall()
+        name = "sweepschedules.kubesweep.dev"
+        cluster.until(CRDS, lambda left: not left, what="the CRD is gone", name=name)
+        for kind in ("apps/v1 Deployment", "keda.sh/v1alpha1 ScaledObject", "keda.sh/v1alpha1 TriggerAuthentication"):
+            home.until_gone(kind, "visits-worker")
+        release.install({})
+        apply(home, visits("visits"))
+        home.until(SCHEDULE, "visits", swept(1), what="its row is swept again", patience=120)
+    release.uninstall()
+
+
 def test_kubectl_alone_installs_it_and_the_samples_are_taken(cluster: Cluster) -> None:
     objects = [each for each in yaml.safe_load_all(INSTALL.read_text()) if each]
     home = Namespace(cluster, objects[0]["metadata"]["name"])
