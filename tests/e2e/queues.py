@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.cluster.bed import REPOSITORY
 from tests.e2e.kube import Namespace, Object
@@ -26,7 +28,7 @@ SERVE = """
 cd /data
 serve() {
   port=$1 && shift && mkdir "$port"
-  redis-server /conf/server.conf --port "$port" --dir "/data/$port" --pidfile "/data/$port.pid" "$@" &
+  redis-server /conf/server.conf $PORT "$port" --dir "/data/$port" --pidfile "/data/$port.pid" "$@" &
 }
 """
 START_SENTINELS = f"""{SERVE}
@@ -41,33 +43,43 @@ wait
 START_CLUSTER = f"""{SERVE}
 nodes=
 for port in {" ".join(map(str, NODES))}; do
-  serve "$port" --cluster-enabled yes --cluster-announce-ip "$POD_IP" --cluster-node-timeout 3000
+  serve "$port" --cluster-enabled yes --cluster-announce-ip "$POD_IP" --cluster-node-timeout 3000 \
+    --cluster-announce-hostname "$NAME" --cluster-preferred-endpoint-type hostname
   nodes="$nodes $POD_IP:$port"
 done
-until redis-cli --cluster create $nodes --cluster-replicas 1 --cluster-yes; do :; done
+until $CLI --cluster create $nodes --cluster-replicas 1 --cluster-yes; do :; done
 wait
 """
+TLS = """
+port 0
+tls-cert-file /conf/tls.crt
+tls-key-file /conf/tls.key
+tls-ca-cert-file /conf/tls.crt
+tls-auth-clients no
+tls-replication yes
+tls-cluster yes
+"""
 KNOWN = "; ".join(
-    f"redis-cli -p {port} sentinel master queue | tr '\\n' ' ' | grep -q 'flags master .*num-slaves 1 num-other-sentinels 2 '"
+    f"$CLI -p {port} sentinel master queue | tr '\\n' ' ' | grep -q 'flags master .*num-slaves 1 num-other-sentinels 2 '"
     for port in SENTINELS
 )
 WHOLE = "; ".join(
-    f"redis-cli -p {port} cluster info | grep -q cluster_state:ok; "
-    f"test $(redis-cli -p {port} cluster slots | grep -c ^70) = {len(NODES)}"
+    f"$CLI -p {port} cluster info | grep -q cluster_state:ok; "
+    f"test $($CLI -p {port} cluster slots | grep -c ^70) = {len(NODES)}"
     for port in NODES
 )
 
 
 @dataclass(frozen=True)
 class Queue:
-    """``values`` of the chart lead to it."""
+    """``values`` of the chart lead to it, once the Secret that they name is there."""
 
     namespace: Namespace
     values: Mapping[str, str]
 
     def ask(self, port: int, *words: str) -> list[str]:
         """The lines that the process on this port answers to a command of somebody with all rights."""
-        return self._run('redis-cli -p "$@"', str(port), *words).splitlines()
+        return self._run('$CLI -p "$@"', str(port), *words).splitlines()
 
     def kill(self, port: int) -> None:
         """The way a machine dies."""
@@ -115,21 +127,43 @@ def start_sentinels(namespace: Namespace) -> Queue:
     return Queue(namespace, _values(url) | {"externalRedis.existingSecret.sentinelPasswordKey": "password"})
 
 
-def start_cluster(namespace: Namespace) -> Queue:
-    """Ready when each of its nodes knows three masters of all slots, and a replica of each."""
+def start_cluster(namespace: Namespace, folder: Path) -> Queue:
+    """Of nodes that speak TLS only, and announce the Service's name. Ready when each knows three masters of all slots, and a
+    replica of each."""
     password = secrets.token_hex(8)
-    conf = {"server.conf": _server(password, f"{rights('controller')} +acl|setuser {more_rights('Redis Cluster')}")}
+    pair = certificate(f"{NAME}.{namespace.name}.svc", folder)
+    conf = {
+        **pair,
+        "server.conf": _server(password, f"{rights('controller')} +acl|setuser {more_rights('Redis Cluster')}") + TLS,
+    }
     _start(namespace, START_CLUSTER, WHOLE, conf, password, NODES)
-    return Queue(namespace, _values(f"redis+cluster://kubesweep@{_hosts(namespace, NODES[:3])}"))
+    url = f"rediss+cluster://kubesweep@{_hosts(namespace, NODES[:3])}"
+    return Queue(namespace, _values(url) | {"externalRedis.existingSecret.caKey": "ca.crt"})
+
+
+def certificate(name: str, folder: Path) -> dict[str, str]:
+    """tls.key and tls.crt of a host, which is its own authority."""
+    command = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={name}"
+    extra = f"-addext subjectAltName=DNS:{name} -keyout {folder}/tls.key -out {folder}/tls.crt"
+    subprocess.run([*command.split(), *extra.split()], check=True, capture_output=True)
+    return {file: (folder / file).read_text() for file in ("tls.key", "tls.crt")}
 
 
 def _start(
     namespace: Namespace, start: str, ready: str, conf: dict[str, str], password: str, ports: Sequence[int]
 ) -> None:
-    for name, files in ((NAME, conf), (LOGIN, {"password": password})):
+    login = {"password": password, "ca.crt": conf.get("tls.crt", "")}
+    for name, files in ((NAME, conf), (LOGIN, login)):
         namespace.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": files})
+    tls = "tls.crt" in conf
+    plain = {
+        "NAME": f"{NAME}.{namespace.name}.svc",
+        "PORT": "--tls-port" if tls else "--port",
+        "CLI": f"redis-cli{' --tls --cacert /conf/tls.crt' if tls else ''}",
+    }
     container: Object = {
         "env": [
+            *({"name": name, "value": value} for name, value in plain.items()),
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": "REDISCLI_AUTH", "valueFrom": {"secretKeyRef": {"name": LOGIN, "key": "password"}}},
         ],

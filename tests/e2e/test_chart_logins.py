@@ -6,14 +6,13 @@ import base64
 import hashlib
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.bed import REPOSITORY
 from tests.e2e.kube import Cluster, Namespace, Object
-from tests.e2e.queues import rights
+from tests.e2e.queues import certificate, rights
 from tests.e2e.releases import OWN, SCHEDULE, Release, another, apply, swept, visits
 from tests.e2e.workloads import DATA, REDIS, deployment, pod_spec, service
 
@@ -100,23 +99,19 @@ def test_people_see_and_write_schedules_by_their_role_in_the_namespace(cluster: 
 def start_tls_redis(namespace: Namespace, rules: str, folder: Path) -> None:
     """A Redis that speaks TLS only, with a certificate of an authority of its own and one user, ``kubesweep-admin``."""
     name = f"{HOST}.{namespace.name}.svc"
-    command = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={name}"
-    extra = f"-addext subjectAltName=DNS:{name} -keyout {folder}/tls.key -out {folder}/tls.crt"
-    subprocess.run([*command.split(), *extra.split()], check=True, capture_output=True)
     digest = hashlib.sha256(PASSWORD.encode()).hexdigest()
     files = {
-        "tls.key": (folder / "tls.key").read_text(),
-        "tls.crt": (folder / "tls.crt").read_text(),
+        **certificate(name, folder),
         "users.acl": f"user default off\nuser kubesweep-admin on #{digest} {rules}\n",
     }
     namespace.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": HOST}, "stringData": files})
     words = "redis-server --dir /data --port 0 --tls-port 6380 --tls-auth-clients no --aclfile /tls/users.acl"
-    certificate = "--tls-cert-file /tls/tls.crt --tls-key-file /tls/tls.key --maxmemory-policy noeviction"
+    pair = "--tls-cert-file /tls/tls.crt --tls-key-file /tls/tls.key --maxmemory-policy noeviction"
     mounts = [{"name": "data", "mountPath": "/data"}, {"name": "tls", "mountPath": "/tls"}]
     probe = {"tcpSocket": {"port": 6380}, "periodSeconds": 1}
     volumes = [*DATA["volumes"], {"name": "tls", "secret": {"secretName": HOST}}]
     container = {"volumeMounts": mounts, "readinessProbe": probe}
-    spec = pod_spec(REDIS, [*words.split(), *certificate.split()], user=999, container=container, volumes=volumes)
+    spec = pod_spec(REDIS, [*words.split(), *pair.split()], user=999, container=container, volumes=volumes)
     namespace.apply(deployment(HOST, spec))
     namespace.apply(service(HOST, 6380))
     namespace.rolled_out(HOST, patience=120)

@@ -5,6 +5,7 @@ The controller, KEDA and the workers each find the server by a client of their o
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,9 +75,9 @@ def test_a_sweep_goes_on_with_the_replica_that_sentinels_promote(namespace: Name
 
 
 def test_a_sweep_goes_on_with_the_replica_that_a_cluster_promotes_and_its_neighbour_beside(
-    namespace: Namespace, step: Steps
+    namespace: Namespace, step: Steps, tmp_path: Path
 ) -> None:
-    queue = start_cluster(namespace)
+    queue = start_cluster(namespace, tmp_path)
     step("the cluster is whole")
     with furnished(namespace, ROWS, queue.values) as support:
         step("installed")
@@ -188,7 +189,7 @@ def master(queue: Queue, support: Desk, name: str) -> int:
     ref = ScheduleRef(lease["metadata"]["uid"][:8], support.here.name, name, schedule["metadata"]["uid"])
     [slot] = queue.ask(NODES[-1], "cluster", "keyslot", ref.prefix)
     for line in queue.ask(NODES[-1], "cluster", "nodes"):
-        _, address, flags, _, _, _, _, _, *served = line.split()
+        _, address, flags, _, _, _, _, _, *served = line.split()  # 10.0.0.1:7001@17001,name
         if "master" in flags and "fail" not in flags:
             ranges = [each.partition("-") for each in served if not each.startswith("[")]
             if any(int(first) <= int(slot) <= int(last or first) for first, _, last in ranges):
