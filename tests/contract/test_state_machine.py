@@ -161,6 +161,7 @@ class QueueMachine(RuleBasedStateMachine):
         if chance == 0:
             self.do(self.queues["ann"].forget(REF))
             self.model.forget()
+            self.finished.clear()  # the wish of before comes again under its old id
 
     # The workers' side
 
