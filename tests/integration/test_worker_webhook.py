@@ -84,6 +84,21 @@ async def test_a_row_is_posted_as_json_under_its_idempotency_key() -> None:
     }
 
 
+async def test_the_request_on_the_page_is_the_one_that_is_sent() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
+    bodies: list[Any] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        bodies.append(await request.json())
+        return web.Response()
+
+    at = dt.datetime(2025, 12, 31, 8, tzinfo=dt.UTC)
+    values = {"id": 13, "at": at, "total": decimal.Decimal("1.10"), "raw": b"\x00\xff"}
+    async with receiver(answer) as url:
+        await deliver(url, values=values)
+    assert bodies == [json.loads(page.split("```json\n")[1].split("```")[0])]
+
+
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 async def test_an_answer_that_asks_for_patience_is_an_outage(status: int) -> None:
     async def answer(request: web.Request) -> web.Response:
