@@ -130,7 +130,9 @@ class Worker(Model):
     resources: FreeMap | None = Field(None, description="Resources of the worker's container, as in a pod.")
     env: FreeList | None = Field(None, description="Environment of the worker's container, as in a pod.")
     env_from: FreeList | None = Field(None, description="Sources of that environment, as in a pod.")
-    pod_template: FreeMap | None = Field(None, description="Overlay for every other field of the pod template.")
+    pod_template: FreeMap | None = Field(
+        None, description="Overlay for every other field of the pod template; the container in it is called worker."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
