@@ -39,7 +39,7 @@ class Meter:
         self._seen: deque[tuple[float, int]] = deque()
 
     def feed(self, at: float, total: int) -> float | None:
-        """The rate after this reading, None while there is too little to tell."""
+        """The rate after this reading, None while there is too little to tell; that nothing happens takes a window to tell."""
         seen = self._seen
         if seen and total < seen[-1][1]:
             seen.clear()
@@ -47,9 +47,10 @@ class Meter:
         while len(seen) > 2 and seen[1][0] < at - self.WINDOW:
             seen.popleft()
         span = at - seen[0][0]
-        if span < self.LEAST:
+        gained = total - seen[0][1]
+        if span < (self.LEAST if gained else self.WINDOW):
             return None
-        return (total - seen[0][1]) / span
+        return gained / span
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,9 @@ class Runner:
         """A signal: the first drains, the second stops now. ``term``: it was SIGTERM."""
         self._signals += 1
         self._dismissed = term and self._signals == 1 and not self._settings.once
-        self._screen.hint("stopping now" if self._signals > 1 else "finishing the rows in hand; Ctrl-C stops at once")
+        self._screen.hint(
+            "stopping now" if self._signals > 1 else "finishing the rows in hand; Ctrl-C again stops at once"
+        )
         self._crew.stop(now=self._signals > 1)
         self._wake.set()
 

@@ -95,13 +95,14 @@ def status_table(refs: Sequence[ScheduleRef], stats: Sequence[Stats], now: float
     for name, one in zip(labels(refs), stats, strict=True):
         seen = glance(name, one, now=now, clock=False)
         sweep = one.sweep
-        numbers = (sweep.planned, sweep.applied) if sweep else (0, 0)
+        planned, applied = (sweep.planned, sweep.applied) if sweep else (0, 0)
         tick = words.clock_time(one.last_tick, now) if one.last_tick is not None else "never"
         table.add_row(
             Text(name),
-            Text(seen.state, style=seen.tone),
+            Text(f"{seen.state} (DryRun)" if seen.dry else seen.state, style=seen.tone),
             tick,
-            *(words.count(number) for number in numbers),
+            words.count(planned),
+            "-" if seen.dry else words.count(applied),
             words.count(one.held - one.dead),
             Text(words.count(one.dead), style="bad" if one.dead else ""),
             seen.queue or Text("empty", style="faint"),

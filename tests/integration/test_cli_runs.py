@@ -134,6 +134,8 @@ def test_a_dry_run_counts_and_names_keys_and_changes_nothing(desk: Desk) -> None
     text = desk.run("run", "--once", "-f", str(path)).stdout
     assert "would sweep 12 rows" in text
     assert "such keys would be swept: 0, 1, 2" in text
+    (line,) = (one for one in desk.run("status").stdout.splitlines() if "Completed" in one)
+    assert line.split()[1:3] + line.split()[4:6] == ["Completed", "(DryRun)", "12", "-"]
     assert desk.states() == {"old": 12}
 
 

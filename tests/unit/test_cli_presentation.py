@@ -77,6 +77,12 @@ def test_the_meter_knows_no_rate_in_its_first_second_and_follows_the_last_five()
     assert last == 0.0
 
 
+def test_that_nothing_happens_is_not_said_before_a_whole_window_of_it() -> None:
+    meter = Meter()
+    assert [meter.feed(at, 0) for at in (0.0, 1.0, 4.5)] == [None, None, None]
+    assert meter.feed(5.0, 0) == 0.0
+
+
 def test_a_total_that_shrinks_is_a_new_sweep_to_the_meter() -> None:
     meter = Meter()
     meter.feed(0.0, 500)

@@ -90,5 +90,5 @@ async def _above_hold(desk: Desk, run: JobRun, cutoff: str, held: frozenset[Key]
         f"look at them with `kubesweep check`, then let this sweep go with `kubesweep approve {desk.plan.name}`"
     )
     await desk.end_sweep(run, SweepState.HELD, "AboveHoldLimit", message)
-    log.warning("sweep held: %s", message, extra={"sweep": run.claim.job.sweep})
+    log.info("sweep held: %s", message, extra={"sweep": run.claim.job.sweep})
     return True
