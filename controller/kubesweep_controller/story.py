@@ -154,6 +154,8 @@ def _recovered(facts: Facts, before: Mapping[str, Any], status: Mapping[str, Any
     if old.get("reason") == Reason.HELD and not completed:
         return  # an approval tells of itself
     note = f"{old.get('reason')} is over"
-    if latest is not None and completed:
+    if old.get("reason") == Reason.DEAD_LETTERS:
+        note += ": none is left"
+    elif latest is not None and completed:
         note += f": the sweep of {time_text(int(latest.tick))} completed, {rows(latest.applied)} applied"
     yield Wanted(Reason.RECOVERED, note, _step(old, new), warning=False, error=str(old.get("reason")))

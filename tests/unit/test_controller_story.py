@@ -150,6 +150,14 @@ async def test_a_recovery_is_told_when_a_sweep_completes(served: House) -> None:
     assert event.note.endswith("completed, 5 rows applied")
 
 
+async def test_that_the_last_dead_letter_went_is_told_as_that(served: House) -> None:
+    await served.bury("1")
+    await told(served)
+    await served.queue.purge(served.ref)
+    (event,) = await told(served)
+    assert (event.reason, event.note) == ("Recovered", "DeadLetters is over: none is left")
+
+
 async def test_suspending_and_resuming_are_told(served: House) -> None:
     served.edit(suspend=True)
     assert await words(served) == [("Suspended", "", False)]

@@ -48,6 +48,7 @@ from kubesweep.queue.sqlite_rows import (
 )
 
 MAX_CHECKED = 100  # plan hashes whose check is remembered
+SUPERSEDED = "the spec changed while it ran, and a sweep by the new one took over"
 
 _FORGET = ("deaths", "sweeps", "jobs", "held", "checked", "findings", "schedule")
 
@@ -67,8 +68,7 @@ def open_sweep(con: sqlite3.Connection, now: float, ref: ScheduleRef, wish: Open
     if answer is not OpenAnswer.ENQUEUED:
         return Opened(answer, id_ if twice else "")
     if latest is not None and not latest.state.settled:
-        message = f"tick {wish.tick:.0f} came with a newer plan (generation {wish.plan.generation})"
-        close_sweep(con, latest.id, SweepState.SUPERSEDED, "PlanChanged", message, now)
+        close_sweep(con, latest.id, SweepState.SUPERSEDED, "PlanChanged", SUPERSEDED, now)
     _create(con, schedule.id, id_, wish, now)
     return Opened(answer, id_)
 

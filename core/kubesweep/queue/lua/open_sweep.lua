@@ -66,9 +66,7 @@ if said == 'forbidden' then id = latest.id end
 if said == 'duplicate' and args.behind then id = args.id end
 if said == 'enqueued' then
   if latest and is_open(latest) then
-    local message = 'tick ' .. string.format('%.0f', args.tick) .. ' came with a newer plan (generation '
-      .. args.generation .. ')'
-    close_sweep(latest, 'Superseded', 'PlanChanged', message)
+    close_sweep(latest, 'Superseded', 'PlanChanged', 'the spec changed while it ran, and a sweep by the new one took over')
   end
   id = begin(ids)
 end
