@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -208,6 +209,16 @@ async def test_deleted_rows_arrive_in_the_archive(tmp_path: Path) -> None:
     assert (await source.write(Keys((("3",), ("4",), ("99",))), CUTOFF, [("4",)])).applied == 1
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT * FROM kept").fetchall() == [("pending", 3, "now")]
+    await source.close()
+
+
+async def test_a_relative_file_that_is_not_there_is_named_with_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = opened(Path("shop.db"))
+    with pytest.raises(SweepFailure, match=f"the file {re.escape(str(tmp_path))}/shop.db cannot be opened"):
+        await source.probe()
     await source.close()
 
 

@@ -142,7 +142,8 @@ async def test_a_lifespan_that_cannot_connect_is_an_outage_and_costs_no_row(tmp_
     ("name", "text"),
     [
         ("no_such_package.sweeps:close", "No module named 'no_such_package'"),
-        (f"{MODULE}:missing", "has no attribute 'missing'"),
+        (f"{MODULE}:missing", f"{MODULE} has no 'missing'; name a function of that module"),
+        (f"{MODULE}:not_calable", f"{MODULE} has no 'not_calable'"),
         (f"{MODULE}:not_callable", "is a int, not a function"),
     ],
 )

@@ -239,3 +239,28 @@ async def test_a_whole_sweep_survives_a_receiver_with_moods(tmp_path: Path, capl
     assert [len(found) for found in keys.values()] == [1] * 200
     assert set(left(tmp_path / "carts.db")) == {int(letter.key[0]) for letter in dead}
     assert "hunter2" not in caplog.text
+
+
+async def test_a_receiver_that_is_away_is_a_finding_that_says_what_becomes_of_the_rows(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        if not said:  # away until the worker has said so
+            (stats,) = await queue.stats([plan.ref])
+            said.extend(one.message for one in stats.findings if one.kind == "Effect" and not one.ok)
+        return web.Response(status=200 if said else 503)
+
+    url = make_table(tmp_path / "carts.db", 200)
+    where = f"sqlite:///{tmp_path / 'queue.db'}"
+    queue = connect(where)
+    async with receiver(answer) as base:
+        plan = hook_plan(base)
+        await queue.open_sweep(plan.ref, OpenSweep(tick=1.0, plan=plan.version))
+        settings = WorkerSettings(backoff=0.01, max_backoff=0.05)
+        await assemble(plan, url=lambda: url, queue_url=where, settings=settings).run(until_settled=True)
+    (stats,) = await queue.stats([plan.ref])
+    await queue.close()
+    waits = "The rows wait for it and spend no attempt; it goes on by itself."
+    assert set(said) == {f"the receiver answered 503. {waits}"}
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, stats.held) == (200, 0)

@@ -30,6 +30,7 @@ from kubesweep_worker.sources.classify import (
     classify_connect,
 )
 from kubesweep_worker.sources.sqlite_errors import OUTAGE as SQLITE_OUTAGE
+from kubesweep_worker.words import sentence
 
 CUTOFF = "2026-03-01 00:00:00+00"
 TYPES = PostgresDialect(
@@ -128,6 +129,14 @@ def test_a_refused_connection_says_why(text: str, reason: str) -> None:
     found = classify_connect(text)
     assert isinstance(found, SweepFailure | Outage)
     assert found.reason == reason
+
+
+def test_the_lines_of_a_refused_connection_become_one_that_another_sentence_can_follow() -> None:
+    text = "connection refused\n\tIs the server running on that host?\n"
+    found = str(classify_connect(text))
+    assert found == "no connection to the database: connection refused; Is the server running on that host?"
+    assert sentence(found) == found
+    assert sentence("it is away") == "it is away."
 
 
 def test_the_documented_reasons_of_outages_are_the_real_ones() -> None:

@@ -22,6 +22,9 @@ from kubesweep_worker.isolate import Interrupted, write_keys
 from kubesweep_worker.outcome import Failure, Tally, scope_of
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Keys, SourceRow
+from kubesweep_worker.words import sentence
+
+WAITS = "The rows wait for it and spend no attempt; it goes on by itself."
 
 
 def sub_batch_rows(settings: WorkerSettings, effect: EffectPlan) -> int:
@@ -103,7 +106,7 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
 
 async def _report(desk: Desk, outage: Outage) -> None:
     """Said here, where it is known whose trouble it is: a database and a receiver are unreachable in the same words."""
-    await desk.report("Effect", False, outage.reason, str(outage))
+    await desk.report("Effect", False, outage.reason, f"{sentence(str(outage))} {WAITS}")
 
 
 async def _write(desk: Desk, run: JobRun, part: Part, cutoff: str) -> None:

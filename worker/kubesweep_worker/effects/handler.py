@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from kubesweep.api.plan import Plan
@@ -18,6 +19,7 @@ from kubesweep.errors import KubesweepError, Outage, RowError, Skip, SweepFailur
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.threads import Threads
 from kubesweep_worker.handlers import ATTRIBUTE, Context, Lifespan, Row
+from kubesweep_worker.words import near
 
 MESSAGE = 1024
 
@@ -30,11 +32,14 @@ def load_handler(name: str, path: Path | None = None) -> Callable[..., Any]:
     module_name, _, attribute = name.partition(":")
     if path is not None and str(path) not in sys.path:
         sys.path.insert(0, str(path))
+    found: Any = None
     try:
-        found: Any = importlib.import_module(module_name)
+        found = importlib.import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
     except (Exception, SystemExit) as error:
+        if inspect.ismodule(found) and isinstance(error, AttributeError):
+            raise _no_such_function(name, found, attribute) from error
         raise SweepFailure(
             "HandlerNotImportable",
             f"effect.handler {name!r} cannot be imported: {type(error).__name__}: {str(error)[:300]}; "
@@ -49,6 +54,15 @@ def load_handler(name: str, path: Path | None = None) -> Callable[..., Any]:
         )
     result: Callable[..., Any] = found
     return result
+
+
+def _no_such_function(name: str, module: ModuleType, attribute: str) -> SweepFailure:
+    there = [one for one, value in vars(module).items() if callable(value) and not one.startswith("_")]
+    advice = near(attribute, there) or "; name a function of that module"
+    return SweepFailure(
+        "HandlerNotImportable",
+        f"effect.handler {name!r} cannot be imported: {module.__name__} has no {attribute!r}{advice}",
+    )
 
 
 def is_async(function: Callable[..., Any]) -> bool:

@@ -92,7 +92,7 @@ CONNECT_TEXTS = (
 def classify_connect(text: str) -> KubesweepError:
     """A refused connection carries no SQLSTATE in libpq: here, and only here, the (English) text is looked at. A server
     that speaks another language makes an Outage of it: said again at each probe, healed all the same."""
-    line = bounded(" ".join(text.split()), 500)
+    line = bounded("; ".join(" ".join(one.split()) for one in text.splitlines() if one.strip()), 500)
     for part, reason in CONNECT_TEXTS:
         if part in text:
             return SweepFailure(reason, f"the database lets nobody in: {line}. {HINTS[reason]}")

@@ -24,6 +24,7 @@ from kubesweep_worker.sources.base import (
     Tried,
     Written,
 )
+from kubesweep_worker.words import sentence
 
 T = TypeVar("T")
 OF_THE_URL = frozenset({"UrlInvalid", "AuthenticationFailed", "DatabaseMissing", "Unreachable"})
@@ -101,11 +102,13 @@ class LateSource:
                 await opened.leave()
         except SweepFailure as failure:
             if self._where and failure.reason in OF_THE_URL:
-                raise SweepFailure(failure.reason, f"{failure} {self._where}") from failure
+                raise SweepFailure(failure.reason, f"{sentence(str(failure))} {self._where}") from failure
             raise
         except Outage as outage:
             if self._where and outage.reason in OF_THE_URL:
-                raise Outage(outage.reason, f"{outage}. {self._where}", maybe_applied=outage.maybe_applied) from outage
+                raise Outage(
+                    outage.reason, f"{sentence(str(outage))} {self._where}", maybe_applied=outage.maybe_applied
+                ) from outage
             raise
 
     async def _open(self) -> _Opened:

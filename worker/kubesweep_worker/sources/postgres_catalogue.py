@@ -10,9 +10,9 @@ from importlib.resources import files
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.predicate import PostgresDialect, quote_name, used_columns
-from kubesweep_worker.sources.names import near
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import KeyColumn, Statements
+from kubesweep_worker.words import near
 
 KEY_TYPES = frozenset(
     {

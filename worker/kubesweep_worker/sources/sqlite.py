@@ -154,7 +154,7 @@ class SqliteSource:
             self._disconnect()
             raise SweepFailure(
                 "DatabaseMissing",
-                f"the file {path} cannot be opened ({error.strerror}): correct the URL; it is never created",
+                f"the file {os.path.abspath(path)} cannot be opened ({error.strerror}): correct the URL; it is never created",
             ) from None
         if self._connection is None or self._file != (status.st_dev, status.st_ino):
             self._disconnect()

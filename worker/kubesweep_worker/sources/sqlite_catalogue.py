@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.predicate import quote_name, used_columns
-from kubesweep_worker.sources.names import near
 from kubesweep_worker.sources.sqlite_sql import SqliteDialect, SqliteStatements
+from kubesweep_worker.words import near
 
 
 @dataclass(frozen=True, slots=True)
