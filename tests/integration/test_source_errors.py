@@ -74,7 +74,8 @@ POSTGRES = {
     "an unknown zone": Case(
         match(Match("before", "naive")), sql="ALTER TABLE things ADD naive timestamp", zone="Mars/Base"
     ),
-    "no right to read": Case(role="reads nothing"),
+    "no right to read": Case(role="reads nothing", sql='GRANT UPDATE (status) ON things TO "{role}"'),
+    "no right to read or update": Case(role="may nothing"),
     "no right to update": Case(role="reads", sql='GRANT SELECT ON things TO "{role}"'),
     "no right to delete": Case(
         {"write": Write()}, role="deletes nothing", sql='GRANT SELECT, UPDATE ON things TO "{role}"'

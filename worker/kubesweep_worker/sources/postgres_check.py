@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kubesweep.api.plan import Plan
+from kubesweep.api.plan import Plan, Write
 from kubesweep.errors import RowError, SweepFailure
 from kubesweep_worker.predicate import quote_name, time_columns, used_columns
 from kubesweep_worker.sources.base import Column, Explanation, Keys, Range, Scope, Table, Tried
@@ -18,6 +18,7 @@ EXAMPLE = "2026-01-01 00:00:00+00"
 TRIGGERS = {"update": 16, "delete": 8}  # bits of pg_trigger.tgtype
 
 Warnings = Iterator[tuple[str, str]]
+Missing = tuple[str, str]  # what the role may not do, the GRANT that lets it
 
 
 async def inspect(
@@ -56,40 +57,42 @@ async def inspect(
 def check_rights(plan: Plan, relation: Relation, statements: Statements, rights: set[str]) -> None:
     role, table = quote_name(relation.role), relation.quoted
     if not relation.schema_usage:
-        raise _denied(
-            f"use schema {quote_name(relation.schema)}",
-            f"GRANT USAGE ON SCHEMA {quote_name(relation.schema)} TO {role}",
-        )
+        schema = quote_name(relation.schema)
+        raise _denied((f"use schema {schema}", f"GRANT USAGE ON SCHEMA {schema} TO {role}"))
     read = {*used_columns(plan.match), *(part.name for part in statements.key), *statements.effect_columns}
     unread = sorted(name for name in read if not relation.columns[name].may_select)
-    if unread:
-        raise _denied(f"read {', '.join(unread)} of {table}", f"GRANT SELECT ON {table} TO {role}")
-    if plan.write is None or plan.dry_run:
-        return
-    if relation.read_only:
+    missing = [(f"read {', '.join(unread)} of {table}", f"GRANT SELECT ON {table} TO {role}")] if unread else []
+    writes = plan.write is not None and not plan.dry_run
+    if writes and relation.read_only and not missing:
         raise SweepFailure(
             "ReadOnly",
             "the database takes no writes from this role (transaction_read_only is on): point the URL at the primary, or ALTER ROLE "
             + role
             + " SET default_transaction_read_only = off",
         )
-    if plan.write.deletes:
-        if "DELETE" not in rights:
-            raise _denied(f"delete from {table}", f"GRANT DELETE ON {table} TO {role}")
-        return
-    unwritable = sorted(one.column for one in plan.write.update if not relation.columns[one.column].may_update)
-    if unwritable:
-        columns = ", ".join(quote_name(name) for name in unwritable)
-        raise _denied(f"update {', '.join(unwritable)} of {table}", f"GRANT UPDATE ({columns}) ON {table} TO {role}")
+    if plan.write is not None and writes:
+        missing += _unwritten(plan.write, relation, rights)
+    if missing:
+        raise _denied(*missing)
+
+
+def _unwritten(write: Write, relation: Relation, rights: set[str]) -> list[Missing]:
+    role, table = quote_name(relation.role), relation.quoted
+    if write.deletes:
+        return [] if "DELETE" in rights else [(f"delete from {table}", f"GRANT DELETE ON {table} TO {role}")]
+    names = sorted(one.column for one in write.update if not relation.columns[one.column].may_update)
+    columns = ", ".join(quote_name(name) for name in names)
+    return (
+        [(f"update {', '.join(names)} of {table}", f"GRANT UPDATE ({columns}) ON {table} TO {role}")] if names else []
+    )
 
 
 def check_archive(plan: Plan, relation: Relation, statements: Statements, archive: Relation | None) -> None:
     if archive is None or statements.archive is None or plan.dry_run:
         return
     if not all(archive.columns[name].may_insert for name in statements.archive[1]):
-        raise _denied(
-            f"insert into {archive.quoted}", f"GRANT INSERT ON {archive.quoted} TO {quote_name(relation.role)}"
-        )
+        grant = f"GRANT INSERT ON {archive.quoted} TO {quote_name(relation.role)}"
+        raise _denied((f"insert into {archive.quoted}", grant))
 
 
 def _lost_columns(relation: Relation, archive: Relation | None) -> Warnings:
@@ -107,8 +110,10 @@ def _unlockable(plan: Plan, relation: Relation) -> Warnings:
         )
 
 
-def _denied(what: str, grant: str) -> SweepFailure:
-    return SweepFailure("PermissionDenied", f"the role of the URL may not {what}: {grant}")
+def _denied(*missing: Missing) -> SweepFailure:
+    """All that is missing at once: each round of a person and a database takes a while."""
+    what, grants = " and not ".join(what for what, _ in missing), "; ".join(grant for _, grant in missing)
+    return SweepFailure("PermissionDenied", f"the role of the URL may not {what}: {grants}")
 
 
 def _row_security(relation: Relation) -> Warnings:
