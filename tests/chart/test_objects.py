@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -191,14 +193,21 @@ def test_with_a_secret_of_yours_none_is_made() -> None:
     assert text("gitops") == text.__wrapped__("gitops"), "the same each time, as Argo CD compares it"
 
 
-def test_an_upgrade_of_the_chart_does_not_restart_the_queue() -> None:
-    template = one(render(), "StatefulSet")["spec"]["template"]
-    assert "helm.sh/chart" not in template["metadata"]["labels"]
-    assert "app.kubernetes.io/version" not in template["metadata"]["labels"]
-    changed = one(render("default", "redis.maxmemory=64mb"), "StatefulSet")["spec"]["template"]
-    assert changed["metadata"]["annotations"] != template["metadata"]["annotations"], (
-        "but a change of its settings does"
-    )
+def test_an_upgrade_of_the_chart_does_not_restart_the_queue(tmp_path: Path) -> None:
+    later = tmp_path / "kubesweep"
+    shutil.copytree(CHART, later)
+    meta = (later / "Chart.yaml").read_text()
+    (later / "Chart.yaml").write_text(re.sub(r"^(version|appVersion): .*$", r'\1: "9.8.7"', meta, flags=re.MULTILINE))
+    rendered = yaml.safe_load_all(helm("template", "ks", str(later), "--namespace", NAMESPACE))
+    after = one([each for each in rendered if each], "StatefulSet")
+    before = one(render(release="ks"), "StatefulSet")
+    assert after["metadata"]["labels"] != before["metadata"]["labels"]
+    assert after["spec"] == before["spec"]
+
+
+def test_a_change_of_its_settings_restarts_the_queue() -> None:
+    before, after = (one(render("default", *sets), "StatefulSet") for sets in ((), ("redis.maxmemory=64mb",)))
+    assert before["spec"]["template"]["metadata"] != after["spec"]["template"]["metadata"]
 
 
 def test_namespaced_makes_nothing_outside_its_namespace() -> None:

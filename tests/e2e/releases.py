@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
+import shutil
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.e2e.kube import Cluster, Namespace, Object
@@ -34,8 +37,8 @@ class Release:
     def install(self, values: Mapping[str, str], *words: str) -> str:
         return self._helm("install", CHART, *_sets(values), "--wait", f"--timeout={PATIENCE}", *words)
 
-    def upgrade(self, values: Mapping[str, str]) -> str:
-        return self._helm("upgrade", CHART, *_sets(values), "--wait", f"--timeout={PATIENCE}")
+    def upgrade(self, values: Mapping[str, str], chart: str = CHART) -> str:
+        return self._helm("upgrade", chart, *_sets(values), "--wait", f"--timeout={PATIENCE}")
 
     def rollback(self, revision: int) -> str:
         return self._helm("rollback", str(revision), "--wait", f"--timeout={PATIENCE}")
@@ -151,3 +154,12 @@ def swept(rows: int | None = None) -> Callable[[Object], bool]:
         return last.get("state") == "Completed" and rows in (None, last.get("applied"))
 
     return condition
+
+
+def later_chart(folder: Path) -> str:
+    """The path of the chart as it will be one version on; with the images of this one."""
+    copy = folder / "kubesweep"
+    shutil.copytree(CHART, copy)
+    text = (copy / "Chart.yaml").read_text()
+    (copy / "Chart.yaml").write_text(re.sub(r"^version: .*$", "version: 9.8.7", text, flags=re.MULTILINE))
+    return str(copy)

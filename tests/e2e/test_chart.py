@@ -6,13 +6,14 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.cluster.bed import REPOSITORY
 from tests.e2e.kube import Cluster, Namespace, Object
-from tests.e2e.releases import OWN, SCHEDULE, Release, apply, ready, sweep, swept, visits
+from tests.e2e.releases import OWN, SCHEDULE, Release, apply, later_chart, ready, sweep, swept, visits
 from tests.e2e.workloads import start_postgres
 
 ROWS = 4000
@@ -39,7 +40,9 @@ def test_install_returns_when_a_schedule_can_be_served_and_helm_test_sweeps_a_ro
     assert violations == []
 
 
-def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once(namespace: Namespace) -> None:
+def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once(
+    namespace: Namespace, tmp_path: Path
+) -> None:
     release = Release(namespace)
     release.install(OWN)
     postgres = start_postgres(namespace)
@@ -74,7 +77,7 @@ def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once
 
             namespace.until(SCHEDULE, "carts", lambda _: written(1), what="the first rows are written", patience=120)
             password, queue = release.password(), _uid(namespace, release)
-            release.upgrade({**OWN, "controller.logLevel": "debug"})
+            release.upgrade({**OWN, "controller.logLevel": "debug"}, later_chart(tmp_path))
             assert not written(ROWS), "the upgrade was to come amid the sweep"
             nobody_owns_with_helm(namespace, release)
             release.rollback(1)

@@ -34,3 +34,15 @@ redis://default@{{ include "kubesweep.redisName" . }}.{{ .Release.Namespace }}.s
 {{- end -}}
 {{- end -}}
 {{- end }}
+
+{{/* What the release's Redis runs with. Its pod is made anew when this changes, and only then: not with each version of the chart. */}}
+{{- define "kubesweep.redisFiles" -}}
+redis.conf: |
+  {{- .Files.Get "files/redis.conf" | trim | nindent 2 }}
+  maxmemory {{ .Values.redis.maxmemory }}
+  {{- with .Values.redis.extraConfig }}{{ trim . | nindent 2 }}{{ end }}
+start.sh: |
+  {{- .Files.Get "files/redis-start.sh" | trim | nindent 2 }}
+probe.sh: |
+  {{- .Files.Get "files/redis-probe.sh" | trim | nindent 2 }}
+{{- end }}
