@@ -150,3 +150,27 @@ async def test_sentinels_that_are_gone_or_silent_are_passed_over(kind: str) -> N
             await finish(queue, REFS[0])
         await queue.close()
         silent.remove()
+
+
+@KINDS
+async def test_a_slot_that_moves_to_another_node_takes_its_schedule_along(kind: str) -> None:
+    slot = key_slot(REFS[0].prefix.encode())
+    with cluster(kind) as nodes:
+        queue = connect(f"redis+cluster://127.0.0.1:{nodes[0].port}")
+        await start(queue, REFS[0])
+        source = nodes[slot * len(nodes) // SLOTS]
+        target = next(node for node in nodes if node is not source)
+        with source.client() as giver, target.client() as taker:
+            there, here = (client.execute_command("CLUSTER", "MYID") for client in (giver, taker))
+            taker.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", there)
+            giver.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", here)
+            first, *rest = giver.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100)
+            giver.migrate("127.0.0.1", target.port, [first], 0, 5000)
+            with pytest.raises(Outage) as moving:
+                await queue.claim(REFS[0], "ann", 5, LIMITS)
+            assert moving.value.reason == "QueueCluster"
+            giver.migrate("127.0.0.1", target.port, rest, 0, 5000)
+            for client in (taker, giver):
+                client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", here)
+        await finish(queue, REFS[0])
+        await queue.close()

@@ -63,6 +63,7 @@ _BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
     (known.AskError, "ASK"),
     (known.TryAgainError, "TRYAGAIN"),
     (known.ClusterCrossSlotError, "CROSSSLOT"),
+    (known.ClusterError, "TRYAGAIN"),  # sent from node to node until the client gave up
 )
 
 
