@@ -56,6 +56,8 @@ LATER = json.dumps([{"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSched
             [EXTERNAL, SECRET, "externalRedis.url=redis://h", "externalRedis.existingSecret.sentinelPasswordKey=s"],
             "externalRedis.url names no Sentinels",
         ),
+        ([EXTERNAL, SECRET, "externalRedis.url=rediss+sentinel://u@h?db=1"], "name of the Sentinel service is missing"),
+        ([EXTERNAL, SECRET, "externalRedis.url=redis+sentinel://h:26379/"], "name of the Sentinel service is missing"),
         (
             [EXTERNAL, SECRET, "externalRedis.url=redis://u@h", "externalRedis.existingSecret.usernameKey=user"],
             "name it in one place",

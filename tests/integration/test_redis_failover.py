@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from redis.crc import key_slot
+from redis.exceptions import RedisClusterException
 
 from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Job, JobKind, Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement, Window
+from kubesweep.queue.redis_errors import outage
 from kubesweep.queue.service import QueueService
 from tests.proxy import Proxy
 from tests.servers import Server, binaries, cluster, fail_over, free_port, sentinel
@@ -174,3 +176,10 @@ async def test_a_slot_that_moves_to_another_node_takes_its_schedule_along(kind: 
                 client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", here)
         await finish(queue, REFS[0])
         await queue.close()
+
+
+def test_an_outage_does_not_tell_the_words_of_a_command() -> None:
+    error = RedisClusterException("No way to dispatch this command.\nCommand: ('SETUSER', 'ks', '#5e884898')")
+    said = str(outage(error, "redis+cluster://queue"))
+    assert "No way to dispatch this command." in said
+    assert "5e884898" not in said

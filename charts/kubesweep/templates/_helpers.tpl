@@ -126,6 +126,9 @@ annotations:
 {{- if and .Values.externalRedis.existingSecret.caKey (not (regexMatch "^(rediss|valkeys)" .Values.externalRedis.url)) -}}
 {{- fail "externalRedis.existingSecret.caKey: a certificate authority needs TLS; write rediss:// in externalRedis.url" -}}
 {{- end -}}
+{{- if regexMatch "[+]sentinel://[^/?]*/?([?]|$)" .Values.externalRedis.url -}}
+{{- fail "externalRedis.url: the name of the Sentinel service is missing; write redis+sentinel://HOST:26379,HOST2:26379/SERVICE" -}}
+{{- end -}}
 {{- if and .Values.externalRedis.existingSecret.sentinelPasswordKey (not (contains "+sentinel://" .Values.externalRedis.url)) -}}
 {{- fail "externalRedis.existingSecret.sentinelPasswordKey: externalRedis.url names no Sentinels; write redis+sentinel://" -}}
 {{- end -}}
