@@ -102,6 +102,20 @@ async def test_an_expired_planned_job_of_a_settled_sweep_is_dropped(queue: Queue
     assert (stats.running, stats.history[0].open_jobs) == (1, 0)
 
 
+async def test_it_is_dropped_also_where_another_expired_job_is_all_that_was_wanted(
+    queue: QueueService, clock: Clock
+) -> None:
+    await queue.enqueue_check(REF, PLAN)
+    await one(queue)
+    await start(queue, 5)
+    await one(queue)
+    await open_sweep(queue, TICK + 60, NEWER)
+    clock.advance(LIMITS.lease + 1)
+    assert (await one(queue, "bob")).job.kind is JobKind.CHECK
+    stats = await look(queue)
+    assert (stats.running, stats.history[0].open_jobs) == (1, 0)
+
+
 async def test_an_expired_held_job_of_a_settled_sweep_is_claimed_again(queue: QueueService, clock: Clock) -> None:
     await bury(queue, 1)
     assert await queue.replay(REF) == 1

@@ -34,10 +34,13 @@ local function forsake(sweep_id)
   end
 end
 
+-- Expired leases beyond the wanted ones that are looked at too: what is left of a sweep that ended counts as running until then.
+local AHEAD = 64
+
 local function take_expired(jobs, consumer, want, until_)
-  while #jobs < 3 * want do
-    local ids = call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, want - #jobs / 3)
-    if #ids == 0 then return end
+  local left = 0
+  repeat
+    local ids = call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', left, want - #jobs / 3 + AHEAD)
     for _, id in ipairs(ids) do
       local owner = pending(id, id, 1)[1]
       local entry = call('XRANGE', WORK, id, id)[1]
@@ -46,12 +49,14 @@ local function take_expired(jobs, consumer, want, until_)
       if not owner or not entry or doomed(sweep, kind) then
         remove({id})
         if entry and kind == 'p' then forsake(sweep) end
-      else
+      elseif #jobs < 3 * want then
         own(consumer, {id}, owner[4] + 1, until_)
         hand(jobs, id, owner[4] + 1, call('HGET', REST, id) or entry[2][4])
+      else
+        left = left + 1
       end
     end
-  end
+  until #ids == 0 or #jobs >= 3 * want
 end
 
 local function take_due(jobs, consumer, want, until_)
