@@ -122,13 +122,21 @@ class SqliteStore:
         # Without this a worker would go on for ever in a file that has no name any more, alone.
         if _inode(self.path) != self.inode:
             self.close()
-            raise Outage(
-                "QueueGone",
-                f"queue {self.path}: the file was removed or replaced while in use. A new one is made at the next try; "
-                "the next tick starts over, only dead letters and retries are lost",
-            )
+            raise self._gone()
+
+    def _gone(self) -> Outage:
+        return Outage(
+            "QueueGone",
+            f"queue {self.path}: the file was removed or replaced while in use. A new one is made at the next try; "
+            "the next tick starts over, only dead letters and retries are lost",
+        )
 
     def _outage(self, error: sqlite3.Error) -> Outage:
+        if (
+            self._con is not None and _inode(self.path) != self.inode
+        ):  # amid a statement, which SQLite has many words for
+            self.close()
+            return self._gone()
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code not in _DOES_NOT_CONCERN_THE_FILE:
             self.close()
