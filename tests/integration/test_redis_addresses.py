@@ -14,10 +14,10 @@ import pytest
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Job, JobKind, Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement, Window
-from kubesweep.queue.redis_connect import parse
+from kubesweep.queue.redis_connect import parse, servers
 from kubesweep.queue.service import QueueService
 from tests.proxy import Proxy
-from tests.servers import Server, binaries, shared
+from tests.servers import Server, binaries, sentinel, shared
 
 PLAN = PlanVersion(1, "aaaa")
 LIMITS = Limits()
@@ -143,8 +143,7 @@ def authority(tmp_path: Path) -> Path:
 
 @KINDS
 async def test_tls_is_spoken_and_the_certificate_is_checked(kind: str, authority: Path) -> None:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(authority / "tls.pem", authority / "tls.key")
+    context = identity(authority)
     server = shared(kind)
     with server.client() as client:
         client.flushall()
@@ -158,3 +157,28 @@ async def test_tls_is_spoken_and_the_certificate_is_checked(kind: str, authority
             await doubtful.claim(REFS[0], "ann", 1, LIMITS)
         assert refused.value.reason == "QueueUnreachable"
         await doubtful.close()
+
+
+@KINDS
+async def test_the_certificates_of_sentinels_are_checked_against_the_same_authority(kind: str, authority: Path) -> None:
+    with sentinel(kind) as (primary, replica, watcher):
+        async with Proxy(watcher.port, tls=identity(authority)) as proxy:
+            where = f"{proxy.url.replace('rediss', 'rediss+sentinel').removesuffix('/0')}/main"
+            found = await servers(parse(f"{where}?ssl_ca_certs={authority / 'ca.pem'}"))
+            assert [[each.hosts for each in some] for some in found] == [
+                [(("127.0.0.1", server.port),)] for server in (primary, replica)
+            ]
+            doubtful = connect(where)
+            with pytest.raises(
+                Outage, match=r"TLS.*No master found for 'main' : network:ConnectionError\)$"
+            ) as refused:
+                await doubtful.claim(REFS[0], "ann", 1, LIMITS)
+            assert refused.value.reason == "QueueNoPrimary"
+            await doubtful.close()
+
+
+def identity(authority: Path) -> ssl.SSLContext:
+    """Of a server whose certificate the authority signed."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority / "tls.pem", authority / "tls.key")
+    return context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -145,12 +146,14 @@ async def test_a_primary_that_became_a_replica_is_left(kind: str) -> None:
 async def test_sentinels_that_are_gone_or_silent_are_passed_over(kind: str) -> None:
     with sentinel(kind) as (_, _, watcher):
         silent = Server(kind).start()
-        hosts = ",".join(f"127.0.0.1:{port}" for port in (free_port(), silent.port, watcher.port))
-        queue = connect(f"redis+sentinel://{hosts}/main")
-        with silent.frozen():
+        with silent.frozen(), socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
+            full = socket.create_connection(deaf.getsockname())  # nobody accepts it, so the next one waits
+            ports = (free_port(), deaf.getsockname()[1], silent.port, watcher.port)
+            queue = connect(f"redis+sentinel://{','.join(f'127.0.0.1:{port}' for port in ports)}/main")
             await start(queue, REFS[0])
             await finish(queue, REFS[0])
-        await queue.close()
+            await queue.close()
+            full.close()
         silent.remove()
 
 

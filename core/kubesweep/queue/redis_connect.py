@@ -108,13 +108,14 @@ def open_client(target: Target) -> Any:
         return RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **options)
     options["retry"] = Retry(NoBackoff(), 0)
     if target.kind == "sentinel":
-        extra = {"ssl": True} if target.tls else {}
+        tls = {"ssl": True} if target.tls else {}
         # All but one of them may be silent, and an answer still comes in time.
         patience = target.timeout / (len(target.hosts) + 1)
-        usual = {"socket_timeout": patience, "retry": options["retry"], "protocol": 2}
-        sentinels = {**usual, **target.sentinel, **extra}
+        limits = dict.fromkeys(_FLOATS, patience)
+        usual = {**limits, "retry": options["retry"], "protocol": 2, **tls}
+        trust = {name: value for name, value in options.items() if name.startswith("ssl_")}
         make: Any = Sentinel  # redis-py leaves it untyped
-        keeper = make(list(target.hosts), sentinel_kwargs=sentinels, **options, **extra)
+        keeper = make(list(target.hosts), sentinel_kwargs={**usual, **trust, **target.sentinel}, **options, **tls)
         return keeper.master_for(target.path)
     if target.kind == "socket":
         return Redis(connection_pool=ConnectionPool(UnixDomainSocketConnection, path=target.path, **options))

@@ -6,6 +6,8 @@ promoted, and work goes on. So even a refused password is an Outage, and claimin
 
 from __future__ import annotations
 
+import re
+
 from redis import exceptions as known
 
 from kubesweep.errors import Outage
@@ -48,6 +50,7 @@ _IN_SCRIPT = (
     "The user executing the script can't",
     "ACL failure in script",
 )  # NOPERM, as Redis and Valkey say it there
+_CLIENT = re.compile(r"<redis\..*?> - ")  # a client with all its settings, as redis-py names a Sentinel
 _UNREACHABLE = "cannot be reached. See that it runs, and that address, network policy and TLS (rediss://) fit"
 _BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
     (known.AuthenticationWrongNumberOfArgsError, "WRONGPASS"),
@@ -75,7 +78,9 @@ def is_no_group(error: Exception) -> bool:
 def outage(error: Exception, where: str) -> Outage:
     """What to raise for ``error``; ``where`` names the server without its password."""
     reason, advice = _meaning(error)
-    said = str(error).partition("\n")[0]  # redis-py lists the words of a command behind it, whatever they are
+    said = _CLIENT.sub(
+        "", str(error).partition("\n")[0]
+    )  # behind it redis-py lists the words of a command, whatever they are
     return Outage(reason, f"queue {where}: {advice} ({type(error).__name__}: {said})")
 
 
@@ -105,7 +110,8 @@ def _transport(error: Exception) -> tuple[str, str]:
     if type(error).__name__ in ("MasterNotFoundError", "SlaveNotFoundError"):
         return (
             "QueueNoPrimary",
-            "no Sentinel knows a primary of that name. Compare the service's name with SENTINEL MASTERS",
+            "no Sentinel that answers knows a primary of that name. Compare the service's name with SENTINEL MASTERS; see that "
+            "the Sentinels can be reached, and that TLS, sentinel_username and password fit",
         )
     if isinstance(error, known.RedisClusterException):
         return "QueueCluster", "no node of the cluster can be used. See CLUSTER INFO on one of them"
