@@ -32,11 +32,11 @@ serve() {
 }
 """
 START_SENTINELS = f"""{SERVE}
-serve 6379 --replica-announce-ip "$POD_IP"
-serve 6380 --replica-announce-ip "$POD_IP" --replicaof "$POD_IP" 6379
+serve 6379 --replica-announce-ip "$NAME"
+serve 6380 --replica-announce-ip "$NAME" --replicaof "$NAME" 6379
 for port in {" ".join(map(str, SENTINELS))}; do
-  sed "s/POD_IP/$POD_IP/" /conf/sentinel.conf >"$port.conf"
-  redis-server "$port.conf" --sentinel --port "$port" &
+  cp /conf/sentinel.conf "$port.conf"
+  redis-server "$port.conf" --sentinel $PORT "$port" &
 done
 wait
 """
@@ -101,21 +101,25 @@ def more_rights(topic: str) -> str:
     return " ".join(rules.split())
 
 
-def start_sentinels(namespace: Namespace) -> Queue:
+def start_sentinels(namespace: Namespace, folder: Path) -> Queue:
     """Ready when each of three Sentinels knows the primary, its replica and the two others."""
-    password = secrets.token_hex(8)
+    password, name = secrets.token_hex(8), f"{NAME}.{namespace.name}.svc"
     watch = (
-        f"monitor queue POD_IP {SERVERS[0]} 2",
+        "resolve-hostnames yes",
+        "announce-hostnames yes",
+        f"monitor queue {name} {SERVERS[0]} 2",
         f"auth-pass queue {password}",
         "down-after-milliseconds queue 3000",
         "failover-timeout queue 10000",
-        "announce-ip POD_IP",
+        f"announce-ip {name}",
         f"sentinel-pass {password}",
     )
     conf = {
-        "server.conf": _server(password, f"{rights('controller')} +acl|setuser"),
+        **certificate(name, folder),
+        "server.conf": _server(password, f"{rights('controller')} +acl|setuser") + TLS,
         "sentinel.conf": "\n".join(
             (
+                TLS,
                 f"requirepass {password}",
                 _user(password, more_rights("Sentinel")),
                 *(f"sentinel {line}" for line in watch),
@@ -123,8 +127,15 @@ def start_sentinels(namespace: Namespace) -> Queue:
         ),
     }
     _start(namespace, START_SENTINELS, KNOWN, conf, password, (*SERVERS, *SENTINELS))
-    url = f"redis+sentinel://kubesweep@{_hosts(namespace, SENTINELS)}/queue?db=0&sentinel_username=kubesweep"
-    return Queue(namespace, _values(url) | {"externalRedis.existingSecret.sentinelPasswordKey": "password"})
+    url = f"rediss+sentinel://kubesweep@{_hosts(namespace, SENTINELS)}/queue?db=0&sentinel_username=kubesweep"
+    return Queue(
+        namespace,
+        _values(url)
+        | {
+            "externalRedis.existingSecret.sentinelPasswordKey": "password",
+            "externalRedis.existingSecret.caKey": "ca.crt",
+        },
+    )
 
 
 def start_cluster(namespace: Namespace, folder: Path) -> Queue:
@@ -172,9 +183,10 @@ def _start(
     }
     volumes = [*DATA["volumes"], {"name": "conf", "secret": {"secretName": NAME}}]
     spec = pod_spec(REDIS, ["sh", "-ec", start], user=999, container=container, volumes=volumes)
-    namespace.apply(deployment(NAME, spec))
-    wanted = {"selector": {"app": NAME}, "ports": [{"name": f"p{port}", "port": port} for port in ports]}
+    opened = [{"name": f"p{port}", "port": port} for port in ports]
+    wanted = {"selector": {"app": NAME}, "ports": opened, "publishNotReadyAddresses": True}  # they meet by this name
     namespace.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": NAME}, "spec": wanted})
+    namespace.apply(deployment(NAME, spec))
     namespace.rolled_out(NAME, patience=120)
 
 
