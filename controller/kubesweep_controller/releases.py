@@ -5,6 +5,9 @@ Who serves a schedule stands in its status: ``servedBy``, the namespace and the 
 schedule that has one decides for the whole namespace, so all releases agree without talking to each other. A release that finds
 another one there leaves the namespace to it, and takes it over once that one's Deployment is gone or says that it serves other
 namespaces.
+
+A release of a few namespaces may not look at Deployments elsewhere. It takes over what it cannot judge, for the other one may be
+long gone, and gives way where that one takes it back. So nobody is left unserved, and nobody goes on fighting.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ class Releases:
     clock: Callable[[], float] = time.monotonic
     _decided: dict[str, tuple[float, str | None]] = field(default_factory=dict)  # namespace: when, the other one
     _serving: dict[str, tuple[float, frozenset[str] | None]] = field(default_factory=dict)
+    _claimed: set[str] = field(default_factory=set)  # namespaces
     _told: set[tuple[str, str]] = field(default_factory=set)
 
     async def other(self, body: Body) -> str | None:
@@ -54,20 +58,21 @@ class Releases:
             owner = served_by(each)
             if owner == self.mine:
                 return None
-            if (serves := await self._namespaces(owner)) is None or namespace in serves:
+            try:
+                serves = await self._namespaces(owner)
+            except Refused:  # no right to look there
+                serves = frozenset({namespace} & self._claimed)
+            if serves is None or namespace in serves:
                 return owner
         return None
 
     async def _namespaces(self, release: str) -> frozenset[str] | None:
-        """Those that a release serves; None: all, as far as anybody can tell."""
+        """Those that a release serves; None: all. Raises Refused."""
         now, known = self.clock(), self._serving.get(release)
         if known is None or now - known[0] >= BELIEVED:
             namespace, _, name = release.partition("/")
-            try:
-                deployment = await self.api.get(DEPLOYMENTS, namespace, name)
-                serves = frozenset[str]() if deployment is None else _environment(deployment)
-            except Refused:  # no right to look there
-                serves = None
+            deployment = await self.api.get(DEPLOYMENTS, namespace, name)
+            serves = frozenset[str]() if deployment is None else _environment(deployment)
             known = self._serving[release] = now, serves
         return known[1]
 
@@ -76,11 +81,13 @@ class Releases:
         meta = body["metadata"]
         patch = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "status": {"servedBy": self.mine}}
         try:
-            return await self.api.patch(SCHEDULES, meta["namespace"], meta["name"], patch, "status")
+            written = await self.api.patch(SCHEDULES, meta["namespace"], meta["name"], patch, "status")
         except Refused as refused:
             if refused.reason == "Conflict":
                 return None
             raise
+        self._claimed.add(meta["namespace"])
+        return written
 
     def leave(self, body: Body, other: str) -> Wanted | None:
         """What to tell of a schedule that is left to another release: once."""

@@ -78,7 +78,7 @@ async def test_a_namespace_that_another_release_serves_is_left_to_it(house: Hous
 
 @pytest.mark.parametrize(
     ("namespaces", "other"),
-    [("", OTHER), ("a, shop", OTHER), ("shopping", None), (None, OTHER), ("missing", None)],
+    [("", OTHER), ("a, shop", OTHER), ("shopping", None), (None, None), ("missing", None)],
 )
 async def test_the_other_one_serves_what_its_deployment_says(
     house: House, namespaces: str | None, other: str | None
@@ -96,6 +96,20 @@ async def test_of_two_that_began_at_once_the_one_of_the_oldest_schedule_goes_on(
     house.schedule("z", OTHER, created=0)
     assert await house.releases.other(theirs) == OTHER
     assert await house.releases.other(ours) == OTHER
+
+
+async def test_of_two_that_may_not_look_at_each_other_the_later_one_serves(house: House) -> None:
+    house.cluster.deployments[OTHER] = None
+    body = house.schedule("carts", OTHER)
+    assert await house.releases.other(body) is None
+    await house.releases.claim(body)
+    house.schedule("carts", MINE)
+    house.now += BELIEVED
+    taken_back = house.schedule("carts", OTHER)
+    assert await house.releases.other(taken_back) == OTHER
+    house.now += BELIEVED
+    assert await house.releases.other(taken_back) == OTHER
+    assert await house.releases.other(house.schedule("visits", "third/one", namespace="support")) is None
 
 
 async def test_an_answer_is_believed_for_a_while_and_then_asked_for_again(house: House) -> None:
