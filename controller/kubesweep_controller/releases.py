@@ -20,7 +20,7 @@ from typing import Any
 
 from kubesweep_controller.api import DEPLOYMENTS, SCHEDULES, Api, Refused
 from kubesweep_controller.reasons import Reason
-from kubesweep_controller.settings import NAMESPACES
+from kubesweep_controller.settings import NAMESPACES, words
 from kubesweep_controller.store import Store
 from kubesweep_controller.story import Wanted
 
@@ -113,9 +113,9 @@ def served_by(body: Body) -> str:
 def _environment(deployment: Body) -> frozenset[str] | None:
     """The namespaces that a controller is told to serve; None: all."""
     for container in deployment["spec"]["template"]["spec"]["containers"]:
-        for each in container.get("env") or ():
-            if each["name"] == NAMESPACES and (words := each.get("value", "").strip()):
-                return frozenset(word.strip() for word in words.split(","))
+        env = {each["name"]: each.get("value", "") for each in container.get("env") or ()}
+        if told := words(env, NAMESPACES):
+            return frozenset(told)
     return None
 
 

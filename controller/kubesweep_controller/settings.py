@@ -51,13 +51,13 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         pods=Pods(
             image=_needed(env, "KUBESWEEP_WORKER_IMAGE", "the image of worker and producer"),
             pull_policy=_one_of(env, "KUBESWEEP_WORKER_PULL_POLICY", ("Always", "IfNotPresent", "Never", ""), ""),
-            pull_secrets=_words(env, "KUBESWEEP_WORKER_PULL_SECRETS"),
+            pull_secrets=words(env, "KUBESWEEP_WORKER_PULL_SECRETS"),
             log_level=level,
         ),
         namespace=_needed(env, "POD_NAMESPACE", "the namespace of the controller, by the downward API"),
         identity=_needed(env, "POD_NAME", "the name of the controller's pod, by the downward API"),
         per_namespace_users=_one_of(env, "KUBESWEEP_QUEUE_USERS", USERS, "shared") == "per-namespace",
-        namespaces=_words(env, NAMESPACES),
+        namespaces=words(env, NAMESPACES),
         lease_name=env.get("KUBESWEEP_LEASE_NAME") or "kubesweep-controller",
         polling_interval=_integer(env, "KUBESWEEP_POLLING_INTERVAL", 5, 1, 3600),
         log_level=level,
@@ -72,7 +72,8 @@ def _needed(env: Mapping[str, str], name: str, what: str) -> str:
     return value
 
 
-def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+def words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """A variable that holds a list, its words between commas."""
     return tuple(dict.fromkeys(word.strip() for word in env.get(name, "").split(",") if word.strip()))
 
 
