@@ -78,9 +78,8 @@ def is_no_group(error: Exception) -> bool:
 def outage(error: Exception, where: str) -> Outage:
     """What to raise for ``error``; ``where`` names the server without its password."""
     reason, advice = _meaning(error)
-    said = _CLIENT.sub(
-        "", str(error).partition("\n")[0]
-    )  # behind it redis-py lists the words of a command, whatever they are
+    # Behind its first line redis-py lists the words of a command, whatever they are.
+    said = _CLIENT.sub("", str(error).partition("\n")[0])
     return Outage(reason, f"queue {where}: {advice} ({type(error).__name__}: {said})")
 
 

@@ -15,9 +15,8 @@ _decode_finding = msgspec.json.Decoder(Finding).decode
 
 def stats(con: sqlite3.Connection, clock: Callable[[], float], refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
     schedules = [find(con, ref) for ref in refs]
-    now = (
-        clock()
-    )  # the snapshot is of the first read: asked before it, a job that was just given back would not be due yet
+    # The snapshot is of the first read: asked before it, a job that was just given back would not be due yet.
+    now = clock()
     return tuple(_stats(con, now, each) for each in schedules)
 
 

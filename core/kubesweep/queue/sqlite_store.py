@@ -132,9 +132,8 @@ class SqliteStore:
         )
 
     def _outage(self, error: sqlite3.Error) -> Outage:
-        if (
-            self._con is not None and _inode(self.path) != self.inode
-        ):  # amid a statement, which SQLite has many words for
+        # It went amid a statement: SQLite has many words for that.
+        if self._con is not None and _inode(self.path) != self.inode:
             self.close()
             return self._gone()
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
