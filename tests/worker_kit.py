@@ -144,6 +144,16 @@ class ScriptedEffect:
             await answer
 
 
+class Overheard(SqliteQueue):
+    """A queue that writes down what is reported to it: kind, ok and reason of each finding."""
+
+    said: list[tuple[str, bool, str]]
+
+    async def report(self, ref: ScheduleRef, finding: Finding) -> None:
+        self.said.append((finding.kind, finding.ok, finding.reason))
+        await super().report(ref, finding)
+
+
 @dataclass
 class Workbench:
     """One schedule, one queue file, as many workers as a test wants."""
@@ -164,14 +174,8 @@ class Workbench:
 
     def connect(self) -> SqliteQueue:
         path = str(self.folder / "queue.db")
-        queue = SqliteQueue(path, clock=self.clock) if self.clock else SqliteQueue(path)
-        report = queue.report
-
-        async def listen(ref: ScheduleRef, finding: Finding) -> None:
-            self.said.append((finding.kind, finding.ok, finding.reason))
-            await report(ref, finding)
-
-        queue.report = listen  # type: ignore[method-assign]
+        queue = Overheard(path, clock=self.clock) if self.clock else Overheard(path)
+        queue.said = self.said
         return queue
 
     async def open(self, **changes: Any) -> str:
