@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +12,10 @@ import pytest
 
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import Job, JobKind, Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement, Window
 from kubesweep.queue.redis_connect import parse, servers
-from kubesweep.queue.service import QueueService
+from tests.integration.one_row import KINDS, LIMITS, REFS, finish, start
 from tests.proxy import Proxy
-from tests.servers import Server, binaries, sentinel, shared
-
-PLAN = PlanVersion(1, "aaaa")
-LIMITS = Limits()
-REFS = tuple(ScheduleRef("local", "default", f"sweep{n}", f"{n:08d}") for n in range(12))
-KINDS = pytest.mark.parametrize("kind", sorted(binaries()))
-
-
-async def start(queue: QueueService, ref: ScheduleRef) -> None:
-    sweep = (await queue.open_sweep(ref, OpenSweep(tick=time.time(), plan=PLAN))).sweep
-    (plan,) = (await queue.claim(ref, "ann", 1, LIMITS)).jobs
-    job = Job(JobKind.KEYS, PLAN, sweep, keys=(("1",),), rows=1)
-    assert await queue.advance(ref, plan, Window("now", (job,), planned=1))
-
-
-async def finish(queue: QueueService, ref: ScheduleRef) -> None:
-    claims = (await queue.claim(ref, "ann", 5, LIMITS)).jobs
-    settled = await queue.settle(ref, "ann", [Settlement(claim, applied=1) for claim in claims], 0, LIMITS)
-    assert len(settled.finished) == 1
+from tests.servers import Server, sentinel, shared
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -14,31 +13,14 @@ from redis.exceptions import RedisClusterException
 
 from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import Job, JobKind, Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement, Window
+from kubesweep.queue.model import Settlement
 from kubesweep.queue.redis_errors import outage
-from kubesweep.queue.service import QueueService
+from tests.integration.one_row import KINDS, LIMITS, PLAN, REFS, finish, start
 from tests.proxy import Proxy
-from tests.servers import Server, binaries, cluster, fail_over, free_port, sentinel
+from tests.servers import Server, cluster, fail_over, free_port, sentinel
 
-PLAN = PlanVersion(1, "aaaa")
-LIMITS = Limits()
-REFS = tuple(ScheduleRef("local", "default", f"sweep{n}", f"{n:08d}") for n in range(12))
-KINDS = pytest.mark.parametrize("kind", sorted(binaries()))
 SLOTS = 16384
 TRIES = 12  # each may meet the dead server first
-
-
-async def start(queue: QueueService, ref: ScheduleRef) -> None:
-    sweep = (await queue.open_sweep(ref, OpenSweep(tick=time.time(), plan=PLAN))).sweep
-    (plan,) = (await queue.claim(ref, "ann", 1, LIMITS)).jobs
-    job = Job(JobKind.KEYS, PLAN, sweep, keys=(("1",),), rows=1)
-    assert await queue.advance(ref, plan, Window("now", (job,), planned=1))
-
-
-async def finish(queue: QueueService, ref: ScheduleRef) -> None:
-    claims = (await queue.claim(ref, "ann", 5, LIMITS)).jobs
-    settled = await queue.settle(ref, "ann", [Settlement(claim, applied=1) for claim in claims], 0, LIMITS)
-    assert len(settled.finished) == 1
 
 
 async def sooner_or_later(move: Callable[[], Awaitable[Any]]) -> Any:

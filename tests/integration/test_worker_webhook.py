@@ -19,7 +19,8 @@ from aiohttp import web
 from kubesweep.api.plan import Effect, Plan, Webhook
 from kubesweep.errors import Outage, RowError
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenSweep, SweepState
+from kubesweep.queue.model import OpenSweep, Stats, SweepState
+from kubesweep.queue.service import QueueService
 from kubesweep_worker.assemble import assemble
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.webhook import WebhookEffect, json_safe, retry_after
@@ -47,6 +48,15 @@ async def receiver(answer: Answer) -> AsyncIterator[str]:
 def hook_plan(url: str, timeout: float = 5.0, **changes: Any) -> Plan:
     effect = Effect(columns=("id", "status"), webhook=Webhook(url + SECRET, timeout=timeout))
     return handler_plan("good", effect=effect, **changes)
+
+
+async def swept(plan: Plan, url: str, queue: QueueService, where: str) -> Stats:
+    """One sweep by one worker; ``where`` is the queue's URL."""
+    await queue.open_sweep(plan.ref, OpenSweep(tick=1.0, plan=plan.version))
+    settings = WorkerSettings(backoff=0.01, max_backoff=0.05)
+    await assemble(plan, url=lambda: url, queue_url=where, settings=settings).run(until_settled=True)
+    (stats,) = await queue.stats([plan.ref])
+    return stats
 
 
 async def deliver(url: str, timeout: float = 5.0, values: dict[str, Any] | None = None) -> None:
@@ -226,10 +236,7 @@ async def test_a_whole_sweep_survives_a_receiver_with_moods(tmp_path: Path, capl
     queue = connect(where)
     async with receiver(answer) as base:
         plan = hook_plan(base)
-        await queue.open_sweep(plan.ref, OpenSweep(tick=1.0, plan=plan.version))
-        settings = WorkerSettings(backoff=0.01, max_backoff=0.05)
-        await assemble(plan, url=lambda: url, queue_url=where, settings=settings).run(until_settled=True)
-    (stats,) = await queue.stats([plan.ref])
+        stats = await swept(plan, url, queue, where)
     dead = await queue.dead_letters(plan.ref)
     await queue.close()
     assert stats.sweep is not None
@@ -255,10 +262,7 @@ async def test_a_receiver_that_is_away_is_a_finding_that_says_what_becomes_of_th
     queue = connect(where)
     async with receiver(answer) as base:
         plan = hook_plan(base)
-        await queue.open_sweep(plan.ref, OpenSweep(tick=1.0, plan=plan.version))
-        settings = WorkerSettings(backoff=0.01, max_backoff=0.05)
-        await assemble(plan, url=lambda: url, queue_url=where, settings=settings).run(until_settled=True)
-    (stats,) = await queue.stats([plan.ref])
+        stats = await swept(plan, url, queue, where)
     await queue.close()
     waits = "The rows wait for it and spend no attempt; it goes on by itself."
     assert set(said) == {f"the receiver answered 503. {waits}"}
