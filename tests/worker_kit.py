@@ -20,6 +20,7 @@ from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Column, Cut, Cuts, Keys, Range, Scope, SourceRow, Table, Written
 from kubesweep_worker.worker import Worker
+from tests.deadlines import scaled
 
 
 def key(number: int) -> Key:
@@ -192,7 +193,7 @@ class Workbench:
         return await self.run(retries=retries)
 
     async def run(self, *, retries: bool = False) -> Stats:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(scaled(60)):
             await self.worker().run(until_settled=True, await_retries=retries)
         return await self.stats()
 

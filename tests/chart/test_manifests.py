@@ -26,6 +26,7 @@ from tests.chart.rendering import (
     render,
     values_file,
 )
+from tests.deadlines import scaled
 from tests.servers import free_port
 from tools.install_manifest import FILE, manifest
 
@@ -143,7 +144,7 @@ def test_the_queue_starts_with_the_password_of_its_secret_and_no_other(tmp_path:
         assert "quoted" not in command
     finally:
         server.terminate()
-        server.communicate(timeout=10)
+        server.communicate(timeout=scaled(60))
 
 
 def test_the_pods_of_the_chart_are_the_three_that_it_says() -> None:

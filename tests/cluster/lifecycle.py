@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.cluster import pki
 from tests.cluster.bed import REPOSITORY, Bed, Broken, hierarchies, membership, paths, step
 from tests.cluster.components import write_files
+from tests.deadlines import scaled
 
 GRACE = 20.0
 PATIENCE = 60.0
@@ -64,6 +65,7 @@ def down(bed: Bed) -> None:
 
 
 def until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
+    patience = scaled(patience)
     deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:

@@ -18,6 +18,7 @@ import yaml
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import ScheduleRef, Stats
 from tests.cluster.bed import REPOSITORY
+from tests.deadlines import scaled
 from tests.e2e.kube import Cluster, Namespace, Object
 from tests.e2e.releases import OWN, SCHEDULE, Release, another, apply
 from tests.e2e.workloads import PYTHON, Server, deployment, pod_spec, service, start_postgres
@@ -32,7 +33,7 @@ T = TypeVar("T")
 
 def becomes(what: str, seconds: float, ask: Callable[[], T]) -> T:
     """The first answer that is true. For what nobody tells: rows of a table, numbers of a receiver."""
-    began = time.monotonic()
+    seconds, began = scaled(seconds), time.monotonic()
     while not (answer := ask()):
         assert time.monotonic() - began < seconds, f"not within {seconds:g} s: {what}; the last answer was {answer!r}"
         time.sleep(0.1)

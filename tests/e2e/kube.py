@@ -18,6 +18,8 @@ from kubernetes import config
 from kubernetes.client import ApiException
 from kubernetes.dynamic import DynamicClient
 
+from tests.deadlines import scaled
+
 Object = dict[str, Any]
 PATIENCE = 60.0
 
@@ -85,7 +87,8 @@ class Cluster:
         patience: float = PATIENCE,
     ) -> list[Object]:
         """Follows the objects of a kind until ``condition`` is true of all of them together; ``what`` completes "waited in vain until"."""
-        resource, deadline = self.kind(kind), time.monotonic() + patience
+        resource, limit = self.kind(kind), scaled(patience)
+        deadline = time.monotonic() + limit
         chosen = {
             "namespace": namespace,
             "label_selector": selector,
@@ -111,7 +114,7 @@ class Cluster:
                 if error.status != 410:  # the watch began too long ago: list anew
                     raise
         last = "\n".join(json.dumps({"metadata": _brief(each), "status": each.get("status")}) for each in seen.values())
-        raise Late(f"waited {patience:.0f} s in vain until {what}; {kind} {name or selector}:\n{last or 'none'}")
+        raise Late(f"waited {limit:.0f} s in vain until {what}; {kind} {name or selector}:\n{last or 'none'}")
 
 
 class Namespace:

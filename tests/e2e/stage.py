@@ -37,6 +37,7 @@ from kubesweep_controller.api import (
 )
 from kubesweep_controller.conditions import find as condition_of
 from kubesweep_controller.connection import Connection, find
+from tests.deadlines import scaled
 from tests.e2e.audit import requests
 from tests.e2e.rights import account
 from tests.servers import Server, free_port
@@ -61,6 +62,7 @@ PATIENCE = 240.0  # seconds; a deadline that costs nothing where all is well
 async def until(look: Callable[[], Awaitable[T]], seconds: float = PATIENCE) -> T:
     """What ``look`` finds as soon as that is true. The cluster tells nobody in particular, so it is asked again and again."""
     found: T | None = None
+    seconds = scaled(seconds)
     try:
         async with asyncio.timeout(seconds):
             while not (found := await look()):  # noqa: ASYNC110  see above

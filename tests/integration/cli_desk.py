@@ -15,6 +15,8 @@ from contextlib import closing
 from fcntl import ioctl
 from pathlib import Path
 
+from tests.deadlines import scaled
+
 PROGRAM = str(Path(sys.executable).parent / "kubesweep")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 RESULT = re.compile(r"([\d,]+) planned = ([\d,]+) applied \+ ([\d,]+) skipped .* ([\d,]+) held \+ ([\d,]+) dead")
@@ -69,7 +71,7 @@ class Desk:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=120,
+            timeout=scaled(120),
         )
         assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stdout + done.stderr
@@ -84,7 +86,7 @@ class Desk:
             env=self.environ,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=scaled(120),
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -157,4 +159,4 @@ def on_a_terminal(desk: Desk, arguments: Sequence[str], **environ: str) -> tuple
             break
         sent += part
     os.close(ours)
-    return process.wait(timeout=60), sent.decode()
+    return process.wait(timeout=scaled(60)), sent.decode()

@@ -16,6 +16,7 @@ import psycopg
 from kubesweep.api.plan import Assignment, Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import DeadLetter, Finding, OpenSweep, ScheduleRef, Stats
+from tests.deadlines import scaled
 from tests.servers import Server
 
 PROGRAM = str(Path(sys.executable).parent / "kubesweep-worker")
@@ -106,7 +107,7 @@ class Pod:
     ) -> list[dict[str, Any]]:
         """Run to its end; the log, line by line."""
         process = self.start(command, environment)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=scaled(60))
         assert process.returncode == code, errors
         return [json.loads(line) for line in errors.splitlines()]
 

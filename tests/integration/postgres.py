@@ -16,6 +16,8 @@ from urllib.parse import quote
 
 import psycopg
 
+from tests.deadlines import scaled
+
 LOCKED_ROLE = "with_password"  # the only role that needs a password
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 COMMON = {"max_connections": "60", "shared_buffers": "256MB", "max_wal_size": "4GB", "autovacuum": "off"}
@@ -59,7 +61,9 @@ class Server:
         user = self._made.system_user if os.geteuid() == 0 else None
         command = [str(self._made.bin_path / "pg_ctl"), "-D", str(self._folder / "data"), *arguments]
         # The server outlives pg_ctl and would keep a pipe open for ever.
-        subprocess.run(command, check=True, user=user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+        subprocess.run(
+            command, check=True, user=user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=scaled(60)
+        )
 
     def url(self, database: str = "postgres", user: str = "postgres", password: str | None = None) -> str:
         secret = "" if password is None else ":" + quote(password, safe="")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench import queue
 from bench.queue_rivals import PEERS, PINS
+from tests.deadlines import scaled
 
 HOUSE = Path(__file__).parents[2]
 
@@ -21,7 +22,7 @@ def test_a_smoke_run_takes_every_figure_of_one_worker(tmp_path: Path) -> None:
         cwd=HOUSE,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=scaled(240),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (name, figures), *rest = json.loads(file.read_text())["figures"].items()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from bench import sweep
+from tests.deadlines import scaled
 
 HOUSE = Path(__file__).parents[2]
 
@@ -20,7 +21,7 @@ def test_a_smoke_run_measures_every_contestant_and_counts_pages(tmp_path: Path) 
         cwd=HOUSE,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=scaled(240),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(file.read_text())

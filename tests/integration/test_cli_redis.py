@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.deadlines import scaled
 from tests.integration.cli_desk import Desk, equation, next_commands, read_until
 from tests.servers import Server, binaries
 
@@ -130,7 +131,7 @@ def dismissed(*processes: subprocess.Popen[str]) -> None:
     for process in processes:
         process.send_signal(signal.SIGTERM)
     for process in processes:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=scaled(60))
         assert (process.returncode, "Traceback" in errors) == (0, False), errors
 
 
@@ -142,7 +143,7 @@ def test_a_run_and_two_workers_share_one_sweep(kind: str, tmp_path: Path, databa
     run = place.serve("run", "--once")
     until_a_row_is_in_hand(run, *workers)
     place.let_go()
-    output, errors = run.communicate(timeout=60)
+    output, errors = run.communicate(timeout=scaled(60))
     assert run.returncode == 0, errors
     assert equation(output) == (ROWS, ROWS, 0, 0, 0)
     dismissed(*workers)
@@ -158,7 +159,7 @@ def test_a_worker_that_gets_sigterm_gives_back_what_it_holds_and_nothing_waits_f
     worker.send_signal(signal.SIGTERM)
     said = read_until(worker.stderr, "finishing the rows in hand")
     place.let_go()
-    _, errors = worker.communicate(timeout=60)
+    _, errors = worker.communicate(timeout=scaled(60))
     assert worker.returncode == 0, errors
     status = place.status()
     in_the_air = 1 + (said + errors).count("handler entered")
@@ -207,7 +208,7 @@ def test_a_queue_that_goes_away_and_comes_back_is_waited_for(keeps: bool, place:
     if not keeps:
         read_until(run.stderr, "items: Lost")
     place.let_go()
-    output, errors = run.communicate(timeout=60)
+    output, errors = run.communicate(timeout=scaled(60))
     assert run.returncode == 0, errors
     dismissed(worker)
     planned, applied, skipped, held, dead = equation(output)

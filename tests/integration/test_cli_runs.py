@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.deadlines import scaled
 from tests.integration.cli_desk import Desk, equation, next_commands, read_until
 
 
@@ -25,7 +26,7 @@ def test_ctrl_c_settles_what_is_in_hand_gives_the_rest_back_and_the_next_run_goe
     process.send_signal(signal.SIGINT)
     read_until(process.stderr, "finishing the rows in hand")
     (desk.folder / "go").touch()
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=scaled(60))
     assert process.returncode == 130
     assert "goes on where this stopped" in output
     states = desk.states()
@@ -45,7 +46,7 @@ def test_a_second_ctrl_c_stops_a_handler_that_does_not_end(desk: Desk) -> None:
     process.send_signal(signal.SIGINT)
     read_until(process.stderr, "finishing the rows in hand")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=scaled(60))
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert desk.states() == {"old": 50}
@@ -59,7 +60,7 @@ def test_a_worker_beside_the_trigger_does_the_work_and_ends_on_sigterm(desk: Des
     assert process.stdout is not None
     read_until(process.stdout, "Completed")
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=scaled(60))
     assert process.returncode == 0, errors
     assert desk.states() == {"new": 40}
     assert "is enqueued" in desk.run("trigger", "slow").stdout
@@ -164,7 +165,7 @@ def test_a_second_ctrl_c_stops_a_handler_that_blocks_its_thread(desk: Desk) -> N
     process.send_signal(signal.SIGINT)
     read_until(process.stderr, "finishing the rows in hand")
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=scaled(60))
     assert process.returncode == 130
 
 
@@ -190,7 +191,7 @@ def test_a_queue_that_is_deleted_in_the_middle_is_healed_and_every_row_is_swept(
         file.unlink()
     read_until(process.stderr, "slow: Lost")
     (desk.folder / "go").touch()
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=scaled(60))
     assert process.returncode == 0, errors
     planned, applied, skipped, held, dead = equation(output)
     assert planned == applied + skipped

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadlines import scaled
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "at-scale"
 ROWS = 200_000
 
@@ -17,7 +19,12 @@ ROWS = 200_000
 def test_workers_are_killed_and_every_stale_row_is_written_exactly_once() -> None:
     options = ("--rows", str(ROWS), "--kills", "2", "--pause", "0.5")
     done = subprocess.run(
-        (sys.executable, "storm.py", *options), check=False, cwd=EXAMPLE, capture_output=True, text=True, timeout=300
+        (sys.executable, "storm.py", *options),
+        check=False,
+        cwd=EXAMPLE,
+        capture_output=True,
+        text=True,
+        timeout=scaled(300),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     stale = ROWS * 3 // 5

@@ -23,6 +23,7 @@ from examples.conversations.receiver import Receiver
 from examples.conversations.support import sweeps
 from kubesweep.errors import Reject
 from kubesweep_worker import testing
+from tests.deadlines import scaled
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "conversations"
 VARIANTS = {"schema-from-number.sql": None, "schema-session-key.sql": 40}  # schema -> phone numbers; None: one each
@@ -86,7 +87,7 @@ class Folder:
         environment = {**os.environ, "NOTIFY_URL": self.notify_url, "KUBESWEEP_QUEUE": queue, "XDG_STATE_HOME": state}
         command = (sys.executable, "-m", "kubesweep_cli", *arguments)
         return subprocess.run(
-            command, check=False, cwd=self.path, env=environment, capture_output=True, text=True, timeout=120
+            command, check=False, cwd=self.path, env=environment, capture_output=True, text=True, timeout=scaled(120)
         )
 
     def sweep(self, url: str) -> dict[str, dict[str, Any]]:

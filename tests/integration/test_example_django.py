@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.deadlines import scaled
 from tests.integration.postgres import Server
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "django-sessions"
@@ -33,7 +34,7 @@ def run(*command: str, **environment: str) -> tuple[str, float]:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=scaled(300),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, time.perf_counter() - began

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kubesweep.queue.model import OpenSweep, SweepState, TickCounts
+from tests.deadlines import scaled
 from tests.integration.pod import Pod, pod_plan
 from tests.proxy import Cut, Proxy
 from tests.servers import Server, binaries
@@ -100,7 +101,7 @@ async def test_a_pod_killed_at_any_step_before_it_hears_the_answer_is_started_ag
     async with Proxy(server.port) as proxy:
         proxy.hold = step
         process = pod.start("tick", {**environment, "KUBESWEEP_QUEUE": proxy.url})
-        await asyncio.wait_for(proxy.held.wait(), 60)
+        await asyncio.wait_for(proxy.held.wait(), scaled(60))
         process.send_signal(signal.SIGKILL)
         await asyncio.to_thread(process.wait, 60)
     opened = step == ("reply", 1)  # the first one says that the server does not know the script yet

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from kubesweep.api.plan import Effect, Webhook
 from kubesweep.queue.model import SweepState
+from tests.deadlines import scaled
 from tests.integration.pod import ROWS, Pod, log_until, make_carts, pod_plan, statuses
 from tests.integration.postgres import LOCKED_ROLE
 from tests.integration.postgres import Server as Postgres
@@ -62,19 +63,19 @@ async def make_pod(tmp_path: Path, server: Server) -> AsyncIterator[Callable[...
 
 
 async def said(process: subprocess.Popen[str], text: str, **fields: object) -> Any:
-    return await asyncio.wait_for(asyncio.to_thread(log_until, process, text, **fields), 60)
+    return await asyncio.wait_for(asyncio.to_thread(log_until, process, text, **fields), scaled(60))
 
 
 async def ended(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> None:
     process.send_signal(number)
-    _, errors = await asyncio.to_thread(process.communicate, timeout=60)
+    _, errors = await asyncio.to_thread(process.communicate, timeout=scaled(60))
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
 
 
 async def idle(pod: Pod) -> None:
     """Nothing waits or runs any more."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(scaled(60)):
         while (stats := await pod.stats()).ready + stats.running:
             await pod.queue.wait(pod.plan.ref, 0.05)
 

@@ -35,6 +35,7 @@ from kubesweep.queue.redis_codec import body
 from kubesweep.queue.redis_scripts import KEY_NAMES
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
+from tests.deadlines import scaled
 from tests.servers import Server, binaries, shared
 
 REF = ScheduleRef("local", "default", "expire-carts", "8b5f6f0e-0000-4000-8000-000000000001")
@@ -157,7 +158,7 @@ async def test_claims_outlive_a_killed_server_that_keeps_a_log(kind: str) -> Non
 
 async def test_fifty_jobs_of_a_killed_worker_come_again_on_an_idle_queue(server: Server, queue: RedisQueue) -> None:
     lease = 1.0
-    waiting = asyncio.create_task(queue.wait(REF, 30.0))
+    waiting = asyncio.create_task(queue.wait(REF, 3600.0))
     other = RedisQueue(server.url)
     await planned(other, 50)
     await other.close()
@@ -176,9 +177,9 @@ async def test_fifty_jobs_of_a_killed_worker_come_again_on_an_idle_queue(server:
     worker.kill()
     await worker.wait()
     found: set[str] = set()
-    async with asyncio.timeout(lease + 1.0):
+    async with asyncio.timeout(scaled(60)):
         while len(found) < 50:
-            await queue.wait(REF, 30.0)
+            await queue.wait(REF, 3600.0)
             claims = await queue.claim(REF, "ann", 50, LIMITS)
             found |= {claim.id for claim in claims.jobs}
             assert {claim.delivery for claim in claims.jobs} <= {2}
@@ -189,10 +190,10 @@ async def test_whatever_brings_work_ends_a_wait(server: Server, queue: RedisQueu
     row = FailedRow(("0",), "Late", "")
 
     async def ended_by(move: Awaitable[object]) -> None:
-        waiting = asyncio.create_task(queue.wait(REF, 60.0))
+        waiting = asyncio.create_task(queue.wait(REF, 3600.0))
         await server.until_a_client_blocks()
         await move
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(scaled(60)):
             await waiting
 
     await ended_by(other.open_sweep(REF, OpenSweep(tick=1.0, plan=PLAN)))
@@ -220,13 +221,13 @@ async def next_job(queue: QueueService) -> Claim:
     while True:
         if jobs := (await queue.claim(REF, "bob", 1, LIMITS)).jobs:
             return jobs[0]
-        await queue.wait(REF, 60.0)
+        await queue.wait(REF, 3600.0)
 
 
 async def test_a_paused_queue_with_work_does_not_keep_a_wait_awake(server: Server, queue: RedisQueue) -> None:
     await queue.open_sweep(REF, OpenSweep(tick=time.time(), plan=PLAN))
     await queue.pause(REF, True)
-    waiting = asyncio.create_task(queue.wait(REF, 60.0))
+    waiting = asyncio.create_task(queue.wait(REF, 3600.0))
     await server.until_a_client_blocks()
     assert not waiting.done()
     await queue.pause(REF, False)

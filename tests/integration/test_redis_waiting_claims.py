@@ -11,6 +11,7 @@ import pytest
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Claims, JobKind, Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement, Stats
 from kubesweep.queue.redis import RedisQueue
+from tests.deadlines import scaled
 from tests.proxy import Proxy, Withholding
 from tests.servers import Server, binaries, shared
 
@@ -39,7 +40,7 @@ async def bob(server: Server) -> AsyncIterator[RedisQueue]:
 
 
 async def waiting(server: Server, queue: RedisQueue, limits: Limits = LIMITS) -> asyncio.Task[Claims]:
-    task = asyncio.create_task(queue.claim_next(REF, "ann", 5, limits, 60.0))
+    task = asyncio.create_task(queue.claim_next(REF, "ann", 5, limits, 3600.0))
     await server.until_a_client_blocks()
     return task
 
@@ -56,14 +57,14 @@ async def look(queue: RedisQueue) -> Stats:
 
 
 async def until_it_runs(queue: RedisQueue) -> None:
-    async with asyncio.timeout(20.0):
+    async with asyncio.timeout(scaled(60)):
         while not (await look(queue)).running:  # noqa: ASYNC110  the server tells nobody
             await asyncio.sleep(0)
 
 
 async def settled_once(queue: RedisQueue, delivery: int, limits: Limits = LIMITS) -> None:
     """The check is there, was delivered that often, and nothing else is."""
-    async with asyncio.timeout(20.0):
+    async with asyncio.timeout(scaled(60)):
         while not (jobs := (await queue.claim_next(REF, "bob", 5, limits, 10.0)).jobs):
             pass
     (claim,) = jobs
@@ -133,13 +134,13 @@ async def test_a_caller_who_leaves_a_server_that_does_not_answer_waits_no_longer
     server: Server, bob: RedisQueue
 ) -> None:
     async with Withholding(server.port) as proxy:
-        ann = RedisQueue(proxy.url + "?socket_timeout=0.1")
+        ann = RedisQueue(proxy.url + "?socket_timeout=2")
         await ann.claim(REF, "ann", 1, LIMITS)
         task = await waiting(server, ann, SHORT)
         proxy.open.clear()
         await bob.enqueue_check(REF, PLAN)
         await until_it_runs(bob)
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(scaled(60)):
             await cancelled(task)
         await settled_once(bob, 2)
         proxy.open.set()

@@ -17,6 +17,7 @@ from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import InspectableSource, Keys, Range
 from kubesweep_worker.sources.postgres_pool import Pool
+from tests.deadlines import scaled
 from tests.integration.postgres import LOCKED_ROLE, Server, postgres
 from tests.integration.test_source_postgres import make_plan
 
@@ -132,7 +133,7 @@ async def test_a_rollback_that_is_cancelled_leaves_no_connection_open(database: 
     with pytest.raises(asyncio.CancelledError):
         await giving_up
     await pool.close()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(scaled(60)):
         await gone(app, "kubesweep/test")
 
 

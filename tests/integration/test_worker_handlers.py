@@ -15,6 +15,7 @@ from kubesweep.queue.model import DeadLetter, OpenSweep, ScheduleRef, Stats, Swe
 from kubesweep_worker.assemble import assemble
 from kubesweep_worker.effects.handler import HandlerEffect, load_handler
 from kubesweep_worker.settings import WorkerSettings
+from tests.deadlines import scaled
 from tests.integration import worker_handlers
 
 MODULE = "tests.integration.worker_handlers"
@@ -171,7 +172,7 @@ def _no_handler_survives() -> Iterator[None]:
 @pytest.mark.parametrize("name", ["with_exiting_lifespan", "with_cancelled_lifespan"])
 async def test_a_lifespan_that_exits_or_cancels_itself_is_an_outage_and_is_not_waited_for(name: str) -> None:
     effect = HandlerEffect(handler_plan(name), f"{MODULE}:{name}")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(scaled(60)):
         with pytest.raises(Outage, match="lifespan"):
             await effect.start()
     await effect.close()

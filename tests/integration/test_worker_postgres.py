@@ -17,6 +17,7 @@ from kubesweep_worker.assemble import assemble
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.testing import context, row, sweep
 from kubesweep_worker.worker import Worker
+from tests.deadlines import scaled
 from tests.integration.postgres import postgres
 
 QUICK = WorkerSettings(backoff=0.02, max_backoff=0.1)
@@ -61,7 +62,7 @@ class Site:
 
     async def sweep(self, plan: Plan, *, retries: bool = False) -> Stats:
         await self.open(plan)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(scaled(60)):
             await self.worker(plan).run(until_settled=True, await_retries=retries)
         return await self.stats(plan)
 
@@ -119,7 +120,7 @@ async def test_rows_that_the_application_locks_do_not_hold_the_sweep(site: Site)
 
 async def test_a_stopped_worker_cancels_its_statement_and_another_one_finishes(site: Site) -> None:
     carts(site.url, 1000)
-    plan = cart_plan(source=Source(table="carts", schema="public", lock_timeout=20.0))
+    plan = cart_plan(source=Source(table="carts", schema="public", lock_timeout=3600.0))
     await site.open(plan)
     with psycopg.connect(site.url) as application:
         application.execute("SELECT 1 FROM carts WHERE id = 5 FOR UPDATE")
@@ -132,7 +133,7 @@ async def test_a_stopped_worker_cancels_its_statement_and_another_one_finishes(s
             while (look.execute(blocked).fetchone() or (0,))[0] == 0:
                 await site.queue.wait(plan.ref, 0.01)
             worker.stop()
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(scaled(60)):
                 assert await running == 0
             assert (look.execute(blocked).fetchone() or (0,))[0] == 0
     stats = await site.stats(plan)
@@ -143,7 +144,7 @@ async def test_a_stopped_worker_cancels_its_statement_and_another_one_finishes(s
 
 
 async def _finish(site: Site, plan: Plan) -> Stats:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(scaled(60)):
         await site.worker(plan).run(until_settled=True)
     return await site.stats(plan)
 
@@ -161,7 +162,7 @@ async def test_a_server_that_goes_away_in_the_middle_costs_nothing(tmp_path: Pat
         while not any(not f.ok and f.kind == "SourceReady" for f in (await site.stats(plan)).findings):
             await site.queue.wait(plan.ref, 0.02)
         await asyncio.to_thread(server.start)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(scaled(60)):
             await running
         stats = await site.stats(plan)
         assert stats.sweep is not None
@@ -196,7 +197,7 @@ async def test_two_workers_share_a_sweep_and_write_every_row_once(site: Site) ->
         connection.execute("CREATE TRIGGER note AFTER UPDATE ON carts FOR EACH ROW EXECUTE FUNCTION note()")
     plan = cart_plan(limits=RowLimits(batch_rows=50))
     await site.open(plan)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(scaled(60)):
         await asyncio.gather(*(site.worker(plan).run(until_settled=True) for _ in range(2)))
     stats = await site.stats(plan)
     assert stats.sweep is not None

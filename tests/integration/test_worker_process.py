@@ -17,6 +17,7 @@ import pytest
 from kubesweep.api.plan import Plan
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenSweep, Stats, SweepState
+from tests.deadlines import scaled
 from tests.integration.test_worker_handlers import handler_plan, left, make_table
 
 QUICK = {"lease": 0.6, "deadline": 1.5, "backoff": 0.05, "max_backoff": 0.2}
@@ -50,7 +51,7 @@ class Site:
         return process
 
     async def finish(self, process: asyncio.subprocess.Process) -> tuple[int, str]:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(scaled(60)):
             _, err = await process.communicate()
         assert process.returncode is not None
         return process.returncode, err.decode()

@@ -132,3 +132,14 @@ def test_the_boxes_of_the_readmes_picture_are_the_packages_of_the_import_contrac
     contracts = tomllib.loads(committed()["pyproject.toml"])["tool"]["importlinter"]
     picture = committed()["README.md"].partition("## The way of a row")[2]
     assert sorted(re.findall(r"^  subgraph (\w+)$", picture, re.MULTILINE)) == sorted(contracts["root_packages"])
+
+
+def test_every_deadline_of_a_test_scales_with_the_patience_of_the_run() -> None:
+    fixed = re.compile(r"(?:asyncio\.timeout\(|communicate\(timeout=|\.wait\(timeout=)\d[\d.]*")
+    found = [
+        (path, hit.group())
+        for path, text in committed().items()
+        if path.startswith("tests/") and path.endswith(".py")
+        for hit in fixed.finditer(text)
+    ]
+    assert found == [], "write timeout=scaled(60), of tests/deadlines.py"

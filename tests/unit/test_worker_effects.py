@@ -17,6 +17,7 @@ from kubesweep_worker.effect_job import sub_batch_rows
 from kubesweep_worker.effects.base import Delivery, idempotency_key
 from kubesweep_worker.effects.handler import as_row_error
 from kubesweep_worker.settings import WorkerSettings
+from tests.deadlines import scaled
 from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 
@@ -289,7 +290,7 @@ async def test_a_part_whose_settling_was_cut_off_by_a_stop_is_not_counted_twice(
         return answer
 
     monkeypatch.setattr(queue, "settle", stopped_before_the_answer)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(scaled(60)):
         await worker.run()
     assert (await bench.stats()).running > 0
     now += 31  # its lease runs out
@@ -322,7 +323,7 @@ async def test_a_worker_that_slept_longer_than_its_leases_goes_on_with_what_it_h
             received.set()
 
     monkeypatch.setattr(worker._loop, "_receive", seen)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(scaled(60)):
         work = asyncio.create_task(worker.run(until_settled=True))
         await begun.wait()
         now += 600

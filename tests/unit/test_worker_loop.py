@@ -18,6 +18,7 @@ from kubesweep_worker.heartbeat import Heartbeat
 from kubesweep_worker.plan_job import run_plan
 from kubesweep_worker.settings import EXIT_DEADLINE, WorkerSettings
 from kubesweep_worker.worker import Worker
+from tests.deadlines import scaled
 from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 T = TypeVar("T")
@@ -134,7 +135,7 @@ async def test_a_job_that_crashed_twice_runs_alone(tmp_path: Path) -> None:
         return await write(scope, *args, **options)
 
     bench.source.write = count
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(scaled(60)):
         await bench.worker(concurrency=4).run(until_settled=True)
     stats = await bench.stats()
     await bench.queue.close()
@@ -190,7 +191,7 @@ async def test_a_paused_queue_is_left_alone_and_gone_on_with(bench: Workbench) -
 
 
 async def test_a_worker_without_anything_to_do_returns_once_told_that_the_sweep_is_settled(bench: Workbench) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(scaled(60)):
         assert await bench.worker().run(until_settled=True) == 0
 
 
@@ -317,7 +318,7 @@ async def test_many_slots_are_filled_by_halves(tmp_path: Path) -> None:
 
     bench.source.write = count_then_write
     await bench.open()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(scaled(60)):
         running = asyncio.create_task(bench.worker(concurrency=slots).run(until_settled=True))
         await all_in_hand.wait()
         assert max(Counting.wanted) == slots // 2

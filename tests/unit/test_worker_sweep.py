@@ -14,6 +14,7 @@ from kubesweep.api.plan import RetryPolicy, RowLimits
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import Finding, PlanVersion, SweepState
 from kubesweep_worker.hands import JobRun
+from tests.deadlines import scaled
 from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 
@@ -294,7 +295,7 @@ async def test_a_job_that_is_stopped_before_its_first_step_is_given_back(
         worker.stop()
 
     monkeypatch.setattr(worker._loop, "_start", stopped_at_once)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(scaled(60)):
         await worker.run()
     stats = await bench.stats()
     assert (died, stats.running, stats.ready) == ([], 0, 1)
@@ -305,9 +306,9 @@ async def test_a_statement_that_is_on_its_way_when_the_worker_is_stopped_is_sett
 ) -> None:
     bench.source.gate.clear()
     await bench.open()
-    worker = bench.worker(grace=60.0)
+    worker = bench.worker(grace=3600.0)
     running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(scaled(60)):
         await bench.source.writing.wait()
         worker.stop()
         bench.source.gate.set()
@@ -323,7 +324,7 @@ async def test_a_statement_that_hangs_is_given_up_within_the_grace(bench: Workbe
     await bench.open()
     worker = bench.worker(grace=0.05)
     running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(scaled(60)):
         await bench.source.writing.wait()
         worker.stop()
         await running
