@@ -1,8 +1,8 @@
 """A queue as a few plain lists: what an implementation is compared with.
 
 It is written to be read beside the docstrings of QueueService, not to be fast, and it shares nothing with any
-implementation but the words. It never decides which of several equally good jobs a claim hands out: it checks that what
-was handed out was allowed, and follows.
+implementation but the words. Where several jobs are equally good (retries of one moment, rows replayed together) it does
+not decide which of them a claim hands out: it checks that the order was allowed, and follows.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from kubesweep.queue.model import (
 )
 from tests.contract.hands import REF
 
+Rank = tuple[int, float]
+
 OUTCOMES = ("applied", "skipped", "unconfirmed", "held", "dead")
 
 
@@ -39,6 +41,7 @@ OUTCOMES = ("applied", "skipped", "unconfirmed", "held", "dead")
 class Entry:
     job: Job
     ready: float
+    queued: int = 0  # its place among the waiting ones
     delayed: bool = False
     deliveries: int = 0
     owner: Claim | None = None
@@ -94,6 +97,7 @@ class Model:
         self.checked: set[str] = set()
         self.tokens: float | None = None
         self.tokens_at = 0.0
+        self.places = 0
 
     # What can be seen
 
@@ -184,9 +188,9 @@ class Model:
             self._drop_expired()
             due = self._due()
             assert len(answer.jobs) == min(want, len(due))
-            places = [self._hand_out(claim, limits.lease, due) for claim in answer.jobs]
-            assert places == sorted(places)
-            assert all(place >= max(places, default=0) for place, _ in due), "a later kind of job went first"
+            ranks = [self._hand_out(claim, limits.lease, due) for claim in answer.jobs]
+            assert ranks == sorted(ranks)
+            assert all(rank >= ranks[-1] for rank, _ in due if ranks), "a job went before one that waits longer"
         delayed = [entry.ready for entry in self.entries if entry.delayed]
         assert answer.next_delayed == min(delayed, default=None)
 
@@ -200,19 +204,20 @@ class Model:
     def _expired(self, entry: Entry) -> bool:
         return entry.owner is not None and entry.lease <= self.clock()
 
-    def _due(self) -> list[tuple[int, Entry]]:
-        expired = [(0, entry) for entry in self.entries if self._expired(entry)]
+    def _due(self) -> list[tuple[Rank, Entry]]:
+        """All that a claim may hand out: expired leases, then due retries, then what waits, each oldest first."""
+        expired = [((0, entry.lease), entry) for entry in self.entries if self._expired(entry)]
         idle = [entry for entry in self.entries if entry.owner is None]
-        retries = [(1, entry) for entry in idle if entry.delayed and entry.ready <= self.clock()]
-        return expired + retries + [(2, entry) for entry in idle if not entry.delayed]
+        retries = [((1, entry.ready), entry) for entry in idle if entry.delayed and entry.ready <= self.clock()]
+        return expired + retries + [((2, entry.queued), entry) for entry in idle if not entry.delayed]
 
-    def _hand_out(self, claim: Claim, lease: float, due: list[tuple[int, Entry]]) -> int:
-        for at, (place, entry) in enumerate(due):
+    def _hand_out(self, claim: Claim, lease: float, due: list[tuple[Rank, Entry]]) -> Rank:
+        for at, (rank, entry) in enumerate(due):
             if entry.job == claim.job and entry.deliveries + 1 == claim.delivery:
                 entry.deliveries, entry.delayed = claim.delivery, False
                 entry.owner, entry.lease = claim, self.clock() + lease
                 del due[at]
-                return place
+                return rank
         raise AssertionError(f"nobody should get {claim}")
 
     def extend(self, claims: Sequence[Claim], lease: float) -> set[str]:
@@ -227,6 +232,7 @@ class Model:
         else:
             entry.job, entry.owner, entry.ready = claim.job, None, self.clock()
             entry.deliveries -= 1
+            entry.queued = self._next_place()
 
     def _each(self, claims: Sequence[Claim], move: Callable[[Entry, Claim], None]) -> set[str]:
         lost = set()
@@ -369,6 +375,7 @@ class Model:
 
     def replay(self, keys: Sequence[Key] | None) -> int:
         chosen = [key for key in self.letters if keys is None or key in keys]
+        place = self._next_place()
         for sweep in {self.letters[key].sweep for key in chosen}:
             part = [key for key in chosen if self.letters[key].sweep == sweep]
             assert len(part) <= MAX_JOB_KEYS
@@ -376,7 +383,7 @@ class Model:
             if book is not None:
                 book.dead -= len(part)
                 book.held += len(part)
-            self._enqueue(Job(JobKind.KEYS, None, sweep, keys=tuple(sorted(part)), rows=len(part), held=True))
+            self._enqueue(Job(JobKind.KEYS, None, sweep, keys=tuple(sorted(part)), rows=len(part), held=True), place)
         for key in chosen:
             del self.letters[key]
         return len(chosen)
@@ -390,8 +397,12 @@ class Model:
     def _release(self, key: Key) -> None:
         del self.letters[key], self.attempts[key]
 
-    def _enqueue(self, job: Job) -> None:
-        self.entries.append(Entry(job, self.clock()))
+    def _enqueue(self, job: Job, place: int | None = None) -> None:
+        self.entries.append(Entry(job, self.clock(), self._next_place() if place is None else place))
+
+    def _next_place(self) -> int:
+        self.places += 1
+        return self.places
 
     def _end(self, book: Book, state: SweepState) -> None:
         book.state = state

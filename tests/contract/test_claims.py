@@ -220,6 +220,31 @@ async def test_what_goes_back_is_the_body_that_the_caller_hands_in(queue: QueueS
     assert (again.job, again.delivery, again.redelivered) == (left, 1, True)
 
 
+async def test_a_job_given_back_goes_behind_those_that_wait_longer(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 1, 2, 3)
+    bad = await one(queue)
+    clock.advance(1)
+    await queue.give_back(REF, [bad])
+    assert [claim.job.rows for claim in await take(queue, 1)] == [2]
+    rest = await take(queue, 2)
+    assert [claim.job.rows for claim in rest] == [3, 1]
+    await queue.give_back(REF, rest)
+    assert [claim.job.rows for claim in await take(queue, 5)] == [3, 1]
+
+
+async def test_a_retry_given_back_goes_behind_waiting_jobs_and_those_behind_it(
+    queue: QueueService, clock: Clock
+) -> None:
+    await start(queue, 1, 2)
+    await settle(queue, Settlement(await one(queue), retry=retry(7, delay=5)))
+    clock.advance(5)
+    retried = await one(queue)
+    assert retried.job.held
+    await queue.give_back(REF, [retried])
+    await queue.enqueue_check(REF, PLAN)
+    assert [claim.job.kind for claim in await take(queue, 5)] == [JobKind.RANGE, JobKind.KEYS, JobKind.CHECK]
+
+
 async def test_what_was_given_back_is_not_the_callers_any_more(queue: QueueService) -> None:
     await start(queue, 5)
     claim = await one(queue)

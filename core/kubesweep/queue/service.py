@@ -73,8 +73,8 @@ class QueueService(Protocol):
     async def claim(self, ref: ScheduleRef, consumer: str, want: int, limits: Limits) -> Claims:
         """Take up to ``want`` jobs under a lease of ``limits.lease`` seconds.
 
-        In this order: jobs whose lease expired (their delivery count grows), then due retries, then waiting jobs, oldest
-        first. Nothing while paused or while the row budget is in debt. Waiting or expired planned jobs of a sweep that is
+        In this order: jobs whose lease expired (their delivery count grows), then due retries by their due time, then
+        waiting jobs by the time since when they are ready, oldest first. Nothing while paused or while the row budget is in debt. Waiting or expired planned jobs of a sweep that is
         settled are dropped, never handed out. Claims nothing and says ``lost`` where the schedule is unknown. An expired
         claim is its owner's until somebody else took it: it may still be extended, settled or given back.
         """
@@ -123,8 +123,8 @@ class QueueService(Protocol):
 
     async def give_back(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
         """Return jobs unfinished; counts nothing: the next delivery has the same number. The body of ``claim.job`` is what
-        goes back (so that a caller can hand back what is left of a job, or set ``maybe``). It is ready at once. A planned
-        job of a settled sweep is deleted instead. Returns the ids that were lost.
+        goes back (so that a caller can hand back what is left of a job, or set ``maybe``). It is ready at once, behind all
+        that waits already. A planned job of a settled sweep is deleted instead. Returns the ids that were lost.
         """
         ...
 

@@ -170,17 +170,17 @@ def give_back(con: sqlite3.Connection, now: float, ref: ScheduleRef, claims: Seq
     if schedule is None:
         return tuple(claim.id for claim in claims)
     mine = owned(con, schedule.id, claims)
-    dropped, back = [], []
+    done, back = [], []
     for item in claims:
         if item.id not in mine:
             continue
         sweep, held, _ = mine[item.id]
-        if sweep and not held and not _is_open(con, schedule.id, sweep):
-            dropped.append((int(item.id),))
-        else:
-            back.append((now, to_json(item.job), item.job.rows, int(item.id)))
-    con.executemany(statements("job")["delete"], dropped)
+        done.append((int(item.id),))
+        if held or not sweep or _is_open(con, schedule.id, sweep):
+            back.append((item.job.rows, now, to_json(item.job), int(item.id)))
+    # A new id: waiting jobs are claimed by id, so that one that comes back takes its place behind them.
     con.executemany(statements("job")["give_back"], back)
+    con.executemany(statements("job")["delete"], done)
     return tuple(item.id for item in claims if item.id not in mine)
 
 

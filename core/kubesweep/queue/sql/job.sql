@@ -22,8 +22,9 @@ SET lease = ?
 WHERE id = ?;
 
 -- name: give_back
-UPDATE job
-SET consumer = NULL, lease = NULL, deliveries = deliveries - 1, delayed = 0, ready = ?, body = ?, planned = ?
+INSERT INTO job (schedule, sweep, held, planned, delayed, ready, deliveries, body)
+SELECT schedule, sweep, held, ?, 0, ?, deliveries - 1, ?
+FROM job
 WHERE id = ?;
 
 -- name: postpone
