@@ -43,12 +43,14 @@ def a_plan(**changes: Any) -> Plan:
 
 
 class MemorySource:
-    """Rows 0..n-1, all stale. ``poison`` refuse to be written, ``locked`` belong to the application, ``down`` raises."""
+    """Rows 0..n-1, all stale. ``poison`` refuse to be written, ``locked`` belong to the application, ``down``
+    raises."""
 
     def __init__(self, rows: int) -> None:
         self.stale_keys = {key(i) for i in range(rows)}
         self.poison: set[Key] = set()
         self.locked: set[Key] = set()
+        self.refused: set[Key] = set()  # left as they are, without an error
         self.down: Callable[[str], None] = lambda call: None
         self.never_changes = False
         self.windows: list[int] = []  # the most rows that each cut was asked for
@@ -113,11 +115,13 @@ class MemorySource:
             raise Outage("Locked", "lock timeout")
         if any(k in self.poison for k in taken):
             raise RowError("23505", "duplicate")
+        refused, taken = [k for k in taken if k in self.refused], [k for k in taken if k not in self.refused]
         self.writes.append(tuple(taken))
         if self.never_changes:
-            return Written(len(taken), still_stale=len(taken))
+            return Written(0, still_stale=len(taken), refused=tuple(taken))
         self.stale_keys -= set(taken)
-        return Written(len(taken), locked=tuple(k for k in found if k in self.locked))
+        locked = tuple(k for k in found if k in self.locked)
+        return Written(len(taken), locked=locked, refused=tuple(refused), why="a trigger keeps it")
 
 
 class ScriptedEffect:

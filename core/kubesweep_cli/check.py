@@ -129,6 +129,8 @@ def warnings(looked: Looked) -> list[str]:
             f"NeverEnds: {words.rows(looked.tried.still_stale)} still match after the write, so the sweep would never end;"
             " let spec.write change a column of spec.match"
         )
+    if looked.tried is not None and looked.tried.refused:
+        found.append(f"WriteRefused: {words.rows(looked.tried.refused)} stay as they are. Of each: {looked.tried.why}")
     return found
 
 
@@ -138,6 +140,8 @@ def try_sentence(tried: Tried) -> str:
         return "no row is stale now, so there was nothing to try"
     if tried.still_stale:
         return f"{tried.still_stale} of {words.rows(tried.tried)} would still match"
+    if tried.refused:
+        return f"{tried.refused} of {words.rows(tried.tried)} would stay as they are"
     return f"{words.rows(tried.would_apply)} written and rolled back: these rows stop matching"
 
 
@@ -149,7 +153,12 @@ def show(terminal: Terminal, one: Loaded, looked: Looked) -> None:
     for name, value in facts(one, looked, time.time()):
         grid.add_row(name, value)
     if looked.tried is not None:
-        grid.add_row("tried", Text(try_sentence(looked.tried), style="bad" if looked.tried.still_stale else "good"))
+        grid.add_row(
+            "tried",
+            Text(
+                try_sentence(looked.tried), style="bad" if looked.tried.still_stale or looked.tried.refused else "good"
+            ),
+        )
     terminal.show(Padding(grid, (0, 0, 0, 2)))
     explained = looked.explained
     _sql(terminal, "finds the next rows", explained.plan_sql)

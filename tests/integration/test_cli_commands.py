@@ -81,6 +81,17 @@ def test_check_finds_a_write_that_would_never_end(desk: Desk) -> None:
     assert "NeverEnds" in desk.run("check", "-f", str(path), "--try-write", code=1).stdout
 
 
+def test_check_tells_the_rows_that_a_tried_write_leaves_as_they_are(desk: Desk) -> None:
+    file = desk.slow(12)
+    with closing(sqlite3.connect(desk.folder / "items.db")) as connection:
+        connection.execute(
+            "CREATE TRIGGER keeps BEFORE UPDATE ON items WHEN OLD.id % 5 = 0 BEGIN SELECT RAISE(IGNORE); END"
+        )
+    text = desk.run("check", "-f", file, "--try-write", code=1).stdout
+    assert "2 of 10 rows would stay as they are" in text
+    assert "WriteRefused: 2 rows stay as they are" in text
+
+
 def test_check_warns_of_a_trigger_with_exit_code_1(desk: Desk) -> None:
     file = desk.slow(2)
     with closing(sqlite3.connect(desk.folder / "items.db")) as db:

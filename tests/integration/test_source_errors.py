@@ -90,6 +90,12 @@ POSTGRES = {
         {"write": Write(archive=Archive("kept"))}, sql="CREATE TABLE kept (x int)"
     ),
     "a read-only database": Case(sql="ALTER DATABASE {database} SET default_transaction_read_only = on"),
+    "no policy that permits the write": Case(
+        sql="GRANT SELECT, UPDATE ON things TO {role}; ALTER TABLE things ENABLE ROW LEVEL SECURITY; "
+        "CREATE POLICY seen ON things FOR SELECT USING (true)",
+        role="sees",
+    ),
+    "a rule that rewrites the write": Case(sql="CREATE RULE keep AS ON UPDATE TO things DO INSTEAD NOTHING"),
 }
 SQLITE = {
     "SQLite: a table that is not there": Case(table="thing"),
@@ -121,7 +127,9 @@ WARNINGS = {
         {"write": Write()}, sql="CREATE TABLE parts (thing int CONSTRAINT part_of REFERENCES things)"
     ),
     "row-level security": Case(
-        sql="GRANT SELECT, UPDATE ON things TO {role}; ALTER TABLE things ENABLE ROW LEVEL SECURITY", role="sees a part"
+        sql="GRANT SELECT, UPDATE ON things TO {role}; ALTER TABLE things ENABLE ROW LEVEL SECURITY; "
+        "CREATE POLICY part ON things USING (id < 5)",
+        role="sees a part",
     ),
     "a role that may delete but not lock": Case(
         {"write": Write()}, sql="GRANT SELECT, DELETE ON things TO {role}", role="only deletes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from kubesweep.api.plan import RowLimits
+from kubesweep.api.plan import RowLimits, Source
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Claim, Job, JobKind
 from kubesweep_worker.crash import bury
@@ -18,6 +19,7 @@ from kubesweep_worker.desk import Done
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.handler import HandlerEffect
 from kubesweep_worker.hands import JobRun
+from kubesweep_worker.sources import open_source
 from tests.integration.test_worker_handlers import MODULE, handler_plan
 from tests.integration.test_worker_webhook import deliver, receiver
 from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
@@ -90,8 +92,34 @@ async def never_ends(folder: Path) -> Answer:
     return await swept(bench)
 
 
+async def refused(folder: Path) -> Answer:
+    made, source = sqlite3.connect(folder / "a.db"), Source(table="things")
+    made.executescript(REFUSING)
+    made.close()
+    bench = Workbench(
+        folder, open_source(a_plan(source=source), lambda: f"sqlite:///{folder}/a.db"), a_plan(source=source)
+    )
+    await bench.sweep(retries=True)
+    (letter,) = await bench.dead()
+    await bench.queue.close()
+    return letter.error, letter.message
+
+
+async def all_refused(folder: Path) -> Answer:
+    bench = Workbench(folder, MemorySource(50))
+    bench.source.refused = set(bench.source.stale_keys)
+    return await swept(bench)
+
+
 async def above_hold(folder: Path) -> Answer:
     return await swept(Workbench(folder, MemorySource(10), a_plan(limits=RowLimits(hold_above_rows=5))))
+
+
+REFUSING = """
+CREATE TABLE things (id INTEGER PRIMARY KEY, status TEXT NOT NULL);
+INSERT INTO things VALUES (1, 'old'), (2, 'old');
+CREATE TRIGGER keeps BEFORE UPDATE ON things WHEN OLD.id = 2 BEGIN SELECT RAISE(IGNORE); END
+"""
 
 
 async def locked(folder: Path) -> Answer:
@@ -193,6 +221,8 @@ CASES: dict[str, Case] = {
     "the webhook resets the connection": answered(-1),
     "a handler without write leaves its row stale": still_stale,
     "rows still match after the write": never_ends,
+    "a trigger keeps a row from being written": refused,
+    "no row is written, though nothing fails": all_refused,
     "more than holdAboveRows are stale": above_hold,
     "a row is locked by the application": locked,
     "a match condition fails on a row": match_fails,

@@ -10,7 +10,7 @@ from kubesweep_worker.desk import Desk, Done, Result
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.isolate import Interrupted, write_keys, write_once
 from kubesweep_worker.outcome import Failure, Tally, keys_job, scope_of
-from kubesweep_worker.sources.base import Keys
+from kubesweep_worker.sources.base import WRITE_REFUSED, Keys
 
 LOCKED_MESSAGE = "the row is locked by another transaction of the application; no attempt is spent"
 
@@ -49,9 +49,11 @@ async def run_batch(desk: Desk, run: JobRun) -> Result:
         except Interrupted as stop:
             await settle_part(desk, run, stop)
             raise stop.cause from stop
-    if tally.still_stale:
+    refused = never_ends() if tally.never_ends(job) else await desk.refusals.of_all(job, tally)
+    if refused is not None:
+        tally.failed = [failure for failure in tally.failed if failure.error != WRITE_REFUSED]
         await desk.progress(run, desk.settlement(run, tally, rest=job))
-        raise never_ends()
+        raise refused
     jobs = locked_rows(job, tally)
     return Done(desk.settlement(run, tally, jobs=jobs))
 

@@ -23,6 +23,7 @@ from kubesweep_worker.effects.base import Effect
 from kubesweep_worker.gate import Breaker, Gate
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.outcome import Tally, sendable, settlement
+from kubesweep_worker.refusals import Refusals
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Source
 
@@ -64,6 +65,7 @@ class Desk:
         self.gate = Gate(settings.backoff, settings.max_backoff, settings.random)
         self.breaker = Breaker()
         self.calls = asyncio.Semaphore(plan.effect.concurrency if plan.effect else 1)
+        self.refusals = Refusals(self._applied)
         self.consumer = ""
         self.draining = False
         self.touch: Callable[[], None] = lambda: None  # waiting for the queue is no hang: all deadlines start anew
@@ -88,6 +90,11 @@ class Desk:
                 self.touch()
                 await self.settings.sleep(self.pause(strikes, error))
                 self.touch()
+
+    async def _applied(self) -> int:
+        """Rows that all workers together applied in the latest sweep."""
+        (stats,) = await self.insist(lambda: self.queue.stats([self.ref]))
+        return stats.sweep.applied if stats.sweep is not None else 0
 
     def pause(self, strikes: int, error: Outage | None = None) -> float:
         s = self.settings

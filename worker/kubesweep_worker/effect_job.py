@@ -91,14 +91,15 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
             return Done(desk.settlement(run, Tally()))
         part = part_of(job, rows, await deliver_all(desk, run, cutoff, rows))
         await _write(desk, run, part, cutoff)
+        refused = never_ends() if part.tally.never_ends(job) else await desk.refusals.of_all(job, part.tally)
         jobs = locked_rows(msgspec.structs.replace(job, held=True), part.tally)
         rest = rest_of(job, part)
         last = len(rows) < size or (rest.kind is JobKind.KEYS and not rest.keys)
-        if last and part.outage is None and not part.tally.still_stale:
+        if last and part.outage is None and refused is None:
             return Done(desk.settlement(run, part.tally, jobs=jobs))
         await desk.progress(run, desk.settlement(run, part.tally, jobs=jobs, rest=rest))
-        if part.tally.still_stale:
-            raise never_ends()
+        if refused is not None:
+            raise refused
         if part.outage is not None:
             await _report(desk, part.outage)
             raise part.outage

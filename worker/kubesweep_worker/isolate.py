@@ -35,9 +35,7 @@ async def write_once(source: Source, scope: Scope, cutoff: str, held: Collection
         if outage.reason != LOCKED:
             raise
         written = await source.write(scope, cutoff, held, skip_locked=True)
-    tally.applied += written.applied
-    tally.still_stale += written.still_stale
-    tally.locked.extend(written.locked)
+    tally.add(written)
 
 
 async def write_keys(

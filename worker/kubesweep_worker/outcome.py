@@ -15,9 +15,11 @@ from kubesweep.api.plan import RetryPolicy
 from kubesweep.errors import Reject, RowError
 from kubesweep.queue.model import Claim, FailedRow, Job, JobKind, Key, Retry, Settlement
 from kubesweep_worker.backoff import ceiling, retry_delay
-from kubesweep_worker.sources.base import Keys, Range, Scope
+from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Range, Scope, Written
 
 MESSAGE = 1024
+STILL_STALE = "StillStale"
+STILL_STALE_MESSAGE = "the row still matches after the write; write.update leaves it as match wants it"
 
 
 def sendable(text: str) -> str:
@@ -53,13 +55,36 @@ class Tally:
     failed: list[Failure] = field(default_factory=list)
     unspent: list[Failure] = field(default_factory=list)  # tried again under the same attempt number
     locked: list[Key] = field(default_factory=list)
-    still_stale: int = 0
+    still_stale: int = 0  # rows of writes that leave every row matching
+    unchanged: list[Key] = field(default_factory=list)  # the keys of these
+    refused: int = 0  # rows that the database left as they were without an error; they are in ``failed`` too
+    why: str = ""  # the message of the latest of them
+
+    def add(self, written: Written) -> None:
+        """Count what one write did."""
+        self.applied += written.applied
+        self.locked.extend(written.locked)
+        if written.still_stale:
+            self.still_stale += written.still_stale
+            self.unchanged.extend(written.refused)
+        elif written.refused:
+            self.refused += len(written.refused)
+            self.why = written.why
+            self.failed.extend(Failure(key, WRITE_REFUSED, written.why) for key in written.refused)
+
+    def never_ends(self, job: Job) -> bool:
+        """True where the write is at fault, because no row was applied. Else its unchanged rows are failures of their own."""
+        if not self.still_stale or not (self.applied or (job.held and self.unchanged)):
+            return self.still_stale > 0
+        self.failed.extend(Failure(key, STILL_STALE, STILL_STALE_MESSAGE) for key in self.unchanged)
+        self.still_stale, self.unchanged = 0, []
+        return False
 
 
 def scope_of(job: Job) -> Scope:
     if job.kind is JobKind.KEYS:
         return Keys(job.keys)
-    return Range(job.low, job.high)
+    return Range(job.low, job.high, job.rows)
 
 
 def keys_job(job: Job, keys: tuple[Key, ...], **changes: object) -> Job:

@@ -8,7 +8,7 @@ to blame: halve the scope to find it).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,14 +21,33 @@ class Range:
 
     low: Key | None = None
     high: Key | None = None
+    expected: int = field(default=0, compare=False)  # stale rows that the plan counted in it; 0: nobody counted
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
     keys: tuple[Key, ...]
 
+    @property
+    def expected(self) -> int:
+        return len(self.keys)
+
 
 Scope = Range | Keys
+WRITE_REFUSED = "WriteRefused"
+
+
+def refusal(table: str, causes: Sequence[str]) -> str:
+    """The message of a row that a write left as it was. ``causes`` are what the catalogue names."""
+    if not causes:
+        return (
+            f"nothing failed, but after the write the row of {table} still matches: "
+            "look for what changes it at the same time, or leave such rows out with a condition in spec.match"
+        )
+    return (
+        f"nothing failed, but after the write the row of {table} still matches; what can cause it: {', '.join(causes)}. "
+        "Correct that, or leave such rows out with a condition in spec.match"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +75,10 @@ class SourceRow:
 @dataclass(frozen=True, slots=True)
 class Written:
     applied: int
-    still_stale: int = 0  # rows that match again after the update: the sweep would never end
+    still_stale: int = 0  # all rows of the write match again after it, and no trigger explains it: rolled back
     locked: tuple[Key, ...] = ()  # only with skip_locked: stale rows that somebody else holds
+    refused: tuple[Key, ...] = ()  # rows that still match, though nothing failed: nothing of them was written
+    why: str = ""  # what may have refused them
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +118,8 @@ class Tried:
     tried: int  # stale rows that it was tried on
     would_apply: int
     still_stale: int  # rows that match again after it: the sweep would never end
+    refused: int = 0  # rows that it left as they were
+    why: str = ""  # what may have refused them
 
 
 class Inspector(Protocol):
@@ -150,7 +173,10 @@ class Source(Protocol):
         ...
 
     async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
-        """Apply the plan's write, in one transaction, to the rows of the scope that match now."""
+        """Apply the plan's write, in one transaction, to the rows of the scope that match now.
+
+        Rows that still match after it (a trigger, a rule or a policy kept them) are ``refused``, the others applied.
+        Raises SweepFailure ``WriteRefused`` where the catalogue proves that no row can be written."""
         ...
 
 
@@ -159,6 +185,7 @@ class InspectableSource(Source, Inspector, Protocol):
 
 
 __all__ = [
+    "WRITE_REFUSED",
     "Column",
     "Cut",
     "Cuts",
@@ -173,4 +200,5 @@ __all__ = [
     "Table",
     "Tried",
     "Written",
+    "refusal",
 ]

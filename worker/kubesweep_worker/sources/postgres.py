@@ -8,10 +8,11 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from kubesweep.api.plan import Plan
-from kubesweep.errors import SweepFailure
+from kubesweep.errors import RowError, SweepFailure
 from kubesweep.queue.model import Key
 from kubesweep_worker.predicate import time_columns
 from kubesweep_worker.sources.base import (
+    WRITE_REFUSED,
     Cuts,
     Explanation,
     Keys,
@@ -26,9 +27,11 @@ from kubesweep_worker.sources.postgres_check import explain, inspect, try_write
 from kubesweep_worker.sources.postgres_cut import cut
 from kubesweep_worker.sources.postgres_pool import Pool, Rows, Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
+from kubesweep_worker.sources.postgres_write import Hindrances, apply, read_hindrances
 
 ARCHIVE = "spec.write.delete.archiveTo"
 NOW = "SELECT now()::text"
+ROUNDS = 3  # tries of a write, each without the rows that the one before left as they were
 
 
 def settings(plan: Plan) -> tuple[str, ...]:
@@ -55,6 +58,7 @@ class PostgresSource:
         self._pool = Pool(url, plan.concurrency + 1, f"kubesweep/{plan.namespace}/{plan.name}")
         self._known: tuple[Relation, Statements] | None = None
         self._archive: Relation | None = None
+        self._hindrances = Hindrances()
         self._knowing = asyncio.Lock()
         self._times = len(time_columns(plan.match))
 
@@ -100,7 +104,7 @@ class PostgresSource:
         _, statements = await self._learn()
         patient = (*self._settings, "SET LOCAL lock_timeout = 1000")
         async with self._pool.transaction(patient) as tx:
-            return await try_write(tx, statements, cutoff, most)
+            return await try_write(tx, statements, self._hindrances, cutoff, most)
 
     async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
         statements = await self._statements()
@@ -142,22 +146,37 @@ class PostgresSource:
     async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
         if isinstance(scope, Keys) and not scope.keys:
             return Written(0)
-        relation, statements = await self._learn()
+        refused: tuple[Key, ...] = ()
         try:
-            async with self._pool.transaction(self._settings) as tx:
-                locked: tuple[Key, ...] = ()
-                if skip_locked and relation.lockable:
-                    scope, locked = await _lock(tx, statements, scope, cutoff, held)
-                    if not scope.keys:
-                        return Written(0, locked=locked)
-                [[(applied, again)]] = await tx.run(statements.write(scope, cutoff, held))
-                if again:
-                    return Written(0, still_stale=again, locked=locked)
-                await tx.commit()
-                return Written(applied, locked=locked)
+            for _ in range(ROUNDS):
+                left, written = await self._write(scope, cutoff, (*held, *refused), refused, skip_locked)
+                if written is not None:
+                    return written
+                refused += left
         except SweepFailure:
             self._known = None
             raise
+        raise RowError(WRITE_REFUSED, self._hindrances.why)
+
+    async def _write(
+        self, scope: Scope, cutoff: str, held: Collection[Key], refused: tuple[Key, ...], skip_locked: bool
+    ) -> tuple[tuple[Key, ...], Written | None]:
+        """One transaction: what it wrote, or, rolled back, the rows that it cannot write."""
+        _, statements = await self._learn()
+        hindrances = self._hindrances
+        locked: tuple[Key, ...] = ()
+        async with self._pool.transaction(self._settings) as tx:
+            if skip_locked and hindrances.lockable:
+                scope, locked = await _lock(tx, statements, scope, cutoff, held)
+                if not scope.keys:
+                    return (), Written(0, locked=locked, refused=refused, why=hindrances.why)
+            done = await apply(tx, statements, hindrances, scope, cutoff, held)
+            if done.never_ends(hindrances):
+                return (), Written(0, still_stale=done.again, locked=locked, refused=done.left)
+            if done.left:
+                return done.left, None
+            await tx.commit()
+            return (), Written(done.applied, locked=locked, refused=refused, why=hindrances.why)
 
     async def _read(self, statement: str) -> list[Rows]:
         try:
@@ -187,7 +206,9 @@ class PostgresSource:
             if write is not None and write.archive is not None:
                 archive = await read_relation(tx, write.archive.schema or relation.schema, write.archive.table, ARCHIVE)
             self._archive = archive
-            return relation, build_statements(self._plan, relation, archive)
+            statements = build_statements(self._plan, relation, archive)
+            self._hindrances = await read_hindrances(tx, self._plan, relation)
+            return relation, statements
 
 
 async def _lock(

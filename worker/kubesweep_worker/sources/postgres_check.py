@@ -11,6 +11,7 @@ from kubesweep_worker.sources.base import Column, Explanation, Keys, Range, Scop
 from kubesweep_worker.sources.postgres_catalogue import Relation, sql
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
+from kubesweep_worker.sources.postgres_write import Hindrances, apply
 
 BIG = 64 * 1024 * 1024  # bytes; a sequential scan of less is nothing to talk about
 BIG_ROWS = 100_000
@@ -218,10 +219,13 @@ async def _example(
     return None, tuple(str(value) for value in rows[0][1:]) if rows else None
 
 
-async def try_write(tx: Transaction, statements: Statements, cutoff: str, most: int) -> Tried:
+async def try_write(tx: Transaction, statements: Statements, hindrances: Hindrances, cutoff: str, most: int) -> Tried:
     [rows] = await tx.run(f"{statements.keys(Range(), cutoff, ())} LIMIT {most}")
     keys = tuple(tuple(str(value) for value in row) for row in rows)
     if not keys or statements.plan.write is None:
         return Tried(len(keys), 0, 0)
-    [[(applied, again)]] = await tx.run(statements.write(Keys(keys), cutoff, ()))
-    return Tried(len(keys), int(applied), int(again))
+    done = await apply(tx, statements, hindrances, Keys(keys), cutoff, ())
+    if done.never_ends(hindrances):
+        return Tried(len(keys), done.applied, done.again)
+    refused = max(done.again, len(done.left))
+    return Tried(len(keys), min(done.applied, len(keys) - refused), 0, refused, hindrances.why)

@@ -11,7 +11,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TypeVar
 from urllib.parse import quote, unquote
@@ -37,6 +36,7 @@ from kubesweep_worker.sources.base import (
 from kubesweep_worker.sources.sqlite_catalogue import SqliteTable, build_statements, read_table
 from kubesweep_worker.sources.sqlite_errors import classify_sqlite
 from kubesweep_worker.sources.sqlite_sql import MILLISECONDS, SqliteStatements
+from kubesweep_worker.sources.sqlite_write import transaction, try_write, write
 
 SPAN = 10  # a range job reads at most this many rows for each stale one
 STEPS = 20_000  # virtual machine steps between two looks at the clock: about a millisecond
@@ -119,7 +119,7 @@ class SqliteSource:
     async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
         if isinstance(scope, Keys) and not scope.keys:
             return Written(0)
-        return await self._do(lambda c: self._write(c, scope, cutoff, held))
+        return await self._do(lambda c: write(c, *self._learn(c), scope, cutoff, held))
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
@@ -218,36 +218,6 @@ class SqliteSource:
             for row in c.execute(sql.rows(scope, cutoff, held, most))
         ]
 
-    def _write(self, c: sqlite3.Connection, scope: Scope, cutoff: str, held: Collection[Key]) -> Written:
-        with self._transaction(c):
-            written = self._apply(c, scope, cutoff, held)
-            if not written.still_stale:
-                c.execute("COMMIT")
-            return written
-
-    def _apply(self, c: sqlite3.Connection, scope: Scope, cutoff: str, held: Collection[Key]) -> Written:
-        sql, applied = self._sql(c), 0
-        for statement in sql.write(scope, cutoff, held):
-            cursor = c.execute(statement)
-            if moved := tuple(cursor.fetchall()):
-                scope = Keys(moved)
-            applied = cursor.rowcount
-        if self._plan.write is not None and not self._plan.write.deletes:
-            [(again,)] = c.execute(sql.again(scope, cutoff, held))
-            if again:
-                return Written(0, still_stale=again)
-        return Written(applied)
-
-    @contextmanager
-    def _transaction(self, c: sqlite3.Connection) -> Iterator[None]:
-        """Whatever is not committed at the end is rolled back."""
-        c.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            if c.in_transaction:
-                c.execute("ROLLBACK")
-
     def _inspect(self, c: sqlite3.Connection) -> Table:
         table, sql = self._learn(c)
         example = "2026-01-01 00:00:00.000"
@@ -256,7 +226,7 @@ class SqliteSource:
             for statement in sql.write(Range(), example, ()):
                 c.execute(f"EXPLAIN {statement}").fetchall()
             try:
-                with self._transaction(c):
+                with transaction(c):
                     pass
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
@@ -267,9 +237,7 @@ class SqliteSource:
 
     def _warnings(self, c: sqlite3.Connection, table: SqliteTable, sql: SqliteStatements) -> Iterator[tuple[str, str]]:
         if self._plan.write is not None:
-            for (name,) in c.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? ORDER BY 1", (table.name,)
-            ):
+            for name in table.triggers:
                 yield "trigger", f'trigger "{name}" may fire for every row that is written'
         for name in time_columns(self._plan.match):
             if not table.columns[name].not_null:
@@ -288,13 +256,8 @@ class SqliteSource:
         return Explanation(find, sql.rows(example, cutoff, (), batch), write, "\n".join(steps), rows, None)
 
     def _try_write(self, c: sqlite3.Connection, cutoff: str, most: int) -> Tried:
-        keys = tuple(c.execute(self._sql(c).keys(Range(), cutoff, (), most)))
-        if not keys or self._plan.write is None:
-            return Tried(len(keys), 0, 0)
         c.execute("PRAGMA busy_timeout = 1000")
         try:
-            with self._transaction(c):
-                written = self._apply(c, Keys(keys), cutoff, ())
-                return Tried(len(keys), len(keys) if written.still_stale else written.applied, written.still_stale)
+            return try_write(c, *self._learn(c), cutoff, most)
         finally:
             c.execute(f"PRAGMA busy_timeout = {round(self._plan.source.lock_timeout * 1000)}")

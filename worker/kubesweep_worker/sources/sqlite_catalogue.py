@@ -39,6 +39,7 @@ class SqliteTable:
     columns: dict[str, SqliteColumn]
     unique: tuple[frozenset[str], ...]
     without_rowid: bool
+    triggers: tuple[str, ...] = ()
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -81,8 +82,10 @@ def read_table(connection: sqlite3.Connection, table: str) -> SqliteTable:
             'SELECT name FROM pragma_index_list(?) WHERE "unique" AND NOT partial', (table,)
         ).fetchall()
     ]
+    named = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE ORDER BY 1"
+    triggers = tuple(str(name) for (name,) in connection.execute(named, (table,)))
     found = SqliteTable(table, columns, tuple(unique), without_rowid)
-    return SqliteTable(table, columns, (*unique, frozenset(found.primary_key)), without_rowid)
+    return SqliteTable(table, columns, (*unique, frozenset(found.primary_key)), without_rowid, triggers)
 
 
 def resolve_key(plan: Plan, table: SqliteTable) -> tuple[str, ...]:
@@ -149,5 +152,12 @@ def build_statements(plan: Plan, table: SqliteTable, archive: SqliteTable | None
     sure = {c.name for c in table.columns.values() if c.not_null} | {table.rowid_alias}
     nullable = () if table.without_rowid else tuple(name for name in key if name not in sure)
     return SqliteStatements(
-        plan, quote_name(table.name), key, SqliteDialect(plan.source.naive_time_zone), effect, kept, nullable
+        plan,
+        quote_name(table.name),
+        key,
+        SqliteDialect(plan.source.naive_time_zone),
+        effect,
+        kept,
+        nullable,
+        archive is not None and bool(archive.triggers),
     )

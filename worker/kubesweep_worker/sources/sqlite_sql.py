@@ -63,9 +63,9 @@ class SqliteStatements:
     dialect: SqliteDialect
     effect_columns: tuple[str, ...] = ()
     archive: tuple[str, tuple[str, ...]] | None = None
-    nullable_key: tuple[
-        str, ...
-    ] = ()  # a primary key of SQLite may hold NULL: such rows have no name and are left alone
+    # A primary key of SQLite may hold NULL: such rows have no name and are left alone.
+    nullable_key: tuple[str, ...] = ()
+    archive_triggers: bool = False  # they may put a row elsewhere, so the archive's count proves nothing
 
     @property
     def key_list(self) -> str:

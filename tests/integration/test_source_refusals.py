@@ -1,0 +1,226 @@
+"""Writes that the database leaves undone without an error: which rows are told, and that the others are written."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+
+from kubesweep.api.plan import Archive, Assignment, Match, Plan, Write
+from kubesweep.errors import RowError, SweepFailure
+from kubesweep_worker.sources import open_source
+from kubesweep_worker.sources.base import InspectableSource, Keys, Range
+from tests.integration.postgres import Server
+from tests.integration.test_source_postgres import make_plan
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+TABLE = """
+CREATE TABLE things (id int PRIMARY KEY, status text NOT NULL, expires_at timestamptz);
+INSERT INTO things SELECT n, 'pending', now() - interval '1 day' FROM generate_series(1, 10) AS n;
+CREATE TABLE kept (LIKE things);
+"""
+LITE = """
+CREATE TABLE things (id INTEGER PRIMARY KEY, status TEXT NOT NULL, expires_at TEXT);
+WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 10) INSERT INTO things SELECT n, 'pending', '2026-01-01' FROM n;
+CREATE TABLE kept (id INTEGER, status TEXT, expires_at TEXT);
+"""
+TRIGGER = "CREATE TRIGGER keeps {when} ON things FOR EACH ROW WHEN (OLD.id % 5 = 3) EXECUTE FUNCTION keeps()"
+FUNCTION = "CREATE FUNCTION keeps() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$;"
+ALL, REFUSED = Range(None, None, 10), (("3",), ("8",))
+CUTOFF = "2026-03-01 00:00:00.000"
+DELETE, ARCHIVE = Write(), Write(archive=Archive("kept"))
+PARTLY = Write(update=(Assignment("status", sql="CASE t.id % 5 WHEN 3 THEN t.status ELSE 'expired' END"),))
+
+
+class Case(NamedTuple):
+    sql: str
+    changes: dict[str, Any] = {}  # noqa: RUF012
+    named: str = 'trigger "keeps"'
+
+
+def before(event: str) -> str:
+    return FUNCTION.format(body="RETURN NULL;") + TRIGGER.format(when=f"BEFORE {event}")
+
+
+REINSERTS = FUNCTION.format(
+    body="IF pg_trigger_depth() < 2 THEN INSERT INTO things SELECT OLD.*; END IF; RETURN NULL;"
+) + TRIGGER.format(when="AFTER DELETE")
+REOPENS = FUNCTION.format(body="UPDATE things SET status = 'pending' WHERE id = NEW.id; RETURN NULL;") + TRIGGER.format(
+    when="AFTER UPDATE"
+).replace("% 5 = 3", "% 5 = 3 AND NEW.status <> 'pending'")
+POSTGRES = {
+    "a BEFORE UPDATE trigger returns NULL": Case(before("UPDATE")),
+    "a BEFORE UPDATE trigger restores the row": Case(
+        FUNCTION.format(body="NEW.status := OLD.status; RETURN NEW;") + TRIGGER.format(when="BEFORE UPDATE")
+    ),
+    "a BEFORE DELETE trigger returns NULL": Case(before("DELETE"), {"write": DELETE}),
+    "a BEFORE DELETE trigger returns NULL before the archive": Case(before("DELETE"), {"write": ARCHIVE}),
+    "an AFTER UPDATE trigger reopens the row": Case(REOPENS),
+    "an AFTER DELETE trigger inserts the row again": Case(REINSERTS, {"write": DELETE}),
+    "an AFTER DELETE trigger inserts the archived row again": Case(REINSERTS, {"write": ARCHIVE}),
+    "the update's own sql leaves some rows as they are": Case("", {"write": PARTLY}, "spec.match"),
+}
+IGNORES = "CREATE TRIGGER keeps BEFORE {event} ON things WHEN OLD.id % 5 = 3 BEGIN SELECT RAISE(IGNORE); END"
+SQLITE = {
+    "RAISE(IGNORE) at an UPDATE": Case(IGNORES.format(event="UPDATE")),
+    "RAISE(IGNORE) at a DELETE": Case(IGNORES.format(event="DELETE"), {"write": DELETE}),
+    "RAISE(IGNORE) at a DELETE before the archive": Case(IGNORES.format(event="DELETE"), {"write": ARCHIVE}),
+    "an AFTER UPDATE trigger reopens the row": Case(
+        "CREATE TRIGGER keeps AFTER UPDATE ON things WHEN OLD.id % 5 = 3 AND NEW.status <> 'pending' "
+        "BEGIN UPDATE things SET status = 'pending' WHERE id = NEW.id; END"
+    ),
+    "an AFTER DELETE trigger inserts the archived row again": Case(
+        "CREATE TRIGGER keeps AFTER DELETE ON things WHEN OLD.id % 5 = 3 "
+        "BEGIN INSERT INTO things VALUES (OLD.id, OLD.status, OLD.expires_at); END",
+        {"write": ARCHIVE},
+    ),
+    "a constraint with ON CONFLICT IGNORE": Case(
+        "DROP TABLE things; CREATE TABLE things (id INTEGER PRIMARY KEY, status TEXT NOT NULL, expires_at TEXT, code TEXT UNIQUE ON CONFLICT IGNORE);"
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 10) INSERT INTO things SELECT n, 'pending', '2026-01-01', n FROM n;"
+        "INSERT INTO things VALUES (13, 'open', NULL, 'x3'), (18, 'open', NULL, 'x8')",
+        {"write": Write(update=(Assignment("status", "expired"), Assignment("code", sql="'x' || t.id")))},
+        "spec.match",
+    ),
+    "the update's own sql leaves some rows as they are": Case("", {"write": PARTLY}, "spec.match"),
+}
+
+
+@pytest.fixture
+async def app(database: str) -> AsyncIterator[Connection]:
+    """The application whose table is swept."""
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as opened:
+        await opened.execute(TABLE)
+        yield opened
+
+
+async def refusals_are_told(source: InspectableSource, cutoff: str, named: str) -> None:
+    tried = await source.try_write(cutoff, 10)
+    assert (tried.tried, tried.still_stale, tried.refused) == (10, 0, 2)
+    for scope in (ALL, Keys(REFUSED)):
+        written = await source.write(scope, cutoff, ())
+        assert (written.applied, written.refused) == (8 if scope is ALL else 0, REFUSED)
+        # Of a write that leaves all its rows matching, and no trigger explains it, the caller judges.
+        assert named in written.why or written.still_stale == 2
+    assert await source.keys(Range(), cutoff, ()) == REFUSED
+    await source.close()
+
+
+@pytest.mark.parametrize("what", POSTGRES)
+async def test_postgres_tells_rows_that_stay_and_writes_the_others(database: str, app: Connection, what: str) -> None:
+    await app.execute(POSTGRES[what].sql.encode())
+    source = open_source(make_plan(**POSTGRES[what].changes), lambda: database)
+    await refusals_are_told(source, await source.now(), POSTGRES[what].named)
+    row = await (await app.execute("SELECT count(*) FROM kept")).fetchone()
+    assert row == (8 if POSTGRES[what].changes.get("write") == ARCHIVE else 0,)
+
+
+@pytest.mark.parametrize("what", SQLITE)
+async def test_sqlite_tells_rows_that_stay_and_writes_the_others(tmp_path: Path, what: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        connection.executescript(LITE + SQLITE[what].sql)
+    source = open_source(make_plan(**SQLITE[what].changes), lambda: f"sqlite:///{tmp_path}/a.db")
+    await refusals_are_told(source, CUTOFF, SQLITE[what].named)
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        kept = connection.execute("SELECT count(*) FROM kept").fetchone()
+    assert kept == (8 if SQLITE[what].changes.get("write") == ARCHIVE else 0,)
+
+
+async def test_a_row_that_an_archive_drops_in_silence_is_kept_on_sqlite(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        connection.executescript(
+            LITE + "CREATE TABLE old (id INTEGER UNIQUE ON CONFLICT IGNORE); INSERT INTO old VALUES (3)"
+        )
+    source = open_source(make_plan(write=Write(archive=Archive("old"))), lambda: f"sqlite:///{tmp_path}/a.db")
+    with pytest.raises(RowError, match="did not take the row"):
+        await source.write(ALL, CUTOFF, ())
+    assert (await source.write(Range(("3",), None, 7), CUTOFF, ())).applied == 7
+    assert await source.keys(Range(), CUTOFF, ()) == (("1",), ("2",), ("3",))
+    await source.close()
+
+
+async def test_a_row_that_the_application_closed_in_between_is_not_refused(database: str, app: Connection) -> None:
+    source = open_source(make_plan(), lambda: database)
+    cutoff = await source.now()
+    await app.execute("UPDATE things SET status = 'closed' WHERE id <= 4")
+    written = await source.write(ALL, cutoff, ())
+    assert (written.applied, written.refused) == (6, ())
+    await source.close()
+
+
+async def test_a_policy_that_hides_a_row_from_the_command_refuses_it(
+    database: str, app: Connection, postgres_server: Server
+) -> None:
+    role = f"deletes {app.info.dbname}"
+    await app.execute(
+        f'CREATE ROLE "{role}" LOGIN; GRANT SELECT, UPDATE, DELETE ON things TO "{role}"; '
+        "ALTER TABLE things ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON things FOR SELECT USING (true);"
+        "CREATE POLICY gone ON things FOR DELETE USING (id % 5 <> 3)".encode()
+    )
+    source = open_source(make_plan(write=DELETE), lambda: postgres_server.url(app.info.dbname, user=role))
+    await refusals_are_told(source, await source.now(), "row-level security that hides the row from DELETE")
+    await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
+
+
+async def test_a_policy_without_update_does_not_make_deletable_rows_look_locked(
+    database: str, app: Connection, postgres_server: Server
+) -> None:
+    role = f"deletes {app.info.dbname}"
+    await app.execute(
+        f'CREATE ROLE "{role}" LOGIN; GRANT SELECT, UPDATE, DELETE ON things TO "{role}"; '
+        "ALTER TABLE things ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON things FOR SELECT USING (true);"
+        "CREATE POLICY gone ON things FOR DELETE USING (true)".encode()
+    )
+    source = open_source(make_plan(write=DELETE), lambda: postgres_server.url(app.info.dbname, user=role))
+    written = await source.write(ALL, await source.now(), (), skip_locked=True)
+    assert (written.applied, written.locked) == (10, ())
+    await source.close()
+    await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
+
+
+POLICY = "ALTER TABLE things ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON things FOR SELECT USING (true);"
+
+
+@pytest.mark.parametrize(
+    ("plan", "sql", "text"),
+    [
+        ({}, POLICY, 'no policy that lets role "{role}" update rows'),
+        ({"write": DELETE}, POLICY + "CREATE POLICY c ON things FOR UPDATE USING (true)", "FOR DELETE TO"),
+        (
+            {"write": DELETE},
+            "CREATE RULE keep AS ON DELETE TO things DO INSTEAD NOTHING",
+            'rule "keep" rewrites every DELETE',
+        ),
+        ({}, "CREATE RULE keep AS ON UPDATE TO things WHERE OLD.id = 3 DO INSTEAD NOTHING", 'DROP RULE "keep"'),
+    ],
+    ids=["no policy to update", "no policy to delete", "a rule", "a rule with a condition"],
+)
+async def test_a_cause_that_the_catalogue_proves_fails_the_sweep_before_its_first_row(
+    database: str, app: Connection, postgres_server: Server, plan: dict[str, Any], sql: str, text: str
+) -> None:
+    role = f"sweeps {app.info.dbname}"
+    await app.execute(f'CREATE ROLE "{role}" LOGIN; GRANT SELECT, UPDATE, DELETE ON things TO "{role}"; {sql}'.encode())
+    source = open_source(make_plan(**plan), lambda: postgres_server.url(app.info.dbname, user=role))
+    for call in (source.inspect, lambda: source.cut(CUTOFF, None, (), 10, 10)):
+        with pytest.raises(SweepFailure) as found:
+            await call()
+        assert found.value.reason == "WriteRefused"
+        assert text.format(role=role) in str(found.value)
+    await source.close()
+    await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
+
+
+async def test_a_policy_with_check_alone_does_not_matter_to_a_dry_run(
+    database: str, app: Connection, postgres_server: Server
+) -> None:
+    role = f"looks {app.info.dbname}"
+    await app.execute(f'CREATE ROLE "{role}" LOGIN; GRANT SELECT ON things TO "{role}"; {POLICY}'.encode())
+    plan: Plan = make_plan(mode="DryRun", match=(Match("in", "status", ("pending",)),))
+    source = open_source(plan, lambda: postgres_server.url(app.info.dbname, user=role))
+    assert await source.count(await source.now(), (), 100) == 10
+    await source.close()
+    await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())

@@ -1,0 +1,37 @@
+"""When rows that the database silently leaves as they were mean that the sweep as a whole cannot work.
+
+One refused row is that row's failure: it spends an attempt. Fifty of them, and not one applied by any worker, are a
+trigger or a policy that keeps every row, and trying the rest would only call their effects in vain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from kubesweep.errors import SweepFailure
+from kubesweep.queue.model import FLOOD, Job
+from kubesweep_worker.outcome import Tally
+from kubesweep_worker.sources.base import WRITE_REFUSED
+
+
+class Refusals:
+    """Counts the latest sweep's refused rows in this worker. ``applied`` asks the queue what all workers applied."""
+
+    def __init__(self, applied: Callable[[], Awaitable[int]]) -> None:
+        self._ask_applied = applied
+        self._sweep = ""
+        self._refused = self._applied = 0
+
+    async def of_all(self, job: Job, tally: Tally) -> SweepFailure | None:
+        """What ends the sweep of ``job``, once its refused rows are many and none was applied."""
+        if job.held:
+            return None
+        if job.sweep != self._sweep:
+            self._sweep, self._refused, self._applied = job.sweep, 0, 0
+        self._applied += tally.applied
+        self._refused += tally.refused
+        if not tally.refused or self._applied or self._refused < FLOOD or await self._ask_applied():
+            return None
+        return SweepFailure(
+            WRITE_REFUSED, f"{self._refused} rows were to be written and none was. Of each: {tally.why}"
+        )

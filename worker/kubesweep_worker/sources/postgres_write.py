@@ -1,0 +1,105 @@
+"""Writing to PostgreSQL, and what makes a write leave a row as it was without an error.
+
+A policy, a BEFORE trigger or an AFTER trigger that undoes the write leaves no trace but a smaller number of rows, or none
+at all. So a write that touches fewer rows than its scope should have asks, in its own transaction, what still matches.
+What matches after a second try is refused: everything is rolled back and written again without those rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from kubesweep.api.plan import Plan
+from kubesweep.errors import SweepFailure
+from kubesweep.queue.model import Key
+from kubesweep_worker.predicate import quote_name
+from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Scope, refusal
+from kubesweep_worker.sources.postgres_catalogue import Relation, sql
+from kubesweep_worker.sources.postgres_pool import Transaction
+from kubesweep_worker.sources.postgres_sql import Statements
+
+COMMANDS = {"UPDATE": (16, "w"), "DELETE": (8, "d")}  # bit of pg_trigger.tgtype, pg_policy.polcmd
+
+
+@dataclass(frozen=True, slots=True)
+class Hindrances:
+    """What the catalogue says of the plan's command on its table. ``why`` is the message of a row that is refused."""
+
+    before: tuple[str, ...] = ()  # triggers that may drop a row
+    after: tuple[str, ...] = ()  # triggers that may undo a write
+    lockable: bool = True
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What one write did within its transaction; ``left`` still match, so the transaction must not be committed."""
+
+    applied: int
+    again: int = 0
+    left: tuple[Key, ...] = ()
+
+    def never_ends(self, hindrances: Hindrances) -> bool:
+        """True where the write itself leaves its rows matching: all of them, and no trigger could have done it."""
+        triggers = hindrances.before or hindrances.after
+        return self.again > 0 and (not self.left or (self.again == self.applied and not triggers))
+
+
+async def read_hindrances(tx: Transaction, plan: Plan, relation: Relation) -> Hindrances:
+    """Raises SweepFailure where the catalogue proves that no row can be written."""
+    if plan.write is None or plan.dry_run:
+        return Hindrances(lockable=relation.lockable)
+    command = "DELETE" if plan.write.deletes else "UPDATE"
+    found: dict[str, list[str]] = {}
+    for kind, name in await tx.query(sql("pg_hindrances"), relation.oid, *COMMANDS[command]):
+        found.setdefault(str(kind), []).append(str(name))
+    check_hindrances(relation, command, found)
+    before, after = tuple(found.get("before", ())), tuple(found.get("after", ()))
+    lockable = relation.lockable and (not relation.row_security or "lock" in found)
+    causes = [f'trigger "{name}"' for name in dict.fromkeys((*before, *after))]
+    if relation.row_security:
+        causes.append(f"a policy of row-level security that hides the row from {command}")
+    return Hindrances(before, after, lockable, refusal(relation.quoted, causes))
+
+
+def check_hindrances(relation: Relation, command: str, found: dict[str, list[str]]) -> None:
+    """Raises SweepFailure where a rule rewrites the command, or no policy permits it."""
+    for name in found.get("rule", ()):
+        raise SweepFailure(
+            WRITE_REFUSED,
+            f"rule {quote_name(name)} rewrites every {command} of {relation.quoted}, so a sweep cannot write its rows: "
+            f"DROP RULE {quote_name(name)} ON {relation.quoted}, and put what it does into a trigger",
+        )
+    if relation.row_security and "policy" not in found:
+        role = quote_name(relation.role)
+        raise SweepFailure(
+            WRITE_REFUSED,
+            f"row-level security of {relation.quoted} has no policy that lets role {role} {command.lower()} rows, so they would stay as "
+            f"they are: CREATE POLICY kubesweep ON {relation.quoted} FOR {command} TO {role} USING (true), or use a role with BYPASSRLS",
+        )
+
+
+async def apply(
+    tx: Transaction,
+    statements: Statements,
+    hindrances: Hindrances,
+    scope: Scope,
+    cutoff: str,
+    held: Collection[Key],
+) -> Done:
+    """One write, not committed. Where nothing hinders it, one statement."""
+    write, look = statements.write(scope, cutoff, held), statements.keys(scope, cutoff, held)
+    left: list[Key] | None = None
+    if hindrances.after:
+        [[(applied, again)], left] = await tx.run(write, look)
+    else:
+        [[(applied, again)]] = await tx.run(write)
+    if left is None and (again or applied < scope.expected):
+        [left] = await tx.run(look)
+    if left and not again:
+        # Rows that turned stale only now were not there for the write: they go along with the second try.
+        rest = Keys(tuple(left))
+        [[(more, again)], left] = await tx.run(statements.write(rest, cutoff, ()), statements.keys(rest, cutoff, ()))
+        applied += more
+    return Done(applied, again, tuple(left or ()))
