@@ -6,6 +6,9 @@ import pytest
 
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import BACKENDS, Backend, Clock, Open
+from tests.memory import pytest_configure
+
+__all__ = ["backend", "clock", "make_queue", "pytest_configure", "queue"]
 
 
 @pytest.fixture

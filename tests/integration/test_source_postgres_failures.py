@@ -18,7 +18,7 @@ from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import InspectableSource, Keys, Range
 from kubesweep_worker.sources.postgres_pool import Pool
 from tests.deadlines import scaled
-from tests.integration.postgres import LOCKED_ROLE, Server, postgres
+from tests.integration.postgres import Server, postgres
 from tests.integration.test_source_postgres import make_plan
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -27,7 +27,7 @@ CREATE TABLE things (id int PRIMARY KEY, status text NOT NULL, expires_at timest
 INSERT INTO things SELECT n, 'pending', now() - interval '1 day' FROM generate_series(1, 10) AS n;
 """
 ALL = Range()
-BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'kubesweep/%'"
+BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() AND application_name LIKE 'kubesweep/%'"
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ async def test_a_backend_killed_in_the_middle_of_a_write_has_written_nothing(dat
         writing = asyncio.create_task(source.write(ALL, cutoff, ()))
         await blocked(database)
         await app.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'kubesweep/%' AND wait_event_type = 'Lock'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'kubesweep/%' AND wait_event_type = 'Lock'"
         )
         with pytest.raises(Outage) as found:
             await writing
@@ -95,7 +95,8 @@ async def test_an_idle_connection_that_was_killed_is_replaced_without_an_error(d
     source = opened(database)
     cutoff = await source.now()
     await app.execute(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name LIKE 'kubesweep/%'"
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name LIKE 'kubesweep/%'"
     )
     assert await source.count(cutoff, (), 100) == 10
     await source.close()
@@ -140,7 +141,9 @@ async def test_a_rollback_that_is_cancelled_leaves_no_connection_open(database: 
 async def gone(app: Connection, name: str) -> None:
     """Returns when no connection has this name."""
     while True:
-        found = await app.execute("SELECT FROM pg_stat_activity WHERE application_name = %s", (name,))
+        found = await app.execute(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s", (name,)
+        )
         if not found.rowcount:
             return
 
@@ -244,11 +247,11 @@ async def test_a_database_that_is_read_only_by_default_ends_the_sweep(database: 
 
 
 async def test_a_wrong_password_ends_the_sweep_and_a_rotated_one_heals(
-    postgres_server: Server, database: str, app: Connection
+    locked_role: str, postgres_server: Server, database: str, app: Connection
 ) -> None:
-    await app.execute(f"CREATE ROLE {LOCKED_ROLE} LOGIN PASSWORD 'right'; GRANT SELECT ON things TO {LOCKED_ROLE}")
+    await app.execute(f"CREATE ROLE {locked_role} LOGIN PASSWORD 'right'; GRANT SELECT ON things TO {locked_role}")
     passwords = ["s3cret-wrong"]
-    source = open_source(make_plan(), lambda: postgres_server.url(app.info.dbname, LOCKED_ROLE, passwords[-1]))
+    source = open_source(make_plan(), lambda: postgres_server.url(app.info.dbname, locked_role, passwords[-1]))
     with pytest.raises(SweepFailure) as found:
         await source.probe()
     assert found.value.reason == "AuthenticationFailed"
@@ -256,7 +259,6 @@ async def test_a_wrong_password_ends_the_sweep_and_a_rotated_one_heals(
     passwords.append("right")
     assert await source.count(await source.now(), (), 100) == 10
     await source.close()
-    await app.execute(f"DROP OWNED BY {LOCKED_ROLE}; DROP ROLE {LOCKED_ROLE}")
 
 
 @pytest.fixture

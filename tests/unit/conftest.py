@@ -7,6 +7,9 @@ import pytest
 
 from kubesweep.queue.sqlite import SqliteQueue
 from tests.controller_kit import Clock, House
+from tests.memory import pytest_configure
+
+__all__ = ["house", "pytest_configure"]
 
 
 @pytest.fixture
