@@ -48,6 +48,11 @@ class WorkerCrew:
             if isinstance(result, BaseException):
                 raise result
 
+    def hold(self) -> None:
+        """Begin no further effect; ``stop`` has to follow. May be called amid anything, as a signal's handler is."""
+        for worker in self._workers:
+            worker.hold()
+
     def stop(self, *, now: bool = False) -> None:
         """Drain; ``now`` within about a second."""
         for worker in self._workers:

@@ -27,6 +27,7 @@ from kubesweep_cli.table import result_table
 from kubesweep_cli.terminal import Terminal
 from kubesweep_cli.track import Track
 from kubesweep_cli.view import LiveScreen
+from kubesweep_worker.drain import on_signal
 from kubesweep_worker.sources import open_source
 
 __all__ = ["preflight", "run_loaded", "run_local", "swept"]
@@ -87,7 +88,7 @@ async def run_loaded(
     with _screen(terminal) as screen, redirected(screen.remark):
         async with WorkerCrew.hired(active, queue_url) as crew:
             runner = Runner(loaded, queue, crew, screen, settings)
-            with _signals(runner):
+            with _signals(runner, crew):
                 return await runner.run()
 
 
@@ -96,10 +97,10 @@ def _screen(terminal: Terminal) -> LiveScreen | PlainScreen:
 
 
 @contextmanager
-def _signals(runner: Runner) -> Iterator[None]:
+def _signals(runner: Runner, crew: WorkerCrew) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, runner.interrupt)
-    loop.add_signal_handler(signal.SIGTERM, lambda: runner.interrupt(term=True))
+    on_signal(signal.SIGINT, crew.hold, runner.interrupt)
+    on_signal(signal.SIGTERM, crew.hold, lambda: runner.interrupt(term=True))
     try:
         yield
     finally:

@@ -122,19 +122,33 @@ async def test_a_handler_that_eats_all_memory_costs_its_row_only(sites: Any) -> 
     assert left(site.folder / "carts.db") == [13]
 
 
-async def test_sigterm_finishes_the_sub_batch_in_hand_and_gives_the_rest_back(sites: Any) -> None:
-    site = sites(handler_plan("stops_the_worker"), 100)
+@pytest.mark.parametrize("function", ["stops_the_worker", "blocks_and_stops_the_worker"])
+async def test_sigterm_ends_the_effects_under_way_writes_them_and_gives_the_rest_back(
+    sites: Any, function: str
+) -> None:
+    """The second kind never lets the event loop turn, so only the signal's own handler can hold back its next call."""
+    site = sites(handler_plan(function), 100)
     await site.open()
     code, err = await site.finish(await site.start(settings={"sub_batch": 20, "concurrency": 1}))
     assert code == 0, err
     stats = await site.stats()
     assert (stats.running, stats.ready) == (0, 1)
     assert stats.sweep is not None
-    assert stats.sweep.applied == 20
-    assert left(site.folder / "carts.db") == list(range(21, 101))
+    assert stats.sweep.applied == 13
+    assert left(site.folder / "carts.db") == list(range(14, 101))
     code, err = await site.finish(await site.start())
     assert code == 0, err
     assert site.noted() == Counter(dict.fromkeys(range(1, 101), 1))
+
+
+async def test_a_process_that_something_holds_after_sigterm_ends_within_the_grace_of_its_pod(sites: Any) -> None:
+    site = sites(handler_plan("holds_the_process"), 20)
+    await site.open()
+    code, err = await site.finish(await site.start(within="1", settings={"concurrency": 1}))
+    assert code == 1
+    assert "most recent call first" in err
+    assert (await site.stats()).running == 0
+    assert left(site.folder / "carts.db") == list(range(14, 21))
 
 
 async def test_an_idle_worker_leaves_on_sigterm_and_a_hanging_one_on_the_second_signal(sites: Any) -> None:

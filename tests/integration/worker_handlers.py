@@ -121,6 +121,19 @@ async def stops_the_worker(row: Row, ctx: Context) -> None:
         await asyncio.sleep(0.2)
 
 
+async def blocks_and_stops_the_worker(row: Row, ctx: Context) -> None:
+    note(row, ctx)
+    if row["id"] == BAD:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def holds_the_process(row: Row, ctx: Context) -> None:
+    """Somebody sends SIGTERM, and a thread that this call leaves behind never ends."""
+    if row["id"] == BAD:
+        asyncio.get_running_loop().run_in_executor(None, release.wait)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 @asynccontextmanager
 async def lifespan() -> AsyncIterator[dict[str, int]]:
     lives.append("up")

@@ -18,7 +18,7 @@ async def main(options: dict[str, str]) -> int:
     settings = WorkerSettings(**json.loads(options["settings"]))
     plan = Plan.from_json(options["plan"])
     worker = assemble(plan, url=lambda: options["url"], queue_url=options["queue"], settings=settings)
-    install_signals(worker)
+    install_signals(worker, within=float(options["within"]) if "within" in options else None)
     print("ready", flush=True)
     return await worker.run(until_settled=bool(options.get("once")))
 

@@ -12,8 +12,8 @@ from kubesweep import load_object
 from kubesweep.api.compile import compile_plan
 from kubesweep.api.plan import Plan
 from kubesweep.api.spec import SweepSchedule
+from kubesweep.draining import grace_seconds
 from kubesweep_controller.children.overlay import merge, without_empty
-from kubesweep_controller.children.pod import grace_seconds
 from kubesweep_controller.children.scaling import build_scaledobject, build_trigger_authentication
 from kubesweep_controller.children.secret import Login, build_secret
 from kubesweep_controller.children.workloads import build_cronjob, build_deployment, fixed_replicas, newborn
@@ -216,9 +216,9 @@ def test_resources_of_the_user_replace_the_default_as_a_whole() -> None:
 
 def test_pods_get_the_time_that_an_effect_and_a_statement_may_take() -> None:
     hook = {"webhook": {"url": "https://example.com", "timeout": "7s"}}
-    assert grace_seconds(plan(schedule())) == 35
-    assert grace_seconds(plan(schedule(effect=hook))) == 42
-    assert grace_seconds(plan(schedule(effect={"handler": "app:close", "timeout": "1500ms"}))) == 37
+    assert grace_seconds(plan(schedule())) == 43
+    assert grace_seconds(plan(schedule(effect=hook))) == 50
+    assert grace_seconds(plan(schedule(effect={"handler": "app:close", "timeout": "1500ms"}))) == 44
 
 
 def test_pull_policy_and_secrets_are_those_of_the_installation() -> None:

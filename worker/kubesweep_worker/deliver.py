@@ -31,6 +31,7 @@ class Delivered:
     failed: list[Failure] = field(default_factory=list)
     unspent: list[Failure] = field(default_factory=list)
     down: list[Key] = field(default_factory=list)  # not delivered, or nobody knows: offered again
+    left: list[Key] = field(default_factory=list)  # not begun, because the worker stops: offered again
     outage: Outage | None = None
 
 
@@ -68,10 +69,13 @@ class _Round:
 
     async def lane(self) -> None:
         for row in self.rows:
-            if self.cut:
+            if self.desk.draining:
+                self.result.left.append(row.key)
+            elif self.cut:
                 self.result.down.append(row.key)
             else:
                 await self.one(row)
+                await asyncio.sleep(0)  # a handler that awaits nothing must not keep a stop from being noticed
 
     async def one(self, row: SourceRow) -> None:
         desk, job = self.desk, self.run.claim.job
@@ -80,6 +84,9 @@ class _Round:
         delivery = Delivery(row.key, row.values, stamp, self.cutoff, job.attempt, job.sweep)
         try:
             async with desk.calls:
+                if desk.draining:
+                    self.result.left.append(row.key)
+                    return
                 self.run.touch()  # its turn came: waiting behind other jobs' calls is no hang
                 await desk.effect.deliver(delivery)
         except Skip:

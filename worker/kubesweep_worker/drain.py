@@ -1,25 +1,50 @@
-"""Signals. The first SIGTERM or SIGINT drains: what is in hand is settled or given back; the second stops now."""
+"""Signals. The first SIGTERM or SIGINT drains: no effect begins, what is in hand is settled or given back; the second
+stops now. A handler of the user that blocks the event loop delays all of that but the first: Python runs a signal's own
+handler between two instructions of whatever the main thread does.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import faulthandler
 import logging
 import signal
+from collections.abc import Callable
 from typing import Protocol
 
 log = logging.getLogger("kubesweep.worker")
 
 
 class Stoppable(Protocol):
+    def hold(self) -> None: ...
+
     def stop(self, *, now: bool = False) -> None: ...
 
 
-def install_signals(*workers: Stoppable) -> None:
-    """Let SIGTERM and SIGINT stop ``workers``; to be called inside the running event loop."""
-    loop = asyncio.get_running_loop()
-    seen = 0
+def on_signal(number: signal.Signals, hold: Callable[[], None], react: Callable[[], None]) -> None:
+    """Call ``hold`` at once, amid anything, and ``react`` in the running event loop as soon as it turns."""
+    asyncio.get_running_loop().add_signal_handler(number, react)
+    # The loop wakes up by the number that the interpreter writes into its pipe; whose handler runs makes no difference.
+    signal.signal(number, lambda *_: hold())
+    signal.siginterrupt(number, False)
 
-    def on_signal(name: str) -> None:
+
+def install_signals(*workers: Stoppable, within: float | None = None) -> None:
+    """Let SIGTERM and SIGINT stop ``workers``; to be called inside the running event loop. ``within``: seconds from the
+    first signal after which the process ends, with 1 and the stacks of its threads, whatever holds it."""
+    seen, armed = 0, False
+
+    def hold() -> None:
+        nonlocal armed
+        for worker in workers:
+            worker.hold()
+        if within is not None and not armed:
+            armed = True
+            with contextlib.suppress(OSError, RuntimeError, ValueError, AttributeError):  # stderr is no file
+                faulthandler.dump_traceback_later(within, exit=True)
+
+    def react(name: str) -> None:
         nonlocal seen
         seen += 1
         log.info("draining" if seen == 1 else "stopping now", extra={"signal": name})
@@ -27,4 +52,4 @@ def install_signals(*workers: Stoppable) -> None:
             worker.stop(now=seen > 1)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number.name)
+        on_signal(number, hold, lambda name=number.name: react(name))  # type: ignore[misc]

@@ -43,20 +43,21 @@ class Part:
     low: Key | None  # a range job goes on behind this key
     handled: frozenset[Key]
     outage: Outage | None
+    left: bool = False  # rows were not begun, because the worker stops
 
 
 def part_of(job: Job, rows: list[SourceRow], delivered: Delivered) -> Part:
-    """Sort a sub-batch. In an outage a range goes on behind the last row before the first unreached one; what succeeded
-    behind that is written too and no longer matches, what was skipped there is offered again."""
+    """Sort a sub-batch. In an outage or a drain a range goes on behind the last row before the first unreached one; what
+    succeeded behind that is written too and no longer matches, what was skipped there is offered again."""
     tally = Tally(failed=list(delivered.failed), unspent=list(delivered.unspent))
-    down = frozenset(delivered.down)
+    down = frozenset((*delivered.down, *delivered.left))
     first_down = next((i for i, row in enumerate(rows) if row.key in down), len(rows))
     low = rows[first_down - 1].key if first_down else job.low
     before = {row.key for row in rows[:first_down]}
     skipped = [key for key in delivered.skipped if job.kind is JobKind.KEYS or key in before]
     tally.skipped = len(skipped)
     named = {*delivered.ok, *skipped, *(f.key for f in tally.failed), *(f.key for f in tally.unspent)}
-    return Part(tuple(delivered.ok), tally, low, frozenset(named), delivered.outage)
+    return Part(tuple(delivered.ok), tally, low, frozenset(named), delivered.outage, bool(delivered.left))
 
 
 def rest_of(job: Job, part: Part) -> Job:
@@ -73,8 +74,9 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
     size = sub_batch_rows(desk.settings, desk.plan.effect)
     cutoff = run.claim.job.cutoff or await desk.source.now()
     while True:
+        run.gentle = False
         run.checkpoint()
-        if run.draining:
+        if desk.draining:
             return Return(run.claim)
         job = run.claim.job
         try:
@@ -89,12 +91,15 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
             raise match_fails(error) from error
         if not rows:
             return Done(desk.settlement(run, Tally()))
+        if desk.draining:
+            return Return(run.claim)
+        run.gentle = True
         part = part_of(job, rows, await deliver_all(desk, run, cutoff, rows))
         await _write(desk, run, part, cutoff)
         refused = never_ends() if part.tally.never_ends(job) else await desk.refusals.of_all(job, part.tally)
         jobs = locked_rows(msgspec.structs.replace(job, held=True), part.tally)
         rest = rest_of(job, part)
-        last = len(rows) < size or (rest.kind is JobKind.KEYS and not rest.keys)
+        last = not part.left and (len(rows) < size or (rest.kind is JobKind.KEYS and not rest.keys))
         if last and part.outage is None and refused is None:
             return Done(desk.settlement(run, part.tally, jobs=jobs))
         await desk.progress(run, desk.settlement(run, part.tally, jobs=jobs, rest=rest))

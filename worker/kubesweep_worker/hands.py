@@ -24,7 +24,7 @@ class JobRun:
         self.finished = False  # nothing runs any more, only the settlement is on its way
         self.draining = False
         self.lost = False
-        self.gentle = False  # has an effect in flight: finishes its sub-batch before it stops
+        self.gentle = False  # effects are in flight, or their write: a stop lets it end
         self._monotonic = monotonic
         self.touched = monotonic()
 

@@ -163,7 +163,6 @@ class Loop:
         self.wake.set()
 
     def _start(self, run: JobRun) -> None:
-        run.gentle = self.desk.effect is not None
         self.hands.take(run)
         run.task = asyncio.create_task(self._work(run), name=f"kubesweep-{run.claim.id}")
         run.task.add_done_callback(lambda _: self._ended(run))

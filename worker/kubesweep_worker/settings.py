@@ -10,6 +10,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from kubesweep import draining
+
 EXIT_DEADLINE = 70  # a job hung: the process leaves, the queue hands the job to another one
 EXIT_LEAKED = 75  # too many handler threads never came back: drained, wants to be started anew
 
@@ -19,7 +21,8 @@ class WorkerSettings:
     """All durations are seconds.
 
     ``lease`` is how long the queue waits for a sign of life; ``deadline`` how long a job may go without any progress
-    before the whole process is given up; ``patience`` how long a draining worker tries to tell a queue that is away.
+    before the whole process is given up; ``patience`` how long a draining worker tries to tell a queue that is away;
+    ``closing`` how long it takes its leave of effect, source and queue, all together.
     """
 
     concurrency: int = 2  # jobs at once
@@ -30,7 +33,8 @@ class WorkerSettings:
     max_backoff: float = 30.0
     old_plan_pause: float = 30.0  # how long a worker keeps still after it met a job of a newer plan
     idle_wait: float = 30.0  # longest single wait for the queue
-    patience: float = 5.0
+    patience: float = draining.SETTLE
+    closing: float = draining.CLOSE
     grace: float = 1.0  # what stop(now=True) may take; what a stop waits for a statement that writes
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic

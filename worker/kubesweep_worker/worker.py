@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 
 from kubesweep.api.plan import Plan
+from kubesweep.draining import work_seconds
 from kubesweep.errors import KubesweepError, Outage
 from kubesweep.queue.model import JobKind, SweepState
 from kubesweep.queue.service import QueueService
@@ -50,6 +51,8 @@ class Worker:
         self._loop = Loop(self._desk, self._hands)
         self._heartbeat = Heartbeat(plan.ref, self._hands, settings, heartbeat_queue)
         self._now = False
+        self._late = False
+        self._over: asyncio.TimerHandle | None = None  # when work that goes on after a stop is cut off
 
     async def run(self, *, until_settled: bool = False, await_retries: bool = False) -> int:
         """Work until ``stop``; returns the exit code (0, or 75 where leaked handler threads ask for a new process).
@@ -64,7 +67,7 @@ class Worker:
             while True:
                 await self._loop.turn()
                 self._watch_leaks()
-                if self._loop.stopping and (self._now or not self._hands.running()):
+                if self._loop.stopping and (self._now or self._late or not self._hands.running()):
                     break
                 if until_settled and await self._settled(await_retries):
                     self._loop.stopping = True
@@ -77,6 +80,8 @@ class Worker:
             warming.cancel()
             await asyncio.wait({warming})
             await self._close()
+            if self._over is not None:
+                self._over.cancel()
         return self.exit_code
 
     async def _warm(self) -> None:
@@ -87,23 +92,38 @@ class Worker:
             log.debug("not warmed up: %s", error)
 
     def stop(self, *, now: bool = False) -> None:
-        """Drain: claim nothing more, settle or give back what is in hand. ``now``: within about a second."""
-        self._loop.stopping = self._desk.draining = True
+        """Drain: claim nothing, begin no effect, settle or give back what is in hand. ``now``: within about a second."""
+        self.hold()
+        self._loop.stopping = True
         self._now = self._now or now
+        if self._over is None:
+            self._over = asyncio.get_running_loop().call_later(work_seconds(self.plan), self._cut)
         self._loop.wake.set()
         self._drain()
+
+    def hold(self) -> None:
+        """Begin no further effect; ``stop`` has to follow. May be called amid anything, as a signal's handler is."""
+        self._desk.draining = True
 
     def _touch(self) -> None:
         for run in self._hands.running():
             run.touch()
 
+    def _cut(self) -> None:
+        """What was under way goes on for longer than it may: only a defect or a database that hangs does that."""
+        log.warning("jobs that do not end are cut off", extra={"jobs": [run.name for run in self._hands.running()]})
+        self._late = True
+        self._drain()
+        self._loop.wake.set()
+
     def _drain(self) -> None:
+        force = self._now or self._late
         for run in self._hands.running():
-            if run.task is None or (run.draining and not self._now):
+            if run.task is None or (run.draining and not force):
                 continue
             run.draining = True
             writes = run.claim.job.kind in (JobKind.RANGE, JobKind.KEYS)
-            if self._now or not (run.gentle or writes):
+            if force or not writes:
                 run.task.cancel()
             elif not run.gentle:
                 # A statement that is cut off may have been committed all the same; nearly all are done before that.
@@ -157,13 +177,12 @@ class Worker:
         return over
 
     async def _close(self) -> None:
-        await self._loop.close()
-        await self._heartbeat.close()
-        for part in (self._desk.effect, self._desk.source, self._desk.queue):
+        until = asyncio.get_running_loop().time() + self.settings.closing
+        for part in (self._loop, self._heartbeat, self._desk.effect, self._desk.source, self._desk.queue):
             if part is None:
                 continue
             try:
-                async with asyncio.timeout(self.settings.patience):
+                async with asyncio.timeout_at(until):
                     await part.close()
             except Exception:
                 log.exception("could not close %s", type(part).__name__)

@@ -11,6 +11,7 @@ from typing import Any
 
 from kubesweep.api.plan import Plan
 from kubesweep.api.spec import Worker
+from kubesweep.draining import grace_seconds
 from kubesweep.durations import parse_duration
 from kubesweep_controller.children.names import PRODUCER, SECRET, WORKER, labels
 from kubesweep_controller.children.overlay import merge
@@ -73,14 +74,6 @@ def producer_template(plan: Plan, worker: Worker, deadline: int | None, queue_ur
     placement = {name: overlay[name] for name in _PLACEMENT if name in overlay} if isinstance(overlay, Mapping) else {}
     made: dict[str, Any] = merge(template, {"spec": placement})
     return made
-
-
-def grace_seconds(plan: Plan) -> int:
-    """Enough for the effect and the statement that are under way to end, and for what is left to be given back."""
-    effect = 0.0
-    if plan.effect:
-        effect = plan.effect.webhook.timeout if plan.effect.webhook else plan.effect.timeout
-    return int(effect + plan.source.statement_timeout + 5 + 0.999)
 
 
 def cooldown_seconds(worker: Worker) -> int:
