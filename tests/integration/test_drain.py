@@ -19,6 +19,7 @@ from kubesweep.queue.service import QueueService
 from kubesweep_worker.assemble import assemble
 from kubesweep_worker.drain import install_signals
 from kubesweep_worker.settings import WorkerSettings
+from tests.deadlines import scaled
 from tests.integration import drain_handlers as effects
 from tests.integration.test_worker_handlers import handler_plan, left, make_table
 from tests.integration.test_worker_webhook import receiver
@@ -55,7 +56,7 @@ async def drained(plan: Plan, url: str, where: str, at: int) -> int:
     effects.now = this = effects.Round(at)
     worker = assemble(plan, url=lambda: url, queue_url=where, settings=WorkerSettings())
     install_signals(worker)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(scaled(60)):
         assert await worker.run() == 0
     return this.begun
 

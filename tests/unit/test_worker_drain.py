@@ -16,6 +16,7 @@ from kubesweep_worker.drain import on_signal
 from kubesweep_worker.running import _factory
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Cuts
+from tests.deadlines import scaled
 from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, with_effect
 
 BRIEF = Source(table="rows", lock_timeout=0.01, statement_timeout=0.02)
@@ -32,7 +33,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
 async def stopped(bench: Workbench, after: asyncio.Event) -> None:
     worker = bench.worker()
     running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(scaled(60)):
         await after.wait()
         worker.stop()
         assert await running == 0
@@ -94,7 +95,7 @@ async def test_a_stop_while_the_rows_are_read_begins_no_effect(bench: Workbench)
     await bench.open()
     worker = bench.worker()
     running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(scaled(60)):
         await reading.wait()
         worker.stop()
         go_on.set()
@@ -124,7 +125,7 @@ def test_a_signal_is_heeded_at_once_and_wakes_the_loop(loop_factory: Any) -> Non
         on_signal(signal.SIGTERM, lambda: told.append("hold"), react)
         signal.raise_signal(signal.SIGTERM)
         told.append("amid a turn of the loop")
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(scaled(60)):
             await woken.wait()
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
