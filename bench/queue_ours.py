@@ -46,6 +46,9 @@ class NoDatabase:
     async def inspect(self) -> Table:
         return Table("t", {}, ("id",), 0)
 
+    async def origin(self) -> str:
+        return "t(id)"
+
     async def now(self) -> str:
         """The first that a plan job asks, so the moment at which it was picked up."""
         self._probe.picked(next(self._plans))

@@ -53,6 +53,7 @@ class MemorySource:
         self.refused: set[Key] = set()  # left as they are, without an error
         self.down: Callable[[str], None] = lambda call: None
         self.never_changes = False
+        self.where = "rows(id) #here"
         self.windows: list[int] = []  # the most rows that each cut was asked for
         self.writes: list[tuple[Key, ...]] = []
         self.gate = asyncio.Event()  # where a test holds writes back
@@ -79,6 +80,9 @@ class MemorySource:
     async def inspect(self) -> Table:
         self.down("inspect")
         return Table("rows", {"id": Column("id", "text", False)}, ("id",), len(self.stale_keys))
+
+    async def origin(self) -> str:
+        return self.where
 
     async def now(self) -> str:
         self.down("now")

@@ -27,10 +27,22 @@ def dead_letters(facts: Facts) -> tuple[Reason, str] | None:
         which = f" ({named}{more})" if named else ""
         verb = "is a dead letter" if dead == 1 else "are dead letters"
         retry = annotate(facts.body, "retry-dead-letters")
-        return Reason.DEAD_LETTERS, f"{rows(dead)} {verb}{which}: see status.errors. Once cured, try again: {retry}."
+        told = f"{rows(dead)} {verb}{which}: see status.errors. Once cured, try again: {retry}.{_set_aside(facts)}"
+        return Reason.DEAD_LETTERS, told
     if facts.stats is not None and facts.stats.held and _was_told(facts):
         return Reason.DEAD_LETTERS, f"Rows that had died are being tried again; {rows(facts.stats.held)} wait for it."
     return None
+
+
+def _set_aside(facts: Facts) -> str:
+    """Dead letters of a table that is not swept any more, as far as the groups tell."""
+    here = facts.stats.origin if facts.stats is not None else ""
+    aside = sum(group.count for group in facts.groups if here and group.origin not in ("", here))
+    return (
+        f" {rows(aside)} of another table than {clip(here, 128)} are set aside and expire by retention."
+        if aside
+        else ""
+    )
 
 
 def _dead(facts: Facts) -> tuple[int, list[tuple[str, int]]]:

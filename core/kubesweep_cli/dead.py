@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,7 +77,8 @@ async def _chosen(queue: QueueService, choice: Choice) -> tuple[ScheduleRef, ...
 async def dead_list(queue: QueueService, terminal: Terminal, choice: Choice) -> Exit:
     """One line for each schedule and error. Finding some is no failure of a list: exit code 0 either way."""
     found: list[tuple[ScheduleRef, tuple[ErrorGroup, ...]]] = []
-    for ref in await _chosen(queue, choice):
+    refs = await _chosen(queue, choice)
+    for ref in refs:
         groups = await queue.error_groups(ref)
         if choice.error:
             groups = tuple(group for group in groups if group.error == choice.error)
@@ -87,6 +89,8 @@ async def dead_list(queue: QueueService, terminal: Terminal, choice: Choice) -> 
         terminal.line(f"No dead letters{about} in {safe_url(choice.queue)}.")
         return Exit.CLEAN
     terminal.show(group_table(found))
+    for ref in refs:
+        await _tell_set_aside(queue, terminal, ref)
     first = found[0][0]
     terminal.next_steps(
         [
@@ -96,6 +100,22 @@ async def dead_list(queue: QueueService, terminal: Terminal, choice: Choice) -> 
         ]
     )
     return Exit.CLEAN
+
+
+async def _tell_set_aside(queue: QueueService, terminal: Terminal, ref: ScheduleRef) -> int:
+    """Name the dead letters of another table than the one that is swept now. Returns how many there are."""
+    (stats,) = await queue.stats([ref])
+    groups = await queue.error_groups(ref, most=1000)
+    aside: Counter[str] = Counter()
+    for group in groups:
+        if stats.origin and group.origin not in ("", stats.origin):
+            aside[group.origin] += group.count
+    for origin, count in aside.items():
+        terminal.say(
+            f"{label(ref)}: {words.rows(count)} of {origin}, set aside: {stats.origin} is swept now. They exclude no row "
+            "there, can be tried again when the schedule goes back to their table, and expire by deadLetters.retention."
+        )
+    return sum(aside.values())
 
 
 def group_table(found: Sequence[tuple[ScheduleRef, Sequence[ErrorGroup]]]) -> Table:
@@ -178,6 +198,12 @@ async def dead_retry(queue: QueueService, terminal: Terminal, choice: Choice) ->
                 f"{label(ref)}: {words.rows(number)} will be tried again, with fresh attempts and the same keys."
             )
         total += number
+        aside = await _tell_set_aside(queue, terminal, ref)
+        if not number and aside:
+            raise Nothing(
+                f"{label(ref)}: none of the dead letters belongs to the table that is swept now, so none can be tried again.\n"
+                f"Set source (table, key) or --url back, or forget them:  {choice.command('purge', ref)}"
+            )
     if not total:
         raise Nothing(_none(choice, refs))
     option = queue_option(choice.option)

@@ -43,8 +43,8 @@ def retry(*numbers: int, attempt: int = 2, delay: float = 10.0, error: str = "Ch
     return (Retry(failed(*numbers, error=error), attempt, delay),)
 
 
-def range_job(sweep: str, rows: int, start: int = 0) -> Job:
-    return Job(JobKind.RANGE, PLAN, sweep, CUTOFF, low=key(start), high=key(start + rows), rows=rows)
+def range_job(sweep: str, rows: int, start: int = 0, origin: str = "") -> Job:
+    return Job(JobKind.RANGE, PLAN, sweep, CUTOFF, low=key(start), high=key(start + rows), rows=rows, origin=origin)
 
 
 def plan_job(sweep: str, cursor: int = 100, planned: int = 0) -> Job:
@@ -74,12 +74,12 @@ async def settle(
     return await queue.settle(REF, who, settlements, want, limits)
 
 
-async def start(queue: QueueService, *rows: int, tick: float = TICK, plan: PlanVersion = PLAN) -> str:
+async def start(queue: QueueService, *rows: int, tick: float = TICK, plan: PlanVersion = PLAN, origin: str = "") -> str:
     """A sweep that is fully planned: one waiting range job for each number of ``rows``. Returns its id."""
     sweep = (await open_sweep(queue, tick, plan)).sweep
     claim = await one(queue, "planner")
-    jobs = tuple(range_job(sweep, count, 1000 * at) for at, count in enumerate(rows))
-    assert await queue.advance(REF, claim, Window(CUTOFF, jobs, planned=sum(rows)))
+    jobs = tuple(range_job(sweep, count, 1000 * at, origin) for at, count in enumerate(rows))
+    assert await queue.advance(REF, claim, Window(CUTOFF, jobs, planned=sum(rows), origin=origin))
     return sweep
 
 
@@ -94,9 +94,11 @@ async def latest(queue: QueueService) -> Sweep:
     return sweep
 
 
-async def bury(queue: QueueService, *numbers: int, error: str = "CheckViolation", tick: float = TICK) -> str:
+async def bury(
+    queue: QueueService, *numbers: int, error: str = "CheckViolation", tick: float = TICK, origin: str = ""
+) -> str:
     """A completed sweep, one job, all of whose rows died. Returns the sweep's id."""
-    sweep = await start(queue, len(numbers), tick=tick)
+    sweep = await start(queue, len(numbers), tick=tick, origin=origin)
     claim = await one(queue)
     settled = await settle(queue, Settlement(claim, dead=failed(*numbers, error=error)), limits=MANY)
     assert settled.finished == (sweep,)

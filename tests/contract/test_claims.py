@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from kubesweep.queue.model import Claims, Job, JobKind, Limits, PlanVersion, Settlement, SweepState, Window
+from kubesweep.queue.model import Claims, HeldRows, Job, JobKind, Limits, PlanVersion, Settlement, SweepState, Window
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
 from tests.contract.hands import (
@@ -368,7 +368,7 @@ async def test_an_unknown_schedule_is_lost_and_nothing_creates_it(queue: QueueSe
     assert not await queue.end_sweep(REF, claim, SweepState.FAILED, "x", "x")
     assert await queue.approve(REF) is None
     await queue.pause(REF, True)
-    assert await queue.held(REF) == (0, frozenset())
+    assert await queue.held(REF) == HeldRows(0, frozenset())
     assert (await queue.error_groups(REF), await queue.dead_letters(REF)) == ((), ())
     assert (await queue.replay(REF), await queue.purge(REF)) == (0, 0)
     assert not (await look(queue)).known

@@ -4,6 +4,7 @@ from kubesweep.queue.model import (
     MAX_FINDINGS,
     MAX_JOB_KEYS,
     Finding,
+    HeldRows,
     Job,
     JobKind,
     ScheduleRef,
@@ -72,7 +73,7 @@ async def test_a_replay_tries_rows_again_at_once_with_fresh_attempts(queue: Queu
     assert (stats.held, stats.dead, stats.ready) == (3, 1, 1)
     assert (stats.sweep.held, stats.sweep.dead, stats.sweep.balanced) == (2, 1, True)
     assert stats.sweep.open_jobs == 0
-    assert await queue.held(REF) == (version, {key(1), key(2), key(3)})
+    assert await queue.held(REF) == HeldRows(version, frozenset({key(1), key(2), key(3)}))
     claim = await one(queue)
     assert claim.job == Job(JobKind.KEYS, None, sweep, keys=(key(1), key(3)), rows=2, held=True)
     assert await dead_keys(queue) == [key(2)]
@@ -118,9 +119,9 @@ async def test_purged_rows_are_eligible_again_and_history_keeps_its_numbers(queu
     await bury(queue, 3, error="Two", tick=TICK + 60)
     version = (await queue.held(REF))[0]
     assert await queue.purge(REF, error="One", keys=[key(2), key(3)]) == 1
-    held_version, held = await queue.held(REF)
-    assert held == {key(1), key(3)}
-    assert held_version != version
+    held = await queue.held(REF)
+    assert held.keys == {key(1), key(3)}
+    assert held.version != version
     assert await queue.purge(REF) == 2
     assert await queue.purge(REF) == 0
     stats = await look(queue)

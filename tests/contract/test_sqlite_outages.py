@@ -17,6 +17,7 @@ from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenAnswer, Settlement, Window
 from kubesweep.queue.sqlite import SqliteQueue
+from kubesweep.queue.sqlite_store import VERSION
 from tests.contract.hands import CUTOFF, LIMITS, REF, TICK, look, one, open_sweep, range_job, settle, start
 
 ROOT = Path(__file__).parents[2]
@@ -171,6 +172,23 @@ async def test_a_lock_that_somebody_keeps_is_an_outage_and_then_over(open_file: 
     other.execute("ROLLBACK")
     other.close()
     assert (await one(queue)).delivery == 1
+
+
+async def test_a_file_of_an_older_version_is_brought_up_to_date_with_all_that_is_in_it(
+    open_file: Open, tmp_path: Path
+) -> None:
+    path = tmp_path / "queue.db"
+    await _fill(path)
+    con = sqlite3.connect(path)
+    con.executescript("ALTER TABLE schedule DROP COLUMN origin; PRAGMA user_version = 1")
+    con.close()
+    queue = open_file(path)
+    stats = await look(queue)
+    assert (stats.ready, stats.origin) == (1, "")
+    assert (await one(queue)).delivery == 1
+    con = sqlite3.connect(path)
+    assert con.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    con.close()
 
 
 async def test_a_file_of_a_later_version_is_refused(open_file: Open, tmp_path: Path) -> None:

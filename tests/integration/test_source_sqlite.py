@@ -262,3 +262,29 @@ async def test_a_write_that_moves_rows_to_other_keys_and_leaves_them_stale_is_ro
     assert (await moved.write(Range(None, ("5",)), CUTOFF, ())).applied == 5
     await moved.close()
     await source.close()
+
+
+async def test_the_origin_of_keys_changes_with_file_table_and_key_columns(tmp_path: Path) -> None:
+    script = """
+        CREATE TABLE things (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, status TEXT, expires_at TEXT);
+        CREATE TABLE others (id INTEGER PRIMARY KEY, status TEXT, expires_at TEXT);
+    """
+    here, there = filled(tmp_path / "a.db", script), filled(tmp_path / "b.db", script)
+    (tmp_path / "link.db").symlink_to(here)
+    sources = [
+        opened(here),
+        opened(there),
+        opened(here, source=Source(table="others")),
+        opened(here, source=Source(table="things", key=("code",))),
+    ]
+    same = [
+        opened(here, match=STALE[:1]),
+        opened(tmp_path / "link.db"),
+        opened(here, source=Source(table="things", key=("id",))),
+    ]
+    origins = [await source.origin() for source in sources]
+    assert len(set(origins)) == len(sources)
+    assert {await source.origin() for source in same} == {origins[0]}
+    assert origins[0].startswith("things(id) #")
+    for source in (*sources, *same):
+        await source.close()

@@ -22,6 +22,7 @@ from kubesweep_worker.hands import JobRun
 from kubesweep_worker.sources import open_source
 from tests.integration.test_worker_handlers import MODULE, handler_plan
 from tests.integration.test_worker_webhook import deliver, receiver
+from tests.unit.test_worker_elsewhere import moved, planned_elsewhere
 from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 Answer = tuple[str, str]
@@ -202,6 +203,27 @@ async def plan_changed(folder: Path) -> Answer:
     return stats.history[0].reason, stats.history[0].message
 
 
+async def source_changed(folder: Path) -> Answer:
+    bench = Workbench(folder, MemorySource(10))
+    claim = await planned_elsewhere(bench)
+    await bench.queue.give_back(bench.plan.ref, [claim])
+    stats = await bench.run()
+    await bench.queue.close()
+    return stats.history[0].reason, stats.history[0].message
+
+
+async def other_table(folder: Path) -> Answer:
+    bench = Workbench(folder, MemorySource(10))
+    bench.source.poison = {key(3)}
+    await bench.sweep(retries=True)
+    await bench.queue.replay(bench.plan.ref)
+    moved(bench)
+    await bench.run(retries=True)
+    (letter,) = await bench.dead()
+    await bench.queue.close()
+    return letter.error, letter.message
+
+
 CASES: dict[str, Case] = {
     "a handler raises ValueError": handled("raises"),
     "a handler calls sys.exit": handled("exits_politely"),
@@ -229,6 +251,8 @@ CASES: dict[str, Case] = {
     "a row killed five workers": buried,
     "planning killed five workers": planning_kills,
     "the schedule changes while its sweep runs": plan_changed,
+    "another URL or table meets a sweep that was planned before": source_changed,
+    "a row of another table than the one that is swept now is retried": other_table,
     "the worker has a defect": defect,
 }
 

@@ -16,7 +16,7 @@ import msgspec
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import LeaseLost, Outage
-from kubesweep.queue.model import Claim, Finding, Job, Key, Settlement, SweepState, Window
+from kubesweep.queue.model import Claim, Finding, HeldRows, Job, Key, Settlement, SweepState, Window
 from kubesweep.queue.service import QueueService
 from kubesweep_worker.backoff import outage_delay
 from kubesweep_worker.effects.base import Effect
@@ -69,8 +69,9 @@ class Desk:
         self.consumer = ""
         self.draining = False
         self.touch: Callable[[], None] = lambda: None  # waiting for the queue is no hang: all deadlines start anew
+        self.strangers: set[str] = set()  # origins whose sweep this process replaced
         self.quiet_until = 0.0  # met a newer plan: claim nothing before this (monotonic)
-        self._held: tuple[int, frozenset[Key]] | None = None
+        self._held: tuple[str, HeldRows] | None = None
         self._held_version = 0
         self._asking = asyncio.Lock()  # many jobs start at once and want the same answer
         self._said: dict[str, tuple[bool, str]] = {}
@@ -107,14 +108,22 @@ class Desk:
         """Rows that this job must leave alone. A held job works on held rows: nothing is kept from it."""
         if job.held:
             return frozenset()
-        known = self._held
-        if known is None or known[0] != self._held_version:
-            async with self._asking:
-                known = self._held
-                if known is None or known[0] != self._held_version:
-                    known = self._held = await self.insist(lambda: self.queue.held(self.ref))
-                    self._held_version = known[0]
-        return known[1]
+        return (await self.held_rows(await self.source.origin())).keys
+
+    async def held_rows(self, origin: str) -> HeldRows:
+        """The held set as a job of this origin sees it; asked again only after it changed."""
+        if (known := self._fresh(origin)) is not None:
+            return known
+        async with self._asking:
+            if (known := self._fresh(origin)) is None:
+                known = await self.insist(lambda: self.queue.held(self.ref, origin))
+                self._held, self._held_version = (origin, known), known.version
+        return known
+
+    def _fresh(self, origin: str) -> HeldRows | None:
+        if self._held is None or self._held[0] != origin or self._held[1].version != self._held_version:
+            return None
+        return self._held[1]
 
     def settlement(
         self, run: JobRun, tally: Tally, *, jobs: tuple[Job, ...] = (), rest: Job | None = None

@@ -18,6 +18,7 @@ from kubesweep_worker.check_job import run_check
 from kubesweep_worker.crash import bury, halve
 from kubesweep_worker.desk import Desk, Done, Gone, Result, Return
 from kubesweep_worker.effect_job import run_effect
+from kubesweep_worker.elsewhere import is_elsewhere, leave
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.outcome import sendable
 from kubesweep_worker.plan_job import run_plan
@@ -86,6 +87,8 @@ async def _run(desk: Desk, run: JobRun) -> Result:
             return await _supersede(desk, run)
         case Version.SAME:
             pass
+    if await is_elsewhere(desk, run):
+        return await leave(desk, run)
     if desk.plan.dry_run and claim.job.kind in (JobKind.RANGE, JobKind.KEYS):
         return _leave_alone(run)
     match care(claim):

@@ -13,6 +13,7 @@ import msgspec
 from kubesweep.api.plan import Plan
 from kubesweep.queue.model import Job, JobKind, Key, SweepState, Window
 from kubesweep_worker.desk import Desk, Gone, Result
+from kubesweep_worker.elsewhere import tell_held_elsewhere
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.sources.base import Cut, Cuts, Keys
 from kubesweep_worker.verdict import solo_kills
@@ -36,7 +37,7 @@ def window_rows(plan: Plan, planned: int, kills: int = 0) -> int:
 
 def job_of(cut: Cut, step: Job, plan: Plan, cutoff: str) -> Job:
     """The job that works on one cut."""
-    base = Job(kind=JobKind.KEYS, plan=plan.version, sweep=step.sweep, cutoff=cutoff, rows=cut.rows)
+    base = Job(JobKind.KEYS, plan.version, step.sweep, cutoff, rows=cut.rows, origin=step.origin)
     if isinstance(cut.scope, Keys):
         return msgspec.structs.replace(base, keys=cut.scope.keys)
     return msgspec.structs.replace(base, kind=JobKind.RANGE, low=cut.scope.low, high=cut.scope.high)
@@ -53,6 +54,7 @@ def window_of(cuts: Cuts, step: Job, plan: Plan, cutoff: str, samples: tuple[Key
         cutoff=cutoff,
         jobs=() if plan.dry_run else tuple(job_of(cut, step, plan, cutoff) for cut in cuts.cuts),
         next=following if more else None,
+        origin=step.origin,
         planned=cuts.rows,
         capped=capped,
         samples=samples,
@@ -61,9 +63,13 @@ def window_of(cuts: Cuts, step: Job, plan: Plan, cutoff: str, samples: tuple[Key
 
 async def run_plan(desk: Desk, run: JobRun) -> Result:
     """Raises Outage, SweepFailure, LeaseLost."""
-    plan, step = desk.plan, run.claim.job
+    plan, origin = desk.plan, await desk.source.origin()
+    step = msgspec.structs.replace(run.claim.job, origin=origin)
     cutoff = step.cutoff or await desk.source.now()
-    held = await desk.held(step)
+    held_rows = await desk.held_rows(origin)
+    held = held_rows.keys
+    if step.low is None:
+        tell_held_elsewhere(held_rows, origin)
     if step.low is None and not step.approved and not plan.dry_run and await _above_hold(desk, run, cutoff, held):
         return Gone(worked=True)
     most = window_rows(plan, step.planned, solo_kills(run.claim))

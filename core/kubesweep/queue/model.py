@@ -7,8 +7,9 @@ seconds since the epoch (float), durations are seconds (float), keys are tuples 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -69,6 +70,9 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True):
     rows: int = 0  # planned rows that this job still has to account for
     attempt: int = 1  # which attempt of the rows this job is
     held: bool = False  # its rows are in the held set: it does not keep the sweep open
+    origin: str = (
+        ""  # of its keys: which database, schema, table and key columns (see sources/origin.py); empty: unknown
+    )
     suspect: bool = False  # half of a job that kept killing its workers: always alone, halved at the next crash
     maybe: bool = False  # an earlier delivery may have committed: rows that are not stale are unconfirmed
     approved: bool = False  # plan jobs: somebody approved more than holdAboveRows
@@ -138,6 +142,7 @@ class Window(msgspec.Struct, frozen=True):
     cutoff: str
     jobs: tuple[Job, ...] = ()
     next: Job | None = None
+    origin: str = ""  # of the keys that its jobs have, see ``Job.origin``
     planned: int = 0
     capped: bool = False  # maxRowsPerSweep reached: the rest waits for the next tick
     samples: tuple[Key, ...] = ()  # DryRun: some keys that would be swept
@@ -240,6 +245,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     sweep: Sweep | None = None  # the latest
     history: tuple[Sweep, ...] = ()  # newest first, without the latest; at most HISTORY
     findings: tuple[Finding, ...] = ()
+    origin: str = ""  # of the rows that were planned last, see ``Job.origin``
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -255,6 +261,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     at: float
     sweep: str
     attempts: tuple[Attempt, ...]  # oldest first, at most ATTEMPTS
+    origin: str = ""  # see ``Job.origin``
 
 
 class ErrorGroup(msgspec.Struct, frozen=True):
@@ -264,6 +271,15 @@ class ErrorGroup(msgspec.Struct, frozen=True):
     first: float
     last: float
     samples: tuple[Key, ...]  # at most 3
+    origin: str = ""  # see ``Job.origin``; one group has one origin
+
+
+class HeldRows(NamedTuple):
+    """The held set as a job of one origin sees it."""
+
+    version: int  # see ``Claims.held_version``
+    keys: frozenset[Key]
+    elsewhere: int = 0  # held rows of other origins, which are not among ``keys``
 
 
 class OpenSweep(msgspec.Struct, frozen=True, kw_only=True):
@@ -317,6 +333,25 @@ def parse_key(text: str) -> Key:
         return _decode_key.decode(text)
     except msgspec.DecodeError:
         return (text,)
+
+
+def row_text(origin: str, key: Key) -> str:
+    """A held row as one line of text: its key's text behind its origin. Two tables may have a row of the same key."""
+    return origin + key_text(key)
+
+
+def parse_row(text: str) -> tuple[str, Key]:
+    """The inverse of :func:`row_text`: a key's text begins with the only bracket that an origin cannot have."""
+    origin, bracket, rest = text.partition("[")
+    return origin, parse_key(bracket + rest)
+
+
+def held_rows(version: int, rows: Iterable[str], origin: str) -> HeldRows:
+    """The held set out of the texts of all its rows; see ``QueueService.held``."""
+    parsed = [parse_row(row) for row in rows]
+    mine = frozenset(key for of, key in parsed if not origin or of in ("", origin))
+    elsewhere = sum(bool(origin) and of not in ("", origin) for of, _ in parsed)
+    return HeldRows(version, mine, elsewhere)
 
 
 def to_json(value: Any) -> bytes:

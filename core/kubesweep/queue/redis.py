@@ -33,6 +33,7 @@ from kubesweep.queue.model import (
     DeadLetter,
     ErrorGroup,
     Finding,
+    HeldRows,
     Job,
     JobKind,
     Key,
@@ -124,6 +125,7 @@ class RedisQueue:
             sweep=claim.job.sweep,
             jobs=[(job.rows, codec.body(job)) for job in jobs],
             cutoff=window.cutoff,
+            origin=window.origin,
             planned=window.planned,
             capped=window.capped,
             samples=[key_text(key) for key in window.samples],
@@ -222,9 +224,9 @@ class RedisQueue:
         body = msgspec.json.encode(finding).decode()
         await self._link.move("report", ref, kind=finding.kind, at=finding.at or None, body=body, most=MAX_FINDINGS)
 
-    async def held(self, ref: ScheduleRef) -> tuple[int, frozenset[Key]]:
-        version, members = await self._link.move("held", ref)
-        return int(version), codec.keys(members)
+    async def held(self, ref: ScheduleRef, origin: str = "") -> HeldRows:
+        version, names = await self._link.move("held", ref)
+        return codec.held(version, names, origin)
 
     async def stats(self, refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
         return tuple(codec.stats(reply) for reply in await self._link.move_each("stats", refs))
@@ -256,10 +258,14 @@ class RedisQueue:
         found: list[DeadLetter] = []
         offset, more = 0, True
         while more and (most is None or len(found) < most):
-            flat = await self._link.move("letters", ref, **{"from": offset, "most": PAGE, "keys": _texts(wanted)})
-            found += [letter for letter in codec.letters(flat) if error in (None, letter.error)]
+            flat = await self._link.move("letters", ref, **{"from": offset, "most": PAGE})
+            found += [
+                letter
+                for letter in codec.letters(flat)
+                if error in (None, letter.error) and (wanted is None or letter.key in wanted)
+            ]
             offset += PAGE
-            more = wanted is None and len(flat) == 3 * PAGE
+            more = len(flat) == 3 * PAGE
         return sorted(found, key=lambda letter: (-letter.at, letter.key))[:most]
 
 

@@ -20,9 +20,9 @@ from kubesweep.queue.model import (
     ErrorGroup,
     FailedRow,
     Finding,
+    HeldRows,
     Job,
     JobKind,
-    Key,
     PlanVersion,
     ScheduleRef,
     Settlement,
@@ -30,8 +30,11 @@ from kubesweep.queue.model import (
     Sweep,
     SweepState,
     TickCounts,
+    held_rows,
     key_text,
     parse_key,
+    parse_row,
+    row_text,
     to_json,
 )
 from kubesweep.queue.service import Settled
@@ -127,8 +130,9 @@ def settlement(s: Settlement) -> tuple[Any, ...]:
 
 def _more(s: Settlement) -> dict[str, Any]:
     job = s.claim.job
-    again = Job(JobKind.KEYS, job.plan, job.sweep, job.cutoff, held=True)
+    again = Job(JobKind.KEYS, job.plan, job.sweep, job.cutoff, held=True, origin=job.origin)
     more: dict[str, Any] = {
+        "origin": job.origin,
         "retry": [
             {
                 "rows": [_failed(row) for row in group.rows],
@@ -151,11 +155,12 @@ def _failed(row: FailedRow) -> tuple[str, str, str]:
 
 
 def _freed(s: Settlement) -> list[str]:
-    """Keys of a held job that are dealt with: neither failing again nor in what is left of the job."""
+    """Rows of a held job that are dealt with: neither failing again nor in what is left of the job."""
     stay = {row.key for group in s.retry for row in group.rows} | {row.key for row in s.dead}
     for job in s.jobs if s.rest is None else (*s.jobs, s.rest):
         stay.update(job.keys)
-    return [key_text(key) for key in s.claim.job.keys if key not in stay]
+    job = s.claim.job
+    return [row_text(job.origin, key) for key in job.keys if key not in stay]
 
 
 def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
@@ -188,7 +193,7 @@ def stats(reply: Sequence[Any] | None) -> Stats:
     if not reply:
         return Stats()
     meta, ready, running, delayed, held, dead, oldest, sweeps, findings = reply
-    paused, tick, *ticks, _cursor = meta
+    paused, tick, *ticks, origin, _cursor = meta
     known = [sweep(raw) for raw in sweeps]
     return Stats(
         known=True,
@@ -204,6 +209,7 @@ def stats(reply: Sequence[Any] | None) -> Stats:
         sweep=known[0] if known else None,
         history=tuple(known[1:]),
         findings=tuple(sorted((_finding(raw) for raw in findings), key=lambda finding: finding.kind)),
+        origin=text(origin),
     )
 
 
@@ -240,26 +246,25 @@ def sweep(raw: bytes | str) -> Sweep:
 def letters(flat: Sequence[Any]) -> list[DeadLetter]:
     parts = iter(flat)
     found = []
-    for key, at, raw in zip(parts, parts, parts, strict=True):
+    for name, at, raw in zip(parts, parts, parts, strict=True):
+        origin, key = parse_row(text(name))
         row = _decode_row(raw)
         attempts = tuple(Attempt(*attempt) for attempt in row.a)
-        found.append(
-            DeadLetter(parse_key(text(key)), attempts[-1].error, attempts[-1].message, float(at), row.s, attempts)
-        )
+        found.append(DeadLetter(key, attempts[-1].error, attempts[-1].message, float(at), row.s, attempts, origin))
     return found
 
 
 def group(found: Iterable[DeadLetter], most: int) -> tuple[ErrorGroup, ...]:
     """Dead letters, given newest first, by error class."""
-    by_error: dict[str, list[DeadLetter]] = defaultdict(list)
+    by_error: dict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
     for letter in found:
-        by_error[letter.error].append(letter)
+        by_error[letter.error, letter.origin].append(letter)
     largest = sorted(by_error.items(), key=lambda item: (-len(item[1]), item[0]))[:most]
     return tuple(
-        ErrorGroup(error, len(all_), all_[0].message, all_[-1].at, all_[0].at, tuple(x.key for x in all_[:SAMPLES]))
-        for error, all_ in largest
+        ErrorGroup(error, len(all_), all_[0].message, all_[-1].at, all_[0].at, tuple(x.key for x in all_[:SAMPLES]), of)
+        for (error, of), all_ in largest
     )
 
 
-def keys(values: Iterable[bytes | str]) -> frozenset[Key]:
-    return frozenset(parse_key(text(value)) for value in values)
+def held(version: bytes | str, names: Iterable[bytes | str], origin: str) -> HeldRows:
+    return held_rows(int(version), (text(name) for name in names), origin)

@@ -4,6 +4,9 @@ owns what it moves, so that a process that was away too long cannot undo what ot
 The queue is disposable, the database is the truth. An implementation that lost everything answers *lost* and creates
 nothing by itself; only ``open_sweep`` brings a schedule into being.
 
+Origins. The key of a held row names a row of one database and table. Whoever settles says which (``Job.origin``); the same
+key of another origin is another row.
+
 Accounting. Counters change only inside the move that moves the job. A sweep is finished when it has no plan job and no
 planned job left, and the move that takes the last one says so, once. Jobs with ``held`` set (retries, replays) do not
 keep a sweep open: their rows are counted as held, and each later outcome moves one from held to where it belongs, as
@@ -23,6 +26,7 @@ from kubesweep.queue.model import (
     DeadLetter,
     ErrorGroup,
     Finding,
+    HeldRows,
     Job,
     Key,
     Limits,
@@ -156,8 +160,9 @@ class QueueService(Protocol):
         Ignored for an unknown schedule."""
         ...
 
-    async def held(self, ref: ScheduleRef) -> tuple[int, frozenset[Key]]:
-        """The held set and its version (see ``Claims.held_version``)."""
+    async def held(self, ref: ScheduleRef, origin: str = "") -> HeldRows:
+        """The rows that no plan picks up. With an ``origin`` those of other origins are only counted; held rows without one
+        belong to each."""
         ...
 
     async def stats(self, refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
@@ -180,7 +185,8 @@ class QueueService(Protocol):
 
     async def replay(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
         """Try dead letters again at once, with fresh attempts and the same keys (they stay held, their history too), in
-        keys jobs of at most ``MAX_JOB_KEYS`` rows of one sweep. Returns how many rows."""
+        keys jobs of at most ``MAX_JOB_KEYS`` rows of one sweep. Returns how many rows. Dead letters of another origin than
+        ``Stats.origin`` stay as they are: their keys name rows of another table."""
         ...
 
     async def purge(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:

@@ -25,6 +25,7 @@ from kubesweep.queue.model import (
     DeadLetter,
     ErrorGroup,
     Finding,
+    HeldRows,
     Key,
     Limits,
     OpenSweep,
@@ -147,8 +148,8 @@ class SqliteQueue:
     async def report(self, ref: ScheduleRef, finding: Finding) -> None:
         await self._move(lambda con: sqlite_moves.report(con, self._clock(), ref, finding), ring=False)
 
-    async def held(self, ref: ScheduleRef) -> tuple[int, frozenset[Key]]:
-        return await self._look(lambda con: sqlite_held.held(con, ref))
+    async def held(self, ref: ScheduleRef, origin: str = "") -> HeldRows:
+        return await self._look(lambda con: sqlite_held.held(con, ref, origin))
 
     async def stats(self, refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
         return await self._look(lambda con: sqlite_stats.stats(con, self._clock, refs))

@@ -1,6 +1,7 @@
 """Held rows and dead letters on an open transaction.
 
-A held row is either in exactly one retry job or in the dead store, and one row of the table ``held`` says which.
+A held row is either in exactly one retry job or in the dead store, and one row of the table ``held`` says which. Its column
+``key`` has the row's origin before the key (``row_text``).
 """
 
 from __future__ import annotations
@@ -9,8 +10,21 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
-from kubesweep.queue.model import MAX_JOB_KEYS, DeadLetter, ErrorGroup, Job, JobKind, Key, ScheduleRef, parse_key
+from kubesweep.queue.model import (
+    MAX_JOB_KEYS,
+    DeadLetter,
+    ErrorGroup,
+    HeldRows,
+    Job,
+    JobKind,
+    Key,
+    ScheduleRef,
+    held_rows,
+    key_text,
+    parse_row,
+)
 from kubesweep.queue.sqlite_rows import (
     decode_attempts,
     enqueue,
@@ -24,12 +38,12 @@ from kubesweep.queue.sqlite_rows import (
 PURGE_AT_ONCE = 1000
 
 
-def held(con: sqlite3.Connection, ref: ScheduleRef) -> tuple[int, frozenset[Key]]:
+def held(con: sqlite3.Connection, ref: ScheduleRef, origin: str) -> HeldRows:
     schedule = find(con, ref)
     if schedule is None:
-        return 0, frozenset()
+        return HeldRows(0, frozenset())
     rows = con.execute(statements("held")["keys"], {"schedule": schedule.id})
-    return schedule.held_version, frozenset(parse_key(key) for (key,) in rows)
+    return held_rows(schedule.held_version, (row for (row,) in rows), origin)
 
 
 def error_groups(con: sqlite3.Connection, ref: ScheduleRef, most: int) -> tuple[ErrorGroup, ...]:
@@ -37,13 +51,14 @@ def error_groups(con: sqlite3.Connection, ref: ScheduleRef, most: int) -> tuple[
     if schedule is None:
         return ()
 
-    def samples(error: str) -> tuple[Key, ...]:
-        rows = con.execute(statements("held")["samples"], {"schedule": schedule.id, "error": error})
-        return tuple(parse_key(key) for (key,) in rows)
+    def samples(error: str, origin: str) -> tuple[Key, ...]:
+        values = {"schedule": schedule.id, "error": error, "origin": origin}
+        return tuple(parse_row(row)[1] for (row,) in con.execute(statements("held")["samples"], values))
 
     rows = con.execute(statements("held")["groups"], {"schedule": schedule.id, "most": most}).fetchall()
     return tuple(
-        ErrorGroup(error, count, message, first, last, samples(error)) for error, count, first, last, message in rows
+        ErrorGroup(error, count, message, first, last, samples(error, origin), origin)
+        for error, origin, count, first, last, message in rows
     )
 
 
@@ -55,31 +70,41 @@ def dead_letters(
         return ()
     values = {"schedule": schedule.id, "error": error, "keys": keys_json(keys), "most": most}
     rows = con.execute(statements("held")["letters"], values)
-    return tuple(
-        DeadLetter(parse_key(key), error, message, at, sweep, decode_attempts(attempts))
-        for key, error, message, at, sweep, attempts in rows
-    )
+    return tuple(_letter(*row) for row in rows)
+
+
+def _letter(row: str, error: str, message: str, at: float, sweep: str, attempts: bytes) -> DeadLetter:
+    origin, key = parse_row(row)
+    return DeadLetter(key, error, message, at, sweep, decode_attempts(attempts), origin)
 
 
 def replay(con: sqlite3.Connection, now: float, ref: ScheduleRef, error: str | None, keys: Sequence[Key] | None) -> int:
     schedule = find(con, ref)
     if schedule is None:
         return 0
-    rows = _select(con, schedule.id, error, keys)
-    con.executemany(statements("held")["revive"], [(schedule.id, key) for key, _ in rows])
-    for sweep, count in Counter(sweep for _, sweep in rows).items():
+    rows = [_Dead(*parse_row(row), row, sweep) for row, sweep in _select(con, schedule.id, error, keys)]
+    rows = [row for row in rows if row.origin in ("", schedule.origin) or not schedule.origin]
+    con.executemany(statements("held")["revive"], [(schedule.id, row.text) for row in rows])
+    for sweep, count in Counter(row.sweep for row in rows).items():
         nothing = {"planned": 0, "applied": 0, "skipped": 0, "unconfirmed": 0}
         con.execute(statements("sweep")["count"], nothing | {"id": sweep, "held": count, "dead": -count})
     enqueue(con, schedule.id, [(job, now, False) for job in _replays(rows)])
     return len(rows)
 
 
-def _replays(rows: list[tuple[str, str]]) -> Iterator[Job]:
-    for sweep, group in groupby(rows, key=lambda row: row[1]):
-        keys = [parse_key(key) for key, _ in group]
+class _Dead(NamedTuple):
+    origin: str
+    key: Key
+    text: str
+    sweep: str
+
+
+def _replays(rows: list[_Dead]) -> Iterator[Job]:
+    for (sweep, origin), group in groupby(rows, key=lambda row: (row.sweep, row.origin)):
+        keys = [row.key for row in group]
         for at in range(0, len(keys), MAX_JOB_KEYS):
-            part = tuple(keys[at : at + MAX_JOB_KEYS])
-            yield Job(JobKind.KEYS, None, sweep, keys=part, rows=len(part), held=True)
+            part = tuple(sorted(keys[at : at + MAX_JOB_KEYS], key=key_text))
+            yield Job(JobKind.KEYS, None, sweep, keys=part, rows=len(part), held=True, origin=origin)
 
 
 def purge(con: sqlite3.Connection, ref: ScheduleRef, error: str | None, keys: Sequence[Key] | None) -> int:

@@ -198,6 +198,8 @@ def advance(con: sqlite3.Connection, now: float, ref: ScheduleRef, claim: Claim,
     if sweep is None or sweep.state.settled:
         return False
     enqueue(con, schedule.id, [(job, now, False) for job in window.entries])
+    if window.origin:
+        con.execute(statements("schedule")["set_origin"], {"schedule": schedule.id, "origin": window.origin})
     state = SweepState.RUNNING if window.next is None else sweep.state
     values = {
         "id": sweep.id,

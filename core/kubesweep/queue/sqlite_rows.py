@@ -42,6 +42,7 @@ class Schedule(NamedTuple):
     duplicate: int
     forbidden: int
     late: int
+    origin: str
 
     def budget(self, rate: float, now: float) -> float:
         """Tokens left now; negative is debt. At most one second of rows is ever saved up."""

@@ -25,7 +25,7 @@ from kubesweep.queue.model import (
     Settlement,
     Sweep,
     SweepState,
-    key_text,
+    row_text,
     to_json,
 )
 from kubesweep.queue.service import Settled
@@ -101,19 +101,19 @@ class _Books:
         is_open = sweep is not None and not sweep.state.settled
         self.jobs.extend((job, self.now, False) for job in s.jobs if job.held or is_open)
         job = decode_job(body) if held or s.retry else s.claim.job
-        mine = {key_text(key) for key in job.keys} if held else set()
+        mine = {row_text(job.origin, key) for key in job.keys} if held else set()
         retried = sum(self._retry(group, job, name, mine) for group in s.retry)
-        dead = [row for row in s.dead if self._hold(row, name, mine, dead=True)]
+        dead = [row for row in s.dead if self._hold(row, job.origin, name, mine, dead=True)]
         self.deaths.update((name, row.error) for row in dead)
         if s.retry or dead:
             self.failing.add(name)
         elsewhere = sum(len(group.rows) for group in s.retry) + len(s.dead) - retried - len(dead)
         self._count(s, name, held, retried, len(dead), elsewhere)
         if held:
-            self._free(s, mine)
+            self._free(s, job.origin, mine)
 
     def _retry(self, group: Retry, job: Job, sweep: str, mine: set[str]) -> int:
-        keys = tuple(row.key for row in group.rows if self._hold(row, sweep, mine, dead=False))
+        keys = tuple(row.key for row in group.rows if self._hold(row, job.origin, sweep, mine, dead=False))
         if keys:
             again = Job(
                 JobKind.KEYS,
@@ -124,13 +124,14 @@ class _Books:
                 rows=len(keys),
                 attempt=group.attempt,
                 held=True,
+                origin=job.origin,
             )
             self.jobs.append((again, self.now + group.delay, True))
         return len(keys)
 
-    def _hold(self, row: FailedRow, sweep: str, mine: set[str], *, dead: bool) -> bool:
+    def _hold(self, row: FailedRow, origin: str, sweep: str, mine: set[str], *, dead: bool) -> bool:
         """False where another job or a dead letter has the row already: it must not be in two places."""
-        key = key_text(row.key)
+        key = row_text(origin, row.key)
         if key in self.holds or (key in self.known and key not in mine):
             return False
         history = (*self.known.get(key, ()), Attempt(self.now, row.error, row.message))[-ATTEMPTS:]
@@ -152,18 +153,18 @@ class _Books:
             counts["planned"] += s.extra
         self.applied += s.applied
 
-    def _free(self, s: Settlement, mine: set[str]) -> None:
-        stay = {key_text(row.key) for group in (*s.retry, Retry(s.dead, 0, 0)) for row in group.rows}
+    def _free(self, s: Settlement, origin: str, mine: set[str]) -> None:
+        stay = {row_text(origin, row.key) for group in (*s.retry, Retry(s.dead, 0, 0)) for row in group.rows}
         for job in s.jobs if s.rest is None else (*s.jobs, s.rest):
-            stay.update(key_text(key) for key in job.keys)
+            stay.update(row_text(origin, key) for key in job.keys)
         self.freed |= mine - stay
 
 
 def _history(
     con: sqlite3.Connection, schedule: int, settlements: Sequence[Settlement]
 ) -> dict[str, tuple[Attempt, ...]]:
-    failed = [key_text(row.key) for s in settlements for group in s.retry for row in group.rows]
-    failed += [key_text(row.key) for s in settlements for row in s.dead]
+    groups = ((s.claim.job.origin, group) for s in settlements for group in (*(each.rows for each in s.retry), s.dead))
+    failed = [row_text(origin, row.key) for origin, rows in groups for row in rows]
     if not failed:
         return {}
     rows = con.execute(statements("held")["known"], {"schedule": schedule, "keys": json.dumps(failed)})

@@ -42,6 +42,7 @@ def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> St
         sweep=sweeps[0] if sweeps else None,
         history=tuple(sweeps[1:]),
         findings=tuple(_decode_finding(body) for (body,) in findings),
+        origin=schedule.origin,
     )
 
 

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from kubesweep.errors import Outage
-from kubesweep.queue.sqlite_rows import schema
+from kubesweep.queue.sqlite_rows import schema, statements
 
 T = TypeVar("T")
 
-VERSION = 1  # PRAGMA user_version: grows with every change of schema.sql
+VERSION = 2  # PRAGMA user_version: grows with every change of schema.sql
 APPLICATION_ID = 0x4B535750  # "KSWP": tells a queue from somebody's application database
 BUSY_SECONDS = 5.0
 
@@ -158,7 +158,7 @@ def _writable(path: str) -> bool:
 
 
 def _prepare(con: sqlite3.Connection, path: str, busy: float) -> None:
-    """Make an empty file a queue; refuse what is not one, or one of a later version."""
+    """Make an empty file a queue, one of an older version a queue of this one; refuse what is none, or of a later version."""
     version = con.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION:
         _refuse_foreign(con, path)
@@ -168,18 +168,25 @@ def _prepare(con: sqlite3.Connection, path: str, busy: float) -> None:
     con.execute("BEGIN IMMEDIATE")
     try:
         _refuse_foreign(con, path)
-        if con.execute("PRAGMA user_version").fetchone()[0] == 0:
-            for statement in schema():
-                con.execute(statement)
-            # An id is never used twice, not even by a file that replaces a lost one: a claim of then fences nothing now.
-            con.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('job', ?)", (time.time_ns() // 1000,))
-            con.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            con.execute(f"PRAGMA user_version = {VERSION}")
+        version = con.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            _create(con)
+        for older in range(version or VERSION, VERSION):
+            con.execute(statements("upgrade")[str(older + 1)])
+        con.execute(f"PRAGMA user_version = {VERSION}")
         con.execute("COMMIT")
     except BaseException:
         if con.in_transaction:
             con.execute("ROLLBACK")
         raise
+
+
+def _create(con: sqlite3.Connection) -> None:
+    for statement in schema():
+        con.execute(statement)
+    # An id is never used twice, not even by a file that replaces a lost one: a claim of then fences nothing now.
+    con.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('job', ?)", (time.time_ns() // 1000,))
+    con.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
 def _refuse_foreign(con: sqlite3.Connection, path: str) -> None:

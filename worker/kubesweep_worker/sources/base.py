@@ -152,6 +152,10 @@ class Source(Protocol):
         the ``sql`` conditions parse. Raises SweepFailure with a sentence that says what to do."""
         ...
 
+    async def origin(self) -> str:
+        """To which database, schema, table and key columns the keys belong (see origin.py). Asked once a connection."""
+        ...
+
     async def now(self) -> str:
         """The database's clock as text: a cutoff."""
         ...

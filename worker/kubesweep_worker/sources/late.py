@@ -74,6 +74,9 @@ class LateSource:
     async def try_write(self, cutoff: str, most: int = 10) -> Tried:
         return await self._ask(lambda source: source.try_write(cutoff, most))
 
+    async def origin(self) -> str:
+        return await self._ask(lambda source: source.origin())
+
     async def now(self) -> str:
         return await self._ask(lambda source: source.now())
 

@@ -22,7 +22,8 @@ from kubesweep_worker.sources.base import (
     Tried,
     Written,
 )
-from kubesweep_worker.sources.postgres_catalogue import Relation, build_statements, read_relation
+from kubesweep_worker.sources.origin import origin_of
+from kubesweep_worker.sources.postgres_catalogue import Relation, build_statements, read_database, read_relation
 from kubesweep_worker.sources.postgres_check import explain, inspect, try_write
 from kubesweep_worker.sources.postgres_cut import cut
 from kubesweep_worker.sources.postgres_pool import Pool, Rows, Transaction
@@ -56,6 +57,8 @@ class PostgresSource:
         self._plan = plan
         self._settings = settings(plan)
         self._pool = Pool(url, plan.concurrency + 1, f"kubesweep/{plan.namespace}/{plan.name}")
+        self._url = url
+        self._origin: tuple[Relation, str] | None = None
         self._known: tuple[Relation, Statements] | None = None
         self._archive: Relation | None = None
         self._hindrances = Hindrances()
@@ -88,6 +91,15 @@ class PostgresSource:
         async with self._pool.transaction(self._settings) as tx:
             [[(now,)]] = await tx.finish(NOW)
             return str(now)
+
+    async def origin(self) -> str:
+        relation, statements = await self._learn()
+        if self._origin is None or self._origin[0] is not relation:
+            async with self._pool.transaction(self._settings) as tx:
+                database = await read_database(tx, self._url())
+            name = f"{relation.schema}.{relation.name}"
+            self._origin = relation, origin_of(database, name, [part.name for part in statements.key])
+        return self._origin[1]
 
     async def inspect(self) -> Table:
         self._known = None

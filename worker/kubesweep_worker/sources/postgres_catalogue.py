@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from psycopg.conninfo import conninfo_to_dict
+
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.predicate import PostgresDialect, quote_name, used_columns
@@ -97,6 +99,18 @@ async def read_relation(tx: Transaction, schema: str | None, table: str, where: 
     }
     indexes = tuple(Index(p, u, tuple(names)) for p, u, names in await tx.query(sql("pg_indexes"), oid))
     return Relation(oid, nsp, name, kind, rows, size, security, usage, role, read_only, columns, indexes)
+
+
+async def read_database(tx: Transaction, url: str) -> tuple[str, str]:
+    """Which server and which of its databases. The server's identifier stays the same on its standbys, behind poolers and
+    under other host names; where the role may not ask for it, host and port of the URL take its place."""
+    [(database, allowed)] = await tx.query(sql("pg_database"))
+    if allowed:
+        [(server,)] = await tx.query("SELECT system_identifier::text FROM pg_control_system()")
+    else:
+        parts = conninfo_to_dict(url.strip())
+        server = f"{parts.get('host') or parts.get('hostaddr') or ''}:{parts.get('port') or 5432}"
+    return str(server), str(database)
 
 
 def _missing(schema: str | None, table: str, names: list[tuple[str, str]], where: str) -> SweepFailure:

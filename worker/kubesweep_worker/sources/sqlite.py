@@ -33,6 +33,7 @@ from kubesweep_worker.sources.base import (
     Tried,
     Written,
 )
+from kubesweep_worker.sources.origin import origin_of
 from kubesweep_worker.sources.sqlite_catalogue import SqliteTable, build_statements, read_table
 from kubesweep_worker.sources.sqlite_errors import classify_sqlite
 from kubesweep_worker.sources.sqlite_sql import MILLISECONDS, SqliteStatements
@@ -89,6 +90,13 @@ class SqliteSource:
 
     async def now(self) -> str:
         return await self._do(lambda c: str(c.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").fetchone()[0]))
+
+    async def origin(self) -> str:
+        def ask(connection: sqlite3.Connection) -> str:
+            path = os.path.realpath(database_path(self._url()))
+            return origin_of([path], self._plan.source.table, self._sql(connection).key)
+
+        return await self._do(ask)
 
     async def inspect(self) -> Table:
         self._known = None

@@ -24,6 +24,7 @@ if #args.samples > 0 then
   end
   sweep.samples = samples
 end
+if args.origin ~= '' then call('HSET', META, 'origin', args.origin) end
 if args.last then sweep.state = 'Running' end
 change(sweep)
 finish(sweep)

@@ -1,27 +1,32 @@
 -- needs: sweeps selecting
 if not known() then return 0 end
-local rows, groups, order = selected(), {}, {}
-for _, row in ipairs(rows) do
-  local id = row[2].s
-  if not groups[id] then
-    groups[id] = {}
-    order[#order + 1] = id
+local here, groups, order, count = call('HGET', META, 'origin') or '', {}, {}, 0
+for _, row in ipairs(selected()) do
+  local origin, id = row[1], row[3].s
+  if here == '' or origin == '' or origin == here then
+    local name = id .. ' ' .. origin
+    if not groups[name] then
+      groups[name] = {id = id, origin = origin}
+      order[#order + 1] = groups[name]
+    end
+    table.insert(groups[name], row)
+    count = count + 1
   end
-  table.insert(groups[id], row)
 end
-for _, id in ipairs(order) do
-  local group, sweep = groups[id], find_sweep(id)
+for _, group in ipairs(order) do
+  local sweep = find_sweep(group.id)
   for first = 1, #group, args.most do
     local keys, token = {}, new_token()
     for i = first, math.min(first + args.most - 1, #group) do
-      local key, record = group[i][1], group[i][2]
+      local key, record = group[i][2], group[i][3]
       record.j = token
-      call('HSET', HELD, key, cjson.encode(record))
-      call('ZREM', DEAD, key)
+      call('HSET', HELD, group.origin .. key, cjson.encode(record))
+      call('ZREM', DEAD, group.origin .. key)
       keys[#keys + 1] = key
     end
-    local body = cjson.encode({kind = 'keys', sweep = id, held = true})
-    add(header(id, 'h', 0, #keys, now, token), with_keys(body, keys))
+    table.sort(keys)
+    local body = cjson.encode({kind = 'keys', sweep = group.id, held = true, origin = group.origin})
+    add(header(group.id, 'h', 0, #keys, now, token), with_keys(body, keys))
   end
   if sweep then
     sweep.dead = sweep.dead - #group
@@ -30,4 +35,4 @@ for _, id in ipairs(order) do
   end
 end
 save_sweeps()
-return #rows
+return count

@@ -6,22 +6,24 @@ local failing, order, applied, moved = {}, {}, 0, 0
 local until_ = text(now + args.lease)
 
 -- Put a failed row into the held set. False where another job or a dead letter has it already: a row is in one place.
-local function hold(row, sweep, mine, token)
-  local raw = call('HGET', HELD, row[1])
+-- Held rows are named by their origin and key, see model.row_text.
+local function hold(row, sweep, mine, token, origin)
+  local name = origin .. row[1]
+  local raw = call('HGET', HELD, name)
   local record = raw and cjson.decode(raw) or {a = {}}
   if raw and (not mine or record.j ~= mine) then return false end
   local attempts = record.a
   attempts[#attempts + 1] = {text(now), row[2], row[3]}
   if #attempts > args.attempts then table.remove(attempts, 1) end
-  call('HSET', HELD, row[1], cjson.encode({s = sweep, j = token, a = attempts}))
+  call('HSET', HELD, name, cjson.encode({s = sweep, j = token, a = attempts}))
   if not raw then moved = moved + 1 end
   return true
 end
 
-local function retry(group, sweep_id, mine)
+local function retry(group, sweep_id, mine, origin)
   local keys, token = {}, new_token()
   for _, row in ipairs(group.rows) do
-    if hold(row, sweep_id, mine, token) then keys[#keys + 1] = row[1] end
+    if hold(row, sweep_id, mine, token, origin) then keys[#keys + 1] = row[1] end
   end
   if #keys > 0 then
     local due = now + group.delay
@@ -30,12 +32,12 @@ local function retry(group, sweep_id, mine)
   return #keys
 end
 
-local function bury(rows, sweep_id, sweep, mine)
+local function bury(rows, sweep_id, sweep, mine, origin)
   local dead = 0
   for _, row in ipairs(rows) do
-    if hold(row, sweep_id, mine, '') then
+    if hold(row, sweep_id, mine, '', origin) then
       -- The score is the time, negative: newest first, and keys in their order within one moment.
-      call('ZADD', DEAD, -now, row[1])
+      call('ZADD', DEAD, -now, origin .. row[1])
       dead = dead + 1
       if sweep then
         sweep.errors = sweep.errors or {}
@@ -46,11 +48,11 @@ local function bury(rows, sweep_id, sweep, mine)
   return dead
 end
 
-local function free(keys, mine)
-  for _, key in ipairs(keys) do
-    local raw = call('HGET', HELD, key)
+local function free(names, mine)
+  for _, name in ipairs(names) do
+    local raw = call('HGET', HELD, name)
     if raw and cjson.decode(raw).j == mine then
-      call('HDEL', HELD, key)
+      call('HDEL', HELD, name)
       moved = moved + 1
     end
   end
@@ -85,10 +87,10 @@ local function settle_more(s, more, sweep)
   children(more.jobs, s[4], sweep, mine)
   local retried, failed = 0, #more.dead
   for _, group in ipairs(more.retry) do
-    retried = retried + retry(group, s[4], mine)
+    retried = retried + retry(group, s[4], mine, more.origin)
     failed = failed + #group.rows
   end
-  local dead = bury(more.dead, s[4], sweep, mine)
+  local dead = bury(more.dead, s[4], sweep, mine, more.origin)
   if s[5] then free(more.free, mine) end
   if more.rest then
     call('HSET', REST, s[1], more.rest)

@@ -1,12 +1,12 @@
 -- flags: no-writes
 -- needs: sweeps
 if not known() then return {} end
-local meta = call('HMGET', META, 'paused', 'tick', 'enqueued', 'duplicate', 'forbidden', 'late', 'cur')
-for i = 1, 7 do meta[i] = meta[i] or '' end
+local meta = call('HMGET', META, 'paused', 'tick', 'enqueued', 'duplicate', 'forbidden', 'late', 'origin', 'cur')
+for i = 1, 8 do meta[i] = meta[i] or '' end
 local running, delayed = call('ZCARD', LEASES), call('ZCARD', DELAYED)
 local due = call('ZCOUNT', DELAYED, '-inf', now)
 local oldest = due > 0 and tonumber(call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]) or nil
-local from, found = meta[7] ~= '' and meta[7] or '0-0', false
+local from, found = meta[8] ~= '' and meta[8] or '0-0', false
 repeat
   local page = call('XRANGE', WORK, '(' .. from, '+', 'COUNT', 10)
   for _, entry in ipairs(page) do

@@ -36,15 +36,15 @@ SELECT key, sweep
 FROM held
 WHERE schedule = :schedule AND dead = 1
   AND (:error IS NULL OR error = :error)
-  AND (:keys IS NULL OR key IN (SELECT value FROM json_each(:keys)))
-ORDER BY sweep, at, key;
+  AND (:keys IS NULL OR substr(key, instr(key, '[')) IN (SELECT value FROM json_each(:keys)))
+ORDER BY sweep, substr(key, 1, instr(key, '[')), at, key;
 
 -- name: letters
 SELECT key, error, message, at, sweep, attempts
 FROM held
 WHERE schedule = :schedule AND dead = 1
   AND (:error IS NULL OR error = :error)
-  AND (:keys IS NULL OR key IN (SELECT value FROM json_each(:keys)))
+  AND (:keys IS NULL OR substr(key, instr(key, '[')) IN (SELECT value FROM json_each(:keys)))
 ORDER BY at DESC, key
 LIMIT :most;
 
@@ -54,18 +54,20 @@ SET dead = 0
 WHERE schedule = ? AND key = ?;
 
 -- name: groups
-SELECT g.error, count(*) AS died, min(g.at) AS first, max(g.at) AS last,
+SELECT g.error, substr(g.key, 1, instr(g.key, '[') - 1) AS origin, count(*) AS died, min(g.at) AS first,
+       max(g.at) AS last,
        (SELECT h.message FROM held AS h WHERE h.schedule = :schedule AND h.dead = 1 AND h.error = g.error
+          AND substr(h.key, 1, instr(h.key, '[') - 1) = substr(g.key, 1, instr(g.key, '[') - 1)
         ORDER BY h.at DESC, h.key LIMIT 1) AS message
 FROM held AS g
 WHERE g.schedule = :schedule AND g.dead = 1
-GROUP BY g.error
-ORDER BY died DESC, g.error
+GROUP BY g.error, origin
+ORDER BY died DESC, g.error, origin
 LIMIT :most;
 
 -- name: samples
 SELECT key
 FROM held
-WHERE schedule = :schedule AND dead = 1 AND error = :error
+WHERE schedule = :schedule AND dead = 1 AND error = :error AND substr(key, 1, instr(key, '[') - 1) = :origin
 ORDER BY at DESC, key
 LIMIT 3;

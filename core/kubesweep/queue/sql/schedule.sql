@@ -1,5 +1,6 @@
 -- name: find
-SELECT id, last_tick, paused, held_version, tokens, tokens_at, rate, enqueued, duplicate, forbidden, late
+SELECT id, last_tick, paused, held_version, tokens, tokens_at, rate, enqueued, duplicate, forbidden, late,
+       origin
 FROM schedule
 WHERE install = :install AND namespace = :namespace AND name = :name AND uid = :uid;
 
@@ -29,6 +30,11 @@ WHERE id = :schedule;
 -- name: set_budget
 UPDATE schedule
 SET tokens = :tokens, tokens_at = :now, rate = :rate
+WHERE id = :schedule;
+
+-- name: set_origin
+UPDATE schedule
+SET origin = :origin
 WHERE id = :schedule;
 
 -- name: touch_held

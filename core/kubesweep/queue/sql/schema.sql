@@ -15,6 +15,8 @@ CREATE TABLE schedule (
   duplicate INTEGER NOT NULL DEFAULT 0,
   forbidden INTEGER NOT NULL DEFAULT 0,
   late INTEGER NOT NULL DEFAULT 0,
+  -- of the rows that were planned last
+  origin TEXT NOT NULL DEFAULT '',
   UNIQUE (install, namespace, name, uid)
 );
 
@@ -78,6 +80,7 @@ CREATE INDEX job_planned ON job (sweep) WHERE held = 0;
 -- the held set: rows in retry (dead = 0) and dead letters (dead = 1)
 CREATE TABLE held (
   schedule INTEGER NOT NULL,
+  -- the row's origin and its key, as model.row_text writes them
   key TEXT NOT NULL,
   sweep TEXT NOT NULL,
   dead INTEGER NOT NULL,

@@ -1,0 +1,2 @@
+-- name: 2
+ALTER TABLE schedule ADD COLUMN origin TEXT NOT NULL DEFAULT '';
