@@ -23,15 +23,17 @@ def a_claim(delivery: int = 1, **job: Any) -> Claim:
 
 
 @given(st.integers(-3, 10_000), st.floats(0, 1))
-def test_a_retry_waits_between_the_floor_and_its_ceiling(attempt: int, chance: float) -> None:
+def test_a_retry_waits_for_its_doubled_backoff_or_at_least_for_half_of_it(attempt: int, chance: float) -> None:
     delay = retry_delay(attempt, 2.0, 300.0, lambda: chance)
-    assert 0.1 <= delay <= min(300.0, 2.0 * 2 ** min(max(attempt, 1) - 1, 10))
+    full = min(300.0, 2.0 * 2 ** min(max(attempt, 1) - 1, 10))
+    assert full / 2 <= delay <= full
 
 
 def test_an_outage_waits_at_least_as_long_as_it_was_asked_to() -> None:
     assert outage_delay(1, 0.5, 30.0, lambda: 0.0) == 0.25
     assert outage_delay(50, 0.5, 30.0, lambda: 1.0) == 30.0
     assert outage_delay(1, 0.5, 30.0, lambda: 0.0, retry_after=120.0) == 120.0
+    assert outage_delay(1, 0.5, 30.0, lambda: 0.0, retry_after=86_400.0) == 300.0
 
 
 counts = st.integers(0, 150)
@@ -117,8 +119,8 @@ def test_only_a_strictly_newer_plan_makes_the_worker_step_aside() -> None:
 
 
 def judged(down: int, answered: int, *, reason: str = "Http500", vouched: bool = False, **job: Any) -> Blame:
-    strikes = job.pop("strikes", 0)
-    return blame(down=down, answered=answered, reason=reason, job=a_claim(**job).job, vouched=vouched, strikes=strikes)
+    more = {"strikes": job.pop("strikes", 0), "asked": job.pop("asked", False)}
+    return blame(down=down, answered=answered, reason=reason, job=a_claim(**job).job, vouched=vouched, **more)
 
 
 def test_blame_goes_to_the_rows_only_where_the_receiver_serves_others() -> None:
@@ -128,6 +130,8 @@ def test_blame_goes_to_the_rows_only_where_the_receiver_serves_others() -> None:
     assert judged(1, 0, vouched=True) is Blame.ROWS
     assert judged(1, 0) is Blame.WORLD
     assert judged(1, 0, strikes=5) is Blame.NOBODY
+    assert judged(1, 0, asked=True) is Blame.NOBODY
+    assert judged(50, 0, asked=True) is Blame.WORLD
     assert judged(1, 0, held=True, attempt=2) is Blame.ROWS
     assert judged(1, 0, held=True, attempt=2, reason="Timeout") is Blame.NOBODY
     assert judged(1, 0, held=True, attempt=1) is Blame.NOBODY

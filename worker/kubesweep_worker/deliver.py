@@ -13,6 +13,7 @@ from enum import Enum, auto
 
 from kubesweep.errors import Outage, RowError, Skip
 from kubesweep.queue.model import Job, Key
+from kubesweep_worker.backoff import LONGEST, heeded
 from kubesweep_worker.desk import Desk
 from kubesweep_worker.effects.base import Delivery, idempotency_key
 from kubesweep_worker.hands import JobRun
@@ -41,10 +42,13 @@ class Blame(Enum):
     NOBODY = auto()  # held back under the same attempt number
 
 
-def blame(*, down: int, answered: int, reason: str, job: Job, vouched: bool, strikes: int) -> Blame:
+def blame(
+    *, down: int, answered: int, reason: str, job: Job, vouched: bool, strikes: int, asked: bool = False
+) -> Blame:
     """Whose fault are ``down`` infrastructure failures beside ``answered`` calls that got through?
 
-    ``vouched``: the receiver served others lately. ``strikes``: outages in a row without a job that worked.
+    ``vouched``: the receiver served others lately. ``strikes``: outages in a row without a job that worked. ``asked``: the
+    receiver said when to come again, which a few rows can do by themselves.
     """
     total = down + answered
     if answered and 2 * down <= total:
@@ -55,7 +59,7 @@ def blame(*, down: int, answered: int, reason: str, job: Job, vouched: bool, str
         return Blame.ROWS
     if job.held and job.attempt > 1 and reason not in GATEWAY:
         return Blame.ROWS  # convicted before, and the receiver itself answers
-    return Blame.NOBODY if job.held or strikes >= STRIKES else Blame.WORLD
+    return Blame.NOBODY if job.held or asked or strikes >= STRIKES else Blame.WORLD
 
 
 class _Round:
@@ -102,15 +106,29 @@ class _Round:
             self.result.ok.append(row.key)
         desk.breaker.record(True)
 
+    def typical(self) -> Outage:
+        """What stands for all outages: at least half of them asked for its pause or a longer one, so that a single row
+        speaks for itself only."""
+        by_pause = sorted(self.outages.values(), key=lambda o: heeded(o.retry_after, LONGEST))
+        return by_pause[(len(by_pause) - 1) // 2]
+
     def conclude(self) -> Delivered:
         result, job = self.result, self.run.claim.job
         if not self.outages:
             return result
         answered = len(result.ok) + len(result.skipped) + len(result.failed)
         down = len(self.outages) + len(result.down)
-        worst = max(self.outages.values(), key=lambda o: o.retry_after or 0.0)
+        typical = self.typical()
         strikes = self.desk.gate.strikes
-        fault = blame(down=down, answered=answered, reason=worst.reason, job=job, vouched=self.vouched, strikes=strikes)
+        fault = blame(
+            down=down,
+            answered=answered,
+            reason=typical.reason,
+            job=job,
+            vouched=self.vouched,
+            strikes=strikes,
+            asked=heeded(typical.retry_after, LONGEST) > 0,
+        )
         failures = [Failure(key, o.reason, str(o), o.retry_after) for key, o in self.outages.items()]
         if fault is Blame.ROWS:
             result.failed.extend(failures)
@@ -119,9 +137,9 @@ class _Round:
         else:
             result.down.extend(self.outages)
         if fault is Blame.WORLD or result.down:
-            result.outage = worst
+            result.outage = typical
         elif self.desk.breaker.open:
-            self.desk.shut(worst)
+            self.desk.shut(typical)
         return result
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from kubesweep.errors import Outage
-from kubesweep_worker.backoff import outage_delay
+from kubesweep_worker.backoff import LONGEST_PAUSE, heeded, outage_delay
 
 IN_A_ROW = 10
 WINDOW = 50
@@ -63,7 +63,7 @@ class Gate:
             self.strikes += 1
             self.until = now + outage_delay(self.strikes, self._base, self._cap, self._random, outage.retry_after)
         elif outage.retry_after:
-            self.until = max(self.until, now + outage.retry_after)
+            self.until = max(self.until, now + heeded(outage.retry_after, LONGEST_PAUSE))
         self.state = State.SHUT
         self.cause = outage
         return self.until - now

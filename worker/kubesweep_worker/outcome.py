@@ -14,7 +14,7 @@ import msgspec
 from kubesweep.api.plan import RetryPolicy
 from kubesweep.errors import Reject, RowError
 from kubesweep.queue.model import Claim, FailedRow, Job, JobKind, Key, Retry, Settlement
-from kubesweep_worker.backoff import ceiling, retry_delay
+from kubesweep_worker.backoff import LONGEST, heeded, retry_delay
 from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Range, Scope, Written
 
 MESSAGE = 1024
@@ -98,26 +98,35 @@ def retries(
 ) -> tuple[tuple[Retry, ...], tuple[FailedRow, ...]]:
     """Split failures into retries and dead rows.
 
-    Rows that failed leave in one Retry; rows that asked for their own delay in a second one that waits for the longest.
+    Rows that failed leave in one Retry, rows that asked for their own delay with those that asked for about the same.
     """
     dead = tuple(f.row for f in failed if f.final or attempt >= policy.max_attempts)
     alive = [f for f in failed if not (f.final or attempt >= policy.max_attempts)]
     out = []
-    plain = tuple(f.row for f in alive if f.retry_after is None)
+    asked = [f for f in alive if heeded(f.retry_after, LONGEST)]
+    plain = tuple(f.row for f in alive if not heeded(f.retry_after, LONGEST))
     if plain:
         out.append(Retry(plain, attempt + 1, retry_delay(attempt, policy.backoff, policy.max_backoff, random)))
-    asked = [f for f in alive if f.retry_after is not None]
-    if asked:
-        delay = max(f.retry_after or 0.0 for f in asked)
-        out.append(Retry(tuple(f.row for f in asked), attempt + 1, delay))
-    return tuple(out), dead
+    return (*out, *by_delay(asked, attempt + 1)), dead
 
 
-def unspent_retry(failed: list[Failure], attempt: int, policy: RetryPolicy, random: Callable[[], float]) -> Retry:
+def by_delay(asked: list[Failure], attempt: int, least: float = 0.0) -> list[Retry]:
+    """Rows with the delays that they ask for, never sooner, and at most a quarter or a second later: with the longest of
+    those that ask for about the same, so that a few jobs do for many rows."""
+    delays = sorted((max(least, heeded(f.retry_after, LONGEST)), i) for i, f in enumerate(asked))
+    groups: list[list[tuple[float, int]]] = []
+    for delay, i in delays:
+        if not groups or delay > max(1.25 * groups[-1][0][0], groups[-1][0][0] + 1.0):
+            groups.append([])
+        groups[-1].append((delay, i))
+    return [Retry(tuple(asked[i].row for _, i in group), attempt, group[-1][0]) for group in groups]
+
+
+def unspent_retries(
+    failed: list[Failure], attempt: int, policy: RetryPolicy, random: Callable[[], float]
+) -> list[Retry]:
     """Rows that nobody blames: held back under the same attempt number, so that the sweep can finish without them."""
-    most = ceiling(4, policy.backoff, policy.max_backoff)
-    asked = max((f.retry_after or 0.0 for f in failed), default=0.0)
-    return Retry(tuple(f.row for f in failed), attempt, max(most / 2 + most / 2 * random(), asked))
+    return by_delay(failed, attempt, least=retry_delay(4, policy.backoff, policy.max_backoff, random))
 
 
 def settlement(
@@ -133,7 +142,7 @@ def settlement(
     job = claim.job
     retry, dead = retries(tally.failed, job.attempt, policy, random)
     if tally.unspent:
-        retry = (*retry, unspent_retry(tally.unspent, job.attempt, policy, random))
+        retry = (*retry, *unspent_retries(tally.unspent, job.attempt, policy, random))
     named = tally.applied + tally.skipped + len(dead) + sum(len(r.rows) for r in retry) + sum(j.rows for j in jobs)
     missing = max(0, job.rows - named)
     extra = 0 if job.held else max(0, named - job.rows)

@@ -86,10 +86,12 @@ class Retry(Model):
 
     max_attempts: int = Field(5, ge=1, le=20, description="Attempts before a row becomes a dead letter (1 to 20).")
     backoff: Annotated[str, Duration("100ms", "1h")] = Field(
-        "2s", description="Wait before the second attempt, doubled for each later one (100ms to 1h)."
+        "2s",
+        description="Wait before the second attempt, doubled for each later one; chance shortens each wait by up to a half (100ms to 1h).",
     )
     max_backoff: Annotated[str, Duration("100ms", "24h")] = Field(
-        "5m", description="Longest wait between two attempts (100ms to 24h)."
+        "5m",
+        description="Longest wait between two attempts (100ms to 24h). A row that asks for its own delay (Retry-After) waits for that, a day at most.",
     )
 
     @model_validator(mode="after")
