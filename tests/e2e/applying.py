@@ -12,6 +12,9 @@ from typing import Any
 
 import yaml
 
+from tests.deadlines import scaled
+from tests.e2e.desk import becomes
+
 CRD = Path(__file__).parents[2] / "manifests" / "crd.yaml"
 
 
@@ -33,7 +36,9 @@ def schedule(name: str, namespace: str = "", **spec: Any) -> dict[str, Any]:
 
 def kubectl(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Whatever becomes of it: refusals are what these tests are about."""
-    return subprocess.run(["kubectl", *words], input=stdin, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        ["kubectl", *words], input=stdin, capture_output=True, text=True, timeout=scaled(120), check=False
+    )
 
 
 def done(*words: str, stdin: str = "") -> str:
@@ -51,10 +56,20 @@ def read(what: str, namespace: str) -> dict[str, Any]:
     return found
 
 
+def established(crd: str) -> None:
+    """Returns when the API server serves a CRD. ``kubectl wait`` fails on one that has no conditions yet."""
+
+    def served() -> bool:
+        status = json.loads(done("get", "crd", crd, "-o", "json")).get("status") or {}
+        return any((each["type"], each["status"]) == ("Established", "True") for each in status.get("conditions") or ())
+
+    becomes(f"{crd} is served", 60, served)
+
+
 @contextmanager
 def namespace_with_crd() -> Iterator[str]:
     done("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-    done("wait", "--for=condition=Established", "--timeout=60s", "crd/sweepschedules.kubesweep.dev")
+    established("sweepschedules.kubesweep.dev")
     name = f"crd-{uuid.uuid4().hex[:8]}"
     done("create", "namespace", name)
     try:

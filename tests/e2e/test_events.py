@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,28 +17,18 @@ from kubesweep_controller.events import BURST, Events
 from kubesweep_controller.reasons import Reason
 from kubesweep_controller.story import Wanted
 from tests.controller_kit import SPEC, START
+from tests.e2e.applying import done, namespace_with_crd
 
-CRD = Path(__file__).parents[2] / "manifests" / "crd.yaml"
 HELD = Wanted(Reason.HELD, "The sweep of noon waits.", "sweep-1/Held")
 DEAD = Wanted(
     Reason.DEAD_LETTERS, "CheckViolation: rows used up their attempts", "1/1", error="CheckViolation", count=1
 )
 
 
-def kubectl(*words: str, stdin: str = "") -> str:
-    done = subprocess.run(["kubectl", *words], input=stdin, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def namespace() -> Iterator[str]:
-    name = f"events-{uuid.uuid4().hex[:8]}"
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-    kubectl("wait", "--for=condition=Established", "crd/sweepschedules.kubesweep.dev")
-    kubectl("create", "namespace", name)
-    yield name
-    kubectl("delete", "namespace", name, "--wait=false")
+    with namespace_with_crd() as name:
+        yield name
 
 
 @pytest.fixture
@@ -54,9 +42,9 @@ def schedule(namespace: str) -> Iterator[dict[str, Any]]:
         "metadata": meta,
         "spec": SPEC | {"suspend": True},
     }
-    kubectl("create", "-f", "-", stdin=json.dumps(body))
-    yield json.loads(kubectl("get", "sweepschedule", name, "-n", namespace, "-o", "json"))
-    kubectl("delete", "sweepschedule", name, "-n", namespace, "--wait=false")
+    done("create", "-f", "-", stdin=json.dumps(body))
+    yield json.loads(done("get", "sweepschedule", name, "-n", namespace, "-o", "json"))
+    done("delete", "sweepschedule", name, "-n", namespace, "--wait=false")
 
 
 class Controllers:
@@ -79,7 +67,7 @@ async def controllers() -> AsyncIterator[Controllers]:
 
 def posted(schedule: dict[str, Any]) -> list[dict[str, Any]]:
     meta = schedule["metadata"]
-    listed = json.loads(kubectl("get", "events.events.k8s.io", "-n", meta["namespace"], "-o", "json"))["items"]
+    listed = json.loads(done("get", "events.events.k8s.io", "-n", meta["namespace"], "-o", "json"))["items"]
     return [each for each in listed if each["regarding"].get("uid") == meta["uid"]]
 
 
@@ -89,7 +77,7 @@ def counts(schedule: dict[str, Any]) -> list[int]:
 
 def described(schedule: dict[str, Any]) -> str:
     meta = schedule["metadata"]
-    return kubectl("describe", "sweepschedule", meta["name"], "-n", meta["namespace"]).partition("\nEvents:\n")[2]
+    return done("describe", "sweepschedule", meta["name"], "-n", meta["namespace"]).partition("\nEvents:\n")[2]
 
 
 async def test_an_event_is_shown_by_describe(schedule: dict[str, Any], controllers: Controllers) -> None:

@@ -13,7 +13,7 @@ import yaml
 from kubesweep import SpecErrors, load_object
 from kubesweep.api import cel
 from kubesweep.api.crd import custom_resource_definition
-from tests.e2e.applying import apply, done, kubectl, namespace_with_crd, read, schedule
+from tests.e2e.applying import apply, done, established, kubectl, namespace_with_crd, read, schedule
 
 GROUP = "older.kubesweep.dev"
 LACKS = (
@@ -59,7 +59,7 @@ def without_rules(schema: dict[str, Any]) -> None:
 def namespace() -> Iterator[str]:
     with namespace_with_crd() as name:
         apply(older(), "--server-side")
-        done("wait", "--for=condition=Established", "--timeout=60s", f"crd/sweepschedules.{GROUP}")
+        established(f"sweepschedules.{GROUP}")
         yield name
         done("delete", "crd", f"sweepschedules.{GROUP}")
 
