@@ -1,6 +1,6 @@
 """All namespaces served, by Helm and by kubectl alone. And a cluster without KEDA.
 
-They expect no other controller in the cluster."""
+They run alone (shards.py): no other controller may live in the cluster, and no other schedule."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.cluster import addons
 from tests.cluster.bed import REPOSITORY, Bed
 from tests.e2e.kube import Cluster, Namespace, Object
 from tests.e2e.releases import OWN, SCHEDULE, Release, another, apply, ready, swept, visits
-from tests.e2e.test_chart_rights import requests
+from tests.e2e.test_chart_rights import asked
 
 CRDS = "apiextensions.k8s.io/v1 CustomResourceDefinition"
 CRD = REPOSITORY / "manifests" / "crd.yaml"
@@ -100,8 +100,8 @@ def test_without_keda_rows_are_swept_and_when_keda_comes_it_is_taken_up(cluster:
         apply(namespace, visits("visits"))
         found = namespace.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
         assert autoscaling(found) == ("False", "KedaMissing")
-        scaled = [each for each in requests(namespace, release) if each["objectRef"].get("subresource") == "scale"]
-        assert {(each["verb"], each["responseStatus"]["code"]) for each in scaled} == {("patch", 200)}
+        scaled = [each for each in asked(namespace, release) if each.resource.endswith("/scale")]
+        assert {(each.verb, each.code) for each in scaled} == {("patch", 200)}
     finally:
         addons.apply(Bed.chosen())
         addons.wait(Bed.chosen())

@@ -5,15 +5,13 @@ One release lives through all that makes a controller act; then the API server's
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from tests.chart.test_rights import LEASE, RIGHTS
 from tests.cluster.bed import REPOSITORY
+from tests.e2e.audit import Request, requests
 from tests.e2e.kube import Cluster, Namespace, Object
 from tests.e2e.releases import OWN, SCHEDULE, Release, apply, ready, swept, visits
 
@@ -29,14 +27,12 @@ def test_each_right_is_used_and_no_other_one_is_missed(cluster: Cluster, namespa
     live(namespace, release)
     used: dict[tuple[str, str, str], set[str]] = {}
     refused = []
-    for event in requests(namespace, release):
-        about, code = event["objectRef"], event["responseStatus"]["code"]
-        if code == 403:
-            refused.append(f"{event['verb']} {event['requestURI']}")
-        verb = "create" if (event["verb"], code) == ("patch", 201) else event["verb"]
-        resource = "/".join(filter(None, (about["resource"], about.get("subresource"))))
-        name = about.get("name", "") if verb not in ("create", "list", "watch") else ""
-        key = about.get("apiGroup", ""), resource, name if name in NAMED else ""
+    for each in asked(namespace, release):
+        if each.code == 403:
+            refused.append(str(each))
+        verb = "create" if (each.verb, each.code) == ("patch", 201) else each.verb
+        name = each.name if verb not in ("create", "list", "watch") else ""
+        key = each.group, each.resource, name if name in NAMED else ""
         used.setdefault(key, set()).add(verb)
     assert refused == []
     assert used == {key: verbs for key, verbs in (RIGHTS | LEASE).items() if key != WITHOUT_KEDA}
@@ -79,15 +75,10 @@ def live(namespace: Namespace, release: Release) -> None:
     namespace.until(SCHEDULE, "one", ready, what="served by the successor", patience=120)
 
 
-def requests(namespace: Namespace, release: Release) -> Iterator[Object]:
+def asked(namespace: Namespace, release: Release) -> list[Request]:
     """What the controller asked the API server for, besides discovery."""
     user = f"system:serviceaccount:{namespace.name}:{release.fullname}"
-    with Path(os.environ["KUBESWEEP_AUDIT_LOG"]).open() as log:
-        for line in log:
-            if user in line:
-                event = json.loads(line)
-                if event["user"].get("username") == user and "objectRef" in event:
-                    yield event
+    return [each for each in requests("", user) if each.user == user and each.resource]
 
 
 def replicas(most: int) -> Callable[[Object], bool]:
