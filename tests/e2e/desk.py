@@ -27,6 +27,14 @@ EXAMPLE = REPOSITORY / "examples" / "conversations"
 EXPIRED, IDLE = "process-expired-conversations", "process-idle-conversations"
 NEVER = "0 0 1 1 *"
 RECEIVER = "from receiver import Receiver; Receiver(('0.0.0.0', 8088), quiet=True).serve_forever()"
+SLOW = """
+CREATE TABLE IF NOT EXISTS slow (seconds float NOT NULL);
+DELETE FROM slow;
+CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM pg_sleep(seconds) FROM slow WHERE seconds > 0; RETURN NEW; END $$;
+CREATE OR REPLACE TRIGGER slow BEFORE UPDATE ON {table} FOR EACH ROW
+    WHEN (NEW.status IN ('expired', 'abandoned')) EXECUTE FUNCTION slow();
+"""
 FAST = ("fsync = off", "full_page_writes = off", "synchronous_commit = off", "max_wal_size = '2GB'")
 T = TypeVar("T")
 
@@ -83,6 +91,15 @@ class Desk:
         assert self._postgres is not None
         where = f"127.0.0.1:{self._ports['postgres']}/{database}"
         return psycopg.connect(f"postgresql://postgres:{self._postgres.password}@{where}", autocommit=True)
+
+    def slow(self, seconds: float) -> None:
+        """From now on the write of each conversation takes so long more: a sweep is under way until the test lets it go on, by ``fast``."""
+        with self.sql() as root:
+            slow(root, "conversations", seconds)
+
+    def fast(self) -> None:
+        with self.sql() as root:
+            fast(root)
 
     def ask(self, query: str) -> Any:
         """The one value that a query gives."""
@@ -238,12 +255,23 @@ class Desk:
 
     def delete(self, name: str) -> None:
         """Returns when it is gone."""
-        self.here.kubectl("delete", "sweepschedule", name, "--timeout=60s")
+        self.here.kubectl("delete", "sweepschedule", name, f"--timeout={scaled(60):.0f}s")
 
 
 def condition(status: Object, type_: str) -> Object:
     none = {"type": type_, "status": "Unknown", "reason": "", "message": ""}
     return next((one for one in status.get("conditions") or () if one["type"] == type_), none)
+
+
+def slow(root: psycopg.Connection[Any], table: str, seconds: float) -> None:
+    """As ``Desk.slow``, for a table of conversations or carts."""
+    root.execute(SLOW.format(table=table).encode())
+    root.execute("INSERT INTO slow VALUES (%s)", [seconds])
+
+
+def fast(root: psycopg.Connection[Any]) -> None:
+    """Also for the writes that are under way: a trigger sees what was committed since its statement began."""
+    root.execute("UPDATE slow SET seconds = 0")
 
 
 def config_map(name: str, files: dict[str, str]) -> Object:

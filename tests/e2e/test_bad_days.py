@@ -13,7 +13,8 @@ from tests.e2e.workloads import service
 ROWS = 2000
 STALE = ROWS * 2 // 10
 SEEN = 180  # seconds until kubelet shows a changed Secret to a pod, and the worker in it has looked
-SLOW = {"batchRows": 10, "rowsPerSecond": 50}
+SMALL = {"batchRows": 10}
+SLOW = 1.0  # seconds for each row
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +109,14 @@ def test_a_queue_that_is_down_at_the_start_is_waited_for(support: Desk) -> None:
 
 
 def test_a_queue_that_forgets_everything_amid_a_sweep_is_healed_at_once(support: Desk) -> None:
-    support.apply(support.plain("flushed", limits=SLOW))
+    support.apply(support.plain("flushed", limits=SMALL))
     support.is_("flushed", "Ready", "True", patience=120)
+    support.slow(SLOW)
     support.order("flushed", "trigger", "1")
     becomes("some rows are swept", 120, lambda: support.expired() > 10)
     assert support.release.redis("FLUSHALL", password=support.release.password()) == "OK"
     support.event("flushed", "Lost")
+    support.fast()
     becomes("all rows are swept", 180, lambda: support.expired() == STALE)
     sweep = support.completed("flushed")
     assert sweep["planned"] < STALE
@@ -122,11 +125,15 @@ def test_a_queue_that_forgets_everything_amid_a_sweep_is_healed_at_once(support:
 
 
 def test_a_schedule_made_anew_under_its_name_amid_a_sweep_starts_over(support: Desk) -> None:
-    support.apply(support.plain("anew", limits=SLOW))
+    support.apply(support.plain("anew", limits=SMALL))
     support.is_("anew", "Ready", "True", patience=120)
+    support.slow(SLOW)
     support.order("anew", "trigger", "1")
     becomes("some rows are swept", 120, lambda: support.expired() > 10)
     support.delete("anew")
+    chosen = "kubesweep.dev/schedule=anew"
+    support.here.until_all("v1 Pod", chosen, lambda left: not left, what="its workers are gone", patience=120)
+    support.fast()
     support.apply(support.plain("anew"))
     support.is_("anew", "Ready", "True", patience=120)
     left = STALE - support.expired()

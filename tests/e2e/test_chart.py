@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from tests.cluster.bed import REPOSITORY
+from tests.e2e.desk import becomes, fast, slow
 from tests.e2e.kube import Cluster, Namespace, Object
 from tests.e2e.releases import OWN, SCHEDULE, Release, apply, later_chart, ready, sweep, swept, visits
 from tests.e2e.workloads import start_postgres
@@ -53,7 +54,7 @@ def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once
         "carts",
         match=[{"column": "status", "in": ["open"]}, {"column": "updated_at", "before": "now-1h"}],
         write={"update": [{"column": "status", "value": "abandoned"}]},
-        limits={"batchRows": 50, "rowsPerSecond": 100},
+        limits={"batchRows": 25},
         worker={"maxReplicas": 2, "jobsPerReplica": 2},
     )
     with namespace.forwarded(f"service/{postgres.service}", postgres.port) as port:
@@ -69,19 +70,22 @@ def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once
             desk.execute(
                 "insert into carts select i, 'open', now() - interval '1 day' from generate_series(1, %s) i", [ROWS]
             )
+            slow(desk, "carts", 0.4)  # the sweep is under way until the releases are through
             apply(namespace, carts)
 
             def written(at_least: int) -> bool:
                 [[count]] = desk.execute("select count(*) from writes").fetchall()
                 return int(count) >= at_least
 
-            namespace.until(SCHEDULE, "carts", lambda _: written(1), what="the first rows are written", patience=120)
+            becomes("the first rows are written", 120, lambda: written(1))
             password, queue = release.password(), _uid(namespace, release)
             release.upgrade({**OWN, "controller.logLevel": "debug"}, later_chart(tmp_path))
             assert not written(ROWS), "the upgrade was to come amid the sweep"
             nobody_owns_with_helm(namespace, release)
             release.rollback(1)
             assert (release.password(), _uid(namespace, release)) == (password, queue)
+            assert not written(ROWS), "the rollback was to come amid the sweep"
+            fast(desk)
             found = namespace.until(SCHEDULE, "carts", swept(), what="the sweep completes", patience=240)
             last = found["status"]["lastSweep"]
             assert last["applied"] + last["unconfirmed"] == last["planned"] == ROWS

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.deadlines import scaled
 from tests.e2e.desk import EXPIRED, Desk, becomes, desk
 from tests.e2e.kube import Cluster, Object
 
 ROWS = 20_000
 STALE = ROWS * 2 // 10
-PACE = {"batchRows": 50, "rowsPerSecond": 40}  # a quick machine is to be still amid the sweep at the drain
+SMALL = {"batchRows": 10}
+SLOW = 0.5  # seconds for each row, so that the sweep is under way at the drain
 WORKERS = 3
 AUDIT = """
 CREATE TABLE written (id bigint NOT NULL);
@@ -30,16 +32,16 @@ def support(cluster: Cluster) -> Iterator[Desk]:
         with made.sql() as root:
             root.execute(AUDIT.encode())
         worker = {"maxReplicas": WORKERS, "jobsPerReplica": 2, "cooldown": "5s"}
-        sweep = made.example(EXPIRED, limits=PACE, worker=worker)
+        sweep = made.example(EXPIRED, limits=SMALL, worker=worker)
         sweep["spec"]["effect"]["webhook"]["timeout"] = "60s"  # a slow receiver must not look like one that is away
         made.apply(sweep)
         made.is_(EXPIRED, "Ready", "True", patience=120)
         yield made
 
 
-def at(support: Desk, percent: int) -> None:
-    """Returns when so much of the sweep is done."""
-    goal = STALE * percent // 100
+def goes_on(support: Desk, rows: int) -> None:
+    """Returns when so many more rows are swept."""
+    goal = support.expired() + rows
     becomes(f"{goal} rows are swept", 300, lambda: support.expired() >= goal)
 
 
@@ -81,7 +83,7 @@ def drain(support: Desk, pods: list[Object]) -> None:
     try:
         began = time.monotonic()
         for node in nodes:
-            support.here.kubectl("drain", node, chosen, "--delete-emptydir-data", "--timeout=180s")
+            support.here.kubectl("drain", node, chosen, "--delete-emptydir-data", f"--timeout={scaled(180):.0f}s")
         print(
             f"{time.monotonic() - began:6.1f} s  until {len(pods)} workers had ended what they had in hand, and were gone"
         )
@@ -96,12 +98,14 @@ def drain(support: Desk, pods: list[Object]) -> None:
 
 @pytest.mark.bed
 def test_workers_that_are_scaled_down_or_drained_lose_and_repeat_nothing(support: Desk) -> None:
+    support.slow(SLOW)
     support.order(EXPIRED, "trigger", "drain")
-    at(support, 5)
+    goes_on(support, 1)
     workers(support, WORKERS)
     most(support, 1)  # of KEDA alone: what the controller is told stays as it is
     workers(support, 1)
     most(support, WORKERS)
-    at(support, 40)
+    goes_on(support, 20)
     drain(support, workers(support, 2, WORKERS))  # as many as KEDA finds the queue to need by now
+    support.fast()
     balanced(support)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.deadlines import scaled
 from tests.e2e.desk import EXPIRED, NEVER, Desk, becomes, desk
 from tests.e2e.kube import Cluster, Object
 
@@ -38,7 +39,7 @@ def test_a_cronjob_ticks_on_its_minute_and_a_job_made_by_hand_now(support: Desk)
     last = support.status("ticking")["lastSweep"]
 
     support.here.kubectl("create", "job", "--from=cronjob/ticking-tick", "by-hand")
-    support.here.kubectl("wait", "job/by-hand", "--for=condition=Complete", "--timeout=60s")
+    support.here.kubectl("wait", "job/by-hand", "--for=condition=Complete", f"--timeout={scaled(60):.0f}s")
     said = json.loads(support.here.logs("job/by-hand"))
     assert (said["answer"], said["message"].endswith("a sweep begins")) == ("enqueued", True)
 
@@ -54,19 +55,22 @@ def test_a_cronjob_ticks_on_its_minute_and_a_job_made_by_hand_now(support: Desk)
 
 
 def test_workers_that_are_asked_to_go_lose_and_repeat_nothing(support: Desk) -> None:
-    sweep = support.example(EXPIRED, limits={"batchRows": 100})
+    sweep = support.example(EXPIRED, limits={"batchRows": 10})
     sweep["spec"]["effect"]["webhook"]["timeout"] = "60s"  # a receiver that is slow must not look like one that is away
     support.apply(sweep)
     support.is_(EXPIRED, "Ready", "True", patience=120)
+    support.slow(0.5)
     support.order(EXPIRED, "trigger", "1")
     for number in range(4):
-        goal = STALE * number // 5
+        goal = 20 * number
         becomes(f"{goal} rows are swept", 120, lambda goal=goal: support.expired() >= goal)  # type: ignore[misc]
         pods = becomes("there is a worker", 60, lambda: alive(support))
         if number % 2:
             support.here.kubectl("delete", "pod", pods[0], "--wait=false")
         else:
             evict(support, pods[0])
+    assert support.expired() < STALE
+    support.fast()
     sweep = support.completed(EXPIRED)
     assert (sweep["planned"], sweep["applied"], support.expired()) == (STALE, STALE, STALE)
     assert support.received() == {"requests": STALE, "keys": STALE, "duplicates": 0}

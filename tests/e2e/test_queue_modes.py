@@ -18,7 +18,7 @@ from tests.e2e.releases import SCHEDULE
 
 ROWS = 2000
 STALE = ROWS * 2 // 10
-RATE = 24  # rows a second, of all schedules together: slow enough for a second worker to come
+SLOW = 2.0  # seconds for each row, so that the sweep is under way when a second worker has come and the queue's server was killed
 WORKER = {"maxReplicas": 2, "jobsPerReplica": 2, "cooldown": "5s"}
 RETRY = {"maxAttempts": 20, "backoff": "15s", "maxBackoff": "15s"}
 WATCHED = """
@@ -50,10 +50,9 @@ def step() -> Steps:
     return Steps()
 
 
-def late(support: Desk, name: str, which: str = "true", rate: int = RATE, **spec: Any) -> Object:
+def late(support: Desk, name: str, which: str = "true", **spec: Any) -> Object:
     """A schedule of the expired conversations for which the SQL ``which`` is true."""
-    limits = {"batchRows": 10, "rowsPerSecond": rate}
-    made = support.plain(name, limits=limits, worker=WORKER, retry=RETRY, **spec)
+    made = support.plain(name, limits={"batchRows": 5}, worker=WORKER, retry=RETRY, **spec)
     made["spec"]["match"].append({"sql": which})
     return made
 
@@ -71,7 +70,8 @@ def test_a_sweep_goes_on_with_the_replica_that_sentinels_promote(
         first = primary(queue)
         queue.kill(first)
         becomes("the other server is the primary", 60, lambda: primary(queue) != first)
-        assert support.expired() < STALE
+        assert support.expired() < STALE - 2
+        support.fast()
         step("the primary killed, the replica promoted")
         finish(support, step, "late")
 
@@ -89,7 +89,8 @@ def test_a_sweep_goes_on_with_the_replica_that_a_cluster_promotes_and_its_neighb
         first = master(queue, support, even)
         queue.kill(first)
         becomes("its replica is the master", 60, lambda: master(queue, support, even) not in (0, first))
-        assert support.expired() < STALE
+        assert support.expired() < STALE - 2
+        support.fast()
         step("a master killed, its replica promoted")
         finish(support, step, even, odd)
 
@@ -106,7 +107,8 @@ def begin(support: Desk, *schedules: Object) -> None:
 
 
 def trigger(support: Desk, step: Steps, *names: str) -> None:
-    """Returns amid the sweeps, when each has two workers."""
+    """Returns amid the sweeps, which are slow, when each has two workers."""
+    support.slow(SLOW)
     for name in names:
         support.order(name, "trigger", "1")
     becomes("the first rows are swept", 120, lambda: support.expired() > 0)
@@ -174,10 +176,10 @@ def primary(queue: Queue) -> int:
 
 def on_two_masters(support: Desk, queue: Queue) -> tuple[str, str]:
     """Two schedules, of one half of the rows each, whose keys are on different masters: their uids, which chance makes, decide."""
-    begin(support, late(support, "even", "t.id % 2 = 0", RATE // 2))
+    begin(support, late(support, "even", "t.id % 2 = 0"))
     for number in range(20):
         name = f"odd-{number}"
-        support.apply(late(support, name, "t.id % 2 = 1", RATE // 2, suspend=True))
+        support.apply(late(support, name, "t.id % 2 = 1", suspend=True))
         if master(queue, support, name) != master(queue, support, "even"):
             suspend(support, name, "false")
             support.is_(name, "Ready", "True")
