@@ -38,7 +38,7 @@ from kubesweep_controller.api import (
 from kubesweep_controller.conditions import find as condition_of
 from kubesweep_controller.connection import Connection, find
 from tests.deadlines import scaled
-from tests.e2e.audit import requests
+from tests.e2e.audit import Request, requests
 from tests.e2e.rights import account
 from tests.servers import Server, free_port
 
@@ -264,18 +264,19 @@ def kubeconfig(stage: Stage, *, server: str = "", token_file: str = "") -> str:
     return str(path)
 
 
-def writes_since(stage: Stage, start: str) -> list[str]:
-    """What the controller wrote to the API server, as its audit log has it, besides the Lease."""
-    found = [
+def requests_since(stage: Stage, start: str) -> list[Request]:
+    """What controllers of the stage asked the API server for in its namespace, as the audit log has it, in the order of the answers."""
+    return [
         each
         for each in requests(start, stage.namespace)
         if each.user.startswith(f"system:serviceaccount:{stage.namespace}:") and each.namespace == stage.namespace
     ]
-    return [
-        f"{each.verb} {each.resource} {each.name}"
-        for each in found
-        if each.verb not in ("get", "list", "watch") and each.resource != "leases"
-    ]
+
+
+def writes_since(stage: Stage, start: str) -> list[Request]:
+    """Those that write, besides the Lease's."""
+    found = requests_since(stage, start)
+    return [each for each in found if each.verb not in ("get", "list", "watch") and each.resource != "leases"]
 
 
 def now() -> str:

@@ -1,4 +1,4 @@
-"""Two versions of Kubesweep in one cluster: of the controller, and of the CRD.
+"""Two versions of the controller in one cluster. test_pruning_crd.py is about two of the CRD.
 
 The other version is this one with a few words changed, as a process of its own: its plans have a field that nobody uses yet, its
 pods a variable, and it has workers of its own.
@@ -6,21 +6,17 @@ pods a variable, and it has workers of its own.
 
 from __future__ import annotations
 
-import copy
 import shutil
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kubesweep.api.crd import custom_resource_definition
 from kubesweep.queue.model import OpenSweep
 from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, SCHEDULES
 from tests.cluster.bed import REPOSITORY
-from tests.e2e.stage import CHILDREN, Stage, install_crd, now, until, writes_since
-from tests.e2e.test_story import Tale
+from tests.e2e.stage import CHILDREN, Stage, now, until, writes_since
 
 LATER = (
     ("core/kubesweep/api/plan.py", "jobs_per_replica: int = 10", "jobs_per_replica: int = 10\n    later: int = 1"),
@@ -30,7 +26,6 @@ LATER = (
         '{"name": "KUBESWEEP_LATER", "value": "1"}, {"name": "KUBESWEEP_LOG_LEVEL"',
     ),
 )
-LACKS = ("handled", "plan", "countedTime", "lastMissedTime", "ticks")
 
 
 def later_version(folder: Path) -> str:
@@ -72,10 +67,11 @@ async def nobody_writes(stage: Stage, nonce: str) -> None:
     await until(obeyed)
     versions = [each["metadata"]["resourceVersion"] for each in (await family(stage))[:2]]
     assert versions == [each["metadata"]["resourceVersion"] for each in before[:2]]
-    ours = [each for each in writes_since(stage, start) if each.split()[1] in ("deployments", "cronjobs")]
+    ours = [str(each) for each in writes_since(stage, start) if each.resource in ("deployments", "cronjobs")]
     assert ours == []
 
 
+@pytest.mark.bed
 async def test_of_two_versions_the_leader_decides_and_no_field_is_fought_over(stage: Stage, tmp_path: Path) -> None:
     path = later_version(tmp_path / "later")
     older = await stage.start("older", KUBESWEEP_WORKER_IMAGE="worker:older")
@@ -105,38 +101,3 @@ async def test_of_two_versions_the_leader_decides_and_no_field_is_fought_over(st
 
 async def _says(stage: Stage, name: str, words: str) -> bool:
     return any(words in file.read_text() for file in stage.folder.glob(f"{name}-*.log"))
-
-
-@pytest.fixture
-async def older_crd(stage: Stage) -> AsyncIterator[None]:
-    definition = copy.deepcopy(custom_resource_definition())
-    status = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
-    for name in LACKS:
-        del status[name]
-    await install_crd(stage.api, definition)
-    yield
-    await install_crd(stage.api, custom_resource_definition())
-
-
-@pytest.mark.usefixtures("older_crd")
-async def test_a_crd_that_drops_what_it_does_not_know_of_a_status_makes_nothing_happen_twice(stage: Stage) -> None:
-    tale = Tale(stage)
-    await tale.begin()
-    await tale.order("purge-dead-letters")
-    await until(lambda: _told(tale, "DeadLettersPurged"))
-    assert "handled" not in await tale.status()
-    await tale.order("trigger")
-    await tale.plan(1)
-    await tale.settle(dead={"7": "CheckViolation"})
-    await stage.says("Degraded", "DeadLetters")  # and not purged once more
-    start = now()
-    await tale.find(False, "TableMissing", "there is no table")
-    await stage.says("SourceReady", "TableMissing")
-    assert (await stage.stats()).dead == 1
-    assert len([each for each in writes_since(stage, start) if "sweepschedules/status" in each]) <= 2
-    assert stage.log().count("is older than this controller: it drops") <= len(LACKS)
-    assert "status.handled" in stage.log()
-
-
-async def _told(tale: Tale, reason: str) -> bool:
-    return any(told[1] == reason for told in await tale.events())
