@@ -1,4 +1,7 @@
-"""``python3 -m tests.cluster up|images|down``: what ``make cluster``, ``make images`` and ``make cluster-down`` call. See docs/testing.md."""
+"""``python3 -m tests.cluster up|images|down``: what ``make cluster``, ``make images`` and ``make cluster-down`` call. See docs/testing.md.
+
+``compile`` does what needs no cluster, in the background of whatever comes first: afterwards ``up`` and ``images`` find programs and images built.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import fcntl
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,8 +23,7 @@ ASIDE = ("kubeconform", "promtool")  # for those who check manifests and rules: 
 def up(bed: Bed) -> None:
     """A cluster that answers: the one that is there, or a new one in the place of what is left of it."""
     print("== compile", flush=True)
-    install()
-    build([name for name in paths() if name not in ASIDE])
+    _compile(images.servers())
     print("== cluster", flush=True)
     began = time.monotonic()
     if not lifecycle.running(bed):
@@ -37,6 +40,11 @@ def up(bed: Bed) -> None:
     )
 
 
+def compile_(bed: Bed) -> None:
+    """Programs, and the images that need none of them."""
+    _compile([*images.servers(), *images.product()])
+
+
 def product(bed: Bed) -> None:
     """The working tree's images, in the running cluster."""
     print("== images", flush=True)
@@ -48,6 +56,15 @@ def product(bed: Bed) -> None:
 def down(bed: Bed) -> None:
     with step(f"{bed.name} is gone"):
         lifecycle.down(bed)
+
+
+def _compile(early: list[images.Image]) -> None:
+    """Images are built beside the programs: they wait for Debian's mirror and the package index, programs for the processor."""
+    install()
+    with ThreadPoolExecutor(1) as beside:
+        built = beside.submit(images.prepare, early)
+        build([name for name in paths() if name not in ASIDE])
+        built.result()
 
 
 def _anew(bed: Bed) -> None:
@@ -97,7 +114,7 @@ def _alone(bed: Bed) -> Iterator[None]:
 
 
 def main() -> None:
-    commands = {"up": up, "images": product, "down": down}
+    commands = {"compile": compile_, "up": up, "images": product, "down": down}
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
         sys.exit(f"usage: python3 -m tests.cluster {'|'.join(commands)}")
     try:

@@ -109,17 +109,33 @@ def product() -> list[Image]:
     ]
 
 
+def prepare(images: list[Image]) -> None:
+    """Builds what has changed."""
+    with _alone():
+        _archives(images)
+
+
 def provide(bed: Bed, images: list[Image]) -> None:
     """Builds what has changed and gives the bed's containerd what it does not have yet."""
+    with _alone():
+        for reference, archive in _archives(images).items():
+            _import(bed, reference, archive)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for rest in (*FOLDER.glob("*.partial"), *FOLDER.glob("rootfs-*")):  # of a run that was killed
             shutil.rmtree(rest) if rest.is_dir() else rest.unlink()
-        if any(image.needs_base for image in images):
-            _import(bed, BASE, _base())
-        for image in images:
-            _import(bed, image.reference, _built(image))
+        yield
+
+
+def _archives(images: list[Image]) -> dict[str, Path]:
+    """The archive of each image by its reference; of the base before those that stand on it."""
+    base = {BASE: _base()} if any(image.needs_base for image in images) else {}
+    return base | {image.reference: _built(image) for image in images}
 
 
 def _base() -> Path:
