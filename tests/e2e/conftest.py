@@ -1,7 +1,7 @@
 """A cluster once for each run, a namespace for each test, and what a failed test leaves to be read.
 
-``E2E_KUBECONFIG`` names a cluster of your own. Without it the tests run on the one of ``make cluster``: it is started where there is none, and this
-process enters its network, from which alone it can be reached.
+``E2E_KUBECONFIG`` names a cluster of your own. Without it the tests run on the one of ``make cluster``: it is started where there is none, and each
+process of the tests enters its network, from which alone it can be reached. shards.py says which tests run side by side.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,19 +23,34 @@ from tests.cluster.lifecycle import running
 from tests.e2e.dump import dump
 from tests.e2e.kube import Cluster, Namespace
 from tests.e2e.network import enter
+from tests.e2e.shards import FOLDER, Scheduling, Turn, arrange, group_of, one_at_a_time
 from tests.e2e.stage import Stage, staged
+from tests.e2e.summary import pytest_terminal_summary
 from tests.servers import Server
+
+__all__ = ["pytest_terminal_summary"]
 
 DUMPED = pytest.StashKey[list[Namespace]]()  # the namespaces that a failed test leaves to be read
 BEGAN = pytest.StashKey[str]()  # when this run began, as the API server writes times
 WHOLE = pytest.StashKey[bool]()  # whether all the tests of this folder run
-CROWD = "test_controller_crowd.py"  # what it leaves keeps KEDA and the garbage collector busy for minutes
-LAST = "test_rights.py"  # it looks back at what all others did
+TURN = pytest.StashKey[Turn]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[BEGAN] = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    given = getattr(config, "workerinput", {})  # what pytest_configure_node handed to this process
+    config.stash[BEGAN] = given.get("began") or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     config.stash[WHOLE] = not any("::" in each for each in config.args)
+    config.stash[TURN] = Turn()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Of pytest-xdist: the first process starts one for a shard."""
+    node.workerinput["began"] = node.config.stash[BEGAN]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[TURN].end()
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -42,24 +58,37 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
         each.config.stash[WHOLE] = False
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    order = {CROWD: 1, LAST: 2}
-    items.sort(key=lambda each: order.get(each.path.name, 0))
+    mine = [each for each in items if each.path.parent == Path(__file__).parent]
+    others = [each for each in items if each.path.parent != Path(__file__).parent]
+    arrange(mine)
+    items[:] = others + mine
     here = {path.name for path in Path(__file__).parent.glob("test_*.py")}
-    config.stash[WHOLE] &= here <= {each.path.name for each in items}
+    config.stash[WHOLE] &= here <= {each.path.name for each in mine}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.config.stash[TURN].take(alone=group_of(item.nodeid) == "alone")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cluster() -> Cluster:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    cache = tmp_path_factory.mktemp("discovery") / "cache.json"
     if kubeconfig := os.environ.get("E2E_KUBECONFIG"):
         os.environ["KUBECONFIG"] = kubeconfig
-        return Cluster(kubeconfig)
+        return Cluster(kubeconfig, cache)
     bed = Bed.chosen()
-    if not running(bed):
-        subprocess.run([sys.executable, "-m", "tests.cluster", "up"], cwd=REPOSITORY, check=True)
+    with one_at_a_time("up"):
+        if not running(bed):
+            subprocess.run([sys.executable, "-m", "tests.cluster", "up"], cwd=REPOSITORY, check=True)
     enter(bed)
-    return Cluster(str(bed.kubeconfig))
+    return Cluster(str(bed.kubeconfig), cache)
 
 
 @pytest.fixture
@@ -93,7 +122,7 @@ async def stage(redis: Server, tmp_path: Path) -> AsyncIterator[Stage]:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed and report.when != "teardown":
-        folder = Path(os.environ.get("E2E_DUMPS") or REPOSITORY / ".e2e") / item.name.replace("/", "-")
+        folder = Path(os.environ.get("E2E_DUMPS") or FOLDER) / item.name.replace("/", "-")
         for namespace in item.stash.get(DUMPED, []):
             report.sections.append((f"namespace {namespace.name}", dump(namespace, folder / namespace.name)))
     return report

@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from tests.deadlines import scaled
 from tests.e2e.kube import Namespace
 
 SHOWN = 40  # lines of events
@@ -40,6 +41,6 @@ def dump(namespace: Namespace, folder: Path) -> str:
 def _kubectl(*words: str) -> str:
     """Also what went wrong: a dump shows what it can."""
     done = subprocess.run(
-        ["kubectl", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+        ["kubectl", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=scaled(60), check=False
     )
     return done.stdout + done.stderr

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import yaml
@@ -29,11 +30,12 @@ class Late(AssertionError):
 
 
 class Cluster:
-    """The API server of ``kubeconfig``. Kinds go by the words of a manifest: ``apps/v1 Deployment``."""
+    """The API server of ``kubeconfig``. Kinds go by the words of a manifest: ``apps/v1 Deployment``. ``cache`` is a file for what the client
+    discovers; its own default is one for all processes of the machine."""
 
-    def __init__(self, kubeconfig: str) -> None:
+    def __init__(self, kubeconfig: str, cache: Path) -> None:
         client: Any = config.new_client_from_config(kubeconfig)
-        self.api: Any = DynamicClient(client)
+        self.api: Any = DynamicClient(client, cache_file=str(cache))
 
     def kind(self, words: str) -> Any:
         version, _, kind = words.rpartition(" ")
@@ -199,7 +201,7 @@ class Namespace:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=scaled(120),
             check=False,
         )
         assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"

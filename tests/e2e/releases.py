@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.deadlines import scaled
 from tests.e2e.kube import Cluster, Namespace, Object
 from tests.e2e.workloads import PRODUCT, product_image
 
 CHART = "charts/kubesweep"
-PATIENCE = "180s"
+PATIENCE = f"{scaled(180):.0f}s"
 OWN = {"namespaced": "true"}  # serves its own namespace, and needs the CRD to be there
 SCHEDULE = "kubesweep.dev/v1alpha1 SweepSchedule"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -70,7 +71,7 @@ class Release:
 
     def _helm(self, verb: str, *words: str) -> str:
         command = ["helm", verb, self.name, *words, "--namespace", self.namespace.name]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=scaled(400))
         assert ran.returncode == 0, f"{' '.join(command)}:\n{ran.stdout}\n{ran.stderr}"
         return ran.stdout
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from pathlib import Path
 
 from kubesweep.queue.model import OpenSweep, PlanVersion
-from kubesweep_controller.api import DEPLOYMENTS, SCHEDULES, Api
+from kubesweep_controller.api import DEPLOYMENTS, LEASES, SCHEDULES, Api
 from kubesweep_controller.connection import Connection
+from tests.deadlines import scaled
 from tests.e2e.rights import ACCOUNTS, account
 from tests.e2e.stage import Stage, Wire, kubeconfig, until
 from tests.servers import Server
@@ -82,11 +82,12 @@ async def test_a_leader_that_is_told_to_stop_hands_over_at_once(stage: Stage) ->
     await stage.apply()
     await stage.says("Ready", "Checking")
     await stage.start("b")
-    began = time.monotonic()
     assert await stage.kill(first, signal.SIGTERM) == 0
+    lease = await stage.get(LEASES, "kubesweep-controller")
+    assert lease
+    assert lease["spec"].get("holderIdentity") != "a"
     await stage.apply("second")
     await stage.says("Ready", "Checking", "second")
-    assert time.monotonic() - began < 15.0
 
 
 async def test_everything_goes_on_when_the_queue_comes_after_the_controller_and_loses_everything(
@@ -134,7 +135,7 @@ async def test_the_api_server_may_be_away_for_a_minute(stage: Stage) -> None:
     await stage.apply()
     await stage.says("Ready", "Checking")
     await wire.cut()
-    assert await asyncio.wait_for(process.wait(), 60) == 1  # the Lease was lost; its pod would start it again
+    assert await asyncio.wait_for(process.wait(), scaled(120)) == 1  # the Lease was lost; its pod would start it again
     await stage.apply("second")
     process = await stage.start(KUBECONFIG=path)
     await until(lambda: _in_log(stage, "cannot take the Lease"))

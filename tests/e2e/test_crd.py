@@ -15,6 +15,7 @@ import yaml
 from kubesweep import load_object
 from kubesweep.api import yamlfile
 from kubesweep.api.status import Status
+from tests.deadlines import scaled
 from tests.e2e.applying import apply, done, kubectl, namespace_with_crd, read, schedule
 from tests.unit.test_status import WHOLE
 
@@ -157,7 +158,7 @@ def test_a_whole_status_is_kept_as_it_was_written_and_moves_no_generation(namesp
     assert body["status"] == WHOLE
     assert body["metadata"]["generation"] == 1
     assert Status.model_validate(body["status"]).queue is not None
-    done("wait", "--for=condition=Ready", "--timeout=10s", "sweep/told", "-n", namespace)
+    done("wait", "--for=condition=Ready", f"--timeout={scaled(60):.0f}s", "sweep/told", "-n", namespace)
     printed = done("describe", "sweep", "told", "-n", namespace)
     assert [each for each in ("Applied:", "duplicate key", "Retry Dead Letters:") if each not in printed] == []
 

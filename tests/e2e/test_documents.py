@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadlines import scaled
 from tests.documents import File, difference, steps
 from tests.e2e.conftest import DUMPED
 from tests.e2e.kube import Cluster, Namespace
@@ -20,7 +21,7 @@ from tests.e2e.kube import Cluster, Namespace
 HOUSE = Path(__file__).parents[2]
 CRD = ("apiextensions.k8s.io/v1 CustomResourceDefinition", "sweepschedules.kubesweep.dev")
 HOME, RELEASE = "kubesweep-system", "kubesweep"
-PATIENCE = 300.0  # seconds; every command of the pages has a shorter limit of its own
+PATIENCE = scaled(300)  # seconds; every command of the pages has a shorter limit of its own
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def whole_cluster(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[
     yield cluster
     subprocess.run(["helm", "uninstall", RELEASE, "--namespace", HOME, "--ignore-not-found", "--wait"], check=True)
     for name in ("shop", HOME):
-        command = ["kubectl", "delete", "namespace", name, "--ignore-not-found", "--timeout=120s"]
+        command = ["kubectl", "delete", "namespace", name, "--ignore-not-found", f"--timeout={scaled(120):.0f}s"]
         subprocess.run(command, check=True)
 
 

@@ -16,6 +16,7 @@ import pytest
 from kubesweep.queue.model import Claim, FailedRow, Finding, Job, JobKind, Limits, Settlement, SweepState, Window
 from kubesweep_controller.api import EVENTS, SCHEDULES
 from kubesweep_controller.reasons import Reason
+from tests.deadlines import scaled
 from tests.e2e.stage import Stage, until
 from tests.servers import Server
 
@@ -234,4 +235,4 @@ async def test_wait_and_get_know_what_is_ready(stage: Stage) -> None:
 
 async def _after(stage: Stage, tale: Tale) -> str:
     await until(lambda: stage.get(SCHEDULES, "carts"))
-    return await kubectl(stage, "wait", "--for=condition=Ready", "sweepschedule/carts", "--timeout=90s")
+    return await kubectl(stage, "wait", "--for=condition=Ready", "sweepschedule/carts", f"--timeout={scaled(90):.0f}s")

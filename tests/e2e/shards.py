@@ -1,0 +1,107 @@
+"""Which tests run side by side in the one cluster, and which alone.
+
+Two processes share the cluster; each has one shard of the files, in the order given here. A file that is not listed runs at the end of the second shard.
+The files in ``ALONE`` change what all tests see: they install a release that serves every namespace, replace the CRD, take KEDA or the node away, or read
+what every test left in the audit log. They run one after the other when both shards have ended.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+from tests.cluster.bed import REPOSITORY
+
+FOLDER = REPOSITORY / ".e2e"
+# The crowd occupies KEDA for minutes, so the second shard begins with the tests that need no KEDA.
+SHARDS = (
+    (
+        "test_controller_crowd.py",
+        "test_conversations.py",
+        "test_storm.py",
+        "test_queue_modes.py",
+        "test_chart_logins.py",
+        "test_chart_rights.py",
+        "test_scaling.py",
+    ),
+    (
+        "test_story.py",
+        "test_controller_life.py",
+        "test_controller.py",
+        "test_versions.py",
+        "test_releases.py",
+        "test_refused_specs.py",
+        "test_platform.py",
+        "test_images.py",
+        "test_crd.py",
+        "test_crd_agrees.py",
+        "test_older_crd.py",
+        "test_invalid_specs.py",
+        "test_events.py",
+        "test_chart.py",
+        "test_bad_days.py",
+        "test_pods.py",
+        "test_custom_image.py",
+    ),
+)
+ALONE = ("test_drain.py", "test_pruning_crd.py", "test_documents.py", "test_chart_cluster.py", "test_rights.py")
+GROUPS = {"shard 1": SHARDS[0], "shard 2": SHARDS[1], "alone": ALONE}
+PLACES = {name: (group, place) for group, names in GROUPS.items() for place, name in enumerate(names)}
+
+
+def group_of(nodeid: str) -> str:
+    return _place(Path(nodeid.partition("::")[0]))[0]
+
+
+def arrange(items: list[pytest.Item]) -> None:
+    order = list(GROUPS)
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        group, place = _place(item.path)
+        return order.index(group), place
+
+    items.sort(key=place)
+
+
+def _place(path: Path) -> tuple[str, int]:
+    return PLACES.get(path.name, ("shard 2", len(PLACES)))
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Of pytest-xdist: each process is given a whole group, in the order of the tests."""
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+class Turn:
+    """The right of this process to use the cluster: shared with the other shard, or alone. It ends with the session."""
+
+    def __init__(self) -> None:
+        FOLDER.mkdir(exist_ok=True)
+        self._file = (FOLDER / "turn.lock").open("w")
+
+    def take(self, *, alone: bool) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+
+    def end(self) -> None:
+        self._file.close()
+
+
+@contextmanager
+def one_at_a_time(what: str) -> Iterator[None]:
+    """For what either process may find undone."""
+    FOLDER.mkdir(exist_ok=True)
+    with (FOLDER / f"{what}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
