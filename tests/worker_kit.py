@@ -43,12 +43,13 @@ def a_plan(**changes: Any) -> Plan:
 
 
 class MemorySource:
-    """Rows 0..n-1, all stale. ``poison`` refuse to be written, ``locked`` belong to the application, ``down``
-    raises."""
+    """Rows 0..n-1, all stale. ``poison`` refuse to be written, ``locked`` belong to the application, ``down`` raises;
+    ``cursed`` provoke a defect of the worker, in the call of that name."""
 
     def __init__(self, rows: int) -> None:
         self.stale_keys = {key(i) for i in range(rows)}
         self.poison: set[Key] = set()
+        self.cursed: dict[str, set[Key]] = {}
         self.locked: set[Key] = set()
         self.refused: set[Key] = set()  # left as they are, without an error
         self.down: Callable[[str], None] = lambda call: None
@@ -67,6 +68,10 @@ class MemorySource:
             low, high = scope.low or ("",), scope.high or ("~",)
             found = [k for k in self.stale_keys if low < k <= high]
         return sorted(k for k in found if k not in held)
+
+    def _curse(self, call: str, keys: Collection[Key]) -> None:
+        if self.cursed.get(call, set()) & set(keys):
+            raise ZeroDivisionError
 
     async def close(self) -> None:
         return None
@@ -103,6 +108,7 @@ class MemorySource:
 
     async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
         self.down("stale")
+        self._curse("stale", self._in(scope, held)[:most])
         return [SourceRow(k, {"id": k[0]}, ("t0",)) for k in self._in(scope, held)[:most]]
 
     async def keys(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
@@ -117,6 +123,7 @@ class MemorySource:
         taken = [k for k in found if k not in self.locked]
         if len(taken) < len(found) and not skip_locked:
             raise Outage("Locked", "lock timeout")
+        self._curse("write", taken)
         if any(k in self.poison for k in taken):
             raise RowError("23505", "duplicate")
         refused, taken = [k for k in taken if k in self.refused], [k for k in taken if k not in self.refused]

@@ -14,7 +14,7 @@ import sys
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-__all__ = ["JsonFormatter", "LineFormatter", "configure", "fields", "safe_url"]
+__all__ = ["JsonFormatter", "LineFormatter", "configure", "fields", "keep_loggers", "safe_url"]
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"}
@@ -91,6 +91,25 @@ def configure(
     logger.propagate = False
     if everybody:
         logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class _Kept(logging.Logger):
+    """``logging.config`` disables every logger that it does not name; ours stay enabled."""
+
+    @property
+    def disabled(self) -> bool:
+        return False
+
+    @disabled.setter
+    def disabled(self, value: bool) -> None:
+        return None
+
+
+def keep_loggers() -> None:
+    """Whatever an application does to logging, our lines stay. Call it before any code of the application is imported."""
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.partition(".")[0] == "kubesweep" and type(logger) is logging.Logger:
+            logger.__class__ = _Kept
 
 
 def safe_url(url: str) -> str:

@@ -149,9 +149,18 @@ async def match_fails(folder: Path) -> Answer:
 
 async def defect(folder: Path) -> Answer:
     bench = Workbench(folder, MemorySource(10))
+    bench.source.cursed = {"write": {key(3)}}
+    await bench.sweep(retries=True)
+    (letter,) = await bench.dead()
+    await bench.queue.close()
+    return letter.error, letter.message
+
+
+async def defect_while_planning(folder: Path) -> Answer:
+    bench = Workbench(folder, MemorySource(10))
 
     def down(call: str) -> None:
-        if call == "write":
+        if call == "cut":
             raise ZeroDivisionError
 
     bench.source.down = down
@@ -253,7 +262,12 @@ CASES: dict[str, Case] = {
     "the schedule changes while its sweep runs": plan_changed,
     "another URL or table meets a sweep that was planned before": source_changed,
     "a row of another table than the one that is swept now is retried": other_table,
-    "the worker has a defect": defect,
+    "the worker has a defect that one row provokes": defect,
+    "the worker has a defect while it plans": defect_while_planning,
+    "a handler returns a generator": handled("returns_a_generator"),
+    "a handler returns what is not finished": handled("returns_a_future"),
+    "effect.handler is a generator": handled("generates"),
+    "effect.handler does not take (row, ctx)": handled("takes_one"),
 }
 
 

@@ -13,7 +13,8 @@ from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import DeadLetter, OpenSweep, ScheduleRef, Stats, SweepState
 from kubesweep_worker.assemble import assemble
-from kubesweep_worker.effects.handler import HandlerEffect, load_handler
+from kubesweep_worker.effects.handler import HandlerEffect
+from kubesweep_worker.effects.loading import load_handler
 from kubesweep_worker.settings import WorkerSettings
 from tests.deadlines import scaled
 from tests.integration import worker_handlers
@@ -77,6 +78,16 @@ async def run(tmp_path: Path, plan: Plan, rows: int = 20, **settings: Any) -> tu
         ("interrupts", "KeyboardInterrupt", "KeyboardInterrupt"),
         ("cancels_itself", "CancelledError", "CancelledError"),
         ("times_out_inside", "TimeoutError", "the API was slow"),
+        ("cancels_its_task", "CancelledError", "CancelledError"),
+        ("stops_iterating", "RuntimeError", "StopIteration"),
+        ("recurses", "RecursionError", "recursion"),
+        ("leaves_its_generator", "GeneratorExit", "GeneratorExit"),
+        ("returns_a_failing_coroutine", "ValueError", "thirteen"),
+        ("returns_a_generator", "HandlerResult", "a generator, whose body never runs"),
+        ("returns_a_generator_in_async", "HandlerResult", "a generator, whose body never runs"),
+        ("returns_a_manager", "HandlerResult", "a context manager, whose body never runs"),
+        ("returns_a_function", "HandlerResult", "a function, which nobody calls"),
+        ("returns_a_future", "HandlerResult", "a Future, whose work may fail later"),
         ("rejects", "Rejected", "no such customer"),
         ("asks_for_another_column", "KeyError", "add it to effect.columns"),
     ],
@@ -96,6 +107,62 @@ async def test_a_plain_function_runs_in_a_thread(tmp_path: Path) -> None:
     stats, _, _ = await run(tmp_path, handler_plan("plain"))
     assert stats.sweep is not None
     assert stats.sweep.applied == 20
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "decorated",
+        "by_lambda",
+        "by_partial",
+        "forgets_await",
+        "forgets_await_in_async",
+        "by_object",
+        "by_partial_of_object",
+        "by_bound_method",
+        "by_plain_object",
+        "takes_anything",
+    ],
+)
+async def test_whatever_way_a_handler_is_called_its_effect_has_run_before_its_row_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    monkeypatch.setenv("KS_TEST_NOTES", str(tmp_path / "notes"))
+    stats, dead, _ = await run(tmp_path, handler_plan(function), rows=5)
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, dead) == (5, ())
+    assert len((tmp_path / "notes").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        ("generates", "is a generator function"),
+        ("generates_in_async", "is a generator function"),
+        ("generates_by_partial", "is a generator function"),
+        ("by_generating_object", "is a generator function"),
+        ("manages", "is a context manager"),
+        ("manages_in_async", "is a context manager"),
+        ("takes_one", "takes (row: 'Row') -> 'None', and is called with (row, ctx): too many positional arguments"),
+        ("takes_a_keyword", "missing a required argument: 'session'"),
+        ("takes_three", "missing a required argument: 'session'"),
+    ],
+)
+async def test_a_handler_whose_effect_could_not_run_fails_the_sweep_before_any_row(
+    tmp_path: Path, function: str, text: str
+) -> None:
+    stats, dead, _ = await run(tmp_path, handler_plan(function), rows=5)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.reason, dead) == (SweepState.FAILED, "HandlerNotImportable", ())
+    assert text in stats.sweep.message
+    assert left(tmp_path / "carts.db") == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("function", ["reads_a_variable", "reads_a_variable_in_a_thread"])
+async def test_each_call_starts_with_the_context_variables_of_the_lifespan(tmp_path: Path, function: str) -> None:
+    stats, dead, _ = await run(tmp_path, handler_plan(function), rows=3)
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, dead) == (3, ())
 
 
 async def test_a_handler_that_hangs_fails_its_row_after_its_timeout(tmp_path: Path) -> None:

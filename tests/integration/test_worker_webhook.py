@@ -23,8 +23,9 @@ from kubesweep.queue.model import OpenSweep, Stats, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_worker.assemble import assemble
 from kubesweep_worker.effects.base import Delivery
-from kubesweep_worker.effects.webhook import WebhookEffect, json_safe, retry_after
+from kubesweep_worker.effects.webhook import WebhookEffect, retry_after
 from kubesweep_worker.settings import WorkerSettings
+from kubesweep_worker.values import json_safe
 from tests.integration.test_worker_handlers import handler_plan, left, make_table
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -207,7 +208,7 @@ def test_every_database_value_becomes_json() -> None:
     assert json.loads(msgspec.json.encode(json_safe(value))) == {
         "d": "2026-01-02",
         "t": "03:04:00",
-        "i": "1:00:00",
+        "i": "PT1H",
         "u": "00000000-0000-0000-0000-000000000001",
         "f": [1.5, "nan", "inf"],
         "n": {"deep": [True, None, "YQ=="]},

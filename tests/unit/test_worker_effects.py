@@ -14,8 +14,7 @@ from kubesweep.errors import Outage, Reject, RetryAfter, RowError, Skip, SweepFa
 from kubesweep.queue.model import Claims, SweepState
 from kubesweep.queue.service import Settled
 from kubesweep_worker.effect_job import sub_batch_rows
-from kubesweep_worker.effects.base import Delivery, idempotency_key
-from kubesweep_worker.effects.handler import as_row_error
+from kubesweep_worker.effects.base import Delivery, as_row_error, idempotency_key
 from kubesweep_worker.settings import WorkerSettings
 from tests.deadlines import scaled
 from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
@@ -356,3 +355,44 @@ def test_an_error_that_cannot_say_what_it_is_is_still_its_rows_failure() -> None
 
     failure = as_row_error(Mute())
     assert (failure.error, str(failure)) == ("Mute", "Mute, whose text cannot be read (ValueError)")
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        OverflowError("beyond the calendar"),
+        UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
+        RecursionError("too deep"),
+        KeyError("x"),
+        MemoryError("too big"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_an_exception_that_no_effect_should_raise_is_still_its_rows_alone(
+    bench: Workbench, raised: Exception
+) -> None:
+    def script(delivery: Delivery) -> None:
+        if delivery.key == key(7):
+            raise raised
+
+    bench.effect.script = script
+    stats = await bench.sweep(retries=True)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.dead) == (SweepState.COMPLETED, 299, 1)
+    (letter,) = await bench.dead()
+    assert (letter.key, letter.error) == (key(7), type(raised).__name__)
+    assert len(bench.effect.calls) == 299 + 3
+
+
+@pytest.mark.parametrize("call", ["stale", "write"])
+async def test_a_defect_that_one_row_provokes_refuses_that_row_and_repeats_no_effect(
+    bench: Workbench, call: str
+) -> None:
+    bench.source.cursed = {call: {key(7)}}
+    stats = await bench.sweep(retries=True)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.dead) == (SweepState.COMPLETED, 299, 1)
+    (letter,) = await bench.dead()
+    assert (letter.key, letter.error) == (key(7), "WorkerDefect")
+    calls = Counter(delivery.key for delivery in bench.effect.calls)
+    assert {calls[key(i)] for i in range(300) if i != 7} == {1}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from kubesweep.errors import RowError
-from kubesweep.queue.model import JobKind, Key, Settlement, SweepState
+from kubesweep.queue.model import Job, JobKind, Key, Settlement, SweepState
 from kubesweep_worker.batch_job import match_fails
 from kubesweep_worker.desk import Desk, Done, Gone, Result
 from kubesweep_worker.hands import JobRun
@@ -15,7 +15,7 @@ from kubesweep_worker.verdict import solo_kills
 log = logging.getLogger("kubesweep.worker")
 
 
-async def _stale_keys(desk: Desk, run: JobRun) -> tuple[Key, ...]:
+async def stale_keys(desk: Desk, run: JobRun) -> tuple[Key, ...]:
     job = run.claim.job
     cutoff = job.cutoff or await desk.source.now()
     try:
@@ -24,18 +24,21 @@ async def _stale_keys(desk: Desk, run: JobRun) -> tuple[Key, ...]:
         raise match_fails(error) from error
 
 
+def halves(job: Job, keys: tuple[Key, ...], *, suspect: bool) -> tuple[Job, ...]:
+    """Two jobs for ``keys``; some of them may be committed."""
+    half = (len(keys) + 1) // 2
+    parts = [part for part in (keys[:half], keys[half:]) if part]
+    return tuple(keys_job(job, part, suspect=suspect, maybe=True) for part in parts)
+
+
 async def halve(desk: Desk, run: JobRun) -> Result:
     """Replace the job by two suspects. Rows that are not stale any more may be the work of those who crashed."""
-    return _split(desk, run, await _stale_keys(desk, run))
+    return _split(desk, run, await stale_keys(desk, run))
 
 
 def _split(desk: Desk, run: JobRun, keys: tuple[Key, ...]) -> Result:
-    claim = run.claim
-    half = (len(keys) + 1) // 2
-    parts = [part for part in (keys[:half], keys[half:]) if part]
-    jobs = tuple(keys_job(claim.job, part, suspect=True, maybe=True) for part in parts)
     log.warning("this job killed its workers: cut in two, to run alone", extra={"job": run.name, "stale": len(keys)})
-    return Done(desk.settlement(run, Tally(), jobs=jobs))
+    return Done(desk.settlement(run, Tally(), jobs=halves(run.claim.job, keys, suspect=True)))
 
 
 async def bury(desk: Desk, run: JobRun) -> Result:
@@ -53,7 +56,7 @@ async def bury(desk: Desk, run: JobRun) -> Result:
         f"the worker died {times} times while it worked on this row alone; look at its last logs and its memory limit, "
         "then replay the row with `kubesweep dead retry`"
     )
-    keys = await _stale_keys(desk, run)
+    keys = await stale_keys(desk, run)
     if len(keys) > 1:  # rows turned stale inside its range: which one it was is not known yet
         return _split(desk, run, keys)
     log.error("buried a row that kills workers", extra={"job": run.name, "times": times})

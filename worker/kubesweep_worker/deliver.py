@@ -11,11 +11,11 @@ import asyncio
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from kubesweep.errors import Outage, RowError, Skip
+from kubesweep.errors import LeaseLost, Outage, RowError, Skip, SweepFailure
 from kubesweep.queue.model import Job, Key
 from kubesweep_worker.backoff import LONGEST, heeded
 from kubesweep_worker.desk import Desk
-from kubesweep_worker.effects.base import Delivery, idempotency_key
+from kubesweep_worker.effects.base import Delivery, as_row_error, idempotency_key
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.outcome import Failure
 from kubesweep_worker.sources.base import SourceRow
@@ -84,9 +84,9 @@ class _Round:
     async def one(self, row: SourceRow) -> None:
         desk, job = self.desk, self.run.claim.job
         assert desk.effect is not None
-        stamp = idempotency_key(desk.plan.uid, row.key, row.stamp)
-        delivery = Delivery(row.key, row.values, stamp, self.cutoff, job.attempt, job.sweep)
         try:
+            stamp = idempotency_key(desk.plan.uid, row.key, row.stamp)
+            delivery = Delivery(row.key, row.values, stamp, self.cutoff, job.attempt, job.sweep)
             async with desk.calls:
                 if desk.draining:
                     self.result.left.append(row.key)
@@ -102,6 +102,10 @@ class _Round:
             desk.breaker.record(False)
             self.cut = self.cut or (desk.breaker.open and outage.reason in GATEWAY)
             return
+        except (SweepFailure, LeaseLost):
+            raise
+        except Exception as error:  # nothing that an effect does with one row concerns the others
+            self.result.failed.append(Failure.of(row.key, as_row_error(error)))
         else:
             self.result.ok.append(row.key)
         desk.breaker.record(True)
@@ -148,7 +152,7 @@ async def deliver_all(desk: Desk, run: JobRun, cutoff: str, rows: list[SourceRow
     assert desk.plan.effect is not None
     turn = _Round(desk, run, cutoff, rows)
     lanes = min(desk.plan.effect.concurrency, len(rows))
-    if lanes == 1:
+    if lanes <= 1:
         await turn.lane()
     else:
         try:

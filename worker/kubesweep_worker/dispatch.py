@@ -15,12 +15,12 @@ from kubesweep.errors import LeaseLost, Outage, RowError, SweepFailure
 from kubesweep.queue.model import Claim, FailedRow, JobKind, OpenSweep, Retry, Settlement, SweepState
 from kubesweep_worker.batch_job import match_fails, run_batch
 from kubesweep_worker.check_job import run_check
-from kubesweep_worker.crash import bury, halve
+from kubesweep_worker.crash import bury, halve, halves, stale_keys
 from kubesweep_worker.desk import Desk, Done, Gone, Result, Return
 from kubesweep_worker.effect_job import run_effect
 from kubesweep_worker.elsewhere import is_elsewhere, leave
 from kubesweep_worker.hands import JobRun
-from kubesweep_worker.outcome import sendable
+from kubesweep_worker.outcome import Failure, Tally, defect, sendable
 from kubesweep_worker.plan_job import run_plan
 from kubesweep_worker.verdict import Care, Version, care, version
 
@@ -57,10 +57,33 @@ async def _classified(desk: Desk, run: JobRun) -> Result:
         return Return(_maybe(run))
     except Exception as error:
         log.exception("a defect of the worker", extra={"job": run.name})
-        why = f"the worker failed in a way it does not know ({type(error).__name__}); its log has the traceback: report it"
-        return await _fail(desk, run, SweepFailure("WorkerDefect", why))
+        return await _contain(desk, run, error)
     await _well(desk, run, result)
     return result
+
+
+async def _contain(desk: Desk, run: JobRun, error: Exception) -> Result:
+    """After a defect: halve the job, so that its neighbours go on; a row that is left alone with it is refused. A step of
+    planning has no rows to tell apart, so it ends its sweep."""
+    job, refused = run.claim.job, defect(error)
+    try:
+        if job.kind not in (JobKind.RANGE, JobKind.KEYS):
+            raise SweepFailure(refused.error, str(refused))
+        if len(job.keys) == 1:
+            return Done(desk.settlement(run, Tally(failed=[Failure.of(job.keys[0], refused)])))
+        keys = await stale_keys(desk, run)
+        parts = () if len(keys) < 2 else halves(job, keys, suspect=False)
+        failed = [Failure.of(key, refused) for key in keys] if len(keys) == 1 else []
+        return Done(desk.settlement(run, Tally(failed=failed), jobs=parts))
+    except Outage as outage:
+        desk.shut(outage)
+        return Return(_maybe(run))
+    except SweepFailure as failure:
+        return await _fail(desk, run, failure)
+    except LeaseLost:
+        raise
+    except Exception:
+        return await _fail(desk, run, SweepFailure(refused.error, str(refused)))
 
 
 async def _well(desk: Desk, run: JobRun, result: Result) -> None:

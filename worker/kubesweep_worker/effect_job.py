@@ -12,16 +12,17 @@ from dataclasses import dataclass
 import msgspec
 
 from kubesweep.api.plan import Effect as EffectPlan
-from kubesweep.errors import Outage, RowError
+from kubesweep.errors import Outage
 from kubesweep.queue.model import Job, JobKind, Key
-from kubesweep_worker.batch_job import locked_rows, match_fails, never_ends
+from kubesweep_worker.batch_job import locked_rows, never_ends
 from kubesweep_worker.deliver import Delivered, deliver_all
 from kubesweep_worker.desk import Desk, Done, Result, Return
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.isolate import Interrupted, write_keys
-from kubesweep_worker.outcome import Failure, Tally, scope_of
+from kubesweep_worker.offered import offered
+from kubesweep_worker.outcome import Failure, Tally
 from kubesweep_worker.settings import WorkerSettings
-from kubesweep_worker.sources.base import Keys, SourceRow
+from kubesweep_worker.sources.base import Keys
 from kubesweep_worker.words import sentence
 
 WAITS = "The rows wait for it and spend no attempt; it goes on by itself."
@@ -46,14 +47,14 @@ class Part:
     left: bool = False  # rows were not begun, because the worker stops
 
 
-def part_of(job: Job, rows: list[SourceRow], delivered: Delivered) -> Part:
+def part_of(job: Job, keys: tuple[Key, ...], delivered: Delivered) -> Part:
     """Sort a sub-batch. In an outage or a drain a range goes on behind the last row before the first unreached one; what
     succeeded behind that is written too and no longer matches, what was skipped there is offered again."""
     tally = Tally(failed=list(delivered.failed), unspent=list(delivered.unspent))
     down = frozenset((*delivered.down, *delivered.left))
-    first_down = next((i for i, row in enumerate(rows) if row.key in down), len(rows))
-    low = rows[first_down - 1].key if first_down else job.low
-    before = {row.key for row in rows[:first_down]}
+    first_down = next((i for i, key in enumerate(keys) if key in down), len(keys))
+    low = keys[first_down - 1] if first_down else job.low
+    before = set(keys[:first_down])
     skipped = [key for key in delivered.skipped if job.kind is JobKind.KEYS or key in before]
     tally.skipped = len(skipped)
     named = {*delivered.ok, *skipped, *(f.key for f in tally.failed), *(f.key for f in tally.unspent)}
@@ -84,22 +85,20 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
         except Outage as outage:
             await _report(desk, outage)
             raise
-        held = await desk.held(job)
-        try:
-            rows = await desk.source.stale(scope_of(job), cutoff, held, size)
-        except RowError as error:
-            raise match_fails(error) from error
-        if not rows:
+        batch = await offered(desk, job, cutoff, size)
+        if not batch.keys:
             return Done(desk.settlement(run, Tally()))
         if desk.draining:
             return Return(run.claim)
         run.gentle = True
-        part = part_of(job, rows, await deliver_all(desk, run, cutoff, rows))
+        delivered = await deliver_all(desk, run, cutoff, batch.rows)
+        delivered.failed.extend(batch.failed)
+        part = part_of(job, batch.keys, delivered)
         await _write(desk, run, part, cutoff)
         refused = never_ends() if part.tally.never_ends(job) else await desk.refusals.of_all(job, part.tally)
         jobs = locked_rows(msgspec.structs.replace(job, held=True), part.tally)
         rest = rest_of(job, part)
-        last = not part.left and (len(rows) < size or (rest.kind is JobKind.KEYS and not rest.keys))
+        last = not part.left and (len(batch.keys) < size or (rest.kind is JobKind.KEYS and not rest.keys))
         if last and part.outage is None and refused is None:
             return Done(desk.settlement(run, part.tally, jobs=jobs))
         await desk.progress(run, desk.settlement(run, part.tally, jobs=jobs, rest=rest))

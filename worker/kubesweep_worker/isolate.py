@@ -13,8 +13,8 @@ from collections.abc import Collection
 from kubesweep.errors import KubesweepError, Outage, RowError
 from kubesweep.queue.model import Key
 from kubesweep_worker.hands import JobRun
-from kubesweep_worker.outcome import Failure, Tally
-from kubesweep_worker.sources.base import Keys, Scope, Source
+from kubesweep_worker.outcome import Failure, Tally, defect
+from kubesweep_worker.sources.base import Keys, Scope, Source, Written
 
 LOCKED = "Locked"
 
@@ -30,12 +30,24 @@ class Interrupted(KubesweepError):
 async def write_once(source: Source, scope: Scope, cutoff: str, held: Collection[Key], tally: Tally) -> None:
     """One write, with a second try that skips rows locked by others. Raises RowError, Outage, SweepFailure."""
     try:
-        written = await source.write(scope, cutoff, held)
+        written = await _write(source, scope, cutoff, held)
     except Outage as outage:
         if outage.reason != LOCKED:
             raise
-        written = await source.write(scope, cutoff, held, skip_locked=True)
+        written = await _write(source, scope, cutoff, held, skip_locked=True)
     tally.add(written)
+
+
+async def _write(
+    source: Source, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False
+) -> Written:
+    """A defect of ours counts as a refusal: halving finds the row that provokes it, and the others are written."""
+    try:
+        return await source.write(scope, cutoff, held, skip_locked=skip_locked)
+    except (KubesweepError, MemoryError):
+        raise
+    except Exception as error:
+        raise defect(error) from error
 
 
 async def write_keys(

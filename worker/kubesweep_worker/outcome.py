@@ -27,19 +27,30 @@ def sendable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def defect(error: BaseException) -> RowError:
+    """An exception that no code of ours expects, as the failure of the row that provoked it."""
+    name = type(error).__name__
+    return RowError(
+        "WorkerDefect", f"the worker failed in a way it does not know ({name}); its log has the traceback: report it"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One row that was refused. ``retry_after``: the row asked for its own delay; ``final``: no other attempt."""
+    """One row that was refused. ``retry_after``: the row asked for its own delay; ``final``: no other attempt;
+    ``cause``: the exception behind the refusal, for the log."""
 
     key: Key
     error: str
     message: str
     retry_after: float | None = None
     final: bool = False
+    cause: BaseException | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, key: Key, error: RowError) -> Failure:
-        return cls(key, error.error, str(error)[:MESSAGE], error.retry_after, isinstance(error, Reject))
+        final = isinstance(error, Reject)
+        return cls(key, error.error, str(error)[:MESSAGE], error.retry_after, final, error.__cause__)
 
     @property
     def row(self) -> FailedRow:

@@ -9,7 +9,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from kubesweep.errors import RowError
 from kubesweep.queue.model import Key, key_text
+
+MESSAGE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,13 @@ def idempotency_key(uid: str, key: Key, stamp: tuple[str, ...]) -> str:
     except ValueError:
         space = uuid.uuid5(uuid.NAMESPACE_URL, uid)
     return str(uuid.uuid5(space, key_text(key) + "\n" + msgspec.json.encode(stamp).decode()))
+
+
+def as_row_error(error: BaseException) -> RowError:
+    """An effect's exception under its own class name; the text is its own, cut to what a dead letter takes."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except BaseException as broken:  # an error that cannot say what it is
+        text = f"{name}, whose text cannot be read ({type(broken).__name__})"
+    return RowError(name, (text or name)[:MESSAGE])

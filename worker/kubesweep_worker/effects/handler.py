@@ -5,68 +5,38 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
+import contextvars
 import inspect
 import logging
-import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import KubesweepError, Outage, RowError, Skip, SweepFailure
-from kubesweep_worker.effects.base import Delivery
+from kubesweep_worker.effects.base import Delivery, as_row_error
+from kubesweep_worker.effects.loading import check_result, is_async, load_handler
 from kubesweep_worker.effects.threads import Threads
 from kubesweep_worker.handlers import ATTRIBUTE, Context, Lifespan, Row
-from kubesweep_worker.words import near
-
-MESSAGE = 1024
+from kubesweep_worker.values import python_values
 
 
-def load_handler(name: str, path: Path | None = None) -> Callable[..., Any]:
-    """Import ``package.module:function``. ``path`` (the folder of the YAML file, in local runs) is put on sys.path.
+async def _apart(work: Awaitable[Any], variables: contextvars.Context) -> Any:
+    """The result of ``work``, awaited in a task of its own: whatever cancels or exits in there ends there."""
 
-    Raises SweepFailure HandlerNotImportable.
-    """
-    module_name, _, attribute = name.partition(":")
-    if path is not None and str(path) not in sys.path:
-        sys.path.insert(0, str(path))
-    found: Any = None
-    try:
-        found = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except (Exception, SystemExit) as error:
-        if inspect.ismodule(found) and isinstance(error, AttributeError):
-            raise _no_such_function(name, found, attribute) from error
-        raise SweepFailure(
-            "HandlerNotImportable",
-            f"effect.handler {name!r} cannot be imported: {type(error).__name__}: {str(error)[:300]}; "
-            "it is looked for in the worker's image"
-            + (f" and beside the file, in {path}" if path else "")
-            + "; set PYTHONPATH or install the package that has it",
-        ) from error
-    if not callable(found):
-        raise SweepFailure(
-            "HandlerNotImportable",
-            f"effect.handler {name!r} is a {type(found).__name__}, not a function: name a function that takes (row, ctx)",
-        )
-    result: Callable[..., Any] = found
+    async def guarded() -> tuple[Any, BaseException | None]:
+        try:
+            result = await work
+            while inspect.isawaitable(result):
+                result = await result
+        except BaseException as error:
+            return None, error
+        return result, None
+
+    result, error = await asyncio.create_task(guarded(), name="kubesweep-handler", context=variables)
+    if error is not None:
+        raise error
     return result
-
-
-def _no_such_function(name: str, module: ModuleType, attribute: str) -> SweepFailure:
-    there = [one for one, value in vars(module).items() if callable(value) and not one.startswith("_")]
-    advice = near(attribute, there) or "; name a function of that module"
-    return SweepFailure(
-        "HandlerNotImportable",
-        f"effect.handler {name!r} cannot be imported: {module.__name__} has no {attribute!r}{advice}",
-    )
-
-
-def is_async(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 class HandlerEffect:
@@ -81,6 +51,7 @@ class HandlerEffect:
         self._over = asyncio.Event()
         self._starting = asyncio.Lock()
         self._threads = Threads()
+        self._variables = contextvars.Context()
 
     @property
     def leaked(self) -> int:
@@ -126,6 +97,7 @@ class HandlerEffect:
                     raise
                 entered.set_exception(error if isinstance(error, Exception) else RuntimeError(type(error).__name__))
                 return
+            self._variables = contextvars.copy_context()
             if not entered.done():
                 entered.set_result(state)
                 await self._over.wait()
@@ -149,18 +121,23 @@ class HandlerEffect:
             log=logging.LoggerAdapter(logging.getLogger("kubesweep.handler"), fields),
         )
 
+    async def _call(self, function: Callable[..., Any], row: Row, context: Context) -> Any:
+        """In the variables of the lifespan. A plain function may return what has to be awaited: a decorator, a lambda."""
+        variables = self._variables.copy()
+        if self._async:
+            return await _apart(function(row, context), variables)
+        result = await self._threads.call(lambda: variables.run(function, row, context))
+        return await _apart(result, variables) if inspect.isawaitable(result) else result
+
     async def deliver(self, delivery: Delivery) -> None:
         await self.start()
         function = self._function
         assert function is not None
-        row, context = Row(delivery.values), self._context(delivery)
+        row, context = Row(python_values(delivery.values)), self._context(delivery)
         try:
             async with asyncio.timeout(self._timeout) as limit:
                 try:
-                    if self._async:
-                        await function(row, context)
-                    else:
-                        await self._threads.call(lambda: function(row, context))
+                    check_result(await self._call(function, row, context))
                 except TimeoutError as error:
                     if limit.expired():
                         raise
@@ -180,13 +157,3 @@ class HandlerEffect:
             raise as_row_error(error) from error
         except BaseException as error:
             raise as_row_error(error) from error
-
-
-def as_row_error(error: BaseException) -> RowError:
-    """A handler's exception under its own class name; the text is the handler's, cut to what a dead letter takes."""
-    name = type(error).__name__
-    try:
-        text = str(error)
-    except Exception as broken:  # an error that cannot say what it is
-        text = f"{name}, whose text cannot be read ({type(broken).__name__})"
-    return RowError(name, (text or name)[:MESSAGE])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import queue
 import threading
 from collections.abc import Callable
@@ -18,6 +19,8 @@ Call = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop
 
 def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
     if future.done():
+        if inspect.iscoroutine(result):  # its caller stopped waiting: nobody awaits it
+            result.close()
         return
     if error is None:
         future.set_result(result)

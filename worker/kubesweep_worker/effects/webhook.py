@@ -4,14 +4,10 @@ mistake in the spec, not in the row's favour. The URL may carry a secret, so it 
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
-import decimal
 import email.utils
 import time
-import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import aiohttp
 import msgspec
@@ -19,29 +15,11 @@ import msgspec
 from kubesweep.api.plan import Plan, Webhook
 from kubesweep.errors import Outage, RowError
 from kubesweep_worker.effects.base import Delivery
+from kubesweep_worker.values import encode_row
 
 TRY_LATER = frozenset({408, 425, 429})
 BODY = 200
 LONGEST = 86_400.0  # a receiver that wants to be left alone for years is mistaken: it is asked again after a day
-
-
-def json_safe(value: Any) -> Any:
-    """A database value as JSON has it: times ISO 8601, decimals and UUIDs text, bytes base64."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else str(value)
-    if isinstance(value, dt.datetime | dt.date | dt.time):
-        return value.isoformat()
-    if isinstance(value, decimal.Decimal | uuid.UUID):
-        return str(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return base64.b64encode(bytes(value)).decode()
-    if isinstance(value, Mapping):
-        return {str(name): json_safe(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [json_safe(inner) for inner in value]
-    return str(value)
 
 
 def retry_after(header: str | None, now: float) -> float | None:
@@ -52,11 +30,12 @@ def retry_after(header: str | None, now: float) -> float | None:
         return min(LONGEST, float(header.strip()[:9]))
     try:
         at = email.utils.parsedate_to_datetime(header)
-    except ValueError:
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=dt.UTC)
+        seconds = at.timestamp() - now
+    except Exception:  # ValueError, and an OverflowError beyond the calendar: the header is any text at all
         return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=dt.UTC)
-    return min(LONGEST, max(0.0, at.timestamp() - now))
+    return min(LONGEST, max(0.0, seconds))
 
 
 def judge(status: int, header: str | None, body: str, now: float) -> None:
@@ -118,7 +97,7 @@ class WebhookEffect:
                 "cutoff": delivery.cutoff,
                 "attempt": delivery.attempt,
                 "key": list(delivery.key),
-                "row": json_safe(delivery.values),
+                "row": encode_row(delivery.values),
             }
         )
 

@@ -17,45 +17,15 @@ from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import pq
-from psycopg.types.datetime import (
-    DateLoader,
-    IntervalLoader,
-    TimeLoader,
-    TimestampLoader,
-    TimestamptzLoader,
-    TimetzLoader,
-)
 
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep_worker.sources.classify import classify, classify_connect
+from kubesweep_worker.sources.postgres_values import LOADERS, fetch
 
 Rows = list[tuple[Any, ...]]
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 CONNECT_TIMEOUT = 10
 SESSION = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET standard_conforming_strings = on"
-
-
-def _forgiving(base: type[Any]) -> type[Any]:
-    """Python has no infinity, no year 10000 and no 24 o'clock: such a value reaches the effect as the database's text."""
-
-    class Loader(base):  # type: ignore[misc]
-        def load(self, data: Any) -> Any:
-            try:
-                return super().load(data)
-            except (psycopg.DataError, OverflowError):
-                return bytes(data).decode()
-
-    return Loader
-
-
-LOADERS = {
-    "date": _forgiving(DateLoader),
-    "timestamp": _forgiving(TimestampLoader),
-    "timestamptz": _forgiving(TimestamptzLoader),
-    "time": _forgiving(TimeLoader),
-    "timetz": _forgiving(TimetzLoader),
-    "interval": _forgiving(IntervalLoader),
-}
 
 
 def translate(error: psycopg.Error, *, maybe_applied: bool = False) -> Exception:
@@ -125,7 +95,7 @@ class Transaction:
                 if skip:
                     skip -= 1
                 else:
-                    answers.append(await cursor.fetchall() if cursor.description is not None else [(cursor.rowcount,)])
+                    answers.append(await fetch(cursor) if cursor.description is not None else [(cursor.rowcount,)])
                 if not cursor.nextset():
                     return answers
 

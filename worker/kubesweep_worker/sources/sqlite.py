@@ -66,6 +66,11 @@ def naive_milliseconds(zone: str) -> Callable[[str], int | None]:
     return parse
 
 
+def _text(data: bytes) -> str:
+    """A column of SQLite may hold any bytes under the type text; one such value refuses its row, not the statement."""
+    return data.decode("utf-8", "surrogateescape")
+
+
 class SqliteSource:
     """See :class:`kubesweep_worker.sources.base.Source` and ``Inspector``."""
 
@@ -221,10 +226,16 @@ class SqliteSource:
     ) -> list[SourceRow]:
         sql = self._sql(c)
         end, times = len(sql.key), len(time_columns(self._plan.match))
-        return [
-            SourceRow(row[:end], dict(zip(sql.effect_columns, row[end + times :], strict=True)), row[end : end + times])
-            for row in c.execute(sql.rows(scope, cutoff, held, most))
-        ]
+        c.text_factory = _text
+        try:
+            return [
+                SourceRow(
+                    row[:end], dict(zip(sql.effect_columns, row[end + times :], strict=True)), row[end : end + times]
+                )
+                for row in c.execute(sql.rows(scope, cutoff, held, most))
+            ]
+        finally:
+            c.text_factory = str
 
     def _inspect(self, c: sqlite3.Connection) -> Table:
         table, sql = self._learn(c)
