@@ -147,6 +147,9 @@ class ScriptedEffect:
     def check(self) -> None:
         return None
 
+    async def probe(self) -> None:
+        self.check()
+
     async def start(self) -> None:
         return None
 

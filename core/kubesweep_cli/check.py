@@ -81,7 +81,7 @@ async def look(one: Loaded, *, try_write: bool) -> Looked:
             raise Unreachable(f"{error.reason}: {error}") from None
         effect = open_effect(one.plan, lambda: one.headers, folder_of(one))
         if effect is not None:
-            effect.check()
+            await effect.probe()
         return await _ask(source, try_write=try_write)
     finally:
         await source.close()

@@ -21,7 +21,7 @@ from kubesweep_worker.effects.handler import HandlerEffect
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.sources import open_source
 from tests.integration.test_worker_handlers import MODULE, handler_plan
-from tests.integration.test_worker_webhook import deliver, receiver
+from tests.integration.test_worker_webhook import deliver, raw_receiver, receiver
 from tests.unit.test_worker_elsewhere import moved, planned_elsewhere
 from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
@@ -67,9 +67,42 @@ def answered(status: int, timeout: float = 5.0) -> Case:
             with pytest.raises((RowError, Outage)) as caught:
                 await deliver(url, timeout=timeout)
             never.set()
-        return code_of(caught.value)
+        code, text = code_of(caught.value)
+        return code, text.replace(url.removeprefix("http://"), "mailer:8080")
 
     return case
+
+
+def until(text: str, words: str) -> str:
+    """Without what the system says behind ``words``."""
+    return text.partition(words)[0] + words + "…"
+
+
+def raw(said: bytes) -> Case:
+    async def case(_: Path) -> Answer:
+        async with raw_receiver(said) as url:
+            with pytest.raises((RowError, Outage)) as caught:
+                await deliver(url)
+        code, text = code_of(caught.value)
+        return code, until(text.replace(url.removeprefix("http://"), "mailer:8080"), "HTTP: ")
+
+    return case
+
+
+async def nobody_listens(_: Path) -> Answer:
+    async with raw_receiver(b"") as url:
+        pass
+    with pytest.raises(Outage) as caught:
+        await deliver(url)
+    code, text = code_of(caught.value)
+    return code, text.replace(url.removeprefix("http://"), "mailer:8080")
+
+
+async def unknown_host(_: Path) -> Answer:
+    with pytest.raises(Outage) as caught:
+        await deliver("http://mailer.invalid")
+    code, text = code_of(caught.value)
+    return code, until(text, "resolved: ")
 
 
 async def swept(bench: Workbench) -> Answer:
@@ -250,6 +283,10 @@ CASES: dict[str, Case] = {
     "the webhook answers 429": answered(429),
     "the webhook does not answer": answered(0, timeout=0.05),
     "the webhook resets the connection": answered(-1),
+    "the webhook answers 304": answered(304),
+    "the webhook answers something else than HTTP": raw(b"220 mail.example.com ESMTP\r\n"),
+    "nobody listens at the webhook's port": nobody_listens,
+    "the webhook's host is unknown": unknown_host,
     "a handler without write leaves its row stale": still_stale,
     "rows still match after the write": never_ends,
     "a trigger keeps a row from being written": refused,

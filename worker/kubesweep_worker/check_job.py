@@ -44,7 +44,7 @@ async def check_effect(desk: Desk) -> Trouble | None:
     if desk.effect is None:
         return None
     try:
-        desk.effect.check()
+        await desk.effect.probe()
     except (SweepFailure, Outage) as trouble:
         await desk.report("Effect", False, trouble.reason, str(trouble), again=True)
         return trouble

@@ -40,6 +40,10 @@ class Effect(Protocol):
         cannot now (a Secret with headers that is not there)."""
         ...
 
+    async def probe(self) -> None:
+        """``check``, and what else can be asked before any row is there. Raises what ``check`` does."""
+        ...
+
     async def start(self) -> None:
         """Make ready; called before each sub-batch. Raises what ``check`` does, before any row is in the air."""
         ...

@@ -63,6 +63,9 @@ class HandlerEffect:
             self._async = is_async(function)
             self._function = function
 
+    async def probe(self) -> None:
+        self.check()
+
     async def start(self) -> None:
         self.check()
         async with self._starting:

@@ -1,56 +1,33 @@
-"""POST one row to a URL. The answer's status decides: 2xx done; 408, 425, 429, 5xx and everything below HTTP is the
-receiver's trouble (Outage); what is left is this row's (RowError). Redirects are not followed: a POST that moved is a
-mistake in the spec, not in the row's favour. The URL may carry a secret, so it is never logged."""
+"""POST one row to a URL. ``answer`` decides what the answer means; what is below HTTP is the receiver's trouble (Outage).
+
+The URL's path and query may be secret, so messages name host and port alone."""
 
 from __future__ import annotations
 
-import datetime as dt
-import email.utils
+import asyncio
+import os
+import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+from multidict import CIMultiDict
 
 from kubesweep.api.plan import Plan, Webhook
 from kubesweep.errors import Outage, RowError
+from kubesweep_worker.effects.answer import drain, judge
 from kubesweep_worker.effects.base import Delivery
+from kubesweep_worker.effects.proxy import proxy_for
+from kubesweep_worker.effects.salvage import Connector, status_of
 from kubesweep_worker.values import encode_row
 
-TRY_LATER = frozenset({408, 425, 429})
-BODY = 200
-LONGEST = 86_400.0  # a receiver that wants to be left alone for years is mistaken: it is asked again after a day
-
-
-def retry_after(header: str | None, now: float) -> float | None:
-    """Seconds from a Retry-After header (RFC 9110: seconds or an HTTP date); None where it says nothing usable."""
-    if not header:
-        return None
-    if header.strip().isdecimal():
-        return min(LONGEST, float(header.strip()[:9]))
-    try:
-        at = email.utils.parsedate_to_datetime(header)
-        if at.tzinfo is None:
-            at = at.replace(tzinfo=dt.UTC)
-        seconds = at.timestamp() - now
-    except Exception:  # ValueError, and an OverflowError beyond the calendar: the header is any text at all
-        return None
-    return min(LONGEST, max(0.0, seconds))
-
-
-def judge(status: int, header: str | None, body: str, now: float) -> None:
-    """Raise what an answer means; return for success."""
-    if 200 <= status < 300:
-        return
-    if status in TRY_LATER or status >= 500:
-        raise Outage(f"Http{status}", f"the receiver answered {status}", retry_after=retry_after(header, now))
-    if 300 <= status < 400:
-        raise RowError(
-            f"HTTP {status}",
-            f"the receiver answered {status}, a redirect, which a sweep does not follow: put the final URL into effect.webhook.url",
-        )
-    shown = " ".join(body[:BODY].split())
-    raise RowError(f"HTTP {status}", f"the receiver answered {status}" + (f": {shown}" if shown else ""))
+LONG = 1 << 20  # bytes of one header: a cookie or a policy is no reason to repeat an effect
+MANY = 10_000  # headers
+RESOLVE = 5.0  # seconds that a check waits for a name
 
 
 class WebhookEffect:
@@ -63,15 +40,40 @@ class WebhookEffect:
     ) -> None:
         self._plan, self._webhook, self._clock = plan, webhook, clock
         self._read = headers
-        self._headers: Mapping[str, str] = {}
+        self._headers: CIMultiDict[str] = CIMultiDict()
         self._session: aiohttp.ClientSession | None = None
+        parts = urlsplit(webhook.url)
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._who = f"the receiver {f'[{self._host}]' if ':' in self._host else self._host}:{self._port}"
+        self._proxy: str | None = None
 
     @property
     def leaked(self) -> int:
         return 0
 
     def check(self) -> None:
-        self._headers = {**self._read(), "Content-Type": "application/json"}
+        made = CIMultiDict(
+            {
+                "User-Agent": f"kubesweep/{version('kubesweep')}",
+                "Content-Type": "application/json",
+                "Accept-Encoding": "identity",  # the beginning of a refusal is shown to people
+            }
+        )
+        made.update(self._read())
+        self._headers, self._proxy = made, proxy_for(self._webhook.url)
+
+    async def probe(self) -> None:
+        self.check()
+        if self._proxy is not None:
+            return  # the proxy resolves the name
+        try:
+            async with asyncio.timeout(RESOLVE):
+                await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except TimeoutError:
+            raise Outage("Unreachable", f"{self._who}: its name was not resolved within {RESOLVE:g} s") from None
+        except (OSError, UnicodeError) as error:
+            raise self._unreachable(f"its name cannot be resolved: {_reason(error)}") from None
 
     async def start(self) -> None:
         self.check()
@@ -79,9 +81,12 @@ class WebhookEffect:
             most = self._plan.effect.concurrency if self._plan.effect else 20
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=self._webhook.timeout),
-                connector=aiohttp.TCPConnector(limit=most),
+                connector=Connector(limit=most),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=True,
+                auto_decompress=False,
+                max_line_size=LONG,
+                max_field_size=LONG,
+                max_headers=MANY,
             )
 
     async def close(self) -> None:
@@ -105,16 +110,57 @@ class WebhookEffect:
         if self._session is None:
             await self.start()
         assert self._session is not None
-        headers = {**self._headers, "Idempotency-Key": delivery.idempotency_key}
+        headers = self._headers.copy()
+        headers["Idempotency-Key"] = delivery.idempotency_key
+        body = self.body(delivery)
         try:
             async with self._session.post(
-                self._webhook.url, data=self.body(delivery), headers=headers, allow_redirects=False
+                self._webhook.url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
             ) as answer:
-                text = "" if answer.ok else (await answer.content.read(4 * BODY)).decode("utf-8", "replace")
-                judge(answer.status, answer.headers.get("Retry-After"), text, self._clock())
+                judge(answer.status, answer.headers, await drain(answer), self._clock())
         except TimeoutError:
             raise Outage("Timeout", f"the receiver did not answer within {self._webhook.timeout:g} s") from None
-        except aiohttp.InvalidURL:
-            raise RowError("InvalidUrl", "effect.webhook.url is not a URL that can be posted to") from None
+        except aiohttp.ClientResponseError as error:
+            status = status_of(error)
+            if status is None:
+                raise self._trouble(error) from None
+            judge(status, {}, b"", self._clock())
         except (aiohttp.ClientError, OSError) as error:
-            raise Outage("Unreachable", f"the receiver cannot be reached ({type(error).__name__})") from None
+            raise self._trouble(error) from None
+
+    def _trouble(self, error: aiohttp.ClientError | OSError) -> Exception:
+        """What went wrong before there was a status."""
+        if isinstance(error, aiohttp.InvalidURL):
+            return RowError("InvalidUrl", "effect.webhook.url is not a URL that can be posted to")
+        if isinstance(error, aiohttp.ClientProxyConnectionError):
+            return self._unreachable(f"no connection to the proxy {error.host}:{error.port}: {_reason(error.os_error)}")
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return self._unreachable(f"the proxy answered {error.status}")
+        if isinstance(error, aiohttp.ClientResponseError):
+            said = " ".join(error.message.split())[:200]
+            return RowError("NotHttp", f"{self._who} answered, but not understandable HTTP: {said}")
+        if isinstance(error, aiohttp.ServerDisconnectedError):
+            return Outage("Unreachable", f"{self._who} closed the connection without an answer")
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return self._unreachable(_reason(error.certificate_error))
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            return self._unreachable(f"its name cannot be resolved: {_reason(error.os_error)}")
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return self._unreachable(_reason(error.os_error))
+        return self._unreachable(_reason(error))
+
+    def _unreachable(self, why: str) -> Outage:
+        return Outage("Unreachable", f"{self._who} cannot be reached: {why}")
+
+
+def _reason(error: BaseException) -> str:
+    """Why, in the words of the system; aiohttp's own add host and port once more."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: certificate verify failed: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or str(error)).replace('_', ' ').lower()}"
+    if isinstance(error, socket.gaierror) and error.strerror:
+        return error.strerror
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

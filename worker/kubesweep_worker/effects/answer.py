@@ -1,0 +1,89 @@
+"""What an answer means: the status decides, whatever the headers and the body are.
+
+2xx done; 408, 425, 429 and 5xx are the receiver's trouble (Outage); what is left is this row's (RowError). Redirects are
+not followed: a POST that moved is a mistake in the spec, not in the row's favour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import email.utils
+import zlib
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from kubesweep.errors import Outage, RowError
+
+TRY_LATER = frozenset({408, 425, 429})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+SHOWN = 200  # characters of a refusal that become the row's message
+LONGEST = 86_400.0  # a receiver that wants to be left alone for years is mistaken: it is asked again after a day
+DRAIN = 64 << 10  # bytes of a body that are read, so that the connection can be used again
+DRAIN_SECONDS = 1.0  # a body that takes longer costs more than a new connection
+
+
+def retry_after(header: str | None, now: float) -> float | None:
+    """Seconds from a Retry-After header (RFC 9110: seconds or an HTTP date); None where it says nothing usable."""
+    if not header:
+        return None
+    if header.strip().isdecimal():
+        return min(LONGEST, float(header.strip()[:9]))
+    try:
+        at = email.utils.parsedate_to_datetime(header)
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=dt.UTC)
+        seconds = at.timestamp() - now
+    except Exception:  # ValueError, and an OverflowError beyond the calendar: the header is any text at all
+        return None
+    return min(LONGEST, max(0.0, seconds))
+
+
+async def drain(answer: aiohttp.ClientResponse) -> bytes:
+    """The beginning of the body. A body that is cut off, endless or slow takes nothing back that the status said."""
+    body = bytearray()
+    with contextlib.suppress(aiohttp.ClientError, OSError, ValueError, TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while len(body) < DRAIN and not answer.content.at_eof():
+                body += await answer.content.readany()
+    if not answer.content.at_eof():
+        answer.close()
+    return bytes(body)
+
+
+def text_of(body: bytes, encoding: str) -> str:
+    """The first characters of a refusal, on one line; of gzip and deflate what is inside, where they are what they say."""
+    if encoding.strip().lower() in ("gzip", "x-gzip", "deflate"):
+        with contextlib.suppress(zlib.error):
+            body = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, 4 * SHOWN)
+    return " ".join(body[: 4 * SHOWN].decode("utf-8", "replace")[:SHOWN].split())
+
+
+def judge(status: int, headers: Mapping[str, str], body: bytes, now: float) -> None:
+    """Raise what an answer means; return for success."""
+    if 200 <= status < 300:
+        return
+    if status in TRY_LATER or 500 <= status < 600:
+        seconds = retry_after(headers.get("Retry-After"), now)
+        raise Outage(f"Http{status}", f"the receiver answered {status}", retry_after=seconds)
+    if status in REDIRECTS:
+        raise RowError(
+            f"HTTP {status}",
+            f"the receiver answered {status}, a redirect{_target(headers.get('Location', ''))}, which a sweep does not "
+            "follow: put the final URL into effect.webhook.url",
+        )
+    shown = text_of(body, headers.get("Content-Encoding", ""))
+    raise RowError(f"HTTP {status}", f"the receiver answered {status}" + (f": {shown}" if shown else ""))
+
+
+def _target(location: str) -> str:
+    """Scheme and host alone: what follows may be a secret."""
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(location)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            port = f":{parts.port}" if parts.port else ""
+            return f" to {parts.scheme}://{parts.hostname}{port}"
+    return ""
