@@ -10,11 +10,12 @@ import datetime as dt
 import json
 import logging
 import os
+import re
 import sys
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-__all__ = ["JsonFormatter", "LineFormatter", "configure", "fields", "keep_loggers", "safe_url"]
+__all__ = ["JsonFormatter", "LineFormatter", "configure", "fields", "keep_loggers", "printable", "safe_url"]
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"}
@@ -55,17 +56,25 @@ class LineFormatter(logging.Formatter):
         level = record.levelname.lower()
         if self._colour and record.levelname in _COLOURS:
             level = f"{_COLOURS[record.levelname]}{level}{_RESET}"
-        line = f"{at} {level} {record.getMessage()}"
+        line = f"{at} {level} {printable(record.getMessage())}"
         below = ""
         for name, value in fields(record).items():
-            text = str(value)
+            text = printable(str(value))
             if "\n" in text:
                 below += f"\n  {name}:\n" + "\n".join("    " + part for part in text.rstrip().split("\n"))
             else:
                 line += f"  {name}={text}"
         if record.exc_info:
-            below += "\n" + self.formatException(record.exc_info)
+            below += "\n" + printable(self.formatException(record.exc_info))
         return line + below
+
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Text from outside for a terminal: what would move its cursor, colour it or turn its lines around is shown as ``\ufffd``."""
+    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def in_pod() -> bool:

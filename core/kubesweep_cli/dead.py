@@ -163,6 +163,8 @@ def _show_letter(terminal: Terminal, name: str, letter: DeadLetter) -> None:
         soft_wrap=True,
     )
     terminal.out.print(Text(f"  {letter.message}"), soft_wrap=True)
+    if terminal.verbosity > 0 and (where := letter.attempts[-1].where):
+        terminal.out.print(Text(f"  raised at {where}"), soft_wrap=True)
     for number, attempt in enumerate(letter.attempts, 1):
         at = words.clock_time(attempt.at, 0)
         terminal.out.print(

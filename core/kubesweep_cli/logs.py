@@ -32,6 +32,8 @@ class ScreenHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = f"{record.getMessage()}{extras(record)}"
+        if record.exc_info and self.level <= logging.INFO:
+            text += "\n" + (self.formatter or logging.Formatter()).formatException(record.exc_info)
         if text != self._last:
             self._last = text
             self.remark(

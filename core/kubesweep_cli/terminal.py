@@ -9,11 +9,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook, RenderResult
+from rich.measure import Measurement
+from rich.segment import Segment
 from rich.text import Text
 from rich.theme import Theme
 
-__all__ = ["THEME", "Terminal", "open_terminal"]
+from kubesweep.logging import printable
+
+__all__ = ["THEME", "Printable", "Terminal", "open_terminal"]
 
 THEME = Theme(
     {
@@ -31,6 +35,25 @@ THEME = Theme(
     }
 )
 PLAIN_WIDTH = 160  # a log line is not wrapped at 80 only because nobody watches
+
+
+@dataclass(frozen=True, slots=True)
+class Printable:
+    """A renderable without escape sequences of others: messages, keys and names come from databases and receivers."""
+
+    what: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.what, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self.what)
+
+
+class _OnlyPrintable(RenderHook):
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [Printable(one) for one in renderables]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +111,7 @@ def open_terminal(*, color: bool = True, verbosity: int = 0, environ: Mapping[st
                 stderr=stderr, theme=THEME, no_color=True, highlight=False, emoji=False, markup=False,
                 width=int(environ.get("COLUMNS") or PLAIN_WIDTH),
             )  # fmt: skip
+        made.push_render_hook(_OnlyPrintable())
         return made
 
     return Terminal(console(False), console(True), verbosity)

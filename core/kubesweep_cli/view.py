@@ -13,7 +13,7 @@ from rich.text import Text
 
 from kubesweep_cli import words
 from kubesweep_cli.glance import Glance
-from kubesweep_cli.terminal import Terminal
+from kubesweep_cli.terminal import Printable, Terminal
 
 __all__ = ["LiveScreen", "draw"]
 
@@ -40,7 +40,7 @@ class LiveScreen:
         self._live.stop()
 
     def update(self, glances: Sequence[Glance], now: float) -> None:
-        self._live.update(draw(glances, self._terminal.out, self._hint), refresh=True)
+        self._live.update(Printable(draw(glances, self._terminal.out, self._hint)), refresh=True)
 
     def remark(self, text: str, style: str = "") -> None:
         self._live.console.print(Text(text, style=style))

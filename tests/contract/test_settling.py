@@ -5,6 +5,7 @@ import msgspec
 from kubesweep.queue.model import (
     ATTEMPTS,
     Attempt,
+    FailedRow,
     Job,
     JobKind,
     OpenAnswer,
@@ -269,6 +270,17 @@ async def test_a_dead_letter_tells_the_rows_history(queue: QueueService, clock: 
         Attempt(at, "Deadlock", "row 1 was refused"),
         Attempt(clock.now, "CheckViolation", "row 1 was refused"),
     )
+
+
+async def test_a_dead_letter_tells_where_its_last_attempt_failed(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 1)
+    first = FailedRow(key(1), "ValueError", "no", "/app/sweeps.py:7")
+    await settle(queue, Settlement(await one(queue), retry=(Retry((first,), 2, 10.0),)))
+    clock.advance(10)
+    last = msgspec.structs.replace(first, where="/app/sweeps.py:42")
+    await settle(queue, Settlement(await one(queue), dead=(last,)))
+    (letter,) = await queue.dead_letters(REF)
+    assert letter.attempts[-1].where == "/app/sweeps.py:42"
 
 
 async def test_the_history_of_a_row_is_bounded_and_keeps_the_latest(queue: QueueService, clock: Clock) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,6 +157,18 @@ async def test_a_handler_whose_effect_could_not_run_fails_the_sweep_before_any_r
     assert (stats.sweep.state, stats.sweep.reason, dead) == (SweepState.FAILED, "HandlerNotImportable", ())
     assert text in stats.sweep.message
     assert left(tmp_path / "carts.db") == [1, 2, 3, 4, 5]
+
+
+async def test_the_first_traceback_of_an_error_is_logged_and_its_place_kept_with_the_row(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, dead, _ = await run(tmp_path, handler_plan("always_raises"), rows=20)
+    assert len(dead) == 20
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert record.getMessage().startswith("the first row of this sweep that fails with LookupError: no ")
+    assert "always_raises" in logging.Formatter().formatException(record.exc_info or (None, None, None))
+    places = {letter.attempts[-1].where for letter in dead}
+    assert places == {f"{worker_handlers.__file__}:{worker_handlers.always_raises.__code__.co_firstlineno + 1}"}
 
 
 @pytest.mark.parametrize("function", ["reads_a_variable", "reads_a_variable_in_a_thread"])

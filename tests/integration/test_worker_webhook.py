@@ -295,6 +295,18 @@ async def test_an_odd_refusal_is_its_rows_failure_and_says_what_was_answered(
     assert "cannot be reached" not in str(caught.value)
 
 
+async def test_a_secret_header_that_the_receiver_echoes_is_masked_before_the_text_is_cut() -> None:
+    token = "s3cret/" + "x" * 1500
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"you sent": request.headers["Authorization"]}, status=422)
+
+    async with receiver(answer) as url, webhook(url, headers={"Authorization": f"Bearer {token}"}) as effect:
+        with pytest.raises(RowError) as caught:
+            await effect.deliver(DELIVERY)
+    assert str(caught.value) == 'the receiver answered 422: {"you sent": "***"}'
+
+
 async def test_a_connection_is_used_again_when_the_body_comes_after_the_headers() -> None:
     connections: set[object] = set()
 

@@ -359,3 +359,7 @@ async def reads_a_variable(row: Row, ctx: Context) -> None:
 def reads_a_variable_in_a_thread(row: Row, ctx: Context) -> None:
     assert tenant.get() == "ann"
     tenant.set("of one row")
+
+
+def always_raises(row: Row, ctx: Context) -> None:
+    raise LookupError(f"no {row['id']}")

@@ -3,11 +3,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import logging.config
 from collections.abc import Iterator
 
 import pytest
 
-from kubesweep.logging import configure, safe_url
+from kubesweep.logging import configure, keep_loggers, safe_url
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +73,26 @@ def test_in_a_pod_even_a_terminal_gets_json(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert safe_url(url) == shown
+
+
+def test_on_a_terminal_no_escape_sequence_of_others_is_printed() -> None:
+    out = Terminal()
+    configure(stream=out, as_json=False)
+    logging.getLogger("kubesweep.worker").info("said \x1b]0;mine\x07\x9b31m", extra={"reason": "\u202eevil\x1b[2J"})
+    assert out.getvalue().endswith("info said \ufffd]0;mine\ufffd\ufffd31m  reason=\ufffdevil\ufffd[2J\n")
+
+
+def test_the_loggers_of_kubesweep_outlive_a_configuration_that_disables_others() -> None:
+    out = io.StringIO()
+    configure(stream=out)
+    mine, others = logging.getLogger("kubesweep.worker"), logging.getLogger("others")
+    root = logging.getLogger()
+    before = list(root.handlers)
+    keep_loggers()
+    try:
+        logging.config.dictConfig({"version": 1, "root": {"handlers": [], "level": "WARNING"}})
+    finally:
+        root.handlers[:] = before
+    assert (mine.disabled, others.disabled) == (False, True)
+    mine.warning("still here")
+    assert "still here" in out.getvalue()

@@ -29,6 +29,7 @@ from kubesweep_worker.sources.base import Source
 
 log = logging.getLogger("kubesweep.worker")
 T = TypeVar("T")
+LOGGED = 1000  # sweeps and error classes that are remembered as logged
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Desk:
         self._held: tuple[str, HeldRows] | None = None
         self._held_version = 0
         self._asking = asyncio.Lock()  # many jobs start at once and want the same answer
+        self._logged: set[tuple[str, str]] = set()  # sweep and error class
         self._said: dict[str, tuple[bool, str]] = {}
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -128,7 +130,24 @@ class Desk:
     def settlement(
         self, run: JobRun, tally: Tally, *, jobs: tuple[Job, ...] = (), rest: Job | None = None
     ) -> Settlement:
+        self._log_first(run.claim.job.sweep, tally)
         return settlement(run.claim, tally, self.plan.retry, self.settings.random, jobs=jobs, rest=rest)
+
+    def _log_first(self, sweep: str, tally: Tally) -> None:
+        """The traceback of the first failure of each error class and sweep; the others are told by the dead letters."""
+        for failure in tally.failed:
+            if failure.cause is None or (sweep, failure.error) in self._logged:
+                continue
+            if len(self._logged) >= LOGGED:
+                self._logged.clear()
+            self._logged.add((sweep, failure.error))
+            log.warning(
+                "the first row of this sweep that fails with %s: %s",
+                failure.error,
+                sendable(failure.message)[:300],
+                exc_info=failure.cause,
+                extra={"sweep": sweep, "key": list(failure.key)},
+            )
 
     async def progress(self, run: JobRun, part: Settlement) -> None:
         """Settle a part and go on with its ``rest``. Raises LeaseLost."""

@@ -56,7 +56,6 @@ async def _classified(desk: Desk, run: JobRun) -> Result:
         desk.shut(Outage("OutOfMemory", "the worker is out of memory; give it more or lower limits.batchRows"))
         return Return(_maybe(run))
     except Exception as error:
-        log.exception("a defect of the worker", extra={"job": run.name})
         return await _contain(desk, run, error)
     await _well(desk, run, result)
     return result
@@ -66,8 +65,10 @@ async def _contain(desk: Desk, run: JobRun, error: Exception) -> Result:
     """After a defect: halve the job, so that its neighbours go on; a row that is left alone with it is refused. A step of
     planning has no rows to tell apart, so it ends its sweep."""
     job, refused = run.claim.job, defect(error)
+    refused.__cause__ = error
     try:
         if job.kind not in (JobKind.RANGE, JobKind.KEYS):
+            log.error("a defect of the worker", exc_info=error, extra={"job": run.name})
             raise SweepFailure(refused.error, str(refused))
         if len(job.keys) == 1:
             return Done(desk.settlement(run, Tally(failed=[Failure.of(job.keys[0], refused)])))
@@ -83,6 +84,7 @@ async def _contain(desk: Desk, run: JobRun, error: Exception) -> Result:
     except LeaseLost:
         raise
     except Exception:
+        log.exception("a defect of the worker", extra={"job": run.name})
         return await _fail(desk, run, SweepFailure(refused.error, str(refused)))
 
 

@@ -18,6 +18,7 @@ from kubesweep_worker.backoff import LONGEST, heeded, retry_delay
 from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Range, Scope, Written
 
 MESSAGE = 1024
+WHERE = 200  # characters of a file's path
 STILL_STALE = "StillStale"
 STILL_STALE_MESSAGE = "the row still matches after the write; write.update leaves it as match wants it"
 
@@ -33,6 +34,16 @@ def defect(error: BaseException) -> RowError:
     return RowError(
         "WorkerDefect", f"the worker failed in a way it does not know ({name}); its log has the traceback: report it"
     )
+
+
+def raised_at(error: BaseException | None) -> str:
+    """``/app/support/sweeps.py:42``, nothing for an error without a traceback."""
+    at = error.__traceback__ if error is not None else None
+    if at is None:
+        return ""
+    while at.tb_next is not None:
+        at = at.tb_next
+    return sendable(f"{at.tb_frame.f_code.co_filename[-WHERE:]}:{at.tb_lineno}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,7 @@ class Failure:
 
     @property
     def row(self) -> FailedRow:
-        return FailedRow(self.key, sendable(self.error), sendable(self.message)[:MESSAGE])
+        return FailedRow(self.key, sendable(self.error), sendable(self.message)[:MESSAGE], raised_at(self.cause))
 
 
 @dataclass(slots=True)

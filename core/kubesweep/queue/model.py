@@ -108,6 +108,7 @@ class FailedRow(msgspec.Struct, frozen=True):
     key: Key
     error: str  # error class: dead letters are grouped by it
     message: str  # bounded by the caller to 1,024 characters; never row data
+    where: str = ""  # file and line where a handler's exception was raised
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -252,6 +253,7 @@ class Attempt(msgspec.Struct, frozen=True):
     at: float
     error: str
     message: str
+    where: str = ""  # file and line where it was raised; kept of the latest attempt
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

@@ -75,6 +75,7 @@ class _Row(msgspec.Struct):
 
     s: str
     a: tuple[tuple[float, str, str], ...]
+    w: str = ""  # where the latest was raised
 
 
 _decode_record = msgspec.json.Decoder(_Record, strict=False).decode
@@ -150,8 +151,8 @@ def _more(s: Settlement) -> dict[str, Any]:
     return more
 
 
-def _failed(row: FailedRow) -> tuple[str, str, str]:
-    return key_text(row.key), row.error, row.message
+def _failed(row: FailedRow) -> tuple[str, ...]:
+    return key_text(row.key), row.error, row.message, row.where
 
 
 def _freed(s: Settlement) -> list[str]:
@@ -250,6 +251,7 @@ def letters(flat: Sequence[Any]) -> list[DeadLetter]:
         origin, key = parse_row(text(name))
         row = _decode_row(raw)
         attempts = tuple(Attempt(*attempt) for attempt in row.a)
+        attempts = (*attempts[:-1], msgspec.structs.replace(attempts[-1], where=row.w))
         found.append(DeadLetter(key, attempts[-1].error, attempts[-1].message, float(at), row.s, attempts, origin))
     return found
 

@@ -134,7 +134,7 @@ class _Books:
         key = row_text(origin, row.key)
         if key in self.holds or (key in self.known and key not in mine):
             return False
-        history = (*self.known.get(key, ()), Attempt(self.now, row.error, row.message))[-ATTEMPTS:]
+        history = (*self.known.get(key, ()), Attempt(self.now, row.error, row.message, row.where))[-ATTEMPTS:]
         self.holds[key] = Held(sweep, dead, row.error, row.message, self.now, history)
         if key not in self.known:
             self.added.add(key)

@@ -11,7 +11,7 @@ import contextlib
 import datetime as dt
 import email.utils
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -54,16 +54,23 @@ async def drain(answer: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def text_of(body: bytes, encoding: str) -> str:
+def text_of(body: bytes, encoding: str, mask: Callable[[str], str]) -> str:
     """The first characters of a refusal, on one line; of gzip and deflate what is inside, where they are what they say."""
     if encoding.strip().lower() in ("gzip", "x-gzip", "deflate"):
         with contextlib.suppress(zlib.error):
-            body = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, 4 * SHOWN)
-    return " ".join(body[: 4 * SHOWN].decode("utf-8", "replace")[:SHOWN].split())
+            body = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, DRAIN)
+    # Masked before it is cut: half a secret would not be found.
+    return " ".join(mask(body.decode("utf-8", "replace"))[:SHOWN].split())
 
 
-def judge(status: int, headers: Mapping[str, str], body: bytes, now: float) -> None:
-    """Raise what an answer means; return for success."""
+def judge(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    now: float,
+    mask: Callable[[str], str] = lambda text: text,
+) -> None:
+    """Raise what an answer means; return for success. ``mask`` takes secrets out of what the message quotes."""
     if 200 <= status < 300:
         return
     if status in TRY_LATER or 500 <= status < 600:
@@ -72,10 +79,10 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now: float) -> N
     if status in REDIRECTS:
         raise RowError(
             f"HTTP {status}",
-            f"the receiver answered {status}, a redirect{_target(headers.get('Location', ''))}, which a sweep does not "
+            f"the receiver answered {status}, a redirect{mask(_target(headers.get('Location', '')))}, which a sweep does not "
             "follow: put the final URL into effect.webhook.url",
         )
-    shown = text_of(body, headers.get("Content-Encoding", ""))
+    shown = text_of(body, headers.get("Content-Encoding", ""), mask)
     raise RowError(f"HTTP {status}", f"the receiver answered {status}" + (f": {shown}" if shown else ""))
 
 

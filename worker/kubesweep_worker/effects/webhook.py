@@ -21,6 +21,7 @@ from kubesweep.api.plan import Plan, Webhook
 from kubesweep.errors import Outage, RowError
 from kubesweep_worker.effects.answer import drain, judge
 from kubesweep_worker.effects.base import Delivery
+from kubesweep_worker.effects.masking import masking
 from kubesweep_worker.effects.proxy import proxy_for
 from kubesweep_worker.effects.salvage import Connector, status_of
 from kubesweep_worker.values import encode_row
@@ -41,6 +42,8 @@ class WebhookEffect:
         self._plan, self._webhook, self._clock = plan, webhook, clock
         self._read = headers
         self._headers: CIMultiDict[str] = CIMultiDict()
+        self._secret: Mapping[str, str] = {}
+        self._mask: Callable[[str], str] = lambda text: text
         self._session: aiohttp.ClientSession | None = None
         parts = urlsplit(webhook.url)
         self._host = parts.hostname or ""
@@ -60,7 +63,10 @@ class WebhookEffect:
                 "Accept-Encoding": "identity",  # the beginning of a refusal is shown to people
             }
         )
-        made.update(self._read())
+        secret = self._read()
+        if secret != self._secret:
+            self._secret, self._mask = dict(secret), masking(secret.values())
+        made.update(secret)
         self._headers, self._proxy = made, proxy_for(self._webhook.url)
 
     async def probe(self) -> None:
@@ -117,7 +123,7 @@ class WebhookEffect:
             async with self._session.post(
                 self._webhook.url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
             ) as answer:
-                judge(answer.status, answer.headers, await drain(answer), self._clock())
+                judge(answer.status, answer.headers, await drain(answer), self._clock(), self._mask)
         except TimeoutError:
             raise Outage("Timeout", f"the receiver did not answer within {self._webhook.timeout:g} s") from None
         except aiohttp.ClientResponseError as error:
@@ -137,7 +143,7 @@ class WebhookEffect:
         if isinstance(error, aiohttp.ClientHttpProxyError):
             return self._unreachable(f"the proxy answered {error.status}")
         if isinstance(error, aiohttp.ClientResponseError):
-            said = " ".join(error.message.split())[:200]
+            said = " ".join(self._mask(error.message).split())[:200]
             return RowError("NotHttp", f"{self._who} answered, but not understandable HTTP: {said}")
         if isinstance(error, aiohttp.ServerDisconnectedError):
             return Outage("Unreachable", f"{self._who} closed the connection without an answer")

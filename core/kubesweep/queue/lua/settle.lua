@@ -1,7 +1,7 @@
 -- flags: allow-oom
 -- needs: sweeps claims take
 -- A settlement is {id, owner, delivery, sweep, is held, applied, skipped, unconfirmed, extra, more}; `more` is false for
--- a job that simply ended, else a map. A row is {key, error, message}.
+-- a job that simply ended, else a map. A row is {key, error, message, where}.
 local failing, order, applied, moved = {}, {}, 0, 0
 local until_ = text(now + args.lease)
 
@@ -15,7 +15,7 @@ local function hold(row, sweep, mine, token, origin)
   local attempts = record.a
   attempts[#attempts + 1] = {text(now), row[2], row[3]}
   if #attempts > args.attempts then table.remove(attempts, 1) end
-  call('HSET', HELD, name, cjson.encode({s = sweep, j = token, a = attempts}))
+  call('HSET', HELD, name, cjson.encode({s = sweep, j = token, a = attempts, w = row[4]}))
   if not raw then moved = moved + 1 end
   return true
 end
