@@ -96,6 +96,12 @@ POSTGRES = {
         role="sees",
     ),
     "a rule that rewrites the write": Case(sql="CREATE RULE keep AS ON UPDATE TO things DO INSTEAD NOTHING"),
+    "a published table without a replica identity": Case(
+        sql="CREATE TABLE events (id int NOT NULL, status text, expires_at timestamptz); CREATE UNIQUE INDEX events_id ON events (id); "
+        "CREATE PUBLICATION p FOR TABLE events",
+        table="events",
+        key=("id",),
+    ),
 }
 SQLITE = {
     "SQLite: a table that is not there": Case(table="thing"),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from kubesweep.api.plan import Archive, Assignment, Match, Plan, Write
+from kubesweep.api.plan import Archive, Assignment, Match, Plan, Source, Write
 from kubesweep.errors import RowError, SweepFailure
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import InspectableSource, Keys, Range
@@ -224,3 +224,81 @@ async def test_a_policy_with_check_alone_does_not_matter_to_a_dry_run(
     assert await source.count(await source.now(), (), 100) == 10
     await source.close()
     await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
+
+
+async def test_with_check_of_row_level_security_refuses_its_row(
+    database: str, app: Connection, postgres_server: Server
+) -> None:
+    role = f"updates {app.info.dbname}"
+    await app.execute(
+        f'CREATE ROLE "{role}" LOGIN; GRANT SELECT, UPDATE ON things TO "{role}"; '
+        "ALTER TABLE things ENABLE ROW LEVEL SECURITY; "
+        "CREATE POLICY all_but_three ON things USING (true) WITH CHECK (id <> 3)".encode()
+    )
+    source = open_source(make_plan(), lambda: postgres_server.url(app.info.dbname, user=role))
+    cutoff = await source.now()
+    with pytest.raises(RowError, match="row-level security") as found:
+        await source.write(ALL, cutoff, ())
+    assert found.value.error == "InsufficientPrivilege"
+    assert (await source.write(ALL, cutoff, [("3",)])).applied == 9
+    await app.execute(f'REVOKE UPDATE ON things FROM "{role}"'.encode())
+    with pytest.raises(SweepFailure) as denied:
+        await source.write(ALL, cutoff, ())
+    assert denied.value.reason == "PermissionDenied"
+    await source.close()
+    await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
+
+
+@pytest.mark.parametrize("state", ["XX000", "55000", "0A000", "42501", "42P01", "25006", "57014", "40001", "58000"])
+async def test_a_code_that_a_trigger_raises_is_its_rows_failure(database: str, app: Connection, state: str) -> None:
+    body = f"IF OLD.id = 3 THEN RAISE EXCEPTION 'is a vip' USING ERRCODE = '{state}'; END IF; RETURN NEW;"
+    await app.execute((FUNCTION.format(body=body) + TRIGGER.format(when="BEFORE UPDATE")).encode())
+    source = open_source(make_plan(), lambda: database)
+    cutoff = await source.now()
+    with pytest.raises(RowError, match="is a vip"):
+        await source.write(ALL, cutoff, ())
+    assert (await source.write(ALL, cutoff, [("3",)])).applied == 9
+    await source.close()
+
+
+@pytest.mark.parametrize("scope", ["TABLE things", "ALL TABLES", "TABLES IN SCHEMA public"])
+async def test_a_publication_added_during_a_sweep_fails_it_with_the_statement_to_type(
+    database: str, app: Connection, scope: str
+) -> None:
+    await app.execute("ALTER TABLE things DROP CONSTRAINT things_pkey; CREATE UNIQUE INDEX things_id ON things (id)")
+    source = open_source(make_plan(source=Source(table="things", key=("id",)), write=DELETE), lambda: database)
+    cutoff = await source.now()
+    assert (await source.write(Keys((("1",),)), cutoff, ())).applied == 1
+    await app.execute(f"CREATE PUBLICATION p FOR {scope}".encode())
+    for text in ("REPLICA IDENTITY", "ALTER TABLE things REPLICA IDENTITY USING INDEX things_id"):
+        with pytest.raises(SweepFailure) as found:
+            await source.write(ALL, cutoff, ())
+        assert (found.value.reason, text in str(found.value)) == ("NoReplicaIdentity", True)
+    await app.execute("ALTER TABLE things REPLICA IDENTITY USING INDEX things_id")
+    assert (await source.write(ALL, cutoff, ())).applied == 9
+    await source.close()
+
+
+async def test_a_publication_of_updates_alone_lets_rows_be_deleted(database: str, app: Connection) -> None:
+    await app.execute(
+        "ALTER TABLE things DROP CONSTRAINT things_pkey, ADD UNIQUE (id), ALTER id SET NOT NULL;"
+        "CREATE PUBLICATION p FOR TABLE things WITH (publish = 'insert, update')"
+    )
+    source = open_source(make_plan(source=Source(table="things", key=("id",)), write=DELETE), lambda: database)
+    assert (await source.write(ALL, await source.now(), ())).applied == 10
+    await source.close()
+
+
+async def test_a_function_that_fails_for_one_row_on_sqlite_is_its_failure(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        connection.executescript(LITE + "UPDATE things SET expires_at = '{' WHERE id = 3")
+    write = Write(update=(Assignment("status", sql="json_set('{}', '$.at', json(t.expires_at))"),))
+    plan = make_plan(match=(Match("in", "status", ("pending",)),), write=write)
+    source = open_source(plan, lambda: f"sqlite:///{tmp_path}/a.db")
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        connection.execute("UPDATE things SET expires_at = '[]' WHERE id <> 3")
+        connection.commit()
+    with pytest.raises(RowError, match="malformed JSON"):
+        await source.write(ALL, CUTOFF, ())
+    assert (await source.write(ALL, CUTOFF, [("3",)])).applied == 9
+    await source.close()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubesweep.api.plan import Match
-from kubesweep.errors import Outage, RowError, SweepFailure
+from kubesweep.errors import Outage, SweepFailure
 from kubesweep_worker.predicate import (
     PostgresDialect,
     quote_name,
@@ -20,16 +20,9 @@ from kubesweep_worker.predicate import (
     time_columns,
     used_columns,
 )
-from kubesweep_worker.sources.classify import (
-    OUTAGE,
-    OUTAGE_CLASSES,
-    ROW_CLASSES,
-    SWEEP,
-    SWEEP_CLASSES,
-    classify,
-    classify_connect,
-)
-from kubesweep_worker.sources.sqlite_errors import OUTAGE as SQLITE_OUTAGE
+from kubesweep_worker.sources.classify import classify, classify_connect
+from kubesweep_worker.sources.sqlite_errors import EXTENDED, PRIMARY
+from kubesweep_worker.sources.sqlstates import CLASSES, CODES, Verdict
 from kubesweep_worker.words import sentence
 
 CUTOFF = "2026-03-01 00:00:00+00"
@@ -88,26 +81,6 @@ def test_a_literal_never_depends_on_standard_conforming_strings(text: str) -> No
     assert re.fullmatch(r"( E)?'(?:[^'\\]|''|\\\\)*'", literal)
 
 
-def test_a_state_decides_whatever_the_text_says() -> None:
-    for state, reason in SWEEP.items():
-        found = classify(state, "x", "X")
-        assert isinstance(found, SweepFailure)
-        assert found.reason == reason
-    for state, reason in OUTAGE.items():
-        found = classify(state, "x", "X", maybe_applied=True)
-        assert isinstance(found, Outage)
-        assert (found.reason, found.maybe_applied) == (reason, True)
-    for start in ROW_CLASSES:
-        found = classify(f"{start}XYZ", "x", "X")
-        assert isinstance(found, RowError)
-        assert found.error == "X"
-    for unknown in ("XX000", "58030", "F0001", None):
-        assert isinstance(classify(unknown, "x", "X"), Outage)
-    for raised_by_a_trigger in ("45000", "99999", "VIP01"):
-        assert isinstance(classify(raised_by_a_trigger, "x", "X"), RowError)
-    assert not {*OUTAGE_CLASSES, *SWEEP_CLASSES} & ROW_CLASSES
-
-
 def test_a_row_error_quotes_no_value() -> None:
     found = classify("22P02", 'invalid input syntax for type integer: "my secret"', "InvalidTextRepresentation")
     assert str(found) == "invalid input syntax for type integer"
@@ -141,5 +114,6 @@ def test_the_lines_of_a_refused_connection_become_one_that_another_sentence_can_
 
 def test_the_documented_reasons_of_outages_are_the_real_ones() -> None:
     docs = (Path(__file__).parents[2] / "docs" / "errors.md").read_text().split("Its reasons: ")[1].split("\n\n")[0]
-    real = {*OUTAGE.values(), *OUTAGE_CLASSES.values(), *(reason for reason, _ in SQLITE_OUTAGE.values())}
+    decisions = [*CLASSES.values(), *CODES.values(), *PRIMARY.values(), *EXTENDED.values()]
+    real = {decision.reason for decision in decisions if decision.verdict is Verdict.OUTAGE}
     assert set(re.findall(r"`(\w+)`", docs)) == real | {"Unreachable", "UrlMissing", "TableChanged", "DatabaseError"}

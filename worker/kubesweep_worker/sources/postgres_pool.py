@@ -35,7 +35,7 @@ def translate(error: psycopg.Error, *, maybe_applied: bool = False) -> Exception
     text = (error.diag.message_primary or str(error)).strip()
     if error.sqlstate is None and not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
         return SweepFailure("SqlInvalid", f"the database driver refuses: {text}")
-    return classify(error.sqlstate, text, name, maybe_applied=maybe_applied)
+    return classify(error.sqlstate, text, name, function=error.diag.source_function, maybe_applied=maybe_applied)
 
 
 def _dead(connection: Connection) -> bool:
@@ -82,7 +82,7 @@ class Transaction:
             await self._send("COMMIT")
         except psycopg.Error as error:
             raise translate(
-                error, maybe_applied=error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+                error, maybe_applied=error.sqlstate is None or error.sqlstate.startswith(("08", "57P", "40003"))
             ) from None
 
     async def _send(self, *statements: str) -> list[Rows]:

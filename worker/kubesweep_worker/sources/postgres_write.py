@@ -16,8 +16,9 @@ from kubesweep.queue.model import Key
 from kubesweep_worker.predicate import quote_name
 from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Scope, refusal
 from kubesweep_worker.sources.postgres_catalogue import Relation, sql
-from kubesweep_worker.sources.postgres_pool import Transaction
+from kubesweep_worker.sources.postgres_pool import Rows, Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
+from kubesweep_worker.sources.sqlstates import NO_IDENTITY
 
 COMMANDS = {"UPDATE": (16, "w"), "DELETE": (8, "d")}  # bit of pg_trigger.tgtype, pg_policy.polcmd
 
@@ -55,6 +56,7 @@ async def read_hindrances(tx: Transaction, plan: Plan, relation: Relation) -> Hi
     for kind, name in await tx.query(sql("pg_hindrances"), relation.oid, *COMMANDS[command]):
         found.setdefault(str(kind), []).append(str(name))
     check_hindrances(relation, command, found)
+    check_identity(command, await tx.query(sql("pg_identity"), relation.oid, command == "DELETE"))
     before, after = tuple(found.get("before", ())), tuple(found.get("after", ()))
     lockable = relation.lockable and (not relation.row_security or "lock" in found)
     causes = [f'trigger "{name}"' for name in dict.fromkeys((*before, *after))]
@@ -77,6 +79,16 @@ def check_hindrances(relation: Relation, command: str, found: dict[str, list[str
             WRITE_REFUSED,
             f"row-level security of {relation.quoted} has no policy that lets role {role} {command.lower()} rows, so they would stay as "
             f"they are: CREATE POLICY kubesweep ON {relation.quoted} FOR {command} TO {role} USING (true), or use a role with BYPASSRLS",
+        )
+
+
+def check_identity(command: str, missing: Rows) -> None:
+    """``missing``: the statements that give an identity to each published table without one."""
+    if missing:
+        raise SweepFailure(
+            NO_IDENTITY,
+            f"a publication replicates every {command} of this table, and its rows have no replica identity, so the database "
+            f"refuses the write: {'; '.join(str(statement) for (statement,) in missing[:5])}",
         )
 
 

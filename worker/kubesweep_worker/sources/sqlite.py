@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 from zoneinfo import ZoneInfo
 
 from kubesweep.api.plan import Plan
-from kubesweep.errors import Outage, SweepFailure
+from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Key
 from kubesweep_worker.predicate import time_columns
 from kubesweep_worker.sources.base import (
@@ -33,9 +33,10 @@ from kubesweep_worker.sources.base import (
     Tried,
     Written,
 )
+from kubesweep_worker.sources.classify import bounded
 from kubesweep_worker.sources.origin import origin_of
 from kubesweep_worker.sources.sqlite_catalogue import SqliteTable, build_statements, read_table
-from kubesweep_worker.sources.sqlite_errors import classify_sqlite
+from kubesweep_worker.sources.sqlite_errors import SQL_INVALID, classify_sqlite
 from kubesweep_worker.sources.sqlite_sql import MILLISECONDS, SqliteStatements
 from kubesweep_worker.sources.sqlite_write import transaction, try_write, write
 
@@ -147,14 +148,25 @@ class SqliteSource:
     def _judge(self, error: sqlite3.Error) -> Exception:
         self._known = None
         found = classify_sqlite(error)
-        if isinstance(found, SweepFailure) and found.reason == "SqlInvalid" and self._connection is not None:
-            try:  # a table or column that is gone has no code of its own: the schema knows
-                self._sql(self._connection)
-            except SweepFailure as better:
-                return better
-            except sqlite3.Error:
-                return found
-        return found
+        if not isinstance(found, SweepFailure) or found.reason != SQL_INVALID or self._connection is None:
+            return found
+        try:  # a table or column that is gone has no code of its own: the schema knows
+            self._compile(self._connection)
+        except SweepFailure as better:
+            return better
+        except sqlite3.Error:
+            return found
+        # The statements are right, so one of the rows is not: malformed JSON, a function that fails.
+        return RowError(getattr(error, "sqlite_errorname", SQL_INVALID), bounded(str(error)))
+
+    def _compile(self, c: sqlite3.Connection) -> None:
+        """Parse every statement of the plan; nothing runs."""
+        sql, example = self._sql(c), "2026-01-01 00:00:00.000"
+        statements = [sql.count(example, (), 1), sql.rows(Range(), example, (), 1)]
+        if self._plan.write is not None and not self._plan.dry_run:
+            statements += sql.write(Range(), example, ())
+        for statement in statements:
+            c.execute(f"EXPLAIN {statement}").fetchall()
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -239,11 +251,8 @@ class SqliteSource:
 
     def _inspect(self, c: sqlite3.Connection) -> Table:
         table, sql = self._learn(c)
-        example = "2026-01-01 00:00:00.000"
-        c.execute(f"EXPLAIN {sql.count(example, (), 1)}").fetchall()
+        self._compile(c)
         if self._plan.write is not None and not self._plan.dry_run:
-            for statement in sql.write(Range(), example, ()):
-                c.execute(f"EXPLAIN {statement}").fetchall()
             try:
                 with transaction(c):
                     pass
