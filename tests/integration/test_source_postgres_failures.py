@@ -16,7 +16,7 @@ from kubesweep.api.plan import Archive, Assignment, Effect, Match, Source, Write
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import InspectableSource, Keys, Range
-from kubesweep_worker.sources.postgres_pool import Pool
+from kubesweep_worker.sources.postgres_pool import Patience, Pool
 from tests.deadlines import scaled
 from tests.integration.postgres import Server, postgres
 from tests.integration.test_source_postgres import make_plan
@@ -117,7 +117,7 @@ async def test_a_cancelled_write_leaves_nothing_behind(database: str, app: Conne
 
 
 async def test_a_rollback_that_is_cancelled_leaves_no_connection_open(database: str, app: Connection) -> None:
-    pool = Pool(lambda: database, 1, "kubesweep/test")
+    pool = Pool(lambda: database, 1, "kubesweep/test", Patience(30.0))
 
     async def refused() -> None:
         async with pool.transaction(()) as tx:

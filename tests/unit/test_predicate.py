@@ -116,4 +116,10 @@ def test_the_documented_reasons_of_outages_are_the_real_ones() -> None:
     docs = (Path(__file__).parents[2] / "docs" / "errors.md").read_text().split("Its reasons: ")[1].split("\n\n")[0]
     decisions = [*CLASSES.values(), *CODES.values(), *PRIMARY.values(), *EXTENDED.values()]
     real = {decision.reason for decision in decisions if decision.verdict is Verdict.OUTAGE}
-    assert set(re.findall(r"`(\w+)`", docs)) == real | {"Unreachable", "UrlMissing", "TableChanged", "DatabaseError"}
+    assert set(re.findall(r"`(\w+)`", docs)) == real | {
+        "NoAnswer",
+        "Unreachable",
+        "UrlMissing",
+        "TableChanged",
+        "DatabaseError",
+    }

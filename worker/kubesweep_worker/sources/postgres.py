@@ -26,7 +26,7 @@ from kubesweep_worker.sources.origin import origin_of
 from kubesweep_worker.sources.postgres_catalogue import Relation, build_statements, read_database, read_relation
 from kubesweep_worker.sources.postgres_check import explain, inspect, try_write
 from kubesweep_worker.sources.postgres_cut import cut
-from kubesweep_worker.sources.postgres_pool import Pool, Rows, Transaction
+from kubesweep_worker.sources.postgres_pool import Patience, Pool, Rows, Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
 from kubesweep_worker.sources.postgres_write import Hindrances, apply, read_hindrances
 
@@ -53,12 +53,14 @@ def settings(plan: Plan) -> tuple[str, ...]:
 class PostgresSource:
     """See :class:`kubesweep_worker.sources.base.Source` and ``Inspector``."""
 
-    def __init__(self, plan: Plan, url: Callable[[], str]) -> None:
+    def __init__(self, plan: Plan, url: Callable[[], str], margin: float = 5.0) -> None:
+        """``margin``: seconds on top of statementTimeout that this side waits for an answer."""
         self._plan = plan
         self._settings = settings(plan)
-        self._pool = Pool(url, plan.concurrency + 1, f"kubesweep/{plan.namespace}/{plan.name}")
         self._url = url
         self._origin: tuple[Relation, str] | None = None
+        patience = Patience(plan.source.statement_timeout, margin)
+        self._pool = Pool(url, plan.concurrency + 1, f"kubesweep/{plan.namespace}/{plan.name}", patience)
         self._known: tuple[Relation, Statements] | None = None
         self._archive: Relation | None = None
         self._hindrances = Hindrances()

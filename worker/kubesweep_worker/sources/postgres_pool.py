@@ -4,14 +4,20 @@ The simple query protocol takes many statements at once, so BEGIN, the settings 
 the settings are LOCAL, so a transaction pooler may hand each transaction to another server connection. Nothing is
 committed before ``commit``: a connection that breaks earlier has done nothing, and only a COMMIT without an answer is
 ``maybe_applied``.
+
+A peer that vanished without a word (a firewall that forgot the connection, a frozen host) never answers, and the server's
+own statement_timeout does not reach us. So every message has a deadline on this side, and the connection is cut there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import select
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,10 +31,40 @@ from kubesweep_worker.sources.postgres_values import LOADERS, fetch
 Rows = list[tuple[Any, ...]]
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 CONNECT_TIMEOUT = 10
+# Seconds, times: an idle connection whose peer vanished is found in about a minute. The URL may say otherwise.
+KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 SESSION = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET standard_conforming_strings = on"
 
 
+class NoAnswer(psycopg.OperationalError):
+    """The database did not answer by the deadline of this side."""
+
+
+@contextmanager
+def _deadline(connection: Connection, seconds: float) -> Iterator[None]:
+    """Cut the connection after ``seconds``: whoever waits for it gets an error. Raises NoAnswer then."""
+    expired = False
+
+    def cut() -> None:
+        nonlocal expired
+        expired = True
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as same:
+            same.shutdown(socket.SHUT_RDWR)
+
+    alarm = asyncio.get_running_loop().call_later(seconds, cut)
+    try:
+        yield
+    except psycopg.Error:
+        if expired:
+            raise NoAnswer(f"no answer within {seconds:g} s, so the connection is given up") from None
+        raise
+    finally:
+        alarm.cancel()
+
+
 def translate(error: psycopg.Error, *, maybe_applied: bool = False) -> Exception:
+    if isinstance(error, NoAnswer):
+        return Outage("NoAnswer", f"the database is silent: {error}", maybe_applied=maybe_applied)
     if error.diag.source_function == "RevalidateCachedQuery":
         return Outage("TableChanged", "the table was altered while a statement ran")
     name = type(error).__name__
@@ -47,11 +83,23 @@ def _dead(connection: Connection) -> bool:
     return bool(poll.poll(0))
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long this side waits, in seconds: ``statement``, which the server keeps to for each one, and ``margin`` for the way."""
+
+    statement: float
+    margin: float = 5.0
+
+    def seconds(self, statements: int) -> float:
+        return self.statement * statements + self.margin
+
+
 class Transaction:
     """An open transaction on a lent connection."""
 
-    def __init__(self, connection: Connection, begin: str) -> None:
+    def __init__(self, connection: Connection, begin: str, patience: Patience) -> None:
         self._connection = connection
+        self._patience = patience
         self._begin = begin
         self._skip = begin.count(";")
 
@@ -71,9 +119,10 @@ class Transaction:
         if self._begin:
             await self.run("SELECT 1")
         try:
-            async with psycopg.AsyncRawCursor(self._connection) as cursor:
-                await cursor.execute(statement.encode(), values)
-                return await cursor.fetchall()
+            with _deadline(self._connection, self._patience.seconds(1)):
+                async with psycopg.AsyncRawCursor(self._connection) as cursor:
+                    await cursor.execute(statement.encode(), values)
+                    return await cursor.fetchall()
         except psycopg.Error as error:
             raise translate(error) from None
 
@@ -88,24 +137,28 @@ class Transaction:
     async def _send(self, *statements: str) -> list[Rows]:
         skip, begin = self._skip, self._begin
         self._skip, self._begin = 0, ""
-        async with psycopg.AsyncRawCursor(self._connection) as cursor:
-            await cursor.execute((begin + ";\n".join(statements)).encode())
-            answers: list[Rows] = []
-            while True:
-                if skip:
-                    skip -= 1
-                else:
-                    answers.append(await fetch(cursor) if cursor.description is not None else [(cursor.rowcount,)])
-                if not cursor.nextset():
-                    return answers
+        answers: list[Rows] = []
+        with _deadline(self._connection, self._patience.seconds(len(statements))):
+            async with psycopg.AsyncRawCursor(self._connection) as cursor:
+                await cursor.execute((begin + ";\n".join(statements)).encode())
+                while True:
+                    if skip:
+                        skip -= 1
+                    elif cursor.description is not None:
+                        answers.append(await fetch(cursor))
+                    else:
+                        answers.append([(cursor.rowcount,)])
+                    if not cursor.nextset():
+                        return answers
 
 
 class Pool:
     """At most ``size`` connections, opened when needed, kept, replaced when broken."""
 
-    def __init__(self, url: Callable[[], str], size: int, name: str) -> None:
+    def __init__(self, url: Callable[[], str], size: int, name: str, patience: Patience) -> None:
         self._url = url
         self._name = name
+        self._patience = patience
         self._free = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
         self._closed = False
@@ -122,7 +175,7 @@ class Pool:
         async with self._free:
             connection = await self._get()
             try:
-                yield Transaction(connection, begin)
+                yield Transaction(connection, begin, self._patience)
             except (asyncio.CancelledError, GeneratorExit):
                 await self._drop(connection)
                 raise
@@ -144,7 +197,7 @@ class Pool:
             raise Outage("UrlMissing", f"the database's URL cannot be read: {error.strerror or error}") from None
         try:
             connection = await psycopg.AsyncConnection.connect(
-                url.strip(),
+                _kept_alive(url.strip()),
                 autocommit=True,
                 prepare_threshold=None,
                 connect_timeout=CONNECT_TIMEOUT,
@@ -162,7 +215,8 @@ class Pool:
         for name, loader in LOADERS.items():
             connection.adapters.register_loader(name, loader)
         try:
-            await connection.execute(SESSION)
+            with _deadline(connection, self._patience.seconds(1)):
+                await connection.execute(SESSION)
         except psycopg.Error as error:
             await self._drop(connection)
             raise translate(error) from None
@@ -182,17 +236,21 @@ class Pool:
         else:
             self._idle.append(connection)
 
-    @staticmethod
-    async def _end(connection: Connection) -> None:
+    async def _end(self, connection: Connection) -> None:
         status = connection.info.transaction_status
         if not connection.closed and status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
-            with suppress(psycopg.Error):
+            with suppress(psycopg.Error), _deadline(connection, self._patience.seconds(1)):
                 await connection.execute("ROLLBACK")
 
     @staticmethod
     async def _drop(connection: Connection) -> None:
         with suppress(psycopg.Error, OSError):
             await connection.close()
+
+
+def _kept_alive(url: str) -> str:
+    given = psycopg.conninfo.conninfo_to_dict(url)
+    return psycopg.conninfo.make_conninfo(url, **{name: n for name, n in KEEPALIVES.items() if name not in given})
 
 
 def _without_password(text: str, url: str) -> str:
@@ -203,4 +261,4 @@ def _without_password(text: str, url: str) -> str:
     return text
 
 
-__all__ = ["Pool", "Rows", "Transaction", "translate"]
+__all__ = ["Patience", "Pool", "Rows", "Transaction", "translate"]
