@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import indent
 
@@ -26,6 +26,7 @@ from kubesweep_cli.terminal import Terminal
 from kubesweep_worker.effects import open_effect
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import Explanation, InspectableSource, Range, Table, Tried
+from kubesweep_worker.sources.stride import timed_out
 
 __all__ = ["Looked", "facts", "look", "run_check", "try_sentence", "warnings"]
 
@@ -40,10 +41,11 @@ class Looked:
 
     table: Table
     explained: Explanation
-    stale: int
+    stale: int | None  # None: counting them outlasted spec.source.statementTimeout
     samples: tuple[tuple[str, ...], ...]
     tried: Tried | None = None
     refused: RowError | None = None  # the tried write was refused by the database
+    late: str = ""  # what outlasted spec.source.statementTimeout
 
 
 async def run_check(terminal: Terminal, files: Sequence[Path], url: str | None, *, try_write: bool) -> Exit:
@@ -91,21 +93,33 @@ async def _ask(source: InspectableSource, *, try_write: bool) -> Looked:
     table = await source.inspect()
     cutoff = await source.now()
     explained = await source.explain(cutoff)
-    stale = await source.count(cutoff, (), COUNT_MOST + 1)
-    samples = tuple(row.key for row in await source.stale(Range(), cutoff, (), SAMPLES)) if stale else ()
-    tried, refused = None, None
-    if try_write:
-        try:
-            tried = await source.try_write(cutoff, TRY_ROWS)
-        except RowError as error:
-            refused = error
-    return Looked(table, explained, stale, samples, tried, refused)
+    looked = Looked(table, explained, None, ())
+    late = "counting the stale rows"
+    try:
+        stale = await source.count(cutoff, (), COUNT_MOST + 1)
+        samples = tuple(row.key for row in await source.stale(Range(), cutoff, (), SAMPLES)) if stale else ()
+        looked, late = replace(looked, stale=stale, samples=samples), "trying the write"
+        return await _tried(source, looked, cutoff) if try_write else looked
+    except Outage as outage:
+        if not timed_out(outage):
+            raise
+        return replace(looked, late=late)
+
+
+async def _tried(source: InspectableSource, looked: Looked, cutoff: str) -> Looked:
+    try:
+        return replace(looked, tried=await source.try_write(cutoff, TRY_ROWS))
+    except RowError as error:
+        return replace(looked, refused=error)
 
 
 def facts(one: Loaded, looked: Looked, now: float) -> list[tuple[str, str]]:
     """(name, value) pairs for the head of a report."""
     table = looked.table
-    count = f"more than {words.count(COUNT_MOST)} rows" if looked.stale > COUNT_MOST else words.rows(looked.stale)
+    if looked.stale is None:
+        count = "not counted: the count took longer than spec.source.statementTimeout"
+    else:
+        count = _counted(looked.stale)
     keys = ", ".join(plain_key(key) for key in looked.samples)
     next_tick = one.ticks.next(now)
     when = "suspended" if one.suspend else words.clock_time(next_tick, now) if next_tick else "never"
@@ -116,12 +130,21 @@ def facts(one: Loaded, looked: Looked, now: float) -> list[tuple[str, str]]:
     ]
 
 
+def _counted(stale: int) -> str:
+    return f"more than {words.count(COUNT_MOST)} rows" if stale > COUNT_MOST else words.rows(stale)
+
+
 def warnings(looked: Looked) -> list[str]:
     """Sentences that want to be read before the first sweep; any of them makes the exit code 1."""
     found = [f"{code}: {sentence}" for code, sentence in looked.table.warnings]
     advice = looked.explained.index_advice
     if advice and not any(advice in sentence for sentence in found):
         found.append(f"no-index: finding stale rows reads the whole table; create the index:  {advice}")
+    if looked.late:
+        found.append(
+            f"StatementTimeout: {looked.late} took longer than spec.source.statementTimeout; a sweep reads the table page by page"
+            " along its key instead, which takes its time: create the index, or raise the timeout"
+        )
     if looked.refused is not None:
         found.append(f"refused: the database refuses the write: {looked.refused.error}: {looked.refused}")
     if looked.tried is not None and looked.tried.still_stale:

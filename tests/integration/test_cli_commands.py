@@ -92,6 +92,17 @@ def test_check_tells_the_rows_that_a_tried_write_leaves_as_they_are(desk: Desk) 
     assert "WriteRefused: 2 rows stay as they are" in text
 
 
+def test_check_says_what_outlasts_the_timeout_and_shows_the_rest(desk: Desk) -> None:
+    path = Path(desk.slow(12))
+    spins = "(WITH RECURSIVE n(n) AS (SELECT t.id UNION ALL SELECT n + 1 FROM n) SELECT count(*) FROM n) > 0"
+    text = path.read_text().replace("table: items}", "table: items, statementTimeout: 100ms}")
+    path.write_text(text.replace("in: [old]}]", f'in: [old]}}, {{sql: "{spins}"}}]'))
+    shown = desk.run("check", "-f", str(path), "--try-write", code=1).stdout
+    assert "not counted: the count took longer than spec.source.statementTimeout" in shown
+    assert "StatementTimeout: counting the stale rows took longer" in shown
+    assert 'UPDATE "items"' in shown
+
+
 def test_check_warns_of_a_trigger_with_exit_code_1(desk: Desk) -> None:
     file = desk.slow(2)
     with closing(sqlite3.connect(desk.folder / "items.db")) as db:

@@ -11,11 +11,13 @@ import logging
 import msgspec
 
 from kubesweep.api.plan import Plan
+from kubesweep.errors import Outage
 from kubesweep.queue.model import Job, JobKind, Key, SweepState, Window
 from kubesweep_worker.desk import Desk, Gone, Result
 from kubesweep_worker.elsewhere import tell_held_elsewhere
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.sources.base import Cut, Cuts, Keys
+from kubesweep_worker.sources.stride import timed_out
 from kubesweep_worker.verdict import solo_kills
 
 log = logging.getLogger("kubesweep.worker")
@@ -88,7 +90,7 @@ async def run_plan(desk: Desk, run: JobRun) -> Result:
 
 async def _above_hold(desk: Desk, run: JobRun, cutoff: str, held: frozenset[Key]) -> bool:
     most = desk.plan.limits.hold_above_rows
-    if most is None or await desk.source.count(cutoff, held, most + 1) <= most:
+    if most is None or await _count(desk, run, cutoff, held, most + 1) <= most:
         return False
     run.claim = msgspec.structs.replace(run.claim, job=msgspec.structs.replace(run.claim.job, cutoff=cutoff))
     message = (
@@ -98,3 +100,19 @@ async def _above_hold(desk: Desk, run: JobRun, cutoff: str, held: frozenset[Key]
     await desk.end_sweep(run, SweepState.HELD, "AboveHoldLimit", message)
     log.info("sweep held: %s", message, extra={"sweep": run.claim.job.sweep})
     return True
+
+
+async def _count(desk: Desk, run: JobRun, cutoff: str, held: frozenset[Key], most: int) -> int:
+    """Stale rows up to ``most``. A count that outlasts the statement timeout is taken window by window."""
+    try:
+        return await desk.source.count(cutoff, held, most)
+    except Outage as outage:
+        if not timed_out(outage):
+            raise
+    rows, after = 0, None
+    while True:
+        run.checkpoint()
+        cuts = await desk.source.cut(cutoff, after, held, desk.plan.limits.batch_rows, most - rows)
+        rows, after = rows + cuts.rows, cuts.cursor
+        if after is None or rows >= most:
+            return rows

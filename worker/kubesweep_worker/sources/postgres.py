@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from kubesweep.api.plan import Plan
-from kubesweep.errors import RowError, SweepFailure
+from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Key
 from kubesweep_worker.predicate import time_columns
 from kubesweep_worker.sources.base import (
@@ -25,13 +25,16 @@ from kubesweep_worker.sources.base import (
 from kubesweep_worker.sources.origin import origin_of
 from kubesweep_worker.sources.postgres_catalogue import Relation, build_statements, read_database, read_relation
 from kubesweep_worker.sources.postgres_check import explain, inspect, try_write
-from kubesweep_worker.sources.postgres_cut import cut
+from kubesweep_worker.sources.postgres_cut import cut, page
 from kubesweep_worker.sources.postgres_pool import Patience, Pool, Rows, Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
 from kubesweep_worker.sources.postgres_write import Hindrances, apply, read_hindrances
+from kubesweep_worker.sources.stride import Page, Stride, cut_pages, timed_out
 
 ARCHIVE = "spec.write.delete.archiveTo"
 NOW = "SELECT now()::text"
+# Two statements of one window must see the same rows: what is deleted in between would move the end of the second.
+SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 ROUNDS = 3  # tries of a write, each without the rows that the one before left as they were
 
 
@@ -41,7 +44,8 @@ def settings(plan: Plan) -> tuple[str, ...]:
         f"SET LOCAL lock_timeout = {max(1, round(plan.source.lock_timeout * 1000))}",
         f"SET LOCAL statement_timeout = {max(1, round(plan.source.statement_timeout * 1000))}",
         # A worker that hangs between the write and its commit must not hold the rows for ever.
-        f"SET LOCAL idle_in_transaction_session_timeout = {max(1, round(plan.source.statement_timeout * 1000))}",
+        # On a busy machine it is no hang to take longer than a short statementTimeout between two statements.
+        f"SET LOCAL idle_in_transaction_session_timeout = {max(10_000, round(plan.source.statement_timeout * 1000))}",
         "SET LOCAL TimeZone = 'UTC'",
         "SET LOCAL DateStyle = 'ISO, MDY'",
         "SET LOCAL IntervalStyle = 'postgres'",
@@ -64,6 +68,7 @@ class PostgresSource:
         self._known: tuple[Relation, Statements] | None = None
         self._archive: Relation | None = None
         self._hindrances = Hindrances()
+        self._stride: Stride | None = None  # while a sweep's windows outlast the statement timeout
         self._knowing = asyncio.Lock()
         self._times = len(time_columns(plan.match))
 
@@ -127,12 +132,25 @@ class PostgresSource:
 
     async def cut(self, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int) -> Cuts:
         relation, statements = await self._learn()
+        if after is None:  # a new sweep: there may be an index by now
+            self._stride = None
         try:
-            async with self._pool.transaction(self._settings) as tx:
-                return await cut(tx, relation, statements, cutoff, after, held, batch, most)
+            if self._stride is None:
+                async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
+                    return await cut(tx, relation, statements, cutoff, after, held, batch, most)
+        except Outage as outage:
+            if not timed_out(outage):
+                raise
+            self._stride = Stride(self._plan.source.statement_timeout)
         except SweepFailure:
             self._known = None
             raise
+
+        async def ask(start: Key | None, stale: int, rows: int) -> Page:
+            async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
+                return await page(tx, statements, cutoff, start, held, stale, rows)
+
+        return await cut_pages(ask, self._stride, after, batch, most)
 
     async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
         if isinstance(scope, Keys) and not scope.keys:

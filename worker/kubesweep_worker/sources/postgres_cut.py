@@ -15,6 +15,7 @@ from kubesweep_worker.sources.base import Cut, Cuts, Keys, Range
 from kubesweep_worker.sources.postgres_catalogue import INTEGERS, Relation
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
+from kubesweep_worker.sources.stride import Page
 
 SPAN = 10  # a range job reads at most this many rows for each stale one
 DOUBT = 2  # the planner's estimate of "dense" may be wrong by this factor before walking is not even tried
@@ -48,6 +49,19 @@ async def cut(
         if found is not None:
             return found
     return await window.walk()
+
+
+async def page(
+    tx: Transaction, statements: Statements, cutoff: str, after: Key | None, held: Collection[Key], most: int, span: int
+) -> Page:
+    """At most ``most`` stale keys among the next ``span`` rows of the table. See stride."""
+    *_, rows = await tx.run(*ALONG_THE_KEY, statements.walk(after, cutoff, held, 1, most, span))
+    keys = tuple(row[1:] for row in rows)
+    if len(keys) == most:
+        return Page(keys, span, keys[-1])
+    [last] = await tx.run(statements.walk_end(after, span))
+    walked = int(last[0][0]) if last else 0
+    return Page(keys, walked, last[0][1:] if walked == span else None)
 
 
 class _Window:

@@ -22,7 +22,6 @@ from kubesweep.queue.model import Key
 from kubesweep_worker.predicate import time_columns
 from kubesweep_worker.sources.base import (
     Column,
-    Cut,
     Cuts,
     Explanation,
     Keys,
@@ -36,11 +35,12 @@ from kubesweep_worker.sources.base import (
 from kubesweep_worker.sources.classify import bounded
 from kubesweep_worker.sources.origin import origin_of
 from kubesweep_worker.sources.sqlite_catalogue import SqliteTable, build_statements, read_table
+from kubesweep_worker.sources.sqlite_cut import cut, page
 from kubesweep_worker.sources.sqlite_errors import SQL_INVALID, classify_sqlite
 from kubesweep_worker.sources.sqlite_sql import MILLISECONDS, SqliteStatements
 from kubesweep_worker.sources.sqlite_write import transaction, try_write, write
+from kubesweep_worker.sources.stride import Stride, cut_pages, timed_out
 
-SPAN = 10  # a range job reads at most this many rows for each stale one
 STEPS = 20_000  # virtual machine steps between two looks at the clock: about a millisecond
 T = TypeVar("T")
 
@@ -82,6 +82,7 @@ class SqliteSource:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._known: tuple[SqliteTable, SqliteStatements] | None = None
+        self._stride: Stride | None = None  # while a sweep's windows outlast the statement timeout
         self._deadline = 0.0
 
     async def close(self) -> None:
@@ -118,7 +119,22 @@ class SqliteSource:
         return await self._do(lambda c: int(c.execute(self._sql(c).count(cutoff, held, most)).fetchone()[0]))
 
     async def cut(self, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int) -> Cuts:
-        return await self._do(lambda c: self._cut(c, cutoff, after, held, batch, most))
+        if after is None:  # a new sweep: there may be an index by now
+            self._stride = None
+        try:
+            if self._stride is None:
+                return await self._do(lambda c: cut(c, self._sql(c), cutoff, after, held, batch, most))
+        except Outage as outage:
+            if not timed_out(outage):
+                raise
+            self._stride = Stride(self._plan.source.statement_timeout)
+        return await cut_pages(
+            lambda start, stale, rows: self._do(lambda c: page(c, self._sql(c), cutoff, start, held, stale, rows)),
+            self._stride,
+            after,
+            batch,
+            most,
+        )
 
     async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
         if isinstance(scope, Keys) and not scope.keys:
@@ -220,19 +236,6 @@ class SqliteSource:
     def _sql(self, connection: sqlite3.Connection) -> SqliteStatements:
         return self._learn(connection)[1]
 
-    def _cut(
-        self, c: sqlite3.Connection, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int
-    ) -> Cuts:
-        sql = self._sql(c)
-        keys: list[Key] = c.execute(sql.keys(Range(low=after), cutoff, held, most)).fetchall()
-        cuts = []
-        for start in range(0, len(keys), batch):
-            part = keys[start : start + batch]
-            span = Range(after if start == 0 else keys[start - 1], part[-1])
-            [(rows,)] = c.execute(sql.span(span, SPAN * len(part) + 1))
-            cuts.append(Cut(span if rows <= SPAN * len(part) else Keys(tuple(part)), len(part)))
-        return Cuts(tuple(cuts), len(keys), keys[-1] if len(keys) == most else None)
-
     def _stale(
         self, c: sqlite3.Connection, scope: Scope, cutoff: str, held: Collection[Key], most: int
     ) -> list[SourceRow]:
@@ -276,11 +279,15 @@ class SqliteSource:
     def _explain(self, c: sqlite3.Connection, cutoff: str) -> Explanation:
         sql, batch = self._sql(c), self._plan.limits.batch_rows
         find = sql.keys(Range(), cutoff, (), self._plan.window_jobs * batch)
-        keys = c.execute(sql.keys(Range(), cutoff, (), batch)).fetchall()
-        example = Range(None, keys[-1] if keys else None)
+        example = Range(None, c.execute(sql.nth(None, batch)).fetchone())
         steps = [str(row[3]) for row in c.execute(f"EXPLAIN QUERY PLAN {find}")]
         write = ";\n".join(sql.write(example, cutoff, ())) if self._plan.write is not None else None
-        [(rows,)] = c.execute(sql.count(cutoff, (), 1_000_000))
+        try:
+            [(rows,)] = c.execute(sql.count(cutoff, (), 1_000_000))
+        except sqlite3.OperationalError as error:
+            if not timed_out(classify_sqlite(error)):
+                raise
+            rows = 0  # not counted in time
         return Explanation(find, sql.rows(example, cutoff, (), batch), write, "\n".join(steps), rows, None)
 
     def _try_write(self, c: sqlite3.Connection, cutoff: str, most: int) -> Tried:

@@ -114,6 +114,14 @@ class SqliteStatements:
         """After the update, under the same lock: nobody else writes, so whatever still matches was written and will not end."""
         return f"SELECT count(*) FROM {self.table} AS t WHERE {self.where(scope, cutoff, held)}"
 
+    def nth(self, after: Key | None, rows: int) -> str:
+        """The key of the ``rows``-th row of the table behind ``after``; no row where there are fewer."""
+        conditions = [*self.scope(Range(low=after)), *(f"{column(name)} IS NOT NULL" for name in self.nullable_key)]
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        return (
+            f"SELECT {self.key_texts} FROM {self.table} AS t{where} ORDER BY {self.key_list} LIMIT 1 OFFSET {rows - 1}"
+        )
+
     def span(self, scope: Scope, most: int) -> str:
         conditions = self.scope(scope)
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""

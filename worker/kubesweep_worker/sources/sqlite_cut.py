@@ -1,0 +1,49 @@
+"""Cutting a window on SQLite: the next stale keys in key order, or page by page where that outlasts the timeout."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+
+from kubesweep.queue.model import Key
+from kubesweep_worker.sources.base import Cut, Cuts, Keys, Range
+from kubesweep_worker.sources.sqlite_sql import SqliteStatements
+from kubesweep_worker.sources.stride import Page
+
+SPAN = 10  # a range job reads at most this many rows for each stale one
+
+
+def cut(
+    c: sqlite3.Connection,
+    sql: SqliteStatements,
+    cutoff: str,
+    after: Key | None,
+    held: Collection[Key],
+    batch: int,
+    most: int,
+) -> Cuts:
+    keys: list[Key] = c.execute(sql.keys(Range(low=after), cutoff, held, most)).fetchall()
+    cuts = []
+    for start in range(0, len(keys), batch):
+        part = keys[start : start + batch]
+        span = Range(after if start == 0 else keys[start - 1], part[-1])
+        [(rows,)] = c.execute(sql.span(span, SPAN * len(part) + 1))
+        cuts.append(Cut(span if rows <= SPAN * len(part) else Keys(tuple(part)), len(part)))
+    return Cuts(tuple(cuts), len(keys), keys[-1] if len(keys) == most else None)
+
+
+def page(
+    c: sqlite3.Connection,
+    sql: SqliteStatements,
+    cutoff: str,
+    after: Key | None,
+    held: Collection[Key],
+    most: int,
+    rows: int,
+) -> Page:
+    """At most ``most`` stale keys among the next ``rows`` rows of the table. See stride."""
+    end = c.execute(sql.nth(after, rows)).fetchone()
+    keys = tuple(c.execute(sql.keys(Range(after, end), cutoff, held, most)))
+    if len(keys) == most:
+        return Page(keys, rows, keys[-1])
+    return Page(keys, rows, end)
