@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, RowLimits, Source, Write
-from kubesweep.errors import Outage, RowError
+from kubesweep.errors import RowError, ScopeOutage
 from kubesweep.queue.model import DeadLetter, Finding, Key, OpenSweep, ScheduleRef, Stats, SweepState
 from kubesweep.queue.sqlite import SqliteQueue
 from kubesweep_worker.effects.base import Delivery
@@ -43,8 +43,10 @@ def a_plan(**changes: Any) -> Plan:
 
 
 class MemorySource:
-    """Rows 0..n-1, all stale. ``poison`` refuse to be written, ``locked`` belong to the application, ``down`` raises;
-    ``cursed`` provoke a defect of the worker, in the call of that name."""
+    """Rows 0..n-1, all stale. ``poison`` refuse to be written, ``locked`` belong to the application, ``child_locked`` have
+    a row that refers to them and belongs to the application, ``down`` raises; ``cursed`` provoke a defect of the worker,
+    in the call of that name. A statement whose rows cost more than 1 times out: ``write_cost`` and ``read_cost`` of each
+    row, ``slow`` where a row has its own."""
 
     def __init__(self, rows: int) -> None:
         self.stale_keys = {key(i) for i in range(rows)}
@@ -52,6 +54,11 @@ class MemorySource:
         self.cursed: dict[str, set[Key]] = {}
         self.locked: set[Key] = set()
         self.refused: set[Key] = set()  # left as they are, without an error
+        self.child_locked: set[Key] = set()
+        self.slow: dict[Key, float] = {}
+        self.write_cost = self.read_cost = 0.0
+        self.timeouts: list[int] = []  # how many rows each statement had that timed out
+        self.lock_waits = 0
         self.down: Callable[[str], None] = lambda call: None
         self.never_changes = False
         self.where = "rows(id) #here"
@@ -72,6 +79,16 @@ class MemorySource:
     def _curse(self, call: str, keys: Collection[Key]) -> None:
         if self.cursed.get(call, set()) & set(keys):
             raise ZeroDivisionError
+
+    def _spend(self, rows: list[Key], cost: float, own: dict[Key, float]) -> None:
+        if sum(own.get(k, cost) for k in rows) > 1:
+            self.timeouts.append(len(rows))
+            raise ScopeOutage("StatementTimeout", "canceling statement due to statement timeout")
+
+    def _wait_for_locks(self, rows: list[Key]) -> None:
+        if any(k in self.child_locked for k in rows):
+            self.lock_waits += 1
+            raise ScopeOutage("Locked", "canceling statement due to lock timeout")
 
     async def close(self) -> None:
         return None
@@ -108,12 +125,16 @@ class MemorySource:
 
     async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
         self.down("stale")
-        self._curse("stale", self._in(scope, held)[:most])
-        return [SourceRow(k, {"id": k[0]}, ("t0",)) for k in self._in(scope, held)[:most]]
+        found = self._in(scope, held)[:most]
+        self._curse("stale", found)
+        self._spend(found, self.read_cost, {})
+        return [SourceRow(k, {"id": k[0]}, ("t0",)) for k in found]
 
     async def keys(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
         self.down("keys")
-        return tuple(self._in(scope, held))
+        found = self._in(scope, held)
+        self._spend(found, self.read_cost, {})
+        return tuple(found)
 
     async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
         self.writing.set()
@@ -122,8 +143,10 @@ class MemorySource:
         found = self._in(scope, held)
         taken = [k for k in found if k not in self.locked]
         if len(taken) < len(found) and not skip_locked:
-            raise Outage("Locked", "lock timeout")
+            raise ScopeOutage("Locked", "lock timeout")
         self._curse("write", taken)
+        self._wait_for_locks(taken)
+        self._spend(taken, self.write_cost, self.slow)
         if any(k in self.poison for k in taken):
             raise RowError("23505", "duplicate")
         refused, taken = [k for k in taken if k in self.refused], [k for k in taken if k not in self.refused]

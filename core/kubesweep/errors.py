@@ -4,6 +4,7 @@
 SpecError          the YAML is wrong; nothing was started (exit code 2)
 SweepFailure       only a change of spec, schema or rights cures it: the sweep Fails with one condition
 Outage             the world is unwell: work is given back whole, no attempt is spent, claiming pauses
+ScopeOutage        an Outage that a smaller scope may avoid: a lock, or a statement that timed out
 RowError           this row, and only it, is refused: spends an attempt, then becomes a dead letter
 LeaseLost          the queue no longer counts the caller as the owner of a job: stop working on it
 =================  ==========================================================================================
@@ -20,6 +21,7 @@ __all__ = [
     "Reject",
     "RetryAfter",
     "RowError",
+    "ScopeOutage",
     "Skip",
     "SpecError",
     "SweepFailure",
@@ -64,6 +66,11 @@ class Outage(KubesweepError):
         self.reason = reason
         self.maybe_applied = maybe_applied
         self.retry_after = retry_after
+
+
+class ScopeOutage(Outage):
+    """An outage that may be limited to the rows of one statement: they are locked, or too slow or too many for one
+    statement. A smaller scope may succeed, so a write divides its rows before it counts as an outage."""
 
 
 class RowError(KubesweepError):

@@ -169,6 +169,15 @@ async def locked(folder: Path) -> Answer:
     return letter.attempts[0].error, letter.attempts[0].message
 
 
+async def slow(folder: Path) -> Answer:
+    bench = Workbench(folder, MemorySource(10))
+    bench.source.slow = {key(3): 2.0}
+    await bench.sweep(retries=True)
+    (letter,) = await bench.dead()
+    await bench.queue.close()
+    return letter.error, letter.message
+
+
 async def match_fails(folder: Path) -> Answer:
     bench = Workbench(folder, MemorySource(10))
 
@@ -293,6 +302,7 @@ CASES: dict[str, Case] = {
     "no row is written, though nothing fails": all_refused,
     "more than holdAboveRows are stale": above_hold,
     "a row is locked by the application": locked,
+    "a row alone takes longer than statementTimeout": slow,
     "a match condition fails on a row": match_fails,
     "a row killed five workers": buried,
     "planning killed five workers": planning_kills,

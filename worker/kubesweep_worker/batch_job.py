@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from kubesweep.errors import RowError, SweepFailure
+from kubesweep.errors import RowError, ScopeOutage, SweepFailure
 from kubesweep.queue.model import Job, JobKind
 from kubesweep_worker.desk import Desk, Done, Result
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.isolate import Interrupted, write_keys, write_once
 from kubesweep_worker.outcome import Failure, Tally, keys_job, scope_of
-from kubesweep_worker.sources.base import WRITE_REFUSED, Keys
+from kubesweep_worker.reading import read_keys
+from kubesweep_worker.sources.base import WRITE_REFUSED, Scope
 
 LOCKED_MESSAGE = "the row is locked by another transaction of the application; no attempt is spent"
 
@@ -23,13 +22,6 @@ def never_ends() -> SweepFailure:
     )
 
 
-def match_fails(error: RowError) -> SweepFailure:
-    """A condition that fails on a row cannot even be asked about it: only an edit of match helps."""
-    return SweepFailure(
-        "MatchFails", f"the conditions of match fail on some row ({error.error}: {error}); correct the sql under match"
-    )
-
-
 async def run_batch(desk: Desk, run: JobRun) -> Result:
     """Raises Outage, SweepFailure, LeaseLost, Interrupted (after settling what was achieved)."""
     job = run.claim.job
@@ -38,17 +30,16 @@ async def run_batch(desk: Desk, run: JobRun) -> Result:
     scope, tally = scope_of(job), Tally()
     run.checkpoint()
     try:
-        await write_once(desk.source, scope, cutoff, held, tally)
-    except RowError:
-        try:
-            keys = scope.keys if isinstance(scope, Keys) else await desk.source.keys(scope, cutoff, held)
-        except RowError as error:
-            raise match_fails(error) from error
-        try:
-            await write_keys(desk.source, keys, cutoff, held, tally, run)
-        except Interrupted as stop:
-            await settle_part(desk, run, stop)
-            raise stop.cause from stop
+        failed = None
+        if job.rows <= desk.batch.most:
+            failed = await _try_once(desk, run, scope, cutoff, tally)
+        if failed is not None or job.rows > desk.batch.most:
+            keys = await read_keys(desk, run, scope, cutoff, held)
+            # The keys of a range may be others by now.
+            await write_keys(desk, run, keys, cutoff, tally, failed=failed)
+    except Interrupted as stop:
+        await settle_part(desk, run, stop)
+        raise stop.cause from stop
     refused = never_ends() if tally.never_ends(job) else await desk.refusals.of_all(job, tally)
     if refused is not None:
         tally.failed = [failure for failure in tally.failed if failure.error != WRITE_REFUSED]
@@ -58,11 +49,24 @@ async def run_batch(desk: Desk, run: JobRun) -> Result:
     return Done(desk.settlement(run, tally, jobs=jobs))
 
 
+async def _try_once(desk: Desk, run: JobRun, scope: Scope, cutoff: str, tally: Tally) -> RowError | ScopeOutage | None:
+    """The whole job in one statement. What it raises where a smaller scope may succeed."""
+    job = run.claim.job
+    try:
+        await write_once(desk.source, scope, cutoff, await desk.held(job), tally)
+    except (RowError, ScopeOutage) as error:
+        return error
+    desk.wrote()
+    desk.batch.clean(job.rows)
+    return None
+
+
 async def settle_part(desk: Desk, run: JobRun, stop: Interrupted) -> None:
     """Settle what an interrupted job achieved; ``run.claim`` keeps the keys that were not reached."""
     job = run.claim.job
     jobs = locked_rows(job, stop.tally)
-    rest = msgspec.structs.replace(keys_job(job, stop.remaining), maybe=True)
+    setbacks = job.setbacks + isinstance(stop.cause, ScopeOutage)
+    rest = keys_job(job, stop.remaining, maybe=True, setbacks=setbacks)
     part = desk.settlement(run, stop.tally, jobs=jobs, rest=rest)
     await desk.progress(run, part)
 

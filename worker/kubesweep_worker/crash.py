@@ -6,10 +6,10 @@ import logging
 
 from kubesweep.errors import RowError
 from kubesweep.queue.model import Job, JobKind, Key, Settlement, SweepState
-from kubesweep_worker.batch_job import match_fails
 from kubesweep_worker.desk import Desk, Done, Gone, Result
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.outcome import Failure, Tally, keys_job, scope_of
+from kubesweep_worker.reading import match_fails
 from kubesweep_worker.verdict import solo_kills
 
 log = logging.getLogger("kubesweep.worker")

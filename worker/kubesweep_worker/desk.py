@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,6 +20,7 @@ from kubesweep.errors import LeaseLost, Outage
 from kubesweep.queue.model import Claim, Finding, HeldRows, Job, Key, Settlement, SweepState, Window
 from kubesweep.queue.service import QueueService
 from kubesweep_worker.backoff import outage_delay
+from kubesweep_worker.batch import Batch
 from kubesweep_worker.effects.base import Effect
 from kubesweep_worker.gate import Breaker, Gate
 from kubesweep_worker.hands import JobRun
@@ -26,6 +28,7 @@ from kubesweep_worker.outcome import Tally, sendable, settlement
 from kubesweep_worker.refusals import Refusals
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Source
+from kubesweep_worker.words import sentence
 
 log = logging.getLogger("kubesweep.worker")
 T = TypeVar("T")
@@ -55,6 +58,15 @@ class Gone:
 
 Result = Done | Return | Gone
 
+REPEAT = 60.0  # seconds after which a success is reported again: another worker may have reported otherwise since
+
+
+class EffectOutage(Outage):
+    """An Outage of the effect's receiver, not of the database, which fails in the same words."""
+
+    def __init__(self, outage: Outage) -> None:
+        super().__init__(outage.reason, str(outage), retry_after=outage.retry_after)
+
 
 class Desk:
     def __init__(
@@ -65,6 +77,7 @@ class Desk:
         self.limits = msgspec.structs.replace(self.limits, lease=settings.lease)
         self.gate = Gate(settings.backoff, settings.max_backoff, settings.random)
         self.breaker = Breaker()
+        self.batch = Batch(plan.limits.batch_rows)
         self.calls = asyncio.Semaphore(plan.effect.concurrency if plan.effect else 1)
         self.refusals = Refusals(self._applied)
         self.consumer = ""
@@ -73,10 +86,12 @@ class Desk:
         self.strangers: set[str] = set()  # origins whose sweep this process replaced
         self.quiet_until = 0.0  # met a newer plan: claim nothing before this (monotonic)
         self._held: tuple[str, HeldRows] | None = None
+        self._wrote = -math.inf
         self._held_version = 0
         self._asking = asyncio.Lock()  # many jobs start at once and want the same answer
         self._logged: set[tuple[str, str]] = set()  # sweep and error class
         self._said: dict[str, tuple[bool, str]] = {}
+        self._said_at: dict[str, float] = {}
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Ask the queue until it answers, with growing pauses; once the worker drains, no longer than its patience."""
@@ -102,6 +117,13 @@ class Desk:
     def pause(self, strikes: int, error: Outage | None = None) -> float:
         s = self.settings
         return outage_delay(strikes, s.backoff, s.max_backoff, s.random, error.retry_after if error else None)
+
+    def wrote(self) -> None:
+        """A write applied rows: the database works."""
+        self._wrote = self.settings.monotonic()
+
+    def wrote_since(self, moment: float) -> bool:
+        return self._wrote >= moment
 
     def saw_held_version(self, version: int) -> None:
         self._held_version = version
@@ -181,6 +203,7 @@ class Desk:
         if self._said.get(kind) == (ok, reason) and not again:
             return
         self._said[kind] = said = (ok, reason)  # before it is: many jobs learn the same at once
+        self._said_at[kind] = self.settings.monotonic()
         finding = Finding(kind, ok, reason, sendable(message)[:1024], self.mine, self.settings.clock())
         arrived = False
         try:
@@ -193,11 +216,23 @@ class Desk:
                 self._said.pop(kind)
 
     async def well(self, kind: str, *, cured: str | None = None) -> None:
-        """Work of this kind succeeded: say so if this process said otherwise, or nothing, before. ``cured``: only the
-        trouble with this reason is known to be over."""
+        """Work of this kind succeeded: say so if this process said otherwise, or nothing, before, or long ago. ``cured``:
+        only the trouble with this reason is known to be over."""
         ok, reason = self._said.get(kind, (False, ""))
-        if not ok and (cured is None or reason in ("", cured)):
+        if ok:
+            again = self.settings.monotonic() - self._said_at.get(kind, 0.0) > REPEAT
+            if again and cured is None:
+                await self.report(kind, True, "Works", "work succeeded", again=True)
+        elif cured is None or reason in ("", cured):
             await self.report(kind, True, "Works", "work succeeded")
+
+    async def report_outage(self, outage: Outage) -> None:
+        """Report why a job is given back."""
+        waits = "The rows wait for it and spend no attempt; it goes on by itself."
+        if isinstance(outage, EffectOutage):
+            return await self.report("Effect", False, outage.reason, f"{sentence(str(outage))} {waits}")
+        table = self.plan.source.table
+        return await self.report("SourceReady", False, outage.reason, f"table {table}: {sentence(str(outage))} {waits}")
 
     def shut(self, outage: Outage) -> None:
         """The world is unwell: claim nothing for a while."""

@@ -13,7 +13,7 @@ import msgspec
 
 from kubesweep.errors import LeaseLost, Outage, RowError, SweepFailure
 from kubesweep.queue.model import Claim, FailedRow, JobKind, OpenSweep, Retry, Settlement, SweepState
-from kubesweep_worker.batch_job import match_fails, run_batch
+from kubesweep_worker.batch_job import run_batch
 from kubesweep_worker.check_job import run_check
 from kubesweep_worker.crash import bury, halve, halves, stale_keys
 from kubesweep_worker.desk import Desk, Done, Gone, Result, Return
@@ -22,6 +22,7 @@ from kubesweep_worker.elsewhere import is_elsewhere, leave
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.outcome import Failure, Tally, defect, sendable
 from kubesweep_worker.plan_job import run_plan
+from kubesweep_worker.reading import match_fails
 from kubesweep_worker.verdict import Care, Version, care, version
 
 log = logging.getLogger("kubesweep.worker")
@@ -47,13 +48,16 @@ async def _classified(desk: Desk, run: JobRun) -> Result:
             raise match_fails(error) from error
     except Outage as outage:
         desk.shut(outage)
+        await desk.report_outage(outage)
         return Return(_maybe(run) if outage.maybe_applied else run.claim)
     except SweepFailure as failure:
         return await _fail(desk, run, failure)
     except LeaseLost:
         raise
     except MemoryError:
-        desk.shut(Outage("OutOfMemory", "the worker is out of memory; give it more or lower limits.batchRows"))
+        full = Outage("OutOfMemory", "the worker is out of memory; give it more or lower limits.batchRows")
+        desk.shut(full)
+        await desk.report_outage(full)
         return Return(_maybe(run))
     except Exception as error:
         return await _contain(desk, run, error)

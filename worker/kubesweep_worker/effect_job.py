@@ -12,20 +12,17 @@ from dataclasses import dataclass
 import msgspec
 
 from kubesweep.api.plan import Effect as EffectPlan
-from kubesweep.errors import Outage
+from kubesweep.errors import Outage, ScopeOutage
 from kubesweep.queue.model import Job, JobKind, Key
 from kubesweep_worker.batch_job import locked_rows, never_ends
 from kubesweep_worker.deliver import Delivered, deliver_all
-from kubesweep_worker.desk import Desk, Done, Result, Return
+from kubesweep_worker.desk import Desk, Done, EffectOutage, Result, Return
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.isolate import Interrupted, write_keys
 from kubesweep_worker.offered import offered
 from kubesweep_worker.outcome import Failure, Tally
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Keys
-from kubesweep_worker.words import sentence
-
-WAITS = "The rows wait for it and spend no attempt; it goes on by itself."
 
 
 def sub_batch_rows(settings: WorkerSettings, effect: EffectPlan) -> int:
@@ -83,9 +80,8 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
         try:
             await desk.effect.start()
         except Outage as outage:
-            await _report(desk, outage)
-            raise
-        batch = await offered(desk, job, cutoff, size)
+            raise EffectOutage(outage) from outage
+        batch = await offered(desk, run, cutoff, size)
         if not batch.keys:
             return Done(desk.settlement(run, Tally()))
         if desk.draining:
@@ -98,20 +94,14 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
         refused = never_ends() if part.tally.never_ends(job) else await desk.refusals.of_all(job, part.tally)
         jobs = locked_rows(msgspec.structs.replace(job, held=True), part.tally)
         rest = rest_of(job, part)
-        last = not part.left and (len(batch.keys) < size or (rest.kind is JobKind.KEYS and not rest.keys))
+        last = not part.left and (batch.last or (rest.kind is JobKind.KEYS and not rest.keys))
         if last and part.outage is None and refused is None:
             return Done(desk.settlement(run, part.tally, jobs=jobs))
         await desk.progress(run, desk.settlement(run, part.tally, jobs=jobs, rest=rest))
         if refused is not None:
             raise refused
         if part.outage is not None:
-            await _report(desk, part.outage)
-            raise part.outage
-
-
-async def _report(desk: Desk, outage: Outage) -> None:
-    """Said here, where it is known whose trouble it is: a database and a receiver are unreachable in the same words."""
-    await desk.report("Effect", False, outage.reason, f"{sentence(str(outage))} {WAITS}")
+            raise EffectOutage(part.outage) from part.outage
 
 
 async def _write(desk: Desk, run: JobRun, part: Part, cutoff: str) -> None:
@@ -129,10 +119,12 @@ async def _write(desk: Desk, run: JobRun, part: Part, cutoff: str) -> None:
         return
     failed, locked = len(tally.failed), len(tally.locked)
     try:
-        await write_keys(desk.source, part.ok, cutoff, await desk.held(job), tally, run)
+        await write_keys(desk, run, part.ok, cutoff, tally)
     except Interrupted as stop:
-        if tally.applied:  # committed and not counted: the next delivery must not take them for skipped
-            run.claim = msgspec.structs.replace(run.claim, job=msgspec.structs.replace(job, maybe=True))
+        # Committed and not counted: the next delivery must not take them for skipped.
+        setbacks = job.setbacks + isinstance(stop.cause, ScopeOutage)
+        back = msgspec.structs.replace(job, maybe=job.maybe or tally.applied > 0, setbacks=setbacks)
+        run.claim = msgspec.structs.replace(run.claim, job=back)
         raise stop.cause from stop
     new = (tally.applied, len(tally.failed) - failed, len(tally.locked) - locked)
     tally.skipped += max(0, len(part.ok) - sum(new))

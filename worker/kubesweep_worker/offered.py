@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kubesweep.errors import RowError
-from kubesweep.queue.model import Job, Key
-from kubesweep_worker.batch_job import match_fails
+from kubesweep.queue.model import Key
 from kubesweep_worker.desk import Desk
+from kubesweep_worker.hands import JobRun
 from kubesweep_worker.outcome import Failure, scope_of
+from kubesweep_worker.reading import match_fails, read_rows
 from kubesweep_worker.sources.base import Keys, SourceRow
 
 
@@ -22,21 +23,23 @@ class Offered:
 
     keys: tuple[Key, ...]
     rows: list[SourceRow]
+    last: bool  # the job has no other rows
     failed: list[Failure] = field(default_factory=list)
 
 
-async def offered(desk: Desk, job: Job, cutoff: str, most: int) -> Offered:
+async def offered(desk: Desk, run: JobRun, cutoff: str, most: int) -> Offered:
     """Up to ``most`` stale rows of the job. Raises SweepFailure MatchFails where even their keys cannot be read."""
+    job = run.claim.job
     held, scope = await desk.held(job), scope_of(job)
     try:
-        rows = await desk.source.stale(scope, cutoff, held, most)
-        return Offered(tuple(row.key for row in rows), rows)
+        read = await read_rows(desk, run, scope, cutoff, held, most)
+        return Offered(tuple(row.key for row in read.rows), read.rows, read.last)
     except RowError:
         try:
             keys = (await desk.source.keys(scope, cutoff, held))[:most]
         except RowError as error:
             raise match_fails(error) from error
-    found = Offered(keys, [])
+    found = Offered(keys, [], len(keys) < most)
     parts = [keys] if keys else []
     while parts:
         part = parts.pop()

@@ -75,6 +75,7 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True):
     )
     suspect: bool = False  # half of a job that kept killing its workers: always alone, halved at the next crash
     maybe: bool = False  # an earlier delivery may have committed: rows that are not stale are unconfirmed
+    setbacks: int = 0  # times that it was given back because all of it failed
     approved: bool = False  # plan jobs: somebody approved more than holdAboveRows
     planned: int = 0  # plan jobs: rows planned by the chain so far
 

@@ -2,8 +2,8 @@
 
 No method keeps a transaction open after it returns, none compares keys outside the database, and each takes the cutoff
 as text that the same database produced. Errors arrive classified: ``SweepFailure`` (only an edit cures it), ``Outage``
-(trying again cures it; ``maybe_applied`` where a commit was sent and not answered), ``RowError`` (a row of this scope is
-to blame: halve the scope to find it).
+(trying again cures it; ``maybe_applied`` where a commit was sent and not answered), ``ScopeOutage`` (an Outage that a
+smaller scope may avoid), ``RowError`` (a row of this scope is to blame: halve the scope to find it).
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ def refusal(table: str, causes: Sequence[str]) -> str:
         f"nothing failed, but after the write the row of {table} still matches; what can cause it: {', '.join(causes)}. "
         "Correct that, or leave such rows out with a condition in spec.match"
     )
+
+
+LOCKS = frozenset({"Locked", "Deadlock", "Conflict"})  # reasons of a ScopeOutage that another transaction causes
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,7 @@ class InspectableSource(Source, Inspector, Protocol):
 
 
 __all__ = [
+    "LOCKS",
     "WRITE_REFUSED",
     "Column",
     "Cut",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from kubesweep.errors import KubesweepError, Outage, RowError, SweepFailure
-from kubesweep_worker.sources.sqlstates import NO_IDENTITY, Verdict, decide
+from kubesweep.errors import KubesweepError, Outage, RowError, ScopeOutage, SweepFailure
+from kubesweep_worker.sources.sqlstates import DEADLOCK, LOCKED, NO_IDENTITY, STATEMENT_TIMEOUT, Verdict, decide
 
+# A statement for fewer rows may avoid these: fewer locks, less time, less memory.
+SCOPE = frozenset({LOCKED, DEADLOCK, STATEMENT_TIMEOUT, "Conflict", "OutOfMemory"})
 HINTS = {
     "TableMissing": "Was it dropped or renamed? Correct spec.source.",
     "ColumnMissing": "Was it dropped or renamed? Correct the spec.",
@@ -51,7 +53,8 @@ def classify(
             )
         case Verdict.OUTAGE:
             text = f"the database cannot do it now ({state}): {text}"
-            return Outage(decision.reason, bounded(text), maybe_applied=maybe_applied)
+            kind = ScopeOutage if decision.reason in SCOPE and not maybe_applied else Outage
+            return kind(decision.reason, bounded(text), maybe_applied=maybe_applied)
 
 
 CONNECT_TEXTS = (

@@ -15,6 +15,7 @@ import asyncio
 import os
 import select
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from kubesweep_worker.sources.postgres_values import LOADERS, fetch
 Rows = list[tuple[Any, ...]]
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 CONNECT_TIMEOUT = 10
+CANCELLED = "57014"
 # Seconds, times: an idle connection whose peer vanished is found in about a minute. The URL may say otherwise.
 KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 SESSION = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET standard_conforming_strings = on"
@@ -62,7 +64,11 @@ def _deadline(connection: Connection, seconds: float) -> Iterator[None]:
         alarm.cancel()
 
 
-def translate(error: psycopg.Error, *, maybe_applied: bool = False) -> Exception:
+def translate(error: psycopg.Error, *, maybe_applied: bool = False, timed_out: bool = True) -> Exception:
+    """``timed_out``: the statement ran as long as statementTimeout allows. One that was cancelled earlier has the same
+    SQLSTATE, but somebody else ended it."""
+    if error.sqlstate == CANCELLED and not timed_out:
+        return Outage("StatementCancelled", "somebody cancelled the statement (57014), before statementTimeout")
     if isinstance(error, NoAnswer):
         return Outage("NoAnswer", f"the database is silent: {error}", maybe_applied=maybe_applied)
     if error.diag.source_function == "RevalidateCachedQuery":
@@ -100,6 +106,7 @@ class Transaction:
     def __init__(self, connection: Connection, begin: str, patience: Patience) -> None:
         self._connection = connection
         self._patience = patience
+        self._sent = 0.0
         self._begin = begin
         self._skip = begin.count(";")
 
@@ -108,7 +115,11 @@ class Transaction:
         try:
             return await self._send(*statements)
         except psycopg.Error as error:
-            raise translate(error) from None
+            raise translate(error, timed_out=self._timed_out) from None
+
+    @property
+    def _timed_out(self) -> bool:
+        return time.monotonic() - self._sent >= 0.9 * self._patience.statement
 
     async def finish(self, *statements: str) -> list[Rows]:
         """Like ``run``, with the COMMIT in the same message: for transactions that write nothing."""
@@ -130,13 +141,13 @@ class Transaction:
         try:
             await self._send("COMMIT")
         except psycopg.Error as error:
-            raise translate(
-                error, maybe_applied=error.sqlstate is None or error.sqlstate.startswith(("08", "57P", "40003"))
-            ) from None
+            unknown = error.sqlstate is None or error.sqlstate.startswith(("08", "57P", "40003"))
+            raise translate(error, maybe_applied=unknown, timed_out=self._timed_out) from None
 
     async def _send(self, *statements: str) -> list[Rows]:
         skip, begin = self._skip, self._begin
         self._skip, self._begin = 0, ""
+        self._sent = time.monotonic()
         answers: list[Rows] = []
         with _deadline(self._connection, self._patience.seconds(len(statements))):
             async with psycopg.AsyncRawCursor(self._connection) as cursor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from kubesweep.errors import KubesweepError, Outage, RowError, SweepFailure
+from kubesweep.errors import KubesweepError, Outage, RowError, ScopeOutage, SweepFailure
 from kubesweep_worker.sources.classify import bounded
 from kubesweep_worker.sources.sqlstates import LOCKED, STATEMENT_TIMEOUT, Decision, Verdict
 
@@ -101,4 +101,6 @@ def classify_sqlite(error: sqlite3.Error) -> KubesweepError:
         case Verdict.DEFECT:
             return SweepFailure(decision.reason, bounded(f"{decision.why} ({name}: {error}). Report it."))
         case Verdict.OUTAGE:
-            return Outage(decision.reason, bounded(f"{decision.why} ({name}: {error})"))
+            # A lock is one of the whole file, so only time is a matter of the scope.
+            kind = ScopeOutage if decision.reason == STATEMENT_TIMEOUT else Outage
+            return kind(decision.reason, bounded(f"{decision.why} ({name}: {error})"))
