@@ -59,6 +59,7 @@ class MemorySource:
         self.write_cost = self.read_cost = 0.0
         self.timeouts: list[int] = []  # how many rows each statement had that timed out
         self.lock_waits = 0
+        self.stamp = "t0"
         self.down: Callable[[str], None] = lambda call: None
         self.never_changes = False
         self.where = "rows(id) #here"
@@ -128,7 +129,7 @@ class MemorySource:
         found = self._in(scope, held)[:most]
         self._curse("stale", found)
         self._spend(found, self.read_cost, {})
-        return [SourceRow(k, {"id": k[0]}, ("t0",)) for k in found]
+        return [SourceRow(k, {"id": k[0]}, (self.stamp,)) for k in found]
 
     async def keys(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
         self.down("keys")

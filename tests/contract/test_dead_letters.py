@@ -3,10 +3,12 @@ from __future__ import annotations
 from kubesweep.queue.model import (
     MAX_FINDINGS,
     MAX_JOB_KEYS,
+    FailedRow,
     Finding,
     HeldRows,
     Job,
     JobKind,
+    Retry,
     ScheduleRef,
     Settlement,
     Stats,
@@ -220,3 +222,24 @@ async def test_a_store_that_is_closed_and_opened_again_has_everything(make_queue
     second = make_queue()
     assert await look(second) == before
     assert (await settle(second, Settlement(claim, applied=5))).lost == ()
+
+
+async def test_a_row_carries_the_key_of_its_successful_effect_through_retries_death_and_replay(
+    queue: QueueService, clock: Clock
+) -> None:
+    sweep = await start(queue, 3)
+    (claim,) = await take(queue, 1)
+    told = FailedRow(key(1), "CheckViolation", "refused", told='stamp "1"')
+    rows = (told, *failed(2))
+    await settle(queue, Settlement(claim=claim, skipped=1, retry=(Retry(rows, 2, 10.0),)))
+    clock.advance(11)
+    (again,) = await take(queue, 1)
+    assert (again.job.keys, again.job.told) == ((key(1), key(2)), ((key(1), 'stamp "1"'),))
+    await settle(queue, Settlement(claim=again, dead=rows))
+    assert [letter.attempts[-1].told for letter in sorted(await queue.dead_letters(REF), key=lambda one: one.key)] == [
+        'stamp "1"',
+        "",
+    ]
+    assert await queue.replay(REF) == 2
+    (replayed,) = await take(queue, 1)
+    assert (replayed.job.sweep, replayed.job.told) == (sweep, ((key(1), 'stamp "1"'),))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kubesweep.errors import RowError, ScopeOutage, SweepFailure
-from kubesweep.queue.model import Job, JobKind
+from kubesweep.queue.model import Job, JobKind, Key
 from kubesweep_worker.desk import Desk, Done, Result
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.isolate import Interrupted, write_keys, write_once
@@ -71,14 +73,16 @@ async def settle_part(desk: Desk, run: JobRun, stop: Interrupted) -> None:
     await desk.progress(run, part)
 
 
-def locked_rows(job: Job, tally: Tally) -> tuple[Job, ...]:
+def locked_rows(job: Job, tally: Tally, stamps: Mapping[Key, str] | None = None) -> tuple[Job, ...]:
     """Where rows stayed locked on the second try: one keys job for them, or, when they were all that this keys job had
-    (or it is held anyway), a retry that spends no attempt, so that the sweep can finish without them."""
+    (or it is held anyway), a retry that spends no attempt, so that the sweep can finish without them. ``stamps``: the
+    Idempotency-Keys under which effects succeeded."""
     locked = tuple(tally.locked)
     tally.locked = []
     if not locked:
         return ()
     if job.held or (job.kind is JobKind.KEYS and len(locked) >= len(job.keys)):
-        tally.unspent.extend(Failure(key, "Locked", LOCKED_MESSAGE) for key in locked)
+        told = stamps or {}
+        tally.unspent.extend(Failure(key, "Locked", LOCKED_MESSAGE, told=told.get(key, "")) for key in locked)
         return ()
     return (keys_job(job, locked),)

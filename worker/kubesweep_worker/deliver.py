@@ -34,6 +34,8 @@ class Delivered:
     down: list[Key] = field(default_factory=list)  # not delivered, or nobody knows: offered again
     left: list[Key] = field(default_factory=list)  # not begun, because the worker stops: offered again
     outage: Outage | None = None
+    stamps: dict[Key, str] = field(default_factory=dict)  # the Idempotency-Key of each row in ``ok``
+    known: int = 0  # rows in ``ok`` whose effect had succeeded before
 
 
 class Blame(Enum):
@@ -69,6 +71,7 @@ class _Round:
         self.result = Delivered()
         self.outages: dict[Key, Outage] = {}
         self.vouched = desk.breaker.vouches
+        self.told = dict(run.claim.job.told)
         self.cut = False  # nobody answers: the rows not begun are not tried
 
     async def lane(self) -> None:
@@ -86,6 +89,11 @@ class _Round:
         assert desk.effect is not None
         try:
             stamp = idempotency_key(desk.plan.uid, row.key, row.stamp)
+            if self.told.get(row.key) == stamp:  # only its write is missing
+                self.result.known += 1
+                self.result.ok.append(row.key)
+                self.result.stamps[row.key] = stamp
+                return
             delivery = Delivery(row.key, row.values, stamp, self.cutoff, job.attempt, job.sweep)
             async with desk.calls:
                 if desk.draining:
@@ -108,6 +116,7 @@ class _Round:
             self.result.failed.append(Failure.of(row.key, as_row_error(error)))
         else:
             self.result.ok.append(row.key)
+            self.result.stamps[row.key] = stamp
         desk.breaker.record(True)
 
     def typical(self) -> Outage:
@@ -120,7 +129,7 @@ class _Round:
         result, job = self.result, self.run.claim.job
         if not self.outages:
             return result
-        answered = len(result.ok) + len(result.skipped) + len(result.failed)
+        answered = len(result.ok) - result.known + len(result.skipped) + len(result.failed)
         down = len(self.outages) + len(result.down)
         typical = self.typical()
         strikes = self.desk.gate.strikes

@@ -7,7 +7,8 @@ No transaction is open while an effect runs. Rows that are skipped or refused ar
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -41,6 +42,7 @@ class Part:
     low: Key | None  # a range job goes on behind this key
     handled: frozenset[Key]
     outage: Outage | None
+    stamps: Mapping[Key, str]  # the Idempotency-Keys under which the effects of ``ok`` succeeded
     left: bool = False  # rows were not begun, because the worker stops
 
 
@@ -55,14 +57,17 @@ def part_of(job: Job, keys: tuple[Key, ...], delivered: Delivered) -> Part:
     skipped = [key for key in delivered.skipped if job.kind is JobKind.KEYS or key in before]
     tally.skipped = len(skipped)
     named = {*delivered.ok, *skipped, *(f.key for f in tally.failed), *(f.key for f in tally.unspent)}
-    return Part(tuple(delivered.ok), tally, low, frozenset(named), delivered.outage, bool(delivered.left))
+    left = bool(delivered.left)
+    return Part(tuple(delivered.ok), tally, low, frozenset(named), delivered.outage, delivered.stamps, left)
 
 
 def rest_of(job: Job, part: Part) -> Job:
     """What is left of the job after a sub-batch; its number of rows is the settlement's business."""
+    told = tuple(one for one in job.told if one[0] not in part.handled)
     if job.kind is JobKind.KEYS:
-        return msgspec.structs.replace(job, keys=tuple(key for key in job.keys if key not in part.handled))
-    return msgspec.structs.replace(job, low=part.low)
+        keys = tuple(key for key in job.keys if key not in part.handled)
+        return msgspec.structs.replace(job, keys=keys, told=told)
+    return msgspec.structs.replace(job, low=part.low, told=told)
 
 
 async def run_effect(desk: Desk, run: JobRun) -> Result:
@@ -92,7 +97,9 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
         part = part_of(job, batch.keys, delivered)
         await _write(desk, run, part, cutoff)
         refused = never_ends() if part.tally.never_ends(job) else await desk.refusals.of_all(job, part.tally)
-        jobs = locked_rows(msgspec.structs.replace(job, held=True), part.tally)
+        if desk.plan.write is not None:
+            _remember(part)
+        jobs = locked_rows(msgspec.structs.replace(job, held=True), part.tally, part.stamps)
         rest = rest_of(job, part)
         last = not part.left and (batch.last or (rest.kind is JobKind.KEYS and not rest.keys))
         if last and part.outage is None and refused is None:
@@ -102,6 +109,23 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
             raise refused
         if part.outage is not None:
             raise EffectOutage(part.outage) from part.outage
+
+
+def _remember(part: Part) -> None:
+    """Rows whose effect succeeded and whose write did not go straight to the write at their next attempt."""
+    failed = part.tally.failed
+    for at, failure in enumerate(failed):
+        if failure.key in part.stamps:
+            failed[at] = replace(failure, told=part.stamps[failure.key])
+
+
+def _unwritten(job: Job, part: Part, stop: Interrupted) -> Job:
+    """The job whose write stopped half-way. What was committed is not counted, so the next delivery must not take it for
+    skipped; what was not goes straight to the write."""
+    told = tuple({**dict(job.told), **part.stamps}.items())
+    setbacks = job.setbacks + isinstance(stop.cause, ScopeOutage)
+    maybe = job.maybe or part.tally.applied > 0
+    return msgspec.structs.replace(job, maybe=maybe, setbacks=setbacks, told=told)
 
 
 async def _write(desk: Desk, run: JobRun, part: Part, cutoff: str) -> None:
@@ -121,10 +145,7 @@ async def _write(desk: Desk, run: JobRun, part: Part, cutoff: str) -> None:
     try:
         await write_keys(desk, run, part.ok, cutoff, tally)
     except Interrupted as stop:
-        # Committed and not counted: the next delivery must not take them for skipped.
-        setbacks = job.setbacks + isinstance(stop.cause, ScopeOutage)
-        back = msgspec.structs.replace(job, maybe=job.maybe or tally.applied > 0, setbacks=setbacks)
-        run.claim = msgspec.structs.replace(run.claim, job=back)
+        run.claim = msgspec.structs.replace(run.claim, job=_unwritten(job, part, stop))
         raise stop.cause from stop
     new = (tally.applied, len(tally.failed) - failed, len(tally.locked) - locked)
     tally.skipped += max(0, len(part.ok) - sum(new))

@@ -49,7 +49,8 @@ def raised_at(error: BaseException | None) -> str:
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One row that was refused. ``retry_after``: the row asked for its own delay; ``final``: no other attempt;
-    ``cause``: the exception behind the refusal, for the log."""
+    ``cause``: the exception behind the refusal, for the log; ``told``: the Idempotency-Key under which its effect
+    succeeded."""
 
     key: Key
     error: str
@@ -57,6 +58,7 @@ class Failure:
     retry_after: float | None = None
     final: bool = False
     cause: BaseException | None = field(default=None, compare=False, repr=False)
+    told: str = ""
 
     @classmethod
     def of(cls, key: Key, error: RowError) -> Failure:
@@ -65,7 +67,8 @@ class Failure:
 
     @property
     def row(self) -> FailedRow:
-        return FailedRow(self.key, sendable(self.error), sendable(self.message)[:MESSAGE], raised_at(self.cause))
+        message = sendable(self.message)[:MESSAGE]
+        return FailedRow(self.key, sendable(self.error), message, raised_at(self.cause), self.told)
 
 
 @dataclass(slots=True)
@@ -111,7 +114,9 @@ def scope_of(job: Job) -> Scope:
 
 def keys_job(job: Job, keys: tuple[Key, ...], **changes: object) -> Job:
     """A job for exactly ``keys`` that inherits everything else from ``job``."""
-    fields = {"kind": JobKind.KEYS, "keys": keys, "low": None, "high": None, "rows": len(keys), **changes}
+    mine = frozenset(keys) if job.told else ()
+    told = tuple(one for one in job.told if one[0] in mine)
+    fields = {"kind": JobKind.KEYS, "keys": keys, "low": None, "high": None, "rows": len(keys), "told": told, **changes}
     return msgspec.structs.replace(job, **fields)
 
 

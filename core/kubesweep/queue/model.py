@@ -75,6 +75,7 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True):
     )
     suspect: bool = False  # half of a job that kept killing its workers: always alone, halved at the next crash
     maybe: bool = False  # an earlier delivery may have committed: rows that are not stale are unconfirmed
+    told: tuple[tuple[Key, str], ...] = ()  # rows whose effect succeeded already, and under which Idempotency-Key
     setbacks: int = 0  # times that it was given back because all of it failed
     approved: bool = False  # plan jobs: somebody approved more than holdAboveRows
     planned: int = 0  # plan jobs: rows planned by the chain so far
@@ -110,6 +111,7 @@ class FailedRow(msgspec.Struct, frozen=True):
     error: str  # error class: dead letters are grouped by it
     message: str  # bounded by the caller to 1,024 characters; never row data
     where: str = ""  # file and line where a handler's exception was raised
+    told: str = ""  # the Idempotency-Key under which its effect succeeded; empty: it did not
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -255,6 +257,7 @@ class Attempt(msgspec.Struct, frozen=True):
     error: str
     message: str
     where: str = ""  # file and line where it was raised; kept of the latest attempt
+    told: str = ""  # see FailedRow
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

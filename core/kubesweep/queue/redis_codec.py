@@ -76,6 +76,7 @@ class _Row(msgspec.Struct):
     s: str
     a: tuple[tuple[float, str, str], ...]
     w: str = ""  # where the latest was raised
+    t: str = ""  # the Idempotency-Key under which the row's effect succeeded
 
 
 _decode_record = msgspec.json.Decoder(_Record, strict=False).decode
@@ -152,7 +153,7 @@ def _more(s: Settlement) -> dict[str, Any]:
 
 
 def _failed(row: FailedRow) -> tuple[str, ...]:
-    return key_text(row.key), row.error, row.message, row.where
+    return key_text(row.key), row.error, row.message, row.where, row.told
 
 
 def _freed(s: Settlement) -> list[str]:
@@ -251,7 +252,7 @@ def letters(flat: Sequence[Any]) -> list[DeadLetter]:
         origin, key = parse_row(text(name))
         row = _decode_row(raw)
         attempts = tuple(Attempt(*attempt) for attempt in row.a)
-        attempts = (*attempts[:-1], msgspec.structs.replace(attempts[-1], where=row.w))
+        attempts = (*attempts[:-1], msgspec.structs.replace(attempts[-1], where=row.w, told=row.t))
         found.append(DeadLetter(key, attempts[-1].error, attempts[-1].message, float(at), row.s, attempts, origin))
     return found
 

@@ -82,7 +82,8 @@ def replay(con: sqlite3.Connection, now: float, ref: ScheduleRef, error: str | N
     schedule = find(con, ref)
     if schedule is None:
         return 0
-    rows = [_Dead(*parse_row(row), row, sweep) for row, sweep in _select(con, schedule.id, error, keys)]
+    found = _select(con, schedule.id, error, keys)
+    rows = [_Dead(*parse_row(row), row, sweep, attempts) for row, sweep, attempts in found]
     rows = [row for row in rows if row.origin in ("", schedule.origin) or not schedule.origin]
     con.executemany(statements("held")["revive"], [(schedule.id, row.text) for row in rows])
     for sweep, count in Counter(row.sweep for row in rows).items():
@@ -97,14 +98,17 @@ class _Dead(NamedTuple):
     key: Key
     text: str
     sweep: str
+    attempts: bytes
 
 
 def _replays(rows: list[_Dead]) -> Iterator[Job]:
     for (sweep, origin), group in groupby(rows, key=lambda row: (row.sweep, row.origin)):
-        keys = [row.key for row in group]
+        told = {row.key: decode_attempts(row.attempts)[-1].told for row in group}
+        keys = list(told)
         for at in range(0, len(keys), MAX_JOB_KEYS):
             part = tuple(sorted(keys[at : at + MAX_JOB_KEYS], key=key_text))
-            yield Job(JobKind.KEYS, None, sweep, keys=part, rows=len(part), held=True, origin=origin)
+            stamps = tuple((key, told[key]) for key in part if told[key])
+            yield Job(JobKind.KEYS, None, sweep, keys=part, rows=len(part), held=True, origin=origin, told=stamps)
 
 
 def purge(con: sqlite3.Connection, ref: ScheduleRef, error: str | None, keys: Sequence[Key] | None) -> int:
@@ -112,7 +116,7 @@ def purge(con: sqlite3.Connection, ref: ScheduleRef, error: str | None, keys: Se
     if schedule is None:
         return 0
     rows = _select(con, schedule.id, error, keys)
-    return _forget_rows(con, schedule.id, [key for key, _ in rows])
+    return _forget_rows(con, schedule.id, [key for key, _, _ in rows])
 
 
 def purge_older(con: sqlite3.Connection, schedule: int, before: float) -> int:
@@ -131,6 +135,6 @@ def _forget_rows(con: sqlite3.Connection, schedule: int, keys: list[str]) -> int
 
 def _select(
     con: sqlite3.Connection, schedule: int, error: str | None, keys: Sequence[Key] | None
-) -> list[tuple[str, str]]:
+) -> list[tuple[str, str, bytes]]:
     values = {"schedule": schedule, "error": error, "keys": keys_json(keys)}
     return con.execute(statements("held")["select_dead"], values).fetchall()

@@ -113,7 +113,8 @@ class _Books:
             self._free(s, job.origin, mine)
 
     def _retry(self, group: Retry, job: Job, sweep: str, mine: set[str]) -> int:
-        keys = tuple(row.key for row in group.rows if self._hold(row, job.origin, sweep, mine, dead=False))
+        rows = tuple(row for row in group.rows if self._hold(row, job.origin, sweep, mine, dead=False))
+        keys = tuple(row.key for row in rows)
         if keys:
             again = Job(
                 JobKind.KEYS,
@@ -125,6 +126,7 @@ class _Books:
                 attempt=group.attempt,
                 held=True,
                 origin=job.origin,
+                told=tuple((row.key, row.told) for row in rows if row.told),
             )
             self.jobs.append((again, self.now + group.delay, True))
         return len(keys)
@@ -134,7 +136,8 @@ class _Books:
         key = row_text(origin, row.key)
         if key in self.holds or (key in self.known and key not in mine):
             return False
-        history = (*self.known.get(key, ()), Attempt(self.now, row.error, row.message, row.where))[-ATTEMPTS:]
+        latest = Attempt(self.now, row.error, row.message, row.where, row.told)
+        history = (*self.known.get(key, ()), latest)[-ATTEMPTS:]
         self.holds[key] = Held(sweep, dead, row.error, row.message, self.now, history)
         if key not in self.known:
             self.added.add(key)

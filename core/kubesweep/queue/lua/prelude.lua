@@ -80,6 +80,12 @@ local function delay(due, h, body)
 end
 
 -- The job of rows that are tried again, from a body without keys. A key's text is JSON already.
-local function with_keys(body, keys)
-  return string.sub(body, 1, -2) .. ',"keys":[' .. table.concat(keys, ',') .. '],"rows":' .. #keys .. '}'
+local function with_keys(body, keys, told)
+  local more = #told > 0 and ',"told":[' .. table.concat(told, ',') .. ']' or ''
+  return string.sub(body, 1, -2) .. ',"keys":[' .. table.concat(keys, ',') .. '],"rows":' .. #keys .. more .. '}'
+end
+
+-- `stamp`: the Idempotency-Key under which the row's effect succeeded, if it did.
+local function add_told(told, key, stamp)
+  if stamp and stamp ~= '' then told[#told + 1] = '[' .. key .. ',' .. cjson.encode(stamp) .. ']' end
 end

@@ -16,17 +16,18 @@ end
 for _, group in ipairs(order) do
   local sweep = find_sweep(group.id)
   for first = 1, #group, args.most do
-    local keys, token = {}, new_token()
+    local keys, told, token = {}, {}, new_token()
     for i = first, math.min(first + args.most - 1, #group) do
       local key, record = group[i][2], group[i][3]
       record.j = token
       call('HSET', HELD, group.origin .. key, cjson.encode(record))
       call('ZREM', DEAD, group.origin .. key)
       keys[#keys + 1] = key
+      add_told(told, key, record.t)
     end
     table.sort(keys)
     local body = cjson.encode({kind = 'keys', sweep = group.id, held = true, origin = group.origin})
-    add(header(group.id, 'h', 0, #keys, now, token), with_keys(body, keys))
+    add(header(group.id, 'h', 0, #keys, now, token), with_keys(body, keys, told))
   end
   if sweep then
     sweep.dead = sweep.dead - #group

@@ -1,7 +1,7 @@
 -- flags: allow-oom
 -- needs: sweeps claims take
 -- A settlement is {id, owner, delivery, sweep, is held, applied, skipped, unconfirmed, extra, more}; `more` is false for
--- a job that simply ended, else a map. A row is {key, error, message, where}.
+-- a job that simply ended, else a map. A row is {key, error, message, where, told}, see model.FailedRow.
 local failing, order, applied, moved = {}, {}, 0, 0
 local until_ = text(now + args.lease)
 
@@ -15,19 +15,22 @@ local function hold(row, sweep, mine, token, origin)
   local attempts = record.a
   attempts[#attempts + 1] = {text(now), row[2], row[3]}
   if #attempts > args.attempts then table.remove(attempts, 1) end
-  call('HSET', HELD, name, cjson.encode({s = sweep, j = token, a = attempts, w = row[4]}))
+  call('HSET', HELD, name, cjson.encode({s = sweep, j = token, a = attempts, w = row[4], t = row[5]}))
   if not raw then moved = moved + 1 end
   return true
 end
 
 local function retry(group, sweep_id, mine, origin)
-  local keys, token = {}, new_token()
+  local keys, told, token = {}, {}, new_token()
   for _, row in ipairs(group.rows) do
-    if hold(row, sweep_id, mine, token, origin) then keys[#keys + 1] = row[1] end
+    if hold(row, sweep_id, mine, token, origin) then
+      keys[#keys + 1] = row[1]
+      add_told(told, row[1], row[5])
+    end
   end
   if #keys > 0 then
     local due = now + group.delay
-    delay(due, header(sweep_id, 'h', 0, #keys, due, token), with_keys(group.body, keys))
+    delay(due, header(sweep_id, 'h', 0, #keys, due, token), with_keys(group.body, keys, told))
   end
   return #keys
 end

@@ -32,7 +32,7 @@ ORDER BY at
 LIMIT :most;
 
 -- name: select_dead
-SELECT key, sweep
+SELECT key, sweep, attempts
 FROM held
 WHERE schedule = :schedule AND dead = 1
   AND (:error IS NULL OR error = :error)
