@@ -2,7 +2,7 @@
 
 A receiver that fails for some rows while it serves others refuses *those rows*; one that fails for most is *away*. The
 first spends attempts (or one poison row would hold its sweep for ever), the second spends none (or an outage would bury
-innocents). ``blame`` decides, and docs/adr/0011 says why.
+innocents). ``blame`` decides, and docs/adr/0011 and 0102 say why.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from kubesweep.queue.model import Job, Key
 from kubesweep_worker.backoff import LONGEST, heeded
 from kubesweep_worker.desk import Desk
 from kubesweep_worker.effects.base import Delivery, as_row_error, idempotency_key
+from kubesweep_worker.gate import IN_A_ROW
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.outcome import Failure
 from kubesweep_worker.sources.base import SourceRow
 
 FEW = 5  # up to so many rows a sub-batch proves nothing about the receiver
 STRIKES = 5  # probes in a row that failed before a few rows are held back, unblamed
+SETBACKS = 2  # times that a job failed whole before its rows make room for others, once the receiver serves these
 GATEWAY = frozenset({"Http502", "Http503", "Http504", "Http408", "Http425", "Http429", "Timeout", "Unreachable"})
 
 
@@ -36,12 +38,20 @@ class Delivered:
     outage: Outage | None = None
     stamps: dict[Key, str] = field(default_factory=dict)  # the Idempotency-Key of each row in ``ok``
     known: int = 0  # rows in ``ok`` whose effect had succeeded before
+    whole: bool = False  # nothing got through
+    split: bool = False  # the rows in ``down`` are tried again in groups of FEW
 
 
 class Blame(Enum):
     ROWS = auto()  # they spend an attempt
     WORLD = auto()  # the job is given back, nothing is spent
     NOBODY = auto()  # held back under the same attempt number
+    SPLIT = auto()  # tried again in groups of FEW
+
+
+def convicted(job: Job) -> bool:
+    """Its rows failed before, while the receiver served others."""
+    return job.held and job.attempt > 1
 
 
 def blame(
@@ -54,14 +64,18 @@ def blame(
     """
     total = down + answered
     if answered and 2 * down <= total:
-        return Blame.ROWS
-    if total > FEW:
-        return Blame.WORLD
-    if vouched:
-        return Blame.ROWS
-    if job.held and job.attempt > 1 and reason not in GATEWAY:
-        return Blame.ROWS  # convicted before, and the receiver itself answers
-    return Blame.NOBODY if job.held or asked or strikes >= STRIKES else Blame.WORLD
+        return Blame.NOBODY if strikes and not convicted(job) else Blame.ROWS
+    if convicted(job):
+        refused = vouched or (reason not in GATEWAY and not strikes)
+        return Blame.ROWS if refused else Blame.NOBODY
+    if total <= FEW:
+        if vouched:
+            return Blame.ROWS
+        return Blame.NOBODY if job.held or asked or max(strikes, job.setbacks) >= STRIKES else Blame.WORLD
+    if job.held:
+        return Blame.SPLIT if vouched else Blame.WORLD
+    gave_way = vouched and job.setbacks >= SETBACKS
+    return Blame.NOBODY if gave_way or (job.setbacks >= STRIKES and job.rows <= total) else Blame.WORLD
 
 
 class _Round:
@@ -70,6 +84,8 @@ class _Round:
         self.rows = iter(rows)
         self.result = Delivered()
         self.outages: dict[Key, Outage] = {}
+        self.tail: list[Key] = []  # failed since the last call that got through
+        self.convicted = convicted(run.claim.job)
         self.vouched = desk.breaker.vouches
         self.told = dict(run.claim.job.told)
         self.cut = False  # nobody answers: the rows not begun are not tried
@@ -106,9 +122,7 @@ class _Round:
         except RowError as error:
             self.result.failed.append(Failure.of(row.key, error))
         except Outage as outage:
-            self.outages[row.key] = outage
-            desk.breaker.record(False)
-            self.cut = self.cut or (desk.breaker.open and outage.reason in GATEWAY)
+            self._failed(row.key, outage)
             return
         except (SweepFailure, LeaseLost):
             raise
@@ -117,7 +131,18 @@ class _Round:
         else:
             self.result.ok.append(row.key)
             self.result.stamps[row.key] = stamp
+        self.tail.clear()
         desk.breaker.record(True)
+
+    def _failed(self, key: Key, outage: Outage) -> None:
+        self.outages[key] = outage
+        self.tail.append(key)
+        if self.convicted:  # rows that always fail say nothing of the receiver
+            nobody_answers = len(self.tail) >= IN_A_ROW
+        else:
+            self.desk.breaker.record(False)
+            nobody_answers = self.desk.breaker.open
+        self.cut = self.cut or (nobody_answers and outage.reason in GATEWAY)
 
     def typical(self) -> Outage:
         """What stands for all outages: at least half of them asked for its pause or a longer one, so that a single row
@@ -142,18 +167,29 @@ class _Round:
             strikes=strikes,
             asked=heeded(typical.retry_after, LONGEST) > 0,
         )
-        failures = [Failure(key, o.reason, str(o), o.retry_after) for key, o in self.outages.items()]
-        if fault is Blame.ROWS:
-            result.failed.extend(failures)
-        elif fault is Blame.NOBODY:
-            result.unspent.extend(failures)
-        else:
-            result.down.extend(self.outages)
-        if fault is Blame.WORLD or result.down:
+        self._sort(fault, typical, answered)
+        if result.down and not result.split:
             result.outage = typical
-        elif self.desk.breaker.open:
+        elif self.desk.breaker.open and not self.convicted and not (fault is Blame.NOBODY and result.whole):
             self.desk.shut(typical)
         return result
+
+    def _sort(self, fault: Blame, typical: Outage, answered: int) -> None:
+        """Say of each row that failed what becomes of it."""
+        result = self.result
+        result.whole = not answered
+        result.split = fault is Blame.SPLIT
+        # So many after the last success are the beginning of an outage.
+        went = set(self.tail) if answered and len(self.tail) > FEW and not self.convicted else set()
+        for key, outage in self.outages.items():
+            failure = Failure(key, outage.reason, str(outage), outage.retry_after)
+            if fault in (Blame.WORLD, Blame.SPLIT) or key in went:
+                result.down.append(key)
+            else:
+                (result.failed if fault is Blame.ROWS else result.unspent).append(failure)
+        if self.convicted or (fault is Blame.NOBODY and result.whole):
+            result.unspent += [Failure(k, typical.reason, str(typical), typical.retry_after) for k in result.down]
+            result.down.clear()
 
 
 async def deliver_all(desk: Desk, run: JobRun, cutoff: str, rows: list[SourceRow]) -> Delivered:

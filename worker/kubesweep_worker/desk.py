@@ -37,9 +37,10 @@ LOGGED = 1000  # sweeps and error classes that are remembered as logged
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Settle this; it may wait for company."""
+    """Settle this; it may wait for company. ``worked``: database and receiver responded."""
 
     settlement: Settlement
+    worked: bool = True
 
 
 @dataclass(frozen=True, slots=True)

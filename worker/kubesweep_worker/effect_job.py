@@ -16,12 +16,12 @@ from kubesweep.api.plan import Effect as EffectPlan
 from kubesweep.errors import Outage, ScopeOutage
 from kubesweep.queue.model import Job, JobKind, Key
 from kubesweep_worker.batch_job import locked_rows, never_ends
-from kubesweep_worker.deliver import Delivered, deliver_all
+from kubesweep_worker.deliver import FEW, Delivered, deliver_all
 from kubesweep_worker.desk import Desk, Done, EffectOutage, Result, Return
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.isolate import Interrupted, write_keys
 from kubesweep_worker.offered import offered
-from kubesweep_worker.outcome import Failure, Tally
+from kubesweep_worker.outcome import Failure, Tally, keys_job
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Keys
 
@@ -44,30 +44,57 @@ class Part:
     outage: Outage | None
     stamps: Mapping[Key, str]  # the Idempotency-Keys under which the effects of ``ok`` succeeded
     left: bool = False  # rows were not begun, because the worker stops
+    apart: tuple[Job, ...] = ()  # jobs for rows that failed whole
+    whole: bool = False  # nothing got through
 
 
-def part_of(job: Job, keys: tuple[Key, ...], delivered: Delivered) -> Part:
+def part_of(job: Job, keys: tuple[Key, ...], delivered: Delivered, *, last: bool = True) -> Part:
     """Sort a sub-batch. In an outage or a drain a range goes on behind the last row before the first unreached one; what
-    succeeded behind that is written too and no longer matches, what was skipped there is offered again."""
+    succeeded behind that is written too and no longer matches, what was skipped there is offered again. ``last``: the job
+    has no other rows."""
     tally = Tally(failed=list(delivered.failed), unspent=list(delivered.unspent))
-    down = frozenset((*delivered.down, *delivered.left))
+    apart = _apart(job, delivered, last=last)
+    down = frozenset((*delivered.down, *delivered.left)) - {key for one in apart for key in one.keys}
     first_down = next((i for i, key in enumerate(keys) if key in down), len(keys))
     low = keys[first_down - 1] if first_down else job.low
     before = set(keys[:first_down])
     skipped = [key for key in delivered.skipped if job.kind is JobKind.KEYS or key in before]
     tally.skipped = len(skipped)
     named = {*delivered.ok, *skipped, *(f.key for f in tally.failed), *(f.key for f in tally.unspent)}
-    left = bool(delivered.left)
-    return Part(tuple(delivered.ok), tally, low, frozenset(named), delivered.outage, delivered.stamps, left)
+    named.update(key for one in apart for key in one.keys)
+    return Part(
+        tuple(delivered.ok),
+        tally,
+        low,
+        frozenset(named),
+        delivered.outage,
+        delivered.stamps,
+        bool(delivered.left),
+        apart,
+        delivered.whole,
+    )
+
+
+def _apart(job: Job, delivered: Delivered, *, last: bool) -> tuple[Job, ...]:
+    """Jobs of their own for rows that failed whole: in groups that prove something, or, for the second time, to let the
+    rows behind them show whether the receiver is away."""
+    down = tuple(delivered.down)
+    if delivered.split:
+        return tuple(keys_job(job, down[at : at + FEW]) for at in range(0, len(down), FEW))
+    if delivered.whole and delivered.outage is not None and job.setbacks and not job.held and not last:
+        return (keys_job(job, down, setbacks=job.setbacks + 1),)
+    return ()
 
 
 def rest_of(job: Job, part: Part) -> Job:
     """What is left of the job after a sub-batch; its number of rows is the settlement's business."""
     told = tuple(one for one in job.told if one[0] not in part.handled)
+    setbacks = job.setbacks + 1 if part.whole and part.outage is not None else 0
+    job = msgspec.structs.replace(job, told=told, setbacks=setbacks)
     if job.kind is JobKind.KEYS:
         keys = tuple(key for key in job.keys if key not in part.handled)
-        return msgspec.structs.replace(job, keys=keys, told=told)
-    return msgspec.structs.replace(job, low=part.low, told=told)
+        return msgspec.structs.replace(job, keys=keys)
+    return msgspec.structs.replace(job, low=part.low)
 
 
 async def run_effect(desk: Desk, run: JobRun) -> Result:
@@ -94,21 +121,31 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
         run.gentle = True
         delivered = await deliver_all(desk, run, cutoff, batch.rows)
         delivered.failed.extend(batch.failed)
-        part = part_of(job, batch.keys, delivered)
+        last = batch.last or (job.kind is JobKind.KEYS and len(batch.keys) == len(job.keys))
+        part = part_of(job, batch.keys, delivered, last=last)
         await _write(desk, run, part, cutoff)
         refused = never_ends() if part.tally.never_ends(job) else await desk.refusals.of_all(job, part.tally)
         if desk.plan.write is not None:
             _remember(part)
-        jobs = locked_rows(msgspec.structs.replace(job, held=True), part.tally, part.stamps)
         rest = rest_of(job, part)
+        if job.held and part.whole and part.tally.unspent:
+            rest = _hold_all(rest, part)
+        jobs = (*part.apart, *locked_rows(msgspec.structs.replace(job, held=True), part.tally, part.stamps))
         last = not part.left and (batch.last or (rest.kind is JobKind.KEYS and not rest.keys))
         if last and part.outage is None and refused is None:
-            return Done(desk.settlement(run, part.tally, jobs=jobs))
+            return Done(desk.settlement(run, part.tally, jobs=jobs), worked=not part.whole)
         await desk.progress(run, desk.settlement(run, part.tally, jobs=jobs, rest=rest))
         if refused is not None:
             raise refused
         if part.outage is not None:
             raise EffectOutage(part.outage) from part.outage
+
+
+def _hold_all(rest: Job, part: Part) -> Job:
+    """Nobody is to blame: the rows that were not tried leave with those that were."""
+    why, told = part.tally.unspent[-1], dict(rest.told)
+    part.tally.unspent += [Failure(key, why.error, why.message, told=told.get(key, "")) for key in rest.keys]
+    return msgspec.structs.replace(rest, keys=(), told=())
 
 
 def _remember(part: Part) -> None:

@@ -188,9 +188,10 @@ class Loop:
     def _collect(self, run: JobRun, result: Result) -> None:
         claim_id = run.claim.id
         match result:
-            case Done(settlement) if not run.lost:
+            case Done(settlement, worked) if not run.lost:
                 self._settle[claim_id] = settlement
-                self._worked()
+                if worked:
+                    self._worked()
             case Return(claim) if not run.lost:
                 self._back[claim_id] = claim
             case Gone(worked):
