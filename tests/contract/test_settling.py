@@ -296,3 +296,15 @@ async def test_the_history_of_a_row_is_bounded_and_keeps_the_latest(queue: Queue
     assert len(letter.attempts) == ATTEMPTS
     assert [attempt.error for attempt in letter.attempts[-2:]] == [f"Error{ATTEMPTS + 2}", "Last"]
     assert await dead_keys(queue) == [key(1)]
+
+
+async def test_what_a_settlement_says_was_learnt_is_part_of_each_later_claim(queue: QueueService) -> None:
+    await start(queue, 1, 1, 1, 1)
+    first, second, third = await take(queue, 3)
+    answer = await settle(queue, Settlement(claim=first, applied=1, learnt="aaaa 125"))
+    assert answer.claims.learnt == "aaaa 125"
+    answer = await settle(queue, Settlement(claim=second, applied=1))
+    assert answer.claims.learnt == "aaaa 125"
+    assert (await queue.claim(REF, "bob", 1, LIMITS)).learnt == "aaaa 125"
+    answer = await settle(queue, Settlement(claim=third, applied=1, learnt=""))
+    assert answer.claims.learnt == ""

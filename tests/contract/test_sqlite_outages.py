@@ -180,7 +180,9 @@ async def test_a_file_of_an_older_version_is_brought_up_to_date_with_all_that_is
     path = tmp_path / "queue.db"
     await _fill(path)
     con = sqlite3.connect(path)
-    con.executescript("ALTER TABLE schedule DROP COLUMN origin; PRAGMA user_version = 1")
+    con.executescript(
+        "ALTER TABLE schedule DROP COLUMN origin; ALTER TABLE schedule DROP COLUMN learnt; PRAGMA user_version = 1"
+    )
     con.close()
     queue = open_file(path)
     stats = await look(queue)

@@ -11,6 +11,7 @@ import pytest
 from kubesweep.api.plan import RowLimits
 from kubesweep.errors import Outage, ScopeOutage
 from kubesweep.queue.model import SweepState
+from kubesweep_worker.batch import Batch
 from kubesweep_worker.desk import Desk
 from kubesweep_worker.sources.classify import classify
 from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
@@ -90,6 +91,38 @@ async def test_a_size_that_was_learnt_is_kept_and_grows_again_after_clean_jobs(b
     assert stats.sweep is not None
     assert stats.sweep.applied == 5000
     assert len(bench.source.timeouts) < 12
+
+
+async def test_the_next_sweep_starts_at_the_size_that_was_learnt_until_the_plan_changes(bench: Workbench) -> None:
+    every = set(bench.source.stale_keys)
+    bench.source.write_cost = 0.004
+    await bench.sweep()
+    bench.source.stale_keys, bench.source.timeouts = set(every), []
+    await bench.sweep()
+    assert (bench.source.stale_keys, bench.source.timeouts) == (set(), [])
+    bench.source.stale_keys = set(every)
+    bench.plan = a_plan(limits=RowLimits(batch_rows=499))
+    await bench.sweep()
+    assert bench.source.timeouts[0] == 499
+
+
+def test_news_of_the_size_are_said_once_and_win_over_what_the_queue_knew_before() -> None:
+    batch = Batch(1000, "hash")
+    assert batch.news() is None
+    batch.shrink(125)
+    batch.hear("hash 500")
+    assert (batch.most, batch.news(), batch.news()) == (125, "hash 125", None)
+    batch.hear("hash 125")
+    assert batch.most == 125
+    batch.hear("hash 250")  # another worker met no timeouts
+    assert batch.most == 250
+    batch.hear("other 10")
+    assert batch.most == 1000
+    batch.shrink(500)
+    assert batch.news() == "hash 500"
+    for _ in range(8):
+        batch.clean(500)
+    assert (batch.most, batch.news()) == (1000, "")
 
 
 async def test_a_table_that_is_locked_as_a_whole_is_an_outage_with_a_bounded_number_of_waits(bench: Workbench) -> None:

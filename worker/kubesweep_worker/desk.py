@@ -78,7 +78,7 @@ class Desk:
         self.limits = msgspec.structs.replace(self.limits, lease=settings.lease)
         self.gate = Gate(settings.backoff, settings.max_backoff, settings.random)
         self.breaker = Breaker()
-        self.batch = Batch(plan.limits.batch_rows)
+        self.batch = Batch(plan.limits.batch_rows, plan.version.hash)
         self.calls = asyncio.Semaphore(plan.effect.concurrency if plan.effect else 1)
         self.refusals = Refusals(self._applied)
         self.consumer = ""
@@ -154,7 +154,9 @@ class Desk:
         self, run: JobRun, tally: Tally, *, jobs: tuple[Job, ...] = (), rest: Job | None = None
     ) -> Settlement:
         self._log_first(run.claim.job.sweep, tally)
-        return settlement(run.claim, tally, self.plan.retry, self.settings.random, jobs=jobs, rest=rest)
+        made = settlement(run.claim, tally, self.plan.retry, self.settings.random, jobs=jobs, rest=rest)
+        news = self.batch.news()
+        return made if news is None else msgspec.structs.replace(made, learnt=news)
 
     def _log_first(self, sweep: str, tally: Tally) -> None:
         """The traceback of the first failure of each error class and sweep; the others are told by the dead letters."""

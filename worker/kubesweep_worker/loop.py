@@ -121,6 +121,7 @@ class Loop:
     def _receive(self, claims: Claims, want: int, now: float) -> None:
         self.seen = claims
         self.desk.saw_held_version(claims.held_version)
+        self.desk.batch.hear(claims.learnt)
         self._alone = False
         self._start_all(claims.jobs, self._want(now))
         if len(claims.jobs) >= want:

@@ -103,6 +103,7 @@ class Claims(msgspec.Struct, frozen=True):
     wait: float | None = None  # seconds until the row budget is out of debt
     next_delayed: float | None = None  # when the earliest retry that nobody took is due (time, not duration)
     held_version: int = 0  # changes whenever the held set does
+    learnt: str = ""  # see Settlement
     lost: bool = False  # the queue knows nothing of this schedule (never opened, or it lost everything)
 
 
@@ -138,6 +139,7 @@ class Settlement(msgspec.Struct, frozen=True):
     dead: tuple[FailedRow, ...] = ()
     jobs: tuple[Job, ...] = ()  # replace a part of this job (halves, rows locked by the application)
     rest: Job | None = None  # the caller keeps the claim and goes on with this; without it the claim ends
+    learnt: str | None = None  # kept for the schedule and part of every later answer to a claim; None: as before
 
 
 class Window(msgspec.Struct, frozen=True):

@@ -115,7 +115,7 @@ def fence(claim: Claim) -> tuple[str, str, int]:
 def settlement(s: Settlement) -> tuple[Any, ...]:
     claim = s.claim
     job = claim.job
-    plain = not (job.held or s.retry or s.dead or s.jobs or s.rest)
+    plain = not (job.held or s.retry or s.dead or s.jobs or s.rest) and s.learnt is None
     return (
         claim.id,
         claim.consumer,
@@ -149,6 +149,8 @@ def _more(s: Settlement) -> dict[str, Any]:
     }
     if s.rest is not None:
         more["rest"] = body(s.rest)
+    if s.learnt is not None:
+        more["learnt"] = s.learnt
     return more
 
 
@@ -168,7 +170,7 @@ def _freed(s: Settlement) -> list[str]:
 def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
     if not reply:
         return Claims(lost=True)
-    paused, wait, next_delayed, held_version, flat = reply
+    paused, wait, next_delayed, held_version, flat, learnt = reply
     parts = iter(flat)
     return Claims(
         jobs=tuple(
@@ -179,6 +181,7 @@ def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
         wait=number(wait),
         next_delayed=number(next_delayed),
         held_version=int(held_version),
+        learnt=text(learnt),
     )
 
 

@@ -139,6 +139,7 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
         wait=wait,
         next_delayed=next_delayed,
         held_version=schedule.held_version,
+        learnt=schedule.learnt,
     )
 
 

@@ -43,6 +43,7 @@ class Schedule(NamedTuple):
     forbidden: int
     late: int
     origin: str
+    learnt: str
 
     def budget(self, rate: float, now: float) -> float:
         """Tokens left now; negative is debt. At most one second of rows is ever saved up."""

@@ -92,8 +92,10 @@ class _Books:
         self.added: set[str] = set()
         self.freed: set[str] = set()
         self.applied = 0
+        self.learnt: str | None = None
 
     def settle(self, s: Settlement, name: str, held: bool, body: bytes, sweep: Sweep | None) -> None:
+        self.learnt = self.learnt if s.learnt is None else s.learnt
         if s.rest is None:
             self.done.append((int(s.claim.id),))
         else:
@@ -192,6 +194,9 @@ def _write(con: sqlite3.Connection, schedule: Schedule, books: _Books, limits: L
     if books.freed or books.added:
         touch_held(con, schedule.id)
         schedule = schedule._replace(held_version=schedule.held_version + 1)
+    if books.learnt is not None:
+        con.execute(statements("schedule")["set_learnt"], {"schedule": schedule.id, "learnt": books.learnt})
+        schedule = schedule._replace(learnt=books.learnt)
     rate = limits.rows_per_second
     if rate and books.applied:
         tokens = schedule.budget(rate, books.now) - books.applied

@@ -95,6 +95,7 @@ local function settle_more(s, more, sweep)
   end
   local dead = bury(more.dead, s[4], sweep, mine, more.origin)
   if s[5] then free(more.free, mine) end
+  if more.learnt then call('HSET', META, 'learnt', more.learnt) end
   if more.rest then
     call('HSET', REST, s[1], more.rest)
     keep(REST)

@@ -99,9 +99,9 @@ local function take_waiting(jobs, consumer, want, until_, cursor)
   if cursor ~= start then call('HSET', META, 'cur', cursor) end
 end
 
--- Answers {paused, wait, next delayed, held version, {id, delivery, body, ...}}; empty text where there is nothing.
+-- Answers {paused, wait, next delayed, held version, {id, delivery, body, ...}, learnt}; empty text where there is nothing.
 local function take(consumer, want, lease, rate)
-  local meta = call('HMGET', META, 'paused', 'tokens', 'tokens_at', 'held', 'cur')
+  local meta = call('HMGET', META, 'paused', 'tokens', 'tokens_at', 'held', 'cur', 'learnt')
   local jobs, wait = {}, ''
   if rate then
     local left = budget(meta[2], meta[3], rate)
@@ -114,5 +114,5 @@ local function take(consumer, want, lease, rate)
     take_waiting(jobs, consumer, want, until_, meta[5] or '0-0')
     if #jobs > 0 then keep(LEASES) end
   end
-  return {meta[1] or '0', wait, call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2] or '', meta[4] or '0', jobs}
+  return {meta[1] or '0', wait, call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2] or '', meta[4] or '0', jobs, meta[6] or ''}
 end

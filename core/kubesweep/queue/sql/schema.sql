@@ -17,6 +17,8 @@ CREATE TABLE schedule (
   late INTEGER NOT NULL DEFAULT 0,
   -- of the rows that were planned last
   origin TEXT NOT NULL DEFAULT '',
+  -- by workers, see model.Settlement
+  learnt TEXT NOT NULL DEFAULT '',
   UNIQUE (install, namespace, name, uid)
 );
 

@@ -1,2 +1,5 @@
 -- name: 2
 ALTER TABLE schedule ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+
+-- name: 3
+ALTER TABLE schedule ADD COLUMN learnt TEXT NOT NULL DEFAULT '';
