@@ -11,6 +11,7 @@ from kubesweep_worker.sources.base import Column, Explanation, Keys, Range, Scop
 from kubesweep_worker.sources.postgres_catalogue import Relation, sql
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
+from kubesweep_worker.sources.postgres_values import query_plan
 from kubesweep_worker.sources.postgres_write import Hindrances, apply
 
 BIG = 64 * 1024 * 1024  # bytes; a sequential scan of less is nothing to talk about
@@ -35,7 +36,7 @@ async def inspect(
     if plan.write is not None:
         queries.append(statements.write(Range(), EXAMPLE, ()))
     try:
-        found = (await tx.run(*(f"EXPLAIN (FORMAT JSON) {query}" for query in queries)))[0][0][0]
+        found = query_plan((await tx.run(*(f"EXPLAIN (FORMAT JSON) {query}" for query in queries)))[0])
     except RowError as error:
         raise SweepFailure(
             "ValueInvalid", f"a value of the spec does not fit its column: {error}. Correct spec.match or spec.write."
@@ -45,7 +46,7 @@ async def inspect(
         *_triggers_and_keys(plan, around),
         *_nullable(plan, relation),
         *_volatile(plan),
-        *_missing_index(plan, relation, found[0]["Plan"]),
+        *_missing_index(plan, relation, found),
         *_key_order(relation, statements),
         *_lost_columns(relation, archive),
         *_unlockable(plan, relation),
@@ -201,7 +202,7 @@ async def explain(tx: Transaction, plan: Plan, relation: Relation, statements: S
     example: Scope = Range(*await _example(tx, statements, cutoff, batch))
     find = statements.any(Range(), cutoff, ())
     as_json, as_text = await tx.run(f"EXPLAIN (FORMAT JSON) {find}", f"EXPLAIN {find}")
-    tree = as_json[0][0][0]["Plan"]
+    tree = query_plan(as_json)
     return Explanation(
         plan_sql=statements.gather(None, cutoff, (), most, 10 * most),
         stale_sql=statements.rows(example, cutoff, (), batch),

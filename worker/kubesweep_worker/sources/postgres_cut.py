@@ -15,6 +15,7 @@ from kubesweep_worker.sources.base import Cut, Cuts, Keys, Range
 from kubesweep_worker.sources.postgres_catalogue import INTEGERS, Relation
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
+from kubesweep_worker.sources.postgres_values import query_plan
 from kubesweep_worker.sources.stride import Page
 
 SPAN = 10  # a range job reads at most this many rows for each stale one
@@ -30,7 +31,7 @@ ANY_WAY = ("SET LOCAL enable_seqscan = on", "SET LOCAL enable_bitmapscan = on", 
 async def estimate(tx: Transaction, *queries: str) -> list[int]:
     """The planner's guess of each query's rows; nothing is read."""
     answers = await tx.run(*(f"EXPLAIN (FORMAT JSON) {query}" for query in queries))
-    return [int(rows[0][0][0]["Plan"]["Plan Rows"]) for rows in answers]
+    return [int(query_plan(rows)["Plan Rows"]) for rows in answers]
 
 
 async def cut(

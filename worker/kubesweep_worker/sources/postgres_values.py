@@ -95,6 +95,12 @@ LOADERS: dict[str, type[AnyLoader]] = {
 }
 
 
+def query_plan(rows: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """What EXPLAIN (FORMAT JSON) answers."""
+    plan: dict[str, Any] = msgspec.json.decode(rows[0][0])[0]["Plan"]
+    return plan
+
+
 async def fetch(cursor: Cursor) -> list[tuple[Any, ...]]:
     """All rows of the cursor's current result."""
     try:
