@@ -47,6 +47,7 @@ def update(column: str, value: str | None = None, sql: str | None = None) -> dic
     return {"write": Write(update=(Assignment(column, value=value, sql=sql),))}
 
 
+TIMELESS = {"match": (Match("in", "status", ("pending",)),), "effect": Effect(handler="a:b")}
 POSTGRES = {
     "a table that is not there": Case(table="thinks"),
     "a table in another schema": Case(schema="public", sql="CREATE SCHEMA app; ALTER TABLE things SET SCHEMA app"),
@@ -60,6 +61,7 @@ POSTGRES = {
     ),
     "a column that is not there": Case(match(Match("isNull", "expired_at"))),
     "an effect's column that is not there": Case({"effect": Effect(columns=("stats",), handler="a:b")}),
+    "a column of effect.key that is not there": Case({"effect": Effect(key=("stats",), handler="a:b")}),
     "`before` on text": Case(match(Match("before", "status"))),
     "a value that is no label of the enum": Case(match(Match("in", "mood", ("sed",)))),
     "a value that is no number": Case(match(Match("in", "amount", ("many",)))),
@@ -111,6 +113,7 @@ SQLITE = {
     "SQLite: a key that may be NULL": Case(key=("maybe",), sql="CREATE UNIQUE INDEX one ON things (maybe)"),
     "SQLite: a key of floating point": Case(key=("size",)),
     "SQLite: a column that is not there": Case(match(Match("isNull", "expired_at"))),
+    "SQLite: a column of effect.key that is not there": Case({"effect": Effect(key=("stats",), handler="a:b")}),
     "SQLite: sql that does not parse": Case(match(Match("sql", sql="t.status = = 'x'"))),
     "SQLite: a generated column in update": Case(update("twice", "1")),
 }
@@ -140,6 +143,7 @@ WARNINGS = {
     "a role that may delete but not lock": Case(
         {"write": Write()}, sql="GRANT SELECT, DELETE ON things TO {role}", role="only deletes"
     ),
+    "an effect, and nothing that makes a staleness new": Case(TIMELESS),
     "sql that looks at a clock": Case(match(Match("sql", sql="t.expires_at < now()"))),
     "sql with a subquery": Case(match(Match("sql", sql="EXISTS (SELECT FROM pg_class)"))),
     "a key in another order than its index": Case(
@@ -158,6 +162,7 @@ SQLITE_WARNINGS = {
     "SQLite: a primary key that may be NULL": Case(
         sql="CREATE TABLE loose (id TEXT PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL)", table="loose"
     ),
+    "SQLite: an effect, and nothing that makes a staleness new": Case(TIMELESS),
     "SQLite: a trigger": Case(sql="CREATE TRIGGER audit AFTER UPDATE ON things BEGIN SELECT 1; END"),
 }
 

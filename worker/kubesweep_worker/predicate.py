@@ -6,11 +6,11 @@ a ``%`` or ``$1`` in a user's ``sql`` stays what it is. Three values of SQL stay
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from kubesweep.api.plan import Match
+from kubesweep.api.plan import Match, Plan
 from kubesweep.api.sqltext import substitute_cutoff
 
 
@@ -94,8 +94,25 @@ def stale(matches: tuple[Match, ...], dialect: Dialect, cutoff: str) -> str:
 
 
 def time_columns(matches: tuple[Match, ...]) -> tuple[str, ...]:
-    """The match's time columns in order, each once: they are part of the Idempotency-Key."""
+    """The match's time columns in order, each once."""
     return tuple(dict.fromkeys(match.column for match in matches if match.op == "before"))
+
+
+def stamp_columns(plan: Plan) -> tuple[str, ...]:
+    """The columns whose values tell one staleness of a row from the next: they are part of the Idempotency-Key."""
+    named = plan.effect.key if plan.effect is not None else ()
+    return named or time_columns(plan.match)
+
+
+def one_key_for_ever(plan: Plan) -> Iterator[tuple[str, str]]:
+    """A warning where nothing tells them apart, and the write leaves a row that can turn stale again."""
+    if plan.effect is None or stamp_columns(plan) or (plan.write is not None and plan.write.deletes):
+        return
+    yield (
+        "idempotency-key",
+        "nothing tells a row's second staleness from its first, so both have one Idempotency-Key and a receiver that "
+        "remembers keys drops the second: name a column that changes in between in spec.effect.key",
+    )
 
 
 def used_columns(matches: tuple[Match, ...]) -> tuple[str, ...]:

@@ -71,6 +71,7 @@ def _effect(effect: work.Effect) -> plan.Effect:
     hook = effect.webhook
     return plan.Effect(
         columns=tuple(effect.columns),
+        key=tuple(effect.key),
         concurrency=effect.concurrency,
         timeout=parse_duration(effect.timeout),
         handler=effect.handler,

@@ -48,6 +48,7 @@ class Webhook(_Part, frozen=True):
 
 class Effect(_Part, frozen=True, kw_only=True):
     columns: tuple[str, ...] = ()  # empty: key and match columns
+    key: tuple[str, ...] = ()  # what makes a staleness new; empty: the match's time columns
     concurrency: int = 20
     timeout: float = 30.0  # longest that one handler call may take
     webhook: Webhook | None = None

@@ -185,6 +185,13 @@ class Effect(Model):
         json_schema_extra=_NO_REPEATS,
         description="All columns that the effect sees (at most 64); default the key and the match's columns.",
     )
+    key: list[Identifier] = Field(
+        default_factory=list,
+        min_length=1,
+        max_length=16,
+        json_schema_extra=_NO_REPEATS,
+        description="Columns (1 to 16) whose values make a staleness new, and with it the row's Idempotency-Key; default the times in match.",
+    )
     concurrency: int = Field(20, ge=1, le=1000, description="Effects at once in one job (1 to 1000).")
     timeout: Annotated[str, Duration("100ms", "4m")] = Field(
         "30s", description="Longest time that one call of the handler may take (100ms to 4m)."
@@ -197,7 +204,7 @@ class Effect(Model):
         exactly_one(self, "webhook", "handler")
         return self
 
-    @field_validator("columns")
+    @field_validator("columns", "key")
     @classmethod
     def _distinct(cls, names: list[str]) -> list[str]:
         return no_repeats(names)

@@ -55,9 +55,9 @@ class Effect(Protocol):
         ...
 
 
-def idempotency_key(uid: str, key: Key, stamp: tuple[str, ...]) -> str:
+def idempotency_key(uid: str, key: Key, stamp: tuple[str | None, ...]) -> str:
     """The same for the same staleness of the same row: across retries, ticks and a lost queue. A row that turns stale
-    anew has new times in ``stamp`` and so a new key."""
+    again has other values in ``stamp`` and so a new key."""
     try:
         space = uuid.UUID(uid)
     except ValueError:

@@ -72,7 +72,7 @@ class Cuts:
 class SourceRow:
     key: Key
     values: Mapping[str, Any]  # the effect's columns as Python values
-    stamp: tuple[str, ...]  # the match's time columns as the database's text: part of the Idempotency-Key
+    stamp: tuple[str | None, ...]  # what makes its staleness new, as the database's text: part of the Idempotency-Key
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Key
-from kubesweep_worker.predicate import time_columns
+from kubesweep_worker.predicate import stamp_columns
 from kubesweep_worker.sources.base import (
     WRITE_REFUSED,
     Cuts,
@@ -70,7 +70,7 @@ class PostgresSource:
         self._hindrances = Hindrances()
         self._stride: Stride | None = None  # while a sweep's windows outlast the statement timeout
         self._knowing = asyncio.Lock()
-        self._times = len(time_columns(plan.match))
+        self._times = len(stamp_columns(plan))
 
     async def close(self) -> None:
         await self._pool.close()
@@ -163,7 +163,7 @@ class PostgresSource:
             SourceRow(
                 row[:end],
                 dict(zip(names, row[end + self._times :], strict=True)),
-                tuple(str(value) for value in row[end : end + self._times]),
+                tuple(row[end : end + self._times]),
             )
             for row in rows
         ]

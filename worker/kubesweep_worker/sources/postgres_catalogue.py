@@ -235,6 +235,8 @@ def build_statements(plan: Plan, relation: Relation, archive: Relation | None) -
     wanted = effect_columns(plan, key)
     for name in wanted:
         require(relation, name, "spec.effect.columns")
+    for name in plan.effect.key if plan.effect is not None else ():
+        require(relation, name, "spec.effect.key")
     kept = None
     if archive is not None:
         kept = (archive.quoted, archive_columns(relation, archive))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kubesweep.api.plan import Plan, Write
 from kubesweep.errors import RowError, SweepFailure
-from kubesweep_worker.predicate import quote_name, time_columns, used_columns
+from kubesweep_worker.predicate import one_key_for_ever, quote_name, stamp_columns, time_columns, used_columns
 from kubesweep_worker.sources.base import Column, Explanation, Keys, Range, Scope, Table, Tried
 from kubesweep_worker.sources.postgres_catalogue import Relation, sql
 from kubesweep_worker.sources.postgres_pool import Transaction
@@ -46,6 +46,7 @@ async def inspect(
         *_triggers_and_keys(plan, around),
         *_nullable(plan, relation),
         *_volatile(plan),
+        *one_key_for_ever(plan),
         *_missing_index(plan, relation, found),
         *_key_order(relation, statements),
         *_lost_columns(relation, archive),
@@ -62,6 +63,7 @@ def check_rights(plan: Plan, relation: Relation, statements: Statements, rights:
         schema = quote_name(relation.schema)
         raise _denied((f"use schema {schema}", f"GRANT USAGE ON SCHEMA {schema} TO {role}"))
     read = {*used_columns(plan.match), *(part.name for part in statements.key), *statements.effect_columns}
+    read.update(stamp_columns(plan))
     unread = sorted(name for name in read if not relation.columns[name].may_select)
     missing = [(f"read {', '.join(unread)} of {table}", f"GRANT SELECT ON {table} TO {role}")] if unread else []
     writes = plan.write is not None and not plan.dry_run

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from kubesweep.api.plan import Plan
 from kubesweep.queue.model import Key
-from kubesweep_worker.predicate import PostgresDialect, column, quote_name, quote_pg, stale, time_columns
+from kubesweep_worker.predicate import PostgresDialect, column, quote_name, quote_pg, stale, stamp_columns
 from kubesweep_worker.sources.base import Keys, Range, Scope
 
 
@@ -151,7 +151,7 @@ class Statements:
         return f"{self.keys(scope, cutoff, held)} FOR UPDATE OF t SKIP LOCKED"
 
     def rows(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> str:
-        times = [f"{column(name)}::text" for name in time_columns(self.plan.match)]
+        times = [f"{column(name)}::text" for name in stamp_columns(self.plan)]
         wanted = ", ".join([self.key_texts, *times, *(column(name) for name in self.effect_columns)])
         return (
             f"SELECT {wanted} FROM {self.table} AS t WHERE {self.where(scope, cutoff, held)} "

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Key
-from kubesweep_worker.predicate import time_columns
+from kubesweep_worker.predicate import one_key_for_ever, stamp_columns, time_columns
 from kubesweep_worker.sources.base import (
     Column,
     Cuts,
@@ -240,7 +240,7 @@ class SqliteSource:
         self, c: sqlite3.Connection, scope: Scope, cutoff: str, held: Collection[Key], most: int
     ) -> list[SourceRow]:
         sql = self._sql(c)
-        end, times = len(sql.key), len(time_columns(self._plan.match))
+        end, times = len(sql.key), len(stamp_columns(self._plan))
         c.text_factory = _text
         try:
             return [
@@ -273,6 +273,7 @@ class SqliteSource:
         for name in time_columns(self._plan.match):
             if not table.columns[name].not_null:
                 yield "nullable-time", f'column "{name}" may be NULL: such rows are never stale'
+        yield from one_key_for_ever(self._plan)
         for name in sql.nullable_key:
             yield "nullable-key", f'key column "{name}" is not declared NOT NULL: rows without a key are never swept'
 

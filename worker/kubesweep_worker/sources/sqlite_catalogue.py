@@ -145,6 +145,8 @@ def build_statements(plan: Plan, table: SqliteTable, archive: SqliteTable | None
         effect = plan.effect.columns or tuple(dict.fromkeys((*key, *used_columns(plan.match))))
     for name in effect:
         require(table, name, "spec.effect.columns")
+    for name in plan.effect.key if plan.effect is not None else ():
+        require(table, name, "spec.effect.key")
     kept = None
     if archive is not None:
         there = archive.columns

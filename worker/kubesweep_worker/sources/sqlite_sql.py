@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from kubesweep.api.plan import Plan
 from kubesweep.queue.model import Key
-from kubesweep_worker.predicate import column, parenthesised, quote_name, quote_text, stale, time_columns
+from kubesweep_worker.predicate import column, parenthesised, quote_name, quote_text, stale, stamp_columns
 from kubesweep_worker.sources.base import Range, Scope
 
 MILLISECONDS = "kubesweep_ms"  # a function of ours, only where naive times are in a zone other than UTC
@@ -128,7 +128,7 @@ class SqliteStatements:
         return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} AS t{where} LIMIT {most})"
 
     def rows(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> str:
-        times = [f"CAST({column(name)} AS TEXT)" for name in time_columns(self.plan.match)]
+        times = [f"CAST({column(name)} AS TEXT)" for name in stamp_columns(self.plan)]
         wanted = ", ".join([self.key_texts, *times, *(column(name) for name in self.effect_columns)])
         return f"SELECT {wanted} FROM {self.table} AS t WHERE {self.where(scope, cutoff, held)} ORDER BY {self.key_list} LIMIT {most}"
 
