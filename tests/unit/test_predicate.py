@@ -118,6 +118,7 @@ def test_the_documented_reasons_of_outages_are_the_real_ones() -> None:
     real = {decision.reason for decision in decisions if decision.verdict is Verdict.OUTAGE}
     assert set(re.findall(r"`(\w+)`", docs)) == real | {
         "NoAnswer",
+        "StatementCancelled",
         "Unreachable",
         "UrlMissing",
         "TableChanged",
