@@ -14,6 +14,7 @@ import asyncio
 import multiprocessing
 import os
 import random
+import signal
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -95,6 +96,7 @@ def work(plan: str, url: str, queue_url: str, effects: str, lease: float) -> Non
 
     async def main() -> None:
         worker = assemble(compiled, url=lambda: url, queue_url=queue_url, settings=settings)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         await worker.run()
 
     asyncio.run(main())
@@ -158,10 +160,13 @@ class Storm:
             return
         which = self._random.randrange(len(workers))
         await asyncio.to_thread(workers[which].join, self._random.uniform(0.0, self._pace(stats)))
-        workers[which].kill()
-        workers[which].join()
+        await self._end(workers[which])
         self.killed += 1
         workers[which] = self.spawn()
+
+    async def _end(self, worker: ForkServerProcess) -> None:
+        worker.kill()
+        worker.join()
 
     def _may_kill(self, stats: Stats) -> bool:
         sweep = stats.sweep
