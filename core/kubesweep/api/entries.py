@@ -12,6 +12,18 @@ SCHEMES = ("postgresql", "postgres", "sqlite")
 _FOREIGN = ("mysql", "mariadb", "mssql", "oracle", "mongodb", "redis", "http", "https", "file", "jdbc:postgresql")
 
 
+_FRAMING = "it says how the request is sent, which the worker decides; another value would break it"
+OURS = dict.fromkeys(
+    ("connection", "content-encoding", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding"),
+    _FRAMING,
+) | {
+    "upgrade": _FRAMING,
+    "proxy-connection": _FRAMING,
+    "host": "it follows from effect.webhook.url",
+    "idempotency-key": "each row has one of its own (effect.key)",
+}
+
+
 def check_url(url: str) -> str:
     """The URL without blanks around it. Raises ValueError, without any part of the URL that could be a password."""
     url = url.strip()
@@ -32,9 +44,14 @@ def check_url(url: str) -> str:
 
 def check_headers(entries: Mapping[str, str]) -> Mapping[str, str]:
     """HTTP headers, blanks around the values removed. Raises ValueError that names the header, never its value."""
-    headers = {}
+    headers: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name, value in entries.items():
         value = value.strip()
+        if name.lower() in OURS:
+            raise ValueError(f'the entry "{name}" must not be a header here: {OURS[name.lower()]}. Remove it')
+        if (other := names.setdefault(name.lower(), name)) != name:
+            raise ValueError(f'the entries "{other}" and "{name}" are one header: remove one')
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\x20-\x7e\t]*", value):
             raise ValueError(f'the entry "{name}" cannot be an HTTP header: its value must be one line of ASCII')
         headers[name] = value

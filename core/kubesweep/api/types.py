@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from kubesweep import durations
 from kubesweep.api import cel
+from kubesweep.api.host import check_host
 from kubesweep.api.sqltext import MAX_SQL_LENGTH, check_sql
 
 IDENTIFIER_BYTES = 63
@@ -180,6 +181,10 @@ def _is_web_address(text: str) -> None:
     host = re.fullmatch(r"([^:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?", found.group(1))
     if not host or (host.group(2) and not 0 < int(host.group(2)) < 65536):
         raise ValueError("the host or port in the address is wrong; write it like https://example.com:8443/hook")
+    try:
+        check_host(host.group(1))
+    except ValueError as error:
+        raise ValueError(f"the host in the address is none that can exist: {error}") from None
 
 
 # Forbidden and not invalid: then the API server does not show what was given, which may hold a password.

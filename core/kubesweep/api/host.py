@@ -1,0 +1,47 @@
+"""Whether a host's name can exist at all. Whether it does is for a resolver to say."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+__all__ = ["check_host"]
+
+MOST_LABEL, MOST_NAME = 63, 253
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
+
+
+def check_host(host: str) -> None:
+    """Raises ValueError for a host, as a URL has it, that no resolver can know."""
+    if _is_address(host):
+        return
+    if len(host) > MOST_NAME:
+        raise ValueError(f"more than {MOST_NAME} characters")
+    for label in host.removesuffix(".").split("."):
+        _check_label(label)
+
+
+def _is_address(host: str) -> bool:
+    parts = host.removesuffix(".").split(".")
+    kind, text = ("IPv6", host[1:-1]) if host.startswith("[") else ("IPv4", ".".join(parts))
+    if kind == "IPv4" and not (len(parts) == 4 and all(part.isdecimal() for part in parts)):
+        return False
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError(f"no {kind} address") from None
+    return True
+
+
+def _check_label(label: str) -> None:
+    if not label:
+        raise ValueError("two dots in a row, or none but dots")
+    if not label.isascii():
+        try:
+            label = label.encode("idna").decode()
+        except UnicodeError:
+            raise ValueError("a part that no international name has") from None
+    if len(label) > MOST_LABEL:
+        raise ValueError(f"a part of more than {MOST_LABEL} characters")
+    if not _LABEL.fullmatch(label):
+        raise ValueError("a part with characters that no name has, or with a hyphen at its beginning or end")
