@@ -4,10 +4,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Two processes: a test's servers and databases are its own, or have room for others.
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 # More options for the measurement: make bench BENCH="--rows 200000 --rounds 1"
 BENCH ?=
 
 .DEFAULT_GOAL := help
+# With -j, what a command prints stays together.
+ifneq ($(filter output-sync,$(.FEATURES)),)
+MAKEFLAGS += --output-sync=recurse
+endif
 .PHONY: help demo test lint site unit chart contract integration example-at-scale bench generate cluster images e2e cluster-down pins clean
 
 help: ## list the commands
@@ -42,7 +48,7 @@ lint: $(VENV)/dev.stamp ## style, types, architecture
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.generate --check
 
-$(VENV)/docs.stamp: requirements/docs.txt | $(BIN)/python
+$(VENV)/docs.stamp: requirements/docs.txt | $(VENV)/dev.stamp
 	$(PIP) install --require-hashes -r requirements/docs.txt
 	@touch $@
 
@@ -52,7 +58,7 @@ site: $(VENV)/docs.stamp ## the documentation as a web site, in .build/site
 
 unit: $(VENV)/dev.stamp ## pure functions
 	@echo "== unit"
-	$(BIN)/pytest tests/unit
+	$(PYTEST) tests/unit
 
 chart: $(VENV)/dev.stamp ## what the Helm chart renders, allows and refuses (needs Go, which builds helm once)
 	@echo "== chart"
@@ -60,11 +66,11 @@ chart: $(VENV)/dev.stamp ## what the Helm chart renders, allows and refuses (nee
 
 contract: $(VENV)/dev.stamp ## every queue implementation against the one contract
 	@echo "== contract"
-	$(BIN)/pytest tests/contract
+	$(PYTEST) tests/contract
 
 integration: $(VENV)/dev.stamp ## real Postgres, real processes
 	@echo "== integration"
-	$(BIN)/pytest tests/integration
+	$(PYTEST) tests/integration
 
 example-at-scale: $(VENV)/dev.stamp ## a million rows, three workers, a SIGKILL for one of them now and then
 	@$(BIN)/python examples/at-scale/storm.py
@@ -79,7 +85,7 @@ generate: $(VENV)/dev.stamp ## write the files that are made from the code: CRD,
 cluster: ## a real Kubernetes of one node on this machine, without Docker (root, Go 1.26, Debian's packages)
 	@$(PYTHON) -m tests.cluster up
 
-images: ## build what has changed of the controller's and the worker's image, and give it to the cluster
+images: $(if $(filter e2e,$(MAKECMDGOALS)),cluster) ## build what has changed of the controller's and the worker's image, and give it to the cluster
 	@$(PYTHON) -m tests.cluster images
 
 cluster-down: ## take the cluster away, with all that it made

@@ -106,6 +106,13 @@ def test_every_make_target_says_what_it_does() -> None:
     assert set(phony.group(1).split()) == described
 
 
+def test_ci_runs_every_stage_of_make_test() -> None:
+    stages = re.search(r"^test: (.*?) ##", committed()["Makefile"], re.MULTILINE)
+    assert stages is not None
+    lanes = re.findall(r"^beside lane (.*)$", committed()[".ci/run"], re.MULTILINE)
+    assert sorted(" ".join(lanes).split()) == sorted(stages.group(1).split())
+
+
 def test_the_schedule_of_the_readme_is_one_that_is_read(tmp_path: Path) -> None:
     found = re.search(r"```yaml\n(.*?)```", committed()["README.md"], re.DOTALL)
     assert found is not None
