@@ -1,5 +1,5 @@
 """The README of this folder without a server of your own: a Postgres and a Valkey out of wheels, a million carts, a run and
-three workers, a SIGKILL for one of them every few seconds, and at the end what the database itself says about it.
+three workers, a SIGKILL for one of them now and then, and at the end what the database itself says about it.
 
 Exit code 0 where every abandoned cart was written exactly once and the sweep's numbers add up.
 """
@@ -43,15 +43,14 @@ def main() -> int:
         say(f"{options.rows:,} carts made in {time.monotonic() - began:.0f} s")
         shop = Shop(database, environment)
         stack.callback(shop.close)
-        code = shop.sweep(options.kills, options.pause, random.Random(options.seed))
+        code = shop.sweep(options.kills, random.Random(options.seed))
         return 0 if shop.add_up(code) else 1
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--kills", type=int, default=5, help="how many workers are killed")
-    parser.add_argument("--pause", type=float, default=2.0, help="seconds between two kills")
+    parser.add_argument("--kills", type=int, default=5, help="how many workers are killed, spread over the rows")
     parser.add_argument("--seed", type=int, default=None, help="decides who is killed")
     return parser.parse_args()
 
@@ -91,20 +90,24 @@ class Shop:
         self._workers = list[subprocess.Popen[bytes]]()
         self._stale = 0
 
-    def sweep(self, kills: int, pause: float, chance: random.Random) -> int:
-        """One sweep among ``kills`` kills; the exit code of the run."""
+    def sweep(self, kills: int, chance: random.Random) -> int:
+        """One sweep and its kills, spread over the rows, so that they hit it on a machine of any speed; the exit code of the run."""
         self._stale = self._audit()["still_stale"]
         self._workers = [self._worker() for _ in range(WORKERS)]
-        say(f"{WORKERS} workers are up; now the run, and a SIGKILL every {pause:g} s")
+        for worker in self._workers:
+            self._until_ready(worker)
+        say(
+            f"{WORKERS} workers are up; now the run, and a SIGKILL for one of them after each {self._stale // (kills + 1):,} rows"
+        )
         run = subprocess.Popen(self._command("run", "--once"), env=self._environment)
-        while run.poll() is None and not self._audit()["written"]:
-            time.sleep(0.05)
-        for number in range(1, kills + 1):
-            try:
-                run.wait(pause)
-                say(f"the sweep was over before kill {number} of {kills}: more --rows, or a shorter --pause")
-                break
-            except subprocess.TimeoutExpired:
+        with psycopg.connect(self._database, autocommit=True) as connection:
+            for number in range(1, kills + 1):
+                goal = self._stale * number // (kills + 1)
+                while run.poll() is None and written(connection) < goal:
+                    time.sleep(0.05)
+                if run.poll() is not None:
+                    say(f"the run was over before kill {number} of {kills}")
+                    break
                 self._kill(number, chance)
         if run.poll() is None:
             say("no more kills; the jobs of the dead come again when their lease of 30 s ends")
@@ -157,17 +160,25 @@ class Shop:
         self._workers[place] = self._worker()
 
     def _worker(self) -> subprocess.Popen[bytes]:
-        """A worker that is ready: it has said its first line."""
-        worker = subprocess.Popen(
+        return subprocess.Popen(
             self._command("worker"), env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
+
+    def _until_ready(self, worker: subprocess.Popen[bytes]) -> None:
+        """It says its first line."""
         if worker.stdout is None or not worker.stdout.readline():
             sys.exit(f"a worker did not start; see why with: {shlex.join(self._command('worker'))}")
-        return worker
 
     def _command(self, *words: str, files: bool = True) -> list[str]:
         more = [*FILES, "--url", self._database] if files else []
         return [sys.executable, "-m", "kubesweep_cli", *words, *more]
+
+
+def written(connection: psycopg.Connection[tuple[int]]) -> int:
+    """How many writes the trigger has noted so far."""
+    found = connection.execute("SELECT count(*) FROM written").fetchone()
+    assert found is not None
+    return found[0]
 
 
 def verdict(right: bool, sentence: str) -> bool:

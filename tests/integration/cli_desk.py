@@ -71,7 +71,7 @@ class Desk:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=scaled(120),
+            timeout=scaled(300),
         )
         assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stdout + done.stderr
@@ -86,7 +86,7 @@ class Desk:
             env=self.environ,
             capture_output=True,
             text=True,
-            timeout=scaled(120),
+            timeout=scaled(300),
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -159,4 +159,4 @@ def on_a_terminal(desk: Desk, arguments: Sequence[str], **environ: str) -> tuple
             break
         sent += part
     os.close(ours)
-    return process.wait(timeout=scaled(60)), sent.decode()
+    return process.wait(timeout=scaled(300)), sent.decode()

@@ -27,6 +27,7 @@ from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, Row
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenAnswer, OpenSweep, Stats, SweepState
 from kubesweep.queue.service import QueueService
+from tests.deadlines import scaled
 
 __all__ = ["Storm", "assert_written_once", "make_table", "plan_with_effect"]
 
@@ -132,7 +133,7 @@ class Storm:
         process.start()
         return process
 
-    async def run(self, limit: float = 600.0) -> Stats:
+    async def run(self, limit: float = scaled(1800)) -> Stats:
         """Open the sweep, let it storm, wait until the sweep is settled and no retry is left. The final stats."""
         queue = connect(self.queue_url)
         workers = [self.spawn(), self.spawn()]

@@ -81,7 +81,7 @@ async def test_a_cluster_whose_nodes_all_have_other_addresses_is_found_by_its_na
 async def test_the_replica_of_a_node_that_falls_silent_serves_its_schedules(kind: str) -> None:
     with cluster(kind, replicas=1) as (silent, *others, replica):
         addresses = ",".join(f"127.0.0.1:{node.port}" for node in (silent, *others))
-        queue = connect(f"redis+cluster://{addresses}?socket_timeout=0.5")
+        queue = connect(f"redis+cluster://{addresses}?socket_timeout=2")
         for ref in REFS:
             await start(queue, ref)
         with silent.client() as client, replica.client() as asked:

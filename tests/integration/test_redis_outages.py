@@ -177,7 +177,7 @@ async def test_a_server_that_runs_somebodys_endless_script_is_named(server: Serv
 
 
 async def test_a_server_that_does_not_answer_is_given_up_after_the_timeout(server: Server, queue: RedisQueue) -> None:
-    hasty = RedisQueue(server.url + "?socket_timeout=1")
+    hasty = RedisQueue(server.url + "?socket_timeout=3")
     await hasty.claim(REF, "ann", 1, LIMITS)
     with server.frozen(), pytest.raises(Outage) as silent:
         await hasty.claim(REF, "ann", 1, LIMITS)

@@ -56,7 +56,7 @@ async def connection(database: str) -> AsyncIterator[psycopg.AsyncConnection[tup
 async def statistics_are_told(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
     """A backend tells its statistics when it ends: wait until all others have."""
     await connection.execute(
-        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
 

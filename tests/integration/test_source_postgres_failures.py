@@ -75,7 +75,7 @@ async def test_a_write_whose_rows_stay_stale_is_rolled_back(database: str, app: 
 
 
 async def test_a_backend_killed_in_the_middle_of_a_write_has_written_nothing(database: str, app: Connection) -> None:
-    source = opened(database, source=Source(table="things", lock_timeout=30.0))
+    source = opened(database, source=Source(table="things", lock_timeout=3600.0))
     cutoff = await source.now()
     async with await psycopg.AsyncConnection.connect(database) as holder:
         await holder.execute("SELECT FROM things WHERE id = 3 FOR UPDATE")
@@ -95,7 +95,7 @@ async def test_an_idle_connection_that_was_killed_is_replaced_without_an_error(d
     source = opened(database)
     cutoff = await source.now()
     await app.execute(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
         " WHERE datname = current_database() AND application_name LIKE 'kubesweep/%'"
     )
     assert await source.count(cutoff, (), 100) == 10
@@ -103,7 +103,7 @@ async def test_an_idle_connection_that_was_killed_is_replaced_without_an_error(d
 
 
 async def test_a_cancelled_write_leaves_nothing_behind(database: str, app: Connection) -> None:
-    source = opened(database, source=Source(table="things", lock_timeout=30.0))
+    source = opened(database, source=Source(table="things", lock_timeout=3600.0))
     cutoff = await source.now()
     async with await psycopg.AsyncConnection.connect(database) as holder:
         await holder.execute("SELECT FROM things WHERE id = 3 FOR UPDATE")
@@ -149,7 +149,7 @@ async def gone(app: Connection, name: str) -> None:
 
 
 async def test_a_deadlock_is_an_outage(database: str, app: Connection) -> None:
-    source = opened(database, source=Source(table="things", lock_timeout=30.0))
+    source = opened(database, source=Source(table="things", lock_timeout=3600.0))
     cutoff = await source.now()
     async with await psycopg.AsyncConnection.connect(database) as holder:
         await holder.execute("SET deadlock_timeout = '1h'")
@@ -165,8 +165,8 @@ async def test_a_deadlock_is_an_outage(database: str, app: Connection) -> None:
 
 
 async def test_a_slow_statement_is_an_outage(database: str, app: Connection) -> None:
-    slow = Match("sql", sql="pg_sleep(1) IS NOT NULL")
-    source = opened(database, match=(slow,), source=Source(table="things", statement_timeout=0.05))
+    slow = Match("sql", sql="pg_sleep(3600) IS NOT NULL")
+    source = opened(database, match=(slow,), source=Source(table="things", statement_timeout=1.0))
     with pytest.raises(Outage) as found:
         await source.count(await source.now(), (), 10)
     assert found.value.reason == "StatementTimeout"

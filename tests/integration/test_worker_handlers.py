@@ -179,7 +179,7 @@ async def test_each_call_starts_with_the_context_variables_of_the_lifespan(tmp_p
 
 
 async def test_a_handler_that_hangs_fails_its_row_after_its_timeout(tmp_path: Path) -> None:
-    stats, dead, _ = await run(tmp_path, handler_plan("hangs", timeout=0.05))
+    stats, dead, _ = await run(tmp_path, handler_plan("hangs", timeout=1.0))
     assert stats.sweep is not None
     assert (stats.sweep.applied, dead[0].error) == (19, "HandlerTimeout")
     assert "effect.timeout" in dead[0].message
@@ -188,7 +188,7 @@ async def test_a_handler_that_hangs_fails_its_row_after_its_timeout(tmp_path: Pa
 async def test_leaked_threads_make_the_worker_drain_and_leave_with_75(tmp_path: Path) -> None:
     worker_handlers.release.clear()
     try:
-        plan = handler_plan("hangs_in_a_thread", timeout=0.05, concurrency=3)
+        plan = handler_plan("hangs_in_a_thread", timeout=1.0, concurrency=3)
         stats, dead, code = await run(tmp_path, plan)
         assert code == 75
         assert {letter.error for letter in dead} == {"HandlerTimeout"}

@@ -20,7 +20,7 @@ from kubesweep.queue.model import OpenSweep, Stats, SweepState
 from tests.deadlines import scaled
 from tests.integration.test_worker_handlers import handler_plan, left, make_table
 
-QUICK = {"lease": 0.6, "deadline": 1.5, "backoff": 0.05, "max_backoff": 0.2}
+QUICK = {"lease": 30.0, "deadline": 600.0, "backoff": 0.05, "max_backoff": 0.2}
 
 
 class Site:
@@ -87,10 +87,10 @@ async def sites(tmp_path: Path) -> AsyncIterator[Any]:
 async def test_a_handler_that_blocks_the_loop_ends_its_process_with_70(sites: Any) -> None:
     site = sites(handler_plan("blocks_the_loop"), 20)
     await site.open()
-    code, err = await site.finish(await site.start())
+    code, err = await site.finish(await site.start(settings={"lease": 0.6, "deadline": 3.0}))
     assert code == 70
     assert "blocks_the_loop" in err
-    assert re.search(r"for 1\.5 s: range \d+ \(sweep \w+, 20 rows, delivery 1\)", err)
+    assert re.search(r"for 3 s: range \d+ \(sweep \w+, 20 rows, delivery 1\)", err)
 
 
 async def test_a_row_that_kills_its_worker_is_the_only_one_that_is_buried(sites: Any) -> None:
@@ -98,7 +98,7 @@ async def test_a_row_that_kills_its_worker_is_the_only_one_that_is_buried(sites:
     await site.open()
     crashes = 0
     while (sweep := (await site.stats()).sweep) is not None and not sweep.state.settled:
-        code, err = await site.finish(await site.start())
+        code, err = await site.finish(await site.start(settings={"lease": 0.6}))
         assert code in (0, 9), err
         crashes += code == 9
     assert sweep is not None
@@ -115,7 +115,7 @@ async def test_a_row_that_kills_its_worker_is_the_only_one_that_is_buried(sites:
 async def test_a_handler_that_eats_all_memory_costs_its_row_only(sites: Any) -> None:
     site = sites(handler_plan("eats_memory", concurrency=2, timeout=60.0), 20)
     await site.open()
-    code, err = await site.finish(await site.start(memory=str(1 << 30), settings={"deadline": 60.0}))
+    code, err = await site.finish(await site.start(memory=str(1 << 30)))
     assert code == 0, err
     (letter,) = await site.queue.dead_letters(site.plan.ref)
     assert (letter.key, letter.error) == (("13",), "MemoryError")
@@ -154,7 +154,7 @@ async def test_a_process_that_something_holds_after_sigterm_ends_within_the_grac
 async def test_an_idle_worker_leaves_on_sigterm_and_a_hanging_one_on_the_second_signal(sites: Any) -> None:
     site = sites(handler_plan("hangs", timeout=3600.0), 20)
     await site.open()
-    process = await site.start(once=False, settings={"deadline": 600.0, "lease": 30.0})
+    process = await site.start(once=False)
     assert process.stdout is not None
     assert await process.stdout.readline() == b"ready\n"
     while (await site.stats()).running == 0 or not (stats := await site.stats()).sweep or stats.sweep.planned == 0:

@@ -257,7 +257,7 @@ async def test_a_job_past_its_deadline_ends_the_process() -> None:
     hands.take(JobRun(Claim("1", "me", 1, Job(JobKind.RANGE)), settings.monotonic))
     heartbeat = Heartbeat(a_plan().ref, hands, settings, Beats)  # type: ignore[arg-type]
     heartbeat.start()
-    await asyncio.to_thread(died.wait, 10)
+    assert await asyncio.to_thread(died.wait, scaled(60))
     hands.drop("1")
     await heartbeat.close()
     assert codes[0] == EXIT_DEADLINE
