@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(BIN)/python tools/pip_install.py
 # Two processes: a test's servers and databases are its own, or have room for others.
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 # More options for the measurement: make bench BENCH="--rows 200000 --rounds 1"
@@ -22,17 +22,18 @@ help: ## list the commands
 # Debian has venv and pip in packages of their own: without python3-venv, the pip that is there fills the folder.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Kubesweep needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	@echo "making $(VENV), once: an environment of its own for Kubesweep"
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null && $(PYTHON) -m venv $(VENV) \
 	  || { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --disable-pip-version-check --quiet --python $(BIN)/python install pip; } \
 	  || { rm -rf $(VENV); echo "Neither venv nor pip works for $(PYTHON): on Debian, apt install python3-venv"; exit 1; }
 
 $(VENV)/run.stamp: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN)/python
-	$(PIP) install --require-hashes -r requirements/build.txt -r requirements/run.txt
-	$(PIP) install --no-deps --no-build-isolation -e .
+	@$(INSTALL) -r requirements/build.txt -r requirements/run.txt
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
-	$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(INSTALL) -r requirements/dev.txt
 	@touch $@
 
 demo: $(VENV)/run.stamp ## sweep 200,000 conversations on this machine, no server needed
@@ -49,7 +50,7 @@ lint: $(VENV)/dev.stamp ## style, types, architecture
 	$(BIN)/python -m tools.generate --check
 
 $(VENV)/docs.stamp: requirements/docs.txt | $(VENV)/dev.stamp
-	$(PIP) install --require-hashes -r requirements/docs.txt
+	@$(INSTALL) -r requirements/docs.txt
 	@touch $@
 
 site: $(VENV)/docs.stamp ## the documentation as a web site, in .build/site

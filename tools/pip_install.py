@@ -1,0 +1,86 @@
+"""``pip install`` that shows how far it is: a line for each package, or one line that changes where there is a terminal.
+
+    python tools/pip_install.py -r requirements/run.txt [-r ...]
+
+Only what is pinned with hashes is installed. Uses the standard library alone: it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+PINNED = re.compile(r"^([\w.-]+)==", re.MULTILINE)
+REACHED = re.compile(r"^(?:Collecting|Requirement already satisfied:|Ignoring) ([\w.-]+)")
+KEPT = 20  # lines of pip's output that a failure shows
+
+
+def main(arguments: list[str]) -> int:
+    files = [Path(file) for option, file in zip(arguments[::2], arguments[1::2], strict=True) if option == "-r"]
+    wanted = {name for file in files for name in PINNED.findall(file.read_text())}
+    line = Line()
+    line.show(f"installing {len(wanted)} packages of {', '.join(map(str, files))} into {sys.prefix}, once")
+    line.end()
+    began = time.monotonic()
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
+    with subprocess.Popen(
+        [*command, "--require-hashes", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as pip:
+        assert pip.stdout is not None
+        said: list[str] = []
+        for text in progress(remembered(pip.stdout, said), len(wanted)):
+            line.show(text)
+    line.end()
+    if pip.returncode:
+        print(*said[-KEPT:], sep="", file=sys.stderr)
+    else:
+        print(f"installed in {time.monotonic() - began:.0f} s", flush=True)
+    return pip.returncode
+
+
+def remembered(lines: Iterable[str], said: list[str]) -> Iterator[str]:
+    for each in lines:
+        said.append(each)
+        yield each
+
+
+def progress(lines: Iterable[str], count: int) -> Iterator[str]:
+    """What to show of pip's output."""
+    seen = 0
+    for each in lines:
+        if found := REACHED.match(each):
+            seen += 1
+            yield f"  {seen} of {count}  {found[1]}"
+        elif each.startswith("Installing collected packages"):
+            yield "  all are here: unpacking"
+
+
+class Line:
+    """Overwrites itself on a terminal."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._open = False
+
+    def show(self, text: str) -> None:
+        print(f"\r\x1b[K{text}" if self._terminal else text, end="" if self._terminal else "\n", flush=True)
+        self._open = self._terminal
+
+    def end(self) -> None:
+        if self._open:
+            print(flush=True)
+        self._open = False
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
