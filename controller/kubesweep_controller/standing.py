@@ -33,13 +33,13 @@ class Wish:
 
 def settled_plan(plan: Plan, *seen: Sight | None) -> Plan:
     """The plan to run: the one that runs already if it is the same but for its generation, so that an edit which
-    changes nothing for the workers restarts none of them."""
+    changes nothing for the workers restarts none of them. An edit of the pace alone does restart them, in the same sweep."""
     for each in seen:
         try:
             running = Plan.from_json(each.plan) if each and each.plan else None
         except msgspec.MsgspecError:
             continue
-        if running is not None and running.ref == plan.ref and running.version.same(plan.version):
+        if running is not None and running.runs_as(plan):
             return running
     return plan
 

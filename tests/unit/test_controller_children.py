@@ -14,11 +14,14 @@ from kubesweep.api.plan import Plan
 from kubesweep.api.spec import SweepSchedule
 from kubesweep.draining import grace_seconds
 from kubesweep_controller.children.overlay import merge, without_empty
+from kubesweep_controller.children.pod import PLAN_VARIABLE
 from kubesweep_controller.children.scaling import build_scaledobject, build_trigger_authentication
 from kubesweep_controller.children.secret import Login, build_secret
 from kubesweep_controller.children.workloads import build_cronjob, build_deployment, fixed_replicas, newborn
 from kubesweep_controller.queue_address import QueueAddress
 from kubesweep_controller.settings import Pods
+from kubesweep_controller.sight import Sight, sight_of
+from kubesweep_controller.standing import settled_plan
 
 META = {"name": "carts", "namespace": "shop", "uid": "8b5f6f0e-0000-4000-8000-000000000001", "generation": 3}
 PODS = Pods("worker:1")
@@ -49,6 +52,15 @@ def deployment(pods: Pods = PODS, **spec: Any) -> dict[str, Any]:
 def cronjob(pods: Pods = PODS, **spec: Any) -> dict[str, Any]:
     made = schedule(**spec)
     return build_cronjob(META, made, plan(made), QueueAddress.of(URL).pod_url("ks"), pods)
+
+
+def seen(made: Plan) -> Sight:
+    """The Deployment that runs this plan."""
+    body = deployment()
+    body["metadata"]["uid"] = "u"
+    env = [{"name": PLAN_VARIABLE, "value": made.to_json()}]
+    body["spec"]["template"]["spec"]["containers"] = [{"env": env}]
+    return sight_of(body)
 
 
 def worker_of(made: dict[str, Any]) -> dict[str, Any]:
@@ -326,3 +338,12 @@ def test_empty_maps_stay_and_empty_lists_go() -> None:
 
 def test_the_plan_in_the_pods_is_json_of_a_moderate_size() -> None:
     assert len(json.dumps(env_of(worker_of(deployment()))["KUBESWEEP_PLAN"])) < 4096
+
+
+def test_an_edit_that_changes_nothing_for_a_worker_restarts_none_and_one_of_its_pace_does() -> None:
+    runs = compile_plan(schedule(), generation=3)
+    same = compile_plan(schedule(timeZone="Europe/Berlin"), generation=4)
+    assert settled_plan(same, seen(runs)) == runs
+    faster = compile_plan(schedule(worker={"maxReplicas": 9}), generation=4)
+    assert settled_plan(faster, seen(runs)) == faster
+    assert faster.version.same(runs.version)

@@ -188,7 +188,20 @@ def edit(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
         (edit("spec", "match", 2, "before", value="now-31m"), False),
         (edit("spec", "match", 3, "isNull", value=False), False),
         (edit("spec", "write", "update", 0, "value", value="closed"), False),
-        (edit("spec", "effect", "timeout", value="16s"), False),
+        (edit("spec", "effect", "timeout", value="16s"), True),
+        (edit("spec", "effect", "concurrency", value=3), True),
+        (edit("spec", "source", "lockTimeout", value="1s"), True),
+        (edit("spec", "source", "statementTimeout", value="60s"), True),
+        (edit("spec", "limits", "batchRows", value=50), True),
+        (edit("spec", "limits", "rowsPerSecond", value=50), True),
+        (edit("spec", "limits", "maxRowsPerSweep", value=50), False),
+        (edit("spec", "limits", "holdAboveRows", value=50), False),
+        (edit("spec", "retry", "maxAttempts", value=2), False),
+        (edit("spec", "retry", "maxBackoff", value="1h"), False),
+        (edit("spec", "deadLetters", value={}), True),
+        (edit("spec", "worker", "maxReplicas", value=80), True),
+        (edit("spec", "worker", "jobsPerReplica", value=3), True),
+        (edit("spec", "worker", "concurrency", value=9), True),
         (edit("spec", "mode", value="Enforce"), False),
         (edit("spec", "source", "naiveTimeZone", value="UTC"), False),
         (edit("metadata", "uid", value="another"), False),
@@ -200,6 +213,83 @@ def test_the_hash_of_a_plan_changes_only_with_what_the_work_is_made_from(
     document = copy.deepcopy(yaml.safe_load(FULL))
     change(document)
     assert compile_plan(SweepSchedule.model_validate(document)).version.same(compiled().version) is same
+
+
+HASHED = """
+Match op column values offset is_null sql
+Source table schema key naive_time_zone
+Webhook url headers_secret
+Effect columns webhook handler
+Assignment column value sql
+Archive table schema
+Write update archive
+RowLimits max_rows_per_sweep hold_above_rows
+RetryPolicy max_attempts backoff max_backoff
+Plan namespace name uid source match format install mode effect write limits retry
+"""
+PACE = """
+Source lock_timeout statement_timeout
+Webhook timeout
+Effect concurrency timeout
+RowLimits batch_rows rows_per_second
+Plan generation retention halt_above concurrency max_replicas jobs_per_replica
+"""
+
+
+def named(text: str) -> dict[str, set[str]]:
+    return {name: set(fields) for name, *fields in map(str.split, text.strip().splitlines())}
+
+
+def test_of_every_field_of_a_plan_it_is_decided_whether_it_is_in_the_hash() -> None:
+    """A new field goes into ``HASHED``, or into ``PACE`` of the plan, of docs/concepts.md and of this test."""
+    hashed, pace = named(HASHED), named(PACE)
+    assert {part.__name__: names for part, names in plans.PACE.items()} == pace
+    for name, fields in hashed.items():
+        part = getattr(plans, name)
+        assert set(part.__struct_fields__) == fields | pace.get(name, set()), name
+
+
+@pytest.mark.parametrize(
+    ("spec", "hash_"),
+    [
+        ({}, "ce57fc249306f692"),
+        (
+            {
+                "effect": {
+                    "webhook": {"url": "https://h.example/x", "headersFrom": {"secretRef": {"name": "hs"}}},
+                },
+                "write": {"update": [{"column": "status", "value": "closed"}]},
+                "limits": {"maxRowsPerSweep": 5, "holdAboveRows": 9},
+                "retry": {"maxAttempts": 3, "backoff": "1s", "maxBackoff": "1m"},
+            },
+            "db3b39d2b254fbd4",
+        ),
+        (
+            {
+                "write": {"delete": {"archiveTo": {"table": "old"}}},
+                "mode": "DryRun",
+                "source": {
+                    "urlFrom": {"secretKeyRef": {"name": "db", "key": "url"}},
+                    "table": "t",
+                    "schema": "public",
+                    "key": ["id", "n"],
+                    "naiveTimeZone": "Europe/Berlin",
+                },
+            },
+            "0c4a4b5b3a49324b",
+        ),
+    ],
+)
+def test_the_hash_of_a_spec_is_the_same_in_all_versions(spec: dict[str, Any], hash_: str) -> None:
+    least = {
+        "every": "5m",
+        "source": {"urlFrom": {"secretKeyRef": {"name": "db", "key": "url"}}, "table": "t"},
+        "match": [{"column": "a", "before": "now"}],
+        "write": {"delete": {}},
+    }
+    document = {"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSchedule", "metadata": {"name": "x"}}
+    plan = compile_plan(SweepSchedule.model_validate({**document, "spec": {**least, **spec}}), uid="u")
+    assert plan.version.hash == hash_
 
 
 def durations(least: int, most: int) -> st.SearchStrategy[str]:

@@ -1,13 +1,15 @@
 """Plan: a SweepSchedule with every default filled in and every duration in seconds, frozen.
 
 The plan is all that a worker is told. It travels as JSON (an environment variable in a cluster), holds no password and
-no URL, and names itself by a hash: jobs carry that name, so that nobody works on a job cut for another plan.
+no URL, and names itself by a hash: jobs carry that name, so that nobody works on a job cut for another plan. Fields that
+only set the pace are not in the hash.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -18,6 +20,9 @@ FORMAT = 1
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part of a plan. What a worker does not know of it could narrow what is swept: it refuses the plan, and never widens it."""
+
+
+P = TypeVar("P", bound=_Part)
 
 
 class Match(_Part, frozen=True):
@@ -114,11 +119,16 @@ class Plan(_Part, frozen=True, kw_only=True):
 
     @property
     def version(self) -> PlanVersion:
-        """The generation is not part of the hash: an edit that changes nothing here starts nothing over."""
+        """The hash covers which rows are touched and what happens to them, and nothing of ``PACE``: a sweep goes on after an
+        edit that leaves it as it is."""
         # By way of JSON, so that 5 and 5.0 in a float field are one plan before and after it travelled.
-        plain = type(self).from_json(msgspec.structs.replace(self, generation=0).to_json())
+        plain = type(self).from_json(_without_pace(self).to_json())
         body = msgspec.json.encode(_lean(plain), order="sorted")
         return PlanVersion(self.generation, hashlib.sha256(body).hexdigest()[:16])
+
+    def runs_as(self, other: Plan) -> bool:
+        """Whether a worker behaves the same under both: they differ in nothing but their generation."""
+        return msgspec.structs.replace(self, generation=0) == msgspec.structs.replace(other, generation=0)
 
     @property
     def queue_limits(self) -> Limits:
@@ -140,6 +150,31 @@ class Plan(_Part, frozen=True, kw_only=True):
     def from_json(cls, text: str | bytes) -> Plan:
         """Raises ``msgspec.ValidationError`` where the text is not a plan of this version's shape."""
         return msgspec.json.decode(text, type=cls)
+
+
+# Fields outside of the hash: how fast, in what pieces and for how long at most. Jobs that were cut before an edit of one of
+# them stay valid, and workers of both values may work side by side. Every other field decides which rows a job touches or
+# what happens to them; docs/concepts.md has the table.
+PACE: Mapping[type[_Part], frozenset[str]] = {
+    Source: frozenset({"lock_timeout", "statement_timeout"}),
+    Webhook: frozenset({"timeout"}),
+    Effect: frozenset({"concurrency", "timeout"}),
+    RowLimits: frozenset({"batch_rows", "rows_per_second"}),
+    Plan: frozenset({"generation", "concurrency", "max_replicas", "jobs_per_replica", "halt_above", "retention"}),
+}
+
+
+def _without_pace(part: P) -> P:
+    """The part with every field of ``PACE`` at its default, which :func:`_lean` leaves out."""
+    pace = next((names for kind, names in PACE.items() if isinstance(part, kind)), frozenset[str]())
+    values: dict[str, Any] = {}
+    for each in msgspec.structs.fields(part):
+        value = getattr(part, each.name)
+        if each.name in pace:
+            values[each.name] = each.default
+        elif isinstance(value, _Part):
+            values[each.name] = _without_pace(value)
+    return msgspec.structs.replace(part, **values)
 
 
 def _lean(part: _Part) -> dict[str, Any]:
