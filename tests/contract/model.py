@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from kubesweep.queue.model import (
     BEHIND,
     FLOOD,
@@ -155,8 +157,33 @@ class Model:
         if self.sweeps and not self.sweeps[0].state.settled:
             self._end(self.sweeps[0], SweepState.SUPERSEDED)
         assert self.last_tick is not None
+        if self.sweeps and not self.sweeps[0].plan.same(wish.plan):
+            self._free_retries(wish.plan)
         self.sweeps = [Book(sweep, self.last_tick, wish.plan), *self.sweeps][: HISTORY + 1]
-        self._enqueue(Job(JobKind.PLAN, wish.plan, sweep))
+        until = self._leased_until()
+        first = Job(JobKind.PLAN, wish.plan, sweep)
+        self.entries.append(Entry(first, until or self.clock(), delayed=until is not None))
+
+    def _free_retries(self, plan: PlanVersion) -> None:
+        idle = [entry for entry in self.entries if entry.owner is None and entry.job.held]
+        for entry in [each for each in idle if each.job.plan is not None and not each.job.plan.same(plan)]:
+            self.entries.remove(entry)
+            for key in entry.job.keys:
+                del self.attempts[key]
+            if (book := self.book(entry.job.sweep)) is not None:
+                book.held -= len(entry.job.keys)
+                book.skipped += len(entry.job.keys)
+
+    def _leased_until(self) -> float | None:
+        """When the last lease on a planned job of an ended sweep ends."""
+        ended = [entry for entry in self.entries if entry.planned and self.open_book(entry.job.sweep) is None]
+        leases = [entry.lease for entry in ended if entry.owner is not None and entry.lease > self.clock()]
+        return max(leases, default=None)
+
+    def _admit(self) -> None:
+        for entry in self.entries:
+            if entry.planned and entry.delayed:
+                entry.ready = self._leased_until() or min(entry.ready, self.clock())
 
     def enqueue_check(self, plan: PlanVersion, again: bool) -> bool:
         self.known = True
@@ -186,6 +213,7 @@ class Model:
             assert answer.jobs == ()
         else:
             self._drop_expired()
+            self._admit()
             due = self._due()
             assert len(answer.jobs) == min(want, len(due))
             ranks = [self._hand_out(claim, limits.lease, due) for claim in answer.jobs]
@@ -224,7 +252,9 @@ class Model:
         return self._each(claims, lambda entry, claim: setattr(entry, "lease", self.clock() + lease))
 
     def give_back(self, claims: Sequence[Claim]) -> set[str]:
-        return self._each(claims, self._give_back)
+        lost = self._each(claims, self._give_back)
+        self._admit()
+        return lost
 
     def _give_back(self, entry: Entry, claim: Claim) -> None:
         if entry.planned and self.open_book(entry.job.sweep) is None:
@@ -251,6 +281,7 @@ class Model:
         self.entries.remove(entry)
         book = self.open_book(entry.job.sweep)
         if book is None:
+            self._admit()
             return False
         for job in window.entries:
             self._enqueue(job)
@@ -272,6 +303,7 @@ class Model:
             self.entries.remove(entry)
         book = self.open_book(entry.job.sweep)
         if book is None:
+            self._admit()
             return False
         if state is SweepState.HELD:
             book.cutoff = book.cutoff or claim.job.cutoff
@@ -299,6 +331,7 @@ class Model:
             if s.retry or s.dead:
                 failing.add(entry.job.sweep)
             self._settle(entry, s, limits)
+        self._admit()
         halted, finished = set(), set()
         for book in filter(None, map(self.open_book, touched)):
             if book.id in failing and self._too_bad(book, limits):
@@ -310,6 +343,9 @@ class Model:
 
     def _settle(self, entry: Entry, s: Settlement, limits: Limits) -> None:
         before = entry.job
+        if before.plan is not None and self.sweeps and not before.plan.same(self.sweeps[0].plan):
+            late = sum(len(group.rows) for group in s.retry)  # for the sweep of the newer plan to find
+            s = msgspec.structs.replace(s, retry=(), skipped=s.skipped + late)
         if s.rest is None:
             self.entries.remove(entry)
         else:

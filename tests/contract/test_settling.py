@@ -19,7 +19,6 @@ from tests.contract.backends import Clock, Open
 from tests.contract.hands import (
     CUTOFF,
     LIMITS,
-    NEWER,
     PLAN,
     REF,
     TICK,
@@ -137,13 +136,14 @@ async def test_halves_replace_a_job_and_keep_the_sweep_open(queue: QueueService)
 
 
 async def test_halves_of_a_settled_sweep_are_dropped_and_its_retries_kept(queue: QueueService, clock: Clock) -> None:
-    sweep = await start(queue, 10)
-    claim = await one(queue)
-    await open_sweep(queue, TICK + 60, NEWER)
+    sweep = await start(queue, 10, 5)
+    claim, broken = await take(queue, 2)
+    await queue.end_sweep(REF, broken, SweepState.FAILED, "Broken", "a sentence")
     await settle(queue, Settlement(claim, retry=retry(1, 2), jobs=(range_job(sweep, 8),)))
     stats = await look(queue)
-    assert (stats.ready, stats.delayed, stats.held, stats.history[0].held) == (1, 1, 2, 2)
-    assert stats.history[0].open_jobs == 0
+    assert stats.sweep is not None
+    assert (stats.ready, stats.delayed, stats.held, stats.sweep.held) == (0, 1, 2, 2)
+    assert stats.sweep.open_jobs == 0
 
 
 async def test_rows_in_retry_are_held_and_do_not_keep_the_sweep_open(queue: QueueService, clock: Clock) -> None:
@@ -224,18 +224,14 @@ async def test_the_version_of_the_held_set_changes_whenever_the_set_does(queue: 
 
 
 async def test_a_row_that_another_job_holds_is_not_held_twice(queue: QueueService, clock: Clock) -> None:
-    old = await start(queue, 3)
-    slow = await one(queue)
-    await open_sweep(queue, TICK + 60, NEWER)
-    plan = await one(queue)
-    sweep = plan.job.sweep
-    await queue.advance(REF, plan, Window(CUTOFF, (range_job(sweep, 3),), planned=3))
-    await settle(queue, Settlement(await one(queue), applied=1, retry=retry(1), dead=failed(2)))
+    sweep = await start(queue, 3, 3)
+    quick, slow = await take(queue, 2)
+    await settle(queue, Settlement(quick, applied=1, retry=retry(1), dead=failed(2)))
     await settle(queue, Settlement(slow, retry=retry(1, 3), dead=failed(2)))
     stats = await look(queue)
     assert (stats.held, stats.dead, stats.delayed) == (3, 1, 2)
-    (before,) = stats.history
-    assert (before.id, before.held, before.dead, before.skipped) == (old, 1, 0, 2)
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, stats.sweep.held, stats.sweep.dead, stats.sweep.skipped) == (1, 2, 1, 2)
     clock.advance(10)
     assert sorted(claim.job.keys for claim in await take(queue, 5)) == [(key(1),), (key(3),)]
     (letter,) = await queue.dead_letters(REF)

@@ -111,7 +111,7 @@ async def test_a_newer_plan_supersedes_the_sweep_and_its_waiting_jobs_go(queue: 
     assert (stats.sweep.id, stats.sweep.plan) == (newer.sweep, NEWER)
     (before,) = stats.history
     assert (before.id, before.state, before.open_jobs) == (old, SweepState.SUPERSEDED, 1)
-    assert (stats.ready, stats.running) == (1, 1)
+    assert (stats.ready, stats.running, stats.delayed) == (0, 1, 1)
     settled = await settle(queue, Settlement(running, applied=5))
     assert settled == Settled(claims=settled.claims)
     (before,) = (await look(queue)).history

@@ -241,7 +241,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     known: bool = False
     ready: int = 0  # jobs that a claim may take now; a retry that is due counts here
     running: int = 0  # jobs in somebody's hands, until their lease expired and another claim took them
-    delayed: int = 0  # retries that are not due yet
+    delayed: int = 0  # retries that are not due yet, and a plan job that waits for the jobs of ended sweeps
     held: int = 0  # rows in retry or dead
     dead: int = 0  # rows
     oldest_ready: float | None = None  # when the longest waiting ready job became ready

@@ -69,7 +69,9 @@ class QueueService(Protocol):
         duplicate: tick <= last_tick; for a wish with ``once``, which takes a tick behind last_tick where its own is not: its
         sweep is remembered (and is the answer's). late: tick + deadline < now. forbidden: the sweep before is not settled (unless the
         wish carries a newer plan: that one becomes Superseded and its waiting jobs go). Every answer but duplicate moves
-        last_tick. Checked in that order. Each answer is counted. Purges dead letters older than the retention (bounded
+        last_tick. Checked in that order. A sweep that begins while jobs of ended sweeps are in somebody's hands is planned
+        after these are settled or their leases end: until then its plan job is delayed. Retries that were cut for another plan and that nobody works on end: their rows leave
+        the held set and count as skipped, so that the new sweep finds them. Each answer is counted. Purges dead letters older than the retention (bounded
         per call). Remembers this sweep and ``HISTORY`` older ones.
         """
         ...
@@ -102,7 +104,8 @@ class QueueService(Protocol):
 
         ``jobs`` wait like new ones (delivery 1); of a sweep that is settled only held ones are kept, its retries too. A
         failing row that is held by another job or dead letter already stays there and counts as skipped here. A retry's
-        job has the plan and the cutoff of the job its rows failed in. A check job is settled without any counts.
+        job has the plan and the cutoff of the job its rows failed in; where the latest sweep is of another plan there is none:
+        its rows count as skipped and are held no longer. A check job is settled without any counts.
         """
         ...
 

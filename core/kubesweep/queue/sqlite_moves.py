@@ -35,6 +35,7 @@ from kubesweep.queue.model import (
     to_json,
 )
 from kubesweep.queue.service import Opened
+from kubesweep.queue.sqlite_edits import admit, free_retries, leased_until
 from kubesweep.queue.sqlite_held import purge_older
 from kubesweep.queue.sqlite_rows import (
     Schedule,
@@ -69,6 +70,8 @@ def open_sweep(con: sqlite3.Connection, now: float, ref: ScheduleRef, wish: Open
         return Opened(answer, id_ if twice else "")
     if latest is not None and not latest.state.settled:
         close_sweep(con, latest.id, SweepState.SUPERSEDED, "PlanChanged", SUPERSEDED, now)
+    if latest is not None and not latest.plan.same(wish.plan):
+        free_retries(con, schedule.id, wish.plan)
     _create(con, schedule.id, id_, wish, now)
     return Opened(answer, id_)
 
@@ -87,7 +90,8 @@ def _create(con: sqlite3.Connection, schedule: int, sweep: str, wish: OpenSweep,
     values = {"id": sweep, "schedule": schedule, "tick": wish.tick, "mode": wish.mode, "now": now}
     plan = {"generation": wish.plan.generation, "hash": wish.plan.hash, "state": SweepState.PLANNING}
     con.execute(statements("sweep")["create"], values | plan)
-    enqueue(con, schedule, [(Job(JobKind.PLAN, wish.plan, sweep), now, False)])
+    until = leased_until(con, schedule, now)
+    enqueue(con, schedule, [(Job(JobKind.PLAN, wish.plan, sweep), until or now, until is not None)])
     for prune in ("prune_deaths", "prune"):
         con.execute(statements("sweep")[prune], {"schedule": schedule, "most": HISTORY + 1})
 
@@ -126,6 +130,7 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
     jobs: tuple[Claim, ...] = ()
     if want > 0 and not schedule.paused and wait is None:
         con.execute(statements("job")["drop_expired"], {"schedule": schedule.id, "now": now})
+        admit(con, schedule.id, now)
         found = con.execute(
             statements("job")["candidates"], {"schedule": schedule.id, "now": now, "want": want}
         ).fetchall()
@@ -182,6 +187,7 @@ def give_back(con: sqlite3.Connection, now: float, ref: ScheduleRef, claims: Seq
     # A new id: waiting jobs are claimed by id, so that one that comes back takes its place behind them.
     con.executemany(statements("job")["give_back"], back)
     con.executemany(statements("job")["delete"], done)
+    admit(con, schedule.id, now)
     return tuple(item.id for item in claims if item.id not in mine)
 
 
@@ -197,6 +203,7 @@ def advance(con: sqlite3.Connection, now: float, ref: ScheduleRef, claim: Claim,
     con.execute(statements("job")["delete"], (int(claim.id),))
     sweep = sweep_by_id(con, schedule.id, claim.job.sweep)
     if sweep is None or sweep.state.settled:
+        admit(con, schedule.id, now)
         return False
     enqueue(con, schedule.id, [(job, now, False) for job in window.entries])
     if window.origin:
@@ -231,6 +238,7 @@ def end_sweep(
         con.execute(statements("job")["delete"], (int(claim.id),))
     sweep = sweep_by_id(con, schedule.id, name)
     if sweep is None or sweep.state.settled:
+        admit(con, schedule.id, now)
         return False
     if state is SweepState.HELD:
         con.execute(statements("sweep")["park"], {"id": sweep.id, "cutoff": claim.job.cutoff})

@@ -11,6 +11,8 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+import msgspec
+
 from kubesweep.queue.model import (
     ATTEMPTS,
     FLOOD,
@@ -20,6 +22,7 @@ from kubesweep.queue.model import (
     Job,
     JobKind,
     Limits,
+    PlanVersion,
     Retry,
     ScheduleRef,
     Settlement,
@@ -29,6 +32,7 @@ from kubesweep.queue.model import (
     to_json,
 )
 from kubesweep.queue.service import Settled
+from kubesweep.queue.sqlite_edits import admit
 from kubesweep.queue.sqlite_moves import close_sweep, finish, owned, take
 from kubesweep.queue.sqlite_rows import (
     Held,
@@ -38,6 +42,7 @@ from kubesweep.queue.sqlite_rows import (
     enqueue,
     find,
     put_held,
+    remembered,
     remove_held,
     statements,
     sweep_by_id,
@@ -61,7 +66,8 @@ def settle(
         return Settled(lost=tuple(s.claim.id for s in settlements), claims=Claims(lost=True))
     mine = owned(con, schedule.id, [s.claim for s in settlements])
     sweeps = {id_: sweep_by_id(con, schedule.id, id_) for id_ in {sweep for sweep, _, _ in mine.values()}}
-    books = _Books(now, limits.lease, _history(con, schedule.id, settlements))
+    latest = next(iter(remembered(con, schedule.id, 1)), None) if any(s.retry for s in settlements) else None
+    books = _Books(now, limits.lease, _history(con, schedule.id, settlements), latest.plan if latest else None)
     lost = []
     for s in settlements:
         owner = mine.pop(s.claim.id, None)
@@ -71,17 +77,22 @@ def settle(
             books.settle(s, *owner, sweeps[owner[0]])
     schedule = _write(con, schedule, books, limits)
     halted, finished = _verdicts(con, schedule.id, books, sweeps, limits)
+    admit(con, schedule.id, now)
     claims = take(con, now, schedule, consumer, want, limits)
     return Settled(tuple(lost), tuple(finished), tuple(halted), claims)
 
 
 class _Books:
-    """What one call of settle is going to write. ``known``: the history of those failing rows that are held already."""
+    """What one call of settle is going to write. ``known``: the history of those failing rows that are held already;
+    ``plan``: that of the latest sweep."""
 
-    def __init__(self, now: float, lease: float, known: dict[str, tuple[Attempt, ...]]) -> None:
+    def __init__(
+        self, now: float, lease: float, known: dict[str, tuple[Attempt, ...]], plan: PlanVersion | None
+    ) -> None:
         self.now = now
         self.until = now + lease
         self.known = known
+        self.plan = plan
         self.done: list[tuple[int]] = []
         self.kept: list[tuple[bytes, int, float, int]] = []
         self.jobs: list[tuple[Job, float, bool]] = []
@@ -103,6 +114,8 @@ class _Books:
         is_open = sweep is not None and not sweep.state.settled
         self.jobs.extend((job, self.now, False) for job in s.jobs if job.held or is_open)
         job = decode_job(body) if held or s.retry else s.claim.job
+        if self._outdated(job):
+            s = msgspec.structs.replace(s, retry=(), skipped=s.skipped + sum(len(group.rows) for group in s.retry))
         mine = {row_text(job.origin, key) for key in job.keys} if held else set()
         retried = sum(self._retry(group, job, name, mine) for group in s.retry)
         dead = [row for row in s.dead if self._hold(row, job.origin, name, mine, dead=True)]
@@ -113,6 +126,10 @@ class _Books:
         self._count(s, name, held, retried, len(dead), elsewhere)
         if held:
             self._free(s, job.origin, mine)
+
+    def _outdated(self, job: Job) -> bool:
+        """The plan was edited while the job ran: what failed of it is for the sweep of the new plan to find."""
+        return self.plan is not None and job.plan is not None and not job.plan.same(self.plan)
 
     def _retry(self, group: Retry, job: Job, sweep: str, mine: set[str]) -> int:
         rows = tuple(row for row in group.rows if self._hold(row, job.origin, sweep, mine, dead=False))

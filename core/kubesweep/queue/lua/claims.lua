@@ -29,6 +29,7 @@ end
 -- Acknowledge and delete in one step: either alone would leave XLEN above zero, or lose the entry, for ever.
 local function remove(ids)
   if #ids == 0 then return end
+  removed = true
   local rest = call('EXISTS', REST) == 1
   local early = call('EXISTS', EARLY) == 1
   in_chunks(ids, function(...)

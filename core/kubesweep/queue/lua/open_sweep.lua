@@ -34,6 +34,57 @@ local function answer(latest)
   return 'enqueued'
 end
 
+local tokens, given_up = {}, false
+
+-- The retry is of another plan: its rows are for the new sweep to find. A replay has no plan and stays.
+local function give_up(h, body)
+  local id, kind, _, rows, _, token = parse(h)
+  if kind ~= 'h' then return false end
+  local plan = cjson.decode(body).plan
+  if not plan or plan == cjson.null or plan.hash == args.hash then return false end
+  tokens[token], given_up = true, true
+  local sweep = find_sweep(id)
+  if sweep then
+    sweep.held, sweep.skipped = sweep.held - rows, sweep.skipped + rows
+    change(sweep)
+  end
+  return true
+end
+
+local function give_up_waiting()
+  local from, gone = call('HGET', META, 'cur') or '0-0', {}
+  repeat
+    local page = call('XRANGE', WORK, '(' .. from, '+', 'COUNT', CHUNK)
+    for _, entry in ipairs(page) do
+      from = entry[1]
+      local leased = call('ZSCORE', LEASES, from)
+      if not leased and give_up(entry[2][2], entry[2][4]) then gone[#gone + 1] = from end
+    end
+  until #page < CHUNK
+  in_chunks(gone, function(...) call('XDEL', WORK, ...) end)
+end
+
+-- After an edit of the plan no retry waits out its delay, unless a worker has it: its rows leave the held set.
+local function free_retries()
+  for _, member in ipairs(call('ZRANGE', DELAYED, 0, -1)) do
+    local h, body = string.match(member, '^([^\n]*)\n(.*)$')
+    if give_up(h, body) then call('ZREM', DELAYED, member) end
+  end
+  give_up_waiting()
+  if not given_up then return end
+  local cursor, freed = '0', {}
+  repeat
+    local page = call('HSCAN', HELD, cursor, 'COUNT', CHUNK)
+    cursor = page[1]
+    for i = 1, #page[2], 2 do
+      -- Inside a text of the record every quote is escaped.
+      if tokens[string.match(page[2][i + 1], '"j":"([^"]*)"')] then freed[#freed + 1] = page[2][i] end
+    end
+  until cursor == '0'
+  in_chunks(freed, function(...) call('HDEL', HELD, ...) end)
+  held_changed()
+end
+
 local function begin(ids)
   local id = args.id
   change({
@@ -41,7 +92,14 @@ local function begin(ids)
     state = 'Planning', reason = '', message = '', started = text(now), planned = 0, applied = 0, skipped = 0,
     unconfirmed = 0, held = 0, dead = 0, open = 1,
   })
-  add(header(id, 'p', 0, 0, now), args.body)
+  local due, h = leased_until(), header(id, 'p', 0, 0, now)
+  if due then
+    h = header(id, 'p', 0, 0, due)
+    call('HSET', META, 'behind', h .. '\n' .. args.body)
+    delay(due, h, args.body)
+  else
+    add(h, args.body)
+  end
   table.insert(ids, 1, id)
   for i = #ids, args.remember + 1, -1 do
     call('HDEL', SWEEPS, ids[i])
@@ -68,6 +126,7 @@ if said == 'enqueued' then
   if latest and is_open(latest) then
     close_sweep(latest, 'Superseded', 'PlanChanged', 'the spec changed while it ran, and a sweep by the new one took over')
   end
+  if latest and latest.hash ~= args.hash then free_retries() end
   id = begin(ids)
 end
 save_sweeps()

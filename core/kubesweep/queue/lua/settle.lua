@@ -20,8 +20,29 @@ local function hold(row, sweep, mine, token, origin)
   return true
 end
 
+local function free(names, mine)
+  for _, name in ipairs(names) do
+    local raw = call('HGET', HELD, name)
+    if raw and cjson.decode(raw).j == mine then
+      call('HDEL', HELD, name)
+      moved = moved + 1
+    end
+  end
+end
+
+-- The plan was edited while the job ran: what failed of it is for the sweep of the new plan to find.
+local function outdated(body)
+  local plan, latest = cjson.decode(body).plan, find_sweep(remembered()[1] or '')
+  return plan and plan ~= cjson.null and latest and plan.hash ~= latest.hash
+end
+
 local function retry(group, sweep_id, mine, origin)
   local keys, told, token = {}, {}, new_token()
+  if outdated(group.body) then
+    for i, row in ipairs(group.rows) do keys[i] = origin .. row[1] end
+    if mine then free(keys, mine) end
+    return 0
+  end
   for _, row in ipairs(group.rows) do
     if hold(row, sweep_id, mine, token, origin) then
       keys[#keys + 1] = row[1]
@@ -49,16 +70,6 @@ local function bury(rows, sweep_id, sweep, mine, origin)
     end
   end
   return dead
-end
-
-local function free(names, mine)
-  for _, name in ipairs(names) do
-    local raw = call('HGET', HELD, name)
-    if raw and cjson.decode(raw).j == mine then
-      call('HDEL', HELD, name)
-      moved = moved + 1
-    end
-  end
 end
 
 local function children(jobs, sweep_id, sweep, mine)

@@ -9,7 +9,38 @@ local function find_sweep(id)
   return sweeps[id] or nil
 end
 
+local function is_open(sweep)
+  return sweep ~= nil and (sweep.state == 'Planning' or sweep.state == 'Running' or sweep.state == 'Held')
+end
+
+-- Planned jobs of a settled or forgotten sweep are handed to nobody.
+local function doomed(id, kind) return kind == 'p' and not is_open(find_sweep(id)) end
+
 local function change(sweep) changed[sweep.id] = sweep end
+
+-- The end of the longest lease on a planned job of a sweep that ended; nil where nobody works on one.
+local function leased_until()
+  local latest
+  local leases = call('ZRANGEBYSCORE', LEASES, '(' .. text(now), '+inf', 'WITHSCORES')
+  for i = 1, #leases, 2 do
+    local entry = call('XRANGE', WORK, leases[i], leases[i])[1]
+    if entry and doomed(parse_start(entry[2][2])) then latest = tonumber(leases[i + 1]) end
+  end
+  return latest
+end
+
+-- The first plan job of a sweep waits among the retries for the leases of the sweeps before it: the rows that their jobs
+-- hold would be planned, and their effects called, a second time. META remembers its member of DELAYED. It is due when the
+-- last such lease ends, at once where its owner settled; a crash delays it by one lease.
+local function admit()
+  local member = call('HGET', META, 'behind')
+  local due = member and tonumber(call('ZSCORE', DELAYED, member))
+  if not due then return end
+  local latest = leased_until() or math.min(due, now)
+  if latest == due then return end
+  call('ZADD', DELAYED, 'XX', latest, member)
+  if latest < due then wake() end
+end
 
 local function save_sweeps()
   local any = false
@@ -18,10 +49,7 @@ local function save_sweeps()
     any = true
   end
   if any then keep(SWEEPS) end
-end
-
-local function is_open(sweep)
-  return sweep ~= nil and (sweep.state == 'Planning' or sweep.state == 'Running' or sweep.state == 'Held')
+  if removed then admit() end
 end
 
 local function remembered()
@@ -29,9 +57,6 @@ local function remembered()
   for id in string.gmatch(call('HGET', META, 'ids') or '', '%S+') do ids[#ids + 1] = id end
   return ids
 end
-
--- Planned jobs of a settled or forgotten sweep are handed to nobody.
-local function doomed(id, kind) return kind == 'p' and not is_open(find_sweep(id)) end
 
 -- Remove the sweep's planned jobs that nobody works on; how many rows they had.
 local function drop_waiting(sweep)
@@ -49,6 +74,8 @@ local function drop_waiting(sweep)
     from = page[#page][1]
   end
   in_chunks(gone, function(...) call('XDEL', WORK, ...) end)
+  local member = call('HGET', META, 'behind')
+  if member and parse_start(member) == sweep.id and call('ZREM', DELAYED, member) == 1 then sweep.open = sweep.open - 1 end
   sweep.open = sweep.open - #gone
   change(sweep)
   return rows

@@ -64,7 +64,8 @@ local function take_due(jobs, consumer, want, until_)
   local due = call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'WITHSCORES', 'LIMIT', 0, want - #jobs / 3)
   for i = 1, #due, 2 do
     local h, body = string.match(due[i], '^([^\n]*)\n(.*)$')
-    local _, _, crashes = parse_start(h)
+    local _, kind, crashes = parse_start(h)
+    if kind == 'p' then call('HDEL', META, 'behind') end
     local id = add(h, body)
     call('ZREM', DELAYED, due[i])
     call('SADD', EARLY, id)
@@ -101,7 +102,7 @@ end
 
 -- Answers {paused, wait, next delayed, held version, {id, delivery, body, ...}, learnt}; empty text where there is nothing.
 local function take(consumer, want, lease, rate)
-  local meta = call('HMGET', META, 'paused', 'tokens', 'tokens_at', 'held', 'cur', 'learnt')
+  local meta = call('HMGET', META, 'paused', 'tokens', 'tokens_at', 'held', 'cur', 'learnt', 'behind')
   local jobs, wait = {}, ''
   if rate then
     local left = budget(meta[2], meta[3], rate)
@@ -110,6 +111,7 @@ local function take(consumer, want, lease, rate)
   if want > 0 and meta[1] ~= '1' and wait == '' then
     local until_ = text(now + lease)
     take_expired(jobs, consumer, want, until_)
+    if meta[7] then admit() end
     take_due(jobs, consumer, want, until_)
     take_waiting(jobs, consumer, want, until_, meta[5] or '0-0')
     if #jobs > 0 then keep(LEASES) end

@@ -72,6 +72,28 @@ UPDATE job
 SET consumer = ?, lease = ?, deliveries = ?, delayed = 0
 WHERE id = ?;
 
+-- name: leased_until
+SELECT max(j.lease)
+FROM job AS j
+WHERE j.schedule = :schedule AND j.consumer IS NOT NULL AND j.lease > :now AND j.held = 0 AND j.sweep <> ''
+  AND NOT EXISTS (SELECT 1 FROM sweep AS s WHERE s.id = j.sweep AND s.state IN ('Planning', 'Running', 'Held'));
+
+-- name: unplanned
+SELECT j.id, j.ready
+FROM sweep AS s
+JOIN job AS j ON j.sweep = s.id AND j.held = 0
+WHERE s.schedule = :schedule AND s.state = 'Planning' AND s.cutoff IS NULL AND j.consumer IS NULL AND j.delayed = 1;
+
+-- name: put_off
+UPDATE job
+SET ready = ?
+WHERE id = ?;
+
+-- name: idle_held
+SELECT id, sweep, body
+FROM job
+WHERE schedule = :schedule AND consumer IS NULL AND held = 1;
+
 -- name: next_delayed
 SELECT min(ready)
 FROM job

@@ -28,6 +28,11 @@ SET planned = planned + :planned,
     dead = dead + :dead
 WHERE id = :id;
 
+-- name: give_up
+UPDATE sweep
+SET held = held - :rows, skipped = skipped + :rows
+WHERE id = :id;
+
 -- name: record_window
 UPDATE sweep
 SET cutoff = :cutoff, planned = planned + :planned, capped = capped OR :capped, samples = :samples, state = :state
