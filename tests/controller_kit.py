@@ -73,7 +73,10 @@ class House:
                 "annotations": {},
             },
             "spec": dict(spec),
-            "status": {"observedGeneration": -1},
+            "status": {
+                "observedGeneration": -1,
+                "activeSchedule": {"name": "*/5 * * * * (Etc/UTC)", "since": time_text(START)},
+            },
         }
 
     # the person

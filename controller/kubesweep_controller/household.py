@@ -11,6 +11,7 @@ from typing import Any
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage
+from kubesweep_controller.active import active_schedule
 from kubesweep_controller.api import PODS, SCALEDOBJECTS, Api, ApiOutage
 from kubesweep_controller.apply import Applier, Hindered, NameTaken, Rejected
 from kubesweep_controller.children.names import COMPONENT_LABEL, SCHEDULE_LABEL, WORKER, cronjob_name, worker_name
@@ -109,6 +110,7 @@ class Household:
             user=self.logins.user(key[0]),
             keda=self.keda,
             parked=self._parked(key, facts),
+            since=(active_schedule(facts) or {}).get("since"),
             thorough=thorough,
         )
         deployment, cronjob = self.store.deployment(key), self.store.cronjob(key)
@@ -171,4 +173,13 @@ def _state(facts: Facts, wish: Wish, deployment: Sight | None, cronjob: Sight | 
         return None
     replicas = None if wish.keda else deployment.wanted
     marks = deployment.mark, cronjob.mark if cronjob else None
-    return (facts.body["metadata"]["generation"], wish.plan, wish.user, wish.keda, wish.parked, replicas, *marks)
+    return (
+        facts.body["metadata"]["generation"],
+        wish.plan,
+        wish.user,
+        wish.keda,
+        wish.parked,
+        wish.since,
+        replicas,
+        *marks,
+    )

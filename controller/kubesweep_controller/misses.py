@@ -2,12 +2,14 @@
 
 No alarm without a reason: the CronJob decides ticks, this module only compares. Where the cluster fired at a time that is
 no tick by our reading of the expression, the two readings differ and nothing is said at all. A tick counts as missed only
-after it had time to arrive, and only if it was due after the CronJob got the shape that it has now.
+after it had time to arrive, and only if it was due after the schedule was created, edited or resumed and its CronJob got the
+shape that it has now.
 """
 
 from __future__ import annotations
 
 from kubesweep.queue.model import TickCounts
+from kubesweep_controller.active import active_since
 from kubesweep_controller.facts import Facts
 from kubesweep_controller.sweeps import previous, sweeps_of
 from kubesweep_controller.words import parse_time
@@ -37,15 +39,18 @@ def missed(facts: Facts) -> float | None:
     schedule, children = facts.schedule, facts.children
     if schedule is None or schedule.spec.schedule is None or schedule.spec.suspend:
         return None
-    if facts.stats is None or children.cron_since is None:
+    active = active_since(facts)
+    if facts.stats is None or children.cron_since is None or active is None:
         return None
+    # The CronJob may be the one of before an edit that was only now applied.
+    since = max(active, children.cron_since)
     ticks = schedule.spec.ticks
     tick = ticks.latest(facts.now - grace(facts))
     last = last_tick(facts)
-    if tick is None or tick <= children.cron_since or (last is not None and tick <= last):
+    if tick is None or tick <= since or (last is not None and tick <= last):
         return None
     fired = children.cron_last
-    if fired is not None and fired > children.cron_since and ticks.latest(fired) != fired:
+    if fired is not None and fired > since and ticks.latest(fired) != fired:
         return None
     return tick
 

@@ -28,6 +28,7 @@ class Wish:
     user: str
     keda: bool
     parked: bool  # no workers at all
+    since: str | None  # RFC 3339: ticks up to then do not fire
     thorough: bool = True  # ask about children that are not watched too
 
 
@@ -67,7 +68,7 @@ async def stand_up(
 async def _tick(applier: Applier, settings: Settings, wish: Wish, url: str, cronjob: Sight | None) -> None:
     meta, plan, schedule = wish.meta, wish.plan, wish.schedule
     if schedule.spec.schedule is not None:
-        cron = build_cronjob(meta, schedule, plan, url, settings.pods)
+        cron = build_cronjob(meta, schedule, plan, url, settings.pods, wish.since)
         await applier.ensure(CRONJOBS, cron, cronjob.mark if cronjob else None)
     elif cronjob is not None:
         await applier.remove(CRONJOBS, plan.namespace, cronjob_name(plan.name), plan.uid)

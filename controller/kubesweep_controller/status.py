@@ -15,6 +15,7 @@ import msgspec
 
 from kubesweep.durations import parse_duration
 from kubesweep.queue.model import HISTORY, ErrorGroup, Stats, Sweep, SweepState
+from kubesweep_controller.active import active_schedule
 from kubesweep_controller.conditions import conditions
 from kubesweep_controller.degraded import held_sentence
 from kubesweep_controller.facts import Facts
@@ -77,6 +78,7 @@ def _whole(facts: Facts, before: Mapping[str, Any], obeyed: Sequence[Order]) -> 
     status: dict[str, Any] = {
         "observedGeneration": generation_of(facts.body),
         "conditions": conditions(facts, missed),
+        "activeSchedule": active_schedule(facts),
         "lastScheduleTime": _time(last_tick(facts)),
         "lastSuccessfulTime": _last_success(sweeps, before),
         "lastMissedTime": _time(missed),

@@ -8,6 +8,7 @@ for the queue to say. Cron is not decided here: its CronJob does that, the times
 from __future__ import annotations
 
 from kubesweep.queue.model import OpenSweep, SweepState
+from kubesweep_controller.active import active_since
 from kubesweep_controller.conditions import find, suspended
 from kubesweep_controller.facts import Facts
 from kubesweep_controller.misses import grace, last_tick
@@ -24,14 +25,17 @@ AFTER_TICK = 1.0  # a CronJob's pod needs at least this long
 
 
 def due_tick(facts: Facts) -> float | None:
-    """The tick of ``every`` to open now. A schedule that never ticked has missed nothing: it waits for its next time."""
+    """The tick of ``every`` to open now: the latest that nobody opened since the schedule was created, edited or resumed."""
     schedule = facts.schedule
     if schedule is None or schedule.spec.every is None or facts.plan is None or facts.stats is None:
         return None
     if suspended(facts):
         return None
-    tick = schedule.spec.ticks.latest(facts.now)
-    return tick if tick is not None and tick > _since(facts) else None
+    tick, since = schedule.spec.ticks.latest(facts.now), active_since(facts)
+    if tick is None or since is None or tick <= since:
+        return None
+    last = last_tick(facts)
+    return tick if last is None or tick > last else None
 
 
 def tick_wish(facts: Facts, tick: float) -> OpenSweep:
@@ -47,13 +51,6 @@ def tick_wish(facts: Facts, tick: float) -> OpenSweep:
         retention=plan.retention,
         deadline=None if deadline is None else float(deadline),
     )
-
-
-def _since(facts: Facts) -> float:
-    """Ticks up to here are dealt with."""
-    born = parse_time((facts.body.get("metadata") or {}).get("creationTimestamp"))
-    last = last_tick(facts)
-    return max(born if born is not None else facts.now, last if last is not None else 0.0)
 
 
 def next_look(facts: Facts) -> float:

@@ -39,6 +39,11 @@ _NEAR = timedelta(hours=3)  # further than clocks are ever set back
 class Ticks(Protocol):
     """Times are seconds since the epoch. ``None``: there is no such tick (within 50 years)."""
 
+    @property
+    def name(self) -> str:
+        """What fires, as text: equal names fire at equal times."""
+        ...
+
     def next(self, after: float) -> float | None:
         """The first tick strictly after."""
         ...
@@ -71,6 +76,10 @@ class Every(_Chain):
 
     period: float
 
+    @property
+    def name(self) -> str:
+        return f"every {self.period:g}s"
+
     def __post_init__(self) -> None:
         if not self.period >= 0.001 or math.isinf(self.period):
             raise ValueError(f"a period of {self.period} seconds is not possible: it must be at least 1ms")
@@ -97,6 +106,10 @@ class Cron(_Chain):
 
     expression: str
     time_zone: str = "Etc/UTC"
+
+    @property
+    def name(self) -> str:
+        return f"{self.expression} ({self.time_zone})"
 
     def __post_init__(self) -> None:
         find_zone(self.time_zone)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -137,6 +138,8 @@ class Runner:
             await self._heal(track, now)
         if lost is not None and self._settings.clock and not self._settings.once and not self._signals:
             for track in self.tracks:
+                if track.stats.known:
+                    await self._tell_active(track)
                 if not track.suspended:
                     await self._tick(track, now)
         clock = self._settings.clock and not self._settings.once
@@ -203,8 +206,14 @@ class Runner:
         track.expect(opened)
         track.opened = track.opened and opened.sweep
 
+    async def _tell_active(self, track: Track) -> None:
+        """The queue keeps what fires since when, for the next run."""
+        if (finding := track.unsaid) is not None:
+            with suppress(Outage):  # said at the next look
+                await self._queue.report(track.ref, finding)
+
     async def _tick(self, track: Track, now: float) -> None:
-        tick = track.clock.ask(now, track.stats.last_tick)
+        tick = track.due(now)
         if tick is None:
             return
         try:
@@ -214,6 +223,7 @@ class Runner:
             return
         track.clock.dealt(tick)
         track.expect(opened)
+        await self._tell_active(track)
         at = words.clock_time(tick, now)
         if opened.answer is OpenAnswer.FORBIDDEN:
             self._screen.remark(f"{track.name}: tick {at} skipped, the sweep before it is not finished.", "warn")

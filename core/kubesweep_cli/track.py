@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from kubesweep.api.load import Loaded
 from kubesweep.api.plan import Plan
-from kubesweep.queue.model import OpenAnswer, OpenSweep, ScheduleRef, Stats, Sweep
+from kubesweep.queue.model import Finding, OpenAnswer, OpenSweep, ScheduleRef, Stats, Sweep
 from kubesweep.queue.service import Opened
-from kubesweep_cli.clock import Clock
+from kubesweep_cli.clock import Clock, active_finding
 from kubesweep_cli.glance import Glance, Meter, glance
 from kubesweep_cli.names import label
 
@@ -23,6 +23,7 @@ class Track:
     watching: str | None = None  # the sweep that was last seen unsettled
     opened: str | None = None  # the sweep that --once waits for
     lost: bool = False  # the sweep that was running is gone, and no other has been seen since
+    active: Finding | None = None  # what fires, and since when
     clock: Clock = field(init=False)
     _found: dict[str, Sweep] | None = None  # the sweeps that were there before us, as they were then
     _meter: Meter = field(default_factory=Meter)
@@ -64,6 +65,10 @@ class Track:
         remembered = {one.id for one in (sweep, *stats.history) if one is not None}
         lost = self.watching is not None and self.watching not in remembered
         self.stats = stats
+        if self.active is None:
+            self.active = active_finding(
+                stats.findings, self.loaded.ticks, self.plan, self.started, suspended=self.suspended
+            )
         if self._found is None:
             self._found = {one.id: one for one in (sweep, *stats.history) if one is not None}
         self.lost = lost or (self.lost and sweep is None)
@@ -75,6 +80,15 @@ class Track:
             self._metered, self._meter = sweep.id, Meter()
         self._speed = self._meter.feed(now, sweep.settled_rows)
         return lost
+
+    def due(self, now: float) -> float | None:
+        """The tick to open now."""
+        return self.clock.ask(now, self.stats.last_tick, self.active.at if self.active else self.started)
+
+    @property
+    def unsaid(self) -> Finding | None:
+        """What the queue should keep of the schedule for the next run, and did not when we looked."""
+        return None if self.active is None or self.active in self.stats.findings else self.active
 
     @property
     def settled_earlier(self) -> tuple[tuple[Sweep, dict[str, int]], ...]:

@@ -116,6 +116,30 @@ async def test_ticks_missed_while_nobody_ran_are_one_tick(bench: Bench) -> None:
     assert (stats.last_tick, stats.ticks.enqueued) == (4980.0, 2)
 
 
+@pytest.mark.parametrize("between", ["every: 59s", "every: 60s\n  suspend: true"])
+async def test_a_tick_that_had_passed_when_the_schedule_was_edited_or_resumed_does_not_run(
+    bench: Bench, between: str
+) -> None:
+    first = bench.runner(bench.schedule())
+    await first.step()
+    bench.time.now = 1020.0
+    await first.step()
+    bench.time.now = 5000.0
+    file = bench.folder / "a.yaml"
+    file.write_text(file.read_text().replace("every: 60s", between))
+    await bench.runner(load([file], url="sqlite:///t.db")).step()
+    bench.time.now = 9000.0
+    loaded = bench.schedule()
+    await bench.finish(loaded)
+    last = bench.runner(loaded)
+    await last.step()
+    await last.step()
+    assert (await bench.stats(loaded)).last_tick == 1020.0
+    bench.time.now = 9060.0
+    await last.step()
+    assert (await bench.stats(loaded)).last_tick == 9060.0
+
+
 async def test_a_missed_tick_older_than_the_deadline_is_said_and_not_run(bench: Bench) -> None:
     loaded = bench.schedule(extra="startingDeadlineSeconds: 10")
     runner = bench.runner(loaded)

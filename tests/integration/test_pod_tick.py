@@ -53,6 +53,24 @@ async def test_the_tick_is_the_minute_at_the_end_of_the_jobs_name(pod: Pod) -> N
     assert (entry["answer"], entry["sweep"], entry["level"]) == ("enqueued", stats.sweep.id, "info")
 
 
+async def test_a_tick_that_had_passed_when_the_schedule_was_edited_or_resumed_is_refused(pod: Pod) -> None:
+    since = {"KUBESWEEP_TICKS_SINCE": "2025-11-24T16:00:00Z"}
+    for minute in (MINUTE - 600, MINUTE):
+        (entry,) = await run(pod, nominal(minute) | since)
+        assert (entry["answer"], entry["level"]) == ("refused", "warning")
+        assert "the schedule applies since 2025-11-24T16:00:00+00:00" in entry["message"]
+    assert not (await pod.stats()).known
+    (entry,) = await run(pod, nominal(MINUTE + 1) | since)
+    assert entry["answer"] == "enqueued"
+    (entry,) = await run(pod, nominal(MINUTE + 2) | {"KUBESWEEP_TICKS_SINCE": "noon"}, 2)
+    assert "KUBESWEEP_TICKS_SINCE is 'noon'" in entry["message"]
+
+
+async def test_a_job_that_a_person_made_runs_whenever_the_schedule_was_edited(pod: Pod) -> None:
+    (entry,) = await run(pod, MANUAL | {"KUBESWEEP_TICKS_SINCE": "2999-01-01T00:00:00Z"})
+    assert entry["answer"] == "enqueued"
+
+
 async def test_every_answer_of_the_queue_is_a_clean_end_with_one_line(pod: Pod) -> None:
     late = {"KUBESWEEP_STARTING_DEADLINE": "300"}
     said = [

@@ -157,6 +157,14 @@ def test_a_clock_that_was_away_gives_the_latest_missed_tick_once() -> None:
     assert clock.next == 1020.0
 
 
+def test_a_clock_makes_up_for_nothing_that_had_passed_when_its_schedule_was_edited() -> None:
+    clock = Clock(Every(60.0), started=1000.0)
+    assert clock.ask(1000.0, 120.0, since=970.0) is None
+    assert clock.ask(1020.0, 120.0, since=970.0) == 1020.0
+    later = Clock(Every(60.0), started=1000.0)
+    assert later.ask(1000.0, 120.0, since=950.0) == 960.0
+
+
 def test_a_machine_that_slept_makes_up_for_one_tick_only() -> None:
     clock = Clock(Every(60.0), started=1000.0)
     clock.ask(1000.0, None)

@@ -24,6 +24,7 @@ from kubesweep_controller.sight import Sight, sight_of
 from kubesweep_controller.standing import settled_plan
 
 META = {"name": "carts", "namespace": "shop", "uid": "8b5f6f0e-0000-4000-8000-000000000001", "generation": 3}
+SINCE = "2027-01-15T08:00:03Z"
 PODS = Pods("worker:1")
 URL = "redis://redis.kubesweep.svc:6379/0?password_file=/run/kubesweep/admin/password"
 SPEC: dict[str, Any] = {
@@ -51,7 +52,7 @@ def deployment(pods: Pods = PODS, **spec: Any) -> dict[str, Any]:
 
 def cronjob(pods: Pods = PODS, **spec: Any) -> dict[str, Any]:
     made = schedule(**spec)
-    return build_cronjob(META, made, plan(made), QueueAddress.of(URL).pod_url("ks"), pods)
+    return build_cronjob(META, made, plan(made), QueueAddress.of(URL).pod_url("ks"), pods, SINCE)
 
 
 def seen(made: Plan) -> Sight:
@@ -170,6 +171,7 @@ def test_the_producer_gets_the_default_image_its_job_and_the_deadline() -> None:
     assert container["command"] == ["kubesweep-worker", "tick"]
     env = env_of(container)
     assert env["KUBESWEEP_STARTING_DEADLINE"] == "90"
+    assert env["KUBESWEEP_TICKS_SINCE"] == SINCE
     assert env["KUBESWEEP_JOB_NAME"]["fieldRef"]["fieldPath"] == "metadata.labels['batch.kubernetes.io/job-name']"
     assert "KUBESWEEP_DATABASE_URL_FILE" not in env
     assert "KUBESWEEP_STARTING_DEADLINE" not in env_of(producer_of(cronjob()))

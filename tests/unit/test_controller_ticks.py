@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from kubesweep.errors import Outage
+from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.model import OpenAnswer, Settlement, SweepState
 from kubesweep_controller.heal import heal_wish, needs_check, needs_heal
 from kubesweep_controller.misses import missed
 from kubesweep_controller.ticker import due_tick, next_look, tick_wish
+from kubesweep_controller.words import time_text
 from tests.controller_kit import START, House, failed
 
 
 @pytest.fixture
-def clockwork(house: House) -> House:
+async def clockwork(house: House) -> House:
     """A schedule by the controller's clock, made 3 s after a multiple of its period."""
     house.edit(schedule=None, every="10m")
     house.wait(3)
-    house.body["metadata"]["creationTimestamp"] = "2027-01-15T08:00:03Z"
+    await house.look()
     return house
 
 
@@ -82,16 +84,66 @@ async def test_a_tick_that_is_too_late_is_missed_and_said(clockwork: House) -> N
     assert await clockwork.see("Degraded") == ("True", "MissedSchedule"), "a start is no success"
 
 
-async def test_a_suspended_schedule_does_not_tick_and_its_latest_tick_runs_once_when_it_resumes(
-    clockwork: House,
-) -> None:
+async def test_a_suspended_schedule_does_not_tick_and_waits_for_its_next_time_when_it_resumes(clockwork: House) -> None:
     clockwork.edit(suspend=True)
+    assert "activeSchedule" not in await clockwork.look()
     clockwork.wait(3 * 600)
     assert await tick(clockwork) is None
     clockwork.edit(suspend=False)
+    assert await tick(clockwork) is None
+    await clockwork.look()
+    clockwork.wait(596)
+    assert await tick(clockwork) is None
+    clockwork.wait(1)
     assert await tick(clockwork) is OpenAnswer.ENQUEUED
     (stats,) = await clockwork.queue.stats([clockwork.ref])
-    assert stats.last_tick == START + 3 * 600
+    assert stats.last_tick == START + 4 * 600
+
+
+@pytest.mark.parametrize("edit", [{"every": "1m"}, {"every": None, "schedule": "30 7 * * *"}])
+async def test_a_time_that_had_passed_when_the_schedule_was_edited_does_not_fire(
+    clockwork: House, edit: dict[str, Any]
+) -> None:
+    clockwork.wait(600)
+    await tick(clockwork)
+    await finish(clockwork)
+    await clockwork.look()
+    clockwork.wait(595)
+    clockwork.edit(**edit)
+    assert await tick(clockwork) is None
+    status = await clockwork.look()
+    assert status["activeSchedule"]["since"] == time_text(START + 1198)
+    assert await tick(clockwork) is None
+    assert await lost_tick(clockwork) is None
+
+
+async def test_an_edit_of_anything_else_leaves_the_moment_since_which_a_schedule_fires(clockwork: House) -> None:
+    since = clockwork.body["status"]["activeSchedule"]
+    clockwork.wait(700)
+    clockwork.edit(every="600s", worker={"maxReplicas": 9}, timeZone="Europe/Berlin")
+    assert (await clockwork.look())["activeSchedule"] == since
+    assert await tick(clockwork) is OpenAnswer.ENQUEUED
+
+
+async def test_after_an_edit_no_tick_is_missed_although_the_cronjob_of_before_is_still_in_the_cache(
+    house: House,
+) -> None:
+    await house.look()
+    house.wait(4 * 3600 + 60)
+    house.edit(schedule="0 2,11 * * *")
+    assert await lost_tick(house) is None
+    await house.look()
+    house.wait(60)
+    assert await lost_tick(house) is None
+    house.wait(23 * 3600)
+    assert await lost_tick(house) == "11:00"
+
+
+async def test_a_refused_spec_leaves_what_fires(house: House) -> None:
+    before = (await house.look())["activeSchedule"]
+    house.refusal = SpecError("BadCron", "schedule: not a cron expression")
+    house.wait(60)
+    assert (await house.look())["activeSchedule"] == before
 
 
 async def test_a_queue_that_forgot_the_last_tick_does_not_make_it_tick_again(clockwork: House) -> None:
@@ -162,8 +214,8 @@ async def test_a_suspended_schedule_misses_nothing_nor_does_it_when_it_resumes(h
     house.edit(suspend=True)
     house.wait(3000)
     assert await lost_tick(house) is None
+    await house.look()
     house.edit(suspend=False)
-    house.child(cron_since=house.clock.now)
     assert await lost_tick(house) is None
 
 
@@ -186,6 +238,7 @@ async def test_where_the_cluster_reads_the_expression_otherwise_no_alarm_is_rais
 
 async def test_a_tick_is_counted_in_the_zone_of_the_spec(house: House) -> None:
     house.edit(schedule="10 5 * * *", timeZone="America/Sao_Paulo")
+    await house.look()
     house.wait(600 + 119)
     assert await lost_tick(house) is None
     house.wait(1)

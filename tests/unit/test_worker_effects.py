@@ -196,7 +196,7 @@ async def test_a_poison_write_after_an_effect_fails_only_its_row(bench: Workbenc
     bench.source.poison = {key(7)}
     sweep = (await bench.sweep()).sweep
     assert sweep is not None
-    assert (sweep.applied, sweep.held) == (299, 1)
+    assert (sweep.applied, sweep.held + sweep.dead) == (299, 1)  # a slow machine retries it meanwhile
 
 
 async def test_a_flood_of_dead_rows_halts_the_sweep(bench: Workbench) -> None:

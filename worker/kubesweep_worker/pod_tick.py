@@ -3,6 +3,9 @@
 It may die at any instruction and be started again for the same Job: the wish is the same then, so it opens one sweep.
 The Job of a CronJob has its nominal time, in minutes, at the end of its name; that is the tick. A Job that a person made
 (``kubectl create job --from=cronjob/NAME-tick``) has none: its wish has the time of now, and the Job's uid for a name.
+
+A tick that had passed when the schedule was created, edited or resumed is refused: the CronJob makes up for times of which
+it does not know that the schedule was another one then.
 """
 
 from __future__ import annotations
@@ -33,18 +36,28 @@ async def tick(environment: Mapping[str, str], clock: Callable[[], float] = time
     """Make the wish; 0 whatever the queue answers. Raises Outage, and SpecError for an environment that says too little."""
     plan = pod.plan(environment)
     made = wish(environment, plan, clock())
+    if made.once is None and (since := _since(environment)) is not None and made.tick <= since:
+        log.warning(
+            "tick %s of %s/%s: refused, the schedule applies since %s (created, edited or resumed then)",
+            _text(made.tick), plan.namespace, plan.name, _text(since),
+            extra={"answer": "refused", "job": environment.get("KUBESWEEP_JOB_NAME")},
+        )  # fmt: skip
+        return 0
     queue = connect(pod.given(environment, "KUBESWEEP_QUEUE"))
     try:
         opened = await queue.open_sweep(plan.ref, made)
     finally:
         await queue.close()
-    at = dt.datetime.fromtimestamp(made.tick, dt.UTC).isoformat(timespec="seconds")
     log.log(
         logging.INFO if opened.answer in (OpenAnswer.ENQUEUED, OpenAnswer.DUPLICATE) else logging.WARNING,
-        "tick %s of %s/%s: %s", at, plan.namespace, plan.name, SAID[opened.answer],
+        "tick %s of %s/%s: %s", _text(made.tick), plan.namespace, plan.name, SAID[opened.answer],
         extra={"answer": opened.answer.value, "sweep": opened.sweep, "job": environment.get("KUBESWEEP_JOB_NAME")},
     )  # fmt: skip
     return 0
+
+
+def _text(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")
 
 
 def wish(environment: Mapping[str, str], plan: Plan, now: float) -> OpenSweep:
@@ -64,6 +77,19 @@ def nominal_time(job: str, cronjob: str) -> float | None:
     """Seconds since the epoch for a Job that the CronJob made, None for anybody else's."""
     found = re.fullmatch(f"{re.escape(cronjob)}-({MINUTES})", job)
     return int(found[1]) * 60.0 if found else None
+
+
+def _since(environment: Mapping[str, str]) -> float | None:
+    """Ticks up to this time had passed when the schedule was created, edited or resumed. A CronJob makes up for them."""
+    text = environment.get("KUBESWEEP_TICKS_SINCE", "")
+    if not text:
+        return None
+    try:
+        return dt.datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise SpecError(
+            pod.CODE, f"KUBESWEEP_TICKS_SINCE is {text!r}: write a time such as 2026-03-01T00:00:00Z"
+        ) from None
 
 
 def _deadline(environment: Mapping[str, str]) -> float | None:

@@ -57,8 +57,10 @@ def worker_template(
     return made
 
 
-def producer_template(plan: Plan, worker: Worker, deadline: int | None, queue_url: str, pods: Pods) -> dict[str, Any]:
-    """The pod template of the CronJob. ``deadline``: startingDeadlineSeconds."""
+def producer_template(
+    plan: Plan, worker: Worker, deadline: int | None, since: str | None, queue_url: str, pods: Pods
+) -> dict[str, Any]:
+    """The pod template of the CronJob. ``deadline``: startingDeadlineSeconds; ``since``: ticks up to then are refused."""
     template = _template(plan, PRODUCER, queue_url, pods, pods.image, "tick")
     spec = template["spec"]
     spec["restartPolicy"] = "Never"
@@ -70,6 +72,8 @@ def producer_template(plan: Plan, worker: Worker, deadline: int | None, queue_ur
     ]
     if deadline is not None:
         container["env"].append({"name": "KUBESWEEP_STARTING_DEADLINE", "value": str(deadline)})
+    if since is not None:
+        container["env"].append({"name": "KUBESWEEP_TICKS_SINCE", "value": since})
     overlay = (worker.pod_template or {}).get("spec")
     placement = {name: overlay[name] for name in _PLACEMENT if name in overlay} if isinstance(overlay, Mapping) else {}
     made: dict[str, Any] = merge(template, {"spec": placement})

@@ -17,11 +17,12 @@ PRODUCER_RETRIES = 3
 
 
 def build_cronjob(
-    owner: Mapping[str, Any], schedule: SweepSchedule, plan: Plan, queue_url: str, pods: Pods
+    owner: Mapping[str, Any], schedule: SweepSchedule, plan: Plan, queue_url: str, pods: Pods, since: str | None
 ) -> dict[str, Any]:
-    """The CronJob of a schedule that has ``schedule``. Overlap and deadline are the queue's to decide, so it has none."""
+    """The CronJob of a schedule that has ``schedule``. Overlap and deadline are the queue's to decide, so it has none.
+    ``since``: ticks up to this time (RFC 3339) are not for it, although a CronJob makes up for them."""
     spec = schedule.spec
-    template = producer_template(plan, spec.worker, spec.starting_deadline_seconds, queue_url, pods)
+    template = producer_template(plan, spec.worker, spec.starting_deadline_seconds, since, queue_url, pods)
     job = {
         "activeDeadlineSeconds": PRODUCER_SECONDS,
         "backoffLimit": PRODUCER_RETRIES,

@@ -103,6 +103,13 @@ class TickCounts(Model):
     late: Count = Field(0, description="Missed: older than startingDeadlineSeconds.")
 
 
+class ActiveSchedule(Model):
+    """What fires now, and since when. Earlier times never fire: the schedule did not apply then."""
+
+    name: Annotated[str, Field(max_length=256)] = Field(description="The cron expression and its zone, or the period.")
+    since: Time = Field(description="When the controller first saw this schedule, or saw it resumed.")
+
+
 class ErrorGroup(Model):
     """Dead letters of one error class."""
 
@@ -139,6 +146,9 @@ class Status(Model):
         default_factory=list,
         description="Ready, SourceReady, Autoscaling, Suspended, Degraded, Stalled.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    active_schedule: ActiveSchedule | None = Field(
+        None, description="What fires now, and since when; without it nothing does (suspended)."
     )
     last_schedule_time: Time | None = Field(None, description="Nominal time of the latest tick.")
     last_successful_time: Time | None = Field(None, description="When a sweep was last Completed.")
