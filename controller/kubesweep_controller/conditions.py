@@ -21,6 +21,7 @@ from kubesweep_controller.words import clip, generation_of, place, time_text
 __all__ = ["MAX_MESSAGE", "WARNINGS", "complaint", "conditions", "find", "suspended"]
 
 MAX_MESSAGE = 4096
+SETTLE = 15.0  # seconds
 WARNINGS = ". Worth knowing: "
 # What a worker may find that no change of the world around it cures.
 EDIT_ONLY = frozenset({"SqlInvalid", "GeneratedColumn", "KeyTypeUnsupported", "NotATable"})
@@ -135,7 +136,13 @@ def _source_refused(source: Verdict) -> Problem | None:
 
 def _effect(facts: Facts) -> Problem | None:
     finding = complaint(facts, "Effect")
-    if finding is None or finding.ok:
+    if finding is None:
+        return None
+    if finding.ok:
+        before = find(previous(facts), ConditionType.READY) or {}
+        same = facts.plan is not None and previous(facts).get("plan") == facts.plan.version.hash
+        if same and before.get("reason") == Reason.EFFECT_NOT_READY and _too_early(facts, finding):
+            return Reason.EFFECT_NOT_READY, str(before.get("message", ""))
         return None
     return Reason.EFFECT_NOT_READY, f"{finding.reason}: {finding.message}"
 
@@ -167,6 +174,8 @@ def _source(facts: Facts) -> Verdict:
         return Verdict("Unknown", Reason.CHECKING, "no worker has looked at this version of the spec yet")
     if not finding.ok:
         return Verdict("False", _WORD.sub("", finding.reason) or "Refused", finding.message)
+    if known and known.get("status") == "False" and _too_early(facts, finding):
+        return _again(known)
     if finding.reason != Reason.CHECKED and known and known.get("status") == "True":
         return _again(known)  # that work succeeds says less than the check did
     warnings = _finding(facts, "SourceWarnings")
@@ -197,6 +206,14 @@ def complaint(facts: Facts, kind: str) -> Finding | None:
         if completed and sweep.finished is not None and sweep.finished > finding.at:
             return Finding(kind, True, "Works", "a sweep completed", finding.plan, sweep.finished)
     return finding
+
+
+def _too_early(facts: Facts, finding: Finding) -> bool:
+    """In an outage that spares some jobs, workers report success and failure in turns. While a sweep runs, a success
+    counts when ``SETTLE`` seconds brought no other report, so that conditions do not flap."""
+    sweep = facts.stats.sweep if facts.stats is not None else None
+    runs = sweep is not None and sweep.state in (SweepState.PLANNING, SweepState.RUNNING)
+    return runs and 0 <= facts.now - finding.at < SETTLE
 
 
 def _autoscaling(facts: Facts) -> Verdict:

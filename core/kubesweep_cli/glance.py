@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kubesweep.queue.model import Limits, Stats, Sweep, SweepState
+from kubesweep.queue.model import Finding, Limits, Stats, Sweep, SweepState
 from kubesweep_cli import words
 
-__all__ = ["Glance", "Meter", "Tone", "balance", "glance", "outcomes"]
+__all__ = ["Glance", "Meter", "Tone", "balance", "glance", "outcomes", "troubles"]
 
 Tone = str  # "calm", "good", "warn", "bad"
 
@@ -112,8 +112,10 @@ def glance(
     dry = sweep.mode == "DryRun"
     if sweep.message:
         notes = (*notes, sweep.message)
-    if active and sweep.planned and speed == 0 and stats.running and not dry:
-        notes = (*notes, _stall(stats))
+    if (waits := _waits(stats)) is not None:
+        notes = (*notes, waits)
+    elif active and sweep.planned and speed == 0 and stats.running and not dry and not troubles(stats):
+        notes = (*notes, _stall(stats, now))
     return Glance(
         name,
         str(sweep.state),
@@ -159,14 +161,40 @@ def _queue(stats: Stats, now: float) -> str:
     return " · ".join(parts)
 
 
-def _stall(stats: Stats) -> str:
+def _stall(stats: Stats, now: float) -> str:
+    """A worker extends its leases every third of one: a lease that is half over has lost its worker."""
     jobs = "1 job is" if stats.running == 1 else f"{words.count(stats.running)} jobs are"
-    lease = words.duration(Limits().lease)
-    return f"no row for {Meter.WINDOW:.0f} s, {jobs} in hand: what a killed worker held comes again within {lease}"
+    still = f"no row for {Meter.WINDOW:.0f} s, {jobs} in hand"
+    left = Limits().lease if stats.first_lease is None else stats.first_lease - now
+    if left < Limits().lease / 2:
+        return f"{still}: what a killed worker held comes again in {words.duration(left)}"
+    return f"{still}: a statement or an effect takes long"
+
+
+def _waits(stats: Stats) -> str | None:
+    """A sweep that is not planned yet, because jobs of the sweeps before it are in somebody's hands."""
+    sweep = stats.sweep
+    if sweep is None or sweep.state is not SweepState.PLANNING or sweep.cutoff is not None:
+        return None
+    jobs = sum(one.open_jobs for one in stats.history if one.state.settled)
+    if not jobs:
+        return None
+    what = "1 job" if jobs == 1 else f"{words.count(jobs)} jobs"
+    return f"begins when {what} of the sweep before it ended, or {words.duration(Limits().lease)} after their worker was killed"
+
+
+def troubles(stats: Stats) -> tuple[Finding, ...]:
+    """What workers complained of, without what a sweep that completed later refutes."""
+    sweeps = (stats.sweep, *stats.history) if stats.sweep is not None else ()
+    ends = [one.finished for one in sweeps if one.state is SweepState.COMPLETED and one.finished is not None]
+    latest = max(ends, default=0.0)
+    return tuple(
+        each for each in stats.findings if not each.ok and (each.at >= latest or each.kind == "SourceWarnings")
+    )
 
 
 def _findings(stats: Stats) -> tuple[str, ...]:
-    return tuple(f"{finding.reason}: {finding.message}" for finding in stats.findings if not finding.ok)
+    return tuple(f"{finding.reason}: {finding.message}" for finding in troubles(stats))
 
 
 def balance(sweeps: Sequence[Sweep]) -> str:

@@ -60,6 +60,9 @@ async def run_status(
         terminal.next_steps([(f"{program()} run -f FILE{queue_option(option)}", "sweep something")])
         return Exit.CLEAN
     terminal.show(status_table(refs, stats, time.time()))
+    for name, one in zip(labels(refs), stats, strict=True):
+        for note in status_notes(one, time.time()):
+            terminal.warn(f"  {name}: {note}")
     _advise(terminal, option, refs, stats)
     return Exit.CLEAN
 
@@ -108,6 +111,13 @@ def status_table(refs: Sequence[ScheduleRef], stats: Sequence[Stats], now: float
             seen.queue or Text("empty", style="faint"),
         )
     return table
+
+
+def status_notes(one: Stats, now: float) -> tuple[str, ...]:
+    """Why work does not go on: what workers complained of while a sweep is open, or what it waits for."""
+    if one.sweep is None or one.sweep.state.settled:
+        return ()
+    return glance("", one, now=now, clock=False).notes
 
 
 async def run_approve(terminal: Terminal, option: str | None, name: str, namespace: str | None) -> Exit:

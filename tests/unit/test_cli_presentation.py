@@ -16,6 +16,7 @@ from kubesweep_cli.demo.show import checks
 from kubesweep_cli.demo.world import Audit, audit, make_world
 from kubesweep_cli.glance import Glance, Meter, balance, glance
 from kubesweep_cli.plain import sentence
+from kubesweep_cli.status import status_notes
 from kubesweep_cli.table import COLUMNS, result_table, shown_columns
 from kubesweep_cli.terminal import THEME
 from kubesweep_cli.view import HINT, draw
@@ -147,11 +148,31 @@ def test_a_plain_line_leaves_out_what_is_zero() -> None:
 
 
 def test_a_sweep_that_stands_still_says_what_it_may_wait_for() -> None:
-    standing = Stats(known=True, sweep=RUNNING, running=2)
+    standing = Stats(known=True, sweep=RUNNING, running=2, first_lease=130.0)
     (note,) = glance("a", standing, now=105.0, speed=0.0).notes
-    assert note == "no row for 5 s, 2 jobs are in hand: what a killed worker held comes again within 30 s"
+    assert note == "no row for 5 s, 2 jobs are in hand: a statement or an effect takes long"
+    (note,) = glance("a", standing, now=118.0, speed=0.0).notes
+    assert note == "no row for 5 s, 2 jobs are in hand: what a killed worker held comes again in 12 s"
     assert glance("a", standing, now=105.0, speed=3.0).notes == ()
     assert glance("a", Stats(known=True, sweep=DONE, running=2), now=105.0, speed=0.0).notes == ()
+
+
+def test_a_sweep_that_an_outage_holds_up_names_the_outage_and_no_killed_worker() -> None:
+    locked = Finding("SourceReady", False, "LockNotAvailable", "table carts: it is locked", VERSION, at=104.0)
+    held_up = Stats(known=True, sweep=RUNNING, running=2, first_lease=106.0, findings=(locked,))
+    expected = ("LockNotAvailable: table carts: it is locked",)
+    assert glance("a", held_up, now=105.0, speed=0.0).notes == status_notes(held_up, 105.0) == expected
+    done = msgspec.structs.replace(DONE, finished=110.0)
+    assert glance("a", Stats(known=True, sweep=done, findings=(locked,)), now=120.0).notes == ()
+    assert status_notes(Stats(known=True, sweep=DONE, findings=(locked,)), 120.0) == ()
+
+
+def test_a_sweep_after_an_edit_says_whose_jobs_it_waits_for() -> None:
+    before = msgspec.structs.replace(RUNNING, state=SweepState.SUPERSEDED, open_jobs=2)
+    after = Sweep(id="s2", tick=100.0, plan=VERSION, started=100.0, open_jobs=1)
+    waiting = Stats(known=True, sweep=after, history=(before,), running=2, delayed=1, first_lease=130.0)
+    (note,) = status_notes(waiting, 105.0)
+    assert note == "begins when 2 jobs of the sweep before it ended, or 30 s after their worker was killed"
 
 
 def test_a_dry_run_says_what_it_would_sweep_and_shows_no_outcomes() -> None:

@@ -276,3 +276,37 @@ def test_the_page_explains_every_reason() -> None:
         re.findall(r"^\| `([A-Z]\w+)` \| (?:Normal|Warning)", page, re.MULTILINE)
     )
     assert known <= set(Reason)
+
+
+async def test_an_outage_that_spares_some_jobs_does_not_flap_while_the_sweep_runs(house: House) -> None:
+    await house.ready()
+    await house.start(10)
+    assert await house.see("SourceReady") == ("True", "Checked")
+    await house.find(False, "LockNotAvailable", "table conversations: it is locked")
+    assert await house.see("SourceReady") == ("False", "LockNotAvailable")
+    assert "table conversations" in house.message("Ready")
+    writes = house.writes
+    for at in range(20):
+        house.wait(2)
+        await house.find(
+            at % 2 == 0, "Works" if at % 2 == 0 else "LockNotAvailable", "table conversations: it is locked"
+        )
+        assert await house.see("SourceReady") == ("False", "LockNotAvailable")
+    assert house.writes - writes <= 3
+    await house.find(True, "Works", "work succeeded")
+    house.wait(14)
+    assert await house.see("SourceReady") == ("False", "LockNotAvailable")
+    house.wait(1)
+    assert await house.see("SourceReady") == ("True", "Checked")
+
+
+async def test_an_effect_that_fails_and_works_in_turns_does_not_flap_while_the_sweep_runs(house: House) -> None:
+    await house.ready()
+    claim = await house.start(10)
+    await house.find(False, "ReceiverUnavailable", "the receiver answers 503", kind="Effect")
+    assert await house.see("Ready") == ("False", "EffectNotReady")
+    house.wait(2)
+    await house.find(True, "Works", "work succeeded", kind="Effect")
+    assert await house.see("Ready") == ("False", "EffectNotReady")
+    await house.settle(Settlement(claim, applied=10))
+    assert await house.see("Ready") == ("True", "Ready")

@@ -245,6 +245,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     held: int = 0  # rows in retry or dead
     dead: int = 0  # rows
     oldest_ready: float | None = None  # when the longest waiting ready job became ready
+    first_lease: float | None = None  # when the first lease ends, unless its owner extends it before
     paused: bool = False
     last_tick: float | None = None
     ticks: TickCounts = TickCounts()

@@ -197,7 +197,7 @@ def _texts(values: Iterable[bytes | str]) -> tuple[str, ...]:
 def stats(reply: Sequence[Any] | None) -> Stats:
     if not reply:
         return Stats()
-    meta, ready, running, delayed, held, dead, oldest, sweeps, findings = reply
+    meta, ready, running, delayed, held, dead, oldest, sweeps, findings, lease = reply
     paused, tick, *ticks, origin, _cursor = meta
     known = [sweep(raw) for raw in sweeps]
     return Stats(
@@ -208,6 +208,7 @@ def stats(reply: Sequence[Any] | None) -> Stats:
         held=held,
         dead=dead,
         oldest_ready=number(oldest),
+        first_lease=number(lease),
         paused=bool(paused) and int(paused) == 1,
         last_tick=number(tick),
         ticks=TickCounts(*(int(count or 0) for count in ticks)),

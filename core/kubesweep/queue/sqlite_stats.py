@@ -24,7 +24,7 @@ def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> St
     if schedule is None:
         return Stats()
     only = {"schedule": schedule.id}
-    ready, running, delayed, oldest = con.execute(statements("job")["counts"], only | {"now": now}).fetchone()
+    ready, running, delayed, oldest, lease = con.execute(statements("job")["counts"], only | {"now": now}).fetchone()
     held, dead = con.execute(statements("held")["counts"], only).fetchone()
     sweeps = remembered(con, schedule.id, HISTORY + 1)
     findings = con.execute(statements("schedule")["findings"], only)
@@ -36,6 +36,7 @@ def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> St
         held=held,
         dead=dead,
         oldest_ready=oldest,
+        first_lease=lease,
         paused=bool(schedule.paused),
         last_tick=schedule.last_tick,
         ticks=TickCounts(schedule.enqueued, schedule.duplicate, schedule.forbidden, schedule.late),

@@ -21,4 +21,4 @@ until found or #page < 10
 local history = {}
 for _, id in ipairs(remembered()) do history[#history + 1] = call('HGET', SWEEPS, id) or nil end
 return {meta, call('XLEN', WORK) - running + due, running, delayed - due, call('HLEN', HELD), call('ZCARD', DEAD),
-  oldest and text(oldest) or '', history, call('HVALS', FINDINGS)}
+  oldest and text(oldest) or '', history, call('HVALS', FINDINGS), call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')[2] or ''}

@@ -120,7 +120,8 @@ LIMIT 1;
 SELECT coalesce(sum(consumer IS NULL AND ready <= :now), 0) AS ready,
        coalesce(sum(consumer IS NOT NULL), 0) AS running,
        coalesce(sum(consumer IS NULL AND ready > :now), 0) AS later,
-       min(CASE WHEN consumer IS NULL AND ready <= :now THEN ready END) AS oldest
+       min(CASE WHEN consumer IS NULL AND ready <= :now THEN ready END) AS oldest,
+       min(CASE WHEN consumer IS NOT NULL THEN lease END) AS first_lease
 FROM job
 WHERE schedule = :schedule;
 
