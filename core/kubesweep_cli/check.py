@@ -20,7 +20,7 @@ from kubesweep_cli import words
 from kubesweep_cli.crew import folder_of
 from kubesweep_cli.dead import plain_key
 from kubesweep_cli.exits import Exit, Unreachable, code_of_error
-from kubesweep_cli.home import program
+from kubesweep_cli.home import program, url_option
 from kubesweep_cli.layout import laid_out
 from kubesweep_cli.terminal import Terminal
 from kubesweep_worker.effects import open_effect
@@ -67,9 +67,9 @@ async def run_check(terminal: Terminal, files: Sequence[Path], url: str | None, 
         if warnings(looked):
             worst = max(worst, Exit.ROWS_DIED)
     if worst in (Exit.CLEAN, Exit.ROWS_DIED):
-        terminal.next_steps(_next(files, try_write=try_write))
+        terminal.next_steps(_next(files, url, try_write=try_write))
     else:
-        terminal.next_steps([(f"{program()} check {_named(files)}", "after the cure")])
+        terminal.next_steps([(f"{program()} check {_named(files)}{url_option(url)}", "after the cure")])
     return worst
 
 
@@ -206,8 +206,8 @@ def _sql(terminal: Terminal, title: str, sql: str) -> None:
     terminal.out.print(Padding(code, (0, 0, 0, 4)))
 
 
-def _next(files: Sequence[Path], *, try_write: bool) -> list[tuple[str, str]]:
-    names, steps = _named(files), []
+def _next(files: Sequence[Path], url: str | None, *, try_write: bool) -> list[tuple[str, str]]:
+    names, steps = f"{_named(files)}{url_option(url)}", []
     if not try_write:
         steps.append((f"{program()} check {names} --try-write", "also try the write on 10 rows, rolled back"))
     steps.append((f"{program()} run {names} --once", "one sweep, now"))

@@ -18,8 +18,8 @@ from kubesweep.queue.model import DeadLetter, ErrorGroup, Key, ScheduleRef, key_
 from kubesweep.queue.service import QueueService
 from kubesweep_cli import words
 from kubesweep_cli.exits import Exit, Nothing
-from kubesweep_cli.home import program, queue_option
-from kubesweep_cli.names import find, label, labels
+from kubesweep_cli.home import namespace_option, program, queue_option
+from kubesweep_cli.names import find, label, labels, typed_name
 from kubesweep_cli.terminal import Terminal
 
 __all__ = [
@@ -58,8 +58,11 @@ class Choice:
         return "".join([*parts, *(f" --key {shlex.quote(key)}" for key in self.keys)])
 
     def command(self, verb: str, ref: ScheduleRef, filters: str = "") -> str:
-        space = f" -n {ref.namespace}" if ref.namespace != "default" else ""
-        return f"{program()} dead {verb} {ref.name}{space}{filters}{queue_option(self.option)}"
+        return f"{program()} dead {verb} {typed_name(ref)}{filters}{queue_option(self.option)}"
+
+    @property
+    def list_command(self) -> str:
+        return f"{program()} dead list{namespace_option(self.namespace)}{queue_option(self.option)}"
 
 
 def plain_key(key: Key) -> str:
@@ -175,8 +178,7 @@ def _show_letter(terminal: Terminal, name: str, letter: DeadLetter) -> None:
 def _none(choice: Choice, refs: Sequence[ScheduleRef]) -> str:
     about = f" of {choice.name}" if choice.name else ""
     what = f" that match{choice.filters}" if choice.filters else ""
-    again = f"{program()} dead list{queue_option(choice.option)}"
-    return f"No dead letters{about}{what} in {safe_url(choice.queue)}.\nWhat there is:  {again}"
+    return f"No dead letters{about}{what} in {safe_url(choice.queue)}.\nWhat there is:  {choice.list_command}"
 
 
 async def _needed(queue: QueueService, choice: Choice, verb: str) -> tuple[ScheduleRef, ...]:
@@ -184,7 +186,7 @@ async def _needed(queue: QueueService, choice: Choice, verb: str) -> tuple[Sched
         raise SpecError(
             "NameNeeded",
             f"dead {verb} wants to know which schedule: give its NAME, or --all for every schedule of the queue.\n"
-            f"What there is:  {program()} dead list{queue_option(choice.option)}",
+            f"What there is:  {choice.list_command}",
         )
     return await _chosen(queue, choice)
 
@@ -215,7 +217,7 @@ async def dead_retry(queue: QueueService, terminal: Terminal, choice: Choice) ->
                 f"{program()} run --once -f FILE{option}",
                 "does them now, unless a running `run` or `worker` has done so already",
             ),
-            (f"{program()} dead list{option}", "what is still dead afterwards"),
+            (choice.list_command, "what is still dead afterwards"),
         ]
     )
     return Exit.CLEAN

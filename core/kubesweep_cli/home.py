@@ -18,10 +18,12 @@ __all__ = [
     "default_queue",
     "file_url",
     "log_file",
+    "namespace_option",
     "program",
     "queue_option",
     "queue_url",
     "state_folder",
+    "url_option",
 ]
 
 QUEUE_VARIABLE = "KUBESWEEP_QUEUE"
@@ -64,6 +66,19 @@ def queue_option(option: str | None) -> str:
         return ""
     # A password in a printed command ends up in scrollbacks and logs of builds.
     return f" --queue {shlex.quote(option)}" if safe_url(option) == option else f' --queue "${QUEUE_VARIABLE}"'
+
+
+def url_option(option: str | None) -> str:
+    """What a printed command must say to meet the same database: empty where no ``--url`` was given. A URL with a password
+    is not printed, for the same reason as a queue's; ``URL`` stands for it."""
+    if not option:
+        return ""
+    return f" --url {shlex.quote(option)}" if safe_url(option) == option else " --url URL"
+
+
+def namespace_option(namespace: str | None) -> str:
+    """``-n`` as it must be typed again: empty where none was given or needed."""
+    return f" -n {shlex.quote(namespace)}" if namespace else ""
 
 
 def log_file(environ: Mapping[str, str] = os.environ) -> Path:

@@ -19,8 +19,9 @@ from kubesweep_cli import words
 from kubesweep_cli.crew import WorkerCrew
 from kubesweep_cli.exits import Exit, Unreachable
 from kubesweep_cli.glance import balance
-from kubesweep_cli.home import program, queue_option, queue_url
+from kubesweep_cli.home import program, queue_option, queue_url, url_option
 from kubesweep_cli.logs import redirected
+from kubesweep_cli.names import typed_name
 from kubesweep_cli.plain import PlainScreen
 from kubesweep_cli.run import Ending, Runner, RunSettings
 from kubesweep_cli.table import result_table
@@ -44,17 +45,17 @@ async def run_local(
     try:
         # Before the workers: what they say of a refused password is right as well, but not the first thing to read.
         await queue.stats([one.ref for one in loaded])
-        await preflight(loaded)
+        await preflight(loaded, url)
         ending = await run_loaded(terminal, loaded, queue, where, settings)
         if settings.clock:
-            await _farewell(terminal, ending, queue, option, files, settings)
+            await _farewell(terminal, ending, queue, option, files, url, settings)
     finally:
         await queue.close()
     return ending.code
 
 
-async def preflight(loaded: Sequence[Loaded]) -> None:
-    """Each database answers and fits its schedule. Raises Unreachable, or SweepFailure for what only an edit cures.
+async def preflight(loaded: Sequence[Loaded], url_given: str | None = None) -> None:
+    """Each database answers and fits its schedule; ``url_given`` is the option of the command line. Raises Unreachable, or SweepFailure for what only an edit cures.
 
     Outages later on are waited out; one at the very start is more likely a typo in the URL.
     """
@@ -65,19 +66,20 @@ async def preflight(loaded: Sequence[Loaded]) -> None:
             try:
                 await source.probe()
             except (Outage, SweepFailure) as error:
-                raise Unreachable(f"{one.origin}: {one.name}: {error.reason}: {error}{_look(one)}") from None
+                raise Unreachable(f"{one.origin}: {one.name}: {error.reason}: {error}{_look(one, url_given)}") from None
             try:
                 await source.inspect()
             except SweepFailure as error:
                 raise SweepFailure(
-                    error.reason, f"{one.origin}: {one.name}: {error.reason}: {error}{_look(one)}"
+                    error.reason, f"{one.origin}: {one.name}: {error.reason}: {error}{_look(one, url_given)}"
                 ) from None
         finally:
             await source.close()
 
 
-def _look(one: Loaded) -> str:
-    return f"\nAfter the cure:  {program()} check -f {one.origin.rpartition(':')[0]}"
+def _look(one: Loaded, url_given: str | None) -> str:
+    file = shlex.quote(one.origin.rpartition(":")[0])
+    return f"\nAfter the cure:  {program()} check -f {file}{url_option(url_given)}"
 
 
 async def run_loaded(
@@ -119,6 +121,7 @@ async def _farewell(
     queue: QueueService,
     option: str | None,
     files: Sequence[Path],
+    url: str | None,
     settings: RunSettings,
 ) -> None:
     terminal.show(
@@ -129,7 +132,7 @@ async def _farewell(
         terminal.line(f"  {balance(sweeps)}")
     for track in ending.tracks:
         _explain(terminal, track)
-    named = " ".join(f"-f {shlex.quote(str(file))}" for file in files)
+    named = " ".join(f"-f {shlex.quote(str(file))}" for file in files) + url_option(url)
     again = f"{program()} run{' --once' if settings.once else ''} {named}{queue_option(option)}"
     steps = _next(ending, option, again)
     if any(sweep.state is SweepState.FAILED for sweep in sweeps):
@@ -159,7 +162,10 @@ def _next(ending: Ending, option: str | None, again: str) -> list[tuple[str, str
     for track in ending.tracks:
         if track.sweep is not None and track.sweep.state is SweepState.HELD:
             steps.append(
-                (f"{program()} approve {track.ref.name}{queue_option(option)}", "let it go on: more than holdAboveRows")
+                (
+                    f"{program()} approve {typed_name(track.ref)}{queue_option(option)}",
+                    "let it go on: more than holdAboveRows",
+                )
             )
     if any(track.stats.dead for track in ending.tracks):
         steps.append((f"{program()} dead list{queue_option(option)}", "the dead letters, grouped by error"))

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from kubesweep.errors import SpecError
 from kubesweep.logging import safe_url
 from kubesweep.queue.model import ScheduleRef
-from kubesweep_cli.home import program
+from kubesweep_cli.home import namespace_option, program, queue_option, queue_url
 
-__all__ = ["find", "label", "labels"]
+__all__ = ["find", "label", "labels", "typed_name"]
 
 
 def find(known: Sequence[ScheduleRef], name: str, namespace: str | None, queue: str) -> ScheduleRef:
@@ -31,7 +31,7 @@ def find(known: Sequence[ScheduleRef], name: str, namespace: str | None, queue: 
         raise SpecError(
             "UnknownSchedule",
             f"The queue {safe_url(queue)} knows no schedule yet, so no {name} either.\n"
-            f"Sweep something first:  {program()} run -f FILE\n"
+            f"Sweep something first:  {program()} run -f FILE{queue_option(None if queue == queue_url(None) else queue)}\n"
             f"or name the queue that was used:  --queue URL, or the variable KUBESWEEP_QUEUE.",
         )
     where = f" in namespace {namespace}" if namespace else ""
@@ -46,6 +46,11 @@ def find(known: Sequence[ScheduleRef], name: str, namespace: str | None, queue: 
 def label(ref: ScheduleRef) -> str:
     """A name for people: the namespace only where it is not the usual one."""
     return ref.name if ref.namespace == "default" else f"{ref.namespace}/{ref.name}"
+
+
+def typed_name(ref: ScheduleRef) -> str:
+    """The name as it must be typed, with the namespace where it is not the usual one."""
+    return f"{ref.name}{namespace_option(ref.namespace if ref.namespace != 'default' else None)}"
 
 
 def labels(refs: Sequence[ScheduleRef]) -> list[str]:

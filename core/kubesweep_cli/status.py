@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,8 +23,8 @@ from kubesweep.queue.service import Opened, QueueService
 from kubesweep_cli import words
 from kubesweep_cli.exits import Exit, Nothing
 from kubesweep_cli.glance import glance
-from kubesweep_cli.home import program, queue_option, queue_url
-from kubesweep_cli.names import find, label, labels
+from kubesweep_cli.home import namespace_option, program, queue_option, queue_url
+from kubesweep_cli.names import find, label, labels, typed_name
 from kubesweep_cli.terminal import Terminal
 
 __all__ = ["run_approve", "run_status", "run_trigger", "status_document", "status_table"]
@@ -63,19 +64,26 @@ async def run_status(
     for name, one in zip(labels(refs), stats, strict=True):
         for note in status_notes(one, time.time()):
             terminal.warn(f"  {name}: {note}")
-    _advise(terminal, option, refs, stats)
+    _advise(terminal, option, namespace, refs, stats)
     return Exit.CLEAN
 
 
-def _advise(terminal: Terminal, option: str | None, refs: Sequence[ScheduleRef], stats: Sequence[Stats]) -> None:
+def _advise(
+    terminal: Terminal,
+    option: str | None,
+    namespace: str | None,
+    refs: Sequence[ScheduleRef],
+    stats: Sequence[Stats],
+) -> None:
     steps = []
     for ref, one in zip(refs, stats, strict=True):
         if one.sweep is not None and one.sweep.state == "Held":
             steps.append(
-                (f"{program()} approve {ref.name}{queue_option(option)}", f"let the sweep of {label(ref)} go on")
+                (f"{program()} approve {typed_name(ref)}{queue_option(option)}", f"let the sweep of {label(ref)} go on")
             )
     if any(one.dead for one in stats):
-        steps.append((f"{program()} dead list{queue_option(option)}", "the dead letters, grouped by error"))
+        given = f"{namespace_option(namespace)}{queue_option(option)}"
+        steps.append((f"{program()} dead list{given}", "the dead letters, grouped by error"))
     terminal.next_steps(steps)
 
 
@@ -128,15 +136,17 @@ async def run_approve(terminal: Terminal, option: str | None, name: str, namespa
         sweep = await queue.approve(ref)
     if sweep is None:
         raise Nothing(
-            f"No sweep of {label(ref)} waits for approval.\nHow it stands:  {program()} status {name}{queue_option(option)}"
+            f"No sweep of {label(ref)} waits for approval.\n"
+            f"How it stands:  {program()} status {typed_name(ref)}{queue_option(option)}"
         )
     terminal.line(f"{label(ref)}: sweep {sweep} goes on, with the cutoff that it had.")
     terminal.next_steps([(_serve(option), "does it, unless a `run` or `worker` is running already")])
     return Exit.CLEAN
 
 
-def _serve(option: str | None) -> str:
-    return f"{program()} run --once -f FILE{queue_option(option)}"
+def _serve(option: str | None, files: Sequence[Path] = ()) -> str:
+    named = " ".join(f"-f {shlex.quote(str(file))}" for file in files) or "-f FILE"
+    return f"{program()} run --once {named}{queue_option(option)}"
 
 
 async def run_trigger(
@@ -145,14 +155,14 @@ async def run_trigger(
     """Start sweeps now: of the schedules in ``files``, or of one that the queue knows from an earlier sweep."""
     url = queue_url(option)
     async with opened_queue(url) as queue:
-        wishes = await _wishes(queue, url, name, namespace, files)
+        wishes = await _wishes(queue, url, option, name, namespace, files)
         answers = [(ref, await queue.open_sweep(ref, wish)) for ref, wish in wishes]
     for ref, opened in answers:
         terminal.line(f"{label(ref)}: {_answer(opened)}")
     terminal.next_steps(
         [
-            (_serve(option), "does it, unless a `run` or `worker` is running already"),
-            (f"{program()} status{queue_option(option)}", "how it stands"),
+            (_serve(option, files), "does it, unless a `run` or `worker` is running already"),
+            (f"{program()} status{namespace_option(namespace)}{queue_option(option)}", "how it stands"),
         ]
     )
     started = all(opened.answer is OpenAnswer.ENQUEUED for _, opened in answers)
@@ -168,10 +178,16 @@ def _answer(opened: Opened) -> str:
 
 
 async def _wishes(
-    queue: QueueService, url: str, name: str | None, namespace: str | None, files: Sequence[Path]
+    queue: QueueService,
+    url: str,
+    option: str | None,
+    name: str | None,
+    namespace: str | None,
+    files: Sequence[Path],
 ) -> list[tuple[ScheduleRef, OpenSweep]]:
     if (name is None) == (not files):
-        raise SpecError("NameNeeded", f"trigger takes either a NAME or -f FILE.\nWhat there is:  {program()} status")
+        known = f"{program()} status{namespace_option(namespace)}{queue_option(option)}"
+        raise SpecError("NameNeeded", f"trigger takes either a NAME or -f FILE.\nWhat there is:  {known}")
     now = time.time()
     if files:
         loaded = load(files)
@@ -190,7 +206,8 @@ async def _wishes(
     if seen.sweep is None:
         raise SpecError(
             "NeverSwept",
-            f"{label(ref)} was never swept, so the queue does not know its plan.\nGive its file:  {program()} trigger -f FILE",
+            f"{label(ref)} was never swept, so the queue does not know its plan.\n"
+            f"Give its file:  {program()} trigger -f FILE{queue_option(option)}",
         )
     # Without its file nobody knows the schedule's retention here: keep every dead letter that it might keep.
     wish = OpenSweep(tick=_tick(now, seen), plan=seen.sweep.plan, mode=seen.sweep.mode, retention=_LONGEST_RETENTION)

@@ -177,6 +177,8 @@ def test_the_same_commands_sweep_postgres(desk: Desk, database: str) -> None:
     (desk.folder / "go").touch()
     checked = desk.run("check", "-f", file, "--url", database, "--try-write").stdout
     assert "10 rows written and rolled back: these rows stop matching" in checked
+    [again] = next_commands(checked)
+    assert " --url " in again
     done = desk.run("run", "--once", "-f", file, "--url", database)
     assert equation(done.stdout) == (3000, 3000, 0, 0, 0)
     with psycopg.connect(database) as db:

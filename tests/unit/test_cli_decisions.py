@@ -13,9 +13,9 @@ from kubesweep.ticks import Cron, Every
 from kubesweep_cli.clock import Clock, due
 from kubesweep_cli.dead import Choice, plain_key
 from kubesweep_cli.exits import Exit, Nothing, Unreachable, code_of_error, code_of_sweep
-from kubesweep_cli.home import file_url, log_file, queue_option, queue_url, state_folder
+from kubesweep_cli.home import file_url, log_file, queue_option, queue_url, state_folder, url_option
 from kubesweep_cli.main import _unforeseen, hoist
-from kubesweep_cli.names import find, label, labels
+from kubesweep_cli.names import find, label, labels, typed_name
 
 IDLE = ScheduleRef.local("default", "process-idle")
 EXPIRED = ScheduleRef.local("default", "process-expired")
@@ -191,3 +191,14 @@ def test_a_cron_clock_follows_its_zone() -> None:
     clock = Clock(Cron("0 3 * * *", "America/Sao_Paulo"), started=1_767_225_600.0)  # 2026-01-01T00:00:00Z
     clock.ask(1_767_225_600.0, None)
     assert clock.next == 1_767_247_200.0  # 06:00 UTC
+
+
+def test_a_printed_command_repeats_the_database_but_never_its_password() -> None:
+    assert url_option(None) == ""
+    assert url_option("sqlite:///my carts.db") == " --url 'sqlite:///my carts.db'"
+    assert url_option("postgresql://sweep:hunter2@db/support") == " --url URL"
+
+
+def test_a_printed_name_has_the_namespace_that_must_be_typed() -> None:
+    assert typed_name(ScheduleRef.local("default", "carts")) == "carts"
+    assert typed_name(ScheduleRef.local("shop", "carts")) == "carts -n shop"
