@@ -219,7 +219,7 @@ HASHED = """
 Match op column values offset is_null sql
 Source table schema key naive_time_zone
 Webhook url headers_secret
-Effect columns webhook handler
+Effect columns key webhook handler
 Assignment column value sql
 Archive table schema
 Write update archive
