@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import typer
 
 from kubesweep.errors import KubesweepError
+from kubesweep.streams import be_lenient, lost_output, open_missing
 from kubesweep_cli.exits import Exit, code_of_error
 from kubesweep_cli.home import log_file, queue_url
 from kubesweep_cli.logs import UNFORESEEN, start_logs
@@ -56,7 +57,19 @@ _shell = _Shell(open_terminal())
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """The entry point. Never shows a traceback unless asked with ``-v``."""
-    arguments = hoist(sys.argv[1:] if argv is None else argv)
+    open_missing()
+    be_lenient()
+    try:
+        _main(sys.argv[1:] if argv is None else argv)
+    except SystemExit as end:
+        why = lost_output()
+        if why:
+            _shell.terminal.error(f"stdout cannot be written: {why}. What was asked for is done, its report is lost.")
+        sys.exit(end.code or (Exit.ROWS_DIED if why else Exit.CLEAN))
+
+
+def _main(argv: list[str]) -> NoReturn:
+    arguments = hoist(argv)
     try:
         app(args=arguments, prog_name="kubesweep")
     except KubesweepError as error:
@@ -64,9 +77,6 @@ def main(argv: list[str] | None = None) -> NoReturn:
         sys.exit(code_of_error(error))
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone: nobody is left to be told
-        sys.exit(Exit.ROWS_DIED)
     except Exception as error:
         _unforeseen(error)
     sys.exit(Exit.CLEAN)

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import functools
+import multiprocessing
 import os
 import signal
 import sys
@@ -363,3 +364,9 @@ def reads_a_variable_in_a_thread(row: Row, ctx: Context) -> None:
 
 def always_raises(row: Row, ctx: Context) -> None:
     raise LookupError(f"no {row['id']}")
+
+
+def forks_a_pool(row: Row, ctx: Context) -> None:
+    with multiprocessing.get_context("fork").Pool(2) as pool:  # ends its processes by SIGTERM
+        assert pool.map(abs, [-1, -2]) == [1, 2]
+    note(row, ctx)

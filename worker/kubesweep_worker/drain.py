@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import faulthandler
 import logging
+import os
 import signal
 from collections.abc import Callable
 from typing import Protocol
@@ -22,9 +23,22 @@ class Stoppable(Protocol):
     def stop(self, *, now: bool = False) -> None: ...
 
 
+def _forget_in_child() -> None:
+    """A process that the user's code forks must not take its own signals for the worker's: it would write them into the
+    pipe that both share, and the worker would drain when a pool ends its processes."""
+    signal.set_wakeup_fd(-1)
+    for number in _asked:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+_asked: set[signal.Signals] = set()
+os.register_at_fork(after_in_child=_forget_in_child)
+
+
 def on_signal(number: signal.Signals, hold: Callable[[], None], react: Callable[[], None]) -> None:
     """Call ``hold`` at once, amid anything, and ``react`` in the running event loop as soon as it turns."""
     asyncio.get_running_loop().add_signal_handler(number, react)
+    _asked.add(number)
     # The loop wakes up by the number that the interpreter writes into its pipe; whose handler runs makes no difference.
     signal.signal(number, lambda *_: hold())
     signal.siginterrupt(number, False)

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from kubesweep.errors import Outage, SpecError
 from kubesweep.logging import configure
+from kubesweep.streams import open_missing
 from kubesweep_worker.pod_environment import log_level
 
 log = logging.getLogger("kubesweep.pod")
@@ -26,6 +27,7 @@ USAGE, UNREACHABLE = 2, 3
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """The entry point."""
+    open_missing()
     # The first process of a container gets no signal that it has not asked for.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(run(_arguments(argv), os.environ))
