@@ -1,11 +1,11 @@
-"""Workers that go amid a sweep because there are to be fewer: scaled down by KEDA, drained with their node. Each ends what it has in
+"""Workers that go during a sweep: scaled down by KEDA, drained with their node, replaced after an edit. Each ends what it has in
 hand, so no row is lost and none is done twice, in the table or at the receiver."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -31,12 +31,16 @@ def support(cluster: Cluster) -> Iterator[Desk]:
     with desk(cluster, "drain", ROWS) as made:
         with made.sql() as root:
             root.execute(AUDIT.encode())
-        worker = {"maxReplicas": WORKERS, "jobsPerReplica": 2, "cooldown": "5s"}
-        sweep = made.example(EXPIRED, limits=SMALL, worker=worker)
-        sweep["spec"]["effect"]["webhook"]["timeout"] = "60s"  # a slow receiver must not look like one that is away
-        made.apply(sweep)
+        made.apply(a_sweep(made))
         made.is_(EXPIRED, "Ready", "True", patience=120)
         yield made
+
+
+def a_sweep(support: Desk, worker: Mapping[str, object] | None = None, **spec: object) -> Object:
+    small = {"maxReplicas": WORKERS, "jobsPerReplica": 2, "cooldown": "5s"}
+    sweep = support.example(EXPIRED, limits=SMALL, worker={**small, **(worker or {})}, **spec)
+    sweep["spec"]["effect"]["webhook"]["timeout"] = "60s"  # a slow receiver must not look like one that is away
+    return sweep
 
 
 def goes_on(support: Desk, rows: int) -> None:
@@ -109,3 +113,25 @@ def test_workers_that_are_scaled_down_or_drained_lose_and_repeat_nothing(support
     drain(support, workers(support, 2, WORKERS))  # as many as KEDA finds the queue to need by now
     support.fast()
     balanced(support)
+
+
+def test_edits_during_a_sweep_call_the_receiver_once_for_each_row(support: Desk) -> None:
+    support.slow(SLOW)
+    support.order(EXPIRED, "trigger", "edit")
+    goes_on(support, 1)
+    faster = {"maxReplicas": WORKERS + 1, "jobsPerReplica": 1, "concurrency": 3}
+    support.apply(a_sweep(support, worker=faster))
+    goes_on(support, 50)
+    assert "history" not in support.status(EXPIRED), "an edit of the pace leaves the sweep as it is"
+    support.apply(a_sweep(support, worker=faster, retry={"maxAttempts": 7}))
+
+    def superseded(status: Object) -> bool:
+        return [each["state"] for each in status.get("history") or ()] == ["Superseded"]
+
+    support.until(EXPIRED, superseded, "the sweep is superseded")
+    goes_on(support, 50)
+    support.fast()
+    support.completed(EXPIRED, patience=600)
+    assert support.expired() == STALE
+    assert support.ask("SELECT count(*) FROM written") == support.ask("SELECT count(DISTINCT id) FROM written") == STALE
+    assert support.received() == {"requests": STALE, "keys": STALE, "duplicates": 0}
