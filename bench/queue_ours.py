@@ -54,10 +54,21 @@ class NoDatabase:
         self._probe.picked(next(self._plans))
         return CUTOFF
 
+    async def bounds(self) -> tuple[str, Key | None]:
+        return await self.now(), None
+
     async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
         return 0
 
-    async def cut(self, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int) -> Cuts:
+    async def cut(
+        self,
+        cutoff: str,
+        after: Key | None,
+        held: Collection[Key],
+        batch: int,
+        most: int,
+        until: Key | None = None,
+    ) -> Cuts:
         return Cuts((), 0, None)
 
     async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:

@@ -111,13 +111,24 @@ class MemorySource:
         self.down("now")
         return "2026-01-01 00:00:00+00"
 
+    async def bounds(self) -> tuple[str, Key | None]:
+        return await self.now(), max(self.stale_keys, default=None)
+
     async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
         return min(most, len(self._in(Range(), held)))
 
-    async def cut(self, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int) -> Cuts:
+    async def cut(
+        self,
+        cutoff: str,
+        after: Key | None,
+        held: Collection[Key],
+        batch: int,
+        most: int,
+        until: Key | None = None,
+    ) -> Cuts:
         self.down("cut")
         self.windows.append(most)
-        found = self._in(Range(after), held)
+        found = self._in(Range(after, until), held)
         taken = found[:most]
         edges = [taken[i : i + batch] for i in range(0, len(taken), batch)]
         lows = [after, *(part[-1] for part in edges)]

@@ -151,7 +151,10 @@ def _explain(terminal: Terminal, track: Track) -> None:
     if sweep.message and sweep.state is not SweepState.COMPLETED:
         terminal.warn(f"  {track.name}: {sweep.reason}: {sweep.message}")
     if sweep.capped:
-        terminal.say(f"  {track.name}: maxRowsPerSweep was reached; the rest waits for the next tick.")
+        terminal.say(
+            f"  {track.name}: this sweep planned as many rows as one may (maxRowsPerSweep, or twice what was stale); "
+            "the next one goes on where it stopped."
+        )
     if sweep.mode == "DryRun" and sweep.samples:
         keys = ", ".join(key[0] if len(key) == 1 else key_text(key) for key in sweep.samples[:10])
         terminal.line(f"  {track.name}: DryRun, nothing was changed; such keys would be swept: {keys}")

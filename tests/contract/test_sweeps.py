@@ -165,11 +165,12 @@ async def test_windows_are_enqueued_with_their_continuation_amid_their_jobs(queu
     assert (stats.sweep.open_jobs, stats.ready, stats.sweep.samples) == (3, 3, (key(1), key(2)))
     claims = await take(queue, 3)
     assert [claim.job for claim in claims] == [jobs[0], plan_job(sweep, 30), jobs[1]]
-    last = Window(CUTOFF, (range_job(sweep, 5, 30),), planned=5, capped=True, samples=(key(3),))
+    last = Window(CUTOFF, (range_job(sweep, 5, 30),), planned=5, capped=True, stopped='x["7"]', samples=(key(3),))
     assert await queue.advance(REF, claims[1], last)
     stats = await look(queue)
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.planned, stats.sweep.capped) == (SweepState.RUNNING, 35, True)
+    assert stats.sweep.stopped == 'x["7"]'
     assert (stats.sweep.open_jobs, stats.sweep.samples) == (3, (key(1), key(2), key(3)))
 
 

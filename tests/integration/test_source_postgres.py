@@ -356,3 +356,48 @@ async def test_the_origin_is_known_to_a_role_that_may_not_ask_for_the_servers_id
     assert found != await origin(plain, Source(table="others"))
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("DROP OWNED BY plain; DROP ROLE plain")
+
+
+ENDS = {
+    "bigint": ("id bigint PRIMARY KEY", "n", ("id",)),
+    "uuid": ("id uuid PRIMARY KEY", "md5(n::text)::uuid", ("id",)),
+    "two columns": ("id text, part int, PRIMARY KEY (part, id)", "n::text", ("part", "id")),
+}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+@pytest.mark.parametrize("share", [1, 40], ids=["dense", "sparse"])
+async def test_a_window_ends_at_the_greatest_key_of_the_start(
+    database: str, connection: psycopg.AsyncConnection[tuple[Any, ...]], kind: str, share: int
+) -> None:
+    columns, value, key = ENDS[kind]
+    await connection.execute(f"CREATE TABLE things ({columns}, status text, expires_at timestamptz)".encode())
+    names = ", ".join(key)
+    values = ", ".join("n / 500" if name == "part" else value for name in key)
+    filled = (
+        f"INSERT INTO things ({names}, status, expires_at) SELECT {values}, CASE WHEN n % {share} = 0 THEN 'pending' ELSE 'live' END, "
+        "now() - interval '1 day' FROM generate_series({}, {}) AS n"
+    )
+    await connection.execute(filled.format(1, 2000).encode())
+    await connection.execute("ANALYZE things")
+    source = open_source(make_plan(), lambda: database)
+    cutoff, last = await source.bounds()
+    order = " DESC, ".join(key) + " DESC"
+    row = await (await connection.execute(f"SELECT {names} FROM things ORDER BY {order} LIMIT 1".encode())).fetchone()
+    assert row is not None
+    assert last == tuple(str(part) for part in row)
+    await connection.execute(filled.format(2001, 4000).encode())
+    expected = await connection.execute(
+        f"SELECT count(*) FROM things WHERE status = 'pending' AND ({names}) <= (SELECT {names} FROM things ORDER BY {order} LIMIT 1)".encode()
+    )
+    everything = await expected.fetchone()
+    planned, after = 0, None
+    while True:
+        window = await source.cut(cutoff, after, (), 20, 200, last)
+        planned, after = planned + window.rows, window.cursor
+        if after is None:
+            break
+    assert everything is not None
+    assert planned <= everything[0]
+    assert planned == 2000 // share if kind != "uuid" else planned >= 2000 // share
+    await source.close()

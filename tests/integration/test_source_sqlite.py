@@ -288,3 +288,32 @@ async def test_the_origin_of_keys_changes_with_file_table_and_key_columns(tmp_pa
     assert origins[0].startswith("things(id) #")
     for source in (*sources, *same):
         await source.close()
+
+
+async def test_a_window_ends_at_the_greatest_key_of_the_start(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a.db", TEN)
+    source = opened(path)
+    _, last = await source.bounds()
+    assert last == ("10",)
+    filled(path, "INSERT INTO things SELECT id + 10, status, expires_at FROM things")
+    assert (await source.cut(CUTOFF, None, (), 100, 100, last)).rows == 10
+    assert (await source.cut(CUTOFF, ("5",), (), 100, 100, last)).rows == 5
+    await source.close()
+
+
+@pytest.mark.parametrize("declared", ["TEXT", "BIGINT"])
+async def test_rows_whose_key_is_bytes_are_told_and_never_planned(tmp_path: Path, declared: str) -> None:
+    path = filled(
+        tmp_path / "a.db",
+        f"CREATE TABLE things (id {declared} NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT);"
+        "INSERT INTO things VALUES ('1', 'pending', '2026-01-01'), (x'32', 'pending', '2026-01-01'), ('3', 'pending', '2026-01-01')",
+    )
+    source = opened(path)
+    assert "blob-key" in dict((await source.inspect()).warnings)
+    _, last = await source.bounds()
+    assert last == ("3",)
+    window = await source.cut(CUTOFF, None, (), 1, 10, last)
+    assert (window.rows, window.cursor) == (2, None)
+    assert (await source.write(Range(None, last, 2), CUTOFF, ())).applied == 2
+    assert await source.count(CUTOFF, (), 10) == 0
+    await source.close()

@@ -176,8 +176,8 @@ def test_a_window_is_bounded_by_workers_by_ten_seconds_of_rate_and_by_the_cap() 
     assert window_rows(a_plan(limits=RowLimits(batch_rows=100), max_replicas=1, jobs_per_replica=10), 0) == 2000
     assert window_rows(a_plan(limits=RowLimits(batch_rows=100, rows_per_second=50.0)), 0) == 500
     assert window_rows(a_plan(limits=RowLimits(batch_rows=1000, rows_per_second=5.0)), 0) == 1000
-    assert window_rows(a_plan(limits=RowLimits(batch_rows=100, max_rows_per_sweep=250)), 200) == 50
-    assert window_rows(a_plan(limits=RowLimits(batch_rows=100, max_rows_per_sweep=250)), 250) == 0
+    assert window_rows(a_plan(limits=RowLimits(batch_rows=100)), 200, cap=250) == 50
+    assert window_rows(a_plan(limits=RowLimits(batch_rows=100)), 250, cap=250) == 0
 
 
 def test_each_worker_that_a_window_killed_halves_it_down_to_one_batch() -> None:

@@ -1,7 +1,9 @@
 """One step of the plan chain: take the cutoff, cut the next window of jobs, hand on the cursor.
 
-Invariants: the cutoff is taken once, by the first step, from the database's own clock; a window and its continuation
-enter the queue in one move, so that a crash resumes at the cursor and never plans a row twice.
+Invariants: the cutoff is taken once, by the first step, from the database's own clock, and with it the greatest key, where
+the sweep ends; a window and its continuation enter the queue in one move, so that a crash resumes at the cursor and never
+plans a row twice. Every chain ends: at the greatest key, or at its cap. A sweep that is capped is followed by one that begins
+where it stopped and wraps around, so that rows that stay stale never keep the others from their turn.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import msgspec
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage
-from kubesweep.queue.model import Job, JobKind, Key, SweepState, Window
+from kubesweep.queue.model import Job, JobKind, Key, SweepState, Window, parse_row, row_text
 from kubesweep_worker.desk import Desk, Gone, Result
 from kubesweep_worker.elsewhere import tell_held_elsewhere
 from kubesweep_worker.hands import JobRun
@@ -22,19 +24,26 @@ from kubesweep_worker.verdict import solo_kills
 
 log = logging.getLogger("kubesweep.worker")
 SAMPLES = 10
+UNCOUNTED = 10_000  # rows that a sweep may plan whatever it finds; only a larger one is counted, once
+MOST_COUNTED = 10**12
 WINDOW_SECONDS = 10  # a window holds at most this much of rowsPerSecond, so that a change of mind comes through
 
 
-def window_rows(plan: Plan, planned: int, kills: int = 0) -> int:
-    """The most rows that the next window may hold; 0 where the sweep's cap is reached. ``kills``: workers that died while
+def window_rows(plan: Plan, planned: int, kills: int = 0, cap: int | None = None) -> int:
+    """The most rows that the next window may hold; 0 where the sweep's ``cap`` is reached. ``kills``: workers that died while
     they cut this one, alone: each halves it, in case it was too large for their memory."""
     batch = plan.limits.batch_rows
     most = max(batch, plan.window_jobs * batch >> kills)
     if plan.limits.rows_per_second is not None:
         most = min(most, max(batch, int(WINDOW_SECONDS * plan.limits.rows_per_second)))
-    if plan.limits.max_rows_per_sweep is not None:
-        most = min(most, plan.limits.max_rows_per_sweep - planned)
+    if cap is not None:
+        most = min(most, cap - planned)
     return max(0, most)
+
+
+def cap_of(plan: Plan, step: Job) -> int | None:
+    """Rows that the whole sweep may plan; None: not known yet."""
+    return plan.limits.max_rows_per_sweep or step.cap or None
 
 
 def job_of(cut: Cut, step: Job, plan: Plan, cutoff: str) -> Job:
@@ -47,18 +56,20 @@ def job_of(cut: Cut, step: Job, plan: Plan, cutoff: str) -> Job:
 
 def window_of(cuts: Cuts, step: Job, plan: Plan, cutoff: str, samples: tuple[Key, ...] = ()) -> Window:
     """The window that follows from what the source cut; in DryRun it has counts and samples, but no jobs."""
-    planned = step.planned + cuts.rows
-    cap = plan.limits.max_rows_per_sweep
-    capped = cap is not None and planned >= cap and cuts.cursor is not None
-    more = cuts.cursor is not None and not capped
+    planned, cap = step.planned + cuts.rows, cap_of(plan, step)
     following = msgspec.structs.replace(step, plan=plan.version, cutoff=cutoff, low=cuts.cursor, planned=planned)
+    more = cuts.cursor is not None
+    if not more and step.wrap is not None:  # the end of the table: on with its beginning
+        following, more = msgspec.structs.replace(following, low=None, high=step.wrap, wrap=None), True
+    capped = more and cap is not None and planned >= cap
     return Window(
         cutoff=cutoff,
         jobs=() if plan.dry_run else tuple(job_of(cut, step, plan, cutoff) for cut in cuts.cuts),
-        next=following if more else None,
+        next=following if more and not capped else None,
         origin=step.origin,
         planned=cuts.rows,
         capped=capped,
+        stopped=row_text(step.origin, cuts.cursor) if capped and cuts.cursor is not None else "",
         samples=samples,
     )
 
@@ -67,15 +78,24 @@ async def run_plan(desk: Desk, run: JobRun) -> Result:
     """Raises Outage, SweepFailure, LeaseLost."""
     plan, origin = desk.plan, await desk.source.origin()
     step = msgspec.structs.replace(run.claim.job, origin=origin)
-    cutoff = step.cutoff or await desk.source.now()
+    first = step.low is None and step.high is None and not step.planned
+    cutoff, last = step.cutoff or "", step.high
+    if first or not cutoff:
+        now, last = await desk.source.bounds()
+        cutoff = cutoff or now
     held_rows = await desk.held_rows(origin)
     held = held_rows.keys
-    if step.low is None:
+    if first:
         tell_held_elsewhere(held_rows, origin)
-    if step.low is None and not step.approved and not plan.dry_run and await _above_hold(desk, run, cutoff, held):
-        return Gone(worked=True)
-    most = window_rows(plan, step.planned, solo_kills(run.claim))
-    cuts = await desk.source.cut(cutoff, step.low, held, plan.limits.batch_rows, most)
+        if not step.approved and not plan.dry_run and await _above_hold(desk, run, cutoff, held):
+            return Gone(worked=True)
+        start = None if plan.dry_run else await _start(desk, origin)
+        step = msgspec.structs.replace(step, low=start, high=last, wrap=start)
+    most = window_rows(plan, step.planned, solo_kills(run.claim), cap_of(plan, step))
+    if cap_of(plan, step) is None and step.planned + most > UNCOUNTED:
+        step = msgspec.structs.replace(step, cap=await _cap(desk, cutoff, held, step.planned))
+        most = window_rows(plan, step.planned, solo_kills(run.claim), cap_of(plan, step))
+    cuts = await desk.source.cut(cutoff, step.low, held, plan.limits.batch_rows, most, step.high)
     samples: tuple[Key, ...] = ()
     if plan.dry_run and step.low is None and cuts.cuts:
         rows = await desk.source.stale(cuts.cuts[0].scope, cutoff, held, SAMPLES)
@@ -86,6 +106,30 @@ async def run_plan(desk: Desk, run: JobRun) -> Result:
         extra={"sweep": step.sweep, "rows": cuts.rows, "jobs": len(cuts.cuts), "more": cuts.cursor is not None},
     )
     return Gone(worked=True)
+
+
+async def _start(desk: Desk, origin: str) -> Key | None:
+    """The key behind which this sweep begins: where the latest completed one of this plan and table was capped."""
+    (stats,) = await desk.insist(lambda: desk.queue.stats([desk.ref]))
+    for past in stats.history:
+        if past.state is SweepState.COMPLETED and past.mode == desk.plan.mode:
+            if not past.stopped or not past.plan.same(desk.mine):
+                return None
+            of, key = parse_row(past.stopped)
+            return key if of == origin else None
+    return None
+
+
+async def _cap(desk: Desk, cutoff: str, held: frozenset[Key], planned: int) -> int:
+    """What the sweep may plan: twice the rows that are stale now. Rows that turn stale as fast as they are written would
+    keep it going for ever; they are the next sweep's."""
+    try:
+        stale = await desk.source.count(cutoff, held, MOST_COUNTED)
+    except Outage as outage:
+        if not timed_out(outage):
+            raise
+        return MOST_COUNTED  # asking again would take as long
+    return max(UNCOUNTED, 2 * stale, planned + stale)
 
 
 async def _above_hold(desk: Desk, run: JobRun, cutoff: str, held: frozenset[Key]) -> bool:

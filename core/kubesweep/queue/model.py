@@ -79,6 +79,8 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True):
     setbacks: int = 0  # times that it was given back because all of it failed
     approved: bool = False  # plan jobs: somebody approved more than holdAboveRows
     planned: int = 0  # plan jobs: rows planned by the chain so far
+    wrap: Key | None = None  # plan jobs: the chain began behind this key, and goes on from the first key up to it
+    cap: int = 0  # plan jobs: rows that the sweep may plan; 0: not counted yet
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -150,7 +152,8 @@ class Window(msgspec.Struct, frozen=True):
     next: Job | None = None
     origin: str = ""  # of the keys that its jobs have, see ``Job.origin``
     planned: int = 0
-    capped: bool = False  # maxRowsPerSweep reached: the rest waits for the next tick
+    capped: bool = False  # the sweep's cap is reached: the rest waits for the next tick
+    stopped: str = ""  # with capped: ``row_text`` of the key where the next sweep begins; empty: at the first one
     samples: tuple[Key, ...] = ()  # DryRun: some keys that would be swept
 
     @property
@@ -206,6 +209,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     dead: int = 0
     open_jobs: int = 0  # planned jobs and plan jobs that are not settled
     capped: bool = False
+    stopped: str = ""  # see Window
     samples: tuple[Key, ...] = ()
 
     @property

@@ -128,6 +128,7 @@ class RedisQueue:
             origin=window.origin,
             planned=window.planned,
             capped=window.capped,
+            stopped=window.stopped,
             samples=[key_text(key) for key in window.samples],
             most=MAX_SAMPLES,
             last=window.next is None,

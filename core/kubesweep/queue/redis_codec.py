@@ -67,6 +67,7 @@ class _Record(msgspec.Struct):
     finished: float | None = None
     cutoff: str | None = None
     capped: bool = False
+    stopped: str = ""
     samples: tuple[str, ...] = ()
 
 
@@ -245,6 +246,7 @@ def sweep(raw: bytes | str) -> Sweep:
         dead=r.dead,
         open_jobs=r.open,
         capped=r.capped,
+        stopped=r.stopped,
         samples=tuple(parse_key(key) for key in r.samples),
     )
 

@@ -214,6 +214,7 @@ def advance(con: sqlite3.Connection, now: float, ref: ScheduleRef, claim: Claim,
         "cutoff": window.cutoff,
         "planned": window.planned,
         "capped": window.capped,
+        "stopped": window.stopped,
         "samples": to_json((sweep.samples + window.samples)[:MAX_SAMPLES]),
         "state": state,
     }

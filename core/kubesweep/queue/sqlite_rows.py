@@ -130,7 +130,8 @@ def _sweep(row: tuple[Any, ...]) -> Sweep:
         dead=row[16],
         capped=bool(row[17]),
         samples=_decode_samples(row[18]),
-        open_jobs=row[19],
+        stopped=row[19],
+        open_jobs=row[20],
     )
 
 

@@ -163,12 +163,24 @@ class Source(Protocol):
         """The database's clock as text: a cutoff."""
         ...
 
+    async def bounds(self) -> tuple[str, Key | None]:
+        """The database's clock as text, and the greatest key of the table: where a sweep that starts now ends."""
+        ...
+
     async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
         """Stale rows, counted up to ``most``."""
         ...
 
-    async def cut(self, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int) -> Cuts:
-        """The next window: up to ``most`` stale rows behind ``after`` in key order, in cuts of ``batch``."""
+    async def cut(
+        self,
+        cutoff: str,
+        after: Key | None,
+        held: Collection[Key],
+        batch: int,
+        most: int,
+        until: Key | None = None,
+    ) -> Cuts:
+        """The next window: up to ``most`` stale rows behind ``after`` in key order, ``until`` included, in cuts of ``batch``."""
         ...
 
     async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:

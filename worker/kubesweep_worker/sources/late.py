@@ -80,11 +80,22 @@ class LateSource:
     async def now(self) -> str:
         return await self._ask(lambda source: source.now())
 
+    async def bounds(self) -> tuple[str, Key | None]:
+        return await self._ask(lambda source: source.bounds())
+
     async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
         return await self._ask(lambda source: source.count(cutoff, held, most))
 
-    async def cut(self, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int) -> Cuts:
-        return await self._ask(lambda source: source.cut(cutoff, after, held, batch, most))
+    async def cut(
+        self,
+        cutoff: str,
+        after: Key | None,
+        held: Collection[Key],
+        batch: int,
+        most: int,
+        until: Key | None = None,
+    ) -> Cuts:
+        return await self._ask(lambda source: source.cut(cutoff, after, held, batch, most, until))
 
     async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
         return await self._ask(lambda source: source.stale(scope, cutoff, held, most))

@@ -16,6 +16,7 @@ from kubesweep_worker.sources.base import (
     Cuts,
     Explanation,
     Keys,
+    Range,
     Scope,
     SourceRow,
     Table,
@@ -108,6 +109,16 @@ class PostgresSource:
             self._origin = relation, origin_of(database, name, [part.name for part in statements.key])
         return self._origin[1]
 
+    async def bounds(self) -> tuple[str, Key | None]:
+        statements = await self._statements()
+        try:
+            [[(now,)], last] = await self._read(NOW, statements.last())
+            return str(now), last[0] if last else None
+        except Outage as outage:
+            if not timed_out(outage):  # no index has the key's order
+                raise
+            return await self.now(), None
+
     async def inspect(self) -> Table:
         self._known = None
         relation, statements = await self._learn()
@@ -130,14 +141,22 @@ class PostgresSource:
         [[(number,)]] = await self._read(statements.count(cutoff, held, most))
         return int(number)
 
-    async def cut(self, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int) -> Cuts:
+    async def cut(
+        self,
+        cutoff: str,
+        after: Key | None,
+        held: Collection[Key],
+        batch: int,
+        most: int,
+        until: Key | None = None,
+    ) -> Cuts:
         relation, statements = await self._learn()
         if after is None:  # a new sweep: there may be an index by now
             self._stride = None
         try:
             if self._stride is None:
                 async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
-                    return await cut(tx, relation, statements, cutoff, after, held, batch, most)
+                    return await cut(tx, relation, statements, cutoff, Range(after, until), held, batch, most)
         except Outage as outage:
             if not timed_out(outage):
                 raise
@@ -148,7 +167,7 @@ class PostgresSource:
 
         async def ask(start: Key | None, stale: int, rows: int) -> Page:
             async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
-                return await page(tx, statements, cutoff, start, held, stale, rows)
+                return await page(tx, statements, cutoff, Range(start, until), held, stale, rows)
 
         return await cut_pages(ask, self._stride, after, batch, most)
 
@@ -210,10 +229,10 @@ class PostgresSource:
             await tx.commit()
             return (), Written(done.applied, locked=locked, refused=refused, why=hindrances.why)
 
-    async def _read(self, statement: str) -> list[Rows]:
+    async def _read(self, *statements: str) -> list[Rows]:
         try:
             async with self._pool.transaction(self._settings) as tx:
-                return await tx.finish(statement)
+                return await tx.finish(*statements)
         except SweepFailure:
             self._known = None
             raise

@@ -39,12 +39,12 @@ async def cut(
     relation: Relation,
     statements: Statements,
     cutoff: str,
-    after: Key | None,
+    behind: Range,
     held: Collection[Key],
     batch: int,
     most: int,
 ) -> Cuts:
-    window = _Window(tx, relation, statements, cutoff, after, held, batch, most)
+    window = _Window(tx, relation, statements, cutoff, behind, held, batch, most)
     if not await window.looks_dense():
         found = await window.gather()
         if found is not None:
@@ -53,14 +53,14 @@ async def cut(
 
 
 async def page(
-    tx: Transaction, statements: Statements, cutoff: str, after: Key | None, held: Collection[Key], most: int, span: int
+    tx: Transaction, statements: Statements, cutoff: str, behind: Range, held: Collection[Key], most: int, span: int
 ) -> Page:
     """At most ``most`` stale keys among the next ``span`` rows of the table. See stride."""
-    *_, rows = await tx.run(*ALONG_THE_KEY, statements.walk(after, cutoff, held, 1, most, span))
+    *_, rows = await tx.run(*ALONG_THE_KEY, statements.walk(behind, cutoff, held, 1, most, span))
     keys = tuple(row[1:] for row in rows)
     if len(keys) == most:
         return Page(keys, span, keys[-1])
-    [last] = await tx.run(statements.walk_end(after, span))
+    [last] = await tx.run(statements.walk_end(behind, span))
     walked = int(last[0][0]) if last else 0
     return Page(keys, walked, last[0][1:] if walked == span else None)
 
@@ -72,7 +72,7 @@ class _Window:
         relation: Relation,
         statements: Statements,
         cutoff: str,
-        after: Key | None,
+        behind: Range,
         held: Collection[Key],
         batch: int,
         most: int,
@@ -82,7 +82,8 @@ class _Window:
         self._integer = len(statements.key) == 1 and statements.key[0].type in INTEGERS
         self._analysed = relation.rows >= 0
         self._cutoff = cutoff
-        self._after = after
+        self._behind = behind
+        self._after = behind.low
         self._held = held
         self._batch = batch
         self._most = most
@@ -91,9 +92,8 @@ class _Window:
     async def looks_dense(self) -> bool:
         if not self._analysed:
             return True
-        behind = Range(low=self._after)
         stale, rows = await estimate(
-            self._tx, self._statements.any(behind, self._cutoff, ()), self._statements.span(behind)
+            self._tx, self._statements.any(self._behind, self._cutoff, ()), self._statements.span(self._behind)
         )
         return stale * SPAN * DOUBT >= rows
 
@@ -103,7 +103,7 @@ class _Window:
         limit = SPAN * self._most
         _, rows, _ = await self._tx.run(
             *PAGE_BY_PAGE,
-            self._statements.gather(self._after, self._cutoff, self._held, self._most, limit),
+            self._statements.gather(self._behind, self._cutoff, self._held, self._most, limit),
             *ANY_INDEX_SCAN,
         )
         total = int(rows[0][0])
@@ -117,13 +117,13 @@ class _Window:
         span = SPAN * self._most
         *_, rows = await self._tx.run(
             *ALONG_THE_KEY,
-            self._statements.walk(self._after, self._cutoff, self._held, self._batch, self._most, span),
+            self._statements.walk(self._behind, self._cutoff, self._held, self._batch, self._most, span),
         )
         ends = [(int(row[0]), row[1:]) for row in rows]
         count = ends[-1][0] if ends else 0
         if count == self._most:
             return Cuts(tuple(self._ranges(ends)), count, ends[-1][1])
-        [last] = await self._tx.run(self._statements.walk_end(self._after, span))
+        [last] = await self._tx.run(self._statements.walk_end(self._behind, span))
         walked = int(last[0][0]) if last else 0
         end = last[0][1:] if walked == span else None
         await self._tx.run(*ANY_WAY)
@@ -133,7 +133,9 @@ class _Window:
             found = await self.gather()
             if found is not None:
                 return found
-        [listed] = await self._tx.run(self._statements.keys(Range(self._after, end), self._cutoff, self._held))
+        [listed] = await self._tx.run(
+            self._statements.keys(Range(self._after, end or self._behind.high), self._cutoff, self._held)
+        )
         return self._lists(listed, end)
 
     async def _share(self, keys: list[Key], cursor: Key | None) -> Cuts:

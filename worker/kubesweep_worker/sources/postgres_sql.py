@@ -113,11 +113,16 @@ class Statements:
     def count(self, cutoff: str, held: Collection[Key], most: int) -> str:
         return f"SELECT count(*) FROM ({self.any(Range(), cutoff, held)} LIMIT {most}) AS s"
 
-    def walk(self, after: Key | None, cutoff: str, held: Collection[Key], batch: int, most: int, span: int) -> str:
+    def last(self) -> str:
+        """The greatest key: one step backwards along the key's index."""
+        order = ", ".join(f"{column(part.name)} DESC" for part in self.key)
+        return f"SELECT {self.key_texts} FROM {self.table} AS t ORDER BY {order} LIMIT 1"
+
+    def walk(self, behind: Range, cutoff: str, held: Collection[Key], batch: int, most: int, span: int) -> str:
         """Every ``batch``-th stale key and the last one with their numbers, among the next ``span`` rows of the table."""
         flag = " AND ".join([self.matching(cutoff), *self.without(held)])
         walked = (
-            f"SELECT {self.aliased}, ({flag}) AS is_stale {self._from(self.scope(Range(low=after)))} "
+            f"SELECT {self.aliased}, ({flag}) AS is_stale {self._from(self.scope(behind))} "
             f"ORDER BY {self.key_list} LIMIT {span}"
         )
         return (
@@ -126,20 +131,20 @@ class Statements:
             f"WHERE is_stale LIMIT {most}) AS s) AS b WHERE n % {batch} = 0 OR n = total"
         )
 
-    def walk_end(self, after: Key | None, span: int) -> str:
+    def walk_end(self, behind: Range, span: int) -> str:
         """How many of the next ``span`` rows there are, and the key of the last one."""
         return (
             f"SELECT n, {self.outer_texts} FROM (SELECT {', '.join(self.aliases)}, row_number() OVER () AS n FROM "
-            f"(SELECT {self.aliased} {self._from(self.scope(Range(low=after)))} ORDER BY {self.key_list} LIMIT {span}) AS w) AS b "
+            f"(SELECT {self.aliased} {self._from(self.scope(behind))} ORDER BY {self.key_list} LIMIT {span}) AS w) AS b "
             "ORDER BY n DESC LIMIT 1"
         )
 
-    def gather(self, after: Key | None, cutoff: str, held: Collection[Key], most: int, limit: int) -> str:
+    def gather(self, behind: Range, cutoff: str, held: Collection[Key], most: int, limit: int) -> str:
         """(number of stale rows up to limit + 1, key...): the first ``most`` keys, or one row of NULLs beyond ``limit``."""
         order = ", ".join(f"s.{alias}" for alias in self.aliases)  # a bare k1 would be the text in the answer
         return (
             f"WITH s AS MATERIALIZED (SELECT {self.aliased} FROM {self.table} AS t "
-            f"WHERE {self.where(Range(low=after), cutoff, held)} LIMIT {limit + 1}) "
+            f"WHERE {self.where(behind, cutoff, held)} LIMIT {limit + 1}) "
             f"SELECT c.n, o.* FROM (SELECT count(*) AS n FROM s) AS c LEFT JOIN LATERAL "
             f"(SELECT {self.outer_texts} FROM s WHERE c.n <= {limit} ORDER BY {order} LIMIT {most}) AS o ON true"
         )

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Key
-from kubesweep_worker.predicate import one_key_for_ever, stamp_columns, time_columns
+from kubesweep_worker.predicate import one_key_for_ever, quote_name, stamp_columns, time_columns
 from kubesweep_worker.sources.base import (
     Column,
     Cuts,
@@ -105,6 +105,9 @@ class SqliteSource:
 
         return await self._do(ask)
 
+    async def bounds(self) -> tuple[str, Key | None]:
+        return await self.now(), await self._do(lambda c: c.execute(self._sql(c).last()).fetchone())
+
     async def inspect(self) -> Table:
         self._known = None
         return await self._do(self._inspect)
@@ -118,18 +121,28 @@ class SqliteSource:
     async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
         return await self._do(lambda c: int(c.execute(self._sql(c).count(cutoff, held, most)).fetchone()[0]))
 
-    async def cut(self, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int) -> Cuts:
+    async def cut(
+        self,
+        cutoff: str,
+        after: Key | None,
+        held: Collection[Key],
+        batch: int,
+        most: int,
+        until: Key | None = None,
+    ) -> Cuts:
         if after is None:  # a new sweep: there may be an index by now
             self._stride = None
         try:
             if self._stride is None:
-                return await self._do(lambda c: cut(c, self._sql(c), cutoff, after, held, batch, most))
+                return await self._do(lambda c: cut(c, self._sql(c), cutoff, Range(after, until), held, batch, most))
         except Outage as outage:
             if not timed_out(outage):
                 raise
             self._stride = Stride(self._plan.source.statement_timeout)
         return await cut_pages(
-            lambda start, stale, rows: self._do(lambda c: page(c, self._sql(c), cutoff, start, held, stale, rows)),
+            lambda start, stale, rows: self._do(
+                lambda c: page(c, self._sql(c), cutoff, Range(start, until), held, stale, rows)
+            ),
             self._stride,
             after,
             batch,
@@ -276,11 +289,17 @@ class SqliteSource:
         yield from one_key_for_ever(self._plan)
         for name in sql.nullable_key:
             yield "nullable-key", f'key column "{name}" is not declared NOT NULL: rows without a key are never swept'
+        loose = " OR ".join(f"typeof({quote_name(name)}) = 'blob'" for name in sql.loose_key)
+        if loose and c.execute(f"SELECT EXISTS (SELECT 1 FROM {sql.table} WHERE {loose})").fetchone()[0]:
+            yield (
+                "blob-key",
+                f"some rows of {sql.table} have bytes in their key, which equal no text: they are never swept",
+            )
 
     def _explain(self, c: sqlite3.Connection, cutoff: str) -> Explanation:
         sql, batch = self._sql(c), self._plan.limits.batch_rows
         find = sql.keys(Range(), cutoff, (), self._plan.window_jobs * batch)
-        example = Range(None, c.execute(sql.nth(None, batch)).fetchone())
+        example = Range(None, c.execute(sql.nth(Range(), batch)).fetchone())
         steps = [str(row[3]) for row in c.execute(f"EXPLAIN QUERY PLAN {find}")]
         write = ";\n".join(sql.write(example, cutoff, ())) if self._plan.write is not None else None
         try:

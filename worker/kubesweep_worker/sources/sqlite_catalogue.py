@@ -161,5 +161,6 @@ def build_statements(plan: Plan, table: SqliteTable, archive: SqliteTable | None
         effect,
         kept,
         nullable,
+        tuple(name for name in key if name != table.rowid_alias),
         archive is not None and bool(archive.triggers),
     )

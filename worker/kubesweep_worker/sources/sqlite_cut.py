@@ -17,16 +17,16 @@ def cut(
     c: sqlite3.Connection,
     sql: SqliteStatements,
     cutoff: str,
-    after: Key | None,
+    behind: Range,
     held: Collection[Key],
     batch: int,
     most: int,
 ) -> Cuts:
-    keys: list[Key] = c.execute(sql.keys(Range(low=after), cutoff, held, most)).fetchall()
+    keys: list[Key] = c.execute(sql.keys(behind, cutoff, held, most)).fetchall()
     cuts = []
     for start in range(0, len(keys), batch):
         part = keys[start : start + batch]
-        span = Range(after if start == 0 else keys[start - 1], part[-1])
+        span = Range(behind.low if start == 0 else keys[start - 1], part[-1])
         [(rows,)] = c.execute(sql.span(span, SPAN * len(part) + 1))
         cuts.append(Cut(span if rows <= SPAN * len(part) else Keys(tuple(part)), len(part)))
     return Cuts(tuple(cuts), len(keys), keys[-1] if len(keys) == most else None)
@@ -36,14 +36,14 @@ def page(
     c: sqlite3.Connection,
     sql: SqliteStatements,
     cutoff: str,
-    after: Key | None,
+    behind: Range,
     held: Collection[Key],
     most: int,
     rows: int,
 ) -> Page:
     """At most ``most`` stale keys among the next ``rows`` rows of the table. See stride."""
-    end = c.execute(sql.nth(after, rows)).fetchone()
-    keys = tuple(c.execute(sql.keys(Range(after, end), cutoff, held, most)))
+    end = c.execute(sql.nth(behind, rows)).fetchone()
+    keys = tuple(c.execute(sql.keys(Range(behind.low, end or behind.high), cutoff, held, most)))
     if len(keys) == most:
         return Page(keys, rows, keys[-1])
     return Page(keys, rows, end)

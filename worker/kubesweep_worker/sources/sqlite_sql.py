@@ -65,6 +65,7 @@ class SqliteStatements:
     archive: tuple[str, tuple[str, ...]] | None = None
     # A primary key of SQLite may hold NULL: such rows have no name and are left alone.
     nullable_key: tuple[str, ...] = ()
+    loose_key: tuple[str, ...] = ()  # columns of the key that may hold bytes, whatever they are declared
     archive_triggers: bool = False  # they may put a row elsewhere, so the archive's count proves nothing
 
     @property
@@ -100,8 +101,7 @@ class SqliteStatements:
 
     def where(self, scope: Scope, cutoff: str, held: Collection[Key]) -> str:
         without = [f"{self._key()} NOT IN {self._among(held)}"] if held else []
-        named = [f"{column(name)} IS NOT NULL" for name in self.nullable_key]
-        return " AND ".join([*self.scope(scope), *named, *without, self.matching(cutoff)])
+        return " AND ".join([*self.scope(scope), *self._named(), *without, self.matching(cutoff)])
 
     def keys(self, scope: Scope, cutoff: str, held: Collection[Key], most: int | None = None) -> str:
         limit = "" if most is None else f" LIMIT {most}"
@@ -114,9 +114,23 @@ class SqliteStatements:
         """After the update, under the same lock: nobody else writes, so whatever still matches was written and will not end."""
         return f"SELECT count(*) FROM {self.table} AS t WHERE {self.where(scope, cutoff, held)}"
 
-    def nth(self, after: Key | None, rows: int) -> str:
-        """The key of the ``rows``-th row of the table behind ``after``; no row where there are fewer."""
-        conditions = [*self.scope(Range(low=after)), *(f"{column(name)} IS NOT NULL" for name in self.nullable_key)]
+    def last(self) -> str:
+        """The greatest key: one step backwards along the key's index."""
+        conditions = self._named()
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        order = ", ".join(f"{column(name)} DESC" for name in self.key)
+        return f"SELECT {self.key_texts} FROM {self.table} AS t{where} ORDER BY {order} LIMIT 1"
+
+    def _named(self) -> list[str]:
+        """Rows that a sweep can name: a key that is NULL, or bytes in a column of text, equals no text."""
+        return [
+            *(f"{column(name)} IS NOT NULL" for name in self.nullable_key),
+            *(f"typeof({column(name)}) <> 'blob'" for name in self.loose_key),
+        ]
+
+    def nth(self, behind: Range, rows: int) -> str:
+        """The key of the ``rows``-th row of the table in ``behind``; no row where there are fewer."""
+        conditions = [*self.scope(behind), *self._named()]
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return (
             f"SELECT {self.key_texts} FROM {self.table} AS t{where} ORDER BY {self.key_list} LIMIT 1 OFFSET {rows - 1}"

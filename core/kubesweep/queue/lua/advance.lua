@@ -17,6 +17,7 @@ sweep.open = sweep.open + #args.jobs - 1
 sweep.cutoff = args.cutoff
 sweep.planned = sweep.planned + args.planned
 sweep.capped = sweep.capped or args.capped
+if args.stopped ~= '' then sweep.stopped = args.stopped end
 if #args.samples > 0 then
   local samples = sweep.samples or {}
   for _, key in ipairs(args.samples) do

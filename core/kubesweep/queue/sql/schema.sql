@@ -43,7 +43,9 @@ CREATE TABLE sweep (
   held INTEGER NOT NULL DEFAULT 0,
   dead INTEGER NOT NULL DEFAULT 0,
   capped INTEGER NOT NULL DEFAULT 0,
-  samples TEXT NOT NULL DEFAULT '[]'
+  samples TEXT NOT NULL DEFAULT '[]',
+  -- where the sweep after a capped one begins
+  stopped TEXT NOT NULL DEFAULT ''
 );
 
 CREATE INDEX sweep_schedule ON sweep (schedule, seq);

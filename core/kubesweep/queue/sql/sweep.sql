@@ -4,7 +4,7 @@ VALUES (:id, :schedule, :tick, :generation, :hash, :mode, :state, :now);
 
 -- name: remembered
 SELECT s.id, s.tick, s.generation, s.hash, s.mode, s.state, s.reason, s.message, s.cutoff, s.started, s.finished,
-       s.planned, s.applied, s.skipped, s.unconfirmed, s.held, s.dead, s.capped, s.samples,
+       s.planned, s.applied, s.skipped, s.unconfirmed, s.held, s.dead, s.capped, s.samples, s.stopped,
        (SELECT count(*) FROM job AS j WHERE j.sweep = s.id AND j.held = 0) AS open_jobs
 FROM sweep AS s
 WHERE s.schedule = :schedule
@@ -13,7 +13,7 @@ LIMIT :most;
 
 -- name: by_id
 SELECT s.id, s.tick, s.generation, s.hash, s.mode, s.state, s.reason, s.message, s.cutoff, s.started, s.finished,
-       s.planned, s.applied, s.skipped, s.unconfirmed, s.held, s.dead, s.capped, s.samples,
+       s.planned, s.applied, s.skipped, s.unconfirmed, s.held, s.dead, s.capped, s.samples, s.stopped,
        (SELECT count(*) FROM job AS j WHERE j.sweep = s.id AND j.held = 0) AS open_jobs
 FROM sweep AS s
 WHERE s.id = :id AND s.schedule = :schedule;
@@ -35,7 +35,7 @@ WHERE id = :id;
 
 -- name: record_window
 UPDATE sweep
-SET cutoff = :cutoff, planned = planned + :planned, capped = capped OR :capped, samples = :samples, state = :state
+SET cutoff = :cutoff, planned = planned + :planned, capped = capped OR :capped, stopped = :stopped, samples = :samples, state = :state
 WHERE id = :id;
 
 -- name: set_state

@@ -3,3 +3,6 @@ ALTER TABLE schedule ADD COLUMN origin TEXT NOT NULL DEFAULT '';
 
 -- name: 3
 ALTER TABLE schedule ADD COLUMN learnt TEXT NOT NULL DEFAULT '';
+
+-- name: 4
+ALTER TABLE sweep ADD COLUMN stopped TEXT NOT NULL DEFAULT '';
