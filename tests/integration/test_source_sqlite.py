@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from kubesweep.api.plan import Archive, Assignment, Effect, Match, Plan, Source, Write
@@ -316,4 +317,44 @@ async def test_rows_whose_key_is_bytes_are_told_and_never_planned(tmp_path: Path
     assert (window.rows, window.cursor) == (2, None)
     assert (await source.write(Range(None, last, 2), CUTOFF, ())).applied == 2
     assert await source.count(CUTOFF, (), 10) == 0
+    await source.close()
+
+
+@pytest.mark.parametrize("parameter", ["mode=ro", "immutable=1"])
+async def test_a_url_that_only_reads_is_looked_at_and_refuses_a_sweep(tmp_path: Path, parameter: str) -> None:
+    path = filled(tmp_path / "a.db", TEN)
+    plan = Plan(namespace="d", name="n", uid="u", source=Source(table="things"), match=STALE, write=CLOSE)
+    source = open_source(plan, lambda: f"sqlite:///{path}?{parameter}")
+    assert "read-only" in dict((await source.inspect()).warnings)
+    assert await source.count(CUTOFF, (), 100) == 10
+    for call in (
+        source.bounds,
+        lambda: source.write(Range(), CUTOFF, ()),
+        lambda: source.try_write(CUTOFF),
+    ):
+        with pytest.raises(SweepFailure, match="mode=ro") as found:
+            await call()
+        assert found.value.reason == "ReadOnly"
+    await source.close()
+    dry = open_source(msgspec.structs.replace(plan, mode="DryRun"), lambda: f"sqlite:///{path}?{parameter}")
+    assert (await dry.bounds())[1] == ("10",)
+    await dry.close()
+
+
+async def test_a_url_that_is_changed_to_one_that_writes_is_opened_anew(tmp_path: Path) -> None:
+    urls = [f"sqlite:///{filled(tmp_path / 'a.db', TEN)}?mode=ro"]
+    plan = Plan(namespace="d", name="n", uid="u", source=Source(table="things"), match=STALE, write=CLOSE)
+    source = open_source(plan, lambda: urls[-1])
+    await source.probe()
+    urls.append(urls[0].replace("=ro", "=rw"))
+    assert (await source.write(Range(), CUTOFF, ())).applied == 10
+    await source.close()
+
+
+async def test_a_mode_that_a_sweep_cannot_use_is_refused(tmp_path: Path) -> None:
+    plan = Plan(namespace="d", name="n", uid="u", source=Source(table="things"), match=STALE, write=CLOSE)
+    source = open_source(plan, lambda: f"sqlite:///{tmp_path}/a.db?mode=memory")
+    with pytest.raises(SweepFailure) as found:
+        await source.probe()
+    assert found.value.reason == "UrlInvalid"
     await source.close()

@@ -9,19 +9,18 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Key
-from kubesweep_worker.predicate import one_key_for_ever, quote_name, stamp_columns, time_columns
+from kubesweep_worker.predicate import stamp_columns
 from kubesweep_worker.sources.base import (
-    Column,
     Cuts,
     Explanation,
     Keys,
@@ -35,22 +34,16 @@ from kubesweep_worker.sources.base import (
 from kubesweep_worker.sources.classify import bounded
 from kubesweep_worker.sources.origin import origin_of
 from kubesweep_worker.sources.sqlite_catalogue import SqliteTable, build_statements, read_table
+from kubesweep_worker.sources.sqlite_check import compile_all, explain, inspect
 from kubesweep_worker.sources.sqlite_cut import cut, page
 from kubesweep_worker.sources.sqlite_errors import SQL_INVALID, classify_sqlite
 from kubesweep_worker.sources.sqlite_sql import MILLISECONDS, SqliteStatements
-from kubesweep_worker.sources.sqlite_write import transaction, try_write, write
+from kubesweep_worker.sources.sqlite_url import SqliteUrl, parse_url
+from kubesweep_worker.sources.sqlite_write import try_write, write
 from kubesweep_worker.sources.stride import Stride, cut_pages, timed_out
 
 STEPS = 20_000  # virtual machine steps between two looks at the clock: about a millisecond
 T = TypeVar("T")
-
-
-def database_path(url: str) -> str:
-    """``sqlite:///name.db`` is relative, ``sqlite:////folder/name.db`` absolute."""
-    path = unquote(url.strip().partition("?")[0].removeprefix("sqlite:///"))
-    if not path or path.startswith("sqlite:"):
-        raise SweepFailure("UrlInvalid", "write sqlite:///name.db for a file here, or sqlite:////folder/name.db")
-    return path
 
 
 def naive_milliseconds(zone: str) -> Callable[[str], int | None]:
@@ -81,6 +74,7 @@ class SqliteSource:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{plan.name}")
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
+        self._found = SqliteUrl("")
         self._known: tuple[SqliteTable, SqliteStatements] | None = None
         self._stride: Stride | None = None  # while a sweep's windows outlast the statement timeout
         self._deadline = 0.0
@@ -100,20 +94,25 @@ class SqliteSource:
 
     async def origin(self) -> str:
         def ask(connection: sqlite3.Connection) -> str:
-            path = os.path.realpath(database_path(self._url()))
+            path = os.path.realpath(parse_url(self._url()).path)
             return origin_of([path], self._plan.source.table, self._sql(connection).key)
 
         return await self._do(ask)
 
     async def bounds(self) -> tuple[str, Key | None]:
-        return await self.now(), await self._do(lambda c: c.execute(self._sql(c).last()).fetchone())
+        def last(c: sqlite3.Connection) -> Key | None:
+            self._found.check(self._plan)
+            key: Key | None = c.execute(self._sql(c).last()).fetchone()
+            return key
+
+        return await self.now(), await self._do(last)
 
     async def inspect(self) -> Table:
         self._known = None
-        return await self._do(self._inspect)
+        return await self._do(lambda c: inspect(c, self._plan, *self._learn(c), read_only=self._found.read_only))
 
     async def explain(self, cutoff: str) -> Explanation:
-        return await self._do(lambda c: self._explain(c, cutoff))
+        return await self._do(lambda c: explain(c, self._plan, self._sql(c), cutoff))
 
     async def try_write(self, cutoff: str, most: int = 10) -> Tried:
         return await self._do(lambda c: self._try_write(c, cutoff, most))
@@ -162,7 +161,7 @@ class SqliteSource:
     async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
         if isinstance(scope, Keys) and not scope.keys:
             return Written(0)
-        return await self._do(lambda c: write(c, *self._learn(c), scope, cutoff, held))
+        return await self._do(lambda c: self._write(c, scope, cutoff, held))
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
@@ -180,7 +179,7 @@ class SqliteSource:
         if not isinstance(found, SweepFailure) or found.reason != SQL_INVALID or self._connection is None:
             return found
         try:  # a table or column that is gone has no code of its own: the schema knows
-            self._compile(self._connection)
+            compile_all(self._connection, self._plan, self._sql(self._connection))
         except SweepFailure as better:
             return better
         except sqlite3.Error:
@@ -188,18 +187,10 @@ class SqliteSource:
         # The statements are right, so one of the rows is not: malformed JSON, a function that fails.
         return RowError(getattr(error, "sqlite_errorname", SQL_INVALID), bounded(str(error)))
 
-    def _compile(self, c: sqlite3.Connection) -> None:
-        """Parse every statement of the plan; nothing runs."""
-        sql, example = self._sql(c), "2026-01-01 00:00:00.000"
-        statements = [sql.count(example, (), 1), sql.rows(Range(), example, (), 1)]
-        if self._plan.write is not None and not self._plan.dry_run:
-            statements += sql.write(Range(), example, ())
-        for statement in statements:
-            c.execute(f"EXPLAIN {statement}").fetchall()
-
     def _open(self) -> sqlite3.Connection:
         try:
-            path = database_path(self._url())
+            found = parse_url(self._url())
+            path = found.path
         except OSError as error:
             raise Outage("UrlMissing", f"the database's URL cannot be read: {error.strerror or error}") from None
         try:
@@ -210,15 +201,16 @@ class SqliteSource:
                 "DatabaseMissing",
                 f"the file {os.path.abspath(path)} cannot be opened ({error.strerror}): correct the URL; it is never created",
             ) from None
-        if self._connection is None or self._file != (status.st_dev, status.st_ino):
+        file = (status.st_dev, status.st_ino)
+        if self._connection is None or self._file != file or self._found != found:
             self._disconnect()
-            self._connection = self._connect(path)
-            self._file = (status.st_dev, status.st_ino)
+            self._connection = self._connect(found)
+            self._file, self._found = file, found
         return self._connection
 
-    def _connect(self, path: str) -> sqlite3.Connection:
+    def _connect(self, found: SqliteUrl) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            f"file:{quote(os.path.abspath(path))}?mode=rw",
+            f"file:{quote(os.path.abspath(found.path))}?mode={'ro' if found.read_only else 'rw'}",
             uri=True,
             timeout=self._plan.source.lock_timeout,
             isolation_level=None,
@@ -265,52 +257,12 @@ class SqliteSource:
         finally:
             c.text_factory = str
 
-    def _inspect(self, c: sqlite3.Connection) -> Table:
-        table, sql = self._learn(c)
-        self._compile(c)
-        if self._plan.write is not None and not self._plan.dry_run:
-            try:
-                with transaction(c):
-                    pass
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    raise
-        [(rows,)] = c.execute(f"SELECT count(*) FROM (SELECT 1 FROM {sql.table} LIMIT 1000001)")
-        columns = {col.name: Column(col.name, col.type, not col.not_null) for col in table.columns.values()}
-        return Table(sql.table, columns, sql.key, rows, tuple(self._warnings(c, table, sql)))
-
-    def _warnings(self, c: sqlite3.Connection, table: SqliteTable, sql: SqliteStatements) -> Iterator[tuple[str, str]]:
-        if self._plan.write is not None:
-            for name in table.triggers:
-                yield "trigger", f'trigger "{name}" may fire for every row that is written'
-        for name in time_columns(self._plan.match):
-            if not table.columns[name].not_null:
-                yield "nullable-time", f'column "{name}" may be NULL: such rows are never stale'
-        yield from one_key_for_ever(self._plan)
-        for name in sql.nullable_key:
-            yield "nullable-key", f'key column "{name}" is not declared NOT NULL: rows without a key are never swept'
-        loose = " OR ".join(f"typeof({quote_name(name)}) = 'blob'" for name in sql.loose_key)
-        if loose and c.execute(f"SELECT EXISTS (SELECT 1 FROM {sql.table} WHERE {loose})").fetchone()[0]:
-            yield (
-                "blob-key",
-                f"some rows of {sql.table} have bytes in their key, which equal no text: they are never swept",
-            )
-
-    def _explain(self, c: sqlite3.Connection, cutoff: str) -> Explanation:
-        sql, batch = self._sql(c), self._plan.limits.batch_rows
-        find = sql.keys(Range(), cutoff, (), self._plan.window_jobs * batch)
-        example = Range(None, c.execute(sql.nth(Range(), batch)).fetchone())
-        steps = [str(row[3]) for row in c.execute(f"EXPLAIN QUERY PLAN {find}")]
-        write = ";\n".join(sql.write(example, cutoff, ())) if self._plan.write is not None else None
-        try:
-            [(rows,)] = c.execute(sql.count(cutoff, (), 1_000_000))
-        except sqlite3.OperationalError as error:
-            if not timed_out(classify_sqlite(error)):
-                raise
-            rows = 0  # not counted in time
-        return Explanation(find, sql.rows(example, cutoff, (), batch), write, "\n".join(steps), rows, None)
+    def _write(self, c: sqlite3.Connection, scope: Scope, cutoff: str, held: Collection[Key]) -> Written:
+        self._found.check(self._plan)
+        return write(c, *self._learn(c), scope, cutoff, held)
 
     def _try_write(self, c: sqlite3.Connection, cutoff: str, most: int) -> Tried:
+        self._found.check(self._plan)
         c.execute("PRAGMA busy_timeout = 1000")
         try:
             return try_write(c, *self._learn(c), cutoff, most)

@@ -1,0 +1,78 @@
+"""What people are told before anything is swept on SQLite: does the plan fit, what would run, what would surprise."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from kubesweep.api.plan import Plan
+from kubesweep_worker.predicate import one_key_for_ever, quote_name, time_columns
+from kubesweep_worker.sources.base import Column, Explanation, Range, Table
+from kubesweep_worker.sources.sqlite_catalogue import SqliteTable
+from kubesweep_worker.sources.sqlite_errors import classify_sqlite
+from kubesweep_worker.sources.sqlite_sql import SqliteStatements
+from kubesweep_worker.sources.sqlite_write import transaction
+from kubesweep_worker.sources.stride import timed_out
+
+EXAMPLE = "2026-01-01 00:00:00.000"
+
+
+def compile_all(c: sqlite3.Connection, plan: Plan, sql: SqliteStatements) -> None:
+    """Parse every statement of the plan; nothing runs."""
+    statements = [sql.count(EXAMPLE, (), 1), sql.rows(Range(), EXAMPLE, (), 1)]
+    if plan.write is not None and not plan.dry_run:
+        statements += sql.write(Range(), EXAMPLE, ())
+    for statement in statements:
+        c.execute(f"EXPLAIN {statement}").fetchall()
+
+
+def inspect(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements, *, read_only: bool) -> Table:
+    compile_all(c, plan, sql)
+    if plan.write is not None and not plan.dry_run and not read_only:
+        try:
+            with transaction(c):
+                pass
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+    [(rows,)] = c.execute(f"SELECT count(*) FROM (SELECT 1 FROM {sql.table} LIMIT 1000001)")
+    columns = {col.name: Column(col.name, col.type, not col.not_null) for col in table.columns.values()}
+    warnings = (*_warnings(c, plan, table, sql), *_read_only(plan, read_only))
+    return Table(sql.table, columns, sql.key, rows, warnings)
+
+
+def _warnings(
+    c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements
+) -> Iterator[tuple[str, str]]:
+    if plan.write is not None:
+        for name in table.triggers:
+            yield "trigger", f'trigger "{name}" may fire for every row that is written'
+    for name in time_columns(plan.match):
+        if not table.columns[name].not_null:
+            yield "nullable-time", f'column "{name}" may be NULL: such rows are never stale'
+    yield from one_key_for_ever(plan)
+    for name in sql.nullable_key:
+        yield "nullable-key", f'key column "{name}" is not declared NOT NULL: rows without a key are never swept'
+    loose = " OR ".join(f"typeof({quote_name(name)}) = 'blob'" for name in sql.loose_key)
+    if loose and c.execute(f"SELECT EXISTS (SELECT 1 FROM {sql.table} WHERE {loose})").fetchone()[0]:
+        yield "blob-key", f"some rows of {sql.table} have bytes in their key, which equal no text: they are never swept"
+
+
+def _read_only(plan: Plan, read_only: bool) -> Iterator[tuple[str, str]]:
+    if read_only and plan.write is not None and not plan.dry_run:
+        yield "read-only", "the database's URL says mode=ro: this check reads, and a sweep is refused"
+
+
+def explain(c: sqlite3.Connection, plan: Plan, sql: SqliteStatements, cutoff: str) -> Explanation:
+    batch = plan.limits.batch_rows
+    find = sql.keys(Range(), cutoff, (), plan.window_jobs * batch)
+    example = Range(None, c.execute(sql.nth(Range(), batch)).fetchone())
+    steps = [str(row[3]) for row in c.execute(f"EXPLAIN QUERY PLAN {find}")]
+    write = ";\n".join(sql.write(example, cutoff, ())) if plan.write is not None else None
+    try:
+        [(rows,)] = c.execute(sql.count(cutoff, (), 1_000_000))
+    except sqlite3.OperationalError as error:
+        if not timed_out(classify_sqlite(error)):
+            raise
+        rows = 0  # not counted in time
+    return Explanation(find, sql.rows(example, cutoff, (), batch), write, "\n".join(steps), rows, None)

@@ -1,0 +1,39 @@
+"""The URL of a SQLite file: ``sqlite:///name.db`` is relative, ``sqlite:////folder/name.db`` absolute. ``?mode=ro`` (or
+``immutable=1``) opens it for reading only; other parameters belong to other programs and mean nothing here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote
+
+from kubesweep.api.plan import Plan
+from kubesweep.errors import SweepFailure
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteUrl:
+    path: str
+    read_only: bool = False
+
+    def check(self, plan: Plan) -> None:
+        """Raises SweepFailure where the plan writes through a URL that only reads."""
+        if self.read_only and plan.write is not None and not plan.dry_run:
+            raise SweepFailure(
+                "ReadOnly",
+                "the database's URL says mode=ro, so a sweep cannot write: remove it from the URL, or set mode: DryRun",
+            )
+
+
+def parse_url(url: str) -> SqliteUrl:
+    """Raises SweepFailure."""
+    before, _, query = url.strip().partition("?")
+    path = unquote(before.removeprefix("sqlite:///"))
+    if not path or path.startswith("sqlite:"):
+        raise SweepFailure("UrlInvalid", "write sqlite:///name.db for a file here, or sqlite:////folder/name.db")
+    given = parse_qs(query)
+    mode = given.get("mode", ["rw"])[-1]
+    if mode not in ("ro", "rw", "rwc"):
+        raise SweepFailure(
+            "UrlInvalid", "the database's URL has a mode that a sweep cannot use: write mode=ro, mode=rw, or none"
+        )
+    return SqliteUrl(path, mode == "ro" or given.get("immutable", ["0"])[-1] in ("1", "on", "yes", "true"))
