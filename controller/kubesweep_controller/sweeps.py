@@ -117,6 +117,7 @@ def _read(entry: object) -> Sweep | None:
         started=parse_time(entry.get("startTime")) or 0.0,
         finished=parse_time(entry.get("completionTime")),
         capped=bool(entry.get("capped", False)),
+        stopped="",  # only the queue's own record says it
         samples=tuple(parse_key(text) for text in entry.get("sampleKeys") or ()),
         **counts,
     )

@@ -154,6 +154,6 @@ async def test_rows_deleted_while_a_window_is_cut_move_no_end_behind_rows_not_lo
     relation, statements = await source._learn()
     never = replace(relation, rows=-1)  # not analysed: the window is walked
     async with source._pool.transaction((*source._settings, SNAPSHOT)) as tx:
-        window = await cut(cast(Transaction, Meddling(tx)), never, statements, cutoff, None, (), 10, 20)
+        window = await cut(cast(Transaction, Meddling(tx)), never, statements, cutoff, Range(), (), 10, 20)
     assert window.cursor is None or int(window.cursor[0]) < 400
     await source.close()

@@ -70,7 +70,9 @@ async def test_a_plan_step_is_given_back_by_a_stop_with_an_effect_too(bench: Wor
     cutting = asyncio.Event()
 
     class Slow(MemorySource):
-        async def cut(self, cutoff: str, after: Key | None, held: Any, batch: int, most: int) -> Cuts:
+        async def cut(
+            self, cutoff: str, after: Key | None, held: Any, batch: int, most: int, until: Key | None = None
+        ) -> Cuts:
             cutting.set()
             await asyncio.Event().wait()
             raise AssertionError
