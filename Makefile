@@ -10,10 +10,6 @@ PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 BENCH ?=
 
 .DEFAULT_GOAL := help
-# With -j, what a command prints stays together.
-ifneq ($(filter output-sync,$(.FEATURES)),)
-MAKEFLAGS += --output-sync=recurse
-endif
 .PHONY: help demo test lint site unit chart contract integration example-at-scale bench generate cluster images e2e cluster-down pins clean
 
 help: ## list the commands
