@@ -18,7 +18,7 @@ help: ## list the commands
 # Debian has venv and pip in packages of their own: without python3-venv, the pip that is there fills the folder.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Kubesweep needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
-	@echo "making $(VENV), once: an environment of its own for Kubesweep"
+	@echo "installing Kubesweep into $(VENV), once: Python's own tools, then the packages of requirements/run.txt"
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null && $(PYTHON) -m venv $(VENV) \
 	  || { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --disable-pip-version-check --quiet --python $(BIN)/python install pip; } \
 	  || { rm -rf $(VENV); echo "Neither venv nor pip works for $(PYTHON): on Debian, apt install python3-venv"; exit 1; }
