@@ -107,7 +107,7 @@ def _time(seconds: float | None) -> str | None:
 
 
 def _last_success(sweeps: tuple[Sweep, ...], before: Mapping[str, Any]) -> str | None:
-    ends = [sweep.finished for sweep in sweeps if sweep.state is SweepState.COMPLETED and sweep.finished is not None]
+    ends = [sweep.finished for sweep in sweeps if sweep.succeeded and sweep.finished is not None]
     known = parse_time(before.get("lastSuccessfulTime"))
     latest = max([*ends, *(() if known is None else (known,))], default=None)
     return None if latest is None else time_text(int(latest))

@@ -333,7 +333,9 @@ class Model:
             self._settle(entry, s, limits)
         self._admit()
         halted, finished = set(), set()
-        for book in filter(None, map(self.open_book, touched)):
+        for book in filter(None, map(self.book, touched)):
+            if book.state.settled and book.state is not SweepState.COMPLETED:
+                continue
             if book.id in failing and self._too_bad(book, limits):
                 self._end(book, SweepState.HALTED)
                 halted.add(book.id)
@@ -407,7 +409,7 @@ class Model:
 
     def _too_bad(self, book: Book, limits: Limits) -> bool:
         flood = max(book.deaths.values(), default=0) >= FLOOD and book.applied == 0
-        return flood or len(self.attempts) > limits.halt_above
+        return flood or (len(self.attempts) > limits.halt_above and not book.state.settled)
 
     def replay(self, keys: Sequence[Key] | None) -> int:
         chosen = [key for key in self.letters if keys is None or key in keys]

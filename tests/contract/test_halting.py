@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from kubesweep.queue.model import (
@@ -78,3 +79,54 @@ async def test_rows_applied_in_the_same_call_avert_the_flood(queue: QueueService
     first, second = await take(queue, 2)
     settled = await settle(queue, Settlement(first, dead=failed(*range(FLOOD))), Settlement(second, applied=5))
     assert settled.halted == ()
+
+
+@pytest.mark.parametrize("died", [FLOOD - 1, FLOOD])
+async def test_a_flood_that_shows_only_after_the_retries_halts_the_completed_sweep(
+    queue: QueueService, clock: Clock, died: int
+) -> None:
+    sweep = await start(queue, died)
+    settled = await settle(queue, Settlement(await one(queue), retry=retry(*range(died))))
+    assert (settled.finished, (await latest(queue)).succeeded) == ((sweep,), False)
+    clock.advance(10)
+    claim = await one(queue)
+    half = died // 2
+    left = msgspec.structs.replace(claim.job, keys=claim.job.keys[half:], rows=died - half)
+    await settle(queue, Settlement(claim, dead=failed(*range(half)), rest=left))
+    clock.advance(1)
+    settled = await settle(queue, Settlement(claim, dead=failed(*range(half, died))))
+    halts = died >= FLOOD
+    assert (settled.halted, settled.finished) == ((sweep,) if halts else (), ())
+    found = await latest(queue)
+    assert found.state is (SweepState.HALTED if halts else SweepState.COMPLETED)
+    assert (found.dead, found.held, found.succeeded) == (died, 0, False)
+    if halts:
+        assert (found.reason, found.finished) == ("Flood", clock.now)
+
+
+async def test_deaths_before_a_sweep_completed_count_towards_a_flood_after_it(queue: QueueService, clock: Clock) -> None:
+    sweep = await start(queue, FLOOD)
+    claim, half = await one(queue), FLOOD // 2
+    await settle(queue, Settlement(claim, dead=failed(*range(half)), retry=retry(*range(half, FLOOD))))
+    assert (await latest(queue)).state is SweepState.COMPLETED
+    clock.advance(10)
+    settled = await settle(queue, Settlement(await one(queue), dead=failed(*range(half, FLOOD))))
+    assert settled.halted == (sweep,)
+
+
+async def test_a_completed_sweep_of_which_rows_were_applied_stays_completed(queue: QueueService, clock: Clock) -> None:
+    await start(queue, FLOOD + 1)
+    await settle(queue, Settlement(await one(queue), applied=1, retry=retry(*range(FLOOD))))
+    clock.advance(10)
+    settled = await settle(queue, Settlement(await one(queue), dead=failed(*range(FLOOD))))
+    assert settled.halted == ()
+    assert (await latest(queue)).succeeded
+
+
+async def test_many_held_rows_do_not_halt_a_sweep_that_is_completed(queue: QueueService, clock: Clock) -> None:
+    await bury(queue, 7, 8, 9)
+    await start(queue, 2, tick=TICK + 60)
+    await settle(queue, Settlement(await one(queue), applied=1, retry=retry(1)))
+    clock.advance(10)
+    settled = await settle(queue, Settlement(await one(queue), dead=failed(1)), limits=Limits(halt_above=2))
+    assert (settled.halted, (await latest(queue)).state) == ((), SweepState.COMPLETED)

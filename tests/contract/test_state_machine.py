@@ -229,7 +229,7 @@ class QueueMachine(RuleBasedStateMachine):
         lost, finished, halted = self.model.settle(settlements, self.limits)
         settled = self.do(self.queues[who].settle(REF, who, settlements, want, self.limits))
         assert (set(settled.lost), set(settled.finished), set(settled.halted)) == (lost, finished, halted)
-        self.finished.extend(settled.finished)
+        self.finished = [sweep for sweep in self.finished if sweep not in halted] + list(settled.finished)
         self.model.claim(want, self.limits, settled.claims)
         for s in settlements:
             if s.rest is not None and s.claim.id not in lost:

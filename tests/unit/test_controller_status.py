@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kubesweep.api.status import Status
 from kubesweep.errors import Outage, SpecError
-from kubesweep.queue.model import HISTORY, Settlement, SweepState
+from kubesweep.queue.model import FLOOD, HISTORY, Settlement, SweepState
 from kubesweep.queue.sqlite import SqliteQueue
 from kubesweep_controller.status import build_status
 from kubesweep_controller.words import parse_time, time_text
@@ -43,6 +43,39 @@ async def test_a_status_tells_the_last_sweep_the_queue_and_the_errors(house: Hou
     ]
     assert (status["lastScheduleTime"], status["lastSuccessfulTime"]) == (sweep["tick"], "2027-01-15T08:00:00Z")
     assert status["observedGeneration"] == 1
+
+
+async def test_a_sweep_whose_rows_all_failed_is_no_success(house: House) -> None:
+    await house.ready()
+    await house.sweep()
+    success = (await house.look())["lastSuccessfulTime"]
+    house.wait(300)
+    await house.bury("7", "8")
+    status = await house.look()
+    assert (status["lastSweep"]["state"], status["lastSuccessfulTime"]) == ("Completed", success)
+    assert await house.see("Degraded") == ("True", "DeadLetters")
+
+
+async def test_rows_that_wait_for_a_retry_are_no_success_until_one_is_applied(house: House) -> None:
+    await house.ready()
+    await house.settle(Settlement(await house.start(1), retry=retry("7")))
+    assert "lastSuccessfulTime" not in await house.look()
+    house.wait(60)
+    await house.settle(Settlement(await house.claim(), applied=1))
+    assert (await house.look())["lastSuccessfulTime"] == "2027-01-15T08:00:00Z"
+
+
+async def test_a_flood_that_shows_after_the_retries_halts_the_sweep_for_the_status_too(house: House) -> None:
+    await house.ready()
+    rows = [str(number) for number in range(FLOOD)]
+    await house.settle(Settlement(await house.start(FLOOD), retry=retry(*rows)))
+    assert (await house.look())["lastSweep"]["state"] == "Completed"
+    house.wait(60)
+    await house.settle(Settlement(await house.claim(), dead=failed(*rows)))
+    status = await house.look()
+    assert (status["lastSweep"]["state"], status["lastSweep"]["reason"]) == ("Halted", "Flood")
+    assert "lastSuccessfulTime" not in status
+    assert await house.see("Degraded") == ("True", "LastSweepFailed")
 
 
 async def test_what_is_read_back_is_what_was_written(house: House) -> None:

@@ -217,6 +217,12 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
         return self.applied + self.skipped + self.unconfirmed + self.held + self.dead
 
     @property
+    def succeeded(self) -> bool:
+        """True where it came to its end and did what it was for. Completed is not enough: all that it found may have failed,
+        or waits for its retry."""
+        return self.state is SweepState.COMPLETED and (bool(self.applied + self.unconfirmed) or not self.held + self.dead)
+
+    @property
     def balanced(self) -> bool:
         return self.planned == self.settled_rows
 

@@ -100,7 +100,8 @@ class QueueService(Protocol):
         neither retried, dead nor in ``rest``/``jobs`` leave the held set. applied rows are debited from the row budget.
         Halts the sweep (state Halted, waiting jobs go) where rows fail while more than ``halt_above`` rows are held, or
         where ``FLOOD`` rows of one error class of it died and none was applied; both are judged once per call, after
-        all its settlements were counted, and a sweep that halts is not finished besides.
+        all its settlements were counted, and a sweep that halts is not finished besides. A Completed sweep becomes Halted
+        where such a flood shows only after its rows were tried again.
 
         ``jobs`` wait like new ones (delivery 1); of a sweep that is settled only held ones are kept, its retries too. A
         failing row that is held by another job or dead letter already stays there and counts as skipped here. A retry's

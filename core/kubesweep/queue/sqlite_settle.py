@@ -229,7 +229,7 @@ def _verdicts(
     halted, finished = [], []
     for name in books.counts:
         sweep = sweeps[name]
-        if sweep is None or sweep.state.settled:
+        if sweep is None or (sweep.state.settled and sweep.state is not SweepState.COMPLETED):
             continue
         why = _too_bad(con, schedule, sweep, books, limits) if name in books.failing else None
         if why is not None:
@@ -245,7 +245,7 @@ def _too_bad(
 ) -> tuple[str, str] | None:
     """Why a sweep with failing rows must stop: (reason, message)."""
     held, _ = con.execute(statements("held")["counts"], {"schedule": schedule}).fetchone()
-    if held > limits.halt_above:
+    if held > limits.halt_above and not sweep.state.settled:
         return (
             "TooManyHeld",
             f"{held} rows are in retry or dead, more than deadLetters.haltAbove ({limits.halt_above}); "

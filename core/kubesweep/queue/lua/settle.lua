@@ -132,7 +132,7 @@ end
 
 local function too_bad(sweep)
   local held = call('HLEN', HELD)
-  if held > args.halt_above then
+  if held > args.halt_above and is_open(sweep) then
     return 'TooManyHeld', held .. ' rows are in retry or dead, more than deadLetters.haltAbove (' .. args.halt_above
       .. '); cure the cause, then retry or purge the dead letters'
   end
@@ -182,7 +182,7 @@ if next(failing) then
   keep(DEAD)
 end
 for _, sweep in ipairs(order) do
-  if is_open(sweep) then
+  if is_open(sweep) or sweep.state == 'Completed' then
     local reason, message
     if failing[sweep.id] then reason, message = too_bad(sweep) end
     if reason then

@@ -83,7 +83,9 @@ end
 
 local function close_sweep(sweep, state, reason, message)
   sweep.state, sweep.reason, sweep.message = state, reason, message
-  if state ~= 'Held' then sweep.finished, sweep.errors = text(now), nil end
+  if state ~= 'Held' then sweep.finished = text(now) end
+  -- The rows in retry of a Completed sweep may die yet, all of one error.
+  if state ~= 'Held' and state ~= 'Completed' then sweep.errors = nil end
   return drop_waiting(sweep)
 end
 
