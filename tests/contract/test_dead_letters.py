@@ -131,13 +131,6 @@ async def test_purged_rows_are_eligible_again_and_history_keeps_its_numbers(queu
     assert (stats.held, stats.dead, stats.sweep.dead, stats.history[0].dead) == (0, 0, 1, 2)
 
 
-async def test_rows_in_retry_are_neither_purged_nor_replayed(queue: QueueService) -> None:
-    await bury(queue, 1)
-    await queue.replay(REF)
-    assert (await queue.purge(REF), await queue.replay(REF)) == (0, 0)
-    assert (await queue.held(REF))[1] == {key(1)}
-
-
 async def test_a_tick_forgets_dead_letters_older_than_the_retention(queue: QueueService, clock: Clock) -> None:
     await bury(queue, 1)
     clock.advance(3600)

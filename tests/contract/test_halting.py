@@ -12,10 +12,13 @@ from kubesweep.queue.model import (
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
 from tests.contract.hands import (
+    REF,
     TICK,
     bury,
     failed,
+    key,
     latest,
+    look,
     one,
     range_job,
     retry,
@@ -25,21 +28,59 @@ from tests.contract.hands import (
 )
 
 
-async def test_a_sweep_halts_when_rows_fail_while_too_many_are_held(queue: QueueService, clock: Clock) -> None:
+async def test_a_sweep_halts_at_the_row_that_would_be_held_beyond_the_bound(queue: QueueService, clock: Clock) -> None:
     few = Limits(halt_above=3)
     sweep = await start(queue, 5, 5, 5, 5)
     first, second, third = await take(queue, 3)
-    assert (await settle(queue, Settlement(first, applied=2, retry=retry(1, 2, 3)), limits=few)).halted == ()
-    settled = await settle(queue, Settlement(second, applied=4, retry=retry(4)), want=5, limits=few)
+    failing = (*retry(1), *retry(2, 3, error="ForeignKeyViolation"))
+    assert (await settle(queue, Settlement(first, applied=2, retry=failing), limits=few)).halted == ()
+    settled = await settle(queue, Settlement(second, applied=3, retry=retry(4), dead=failed(5)), want=5, limits=few)
     assert (settled.halted, settled.finished, settled.claims.jobs) == ((sweep,), (), ())
     found = await latest(queue)
     assert (found.state, found.finished, found.open_jobs) == (SweepState.HALTED, clock.now, 1)
-    assert "4" in found.message
-    assert "3" in found.message
-    settled = await settle(queue, Settlement(third, applied=4, retry=retry(5)), limits=few)
+    assert (found.reason, found.message) == (
+        "TooManyHeld",
+        '3 rows are in retry or dead, most by ForeignKeyViolation, such as ["2"]: as many as deadLetters.haltAbove allows; '
+        "fix the cause, then retry them, or purge them",
+    )
+    settled = await settle(queue, Settlement(third, applied=4, retry=retry(6)), limits=few)
     assert (settled.halted, settled.finished, settled.lost) == ((), (), ())
     found = await latest(queue)
-    assert (found.applied, found.held, found.open_jobs, found.state) == (10, 5, 0, SweepState.HALTED)
+    assert (found.applied, found.held, found.dead, found.skipped, found.open_jobs) == (9, 3, 0, 3, 0)
+    assert (await queue.held(REF)).keys == {key(1), key(2), key(3)}
+
+
+async def test_a_row_that_is_held_already_may_fail_again_at_the_bound(queue: QueueService, clock: Clock) -> None:
+    few = Limits(halt_above=2)
+    await start(queue, 2, 5)
+    await settle(queue, Settlement(await one(queue), retry=retry(1, 2)), limits=few)
+    clock.advance(10)
+    settled = await settle(queue, Settlement(await one(queue), retry=retry(1, attempt=3), dead=failed(2)), limits=few)
+    assert settled.halted == ()
+    stats = await look(queue)
+    assert (stats.held, stats.dead) == (2, 1)
+
+
+async def test_room_is_made_by_rows_that_leave_in_the_same_call(queue: QueueService, clock: Clock) -> None:
+    few = Limits(halt_above=2)
+    await start(queue, 2, 5)
+    await settle(queue, Settlement(await one(queue), retry=retry(1, 2)), limits=few)
+    clock.advance(10)
+    held, planned = await take(queue, 2)
+    settled = await settle(
+        queue, Settlement(held, applied=2), Settlement(planned, applied=3, retry=retry(3, 4)), limits=few
+    )
+    assert (settled.halted, (await queue.held(REF)).keys) == ((), {key(3), key(4)})
+
+
+async def test_the_bound_is_one_for_each_origin(queue: QueueService) -> None:
+    few = Limits(halt_above=2)
+    await bury(queue, 1, 2, origin="old(id) #1")
+    sweep = await start(queue, 3, 5, tick=TICK + 60, origin="new(id) #2")
+    claim = await one(queue)
+    assert (await settle(queue, Settlement(claim, dead=failed(1, 2), rest=claim.job), limits=few)).halted == ()
+    assert (await settle(queue, Settlement(claim, dead=failed(3)), limits=few)).halted == (sweep,)
+    assert (await look(queue)).dead == 4
 
 
 async def test_a_sweep_none_of_whose_rows_fail_goes_on_beside_many_held_rows(queue: QueueService) -> None:
@@ -104,7 +145,9 @@ async def test_a_flood_that_shows_only_after_the_retries_halts_the_completed_swe
         assert (found.reason, found.finished) == ("Flood", clock.now)
 
 
-async def test_deaths_before_a_sweep_completed_count_towards_a_flood_after_it(queue: QueueService, clock: Clock) -> None:
+async def test_deaths_before_a_sweep_completed_count_towards_a_flood_after_it(
+    queue: QueueService, clock: Clock
+) -> None:
     sweep = await start(queue, FLOOD)
     claim, half = await one(queue), FLOOD // 2
     await settle(queue, Settlement(claim, dead=failed(*range(half)), retry=retry(*range(half, FLOOD))))

@@ -14,7 +14,8 @@ import msgspec
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage
-from kubesweep.queue.model import Job, JobKind, Key, SweepState, Window, parse_row, row_text
+from kubesweep.queue.held import parse_row, row_text, too_many_held
+from kubesweep.queue.model import Job, JobKind, Key, SweepState, Window
 from kubesweep_worker.desk import Desk, Gone, Result
 from kubesweep_worker.elsewhere import tell_held_elsewhere
 from kubesweep_worker.hands import JobRun
@@ -85,6 +86,8 @@ async def run_plan(desk: Desk, run: JobRun) -> Result:
         cutoff = cutoff or now
     held_rows = await desk.held_rows(origin)
     held = held_rows.keys
+    if len(held) >= plan.halt_above and not plan.dry_run:
+        return await _halt(desk, run)
     if first:
         tell_held_elsewhere(held_rows, origin)
         if not step.approved and not plan.dry_run and await _above_hold(desk, run, cutoff, held):
@@ -130,6 +133,18 @@ async def _cap(desk: Desk, cutoff: str, held: frozenset[Key], planned: int) -> i
             raise
         return MOST_COUNTED  # asking again would take as long
     return max(UNCOUNTED, 2 * stale, planned + stale)
+
+
+async def _halt(desk: Desk, run: JobRun) -> Result:
+    """One more row that fails could not be held: planning would only try the same rows again at every tick."""
+    groups = await desk.insist(lambda: desk.queue.error_groups(desk.ref, state=None))
+    mine = [group for group in groups if group.origin in ("", await desk.source.origin())]
+    worst = max(mine, key=lambda group: group.count, default=None)
+    most = desk.plan.halt_above
+    message = too_many_held(most, worst.error if worst else "", worst.samples[0] if worst else None)
+    await desk.end_sweep(run, SweepState.HALTED, "TooManyHeld", message)
+    log.error("sweep halted: %s", message, extra={"sweep": run.claim.job.sweep})
+    return Gone(worked=True)
 
 
 async def _above_hold(desk: Desk, run: JobRun, cutoff: str, held: frozenset[Key]) -> bool:

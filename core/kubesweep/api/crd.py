@@ -45,7 +45,12 @@ _COLUMNS = (
     ("Ready", "string", f"{_READY}.status", "True: everything was checked and stands."),
     ("Queued", "integer", ".status.queue.ready", "Jobs that wait for a worker."),
     ("Dead", "integer", ".status.queue.dead", "Rows that are dead letters."),
-    ("Last Success", "date", ".status.lastSuccessfulTime", "When a sweep last Completed and not all of its rows had failed."),
+    (
+        "Last Success",
+        "date",
+        ".status.lastSuccessfulTime",
+        "When a sweep last Completed and not all of its rows had failed.",
+    ),
     ("Age", "date", ".metadata.creationTimestamp", ""),
 )
 _WIDE_COLUMNS = (

@@ -151,7 +151,9 @@ class Status(Model):
         None, description="What fires now, and since when; without it nothing does (suspended)."
     )
     last_schedule_time: Time | None = Field(None, description="Nominal time of the latest tick.")
-    last_successful_time: Time | None = Field(None, description="When a sweep last Completed and not all of its rows had failed.")
+    last_successful_time: Time | None = Field(
+        None, description="When a sweep last Completed and not all of its rows had failed."
+    )
     last_missed_time: Time | None = Field(None, description="Nominal time of the latest tick that no sweep came of.")
     plan: Word | None = Field(None, description="Hash of the plan that SourceReady speaks of.")
     counted_time: Time | None = Field(None, description="When the numbers below were written; at most every 15 s.")

@@ -7,7 +7,6 @@ seconds since the epoch (float), durations are seconds (float), keys are tuples 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -220,7 +219,9 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     def succeeded(self) -> bool:
         """True where it came to its end and did what it was for. Completed is not enough: all that it found may have failed,
         or waits for its retry."""
-        return self.state is SweepState.COMPLETED and (bool(self.applied + self.unconfirmed) or not self.held + self.dead)
+        return self.state is SweepState.COMPLETED and (
+            bool(self.applied + self.unconfirmed) or not self.held + self.dead
+        )
 
     @property
     def balanced(self) -> bool:
@@ -273,7 +274,14 @@ class Attempt(msgspec.Struct, frozen=True):
     told: str = ""  # see FailedRow
 
 
+class HeldState(StrEnum):
+    DEAD = "dead"
+    RETRYING = "retrying"
+
+
 class DeadLetter(msgspec.Struct, frozen=True):
+    """A held row with its history; one in retry too, where that is asked for."""
+
     key: Key
     error: str
     message: str
@@ -323,7 +331,7 @@ class Limits(msgspec.Struct, frozen=True):
     """What claim and settle must respect; part of the plan, the same for every worker of one plan version."""
 
     rows_per_second: float | None = None
-    halt_above: int = 1000  # held rows; one more failing row Halts the sweep
+    halt_above: int = 1000  # held rows of one origin; one more failing row is not held and Halts the sweep
     lease: float = 30.0
 
 
@@ -352,25 +360,6 @@ def parse_key(text: str) -> Key:
         return _decode_key.decode(text)
     except msgspec.DecodeError:
         return (text,)
-
-
-def row_text(origin: str, key: Key) -> str:
-    """A held row as one line of text: its key's text behind its origin. Two tables may have a row of the same key."""
-    return origin + key_text(key)
-
-
-def parse_row(text: str) -> tuple[str, Key]:
-    """The inverse of :func:`row_text`: a key's text begins with the only bracket that an origin cannot have."""
-    origin, bracket, rest = text.partition("[")
-    return origin, parse_key(bracket + rest)
-
-
-def held_rows(version: int, rows: Iterable[str], origin: str) -> HeldRows:
-    """The held set out of the texts of all its rows; see ``QueueService.held``."""
-    parsed = [parse_row(row) for row in rows]
-    mine = frozenset(key for of, key in parsed if not origin or of in ("", origin))
-    elsewhere = sum(bool(origin) and of not in ("", origin) for of, _ in parsed)
-    return HeldRows(version, mine, elsewhere)
 
 
 def to_json(value: Any) -> bytes:

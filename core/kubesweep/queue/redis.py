@@ -18,6 +18,7 @@ import msgspec
 
 from kubesweep.errors import Outage
 from kubesweep.queue import redis_codec as codec
+from kubesweep.queue import redis_held as held
 from kubesweep.queue.model import (
     ATTEMPTS,
     BEHIND,
@@ -26,7 +27,6 @@ from kubesweep.queue.model import (
     HELD_PAUSE,
     HISTORY,
     MAX_FINDINGS,
-    MAX_JOB_KEYS,
     MAX_SAMPLES,
     Claim,
     Claims,
@@ -34,6 +34,7 @@ from kubesweep.queue.model import (
     ErrorGroup,
     Finding,
     HeldRows,
+    HeldState,
     Job,
     JobKind,
     Key,
@@ -54,7 +55,6 @@ from kubesweep.queue.service import Opened, Settled
 
 KEEP = 7 * 86400.0  # seconds that the keys of a schedule outlive its last tick, at least
 MAX_CHECKED = 100
-PAGE = 1000  # dead letters read at once
 POLL = 0.05  # how often a wait looks at an injected clock
 
 
@@ -236,38 +236,30 @@ class RedisQueue:
         found = await self._link.scan("{ks:*}:meta", "uid")
         return tuple(sorted({codec.reference(key, uid) for key, uid in found}))
 
-    async def error_groups(self, ref: ScheduleRef, most: int = 20) -> tuple[ErrorGroup, ...]:
-        return codec.group(await self._letters(ref, None, None, None), most)
+    async def error_groups(
+        self, ref: ScheduleRef, most: int = 20, *, state: HeldState | None = HeldState.DEAD
+    ) -> tuple[ErrorGroup, ...]:
+        return codec.group(await held.letters(self._link, ref, None, None, state), most)
 
     async def dead_letters(
-        self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None, most: int = 100
+        self,
+        ref: ScheduleRef,
+        *,
+        error: str | None = None,
+        keys: Sequence[Key] | None = None,
+        most: int = 100,
+        state: HeldState | None = HeldState.DEAD,
     ) -> tuple[DeadLetter, ...]:
-        return tuple(await self._letters(ref, error, keys, most))
+        return tuple((await held.letters(self._link, ref, error, keys, state))[:most])
 
     async def replay(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
-        return int(await self._link.move("replay", ref, error=error, keys=_texts(keys), most=MAX_JOB_KEYS) or 0)
+        return await held.replay(self._link, ref, error, keys)
 
     async def purge(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
-        return int(await self._link.move("purge", ref, error=error, keys=_texts(keys)) or 0)
+        return await held.purge(self._link, ref, error, keys)
 
     async def forget(self, ref: ScheduleRef) -> None:
         await self._link.move("forget", ref)
-
-    async def _letters(
-        self, ref: ScheduleRef, error: str | None, wanted: Sequence[Key] | None, most: int | None
-    ) -> list[DeadLetter]:
-        found: list[DeadLetter] = []
-        offset, more = 0, True
-        while more and (most is None or len(found) < most):
-            flat = await self._link.move("letters", ref, **{"from": offset, "most": PAGE})
-            found += [
-                letter
-                for letter in codec.letters(flat)
-                if error in (None, letter.error) and (wanted is None or letter.key in wanted)
-            ]
-            offset += PAGE
-            more = len(flat) == 3 * PAGE
-        return sorted(found, key=lambda letter: (-letter.at, letter.key))[:most]
 
 
 def _taking(consumer: str, want: int, limits: Limits) -> dict[str, Any]:
@@ -278,10 +270,6 @@ def _taking(consumer: str, want: int, limits: Limits) -> dict[str, Any]:
 def _lost(reply: Sequence[Any] | None, claims: Sequence[Claim]) -> tuple[str, ...]:
     ids: Sequence[Any] = [claim.id for claim in claims] if reply is None else reply
     return tuple(codec.text(id_) for id_ in ids)
-
-
-def _texts(wanted: Sequence[Key] | None) -> list[str] | None:
-    return None if wanted is None else [key_text(key) for key in wanted]
 
 
 def _blocking_read(names: Sequence[bytes], seen: Sequence[Any] | None) -> tuple[dict[bytes, str], float]:

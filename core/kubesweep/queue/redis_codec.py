@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from kubesweep.queue.held import held_rows, parse_row, row_text
 from kubesweep.queue.model import (
     Attempt,
     Claim,
@@ -30,11 +31,8 @@ from kubesweep.queue.model import (
     Sweep,
     SweepState,
     TickCounts,
-    held_rows,
     key_text,
     parse_key,
-    parse_row,
-    row_text,
     to_json,
 )
 from kubesweep.queue.service import Settled
@@ -263,8 +261,20 @@ def letters(flat: Sequence[Any]) -> list[DeadLetter]:
     return found
 
 
+def rows_in_retry(flat: Sequence[Any]) -> list[DeadLetter]:
+    parts = iter(flat)
+    found = []
+    for name, raw in zip(parts, parts, strict=True):
+        origin, key = parse_row(text(name))
+        row = _decode_row(raw)
+        attempts = tuple(Attempt(*attempt) for attempt in row.a)
+        last = attempts[-1]
+        found.append(DeadLetter(key, last.error, last.message, last.at, row.s, attempts, origin))
+    return found
+
+
 def group(found: Iterable[DeadLetter], most: int) -> tuple[ErrorGroup, ...]:
-    """Dead letters, given newest first, by error class."""
+    """Rows, given newest first, by error class and origin."""
     by_error: dict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
     for letter in found:
         by_error[letter.error, letter.origin].append(letter)

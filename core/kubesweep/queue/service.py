@@ -27,6 +27,7 @@ from kubesweep.queue.model import (
     ErrorGroup,
     Finding,
     HeldRows,
+    HeldState,
     Job,
     Key,
     Limits,
@@ -56,7 +57,7 @@ class Settled(msgspec.Struct, frozen=True):
 class QueueService(Protocol):
     """Every method raises ``Outage`` where the queue cannot be reached; nothing else is expected to be raised.
 
-    ``error`` and ``keys`` choose dead letters; both given, a letter must fit both; empty ``keys`` choose nothing.
+    ``error`` and ``keys`` choose held rows; both given, a row must fit both; empty ``keys`` choose nothing.
     """
 
     async def close(self) -> None:
@@ -98,8 +99,8 @@ class QueueService(Protocol):
         A settlement with ``rest`` replaces the job's body and renews its lease. Rows of ``retry`` enter the held set
         (their attempt is recorded), rows of ``dead`` become dead letters; both stay held. Rows of a ``held`` job that are
         neither retried, dead nor in ``rest``/``jobs`` leave the held set. applied rows are debited from the row budget.
-        Halts the sweep (state Halted, waiting jobs go) where rows fail while more than ``halt_above`` rows are held, or
-        where ``FLOOD`` rows of one error class of it died and none was applied; both are judged once per call, after
+        A failing row that would be one more than ``halt_above`` held rows of its origin is not held: it counts as skipped, stays
+        eligible, and Halts the sweep (state Halted, waiting jobs go; reason TooManyHeld). So does a flood: ``FLOOD`` rows of one error class of it died and none was applied; both are judged once per call, after
         all its settlements were counted, and a sweep that halts is not finished besides. A Completed sweep becomes Halted
         where such a flood shows only after its rows were tried again.
 
@@ -177,24 +178,34 @@ class QueueService(Protocol):
         """The schedules that this queue knows, for people at a terminal; best effort, sorted."""
         ...
 
-    async def error_groups(self, ref: ScheduleRef, most: int = 20) -> tuple[ErrorGroup, ...]:
-        """Dead letters by error class, most first."""
+    async def error_groups(
+        self, ref: ScheduleRef, most: int = 20, *, state: HeldState | None = HeldState.DEAD
+    ) -> tuple[ErrorGroup, ...]:
+        """Dead letters by error class and origin, most first. ``state`` chooses rows in retry instead, None all held rows."""
         ...
 
     async def dead_letters(
-        self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None, most: int = 100
+        self,
+        ref: ScheduleRef,
+        *,
+        error: str | None = None,
+        keys: Sequence[Key] | None = None,
+        most: int = 100,
+        state: HeldState | None = HeldState.DEAD,
     ) -> tuple[DeadLetter, ...]:
-        """Dead letters, newest first."""
+        """Dead letters, newest first. ``state`` as in ``error_groups``; a row in retry has the time of its last attempt."""
         ...
 
     async def replay(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
         """Try dead letters again at once, with fresh attempts and the same keys (they stay held, their history too), in
-        keys jobs of at most ``MAX_JOB_KEYS`` rows of one sweep. Returns how many rows. Dead letters of another origin than
-        ``Stats.origin`` stay as they are: their keys name rows of another table."""
+        keys jobs of at most ``MAX_JOB_KEYS`` rows of one sweep. Rows in retry that are not due yet are due at once, with
+        fresh attempts too. Returns how many rows. Rows of another origin than ``Stats.origin`` stay as they are: their keys
+        name rows of another table."""
         ...
 
     async def purge(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
-        """Forget dead letters: their rows are eligible again; counters of sweeps keep them. Returns how many rows."""
+        """Forget dead letters, and rows in retry that no worker has: their rows are eligible again. Counters of sweeps keep
+        the dead, and count those in retry as skipped. Returns how many rows."""
         ...
 
     async def forget(self, ref: ScheduleRef) -> None:

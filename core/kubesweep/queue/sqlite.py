@@ -26,6 +26,7 @@ from kubesweep.queue.model import (
     ErrorGroup,
     Finding,
     HeldRows,
+    HeldState,
     Key,
     Limits,
     OpenSweep,
@@ -157,13 +158,21 @@ class SqliteQueue:
     async def schedules(self) -> tuple[ScheduleRef, ...]:
         return await self._look(sqlite_stats.schedules)
 
-    async def error_groups(self, ref: ScheduleRef, most: int = 20) -> tuple[ErrorGroup, ...]:
-        return await self._look(lambda con: sqlite_held.error_groups(con, ref, most))
+    async def error_groups(
+        self, ref: ScheduleRef, most: int = 20, *, state: HeldState | None = HeldState.DEAD
+    ) -> tuple[ErrorGroup, ...]:
+        return await self._look(lambda con: sqlite_held.error_groups(con, ref, most, state))
 
     async def dead_letters(
-        self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None, most: int = 100
+        self,
+        ref: ScheduleRef,
+        *,
+        error: str | None = None,
+        keys: Sequence[Key] | None = None,
+        most: int = 100,
+        state: HeldState | None = HeldState.DEAD,
     ) -> tuple[DeadLetter, ...]:
-        return await self._look(lambda con: sqlite_held.dead_letters(con, ref, error, keys, most))
+        return await self._look(lambda con: sqlite_held.dead_letters(con, ref, error, keys, most, state))
 
     async def replay(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
         return await self._move(lambda con: sqlite_held.replay(con, self._clock(), ref, error, keys))

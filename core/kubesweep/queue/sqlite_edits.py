@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from kubesweep.queue.model import PlanVersion, row_text
+from kubesweep.queue.held import row_text
+from kubesweep.queue.model import PlanVersion
 from kubesweep.queue.sqlite_rows import decode_job, remove_held, statements, touch_held
 
 
@@ -34,7 +35,7 @@ def free_retries(con: sqlite3.Connection, schedule: int, plan: PlanVersion) -> N
     """Rows whose retry was cut for another plan leave the held set, unless a worker has the retry: the sweep of ``plan``
     finds them. Counted as skipped by the sweep in which they failed."""
     freed = False
-    for id_, sweep, body in con.execute(statements("job")["idle_held"], {"schedule": schedule}).fetchall():
+    for id_, sweep, body, *_ in con.execute(statements("job")["idle_held"], {"schedule": schedule}).fetchall():
         job = decode_job(body)
         if job.plan is None or job.plan.same(plan):
             continue

@@ -12,21 +12,26 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+import msgspec
+
+from kubesweep.queue.held import held_rows, parse_row, retry_now, row_text, split_retry
 from kubesweep.queue.model import (
     MAX_JOB_KEYS,
     DeadLetter,
     ErrorGroup,
     HeldRows,
+    HeldState,
     Job,
     JobKind,
     Key,
     ScheduleRef,
-    held_rows,
     key_text,
-    parse_row,
+    to_json,
 )
 from kubesweep.queue.sqlite_rows import (
+    Schedule,
     decode_attempts,
+    decode_job,
     enqueue,
     find,
     keys_json,
@@ -46,16 +51,20 @@ def held(con: sqlite3.Connection, ref: ScheduleRef, origin: str) -> HeldRows:
     return held_rows(schedule.held_version, (row for (row,) in rows), origin)
 
 
-def error_groups(con: sqlite3.Connection, ref: ScheduleRef, most: int) -> tuple[ErrorGroup, ...]:
+def error_groups(
+    con: sqlite3.Connection, ref: ScheduleRef, most: int, state: HeldState | None
+) -> tuple[ErrorGroup, ...]:
     schedule = find(con, ref)
     if schedule is None:
         return ()
 
     def samples(error: str, origin: str) -> tuple[Key, ...]:
-        values = {"schedule": schedule.id, "error": error, "origin": origin}
+        values = {"schedule": schedule.id, "error": error, "origin": origin, "dead": _dead(state)}
         return tuple(parse_row(row)[1] for (row,) in con.execute(statements("held")["samples"], values))
 
-    rows = con.execute(statements("held")["groups"], {"schedule": schedule.id, "most": most}).fetchall()
+    rows = con.execute(
+        statements("held")["groups"], {"schedule": schedule.id, "most": most, "dead": _dead(state)}
+    ).fetchall()
     return tuple(
         ErrorGroup(error, count, message, first, last, samples(error, origin), origin)
         for error, origin, count, first, last, message in rows
@@ -63,14 +72,23 @@ def error_groups(con: sqlite3.Connection, ref: ScheduleRef, most: int) -> tuple[
 
 
 def dead_letters(
-    con: sqlite3.Connection, ref: ScheduleRef, error: str | None, keys: Sequence[Key] | None, most: int
+    con: sqlite3.Connection,
+    ref: ScheduleRef,
+    error: str | None,
+    keys: Sequence[Key] | None,
+    most: int,
+    state: HeldState | None,
 ) -> tuple[DeadLetter, ...]:
     schedule = find(con, ref)
     if schedule is None:
         return ()
-    values = {"schedule": schedule.id, "error": error, "keys": keys_json(keys), "most": most}
+    values = {"schedule": schedule.id, "error": error, "keys": keys_json(keys), "most": most, "dead": _dead(state)}
     rows = con.execute(statements("held")["letters"], values)
     return tuple(_letter(*row) for row in rows)
+
+
+def _dead(state: HeldState | None) -> bool | None:
+    return None if state is None else state is HeldState.DEAD
 
 
 def _letter(row: str, error: str, message: str, at: float, sweep: str, attempts: bytes) -> DeadLetter:
@@ -90,7 +108,43 @@ def replay(con: sqlite3.Connection, now: float, ref: ScheduleRef, error: str | N
         nothing = {"planned": 0, "applied": 0, "skipped": 0, "unconfirmed": 0}
         con.execute(statements("sweep")["count"], nothing | {"id": sweep, "held": count, "dead": -count})
     enqueue(con, schedule.id, [(job, now, False) for job in _replays(rows)])
-    return len(rows)
+    return len(rows) + _retry_now(con, now, schedule, error, keys)
+
+
+def _retry_now(
+    con: sqlite3.Connection, now: float, schedule: Schedule, error: str | None, keys: Sequence[Key] | None
+) -> int:
+    """Rows whose retry is not due yet leave their job for one that is."""
+    chosen, total = _chosen(con, schedule.id, error, keys), 0
+    for id_, job, delayed, ready in _retries(con, schedule.id):
+        if not delayed or ready <= now or (schedule.origin and job.origin not in ("", schedule.origin)):
+            continue
+        taken, left = split_retry(job, chosen)
+        if taken:
+            _keep(con, id_, job, left)
+            enqueue(con, schedule.id, [(retry_now(job, taken), now, False)])
+            total += len(taken)
+    return total
+
+
+def _retries(con: sqlite3.Connection, schedule: int) -> list[tuple[int, Job, bool, float]]:
+    """(id, job, whether it waits for its time, since when it is ready) of the held jobs that no worker has."""
+    found = con.execute(statements("job")["idle_held"], {"schedule": schedule}).fetchall()
+    return [(id_, decode_job(body), bool(delayed), ready) for id_, _, body, delayed, ready in found]
+
+
+def _chosen(con: sqlite3.Connection, schedule: int, error: str | None, keys: Sequence[Key] | None) -> set[str]:
+    values = {"schedule": schedule, "error": error, "keys": keys_json(keys), "dead": False}
+    return {row for row, _, _ in con.execute(statements("held")["select"], values)}
+
+
+def _keep(con: sqlite3.Connection, id_: int, job: Job, left: tuple[Key, ...]) -> None:
+    """Leave a retry with these rows of it."""
+    if left:
+        rest = msgspec.structs.replace(job, keys=left, rows=len(left))
+        con.execute(statements("job")["rewrite"], (to_json(rest), len(left), id_))
+    else:
+        con.execute(statements("job")["delete"], (id_,))
 
 
 class _Dead(NamedTuple):
@@ -115,8 +169,16 @@ def purge(con: sqlite3.Connection, ref: ScheduleRef, error: str | None, keys: Se
     schedule = find(con, ref)
     if schedule is None:
         return 0
-    rows = _select(con, schedule.id, error, keys)
-    return _forget_rows(con, schedule.id, [key for key, _, _ in rows])
+    rows = [row for row, _, _ in _select(con, schedule.id, error, keys)]
+    chosen = _chosen(con, schedule.id, error, keys)
+    for id_, job, _, _ in _retries(con, schedule.id):
+        taken, left = split_retry(job, chosen)
+        if taken:
+            _keep(con, id_, job, left)
+            counts = {"planned": 0, "applied": 0, "skipped": len(taken), "unconfirmed": 0, "dead": 0}
+            con.execute(statements("sweep")["count"], counts | {"id": job.sweep, "held": -len(taken)})
+            rows += [row_text(job.origin, key) for key in taken]
+    return _forget_rows(con, schedule.id, rows)
 
 
 def purge_older(con: sqlite3.Connection, schedule: int, before: float) -> int:
@@ -136,5 +198,5 @@ def _forget_rows(con: sqlite3.Connection, schedule: int, keys: list[str]) -> int
 def _select(
     con: sqlite3.Connection, schedule: int, error: str | None, keys: Sequence[Key] | None
 ) -> list[tuple[str, str, bytes]]:
-    values = {"schedule": schedule, "error": error, "keys": keys_json(keys)}
-    return con.execute(statements("held")["select_dead"], values).fetchall()
+    values = {"schedule": schedule, "error": error, "keys": keys_json(keys), "dead": True}
+    return con.execute(statements("held")["select"], values).fetchall()

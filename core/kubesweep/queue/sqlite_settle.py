@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from kubesweep.queue.held import parse_row, row_text, too_many_held
 from kubesweep.queue.model import (
     ATTEMPTS,
     FLOOD,
@@ -28,7 +29,6 @@ from kubesweep.queue.model import (
     Settlement,
     Sweep,
     SweepState,
-    row_text,
     to_json,
 )
 from kubesweep.queue.service import Settled
@@ -67,7 +67,8 @@ def settle(
     mine = owned(con, schedule.id, [s.claim for s in settlements])
     sweeps = {id_: sweep_by_id(con, schedule.id, id_) for id_ in {sweep for sweep, _, _ in mine.values()}}
     latest = next(iter(remembered(con, schedule.id, 1)), None) if any(s.retry for s in settlements) else None
-    books = _Books(now, limits.lease, _history(con, schedule.id, settlements), latest.plan if latest else None)
+    known, sizes = _history(con, schedule.id, settlements)
+    books = _Books(now, limits, known, sizes, latest.plan if latest else None)
     lost = []
     for s in settlements:
         owner = mine.pop(s.claim.id, None)
@@ -76,23 +77,31 @@ def settle(
         else:
             books.settle(s, *owner, sweeps[owner[0]])
     schedule = _write(con, schedule, books, limits)
-    halted, finished = _verdicts(con, schedule.id, books, sweeps, limits)
+    halted, finished = _verdicts(con, schedule.id, books, sweeps)
     admit(con, schedule.id, now)
     claims = take(con, now, schedule, consumer, want, limits)
     return Settled(tuple(lost), tuple(finished), tuple(halted), claims)
 
 
 class _Books:
-    """What one call of settle is going to write. ``known``: the history of those failing rows that are held already;
-    ``plan``: that of the latest sweep."""
+    """What one call of settle is going to write. ``known``: the history of those failing rows that are held already,
+    ``sizes``: how many rows of an origin are held, ``plan``: that of the latest sweep."""
 
     def __init__(
-        self, now: float, lease: float, known: dict[str, tuple[Attempt, ...]], plan: PlanVersion | None
+        self,
+        now: float,
+        limits: Limits,
+        known: dict[str, tuple[Attempt, ...]],
+        sizes: Counter[str],
+        plan: PlanVersion | None,
     ) -> None:
         self.now = now
-        self.until = now + lease
+        self.until = now + limits.lease
+        self.most = limits.halt_above
         self.known = known
         self.plan = plan
+        self.sizes = sizes
+        self.overflowing: dict[str, str] = {}  # sweeps with a failing row for which there was no room: its origin
         self.done: list[tuple[int]] = []
         self.kept: list[tuple[bytes, int, float, int]] = []
         self.jobs: list[tuple[Job, float, bool]] = []
@@ -120,7 +129,7 @@ class _Books:
         retried = sum(self._retry(group, job, name, mine) for group in s.retry)
         dead = [row for row in s.dead if self._hold(row, job.origin, name, mine, dead=True)]
         self.deaths.update((name, row.error) for row in dead)
-        if s.retry or dead:
+        if s.retry or s.dead:
             self.failing.add(name)
         elsewhere = sum(len(group.rows) for group in s.retry) + len(s.dead) - retried - len(dead)
         self._count(s, name, held, retried, len(dead), elsewhere)
@@ -155,6 +164,11 @@ class _Books:
         key = row_text(origin, row.key)
         if key in self.holds or (key in self.known and key not in mine):
             return False
+        if key not in self.known:
+            if self._held_of(origin) >= self.most:
+                self.overflowing[sweep] = origin
+                return False
+            self.sizes[origin] += 1
         latest = Attempt(self.now, row.error, row.message, row.where, row.told)
         history = (*self.known.get(key, ()), latest)[-ATTEMPTS:]
         self.holds[key] = Held(sweep, dead, row.error, row.message, self.now, history)
@@ -180,17 +194,23 @@ class _Books:
         for job in s.jobs if s.rest is None else (*s.jobs, s.rest):
             stay.update(row_text(origin, key) for key in job.keys)
         self.freed |= mine - stay
+        self.sizes[origin] -= len(mine - stay)
+
+    def _held_of(self, origin: str) -> int:
+        """Rows without an origin belong to each."""
+        return self.sizes[origin] + self.sizes[""] if origin else self.sizes.total()
 
 
 def _history(
     con: sqlite3.Connection, schedule: int, settlements: Sequence[Settlement]
-) -> dict[str, tuple[Attempt, ...]]:
+) -> tuple[dict[str, tuple[Attempt, ...]], Counter[str]]:
     groups = ((s.claim.job.origin, group) for s in settlements for group in (*(each.rows for each in s.retry), s.dead))
     failed = [row_text(origin, row.key) for origin, rows in groups for row in rows]
     if not failed:
-        return {}
+        return {}, Counter()
     rows = con.execute(statements("held")["known"], {"schedule": schedule, "keys": json.dumps(failed)})
-    return {key: decode_attempts(attempts) for key, attempts in rows}
+    sizes = con.execute(statements("held")["sizes"], {"schedule": schedule})
+    return {key: decode_attempts(attempts) for key, attempts in rows}, Counter(dict(sizes))
 
 
 def _write(con: sqlite3.Connection, schedule: Schedule, books: _Books, limits: Limits) -> Schedule:
@@ -224,14 +244,14 @@ def _write(con: sqlite3.Connection, schedule: Schedule, books: _Books, limits: L
 
 
 def _verdicts(
-    con: sqlite3.Connection, schedule: int, books: _Books, sweeps: dict[str, Sweep | None], limits: Limits
+    con: sqlite3.Connection, schedule: int, books: _Books, sweeps: dict[str, Sweep | None]
 ) -> tuple[list[str], list[str]]:
     halted, finished = [], []
     for name in books.counts:
         sweep = sweeps[name]
         if sweep is None or (sweep.state.settled and sweep.state is not SweepState.COMPLETED):
             continue
-        why = _too_bad(con, schedule, sweep, books, limits) if name in books.failing else None
+        why = _too_bad(con, schedule, sweep, books) if name in books.failing else None
         if why is not None:
             close_sweep(con, name, SweepState.HALTED, *why, books.now)
             halted.append(name)
@@ -240,21 +260,16 @@ def _verdicts(
     return halted, finished
 
 
-def _too_bad(
-    con: sqlite3.Connection, schedule: int, sweep: Sweep, books: _Books, limits: Limits
-) -> tuple[str, str] | None:
+def _too_bad(con: sqlite3.Connection, schedule: int, sweep: Sweep, books: _Books) -> tuple[str, str] | None:
     """Why a sweep with failing rows must stop: (reason, message)."""
-    held, _ = con.execute(statements("held")["counts"], {"schedule": schedule}).fetchone()
-    if held > limits.halt_above and not sweep.state.settled:
-        return (
-            "TooManyHeld",
-            f"{held} rows are in retry or dead, more than deadLetters.haltAbove ({limits.halt_above}); "
-            "cure the cause, then retry or purge the dead letters",
-        )
+    if not sweep.state.settled and (origin := books.overflowing.get(sweep.id)) is not None:
+        values = {"schedule": schedule, "origin": origin}
+        error, held = con.execute(statements("held")["worst"], values).fetchone() or ("", "")
+        return "TooManyHeld", too_many_held(books.most, error, parse_row(held)[1] if held else None)
     worst = con.execute(statements("sweep")["worst_death"], {"id": sweep.id}).fetchone()
     if worst is None or worst[1] < FLOOD or sweep.applied + books.counts[sweep.id]["applied"] > 0:
         return None
     return (
         "Flood",
-        f"{worst[1]} rows died of {worst[0]} and none was applied; cure the cause, then retry the dead letters",
+        f"{worst[1]} rows died of {worst[0]} and none was applied; fix the cause, then retry the dead letters",
     )

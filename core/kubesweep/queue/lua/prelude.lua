@@ -68,7 +68,7 @@ local function parse(h)
   return sweep, kind, tonumber(crashes), tonumber(rows), tonumber(since), token
 end
 
--- A held row's name is its origin and its key's text: model.row_text.
+-- A held row's name is its origin and its key's text: held.row_text.
 local function parse_row(name) return string.match(name, '^([^%[]*)(%[.*)$') end
 
 local function add(h, body) return call('XADD', WORK, 'NOMKSTREAM', '*', 'h', h, 'b', body) end

@@ -5,13 +5,40 @@
 local failing, order, applied, moved = {}, {}, 0, 0
 local until_ = text(now + args.lease)
 
+-- How many rows of an origin are held; those without one belong to each. Counted only where there may be no room.
+local sizes, overflowing = {}, {}
+local function is_full(origin)
+  if call('HLEN', HELD) < args.halt_above then return false end
+  if not sizes[origin] then
+    local size = 0
+    for _, name in ipairs(call('HKEYS', HELD)) do
+      local of = parse_row(name)
+      if origin == '' or of == '' or of == origin then size = size + 1 end
+    end
+    sizes[origin] = size
+  end
+  return sizes[origin] >= args.halt_above
+end
+
+local function resized(origin, by)
+  if sizes[origin] then sizes[origin] = sizes[origin] + by end
+  if origin ~= '' and sizes[''] then sizes[''] = sizes[''] + by end
+end
+
 -- Put a failed row into the held set. False where another job or a dead letter has it already: a row is in one place.
--- Held rows are named by their origin and key, see model.row_text.
+-- Held rows are named by their origin and key, see held.row_text.
 local function hold(row, sweep, mine, token, origin)
   local name = origin .. row[1]
   local raw = call('HGET', HELD, name)
   local record = raw and cjson.decode(raw) or {a = {}}
   if raw and (not mine or record.j ~= mine) then return false end
+  if not raw then
+    if is_full(origin) then
+      overflowing[sweep] = origin
+      return false
+    end
+    resized(origin, 1)
+  end
   local attempts = record.a
   attempts[#attempts + 1] = {text(now), row[2], row[3]}
   if #attempts > args.attempts then table.remove(attempts, 1) end
@@ -20,11 +47,12 @@ local function hold(row, sweep, mine, token, origin)
   return true
 end
 
-local function free(names, mine)
+local function free(names, mine, origin)
   for _, name in ipairs(names) do
     local raw = call('HGET', HELD, name)
     if raw and cjson.decode(raw).j == mine then
       call('HDEL', HELD, name)
+      resized(origin, -1)
       moved = moved + 1
     end
   end
@@ -40,7 +68,7 @@ local function retry(group, sweep_id, mine, origin)
   local keys, told, token = {}, {}, new_token()
   if outdated(group.body) then
     for i, row in ipairs(group.rows) do keys[i] = origin .. row[1] end
-    if mine then free(keys, mine) end
+    if mine then free(keys, mine, origin) end
     return 0
   end
   for _, row in ipairs(group.rows) do
@@ -105,7 +133,7 @@ local function settle_more(s, more, sweep)
     failed = failed + #group.rows
   end
   local dead = bury(more.dead, s[4], sweep, mine, more.origin)
-  if s[5] then free(more.free, mine) end
+  if s[5] then free(more.free, mine, more.origin) end
   if more.learnt then call('HSET', META, 'learnt', more.learnt) end
   if more.rest then
     call('HSET', REST, s[1], more.rest)
@@ -130,19 +158,41 @@ local function count(s, sweep, retried, dead, elsewhere)
   change(sweep)
 end
 
-local function too_bad(sweep)
-  local held = call('HLEN', HELD)
-  if held > args.halt_above and is_open(sweep) then
-    return 'TooManyHeld', held .. ' rows are in retry or dead, more than deadLetters.haltAbove (' .. args.halt_above
-      .. '); cure the cause, then retry or purge the dead letters'
+-- The error of most held rows and one of their keys, as far as a thousand of them tell.
+local function worst_held(origin)
+  local counts, keys = {}, {}
+  local sample = call('HRANDFIELD', HELD, CHUNK, 'WITHVALUES')
+  for i = 1, #sample, 2 do
+    local of, key = parse_row(sample[i])
+    if origin == '' or of == '' or of == origin then
+      local attempts = cjson.decode(sample[i + 1]).a
+      local name = attempts[#attempts][2]
+      counts[name] = (counts[name] or 0) + 1
+      if not keys[name] or key < keys[name] then keys[name] = key end
+    end
   end
+  local worst
+  for name, count in pairs(counts) do
+    if not worst or count > counts[worst] or (count == counts[worst] and name < worst) then worst = name end
+  end
+  return worst, worst and keys[worst]
+end
+
+local function too_many(origin)
+  local worst, key = worst_held(origin)
+  return args.halt_above .. ' rows are in retry or dead' .. (worst and ', most by ' .. worst .. ', such as ' .. key or '')
+    .. ': as many as deadLetters.haltAbove allows; fix the cause, then retry them, or purge them'
+end
+
+local function too_bad(sweep)
+  if overflowing[sweep.id] and is_open(sweep) then return 'TooManyHeld', too_many(overflowing[sweep.id]) end
   local worst, most = nil, 0
   for name, died in pairs(sweep.errors or {}) do
     if died > most or (died == most and name < worst) then worst, most = name, died end
   end
   if most >= args.flood and sweep.applied == 0 then
     return 'Flood', most .. ' rows died of ' .. worst
-      .. ' and none was applied; cure the cause, then retry the dead letters'
+      .. ' and none was applied; fix the cause, then retry the dead letters'
   end
 end
 
@@ -162,7 +212,7 @@ for _, s in ipairs(args.settlements) do
     local retried, dead, elsewhere = 0, 0, 0
     if more then
       retried, dead, elsewhere = settle_more(s, more, sweep)
-      if sweep and (#more.retry > 0 or dead > 0) then failing[sweep.id] = true end
+      if sweep and (#more.retry > 0 or #more.dead > 0) then failing[sweep.id] = true end
     end
     applied = applied + s[6]
     if sweep then

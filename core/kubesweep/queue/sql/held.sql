@@ -24,6 +24,20 @@ SELECT count(*) AS held, coalesce(sum(dead), 0) AS dead
 FROM held
 WHERE schedule = :schedule;
 
+-- name: sizes
+SELECT substr(key, 1, instr(key, '[') - 1) AS origin, count(*)
+FROM held
+WHERE schedule = :schedule
+GROUP BY origin;
+
+-- name: worst
+SELECT error, min(key)
+FROM held
+WHERE schedule = :schedule AND (:origin = '' OR substr(key, 1, instr(key, '[') - 1) IN ('', :origin))
+GROUP BY error
+ORDER BY count(*) DESC, error
+LIMIT 1;
+
 -- name: expired
 SELECT key, sweep
 FROM held
@@ -31,10 +45,10 @@ WHERE schedule = :schedule AND dead = 1 AND at < :before
 ORDER BY at
 LIMIT :most;
 
--- name: select_dead
+-- name: select
 SELECT key, sweep, attempts
 FROM held
-WHERE schedule = :schedule AND dead = 1
+WHERE schedule = :schedule AND (:dead IS NULL OR dead = :dead)
   AND (:error IS NULL OR error = :error)
   AND (:keys IS NULL OR substr(key, instr(key, '[')) IN (SELECT value FROM json_each(:keys)))
 ORDER BY sweep, substr(key, 1, instr(key, '[')), at, key;
@@ -42,7 +56,7 @@ ORDER BY sweep, substr(key, 1, instr(key, '[')), at, key;
 -- name: letters
 SELECT key, error, message, at, sweep, attempts
 FROM held
-WHERE schedule = :schedule AND dead = 1
+WHERE schedule = :schedule AND (:dead IS NULL OR dead = :dead)
   AND (:error IS NULL OR error = :error)
   AND (:keys IS NULL OR substr(key, instr(key, '[')) IN (SELECT value FROM json_each(:keys)))
 ORDER BY at DESC, key
@@ -56,11 +70,11 @@ WHERE schedule = ? AND key = ?;
 -- name: groups
 SELECT g.error, substr(g.key, 1, instr(g.key, '[') - 1) AS origin, count(*) AS died, min(g.at) AS first,
        max(g.at) AS last,
-       (SELECT h.message FROM held AS h WHERE h.schedule = :schedule AND h.dead = 1 AND h.error = g.error
+       (SELECT h.message FROM held AS h WHERE h.schedule = :schedule AND (:dead IS NULL OR h.dead = :dead) AND h.error = g.error
           AND substr(h.key, 1, instr(h.key, '[') - 1) = substr(g.key, 1, instr(g.key, '[') - 1)
         ORDER BY h.at DESC, h.key LIMIT 1) AS message
 FROM held AS g
-WHERE g.schedule = :schedule AND g.dead = 1
+WHERE g.schedule = :schedule AND (:dead IS NULL OR g.dead = :dead)
 GROUP BY g.error, origin
 ORDER BY died DESC, g.error, origin
 LIMIT :most;
@@ -68,6 +82,6 @@ LIMIT :most;
 -- name: samples
 SELECT key
 FROM held
-WHERE schedule = :schedule AND dead = 1 AND error = :error AND substr(key, 1, instr(key, '[') - 1) = :origin
+WHERE schedule = :schedule AND (:dead IS NULL OR dead = :dead) AND error = :error AND substr(key, 1, instr(key, '[') - 1) = :origin
 ORDER BY at DESC, key
 LIMIT 3;

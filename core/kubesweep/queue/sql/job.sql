@@ -90,9 +90,14 @@ SET ready = ?
 WHERE id = ?;
 
 -- name: idle_held
-SELECT id, sweep, body
+SELECT id, sweep, body, delayed, ready
 FROM job
-WHERE schedule = :schedule AND consumer IS NULL AND held = 1;
+WHERE schedule = :schedule AND held = 1 AND consumer IS NULL;
+
+-- name: rewrite
+UPDATE job
+SET body = ?, planned = ?
+WHERE id = ?;
 
 -- name: next_delayed
 SELECT min(ready)

@@ -84,7 +84,7 @@ CREATE INDEX job_planned ON job (sweep) WHERE held = 0;
 -- the held set: rows in retry (dead = 0) and dead letters (dead = 1)
 CREATE TABLE held (
   schedule INTEGER NOT NULL,
-  -- the row's origin and its key, as model.row_text writes them
+  -- the row's origin and its key, as held.row_text writes them
   key TEXT NOT NULL,
   sweep TEXT NOT NULL,
   dead INTEGER NOT NULL,
