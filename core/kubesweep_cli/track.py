@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, field
+
+import msgspec
 
 from kubesweep.api.load import Loaded
 from kubesweep.api.plan import Plan
@@ -112,9 +115,9 @@ class Track:
         return self._wish(tick, self.loaded.deadline)
 
     def demand(self, now: float) -> OpenSweep:
-        """For a sweep that is wanted now. It is never late, however far the queue's clock is from ours."""
-        later_than_any = max(now, (self.stats.last_tick or 0.0) + 0.001)
-        return self._wish(later_than_any, None)
+        """For a sweep that is wanted now. It is never late, however far the queue's clock is from ours, and never a duplicate,
+        whoever else opens one at the same moment."""
+        return msgspec.structs.replace(self._wish(now, None), once=uuid.uuid4().hex)
 
     def _wish(self, tick: float, deadline: float | None) -> OpenSweep:
         return OpenSweep(

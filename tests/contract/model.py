@@ -11,12 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+from msgspec.structs import replace
 
 from kubesweep.queue.model import (
+    AHEAD,
     BEHIND,
     FLOOD,
     HELD_PAUSE,
     HISTORY,
+    LONGEST_LEASE,
     MAX_JOB_KEYS,
     Claim,
     Claims,
@@ -128,7 +131,7 @@ class Model:
     def open_sweep(self, wish: OpenSweep) -> OpenAnswer:
         self.known = True
         for key in [key for key, letter in self.letters.items() if letter.at < self.clock() - wish.retention]:
-            self._release(key)
+            del self.letters[key], self.attempts[key]
         answer = self._answer(wish)
         self.ticks[answer] += 1
         if answer is not OpenAnswer.DUPLICATE:
@@ -136,16 +139,20 @@ class Model:
         return answer
 
     def _tick(self, wish: OpenSweep) -> float:
-        if wish.once is None or self.last_tick is None or wish.tick > self.last_tick:
-            return wish.tick
-        return self.last_tick + BEHIND
+        tick, last = wish.tick, self._last_tick()
+        if tick > self.clock() + AHEAD:
+            tick = self.clock()
+        return tick if wish.once is None or last is None or tick > last else last + BEHIND
+
+    def _last_tick(self) -> float | None:
+        return None if self.last_tick is None or self.last_tick > self.clock() + AHEAD else self.last_tick
 
     def _answer(self, wish: OpenSweep) -> OpenAnswer:
         latest = self.sweeps[0] if self.sweeps else None
         if wish.once is not None and self.book(wish.sweep_id(REF)) is not None:
             return OpenAnswer.DUPLICATE
-        tick = self._tick(wish)
-        if self.last_tick is not None and tick <= self.last_tick:
+        tick, last = self._tick(wish), self._last_tick()
+        if last is not None and tick <= last:
             return OpenAnswer.DUPLICATE
         if wish.deadline is not None and tick + wish.deadline < self.clock():
             return OpenAnswer.LATE
@@ -198,6 +205,8 @@ class Model:
     def budget(self, rate: float) -> float:
         if self.tokens is None:
             return rate
+        if self.clock() < self.tokens_at:
+            return min(rate, max(0.0, self.tokens))
         return min(rate, self.tokens + (self.clock() - self.tokens_at) * rate)
 
     def claim(self, want: int, limits: Limits, answer: Claims) -> None:
@@ -212,6 +221,7 @@ class Model:
         if self.paused or debt or want <= 0:
             assert answer.jobs == ()
         else:
+            self._cap_leases(limits.lease)
             self._drop_expired()
             self._admit()
             due = self._due()
@@ -221,6 +231,12 @@ class Model:
             assert all(rank >= ranks[-1] for rank, _ in due if ranks), "a job went before one that waits longer"
         delayed = [entry.ready for entry in self.entries if entry.delayed]
         assert answer.next_delayed == min(delayed, default=None)
+        assert answer.next_in == (None if answer.next_delayed is None else answer.next_delayed - self.clock())
+
+    def _cap_leases(self, lease: float) -> None:
+        for entry in self.entries:
+            if entry.owner is not None and entry.lease > self.clock() + LONGEST_LEASE * lease:
+                entry.lease = self.clock() + lease
 
     def _drop_expired(self) -> None:
         self.entries = [
@@ -322,10 +338,14 @@ class Model:
     def settle(self, settlements: Sequence[Settlement], limits: Limits) -> tuple[set[str], set[str], set[str]]:
         """The ids that are lost, and the sweeps that are finished and halted."""
         lost, failing, touched = set(), set(), []
+        self.overflowing: set[str] = set()
         for s in settlements:
             entry = self.entry_of(s.claim)
             if entry is None:
                 lost.add(s.claim.id)
+                continue
+            if s.rest is not None and s.rest == entry.job != s.claim.job:
+                entry.lease = self.clock() + limits.lease  # this part was counted before
                 continue
             touched.append(entry.job.sweep)
             if s.retry or s.dead:
@@ -336,7 +356,7 @@ class Model:
         for book in filter(None, map(self.book, touched)):
             if book.state.settled and book.state is not SweepState.COMPLETED:
                 continue
-            if book.id in failing and self._too_bad(book, limits):
+            if book.id in failing and self._too_bad(book):
                 self._end(book, SweepState.HALTED)
                 halted.add(book.id)
             elif self._finish(book):
@@ -358,7 +378,7 @@ class Model:
         skipped = s.skipped
         held = dead = 0
         for group in s.retry:
-            rows = [row for row in group.rows if self._fail(row, before, None)]
+            rows = [row for row in group.rows if self._fail(row, before, None, limits)]
             held += len(rows)
             skipped += len(group.rows) - len(rows)
             if rows:
@@ -369,7 +389,7 @@ class Model:
                 )  # fmt: skip
                 self.entries.append(Entry(again, self.clock() + group.delay, delayed=True))
         for row in s.dead:
-            if self._fail(row, before, Letter(row.error, before.sweep, self.clock())):
+            if self._fail(row, before, Letter(row.error, before.sweep, self.clock()), limits):
                 dead += 1
             else:
                 skipped += 1
@@ -380,8 +400,11 @@ class Model:
             for key in set(before.keys) - stay:
                 del self.attempts[key]
 
-    def _fail(self, row: FailedRow, job: Job, letter: Letter | None) -> bool:
+    def _fail(self, row: FailedRow, job: Job, letter: Letter | None, limits: Limits) -> bool:
         if row.key in self.attempts and not (job.held and row.key in job.keys):
+            return False
+        if row.key not in self.attempts and len(self.attempts) >= limits.halt_above:
+            self.overflowing.add(job.sweep)
             return False
         self.attempts.setdefault(row.key, []).append(row.error)
         if letter is not None:
@@ -407,9 +430,9 @@ class Model:
             book.held += held
             book.planned += s.extra
 
-    def _too_bad(self, book: Book, limits: Limits) -> bool:
+    def _too_bad(self, book: Book) -> bool:
         flood = max(book.deaths.values(), default=0) >= FLOOD and book.applied == 0
-        return flood or (len(self.attempts) > limits.halt_above and not book.state.settled)
+        return flood or (book.id in self.overflowing and not book.state.settled)
 
     def replay(self, keys: Sequence[Key] | None) -> int:
         chosen = [key for key in self.letters if keys is None or key in keys]
@@ -424,16 +447,47 @@ class Model:
             self._enqueue(Job(JobKind.KEYS, None, sweep, keys=tuple(sorted(part)), rows=len(part), held=True), place)
         for key in chosen:
             del self.letters[key]
-        return len(chosen)
+        return len(chosen) + self._retry_now(keys, place)
+
+    def _retry_now(self, keys: Sequence[Key] | None, place: int) -> int:
+        count = 0
+        for entry in [each for each in self._idle_held() if each.delayed and each.ready > self.clock()]:
+            taken = self._narrow(entry, keys, place)
+            if taken:
+                again = replace(entry.job, plan=None, cutoff=None, keys=taken, rows=len(taken), attempt=1)
+                self._enqueue(again, place)
+            count += len(taken)
+        return count
 
     def purge(self, keys: Sequence[Key] | None) -> int:
         chosen = [key for key in self.letters if keys is None or key in keys]
         for key in chosen:
-            self._release(key)
-        return len(chosen)
+            del self.letters[key], self.attempts[key]
+        count, place = len(chosen), self._next_place()
+        for entry in self._idle_held():
+            taken = self._narrow(entry, keys, place)
+            for key in taken:
+                del self.attempts[key]
+            if (book := self.book(entry.job.sweep)) is not None:
+                book.held -= len(taken)
+                book.skipped += len(taken)
+            count += len(taken)
+        return count
 
-    def _release(self, key: Key) -> None:
-        del self.letters[key], self.attempts[key]
+    def _idle_held(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.job.held and entry.owner is None]
+
+    def _narrow(self, entry: Entry, keys: Sequence[Key] | None, place: int) -> tuple[Key, ...]:
+        """Take rows out of a retry. What is left of one that waits in line goes behind the others."""
+        taken = tuple(key for key in entry.job.keys if keys is None or key in keys)
+        left = tuple(key for key in entry.job.keys if key not in taken)
+        if taken:
+            self.entries.remove(entry)
+            if left:
+                job = replace(entry.job, keys=left, rows=len(left))
+                queued = entry.queued if entry.delayed else place
+                self.entries.append(Entry(job, entry.ready, queued, entry.delayed, entry.deliveries))
+        return taken
 
     def _enqueue(self, job: Job, place: int | None = None) -> None:
         self.entries.append(Entry(job, self.clock(), self._next_place() if place is None else place))

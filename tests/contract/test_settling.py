@@ -242,7 +242,7 @@ async def test_outcomes_of_a_sweep_that_is_forgotten_change_no_other_books(queue
     await start(queue, 2)
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2, delay=1000)))
     for at in range(1, 12):
-        await start(queue, tick=TICK + 60 * at)
+        await start(queue, tick=TICK + at)
     clock.advance(1000)
     claim = await one(queue)
     assert claim.job.held

@@ -39,7 +39,7 @@ from kubesweep.queue.model import (
 )
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import BACKENDS, Backend, Clock
-from tests.contract.hands import CUTOFF, REF
+from tests.contract.hands import CUTOFF, OTHER, REF
 from tests.contract.model import Book, Model
 
 T = TypeVar("T")
@@ -62,6 +62,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.open = self.stack.enter_context(backend(self.clock))
         self.queues: dict[str, QueueService] = {who: self.open() for who in WORKERS}
+        self.parts: list[Settlement] = []  # the last part that each claim settled
+        self.other_tick = 0.0
+        self.held: tuple[int, frozenset[Key]] | None = None
         self.hands: list[Claim] = []  # what somebody works on, or believes to
         self.finished: list[str] = []
         self.generation = 1
@@ -133,11 +136,11 @@ class QueueMachine(RuleBasedStateMachine):
     def approve(self, who: str) -> None:
         assert self.do(self.queues[who].approve(REF)) == self.model.approve()
 
-    @precondition(lambda self: self.model.letters)
+    @precondition(lambda self: self.model.attempts)
     @rule(who=workers, every=st.booleans(), pick=picks, purge=st.booleans())
     def replay_or_purge(self, who: str, every: bool, pick: int, purge: bool) -> None:
-        letters = sorted(self.model.letters)
-        keys = None if every else [letters[pick % len(letters)], ("nobody",)]
+        rows = sorted(self.model.attempts)
+        keys = None if every else [rows[pick % len(rows)], rows[-1], ("nobody",)]
         if purge:
             assert self.do(self.queues[who].purge(REF, keys=keys)) == self.model.purge(keys)
         else:
@@ -148,6 +151,27 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.5, 7.0, 31.0, 61.0]))
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
+
+    @rule(seconds=st.sampled_from([-3600.0, -40.0, 4000.0]))
+    def clock_jumps(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @rule(who=workers, fate=st.sampled_from(["sweeps", "fails", "is forgotten"]))
+    def another_schedule(self, who: str, fate: str) -> None:
+        """Whatever happens to it shows in no book of the first."""
+        queue = self.queues[who]
+        self.other_tick = max(self.other_tick + 1, self.clock.now)
+        opened = self.do(queue.open_sweep(OTHER, OpenSweep(tick=self.other_tick, plan=self.plan)))
+        claims = self.do(queue.claim(OTHER, who, 5, Limits())).jobs
+        if fate == "sweeps" and opened.answer is OpenAnswer.ENQUEUED:
+            assert [claim.job.sweep for claim in claims] == [opened.sweep]
+            assert self.do(queue.advance(OTHER, claims[0], Window(CUTOFF)))
+        elif fate == "fails" and claims:
+            state = SweepState.FAILED
+            assert self.do(queue.end_sweep(OTHER, claims[0], state, "Reason", "a sentence"))
+        else:
+            self.do(queue.forget(OTHER))
+            assert not self.do(queue.stats([OTHER]))[0].known
 
     @rule(who=workers)
     def process_restarts(self, who: str) -> None:
@@ -233,9 +257,20 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.claim(want, self.limits, settled.claims)
         for s in settlements:
             if s.rest is not None and s.claim.id not in lost:
+                self.parts = [part for part in self.parts if part.claim.id != s.claim.id] + [s]
                 self.hands.remove(s.claim)
                 self.hands.append(msgspec.structs.replace(s.claim, job=s.rest))
         self.hands.extend(settled.claims.jobs)
+
+    @precondition(lambda self: self.parts)
+    @rule(pick=picks)
+    def settle_a_part_again(self, pick: int) -> None:
+        """Its answer was lost: it is counted once, whatever happened to the job meanwhile."""
+        part = self.parts[pick % len(self.parts)]
+        who = part.claim.consumer
+        expected = self.model.settle([part], self.limits)
+        settled = self.do(self.queues[who].settle(REF, who, [part], 0, self.limits))
+        assert (set(settled.lost), set(settled.finished), set(settled.halted)) == expected
 
     def outcome(self, data: st.DataObject, claim: Claim) -> Settlement:
         """Any fate for each row; the claim stays in the hands, so that it will be settled again, too late."""
@@ -281,7 +316,7 @@ class QueueMachine(RuleBasedStateMachine):
         model, now = self.model, self.clock.now
         (stats,) = self.do(self.queues["bob"].stats([REF]))
         idle = [entry for entry in model.entries if entry.owner is None]
-        ready = [entry.ready for entry in idle if entry.ready <= now]
+        ready = [entry.ready for entry in idle if not entry.delayed or entry.ready <= now]
         assert (stats.known, stats.paused, stats.last_tick) == (model.known, model.paused, model.last_tick)
         assert (stats.ready, stats.delayed) == (len(ready), len(idle) - len(ready))
         assert (stats.running, stats.oldest_ready) == (len(model.entries) - len(idle), min(ready, default=None))
@@ -289,7 +324,11 @@ class QueueMachine(RuleBasedStateMachine):
         assert {answer: getattr(stats.ticks, answer) for answer in OpenAnswer} == model.ticks
         sweeps = stats.history if stats.sweep is None else (stats.sweep, *stats.history)
         assert [self.shown(sweep) for sweep in sweeps] == [self.expected(book) for book in model.sweeps]
-        assert self.do(self.queues["eve"].held(REF))[1] == set(model.attempts)
+        held = self.do(self.queues["eve"].held(REF))
+        assert held.keys == set(model.attempts)
+        if self.held is not None and self.held[0] == held.version:
+            assert self.held[1] == held.keys, "workers keep a held set for as long as its version is the same"
+        self.held = held[:2] if model.known else None
         letters = self.do(self.queues["ann"].dead_letters(REF, most=10**6))
         found = {x.key: (x.error, x.sweep, x.at, [attempt.error for attempt in x.attempts]) for x in letters}
         assert found == {key: (x.error, x.sweep, x.at, model.attempts[key][-20:]) for key, x in model.letters.items()}

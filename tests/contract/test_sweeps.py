@@ -146,7 +146,7 @@ async def test_a_newer_plan_supersedes_a_held_sweep(queue: QueueService) -> None
 
 
 async def test_the_latest_sweep_and_ten_before_it_are_remembered(queue: QueueService) -> None:
-    sweeps = [await start(queue, tick=TICK + 60 * at) for at in range(HISTORY + 3)]
+    sweeps = [await start(queue, tick=TICK + at) for at in range(HISTORY + 3)]
     stats = await look(queue)
     assert stats.sweep is not None
     assert stats.sweep.id == sweeps[-1]

@@ -207,7 +207,7 @@ class Desk:
             return
         self._said[kind] = said = (ok, reason)  # before it is: many jobs learn the same at once
         self._said_at[kind] = self.settings.monotonic()
-        finding = Finding(kind, ok, reason, sendable(message)[:1024], self.mine, self.settings.clock())
+        finding = Finding(kind, ok, reason, sendable(message)[:1024], self.mine)
         arrived = False
         try:
             await self.queue.report(self.ref, finding)

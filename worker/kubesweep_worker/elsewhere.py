@@ -44,7 +44,9 @@ async def _replace_sweep(desk: Desk, run: JobRun, here: str) -> Result:
     desk.strangers.add(job.origin)
     if await desk.end_sweep(run, SweepState.SUPERSEDED, "SourceChanged", message):
         plan = desk.plan
-        wish = OpenSweep(tick=desk.settings.clock(), plan=desk.mine, mode=plan.mode, retention=plan.retention)
+        once = f"instead of {job.sweep}"  # by name: this clock may be behind the queue's
+        now = desk.settings.clock()
+        wish = OpenSweep(tick=now, plan=desk.mine, mode=plan.mode, retention=plan.retention, once=once)
         await desk.insist(lambda: desk.queue.open_sweep(desk.ref, wish))
     return Gone()
 

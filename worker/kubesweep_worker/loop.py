@@ -215,8 +215,8 @@ class Loop:
         if not want or self._back:
             return
         timeout = self.settings.idle_wait
-        if claims.next_delayed is not None:
-            timeout = min(timeout, max(0.0, claims.next_delayed - self.settings.clock()))
+        if claims.next_in is not None:
+            timeout = min(timeout, max(0.0, claims.next_in))
         self._fruitless = 0 if claims.jobs else self._fruitless + 1
         pause = min(0.1, 0.01 * 2.0 ** (self._fruitless - FRUITLESS)) if self._fruitless > FRUITLESS else 0.0
         self._waiter = self._side(self._claim_next(want, timeout, pause))

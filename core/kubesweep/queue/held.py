@@ -37,9 +37,15 @@ def split_retry(job: Job, chosen: Container[str]) -> tuple[tuple[Key, ...], tupl
     return taken, tuple(key for key in job.keys if key not in taken) if taken else job.keys
 
 
+def narrowed(job: Job, keys: tuple[Key, ...]) -> Job:
+    """The job with no other rows than these."""
+    told = tuple((key, stamp) for key, stamp in job.told if key in keys)
+    return msgspec.structs.replace(job, keys=keys, rows=len(keys), told=told)
+
+
 def retry_now(job: Job, keys: tuple[Key, ...]) -> Job:
     """The job of rows in retry that somebody wants tried now, by whatever plan there is then, with fresh attempts."""
-    return msgspec.structs.replace(job, plan=None, cutoff=None, keys=keys, rows=len(keys), attempt=1)
+    return msgspec.structs.replace(narrowed(job, keys), plan=None, cutoff=None, attempt=1)
 
 
 def too_many_held(most: int, error: str, key: Key | None) -> str:

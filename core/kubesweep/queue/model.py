@@ -103,6 +103,7 @@ class Claims(msgspec.Struct, frozen=True):
     paused: bool = False
     wait: float | None = None  # seconds until the row budget is out of debt
     next_delayed: float | None = None  # when the earliest retry that nobody took is due (time, not duration)
+    next_in: float | None = None  # seconds until then by the queue's clock, which need not be the caller's
     held_version: int = 0  # changes whenever the held set does
     learnt: str = ""  # see Settlement
     lost: bool = False  # the queue knows nothing of this schedule (never opened, or it lost everything)
@@ -337,6 +338,10 @@ class Limits(msgspec.Struct, frozen=True):
 
 HISTORY = 10
 ATTEMPTS = 20
+AHEAD = (
+    300.0  # seconds that a tick, or the last one, may be ahead of the queue's clock; one further ahead counts as now
+)
+LONGEST_LEASE = 4  # times the caller's lease: one that ends later was given before the clock was set back
 BEHIND = 0.001  # seconds from the last tick to that of a wish with ``once`` that was made before it
 FLOOD = 50  # dead rows of one error class with none applied: the sweep Halts
 MAX_JOB_KEYS = 1000  # rows in one job of a replay

@@ -20,12 +20,14 @@ from kubesweep.errors import Outage
 from kubesweep.queue import redis_codec as codec
 from kubesweep.queue import redis_held as held
 from kubesweep.queue.model import (
+    AHEAD,
     ATTEMPTS,
     BEHIND,
     END_STATES,
     FLOOD,
     HELD_PAUSE,
     HISTORY,
+    LONGEST_LEASE,
     MAX_FINDINGS,
     MAX_SAMPLES,
     Claim,
@@ -74,12 +76,13 @@ class RedisQueue:
 
     async def open_sweep(self, ref: ScheduleRef, wish: OpenSweep) -> Opened:
         id_ = wish.sweep_id(ref)
-        answer, sweep = await self._link.move(
+        answer, sweep, ahead = await self._link.move(
             "open_sweep",
             ref,
             id=id_,
             uid=ref.uid,
             tick=wish.tick,
+            ahead=AHEAD,
             behind=None if wish.once is None else BEHIND,
             deadline=wish.deadline,
             generation=wish.plan.generation,
@@ -90,7 +93,7 @@ class RedisQueue:
             remember=HISTORY + 1,
             body=codec.body(Job(JobKind.PLAN, wish.plan, id_)),
         )
-        return Opened(OpenAnswer(codec.text(answer)), codec.text(sweep))
+        return Opened(OpenAnswer(codec.text(answer)), codec.text(sweep), float(ahead))
 
     async def claim(self, ref: ScheduleRef, consumer: str, want: int, limits: Limits) -> Claims:
         reply = await self._link.move("claim", ref, **_taking(consumer, want, limits))
@@ -264,7 +267,7 @@ class RedisQueue:
 
 def _taking(consumer: str, want: int, limits: Limits) -> dict[str, Any]:
     rate = limits.rows_per_second or None
-    return {"consumer": consumer, "want": want, "lease": limits.lease, "rate": rate}
+    return {"consumer": consumer, "want": want, "lease": limits.lease, "longest": LONGEST_LEASE, "rate": rate}
 
 
 def _lost(reply: Sequence[Any] | None, claims: Sequence[Claim]) -> tuple[str, ...]:

@@ -169,7 +169,7 @@ def _freed(s: Settlement) -> list[str]:
 def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
     if not reply:
         return Claims(lost=True)
-    paused, wait, next_delayed, held_version, flat, learnt = reply
+    paused, wait, next_delayed, held_version, flat, learnt, next_in = reply
     parts = iter(flat)
     return Claims(
         jobs=tuple(
@@ -179,6 +179,7 @@ def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
         paused=int(paused) == 1,
         wait=number(wait),
         next_delayed=number(next_delayed),
+        next_in=number(next_in),
         held_version=int(held_version),
         learnt=text(learnt),
     )

@@ -9,10 +9,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-import msgspec
-
 from kubesweep.queue import redis_codec as codec
-from kubesweep.queue.held import retry_now, row_text, split_retry
+from kubesweep.queue.held import narrowed, retry_now, row_text, split_retry
 from kubesweep.queue.model import (
     MAX_JOB_KEYS,
     DeadLetter,
@@ -69,7 +67,7 @@ async def _rearrange(link: RedisLink, ref: ScheduleRef, error: str | None, keys:
             continue
         taken, left = split_retry(job, chosen)
         if taken:
-            rest = msgspec.structs.replace(job, keys=left, rows=len(left))
+            rest = narrowed(job, left)
             again = False if purge else codec.body(retry_now(job, taken))
             names = [row_text(job.origin, key) for key in taken]
             old = codec.text(where), codec.text(header), codec.text(body)

@@ -45,6 +45,7 @@ from kubesweep.queue.model import (
 class Opened(msgspec.Struct, frozen=True):
     answer: OpenAnswer
     sweep: str  # id of the new sweep, or of the one in the way; empty if none
+    ahead: float = 0.0  # seconds that the tick was ahead of the queue's clock, where it was counted as now instead
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -70,7 +71,9 @@ class QueueService(Protocol):
         duplicate: tick <= last_tick; for a wish with ``once``, which takes a tick behind last_tick where its own is not: its
         sweep is remembered (and is the answer's). late: tick + deadline < now. forbidden: the sweep before is not settled (unless the
         wish carries a newer plan: that one becomes Superseded and its waiting jobs go). Every answer but duplicate moves
-        last_tick. Checked in that order. A sweep that begins while jobs of ended sweeps are in somebody's hands is planned
+        last_tick. Checked in that order. A tick more than ``AHEAD`` seconds ahead of the queue's clock counts as now, so that it
+        does not make duplicates of those until then; a last_tick that far ahead (the clock was set back) counts for nothing.
+        A sweep that begins while jobs of ended sweeps are in somebody's hands is planned
         after these are settled or their leases end: until then its plan job is delayed. Retries that were cut for another plan and that nobody works on end: their rows leave
         the held set and count as skipped, so that the new sweep finds them. Each answer is counted. Purges dead letters older than the retention (bounded
         per call). Remembers this sweep and ``HISTORY`` older ones.
@@ -83,7 +86,8 @@ class QueueService(Protocol):
         In this order: jobs whose lease expired (their delivery count grows), then due retries by their due time, then
         waiting jobs by the time since when they are ready, oldest first. Nothing while paused or while the row budget is in debt. Waiting or expired planned jobs of a sweep that is
         settled are dropped, never handed out. Claims nothing and says ``lost`` where the schedule is unknown. An expired
-        claim is its owner's until somebody else took it: it may still be extended, settled or given back.
+        claim is its owner's until somebody else took it: it may still be extended, settled or given back. A lease that ends later
+        than ``LONGEST_LEASE`` leases from now (the clock was set back) ends one lease from now.
         """
         ...
 

@@ -12,9 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-import msgspec
-
-from kubesweep.queue.held import held_rows, parse_row, retry_now, row_text, split_retry
+from kubesweep.queue.held import held_rows, narrowed, parse_row, retry_now, row_text, split_retry
 from kubesweep.queue.model import (
     MAX_JOB_KEYS,
     DeadLetter,
@@ -141,10 +139,9 @@ def _chosen(con: sqlite3.Connection, schedule: int, error: str | None, keys: Seq
 def _keep(con: sqlite3.Connection, id_: int, job: Job, left: tuple[Key, ...]) -> None:
     """Leave a retry with these rows of it."""
     if left:
-        rest = msgspec.structs.replace(job, keys=left, rows=len(left))
-        con.execute(statements("job")["rewrite"], (to_json(rest), len(left), id_))
-    else:
-        con.execute(statements("job")["delete"], (id_,))
+        rest = narrowed(job, left)
+        con.execute(statements("job")["narrow"], (len(left), to_json(rest), id_))
+    con.execute(statements("job")["delete"], (id_,))
 
 
 class _Dead(NamedTuple):

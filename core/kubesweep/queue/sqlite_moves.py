@@ -13,10 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from kubesweep.queue.model import (
+    AHEAD,
     BEHIND,
     END_STATES,
     HELD_PAUSE,
     HISTORY,
+    LONGEST_LEASE,
     MAX_FINDINGS,
     MAX_SAMPLES,
     Claim,
@@ -59,21 +61,26 @@ def open_sweep(con: sqlite3.Connection, now: float, ref: ScheduleRef, wish: Open
     purge_older(con, schedule.id, now - wish.retention)
     latest = next(iter(remembered(con, schedule.id, 1)), None)
     id_ = wish.sweep_id(ref)
+    ahead = wish.tick - now if wish.tick > now + AHEAD else 0.0
+    if ahead:
+        wish = msgspec.structs.replace(wish, tick=now)
+    if schedule.last_tick is not None and schedule.last_tick > now + AHEAD:
+        schedule = schedule._replace(last_tick=None)
     if wish.once is not None and schedule.last_tick is not None and wish.tick <= schedule.last_tick:
         wish = msgspec.structs.replace(wish, tick=schedule.last_tick + BEHIND)
     twice = wish.once is not None and sweep_by_id(con, schedule.id, id_) is not None
     answer = OpenAnswer.DUPLICATE if twice else _answer(schedule, latest, wish, now)
     con.execute(statements("schedule")["count_tick"], {"schedule": schedule.id, "answer": answer, "tick": wish.tick})
     if answer is OpenAnswer.FORBIDDEN and latest is not None:
-        return Opened(answer, latest.id)
+        return Opened(answer, latest.id, ahead)
     if answer is not OpenAnswer.ENQUEUED:
-        return Opened(answer, id_ if twice else "")
+        return Opened(answer, id_ if twice else "", ahead)
     if latest is not None and not latest.state.settled:
         close_sweep(con, latest.id, SweepState.SUPERSEDED, "PlanChanged", SUPERSEDED, now)
     if latest is not None and not latest.plan.same(wish.plan):
         free_retries(con, schedule.id, wish.plan)
     _create(con, schedule.id, id_, wish, now)
-    return Opened(answer, id_)
+    return Opened(answer, id_, ahead)
 
 
 def _answer(schedule: Schedule, latest: Sweep | None, wish: OpenSweep, now: float) -> OpenAnswer:
@@ -129,6 +136,8 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
     wait = -budget / rate if rate and budget < 0 else None
     jobs: tuple[Claim, ...] = ()
     if want > 0 and not schedule.paused and wait is None:
+        longest = {"lease": limits.lease, "longest": LONGEST_LEASE * limits.lease}
+        con.execute(statements("job")["cap_leases"], {"schedule": schedule.id, "now": now} | longest)
         con.execute(statements("job")["drop_expired"], {"schedule": schedule.id, "now": now})
         admit(con, schedule.id, now)
         found = con.execute(
@@ -143,6 +152,7 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
         paused=bool(schedule.paused),
         wait=wait,
         next_delayed=next_delayed,
+        next_in=None if next_delayed is None else next_delayed - now,
         held_version=schedule.held_version,
         learnt=schedule.learnt,
     )

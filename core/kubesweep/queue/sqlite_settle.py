@@ -74,6 +74,8 @@ def settle(
         owner = mine.pop(s.claim.id, None)
         if owner is None:
             lost.append(s.claim.id)
+        elif _is_repeat(s, owner[2]):
+            books.kept.append((owner[2], decode_job(owner[2]).rows, books.until, int(s.claim.id)))
         else:
             books.settle(s, *owner, sweeps[owner[0]])
     schedule = _write(con, schedule, books, limits)
@@ -81,6 +83,11 @@ def settle(
     admit(con, schedule.id, now)
     claims = take(con, now, schedule, consumer, want, limits)
     return Settled(tuple(lost), tuple(finished), tuple(halted), claims)
+
+
+def _is_repeat(s: Settlement, body: bytes) -> bool:
+    """True for a part that was counted before: the owner keeps the claim, so only what is left tells it from the next one."""
+    return s.rest is not None and s.rest != s.claim.job and body == to_json(s.rest)
 
 
 class _Books:

@@ -19,6 +19,7 @@ end
 
 local function seen()
   local last = tonumber(call('HGET', META, 'tick') or '-inf')
+  if last > now + args.ahead then last = -math.huge end
   if not args.behind then return args.tick <= last end
   if args.tick <= last then args.tick = last + args.behind end
   return find_sweep(args.id) ~= nil
@@ -110,6 +111,8 @@ local function begin(ids)
   return id
 end
 
+local ahead = args.tick - now
+if ahead > args.ahead then args.tick = now else ahead = 0 end
 ensure()
 call('HSET', META, 'ttl', args.ttl)
 ttl = args.ttl
@@ -131,4 +134,4 @@ if said == 'enqueued' then
 end
 save_sweeps()
 refresh()
-return {said, id}
+return {said, id, text(ahead)}

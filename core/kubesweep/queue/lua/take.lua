@@ -34,6 +34,12 @@ local function forsake(sweep_id)
   end
 end
 
+-- Leases of before the clock was set back would last until it comes there again.
+local function cap_leases(lease)
+  local late = call('ZRANGEBYSCORE', LEASES, '(' .. text(now + args.longest * lease), '+inf', 'LIMIT', 0, CHUNK)
+  for _, id in ipairs(late) do call('ZADD', LEASES, text(now + lease), id) end
+end
+
 -- Expired leases beyond the wanted ones that are looked at too: what is left of a sweep that ended counts as running until then.
 local AHEAD = 64
 
@@ -100,7 +106,8 @@ local function take_waiting(jobs, consumer, want, until_, cursor)
   if cursor ~= start then call('HSET', META, 'cur', cursor) end
 end
 
--- Answers {paused, wait, next delayed, held version, {id, delivery, body, ...}, learnt}; empty text where there is nothing.
+-- Answers {paused, wait, next delayed, held version, {id, delivery, body, ...}, learnt, seconds until the next delayed}; empty
+-- text where there is nothing.
 local function take(consumer, want, lease, rate)
   local meta = call('HMGET', META, 'paused', 'tokens', 'tokens_at', 'held', 'cur', 'learnt', 'behind')
   local jobs, wait = {}, ''
@@ -110,11 +117,13 @@ local function take(consumer, want, lease, rate)
   end
   if want > 0 and meta[1] ~= '1' and wait == '' then
     local until_ = text(now + lease)
+    cap_leases(lease)
     take_expired(jobs, consumer, want, until_)
     if meta[7] then admit() end
     take_due(jobs, consumer, want, until_)
     take_waiting(jobs, consumer, want, until_, meta[5] or '0-0')
     if #jobs > 0 then keep(LEASES) end
   end
-  return {meta[1] or '0', wait, call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2] or '', meta[4] or '0', jobs, meta[6] or ''}
+  local due = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
+  return {meta[1] or '0', wait, due or '', meta[4] or '0', jobs, meta[6] or '', due and text(tonumber(due) - now) or ''}
 end

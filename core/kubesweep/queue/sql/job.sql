@@ -2,6 +2,11 @@
 INSERT INTO job (schedule, sweep, held, planned, delayed, ready, body)
 VALUES (?, ?, ?, ?, ?, ?, ?);
 
+-- name: cap_leases
+UPDATE job
+SET lease = :now + :lease
+WHERE schedule = :schedule AND consumer IS NOT NULL AND lease > :now + :longest;
+
 -- name: owned
 SELECT id, consumer, deliveries, sweep, held, body
 FROM job
@@ -94,9 +99,10 @@ SELECT id, sweep, body, delayed, ready
 FROM job
 WHERE schedule = :schedule AND held = 1 AND consumer IS NULL;
 
--- name: rewrite
-UPDATE job
-SET body = ?, planned = ?
+-- name: narrow
+INSERT INTO job (schedule, sweep, held, planned, delayed, ready, deliveries, body)
+SELECT schedule, sweep, held, ?, delayed, ready, deliveries, ?
+FROM job
 WHERE id = ?;
 
 -- name: next_delayed
@@ -122,10 +128,10 @@ WHERE sweep = :id AND held = 0
 LIMIT 1;
 
 -- name: counts
-SELECT coalesce(sum(consumer IS NULL AND ready <= :now), 0) AS ready,
+SELECT coalesce(sum(consumer IS NULL AND (delayed = 0 OR ready <= :now)), 0) AS ready,
        coalesce(sum(consumer IS NOT NULL), 0) AS running,
-       coalesce(sum(consumer IS NULL AND ready > :now), 0) AS later,
-       min(CASE WHEN consumer IS NULL AND ready <= :now THEN ready END) AS oldest,
+       coalesce(sum(consumer IS NULL AND delayed = 1 AND ready > :now), 0) AS later,
+       min(CASE WHEN consumer IS NULL AND (delayed = 0 OR ready <= :now) THEN ready END) AS oldest,
        min(CASE WHEN consumer IS NOT NULL THEN lease END) AS first_lease
 FROM job
 WHERE schedule = :schedule;
