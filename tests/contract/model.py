@@ -169,7 +169,10 @@ class Model:
         self.sweeps = [Book(sweep, self.last_tick, wish.plan), *self.sweeps][: HISTORY + 1]
         until = self._leased_until()
         first = Job(JobKind.PLAN, wish.plan, sweep)
-        self.entries.append(Entry(first, until or self.clock(), delayed=until is not None))
+        if until is None:
+            self._enqueue(first)
+        else:
+            self.entries.append(Entry(first, until, delayed=True))
 
     def _free_retries(self, plan: PlanVersion) -> None:
         idle = [entry for entry in self.entries if entry.owner is None and entry.job.held]
