@@ -96,7 +96,7 @@ def test_a_code_of_sqlite_becomes_the_error_of_its_verdict(name: str) -> None:
     error = sqlite3.OperationalError("text")
     error.sqlite_errorcode, error.sqlite_errorname = getattr(sqlite3, name), name
     decision = sqlite_errors.decide(error.sqlite_errorcode, name)
-    assert type(classify_sqlite(error)) is KINDS[decision.verdict]
+    assert isinstance(classify_sqlite(error), KINDS[decision.verdict])
 
 
 def test_the_documented_codes_are_the_real_ones() -> None:

@@ -132,7 +132,7 @@ async def test_rows_beyond_the_cap_wait_for_the_next_tick(bench: Workbench) -> N
 async def test_a_sweep_cut_for_an_older_plan_is_superseded_and_a_new_one_finishes_the_work(bench: Workbench) -> None:
     old = bench.plan.version
     await bench.open()
-    bench.plan = a_plan(generation=2, limits=RowLimits(batch_rows=50))
+    bench.plan = a_plan(generation=2, retry=RetryPolicy(max_attempts=4))
     assert not bench.plan.version.same(old)
     stats = await bench.run()
     assert stats.sweep is not None

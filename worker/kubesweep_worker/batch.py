@@ -1,7 +1,7 @@
 """How many rows one statement may write: batchRows, or fewer where a statement of so many timed out.
 
 The size falls at once and doubles after a number of jobs that met no timeout. Workers share it through the queue: news
-travel with a settlement, and each answer to a claim has the latest. It belongs to one plan and is forgotten with it.
+travel with a settlement, and each answer to a claim has the latest. It belongs to one plan, batchRows and statementTimeout, and is forgotten with them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ CLEAN = 8  # jobs in a row without a timeout, before a statement takes twice as 
 
 class Batch:
     def __init__(self, rows: int, plan: str) -> None:
-        """``rows``: limits.batchRows; ``plan``: the hash that the size belongs to."""
+        """``rows``: limits.batchRows; ``plan``: what the size belongs to, as one word."""
         self._top, self._plan = rows, plan
         self._clean = 0
         self._heard = ""

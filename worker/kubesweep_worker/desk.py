@@ -78,7 +78,9 @@ class Desk:
         self.limits = msgspec.structs.replace(self.limits, lease=settings.lease)
         self.gate = Gate(settings.backoff, settings.max_backoff, settings.random)
         self.breaker = Breaker()
-        self.batch = Batch(plan.limits.batch_rows, plan.version.hash)
+        # An edit of these two makes the learnt size worthless, and is no other plan.
+        pace = f"{plan.limits.batch_rows}/{plan.source.statement_timeout:g}"
+        self.batch = Batch(plan.limits.batch_rows, f"{plan.version.hash}/{pace}")
         self.calls = asyncio.Semaphore(plan.effect.concurrency if plan.effect else 1)
         self.refusals = Refusals(self._applied)
         self.consumer = ""
