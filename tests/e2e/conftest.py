@@ -70,11 +70,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = others + mine
     here = {path.name for path in Path(__file__).parent.glob("test_*.py")}
     config.stash[WHOLE] &= here <= {each.path.name for each in mine}
+    config.stash[TURN].share()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    item.config.stash[TURN].take(alone=group_of(item.nodeid) == "alone")
+@pytest.hookimpl(tryfirst=True)  # before the clock of the test starts
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    if group_of(item.nodeid) == "alone":
+        item.config.stash[TURN].alone()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -85,14 +85,18 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
 
 
 class Turn:
-    """The right of this process to use the cluster: shared with the other shard, or alone. It ends with the session."""
+    """The right of this process to use the cluster: shared with the other shard, or alone, when that has ended its session."""
 
     def __init__(self) -> None:
         FOLDER.mkdir(exist_ok=True)
         self._file = (FOLDER / "turn.lock").open("w")
 
-    def take(self, *, alone: bool) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    def share(self) -> None:
+        """Called before any process is given a test."""
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+
+    def alone(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
 
     def end(self) -> None:
         self._file.close()
