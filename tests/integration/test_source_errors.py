@@ -163,6 +163,10 @@ SQLITE_WARNINGS = {
         sql="CREATE TABLE loose (id TEXT PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL)", table="loose"
     ),
     "SQLite: an effect, and nothing that makes a staleness new": Case(TIMELESS),
+    "SQLite: bytes in the key": Case(
+        sql="CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES (x'31', '', '')",
+        table="named",
+    ),
     "SQLite: a trigger": Case(sql="CREATE TRIGGER audit AFTER UPDATE ON things BEGIN SELECT 1; END"),
 }
 
