@@ -38,7 +38,7 @@ spec:
   schedule: "@yearly"
   source: {urlFrom: {secretKeyRef: {name: db, key: url}}, table: items}
   match: [{column: state, in: [old]}]
-  effect: {concurrency: 2, handler: "slow_handler:wait", timeout: 4m}
+  effect: {concurrency: 2, handler: "slow_handler:wait", timeout: 4m, key: [id]}
   write: {update: [{column: state, value: new}]}
   limits: {batchRows: 10}
 ---
