@@ -14,7 +14,7 @@ from rich.text import Text
 
 from kubesweep.errors import SpecError
 from kubesweep.logging import safe_url
-from kubesweep.queue.model import DeadLetter, ErrorGroup, Key, ScheduleRef, key_text, parse_key
+from kubesweep.queue.model import DeadLetter, ErrorGroup, HeldState, Key, ScheduleRef, key_text, parse_key
 from kubesweep.queue.service import QueueService
 from kubesweep_cli import words
 from kubesweep_cli.exits import Exit, Nothing
@@ -46,6 +46,15 @@ class Choice:
     error: str | None = None
     keys: tuple[str, ...] = ()
     all: bool = False
+    retrying: bool = False  # rows in retry instead of dead letters
+
+    @property
+    def state(self) -> HeldState:
+        return HeldState.RETRYING if self.retrying else HeldState.DEAD
+
+    @property
+    def what(self) -> str:
+        return "rows in retry" if self.retrying else "dead letters"
 
     @property
     def parsed(self) -> tuple[Key, ...] | None:
@@ -82,14 +91,14 @@ async def dead_list(queue: QueueService, terminal: Terminal, choice: Choice) -> 
     found: list[tuple[ScheduleRef, tuple[ErrorGroup, ...]]] = []
     refs = await _chosen(queue, choice)
     for ref in refs:
-        groups = await queue.error_groups(ref)
+        groups = await queue.error_groups(ref, state=choice.state)
         if choice.error:
             groups = tuple(group for group in groups if group.error == choice.error)
         if groups:
             found.append((ref, groups))
     if not found:
         about = f" of {choice.name}" if choice.name else ""
-        terminal.line(f"No dead letters{about} in {safe_url(choice.queue)}.")
+        terminal.line(f"No {choice.what}{about} in {safe_url(choice.queue)}.")
         return Exit.CLEAN
     terminal.show(group_table(found))
     for ref in refs:
@@ -97,7 +106,10 @@ async def dead_list(queue: QueueService, terminal: Terminal, choice: Choice) -> 
     first = found[0][0]
     terminal.next_steps(
         [
-            (choice.command("show", first), "each row, with the history of its attempts"),
+            (
+                choice.command("show", first, " --retrying" if choice.retrying else ""),
+                "each row, with the history of its attempts",
+            ),
             (choice.command("retry", first), "after the cure: try them again, with the same idempotency keys"),
             (choice.command("purge", first), "forget them: the next sweep picks the rows up anew"),
         ]
@@ -149,7 +161,7 @@ async def dead_show(queue: QueueService, terminal: Terminal, choice: Choice, mos
     shown = 0
     refs = await _chosen(queue, choice)
     for ref in refs:
-        letters = await queue.dead_letters(ref, error=choice.error, keys=choice.parsed, most=most)
+        letters = await queue.dead_letters(ref, error=choice.error, keys=choice.parsed, most=most, state=choice.state)
         for letter in letters:
             _show_letter(terminal, label(ref), letter)
         shown += len(letters)
@@ -178,7 +190,7 @@ def _show_letter(terminal: Terminal, name: str, letter: DeadLetter) -> None:
 def _none(choice: Choice, refs: Sequence[ScheduleRef]) -> str:
     about = f" of {choice.name}" if choice.name else ""
     what = f" that match{choice.filters}" if choice.filters else ""
-    return f"No dead letters{about}{what} in {safe_url(choice.queue)}.\nWhat there is:  {choice.list_command}"
+    return f"No {choice.what}{about}{what} in {safe_url(choice.queue)}.\nWhat there is:  {choice.list_command}"
 
 
 async def _needed(queue: QueueService, choice: Choice, verb: str) -> tuple[ScheduleRef, ...]:
@@ -192,7 +204,7 @@ async def _needed(queue: QueueService, choice: Choice, verb: str) -> tuple[Sched
 
 
 async def dead_retry(queue: QueueService, terminal: Terminal, choice: Choice) -> Exit:
-    """Put dead letters back to work. They are done by whichever worker serves the queue."""
+    """Try dead letters and rows in retry again now. Whichever worker serves the queue does it."""
     refs = await _needed(queue, choice, "retry")
     total = 0
     for ref in refs:
@@ -250,7 +262,7 @@ def confirmed(terminal: Terminal, total: int, *, yes: bool) -> bool:
 
 
 async def dead_purge(queue: QueueService, terminal: Terminal, choice: Choice) -> Exit:
-    """Forget dead letters: their rows are eligible again."""
+    """Forget dead letters and rows in retry: they are eligible again."""
     for ref in await _needed(queue, choice, "purge"):
         number = await queue.purge(ref, error=choice.error, keys=choice.parsed)
         if number:
@@ -260,6 +272,6 @@ async def dead_purge(queue: QueueService, terminal: Terminal, choice: Choice) ->
 
 async def _count(queue: QueueService, ref: ScheduleRef, choice: Choice) -> int:
     if choice.parsed is not None:
-        return len(await queue.dead_letters(ref, error=choice.error, keys=choice.parsed, most=len(choice.parsed)))
-    groups = await queue.error_groups(ref, most=1000)
+        return len(await queue.dead_letters(ref, error=choice.error, keys=choice.parsed, most=10_000, state=None))
+    groups = await queue.error_groups(ref, most=1000, state=None)
     return sum(group.count for group in groups if choice.error in (None, group.error))

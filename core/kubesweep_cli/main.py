@@ -142,6 +142,7 @@ Keys = Annotated[
     list[str] | None, typer.Option("--key", metavar="KEY", help='Only this row: 42, or ["eu","17"]; may be repeated.')
 ]
 All = Annotated[bool, typer.Option("--all", help="Every schedule of the queue.")]
+Retrying = Annotated[bool, typer.Option("--retrying", help="Rows that wait for a retry instead of dead letters.")]
 
 
 @app.command()
@@ -258,11 +259,17 @@ def _choice(queue: str | None, name: str | None, namespace: str | None, error: s
 
 
 @dead.command("list")
-def dead_list(name: Name = None, namespace: Namespace = None, queue: Queue = None, error: Error = None) -> None:
+def dead_list(
+    name: Name = None,
+    namespace: Namespace = None,
+    queue: Queue = None,
+    error: Error = None,
+    retrying: Retrying = False,
+) -> None:
     """The dead letters of one schedule or of all, by error."""
     from kubesweep_cli import dead as commands
 
-    choice = _choice(queue, name, namespace, error)
+    choice = _choice(queue, name, namespace, error, retrying=retrying)
     raise typer.Exit(_at_queue(choice, lambda service: commands.dead_list(service, _shell.terminal, choice)))
 
 
@@ -274,11 +281,12 @@ def dead_show(
     error: Error = None,
     key: Keys = None,
     most: Annotated[int, typer.Option("--most", min=1, max=10_000, help="How many at most.")] = 100,
+    retrying: Retrying = False,
 ) -> None:
     """Each dead letter with the history of its attempts."""
     from kubesweep_cli import dead as commands
 
-    choice = _choice(queue, name, namespace, error, keys=tuple(key or ()))
+    choice = _choice(queue, name, namespace, error, keys=tuple(key or ()), retrying=retrying)
     raise typer.Exit(_at_queue(choice, lambda service: commands.dead_show(service, _shell.terminal, choice, most)))
 
 
@@ -291,7 +299,7 @@ def dead_retry(
     key: Keys = None,
     all_: All = False,
 ) -> None:
-    """Try them again, under the same idempotency keys."""
+    """Try them, and rows in retry, again now, under the same idempotency keys."""
     from kubesweep_cli import dead as commands
 
     choice = _choice(queue, name, namespace, error, keys=tuple(key or ()), all=all_)
@@ -308,7 +316,7 @@ def dead_purge(
     all_: All = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Forget them: the next sweep picks their rows up anew."""
+    """Forget them, and rows in retry: the next sweep picks the rows up again."""
     from kubesweep_cli import dead as commands
 
     choice = _choice(queue, name, namespace, error, keys=tuple(key or ()), all=all_)

@@ -1,0 +1,67 @@
+"""`kubesweep dead` reaches rows in retry, and says which rows belong to another table."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from kubesweep.queue.connect import connect
+from kubesweep.queue.model import Settlement
+from kubesweep.queue.service import QueueService
+from kubesweep_cli.dead import Choice, dead_doomed, dead_list, dead_purge, dead_retry, dead_show
+from kubesweep_cli.exits import Nothing
+from kubesweep_cli.terminal import THEME, Terminal
+from tests.contract.hands import REF, TICK, bury, key, look, one, retry, settle, start
+
+NAME = REF.name
+
+
+class Shown:
+    def __init__(self) -> None:
+        self.text = io.StringIO()
+        console = Console(file=self.text, width=300, color_system=None, theme=THEME)
+        self.terminal = Terminal(console, console)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'queue.db'}"
+
+
+async def waiting(queue: QueueService) -> None:
+    await start(queue, 2)
+    await settle(queue, Settlement(await one(queue), retry=retry(1, 2, delay=86_400.0, error="Http503")))
+
+
+async def test_rows_in_retry_are_listed_shown_retried_and_purged(url: str) -> None:
+    queue, shown = connect(url), Shown()
+    await waiting(queue)
+    choice = Choice(queue=url, name=NAME, retrying=True)
+    await dead_list(queue, shown.terminal, choice)
+    await dead_show(queue, shown.terminal, choice)
+    assert "Http503" in shown.text.getvalue()
+    assert "row 2 was refused" in shown.text.getvalue()
+    await dead_retry(queue, shown.terminal, Choice(queue=url, name=NAME, keys=("1",)))
+    stats = await look(queue)
+    assert (stats.ready, stats.delayed) == (1, 1)
+    assert await dead_doomed(queue, Choice(queue=url, name=NAME)) == 2
+    await dead_purge(queue, shown.terminal, Choice(queue=url, name=NAME))
+    assert (await queue.held(REF)).keys == frozenset()
+    with pytest.raises(Nothing, match="No rows in retry"):
+        await dead_show(queue, shown.terminal, choice)
+    await queue.close()
+
+
+async def test_dead_letters_of_another_table_are_named_and_refuse_a_retry(url: str) -> None:
+    queue, shown = connect(url), Shown()
+    await bury(queue, 1, origin="public.old(id) #1")
+    await start(queue, tick=TICK + 60, origin="public.new(id) #2")
+    await dead_list(queue, shown.terminal, Choice(queue=url, name=NAME))
+    assert "1 row of public.old(id) #1, set aside: public.new(id) #2 is swept now" in shown.text.getvalue()
+    with pytest.raises(Nothing, match="none of the dead letters belongs to the table that is swept now"):
+        await dead_retry(queue, shown.terminal, Choice(queue=url, name=NAME))
+    assert (await queue.held(REF)).keys == {key(1)}
+    await queue.close()
