@@ -28,6 +28,7 @@ from psycopg import pq
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep_worker.sources.classify import classify, classify_connect
 from kubesweep_worker.sources.postgres_values import LOADERS, fetch
+from kubesweep_worker.sources.sqlstates import RAISED
 
 Rows = list[tuple[Any, ...]]
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -67,7 +68,7 @@ def _deadline(connection: Connection, seconds: float) -> Iterator[None]:
 def translate(error: psycopg.Error, *, maybe_applied: bool = False, timed_out: bool = True) -> Exception:
     """``timed_out``: the statement ran as long as statementTimeout allows. One that was cancelled earlier has the same
     SQLSTATE, but somebody else ended it."""
-    if error.sqlstate == CANCELLED and not timed_out:
+    if error.sqlstate == CANCELLED and not timed_out and error.diag.source_function not in RAISED:
         return Outage("StatementCancelled", "somebody cancelled the statement (57014), before statementTimeout")
     if isinstance(error, NoAnswer):
         return Outage("NoAnswer", f"the database is silent: {error}", maybe_applied=maybe_applied)
