@@ -119,6 +119,14 @@ class Model:
     def retrying(self) -> list[Key]:
         return [key for entry in self.entries if entry.job.held for key in entry.job.keys]
 
+    def oldest_ready(self) -> float | None:
+        """Of the retries that are due, and of the first in line: where the clock was set back, others may seem older."""
+        idle = [entry for entry in self.entries if entry.owner is None]
+        line = [entry for entry in idle if not entry.delayed]
+        due = [entry.ready for entry in idle if entry.delayed and entry.ready <= self.clock()]
+        first = min(line, key=lambda entry: entry.queued, default=None)
+        return min([*due, *([] if first is None else [first.ready])], default=None)
+
     def entry_of(self, claim: Claim) -> Entry | None:
         fence = (claim.id, claim.consumer, claim.delivery)
         for entry in self.entries:

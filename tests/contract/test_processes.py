@@ -6,6 +6,7 @@ import asyncio
 import random
 import signal
 import sys
+import time
 from pathlib import Path
 
 from kubesweep.queue.connect import connect
@@ -65,7 +66,8 @@ async def test_three_processes_one_of_them_killed_settle_every_row_once(tmp_path
 async def test_processes_that_open_one_new_file_at_once_agree_on_it(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'queue.db'}"
     queues = [connect(url) for _ in range(8)]
-    opened = await asyncio.gather(*(open_sweep(queue) for queue in queues))
+    tick = time.time()
+    opened = await asyncio.gather(*(open_sweep(queue, tick) for queue in queues))
     assert sorted(each.answer for each in opened) == [OpenAnswer.DUPLICATE] * 7 + [OpenAnswer.ENQUEUED]
     for queue in queues:
         await queue.close()

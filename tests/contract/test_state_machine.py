@@ -319,7 +319,7 @@ class QueueMachine(RuleBasedStateMachine):
         ready = [entry.ready for entry in idle if not entry.delayed or entry.ready <= now]
         assert (stats.known, stats.paused, stats.last_tick) == (model.known, model.paused, model.last_tick)
         assert (stats.ready, stats.delayed) == (len(ready), len(idle) - len(ready))
-        assert (stats.running, stats.oldest_ready) == (len(model.entries) - len(idle), min(ready, default=None))
+        assert (stats.running, stats.oldest_ready) == (len(model.entries) - len(idle), model.oldest_ready())
         assert (stats.held, stats.dead) == (len(model.attempts), len(model.letters))
         assert {answer: getattr(stats.ticks, answer) for answer in OpenAnswer} == model.ticks
         sweeps = stats.history if stats.sweep is None else (stats.sweep, *stats.history)

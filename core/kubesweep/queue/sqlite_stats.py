@@ -24,7 +24,8 @@ def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> St
     if schedule is None:
         return Stats()
     only = {"schedule": schedule.id}
-    ready, running, delayed, oldest, lease = con.execute(statements("job")["counts"], only | {"now": now}).fetchone()
+    counts = con.execute(statements("job")["counts"], only | {"now": now}).fetchone()
+    ready, running, delayed, due, waiting, lease = counts
     held, dead = con.execute(statements("held")["counts"], only).fetchone()
     sweeps = remembered(con, schedule.id, HISTORY + 1)
     findings = con.execute(statements("schedule")["findings"], only)
@@ -35,7 +36,7 @@ def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> St
         delayed=delayed,
         held=held,
         dead=dead,
-        oldest_ready=oldest,
+        oldest_ready=min((since for since in (due, waiting) if since is not None), default=None),
         first_lease=lease,
         paused=bool(schedule.paused),
         last_tick=schedule.last_tick,

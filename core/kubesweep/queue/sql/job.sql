@@ -131,7 +131,9 @@ LIMIT 1;
 SELECT coalesce(sum(consumer IS NULL AND (delayed = 0 OR ready <= :now)), 0) AS ready,
        coalesce(sum(consumer IS NOT NULL), 0) AS running,
        coalesce(sum(consumer IS NULL AND delayed = 1 AND ready > :now), 0) AS later,
-       min(CASE WHEN consumer IS NULL AND (delayed = 0 OR ready <= :now) THEN ready END) AS oldest,
+       min(CASE WHEN consumer IS NULL AND ready <= :now AND delayed = 1 THEN ready END) AS oldest_due,
+       (SELECT w.ready FROM job AS w WHERE w.schedule = :schedule AND w.consumer IS NULL AND w.delayed = 0
+        ORDER BY w.id LIMIT 1) AS first_waiting,
        min(CASE WHEN consumer IS NOT NULL THEN lease END) AS first_lease
 FROM job
 WHERE schedule = :schedule;
