@@ -100,7 +100,8 @@ async def test_after_a_flush_every_move_says_lost_or_nothing_and_writes_nothing(
         assert await queue.approve(REF) is None
         await queue.pause(REF, True)
         await queue.report(REF, Finding("Effect", True, "Fine", "", PLAN))
-        assert await queue.held(REF) == (0, frozenset())
+        held = await queue.held(REF)
+        assert (held.version, held.keys) == (0, frozenset())
         assert await queue.stats([REF]) == (Stats(),)
         assert await queue.error_groups(REF) == ()
         assert await queue.dead_letters(REF) == ()
@@ -257,7 +258,7 @@ async def test_dead_letters_are_found_behind_a_thousand_others(queue: RedisQueue
     assert len(await queue.dead_letters(REF, error="Rare")) == 5
     assert [(group.error, group.count) for group in await queue.error_groups(REF)] == [("Often", 2500), ("Rare", 5)]
     assert await queue.replay(REF, error="Often") == 2500
-    assert await queue.purge(REF) == 5
+    assert await queue.purge(REF) == 2505  # rows in retry are within reach too
 
 
 def rows(first: int, end: int, error: str) -> tuple[FailedRow, ...]:

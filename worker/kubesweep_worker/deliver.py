@@ -15,7 +15,7 @@ from kubesweep.errors import LeaseLost, Outage, RowError, Skip, SweepFailure
 from kubesweep.queue.model import Job, Key
 from kubesweep_worker.backoff import LONGEST, heeded
 from kubesweep_worker.desk import Desk
-from kubesweep_worker.effects.base import Delivery, as_row_error, idempotency_key
+from kubesweep_worker.effects.base import Delivery, NotBegun, as_row_error, idempotency_key
 from kubesweep_worker.gate import IN_A_ROW
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.outcome import Failure
@@ -110,13 +110,16 @@ class _Round:
                 self.result.ok.append(row.key)
                 self.result.stamps[row.key] = stamp
                 return
-            delivery = Delivery(row.key, row.values, stamp, self.cutoff, job.attempt, job.sweep)
+            delivery = Delivery(row.key, row.values, stamp, self.cutoff, job.attempt, job.sweep, self._begin)
             async with desk.calls:
                 if desk.draining:
                     self.result.left.append(row.key)
                     return
                 self.run.touch()  # its turn came: waiting behind other jobs' calls is no hang
                 await desk.effect.deliver(delivery)
+        except NotBegun:
+            self.result.left.append(row.key)
+            return
         except Skip:
             self.result.skipped.append(row.key)
         except RowError as error:
@@ -133,6 +136,10 @@ class _Round:
             self.result.stamps[row.key] = stamp
         self.tail.clear()
         desk.breaker.record(True)
+
+    def _begin(self) -> None:
+        if self.desk.draining:
+            raise NotBegun
 
     def _failed(self, key: Key, outage: Outage) -> None:
         self.outages[key] = outage

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
-from kubesweep.errors import RowError
+from kubesweep.errors import KubesweepError, RowError
 from kubesweep.queue.model import Key, key_text
 
 MESSAGE = 1024
+
+
+class NotBegun(KubesweepError):
+    """The worker stops, and this row's effect has not begun: the row goes back as it is."""
+
+
+def always() -> None:
+    """For a delivery that nothing holds back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,7 @@ class Delivery:
     cutoff: str
     attempt: int
     sweep: str
+    begin: Callable[[], None] = always  # called right before the effect, where it runs; raises NotBegun
 
 
 class Effect(Protocol):

@@ -14,7 +14,7 @@ from typing import Any
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import KubesweepError, Outage, RowError, Skip, SweepFailure
-from kubesweep_worker.effects.base import Delivery, as_row_error
+from kubesweep_worker.effects.base import Delivery, NotBegun, as_row_error
 from kubesweep_worker.effects.loading import check_result, is_async, load_handler
 from kubesweep_worker.effects.threads import Threads
 from kubesweep_worker.handlers import ATTRIBUTE, Context, Lifespan, Row
@@ -124,12 +124,17 @@ class HandlerEffect:
             log=logging.LoggerAdapter(logging.getLogger("kubesweep.handler"), fields),
         )
 
-    async def _call(self, function: Callable[..., Any], row: Row, context: Context) -> Any:
+    async def _call(self, function: Callable[..., Any], row: Row, context: Context, begin: Callable[[], None]) -> Any:
         """In the variables of the lifespan. A plain function may return what has to be awaited: a decorator, a lambda."""
         variables = self._variables.copy()
         if self._async:
-            return await _apart(function(row, context), variables)
-        result = await self._threads.call(lambda: variables.run(function, row, context))
+            return await _apart(_begun(begin, function, row, context), variables)
+
+        def run() -> Any:
+            begin()
+            return variables.run(function, row, context)
+
+        result = await self._threads.call(run)
         return await _apart(result, variables) if inspect.isawaitable(result) else result
 
     async def deliver(self, delivery: Delivery) -> None:
@@ -140,7 +145,7 @@ class HandlerEffect:
         try:
             async with asyncio.timeout(self._timeout) as limit:
                 try:
-                    check_result(await self._call(function, row, context))
+                    check_result(await self._call(function, row, context, delivery.begin))
                 except TimeoutError as error:
                     if limit.expired():
                         raise
@@ -150,7 +155,7 @@ class HandlerEffect:
                 "HandlerTimeout", f"the handler did not return within {self._timeout:g} s (effect.timeout)"
             ) from None
         except KubesweepError as error:
-            if isinstance(error, SweepFailure | RowError | Outage | Skip):
+            if isinstance(error, SweepFailure | RowError | Outage | Skip | NotBegun):
                 raise
             raise as_row_error(error) from error
         except asyncio.CancelledError as error:
@@ -160,3 +165,9 @@ class HandlerEffect:
             raise as_row_error(error) from error
         except BaseException as error:
             raise as_row_error(error) from error
+
+
+async def _begun(begin: Callable[[], None], function: Callable[..., Any], row: Row, context: Context) -> Any:
+    """A task of its own starts a turn of the event loop later, and a stop may come in between."""
+    begin()
+    return await function(row, context)
