@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from kubesweep.api.plan import RowLimits, Source
+from kubesweep.api.plan import RetryPolicy, RowLimits, Source
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Claim, Job, JobKind
 from kubesweep_worker.crash import bury
@@ -248,7 +248,7 @@ async def planning_kills(folder: Path) -> Answer:
 async def plan_changed(folder: Path) -> Answer:
     bench = Workbench(folder, MemorySource(10))
     await bench.open()
-    bench.plan = msgspec.structs.replace(bench.plan, generation=2, halt_above=7)
+    bench.plan = msgspec.structs.replace(bench.plan, generation=2, retry=RetryPolicy(max_attempts=7))
     stats = await bench.run()
     await bench.queue.close()
     return stats.history[0].reason, stats.history[0].message
