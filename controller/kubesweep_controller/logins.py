@@ -28,9 +28,10 @@ AGAIN = 3600.0  # seconds after which Secret and users are written again, whatev
 SOON = 60.0  # the same where work waits and nobody does it: one of them may be gone
 # docs/redis-acl.md, worker and producer together: both run in the namespace. A test compares them with the page.
 POD_RULES = (
-    "resetchannels -@all +eval +evalsha +exists +hdel +hget +hgetall +hincrby +hkeys +hlen +hmget +hset +pexpire +sadd "
-    "+srem +time +unlink +xack +xadd +xclaim +xdel +xgroup|create +xgroup|delconsumer +xinfo|consumers +xpending +xrange "
-    "+xread +xrevrange +zadd +zrange +zrangebyscore +zrem"
+    "resetchannels -@all +eval +evalsha +exists +hdel +hget +hgetall +hincrby +hkeys +hlen +hmget +hrandfield "
+    "+hscan +hset +hvals +pexpire +sadd +srem +time +unlink +xack +xadd +xclaim +xdel +xgroup|create "
+    "+xgroup|delconsumer +xinfo|consumers +xlen +xpending +xrange +xread +xrevrange +zadd +zcard +zcount +zrange "
+    "+zrangebyscore +zrem +zscore"
 )
 KEDA_RULES = "resetchannels -@all +ping +xlen +eval +type +zcard +llen"
 CLUSTER_RULES = "+cluster|slots +cluster|shards +command +readonly +asking +ping"
