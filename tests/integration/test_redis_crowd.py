@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from kubesweep.queue.model import ScheduleRef
+from kubesweep.queue.model import HeldRows, ScheduleRef
 from kubesweep.queue.redis import RedisQueue
 from kubesweep.queue.redis_link import AT_ONCE
 from tests.servers import Server, binaries
@@ -17,7 +17,7 @@ async def test_three_hundred_moves_at_once_share_few_connections() -> None:
     queue = RedisQueue(server.url)
     try:
         answers = await asyncio.gather(*(queue.held(REF) for _ in range(300)))
-        assert answers == [(0, frozenset())] * 300
+        assert answers == [HeldRows(0, frozenset())] * 300
         with server.client() as client:
             assert client.info("stats")["total_connections_received"] <= AT_ONCE + 5
     finally:
