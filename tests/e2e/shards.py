@@ -50,7 +50,7 @@ SHARDS = (
         "test_custom_image.py",
     ),
 )
-ALONE = ("test_drain.py", "test_pruning_crd.py", "test_documents.py", "test_chart_cluster.py", "test_rights.py")
+ALONE = ("test_chart_cluster.py", "test_documents.py", "test_drain.py", "test_pruning_crd.py", "test_rights.py")
 GROUPS = {"shard 1": SHARDS[0], "shard 2": SHARDS[1], "alone": ALONE}
 PLACES = {name: (group, place) for group, names in GROUPS.items() for place, name in enumerate(names)}
 

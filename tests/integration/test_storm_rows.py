@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import secrets
@@ -79,7 +80,7 @@ class RoughStorm(Storm):
             self.killings.append(time.monotonic())
         else:
             worker.terminate()
-            worker.join()
+            await asyncio.to_thread(worker.join)  # it ends its calls first, and the receiver runs in this loop
             self.stopped += 1
 
     async def settle(self, queue: QueueService, workers: list[ForkServerProcess]) -> Stats:
