@@ -101,6 +101,7 @@ class Model:
         self.letters: dict[Key, Letter] = {}
         self.checked: set[str] = set()
         self.tokens: float | None = None
+        self.rate: float | None = None
         self.tokens_at = 0.0
         self.places = 0
 
@@ -227,7 +228,10 @@ class Model:
             assert not answer.jobs
             return
         assert answer.paused is self.paused
-        debt = limits.rows_per_second is not None and self.budget(limits.rows_per_second) < 0
+        rate = limits.rows_per_second
+        credit = None if rate is None else self.budget(rate)
+        debt = credit is not None and credit < 0
+        assert (answer.credit is None) is (credit is None)
         assert (answer.wait is not None) is debt
         if self.paused or debt or want <= 0:
             assert answer.jobs == ()
@@ -236,10 +240,12 @@ class Model:
             self._drop_expired()
             self._admit()
             due = self._due()
-            assert len(answer.jobs) == min(want, len(due))
+            assert len(answer.jobs) == min(want, len(due)) or credit is not None
             ranks = [self._hand_out(claim, limits.lease, due) for claim in answer.jobs]
             assert ranks == sorted(ranks)
             assert all(rank >= ranks[-1] for rank, _ in due if ranks), "a job went before one that waits longer"
+            if rate is not None and credit is not None:
+                self._debit(answer, want, len(due), rate, credit)
         delayed = [entry.ready for entry in self.entries if entry.delayed]
         assert answer.next_delayed == min(delayed, default=None)
         assert answer.next_in == (None if answer.next_delayed is None else answer.next_delayed - self.clock())
@@ -248,6 +254,18 @@ class Model:
         for entry in self.entries:
             if entry.owner is not None and entry.lease > self.clock() + LONGEST_LEASE * lease:
                 entry.lease = self.clock() + lease
+
+    def _debit(self, answer: Claims, want: int, left: int, rate: float, credit: float) -> None:
+        """Jobs were handed out until one of them led into debt."""
+        before = credit - sum(claim.job.rows for claim in answer.jobs[:-1])
+        assert before >= 0
+        after = before - sum(claim.job.rows for claim in answer.jobs[-1:])
+        assert after < 0 or len(answer.jobs) == want or left == 0
+        self.tokens, self.tokens_at, self.rate = after, self.clock(), rate
+
+    def refund(self, rows: int, rate: float | None) -> None:
+        if rate is not None and rows:
+            self.tokens, self.tokens_at, self.rate = min(rate, self.budget(rate) + rows), self.clock(), rate
 
     def _drop_expired(self) -> None:
         self.entries = [
@@ -279,8 +297,10 @@ class Model:
         return self._each(claims, lambda entry, claim: setattr(entry, "lease", self.clock() + lease))
 
     def give_back(self, claims: Sequence[Claim]) -> set[str]:
+        refund = sum(claim.refund for claim in claims if self.entry_of(claim) is not None)
         lost = self._each(claims, self._give_back)
         self._admit()
+        self.refund(refund, self.rate)
         return lost
 
     def _give_back(self, entry: Entry, claim: Claim) -> None:
@@ -348,7 +368,7 @@ class Model:
 
     def settle(self, settlements: Sequence[Settlement], limits: Limits) -> tuple[set[str], set[str], set[str]]:
         """The ids that are lost, and the sweeps that are finished and halted."""
-        lost, failing, touched = set(), set(), []
+        lost, failing, touched, unused = set(), set(), [], 0
         self.overflowing: set[str] = set()
         for s in settlements:
             entry = self.entry_of(s.claim)
@@ -362,6 +382,8 @@ class Model:
             if s.retry or s.dead:
                 failing.add(entry.job.sweep)
             self._settle(entry, s, limits)
+            unused += s.refund
+        self.refund(unused, limits.rows_per_second)
         self._admit()
         halted, finished = set(), set()
         for book in filter(None, map(self.book, touched)):
@@ -423,9 +445,6 @@ class Model:
         return True
 
     def _count(self, job: Job, s: Settlement, skipped: int, held: int, dead: int, limits: Limits) -> None:
-        if limits.rows_per_second is not None and s.applied:
-            tokens = self.budget(limits.rows_per_second) - s.applied
-            self.tokens, self.tokens_at = tokens, self.clock()
         book = self.book(job.sweep)
         if book is None:
             return

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import msgspec
-import pytest
 
-from kubesweep.queue.model import Claims, HeldRows, Job, JobKind, Limits, PlanVersion, Settlement, SweepState, Window
+from kubesweep.queue.model import Claims, HeldRows, Job, JobKind, PlanVersion, Settlement, SweepState, Window
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
 from tests.contract.hands import (
@@ -23,8 +22,6 @@ from tests.contract.hands import (
     start,
     take,
 )
-
-SLOW = Limits(rows_per_second=100)
 
 
 async def test_waiting_jobs_are_claimed_oldest_first_and_by_one_hand_only(make_queue: Open) -> None:
@@ -270,43 +267,6 @@ async def test_a_retry_given_back_is_ready_at_once(queue: QueueService, clock: C
     assert await queue.give_back(REF, [claim]) == ()
     assert (await one(queue)).job == claim.job
     assert (await look(queue)).held == 1
-
-
-async def test_the_row_budget_runs_in_debt_and_heals_with_time(queue: QueueService, clock: Clock) -> None:
-    await start(queue, 350, 10)
-    first = await one(queue, limits=SLOW)
-    settled = await settle(queue, Settlement(first, applied=350), want=1, limits=SLOW)
-    assert (settled.claims.jobs, settled.claims.wait) == ((), pytest.approx(2.5))
-    clock.advance(2.4)
-    answer = await queue.claim(REF, "bob", 1, SLOW)
-    assert (answer.jobs, answer.wait) == ((), pytest.approx(0.1))
-    clock.advance(0.11)
-    answer = await queue.claim(REF, "bob", 1, SLOW)
-    assert (len(answer.jobs), answer.wait) == (1, None)
-
-
-async def test_a_clock_that_was_set_back_does_not_keep_the_row_budget_in_debt(
-    queue: QueueService, clock: Clock
-) -> None:
-    await start(queue, 350, 10)
-    first = await one(queue, limits=SLOW)
-    await settle(queue, Settlement(first, applied=350), limits=SLOW)
-    clock.advance(-86_400)
-    answer = await queue.claim(REF, "bob", 1, SLOW)
-    assert (len(answer.jobs), answer.wait) == (1, None)
-
-
-async def test_the_row_budget_saves_up_one_second_only_and_counts_applied_rows_only(
-    queue: QueueService, clock: Clock
-) -> None:
-    await start(queue, 5000, 100, 60, 10)
-    first, second, third = await take(queue, 3, limits=SLOW)
-    clock.advance(3600)
-    await queue.extend(REF, [first, second, third], 30)
-    assert (await settle(queue, Settlement(first, skipped=5000), limits=SLOW)).claims.wait is None
-    assert (await settle(queue, Settlement(second, applied=100), limits=SLOW)).claims.wait is None
-    settled = await settle(queue, Settlement(third, applied=60), want=1, limits=SLOW)
-    assert (settled.claims.jobs, settled.claims.wait) == ((), pytest.approx(0.6))
 
 
 async def test_without_a_row_budget_nothing_waits(queue: QueueService) -> None:

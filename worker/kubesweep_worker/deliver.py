@@ -112,7 +112,7 @@ class _Round:
                 return
             delivery = Delivery(row.key, row.values, stamp, self.cutoff, job.attempt, job.sweep, self._begin)
             async with desk.calls:
-                if desk.draining:
+                if desk.draining or (desk.pace is not None and not await desk.pace.turn(self.run)):
                     self.result.left.append(row.key)
                     return
                 self.run.touch()  # its turn came: waiting behind other jobs' calls is no hang

@@ -25,6 +25,7 @@ from kubesweep_worker.effects.base import Effect
 from kubesweep_worker.gate import Breaker, Gate
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.outcome import Tally, sendable, settlement
+from kubesweep_worker.pace import Pace
 from kubesweep_worker.refusals import Refusals
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Source
@@ -85,6 +86,9 @@ class Desk:
         self.refusals = Refusals(self._applied)
         self.consumer = ""
         self.draining = False
+        self.stopping = asyncio.Event()  # ends the waits of those who draining concerns
+        rate = self.limits.rows_per_second
+        self.pace = Pace(rate, settings, self._reserve, self.stopping) if effect is not None and rate else None
         self.touch: Callable[[], None] = lambda: None  # waiting for the queue is no hang: all deadlines start anew
         self.strangers: set[str] = set()  # origins whose sweep this process replaced
         self.quiet_until = 0.0  # met a newer plan: claim nothing before this (monotonic)
@@ -116,6 +120,9 @@ class Desk:
         """Rows that all workers together applied in the latest sweep."""
         (stats,) = await self.insist(lambda: self.queue.stats([self.ref]))
         return stats.sweep.applied if stats.sweep is not None else 0
+
+    async def _reserve(self, rows: int) -> float:
+        return await self.insist(lambda: self.queue.reserve(self.ref, rows, self.limits))
 
     def pause(self, strikes: int, error: Outage | None = None) -> float:
         s = self.settings
@@ -179,6 +186,8 @@ class Desk:
     async def progress(self, run: JobRun, part: Settlement) -> None:
         """Settle a part and go on with its ``rest``. Raises LeaseLost."""
         run.checkpoint()
+        if self.pace is not None:
+            part = self.pace.settled(run, part)
         assert part.rest is not None
         try:
             answer = await self.insist(lambda: self.queue.settle(self.ref, self.consumer, (part,), 0, self.limits))

@@ -24,6 +24,7 @@ class JobRun:
         self.finished = False  # nothing runs any more, only the settlement is on its way
         self.draining = False
         self.lost = False
+        self.unpaced = 0  # rows that still need a turn, where there is a rate
         self.gentle = False  # effects are in flight, or their write: a stop lets it end
         self._monotonic = monotonic
         self.touched = monotonic()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
@@ -123,27 +123,30 @@ class Loop:
         self.desk.saw_held_version(claims.held_version)
         self.desk.batch.hear(claims.learnt)
         self._alone = False
-        self._start_all(claims.jobs, self._want(now))
+        self._start_all(claims, self._want(now))
         if len(claims.jobs) >= want:
             self._fruitless = 0
             if len(self.hands.running()) < self.settings.concurrency:
                 self.wake.set()
             return
         if claims.wait is not None:
-            self._not_before = now + max(0.01, claims.wait)
-            self._wake_in(max(0.01, claims.wait))
+            pause = min(PAUSED, max(0.01, claims.wait))  # what another worker does not try ends a debt sooner
+            self._not_before = now + pause
+            self._wake_in(pause)
         elif claims.paused:
             self._not_before = now + PAUSED
             self._wake_in(PAUSED)
         else:
             self._wait_for_more(claims, now)
 
-    def _start_all(self, claims: Sequence[Claim], most: int) -> None:
+    def _start_all(self, claims: Claims, most: int) -> None:
         """``most``: how many may start by now. Since they were asked for the gate may have shut, or a stop have come."""
         running = self.hands.running()
         busy, lone = bool(running), any(run.alone for run in running)
         mine = {run.claim.id: run for run in self.hands.all()}
-        for claim in claims:
+        credit = claims.credit or 0.0
+        for claim in claims.jobs:
+            before, credit = credit, credit - claim.job.rows
             if (run := mine.get(claim.id)) is not None:
                 # This process slept longer than a lease (a laptop's lid): the job is in hand, and goes on under the new fence.
                 run.claim = msgspec.structs.replace(claim, job=run.claim.job)
@@ -157,7 +160,10 @@ class Loop:
                 self._return(claim)
             else:
                 busy, lone, most = True, alone, most - 1
-                self._start(JobRun(claim, self.settings.monotonic, alone=alone))
+                run = JobRun(claim, self.settings.monotonic, alone=alone)
+                if self.desk.pace is not None:
+                    self.desk.pace.take(run, before)
+                self._start(run)
 
     def _return(self, claim: Claim) -> None:
         self._back[claim.id] = claim
@@ -187,20 +193,20 @@ class Loop:
             self.wake.set()
 
     def _collect(self, run: JobRun, result: Result) -> None:
-        claim_id = run.claim.id
+        claim_id, pace = run.claim.id, self.desk.pace
         match result:
             case Done(settlement, worked) if not run.lost:
-                self._settle[claim_id] = settlement
+                self._settle[claim_id] = pace.settled(run, settlement) if pace is not None else settlement
                 if worked:
                     self._worked()
             case Return(claim) if not run.lost:
-                self._back[claim_id] = claim
-            case Gone(worked):
-                self.hands.drop(claim_id)
-                if worked:
-                    self._worked()
+                self._back[claim_id] = pace.returned(run, claim) if pace is not None else claim
             case _:
                 self.hands.drop(claim_id)
+                if pace is not None:
+                    pace.lost(run)
+                if isinstance(result, Gone) and result.worked:
+                    self._worked()
 
     def _worked(self) -> None:
         if self.desk.gate.worked():

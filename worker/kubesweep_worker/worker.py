@@ -95,6 +95,7 @@ class Worker:
         """Drain: claim nothing, begin no effect, settle or give back what is in hand. ``now``: within about a second."""
         self.hold()
         self._loop.stopping = True
+        self._desk.stopping.set()
         self._now = self._now or now
         if self._over is None:
             self._over = asyncio.get_running_loop().call_later(work_seconds(self.plan), self._cut)

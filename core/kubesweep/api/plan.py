@@ -16,6 +16,7 @@ import msgspec
 from kubesweep.queue.model import Limits, PlanVersion, ScheduleRef
 
 FORMAT = 1
+BURST = 25.0  # calls of an effect that an unused rowsPerSecond saves up, at most those of one second
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,7 +133,10 @@ class Plan(_Part, frozen=True, kw_only=True):
 
     @property
     def queue_limits(self) -> Limits:
-        return Limits(rows_per_second=self.limits.rows_per_second, halt_above=self.halt_above)
+        rate = self.limits.rows_per_second
+        # What is saved up is one burst for a receiver; for a table it only keeps the pace of batches.
+        burst = None if rate is None or self.effect is None else min(rate, BURST)
+        return Limits(rows_per_second=rate, burst=burst, halt_above=self.halt_above)
 
     @property
     def dry_run(self) -> bool:

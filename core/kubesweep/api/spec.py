@@ -62,7 +62,10 @@ class RowLimits(Model):
 
     batch_rows: int = Field(1000, ge=1, le=10_000, description="Rows of one job and one transaction (1 to 10000).")
     rows_per_second: int | None = Field(
-        None, ge=1, le=1_000_000, description="Rows written a second by all workers together; default no limit."
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Rows a second of all workers together: calls of the effect, retries too, or rows written where there is none; default no limit.",
     )
     max_rows_per_sweep: int | None = Field(
         None,

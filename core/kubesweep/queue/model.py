@@ -89,11 +89,17 @@ class Claim(msgspec.Struct, frozen=True):
     consumer: str
     delivery: int  # 1 for the first; a crash (an expired lease) adds one, giving back does not
     job: Job
+    spent: int = 0  # of a claim that is given back: rows that have used up their share of the row budget
 
     @property
     def redelivered(self) -> bool:
         """True where somebody may have committed a part of this job before."""
         return self.delivery > 1 or self.job.maybe
+
+    @property
+    def refund(self) -> int:
+        """Rows that the row budget gets back when the claim is given back."""
+        return self.job.rows - self.spent
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -107,6 +113,9 @@ class Claims(msgspec.Struct, frozen=True):
     held_version: int = 0  # changes whenever the held set does
     learnt: str = ""  # see Settlement
     lost: bool = False  # the queue knows nothing of this schedule (never opened, or it lost everything)
+    credit: float | None = (
+        None  # the row budget before ``jobs`` were debited: so many of their rows may be tried at once
+    )
 
 
 class FailedRow(msgspec.Struct, frozen=True):
@@ -142,6 +151,14 @@ class Settlement(msgspec.Struct, frozen=True):
     jobs: tuple[Job, ...] = ()  # replace a part of this job (halves, rows locked by the application)
     rest: Job | None = None  # the caller keeps the claim and goes on with this; without it the claim ends
     learnt: str | None = None  # kept for the schedule and part of every later answer to a claim; None: as before
+    spent: int | None = None  # rows that have used up their share of the row budget; None: applied, retry and dead
+
+    @property
+    def refund(self) -> int:
+        """Rows that the row budget gets back; below 0: more were tried than the claim debited."""
+        tried = self.applied + sum(len(group.rows) for group in self.retry) + len(self.dead)
+        left = self.rest.rows if self.rest is not None else 0
+        return self.claim.job.rows - left - (tried if self.spent is None else self.spent)
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -334,6 +351,12 @@ class Limits(msgspec.Struct, frozen=True):
     rows_per_second: float | None = None
     halt_above: int = 1000  # held rows of one origin; one more failing row is not held and Halts the sweep
     lease: float = 30.0
+    burst: float | None = None  # rows that an unused budget saves up; None: those of one second
+
+    @property
+    def saved(self) -> float:
+        """The most rows that the budget ever holds."""
+        return self.burst or self.rows_per_second or 0.0
 
 
 HISTORY = 10

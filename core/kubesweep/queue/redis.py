@@ -156,8 +156,12 @@ class RedisQueue:
         return bool(done)
 
     async def give_back(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
-        back = [(*codec.fence(claim), claim.job.rows, codec.body(claim.job)) for claim in claims]
+        back = [(*codec.fence(claim), claim.job.rows, codec.body(claim.job), claim.refund) for claim in claims]
         return _lost(await self._link.move("give_back", ref, claims=back), claims)
+
+    async def reserve(self, ref: ScheduleRef, rows: int, limits: Limits) -> float:
+        left = await self._link.move("reserve", ref, rows=rows, **_rate(limits))
+        return codec.number(left) or 0.0
 
     async def wait(self, ref: ScheduleRef, timeout: float) -> None:
         loop = asyncio.get_running_loop()
@@ -266,8 +270,11 @@ class RedisQueue:
 
 
 def _taking(consumer: str, want: int, limits: Limits) -> dict[str, Any]:
-    rate = limits.rows_per_second or None
-    return {"consumer": consumer, "want": want, "lease": limits.lease, "longest": LONGEST_LEASE, "rate": rate}
+    return {"consumer": consumer, "want": want, "lease": limits.lease, "longest": LONGEST_LEASE, **_rate(limits)}
+
+
+def _rate(limits: Limits) -> dict[str, Any]:
+    return {"rate": limits.rows_per_second or None, "burst": limits.saved}
 
 
 def _lost(reply: Sequence[Any] | None, claims: Sequence[Claim]) -> tuple[str, ...]:

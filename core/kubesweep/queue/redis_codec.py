@@ -126,6 +126,7 @@ def settlement(s: Settlement) -> tuple[Any, ...]:
         s.unconfirmed,
         s.extra,
         False if plain else _more(s),
+        s.refund,
     )
 
 
@@ -169,7 +170,7 @@ def _freed(s: Settlement) -> list[str]:
 def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
     if not reply:
         return Claims(lost=True)
-    paused, wait, next_delayed, held_version, flat, learnt, next_in = reply
+    paused, wait, next_delayed, held_version, flat, learnt, next_in, credit = reply
     parts = iter(flat)
     return Claims(
         jobs=tuple(
@@ -180,6 +181,7 @@ def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
         wait=number(wait),
         next_delayed=number(next_delayed),
         next_in=number(next_in),
+        credit=number(credit),
         held_version=int(held_version),
         learnt=text(learnt),
     )

@@ -84,7 +84,8 @@ class QueueService(Protocol):
         """Take up to ``want`` jobs under a lease of ``limits.lease`` seconds.
 
         In this order: jobs whose lease expired (their delivery count grows), then due retries by their due time, then
-        waiting jobs by the time since when they are ready, oldest first. Nothing while paused or while the row budget is in debt. Waiting or expired planned jobs of a sweep that is
+        waiting jobs by the time since when they are ready, oldest first. Nothing while paused or while the row budget is in debt;
+        the rows of each job are debited, and the one that leads into debt is the last. Waiting or expired planned jobs of a sweep that is
         settled are dropped, never handed out. Claims nothing and says ``lost`` where the schedule is unknown. An expired
         claim is its owner's until somebody else took it: it may still be extended, settled or given back. A lease that ends later
         than ``LONGEST_LEASE`` leases from now (the clock was set back) ends one lease from now.
@@ -102,7 +103,8 @@ class QueueService(Protocol):
 
         A settlement with ``rest`` replaces the job's body and renews its lease. Rows of ``retry`` enter the held set
         (their attempt is recorded), rows of ``dead`` become dead letters; both stay held. Rows of a ``held`` job that are
-        neither retried, dead nor in ``rest``/``jobs`` leave the held set. applied rows are debited from the row budget.
+        neither retried, dead nor in ``rest``/``jobs`` leave the held set. The row budget gets
+        back what was not tried (``Settlement.refund``), of claims that are the caller's.
         A failing row that would be one more than ``halt_above`` held rows of its origin is not held: it counts as skipped, stays
         eligible, and Halts the sweep (state Halted, waiting jobs go; reason TooManyHeld). So does a flood: ``FLOOD`` rows of one error class of it died and none was applied; both are judged once per call, after
         all its settlements were counted, and a sweep that halts is not finished besides. A Completed sweep becomes Halted
@@ -137,8 +139,14 @@ class QueueService(Protocol):
     async def give_back(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
         """Return jobs unfinished; counts nothing: the next delivery has the same number. The body of ``claim.job`` is what
         goes back (so that a caller can hand back what is left of a job, or set ``maybe``). It is ready at once, behind all
-        that waits already. A planned job of a settled sweep is deleted instead. Returns the ids that were lost.
+        that waits already. A planned job of a settled sweep is deleted instead. The row budget gets back ``Claim.refund``.
+        Returns the ids that were lost.
         """
+        ...
+
+    async def reserve(self, ref: ScheduleRef, rows: int, limits: Limits) -> float:
+        """Debit rows that no claim counted, or whose time passed unused, from the row budget. Returns the budget before: the
+        n-th of them may be tried (n - budget) / rowsPerSecond seconds from now."""
         ...
 
     async def wait(self, ref: ScheduleRef, timeout: float) -> None:

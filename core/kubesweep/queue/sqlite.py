@@ -106,6 +106,9 @@ class SqliteQueue:
     async def give_back(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
         return await self._move(lambda con: sqlite_moves.give_back(con, self._clock(), ref, claims))
 
+    async def reserve(self, ref: ScheduleRef, rows: int, limits: Limits) -> float:
+        return await self._move(lambda con: sqlite_moves.reserve(con, self._clock(), ref, rows, limits), ring=False)
+
     async def wait(self, ref: ScheduleRef, timeout: float) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout

@@ -45,7 +45,9 @@ from kubesweep.queue.sqlite_rows import (
     enqueue,
     find,
     find_or_create,
+    refund,
     remembered,
+    set_budget,
     statements,
     sweep_by_id,
 )
@@ -132,7 +134,7 @@ def claim(con: sqlite3.Connection, now: float, ref: ScheduleRef, consumer: str, 
 def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str, want: int, limits: Limits) -> Claims:
     """The claiming part of ``claim`` and ``settle``."""
     rate = limits.rows_per_second
-    budget = schedule.budget(rate, now) if rate else 0.0
+    budget = schedule.budget(rate, limits.saved, now) if rate else 0.0
     wait = -budget / rate if rate and budget < 0 else None
     jobs: tuple[Claim, ...] = ()
     if want > 0 and not schedule.paused and wait is None:
@@ -143,9 +145,12 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
         found = con.execute(
             statements("job")["candidates"], {"schedule": schedule.id, "now": now, "want": want}
         ).fetchall()
-        lease = now + limits.lease
-        con.executemany(statements("job")["take"], [(consumer, lease, delivery, id_) for id_, delivery, _ in found])
         jobs = tuple(Claim(str(id_), consumer, delivery, decode_job(body)) for id_, delivery, body in found)
+        if rate:
+            jobs = _covered(jobs, budget)
+            schedule = set_budget(con, schedule, budget - sum(claim.job.rows for claim in jobs), rate, now)
+        lease = now + limits.lease
+        con.executemany(statements("job")["take"], [(consumer, lease, one.delivery, int(one.id)) for one in jobs])
     (next_delayed,) = con.execute(statements("job")["next_delayed"], {"schedule": schedule.id}).fetchone()
     return Claims(
         jobs=jobs,
@@ -155,7 +160,26 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
         next_in=None if next_delayed is None else next_delayed - now,
         held_version=schedule.held_version,
         learnt=schedule.learnt,
+        credit=budget if rate else None,
     )
+
+
+def _covered(jobs: tuple[Claim, ...], budget: float) -> tuple[Claim, ...]:
+    """As many as the row budget covers, and the one that leads into debt."""
+    for taken, claim in enumerate(jobs, 1):
+        budget -= claim.job.rows
+        if budget < 0:
+            return jobs[:taken]
+    return jobs
+
+
+def reserve(con: sqlite3.Connection, now: float, ref: ScheduleRef, rows: int, limits: Limits) -> float:
+    schedule, rate = find(con, ref), limits.rows_per_second
+    if schedule is None or not rate:
+        return 0.0
+    budget = schedule.budget(rate, limits.saved, now)
+    set_budget(con, schedule, budget - rows, rate, now)
+    return budget
 
 
 def owned(con: sqlite3.Connection, schedule: int, claims: Iterable[Claim]) -> dict[str, tuple[str, bool, bytes]]:
@@ -186,10 +210,11 @@ def give_back(con: sqlite3.Connection, now: float, ref: ScheduleRef, claims: Seq
     if schedule is None:
         return tuple(claim.id for claim in claims)
     mine = owned(con, schedule.id, claims)
-    done, back = [], []
+    done, back, unused = [], [], 0
     for item in claims:
         if item.id not in mine:
             continue
+        unused += item.refund
         sweep, held, _ = mine[item.id]
         done.append((int(item.id),))
         if held or not sweep or _is_open(con, schedule.id, sweep):
@@ -198,6 +223,7 @@ def give_back(con: sqlite3.Connection, now: float, ref: ScheduleRef, claims: Seq
     con.executemany(statements("job")["give_back"], back)
     con.executemany(statements("job")["delete"], done)
     admit(con, schedule.id, now)
+    refund(con, schedule, unused, schedule.rate, schedule.rate or 0.0, now)
     return tuple(item.id for item in claims if item.id not in mine)
 
 

@@ -45,13 +45,13 @@ class Schedule(NamedTuple):
     origin: str
     learnt: str
 
-    def budget(self, rate: float, now: float) -> float:
-        """Tokens left now; negative is debt. At most one second of rows is ever saved up."""
+    def budget(self, rate: float, most: float, now: float) -> float:
+        """Tokens left now; negative is debt. At most ``most`` are ever saved up."""
         if self.tokens is None:
-            return rate
+            return most
         if now < self.tokens_at:  # the clock was set back: a debt of then would last until it comes there again
-            return min(rate, max(0.0, self.tokens))
-        return min(rate, self.tokens + (now - self.tokens_at) * rate)
+            return min(most, max(0.0, self.tokens))
+        return min(most, self.tokens + (now - self.tokens_at) * rate)
 
 
 class Held(NamedTuple):
@@ -149,6 +149,22 @@ def decode_job(body: bytes) -> Job:
 
 def decode_attempts(body: bytes) -> tuple[Attempt, ...]:
     return _decode_attempts(body)
+
+
+def set_budget(con: sqlite3.Connection, schedule: Schedule, tokens: float, rate: float, now: float) -> Schedule:
+    values = {"schedule": schedule.id, "tokens": tokens, "now": now, "rate": rate}
+    con.execute(statements("schedule")["set_budget"], values)
+    return schedule._replace(tokens=tokens, tokens_at=now, rate=rate)
+
+
+def refund(
+    con: sqlite3.Connection, schedule: Schedule, rows: int, rate: float | None, most: float, now: float
+) -> Schedule:
+    """Give the row budget back what was not tried, or debit what no claim had counted. The schedule as it is then."""
+    if not rate or not rows:
+        return schedule
+    tokens = min(most, schedule.budget(rate, most, now) + rows)
+    return set_budget(con, schedule, tokens, rate, now)
 
 
 def put_held(con: sqlite3.Connection, schedule: int, rows: dict[str, Held]) -> None:

@@ -42,6 +42,7 @@ from kubesweep.queue.sqlite_rows import (
     enqueue,
     find,
     put_held,
+    refund,
     remembered,
     remove_held,
     statements,
@@ -118,7 +119,7 @@ class _Books:
         self.holds: dict[str, Held] = {}
         self.added: set[str] = set()
         self.freed: set[str] = set()
-        self.applied = 0
+        self.unused = 0
         self.learnt: str | None = None
 
     def settle(self, s: Settlement, name: str, held: bool, body: bytes, sweep: Sweep | None) -> None:
@@ -194,7 +195,7 @@ class _Books:
         else:
             counts["held"] += retried
             counts["planned"] += s.extra
-        self.applied += s.applied
+        self.unused += s.refund
 
     def _free(self, s: Settlement, origin: str, mine: set[str]) -> None:
         stay = {row_text(origin, row.key) for group in (*s.retry, Retry(s.dead, 0, 0)) for row in group.rows}
@@ -241,13 +242,7 @@ def _write(con: sqlite3.Connection, schedule: Schedule, books: _Books, limits: L
     if books.learnt is not None:
         con.execute(statements("schedule")["set_learnt"], {"schedule": schedule.id, "learnt": books.learnt})
         schedule = schedule._replace(learnt=books.learnt)
-    rate = limits.rows_per_second
-    if rate and books.applied:
-        tokens = schedule.budget(rate, books.now) - books.applied
-        values = {"schedule": schedule.id, "tokens": tokens, "now": books.now, "rate": rate}
-        con.execute(statements("schedule")["set_budget"], values)
-        schedule = schedule._replace(tokens=tokens, tokens_at=books.now, rate=rate)
-    return schedule
+    return refund(con, schedule, books.unused, limits.rows_per_second, limits.saved, books.now)
 
 
 def _verdicts(

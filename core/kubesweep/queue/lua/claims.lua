@@ -47,9 +47,24 @@ local function ids_of(claims)
   return ids
 end
 
-local function budget(tokens, at, rate)
-  if not tokens then return rate end
+-- The row budget: a claim debits the rows that it hands out, and whoever settles or gives back credits what was not tried.
+-- At most `burst` rows are saved up. What a crash leaves debited needs no move: time fills the budget.
+local function budget(tokens, at, rate, burst)
+  if not tokens then return burst end
   -- The clock was set back: a debt of then would last until it comes there again.
-  if now < tonumber(at) then return math.min(rate, math.max(0, tonumber(tokens))) end
-  return math.min(rate, tonumber(tokens) + (now - tonumber(at)) * rate)
+  if now < tonumber(at) then return math.min(burst, math.max(0, tonumber(tokens))) end
+  return math.min(burst, tonumber(tokens) + (now - tonumber(at)) * rate)
+end
+
+local function set_budget(left, rate)
+  call('HSET', META, 'tokens', text(left), 'tokens_at', text(now), 'rate', text(rate))
+end
+
+-- Below zero it is a debit: rows that no claim had counted. Those who wait for the end of a debt are told that it is nearer.
+local function refund(rows, rate, burst)
+  if rows == 0 then return end
+  local was = call('HMGET', META, 'tokens', 'tokens_at')
+  local left = budget(was[1], was[2], rate, burst)
+  set_budget(math.min(burst, left + rows), rate)
+  if left < 0 and rows > 0 then wake() end
 end

@@ -1,8 +1,8 @@
 -- flags: allow-oom
 -- needs: sweeps claims
--- args.claims: {id, owner, delivery, rows, body} each. What was in a worker's hands goes behind what waits.
+-- args.claims: {id, owner, delivery, rows, body, refund} each. What was in a worker's hands goes behind what waits.
 if not known() then return ids_of(args.claims) end
-local lost, done = {}, {}
+local lost, done, unused = {}, {}, 0
 for _, claim in ipairs(args.claims) do
   local h = owns(claim) and header_of(claim[1])
   if not h then
@@ -10,6 +10,7 @@ for _, claim in ipairs(args.claims) do
   else
     local id, kind, _, _, _, token = parse(h)
     done[#done + 1] = claim[1]
+    unused = unused + claim[6]
     if doomed(id, kind) then
       local sweep = find_sweep(id)
       if sweep then
@@ -22,5 +23,7 @@ for _, claim in ipairs(args.claims) do
   end
 end
 remove(done)
+local rate = unused ~= 0 and call('HGET', META, 'rate')
+if rate then refund(unused, tonumber(rate), tonumber(rate)) end
 save_sweeps()
 return lost

@@ -1,8 +1,8 @@
 -- flags: allow-oom
 -- needs: sweeps claims take
--- A settlement is {id, owner, delivery, sweep, is held, applied, skipped, unconfirmed, extra, more}; `more` is false for
--- a job that simply ended, else a map. A row is {key, error, message, where, told}, see model.FailedRow.
-local failing, order, applied, moved = {}, {}, 0, 0
+-- A settlement is {id, owner, delivery, sweep, is held, applied, skipped, unconfirmed, extra, more, refund}; `more` is false
+-- for a job that simply ended, else a map. A row is {key, error, message, where, told}, see model.FailedRow.
+local failing, order, unused, moved = {}, {}, 0, 0
 local until_ = text(now + args.lease)
 
 -- How many rows of an origin are held; those without one belong to each. Counted only where there may be no room.
@@ -214,7 +214,7 @@ for _, s in ipairs(args.settlements) do
       retried, dead, elsewhere = settle_more(s, more, sweep)
       if sweep and (#more.retry > 0 or #more.dead > 0) then failing[sweep.id] = true end
     end
-    applied = applied + s[6]
+    unused = unused + s[11]
     if sweep then
       if changed[sweep.id] == nil then order[#order + 1] = sweep end
       count(s, sweep, retried, dead, elsewhere)
@@ -243,11 +243,7 @@ for _, sweep in ipairs(order) do
     end
   end
 end
-if args.rate and applied > 0 then
-  local was = call('HMGET', META, 'tokens', 'tokens_at')
-  local left = budget(was[1], was[2], args.rate) - applied
-  call('HSET', META, 'tokens', text(left), 'tokens_at', text(now), 'rate', text(args.rate))
-end
-local taken = take(args.consumer, args.want, args.lease, args.rate)
+if args.rate then refund(unused, args.rate, args.burst) end
+local taken = take(args.consumer, args.want, args.lease, args.rate, args.burst)
 save_sweeps()
 return {lost, finished, halted, taken}

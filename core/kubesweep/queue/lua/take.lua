@@ -104,26 +104,42 @@ local function take_waiting(jobs, consumer, want, until_, cursor)
     in_chunks(gone, function(...) call('XDEL', WORK, ...) end)
   end
   if cursor ~= start then call('HSET', META, 'cur', cursor) end
+  return cursor
 end
 
--- Answers {paused, wait, next delayed, held version, {id, delivery, body, ...}, learnt, seconds until the next delayed}; empty
--- text where there is nothing.
-local function take(consumer, want, lease, rate)
+-- A job's own field: inside of a text JSON escapes the quotes.
+local function rows_of(body) return tonumber(string.match(body, '"rows":(%d+)')) or 0 end
+
+-- Answers {paused, wait, next delayed, held version, {id, delivery, body, ...}, learnt, seconds until the next delayed, row budget
+-- before}; empty text where there is nothing.
+local function take(consumer, want, lease, rate, burst)
   local meta = call('HMGET', META, 'paused', 'tokens', 'tokens_at', 'held', 'cur', 'learnt', 'behind')
   local jobs, wait = {}, ''
-  if rate then
-    local left = budget(meta[2], meta[3], rate)
-    if left < 0 then wait = text(-left / rate) end
-  end
+  local left = rate and budget(meta[2], meta[3], rate, burst)
+  if rate and left < 0 then wait = text(-left / rate) end
   if want > 0 and meta[1] ~= '1' and wait == '' then
-    local until_ = text(now + lease)
+    local until_, cursor = text(now + lease), meta[5] or '0-0'
     cap_leases(lease)
-    take_expired(jobs, consumer, want, until_)
-    if meta[7] then admit() end
-    take_due(jobs, consumer, want, until_)
-    take_waiting(jobs, consumer, want, until_, meta[5] or '0-0')
+    local function fill(most)
+      take_expired(jobs, consumer, most, until_)
+      if meta[7] then admit() end
+      take_due(jobs, consumer, most, until_)
+      cursor = take_waiting(jobs, consumer, most, until_, cursor)
+    end
+    if rate then
+      local debt, had = left, nil
+      repeat
+        had = #jobs
+        fill(had / 3 + 1)
+        if #jobs > had then debt = debt - rows_of(jobs[#jobs]) end
+      until #jobs == had or debt < 0 or #jobs >= 3 * want
+      if debt < left then set_budget(debt, rate) end
+    else
+      fill(want)
+    end
     if #jobs > 0 then keep(LEASES) end
   end
   local due = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
-  return {meta[1] or '0', wait, due or '', meta[4] or '0', jobs, meta[6] or '', due and text(tonumber(due) - now) or ''}
+  return {meta[1] or '0', wait, due or '', meta[4] or '0', jobs, meta[6] or '', due and text(tonumber(due) - now) or '',
+    left and text(left) or ''}
 end
