@@ -57,7 +57,7 @@ async def test_at_its_timeout_it_has_nothing_and_says_what_a_claim_says(queue: Q
     assert (await ask(queue, timeout=0.01)).lost
     await start(queue, 1, 300)
     await settle(queue, Settlement(await one(queue), retry=retry(1, delay=30)))
-    await settle(queue, Settlement(await one(queue), applied=300), limits=SLOW)
+    await settle(queue, Settlement(await one(queue, limits=SLOW), applied=300), limits=SLOW)
     for timeout in (0.0, 0.01):
         waited = await ask(queue, timeout=timeout, limits=SLOW)
         claimed = await queue.claim(REF, "ann", 1, SLOW)
@@ -86,7 +86,7 @@ async def test_it_takes_a_job_whose_lease_ends(queue: QueueService, clock: Clock
 
 async def test_it_takes_a_job_once_the_row_budget_is_out_of_debt(queue: QueueService, clock: Clock) -> None:
     await start(queue, 300, 1)
-    await settle(queue, Settlement(await one(queue), applied=300), limits=SLOW)
+    await settle(queue, Settlement(await one(queue, limits=SLOW), applied=300), limits=SLOW)
     waiting = await _waiter(queue, SLOW)
     clock.advance(2.01)
     assert len((await waiting).jobs) == 1

@@ -98,7 +98,7 @@ async def test_a_wait_ends_when_a_lease_expires(queue: QueueService, clock: Cloc
 
 async def test_a_wait_ends_when_the_row_budget_is_out_of_debt(queue: QueueService, clock: Clock) -> None:
     await start(queue, 300, 1)
-    await settle(queue, Settlement(await one(queue), applied=300), limits=SLOW)
+    await settle(queue, Settlement(await one(queue, limits=SLOW), applied=300), limits=SLOW)
     waiting = await _waiter(queue)
     clock.advance(2.01)
     await waiting
