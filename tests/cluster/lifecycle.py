@@ -17,7 +17,7 @@ from tests.cluster.bed import REPOSITORY, Bed, Broken, hierarchies, membership, 
 from tests.cluster.components import write_files
 from tests.deadlines import scaled
 
-GRACE = 20.0
+GRACE = 120.0
 PATIENCE = 240.0  # a deadline that costs nothing where all is well
 LOOK = 0.2
 

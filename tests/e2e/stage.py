@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import os
 import signal
-import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -39,6 +37,7 @@ from kubesweep_controller.conditions import find as condition_of
 from kubesweep_controller.connection import Connection, find
 from tests.deadlines import scaled
 from tests.e2e.audit import Request, requests
+from tests.e2e.processes import Controller
 from tests.e2e.rights import account
 from tests.servers import Server, free_port
 
@@ -116,10 +115,10 @@ class Stage:
         self.api = Api(at)
         self.namespace = f"stage-{uuid.uuid4().hex[:8]}"
         self.queue: QueueService = connect(redis.url)
-        self.processes: list[asyncio.subprocess.Process] = []
+        self.processes: list[Controller] = []
         self._account: Path | None = None
 
-    async def start(self, name: str = "controller-0", **env: str) -> asyncio.subprocess.Process:
+    async def start(self, name: str = "controller-0", *, restarts: bool = True, **env: str) -> Controller:
         """A controller of this namespace, as a process, with the rights of the chart."""
         if "KUBECONFIG" not in env:
             self._account = self._account or await account(self.api, self.namespace, "controller", self.folder)
@@ -133,20 +132,17 @@ class Stage:
             "POD_NAME": name,
             "KUBESWEEP_PORT": "0",
         }
-        log = (self.folder / f"{name}-{len(self.processes)}.log").open("wb")
-        with log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "kubesweep_controller.main", env={**os.environ, **given, **env}, stderr=log
-            )
+        log = self.folder / f"{name}-{len(self.processes)}.log"
+        process = Controller({**given, **env}, log, restarts=restarts)
+        await process.start()
         self.processes.append(process)
         return process
 
     def log(self) -> str:
         return "".join(file.read_text() for file in sorted(self.folder.glob("*.log")))
 
-    async def kill(self, process: asyncio.subprocess.Process, how: signal.Signals = signal.SIGKILL) -> int:
-        process.send_signal(how)
-        return await process.wait()
+    async def kill(self, process: Controller, how: signal.Signals = signal.SIGKILL) -> int:
+        return await process.kill(how)
 
     async def apply(self, name: str = "carts", **spec: Any) -> dict[str, Any]:
         """Server-side apply, as a person does it; fields given as None are left out."""
@@ -216,8 +212,7 @@ class Stage:
 
     async def close(self) -> None:
         for process in self.processes:
-            if process.returncode is None:
-                await self.kill(process)
+            await self.kill(process)
         await self.queue.close()
         namespaces = Kind("v1", "Namespace", "namespaces")
         for body in await self.api.list(SCHEDULES, self.namespace):

@@ -40,8 +40,7 @@ class Tale:
     async def anew(self, how: signal.Signals = signal.SIGTERM) -> None:
         """The controller goes, and another one takes the Lease: at once, or when the Lease of one that was killed ran out."""
         for process in self.stage.processes:
-            if process.returncode is None:
-                await self.stage.kill(process, how)
+            await self.stage.kill(process, how)
         self.pods += 1
         await self.stage.start(f"controller-{self.pods}")
 
