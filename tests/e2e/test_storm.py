@@ -80,18 +80,17 @@ def test_the_same_table_comes_of_a_storm(support: Desk) -> None:
     support.is_(EXPIRED, "Ready", "True", patience=120)
     support.slow(SLOW)
     support.order(EXPIRED, "trigger", "storm")
-    began, told = time.monotonic(), list[str]()
+    began = time.monotonic()
     for number, step in enumerate(chance.sample(STEPS, len(STEPS))):
         goal = support.expired() + (STEP if number else 0)
         becomes(f"{goal} rows are swept", 300, lambda goal=goal: support.expired() >= goal)  # type: ignore[misc]
         victim = strike(support, step, chance)
-        told.append(f"{time.monotonic() - began:6.1f} s  after {goal:6d} rows: {step} {victim}")
+        print(f"{time.monotonic() - began:6.1f} s  after {goal:6d} rows: {step} {victim}")
     assert support.expired() < STALE
     support.fast()
     sweep = support.completed(EXPIRED, patience=600)
     received = support.received()
-    told += [f"{time.monotonic() - began:6.1f} s  Completed: {sweep}", f"the receiver: {received}"]
-    print(*told, sep="\n")
+    print(f"{time.monotonic() - began:6.1f} s  Completed: {sweep}", f"the receiver: {received}", sep="\n")
     assert support.expired() == STALE
     assert support.ask("SELECT count(*) FROM written") == support.ask("SELECT count(DISTINCT id) FROM written") == STALE
     assert received["keys"] == STALE
