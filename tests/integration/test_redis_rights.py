@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -88,7 +89,11 @@ async def worker(root: QueueService, queue: QueueService) -> None:
     (given,) = (await queue.claim(REF, "ann", 1, AT_ONCE)).jobs
     (late,) = (await queue.claim_next(REF, "bob", 1, LIMITS, 1.0)).jobs
     assert (given.job, late.delivery) == (late.job, 2)
-    await queue.wait(REF, 0.001)
+    waiting = asyncio.ensure_future(queue.wait(REF, 60.0))
+    while not waiting.done():  # as soon as it listens it is woken
+        await root.pause(REF, True)
+        await root.pause(REF, False)
+    await waiting
     assert await queue.end_sweep(REF, late, SweepState.FAILED, "TableMissing", "no table")
     assert (await queue.stats([REF]))[0].known
     await planned(root, 5, tick=now + 1)
