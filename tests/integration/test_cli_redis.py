@@ -163,7 +163,7 @@ def test_a_worker_that_gets_sigterm_gives_back_what_it_holds_and_nothing_waits_f
     assert worker.returncode == 0, errors
     status = place.status()
     in_the_air = 1 + (said + errors).count("handler entered")
-    assert in_the_air in (2, 4)  # one job or two had begun, each with two rows
+    assert 1 <= in_the_air <= 4  # of two jobs with two rows each: no row begins after the signal
     assert (status["running"], place.rows()) == (0, (in_the_air, in_the_air))
     assert equation(place.run("run", "--once", "-f", str(place.file)).stdout) == (ROWS, ROWS, 0, 0, 0)
     assert (place.rows(), len(place.told())) == ((ROWS, ROWS), ROWS)
