@@ -52,7 +52,7 @@ def plan_job(sweep: str, cursor: int = 100, planned: int = 0) -> Job:
 
 
 async def open_sweep(
-    queue: QueueService, tick: float = TICK, plan: PlanVersion = PLAN, ref: ScheduleRef = REF, **wish: object
+    queue: QueueService, tick: float | None = TICK, plan: PlanVersion = PLAN, ref: ScheduleRef = REF, **wish: object
 ) -> Opened:
     return await queue.open_sweep(ref, OpenSweep(tick=tick, plan=plan, **wish))  # type: ignore[arg-type]
 

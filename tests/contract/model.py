@@ -148,7 +148,7 @@ class Model:
         return answer
 
     def _tick(self, wish: OpenSweep) -> float:
-        tick, last = wish.tick, self._last_tick()
+        tick, last = self.clock() if wish.tick is None else wish.tick, self._last_tick()
         if tick > self.clock() + AHEAD:
             tick = self.clock()
         return tick if wish.once is None or last is None or tick > last else last + BEHIND

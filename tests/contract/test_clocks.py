@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kubesweep.queue.model import AHEAD, OpenAnswer, Settlement
+from kubesweep.queue.model import AHEAD, BEHIND, OpenAnswer, Settlement
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
-from tests.contract.hands import LIMITS, PLAN, REF, TICK, look, one, open_sweep, retry, settle, start, take
+from tests.contract.hands import LIMITS, NEWER, PLAN, REF, TICK, look, one, open_sweep, retry, settle, start, take
 
 HOUR = 3600.0
 
@@ -33,6 +33,15 @@ async def test_ticks_go_on_after_the_clock_was_set_back(queue: QueueService, clo
     clock.advance(-HOUR)
     assert (await open_sweep(queue, clock.now, once=once)).answer is OpenAnswer.ENQUEUED
     assert (await look(queue)).last_tick == clock.now
+
+
+async def test_a_wish_without_a_time_is_made_now_by_the_queues_clock(queue: QueueService, clock: Clock) -> None:
+    opened = await open_sweep(queue, None, once="instead of it")
+    assert (opened.answer, opened.ahead, (await look(queue)).last_tick) == (OpenAnswer.ENQUEUED, 0.0, clock.now)
+    assert (await open_sweep(queue, None, once="instead of it")).answer is OpenAnswer.DUPLICATE
+    clock.advance(-1)
+    await open_sweep(queue, None, NEWER, once="instead of that")
+    assert (await look(queue)).last_tick == pytest.approx(clock.now + 1 + BEHIND, abs=1e-6)
 
 
 async def test_a_lease_does_not_wait_until_a_clock_that_was_set_back_comes_there_again(

@@ -124,7 +124,7 @@ async def bench(tmp_path: Path, clock: Clock) -> AsyncIterator[Workbench]:
     limits = RowLimits(batch_rows=40, rows_per_second=5.0)
     retry = RetryPolicy(max_attempts=2, backoff=1.0, max_backoff=2.0)
     plan: Plan = with_effect(a_plan(limits=limits, retry=retry, halt_above=10_000))
-    settings = WorkerSettings(clock=clock, monotonic=clock, sleep=clock.sleep, deadline=1e9, lease=1e9, concurrency=2)
+    settings = WorkerSettings(monotonic=clock, sleep=clock.sleep, deadline=1e9, lease=1e9, concurrency=2)
     made = Workbench(tmp_path, MemorySource(150), plan, ScriptedEffect(), settings, clock)
     yield made
     await made.queue.close()

@@ -17,8 +17,8 @@ import msgspec
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import LeaseLost, Outage
-from kubesweep.queue.model import Claim, Finding, HeldRows, Job, Key, Settlement, SweepState, Window
-from kubesweep.queue.service import QueueService
+from kubesweep.queue.model import Claim, Finding, HeldRows, Job, Key, OpenSweep, Settlement, SweepState, Window
+from kubesweep.queue.service import Opened, QueueService
 from kubesweep_worker.backoff import outage_delay
 from kubesweep_worker.batch import Batch
 from kubesweep_worker.effects.base import Effect
@@ -210,6 +210,12 @@ class Desk:
         return await self.insist(
             lambda: self.queue.end_sweep(self.ref, run.claim, state, reason, sendable(message)[:1024])
         )
+
+    async def open_instead_of(self, sweep: str) -> Opened:
+        """A sweep by this worker's plan after one that it ended. By name and the queue's clock: this one may be wrong."""
+        plan, once = self.plan, f"instead of {sweep}"
+        wish = OpenSweep(tick=None, plan=self.mine, mode=plan.mode, retention=plan.retention, once=once)
+        return await self.insist(lambda: self.queue.open_sweep(self.ref, wish))
 
     async def report(self, kind: str, ok: bool, reason: str, message: str, *, again: bool = False) -> None:
         """Tell the queue what changed; the same finding twice is said once. Never fails. ``again``: say it however

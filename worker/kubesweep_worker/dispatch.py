@@ -12,7 +12,7 @@ import logging
 import msgspec
 
 from kubesweep.errors import LeaseLost, Outage, RowError, SweepFailure
-from kubesweep.queue.model import Claim, FailedRow, JobKind, OpenSweep, Retry, Settlement, SweepState
+from kubesweep.queue.model import Claim, FailedRow, JobKind, Retry, Settlement, SweepState
 from kubesweep_worker.batch_job import run_batch
 from kubesweep_worker.check_job import run_check
 from kubesweep_worker.crash import bury, halve, halves, stale_keys
@@ -159,9 +159,7 @@ async def _supersede(desk: Desk, run: JobRun) -> Result:
         return Done(Settlement(claim=run.claim, skipped=job.rows))
     message = "the schedule was changed while this sweep ran; a new sweep goes by the new plan"
     if await desk.end_sweep(run, SweepState.SUPERSEDED, "PlanChanged", message):
-        plan = desk.plan
-        wish = OpenSweep(tick=desk.settings.clock(), plan=desk.mine, mode=plan.mode, retention=plan.retention)
-        opened = await desk.insist(lambda: desk.queue.open_sweep(desk.ref, wish))
+        opened = await desk.open_instead_of(job.sweep)
         log.info("superseded a sweep of an older plan", extra={"sweep": job.sweep, "next": opened.sweep})
     return Gone()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from kubesweep.queue.model import FailedRow, HeldRows, JobKind, OpenSweep, Settlement, SweepState
+from kubesweep.queue.model import FailedRow, HeldRows, JobKind, Settlement, SweepState
 from kubesweep_worker.desk import Desk, Done, Gone, Result
 from kubesweep_worker.hands import JobRun
 
@@ -43,11 +43,7 @@ async def _replace_sweep(desk: Desk, run: JobRun, here: str) -> Result:
         return Gone()
     desk.strangers.add(job.origin)
     if await desk.end_sweep(run, SweepState.SUPERSEDED, "SourceChanged", message):
-        plan = desk.plan
-        once = f"instead of {job.sweep}"  # by name: this clock may be behind the queue's
-        now = desk.settings.clock()
-        wish = OpenSweep(tick=now, plan=desk.mine, mode=plan.mode, retention=plan.retention, once=once)
-        await desk.insist(lambda: desk.queue.open_sweep(desk.ref, wish))
+        await desk.open_instead_of(job.sweep)
     return Gone()
 
 

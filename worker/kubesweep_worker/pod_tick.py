@@ -13,8 +13,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SpecError
@@ -32,11 +31,11 @@ SAID = {
 }
 
 
-async def tick(environment: Mapping[str, str], clock: Callable[[], float] = time.time) -> int:
+async def tick(environment: Mapping[str, str]) -> int:
     """Make the wish; 0 whatever the queue answers. Raises Outage, and SpecError for an environment that says too little."""
     plan = pod.plan(environment)
-    made = wish(environment, plan, clock())
-    if made.once is None and (since := _since(environment)) is not None and made.tick <= since:
+    made = wish(environment, plan)
+    if made.tick is not None and (since := _since(environment)) is not None and made.tick <= since:
         log.warning(
             "tick %s of %s/%s: refused, the schedule applies since %s (created, edited or resumed then)",
             _text(made.tick), plan.namespace, plan.name, _text(since),
@@ -50,7 +49,7 @@ async def tick(environment: Mapping[str, str], clock: Callable[[], float] = time
         await queue.close()
     log.log(
         logging.INFO if opened.answer in (OpenAnswer.ENQUEUED, OpenAnswer.DUPLICATE) else logging.WARNING,
-        "tick %s of %s/%s: %s", _text(made.tick), plan.namespace, plan.name, SAID[opened.answer],
+        "tick %s of %s/%s: %s", "now" if made.tick is None else _text(made.tick), plan.namespace, plan.name, SAID[opened.answer],
         extra={"answer": opened.answer.value, "sweep": opened.sweep, "job": environment.get("KUBESWEEP_JOB_NAME")},
     )  # fmt: skip
     return 0
@@ -60,11 +59,11 @@ def _text(seconds: float) -> str:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")
 
 
-def wish(environment: Mapping[str, str], plan: Plan, now: float) -> OpenSweep:
-    """What the Job of this environment asks for."""
+def wish(environment: Mapping[str, str], plan: Plan) -> OpenSweep:
+    """What the Job of this environment asks for. Without a nominal time (a person made the Job) it is now, by the queue's clock."""
     nominal = nominal_time(pod.given(environment, "KUBESWEEP_JOB_NAME"), f"{plan.name}-tick")
     return OpenSweep(
-        tick=now if nominal is None else nominal,
+        tick=nominal,
         once=f"job/{pod.given(environment, 'KUBESWEEP_JOB_UID')}" if nominal is None else None,
         plan=plan.version,
         mode=plan.mode,

@@ -36,7 +36,6 @@ class WorkerSettings:
     patience: float = draining.SETTLE
     closing: float = draining.CLOSE
     grace: float = 1.0  # what stop(now=True) may take; what a stop waits for a statement that writes
-    clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

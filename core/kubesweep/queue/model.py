@@ -329,9 +329,9 @@ class HeldRows(NamedTuple):
 
 class OpenSweep(msgspec.Struct, frozen=True, kw_only=True):
     """The wish to start a sweep. ``tick`` is the nominal time that the dedupe goes by; a wish without one (a person's) has
-    the time it was made, and in ``once`` a name of its own that the dedupe goes by instead."""
+    the time it was made, and in ``once`` a name of its own that the dedupe goes by instead. None: now, by the queue's clock."""
 
-    tick: float
+    tick: float | None
     plan: PlanVersion
     mode: str = "Enforce"
     deadline: float | None = None  # startingDeadlineSeconds

@@ -10,8 +10,6 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
-import msgspec
-
 from kubesweep.queue.model import (
     AHEAD,
     BEHIND,
@@ -62,17 +60,17 @@ def open_sweep(con: sqlite3.Connection, now: float, ref: ScheduleRef, wish: Open
     schedule = find_or_create(con, ref)
     purge_older(con, schedule.id, now - wish.retention)
     latest = next(iter(remembered(con, schedule.id, 1)), None)
-    id_ = wish.sweep_id(ref)
-    ahead = wish.tick - now if wish.tick > now + AHEAD else 0.0
+    id_, tick = wish.sweep_id(ref), now if wish.tick is None else wish.tick
+    ahead = tick - now if tick > now + AHEAD else 0.0
     if ahead:
-        wish = msgspec.structs.replace(wish, tick=now)
+        tick = now
     if schedule.last_tick is not None and schedule.last_tick > now + AHEAD:
         schedule = schedule._replace(last_tick=None)
-    if wish.once is not None and schedule.last_tick is not None and wish.tick <= schedule.last_tick:
-        wish = msgspec.structs.replace(wish, tick=schedule.last_tick + BEHIND)
+    if wish.once is not None and schedule.last_tick is not None and tick <= schedule.last_tick:
+        tick = schedule.last_tick + BEHIND
     twice = wish.once is not None and sweep_by_id(con, schedule.id, id_) is not None
-    answer = OpenAnswer.DUPLICATE if twice else _answer(schedule, latest, wish, now)
-    con.execute(statements("schedule")["count_tick"], {"schedule": schedule.id, "answer": answer, "tick": wish.tick})
+    answer = OpenAnswer.DUPLICATE if twice else _answer(schedule, latest, wish, tick, now)
+    con.execute(statements("schedule")["count_tick"], {"schedule": schedule.id, "answer": answer, "tick": tick})
     if answer is OpenAnswer.FORBIDDEN and latest is not None:
         return Opened(answer, latest.id, ahead)
     if answer is not OpenAnswer.ENQUEUED:
@@ -81,22 +79,22 @@ def open_sweep(con: sqlite3.Connection, now: float, ref: ScheduleRef, wish: Open
         close_sweep(con, latest.id, SweepState.SUPERSEDED, "PlanChanged", SUPERSEDED, now)
     if latest is not None and not latest.plan.same(wish.plan):
         free_retries(con, schedule.id, wish.plan)
-    _create(con, schedule.id, id_, wish, now)
+    _create(con, schedule.id, id_, wish, tick, now)
     return Opened(answer, id_, ahead)
 
 
-def _answer(schedule: Schedule, latest: Sweep | None, wish: OpenSweep, now: float) -> OpenAnswer:
-    if schedule.last_tick is not None and wish.tick <= schedule.last_tick:
+def _answer(schedule: Schedule, latest: Sweep | None, wish: OpenSweep, tick: float, now: float) -> OpenAnswer:
+    if schedule.last_tick is not None and tick <= schedule.last_tick:
         return OpenAnswer.DUPLICATE
-    if wish.deadline is not None and wish.tick + wish.deadline < now:
+    if wish.deadline is not None and tick + wish.deadline < now:
         return OpenAnswer.LATE
     if latest is not None and not latest.state.settled and not wish.plan.newer_than(latest.plan):
         return OpenAnswer.FORBIDDEN
     return OpenAnswer.ENQUEUED
 
 
-def _create(con: sqlite3.Connection, schedule: int, sweep: str, wish: OpenSweep, now: float) -> None:
-    values = {"id": sweep, "schedule": schedule, "tick": wish.tick, "mode": wish.mode, "now": now}
+def _create(con: sqlite3.Connection, schedule: int, sweep: str, wish: OpenSweep, tick: float, now: float) -> None:
+    values = {"id": sweep, "schedule": schedule, "tick": tick, "mode": wish.mode, "now": now}
     plan = {"generation": wish.plan.generation, "hash": wish.plan.hash, "state": SweepState.PLANNING}
     con.execute(statements("sweep")["create"], values | plan)
     until = leased_until(con, schedule, now)

@@ -111,6 +111,7 @@ local function begin(ids)
   return id
 end
 
+args.tick = args.tick or now
 local ahead = args.tick - now
 if ahead > args.ahead then args.tick = now else ahead = 0 end
 ensure()
