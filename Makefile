@@ -18,19 +18,23 @@ help: ## list the commands
 # Debian has venv and pip in packages of their own: without python3-venv, the pip that is there fills the folder.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Kubesweep needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
-	@echo "installing Kubesweep into $(VENV), once: Python's own tools, then the packages of requirements/run.txt"
+	@echo "installing Kubesweep into $(VENV), once: Python's own tools, then its packages"
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null && $(PYTHON) -m venv $(VENV) \
 	  || { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --disable-pip-version-check --quiet --python $(BIN)/python install pip; } \
 	  || { rm -rf $(VENV); echo "Neither venv nor pip works for $(PYTHON): on Debian, apt install python3-venv"; exit 1; }
 
+EDITABLE := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation -e .
+
 $(VENV)/run.stamp: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN)/python
 	@$(INSTALL) -r requirements/build.txt -r requirements/run.txt
-	@$(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation -e .
+	@$(EDITABLE)
 	@touch $@
 
-$(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
+# All of build.txt and run.txt is in dev.txt too: one call of pip instead of two.
+$(VENV)/dev.stamp: requirements/run.txt requirements/build.txt requirements/dev.txt pyproject.toml | $(BIN)/python
 	@$(INSTALL) -r requirements/dev.txt
-	@touch $@
+	@$(EDITABLE)
+	@touch $(VENV)/run.stamp $@
 
 demo: $(VENV)/run.stamp ## sweep 200,000 conversations on this machine, no server needed
 	@$(BIN)/kubesweep demo
