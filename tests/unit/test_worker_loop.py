@@ -119,18 +119,20 @@ async def test_a_job_that_crashed_twice_runs_alone(tmp_path: Path) -> None:
         claims = await bench.queue.claim(bench.plan.ref, f"victim {delivery}", 3, Limits())
         assert {claim.delivery for claim in claims.jobs} == {delivery}
         now[0] += 60
-    busy, most, beside = 0, 0, 0
+    busy, beside, full = 0, 0, asyncio.Event()
     write = bench.source.write
 
     async def count(scope: Any, *args: Any, **options: Any) -> Any:
-        nonlocal busy, most, beside
+        nonlocal busy, beside
         busy += 1
-        suspected = scope.high <= key(299)
-        most = max(most, busy)
-        beside = max(beside, busy if suspected else 0)
-        await asyncio.sleep(0.01)
-        if suspected:
+        if busy == 4:
+            full.set()
+        if scope.high <= key(299):
             beside = max(beside, busy)
+            await asyncio.sleep(0.01)  # time for others to begin, if they may
+            beside = max(beside, busy)
+        else:
+            await full.wait()
         busy -= 1
         return await write(scope, *args, **options)
 
@@ -141,7 +143,7 @@ async def test_a_job_that_crashed_twice_runs_alone(tmp_path: Path) -> None:
     await bench.queue.close()
     assert stats.sweep is not None
     assert (stats.sweep.applied, stats.sweep.state) == (1000, SweepState.COMPLETED)
-    assert (beside, most) == (1, 4)
+    assert beside == 1
 
 
 async def _plan_only(bench: Workbench) -> None:
@@ -203,7 +205,7 @@ async def test_the_row_budget_is_respected_and_the_sweep_still_finishes(tmp_path
         await asyncio.sleep(0)
 
     plan = a_plan(limits=RowLimits(batch_rows=50, rows_per_second=100.0))
-    settings = WorkerSettings(clock=lambda: now[0], monotonic=lambda: now[0], sleep=sleep, deadline=1e9)
+    settings = WorkerSettings(monotonic=lambda: now[0], sleep=sleep, deadline=1e9)
     bench = Workbench(tmp_path, MemorySource(1000), plan, settings=settings, clock=lambda: now[0])
     stats = await bench.sweep()
     await bench.queue.close()
