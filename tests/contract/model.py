@@ -72,6 +72,7 @@ class Book:
     held: int = 0
     dead: int = 0
     deaths: dict[str, int] = field(default_factory=dict)
+    bad: str = ""  # why it is to be Halted at its end
 
     @property
     def settled_rows(self) -> int:
@@ -385,15 +386,19 @@ class Model:
             unused += s.refund
         self.refund(unused, limits.rows_per_second)
         self._admit()
-        halted, finished = set(), set()
+        halted, finished = set[str](), set[str]()
         for book in filter(None, map(self.book, touched)):
             if book.state.settled and book.state is not SweepState.COMPLETED:
                 continue
-            if book.id in failing and self._too_bad(book):
+            why = self._too_bad(book) if book.id in failing else ""
+            if why and limits.halt_late and not book.state.settled:
+                book.bad = book.bad if book.bad == "TooManyHeld" else why
+                why = ""
+            if why:
                 self._end(book, SweepState.HALTED)
                 halted.add(book.id)
             elif self._finish(book):
-                finished.add(book.id)
+                (halted if book.state is SweepState.HALTED else finished).add(book.id)
         return lost, finished, halted
 
     def _settle(self, entry: Entry, s: Settlement, limits: Limits) -> None:
@@ -460,9 +465,10 @@ class Model:
             book.held += held
             book.planned += s.extra
 
-    def _too_bad(self, book: Book) -> bool:
-        flood = max(book.deaths.values(), default=0) >= FLOOD and book.applied == 0
-        return flood or (book.id in self.overflowing and not book.state.settled)
+    def _too_bad(self, book: Book) -> str:
+        if book.id in self.overflowing and not book.state.settled:
+            return "TooManyHeld"
+        return "Flood" if max(book.deaths.values(), default=0) >= FLOOD and book.applied == 0 else ""
 
     def replay(self, keys: Sequence[Key] | None) -> int:
         chosen = [key for key in self.letters if keys is None or key in keys]
@@ -535,5 +541,6 @@ class Model:
     def _finish(self, book: Book) -> bool:
         if book.state not in (SweepState.PLANNING, SweepState.RUNNING) or self.open_entries(book.id):
             return False
-        self._end(book, SweepState.COMPLETED)
+        halts = book.bad == "TooManyHeld" or (book.bad == "Flood" and book.applied == 0)
+        self._end(book, SweepState.HALTED if halts else SweepState.COMPLETED)
         return True

@@ -50,6 +50,32 @@ async def test_a_sweep_halts_at_the_row_that_would_be_held_beyond_the_bound(queu
     assert (await queue.held(REF)).keys == {key(1), key(2), key(3)}
 
 
+async def test_a_sweep_that_halts_late_has_tried_every_row_first(queue: QueueService) -> None:
+    few = Limits(halt_above=3, halt_late=True)
+    sweep = await start(queue, 5, 5)
+    settled = await settle(queue, Settlement(await one(queue), dead=failed(1, 2, 3, 4, 5)), want=1, limits=few)
+    assert (settled.halted, settled.finished, len(settled.claims.jobs)) == ((), (), 1)
+    found = await latest(queue)
+    assert (found.state, found.reason, found.dead, found.skipped) == (SweepState.RUNNING, "TooManyHeld", 3, 2)
+    settled = await settle(queue, Settlement(settled.claims.jobs[0], applied=5), limits=few)
+    assert (settled.halted, settled.finished) == ((sweep,), ())
+    found = await latest(queue)
+    assert (found.state, found.reason, found.applied, found.open_jobs) == (SweepState.HALTED, "TooManyHeld", 5, 0)
+
+
+@pytest.mark.parametrize("applied", [0, 5])
+async def test_a_flood_is_judged_at_the_end_of_a_sweep_that_halts_late(queue: QueueService, applied: int) -> None:
+    late = Limits(halt_late=True)
+    sweep = await start(queue, FLOOD, 5)
+    settled = await settle(queue, Settlement(await one(queue), dead=failed(*range(FLOOD))), want=1, limits=late)
+    assert (settled.halted, (await latest(queue)).reason) == ((), "Flood")
+    done = Settlement(settled.claims.jobs[0], applied=applied, skipped=5 - applied)
+    settled = await settle(queue, done, limits=late)
+    assert (settled.halted, settled.finished) == (((), (sweep,)) if applied else ((sweep,), ()))
+    found = await latest(queue)
+    assert (found.state, found.reason) == ((SweepState.COMPLETED, "") if applied else (SweepState.HALTED, "Flood"))
+
+
 async def test_a_row_that_is_held_already_may_fail_again_at_the_bound(queue: QueueService, clock: Clock) -> None:
     few = Limits(halt_above=2)
     await start(queue, 2, 5)

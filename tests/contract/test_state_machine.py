@@ -98,9 +98,9 @@ class QueueMachine(RuleBasedStateMachine):
         dead = [letter.key for letter in self.do(queue.dead_letters(REF, most=10**6))]
         assert sorted(retrying + dead) == sorted(self.do(queue.held(REF))[1])
 
-    @initialize(rate=st.sampled_from([None, 4.0]), halt_above=st.sampled_from([4, 1000]))
-    def settings_of_the_plan(self, rate: float | None, halt_above: int) -> None:
-        self.limits = Limits(rows_per_second=rate, halt_above=halt_above)
+    @initialize(rate=st.sampled_from([None, 4.0]), halt_above=st.sampled_from([4, 1000]), late=st.booleans())
+    def settings_of_the_plan(self, rate: float | None, halt_above: int, late: bool) -> None:
+        self.limits = Limits(rows_per_second=rate, halt_above=halt_above, halt_late=late)
 
     # The schedule's side
 

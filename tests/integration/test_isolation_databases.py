@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from kubesweep.api.plan import Match, Plan, RowLimits, Source, Write
+from kubesweep.api.plan import Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.errors import Outage, ScopeOutage
 from kubesweep.queue.model import SweepState
 from kubesweep_worker.sources.base import Range
@@ -153,3 +153,23 @@ async def test_a_slow_row_of_sqlite_is_dead_lettered_and_the_others_go(site: Sit
     assert (stats.sweep.state, stats.sweep.applied, stats.sweep.dead) == (SweepState.COMPLETED, 199, 1)
     (letter,) = await site.queue.dead_letters(plan.ref)
     assert (letter.key, letter.error) == (("5",), "StatementTimeout")
+
+
+async def test_a_flood_of_rows_that_cannot_be_deleted_hides_none_of_those_behind(site: Site) -> None:
+    """And in the sweeps after it, though more rows fail than deadLetters.haltAbove lets the queue hold."""
+    carts(site.url, 400)
+    execute(site.url, "CREATE TABLE lines AS SELECT id, id AS cart FROM carts WHERE id <= 250")
+    execute(site.url, "ALTER TABLE lines ADD FOREIGN KEY (cart) REFERENCES carts")
+    plan = deleting(halt_above=100, retry=RetryPolicy(max_attempts=1))
+    stats = await site.sweep(plan)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.reason) == (SweepState.HALTED, "TooManyHeld")
+    assert (stats.sweep.applied, stats.sweep.dead, stats.sweep.skipped) == (150, 100, 150)
+    assert left(site.url) == list(range(1, 251))
+    held = {int(key[0]) for key in (await site.queue.held(plan.ref)).keys}
+    free = sorted(set(left(site.url)) - held)[-10:]
+    execute(site.url, f"DELETE FROM lines WHERE cart IN ({', '.join(map(str, free))})")
+    stats = await site.sweep(plan)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied) == (SweepState.HALTED, 10)
+    assert left(site.url) == [row for row in range(1, 251) if row not in free]

@@ -136,7 +136,8 @@ class Plan(_Part, frozen=True, kw_only=True):
         rate = self.limits.rows_per_second
         # What is saved up is one burst for a receiver; for a table it only keeps the pace of batches.
         burst = None if rate is None or self.effect is None else min(rate, BURST)
-        return Limits(rows_per_second=rate, burst=burst, halt_above=self.halt_above)
+        # A failing write costs nobody outside anything, so the rows behind it have their turn first.
+        return Limits(rows_per_second=rate, burst=burst, halt_above=self.halt_above, halt_late=self.effect is None)
 
     @property
     def dry_run(self) -> bool:

@@ -352,6 +352,9 @@ class Limits(msgspec.Struct, frozen=True):
     halt_above: int = 1000  # held rows of one origin; one more failing row is not held and Halts the sweep
     lease: float = 30.0
     burst: float | None = None  # rows that an unused budget saves up; None: those of one second
+    halt_late: bool = (
+        False  # a sweep Halts at its end, when every row was tried; until then its reason says that it will
+    )
 
     @property
     def saved(self) -> float:

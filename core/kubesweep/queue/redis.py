@@ -111,6 +111,7 @@ class RedisQueue:
             ref,
             settlements=[codec.settlement(s) for s in settlements],
             halt_above=limits.halt_above,
+            halt_late=limits.halt_late,
             attempts=ATTEMPTS,
             flood=FLOOD,
             **_taking(consumer, want, limits),

@@ -105,10 +105,12 @@ class QueueService(Protocol):
         (their attempt is recorded), rows of ``dead`` become dead letters; both stay held. Rows of a ``held`` job that are
         neither retried, dead nor in ``rest``/``jobs`` leave the held set. The row budget gets
         back what was not tried (``Settlement.refund``), of claims that are the caller's.
-        A failing row that would be one more than ``halt_above`` held rows of its origin is not held: it counts as skipped, stays
-        eligible, and Halts the sweep (state Halted, waiting jobs go; reason TooManyHeld). So does a flood: ``FLOOD`` rows of one error class of it died and none was applied; both are judged once per call, after
-        all its settlements were counted, and a sweep that halts is not finished besides. A Completed sweep becomes Halted
-        where such a flood shows only after its rows were tried again.
+        A failing row that would be one more than ``halt_above`` held rows of its origin is not held: it counts as skipped,
+        stays eligible, and Halts the sweep (state Halted, waiting jobs go; reason TooManyHeld). So does a flood: ``FLOOD``
+        rows of one error class of it died and none was applied; both are judged once per call, after all its settlements
+        were counted, and a sweep that halts is not finished besides. With ``halt_late`` the sweep runs on with that reason
+        and Halts when its last planned job is settled. A Completed sweep becomes Halted where such a flood shows only after
+        its rows were tried again.
 
         ``jobs`` wait like new ones (delivery 1); of a sweep that is settled only held ones are kept, its retries too. A
         failing row that is held by another job or dead letter already stays there and counts as skipped here. A retry's

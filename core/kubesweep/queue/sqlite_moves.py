@@ -112,14 +112,19 @@ def close_sweep(
     con.execute(statements("sweep")["drop_waiting"], {"id": sweep})
 
 
-def finish(con: sqlite3.Connection, sweep: str, state: SweepState, now: float) -> bool:
-    """Complete the sweep if nothing of it is left. True for the one move that took the last job."""
+def finish(con: sqlite3.Connection, sweep: str, state: SweepState, now: float) -> SweepState | None:
+    """End the sweep if nothing of it is left. Its last state for the one move that took the last job. A sweep that runs
+    with a reason is to be Halted, if it still holds."""
     if state not in (SweepState.PLANNING, SweepState.RUNNING):
-        return False
+        return None
     if con.execute(statements("job")["any_planned"], {"id": sweep}).fetchone() is not None:
-        return False
+        return None
+    reason, message, applied = con.execute(statements("sweep")["verdict"], {"id": sweep}).fetchone()
+    if reason == "TooManyHeld" or (reason == "Flood" and applied == 0):
+        close_sweep(con, sweep, SweepState.HALTED, reason, message, now)
+        return SweepState.HALTED
     close_sweep(con, sweep, SweepState.COMPLETED, "", "", now)
-    return True
+    return SweepState.COMPLETED
 
 
 def claim(con: sqlite3.Connection, now: float, ref: ScheduleRef, consumer: str, want: int, limits: Limits) -> Claims:

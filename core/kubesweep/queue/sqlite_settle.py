@@ -80,7 +80,7 @@ def settle(
         else:
             books.settle(s, *owner, sweeps[owner[0]])
     schedule = _write(con, schedule, books, limits)
-    halted, finished = _verdicts(con, schedule.id, books, sweeps)
+    halted, finished = _verdicts(con, schedule.id, books, sweeps, late=limits.halt_late)
     admit(con, schedule.id, now)
     claims = take(con, now, schedule, consumer, want, limits)
     return Settled(tuple(lost), tuple(finished), tuple(halted), claims)
@@ -246,19 +246,22 @@ def _write(con: sqlite3.Connection, schedule: Schedule, books: _Books, limits: L
 
 
 def _verdicts(
-    con: sqlite3.Connection, schedule: int, books: _Books, sweeps: dict[str, Sweep | None]
+    con: sqlite3.Connection, schedule: int, books: _Books, sweeps: dict[str, Sweep | None], *, late: bool
 ) -> tuple[list[str], list[str]]:
-    halted, finished = [], []
+    halted, finished = list[str](), list[str]()
     for name in books.counts:
         sweep = sweeps[name]
         if sweep is None or (sweep.state.settled and sweep.state is not SweepState.COMPLETED):
             continue
         why = _too_bad(con, schedule, sweep, books) if name in books.failing else None
+        if why is not None and late and not sweep.state.settled:
+            con.execute(statements("sweep")["foretell"], {"id": name, "reason": why[0], "message": why[1]})
+            why = None
         if why is not None:
             close_sweep(con, name, SweepState.HALTED, *why, books.now)
             halted.append(name)
-        elif finish(con, name, sweep.state, books.now):
-            finished.append(name)
+        elif (ended := finish(con, name, sweep.state, books.now)) is not None:
+            (halted if ended is SweepState.HALTED else finished).append(name)
     return halted, finished
 
 

@@ -235,11 +235,16 @@ for _, sweep in ipairs(order) do
   if is_open(sweep) or sweep.state == 'Completed' then
     local reason, message
     if failing[sweep.id] then reason, message = too_bad(sweep) end
+    if reason and args.halt_late and is_open(sweep) then
+      if sweep.reason ~= 'TooManyHeld' then sweep.reason, sweep.message = reason, message end
+      reason = nil
+    end
     if reason then
       close_sweep(sweep, 'Halted', reason, message)
       halted[#halted + 1] = sweep.id
     elseif finish(sweep) then
-      finished[#finished + 1] = sweep.id
+      local ended = sweep.state == 'Halted' and halted or finished
+      ended[#ended + 1] = sweep.id
     end
   end
 end

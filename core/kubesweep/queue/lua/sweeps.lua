@@ -89,9 +89,11 @@ local function close_sweep(sweep, state, reason, message)
   return drop_waiting(sweep)
 end
 
--- True for the one move that took the last job.
+-- True for the one move that took the last job. A sweep that runs with a reason is to be Halted, if it still holds.
 local function finish(sweep)
   if sweep.open > 0 or (sweep.state ~= 'Planning' and sweep.state ~= 'Running') then return false end
-  close_sweep(sweep, 'Completed', '', '')
+  local halts = sweep.reason == 'TooManyHeld' or (sweep.reason == 'Flood' and sweep.applied == 0)
+  if halts then close_sweep(sweep, 'Halted', sweep.reason, sweep.message)
+  else close_sweep(sweep, 'Completed', '', '') end
   return true
 end

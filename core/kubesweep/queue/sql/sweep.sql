@@ -43,6 +43,16 @@ UPDATE sweep
 SET state = :state, reason = :reason, message = :message, finished = :finished
 WHERE id = :id;
 
+-- name: foretell
+UPDATE sweep
+SET reason = :reason, message = :message
+WHERE id = :id AND reason <> 'TooManyHeld';
+
+-- name: verdict
+SELECT reason, message, applied
+FROM sweep
+WHERE id = :id;
+
 -- name: park
 UPDATE sweep
 SET cutoff = coalesce(cutoff, :cutoff),
