@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from kubesweep.api.plan import Effect, Match, Plan, RetryPolicy, RowLimits, Source, Webhook, Write
 from kubesweep.queue.connect import connect
@@ -77,11 +77,19 @@ class RoughStorm(Storm):
     async def _end(self, worker: ForkServerProcess) -> None:
         if self._random.random() < 0.5:
             await super()._end(worker)
+            await self._heard()
             self.killings.append(time.monotonic())
         else:
             worker.terminate()
             await asyncio.to_thread(worker.join)  # it ends its calls first, and the receiver runs in this loop
             self.stopped += 1
+
+    async def _heard(self) -> None:
+        """Returns when the receiver has seen the calls that a killed worker had sent: they came before this one."""
+        assert self.plan.effect is not None
+        assert self.plan.effect.webhook is not None
+        async with ClientSession() as session, session.get(self.plan.effect.webhook.url) as answer:
+            assert answer.status == 200
 
     async def settle(self, queue: QueueService, workers: list[ForkServerProcess]) -> Stats:
         """Open a tick, end workers while it is swept, and return what the settled sweep left."""
@@ -103,6 +111,8 @@ class Calls:
     of_row: dict[int, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
 
     async def answer(self, request: web.Request) -> web.Response:
+        if request.method == "GET":
+            return web.Response()
         body = await request.json()
         row = int(body["key"][0])
         self.of_row[row].append((time.monotonic(), body["attempt"]))

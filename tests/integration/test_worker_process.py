@@ -154,7 +154,8 @@ async def test_a_process_that_something_holds_after_sigterm_ends_within_the_grac
 async def test_an_idle_worker_leaves_on_sigterm_and_a_hanging_one_on_the_second_signal(sites: Any) -> None:
     site = sites(handler_plan("hangs", timeout=3600.0), 20)
     await site.open()
-    process = await site.start(once=False)
+    # the second signal gives a second for what is to be written, which may be short beside other work
+    process = await site.start(once=False, settings={"grace": scaled(10)})
     assert process.stdout is not None
     assert await process.stdout.readline() == b"ready\n"
     while (await site.stats()).running == 0 or not (stats := await site.stats()).sweep or stats.sweep.planned == 0:
