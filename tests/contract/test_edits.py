@@ -15,6 +15,7 @@ from tests.contract.hands import (
     CUTOFF,
     LIMITS,
     NEWER,
+    PLAN,
     REF,
     TICK,
     bury,
@@ -214,3 +215,21 @@ async def test_what_fails_after_the_edit_of_its_plan_is_left_to_the_new_one(queu
     (before,) = stats.history
     assert (before.id, before.applied, before.skipped, before.held) == (old, 2, 2, 0)
     assert before.balanced
+
+
+async def test_an_edit_leaves_a_job_to_its_worker_that_was_handed_out_before_older_ones(
+    queue: QueueService, clock: Clock
+) -> None:
+    await start(queue, 5)
+    await one(queue)
+    await edited(queue)
+    assert await queue.enqueue_check(REF, PLAN)  # waits in front of the plan job that the lease delays
+    clock.advance(LIMITS.lease + 1)
+    claim = await one(queue, "eve")
+    assert claim.job.kind is JobKind.PLAN
+    newest = msgspec.structs.replace(NEWER, generation=3, hash="cccc")
+    assert (await open_sweep(queue, TICK + 120, newest)).answer is OpenAnswer.ENQUEUED
+    assert await queue.extend(REF, [claim], LIMITS.lease) == ()
+    stats = await look(queue)
+    assert (stats.running, stats.ready, stats.delayed) == (1, 1, 1)
+    assert [job.job.kind for job in await take(queue, 5, "bob")] == [JobKind.CHECK]

@@ -61,11 +61,12 @@ end
 -- Remove the sweep's planned jobs that nobody works on; how many rows they had.
 local function drop_waiting(sweep)
   local from, rows, gone = call('HGET', META, 'cur') or '0-0', 0, {}
+  local early = call('EXISTS', EARLY) == 1 -- then somebody may work on an entry that the cursor has not passed
   while true do
     local page = call('XRANGE', WORK, '(' .. from, '+', 'COUNT', CHUNK)
     for _, entry in ipairs(page) do
       local id, kind, _, planned = parse(entry[2][2])
-      if id == sweep.id and kind == 'p' then
+      if id == sweep.id and kind == 'p' and not (early and call('ZSCORE', LEASES, entry[1])) then
         gone[#gone + 1] = entry[1]
         rows = rows + planned
       end
