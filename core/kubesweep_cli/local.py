@@ -8,12 +8,15 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from kubesweep.api.load import Loaded, load
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import SweepState, key_text
+from kubesweep.queue.model import Stats, SweepState, key_text
 from kubesweep.queue.service import QueueService
 from kubesweep_cli import words
 from kubesweep_cli.crew import WorkerCrew
@@ -44,7 +47,8 @@ async def run_local(
     queue = connect(where)
     try:
         # Before the workers: what they say of a refused password is right as well, but not the first thing to read.
-        await queue.stats([one.ref for one in loaded])
+        known = await queue.stats([one.ref for one in loaded])
+        loaded = [_newest(*each) for each in zip(loaded, known, strict=True)]
         await preflight(loaded, url)
         ending = await run_loaded(terminal, loaded, queue, where, settings)
         if settings.clock:
@@ -52,6 +56,14 @@ async def run_local(
     finally:
         await queue.close()
     return ending.code
+
+
+def _newest(one: Loaded, known: Stats) -> Loaded:
+    """The schedule under a generation that no other plan in the queue exceeds: their clock may have been ahead of this one."""
+    plans = [*(sweep.plan for sweep in (known.sweep, *known.history) if sweep), *(each.plan for each in known.findings)]
+    ahead = [plan.generation for plan in plans if not plan.same(one.plan.version)]
+    generation = max([one.plan.generation, *(each + 1 for each in ahead)])
+    return replace(one, plan=msgspec.structs.replace(one.plan, generation=generation))
 
 
 async def preflight(loaded: Sequence[Loaded], url_given: str | None = None) -> None:

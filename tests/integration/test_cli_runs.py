@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
+import time
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from kubesweep.api.load import load
+from kubesweep.queue.connect import connect
+from kubesweep.queue.model import OpenSweep
 from tests.deadlines import scaled
 from tests.integration.cli_desk import Desk, equation, next_commands, read_until
 
@@ -91,6 +96,23 @@ def test_a_file_edited_in_the_middle_of_a_sweep_counts_from_the_next_start_on(de
     assert (held["sweep"]["state"], done["history"][0]["state"]) == ("Held", "Superseded")
     assert (done["sweep"]["state"], done["sweep"]["applied"]) == ("Completed", 3)
     assert done["sweep"]["plan"]["generation"] > held["sweep"]["plan"]["generation"]
+
+
+def test_a_sweep_of_a_run_whose_clock_was_ahead_is_replaced_after_an_edit(desk: Desk) -> None:
+    path, where = Path(desk.slow(3)), f"sqlite:///{desk.folder / 'queue.db'}"
+    (desk.folder / "go").touch()
+    tomorrow = int(1000 * (time.time() + 86_400))
+    (ahead,) = load([path], generation=tomorrow)
+
+    async def begin() -> None:
+        queue = connect(where)
+        await queue.open_sweep(ahead.ref, OpenSweep(tick=None, plan=ahead.plan.version))
+        await queue.close()
+
+    asyncio.run(begin())
+    path.write_text(path.read_text().replace("batchRows: 10", "batchRows: 10, maxRowsPerSweep: 100"))
+    desk.run("run", "--once", "-f", str(path), "--queue", where)
+    assert desk.states() == {"new": 3}
 
 
 def test_a_suspended_schedule_is_not_swept_and_said_so(desk: Desk) -> None:
