@@ -86,7 +86,7 @@ async def run_plan(desk: Desk, run: JobRun) -> Result:
         cutoff = cutoff or now
     held_rows = await desk.held_rows(origin)
     held = held_rows.keys
-    if len(held) >= plan.halt_above and not plan.dry_run and not plan.queue_limits.halt_late:
+    if len(held) >= plan.halt_above and not plan.dry_run and not desk.limits.halt_late:
         return await _halt(desk, run)
     if first:
         tell_held_elsewhere(held_rows, origin)
