@@ -12,6 +12,7 @@ from kubesweep.api.plan import Plan
 
 SETTLE = 5.0  # seconds to tell the queue what became of the jobs in hand, even where it is away
 CLOSE = 5.0  # seconds to close the connections and to leave a handler's lifespan
+HOOK = 2.0  # seconds until a worker that has just started listens to SIGTERM
 EXIT = 2.0  # seconds for the end of the threads and of the interpreter
 
 
@@ -25,5 +26,10 @@ def work_seconds(plan: Plan) -> float:
 
 
 def grace_seconds(plan: Plan) -> int:
-    """Seconds from the first SIGTERM until the process has ended: terminationGracePeriodSeconds of the pod."""
-    return math.ceil(work_seconds(plan) + SETTLE + CLOSE + EXIT)
+    """Seconds from the wish to end a worker's pod until it has ended: terminationGracePeriodSeconds of the pod."""
+    return math.ceil(HOOK + work_seconds(plan) + SETTLE + CLOSE + EXIT)
+
+
+def drain_seconds(plan: Plan) -> float:
+    """Seconds from the first SIGTERM after which whatever is left is ended by the process itself."""
+    return grace_seconds(plan) - HOOK - EXIT / 2

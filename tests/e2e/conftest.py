@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from tests.cluster.lifecycle import running
 from tests.e2e.dump import dump
 from tests.e2e.kube import Cluster, Namespace
 from tests.e2e.network import enter
+from tests.e2e.releases import OPEN, another
 from tests.e2e.shards import FOLDER, Scheduling, Turn, arrange, group_of, one_at_a_time
 from tests.e2e.stage import Stage, staged
 from tests.e2e.summary import pytest_terminal_summary
@@ -30,7 +30,6 @@ from tests.servers import Server
 
 __all__ = ["pytest_terminal_summary"]
 
-DUMPED = pytest.StashKey[list[Namespace]]()  # the namespaces that a failed test leaves to be read
 BEGAN = pytest.StashKey[str]()  # when this run began, as the API server writes times
 WHOLE = pytest.StashKey[bool]()  # whether all the tests of this folder run
 TURN = pytest.StashKey[Turn]()
@@ -95,15 +94,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
 
 @pytest.fixture
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Namespace]:
-    """A namespace of the test's own, under PodSecurity ``restricted``; gone after it, and dumped if it failed."""
+    """A namespace of the test's own."""
     words = re.sub("[^a-z0-9]+", "-", request.node.originalname.removeprefix("test_").lower())[:40].strip("-")
-    name = f"e2e-{words}-{uuid.uuid4().hex[:6]}"
-    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
-    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": restricted}})
-    made = Namespace(cluster, name)
-    request.node.stash.setdefault(DUMPED, []).append(made)
-    yield made
-    cluster.delete("v1 Namespace", name)
+    with another(cluster, words) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +119,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed and report.when != "teardown":
         folder = Path(os.environ.get("E2E_DUMPS") or FOLDER) / item.name.replace("/", "-")
-        for namespace in item.stash.get(DUMPED, []):
+        for namespace in OPEN:
             report.sections.append((f"namespace {namespace.name}", dump(namespace, folder / namespace.name)))
     return report

@@ -22,6 +22,7 @@ PATIENCE = f"{scaled(180):.0f}s"
 OWN = {"namespaced": "true"}  # serves its own namespace, and needs the CRD to be there
 SCHEDULE = "kubesweep.dev/v1alpha1 SweepSchedule"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+OPEN: list[Namespace] = []  # the namespaces that the tests of this process have now
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,15 @@ def _sets(values: Mapping[str, str]) -> list[str]:
 
 @contextmanager
 def another(cluster: Cluster, what: str) -> Iterator[Namespace]:
-    """A further namespace for a test that needs more than its own."""
+    """A namespace under PodSecurity ``restricted``, gone afterwards. While it is there, a test that fails dumps it."""
     name = f"e2e-{what}-{uuid.uuid4().hex[:6]}"
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}})
+    made = Namespace(cluster, name)
+    OPEN.append(made)
     try:
-        yield Namespace(cluster, name)
+        yield made
     finally:
+        OPEN.remove(made)
         cluster.delete("v1 Namespace", name)
 
 

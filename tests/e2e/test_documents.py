@@ -15,8 +15,8 @@ import pytest
 
 from tests.deadlines import scaled
 from tests.documents import File, difference, steps
-from tests.e2e.conftest import DUMPED
 from tests.e2e.kube import Cluster, Namespace
+from tests.e2e.releases import OPEN
 
 HOUSE = Path(__file__).parents[2]
 CRD = ("apiextensions.k8s.io/v1 CustomResourceDefinition", "sweepschedules.kubesweep.dev")
@@ -25,9 +25,10 @@ PATIENCE = scaled(300)  # seconds; every command of the pages has a shorter limi
 
 
 @pytest.fixture
-def whole_cluster(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+def whole_cluster(cluster: Cluster) -> Iterator[Cluster]:
     """Nothing of the pages' names is there before, nor after."""
-    request.node.stash[DUMPED] = [Namespace(cluster, name) for name in ("shop", HOME, "keda")]
+    theirs = [Namespace(cluster, name) for name in ("shop", HOME, "keda")]
+    OPEN.extend(theirs)
     if cluster.get(*CRD) is not None:
         helm = {"meta.helm.sh/release-name": RELEASE, "meta.helm.sh/release-namespace": HOME}
         labels = {"app.kubernetes.io/managed-by": "Helm"}
@@ -39,6 +40,7 @@ def whole_cluster(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[
             }
         )
     yield cluster
+    del OPEN[-len(theirs) :]
     subprocess.run(["helm", "uninstall", RELEASE, "--namespace", HOME, "--ignore-not-found", "--wait"], check=True)
     for name in ("shop", HOME):
         command = ["kubectl", "delete", "namespace", name, "--ignore-not-found", f"--timeout={scaled(120):.0f}s"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deadlines import scaled
-from tests.e2e.desk import EXPIRED, NEVER, Desk, becomes, desk
+from tests.e2e.desk import EXPIRED, NEVER, Desk, becomes, config_map, desk
 from tests.e2e.kube import Cluster, Object
 
 ROWS = 10_000
@@ -77,9 +77,34 @@ def test_workers_that_are_asked_to_go_lose_and_repeat_nothing(support: Desk) -> 
     support.asleep(EXPIRED)
 
 
-def alive(support: Desk) -> list[str]:
+SLOW_START = """
+import os, time
+if os.getpid() == 1:
+    until = time.monotonic() + 60
+    while not os.path.exists("/tmp/hook") and time.monotonic() < until:
+        time.sleep(0.02)
+else:
+    open("/tmp/hook", "w").close()
+"""
+
+
+def test_a_worker_that_is_asked_to_go_before_it_can_hear_it_goes_all_the_same(support: Desk) -> None:
+    """The interpreter of its first process does not begin with the program before somebody wants its end."""
+    code = {"name": "start", "configMap": {"name": "start"}}
+    container = {"name": "worker", "volumeMounts": [{"name": "start", "mountPath": "/start"}]}
+    spec = {"terminationGracePeriodSeconds": 600, "containers": [container], "volumes": [code]}
+    env = [{"name": "PYTHONPATH", "value": "/start"}]
+    support.here.apply(config_map("start", {"sitecustomize.py": SLOW_START}))
+    support.apply(support.plain("starting", worker={"minReplicas": 1, "env": env, "podTemplate": {"spec": spec}}))
+    [pod] = becomes("there is a worker", 120, lambda: alive(support, "starting"))
+    support.here.delete("v1 Pod", pod)
+    support.here.until_gone("v1 Pod", pod, patience=300)
+    support.delete("starting")
+
+
+def alive(support: Desk, name: str = EXPIRED) -> list[str]:
     """Workers that run and were not asked to go."""
-    found = [one for one in support.pods(EXPIRED) if "deletionTimestamp" not in one["metadata"]]
+    found = [one for one in support.pods(name) if "deletionTimestamp" not in one["metadata"]]
     return [one["metadata"]["name"] for one in found if one["status"]["phase"] == "Running"]
 
 

@@ -214,6 +214,24 @@ def test_an_overlay_adds_to_the_worker_and_cannot_talk_it_out_of_what_it_is() ->
     assert "annotations" not in producer["metadata"]
 
 
+@pytest.mark.parametrize("lifecycle", [None, {}, {"postStart": {"sleep": {"seconds": 1}}}, "nonsense"])
+def test_a_worker_is_sent_sigterm_only_when_it_listens(lifecycle: Any) -> None:
+    made = worker_of(deployment(worker=with_lifecycle(lifecycle)))
+    assert made["lifecycle"]["preStop"] == {"exec": {"command": ["kubesweep-worker", "prestop"]}}
+    if isinstance(lifecycle, dict):
+        assert made["lifecycle"].items() >= lifecycle.items()
+
+
+def test_a_hook_of_the_user_s_own_takes_the_place_of_ours() -> None:
+    own = {"preStop": {"sleep": {"seconds": 3}}}
+    assert worker_of(deployment(worker=with_lifecycle(own)))["lifecycle"] == own
+    assert "lifecycle" not in producer_of(cronjob(worker=with_lifecycle(own)))
+
+
+def with_lifecycle(lifecycle: Any) -> dict[str, Any]:
+    return {"podTemplate": {"spec": {"containers": [{"name": "worker", "lifecycle": lifecycle}]}}}
+
+
 def test_variables_of_the_user_stand_beside_ours_and_never_replace_one() -> None:
     env = [{"name": "APP", "value": "1"}, {"name": "KUBESWEEP_PLAN", "valueFrom": {"fieldRef": {"fieldPath": "a"}}}]
     container = worker_of(deployment(worker={"env": env, "envFrom": [{"secretRef": {"name": "app"}}]}))
@@ -230,9 +248,9 @@ def test_resources_of_the_user_replace_the_default_as_a_whole() -> None:
 
 def test_pods_get_the_time_that_an_effect_and_a_statement_may_take() -> None:
     hook = {"webhook": {"url": "https://example.com", "timeout": "7s"}}
-    assert grace_seconds(plan(schedule())) == 43
-    assert grace_seconds(plan(schedule(effect=hook))) == 50
-    assert grace_seconds(plan(schedule(effect={"handler": "app:close", "timeout": "1500ms"}))) == 44
+    assert grace_seconds(plan(schedule())) == 45
+    assert grace_seconds(plan(schedule(effect=hook))) == 52
+    assert grace_seconds(plan(schedule(effect={"handler": "app:close", "timeout": "1500ms"}))) == 46
 
 
 def test_pull_policy_and_secrets_are_those_of_the_installation() -> None:

@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import logging
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from typing import NoReturn
@@ -26,10 +25,8 @@ USAGE, UNREACHABLE = 2, 3
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
-    """The entry point."""
+    """What ``kubesweep-worker`` does once it listens to SIGTERM."""
     open_missing()
-    # The first process of a container gets no signal that it has not asked for.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(run(_arguments(argv), os.environ))
 
 
@@ -65,7 +62,3 @@ def _arguments(argv: list[str] | None) -> str:
     commands.add_parser("work", help="work on the jobs of one schedule until SIGTERM")
     commands.add_parser("tick", help="enqueue one tick of one schedule")
     return str(parser.parse_args(argv).command)
-
-
-if __name__ == "__main__":
-    main()

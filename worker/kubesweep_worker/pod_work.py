@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kubesweep.api.plan import Plan
-from kubesweep.draining import EXIT, grace_seconds
+from kubesweep.draining import drain_seconds
 from kubesweep.logging import safe_url
 from kubesweep_worker import pod_environment as pod
 from kubesweep_worker.assemble import assemble, freeze_imports
@@ -30,7 +30,7 @@ async def work(environment: Mapping[str, str]) -> int:
     worker = assemble(
         plan, url=url, queue_url=queue, headers=_headers(environment, plan), path=Path.cwd(), where=url.where
     )
-    install_signals(worker, within=grace_seconds(plan) - EXIT / 2)
+    install_signals(worker, within=drain_seconds(plan))
     freeze_imports()
     log.info(
         "working",

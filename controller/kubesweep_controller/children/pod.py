@@ -54,7 +54,7 @@ def worker_template(
     # What is ours is laid on last: an overlay may add to it, not talk the pod out of it.
     last = {"metadata": {"labels": template["metadata"]["labels"]}, "spec": {"containers": [kept]}}
     made: dict[str, Any] = merge(merge(template, worker.pod_template or {}), last)
-    return made
+    return _listen_first(made)
 
 
 def producer_template(
@@ -77,6 +77,16 @@ def producer_template(
     overlay = (worker.pod_template or {}).get("spec")
     placement = {name: overlay[name] for name in _PLACEMENT if name in overlay} if isinstance(overlay, Mapping) else {}
     made: dict[str, Any] = merge(template, {"spec": placement})
+    return made
+
+
+def _listen_first(template: dict[str, Any]) -> dict[str, Any]:
+    """Kubernetes sends SIGTERM only once the worker listens to it; a hook of the user's own takes the place of ours."""
+    lifecycle = next(each for each in template["spec"]["containers"] if each.get("name") == WORKER).get("lifecycle")
+    if isinstance(lifecycle, Mapping) and lifecycle.get("preStop"):
+        return template
+    hook = {"name": WORKER, "lifecycle": {"preStop": {"exec": {"command": ["kubesweep-worker", "prestop"]}}}}
+    made: dict[str, Any] = merge(template, {"spec": {"containers": [hook]}})
     return made
 
 
