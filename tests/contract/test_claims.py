@@ -52,6 +52,22 @@ async def test_an_expired_lease_is_claimed_again_with_a_higher_delivery(queue: Q
     assert (fresh.job, fresh.consumer, fresh.delivery, fresh.redelivered) == (stale.job, "bob", 2, True)
 
 
+async def test_who_was_cut_off_leaves_an_expired_lease_to_its_owner_and_takes_what_waits(
+    queue: QueueService, clock: Clock
+) -> None:
+    await start(queue, 1, 2)
+    mine = await one(queue, "ann")
+    clock.advance(LIMITS.lease + 1)
+    sparing = msgspec.structs.replace(LIMITS, spare_expired=True)
+    assert [claim.job.rows for claim in await take(queue, 5, "bob", sparing)] == [2]
+    settled = await queue.settle(REF, "bob", (), 5, sparing)
+    assert settled.claims.jobs == ()
+    assert await queue.extend(REF, (mine,), LIMITS.lease) == ()
+    assert await take(queue, 5, "bob") == ()
+    clock.advance(LIMITS.lease + 1)
+    assert [claim.job.rows for claim in await take(queue, 1, "bob")] == [1]
+
+
 async def test_the_order_is_expired_then_due_retries_then_waiting(queue: QueueService, clock: Clock) -> None:
     await start(queue, 1, 2, 3)
     await settle(queue, Settlement(await one(queue), retry=retry(7, delay=5)))

@@ -23,7 +23,7 @@ from kubesweep_worker.hands import JobRun
 from kubesweep_worker.outcome import Failure, Tally, defect, sendable
 from kubesweep_worker.plan_job import run_plan
 from kubesweep_worker.reading import match_fails
-from kubesweep_worker.verdict import Care, Version, care, version
+from kubesweep_worker.verdict import Care, Version, begins, care, version
 
 log = logging.getLogger("kubesweep.worker")
 NOT_THE_SOURCE = frozenset({"NeverEnds", "WorkerDefect"})  # the sweep's own reason says it
@@ -126,7 +126,9 @@ async def _run(desk: Desk, run: JobRun) -> Result:
         case Care.HALVE:
             return await halve(desk, run)
         case Care.ALONE | Care.NORMAL:
-            pass
+            if (job := begins(claim)) is not None:
+                await desk.progress(run, Settlement(claim=claim, rest=job))
+                run.begun = True
     if claim.job.kind is JobKind.PLAN:
         return await run_plan(desk, run)
     if claim.job.kind is JobKind.CHECK:

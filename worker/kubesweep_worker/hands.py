@@ -22,6 +22,7 @@ class JobRun:
         self.alone = alone
         self.task: asyncio.Task[object] | None = None
         self.finished = False  # nothing runs any more, only the settlement is on its way
+        self.begun = False  # the queue knows that this worker began it alone
         self.draining = False
         self.lost = False
         self.unpaced = 0  # rows that still need a turn, where there is a rate

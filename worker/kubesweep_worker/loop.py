@@ -16,6 +16,7 @@ import msgspec
 
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import Claim, Claims, Settlement
+from kubesweep_worker.contact import Contact
 from kubesweep_worker.desk import Desk, Done, Gone, Result, Return
 from kubesweep_worker.dispatch import run_job
 from kubesweep_worker.gate import State
@@ -39,6 +40,7 @@ class Loop:
         self._back: dict[str, Claim] = {}
         self._alone = False  # a job waits that wants the worker for itself
         self._strikes = 0
+        self._contact = Contact(self.settings)
         self._not_before = 0.0
         self._fruitless = 0
         self._waiter: asyncio.Task[None] | None = None
@@ -63,6 +65,7 @@ class Loop:
         try:
             await self._exchange(now)
         except Outage as outage:
+            self._contact.lost()
             self._strikes += 1
             pause = self.desk.pause(self._strikes, outage)
             if self._strikes == 1:
@@ -88,14 +91,16 @@ class Loop:
         want, settle = 0 if self._waits() else self._want(now), dict(self._settle)
         if settle:
             done = tuple(settle.values())
-            answer = await desk.queue.settle(desk.ref, desk.consumer, done, want, desk.limits)
+            answer = await desk.queue.settle(desk.ref, desk.consumer, done, want, self._contact.limits(desk.limits))
+            self._contact.answered()
             for claim_id in settle:
                 self._settle.pop(claim_id, None)
                 self.hands.drop(claim_id)
             self._tell(answer.lost, answer.finished, answer.halted)
             claims = answer.claims
         elif want:
-            claims = await desk.queue.claim(desk.ref, desk.consumer, want, desk.limits)
+            claims = await desk.queue.claim(desk.ref, desk.consumer, want, self._contact.limits(desk.limits))
+            self._contact.answered()
         else:
             return
         if want:
@@ -200,6 +205,11 @@ class Loop:
                 if worked:
                     self._worked()
             case Return(claim) if not run.lost:
+                if run.begun:
+                    job = claim.job
+                    claim = msgspec.structs.replace(
+                        claim, job=msgspec.structs.replace(job, begun=max(0, job.begun - 1))
+                    )
                 self._back[claim_id] = pace.returned(run, claim) if pace is not None else claim
             case _:
                 self.hands.drop(claim_id)
@@ -223,6 +233,8 @@ class Loop:
         timeout = self.settings.idle_wait
         if claims.next_in is not None:
             timeout = min(timeout, max(0.0, claims.next_in))
+        if now < self._contact.spare_until:
+            timeout = min(timeout, self._contact.spare_until - now)
         self._fruitless = 0 if claims.jobs else self._fruitless + 1
         pause = min(0.1, 0.01 * 2.0 ** (self._fruitless - FRUITLESS)) if self._fruitless > FRUITLESS else 0.0
         self._waiter = self._side(self._claim_next(want, timeout, pause))
@@ -230,10 +242,14 @@ class Loop:
     async def _claim_next(self, want: int, timeout: float, pause: float) -> None:
         desk, began = self.desk, self.settings.monotonic()
         try:
-            claims = await desk.queue.claim_next(desk.ref, desk.consumer, want, desk.limits, timeout)
+            claims = await desk.queue.claim_next(
+                desk.ref, desk.consumer, want, self._contact.limits(desk.limits), timeout
+            )
         except Outage as outage:
+            self._contact.lost()
             await self.settings.sleep(desk.pause(1, outage))
             return
+        self._contact.answered()
         now = self.settings.monotonic()
         if now - began > 1.0:
             self._fruitless = 0

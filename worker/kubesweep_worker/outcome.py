@@ -116,8 +116,16 @@ def keys_job(job: Job, keys: tuple[Key, ...], **changes: object) -> Job:
     """A job for exactly ``keys`` that inherits everything else from ``job``."""
     mine = frozenset(keys) if job.told else ()
     told = tuple(one for one in job.told if one[0] in mine)
-    fields = {"kind": JobKind.KEYS, "keys": keys, "low": None, "high": None, "rows": len(keys), "told": told, **changes}
-    return msgspec.structs.replace(job, **fields)
+    fields = {
+        "kind": JobKind.KEYS,
+        "keys": keys,
+        "low": None,
+        "high": None,
+        "rows": len(keys),
+        "told": told,
+        "begun": 0,
+    }
+    return msgspec.structs.replace(job, **{**fields, **changes})
 
 
 def retries(

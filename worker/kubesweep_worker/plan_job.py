@@ -21,7 +21,7 @@ from kubesweep_worker.elsewhere import tell_held_elsewhere
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.sources.base import Cut, Cuts, Keys
 from kubesweep_worker.sources.stride import timed_out
-from kubesweep_worker.verdict import solo_kills
+from kubesweep_worker.verdict import lone_deliveries
 
 log = logging.getLogger("kubesweep.worker")
 SAMPLES = 10
@@ -58,7 +58,8 @@ def job_of(cut: Cut, step: Job, plan: Plan, cutoff: str) -> Job:
 def window_of(cuts: Cuts, step: Job, plan: Plan, cutoff: str, samples: tuple[Key, ...] = ()) -> Window:
     """The window that follows from what the source cut; in DryRun it has counts and samples, but no jobs."""
     planned, cap = step.planned + cuts.rows, cap_of(plan, step)
-    following = msgspec.structs.replace(step, plan=plan.version, cutoff=cutoff, low=cuts.cursor, planned=planned)
+    changes = {"plan": plan.version, "cutoff": cutoff, "low": cuts.cursor, "planned": planned, "begun": 0}
+    following = msgspec.structs.replace(step, **changes)
     more = cuts.cursor is not None
     if not more and step.wrap is not None:  # the end of the table: on with its beginning
         following, more = msgspec.structs.replace(following, low=None, high=step.wrap, wrap=None), True
@@ -94,10 +95,10 @@ async def run_plan(desk: Desk, run: JobRun) -> Result:
             return Gone(worked=True)
         start = None if plan.dry_run else await _start(desk, origin)
         step = msgspec.structs.replace(step, low=start, high=last, wrap=start)
-    most = window_rows(plan, step.planned, solo_kills(run.claim), cap_of(plan, step))
+    most = window_rows(plan, step.planned, lone_deliveries(run.claim), cap_of(plan, step))
     if cap_of(plan, step) is None and step.planned + most > UNCOUNTED:
         step = msgspec.structs.replace(step, cap=await _cap(desk, cutoff, held, step.planned))
-        most = window_rows(plan, step.planned, solo_kills(run.claim), cap_of(plan, step))
+        most = window_rows(plan, step.planned, lone_deliveries(run.claim), cap_of(plan, step))
     cuts = await desk.source.cut(cutoff, step.low, held, plan.limits.batch_rows, most, step.high)
     samples: tuple[Key, ...] = ()
     if plan.dry_run and step.low is None and cuts.cuts:

@@ -4,13 +4,19 @@ A crash says little about which row did it: everything that the worker held is d
 slowly (alone from the third delivery, halved from the fifth) and only a single row that killed ``SOLO_KILLS`` workers
 while it ran alone is buried. Planning is given up by the same count: workers that die of something else, or of a job
 beside it, are no reason to fail a sweep.
+
+A delivery does not prove a crash: the answer to a claim may be lost on its way, and a lease runs out while the queue is
+away. So the worker that begins a suspected job alone writes that into the job first (``Job.begun``), and takes it off when it gives
+the job back.
 """
 
 from __future__ import annotations
 
 from enum import Enum, auto
 
-from kubesweep.queue.model import Claim, JobKind, PlanVersion
+import msgspec
+
+from kubesweep.queue.model import Claim, Job, JobKind, PlanVersion
 
 ALONE_FROM = 3
 HALVED_FROM = 5
@@ -40,7 +46,20 @@ class Care(Enum):
 
 def solo_kills(claim: Claim) -> int:
     """How many workers died while this job ran alone in them."""
-    return claim.delivery - 1 if claim.job.suspect else max(0, claim.delivery - ALONE_FROM)
+    return claim.job.begun
+
+
+def lone_deliveries(claim: Claim) -> int:
+    """How often this job was handed out to run alone before: reason enough to ask for less, not to give up."""
+    return max(0, claim.delivery - ALONE_FROM)
+
+
+def begins(claim: Claim) -> Job | None:
+    """The job as it has to be in the queue before it runs alone, None where it cannot be buried for what happens then."""
+    job = claim.job
+    if care(claim) is not Care.ALONE or (job.kind in (JobKind.RANGE, JobKind.KEYS) and job.rows > 1):
+        return None
+    return msgspec.structs.replace(job, begun=job.begun + 1)
 
 
 def care(claim: Claim) -> Care:

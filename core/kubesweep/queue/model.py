@@ -73,6 +73,7 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True):
         ""  # of its keys: which database, schema, table and key columns (see sources/origin.py); empty: unknown
     )
     suspect: bool = False  # half of a job that kept killing its workers: always alone, halved at the next crash
+    begun: int = 0  # times that a worker began it alone and was not heard of again, for which it may be buried
     maybe: bool = False  # an earlier delivery may have committed: rows that are not stale are unconfirmed
     told: tuple[tuple[Key, str], ...] = ()  # rows whose effect succeeded already, and under which Idempotency-Key
     setbacks: int = 0  # times that it was given back because all of it failed
@@ -87,7 +88,7 @@ class Claim(msgspec.Struct, frozen=True):
 
     id: str
     consumer: str
-    delivery: int  # 1 for the first; a crash (an expired lease) adds one, giving back does not
+    delivery: int  # 1 for the first; an expired lease adds one, giving back does not
     job: Job
     spent: int = 0  # of a claim that is given back: rows that have used up their share of the row budget
 
@@ -346,7 +347,7 @@ class OpenSweep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What claim and settle must respect; part of the plan, the same for every worker of one plan version."""
+    """What claim and settle must respect; all but ``spare_expired`` is the same for every worker of one plan version."""
 
     rows_per_second: float | None = None
     halt_above: int = 1000  # held rows of one origin; one more failing row is not held and Halts the sweep
@@ -355,6 +356,7 @@ class Limits(msgspec.Struct, frozen=True):
     halt_late: bool = (
         False  # a sweep Halts at its end, when every row was tried; until then its reason says that it will
     )
+    spare_expired: bool = False  # the caller was cut off from the queue: whoever's lease expired may have been so too
 
     @property
     def saved(self) -> float:

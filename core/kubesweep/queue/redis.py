@@ -271,7 +271,8 @@ class RedisQueue:
 
 
 def _taking(consumer: str, want: int, limits: Limits) -> dict[str, Any]:
-    return {"consumer": consumer, "want": want, "lease": limits.lease, "longest": LONGEST_LEASE, **_rate(limits)}
+    lease = {"lease": limits.lease, "longest": LONGEST_LEASE, "spare": limits.spare_expired}
+    return {"consumer": consumer, "want": want, **lease, **_rate(limits)}
 
 
 def _rate(limits: Limits) -> dict[str, Any]:

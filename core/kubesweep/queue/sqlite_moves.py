@@ -145,9 +145,8 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
         con.execute(statements("job")["cap_leases"], {"schedule": schedule.id, "now": now} | longest)
         con.execute(statements("job")["drop_expired"], {"schedule": schedule.id, "now": now})
         admit(con, schedule.id, now)
-        found = con.execute(
-            statements("job")["candidates"], {"schedule": schedule.id, "now": now, "want": want}
-        ).fetchall()
+        wanted = {"schedule": schedule.id, "now": now, "want": want, "spare": limits.spare_expired}
+        found = con.execute(statements("job")["candidates"], wanted).fetchall()
         jobs = tuple(Claim(str(id_), consumer, delivery, decode_job(body)) for id_, delivery, body in found)
         if rate:
             jobs = _covered(jobs, budget)

@@ -121,7 +121,7 @@ local function take(consumer, want, lease, rate, burst)
     local until_, cursor = text(now + lease), meta[5] or '0-0'
     cap_leases(lease)
     local function fill(most)
-      take_expired(jobs, consumer, most, until_)
+      if not args.spare then take_expired(jobs, consumer, most, until_) end
       if meta[7] then admit() end
       take_due(jobs, consumer, most, until_)
       cursor = take_waiting(jobs, consumer, most, until_, cursor)
