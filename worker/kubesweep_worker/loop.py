@@ -241,10 +241,9 @@ class Loop:
 
     async def _claim_next(self, want: int, timeout: float, pause: float) -> None:
         desk, began = self.desk, self.settings.monotonic()
+        limits = self._contact.limits(desk.limits)
         try:
-            claims = await desk.queue.claim_next(
-                desk.ref, desk.consumer, want, self._contact.limits(desk.limits), timeout
-            )
+            claims = await desk.queue.claim_next(desk.ref, desk.consumer, want, limits, timeout)
         except Outage as outage:
             self._contact.lost()
             await self.settings.sleep(desk.pause(1, outage))
@@ -256,7 +255,8 @@ class Loop:
         elif pause and not claims.jobs:
             await self.settings.sleep(pause)
         self._waiter = None
-        self._receive(claims, want, now)
+        if claims.jobs or not limits.spare_expired:  # else the next turn claims: what was spared may be free by now
+            self._receive(claims, want, now)
 
     async def withdraw(self) -> None:
         """Wait for nothing any more. What a claim brings on its way back is given back."""
