@@ -123,6 +123,24 @@ async def test_the_rest_of_a_job_stays_with_its_consumer_under_a_new_lease(queue
     assert (await latest(queue)).balanced
 
 
+async def test_a_part_that_is_settled_twice_counts_once_and_keeps_the_lease(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 10)
+    claim = await one(queue)
+    rest = msgspec.structs.replace(claim.job, low=key(4), rows=6)
+    part = Settlement(claim, applied=3, retry=retry(1, delay=3600), rest=rest)
+    assert (await settle(queue, part)).lost == ()
+    clock.advance(LIMITS.lease - 1)
+    assert (await settle(queue, part)).lost == ()
+    found = await latest(queue)
+    assert (found.planned, found.applied, found.held, found.skipped, found.open_jobs) == (10, 3, 1, 0, 1)
+    assert (await look(queue)).delayed == 1
+    clock.advance(LIMITS.lease - 1)
+    assert await take(queue, 1, "bob") == ()
+    claim = msgspec.structs.replace(claim, job=rest)
+    assert (await settle(queue, Settlement(claim, applied=6))).finished == (found.id,)
+    assert (await latest(queue)).balanced
+
+
 async def test_halves_replace_a_job_and_keep_the_sweep_open(queue: QueueService) -> None:
     sweep = await start(queue, 10)
     claim = await one(queue)
@@ -223,6 +241,17 @@ async def test_the_version_of_the_held_set_changes_whenever_the_set_does(queue: 
     assert len(set(versions)) == 3
 
 
+async def test_the_version_changes_when_a_row_leaves_the_held_set(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 2)
+    await settle(queue, Settlement(await one(queue), retry=retry(1, 2)))
+    before = await queue.held(REF)
+    clock.advance(10)
+    settled = await settle(queue, Settlement(await one(queue), applied=1, dead=failed(2)))
+    after = await queue.held(REF)
+    assert (before.keys, after.keys) == ({key(1), key(2)}, {key(2)})
+    assert before.version != after.version == settled.claims.held_version
+
+
 async def test_a_row_that_another_job_holds_is_not_held_twice(queue: QueueService, clock: Clock) -> None:
     sweep = await start(queue, 3, 3)
     quick, slow = await take(queue, 2)
@@ -236,6 +265,37 @@ async def test_a_row_that_another_job_holds_is_not_held_twice(queue: QueueServic
     assert sorted(claim.job.keys for claim in await take(queue, 5)) == [(key(1),), (key(3),)]
     (letter,) = await queue.dead_letters(REF)
     assert (letter.sweep, len(letter.attempts)) == (sweep, 1)
+
+
+async def test_a_retry_does_not_take_over_a_row_that_another_job_holds(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 3)
+    await settle(queue, Settlement(await one(queue), retry=(*retry(1), *retry(2), *retry(3))))
+    clock.advance(10)
+    first, second = await take(queue, 2)
+    await settle(queue, Settlement(first, dead=failed(1)))
+    await settle(queue, Settlement(second, retry=retry(1, 2, attempt=3, delay=20), dead=failed(3)))
+    assert await dead_keys(queue) == [key(1)]
+    assert sorted(claim.job.keys for claim in await take(queue, 5)) == [(key(3),)]
+    clock.advance(20)
+    assert [claim.job.keys for claim in await take(queue, 1)] == [(key(2),)]
+    assert (await queue.held(REF)).keys == {key(1), key(2), key(3)}
+
+
+async def test_a_row_that_left_a_job_for_a_retry_stays_held_when_the_job_ends(
+    queue: QueueService, clock: Clock
+) -> None:
+    await start(queue, 3)
+    await settle(queue, Settlement(await one(queue), retry=retry(1, 2, 3)))
+    clock.advance(10)
+    claim = await one(queue)
+    rest = msgspec.structs.replace(claim.job, keys=(key(2), key(3)), rows=2)
+    await settle(queue, Settlement(claim, retry=retry(1, attempt=3, delay=20), rest=rest))
+    await settle(queue, Settlement(claim, applied=2))
+    assert (await queue.held(REF)).keys == {key(1)}
+    found = await latest(queue)
+    assert (found.applied, found.held, found.balanced) == (2, 1, True)
+    clock.advance(20)
+    assert (await one(queue)).job.keys == (key(1),)
 
 
 async def test_outcomes_of_a_sweep_that_is_forgotten_change_no_other_books(queue: QueueService, clock: Clock) -> None:

@@ -314,6 +314,27 @@ async def test_keys_that_a_move_makes_later_have_an_end_too(server: Server, queu
     assert min(found.values()) > 0
 
 
+async def test_only_a_tick_puts_off_the_end_of_a_key(server: Server, queue: RedisQueue) -> None:
+    await planned(queue, 4)
+    one, two, three, _ = (await queue.claim(REF, "ann", 4, LIMITS)).jobs
+    late, bad = FailedRow(("0",), "Late", ""), FailedRow(("1",), "Bad", "")
+    failing = Settlement(one, retry=(Retry((late,), 2, 9.0),), dead=(bad,))
+    await queue.settle(REF, "ann", [failing, Settlement(two, rest=two.job)], 0, LIMITS)
+    await queue.report(REF, Finding("Effect", True, "Fine", "", PLAN))
+    with server.client() as client:
+        names = client.keys("*")
+        for name in names:
+            client.expire(name, 1000)
+        late, bad = FailedRow(("2",), "Late", ""), FailedRow(("3",), "Bad", "")
+        failing = Settlement(three, retry=(Retry((late,), 2, 9.0),), dead=(bad,))
+        await queue.settle(REF, "ann", [failing, Settlement(two, applied=0, rest=two.job)], 0, LIMITS)
+        await queue.report(REF, Finding("Effect", True, "Fine", "", PLAN))
+        assert await queue.extend(REF, [two], 30.0) == ()
+        assert max(client.ttl(name) for name in names) <= 1000
+        await queue.open_sweep(REF, OpenSweep(tick=2.0, plan=PLAN))
+        assert min(client.ttl(name) for name in names if not name.endswith(":wake")) > 1000
+
+
 async def test_an_empty_schedule_takes_at_most_two_kibibytes(server: Server, queue: RedisQueue) -> None:
     schedules = 500
     with server.client() as client:

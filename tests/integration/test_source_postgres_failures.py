@@ -16,7 +16,7 @@ from kubesweep.api.plan import Archive, Assignment, Effect, Match, Source, Write
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import InspectableSource, Keys, Range
-from kubesweep_worker.sources.postgres_pool import Patience, Pool
+from kubesweep_worker.sources.postgres_pool import Patience, Pool, Rows, Transaction
 from tests.deadlines import scaled
 from tests.integration.postgres import Server, postgres
 from tests.integration.test_source_postgres import make_plan
@@ -62,6 +62,31 @@ async def test_a_row_locked_by_the_application_is_an_outage_and_then_left_alone(
         written = await source.write(ALL, cutoff, (), skip_locked=True)
         assert (written.applied, written.locked) == (9, (("3",),))
     assert (await source.write(Keys((("3",),)), cutoff, ())).applied == 1
+    await source.close()
+
+
+async def test_a_row_whose_lock_ends_while_rows_are_locked_is_told_as_locked(
+    database: str, app: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = opened(database)
+    cutoff = await source.now()
+    assert len(await source.keys(ALL, cutoff, ())) == 10
+    send = Transaction.run
+    async with await psycopg.AsyncConnection.connect(database) as holder:
+        await holder.execute("UPDATE things SET status = 'done' WHERE id = 3")
+
+        async def one_by_one(tx: Transaction, *statements: str) -> list[Rows]:
+            answers: list[Rows] = []
+            for statement in statements:
+                answers += await send(tx, statement)
+                await holder.commit()
+            return answers
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Transaction, "run", one_by_one)
+            written = await source.write(ALL, cutoff, (), skip_locked=True)
+    assert (written.applied, written.locked) == (9, (("3",),))
+    assert await source.keys(Keys(written.locked), cutoff, ()) == ()
     await source.close()
 
 
@@ -136,6 +161,27 @@ async def test_a_rollback_that_is_cancelled_leaves_no_connection_open(database: 
     await pool.close()
     async with asyncio.timeout(scaled(60)):
         await gone(app, "kubesweep/test")
+
+
+async def test_the_connection_of_a_cancelled_transaction_is_not_used_again(database: str) -> None:
+    pool = Pool(lambda: database, 1, "kubesweep/test", Patience(30.0))
+
+    async def hanging() -> None:
+        async with pool.transaction(()) as tx:
+            [[(server,)]] = await tx.run("SELECT pg_backend_pid()")
+            begun.set_result(server)
+            await asyncio.Event().wait()
+
+    begun: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    working = asyncio.create_task(hanging())
+    first = await begun
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    async with pool.transaction(()) as tx:
+        [[(second,)]] = await tx.finish("SELECT pg_backend_pid()")
+    assert second != first
+    await pool.close()
 
 
 async def gone(app: Connection, name: str) -> None:
@@ -399,4 +445,21 @@ async def test_a_role_that_quotes_all_identifiers_changes_nothing(database: str,
     await app.execute(f'ALTER DATABASE "{app.info.dbname}" SET quote_all_identifiers = on')
     source = opened(database, source=Source(table="words"))
     assert (await source.write(ALL, await source.now(), ())).applied == 1
+    await source.close()
+
+
+async def test_a_session_whose_time_zone_was_changed_names_rows_as_before(database: str, app: Connection) -> None:
+    await app.execute(
+        "CREATE TABLE events (at timestamptz PRIMARY KEY, status text, expires_at timestamptz); "
+        "INSERT INTO events VALUES ('2026-07-01 12:00+00', 'pending', now() - interval '1 day'); "
+        "CREATE FUNCTION elsewhere() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM set_config('TimeZone', 'Asia/Tokyo', false); RETURN NULL; END $$; "
+        "CREATE TRIGGER elsewhere AFTER UPDATE ON events EXECUTE FUNCTION elsewhere()"
+    )
+    source = opened(database, source=Source(table="events"))
+    cutoff = await source.now()
+    named = await source.keys(ALL, cutoff, ())
+    assert (await source.write(ALL, cutoff, ())).applied == 1
+    await app.execute("UPDATE events SET status = 'pending'")
+    assert await source.keys(ALL, cutoff, ()) == named
     await source.close()
