@@ -233,3 +233,27 @@ async def test_an_edit_leaves_a_job_to_its_worker_that_was_handed_out_before_old
     stats = await look(queue)
     assert (stats.running, stats.ready, stats.delayed) == (1, 1, 1)
     assert [job.job.kind for job in await take(queue, 5, "bob")] == [JobKind.CHECK]
+
+
+async def test_an_edit_leaves_a_half_of_a_retry_to_the_worker_that_has_it(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 2)
+    await settle(queue, Settlement(await one(queue), retry=retry(1, 2)))
+    clock.advance(10)
+    claim = await one(queue)
+    halves = tuple(msgspec.structs.replace(claim.job, keys=(each,), rows=1) for each in claim.job.keys)
+    await settle(queue, Settlement(claim, jobs=halves))
+    busy = await one(queue)
+    assert busy.job.keys == (key(1),)
+    await edited(queue)
+    assert (await queue.held(REF)).keys == {key(1)}
+    await settle(queue, Settlement(busy, applied=1))
+    assert (await queue.held(REF)).keys == frozenset()
+
+
+async def test_an_edit_leaves_rows_that_somebody_wants_tried_now(queue: QueueService) -> None:
+    await start(queue, 2)
+    await settle(queue, Settlement(await one(queue), retry=retry(1, 2, delay=86_400.0)))
+    assert await queue.replay(REF, keys=[key(1)]) == 1
+    await edited(queue)
+    assert (await queue.held(REF)).keys == {key(1)}
+    assert (await one(queue)).job.keys == (key(1),)

@@ -35,15 +35,20 @@ local function answer(latest)
   return 'enqueued'
 end
 
-local tokens, given_up = {}, false
+local tokens, given_up = {}, {}
+
+local function row_name(origin, key) return (origin or '') .. '\0' .. table.concat(key, '\0') end
 
 -- The retry is of another plan: its rows are for the new sweep to find. A replay has no plan and stays.
 local function give_up(h, body)
   local id, kind, _, rows, _, token = parse(h)
   if kind ~= 'h' then return false end
-  local plan = cjson.decode(body).plan
+  local job = cjson.decode(body)
+  local plan = job.plan
   if not plan or plan == cjson.null or plan.hash == args.hash then return false end
-  tokens[token], given_up = true, true
+  tokens[token] = true
+  -- A retry may share its token with jobs that were taken out of it: only its own rows are given up.
+  for _, key in ipairs(job.keys) do given_up[row_name(job.origin, key)] = true end
   local sweep = find_sweep(id)
   if sweep then
     sweep.held, sweep.skipped = sweep.held - rows, sweep.skipped + rows
@@ -72,14 +77,17 @@ local function free_retries()
     if give_up(h, body) then call('ZREM', DELAYED, member) end
   end
   give_up_waiting()
-  if not given_up then return end
+  if not next(given_up) then return end
   local cursor, freed = '0', {}
   repeat
     local page = call('HSCAN', HELD, cursor, 'COUNT', CHUNK)
     cursor = page[1]
     for i = 1, #page[2], 2 do
       -- Inside a text of the record every quote is escaped.
-      if tokens[string.match(page[2][i + 1], '"j":"([^"]*)"')] then freed[#freed + 1] = page[2][i] end
+      if tokens[string.match(page[2][i + 1], '"j":"([^"]*)"')] then
+        local origin, key = parse_row(page[2][i])
+        if given_up[row_name(origin, cjson.decode(key))] then freed[#freed + 1] = page[2][i] end
+      end
     end
   until cursor == '0'
   in_chunks(freed, function(...) call('HDEL', HELD, ...) end)
