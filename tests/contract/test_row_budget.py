@@ -136,8 +136,14 @@ async def test_a_reservation_debits_and_says_what_was_there(queue: QueueService,
     assert await queue.reserve(REF, 130, SLOW) == 100.0
     assert await queue.reserve(REF, 20, SLOW) == pytest.approx(-30.0)
     assert await waits(queue) == pytest.approx(0.5)
+    assert await queue.reserve(REF, 60, SLOW) == pytest.approx(-50.0)
+    assert await queue.reserve(REF, 1, SLOW) == pytest.approx(-110.0), "more than a second's rows are owed"
+    assert await queue.reserve(REF, -60, SLOW) == pytest.approx(-110.0), "nothing was reserved, so much is given back"
+    assert await waits(queue) == pytest.approx(0.5)
     clock.advance(0.5)
     assert await waits(queue) == 0.0
+    await queue.reserve(REF, -500, SLOW)
+    assert await queue.reserve(REF, 0, SLOW) == SLOW.saved, "no more than the burst"
     await queue.forget(REF)
     assert await queue.reserve(REF, 5, SLOW) == 0.0
     assert not (await queue.claim(REF, "ann", 1, SLOW)).jobs

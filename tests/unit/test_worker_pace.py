@@ -83,6 +83,35 @@ async def test_turns_that_passed_unused_are_lost_and_asked_for_anew(pace: Pace, 
     assert clock.now >= 1060.0 + 0.6
 
 
+async def test_a_worker_that_is_slower_than_the_rate_keeps_no_turn_for_rows_that_cannot_begin(
+    pace: Pace, clock: Clock, asked: list[int]
+) -> None:
+    pace.take(run := a_run(1000), 0.0)
+    assert await pace.turn(run)
+    clock.now += 60.0
+    assert await pace.turn(run)
+    (given_back,) = asked
+    assert 690 <= -given_back <= 705  # all that are ahead, 60 s later
+    for _ in range(3):
+        assert await pace.turn(run)
+    assert asked[1:] == [1, 1]
+    assert pace.returned(run, run.claim).refund == 0
+
+
+async def test_a_turn_that_would_lie_far_behind_is_asked_for_again(clock: Clock) -> None:
+    budget, asked = [-300.0, -299.0, -3.0], []
+
+    async def reserve(rows: int) -> float:
+        asked.append(clock.now - 1000.0)
+        return budget.pop(0)
+
+    pace = Pace(5.0, WorkerSettings(monotonic=clock, sleep=clock.sleep), reserve, asyncio.Event())
+    run = a_run(1)
+    assert await pace.turn(run)
+    assert asked == [0.0, 0.5, 1.0]
+    assert clock.now == 1001.0 + 4 / 5
+
+
 async def test_a_settlement_gives_back_the_turns_that_are_ahead_and_not_those_that_passed(
     pace: Pace, clock: Clock
 ) -> None:

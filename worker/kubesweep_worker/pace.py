@@ -5,12 +5,17 @@ claimed before, in whichever worker: that makes the pace one for all of them wit
 (a slow receiver, a slow database) is lost, or a worker that fell behind would catch up in one burst; the row asks the queue
 for a new turn. What is not needed goes back with the next settlement.
 
+A worker that loses turns is slower than the rate. It keeps none for rows that cannot begin yet: the others, who must wait until the
+turns of its whole job have passed, get them back at once, and each of its rows asks when it can begin.
+
 Invariant: turns that are ahead are never more than the rows in hand that need one, once something was settled.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,12 +23,14 @@ from dataclasses import dataclass
 import msgspec
 
 from kubesweep.errors import Outage
-from kubesweep.queue.model import Claim, Settlement
+from kubesweep.queue.model import Claim, Limits, Settlement
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.settings import WorkerSettings
 
 LATE_ROWS = 20.0  # a turn is lost when so many others were due after it,
 LATE_SECONDS = 1.0  # or after this time
+SLOW = 60.0  # seconds after a lost turn in which a worker asks for each row
+ASK = 0.5  # seconds between two questions for a turn, where others are far ahead
 SLICE = 10.0  # seconds of one sleep: a job that waits for its turn is alive
 
 
@@ -46,10 +53,12 @@ class Pace:
     ) -> None:
         self._rate, self._settings, self._reserve, self._stopping = rate, settings, reserve, stopping
         self._late = min(LATE_SECONDS, LATE_ROWS / rate)
+        self._debt = Limits(rows_per_second=rate).debt
         self._turns: deque[_Turns] = deque()
         self._needed = 0  # rows in hand that still need a turn
         self._asking = asyncio.Lock()
         self._waiting = 0
+        self._slow_until = self._ask_at = -math.inf
 
     def take(self, run: JobRun, credit: float) -> None:
         """A claim is in hand; ``credit`` is the budget before its rows were debited."""
@@ -68,11 +77,14 @@ class Pace:
         try:
             while not self._stopping.is_set():
                 due = self._next()
+                await self._give_way()
                 if due is None:
-                    if not await self._ask():
-                        return False
+                    run.touch()
+                    await self._sleep(await self._ask())
                 elif await self._until(due, run):
                     return True
+            return False
+        except Outage:
             return False
         finally:
             self._waiting -= 1
@@ -84,6 +96,7 @@ class Pace:
             turns = self._turns[0]
             if turns.start < earliest and turns.first < earliest:
                 lost = min(turns.count, 1 + int((earliest - turns.first) * self._rate))
+                self._slow_until = self._settings.monotonic() + SLOW
                 turns.first += lost / self._rate
                 turns.count -= lost
             if turns.count > 0:
@@ -112,16 +125,25 @@ class Pace:
             for each in both:
                 each.cancel()
 
-    async def _ask(self) -> bool:
-        """One request for all that wait. False where the queue is away and the worker stops."""
+    async def _give_way(self) -> None:
+        """Give back the turns that are ahead, but for those of rows that wait for one now."""
+        if self._settings.monotonic() < self._slow_until and (spare := self._take_off(self._ahead() - self._waiting)):
+            with contextlib.suppress(Outage):  # then they pass unused
+                await self._reserve(-spare)
+
+    async def _ask(self) -> float:
+        """One request for all that wait. Seconds until the next one where others are far ahead. Raises Outage where the queue is away
+        and the worker stops."""
         async with self._asking:
-            if self._turns:
-                return True
-            try:
-                self._add(self._waiting, await self._reserve(self._waiting))
-            except Outage:
-                return False
-            return True
+            now = self._settings.monotonic()
+            if not self._turns and now >= self._ask_at:
+                waiting = self._waiting
+                credit = await self._reserve(waiting)
+                if credit >= -self._debt:
+                    self._add(waiting, credit)
+                else:
+                    self._ask_at = now + min(ASK, (-credit - self._debt) / self._rate)
+            return 0.0 if self._turns else max(0.0, self._ask_at - now)
 
     def settled(self, run: JobRun, part: Settlement) -> Settlement:
         """The settlement, with what it gives back to the budget."""
@@ -142,17 +164,24 @@ class Pace:
         """Take off the turns that nothing in hand needs any more, from the last; how many they were."""
         self._needed -= run.unpaced - left
         run.unpaced = left
+        return self._take_off(self._ahead() - self._needed)
+
+    def _ahead(self) -> int:
+        """Turns that are not lost yet."""
         now = self._settings.monotonic()
-        surplus = sum(turns.count - self._passed(turns, now) for turns in self._turns) - self._needed
-        refund = 0
-        while self._turns and refund < surplus:
+        return sum(turns.count - self._passed(turns, now) for turns in self._turns)
+
+    def _take_off(self, surplus: int) -> int:
+        """Drop so many turns, from the last; how many there were."""
+        dropped = 0
+        while self._turns and dropped < surplus:
             turns = self._turns[-1]
-            taken = min(turns.count, surplus - refund)
+            taken = min(turns.count, surplus - dropped)
             turns.count -= taken
-            refund += taken
+            dropped += taken
             if turns.count == 0:
                 self._turns.pop()
-        return refund
+        return dropped
 
     def _passed(self, turns: _Turns, now: float) -> int:
         if turns.start > now - self._late or turns.first > now:

@@ -363,6 +363,11 @@ class Limits(msgspec.Struct, frozen=True):
         """The most rows that the budget ever holds."""
         return self.burst or self.rows_per_second or 0.0
 
+    @property
+    def debt(self) -> float:
+        """What the budget may owe, in rows, before it reserves no more: those of one second."""
+        return max(1.0, self.rows_per_second or 0.0)
+
 
 HISTORY = 10
 ATTEMPTS = 20

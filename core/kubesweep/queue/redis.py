@@ -161,7 +161,7 @@ class RedisQueue:
         return _lost(await self._link.move("give_back", ref, claims=back), claims)
 
     async def reserve(self, ref: ScheduleRef, rows: int, limits: Limits) -> float:
-        left = await self._link.move("reserve", ref, rows=rows, **_rate(limits))
+        left = await self._link.move("reserve", ref, rows=rows, debt=limits.debt, **_rate(limits))
         return codec.number(left) or 0.0
 
     async def wait(self, ref: ScheduleRef, timeout: float) -> None:

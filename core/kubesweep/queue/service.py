@@ -149,7 +149,9 @@ class QueueService(Protocol):
 
     async def reserve(self, ref: ScheduleRef, rows: int, limits: Limits) -> float:
         """Debit rows that no claim counted, or whose time passed unused, from the row budget. Returns the budget before: the
-        n-th of them may be tried (n - budget) / rowsPerSecond seconds from now."""
+        n-th of them may be tried (n - budget) / rowsPerSecond seconds from now. Nothing is debited where the budget owes more than
+        ``limits.debt``: whoever owes it may give it back, and a turn that was given by then would stay behind it. A negative number is
+        given back."""
         ...
 
     async def wait(self, ref: ScheduleRef, timeout: float) -> None:

@@ -180,7 +180,8 @@ def reserve(con: sqlite3.Connection, now: float, ref: ScheduleRef, rows: int, li
     if schedule is None or not rate:
         return 0.0
     budget = schedule.budget(rate, limits.saved, now)
-    set_budget(con, schedule, budget - rows, rate, now)
+    if rows < 0 or budget >= -limits.debt:
+        set_budget(con, schedule, min(limits.saved, budget - rows), rate, now)
     return budget
 
 

@@ -1,7 +1,7 @@
 -- needs: sweeps claims
--- Debit rows that no claim counted. Answers the row budget before.
+-- Debit rows that no claim counted, unless the budget owes more than args.debt. Answers the row budget before.
 if not known() then return '' end
 local was = call('HMGET', META, 'tokens', 'tokens_at')
 local left = budget(was[1], was[2], args.rate, args.burst)
-set_budget(left - args.rows, args.rate)
+if args.rows < 0 or left >= -args.debt then set_budget(math.min(args.burst, left - args.rows), args.rate) end
 return text(left)
