@@ -62,8 +62,11 @@ async def test_who_was_cut_off_leaves_an_expired_lease_to_its_owner_and_takes_wh
     assert [claim.job.rows for claim in await take(queue, 5, "bob", sparing)] == [2]
     settled = await queue.settle(REF, "bob", (), 5, sparing)
     assert settled.claims.jobs == ()
-    assert await queue.extend(REF, (mine,), LIMITS.lease) == ()
-    assert await take(queue, 5, "bob") == ()
+    again = await one(queue, "ann", sparing)
+    assert (again.id, again.delivery) == (mine.id, 2), "the answer to its claim was lost"
+    clock.advance(LIMITS.lease + 1)
+    assert await queue.extend(REF, (again,), LIMITS.lease) == ()
+    assert [claim.job.rows for claim in await take(queue, 5, "bob")] == [2]
     clock.advance(LIMITS.lease + 1)
     assert [claim.job.rows for claim in await take(queue, 1, "bob")] == [1]
 

@@ -92,9 +92,9 @@ async def test_a_worker_that_is_slower_than_the_rate_keeps_no_turn_for_rows_that
     assert await pace.turn(run)
     (given_back,) = asked
     assert 690 <= -given_back <= 705  # all that are ahead, 60 s later
-    for _ in range(3):
+    for _ in range(10):
         assert await pace.turn(run)
-    assert asked[1:] == [1, 1]
+    assert set(asked[1:]) == {1}
     assert pace.returned(run, run.claim).refund == 0
 
 

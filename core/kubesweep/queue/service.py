@@ -88,7 +88,7 @@ class QueueService(Protocol):
         the rows of each job are debited, and the one that leads into debt is the last. Waiting or expired planned jobs of a sweep that is
         settled are dropped, never handed out. Claims nothing and says ``lost`` where the schedule is unknown. An expired
         claim is its owner's until somebody else took it: it may still be extended, settled or given back, and with
-        ``limits.spare_expired`` none is taken. A lease that ends later
+        ``limits.spare_expired`` the caller takes none but its own. A lease that ends later
         than ``LONGEST_LEASE`` leases from now (the clock was set back) ends one lease from now.
         """
         ...

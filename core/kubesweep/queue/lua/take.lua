@@ -55,7 +55,7 @@ local function take_expired(jobs, consumer, want, until_)
       if not owner or not entry or doomed(sweep, kind) then
         remove({id})
         if entry and kind == 'p' then forsake(sweep) end
-      elseif #jobs < 3 * want then
+      elseif #jobs < 3 * want and (not args.spare or owner[2] == consumer) then
         own(consumer, {id}, owner[4] + 1, until_)
         hand(jobs, id, owner[4] + 1, call('HGET', REST, id) or entry[2][4])
       else
@@ -121,7 +121,7 @@ local function take(consumer, want, lease, rate, burst)
     local until_, cursor = text(now + lease), meta[5] or '0-0'
     cap_leases(lease)
     local function fill(most)
-      if not args.spare then take_expired(jobs, consumer, most, until_) end
+      take_expired(jobs, consumer, most, until_)
       if meta[7] then admit() end
       take_due(jobs, consumer, most, until_)
       cursor = take_waiting(jobs, consumer, most, until_, cursor)
