@@ -13,13 +13,14 @@ from aiohttp import web
 
 from kubesweep.api.plan import RetryPolicy, RowLimits, Source
 from kubesweep.errors import Outage, RowError, SweepFailure
-from kubesweep.queue.model import Claim, Job, JobKind
+from kubesweep.queue.model import Claim, Job, JobKind, Settlement
 from kubesweep_worker.crash import bury
 from kubesweep_worker.desk import Done
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.handler import HandlerEffect
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.sources import open_source
+from kubesweep_worker.verdict import begins
 from tests.integration.test_worker_handlers import MODULE, handler_plan
 from tests.integration.test_worker_webhook import deliver, raw_receiver, receiver
 from tests.unit.test_worker_elsewhere import moved, planned_elsewhere
@@ -212,7 +213,7 @@ async def defect_while_planning(folder: Path) -> Answer:
 async def buried(folder: Path) -> Answer:
     bench = Workbench(folder, MemorySource(10))
     desk = bench.worker()._desk
-    job = Job(JobKind.KEYS, sweep="s", cutoff="now", keys=(key(3),), rows=1, suspect=True)
+    job = Job(JobKind.KEYS, sweep="s", cutoff="now", keys=(key(3),), rows=1, suspect=True, begun=5)
     result = await bury(desk, JobRun(Claim("1", "me", 6, job), lambda: 0.0))
     await bench.queue.close()
     row = result.settlement.dead[0]  # type: ignore[union-attr]
@@ -223,7 +224,7 @@ async def test_a_killer_range_that_grew_is_cut_in_two_before_anybody_is_buried(t
     bench = Workbench(tmp_path, MemorySource(2))
     desk = bench.worker()._desk
     await bench.open()
-    job = Job(JobKind.RANGE, sweep="s", cutoff="now", rows=1)
+    job = Job(JobKind.RANGE, sweep="s", cutoff="now", rows=1, begun=5)
     result = await bury(desk, JobRun(Claim("1", "me", 8, job), lambda: 0.0))
     await bench.queue.close()
     assert isinstance(result, Done)
@@ -235,9 +236,13 @@ async def planning_kills(folder: Path) -> Answer:
     now = [1000.0]
     bench = Workbench(folder, MemorySource(10), clock=lambda: now[0])
     await bench.open()
+    limits = bench.plan.queue_limits
     for delivery in range(1, 8):
-        claims = await bench.queue.claim(bench.plan.ref, f"victim {delivery}", 1, bench.plan.queue_limits)
-        assert [claim.delivery for claim in claims.jobs] == [delivery]
+        (claim,) = (await bench.queue.claim(bench.plan.ref, f"victim {delivery}", 1, limits)).jobs
+        assert claim.delivery == delivery
+        if (begun := begins(claim)) is not None:
+            begin = Settlement(claim, rest=begun)
+            assert (await bench.queue.settle(bench.plan.ref, claim.consumer, (begin,), 0, limits)).lost == ()
         now[0] += 60
     stats = await bench.run()
     await bench.queue.close()
