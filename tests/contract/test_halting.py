@@ -8,10 +8,12 @@ from kubesweep.queue.model import (
     Limits,
     Settlement,
     SweepState,
+    Window,
 )
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
 from tests.contract.hands import (
+    CUTOFF,
     REF,
     TICK,
     bury,
@@ -20,6 +22,7 @@ from tests.contract.hands import (
     latest,
     look,
     one,
+    open_sweep,
     range_job,
     retry,
     settle,
@@ -61,6 +64,22 @@ async def test_a_sweep_that_halts_late_has_tried_every_row_first(queue: QueueSer
     assert (settled.halted, settled.finished) == ((sweep,), ())
     found = await latest(queue)
     assert (found.state, found.reason, found.applied, found.open_jobs) == (SweepState.HALTED, "TooManyHeld", 5, 0)
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["at its end", "early"])
+async def test_a_halted_sweep_keeps_where_it_was_capped(queue: QueueService, late: bool) -> None:
+    sweep = (await open_sweep(queue)).sweep
+    jobs = (range_job(sweep, 5), range_job(sweep, 5, 5))
+    window = Window(CUTOFF, jobs, planned=10, capped=True, stopped='x["10"]')
+    assert await queue.advance(REF, await one(queue, "planner"), window)
+    few = Limits(halt_above=3, halt_late=late)
+    settled = await settle(queue, Settlement(await one(queue), dead=failed(1, 2, 3, 4, 5)), want=1, limits=few)
+    for claim in settled.claims.jobs:
+        await settle(queue, Settlement(claim, dead=failed(6), applied=4), limits=few)
+    assert (await latest(queue)).state is SweepState.HALTED
+    await open_sweep(queue, TICK + 60)
+    (past,) = (await look(queue)).history
+    assert (past.state, past.capped, past.stopped, past.balanced) == (SweepState.HALTED, True, 'x["10"]', late)
 
 
 @pytest.mark.parametrize("applied", [0, 5])

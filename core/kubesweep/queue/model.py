@@ -246,6 +246,15 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     def balanced(self) -> bool:
         return self.planned == self.settled_rows
 
+    @property
+    def tried_all(self) -> bool:
+        """True where no row before ``stopped`` was left without its turn. A sweep that Halted at its end is as good as a
+        Completed one: a successor that began where it had begun would plan the same rows, and none behind them, for ever.
+        One that Halted early dropped planned jobs, and is not balanced, or its plan job, and is not capped."""
+        if self.state is SweepState.HALTED:
+            return self.capped and self.balanced
+        return self.state is SweepState.COMPLETED
+
 
 class TickCounts(msgspec.Struct, frozen=True):
     enqueued: int = 0
