@@ -138,8 +138,9 @@ def _reason(sweep: Sweep) -> str:
     """Why the sweep ended or waits. A sweep without an effect has the reason of its end while it still runs."""
     if sweep.state not in (SweepState.PLANNING, SweepState.RUNNING):
         return sweep.message
-    unless = " unless a row is applied" if sweep.reason == "Flood" else ""
-    return f"{sweep.message}. The sweep goes on with its other rows and halts at its end{unless}"
+    end = "halts" if sweep.reason in ("Flood", "TooManyHeld") else "fails"
+    unless = "" if sweep.reason == "TooManyHeld" else " unless a row is applied"
+    return f"{sweep.message}. The sweep goes on with its other rows and {end} at its end{unless}"
 
 
 def _average(sweep: Sweep, ended: float | None) -> float | None:

@@ -178,7 +178,12 @@ def test_the_status_of_a_sweep_that_halted_or_failed_says_why(state: SweepState)
 
 
 @pytest.mark.parametrize(
-    ("reason", "end"), [("Flood", "halts at its end unless a row is applied"), ("TooManyHeld", "halts at its end")]
+    ("reason", "end"),
+    [
+        ("Flood", "halts at its end unless a row is applied"),
+        ("WriteRefused", "fails at its end unless a row is applied"),
+        ("TooManyHeld", "halts at its end"),
+    ],
 )
 def test_a_sweep_that_halts_at_its_end_says_that_it_goes_on(reason: str, end: str) -> None:
     foretold = msgspec.structs.replace(RUNNING, reason=reason, message="too many rows fail")

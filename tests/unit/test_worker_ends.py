@@ -154,10 +154,19 @@ CAPPED = Sweep(id="s", tick=0.0, plan=PlanVersion(1, "a"), planned=9, dead=9, ca
         ({"state": SweepState.HALTED, "planned": 10}, False),
         ({"state": SweepState.HALTED, "capped": False, "stopped": ""}, False),
         ({"state": SweepState.COMPLETED, "capped": False, "stopped": ""}, True),
-        ({"state": SweepState.FAILED}, False),
+        ({"state": SweepState.FAILED}, True),
+        ({"state": SweepState.FAILED, "planned": 10}, False),
         ({"state": SweepState.SUPERSEDED}, False),
     ],
-    ids=["halted at its end", "dropped jobs", "dropped its plan step", "completed", "failed", "superseded"],
+    ids=[
+        "halted at its end",
+        "halted and dropped jobs",
+        "halted and dropped its plan step",
+        "completed",
+        "failed at its end",
+        "failed early",
+        "superseded",
+    ],
 )
 def test_only_a_sweep_that_tried_all_that_it_planned_hands_on_its_key(changes: dict[str, Any], tried: bool) -> None:
     assert msgspec.structs.replace(CAPPED, **changes).tried_all is tried
