@@ -111,7 +111,7 @@ def glance(
         left = max(0, sweep.planned - sweep.settled_rows) / speed
     dry = sweep.mode == "DryRun"
     if sweep.message:
-        notes = (*notes, sweep.message)
+        notes = (*notes, _reason(sweep))
     if (waits := _waits(stats)) is not None:
         notes = (*notes, waits)
     elif active and sweep.planned and speed == 0 and stats.running and not dry and not troubles(stats):
@@ -132,6 +132,15 @@ def glance(
         notes=notes,
         dry=dry,
     )
+
+
+def _reason(sweep: Sweep) -> str:
+    """Why the sweep ended or waits. A sweep without an effect has the reason of its end while it still runs."""
+    if sweep.state not in (SweepState.PLANNING, SweepState.RUNNING):
+        return sweep.message
+    end = "halts" if sweep.reason in ("Flood", "TooManyHeld") else "fails"
+    unless = "" if sweep.reason == "TooManyHeld" else " unless a row is applied"
+    return f"{sweep.message}. The sweep goes on with its other rows and {end} at its end{unless}"
 
 
 def _average(sweep: Sweep, ended: float | None) -> float | None:

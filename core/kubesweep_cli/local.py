@@ -162,7 +162,7 @@ def _explain(terminal: Terminal, track: Track) -> None:
         terminal.line(f"  {track.name}: rows that the sweep of {tick} had left for a retry: {what}")
     if sweep.message and sweep.state is not SweepState.COMPLETED:
         terminal.warn(f"  {track.name}: {sweep.reason}: {sweep.message}")
-    if sweep.capped:
+    if sweep.capped and sweep.tried_all:
         terminal.say(
             f"  {track.name}: this sweep planned as many rows as one may (maxRowsPerSweep, or twice what was stale); "
             "the next one goes on where it stopped."

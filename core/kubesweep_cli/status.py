@@ -18,7 +18,7 @@ from kubesweep.api.load import load
 from kubesweep.errors import SpecError
 from kubesweep.logging import safe_url
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenAnswer, OpenSweep, ScheduleRef, Stats
+from kubesweep.queue.model import OpenAnswer, OpenSweep, ScheduleRef, Stats, SweepState
 from kubesweep.queue.service import Opened, QueueService
 from kubesweep_cli import words
 from kubesweep_cli.exits import Exit, Nothing
@@ -122,8 +122,14 @@ def status_table(refs: Sequence[ScheduleRef], stats: Sequence[Stats], now: float
 
 
 def status_notes(one: Stats, now: float) -> tuple[str, ...]:
-    """Why work does not go on: what workers complained of while a sweep is open, or what it waits for."""
-    if one.sweep is None or one.sweep.state.settled:
+    """Why work does not go on: what workers complained of while a sweep is open, what it waits for, or why it Failed or
+    Halted."""
+    sweep = one.sweep
+    if sweep is None:
+        return ()
+    if sweep.state in (SweepState.FAILED, SweepState.HALTED):
+        return (f"{sweep.reason}: {sweep.message}",)
+    if sweep.state.settled:
         return ()
     return glance("", one, now=now, clock=False).notes
 

@@ -72,7 +72,7 @@ class Book:
     held: int = 0
     dead: int = 0
     deaths: dict[str, int] = field(default_factory=dict)
-    bad: str = ""  # why it is to be Halted at its end
+    bad: str = ""  # why it is to be Halted or Failed at its end
 
     @property
     def settled_rows(self) -> int:
@@ -382,6 +382,9 @@ class Model:
             touched.append(entry.job.sweep)
             if s.retry or s.dead:
                 failing.add(entry.job.sweep)
+            book = self.open_book(entry.job.sweep)
+            if s.fails is not None and book is not None and book.bad != "TooManyHeld":
+                book.bad = s.fails[0]
             self._settle(entry, s, limits)
             unused += s.refund
         self.refund(unused, limits.rows_per_second)
@@ -392,13 +395,13 @@ class Model:
                 continue
             why = self._too_bad(book) if book.id in failing else ""
             if why and limits.halt_late and not book.state.settled:
-                book.bad = book.bad if book.bad == "TooManyHeld" else why
+                book.bad = why if why == "TooManyHeld" or book.bad in ("", "Flood") else book.bad
                 why = ""
             if why:
                 self._end(book, SweepState.HALTED)
                 halted.add(book.id)
             elif self._finish(book):
-                (halted if book.state is SweepState.HALTED else finished).add(book.id)
+                (finished if book.state is SweepState.COMPLETED else halted).add(book.id)
         return lost, finished, halted
 
     def _settle(self, entry: Entry, s: Settlement, limits: Limits) -> None:
@@ -541,6 +544,7 @@ class Model:
     def _finish(self, book: Book) -> bool:
         if book.state not in (SweepState.PLANNING, SweepState.RUNNING) or self.open_entries(book.id):
             return False
-        halts = book.bad == "TooManyHeld" or (book.bad == "Flood" and book.applied == 0)
-        self._end(book, SweepState.HALTED if halts else SweepState.COMPLETED)
+        ends = {"TooManyHeld": SweepState.HALTED, "Flood": SweepState.HALTED, "": SweepState.COMPLETED}
+        lapses = book.bad != "TooManyHeld" and book.applied > 0
+        self._end(book, SweepState.COMPLETED if lapses else ends.get(book.bad, SweepState.FAILED))
         return True

@@ -8,10 +8,12 @@ from kubesweep.queue.model import (
     Limits,
     Settlement,
     SweepState,
+    Window,
 )
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
 from tests.contract.hands import (
+    CUTOFF,
     REF,
     TICK,
     bury,
@@ -20,6 +22,7 @@ from tests.contract.hands import (
     latest,
     look,
     one,
+    open_sweep,
     range_job,
     retry,
     settle,
@@ -61,6 +64,52 @@ async def test_a_sweep_that_halts_late_has_tried_every_row_first(queue: QueueSer
     assert (settled.halted, settled.finished) == ((sweep,), ())
     found = await latest(queue)
     assert (found.state, found.reason, found.applied, found.open_jobs) == (SweepState.HALTED, "TooManyHeld", 5, 0)
+
+
+@pytest.mark.parametrize(("applied", "died"), [(0, 0), (0, FLOOD), (5, 0)])
+async def test_a_sweep_fails_at_its_end_for_what_a_settlement_says_unless_a_row_was_applied(
+    queue: QueueService, applied: int, died: int
+) -> None:
+    late = Limits(halt_late=True)
+    sweep = await start(queue, 5, 50 + died)
+    why = ("WriteRefused", "none was written")
+    settled = await settle(queue, Settlement(await one(queue), skipped=5, fails=why), want=1, limits=late)
+    found = await latest(queue)
+    assert (settled.halted, found.state, found.reason, found.message) == ((), SweepState.RUNNING, *why)
+    done = Settlement(settled.claims.jobs[0], applied=applied, skipped=50 - applied, dead=failed(*range(died)))
+    settled = await settle(queue, done, limits=late)
+    assert (settled.halted, settled.finished) == (((), (sweep,)) if applied else ((sweep,), ()))
+    found = await latest(queue)
+    assert (found.state, found.reason) == ((SweepState.COMPLETED, "") if applied else (SweepState.FAILED, why[0]))
+
+
+async def test_too_many_held_rows_outlast_what_a_settlement_says(queue: QueueService) -> None:
+    few = Limits(halt_above=3, halt_late=True)
+    await start(queue, 5, 5, 5)
+    why = ("WriteRefused", "none was written")
+    first, second, third = await take(queue, 3)
+    await settle(queue, Settlement(first, skipped=5, fails=why), limits=few)
+    await settle(queue, Settlement(second, dead=failed(1, 2, 3, 4, 5)), limits=few)
+    assert (await latest(queue)).reason == "TooManyHeld"
+    await settle(queue, Settlement(third, skipped=5, fails=why), limits=few)
+    found = await latest(queue)
+    assert (found.state, found.reason) == (SweepState.HALTED, "TooManyHeld")
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["at its end", "early"])
+async def test_a_halted_sweep_keeps_where_it_was_capped(queue: QueueService, late: bool) -> None:
+    sweep = (await open_sweep(queue)).sweep
+    jobs = (range_job(sweep, 5), range_job(sweep, 5, 5))
+    window = Window(CUTOFF, jobs, planned=10, capped=True, stopped='x["10"]')
+    assert await queue.advance(REF, await one(queue, "planner"), window)
+    few = Limits(halt_above=3, halt_late=late)
+    settled = await settle(queue, Settlement(await one(queue), dead=failed(1, 2, 3, 4, 5)), want=1, limits=few)
+    for claim in settled.claims.jobs:
+        await settle(queue, Settlement(claim, dead=failed(6), applied=4), limits=few)
+    assert (await latest(queue)).state is SweepState.HALTED
+    await open_sweep(queue, TICK + 60)
+    (past,) = (await look(queue)).history
+    assert (past.state, past.capped, past.stopped, past.balanced) == (SweepState.HALTED, True, 'x["10"]', late)
 
 
 @pytest.mark.parametrize("applied", [0, 5])

@@ -292,6 +292,7 @@ class QueueMachine(RuleBasedStateMachine):
             dead=tuple(FailedRow(row, error, "refused") for row in where["dead"]),
             jobs=(self.part(claim.job, where["half"]),) if where["half"] else (),
             rest=self.part(claim.job, where["rest"]) if where["rest"] else None,
+            fails=data.draw(st.sampled_from([None, None, None, ("WriteRefused", "none was written")])),
         )
 
     def part(self, job: Job, keys: list[Key]) -> Job:

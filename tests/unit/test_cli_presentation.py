@@ -167,6 +167,30 @@ def test_a_sweep_that_an_outage_holds_up_names_the_outage_and_no_killed_worker()
     assert status_notes(Stats(known=True, sweep=DONE, findings=(locked,)), 120.0) == ()
 
 
+@pytest.mark.parametrize("state", [SweepState.HALTED, SweepState.FAILED])
+def test_the_status_of_a_sweep_that_halted_or_failed_says_why(state: SweepState) -> None:
+    ended = msgspec.structs.replace(DONE, state=state, reason="Flood", message="50 rows died of E and none was applied")
+    locked = Finding("SourceReady", False, "LockNotAvailable", "table carts: it is locked", VERSION, at=104.0)
+    stats = Stats(known=True, sweep=ended, findings=(locked,))
+    assert status_notes(stats, 120.0) == ("Flood: 50 rows died of E and none was applied",)
+    replaced = msgspec.structs.replace(ended, state=SweepState.SUPERSEDED)
+    assert status_notes(Stats(known=True, sweep=replaced, history=(ended,)), 120.0) == ()
+
+
+@pytest.mark.parametrize(
+    ("reason", "end"),
+    [
+        ("Flood", "halts at its end unless a row is applied"),
+        ("WriteRefused", "fails at its end unless a row is applied"),
+        ("TooManyHeld", "halts at its end"),
+    ],
+)
+def test_a_sweep_that_halts_at_its_end_says_that_it_goes_on(reason: str, end: str) -> None:
+    foretold = msgspec.structs.replace(RUNNING, reason=reason, message="too many rows fail")
+    (note,) = status_notes(Stats(known=True, sweep=foretold), 105.0)
+    assert note == f"too many rows fail. The sweep goes on with its other rows and {end}"
+
+
 def test_a_sweep_after_an_edit_says_whose_jobs_it_waits_for() -> None:
     before = msgspec.structs.replace(RUNNING, state=SweepState.SUPERSEDED, open_jobs=2)
     after = Sweep(id="s2", tick=100.0, plan=VERSION, started=100.0, open_jobs=1)

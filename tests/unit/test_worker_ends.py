@@ -6,13 +6,16 @@ import random
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from kubesweep.api.plan import RowLimits
+from kubesweep.api.plan import RetryPolicy, RowLimits
 from kubesweep.errors import Skip
-from kubesweep.queue.model import Job, JobKind, Key, SweepState, Window
+from kubesweep.queue.model import Job, JobKind, Key, PlanVersion, Sweep, SweepState, Window
 from kubesweep_worker.plan_job import UNCOUNTED, window_of
+from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Cut, Cuts, Range
 from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
@@ -97,6 +100,76 @@ async def test_a_sweep_of_a_changed_plan_begins_at_the_first_key(bench: Workbenc
     bench.plan = a_plan(limits=RowLimits(batch_rows=3, max_rows_per_sweep=3), generation=2)
     await bench.sweep()
     assert key(0) not in bench.source.stale_keys
+
+
+ONCE = RetryPolicy(max_attempts=1)
+
+
+async def test_rows_behind_a_flood_get_their_turn_though_each_capped_sweep_halts(bench: Workbench) -> None:
+    """Without an effect a sweep Halts at its end, so the next one goes on where it was capped."""
+    bench.source.stale_keys = {key(number) for number in range(75)}
+    bench.source.poison = {key(number) for number in range(5, 45)}
+    bench.plan = a_plan(limits=RowLimits(batch_rows=5, max_rows_per_sweep=10), halt_above=5, retry=ONCE)
+    states = []
+    for _ in range(8):
+        sweep = (await bench.sweep()).sweep
+        assert sweep is not None
+        states.append((sweep.state, sweep.applied))
+    completed, halted = SweepState.COMPLETED, SweepState.HALTED
+    assert states[:4] == [(completed, 5), (halted, 0), (halted, 0), (halted, 0)]
+    # The last one came to the end of the table and went on from its beginning, to rows for which there was no room.
+    assert states[4:] == [(halted, 5), (completed, 10), (completed, 10), (halted, 5)]
+    assert bench.source.stale_keys == bench.source.poison
+
+
+async def test_a_sweep_begins_before_the_rows_that_one_halted_early_did_not_reach(tmp_path: Path) -> None:
+    """With an effect a flood drops the jobs behind it. A sweep that began behind those would leave their rows out."""
+
+    def refuses(delivery: object) -> None:
+        raise ValueError
+
+    # One window has all four jobs, and they are done one by one: the first one is the flood.
+    limits = RowLimits(batch_rows=60, max_rows_per_sweep=240)
+    plan = with_effect(a_plan(limits=limits, retry=ONCE, max_replicas=1, jobs_per_replica=2))
+    bench = Workbench(tmp_path, MemorySource(1000), plan, ScriptedEffect(refuses), WorkerSettings(concurrency=1))
+    stats = await bench.sweep()
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.reason, stats.sweep.capped) == (SweepState.HALTED, "Flood", True)
+    tried = {delivery.key for delivery in bench.effect.calls}
+    bench.effect.script = lambda delivery: None
+    await bench.sweep()
+    await bench.queue.close()
+    first = min({key(number) for number in range(1000)} - tried)
+    assert first < key(240)
+    assert first in {delivery.key for delivery in bench.effect.calls}
+
+
+CAPPED = Sweep(id="s", tick=0.0, plan=PlanVersion(1, "a"), planned=9, dead=9, capped=True, stopped='["9"]')
+
+
+@pytest.mark.parametrize(
+    ("changes", "tried"),
+    [
+        ({"state": SweepState.HALTED}, True),
+        ({"state": SweepState.HALTED, "planned": 10}, False),
+        ({"state": SweepState.HALTED, "capped": False, "stopped": ""}, False),
+        ({"state": SweepState.COMPLETED, "capped": False, "stopped": ""}, True),
+        ({"state": SweepState.FAILED}, True),
+        ({"state": SweepState.FAILED, "planned": 10}, False),
+        ({"state": SweepState.SUPERSEDED}, False),
+    ],
+    ids=[
+        "halted at its end",
+        "halted and dropped jobs",
+        "halted and dropped its plan step",
+        "completed",
+        "failed at its end",
+        "failed early",
+        "superseded",
+    ],
+)
+def test_only_a_sweep_that_tried_all_that_it_planned_hands_on_its_key(changes: dict[str, Any], tried: bool) -> None:
+    assert msgspec.structs.replace(CAPPED, **changes).tried_all is tried
 
 
 STEP = Job(kind=JobKind.PLAN, sweep="s", cutoff="now", origin="o", low=key(5), high=key(9), wrap=key(5))

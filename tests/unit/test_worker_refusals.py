@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kubesweep.api.plan import RetryPolicy
+from kubesweep.api.plan import RetryPolicy, RowLimits
 from kubesweep.queue.model import Job, JobKind, SweepState
 from kubesweep_worker.outcome import Tally
 from kubesweep_worker.refusals import Refusals
@@ -52,6 +52,26 @@ async def test_fifty_refused_rows_and_none_applied_fail_the_sweep(bench: Workben
     assert (stats.sweep.state, stats.sweep.reason) == (SweepState.FAILED, "WriteRefused")
     assert stats.sweep.message.endswith("none was. Of each: a trigger keeps it")
     assert (stats.held, stats.dead, set(bench.source.writes)) == (0, 0, {()})
+
+
+async def test_a_sweep_without_an_effect_reaches_the_free_rows_behind_refused_ones(bench: Workbench) -> None:
+    bench.source.refused = {key(number) for number in range(200)}
+    bench.plan = a_plan(limits=RowLimits(batch_rows=20), halt_above=5)
+    stats = await bench.sweep()
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, bench.source.stale_keys) == (100, bench.source.refused)
+    assert (stats.sweep.state, stats.sweep.reason, stats.held) == (SweepState.HALTED, "TooManyHeld", 5)
+
+
+async def test_the_sweep_after_a_capped_one_that_failed_at_its_end_goes_on_behind_it(bench: Workbench) -> None:
+    bench.source.refused = {key(number) for number in range(200)}
+    bench.plan = a_plan(limits=RowLimits(batch_rows=100, max_rows_per_sweep=100))
+    states = []
+    for _ in range(3):
+        sweep = (await bench.sweep()).sweep
+        assert sweep is not None
+        states.append((sweep.state, sweep.applied, sweep.skipped))
+    assert states == [(SweepState.FAILED, 0, 100), (SweepState.FAILED, 0, 100), (SweepState.COMPLETED, 100, 0)]
 
 
 async def test_fifty_refused_rows_with_an_effect_fail_the_sweep_and_are_not_notified_by_the_next(

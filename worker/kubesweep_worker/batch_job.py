@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from kubesweep.errors import RowError, ScopeOutage, SweepFailure
 from kubesweep.queue.model import Job, JobKind, Key
 from kubesweep_worker.desk import Desk, Done, Result
@@ -42,13 +44,28 @@ async def run_batch(desk: Desk, run: JobRun) -> Result:
     except Interrupted as stop:
         await settle_part(desk, run, stop)
         raise stop.cause from stop
-    refused = never_ends() if tally.never_ends(job) else await desk.refusals.of_all(job, tally)
-    if refused is not None:
-        tally.failed = [failure for failure in tally.failed if failure.error != WRITE_REFUSED]
+    if tally.never_ends(job):
+        tally.failed = unrefused(tally)
         await desk.progress(run, desk.settlement(run, tally, rest=job))
-        raise refused
+        raise never_ends()
+    fails = await desk.refusals.of_all(job, tally)
+    if fails is not None:
+        spare_refused(tally)
     jobs = locked_rows(job, tally)
-    return Done(desk.settlement(run, tally, jobs=jobs))
+    made = desk.settlement(run, tally, jobs=jobs)
+    return Done(made if fails is None else msgspec.structs.replace(made, fails=(fails.reason, str(fails))))
+
+
+def unrefused(tally: Tally) -> list[Failure]:
+    return [failure for failure in tally.failed if failure.error != WRITE_REFUSED]
+
+
+def spare_refused(tally: Tally) -> None:
+    """Rows that share a cause with all others so far spend no attempt and stay eligible. The sweep goes on, because the rows
+    behind them may be free, and nobody outside is called in vain."""
+    failed = unrefused(tally)
+    tally.skipped += len(tally.failed) - len(failed)
+    tally.failed = failed
 
 
 async def _try_once(desk: Desk, run: JobRun, scope: Scope, cutoff: str, tally: Tally) -> RowError | ScopeOutage | None:

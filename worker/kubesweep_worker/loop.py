@@ -112,7 +112,10 @@ class Loop:
         for sweep in finished:
             log.info("sweep finished", extra={"sweep": sweep})
         for sweep in halted:
-            log.error("sweep halted: too many rows fail; see `kubesweep dead list`", extra={"sweep": sweep})
+            log.error(
+                "sweep halted or failed: too many rows fail; see `kubesweep status` and `kubesweep dead list`",
+                extra={"sweep": sweep},
+            )
 
     def _want(self, now: float) -> int:
         running = self.hands.running()

@@ -3,7 +3,8 @@
 Invariants: the cutoff is taken once, by the first step, from the database's own clock, and with it the greatest key, where
 the sweep ends; a window and its continuation enter the queue in one move, so that a crash resumes at the cursor and never
 plans a row twice. Every chain ends: at the greatest key, or at its cap. A sweep that is capped is followed by one that begins
-where it stopped and wraps around, so that rows that stay stale never keep the others from their turn.
+where it stopped and wraps around, so that rows that stay stale never keep the others from their turn, also where so many of
+them failed that the sweep Halted at its end.
 """
 
 from __future__ import annotations
@@ -113,10 +114,11 @@ async def run_plan(desk: Desk, run: JobRun) -> Result:
 
 
 async def _start(desk: Desk, origin: str) -> Key | None:
-    """The key behind which this sweep begins: where the latest completed one of this plan and table was capped."""
+    """The key behind which this sweep begins: where the latest one of this plan and table was capped, if it tried all that
+    it had planned."""
     (stats,) = await desk.insist(lambda: desk.queue.stats([desk.ref]))
     for past in stats.history:
-        if past.state is SweepState.COMPLETED and past.mode == desk.plan.mode:
+        if past.tried_all and past.mode == desk.plan.mode:
             if not past.stopped or not past.plan.same(desk.mine):
                 return None
             of, key = parse_row(past.stopped)

@@ -1,7 +1,8 @@
 """When rows that the database silently leaves as they were mean that the sweep as a whole cannot work.
 
 One refused row is that row's failure: it spends an attempt. Fifty of them, and not one applied by any worker, are a
-trigger or a policy that keeps every row, and trying the rest would only call their effects in vain.
+trigger or a policy that keeps every row, and trying the rest would only call their effects in vain. Without an effect the rest
+is tried all the same: the sweep Fails at its end, unless a row was applied.
 """
 
 from __future__ import annotations

@@ -152,6 +152,7 @@ class Settlement(msgspec.Struct, frozen=True):
     jobs: tuple[Job, ...] = ()  # replace a part of this job (halves, rows locked by the application)
     rest: Job | None = None  # the caller keeps the claim and goes on with this; without it the claim ends
     learnt: str | None = None  # kept for the schedule and part of every later answer to a claim; None: as before
+    fails: tuple[str, str] | None = None  # (reason, message): the sweep Fails for it at its end if none was applied
     spent: int | None = None  # rows that have used up their share of the row budget; None: applied, retry and dead
 
     @property
@@ -245,6 +246,15 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def balanced(self) -> bool:
         return self.planned == self.settled_rows
+
+    @property
+    def tried_all(self) -> bool:
+        """True where no row before ``stopped`` was left without its turn. A sweep that Halted or Failed at its end is as
+        good as a Completed one: a successor that began where it had begun would plan the same rows, and none behind them,
+        for ever. One that ended early dropped planned jobs, and is not balanced, or its plan job, and is not capped."""
+        if self.state in (SweepState.HALTED, SweepState.FAILED):
+            return self.capped and self.balanced
+        return self.state is SweepState.COMPLETED
 
 
 class TickCounts(msgspec.Struct, frozen=True):

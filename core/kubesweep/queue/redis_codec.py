@@ -114,7 +114,7 @@ def fence(claim: Claim) -> tuple[str, str, int]:
 def settlement(s: Settlement) -> tuple[Any, ...]:
     claim = s.claim
     job = claim.job
-    plain = not (job.held or s.retry or s.dead or s.jobs or s.rest) and s.learnt is None
+    plain = not (job.held or s.retry or s.dead or s.jobs or s.rest or s.fails) and s.learnt is None
     return (
         claim.id,
         claim.consumer,
@@ -151,6 +151,8 @@ def _more(s: Settlement) -> dict[str, Any]:
         more["rest"] = body(s.rest)
     if s.learnt is not None:
         more["learnt"] = s.learnt
+    if s.fails is not None:
+        more["fails"] = s.fails
     return more
 
 

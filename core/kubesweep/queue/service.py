@@ -51,7 +51,7 @@ class Opened(msgspec.Struct, frozen=True):
 class Settled(msgspec.Struct, frozen=True):
     lost: tuple[str, ...] = ()  # ids of claims that were not the caller's any more: nothing of theirs was counted
     finished: tuple[str, ...] = ()  # sweeps that this call finished; said exactly once
-    halted: tuple[str, ...] = ()  # sweeps that this call halted
+    halted: tuple[str, ...] = ()  # sweeps that this call ended as Halted or Failed
     claims: Claims = Claims()
 
 
@@ -110,7 +110,8 @@ class QueueService(Protocol):
         stays eligible, and Halts the sweep (state Halted, waiting jobs go; reason TooManyHeld). So does a flood: ``FLOOD``
         rows of one error class of it died and none was applied; both are judged once per call, after all its settlements
         were counted, and a sweep that halts is not finished besides. With ``halt_late`` the sweep runs on with that reason
-        and Halts when its last planned job is settled. A Completed sweep becomes Halted where such a flood shows only after
+        and Halts when its last planned job is settled. Of a settlement with ``fails`` it has that reason, unless it is to Halt
+        as TooManyHeld, and Fails when its last planned job is settled and none was applied. A Completed sweep becomes Halted where such a flood shows only after
         its rows were tried again.
 
         ``jobs`` wait like new ones (delivery 1); of a sweep that is settled only held ones are kept, its retries too. A

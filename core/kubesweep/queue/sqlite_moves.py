@@ -114,17 +114,18 @@ def close_sweep(
 
 def finish(con: sqlite3.Connection, sweep: str, state: SweepState, now: float) -> SweepState | None:
     """End the sweep if nothing of it is left. Its last state for the one move that took the last job. A sweep that runs
-    with a reason is to be Halted, if it still holds."""
+    with a reason Halts or Fails for it, if it still holds: none but TooManyHeld does where a row was applied."""
     if state not in (SweepState.PLANNING, SweepState.RUNNING):
         return None
     if con.execute(statements("job")["any_planned"], {"id": sweep}).fetchone() is not None:
         return None
     reason, message, applied = con.execute(statements("sweep")["verdict"], {"id": sweep}).fetchone()
-    if reason == "TooManyHeld" or (reason == "Flood" and applied == 0):
-        close_sweep(con, sweep, SweepState.HALTED, reason, message, now)
-        return SweepState.HALTED
-    close_sweep(con, sweep, SweepState.COMPLETED, "", "", now)
-    return SweepState.COMPLETED
+    if not reason or (reason != "TooManyHeld" and applied):
+        close_sweep(con, sweep, SweepState.COMPLETED, "", "", now)
+        return SweepState.COMPLETED
+    ended = SweepState.HALTED if reason in ("TooManyHeld", "Flood") else SweepState.FAILED
+    close_sweep(con, sweep, ended, reason, message, now)
+    return ended
 
 
 def claim(con: sqlite3.Connection, now: float, ref: ScheduleRef, consumer: str, want: int, limits: Limits) -> Claims:

@@ -114,6 +114,7 @@ class _Books:
         self.kept: list[tuple[bytes, int, float, int]] = []
         self.jobs: list[tuple[Job, float, bool]] = []
         self.counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self.fails: dict[str, tuple[str, str]] = {}
         self.deaths: Counter[tuple[str, str]] = Counter()
         self.failing: set[str] = set()
         self.holds: dict[str, Held] = {}
@@ -139,6 +140,8 @@ class _Books:
         self.deaths.update((name, row.error) for row in dead)
         if s.retry or s.dead:
             self.failing.add(name)
+        if s.fails is not None:
+            self.fails[name] = s.fails
         elsewhere = sum(len(group.rows) for group in s.retry) + len(s.dead) - retried - len(dead)
         self._count(s, name, held, retried, len(dead), elsewhere)
         if held:
@@ -254,14 +257,18 @@ def _verdicts(
         if sweep is None or (sweep.state.settled and sweep.state is not SweepState.COMPLETED):
             continue
         why = _too_bad(con, schedule, sweep, books) if name in books.failing else None
-        if why is not None and late and not sweep.state.settled:
-            con.execute(statements("sweep")["foretell"], {"id": name, "reason": why[0], "message": why[1]})
+        foretold = [books.fails.get(name)]
+        if late:
+            foretold.append(why)
+        for verdict in filter(None, foretold if not sweep.state.settled else ()):
+            con.execute(statements("sweep")["foretell"], {"id": name, "reason": verdict[0], "message": verdict[1]})
+        if late and not sweep.state.settled:
             why = None
         if why is not None:
             close_sweep(con, name, SweepState.HALTED, *why, books.now)
             halted.append(name)
         elif (ended := finish(con, name, sweep.state, books.now)) is not None:
-            (halted if ended is SweepState.HALTED else finished).append(name)
+            (finished if ended is SweepState.COMPLETED else halted).append(name)
     return halted, finished
 
 

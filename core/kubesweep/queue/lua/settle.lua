@@ -134,6 +134,9 @@ local function settle_more(s, more, sweep)
   end
   local dead = bury(more.dead, s[4], sweep, mine, more.origin)
   if s[5] then free(more.free, mine, more.origin) end
+  if more.fails and is_open(sweep) and sweep.reason ~= 'TooManyHeld' then
+    sweep.reason, sweep.message = more.fails[1], more.fails[2]
+  end
   if more.learnt then call('HSET', META, 'learnt', more.learnt) end
   if more.rest then
     call('HSET', REST, s[1], more.rest)
@@ -236,14 +239,15 @@ for _, sweep in ipairs(order) do
     local reason, message
     if failing[sweep.id] then reason, message = too_bad(sweep) end
     if reason and args.halt_late and is_open(sweep) then
-      if sweep.reason ~= 'TooManyHeld' then sweep.reason, sweep.message = reason, message end
+      local first = sweep.reason == '' or sweep.reason == 'Flood'
+      if first or reason == 'TooManyHeld' then sweep.reason, sweep.message = reason, message end
       reason = nil
     end
     if reason then
       close_sweep(sweep, 'Halted', reason, message)
       halted[#halted + 1] = sweep.id
     elseif finish(sweep) then
-      local ended = sweep.state == 'Halted' and halted or finished
+      local ended = sweep.state == 'Completed' and finished or halted
       ended[#ended + 1] = sweep.id
     end
   end

@@ -90,11 +90,12 @@ local function close_sweep(sweep, state, reason, message)
   return drop_waiting(sweep)
 end
 
--- True for the one move that took the last job. A sweep that runs with a reason is to be Halted, if it still holds.
+-- True for the one move that took the last job. A sweep that runs with a reason Halts or Fails for it, if it still holds:
+-- none but TooManyHeld does where a row was applied.
 local function finish(sweep)
   if sweep.open > 0 or (sweep.state ~= 'Planning' and sweep.state ~= 'Running') then return false end
-  local halts = sweep.reason == 'TooManyHeld' or (sweep.reason == 'Flood' and sweep.applied == 0)
-  if halts then close_sweep(sweep, 'Halted', sweep.reason, sweep.message)
-  else close_sweep(sweep, 'Completed', '', '') end
+  local reason = sweep.reason
+  if reason == '' or (reason ~= 'TooManyHeld' and sweep.applied > 0) then close_sweep(sweep, 'Completed', '', '')
+  else close_sweep(sweep, (reason == 'TooManyHeld' or reason == 'Flood') and 'Halted' or 'Failed', reason, sweep.message) end
   return true
 end

@@ -46,7 +46,7 @@ WHERE id = :id;
 -- name: foretell
 UPDATE sweep
 SET reason = :reason, message = :message
-WHERE id = :id AND reason <> 'TooManyHeld';
+WHERE id = :id AND reason <> 'TooManyHeld' AND (:reason <> 'Flood' OR reason IN ('', 'Flood'));
 
 -- name: verdict
 SELECT reason, message, applied
