@@ -66,11 +66,13 @@ async def said(process: subprocess.Popen[str], text: str, **fields: object) -> A
     return await asyncio.wait_for(asyncio.to_thread(log_until, process, text, **fields), scaled(60))
 
 
-async def ended(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> None:
+async def ended(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> str:
+    """Returns its log."""
     process.send_signal(number)
     _, errors = await asyncio.to_thread(process.communicate, timeout=scaled(60))
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
+    return str(errors)
 
 
 async def idle(pod: Pod) -> None:
@@ -315,9 +317,9 @@ async def test_sigterm_gives_back_what_is_in_hand_and_a_second_one_does_so_at_on
     await said(worker, "hangs")
     worker.send_signal(signal.SIGTERM)
     await said(worker, "draining")
-    await ended(worker)
+    told = await ended(worker)
     stats = await pod.stats()
-    assert (stats.running, stats.ready, stats.dead) == (0, 4, 0)
+    assert (stats.running, stats.ready, stats.dead) == (0, 4, 0), told
     assert statuses(database) == {"old": ROWS}
 
 

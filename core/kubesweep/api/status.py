@@ -68,7 +68,9 @@ class PastSweep(Model):
     completion_time: Time | None = Field(None, description="When the last of its jobs was settled.")
     planned: Count = Field(0, description="Rows that were found stale.")
     applied: Count = Field(0, description="Rows that were written.")
-    skipped: Count = Field(0, description="Rows that were no longer stale when they were reached.")
+    skipped: Count = Field(
+        0, description="Rows that were no longer stale when they were reached, or left for the next sweep."
+    )
     unconfirmed: Count = Field(0, description="Rows not stale at a second delivery: the first may have written them.")
     held: Count = Field(0, description="Rows that failed and wait for another attempt.")
     dead: Count = Field(0, description="Rows that used up their attempts.")
