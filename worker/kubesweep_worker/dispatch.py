@@ -125,10 +125,11 @@ async def _run(desk: Desk, run: JobRun) -> Result:
             return await bury(desk, run)
         case Care.HALVE:
             return await halve(desk, run)
-        case Care.ALONE | Care.NORMAL:
-            if (job := begins(claim)) is not None:
-                await desk.progress(run, Settlement(claim=claim, rest=job))
-                run.begun = True
+        case Care.ALONE if (job := begins(claim)) is not None:
+            await desk.progress(run, Settlement(claim=claim, rest=job))
+            run.begun = True
+        case _:
+            pass
     if claim.job.kind is JobKind.PLAN:
         return await run_plan(desk, run)
     if claim.job.kind is JobKind.CHECK:
