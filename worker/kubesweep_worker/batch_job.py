@@ -36,7 +36,7 @@ async def run_batch(desk: Desk, run: JobRun) -> Result:
     try:
         failed = None
         if job.rows <= desk.batch.most:
-            failed = await _try_once(desk, run, scope, cutoff, tally)
+            failed = await _try_once(desk, run, scope, cutoff, held, tally)
         if failed is not None or job.rows > desk.batch.most:
             keys = await read_keys(desk, run, scope, cutoff, held)
             # The keys of a range may be others by now.
@@ -68,11 +68,13 @@ def spare_refused(tally: Tally) -> None:
     tally.failed = failed
 
 
-async def _try_once(desk: Desk, run: JobRun, scope: Scope, cutoff: str, tally: Tally) -> RowError | ScopeOutage | None:
+async def _try_once(
+    desk: Desk, run: JobRun, scope: Scope, cutoff: str, held: frozenset[Key], tally: Tally
+) -> RowError | ScopeOutage | None:
     """The whole job in one statement. What it raises where a smaller scope may succeed."""
     job = run.claim.job
     try:
-        await write_once(desk.source, scope, cutoff, await desk.held(job), tally)
+        await write_once(desk.source, scope, cutoff, held, tally)
     except (RowError, ScopeOutage) as error:
         return error
     desk.wrote()

@@ -135,6 +135,8 @@ def retries(
 
     Rows that failed leave in one Retry, rows that asked for their own delay with those that asked for about the same.
     """
+    if not failed:
+        return (), ()
     dead = tuple(f.row for f in failed if f.final or attempt >= policy.max_attempts)
     alive = [f for f in failed if not (f.final or attempt >= policy.max_attempts)]
     out = []
@@ -178,7 +180,9 @@ def settlement(
     retry, dead = retries(tally.failed, job.attempt, policy, random)
     if tally.unspent:
         retry = (*retry, *unspent_retries(tally.unspent, job.attempt, policy, random))
-    named = tally.applied + tally.skipped + len(dead) + sum(len(r.rows) for r in retry) + sum(j.rows for j in jobs)
+    named = tally.applied + tally.skipped
+    if retry or dead or jobs:
+        named += len(dead) + sum(len(r.rows) for r in retry) + sum(j.rows for j in jobs)
     missing = max(0, job.rows - named)
     extra = 0 if job.held else max(0, named - job.rows)
     if rest is not None:
