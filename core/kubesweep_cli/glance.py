@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kubesweep.queue.model import Finding, Limits, Stats, Sweep, SweepState
+from kubesweep.queue.model import HALTING, Finding, Limits, Stats, Sweep, SweepState
 from kubesweep_cli import words
 
 __all__ = ["Glance", "Meter", "Tone", "balance", "glance", "outcomes", "troubles"]
@@ -138,7 +138,7 @@ def _reason(sweep: Sweep) -> str:
     """Why the sweep ended or waits. A sweep without an effect has the reason of its end while it still runs."""
     if sweep.state not in (SweepState.PLANNING, SweepState.RUNNING):
         return sweep.message
-    end = "halts" if sweep.reason in ("Flood", "TooManyHeld") else "fails"
+    end = "halts" if sweep.reason in HALTING else "fails"
     unless = "" if sweep.reason == "TooManyHeld" else " unless a row is applied"
     return f"{sweep.message}. The sweep goes on with its other rows and {end} at its end{unless}"
 

@@ -131,6 +131,15 @@ async def test_a_refund_wakes_whoever_waits_for_the_end_of_the_debt(make_queue: 
     assert len((await bob.claim_next(REF, "bob", 1, SLOW, 3600.0)).jobs) == 1
 
 
+async def test_turns_that_are_given_back_wake_whoever_waits_for_the_end_of_the_debt(make_queue: Open) -> None:
+    ann, bob = make_queue(), make_queue()
+    await start(ann, 10**6, 10)
+    await one(ann, limits=SLOW)
+    assert (await bob.claim(REF, "bob", 1, SLOW)).jobs == ()
+    await ann.reserve(REF, -(10**6), SLOW)
+    assert len((await bob.claim_next(REF, "bob", 1, SLOW, 3600.0)).jobs) == 1
+
+
 async def test_a_reservation_debits_and_says_what_was_there(queue: QueueService, clock: Clock) -> None:
     await start(queue, 10)
     assert await queue.reserve(REF, 130, SLOW) == 100.0

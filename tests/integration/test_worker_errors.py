@@ -20,7 +20,7 @@ from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.handler import HandlerEffect
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.verdict import begins
+from kubesweep_worker.verdict import Care, begins, care
 from tests.integration.test_worker_handlers import MODULE, handler_plan
 from tests.integration.test_worker_webhook import deliver, raw_receiver, receiver
 from tests.unit.test_worker_elsewhere import moved, planned_elsewhere
@@ -240,7 +240,7 @@ async def planning_kills(folder: Path) -> Answer:
     for delivery in range(1, 8):
         (claim,) = (await bench.queue.claim(bench.plan.ref, f"victim {delivery}", 1, limits)).jobs
         assert claim.delivery == delivery
-        if (begun := begins(claim)) is not None:
+        if care(claim) is Care.ALONE and (begun := begins(claim.job)) is not None:
             begin = Settlement(claim, rest=begun)
             assert (await bench.queue.settle(bench.plan.ref, claim.consumer, (begin,), 0, limits)).lost == ()
         now[0] += 60

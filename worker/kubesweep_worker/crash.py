@@ -10,7 +10,6 @@ from kubesweep_worker.desk import Desk, Done, Gone, Result
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.outcome import Failure, Tally, keys_job, scope_of
 from kubesweep_worker.reading import match_fails
-from kubesweep_worker.verdict import solo_kills
 
 log = logging.getLogger("kubesweep.worker")
 
@@ -43,7 +42,7 @@ def _split(desk: Desk, run: JobRun, keys: tuple[Key, ...]) -> Result:
 
 async def bury(desk: Desk, run: JobRun) -> Result:
     """The end of a job that killed a worker whenever it ran, alone."""
-    claim, times = run.claim, solo_kills(run.claim)
+    claim, times = run.claim, run.claim.job.begun
     if claim.job.kind is JobKind.PLAN:
         message = f"the worker died {times} times while it planned alone; look at its last logs and its memory limit"
         await desk.end_sweep(run, SweepState.FAILED, "WorkerKilled", message)

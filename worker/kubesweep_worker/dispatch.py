@@ -125,7 +125,7 @@ async def _run(desk: Desk, run: JobRun) -> Result:
             return await bury(desk, run)
         case Care.HALVE:
             return await halve(desk, run)
-        case Care.ALONE if (job := begins(claim)) is not None:
+        case Care.ALONE if (job := begins(claim.job)) is not None:
             await desk.progress(run, Settlement(claim=claim, rest=job))
             run.begun = True
         case _:

@@ -21,7 +21,7 @@ from kubesweep_worker.desk import Desk, Done, Gone, Result, Return
 from kubesweep_worker.dispatch import run_job
 from kubesweep_worker.gate import State
 from kubesweep_worker.hands import Hands, JobRun
-from kubesweep_worker.verdict import Care, care
+from kubesweep_worker.verdict import Care, acquitted, care
 
 log = logging.getLogger("kubesweep.worker")
 PAUSED = 1.0  # a paused queue is asked this often at most
@@ -209,10 +209,7 @@ class Loop:
                     self._worked()
             case Return(claim) if not run.lost:
                 if run.begun:
-                    job = claim.job
-                    claim = msgspec.structs.replace(
-                        claim, job=msgspec.structs.replace(job, begun=max(0, job.begun - 1))
-                    )
+                    claim = acquitted(claim)
                 self._back[claim_id] = pace.returned(run, claim) if pace is not None else claim
             case _:
                 self.hands.drop(claim_id)

@@ -124,8 +124,9 @@ def keys_job(job: Job, keys: tuple[Key, ...], **changes: object) -> Job:
         "rows": len(keys),
         "told": told,
         "begun": 0,
+        **changes,
     }
-    return msgspec.structs.replace(job, **{**fields, **changes})
+    return msgspec.structs.replace(job, **fields)
 
 
 def retries(

@@ -43,7 +43,3 @@ def _listens(process: str) -> bool:
         return True
     caught = next((line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")), None)
     return caught is None or bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
-
-
-if __name__ == "__main__":
-    main()

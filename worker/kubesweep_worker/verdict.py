@@ -44,32 +44,32 @@ class Care(Enum):
     BURY = auto()
 
 
-def solo_kills(claim: Claim) -> int:
-    """How many workers died while this job ran alone in them."""
-    return claim.job.begun
-
-
 def lone_deliveries(claim: Claim) -> int:
     """How often this job was handed out to run alone before: reason enough to ask for less, not to give up."""
     return max(0, claim.delivery - ALONE_FROM)
 
 
-def begins(claim: Claim) -> Job | None:
+def begins(job: Job) -> Job | None:
     """The job as it has to be in the queue before it runs alone, None where it cannot be buried for what happens then."""
-    job = claim.job
-    if care(claim) is not Care.ALONE or (job.kind in (JobKind.RANGE, JobKind.KEYS) and job.rows > 1):
+    if job.kind in (JobKind.RANGE, JobKind.KEYS) and job.rows > 1:
         return None
     return msgspec.structs.replace(job, begun=job.begun + 1)
+
+
+def acquitted(claim: Claim) -> Claim:
+    """The claim as it goes back: the worker that began its job alone lives."""
+    job = msgspec.structs.replace(claim.job, begun=max(0, claim.job.begun - 1))
+    return msgspec.structs.replace(claim, job=job)
 
 
 def care(claim: Claim) -> Care:
     job = claim.job
     if job.kind in (JobKind.PLAN, JobKind.CHECK):
-        if solo_kills(claim) >= SOLO_KILLS:
+        if job.begun >= SOLO_KILLS:
             return Care.BURY
         return Care.ALONE if claim.delivery >= ALONE_FROM else Care.NORMAL
     if job.rows <= 1:
-        if solo_kills(claim) >= SOLO_KILLS:
+        if job.begun >= SOLO_KILLS:
             return Care.BURY
         return Care.ALONE if job.suspect or claim.delivery >= ALONE_FROM else Care.NORMAL
     if claim.delivery >= HALVED_FROM or (job.suspect and claim.delivery > 1):

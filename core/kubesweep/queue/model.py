@@ -391,6 +391,9 @@ MAX_JOB_KEYS = 1000  # rows in one job of a replay
 MAX_FINDINGS = 64  # kinds of findings that are kept; a further one pushes the oldest out
 MAX_SAMPLES = 20  # sample keys that a sweep remembers
 HELD_PAUSE = 60.0  # seconds that a retry rests when its sweep is ended by it
+HALTING = frozenset(
+    {"TooManyHeld", "Flood"}
+)  # reasons for which a sweep that runs Halts at its end; for others it Fails
 END_STATES = frozenset({SweepState.FAILED, SweepState.HALTED, SweepState.SUPERSEDED, SweepState.HELD})
 
 _encode_key = msgspec.json.Encoder().encode

@@ -111,8 +111,8 @@ class QueueService(Protocol):
         rows of one error class of it died and none was applied; both are judged once per call, after all its settlements
         were counted, and a sweep that halts is not finished besides. With ``halt_late`` the sweep runs on with that reason
         and Halts when its last planned job is settled. Of a settlement with ``fails`` it has that reason, unless it is to Halt
-        as TooManyHeld, and Fails when its last planned job is settled and none was applied. A Completed sweep becomes Halted where such a flood shows only after
-        its rows were tried again.
+        as TooManyHeld, and Fails when its last planned job is settled and none was applied. A Completed sweep becomes Halted
+        where such a flood shows only after its rows were tried again.
 
         ``jobs`` wait like new ones (delivery 1); of a sweep that is settled only held ones are kept, its retries too. A
         failing row that is held by another job or dead letter already stays there and counts as skipped here. A retry's
@@ -152,7 +152,7 @@ class QueueService(Protocol):
         """Debit rows that no claim counted, or whose time passed unused, from the row budget. Returns the budget before: the
         n-th of them may be tried (n - budget) / rowsPerSecond seconds from now. Nothing is debited where the budget owes more than
         ``limits.debt``: whoever owes it may give it back, and a turn that was given by then would stay behind it. A negative number is
-        given back."""
+        given back, like ``Settlement.refund``."""
         ...
 
     async def wait(self, ref: ScheduleRef, timeout: float) -> None:

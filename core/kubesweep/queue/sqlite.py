@@ -107,7 +107,7 @@ class SqliteQueue:
         return await self._move(lambda con: sqlite_moves.give_back(con, self._clock(), ref, claims))
 
     async def reserve(self, ref: ScheduleRef, rows: int, limits: Limits) -> float:
-        return await self._move(lambda con: sqlite_moves.reserve(con, self._clock(), ref, rows, limits), ring=False)
+        return await self._move(lambda con: sqlite_moves.reserve(con, self._clock(), ref, rows, limits), ring=rows < 0)
 
     async def wait(self, ref: ScheduleRef, timeout: float) -> None:
         loop = asyncio.get_running_loop()

@@ -14,6 +14,7 @@ from kubesweep.queue.model import (
     AHEAD,
     BEHIND,
     END_STATES,
+    HALTING,
     HELD_PAUSE,
     HISTORY,
     LONGEST_LEASE,
@@ -123,7 +124,7 @@ def finish(con: sqlite3.Connection, sweep: str, state: SweepState, now: float) -
     if not reason or (reason != "TooManyHeld" and applied):
         close_sweep(con, sweep, SweepState.COMPLETED, "", "", now)
         return SweepState.COMPLETED
-    ended = SweepState.HALTED if reason in ("TooManyHeld", "Flood") else SweepState.FAILED
+    ended = SweepState.HALTED if reason in HALTING else SweepState.FAILED
     close_sweep(con, sweep, ended, reason, message, now)
     return ended
 
@@ -182,8 +183,10 @@ def reserve(con: sqlite3.Connection, now: float, ref: ScheduleRef, rows: int, li
     if schedule is None or not rate:
         return 0.0
     budget = schedule.budget(rate, limits.saved, now)
-    if rows < 0 or budget >= -limits.debt:
-        set_budget(con, schedule, min(limits.saved, budget - rows), rate, now)
+    if rows < 0:
+        refund(con, schedule, -rows, rate, limits.saved, now)
+    elif budget >= -limits.debt:
+        set_budget(con, schedule, budget - rows, rate, now)
     return budget
 
 

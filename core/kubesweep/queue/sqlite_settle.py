@@ -257,19 +257,23 @@ def _verdicts(
         if sweep is None or (sweep.state.settled and sweep.state is not SweepState.COMPLETED):
             continue
         why = _too_bad(con, schedule, sweep, books) if name in books.failing else None
-        foretold = [books.fails.get(name)]
-        if late:
-            foretold.append(why)
-        for verdict in filter(None, foretold if not sweep.state.settled else ()):
-            con.execute(statements("sweep")["foretell"], {"id": name, "reason": verdict[0], "message": verdict[1]})
-        if late and not sweep.state.settled:
-            why = None
+        if not sweep.state.settled:
+            _foretell(con, name, books.fails.get(name))
+            if late:
+                _foretell(con, name, why)
+                why = None
         if why is not None:
             close_sweep(con, name, SweepState.HALTED, *why, books.now)
             halted.append(name)
         elif (ended := finish(con, name, sweep.state, books.now)) is not None:
             (finished if ended is SweepState.COMPLETED else halted).append(name)
     return halted, finished
+
+
+def _foretell(con: sqlite3.Connection, sweep: str, why: tuple[str, str] | None) -> None:
+    """Why a sweep that still runs is to end."""
+    if why is not None:
+        con.execute(statements("sweep")["foretell"], {"id": sweep, "reason": why[0], "message": why[1]})
 
 
 def _too_bad(con: sqlite3.Connection, schedule: int, sweep: Sweep, books: _Books) -> tuple[str, str] | None:

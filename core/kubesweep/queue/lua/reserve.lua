@@ -3,5 +3,9 @@
 if not known() then return '' end
 local was = call('HMGET', META, 'tokens', 'tokens_at')
 local left = budget(was[1], was[2], args.rate, args.burst)
-if args.rows < 0 or left >= -args.debt then set_budget(math.min(args.burst, left - args.rows), args.rate) end
+if args.rows < 0 then
+  refund(-args.rows, args.rate, args.burst)
+elseif left >= -args.debt then
+  set_budget(left - args.rows, args.rate)
+end
 return text(left)

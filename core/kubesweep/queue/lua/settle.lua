@@ -119,6 +119,13 @@ local function is_repeat(s)
   return s[10] and s[10].rest and call('HGET', REST, s[1]) == s[10].rest
 end
 
+-- Why a sweep that still runs is to end: TooManyHeld stays, a Flood replaces no other reason.
+local function foretell(sweep, reason, message)
+  if sweep.reason == 'TooManyHeld' then return end
+  if reason == 'Flood' and sweep.reason ~= '' and sweep.reason ~= 'Flood' then return end
+  sweep.reason, sweep.message = reason, message
+end
+
 -- What only some settlements have. Answers rows retried, rows dead, failed rows that are held elsewhere.
 local function settle_more(s, more, sweep)
   local mine
@@ -134,9 +141,7 @@ local function settle_more(s, more, sweep)
   end
   local dead = bury(more.dead, s[4], sweep, mine, more.origin)
   if s[5] then free(more.free, mine, more.origin) end
-  if more.fails and is_open(sweep) and sweep.reason ~= 'TooManyHeld' then
-    sweep.reason, sweep.message = more.fails[1], more.fails[2]
-  end
+  if more.fails and is_open(sweep) then foretell(sweep, more.fails[1], more.fails[2]) end
   if more.learnt then call('HSET', META, 'learnt', more.learnt) end
   if more.rest then
     call('HSET', REST, s[1], more.rest)
@@ -239,8 +244,7 @@ for _, sweep in ipairs(order) do
     local reason, message
     if failing[sweep.id] then reason, message = too_bad(sweep) end
     if reason and args.halt_late and is_open(sweep) then
-      local first = sweep.reason == '' or sweep.reason == 'Flood'
-      if first or reason == 'TooManyHeld' then sweep.reason, sweep.message = reason, message end
+      foretell(sweep, reason, message)
       reason = nil
     end
     if reason then
