@@ -2,6 +2,7 @@
 -- needs: sweeps claims
 -- args.claims: {id, owner, delivery, rows, body, refund} each. What was in a worker's hands goes behind what waits.
 if not known() then return ids_of(args.claims) end
+removed = true  -- also where all are lost: a plan step that waits is admitted by the clock of now, which may have been set back
 local lost, done, unused = {}, {}, 0
 for _, claim in ipairs(args.claims) do
   local h = owns(claim) and header_of(claim[1])

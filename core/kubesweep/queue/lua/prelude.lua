@@ -7,7 +7,7 @@ local META, WORK, SWEEPS, LEASES, REST, DELAYED, HELD, DEAD, FINDINGS, EARLY, WA
 local GROUP, CHUNK = 'w', 1000
 local call = redis.call
 local args = cmsgpack.unpack(ARGV[1])
-local removed = false  -- this move ended claims
+local removed = false  -- this move may have ended claims
 local now = args.now
 if not now then
   local time = call('TIME')

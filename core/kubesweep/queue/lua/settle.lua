@@ -208,6 +208,7 @@ local lost, finished, halted, settled, done = {}, {}, {}, {}, {}
 if not known() then
   return {ids_of(args.settlements), finished, halted, {}}
 end
+removed = true  -- also where all are lost, as in give_back
 foresee(args.settlements)
 for _, s in ipairs(args.settlements) do
   if settled[s[1]] or not owns(s) then
