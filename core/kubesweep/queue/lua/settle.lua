@@ -208,7 +208,6 @@ local lost, finished, halted, settled, done = {}, {}, {}, {}, {}
 if not known() then
   return {ids_of(args.settlements), finished, halted, {}}
 end
-removed = true  -- also where all are lost, as in give_back
 foresee(args.settlements)
 for _, s in ipairs(args.settlements) do
   if settled[s[1]] or not owns(s) then
@@ -258,6 +257,8 @@ for _, sweep in ipairs(order) do
   end
 end
 if args.rate then refund(unused, args.rate, args.burst) end
+admit()  -- before the answer says when the next job is due; also where all claims were lost, as in give_back
+removed = false
 local taken = take(args.consumer, args.want, args.lease, args.rate, args.burst)
 save_sweeps()
 return {lost, finished, halted, taken}
