@@ -7,6 +7,7 @@ only set the pace are not in the hash.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
@@ -94,7 +95,7 @@ class RetryPolicy(_Part, frozen=True, kw_only=True):
     max_backoff: float = 300.0
 
 
-class Plan(_Part, frozen=True, kw_only=True):
+class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: room for what is cached
     namespace: str
     name: str
     uid: str
@@ -118,7 +119,7 @@ class Plan(_Part, frozen=True, kw_only=True):
     def ref(self) -> ScheduleRef:
         return ScheduleRef(self.install, self.namespace, self.name, self.uid)
 
-    @property
+    @functools.cached_property  # asked for each job that is cut; the hash takes half a millisecond
     def version(self) -> PlanVersion:
         """The hash covers which rows are touched and what happens to them, and nothing of ``PACE``: a sweep goes on after an
         edit that leaves it as it is."""
