@@ -10,7 +10,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -36,23 +35,20 @@ T = TypeVar("T")
 LOGGED = 1000  # sweeps and error classes that are remembered as logged
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """Settle this; it may wait for company. ``worked``: database and receiver responded."""
 
     settlement: Settlement
     worked: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Return:
+class Return(msgspec.Struct, frozen=True):
     """Give this back as it is."""
 
     claim: Claim
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(msgspec.Struct, frozen=True):
     """The claim is settled or lost already. ``worked``: something was achieved, so the world is well."""
 
     worked: bool = False
@@ -162,7 +158,8 @@ class Desk:
     def settlement(
         self, run: JobRun, tally: Tally, *, jobs: tuple[Job, ...] = (), rest: Job | None = None
     ) -> Settlement:
-        self._log_first(run.claim.job.sweep, tally)
+        if tally.failed:
+            self._log_first(run.claim.job.sweep, tally)
         made = settlement(run.claim, tally, self.plan.retry, self.settings.random, jobs=jobs, rest=rest)
         news = self.batch.news()
         return made if news is None else msgspec.structs.replace(made, learnt=news)

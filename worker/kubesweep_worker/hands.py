@@ -17,6 +17,20 @@ from kubesweep.queue.model import Claim
 class JobRun:
     """One claim in hand. ``claim.job`` is always what is left of it, as the queue knows it."""
 
+    __slots__ = (
+        "_monotonic",
+        "alone",
+        "begun",
+        "claim",
+        "draining",
+        "finished",
+        "gentle",
+        "lost",
+        "task",
+        "touched",
+        "unpaced",
+    )
+
     def __init__(self, claim: Claim, monotonic: Callable[[], float], *, alone: bool = False) -> None:
         self.claim = claim
         self.alone = alone

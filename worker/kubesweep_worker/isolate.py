@@ -18,7 +18,7 @@ from kubesweep.queue.model import Key
 from kubesweep_worker.desk import Desk
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.outcome import Failure, Tally, defect
-from kubesweep_worker.sources.base import LOCKS, Keys, Scope, Source, Written
+from kubesweep_worker.sources.base import LOCKS, Keys, Scope, Source
 
 TIMEOUT = "StatementTimeout"
 PIECES = 8  # of a scope that timed out or was locked: every level of the division waits for one more timeout
@@ -39,26 +39,22 @@ class Interrupted(KubesweepError):
 async def write_once(
     source: Source, scope: Scope, cutoff: str, held: Collection[Key], tally: Tally, *, skip_locked: bool = False
 ) -> None:
-    """One write, with a second try that skips rows locked by others. Raises RowError, Outage, SweepFailure."""
-    try:
-        written = await _write(source, scope, cutoff, held, skip_locked=skip_locked)
-    except Outage as outage:
-        if skip_locked or outage.reason not in LOCKS:
-            raise
-        written = await _write(source, scope, cutoff, held, skip_locked=True)
-    tally.add(written)
+    """One write, with a second try that skips rows locked by others. Raises RowError, Outage, SweepFailure.
 
-
-async def _write(
-    source: Source, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False
-) -> Written:
-    """A defect of ours counts as a refusal: halving finds the row that provokes it, and the others are written."""
+    A defect of ours counts as a refusal: halving finds the row that provokes it, and the others are written.
+    """
     try:
-        return await source.write(scope, cutoff, held, skip_locked=skip_locked)
+        try:
+            written = await source.write(scope, cutoff, held, skip_locked=skip_locked)
+        except Outage as outage:
+            if skip_locked or outage.reason not in LOCKS:
+                raise
+            written = await source.write(scope, cutoff, held, skip_locked=True)
     except (KubesweepError, MemoryError):
         raise
     except Exception as error:
         raise defect(error) from error
+    tally.add(written)
 
 
 async def write_keys(

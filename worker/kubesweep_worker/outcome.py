@@ -71,17 +71,16 @@ class Failure:
         return FailedRow(self.key, sendable(self.error), message, raised_at(self.cause), self.told)
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(msgspec.Struct):
     """What a run has done so far; rows that it says nothing about are missing, and the settlement decides what they are."""
 
     applied: int = 0
     skipped: int = 0
-    failed: list[Failure] = field(default_factory=list)
-    unspent: list[Failure] = field(default_factory=list)  # tried again under the same attempt number
-    locked: list[Key] = field(default_factory=list)
+    failed: list[Failure] = msgspec.field(default_factory=list)
+    unspent: list[Failure] = msgspec.field(default_factory=list)  # tried again under the same attempt number
+    locked: list[Key] = msgspec.field(default_factory=list)
     still_stale: int = 0  # rows of writes that leave every row matching
-    unchanged: list[Key] = field(default_factory=list)  # the keys of these
+    unchanged: list[Key] = msgspec.field(default_factory=list)  # the keys of these
     refused: int = 0  # rows that the database left as they were without an error; they are in ``failed`` too
     why: str = ""  # the message of the latest of them
 

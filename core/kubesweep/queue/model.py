@@ -158,9 +158,13 @@ class Settlement(msgspec.Struct, frozen=True):
     @property
     def refund(self) -> int:
         """Rows that the row budget gets back; below 0: more were tried than the claim debited."""
-        tried = self.applied + sum(len(group.rows) for group in self.retry) + len(self.dead)
+        spent = self.spent
+        if spent is None:
+            spent = self.applied + len(self.dead)
+            if self.retry:
+                spent += sum(len(group.rows) for group in self.retry)
         left = self.rest.rows if self.rest is not None else 0
-        return self.claim.job.rows - left - (tried if self.spent is None else self.spent)
+        return self.claim.job.rows - left - spent
 
 
 class Window(msgspec.Struct, frozen=True):

@@ -12,6 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
+
 from kubesweep.queue.model import Key
 
 
@@ -24,8 +26,7 @@ class Range:
     expected: int = field(default=0, compare=False)  # stale rows that the plan counted in it; 0: nobody counted
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(msgspec.Struct, frozen=True):
     keys: tuple[Key, ...]
 
     @property
@@ -68,15 +69,13 @@ class Cuts:
     cursor: Key | None  # where the next window starts; None: nothing stale lies behind
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRow:
+class SourceRow(msgspec.Struct, frozen=True):
     key: Key
     values: Mapping[str, Any]  # the effect's columns as Python values
     stamp: tuple[str | None, ...]  # what makes its staleness new, as the database's text: part of the Idempotency-Key
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     applied: int
     still_stale: int = 0  # all rows of the write match again after it, and no trigger explains it: rolled back
     locked: tuple[Key, ...] = ()  # only with skip_locked: stale rows that somebody else holds
