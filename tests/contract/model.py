@@ -232,7 +232,8 @@ class Model:
         rate = limits.rows_per_second
         credit = None if rate is None else self.budget(rate)
         debt = credit is not None and credit < 0
-        assert (answer.credit is None) is (credit is None)
+        assert (answer.budget is None) is (credit is None)
+        assert answer.budget is None or answer.budget.time == self.clock()
         assert (answer.wait is not None) is debt
         if self.paused or debt or want <= 0:
             assert answer.jobs == ()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from kubesweep.queue.model import Claim, FailedRow, Limits, Retry, Settlement
+from kubesweep.queue.model import Budget, Claim, FailedRow, Limits, Retry, Settlement
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
 from tests.contract.hands import REF, one, range_job, settle, start, take
@@ -20,10 +20,15 @@ async def waits(queue: QueueService, limits: Limits = SLOW) -> float:
     return (await queue.claim(REF, "asks", 0, limits)).wait or 0.0
 
 
+def rows_of(budget: Budget | None) -> float:
+    assert budget is not None
+    return budget.rows
+
+
 async def test_a_job_larger_than_the_budget_is_claimed_and_leads_into_debt(queue: QueueService, clock: Clock) -> None:
     await start(queue, 350, 10)
     first = await queue.claim(REF, "ann", 1, SLOW)
-    assert ([claim.job.rows for claim in first.jobs], first.credit, first.wait) == ([350], 100.0, None)
+    assert ([claim.job.rows for claim in first.jobs], rows_of(first.budget), first.wait) == ([350], 100.0, None)
     answer = await queue.claim(REF, "bob", 1, SLOW)
     assert (answer.jobs, answer.wait) == ((), pytest.approx(2.5))
     clock.advance(2.4)
@@ -51,11 +56,11 @@ async def test_jobs_of_a_lost_lease_and_due_retries_are_debited_too(queue: Queue
     assert await waits(queue) == pytest.approx(1.0)
     clock.advance(31)
     again = await queue.claim(REF, "bob", 1, SLOW)
-    assert ([(claim.delivery, claim.job.rows) for claim in again.jobs], again.credit) == ([(2, 150)], 100.0)
+    assert ([(claim.delivery, claim.job.rows) for claim in again.jobs], rows_of(again.budget)) == ([(2, 150)], 100.0)
     assert await waits(queue) == pytest.approx(0.5)
     clock.advance(1)
     retry = await queue.claim(REF, "bob", 1, SLOW)
-    assert ([(claim.job.held, claim.job.rows) for claim in retry.jobs], retry.credit) == ([(True, 1)], 50.0)
+    assert ([(claim.job.held, claim.job.rows) for claim in retry.jobs], rows_of(retry.budget)) == ([(True, 1)], 50.0)
 
 
 async def test_what_is_left_of_a_job_whose_lease_was_lost_is_debited_not_the_whole(
@@ -142,19 +147,21 @@ async def test_turns_that_are_given_back_wake_whoever_waits_for_the_end_of_the_d
 
 async def test_a_reservation_debits_and_says_what_was_there(queue: QueueService, clock: Clock) -> None:
     await start(queue, 10)
-    assert await queue.reserve(REF, 130, SLOW) == 100.0
-    assert await queue.reserve(REF, 20, SLOW) == pytest.approx(-30.0)
+    assert await queue.reserve(REF, 130, SLOW) == Budget(100.0, clock())
+    assert (await queue.reserve(REF, 20, SLOW)).rows == pytest.approx(-30.0)
     assert await waits(queue) == pytest.approx(0.5)
-    assert await queue.reserve(REF, 60, SLOW) == pytest.approx(-50.0)
-    assert await queue.reserve(REF, 1, SLOW) == pytest.approx(-110.0), "more than a second's rows are owed"
-    assert await queue.reserve(REF, -60, SLOW) == pytest.approx(-110.0), "nothing was reserved, so much is given back"
+    assert (await queue.reserve(REF, 60, SLOW)).rows == pytest.approx(-50.0)
+    assert (await queue.reserve(REF, 1, SLOW)).rows == pytest.approx(-110.0), "more than a second's rows are owed"
+    assert (await queue.reserve(REF, -60, SLOW)).rows == pytest.approx(-110.0), (
+        "nothing was reserved, so much is given back"
+    )
     assert await waits(queue) == pytest.approx(0.5)
     clock.advance(0.5)
     assert await waits(queue) == 0.0
     await queue.reserve(REF, -500, SLOW)
-    assert await queue.reserve(REF, 0, SLOW) == SLOW.saved, "no more than the burst"
+    assert (await queue.reserve(REF, 0, SLOW)).rows == SLOW.saved, "no more than the burst"
     await queue.forget(REF)
-    assert await queue.reserve(REF, 5, SLOW) == 0.0
+    assert (await queue.reserve(REF, 5, SLOW)).rows == 0.0
     assert not (await queue.claim(REF, "ann", 1, SLOW)).jobs
 
 
@@ -162,9 +169,9 @@ async def test_no_more_than_the_burst_is_saved_up(queue: QueueService, clock: Cl
     await start(queue, 60, 60)
     clock.advance(3600)
     first = await queue.claim(REF, "ann", 2, THRIFTY)
-    assert (len(first.jobs), first.credit) == (1, 10.0)
+    assert (len(first.jobs), rows_of(first.budget)) == (1, 10.0)
     await settle(queue, Settlement(first.jobs[0], skipped=60), limits=THRIFTY)
-    assert (await queue.claim(REF, "ann", 1, THRIFTY)).credit == 10.0
+    assert rows_of((await queue.claim(REF, "ann", 1, THRIFTY)).budget) == 10.0
 
 
 async def test_a_clock_that_was_set_back_does_not_keep_the_row_budget_in_debt(
@@ -180,7 +187,7 @@ async def test_a_clock_that_was_set_back_does_not_keep_the_row_budget_in_debt(
 async def test_without_a_row_budget_nothing_is_debited(queue: QueueService) -> None:
     sweep = await start(queue, 10**6, 1)
     claim = await one(queue)
-    assert (await queue.claim(REF, "bob", 0, Limits())).credit is None
+    assert (await queue.claim(REF, "bob", 0, Limits())).budget is None
     settled = await settle(queue, Settlement(claim, applied=10**6), want=1)
     assert (len(settled.claims.jobs), settled.claims.wait) == (1, None)
     assert settled.claims.jobs[0].job == range_job(sweep, 1, 1000)

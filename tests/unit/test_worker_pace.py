@@ -11,7 +11,7 @@ import pytest
 
 from kubesweep.api.plan import Plan, RetryPolicy, RowLimits
 from kubesweep.errors import Outage, RowError, Skip
-from kubesweep.queue.model import Claim, Job, JobKind, Settlement, SweepState
+from kubesweep.queue.model import Budget, Claim, Job, JobKind, Settlement, SweepState
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.pace import Pace
@@ -56,16 +56,16 @@ def asked() -> list[int]:
 
 @pytest.fixture
 def pace(clock: Clock, asked: list[int]) -> Pace:
-    async def reserve(rows: int) -> float:
+    async def reserve(rows: int) -> Budget:
         asked.append(rows)
-        return 0.0
+        return Budget()
 
     settings = WorkerSettings(monotonic=clock, sleep=clock.sleep)
     return Pace(5.0, settings, reserve, asyncio.Event())
 
 
 async def test_what_was_saved_up_goes_at_once_and_the_rest_at_the_rate(pace: Pace, clock: Clock) -> None:
-    pace.take(run := a_run(8), 3.0)
+    pace.take(run := a_run(8), Budget(3.0))
     times = []
     for _ in range(8):
         assert await pace.turn(run)
@@ -74,7 +74,7 @@ async def test_what_was_saved_up_goes_at_once_and_the_rest_at_the_rate(pace: Pac
 
 
 async def test_turns_that_passed_unused_are_lost_and_asked_for_anew(pace: Pace, clock: Clock, asked: list[int]) -> None:
-    pace.take(run := a_run(10), 0.0)
+    pace.take(run := a_run(10), Budget(0.0))
     assert await pace.turn(run)
     clock.now += 60.0
     for _ in range(3):
@@ -86,7 +86,7 @@ async def test_turns_that_passed_unused_are_lost_and_asked_for_anew(pace: Pace, 
 async def test_a_worker_that_is_slower_than_the_rate_keeps_no_turn_for_rows_that_cannot_begin(
     pace: Pace, clock: Clock, asked: list[int]
 ) -> None:
-    pace.take(run := a_run(1000), 0.0)
+    pace.take(run := a_run(1000), Budget(0.0))
     assert await pace.turn(run)
     clock.now += 60.0
     assert await pace.turn(run)
@@ -101,9 +101,9 @@ async def test_a_worker_that_is_slower_than_the_rate_keeps_no_turn_for_rows_that
 async def test_a_turn_that_would_lie_far_behind_is_asked_for_again(clock: Clock) -> None:
     budget, asked = [-300.0, -299.0, -3.0], []
 
-    async def reserve(rows: int) -> float:
+    async def reserve(rows: int) -> Budget:
         asked.append(clock.now - 1000.0)
-        return budget.pop(0)
+        return Budget(budget.pop(0))
 
     pace = Pace(5.0, WorkerSettings(monotonic=clock, sleep=clock.sleep), reserve, asyncio.Event())
     run = a_run(1)
@@ -115,7 +115,7 @@ async def test_a_turn_that_would_lie_far_behind_is_asked_for_again(clock: Clock)
 async def test_a_settlement_gives_back_the_turns_that_are_ahead_and_not_those_that_passed(
     pace: Pace, clock: Clock
 ) -> None:
-    pace.take(run := a_run(100), 0.0)
+    pace.take(run := a_run(100), Budget(0.0))
     assert await pace.turn(run)
     clock.now += 10.0
     part = pace.settled(run, Settlement(run.claim, applied=1, skipped=99))
@@ -124,8 +124,8 @@ async def test_a_settlement_gives_back_the_turns_that_are_ahead_and_not_those_th
 
 
 async def test_a_part_gives_back_no_turn_that_its_rest_needs(pace: Pace) -> None:
-    pace.take(run := a_run(100), 0.0)
-    pace.take(other := a_run(30), -100.0)
+    pace.take(run := a_run(100), Budget(0.0))
+    pace.take(other := a_run(30), Budget(-100.0))
     rest = Job(JobKind.RANGE, rows=40)
     assert pace.settled(run, Settlement(run.claim, skipped=60, rest=rest)).refund == 60
     assert pace.returned(other, other.claim).refund == 30
@@ -139,13 +139,48 @@ async def test_a_stop_ends_the_wait_for_a_turn_and_the_turn_goes_back(clock: Clo
         stopping.set()
         await asyncio.Event().wait()
 
-    async def reserve(rows: int) -> float:
+    async def reserve(rows: int) -> Budget:
         raise Outage("X", "x")
 
     pace = Pace(5.0, WorkerSettings(monotonic=clock, sleep=sleep), reserve, stopping)
-    pace.take(run := a_run(10), 0.0)
+    pace.take(run := a_run(10), Budget(0.0))
     assert not await pace.turn(run)
     assert pace.returned(run, run.claim).refund == 10
+
+
+@pytest.mark.parametrize("late", [0.05, 0.5, 1.0])
+async def test_an_answer_that_comes_late_moves_no_turn(pace: Pace, clock: Clock, asked: list[int], late: float) -> None:
+    told = clock.now
+    pace.take(run := a_run(20), Budget(0.0, time=7000.0))  # an answer at once: the queue's clock is 6,000 s ahead
+    for _ in range(20):
+        assert await pace.turn(run)
+    clock.now = told + 4.0 + late
+    pace.take(late_run := a_run(20), Budget(0.0, time=7004.0))
+    for _ in range(20):
+        assert await pace.turn(late_run)
+    assert clock.now == pytest.approx(told + 8.0)
+    assert asked == []
+
+
+async def test_a_queue_whose_clock_was_set_back_gives_turns_at_once_again(clock: Clock) -> None:
+    queue, asked = Clock(), []
+
+    async def reserve(rows: int) -> Budget:
+        asked.append(rows)
+        return Budget(0.0, queue.now)
+
+    pace = Pace(5.0, WorkerSettings(monotonic=clock, sleep=clock.sleep), reserve, asyncio.Event())
+    pace.take(run := a_run(5), Budget(0.0, queue.now))
+    queue.now -= 5.0
+    for _ in range(5):
+        assert await pace.turn(run)
+    clock.now += 10.0
+    queue.now += 10.0
+    began = clock.now
+    for _ in range(5):
+        assert await pace.turn(run)
+    assert asked == [1, 1, 1, 1, 1]
+    assert clock.now - began <= 5 / 5 + 0.2
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import msgspec
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import LeaseLost, Outage
-from kubesweep.queue.model import Claim, Finding, HeldRows, Job, Key, OpenSweep, Settlement, SweepState, Window
+from kubesweep.queue.model import Budget, Claim, Finding, HeldRows, Job, Key, OpenSweep, Settlement, SweepState, Window
 from kubesweep.queue.service import Opened, QueueService
 from kubesweep_worker.backoff import outage_delay
 from kubesweep_worker.batch import Batch
@@ -117,7 +117,7 @@ class Desk:
         (stats,) = await self.insist(lambda: self.queue.stats([self.ref]))
         return stats.sweep.applied if stats.sweep is not None else 0
 
-    async def _reserve(self, rows: int) -> float:
+    async def _reserve(self, rows: int) -> Budget:
         return await self.insist(lambda: self.queue.reserve(self.ref, rows, self.limits))
 
     def pause(self, strikes: int, error: Outage | None = None) -> float:

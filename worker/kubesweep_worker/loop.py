@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import Claim, Claims, Settlement
+from kubesweep.queue.model import Budget, Claim, Claims, Settlement
 from kubesweep_worker.contact import Contact
 from kubesweep_worker.desk import Desk, Done, Gone, Result, Return
 from kubesweep_worker.dispatch import run_job
@@ -152,9 +152,9 @@ class Loop:
         running = self.hands.running()
         busy, lone = bool(running), any(run.alone for run in running)
         mine = {run.claim.id: run for run in self.hands.all()}
-        credit = claims.credit or 0.0
+        used = 0
         for claim in claims.jobs:
-            before, credit = credit, credit - claim.job.rows
+            before, used = used, used + claim.job.rows
             if (run := mine.get(claim.id)) is not None:
                 # This process slept longer than a lease (a laptop's lid): the job is in hand, and goes on under the new fence.
                 run.claim = msgspec.structs.replace(claim, job=run.claim.job)
@@ -170,7 +170,7 @@ class Loop:
                 busy, lone, most = True, alone, most - 1
                 run = JobRun(claim, self.settings.monotonic, alone=alone)
                 if self.desk.pace is not None:
-                    self.desk.pace.take(run, before)
+                    self.desk.pace.take(run, claims.budget or Budget(), before)
                 self._start(run)
 
     def _return(self, claim: Claim) -> None:

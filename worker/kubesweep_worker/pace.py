@@ -23,8 +23,9 @@ from dataclasses import dataclass
 import msgspec
 
 from kubesweep.errors import Outage
-from kubesweep.queue.model import Claim, Limits, Settlement
+from kubesweep.queue.model import Budget, Claim, Limits, Settlement
 from kubesweep_worker.hands import JobRun
+from kubesweep_worker.queue_clock import QueueClock
 from kubesweep_worker.settings import WorkerSettings
 
 LATE_ROWS = 20.0  # a turn is lost when so many others were due after it,
@@ -42,34 +43,34 @@ class _Turns:
 
 
 class Pace:
-    """``reserve(n)`` debits n rows in the queue and returns its budget before. ``stopping`` ends every wait."""
+    """``reserve(n)`` debits n rows in the queue and returns the budget before. ``stopping`` ends every wait."""
 
     def __init__(
         self,
         rate: float,
         settings: WorkerSettings,
-        reserve: Callable[[int], Awaitable[float]],
+        reserve: Callable[[int], Awaitable[Budget]],
         stopping: asyncio.Event,
     ) -> None:
         self._rate, self._settings, self._reserve, self._stopping = rate, settings, reserve, stopping
         self._late = min(LATE_SECONDS, LATE_ROWS / rate)
         self._debt = Limits(rows_per_second=rate).debt
+        self._clock = QueueClock(settings.monotonic)
         self._turns: deque[_Turns] = deque()
         self._needed = 0  # rows in hand that still need a turn
         self._asking = asyncio.Lock()
         self._waiting = 0
         self._slow_until = self._ask_at = -math.inf
 
-    def take(self, run: JobRun, credit: float) -> None:
-        """A claim is in hand; ``credit`` is the budget before its rows were debited."""
+    def take(self, run: JobRun, budget: Budget, before: int = 0) -> None:
+        """A claim is in hand; ``budget`` is that of the move that gave it, and so many rows were debited ``before`` it."""
         run.unpaced = run.claim.job.rows
         self._needed += run.unpaced
-        self._add(run.unpaced, credit)
+        self._add(run.unpaced, budget.rows - before, self._clock.here(budget.time))
 
-    def _add(self, rows: int, credit: float) -> None:
-        now = self._settings.monotonic()
+    def _add(self, rows: int, credit: float, start: float) -> None:
         if rows > 0:
-            self._turns.append(_Turns(now, now + (1 - credit) / self._rate, rows))
+            self._turns.append(_Turns(start, start + (1 - credit) / self._rate, rows))
 
     async def turn(self, run: JobRun) -> bool:
         """Wait until a row may be tried. False where the worker stops first."""
@@ -138,11 +139,12 @@ class Pace:
             now = self._settings.monotonic()
             if not self._turns and now >= self._ask_at:
                 waiting = self._waiting
-                credit = await self._reserve(waiting)
-                if credit >= -self._debt:
-                    self._add(waiting, credit)
+                budget = await self._reserve(waiting)
+                start = self._clock.here(budget.time, now)
+                if budget.rows >= -self._debt:
+                    self._add(waiting, budget.rows, start)
                 else:
-                    self._ask_at = now + min(ASK, (-credit - self._debt) / self._rate)
+                    self._ask_at = now + min(ASK, (-budget.rows - self._debt) / self._rate)
             return 0.0 if self._turns else max(0.0, self._ask_at - now)
 
     def settled(self, run: JobRun, part: Settlement) -> Settlement:

@@ -103,6 +103,14 @@ class Claim(msgspec.Struct, frozen=True):
         return self.job.rows - self.spent
 
 
+class Budget(msgspec.Struct, frozen=True):
+    """The row budget when a move began: so many rows may be tried at once, and each one behind them 1 / rowsPerSecond
+    seconds later."""
+
+    rows: float = 0.0
+    time: float | None = None  # of the move, by the queue's clock; None: the queue does not know this schedule
+
+
 class Claims(msgspec.Struct, frozen=True):
     """The answer of a claim."""
 
@@ -114,9 +122,7 @@ class Claims(msgspec.Struct, frozen=True):
     held_version: int = 0  # changes whenever the held set does
     learnt: str = ""  # see Settlement
     lost: bool = False  # the queue knows nothing of this schedule (never opened, or it lost everything)
-    credit: float | None = (
-        None  # the row budget before ``jobs`` were debited: so many of their rows may be tried at once
-    )
+    budget: Budget | None = None  # before ``jobs`` were debited; None: there is no rate
 
 
 class FailedRow(msgspec.Struct, frozen=True):

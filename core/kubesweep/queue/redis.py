@@ -30,6 +30,7 @@ from kubesweep.queue.model import (
     LONGEST_LEASE,
     MAX_FINDINGS,
     MAX_SAMPLES,
+    Budget,
     Claim,
     Claims,
     DeadLetter,
@@ -160,9 +161,9 @@ class RedisQueue:
         back = [(*codec.fence(claim), claim.job.rows, codec.body(claim.job), claim.refund) for claim in claims]
         return _lost(await self._link.move("give_back", ref, claims=back), claims)
 
-    async def reserve(self, ref: ScheduleRef, rows: int, limits: Limits) -> float:
-        left = await self._link.move("reserve", ref, rows=rows, debt=limits.debt, **_rate(limits))
-        return codec.number(left) or 0.0
+    async def reserve(self, ref: ScheduleRef, rows: int, limits: Limits) -> Budget:
+        left, now = await self._link.move("reserve", ref, rows=rows, debt=limits.debt, **_rate(limits))
+        return codec.budget(left, now) or Budget()
 
     async def wait(self, ref: ScheduleRef, timeout: float) -> None:
         loop = asyncio.get_running_loop()

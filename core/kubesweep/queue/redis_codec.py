@@ -15,6 +15,7 @@ import msgspec
 from kubesweep.queue.held import held_rows, parse_row, row_text
 from kubesweep.queue.model import (
     Attempt,
+    Budget,
     Claim,
     Claims,
     DeadLetter,
@@ -169,10 +170,15 @@ def _freed(s: Settlement) -> list[str]:
     return [row_text(job.origin, key) for key in job.keys if key not in stay]
 
 
+def budget(rows: bytes | str, now: bytes | str) -> Budget | None:
+    left = number(rows)
+    return None if left is None else Budget(left, number(now))
+
+
 def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
     if not reply:
         return Claims(lost=True)
-    paused, wait, next_delayed, held_version, flat, learnt, next_in, credit = reply
+    paused, wait, next_delayed, held_version, flat, learnt, next_in, rows, now = reply
     parts = iter(flat)
     return Claims(
         jobs=tuple(
@@ -183,7 +189,7 @@ def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
         wait=number(wait),
         next_delayed=number(next_delayed),
         next_in=number(next_in),
-        credit=number(credit),
+        budget=budget(rows, now),
         held_version=int(held_version),
         learnt=text(learnt),
     )

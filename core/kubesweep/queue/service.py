@@ -21,6 +21,7 @@ from typing import Protocol
 import msgspec
 
 from kubesweep.queue.model import (
+    Budget,
     Claim,
     Claims,
     DeadLetter,
@@ -148,9 +149,9 @@ class QueueService(Protocol):
         """
         ...
 
-    async def reserve(self, ref: ScheduleRef, rows: int, limits: Limits) -> float:
+    async def reserve(self, ref: ScheduleRef, rows: int, limits: Limits) -> Budget:
         """Debit rows that no claim counted, or whose time passed unused, from the row budget. Returns the budget before: the
-        n-th of them may be tried (n - budget) / rowsPerSecond seconds from now. Nothing is debited where the budget owes more than
+        n-th of them may be tried (n - budget) / rowsPerSecond seconds after the budget's time. Nothing is debited where the budget owes more than
         ``limits.debt``: whoever owes it may give it back, and a turn that was given by then would stay behind it. A negative number is
         given back, like ``Settlement.refund``."""
         ...

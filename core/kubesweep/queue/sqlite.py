@@ -20,6 +20,7 @@ from typing import TypeVar
 from kubesweep.errors import Outage
 from kubesweep.queue import sqlite_held, sqlite_moves, sqlite_settle, sqlite_stats
 from kubesweep.queue.model import (
+    Budget,
     Claim,
     Claims,
     DeadLetter,
@@ -106,7 +107,7 @@ class SqliteQueue:
     async def give_back(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
         return await self._move(lambda con: sqlite_moves.give_back(con, self._clock(), ref, claims))
 
-    async def reserve(self, ref: ScheduleRef, rows: int, limits: Limits) -> float:
+    async def reserve(self, ref: ScheduleRef, rows: int, limits: Limits) -> Budget:
         return await self._move(lambda con: sqlite_moves.reserve(con, self._clock(), ref, rows, limits), ring=rows < 0)
 
     async def wait(self, ref: ScheduleRef, timeout: float) -> None:

@@ -20,6 +20,7 @@ from kubesweep.queue.model import (
     LONGEST_LEASE,
     MAX_FINDINGS,
     MAX_SAMPLES,
+    Budget,
     Claim,
     Claims,
     Finding,
@@ -165,7 +166,7 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
         next_in=None if next_delayed is None else next_delayed - now,
         held_version=schedule.held_version,
         learnt=schedule.learnt,
-        credit=budget if rate else None,
+        budget=Budget(budget, now) if rate else None,
     )
 
 
@@ -178,16 +179,16 @@ def _covered(jobs: tuple[Claim, ...], budget: float) -> tuple[Claim, ...]:
     return jobs
 
 
-def reserve(con: sqlite3.Connection, now: float, ref: ScheduleRef, rows: int, limits: Limits) -> float:
+def reserve(con: sqlite3.Connection, now: float, ref: ScheduleRef, rows: int, limits: Limits) -> Budget:
     schedule, rate = find(con, ref), limits.rows_per_second
     if schedule is None or not rate:
-        return 0.0
+        return Budget()
     budget = schedule.budget(rate, limits.saved, now)
     if rows < 0:
         refund(con, schedule, -rows, rate, limits.saved, now)
     elif budget >= -limits.debt:
         set_budget(con, schedule, budget - rows, rate, now)
-    return budget
+    return Budget(budget, now)
 
 
 def owned(con: sqlite3.Connection, schedule: int, claims: Iterable[Claim]) -> dict[str, tuple[str, bool, bytes]]:

@@ -1,6 +1,6 @@
 -- needs: sweeps claims
--- Debit rows that no claim counted, unless the budget owes more than args.debt. Answers the row budget before.
-if not known() then return '' end
+-- Debit rows that no claim counted, unless the budget owes more than args.debt. Answers the row budget before, and now.
+if not known() then return {'', ''} end
 local was = call('HMGET', META, 'tokens', 'tokens_at')
 local left = budget(was[1], was[2], args.rate, args.burst)
 if args.rows < 0 then
@@ -8,4 +8,4 @@ if args.rows < 0 then
 elseif left >= -args.debt then
   set_budget(left - args.rows, args.rate)
 end
-return text(left)
+return {text(left), text(now)}

@@ -111,7 +111,7 @@ end
 local function rows_of(body) return tonumber(string.match(body, '"rows":(%d+)')) or 0 end
 
 -- Answers {paused, wait, next delayed, held version, {id, delivery, body, ...}, learnt, seconds until the next delayed, row budget
--- before}; empty text where there is nothing.
+-- before, now}; empty text where there is nothing.
 local function take(consumer, want, lease, rate, burst)
   local meta = call('HMGET', META, 'paused', 'tokens', 'tokens_at', 'held', 'cur', 'learnt', 'behind')
   local jobs, wait = {}, ''
@@ -141,5 +141,5 @@ local function take(consumer, want, lease, rate, burst)
   end
   local due = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
   return {meta[1] or '0', wait, due or '', meta[4] or '0', jobs, meta[6] or '', due and text(tonumber(due) - now) or '',
-    left and text(left) or ''}
+    left and text(left) or '', text(now)}
 end
