@@ -102,10 +102,20 @@ async def test_rows_that_another_worker_applied_keep_the_sweep_going() -> None:
     assert await refusals.of_all(JOB, all_refused) is None
 
 
-def test_a_write_that_changes_nothing_is_at_fault_only_where_no_row_was_applied() -> None:
-    held = Job(kind=JobKind.KEYS, held=True, keys=(key(1),), rows=1)
-    for job, applied, never in ((JOB, 0, True), (JOB, 5, False), (held, 0, False)):
-        tally = Tally(applied=applied)
-        tally.add(Written(0, still_stale=1, refused=(key(1),)))
-        assert tally.never_ends(job) is never
-        assert [failure.error for failure in tally.failed] == ([] if never else ["StillStale"])
+HELD = Job(kind=JobKind.KEYS, held=True, keys=(key(1),), rows=1)
+
+
+@pytest.mark.parametrize(
+    ("job", "applied", "by_others", "never"),
+    [(JOB, 0, 0, True), (JOB, 5, 0, False), (JOB, 0, 5, False), (HELD, 0, 0, False)],
+)
+async def test_a_write_that_changes_nothing_is_at_fault_only_where_no_row_of_the_sweep_was_applied(
+    job: Job, applied: int, by_others: int, never: bool
+) -> None:
+    async def ask() -> int:
+        return by_others
+
+    tally = Tally(applied=applied)
+    tally.add(Written(0, still_stale=1, refused=(key(1),)))
+    assert await Refusals(ask).never_ends(job, tally) is never
+    assert [failure.error for failure in tally.failed] == ([] if never else ["StillStale"])

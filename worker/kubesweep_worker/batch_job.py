@@ -44,7 +44,7 @@ async def run_batch(desk: Desk, run: JobRun) -> Result:
     except Interrupted as stop:
         await settle_part(desk, run, stop)
         raise stop.cause from stop
-    if tally.never_ends(job):
+    if await desk.refusals.never_ends(job, tally):
         tally.failed = unrefused(tally)
         await desk.progress(run, desk.settlement(run, tally, rest=job))
         raise never_ends()

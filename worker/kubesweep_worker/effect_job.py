@@ -124,7 +124,8 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
         last = batch.last or (job.kind is JobKind.KEYS and len(batch.keys) == len(job.keys))
         part = part_of(job, batch.keys, delivered, last=last)
         await _write(desk, run, part, cutoff)
-        refused = never_ends() if part.tally.never_ends(job) else await desk.refusals.of_all(job, part.tally)
+        stuck = await desk.refusals.never_ends(job, part.tally)
+        refused = never_ends() if stuck else await desk.refusals.of_all(job, part.tally)
         if desk.plan.write is not None:
             _remember(part)
         rest = rest_of(job, part)

@@ -96,13 +96,10 @@ class Tally(msgspec.Struct):
             self.why = written.why
             self.failed.extend(Failure(key, WRITE_REFUSED, written.why) for key in written.refused)
 
-    def never_ends(self, job: Job) -> bool:
-        """True where the write is at fault, because no row was applied. Else its unchanged rows are failures of their own."""
-        if not self.still_stale or not (self.applied or (job.held and self.unchanged)):
-            return self.still_stale > 0
+    def blame_unchanged(self) -> None:
+        """Rows that match after a write that worked for others are failures of their own."""
         self.failed.extend(Failure(key, STILL_STALE, STILL_STALE_MESSAGE) for key in self.unchanged)
         self.still_stale, self.unchanged = 0, []
-        return False
 
 
 def scope_of(job: Job) -> Scope:

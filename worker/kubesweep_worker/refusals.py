@@ -23,12 +23,27 @@ class Refusals:
         self._sweep = ""
         self._refused = self._applied = 0
 
+    def _turn_to(self, sweep: str) -> None:
+        if sweep != self._sweep:
+            self._sweep, self._refused, self._applied = sweep, 0, 0
+
+    async def never_ends(self, job: Job, tally: Tally) -> bool:
+        """Whether the write is at fault for rows that match after it: it leaves every row as it was, and no row of the sweep was
+        applied. Else its unchanged rows become failures of their own."""
+        if not tally.still_stale:
+            return False
+        self._turn_to(job.sweep)
+        applied = tally.applied or job.held or self._applied
+        if not tally.unchanged or not (applied or await self._ask_applied()):
+            return True
+        tally.blame_unchanged()
+        return False
+
     async def of_all(self, job: Job, tally: Tally) -> SweepFailure | None:
         """What ends the sweep of ``job``, once its refused rows are many and none was applied."""
         if job.held:
             return None
-        if job.sweep != self._sweep:
-            self._sweep, self._refused, self._applied = job.sweep, 0, 0
+        self._turn_to(job.sweep)
         self._applied += tally.applied
         self._refused += tally.refused
         if not tally.refused or self._applied or self._refused < FLOOD or await self._ask_applied():
