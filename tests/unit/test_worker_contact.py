@@ -136,6 +136,50 @@ async def test_a_job_that_is_given_back_was_killed_by_nobody(tmp_path: Path) -> 
     await bench.queue.close()
 
 
+@pytest.mark.parametrize("heard", [True, False], ids=["answer lost", "request lost"])
+async def test_settlements_that_are_lost_in_drains_bury_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: bool
+) -> None:
+    """Each worker is stopped while the queue no longer answers it, and leaves without having settled."""
+    bench = Workbench(tmp_path, MemorySource(1), clock=Clock())
+    clock, workers = bench.clock, 0
+    assert isinstance(clock, Clock)
+
+    class Mute(SqliteQueue):
+        async def settle(self, *given: Any) -> Any:
+            worker.stop()
+            if heard:
+                await super().settle(*given)
+            raise Outage("QueueUnreachable", "connection reset")
+
+        async def give_back(self, *given: Any) -> Any:
+            raise Outage("QueueUnreachable", "connection reset")
+
+    def mute() -> SqliteQueue:
+        return Mute(str(tmp_path / "queue.db"), clock=clock)
+
+    await bench.open()
+    await plan_only(bench)
+    honest = bench.connect
+    while (await bench.stats()).running or not workers:
+        clock.advance(LEASE + 1)
+        monkeypatch.setattr(bench, "connect", mute)
+        worker = bench.worker(lease=LEASE, patience=0.01)
+        monkeypatch.setattr(bench, "connect", honest)
+        workers += 1
+        if workers > 10:
+            break
+        async with asyncio.timeout(scaled(60)):
+            await worker.run()
+    clock.advance(LEASE + 1)
+    stats = await bench.run()
+    assert workers == (1 if heard else 11)
+    assert stats.sweep is not None
+    assert stats.sweep.applied + stats.sweep.unconfirmed == 1
+    assert (stats.sweep.state, stats.dead) == (SweepState.COMPLETED, 0)
+    await bench.queue.close()
+
+
 def test_only_a_silence_in_which_a_lease_can_run_out_counts() -> None:
     now, settings = 0.0, WorkerSettings(monotonic=lambda: now)
     contact = Contact(settings)
