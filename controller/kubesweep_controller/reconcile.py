@@ -9,6 +9,7 @@ stops nothing of the Kubernetes half, an invalid spec leaves what was valid befo
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -39,6 +40,7 @@ from kubesweep_controller.story import events_of
 from kubesweep_controller.ticker import due_tick, next_look, tick_wish
 from kubesweep_controller.work import Key
 
+_log = logging.getLogger("kubesweep.controller")
 STARTING = 5.0  # seconds from look to look while a pod that is wanted is not ready
 AGAIN = 0.5  # where somebody else was faster
 HINDERED = 30.0  # and while the cluster does not let a child be
@@ -177,7 +179,9 @@ class Reconciler:
             for order in pending_orders(facts):
                 obeyed.append(await obey(self.queue, facts, order))
             for wish in _wishes(facts):
-                await self.gate.ask(self.queue.open_sweep(facts.ref, wish))
+                opened = await self.gate.ask(self.queue.open_sweep(facts.ref, wish))
+                if opened.warning:
+                    _log.warning("%s/%s: %s", facts.ref.namespace, facts.ref.name, opened.warning)
                 acted = True
             await self._check(facts)
         except Outage as outage:

@@ -225,6 +225,8 @@ class Runner:
         track.expect(opened)
         await self._tell_active(track)
         at = words.clock_time(tick, now)
+        if opened.warning:
+            self._screen.remark(f"{track.name}: {opened.warning}.", "warn")
         if opened.answer is OpenAnswer.FORBIDDEN:
             self._screen.remark(f"{track.name}: tick {at} skipped, the sweep before it is not finished.", "warn")
         elif opened.answer is OpenAnswer.LATE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -51,6 +52,14 @@ async def test_the_tick_is_the_minute_at_the_end_of_the_jobs_name(pod: Pod) -> N
     assert (stats.last_tick, stats.sweep.tick, stats.sweep.mode) == (MINUTE * 60.0, MINUTE * 60.0, "DryRun")
     assert (stats.sweep.state, stats.sweep.plan) == (SweepState.PLANNING, pod.plan.version)
     assert (entry["answer"], entry["sweep"], entry["level"]) == ("enqueued", stats.sweep.id, "info")
+
+
+async def test_a_tick_that_is_far_ahead_of_the_queues_clock_counts_as_now_and_the_line_says_so(pod: Pod) -> None:
+    (entry,) = await run(pod, nominal(int(time.time() // 60) + 120))
+    assert (entry["answer"], entry["level"]) == ("enqueued", "warning")
+    assert re.search(
+        r"a sweep begins; the tick is 7,\d{3} s ahead of the queue's clock and counts as now", entry["message"]
+    )
 
 
 async def test_a_tick_that_had_passed_when_the_schedule_was_edited_or_resumed_is_refused(pod: Pod) -> None:

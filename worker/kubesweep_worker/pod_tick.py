@@ -47,9 +47,11 @@ async def tick(environment: Mapping[str, str]) -> int:
         opened = await queue.open_sweep(plan.ref, made)
     finally:
         await queue.close()
+    said = "; ".join(part for part in (SAID[opened.answer], opened.warning) if part)
+    fine = opened.answer in (OpenAnswer.ENQUEUED, OpenAnswer.DUPLICATE) and not opened.warning
     log.log(
-        logging.INFO if opened.answer in (OpenAnswer.ENQUEUED, OpenAnswer.DUPLICATE) else logging.WARNING,
-        "tick %s of %s/%s: %s", "now" if made.tick is None else _text(made.tick), plan.namespace, plan.name, SAID[opened.answer],
+        logging.INFO if fine else logging.WARNING,
+        "tick %s of %s/%s: %s", "now" if made.tick is None else _text(made.tick), plan.namespace, plan.name, said,
         extra={"answer": opened.answer.value, "sweep": opened.sweep, "job": environment.get("KUBESWEEP_JOB_NAME")},
     )  # fmt: skip
     return 0

@@ -48,6 +48,15 @@ class Opened(msgspec.Struct, frozen=True):
     sweep: str  # id of the new sweep, or of the one in the way; empty if none
     ahead: float = 0.0  # seconds that the tick was ahead of the queue's clock, where it was counted as now instead
 
+    @property
+    def warning(self) -> str:
+        """A sentence about clocks that differ, empty where they agree."""
+        return (
+            f"the tick is {self.ahead:,.0f} s ahead of the queue's clock and counts as now: set the clocks"
+            if self.ahead
+            else ""
+        )
+
 
 class Settled(msgspec.Struct, frozen=True):
     lost: tuple[str, ...] = ()  # ids of claims that were not the caller's any more: nothing of theirs was counted
