@@ -91,6 +91,11 @@ POSTGRES = {
     "an archive without a column in common": Case(
         {"write": Write(archive=Archive("kept"))}, sql="CREATE TABLE kept (x int)"
     ),
+    "an archive whose trigger may drop rows, without the key": Case(
+        {"write": Write(archive=Archive("kept"))},
+        sql="CREATE TABLE kept (status text); CREATE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; "
+        "CREATE TRIGGER drops BEFORE INSERT ON kept FOR EACH ROW EXECUTE FUNCTION drops()",
+    ),
     "a read-only database": Case(sql="ALTER DATABASE {database} SET default_transaction_read_only = on"),
     "no policy that permits the write": Case(
         sql="GRANT SELECT, UPDATE ON things TO {role}; ALTER TABLE things ENABLE ROW LEVEL SECURITY; "

@@ -253,7 +253,9 @@ async def test_a_refused_row_is_a_row_error_without_its_data(database: str, app:
     await source.close()
 
 
-async def test_a_deferred_constraint_is_a_row_error_at_the_commit(database: str, app: Connection) -> None:
+async def test_a_deferred_constraint_is_a_row_error_at_the_commit_and_when_tried(
+    database: str, app: Connection
+) -> None:
     await app.execute(
         "CREATE TABLE others (id int PRIMARY KEY, thing int REFERENCES things DEFERRABLE INITIALLY DEFERRED); "
         "INSERT INTO others VALUES (1, 4)"
@@ -261,6 +263,9 @@ async def test_a_deferred_constraint_is_a_row_error_at_the_commit(database: str,
     source = opened(database, write=Write())
     with pytest.raises(RowError) as found:
         await source.write(ALL, await source.now(), ())
+    assert found.value.error == "ForeignKeyViolation"
+    with pytest.raises(RowError) as found:
+        await source.try_write(await source.now(), 10)
     assert found.value.error == "ForeignKeyViolation"
     await source.close()
 
@@ -396,10 +401,11 @@ async def test_a_commit_without_an_answer_may_have_applied(database: str, app: C
     await app.execute(
         "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$; "
-        "CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE ON things DEFERRABLE INITIALLY DEFERRED "
+        "CREATE TABLE others (thing int REFERENCES things ON DELETE CASCADE); INSERT INTO others VALUES (1);"
+        "CREATE CONSTRAINT TRIGGER at_commit AFTER DELETE ON others DEFERRABLE INITIALLY DEFERRED "
         "FOR EACH ROW EXECUTE FUNCTION die()"
     )
-    source = opened(database)
+    source = opened(database, write=Write())
     with pytest.raises(Outage) as found:
         await source.write(ALL, await source.now(), ())
     assert found.value.maybe_applied

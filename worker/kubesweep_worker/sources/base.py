@@ -38,8 +38,14 @@ Scope = Range | Keys
 WRITE_REFUSED = "WriteRefused"
 
 
-def refusal(table: str, causes: Sequence[str]) -> str:
-    """The message of a row that a write left as it was. ``causes`` are what the catalogue names."""
+def refusal(table: str, causes: Sequence[str], dropped: Sequence[str] = ()) -> str:
+    """The message of a row that a write left as it was, or of which the archive has no copy. ``causes`` are what the catalogue
+    names, ``dropped`` the triggers of the archive."""
+    if dropped:
+        return (
+            f"nothing failed, but after the write the row of {table} still matches, or the archive has no copy of it; what can "
+            f"cause it: {', '.join((*causes, *dropped))}. Correct that, or leave such rows out with a condition in spec.match"
+        )
     if not causes:
         return (
             f"nothing failed, but after the write the row of {table} still matches: "

@@ -29,7 +29,7 @@ from kubesweep_worker.sources.postgres_check import explain, inspect, try_write
 from kubesweep_worker.sources.postgres_cut import cut, page
 from kubesweep_worker.sources.postgres_pool import Patience, Pool, Rows, Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
-from kubesweep_worker.sources.postgres_write import Hindrances, apply, read_hindrances
+from kubesweep_worker.sources.postgres_write import Hindrances, apply, check_archive, read_hindrances
 from kubesweep_worker.sources.stride import Page, Stride, cut_pages, timed_out
 
 ARCHIVE = "spec.write.delete.archiveTo"
@@ -258,7 +258,8 @@ class PostgresSource:
                 archive = await read_relation(tx, write.archive.schema or relation.schema, write.archive.table, ARCHIVE)
             self._archive = archive
             statements = build_statements(self._plan, relation, archive)
-            self._hindrances = await read_hindrances(tx, self._plan, relation)
+            self._hindrances = await read_hindrances(tx, self._plan, relation, archive)
+            check_archive(statements, self._hindrances)
             return relation, statements
 
 

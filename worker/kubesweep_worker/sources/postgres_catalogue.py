@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -226,6 +226,18 @@ def archive_columns(relation: Relation, archive: Relation) -> tuple[str, ...]:
     return tuple(name for name in relation.columns if name in there and not there[name].generated)
 
 
+def archive_copy(relation: Relation, archive: Relation, key: Sequence[str]) -> str:
+    """By which a row of the archive is known as the copy of a key ``h``; empty where it lacks the key. Types that differ are
+    compared as text."""
+    if not set(key) <= set(archive_columns(relation, archive)):
+        return ""
+    parts = []
+    for number, name in enumerate(key, 1):
+        cast = "" if relation.columns[name].type == archive.columns[name].type else "::text"
+        parts.append(f"a.{quote_name(name)}{cast} = h.k{number}{cast}")
+    return " AND ".join(parts)
+
+
 def build_statements(plan: Plan, relation: Relation, archive: Relation | None) -> Statements:
     """Judge the plan against the catalogue. Raises SweepFailure with what to change."""
     check_kind(relation)
@@ -237,9 +249,10 @@ def build_statements(plan: Plan, relation: Relation, archive: Relation | None) -
         require(relation, name, "spec.effect.columns")
     for name in plan.effect.key if plan.effect is not None else ():
         require(relation, name, "spec.effect.key")
-    kept = None
+    kept, copied = None, ""
     if archive is not None:
         kept = (archive.quoted, archive_columns(relation, archive))
+        copied = archive_copy(relation, archive, key)
         if not kept[1]:
             raise SweepFailure(
                 "ArchiveMismatch",
@@ -252,4 +265,5 @@ def build_statements(plan: Plan, relation: Relation, archive: Relation | None) -
         dialect=PostgresDialect({c.name: c.type for c in relation.columns.values()}, plan.source.naive_time_zone),
         effect_columns=wanted,
         archive=kept,
+        copied=copied,
     )

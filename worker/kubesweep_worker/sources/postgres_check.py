@@ -12,7 +12,7 @@ from kubesweep_worker.sources.postgres_catalogue import Relation, sql
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
 from kubesweep_worker.sources.postgres_values import query_plan
-from kubesweep_worker.sources.postgres_write import Hindrances, apply
+from kubesweep_worker.sources.postgres_write import UNDEFERRED, Hindrances, apply
 
 BIG = 64 * 1024 * 1024  # bytes; a sequential scan of less is nothing to talk about
 BIG_ROWS = 100_000
@@ -228,6 +228,7 @@ async def try_write(tx: Transaction, statements: Statements, hindrances: Hindran
     if not keys or statements.plan.write is None:
         return Tried(len(keys), 0, 0)
     done = await apply(tx, statements, hindrances, Keys(keys), cutoff, ())
+    await tx.run(UNDEFERRED)
     if done.never_ends(hindrances):
         return Tried(len(keys), done.applied, done.again)
     refused = max(done.again, len(done.left))

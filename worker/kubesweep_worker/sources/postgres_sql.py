@@ -39,6 +39,7 @@ class Statements:
     dialect: PostgresDialect
     effect_columns: tuple[str, ...] = ()
     archive: tuple[str, tuple[str, ...]] | None = None  # its quoted name, the columns that both tables have
+    copied: str = ""  # whether ``a``, a row of the archive, is the copy of the row of key ``h``
 
     @property
     def key_list(self) -> str:
@@ -181,6 +182,16 @@ class Statements:
         sets = ", ".join(self._assignment(one.column, one.value, one.sql, cutoff) for one in write.update)
         done = f"UPDATE {self.table} AS t SET {sets} WHERE {where} RETURNING ({self.matching(cutoff)}) AS again"
         return f"WITH done AS ({done}) SELECT count(*), count(*) FILTER (WHERE again) FROM done"
+
+    def unarchived(self, keys: Collection[Key]) -> str:
+        """Those of ``keys`` of which neither the table nor the archive has a row."""
+        assert self.archive is not None
+        mine = " AND ".join(f"t.{quote_name(p.name)} = h.{a}" for p, a in zip(self.key, self.aliases, strict=True))
+        return (
+            f"SELECT {self.outer_texts} FROM ({self._listed(keys)}) AS h({', '.join(self.aliases)}) "
+            f"WHERE NOT EXISTS (SELECT FROM {self.table} AS t WHERE {mine}) "
+            f"AND NOT EXISTS (SELECT FROM {self.archive[0]} AS a WHERE {self.copied})"
+        )
 
     def _assignment(self, name: str, value: str | None, sql: str | None, cutoff: str) -> str:
         if sql is not None:

@@ -20,7 +20,8 @@ from kubesweep_worker.sources.postgres_pool import Rows, Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
 from kubesweep_worker.sources.sqlstates import NO_IDENTITY
 
-COMMANDS = {"UPDATE": (16, "w"), "DELETE": (8, "d")}  # bit of pg_trigger.tgtype, pg_policy.polcmd
+UNDEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"  # else deferred triggers would undo the write after the look
+COMMANDS = {"INSERT": (4, "a"), "UPDATE": (16, "w"), "DELETE": (8, "d")}  # bit of pg_trigger.tgtype, pg_policy.polcmd
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,15 @@ class Hindrances:
 
     before: tuple[str, ...] = ()  # triggers that may drop a row
     after: tuple[str, ...] = ()  # triggers that may undo a write
+    archive: tuple[str, ...] = ()  # triggers of the archive that may drop a row
     lockable: bool = True
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What one write did within its transaction; ``left`` still match, so the transaction must not be committed."""
+    """What one write did within its transaction; ``left`` still match, or the archive has no copy of them, so the transaction
+    must not be committed."""
 
     applied: int
     again: int = 0
@@ -47,7 +50,9 @@ class Done:
         return self.again > 0 and (not self.left or (self.again == self.applied and not triggers))
 
 
-async def read_hindrances(tx: Transaction, plan: Plan, relation: Relation) -> Hindrances:
+async def read_hindrances(
+    tx: Transaction, plan: Plan, relation: Relation, archive: Relation | None = None
+) -> Hindrances:
     """Raises SweepFailure where the catalogue proves that no row can be written."""
     if plan.write is None or plan.dry_run:
         return Hindrances(lockable=relation.lockable)
@@ -62,7 +67,25 @@ async def read_hindrances(tx: Transaction, plan: Plan, relation: Relation) -> Hi
     causes = [f'trigger "{name}"' for name in dict.fromkeys((*before, *after))]
     if relation.row_security:
         causes.append(f"a policy of row-level security that hides the row from {command}")
-    return Hindrances(before, after, lockable, refusal(relation.quoted, causes))
+    dropping = await _dropping(tx, archive) if archive is not None else ()
+    return Hindrances(before, after, dropping, lockable, refusal(relation.quoted, causes, dropping))
+
+
+async def _dropping(tx: Transaction, archive: Relation) -> tuple[str, ...]:
+    """The triggers of the archive that may drop a row, in words."""
+    found = await tx.query(sql("pg_hindrances"), archive.oid, *COMMANDS["INSERT"])
+    return tuple(f'trigger "{name}" of {archive.quoted}' for kind, name in found if kind == "before")
+
+
+def check_archive(statements: Statements, hindrances: Hindrances) -> None:
+    """Raises SweepFailure where nobody could tell which rows the archive drops."""
+    if hindrances.archive and statements.archive is not None and not statements.copied:
+        name, key = statements.archive[0], ", ".join(quote_name(part.name) for part in statements.key)
+        raise SweepFailure(
+            "ArchiveMismatch",
+            f"spec.write.delete.archiveTo: {name} has no column {key}, and {hindrances.archive[0]} may drop rows, so nobody could tell "
+            f"which ones are kept: add the key to {name}, or drop the trigger",
+        )
 
 
 def check_hindrances(relation: Relation, command: str, found: dict[str, list[str]]) -> None:
@@ -101,10 +124,17 @@ async def apply(
     held: Collection[Key],
 ) -> Done:
     """One write, not committed. Where nothing hinders it, one statement."""
+    moved: tuple[Key, ...] = ()
+    if hindrances.archive:
+        [found] = await tx.run(statements.keys(scope, cutoff, held))
+        moved = tuple(found)
+        if not moved:
+            return Done(0)
+        scope, held = Keys(moved), ()
     write, look = statements.write(scope, cutoff, held), statements.keys(scope, cutoff, held)
     left: list[Key] | None = None
     if hindrances.after:
-        [[(applied, again)], left] = await tx.run(write, look)
+        [[(applied, again)], _, left] = await tx.run(write, UNDEFERRED, look)
     else:
         [[(applied, again)]] = await tx.run(write)
     if left is None and (again or applied < scope.expected):
@@ -112,6 +142,11 @@ async def apply(
     if left and not again:
         # Rows that turned stale only now were not there for the write: they go along with the second try.
         rest = Keys(tuple(left))
-        [[(more, again)], left] = await tx.run(statements.write(rest, cutoff, ()), statements.keys(rest, cutoff, ()))
+        again_look = statements.keys(rest, cutoff, ())
+        [[(more, again)], _, left] = await tx.run(statements.write(rest, cutoff, ()), UNDEFERRED, again_look)
         applied += more
+    if moved:
+        [unarchived] = await tx.run(statements.unarchived(moved))
+        dropped = set(unarchived)
+        left = [*(left or ()), *(key for key in moved if key in dropped)]
     return Done(applied, again, tuple(left or ()))

@@ -40,6 +40,7 @@ class SqliteTable:
     unique: tuple[frozenset[str], ...]
     without_rowid: bool
     triggers: tuple[str, ...] = ()
+    ignoring: tuple[str, ...] = ()  # those of them that may drop a row: RAISE(IGNORE)
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -82,10 +83,13 @@ def read_table(connection: sqlite3.Connection, table: str) -> SqliteTable:
             'SELECT name FROM pragma_index_list(?) WHERE "unique" AND NOT partial', (table,)
         ).fetchall()
     ]
-    named = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE ORDER BY 1"
-    triggers = tuple(str(name) for (name,) in connection.execute(named, (table,)))
+    named = "SELECT name, sql LIKE '%raise%ignore%' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE ORDER BY 1"
+    triggers = {str(name): bool(ignores) for name, ignores in connection.execute(named, (table,))}
+    ignoring = tuple(name for name, ignores in triggers.items() if ignores)
     found = SqliteTable(table, columns, tuple(unique), without_rowid)
-    return SqliteTable(table, columns, (*unique, frozenset(found.primary_key)), without_rowid, triggers)
+    return SqliteTable(
+        table, columns, (*unique, frozenset(found.primary_key)), without_rowid, tuple(triggers), ignoring
+    )
 
 
 def resolve_key(plan: Plan, table: SqliteTable) -> tuple[str, ...]:
@@ -162,5 +166,5 @@ def build_statements(plan: Plan, table: SqliteTable, archive: SqliteTable | None
         kept,
         nullable,
         tuple(name for name in key if name != table.rowid_alias),
-        archive is not None and bool(archive.triggers),
+        archive.ignoring if archive is not None and kept is not None and set(key) <= set(kept[1]) else (),
     )

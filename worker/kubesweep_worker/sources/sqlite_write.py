@@ -43,7 +43,8 @@ def write(
 ) -> Written:
     """Apply the plan's write; ``keep`` False rolls it back. Raises RowError where an archive does not take a row."""
     refused: tuple[Key, ...] = ()
-    why = refusal(sql.table, [f'trigger "{name}"' for name in table.triggers])
+    dropped = [f'trigger "{name}" of {sql.archive[0]}' for name in sql.archive_triggers] if sql.archive else []
+    why = refusal(sql.table, [f'trigger "{name}"' for name in table.triggers], dropped)
     for _ in range(ROUNDS):
         with transaction(c):
             applied, left, again = _apply(c, table, sql, scope, cutoff, (*held, *refused))
@@ -65,19 +66,28 @@ def _apply(
     cutoff: str,
     held: Collection[Key],
 ) -> tuple[int, tuple[Key, ...], int]:
-    """Rows written, rows of the scope that still match, and rows that match after an update under any key."""
+    """Rows written, rows of the scope that still match or that no archive has, and rows that match after an update under any key."""
+    deletes = sql.plan.write is not None and sql.plan.write.deletes
+    suspects: tuple[Key, ...] = ()
+    if sql.archive_triggers:
+        suspects = tuple(c.execute(sql.keys(scope, cutoff, held)))
+        if not suspects:
+            return 0, (), 0
+        scope, held = Keys(suspects), ()
     counts: list[int] = []
     moved: tuple[Key, ...] = ()
     for statement in sql.write(scope, cutoff, held):
         cursor = c.execute(statement)
         moved = tuple(cursor.fetchall())
         counts.append(cursor.rowcount)
-    applied, deletes = counts[-1], sql.plan.write is not None and sql.plan.write.deletes
-    if deletes and applied >= scope.expected and len(set(counts)) == 1 and not table.triggers:
+    applied = counts[-1]
+    if deletes and applied >= scope.expected and len(set(counts)) == 1 and not (table.triggers or suspects):
         return applied, (), 0
     left = tuple(c.execute(sql.keys(scope, cutoff, held)).fetchall())
     if deletes:
-        if not left and counts[0] < applied and not sql.archive_triggers:
+        if suspects:
+            left += tuple(c.execute(sql.unarchived(suspects)))
+        elif not left and counts[0] < applied:
             raise RowError(WRITE_REFUSED, f"the archive {sql.archive[0] if sql.archive else ''} did not take the row")
         return applied, left, 0
     again = len(left)
