@@ -172,6 +172,10 @@ SQLITE_WARNINGS = {
         sql="CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES (x'31', '', '')",
         table="named",
     ),
+    "SQLite: a key that is no UTF-8": Case(
+        sql="CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES (CAST(x'ff' AS TEXT), '', '')",
+        table="named",
+    ),
     "SQLite: a trigger": Case(sql="CREATE TRIGGER audit AFTER UPDATE ON things BEGIN SELECT 1; END"),
 }
 

@@ -320,6 +320,53 @@ async def test_rows_whose_key_is_bytes_are_told_and_never_planned(tmp_path: Path
     await source.close()
 
 
+@pytest.mark.parametrize("bad", [1, 4, 9], ids=["first", "amid", "last"])
+@pytest.mark.parametrize("composite", [False, True])
+async def test_a_key_that_is_no_utf8_is_left_alone_and_the_others_are_swept(
+    tmp_path: Path, bad: int, composite: bool
+) -> None:
+    key = "(id, part)" if composite else "(id)"
+    path = filled(
+        tmp_path / "a.db",
+        f"CREATE TABLE things (id TEXT NOT NULL, part TEXT NOT NULL DEFAULT 'p', status TEXT, expires_at TEXT, PRIMARY KEY {key});"
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 9) INSERT INTO things (id, status, expires_at) "
+        f"SELECT CASE n WHEN {bad} THEN CAST(n || x'ff' AS TEXT) ELSE n END, 'pending', '2026-01-01' FROM n;",
+    )
+    source = opened(path)
+    assert "garbled-key" in dict((await source.inspect()).warnings)
+    _, last = await source.bounds()
+    window = await source.cut(CUTOFF, None, (), 1, 10, last)
+    assert (window.rows, window.cursor) == (8, None)
+    assert len(await source.stale(Range(None, last, 2), CUTOFF, (), 100)) == 8
+    assert (await source.try_write(CUTOFF, 10)).would_apply == 8
+    assert (await source.write(Range(None, last, 8), CUTOFF, ())).applied == 8
+    assert await source.keys(Range(), CUTOFF, ()) == ()
+    await source.close()
+
+
+async def test_rows_are_read_before_any_statement_met_a_key_that_is_no_utf8(tmp_path: Path) -> None:
+    path = filled(
+        tmp_path / "a.db",
+        "CREATE TABLE things (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT);"
+        "INSERT INTO things VALUES ('1', 'pending', '2026-01-01'), (CAST(x'32ff' AS TEXT), 'pending', '2026-01-01')",
+    )
+    source = opened(path)
+    assert [row.key for row in await source.stale(Range(), CUTOFF, (), 100)] == [("1",)]
+    await source.close()
+
+
+async def test_a_key_with_a_null_character_is_written(tmp_path: Path) -> None:
+    path = filled(
+        tmp_path / "a.db",
+        "CREATE TABLE things (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT);"
+        "INSERT INTO things VALUES (CAST(x'310032' AS TEXT), 'pending', '2026-01-01')",
+    )
+    source = opened(path)
+    assert (await source.try_write(CUTOFF, 10)).would_apply == 1
+    assert (await source.write(Keys((("1\x002",),)), CUTOFF, ())).applied == 1
+    await source.close()
+
+
 @pytest.mark.parametrize("parameter", ["mode=ro", "immutable=1"])
 async def test_a_url_that_only_reads_is_looked_at_and_refuses_a_sweep(tmp_path: Path, parameter: str) -> None:
     path = filled(tmp_path / "a.db", TEN)

@@ -20,7 +20,9 @@ def quote_name(name: str) -> str:
 
 
 def quote_text(text: str) -> str:
-    """A string literal of standard SQL."""
+    """A string literal of standard SQL. Only SQLite stores U+0000, which no literal can hold."""
+    if "\0" in text:
+        return f"CAST(x'{text.encode().hex()}' AS TEXT)"
     return "'" + text.replace("'", "''") + "'"
 
 

@@ -6,6 +6,7 @@ One writer at a time is SQLite's rule: ``skip_locked`` has nothing to skip. The 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sqlite3
 import time
@@ -37,11 +38,13 @@ from kubesweep_worker.sources.sqlite_catalogue import SqliteTable, build_stateme
 from kubesweep_worker.sources.sqlite_check import compile_all, explain, inspect
 from kubesweep_worker.sources.sqlite_cut import cut, page
 from kubesweep_worker.sources.sqlite_errors import SQL_INVALID, classify_sqlite
-from kubesweep_worker.sources.sqlite_sql import MILLISECONDS, SqliteStatements
+from kubesweep_worker.sources.sqlite_sql import IS_UTF8, MILLISECONDS, SqliteStatements
 from kubesweep_worker.sources.sqlite_url import SqliteUrl, parse_url
 from kubesweep_worker.sources.sqlite_write import try_write, write
 from kubesweep_worker.sources.stride import Stride, cut_pages, timed_out
 
+log = logging.getLogger("kubesweep.worker")
+NOT_UTF8 = "Could not decode to UTF-8"  # what the sqlite3 module says
 STEPS = 20_000  # virtual machine steps between two looks at the clock: about a millisecond
 T = TypeVar("T")
 
@@ -60,6 +63,14 @@ def naive_milliseconds(zone: str) -> Callable[[str], int | None]:
     return parse
 
 
+def is_utf8(data: bytes | None) -> bool:
+    try:
+        (data or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _text(data: bytes) -> str:
     """A column of SQLite may hold any bytes under the type text; one such value refuses its row, not the statement."""
     return data.decode("utf-8", "surrogateescape")
@@ -76,6 +87,7 @@ class SqliteSource:
         self._file: tuple[int, int] | None = None
         self._found = SqliteUrl("")
         self._known: tuple[SqliteTable, SqliteStatements] | None = None
+        self._garbled = False  # some keys are no UTF-8: their rows are left alone, at the price of a look at each key
         self._stride: Stride | None = None  # while a sweep's windows outlast the statement timeout
         self._deadline = 0.0
 
@@ -169,7 +181,14 @@ class SqliteSource:
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self._deadline = time.monotonic() + self._plan.source.statement_timeout
         try:
-            return work(self._open())
+            try:
+                return work(self._open())
+            except (sqlite3.OperationalError, UnicodeEncodeError) as error:
+                if self._garbled or not (isinstance(error, UnicodeError) or NOT_UTF8 in str(error)):
+                    raise
+                self._garbled, self._known = True, None
+                log.warning("some keys of %s are not UTF-8: these rows are left alone", self._plan.source.table)
+                return work(self._open())
         except sqlite3.Error as error:
             raise self._judge(error) from None
 
@@ -218,6 +237,7 @@ class SqliteSource:
         )
         connection.set_progress_handler(lambda: int(time.monotonic() > self._deadline), STEPS)
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.create_function(IS_UTF8, 1, is_utf8, deterministic=True)
         if self._plan.source.naive_time_zone != "UTC":
             connection.create_function(
                 MILLISECONDS, 1, naive_milliseconds(self._plan.source.naive_time_zone), deterministic=True
@@ -235,7 +255,7 @@ class SqliteSource:
             table = read_table(connection, self._plan.source.table)
             write = self._plan.write
             archive = read_table(connection, write.archive.table) if write and write.archive else None
-            self._known = table, build_statements(self._plan, table, archive)
+            self._known = table, build_statements(self._plan, table, archive, garbled_key=self._garbled)
         return self._known
 
     def _sql(self, connection: sqlite3.Connection) -> SqliteStatements:
@@ -248,12 +268,15 @@ class SqliteSource:
         end, times = len(sql.key), len(stamp_columns(self._plan))
         c.text_factory = _text
         try:
-            return [
+            rows = [
                 SourceRow(
                     row[:end], dict(zip(sql.effect_columns, row[end + times :], strict=True)), row[end : end + times]
                 )
                 for row in c.execute(sql.rows(scope, cutoff, held, most))
             ]
+            for row in rows if sql.loose_key else ():
+                "".join(row.key).encode()  # a key that is no UTF-8 names no row
+            return rows
         finally:
             c.text_factory = str
 

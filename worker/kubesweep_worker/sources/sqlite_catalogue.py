@@ -132,7 +132,9 @@ def require(table: SqliteTable, name: str, where: str) -> SqliteColumn:
         raise SweepFailure("ColumnMissing", f'{where}: "{table.name}" has no column "{name}"{hint}') from None
 
 
-def build_statements(plan: Plan, table: SqliteTable, archive: SqliteTable | None) -> SqliteStatements:
+def build_statements(
+    plan: Plan, table: SqliteTable, archive: SqliteTable | None, *, garbled_key: bool = False
+) -> SqliteStatements:
     """Judge the plan against the schema. Raises SweepFailure with what to change."""
     key = resolve_key(plan, table)
     for match in plan.match:
@@ -166,5 +168,6 @@ def build_statements(plan: Plan, table: SqliteTable, archive: SqliteTable | None
         kept,
         nullable,
         tuple(name for name in key if name != table.rowid_alias),
+        garbled_key,
         archive.ignoring if archive is not None and kept is not None and set(key) <= set(kept[1]) else (),
     )

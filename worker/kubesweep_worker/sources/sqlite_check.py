@@ -10,7 +10,7 @@ from kubesweep_worker.predicate import one_key_for_ever, quote_name, time_column
 from kubesweep_worker.sources.base import Column, Explanation, Range, Table
 from kubesweep_worker.sources.sqlite_catalogue import SqliteTable
 from kubesweep_worker.sources.sqlite_errors import classify_sqlite
-from kubesweep_worker.sources.sqlite_sql import SqliteStatements
+from kubesweep_worker.sources.sqlite_sql import IS_UTF8, SqliteStatements
 from kubesweep_worker.sources.sqlite_write import transaction
 from kubesweep_worker.sources.stride import timed_out
 
@@ -56,6 +56,12 @@ def _warnings(
     loose = " OR ".join(f"typeof({quote_name(name)}) = 'blob'" for name in sql.loose_key)
     if loose and c.execute(f"SELECT EXISTS (SELECT 1 FROM {sql.table} WHERE {loose})").fetchone()[0]:
         yield "blob-key", f"some rows of {sql.table} have bytes in their key, which equal no text: they are never swept"
+    garbled = " OR ".join(f"NOT {IS_UTF8}(CAST({quote_name(name)} AS BLOB))" for name in sql.loose_key)
+    if garbled and c.execute(f"SELECT EXISTS (SELECT 1 FROM {sql.table} WHERE {garbled})").fetchone()[0]:
+        yield (
+            "garbled-key",
+            f"some rows of {sql.table} have a key that is no UTF-8: a sweep leaves them alone where it has to name them",
+        )
 
 
 def _read_only(plan: Plan, read_only: bool) -> Iterator[tuple[str, str]]:

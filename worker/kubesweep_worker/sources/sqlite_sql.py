@@ -18,6 +18,7 @@ from kubesweep.queue.model import Key
 from kubesweep_worker.predicate import column, parenthesised, quote_name, quote_text, stale, stamp_columns
 from kubesweep_worker.sources.base import Range, Scope
 
+IS_UTF8 = "kubesweep_is_utf8"  # a function of ours
 MILLISECONDS = "kubesweep_ms"  # a function of ours, only where naive times are in a zone other than UTC
 
 
@@ -66,6 +67,7 @@ class SqliteStatements:
     # A primary key of SQLite may hold NULL: such rows have no name and are left alone.
     nullable_key: tuple[str, ...] = ()
     loose_key: tuple[str, ...] = ()  # columns of the key that may hold bytes, whatever they are declared
+    garbled_key: bool = False  # some keys are no UTF-8
     archive_triggers: tuple[str, ...] = ()  # of an archive with the key: they may drop a row
 
     @property
@@ -122,10 +124,11 @@ class SqliteStatements:
         return f"SELECT {self.key_texts} FROM {self.table} AS t{where} ORDER BY {order} LIMIT 1"
 
     def _named(self) -> list[str]:
-        """Rows that a sweep can name: a key that is NULL, or bytes in a column of text, equals no text."""
+        """Rows that a sweep can name: a key that is NULL, bytes in a column of text, or text that is no UTF-8, equals no text."""
         return [
             *(f"{column(name)} IS NOT NULL" for name in self.nullable_key),
             *(f"typeof({column(name)}) <> 'blob'" for name in self.loose_key),
+            *(f"{IS_UTF8}(CAST({column(name)} AS BLOB))" for name in self.loose_key if self.garbled_key),
         ]
 
     def nth(self, behind: Range, rows: int) -> str:
