@@ -366,6 +366,15 @@ def always_raises(row: Row, ctx: Context) -> None:
     raise LookupError(f"no {row['id']}")
 
 
+def ends_a_process_at_once(row: Row, ctx: Context) -> None:
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    process.start()
+    process.terminate()
+    process.join()
+    assert process.exitcode == -signal.SIGTERM
+    note(row, ctx)
+
+
 def forks_a_pool(row: Row, ctx: Context) -> None:
     with multiprocessing.get_context("fork").Pool(2) as pool:  # ends its processes by SIGTERM
         assert pool.map(abs, [-1, -2]) == [1, 2]

@@ -11,6 +11,7 @@ import faulthandler
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -23,16 +24,28 @@ class Stoppable(Protocol):
     def stop(self, *, now: bool = False) -> None: ...
 
 
-def _forget_in_child() -> None:
-    """A process that the user's code forks must not take its own signals for the worker's: it would write them into the
-    pipe that both share, and the worker would drain when a pool ends its processes."""
+# A process that the user's code forks must not take its own signals for the worker's: it would write them into the pipe that
+# both share, and the worker would drain when a pool ends its processes. They are held up until the child has forgotten the pipe.
+_asked: set[signal.Signals] = set()
+_forking = threading.local()
+
+
+def _hold_up() -> None:
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _asked)
+
+
+def _let_through() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
+def _forget() -> None:
     signal.set_wakeup_fd(-1)
     for number in _asked:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    _let_through()
 
 
-_asked: set[signal.Signals] = set()
-os.register_at_fork(after_in_child=_forget_in_child)
+os.register_at_fork(before=_hold_up, after_in_parent=_let_through, after_in_child=_forget)
 
 
 def on_signal(number: signal.Signals, hold: Callable[[], None], react: Callable[[], None]) -> None:
