@@ -106,6 +106,14 @@ async def unknown_host(_: Path) -> Answer:
     return code, until(text, "resolved: ")
 
 
+async def no_proxy(_: Path) -> Answer:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HTTP_PROXY", "socks5://10.0.0.1:1080")
+        with pytest.raises(Outage) as caught:
+            await deliver("http://mailer.invalid")
+    return code_of(caught.value)
+
+
 async def swept(bench: Workbench) -> Answer:
     stats = await bench.sweep()
     await bench.queue.close()
@@ -301,6 +309,7 @@ CASES: dict[str, Case] = {
     "the webhook answers something else than HTTP": raw(b"220 mail.example.com ESMTP\r\n"),
     "nobody listens at the webhook's port": nobody_listens,
     "the webhook's host is unknown": unknown_host,
+    "HTTP_PROXY is no proxy's URL": no_proxy,
     "a handler without write leaves its row stale": still_stale,
     "rows still match after the write": never_ends,
     "a trigger keeps a row from being written": refused,

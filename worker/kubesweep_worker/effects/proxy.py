@@ -8,21 +8,40 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import re
 import urllib.request
 from urllib.parse import urlsplit
+
+from kubesweep.errors import Outage
 
 __all__ = ["proxy_for"]
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy's URL for a receiver's, None for a direct connection."""
+    """The proxy's URL for a receiver's, None for a direct connection. Raises Outage where the variable holds no such URL."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     proxies = urllib.request.getproxies_environment()
     proxy = proxies.get(parts.scheme)
     if not proxy or host == "localhost" or _bypassed(host, proxies):
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    return _checked(proxy if "://" in proxy else f"http://{proxy}", f"{parts.scheme.upper()}_PROXY")
+
+
+def _checked(proxy: str, variable: str) -> str:
+    """The value may hold a password: it is not shown."""
+    try:
+        parts = urlsplit(proxy)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = usable and not re.search(r"[\s\x00-\x1f]", proxy)
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        usable = False
+    if not usable:
+        raise Outage(
+            "ProxyInvalid",
+            f"{variable} in the worker's environment is not the URL of an HTTP proxy: write http://HOST:PORT, or unset it",
+        )
+    return proxy
 
 
 def _bypassed(host: str, proxies: dict[str, str]) -> bool:

@@ -71,15 +71,17 @@ class WebhookEffect:
 
     async def probe(self) -> None:
         self.check()
-        if self._proxy is not None:
-            return  # the proxy resolves the name
+        host, port, whose = self._host, self._port, "its name"
+        if self._proxy is not None:  # it resolves the receiver's name
+            proxy = urlsplit(self._proxy)
+            host, port, whose = proxy.hostname or "", proxy.port or 80, f"the name of the proxy {proxy.hostname}"
         try:
             async with asyncio.timeout(RESOLVE):
-                await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except TimeoutError:
-            raise Outage("Unreachable", f"{self._who}: its name was not resolved within {RESOLVE:g} s") from None
+            raise Outage("Unreachable", f"{self._who}: {whose} was not resolved within {RESOLVE:g} s") from None
         except (OSError, UnicodeError) as error:
-            raise self._unreachable(f"its name cannot be resolved: {_reason(error)}") from None
+            raise self._unreachable(f"{whose} cannot be resolved: {_reason(error)}") from None
 
     async def start(self) -> None:
         self.check()
