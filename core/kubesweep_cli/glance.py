@@ -110,8 +110,9 @@ def glance(
     if sweep.state is SweepState.RUNNING and speed:
         left = max(0, sweep.planned - sweep.settled_rows) / speed
     dry = sweep.mode == "DryRun"
-    if sweep.message:
-        notes = (*notes, _reason(sweep))
+    why = _reason(sweep)
+    if why and not any(note.endswith(why) for note in notes):  # a finding may have said it
+        notes = (*notes, why)
     if (waits := _waits(stats)) is not None:
         notes = (*notes, waits)
     elif active and sweep.planned and speed == 0 and stats.running and not dry and not troubles(stats):
@@ -136,7 +137,7 @@ def glance(
 
 def _reason(sweep: Sweep) -> str:
     """Why the sweep ended or waits. A sweep without an effect has the reason of its end while it still runs."""
-    if sweep.state not in (SweepState.PLANNING, SweepState.RUNNING):
+    if not sweep.message or sweep.state not in (SweepState.PLANNING, SweepState.RUNNING):
         return sweep.message
     end = "halts" if sweep.reason in HALTING else "fails"
     unless = "" if sweep.reason == "TooManyHeld" else " unless a row is applied"

@@ -167,6 +167,14 @@ def test_a_sweep_that_an_outage_holds_up_names_the_outage_and_no_killed_worker()
     assert status_notes(Stats(known=True, sweep=DONE, findings=(locked,)), 120.0) == ()
 
 
+def test_a_reason_that_a_finding_said_is_said_once() -> None:
+    ended = msgspec.structs.replace(DONE, state=SweepState.FAILED, reason="MatchFails", message="correct the sql")
+    found = Finding("SourceReady", False, "MatchFails", "correct the sql", VERSION, at=104.0)
+    said = "MatchFails: correct the sql"
+    assert glance("a", Stats(known=True, sweep=ended, findings=(found,)), now=120.0).notes == (said,)
+    assert glance("a", Stats(known=True, sweep=ended), now=120.0).notes == ("correct the sql",)
+
+
 @pytest.mark.parametrize("state", [SweepState.HALTED, SweepState.FAILED])
 def test_the_status_of_a_sweep_that_halted_or_failed_says_why(state: SweepState) -> None:
     ended = msgspec.structs.replace(DONE, state=state, reason="Flood", message="50 rows died of E and none was applied")
