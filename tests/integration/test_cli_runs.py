@@ -44,6 +44,22 @@ def test_ctrl_c_settles_what_is_in_hand_gives_the_rest_back_and_the_next_run_goe
     assert desk.states() == {"new": 300}
 
 
+def test_a_run_that_begins_during_another_waits_for_that_sweep_and_helps(desk: Desk) -> None:
+    file = desk.slow(100)
+    first = desk.start("run", "--once", "-f", file)
+    assert first.stderr is not None
+    read_until(first.stderr, "handler entered")
+    second = desk.start("run", "--once", "-f", file)
+    assert second.stderr is not None
+    read_until(second.stderr, "an earlier sweep is not finished")
+    (desk.folder / "go").touch()
+    for process in (first, second):
+        output, errors = process.communicate(timeout=scaled(60))
+        assert process.returncode == 0, errors
+        assert equation(output) == (100, 100, 0, 0, 0)
+    assert desk.states() == {"new": 100}
+
+
 def test_a_second_ctrl_c_stops_a_handler_that_does_not_end(desk: Desk) -> None:
     process = desk.start("run", "--once", "-f", desk.slow(50))
     assert process.stderr is not None
