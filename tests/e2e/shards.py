@@ -1,8 +1,9 @@
 """Which tests run side by side in the one cluster, and which alone.
 
-Two processes share the cluster; each has one shard of the files, in the order given here. A file that is not listed runs at the end of the second shard.
+Three processes share the cluster, which waits more than it computes; each has one shard of the files, in the order given here. A file that is not listed
+runs at the end of the last shard.
 The files in ``ALONE`` change what all tests see: they install a release that serves every namespace, replace the CRD, take KEDA or the node away, or read
-what every test left in the audit log. They run one after the other when both shards have ended.
+what every test left in the audit log. They run one after the other when all shards have ended.
 """
 
 from __future__ import annotations
@@ -19,39 +20,41 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.cluster.bed import REPOSITORY
 
 FOLDER = REPOSITORY / ".e2e"
-# The crowd occupies KEDA for minutes, so the second shard begins with the tests that need no KEDA.
+# Each takes about as long. The crowd occupies KEDA for minutes, so the other shards begin with tests that need no KEDA.
 SHARDS = (
     (
         "test_controller_crowd.py",
         "test_conversations.py",
         "test_storm.py",
         "test_queue_modes.py",
-        "test_chart_logins.py",
-        "test_chart_rights.py",
         "test_scaling.py",
     ),
     (
         "test_story.py",
+        "test_platform.py",
+        "test_images.py",
+        "test_crd.py",
+        "test_bad_days.py",
+        "test_chart_logins.py",
+        "test_chart_rights.py",
+    ),
+    (
         "test_controller_life.py",
         "test_controller.py",
         "test_versions.py",
         "test_releases.py",
         "test_refused_specs.py",
-        "test_platform.py",
-        "test_images.py",
-        "test_crd.py",
         "test_crd_agrees.py",
         "test_older_crd.py",
         "test_invalid_specs.py",
         "test_events.py",
         "test_chart.py",
-        "test_bad_days.py",
         "test_pods.py",
         "test_custom_image.py",
     ),
 )
 ALONE = ("test_chart_cluster.py", "test_documents.py", "test_drain.py", "test_pruning_crd.py", "test_rights.py")
-GROUPS = {"shard 1": SHARDS[0], "shard 2": SHARDS[1], "alone": ALONE}
+GROUPS = {**{f"shard {number}": files for number, files in enumerate(SHARDS, 1)}, "alone": ALONE}
 PLACES = {name: (group, place) for group, names in GROUPS.items() for place, name in enumerate(names)}
 
 
@@ -70,7 +73,7 @@ def arrange(items: list[pytest.Item]) -> None:
 
 
 def _place(path: Path) -> tuple[str, int]:
-    return PLACES.get(path.name, ("shard 2", len(PLACES)))
+    return PLACES.get(path.name, (f"shard {len(SHARDS)}", len(PLACES)))
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
@@ -85,7 +88,7 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
 
 
 class Turn:
-    """The right of this process to use the cluster: shared with the other shard, or alone, when that has ended its session."""
+    """The right of this process to use the cluster: shared with the other shards, or alone, when those have ended their sessions."""
 
     def __init__(self) -> None:
         FOLDER.mkdir(exist_ok=True)
@@ -104,7 +107,7 @@ class Turn:
 
 @contextmanager
 def one_at_a_time(what: str) -> Iterator[None]:
-    """For what either process may find undone."""
+    """For what any process may find undone."""
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / f"{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -22,4 +22,4 @@ def test_what_all_tests_would_notice_runs_alone_and_the_look_back_last() -> None
 
 
 def test_a_file_that_is_not_named_runs_in_a_shard() -> None:
-    assert group_of("tests/e2e/test_new.py::test_it") == "shard 2"
+    assert group_of("tests/e2e/test_new.py::test_it") == "shard 3"
