@@ -24,12 +24,19 @@ from kubesweep_worker.sources.base import (
     Written,
 )
 from kubesweep_worker.sources.origin import origin_of
-from kubesweep_worker.sources.postgres_catalogue import Relation, build_statements, read_database, read_relation
+from kubesweep_worker.sources.postgres_catalogue import (
+    Relation,
+    build_statements,
+    check_new_columns,
+    lost_columns,
+    read_database,
+    read_relation,
+)
 from kubesweep_worker.sources.postgres_check import explain, inspect, try_write
 from kubesweep_worker.sources.postgres_cut import cut, page
 from kubesweep_worker.sources.postgres_pool import Patience, Pool, Rows, Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
-from kubesweep_worker.sources.postgres_write import Hindrances, apply, check_archive, read_hindrances
+from kubesweep_worker.sources.postgres_write import Hindrances, TableAltered, apply, check_archive, read_hindrances
 from kubesweep_worker.sources.stride import Page, Stride, cut_pages, timed_out
 
 ARCHIVE = "spec.write.delete.archiveTo"
@@ -68,6 +75,7 @@ class PostgresSource:
         self._pool = Pool(url, plan.concurrency + 1, f"kubesweep/{plan.namespace}/{plan.name}", patience)
         self._known: tuple[Relation, Statements] | None = None
         self._archive: Relation | None = None
+        self._lost: frozenset[str] | None = None  # columns that the archive lacks
         self._hindrances = Hindrances()
         self._stride: Stride | None = None  # while a sweep's windows outlast the statement timeout
         self._knowing = asyncio.Lock()
@@ -198,16 +206,29 @@ class PostgresSource:
         if isinstance(scope, Keys) and not scope.keys:
             return Written(0)
         refused: tuple[Key, ...] = ()
-        try:
-            for _ in range(ROUNDS):
+        altered: Exception | None = None
+        for _ in range(ROUNDS):
+            try:
                 left, written = await self._write(scope, cutoff, (*held, *refused), refused, skip_locked)
-                if written is not None:
-                    return written
-                refused += left
-        except SweepFailure:
-            self._known = None
-            raise
-        raise RowError(WRITE_REFUSED, self._hindrances.why)
+            except (SweepFailure, TableAltered) as failure:
+                altered = failure
+                if not await self._altered():
+                    raise
+                continue
+            if written is not None:
+                return written
+            refused += left
+        raise altered or RowError(WRITE_REFUSED, self._hindrances.why)
+
+    async def _altered(self) -> bool:
+        """Look at the tables again: whether their columns changed."""
+        known, before = self._known, self._archive
+        self._known = None
+        relation, _ = await self._learn()
+        archive = self._archive
+        if known is None or relation.columns != known[0].columns:
+            return True
+        return before is not None and archive is not None and before.columns != archive.columns
 
     async def _write(
         self, scope: Scope, cutoff: str, held: Collection[Key], refused: tuple[Key, ...], skip_locked: bool
@@ -251,15 +272,17 @@ class PostgresSource:
 
     async def _look(self) -> tuple[Relation, Statements]:
         source, write = self._plan.source, self._plan.write
-        async with self._pool.transaction(self._settings) as tx:
+        async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
             relation = await read_relation(tx, source.schema, source.table)
             archive = None
             if write is not None and write.archive is not None:
                 archive = await read_relation(tx, write.archive.schema or relation.schema, write.archive.table, ARCHIVE)
-            self._archive = archive
             statements = build_statements(self._plan, relation, archive)
-            self._hindrances = await read_hindrances(tx, self._plan, relation, archive)
-            check_archive(statements, self._hindrances)
+            hindrances = await read_hindrances(tx, self._plan, statements, relation, archive)
+            check_archive(statements, hindrances)
+            if self._lost is not None:
+                check_new_columns(relation, archive, self._lost)
+            self._lost, self._archive, self._hindrances = lost_columns(relation, archive), archive, hindrances
             return relation, statements
 
 

@@ -220,6 +220,23 @@ def effect_columns(plan: Plan, key: tuple[str, ...]) -> tuple[str, ...]:
     return plan.effect.columns or tuple(dict.fromkeys((*key, *used_columns(plan.match))))
 
 
+def lost_columns(relation: Relation, archive: Relation | None) -> frozenset[str]:
+    """Columns of the table that its archive lacks."""
+    return frozenset(relation.columns) - frozenset(archive.columns) if archive is not None else frozenset()
+
+
+def check_new_columns(relation: Relation, archive: Relation | None, known: frozenset[str]) -> None:
+    """``known``: the columns that the archive lacked at the first look, of which people were told. Raises SweepFailure."""
+    new = [name for name in relation.columns if name in lost_columns(relation, archive) - known]
+    if archive is not None and new:
+        added = ", ".join(f"ADD COLUMN {quote_name(name)} {relation.columns[name].type}" for name in new)
+        raise SweepFailure(
+            "ArchiveMismatch",
+            f"{relation.quoted} got column {', '.join(map(quote_name, new))} while this worker ran, and its archive has none, so what the "
+            f"column holds would be lost: ALTER TABLE {archive.quoted} {added}",
+        )
+
+
 def archive_columns(relation: Relation, archive: Relation) -> tuple[str, ...]:
     """The columns that both tables have, in the table's order."""
     there = archive.columns
@@ -252,6 +269,11 @@ def build_statements(plan: Plan, relation: Relation, archive: Relation | None) -
     kept, copied = None, ""
     if archive is not None:
         kept = (archive.quoted, archive_columns(relation, archive))
+        if archive.oid == relation.oid:
+            raise SweepFailure(
+                "ArchiveMismatch",
+                f"spec.write.delete.archiveTo: {archive.quoted} is the table itself: name another one",
+            )
         copied = archive_copy(relation, archive, key)
         if not kept[1]:
             raise SweepFailure(
@@ -265,5 +287,6 @@ def build_statements(plan: Plan, relation: Relation, archive: Relation | None) -
         dialect=PostgresDialect({c.name: c.type for c in relation.columns.values()}, plan.source.naive_time_zone),
         effect_columns=wanted,
         archive=kept,
+        oids=(relation.oid, archive.oid) if archive is not None else (),
         copied=copied,
     )

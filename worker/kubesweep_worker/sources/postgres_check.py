@@ -8,7 +8,7 @@ from kubesweep.api.plan import Plan, Write
 from kubesweep.errors import RowError, SweepFailure
 from kubesweep_worker.predicate import one_key_for_ever, quote_name, stamp_columns, time_columns, used_columns
 from kubesweep_worker.sources.base import Column, Explanation, Keys, Range, Scope, Table, Tried
-from kubesweep_worker.sources.postgres_catalogue import Relation, sql
+from kubesweep_worker.sources.postgres_catalogue import Relation, lost_columns, sql
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
 from kubesweep_worker.sources.postgres_values import query_plan
@@ -100,7 +100,7 @@ def check_archive(plan: Plan, relation: Relation, statements: Statements, archiv
 
 
 def _lost_columns(relation: Relation, archive: Relation | None) -> Warnings:
-    lost = [name for name in relation.columns if archive is not None and name not in archive.columns]
+    lost = [name for name in relation.columns if name in lost_columns(relation, archive)]
     if archive is not None and lost:
         yield "archive-columns", f"the archive {archive.quoted} has no column {', '.join(lost)}: what they hold is lost"
 

@@ -39,6 +39,7 @@ class Statements:
     dialect: PostgresDialect
     effect_columns: tuple[str, ...] = ()
     archive: tuple[str, tuple[str, ...]] | None = None  # its quoted name, the columns that both tables have
+    oids: tuple[int, ...] = ()  # of the table and its archive
     copied: str = ""  # whether ``a``, a row of the archive, is the copy of the row of key ``h``
 
     @property
@@ -182,6 +183,14 @@ class Statements:
         sets = ", ".join(self._assignment(one.column, one.value, one.sql, cutoff) for one in write.update)
         done = f"UPDATE {self.table} AS t SET {sets} WHERE {where} RETURNING ({self.matching(cutoff)}) AS again"
         return f"WITH done AS ({done}) SELECT count(*), count(*) FILTER (WHERE again) FROM done"
+
+    def shape(self) -> str:
+        """One text that changes with any column of the table and its archive."""
+        column = "format('%s %s %s', a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated)"
+        return (
+            f"SELECT string_agg({column}, ', ' ORDER BY a.attrelid, a.attnum) FROM pg_attribute AS a "
+            f"WHERE a.attrelid IN ({', '.join(map(str, self.oids))}) AND a.attnum > 0 AND NOT a.attisdropped"
+        )
 
     def unarchived(self, keys: Collection[Key]) -> str:
         """Those of ``keys`` of which neither the table nor the archive has a row."""

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from kubesweep.api.plan import Plan
-from kubesweep.errors import SweepFailure
+from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import Key
 from kubesweep_worker.predicate import quote_name
 from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Scope, refusal
@@ -24,6 +24,13 @@ UNDEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"  # else deferred triggers would und
 COMMANDS = {"INSERT": (4, "a"), "UPDATE": (16, "w"), "DELETE": (8, "d")}  # bit of pg_trigger.tgtype, pg_policy.polcmd
 
 
+class TableAltered(Outage):
+    """The write knew other columns than the tables have now."""
+
+    def __init__(self) -> None:
+        super().__init__("TableChanged", "the table or its archive was altered, time and again")
+
+
 @dataclass(frozen=True, slots=True)
 class Hindrances:
     """What the catalogue says of the plan's command on its table. ``why`` is the message of a row that is refused."""
@@ -31,6 +38,7 @@ class Hindrances:
     before: tuple[str, ...] = ()  # triggers that may drop a row
     after: tuple[str, ...] = ()  # triggers that may undo a write
     archive: tuple[str, ...] = ()  # triggers of the archive that may drop a row
+    shape: str = ""  # of the table and its archive, see Statements.shape
     lockable: bool = True
     why: str = ""
 
@@ -51,7 +59,7 @@ class Done:
 
 
 async def read_hindrances(
-    tx: Transaction, plan: Plan, relation: Relation, archive: Relation | None = None
+    tx: Transaction, plan: Plan, statements: Statements, relation: Relation, archive: Relation | None
 ) -> Hindrances:
     """Raises SweepFailure where the catalogue proves that no row can be written."""
     if plan.write is None or plan.dry_run:
@@ -68,7 +76,8 @@ async def read_hindrances(
     if relation.row_security:
         causes.append(f"a policy of row-level security that hides the row from {command}")
     dropping = await _dropping(tx, archive) if archive is not None else ()
-    return Hindrances(before, after, dropping, lockable, refusal(relation.quoted, causes, dropping))
+    shape = str((await tx.run(statements.shape()))[0][0][0]) if archive is not None else ""
+    return Hindrances(before, after, dropping, shape, lockable, refusal(relation.quoted, causes, dropping))
 
 
 async def _dropping(tx: Transaction, archive: Relation) -> tuple[str, ...]:
@@ -123,7 +132,7 @@ async def apply(
     cutoff: str,
     held: Collection[Key],
 ) -> Done:
-    """One write, not committed. Where nothing hinders it, one statement."""
+    """One write, not committed. Where nothing hinders it, one statement. Raises TableAltered."""
     moved: tuple[Key, ...] = ()
     if hindrances.archive:
         [found] = await tx.run(statements.keys(scope, cutoff, held))
@@ -133,10 +142,14 @@ async def apply(
         scope, held = Keys(moved), ()
     write, look = statements.write(scope, cutoff, held), statements.keys(scope, cutoff, held)
     left: list[Key] | None = None
+    # EXPLAIN takes the locks of the write, so that nobody alters a table between the look at its columns and the write.
+    guard = (f"EXPLAIN {write}", statements.shape()) if hindrances.shape else ()
+    answers = await tx.run(*guard, write, *((UNDEFERRED, look) if hindrances.after else ()))
+    if guard and answers[1] != [(hindrances.shape,)]:
+        raise TableAltered
+    [(applied, again)] = answers[len(guard)]
     if hindrances.after:
-        [[(applied, again)], _, left] = await tx.run(write, UNDEFERRED, look)
-    else:
-        [[(applied, again)]] = await tx.run(write)
+        left = answers[-1]
     if left is None and (again or applied < scope.expected):
         [left] = await tx.run(look)
     if left and not again:

@@ -34,13 +34,19 @@ from kubesweep_worker.sources.base import (
 )
 from kubesweep_worker.sources.classify import bounded
 from kubesweep_worker.sources.origin import origin_of
-from kubesweep_worker.sources.sqlite_catalogue import SqliteTable, build_statements, read_table
+from kubesweep_worker.sources.sqlite_catalogue import (
+    SqliteTable,
+    build_statements,
+    check_new_columns,
+    lost_columns,
+    read_table,
+)
 from kubesweep_worker.sources.sqlite_check import compile_all, explain, inspect
 from kubesweep_worker.sources.sqlite_cut import cut, page
 from kubesweep_worker.sources.sqlite_errors import SQL_INVALID, classify_sqlite
 from kubesweep_worker.sources.sqlite_sql import IS_UTF8, MILLISECONDS, SqliteStatements
 from kubesweep_worker.sources.sqlite_url import SqliteUrl, parse_url
-from kubesweep_worker.sources.sqlite_write import try_write, write
+from kubesweep_worker.sources.sqlite_write import ROUNDS, TableAltered, try_write, write
 from kubesweep_worker.sources.stride import Stride, cut_pages, timed_out
 
 log = logging.getLogger("kubesweep.worker")
@@ -87,6 +93,7 @@ class SqliteSource:
         self._file: tuple[int, int] | None = None
         self._found = SqliteUrl("")
         self._known: tuple[SqliteTable, SqliteStatements] | None = None
+        self._lost: frozenset[str] | None = None  # columns that the archive lacks
         self._garbled = False  # some keys are no UTF-8: their rows are left alone, at the price of a look at each key
         self._stride: Stride | None = None  # while a sweep's windows outlast the statement timeout
         self._deadline = 0.0
@@ -255,7 +262,11 @@ class SqliteSource:
             table = read_table(connection, self._plan.source.table)
             write = self._plan.write
             archive = read_table(connection, write.archive.table) if write and write.archive else None
-            self._known = table, build_statements(self._plan, table, archive, garbled_key=self._garbled)
+            statements = build_statements(self._plan, table, archive, garbled_key=self._garbled)
+            if self._lost is not None:
+                check_new_columns(table, archive, self._lost)
+            self._lost = lost_columns(table, archive)
+            self._known = table, statements
         return self._known
 
     def _sql(self, connection: sqlite3.Connection) -> SqliteStatements:
@@ -282,7 +293,12 @@ class SqliteSource:
 
     def _write(self, c: sqlite3.Connection, scope: Scope, cutoff: str, held: Collection[Key]) -> Written:
         self._found.check(self._plan)
-        return write(c, *self._learn(c), scope, cutoff, held)
+        for _ in range(ROUNDS):
+            try:
+                return write(c, *self._learn(c), scope, cutoff, held)
+            except TableAltered as altered:
+                self._known, failure = None, altered
+        raise failure
 
     def _try_write(self, c: sqlite3.Connection, cutoff: str, most: int) -> Tried:
         self._found.check(self._plan)

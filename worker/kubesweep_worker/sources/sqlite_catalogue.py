@@ -40,6 +40,7 @@ class SqliteTable:
     unique: tuple[frozenset[str], ...]
     without_rowid: bool
     triggers: tuple[str, ...] = ()
+    version: int = 0  # of the file's schema
     ignoring: tuple[str, ...] = ()  # those of them that may drop a row: RAISE(IGNORE)
 
     @property
@@ -55,6 +56,7 @@ class SqliteTable:
 
 def read_table(connection: sqlite3.Connection, table: str) -> SqliteTable:
     """Raises SweepFailure TableMissing or NotATable."""
+    [(version,)] = connection.execute("PRAGMA schema_version")
     listed = {
         name: (kind, bool(wr))
         for name, kind, wr in connection.execute("SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main'")
@@ -88,7 +90,7 @@ def read_table(connection: sqlite3.Connection, table: str) -> SqliteTable:
     ignoring = tuple(name for name, ignores in triggers.items() if ignores)
     found = SqliteTable(table, columns, tuple(unique), without_rowid)
     return SqliteTable(
-        table, columns, (*unique, frozenset(found.primary_key)), without_rowid, tuple(triggers), ignoring
+        table, columns, (*unique, frozenset(found.primary_key)), without_rowid, tuple(triggers), int(version), ignoring
     )
 
 
@@ -132,6 +134,26 @@ def require(table: SqliteTable, name: str, where: str) -> SqliteColumn:
         raise SweepFailure("ColumnMissing", f'{where}: "{table.name}" has no column "{name}"{hint}') from None
 
 
+def lost_columns(table: SqliteTable, archive: SqliteTable | None) -> frozenset[str]:
+    """Columns of the table that its archive lacks."""
+    return frozenset(table.columns) - frozenset(archive.columns) if archive is not None else frozenset()
+
+
+def check_new_columns(table: SqliteTable, archive: SqliteTable | None, known: frozenset[str]) -> None:
+    """``known``: the columns that the archive lacked at the first look, of which people were told. Raises SweepFailure."""
+    new = [name for name in table.columns if name in lost_columns(table, archive) - known]
+    if archive is not None and new:
+        added = "; ".join(
+            f"ALTER TABLE {quote_name(archive.name)} ADD COLUMN {quote_name(name)} {table.columns[name].type}".rstrip()
+            for name in new
+        )
+        raise SweepFailure(
+            "ArchiveMismatch",
+            f"{quote_name(table.name)} got column {', '.join(map(quote_name, new))} while this worker ran, and its archive has none, so what the "
+            f"column holds would be lost: {added}",
+        )
+
+
 def build_statements(
     plan: Plan, table: SqliteTable, archive: SqliteTable | None, *, garbled_key: bool = False
 ) -> SqliteStatements:
@@ -155,8 +177,17 @@ def build_statements(
         require(table, name, "spec.effect.key")
     kept = None
     if archive is not None:
-        there = archive.columns
-        kept = (quote_name(archive.name), tuple(n for n in table.columns if n in there and not there[n].generated))
+        there, name = archive.columns, quote_name(archive.name)
+        kept = (name, tuple(n for n in table.columns if n in there and not there[n].generated))
+        if archive.name.lower() == table.name.lower():
+            raise SweepFailure(
+                "ArchiveMismatch", f"spec.write.delete.archiveTo: {name} is the table itself: name another one"
+            )
+        if not kept[1]:
+            raise SweepFailure(
+                "ArchiveMismatch",
+                f"spec.write.delete.archiveTo: {name} has no column in common with {quote_name(table.name)}: CREATE TABLE {name} AS SELECT * FROM {quote_name(table.name)} WHERE 0",
+            )
     sure = {c.name for c in table.columns.values() if c.not_null} | {table.rowid_alias}
     nullable = () if table.without_rowid else tuple(name for name in key if name not in sure)
     return SqliteStatements(

@@ -51,6 +51,9 @@ def _warnings(
         if not table.columns[name].not_null:
             yield "nullable-time", f'column "{name}" may be NULL: such rows are never stale'
     yield from one_key_for_ever(plan)
+    lost = [name for name in table.columns if sql.archive is not None and name not in sql.archive[1]]
+    if sql.archive is not None and lost:
+        yield "archive-columns", f"the archive {sql.archive[0]} has no column {', '.join(lost)}: what they hold is lost"
     for name in sql.nullable_key:
         yield "nullable-key", f'key column "{name}" is not declared NOT NULL: rows without a key are never swept'
     loose = " OR ".join(f"typeof({quote_name(name)}) = 'blob'" for name in sql.loose_key)

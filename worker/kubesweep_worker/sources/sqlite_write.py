@@ -11,11 +11,19 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from kubesweep.errors import RowError
+from kubesweep.errors import Outage, RowError
 from kubesweep.queue.model import Key
 from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Range, Scope, Tried, Written, refusal
 from kubesweep_worker.sources.sqlite_catalogue import SqliteTable
 from kubesweep_worker.sources.sqlite_sql import SqliteStatements
+
+
+class TableAltered(Outage):
+    """The schema is not the one that the statements were made for."""
+
+    def __init__(self) -> None:
+        super().__init__("TableChanged", "the schema was altered, time and again")
+
 
 ROUNDS = 3  # tries of a write, each without the rows that the one before left as they were
 
@@ -41,12 +49,15 @@ def write(
     *,
     keep: bool = True,
 ) -> Written:
-    """Apply the plan's write; ``keep`` False rolls it back. Raises RowError where an archive does not take a row."""
+    """Apply the plan's write; ``keep`` False rolls it back. Raises RowError where an archive does not take a row, and
+    TableAltered."""
     refused: tuple[Key, ...] = ()
     dropped = [f'trigger "{name}" of {sql.archive[0]}' for name in sql.archive_triggers] if sql.archive else []
     why = refusal(sql.table, [f'trigger "{name}"' for name in table.triggers], dropped)
     for _ in range(ROUNDS):
         with transaction(c):
+            if c.execute("PRAGMA schema_version").fetchone() != (table.version,):
+                raise TableAltered
             applied, left, again = _apply(c, table, sql, scope, cutoff, (*held, *refused))
             if again and (not left or (applied == len(left) and not table.triggers)):
                 return Written(0, still_stale=again, refused=left)
