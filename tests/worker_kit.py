@@ -61,7 +61,7 @@ class MemorySource:
         self.lock_waits = 0
         self.stamp = "t0"
         self.down: Callable[[str], None] = lambda call: None
-        self.never_changes = False
+        self.unchanged: set[Key] = set()  # rows that match after their write
         self.where = "rows(id) #here"
         self.windows: list[int] = []  # the most rows that each cut was asked for
         self.writes: list[tuple[Key, ...]] = []
@@ -161,10 +161,12 @@ class MemorySource:
         self._spend(taken, self.write_cost, self.slow)
         if any(k in self.poison for k in taken):
             raise RowError("23505", "duplicate")
-        refused, taken = [k for k in taken if k in self.refused], [k for k in taken if k not in self.refused]
-        self.writes.append(tuple(taken))
-        if self.never_changes:
+        if taken and self.unchanged.issuperset(taken):
+            self.writes.append(tuple(taken))
             return Written(0, still_stale=len(taken), refused=tuple(taken))
+        left = self.refused | self.unchanged
+        refused, taken = [k for k in taken if k in left], [k for k in taken if k not in left]
+        self.writes.append(tuple(taken))
         self.stale_keys -= set(taken)
         locked = tuple(k for k in found if k in self.locked)
         return Written(len(taken), locked=locked, refused=tuple(refused), why="a trigger keeps it")

@@ -49,6 +49,8 @@ async def test_a_proxy_that_is_not_there_or_refuses_is_an_outage_that_names_it(m
     async with webhook(SHOP) as effect:
         with pytest.raises(Outage, match=r"the name of the proxy proxy\.invalid cannot be resolved"):
             await effect.probe()
+    with pytest.raises(Outage, match=r"the name of the proxy proxy\.invalid cannot be resolved"):
+        await deliver(SHOP)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,10 @@ async def test_a_proxy_that_is_not_there_or_refuses_is_an_outage_that_names_it(m
         "socks5://10.0.0.1:1080",
         "http://a b:3128",
         "http://u:hunter2@",
+        "http://hunter2#x@10.0.0.1:3128",
+        "http://ann:2024/hunter2@10.0.0.1:3128",
+        "http://p..x:3128",
+        "http://1.2.3.4.5:80",
     ],
 )
 async def test_what_is_no_proxy_is_an_outage_that_names_the_variable_and_not_the_row(

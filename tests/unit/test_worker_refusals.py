@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -88,34 +89,51 @@ async def test_fifty_refused_rows_with_an_effect_fail_the_sweep_and_are_not_noti
     assert 100 <= len(notified) == len(set(notified)) < 300
 
 
+def refused_rows(number: int, *, still_stale: bool = False) -> Tally:
+    tally = Tally()
+    keys = tuple(key(each) for each in range(number))
+    tally.add(Written(0, still_stale=number if still_stale else 0, refused=keys, why="a trigger keeps it"))
+    return tally
+
+
 async def test_rows_that_another_worker_applied_keep_the_sweep_going() -> None:
     applied = 1
 
     async def ask() -> int:
         return applied
 
-    refusals, all_refused = Refusals(ask), Tally(refused=50, why="a trigger keeps it")
+    refusals, all_refused = Refusals(ask), refused_rows(50)
     assert await refusals.of_all(JOB, all_refused) is None
     applied = 0
-    assert await refusals.of_all(JOB, Tally(refused=1)) is not None
+    assert await refusals.of_all(JOB, refused_rows(1)) is not None
     assert await refusals.of_all(JOB, Tally(applied=1)) is None
     assert await refusals.of_all(JOB, all_refused) is None
 
 
-HELD = Job(kind=JobKind.KEYS, held=True, keys=(key(1),), rows=1)
-
-
-@pytest.mark.parametrize(
-    ("job", "applied", "by_others", "never"),
-    [(JOB, 0, 0, True), (JOB, 5, 0, False), (JOB, 0, 5, False), (HELD, 0, 0, False)],
-)
-async def test_a_write_that_changes_nothing_is_at_fault_only_where_no_row_of_the_sweep_was_applied(
-    job: Job, applied: int, by_others: int, never: bool
+@pytest.mark.parametrize(("rows", "reason"), [(49, None), (50, "NeverEnds")])
+async def test_rows_that_match_after_their_own_write_fail_the_sweep_only_where_they_are_many_and_none_was_applied(
+    rows: int, reason: str | None
 ) -> None:
-    async def ask() -> int:
-        return by_others
+    async def none() -> int:
+        return 0
 
-    tally = Tally(applied=applied)
-    tally.add(Written(0, still_stale=1, refused=(key(1),)))
-    assert await Refusals(ask).never_ends(job, tally) is never
-    assert [failure.error for failure in tally.failed] == ([] if never else ["StillStale"])
+    tally = refused_rows(rows, still_stale=True)
+    failure = await Refusals(none).of_all(JOB, tally)
+    assert (failure.reason if failure else None) == reason
+    assert {failed.error for failed in tally.failed} == {"StillStale"}
+
+
+@pytest.mark.parametrize("effect", [False, True])
+async def test_one_row_that_its_write_leaves_as_it_was_stops_no_other_and_is_told_once(
+    bench: Workbench, effect: bool
+) -> None:
+    bench.source.unchanged = {key(0)}
+    bench.plan = a_plan(limits=RowLimits(batch_rows=1), retry=RetryPolicy(max_attempts=2, backoff=0.1, max_backoff=0.1))
+    if effect:
+        bench.plan, bench.effect = with_effect(bench.plan), ScriptedEffect()
+    stats = await bench.sweep(retries=True)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied, stats.dead) == (SweepState.COMPLETED, 299, 1)
+    assert [letter.error for letter in await bench.dead()] == ["StillStale"]
+    if effect:
+        assert Counter(call.key for call in bench.effect.calls)[key(0)] == 1

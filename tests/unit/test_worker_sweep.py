@@ -63,7 +63,7 @@ async def test_rows_that_fail_together_are_retried_together(tmp_path: Path) -> N
 
 
 async def test_a_write_that_leaves_its_rows_stale_fails_the_sweep(bench: Workbench) -> None:
-    bench.source.never_changes = True
+    bench.source.unchanged = set(bench.source.stale_keys)
     sweep = (await bench.sweep()).sweep
     assert sweep is not None
     assert (sweep.state, sweep.reason) == (SweepState.FAILED, "NeverEnds")

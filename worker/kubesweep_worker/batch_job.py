@@ -6,24 +6,17 @@ from collections.abc import Mapping
 
 import msgspec
 
-from kubesweep.errors import RowError, ScopeOutage, SweepFailure
+from kubesweep.errors import RowError, ScopeOutage
 from kubesweep.queue.model import Job, JobKind, Key
 from kubesweep_worker.desk import Desk, Done, Result
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.isolate import Interrupted, write_keys, write_once
-from kubesweep_worker.outcome import Failure, Tally, keys_job, scope_of
+from kubesweep_worker.outcome import UNWRITTEN, Failure, Tally, keys_job, scope_of
 from kubesweep_worker.reading import read_keys
-from kubesweep_worker.sources.base import WRITE_REFUSED, Scope
+from kubesweep_worker.refusals import never_ends
+from kubesweep_worker.sources.base import Scope
 
 LOCKED_MESSAGE = "the row is locked by another transaction of the application; no attempt is spent"
-
-
-def never_ends() -> SweepFailure:
-    return SweepFailure(
-        "NeverEnds",
-        "rows still match after the write, so this sweep would never end: let write.update set a column of match "
-        "to a value that no longer matches (or add a match condition that the written rows fail)",
-    )
 
 
 async def run_batch(desk: Desk, run: JobRun) -> Result:
@@ -44,8 +37,7 @@ async def run_batch(desk: Desk, run: JobRun) -> Result:
     except Interrupted as stop:
         await settle_part(desk, run, stop)
         raise stop.cause from stop
-    if await desk.refusals.never_ends(job, tally):
-        tally.failed = unrefused(tally)
+    if tally.endless and not tally.applied:
         await desk.progress(run, desk.settlement(run, tally, rest=job))
         raise never_ends()
     fails = await desk.refusals.of_all(job, tally)
@@ -57,7 +49,7 @@ async def run_batch(desk: Desk, run: JobRun) -> Result:
 
 
 def unrefused(tally: Tally) -> list[Failure]:
-    return [failure for failure in tally.failed if failure.error != WRITE_REFUSED]
+    return [failure for failure in tally.failed if failure.error not in UNWRITTEN]
 
 
 def spare_refused(tally: Tally) -> None:

@@ -42,6 +42,7 @@ def _forget() -> None:
     signal.set_wakeup_fd(-1)
     for number in _asked:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    _asked.clear()  # what the child installs is its own
     _let_through()
 
 

@@ -15,13 +15,14 @@ import msgspec
 from kubesweep.api.plan import Effect as EffectPlan
 from kubesweep.errors import Outage, ScopeOutage
 from kubesweep.queue.model import Job, JobKind, Key
-from kubesweep_worker.batch_job import locked_rows, never_ends
+from kubesweep_worker.batch_job import locked_rows
 from kubesweep_worker.deliver import FEW, Delivered, deliver_all
 from kubesweep_worker.desk import Desk, Done, EffectOutage, Result, Return
 from kubesweep_worker.hands import JobRun
 from kubesweep_worker.isolate import Interrupted, write_keys
 from kubesweep_worker.offered import offered
 from kubesweep_worker.outcome import Failure, Tally, keys_job
+from kubesweep_worker.refusals import never_ends
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Keys
 
@@ -124,8 +125,8 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
         last = batch.last or (job.kind is JobKind.KEYS and len(batch.keys) == len(job.keys))
         part = part_of(job, batch.keys, delivered, last=last)
         await _write(desk, run, part, cutoff)
-        stuck = await desk.refusals.never_ends(job, part.tally)
-        refused = never_ends() if stuck else await desk.refusals.of_all(job, part.tally)
+        endless = part.tally.endless and not part.tally.applied
+        refused = never_ends() if endless else await desk.refusals.of_all(job, part.tally)
         if desk.plan.write is not None:
             _remember(part)
         rest = rest_of(job, part)

@@ -169,7 +169,7 @@ class _Division:
 
     async def _alone(self, key: Key, error: RowError | ScopeOutage) -> None:
         if isinstance(error, RowError):
-            self.tally.failed.append(Failure.of(key, error))
+            self.tally.fail(key, error)
         elif error.reason in LOCKS:
             self.skip_locked = True
             self.tally.locked.append(key)

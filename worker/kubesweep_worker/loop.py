@@ -104,7 +104,7 @@ class Loop:
         else:
             return
         if want:
-            self._receive(claims, want, now)
+            self._receive(claims, want, now, now)
 
     def _tell(self, lost: tuple[str, ...], finished: tuple[str, ...], halted: tuple[str, ...]) -> None:
         if lost:
@@ -126,12 +126,12 @@ class Loop:
         free = max(0, self.settings.concurrency - len(running))
         return self.desk.gate.allows(min(free, self._most), len(running))
 
-    def _receive(self, claims: Claims, want: int, now: float) -> None:
+    def _receive(self, claims: Claims, want: int, now: float, asked: float) -> None:
         self.seen = claims
         self.desk.saw_held_version(claims.held_version)
         self.desk.batch.hear(claims.learnt)
         self._alone = False
-        self._start_all(claims, self._want(now))
+        self._start_all(claims, self._want(now), asked)
         if len(claims.jobs) >= want:
             self._fruitless = 0
             if len(self.hands.running()) < self.settings.concurrency:
@@ -147,8 +147,8 @@ class Loop:
         else:
             self._wait_for_more(claims, now)
 
-    def _start_all(self, claims: Claims, most: int) -> None:
-        """``most``: how many may start by now. Since they were asked for the gate may have shut, or a stop have come."""
+    def _start_all(self, claims: Claims, most: int, asked: float) -> None:
+        """``most``: how many may start by now. Since they were ``asked`` for the gate may have shut, or a stop have come."""
         running = self.hands.running()
         busy, lone = bool(running), any(run.alone for run in running)
         mine = {run.claim.id: run for run in self.hands.all()}
@@ -170,7 +170,7 @@ class Loop:
                 busy, lone, most = True, alone, most - 1
                 run = JobRun(claim, self.settings.monotonic, alone=alone)
                 if self.desk.pace is not None:
-                    self.desk.pace.take(run, claims.budget or Budget(), before)
+                    self.desk.pace.take(run, claims.budget or Budget(), before, asked)
                 self._start(run)
 
     def _return(self, claim: Claim) -> None:
@@ -256,7 +256,7 @@ class Loop:
             await self.settings.sleep(pause)
         self._waiter = None
         if claims.jobs or not limits.spare_expired:  # else the next turn claims: what was spared may be free by now
-            self._receive(claims, want, now)
+            self._receive(claims, want, now, began)
 
     async def withdraw(self) -> None:
         """Wait for nothing any more. What a claim brings on its way back is given back."""

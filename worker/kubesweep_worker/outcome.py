@@ -20,6 +20,7 @@ from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Range, Scope, Wri
 MESSAGE = 1024
 WHERE = 200  # characters of a file's path
 STILL_STALE = "StillStale"
+UNWRITTEN = frozenset({WRITE_REFUSED, STILL_STALE})
 STILL_STALE_MESSAGE = "the row still matches after the write; write.update leaves it as match wants it"
 
 
@@ -79,27 +80,27 @@ class Tally(msgspec.Struct):
     failed: list[Failure] = msgspec.field(default_factory=list)
     unspent: list[Failure] = msgspec.field(default_factory=list)  # tried again under the same attempt number
     locked: list[Key] = msgspec.field(default_factory=list)
-    still_stale: int = 0  # rows of writes that leave every row matching
-    unchanged: list[Key] = msgspec.field(default_factory=list)  # the keys of these
-    refused: int = 0  # rows that the database left as they were without an error; they are in ``failed`` too
-    why: str = ""  # the message of the latest of them
+    endless: bool = False  # the write leaves rows matching under other keys: nobody can say which
+    refused: int = 0  # rows that were to be written and are as they were; they are in ``failed`` too
+    why: Failure | None = None  # the latest of them
 
     def add(self, written: Written) -> None:
         """Count what one write did."""
         self.applied += written.applied
         self.locked.extend(written.locked)
+        error, why = WRITE_REFUSED, written.why
         if written.still_stale:
-            self.still_stale += written.still_stale
-            self.unchanged.extend(written.refused)
-        elif written.refused:
-            self.refused += len(written.refused)
-            self.why = written.why
-            self.failed.extend(Failure(key, WRITE_REFUSED, written.why) for key in written.refused)
+            self.endless = self.endless or not written.refused
+            error, why = STILL_STALE, STILL_STALE_MESSAGE
+        for key in written.refused:
+            self.fail(key, RowError(error, why))
 
-    def blame_unchanged(self) -> None:
-        """Rows that match after a write that worked for others are failures of their own."""
-        self.failed.extend(Failure(key, STILL_STALE, STILL_STALE_MESSAGE) for key in self.unchanged)
-        self.still_stale, self.unchanged = 0, []
+    def fail(self, key: Key, error: RowError) -> None:
+        """One row failed."""
+        self.failed.append(Failure.of(key, error))
+        if error.error in UNWRITTEN:
+            self.refused += 1
+            self.why = self.failed[-1]
 
 
 def scope_of(job: Job) -> Scope:

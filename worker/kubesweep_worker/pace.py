@@ -62,11 +62,12 @@ class Pace:
         self._waiting = 0
         self._slow_until = self._ask_at = -math.inf
 
-    def take(self, run: JobRun, budget: Budget, before: int = 0) -> None:
-        """A claim is in hand; ``budget`` is that of the move that gave it, and so many rows were debited ``before`` it."""
+    def take(self, run: JobRun, budget: Budget, before: int = 0, asked: float = -math.inf) -> None:
+        """A claim is in hand; ``budget`` is that of the move that gave it, which was ``asked`` for then. So many rows were
+        debited ``before`` it."""
         run.unpaced = run.claim.job.rows
         self._needed += run.unpaced
-        self._add(run.unpaced, budget.rows - before, self._clock.here(budget.time))
+        self._add(run.unpaced, budget.rows - before, self._clock.here(budget.time, asked))
 
     def _add(self, rows: int, credit: float, start: float) -> None:
         if rows > 0:

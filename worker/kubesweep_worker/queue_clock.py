@@ -32,7 +32,7 @@ class QueueClock:
             self._latest, self._since = math.inf, now
         self._latest = min(self._latest, now - theirs)
         moment = theirs + min(self._latest, self._before)
-        if moment >= asked:
+        if moment >= max(asked, now - MEMORY):  # no answer travels longer
             return moment
         self._latest, self._before = now - theirs, math.inf
         return now

@@ -17,7 +17,10 @@ def check_host(host: str) -> None:
         return
     if len(host) > MOST_NAME:
         raise ValueError(f"more than {MOST_NAME} characters")
-    for label in host.removesuffix(".").split("."):
+    *_, last = labels = host.removesuffix(".").split(".")
+    if last.isdecimal() and len(labels) > 4:
+        raise ValueError("no IPv4 address")
+    for label in labels:
         _check_label(label)
 
 

@@ -12,6 +12,7 @@ import re
 import urllib.request
 from urllib.parse import urlsplit
 
+from kubesweep.api.host import check_host
 from kubesweep.errors import Outage
 
 __all__ = ["proxy_for"]
@@ -22,7 +23,7 @@ def proxy_for(url: str) -> str | None:
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     proxies = urllib.request.getproxies_environment()
-    proxy = proxies.get(parts.scheme)
+    proxy = proxies.get(parts.scheme, "").strip()
     if not proxy or host == "localhost" or _bypassed(host, proxies):
         return None
     return _checked(proxy if "://" in proxy else f"http://{proxy}", f"{parts.scheme.upper()}_PROXY")
@@ -32,9 +33,16 @@ def _checked(proxy: str, variable: str) -> str:
     """The value may hold a password: it is not shown."""
     try:
         parts = urlsplit(proxy)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        host = parts.hostname or ""
+        check_host(f"[{host}]" if ":" in host else host)
+        # What follows a / ? or # of an unescaped password is no host.
+        usable = (
+            parts.scheme in ("http", "https")
+            and parts.port != 0
+            and "@" not in parts.path + parts.query + parts.fragment
+        )
         usable = usable and not re.search(r"[\s\x00-\x1f]", proxy)
-    except ValueError:  # a port that is no number, a bracket that is not closed
+    except ValueError:  # a port that is no number, a bracket that is not closed, a name that cannot be
         usable = False
     if not usable:
         raise Outage(

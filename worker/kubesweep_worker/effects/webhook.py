@@ -152,7 +152,8 @@ class WebhookEffect:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return self._unreachable(_reason(error.certificate_error))
         if isinstance(error, aiohttp.ClientConnectorDNSError):
-            return self._unreachable(f"its name cannot be resolved: {_reason(error.os_error)}")
+            whose = "its name" if self._proxy is None else f"the name of the proxy {error.host}"
+            return self._unreachable(f"{whose} cannot be resolved: {_reason(error.os_error)}")
         if isinstance(error, aiohttp.ClientConnectorError):
             return self._unreachable(_reason(error.os_error))
         return self._unreachable(_reason(error))
