@@ -13,10 +13,11 @@ import psycopg
 import pytest
 
 from kubesweep.api.plan import Archive, Write
-from kubesweep.errors import SweepFailure
+from kubesweep.errors import RowError, SweepFailure
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import InspectableSource, Keys, Range, Scope
 from tests.deadlines import scaled
+from tests.integration.postgres import Server
 from tests.integration.test_source_postgres import make_plan
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -169,4 +170,116 @@ async def test_the_table_itself_is_no_archive(database: str, app: Connection) ->
     source = open_source(make_plan(write=Write(archive=Archive("things"))), lambda: database)
     with pytest.raises(SweepFailure, match="is the table itself"):
         await source.inspect()
+    await source.close()
+
+
+FUNCTION = "CREATE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {} END $$;"
+TRIGGER = "CREATE TRIGGER drops BEFORE INSERT ON kept FOR EACH ROW EXECUTE FUNCTION drops();"
+SECOND = FUNCTION.format("IF NEW.id = 2 THEN RETURN NULL; END IF; RETURN NEW;") + TRIGGER
+OLDER = "INSERT INTO kept SELECT * FROM things WHERE id = 2;"
+# What an archive may do with row 2 so that no copy of it is kept.
+DROPS = {
+    "a trigger": SECOND,
+    "a trigger, and an older row of the same key": OLDER + SECOND,
+    "a trigger that keeps the first of each key": OLDER
+    + FUNCTION.format("IF EXISTS (SELECT FROM kept WHERE id = NEW.id) THEN RETURN NULL; END IF; RETURN NEW;")
+    + TRIGGER,
+    "a trigger of a view": "ALTER TABLE kept RENAME TO base; CREATE VIEW kept AS TABLE base;"
+    + SECOND.replace("BEFORE", "INSTEAD OF").replace("RETURN NEW", "INSERT INTO base SELECT NEW.*; RETURN NEW"),
+    "a trigger of the table behind a view": "ALTER TABLE kept RENAME TO base; CREATE VIEW kept AS TABLE base;"
+    + SECOND.replace("ON kept", "ON base"),
+    "a trigger, without the key in the archive": "ALTER TABLE kept DROP id;"
+    + SECOND.replace("NEW.id = 2", "NEW.note = 'note 2'"),
+}
+# What an archive may do with all rows so that each is kept.
+KEEPS = {
+    "a trigger that sets a column": "ALTER TABLE kept ADD at timestamptz;"
+    + FUNCTION.format("NEW.at := now(); RETURN NEW;")
+    + TRIGGER,
+    "partitions as they were made before PostgreSQL 10": "CREATE TABLE old () INHERITS (kept);"
+    + FUNCTION.format("INSERT INTO old SELECT NEW.*; RETURN NULL;")
+    + TRIGGER,
+    "the same, and a key of another type": "ALTER TABLE kept ALTER id TYPE numeric(10, 2); CREATE TABLE old () INHERITS (kept);"
+    + FUNCTION.format("INSERT INTO old SELECT NEW.*; RETURN NULL;")
+    + TRIGGER,
+    "a trigger that changes the key": FUNCTION.format("NEW.id := NEW.id + 100; RETURN NEW;") + TRIGGER,
+    "older rows of the same keys": "INSERT INTO kept TABLE things",
+}
+
+
+@pytest.mark.parametrize("what", DROPS)
+async def test_a_row_of_which_the_archive_keeps_no_copy_stays_in_its_table(
+    database: str, app: Connection, what: str
+) -> None:
+    await app.execute(DROPS[what].encode())
+    older = await (await app.execute("SELECT count(*) FROM kept")).fetchone()
+    source = open_source(make_plan(write=ARCHIVE), lambda: database)
+    cutoff = await source.now()
+    for ask in (source.try_write(cutoff, 10), source.write(ALL, cutoff, ()), source.write(Keys((("2",),)), cutoff, ())):
+        with pytest.raises(RowError, match="did not take the row") as found:
+            await ask
+        assert found.value.error == "WriteRefused"
+    assert (await source.write(Keys((("1",), ("3",))), cutoff, ())).applied == 2
+    assert await source.keys(Range(), cutoff, ()) == (("2",),)
+    assert older is not None
+    assert await (await app.execute("SELECT count(*) FROM kept")).fetchone() == (older[0] + 2,)
+    await source.close()
+
+
+@pytest.mark.parametrize("what", KEEPS)
+async def test_rows_that_the_archive_keeps_in_its_own_way_are_deleted(
+    database: str, app: Connection, what: str
+) -> None:
+    await app.execute(KEEPS[what].encode())
+    older = await (await app.execute("SELECT count(*) FROM kept")).fetchone()
+    source = open_source(make_plan(write=ARCHIVE), lambda: database)
+    cutoff = await source.now()
+    assert (await source.try_write(cutoff, 10)).would_apply == 3
+    assert (await source.write(ALL, cutoff, ())).applied == 3
+    assert older is not None
+    assert await (await app.execute("SELECT count(*) FROM kept")).fetchone() == (older[0] + 3,)
+    await source.close()
+
+
+async def test_an_archive_that_may_only_be_written_is_enough(
+    database: str, app: Connection, postgres_server: Server
+) -> None:
+    role = f"archives {app.info.dbname}"
+    await app.execute(
+        (
+            f'CREATE ROLE "{role}" LOGIN; GRANT SELECT, DELETE ON things TO "{role}"; GRANT INSERT ON kept TO "{role}";'
+            + FUNCTION.format("RETURN NEW;")
+            + TRIGGER
+            + "ALTER TABLE kept ENABLE ROW LEVEL SECURITY; CREATE POLICY puts ON kept FOR INSERT WITH CHECK (true)"
+        ).encode()
+    )
+    source = open_source(make_plan(write=ARCHIVE), lambda: postgres_server.url(app.info.dbname, user=role))
+    assert (await source.write(ALL, await source.now(), ())).applied == 3
+    await source.close()
+    await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TRIGGER d BEFORE INSERT ON kept WHEN NEW.id = 2 BEGIN SELECT RAISE(IGNORE); END",
+        "INSERT INTO kept SELECT * FROM things WHERE id = 2;"
+        "CREATE TRIGGER d BEFORE INSERT ON kept WHEN NEW.id = 2 BEGIN SELECT RAISE(IGNORE); END",
+        "DROP TABLE kept; CREATE TABLE kept (id INTEGER PRIMARY KEY ON CONFLICT IGNORE, status TEXT, expires_at TEXT, note TEXT);"
+        "INSERT INTO kept VALUES (2, 'older', '', '');"
+        "CREATE TRIGGER d BEFORE INSERT ON kept WHEN NEW.id < 0 BEGIN SELECT RAISE(IGNORE); END",
+        "ALTER TABLE kept RENAME id TO number;"
+        "CREATE TRIGGER d BEFORE INSERT ON kept WHEN NEW.number = 2 OR NEW.note = 'note 2' BEGIN SELECT RAISE(IGNORE); END",
+    ],
+    ids=["a trigger", "and an older row", "a constraint, beside a trigger", "without the key"],
+)
+async def test_a_row_of_which_the_archive_keeps_no_copy_stays_in_its_table_on_sqlite(lite: Path, sql: str) -> None:
+    with closing(sqlite3.connect(lite)) as connection:
+        connection.executescript(sql)
+    source = open_source(make_plan(write=ARCHIVE), lambda: f"sqlite:///{lite}")
+    for scope in (ALL, Keys((("2",),))):
+        with pytest.raises(RowError, match="did not take the row"):
+            await source.write(scope, CUTOFF, ())
+    assert (await source.write(Keys((("1",), ("3",))), CUTOFF, ())).applied == 2
+    assert await source.keys(Range(), CUTOFF, ()) == (("2",),)
     await source.close()

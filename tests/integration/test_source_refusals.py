@@ -47,10 +47,6 @@ def before(event: str) -> str:
     return FUNCTION.format(body="RETURN NULL;") + TRIGGER.format(when=f"BEFORE {event}")
 
 
-DROPS = (
-    FUNCTION.format(body="IF NEW.id % 5 = 3 THEN RETURN NULL; END IF; RETURN NEW;")
-    + "CREATE TRIGGER drops BEFORE INSERT ON kept FOR EACH ROW EXECUTE FUNCTION keeps();"
-)
 REINSERTS = FUNCTION.format(
     body="IF pg_trigger_depth() < 2 THEN INSERT INTO things SELECT OLD.*; END IF; RETURN NULL;"
 ) + TRIGGER.format(when="AFTER DELETE")
@@ -73,9 +69,6 @@ POSTGRES = {
     "an AFTER DELETE trigger inserts the row again": Case(REINSERTS, {"write": DELETE}),
     "an AFTER DELETE trigger inserts the archived row again": Case(REINSERTS, {"write": ARCHIVE}),
     "the update's own sql leaves some rows as they are": Case("", {"write": PARTLY}, "spec.match"),
-    "a BEFORE INSERT trigger of the archive returns NULL": Case(
-        DROPS, {"write": ARCHIVE}, 'trigger "drops" of "public"."kept"'
-    ),
 }
 IGNORES = "CREATE TRIGGER keeps BEFORE {event} ON things WHEN OLD.id % 5 = 3 BEGIN SELECT RAISE(IGNORE); END"
 SQLITE = {
@@ -99,11 +92,6 @@ SQLITE = {
         "spec.match",
     ),
     "the update's own sql leaves some rows as they are": Case("", {"write": PARTLY}, "spec.match"),
-    "RAISE(IGNORE) at an INSERT into the archive": Case(
-        "CREATE TRIGGER drops BEFORE INSERT ON kept WHEN NEW.id % 5 = 3 BEGIN SELECT RAISE(IGNORE); END",
-        {"write": ARCHIVE},
-        'trigger "drops" of "kept"',
-    ),
 }
 
 
@@ -145,49 +133,6 @@ async def test_sqlite_tells_rows_that_stay_and_writes_the_others(tmp_path: Path,
     with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
         kept = connection.execute("SELECT count(*) FROM kept").fetchone()
     assert kept == (8 if SQLITE[what].changes.get("write") == ARCHIVE else 0,)
-
-
-async def test_an_archive_that_may_drop_rows_and_lacks_the_key_is_refused(database: str, app: Connection) -> None:
-    await app.execute((DROPS + "ALTER TABLE kept RENAME id TO number").encode())
-    source = open_source(make_plan(write=ARCHIVE), lambda: database)
-    with pytest.raises(SweepFailure, match=r'"kept" has no column "id", and trigger "drops" .* add the key'):
-        await source.origin()
-    await source.close()
-
-
-async def test_rows_that_a_trigger_puts_into_a_child_of_the_archive_are_kept(database: str, app: Connection) -> None:
-    """Partitions as they were made before PostgreSQL 10."""
-    await app.execute(
-        (
-            "CREATE TABLE kept_old () INHERITS (kept);"
-            + FUNCTION.format(body="INSERT INTO kept_old SELECT NEW.*; RETURN NULL;")
-            + "CREATE TRIGGER moves BEFORE INSERT ON kept FOR EACH ROW EXECUTE FUNCTION keeps()"
-        ).encode()
-    )
-    source = open_source(make_plan(write=ARCHIVE), lambda: database)
-    written = await source.write(ALL, await source.now(), ())
-    assert (written.applied, written.refused) == (10, ())
-    row = await (await app.execute("SELECT count(*), (SELECT count(*) FROM kept_old) FROM kept")).fetchone()
-    assert row == (10, 10)
-    await source.close()
-
-
-@pytest.mark.parametrize("column", ["id", "number"])
-async def test_a_row_that_a_trigger_of_the_archive_ignores_is_kept_on_sqlite(tmp_path: Path, column: str) -> None:
-    """Without the key in the archive its count tells."""
-    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
-        connection.executescript(
-            f"{LITE} CREATE TABLE old ({column}, status TEXT);"
-            "CREATE TRIGGER d BEFORE INSERT ON old BEGIN SELECT RAISE(IGNORE); END"
-        )
-    source = open_source(make_plan(write=Write(archive=Archive("old"))), lambda: f"sqlite:///{tmp_path}/a.db")
-    if column == "id":
-        assert (await source.write(ALL, CUTOFF, ())).refused == tuple((str(n),) for n in range(1, 11))
-    else:
-        with pytest.raises(RowError, match="did not take the row"):
-            await source.write(ALL, CUTOFF, ())
-    assert len(await source.keys(Range(), CUTOFF, ())) == 10
-    await source.close()
 
 
 async def test_a_row_that_an_archive_drops_in_silence_is_kept_on_sqlite(tmp_path: Path) -> None:

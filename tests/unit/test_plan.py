@@ -217,7 +217,8 @@ def test_the_hash_of_a_plan_changes_only_with_what_the_work_is_made_from(
 
 HASHED = """
 Match op column values offset is_null sql
-Source table schema key naive_time_zone
+Source table schema key naive_time_zone session
+Session time_zone date_style interval_style search_path
 Webhook url headers_secret
 Effect columns key webhook handler
 Assignment column value sql

@@ -42,7 +42,8 @@ CONDITIONS = [
     ),
     (
         Match("before", "day"),
-        """t."day" < ('2026-03-01 00:00:00+00'::timestamptz) AT TIME ZONE 'Europe/Berlin'""",
+        """t."day" < ('2026-03-01 00:00:00+00'::timestamptz) AT TIME ZONE 'Europe/Berlin'"""
+        """ AND t."day"::timestamp AT TIME ZONE 'Europe/Berlin' < '2026-03-01 00:00:00+00'::timestamptz""",
     ),
     (Match("sql", sql="t.x < :cutoff"), "(\nt.x < '2026-03-01 00:00:00+00'::timestamptz\n)"),
 ]

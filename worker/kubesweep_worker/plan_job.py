@@ -20,7 +20,8 @@ from kubesweep.queue.model import Job, JobKind, Key, SweepState, Window
 from kubesweep_worker.desk import Desk, Gone, Result
 from kubesweep_worker.elsewhere import tell_held_elsewhere
 from kubesweep_worker.hands import JobRun
-from kubesweep_worker.sources.base import Cut, Cuts, Keys
+from kubesweep_worker.predicate import time_columns
+from kubesweep_worker.sources.base import NAIVE_ZONE, Cut, Cuts, Keys
 from kubesweep_worker.sources.stride import timed_out
 from kubesweep_worker.verdict import lone_deliveries
 
@@ -92,7 +93,8 @@ async def run_plan(desk: Desk, run: JobRun) -> Result:
         return await _halt(desk, run)
     if first:
         tell_held_elsewhere(held_rows, origin)
-        if not step.approved and not plan.dry_run and await _above_hold(desk, run, cutoff, held):
+        asks = not step.approved and not plan.dry_run
+        if asks and (await _doubtful(desk, run, cutoff) or await _above_hold(desk, run, cutoff, held)):
             return Gone(worked=True)
         start = None if plan.dry_run else await _start(desk, origin)
         step = msgspec.structs.replace(step, low=start, high=last, wrap=start)
@@ -150,17 +152,41 @@ async def _halt(desk: Desk, run: JobRun) -> Result:
     return Gone(worked=True)
 
 
+async def _doubtful(desk: Desk, run: JobRun, cutoff: str) -> bool:
+    """Whether a first sweep that deletes waits for a person, because nobody said what its times mean."""
+    plan = desk.plan
+    if plan.write is None or not plan.write.deletes or plan.source.naive_time_zone is not None:
+        return False
+    if not time_columns(plan.match) or await _swept_before(desk):
+        return False
+    doubt = dict((await desk.source.inspect()).warnings).get(NAIVE_ZONE)
+    if doubt is None:
+        return False
+    await _hold(desk, run, cutoff, "NaiveTimeZone", f"{doubt}. This first sweep would delete by them")
+    return True
+
+
+async def _swept_before(desk: Desk) -> bool:
+    (stats,) = await desk.insist(lambda: desk.queue.stats([desk.ref]))
+    return any(past.state is SweepState.COMPLETED and past.plan.same(desk.mine) for past in stats.history)
+
+
+async def _hold(desk: Desk, run: JobRun, cutoff: str, reason: str, why: str) -> None:
+    """The sweep waits for approval, with the cutoff that it has."""
+    run.claim = msgspec.structs.replace(run.claim, job=msgspec.structs.replace(run.claim.job, cutoff=cutoff))
+    message = (
+        f"{why}: nothing was touched; "
+        f"look at them with `kubesweep check`, then let this sweep go with `kubesweep approve {desk.plan.name}`"
+    )
+    await desk.end_sweep(run, SweepState.HELD, reason, message)
+    log.info("sweep held: %s", message, extra={"sweep": run.claim.job.sweep})
+
+
 async def _above_hold(desk: Desk, run: JobRun, cutoff: str, held: frozenset[Key]) -> bool:
     most = desk.plan.limits.hold_above_rows
     if most is None or await _count(desk, run, cutoff, held, most + 1) <= most:
         return False
-    run.claim = msgspec.structs.replace(run.claim, job=msgspec.structs.replace(run.claim.job, cutoff=cutoff))
-    message = (
-        f"more than {most} rows are stale (limits.holdAboveRows): nothing was touched; "
-        f"look at them with `kubesweep check`, then let this sweep go with `kubesweep approve {desk.plan.name}`"
-    )
-    await desk.end_sweep(run, SweepState.HELD, "AboveHoldLimit", message)
-    log.info("sweep held: %s", message, extra={"sweep": run.claim.job.sweep})
+    await _hold(desk, run, cutoff, "AboveHoldLimit", f"more than {most} rows are stale (limits.holdAboveRows)")
     return True
 
 

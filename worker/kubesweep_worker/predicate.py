@@ -21,9 +21,8 @@ def quote_name(name: str) -> str:
 
 def quote_text(text: str) -> str:
     """A string literal of standard SQL. Only SQLite stores U+0000, which no literal can hold."""
-    if "\0" in text:
-        return f"CAST(x'{text.encode().hex()}' AS TEXT)"
-    return "'" + text.replace("'", "''") + "'"
+    literals = ["'" + part.replace("'", "''") + "'" for part in text.split("\0")]
+    return literals[0] if len(literals) == 1 else f"({' || char(0) || '.join(literals)})"
 
 
 def quote_pg(text: str) -> str:
@@ -74,7 +73,11 @@ class PostgresDialect:
             instant = f"{instant} - '{offset:.6f} seconds'::interval"
         if self.types[name] == "timestamp with time zone":
             return f"{column(name)} < {instant}"
-        return f"{column(name)} < ({instant}) AT TIME ZONE {quote_pg(self.zone)}"
+        bound = f"{column(name)} < ({instant}) AT TIME ZONE {quote_pg(self.zone)}"
+        if self.zone == "UTC":
+            return bound
+        # An index serves the bound. Where the zone's clock shows a time twice, PostgreSQL reads the later one.
+        return f"{bound} AND {column(name)}::timestamp AT TIME ZONE {quote_pg(self.zone)} < {instant}"
 
     def expression(self, sql: str, cutoff: str) -> str:
         return parenthesised(sql, f"{quote_pg(cutoff)}::timestamptz")

@@ -53,6 +53,16 @@ def _source(source: work.Source) -> plan.Source:
         lock_timeout=parse_duration(source.lock_timeout),
         statement_timeout=parse_duration(source.statement_timeout),
         naive_time_zone=source.naive_time_zone,
+        session=_session(source.session) if source.session else plan.Session(),
+    )
+
+
+def _session(session: work.Session) -> plan.Session:
+    return plan.Session(
+        time_zone=session.time_zone,
+        date_style=session.date_style,
+        interval_style=session.interval_style,
+        search_path=tuple(session.search_path or ()),
     )
 
 

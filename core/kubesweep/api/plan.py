@@ -38,13 +38,27 @@ class Match(_Part, frozen=True):
     sql: str = ""
 
 
+class Session(_Part, frozen=True, kw_only=True):
+    """PostgreSQL's settings under which the user's sql, triggers and defaults run. None: what the login gets."""
+
+    time_zone: str | None = None
+    date_style: str | None = None
+    interval_style: str | None = None
+    search_path: tuple[str, ...] = ()  # empty: what the login gets
+
+
 class Source(_Part, frozen=True, kw_only=True):
     table: str
     schema: str | None = None  # None: SQLite, or the search path's first
     key: tuple[str, ...] = ()  # empty: the primary key
     lock_timeout: float = 0.3
     statement_timeout: float = 30.0
-    naive_time_zone: str = "UTC"  # what a time column without a zone means
+    naive_time_zone: str | None = None  # what a time column without a zone means; None: nobody said, so UTC
+    session: Session = Session()
+
+    @property
+    def zone(self) -> str:
+        return self.naive_time_zone or "UTC"
 
 
 class Webhook(_Part, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -68,6 +68,31 @@ class UrlFrom(Model):
     secret_key_ref: SecretKeyRef = Field(description="The entry of a Secret that holds the URL of the database.")
 
 
+class Session(Model):
+    """PostgreSQL's settings while the sweep's sql, the table's triggers and its defaults run; default what the login gets,
+    which `kubesweep check` shows."""
+
+    time_zone: str | None = Field(None, min_length=1, max_length=64, description="TimeZone: an IANA zone.")
+    date_style: str | None = Field(
+        None,
+        min_length=1,
+        max_length=16,
+        pattern=r"^(ISO|SQL|Postgres|German)(, ?(MDY|DMY|YMD))?$",
+        description='DateStyle: such as "ISO, DMY".',
+    )
+    interval_style: Literal["postgres", "postgres_verbose", "sql_standard", "iso_8601"] | None = Field(
+        None, description="IntervalStyle."
+    )
+    search_path: list[Identifier] | None = Field(
+        None, min_length=1, max_length=16, description="Schemas that names without a schema are looked up in, in order."
+    )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str | None) -> str | None:
+        return None if name is None else known_zone(name)
+
+
 class Source(Model):
     """The table that is looked at."""
 
@@ -89,12 +114,13 @@ class Source(Model):
     statement_timeout: Annotated[str, Duration("100ms", "4m")] = Field(
         "30s", description="Longest time that one statement may take (100ms to 4m)."
     )
-    naive_time_zone: str = Field(
-        "UTC",
+    naive_time_zone: str | None = Field(
+        None,
         min_length=1,
         max_length=64,
-        description="IANA zone that a time column without a zone is written in.",
+        description="IANA zone that a time column without a zone is written in; default UTC, with a warning where the database's zone is another.",
     )
+    session: Session | None = Field(None, description="Settings of the database's session.")
 
     @field_validator("key")
     @classmethod
@@ -103,8 +129,8 @@ class Source(Model):
 
     @field_validator("naive_time_zone")
     @classmethod
-    def _known_zone(cls, name: str) -> str:
-        return known_zone(name)
+    def _known_zone(cls, name: str | None) -> str | None:
+        return None if name is None else known_zone(name)
 
 
 _NO_COLUMN = "names no column: add column, such as {column: status, in: [pending]}"

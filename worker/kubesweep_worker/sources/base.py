@@ -36,16 +36,17 @@ class Keys(msgspec.Struct, frozen=True):
 
 Scope = Range | Keys
 WRITE_REFUSED = "WriteRefused"
+NAIVE_ZONE = "naive-time-zone"  # a warning that a first sweep which deletes waits for
 
 
-def refusal(table: str, causes: Sequence[str], dropped: Sequence[str] = ()) -> str:
-    """The message of a row that a write left as it was, or of which the archive has no copy. ``causes`` are what the catalogue
-    names, ``dropped`` the triggers of the archive."""
-    if dropped:
-        return (
-            f"nothing failed, but after the write the row of {table} still matches, or the archive has no copy of it; what can "
-            f"cause it: {', '.join((*causes, *dropped))}. Correct that, or leave such rows out with a condition in spec.match"
-        )
+def unkept(archive: str, causes: Sequence[str]) -> str:
+    """The message of a row of which the archive kept no copy."""
+    cause = f"; what can cause it: {', '.join(causes)}" if causes else ""
+    return f"nothing failed, but the archive {archive} did not take the row{cause}. Correct that, or leave such rows out with a condition in spec.match"
+
+
+def refusal(table: str, causes: Sequence[str]) -> str:
+    """The message of a row that a write left as it was. ``causes`` are what the catalogue names."""
     if not causes:
         return (
             f"nothing failed, but after the write the row of {table} still matches: "
@@ -105,6 +106,7 @@ class Table:
     key: tuple[str, ...]
     rows_estimate: int
     warnings: tuple[tuple[str, str], ...] = field(default=())
+    session: Mapping[str, str] = field(default_factory=dict)  # PostgreSQL's settings under which the user's sql runs
 
 
 @dataclass(frozen=True, slots=True)

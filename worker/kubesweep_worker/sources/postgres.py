@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Key
-from kubesweep_worker.predicate import stamp_columns
+from kubesweep_worker.predicate import quote_name, quote_pg, stamp_columns
 from kubesweep_worker.sources.base import (
     WRITE_REFUSED,
     Cuts,
@@ -28,15 +28,17 @@ from kubesweep_worker.sources.postgres_catalogue import (
     Relation,
     build_statements,
     check_new_columns,
+    is_utc,
     lost_columns,
     read_database,
     read_relation,
+    read_session,
 )
 from kubesweep_worker.sources.postgres_check import explain, inspect, try_write
 from kubesweep_worker.sources.postgres_cut import cut, page
 from kubesweep_worker.sources.postgres_pool import Patience, Pool, Rows, Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
-from kubesweep_worker.sources.postgres_write import Hindrances, TableAltered, apply, check_archive, read_hindrances
+from kubesweep_worker.sources.postgres_write import Hindrances, TableAltered, Uncounted, apply, read_hindrances
 from kubesweep_worker.sources.stride import Page, Stride, cut_pages, timed_out
 
 ARCHIVE = "spec.write.delete.archiveTo"
@@ -54,11 +56,28 @@ def settings(plan: Plan) -> tuple[str, ...]:
         # A worker that hangs between the write and its commit must not hold the rows for ever.
         # On a busy machine it is no hang to take longer than a short statementTimeout between two statements.
         f"SET LOCAL idle_in_transaction_session_timeout = {max(10_000, round(plan.source.statement_timeout * 1000))}",
-        "SET LOCAL TimeZone = 'UTC'",
-        "SET LOCAL DateStyle = 'ISO, MDY'",
-        "SET LOCAL IntervalStyle = 'postgres'",
+        "SET LOCAL standard_conforming_strings = on",
         "SET LOCAL quote_all_identifiers = off",  # the catalogue's names of types are compared with ours
         "SET LOCAL jit = off",  # compiling costs more than any of our statements
+    )
+
+
+# What Python, stamps and values are read under.
+OURS = ("SET LOCAL TimeZone = 'UTC'", "SET LOCAL DateStyle = 'ISO, MDY'", "SET LOCAL IntervalStyle = 'postgres'")
+
+
+def theirs(plan: Plan) -> tuple[str, ...]:
+    """What the user's sql, triggers and defaults run under. DEFAULT is what the login gets, whoever used the session before."""
+    session = plan.source.session
+    named = {
+        "TimeZone": session.time_zone,
+        "DateStyle": session.date_style,
+        "IntervalStyle": session.interval_style,
+    }
+    path = ", ".join(map(quote_name, session.search_path)) or "DEFAULT"
+    return (
+        *(f"SET LOCAL {name} = {'DEFAULT' if value is None else quote_pg(value)}" for name, value in named.items()),
+        f"SET LOCAL search_path = {path}",
     )
 
 
@@ -68,7 +87,7 @@ class PostgresSource:
     def __init__(self, plan: Plan, url: Callable[[], str], margin: float = 5.0) -> None:
         """``margin``: seconds on top of statementTimeout that this side waits for an answer."""
         self._plan = plan
-        self._settings = settings(plan)
+        self._settings = (*settings(plan), *theirs(plan))
         self._url = url
         self._origin: tuple[Relation, str] | None = None
         patience = Patience(plan.source.statement_timeout, margin)
@@ -76,6 +95,8 @@ class PostgresSource:
         self._known: tuple[Relation, Statements] | None = None
         self._archive: Relation | None = None
         self._lost: frozenset[str] | None = None  # columns that the archive lacks
+        self._session: dict[str, str] = {}
+        self._counted = False  # the archive was seen to take fewer rows than were deleted
         self._hindrances = Hindrances()
         self._stride: Stride | None = None  # while a sweep's windows outlast the statement timeout
         self._knowing = asyncio.Lock()
@@ -105,7 +126,7 @@ class PostgresSource:
 
     async def now(self) -> str:
         async with self._pool.transaction(self._settings) as tx:
-            [[(now,)]] = await tx.finish(NOW)
+            *_, [(now,)] = await tx.finish(*OURS, NOW)
             return str(now)
 
     async def origin(self) -> str:
@@ -120,7 +141,7 @@ class PostgresSource:
     async def bounds(self) -> tuple[str, Key | None]:
         statements = await self._statements()
         try:
-            [[(now,)], last] = await self._read(NOW, statements.last())
+            *_, [(now,)], last = await self._read(*OURS, NOW, statements.last())
             return str(now), last[0] if last else None
         except Outage as outage:
             if not timed_out(outage):  # no index has the key's order
@@ -131,7 +152,7 @@ class PostgresSource:
         self._known = None
         relation, statements = await self._learn()
         async with self._pool.transaction(self._settings) as tx:
-            return await inspect(tx, self._plan, relation, statements, self._archive)
+            return await inspect(tx, self._plan, relation, statements, self._archive, self._session)
 
     async def explain(self, cutoff: str) -> Explanation:
         relation, statements = await self._learn()
@@ -183,7 +204,7 @@ class PostgresSource:
         if isinstance(scope, Keys) and not scope.keys:
             return []
         statements = await self._statements()
-        [rows] = await self._read(statements.rows(scope, cutoff, held, most))
+        rows = await self._rows(statements, scope, cutoff, held, most)
         end = len(statements.key)
         names = statements.effect_columns
         return [
@@ -194,6 +215,22 @@ class PostgresSource:
             )
             for row in rows
         ]
+
+    async def _rows(self, statements: Statements, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> Rows:
+        """Found under the login's settings, read under ours; in one statement where that makes no difference."""
+        if self._alike:
+            *_, rows = await self._read(*OURS, statements.rows(scope, cutoff, held, most))
+            return rows
+        try:
+            async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
+                [found] = await tx.run(f"{statements.keys(scope, cutoff, held)} LIMIT {most}")
+                if not found:
+                    return []
+                *_, rows = await tx.finish(*OURS, statements.read(Keys(tuple(found))))
+                return rows
+        except SweepFailure:
+            self._known = None
+            raise
 
     async def keys(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
         if isinstance(scope, Keys) and not scope.keys:
@@ -210,6 +247,9 @@ class PostgresSource:
         for _ in range(ROUNDS):
             try:
                 left, written = await self._write(scope, cutoff, (*held, *refused), refused, skip_locked)
+            except Uncounted:
+                self._counted = True
+                continue
             except (SweepFailure, TableAltered) as failure:
                 altered = failure
                 if not await self._altered():
@@ -219,6 +259,16 @@ class PostgresSource:
                 return written
             refused += left
         raise altered or RowError(WRITE_REFUSED, self._hindrances.why)
+
+    @property
+    def _alike(self) -> bool:
+        """Whether the user's sql means the same under our settings."""
+        session = self._session
+        return (
+            is_utc(session["TimeZone"])
+            and session["DateStyle"] == "ISO, MDY"
+            and session["IntervalStyle"] == "postgres"
+        )
 
     async def _altered(self) -> bool:
         """Look at the tables again: whether their columns changed."""
@@ -242,7 +292,7 @@ class PostgresSource:
                 scope, locked = await _lock(tx, statements, scope, cutoff, held)
                 if not scope.keys:
                     return (), Written(0, locked=locked, refused=refused, why=hindrances.why)
-            done = await apply(tx, statements, hindrances, scope, cutoff, held)
+            done = await apply(tx, statements, hindrances, scope, cutoff, held, counted=self._counted)
             if done.never_ends(hindrances):
                 return (), Written(0, still_stale=done.again, locked=locked, refused=done.left)
             if done.left:
@@ -279,10 +329,10 @@ class PostgresSource:
                 archive = await read_relation(tx, write.archive.schema or relation.schema, write.archive.table, ARCHIVE)
             statements = build_statements(self._plan, relation, archive)
             hindrances = await read_hindrances(tx, self._plan, statements, relation, archive)
-            check_archive(statements, hindrances)
             if self._lost is not None:
                 check_new_columns(relation, archive, self._lost)
             self._lost, self._archive, self._hindrances = lost_columns(relation, archive), archive, hindrances
+            self._session = await read_session(tx)
             return relation, statements
 
 

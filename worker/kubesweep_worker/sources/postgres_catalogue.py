@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.predicate import PostgresDialect, quote_name, used_columns
+from kubesweep_worker.predicate import PostgresDialect, quote_name, quote_text, used_columns
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import KeyColumn, Statements
 from kubesweep_worker.words import near
@@ -49,6 +49,7 @@ class CatalogueColumn:
     generated: bool
     identity_always: bool
     labels: tuple[str, ...] | None
+    exact: str  # the type with its length
     may_select: bool
     may_update: bool
     may_insert: bool
@@ -94,7 +95,7 @@ async def read_relation(tx: Transaction, schema: str | None, table: str, where: 
         raise _missing(schema, table, names, where)
     oid, nsp, name, kind, rows, size, security, usage, role, read_only = found[0]
     columns = {
-        c[0]: CatalogueColumn(c[0], c[1], c[2], c[3], c[4], tuple(c[5]) if c[5] is not None else None, c[6], c[7], c[8])
+        c[0]: CatalogueColumn(c[0], c[1], c[2], c[3], c[4], tuple(c[5]) if c[5] is not None else None, *c[6:])
         for c in await tx.query(sql("pg_columns"), oid)
     }
     indexes = tuple(Index(p, u, tuple(names)) for p, u, names in await tx.query(sql("pg_indexes"), oid))
@@ -111,6 +112,19 @@ async def read_database(tx: Transaction, url: str) -> tuple[str, str]:
         parts = conninfo_to_dict(url.strip())
         server = f"{parts.get('host') or parts.get('hostaddr') or ''}:{parts.get('port') or 5432}"
     return str(server), str(database)
+
+
+SESSION = ("TimeZone", "DateStyle", "IntervalStyle", "search_path")
+
+
+def is_utc(zone: str) -> bool:
+    return zone.upper().removeprefix("ETC/") in ("UTC", "UCT", "ZULU", "UNIVERSAL", "GMT", "GMT0", "GREENWICH")
+
+
+async def read_session(tx: Transaction) -> dict[str, str]:
+    """The settings under which the user's sql runs."""
+    [[found]] = await tx.run(f"SELECT {', '.join(f'current_setting({quote_text(name)})' for name in SESSION)}")
+    return dict(zip(SESSION, map(str, found), strict=True))
 
 
 def _missing(schema: str | None, table: str, names: list[tuple[str, str]], where: str) -> SweepFailure:
@@ -244,14 +258,11 @@ def archive_columns(relation: Relation, archive: Relation) -> tuple[str, ...]:
 
 
 def archive_copy(relation: Relation, archive: Relation, key: Sequence[str]) -> str:
-    """By which a row of the archive is known as the copy of a key ``h``; empty where it lacks the key. Types that differ are
-    compared as text."""
-    if not set(key) <= set(archive_columns(relation, archive)):
+    """By which a row of the archive is known as the copy of a key ``h``, converted as the INSERT does; empty where it lacks the
+    key or may not be read."""
+    if not all(name in archive.columns and archive.columns[name].may_select for name in key):
         return ""
-    parts = []
-    for number, name in enumerate(key, 1):
-        cast = "" if relation.columns[name].type == archive.columns[name].type else "::text"
-        parts.append(f"a.{quote_name(name)}{cast} = h.k{number}{cast}")
+    parts = (f"a.{quote_name(name)} = h.k{n}::{archive.columns[name].exact}" for n, name in enumerate(key, 1))
     return " AND ".join(parts)
 
 
@@ -284,7 +295,7 @@ def build_statements(plan: Plan, relation: Relation, archive: Relation | None) -
         plan=plan,
         table=relation.quoted,
         key=tuple(KeyColumn(name, relation.columns[name].type) for name in key),
-        dialect=PostgresDialect({c.name: c.type for c in relation.columns.values()}, plan.source.naive_time_zone),
+        dialect=PostgresDialect({c.name: c.type for c in relation.columns.values()}, plan.source.zone),
         effect_columns=wanted,
         archive=kept,
         oids=(relation.oid, archive.oid) if archive is not None else (),

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from kubesweep.api.plan import Plan, Write
 from kubesweep.errors import RowError, SweepFailure
 from kubesweep_worker.predicate import one_key_for_ever, quote_name, stamp_columns, time_columns, used_columns
-from kubesweep_worker.sources.base import Column, Explanation, Keys, Range, Scope, Table, Tried
-from kubesweep_worker.sources.postgres_catalogue import Relation, lost_columns, sql
+from kubesweep_worker.sources.base import NAIVE_ZONE, Column, Explanation, Keys, Range, Scope, Table, Tried
+from kubesweep_worker.sources.postgres_catalogue import Relation, is_utc, lost_columns, sql
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
 from kubesweep_worker.sources.postgres_values import query_plan
@@ -24,7 +24,12 @@ Missing = tuple[str, str]  # what the role may not do, the GRANT that lets it
 
 
 async def inspect(
-    tx: Transaction, plan: Plan, relation: Relation, statements: Statements, archive: Relation | None
+    tx: Transaction,
+    plan: Plan,
+    relation: Relation,
+    statements: Statements,
+    archive: Relation | None,
+    session: dict[str, str],
 ) -> Table:
     """Raises SweepFailure with what to change; what is only worth knowing is in ``Table.warnings``."""
     deletes = plan.write is not None and plan.write.deletes
@@ -45,6 +50,7 @@ async def inspect(
         *_row_security(relation),
         *_triggers_and_keys(plan, around),
         *_nullable(plan, relation),
+        *_naive(plan, relation, session["TimeZone"]),
         *_volatile(plan),
         *one_key_for_ever(plan),
         *_missing_index(plan, relation, found),
@@ -54,7 +60,7 @@ async def inspect(
     ]
     columns = {c.name: Column(c.name, c.type, not c.not_null) for c in relation.columns.values()}
     key = tuple(part.name for part in statements.key)
-    return Table(relation.quoted, columns, key, max(relation.rows, 0), tuple(warnings))
+    return Table(relation.quoted, columns, key, max(relation.rows, 0), tuple(warnings), session)
 
 
 def check_rights(plan: Plan, relation: Relation, statements: Statements, rights: set[str]) -> None:
@@ -145,6 +151,19 @@ def _nullable(plan: Plan, relation: Relation) -> Warnings:
             yield "nullable-time", f'column "{name}" may be NULL: such rows are never stale'
 
 
+def _naive(plan: Plan, relation: Relation, zone: str) -> Warnings:
+    """Rows deleted hours early, or late."""
+    if plan.source.naive_time_zone is not None or is_utc(zone):
+        return
+    for name in time_columns(plan.match):
+        if relation.columns[name].type != "timestamp with time zone":
+            yield (
+                NAIVE_ZONE,
+                f'column "{name}" has no time zone and spec.source.naiveTimeZone is not set, so its times count as UTC, while this login '
+                f"lives in {zone}: set naiveTimeZone to {zone}, or to UTC if that is what the application writes",
+            )
+
+
 def _volatile(plan: Plan) -> Warnings:
     for match in plan.match:
         words = match.sql.lower()
@@ -227,7 +246,8 @@ async def try_write(tx: Transaction, statements: Statements, hindrances: Hindran
     keys = tuple(tuple(str(value) for value in row) for row in rows)
     if not keys or statements.plan.write is None:
         return Tried(len(keys), 0, 0)
-    done = await apply(tx, statements, hindrances, Keys(keys), cutoff, ())
+    counted = statements.archive is not None and bool(statements.copied)
+    done = await apply(tx, statements, hindrances, Keys(keys), cutoff, (), counted=counted)
     await tx.run(UNDEFERRED)
     if done.never_ends(hindrances):
         return Tried(len(keys), done.applied, done.again)

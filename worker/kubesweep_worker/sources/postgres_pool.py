@@ -36,7 +36,6 @@ CONNECT_TIMEOUT = 10
 CANCELLED = "57014"
 # Seconds, times: an idle connection whose peer vanished is found in about a minute. The URL may say otherwise.
 KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-SESSION = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET standard_conforming_strings = on"
 
 
 class NoAnswer(psycopg.OperationalError):
@@ -226,15 +225,6 @@ class Pool:
             ) from None
         for name, loader in LOADERS.items():
             connection.adapters.register_loader(name, loader)
-        try:
-            with _deadline(connection, self._patience.seconds(1)):
-                await connection.execute(SESSION)
-        except psycopg.Error as error:
-            await self._drop(connection)
-            raise translate(error) from None
-        except asyncio.CancelledError:
-            await self._drop(connection)
-            raise
         return connection
 
     async def _put(self, connection: Connection) -> None:

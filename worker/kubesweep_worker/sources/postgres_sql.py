@@ -25,6 +25,22 @@ class KeyColumn:
     type: str  # without length: "character varying"
 
 
+def text_of(expression: str, type_: str) -> str:
+    """The text of a key's column, the same whatever DateStyle, TimeZone and bytea_output are: that of ISO and UTC. JSON is
+    always ISO (https://www.postgresql.org/docs/current/functions-json.html)."""
+    if type_ == "date":
+        return f"to_json({expression}) #>> '{{}}'"
+    if type_ == "timestamp without time zone":
+        return f"replace(to_json({expression}) #>> '{{}}', 'T', ' ')"
+    if type_ == "timestamp with time zone":
+        naive = f"replace(to_json({expression} AT TIME ZONE 'UTC') #>> '{{}}', 'T', ' ')"
+        with_offset = f"regexp_replace({naive}, '( BC)?$', '+00\\1')"
+        return f"CASE WHEN isfinite({expression}) THEN {with_offset} ELSE {expression}::text END"
+    if type_ == "bytea":
+        return f"'\\x' || encode({expression}, 'hex')"
+    return f"{expression}::text"
+
+
 def array(values: Sequence[str]) -> str:
     """A text array's literal."""
     inner = ",".join('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values)
@@ -48,7 +64,7 @@ class Statements:
 
     @property
     def key_texts(self) -> str:
-        return ", ".join(f"{column(part.name)}::text" for part in self.key)
+        return ", ".join(text_of(column(part.name), part.type) for part in self.key)
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -61,7 +77,7 @@ class Statements:
 
     @property
     def outer_texts(self) -> str:
-        return ", ".join(f"{alias}::text" for alias in self.aliases)
+        return ", ".join(text_of(alias, part.type) for alias, part in zip(self.aliases, self.key, strict=True))
 
     def _row(self, parts: Sequence[str]) -> str:
         return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
@@ -157,16 +173,23 @@ class Statements:
     def lock(self, scope: Scope, cutoff: str, held: Collection[Key]) -> str:
         return f"{self.keys(scope, cutoff, held)} FOR UPDATE OF t SKIP LOCKED"
 
-    def rows(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> str:
+    @property
+    def _wanted(self) -> str:
         times = [f"{column(name)}::text" for name in stamp_columns(self.plan)]
-        wanted = ", ".join([self.key_texts, *times, *(column(name) for name in self.effect_columns)])
+        return ", ".join([self.key_texts, *times, *(column(name) for name in self.effect_columns)])
+
+    def rows(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> str:
         return (
-            f"SELECT {wanted} FROM {self.table} AS t WHERE {self.where(scope, cutoff, held)} "
+            f"SELECT {self._wanted} FROM {self.table} AS t WHERE {self.where(scope, cutoff, held)} "
             f"ORDER BY {self.key_list} LIMIT {most}"
         )
 
+    def read(self, keys: Keys) -> str:
+        """The rows of these keys, whatever they match."""
+        return f"SELECT {self._wanted} {self._from(self.scope(keys))} ORDER BY {self.key_list}"
+
     def write(self, scope: Scope, cutoff: str, held: Collection[Key]) -> str:
-        """Answers one row: (rows written, rows that match again)."""
+        """Answers one row: (rows written, rows that match again; with an archive, rows that it took)."""
         write = self.plan.write
         if write is None:
             raise ValueError("this plan writes nothing")
@@ -178,8 +201,8 @@ class Statements:
             name, columns = self.archive
             names = ", ".join(quote_name(c) for c in columns)
             gone = f"DELETE FROM {self.table} AS t WHERE {where} RETURNING {', '.join(column(c) for c in columns)}"
-            kept = f"INSERT INTO {name} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM gone"
-            return f"WITH gone AS ({gone}), kept AS ({kept}) SELECT count(*), 0 FROM gone"
+            kept = f"INSERT INTO {name} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM gone RETURNING 1"
+            return f"WITH gone AS ({gone}), kept AS ({kept}) SELECT count(*), (SELECT count(*) FROM kept) FROM gone"
         sets = ", ".join(self._assignment(one.column, one.value, one.sql, cutoff) for one in write.update)
         done = f"UPDATE {self.table} AS t SET {sets} WHERE {where} RETURNING ({self.matching(cutoff)}) AS again"
         return f"WITH done AS ({done}) SELECT count(*), count(*) FILTER (WHERE again) FROM done"
@@ -192,14 +215,12 @@ class Statements:
             f"WHERE a.attrelid IN ({', '.join(map(str, self.oids))}) AND a.attnum > 0 AND NOT a.attisdropped"
         )
 
-    def unarchived(self, keys: Collection[Key]) -> str:
-        """Those of ``keys`` of which neither the table nor the archive has a row."""
+    def copies(self, keys: Collection[Key]) -> str:
+        """How many rows the archive has of these keys."""
         assert self.archive is not None
-        mine = " AND ".join(f"t.{quote_name(p.name)} = h.{a}" for p, a in zip(self.key, self.aliases, strict=True))
         return (
-            f"SELECT {self.outer_texts} FROM ({self._listed(keys)}) AS h({', '.join(self.aliases)}) "
-            f"WHERE NOT EXISTS (SELECT FROM {self.table} AS t WHERE {mine}) "
-            f"AND NOT EXISTS (SELECT FROM {self.archive[0]} AS a WHERE {self.copied})"
+            f"SELECT count(*) FROM {self.archive[0]} AS a WHERE EXISTS (SELECT FROM ({self._listed(keys)}) "
+            f"AS h({', '.join(self.aliases)}) WHERE {self.copied})"
         )
 
     def _assignment(self, name: str, value: str | None, sql: str | None, cutoff: str) -> str:

@@ -11,10 +11,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from kubesweep.api.plan import Plan
-from kubesweep.errors import Outage, SweepFailure
+from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Key
 from kubesweep_worker.predicate import quote_name
-from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Scope, refusal
+from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Scope, refusal, unkept
 from kubesweep_worker.sources.postgres_catalogue import Relation, sql
 from kubesweep_worker.sources.postgres_pool import Rows, Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
@@ -22,6 +22,10 @@ from kubesweep_worker.sources.sqlstates import NO_IDENTITY
 
 UNDEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"  # else deferred triggers would undo the write after the look
 COMMANDS = {"INSERT": (4, "a"), "UPDATE": (16, "w"), "DELETE": (8, "d")}  # bit of pg_trigger.tgtype, pg_policy.polcmd
+
+
+class Uncounted(Exception):
+    """The archive took fewer rows than were deleted: a trigger drops them, or puts them into a child of it."""
 
 
 class TableAltered(Outage):
@@ -37,16 +41,15 @@ class Hindrances:
 
     before: tuple[str, ...] = ()  # triggers that may drop a row
     after: tuple[str, ...] = ()  # triggers that may undo a write
-    archive: tuple[str, ...] = ()  # triggers of the archive that may drop a row
-    shape: str = ""  # of the table and its archive, see Statements.shape
     lockable: bool = True
     why: str = ""
+    shape: str = ""  # of the table and its archive, see Statements.shape
+    unkept: str = ""  # the message of a row that the archive did not take
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What one write did within its transaction; ``left`` still match, or the archive has no copy of them, so the transaction
-    must not be committed."""
+    """What one write did within its transaction; ``left`` still match, so the transaction must not be committed."""
 
     applied: int
     again: int = 0
@@ -75,26 +78,24 @@ async def read_hindrances(
     causes = [f'trigger "{name}"' for name in dict.fromkeys((*before, *after))]
     if relation.row_security:
         causes.append(f"a policy of row-level security that hides the row from {command}")
-    dropping = await _dropping(tx, archive) if archive is not None else ()
-    shape = str((await tx.run(statements.shape()))[0][0][0]) if archive is not None else ""
-    return Hindrances(before, after, dropping, shape, lockable, refusal(relation.quoted, causes, dropping))
+    why = refusal(relation.quoted, causes)
+    if archive is None:
+        return Hindrances(before, after, lockable, why)
+    [[(shape,)]] = await tx.run(statements.shape())
+    return Hindrances(before, after, lockable, why, str(shape), unkept(archive.quoted, await _dropping(tx, archive)))
 
 
 async def _dropping(tx: Transaction, archive: Relation) -> tuple[str, ...]:
-    """The triggers of the archive that may drop a row, in words."""
+    """The triggers of the archive that may drop a row, in words. Raises SweepFailure where a rule rewrites the INSERT."""
     found = await tx.query(sql("pg_hindrances"), archive.oid, *COMMANDS["INSERT"])
-    return tuple(f'trigger "{name}" of {archive.quoted}' for kind, name in found if kind == "before")
-
-
-def check_archive(statements: Statements, hindrances: Hindrances) -> None:
-    """Raises SweepFailure where nobody could tell which rows the archive drops."""
-    if hindrances.archive and statements.archive is not None and not statements.copied:
-        name, key = statements.archive[0], ", ".join(quote_name(part.name) for part in statements.key)
-        raise SweepFailure(
-            "ArchiveMismatch",
-            f"spec.write.delete.archiveTo: {name} has no column {key}, and {hindrances.archive[0]} may drop rows, so nobody could tell "
-            f"which ones are kept: add the key to {name}, or drop the trigger",
-        )
+    for kind, name in found:
+        if kind == "rule":
+            raise SweepFailure(
+                WRITE_REFUSED,
+                f"rule {quote_name(str(name))} rewrites what is inserted into the archive {archive.quoted}, so nobody could tell what it keeps: "
+                f"DROP RULE {quote_name(str(name))} ON {archive.quoted}, and put what it does into a trigger",
+            )
+    return tuple(f'trigger "{name}" of {archive.quoted}' for kind, name in found if kind in ("before", "instead"))
 
 
 def check_hindrances(relation: Relation, command: str, found: dict[str, list[str]]) -> None:
@@ -131,15 +132,18 @@ async def apply(
     scope: Scope,
     cutoff: str,
     held: Collection[Key],
+    *,
+    counted: bool = False,
 ) -> Done:
-    """One write, not committed. Where nothing hinders it, one statement. Raises TableAltered."""
-    moved: tuple[Key, ...] = ()
-    if hindrances.archive:
+    """One write, not committed. Where nothing hinders it, one statement. Raises TableAltered, Uncounted, and RowError where the
+    archive keeps no copy of a row. ``counted``: the archive's rows are counted before and after."""
+    before = 0
+    if counted:
         [found] = await tx.run(statements.keys(scope, cutoff, held))
-        moved = tuple(found)
-        if not moved:
+        if not found:
             return Done(0)
-        scope, held = Keys(moved), ()
+        scope, held = Keys(tuple(found)), ()
+        [[(before,)]] = await tx.run(statements.copies(scope.keys))
     write, look = statements.write(scope, cutoff, held), statements.keys(scope, cutoff, held)
     left: list[Key] | None = None
     # EXPLAIN takes the locks of the write, so that nobody alters a table between the look at its columns and the write.
@@ -148,6 +152,10 @@ async def apply(
     if guard and answers[1] != [(hindrances.shape,)]:
         raise TableAltered
     [(applied, again)] = answers[len(guard)]
+    if statements.archive is not None:
+        applied, kept, again = int(applied), int(again), 0
+    else:
+        kept = applied
     if hindrances.after:
         left = answers[-1]
     if left is None and (again or applied < scope.expected):
@@ -156,10 +164,17 @@ async def apply(
         # Rows that turned stale only now were not there for the write: they go along with the second try.
         rest = Keys(tuple(left))
         again_look = statements.keys(rest, cutoff, ())
-        [[(more, again)], _, left] = await tx.run(statements.write(rest, cutoff, ()), UNDEFERRED, again_look)
+        [[(more, other)], _, left] = await tx.run(statements.write(rest, cutoff, ()), UNDEFERRED, again_look)
         applied += more
-    if moved:
-        [unarchived] = await tx.run(statements.unarchived(moved))
-        dropped = set(unarchived)
-        left = [*(left or ()), *(key for key in moved if key in dropped)]
+        kept, again = (kept + other, 0) if statements.archive is not None else (applied, other)
+    if kept < applied:
+        if statements.copied and not counted:
+            raise Uncounted
+        after = (
+            int((await tx.run(statements.copies(scope.keys)))[0][0][0])
+            if isinstance(scope, Keys) and counted
+            else before
+        )
+        if after - before < applied:
+            raise RowError(WRITE_REFUSED, hindrances.unkept)
     return Done(applied, again, tuple(left or ()))

@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -56,7 +56,8 @@ T = TypeVar("T")
 
 
 def naive_milliseconds(zone: str) -> Callable[[str], int | None]:
-    """ISO text -> milliseconds since the epoch, where text without an offset is in ``zone``."""
+    """ISO text -> milliseconds since the epoch, where text without an offset is in ``zone``; where the zone's clock shows it
+    twice, or leaves it out, the later reading."""
     info = ZoneInfo(zone)
 
     def parse(text: str) -> int | None:
@@ -64,12 +65,14 @@ def naive_milliseconds(zone: str) -> Callable[[str], int | None]:
             moment = datetime.fromisoformat(text)
         except ValueError:
             return None
-        return round((moment if moment.tzinfo else moment.replace(tzinfo=info)).astimezone(UTC).timestamp() * 1000)
+        readings = [moment] if moment.tzinfo else [moment.replace(tzinfo=info, fold=fold) for fold in (0, 1)]
+        return max(round(reading.timestamp() * 1000) for reading in readings)
 
     return parse
 
 
 def is_utf8(data: bytes | None) -> bool:
+    """Of the bytes of a text in a file whose texts are UTF-8."""
     try:
         (data or b"").decode()
     except UnicodeDecodeError:
@@ -244,11 +247,11 @@ class SqliteSource:
         )
         connection.set_progress_handler(lambda: int(time.monotonic() > self._deadline), STEPS)
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.create_function(IS_UTF8, 1, is_utf8, deterministic=True)
-        if self._plan.source.naive_time_zone != "UTC":
-            connection.create_function(
-                MILLISECONDS, 1, naive_milliseconds(self._plan.source.naive_time_zone), deterministic=True
-            )
+        [(encoding,)] = connection.execute("PRAGMA encoding")
+        judge = is_utf8 if encoding == "UTF-8" else lambda _: True  # UTF-16 is converted by SQLite itself
+        connection.create_function(IS_UTF8, 1, judge, deterministic=True)
+        if self._plan.source.zone != "UTC":
+            connection.create_function(MILLISECONDS, 1, naive_milliseconds(self._plan.source.zone), deterministic=True)
         return connection
 
     def _disconnect(self) -> None:

@@ -194,11 +194,11 @@ def build_statements(
         plan,
         quote_name(table.name),
         key,
-        SqliteDialect(plan.source.naive_time_zone),
+        SqliteDialect(plan.source.zone),
         effect,
         kept,
         nullable,
         tuple(name for name in key if name != table.rowid_alias),
         garbled_key,
-        archive.ignoring if archive is not None and kept is not None and set(key) <= set(kept[1]) else (),
+        archive.ignoring if archive is not None else (),
     )

@@ -68,7 +68,7 @@ class SqliteStatements:
     nullable_key: tuple[str, ...] = ()
     loose_key: tuple[str, ...] = ()  # columns of the key that may hold bytes, whatever they are declared
     garbled_key: bool = False  # some keys are no UTF-8
-    archive_triggers: tuple[str, ...] = ()  # of an archive with the key: they may drop a row
+    dropping: tuple[str, ...] = ()  # triggers of the archive that may drop a row
 
     @property
     def key_list(self) -> str:
@@ -177,18 +177,3 @@ class SqliteStatements:
         name, columns = self.archive
         names, values = ", ".join(quote_name(c) for c in columns), ", ".join(column(c) for c in columns)
         return (f"INSERT INTO {name} ({names}) SELECT {values} FROM {self.table} AS t WHERE {where}", gone)
-
-    def unarchived(self, keys: Collection[Key]) -> str:
-        """Those of ``keys`` of which neither the table nor the archive has a row."""
-        assert self.archive is not None
-        parts = [f"h.k{n}" for n in range(1, len(self.key) + 1)]
-
-        def same(row: str) -> str:
-            return " AND ".join(f"{row}.{quote_name(c)} = {p}" for c, p in zip(self.key, parts, strict=True))
-
-        listed = ", ".join(f"({', '.join(quote_text(text) for text in key)})" for key in keys)
-        return (
-            f"WITH h({', '.join(part[2:] for part in parts)}) AS (VALUES {listed}) SELECT {', '.join(parts)} FROM h "
-            f"WHERE NOT EXISTS (SELECT 1 FROM {self.table} AS t WHERE {same('t')}) "
-            f"AND NOT EXISTS (SELECT 1 FROM {self.archive[0]} AS a WHERE {same('a')})"
-        )

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from kubesweep.errors import Outage, RowError
 from kubesweep.queue.model import Key
-from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Range, Scope, Tried, Written, refusal
+from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Range, Scope, Tried, Written, refusal, unkept
 from kubesweep_worker.sources.sqlite_catalogue import SqliteTable
 from kubesweep_worker.sources.sqlite_sql import SqliteStatements
 
@@ -52,8 +52,7 @@ def write(
     """Apply the plan's write; ``keep`` False rolls it back. Raises RowError where an archive does not take a row, and
     TableAltered."""
     refused: tuple[Key, ...] = ()
-    dropped = [f'trigger "{name}" of {sql.archive[0]}' for name in sql.archive_triggers] if sql.archive else []
-    why = refusal(sql.table, [f'trigger "{name}"' for name in table.triggers], dropped)
+    why = refusal(sql.table, [f'trigger "{name}"' for name in table.triggers])
     for _ in range(ROUNDS):
         with transaction(c):
             if c.execute("PRAGMA schema_version").fetchone() != (table.version,):
@@ -77,14 +76,8 @@ def _apply(
     cutoff: str,
     held: Collection[Key],
 ) -> tuple[int, tuple[Key, ...], int]:
-    """Rows written, rows of the scope that still match or that no archive has, and rows that match after an update under any key."""
+    """Rows written, rows of the scope that still match, and rows that match after an update under any key."""
     deletes = sql.plan.write is not None and sql.plan.write.deletes
-    suspects: tuple[Key, ...] = ()
-    if sql.archive_triggers:
-        suspects = tuple(c.execute(sql.keys(scope, cutoff, held)))
-        if not suspects:
-            return 0, (), 0
-        scope, held = Keys(suspects), ()
     counts: list[int] = []
     moved: tuple[Key, ...] = ()
     for statement in sql.write(scope, cutoff, held):
@@ -92,14 +85,13 @@ def _apply(
         moved = tuple(cursor.fetchall())
         counts.append(cursor.rowcount)
     applied = counts[-1]
-    if deletes and applied >= scope.expected and len(set(counts)) == 1 and not (table.triggers or suspects):
+    if deletes and applied >= scope.expected and len(set(counts)) == 1 and not table.triggers:
         return applied, (), 0
     left = tuple(c.execute(sql.keys(scope, cutoff, held)).fetchall())
     if deletes:
-        if suspects:
-            left += tuple(c.execute(sql.unarchived(suspects)))
-        elif not left and counts[0] < applied:
-            raise RowError(WRITE_REFUSED, f"the archive {sql.archive[0] if sql.archive else ''} did not take the row")
+        if not left and counts[0] < applied:
+            archive = sql.archive[0] if sql.archive is not None else ""
+            raise RowError(WRITE_REFUSED, unkept(archive, [f'trigger "{name}" of {archive}' for name in sql.dropping]))
         return applied, left, 0
     again = len(left)
     if moved:
