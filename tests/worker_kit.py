@@ -59,6 +59,7 @@ class MemorySource:
         self.write_cost = self.read_cost = 0.0
         self.timeouts: list[int] = []  # how many rows each statement had that timed out
         self.lock_waits = 0
+        self.warnings: tuple[tuple[str, str], ...] = ()
         self.stamp = "t0"
         self.down: Callable[[str], None] = lambda call: None
         self.unchanged: set[Key] = set()  # rows that match after their write
@@ -102,7 +103,7 @@ class MemorySource:
 
     async def inspect(self) -> Table:
         self.down("inspect")
-        return Table("rows", {"id": Column("id", "text", False)}, ("id",), len(self.stale_keys))
+        return Table("rows", {"id": Column("id", "text", False)}, ("id",), len(self.stale_keys), self.warnings)
 
     async def origin(self) -> str:
         return self.where

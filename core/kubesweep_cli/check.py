@@ -123,8 +123,11 @@ def facts(one: Loaded, looked: Looked, now: float) -> list[tuple[str, str]]:
     keys = ", ".join(plain_key(key) for key in looked.samples)
     next_tick = one.ticks.next(now)
     when = "suspended" if one.suspend else words.clock_time(next_tick, now) if next_tick else "never"
+    session = ", ".join(f"{name} {value}" for name, value in table.session.items())
     return [
         ("table", f"{table.name}, about {words.rows(table.rows_estimate)}, key ({', '.join(table.key)})"),
+        *([("session", session)] if session else []),
+        *(("children", sentence) for sentence in table.children),
         ("stale now", f"{count}{f', such as {keys}' if keys else ''}"),
         ("next tick", when),
     ]

@@ -77,7 +77,11 @@ def test_check_shows_the_sql_samples_and_the_tried_write_and_changes_nothing(des
 
 def test_check_finds_a_write_that_would_never_end(desk: Desk) -> None:
     path = Path(desk.slow(12))
-    path.write_text(path.read_text().replace("value: new", "value: old"))
+    text = path.read_text()
+    path.write_text(text.replace("value: new", "value: old"))
+    refused = desk.run("check", "-f", str(path), code=2)
+    assert "NeverEnds: spec.write.update leaves every row" in refused.stderr
+    path.write_text(text.replace("value: new", "sql: t.status"))
     assert "NeverEnds" in desk.run("check", "-f", str(path), "--try-write", code=1).stdout
 
 

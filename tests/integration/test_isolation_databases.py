@@ -40,7 +40,7 @@ async def site(tmp_path: Path, database: str) -> AsyncIterator[Site]:
 
 def deleting(**changes: Any) -> Plan:
     source = Source(table="carts", schema="public", lock_timeout=0.02, statement_timeout=0.2)
-    return cart_plan(**{"write": Write(), "source": source} | changes)
+    return cart_plan(**{"write": Write(children=True), "source": source} | changes)
 
 
 def left(url: str) -> list[int]:

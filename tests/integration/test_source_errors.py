@@ -25,6 +25,7 @@ TABLE = (
 )
 LITE = "CREATE TABLE things (id INTEGER PRIMARY KEY, status TEXT NOT NULL, expires_at TEXT NOT NULL, size REAL NOT NULL, maybe TEXT, twice AS (id * 2))"
 BEFORE = Match("before", "expires_at")
+OPEN = Match("sql", sql="t.status <> 'expired'")
 
 
 class Case(NamedTuple):
@@ -36,7 +37,7 @@ class Case(NamedTuple):
     schema: str | None = None
     key: tuple[str, ...] = ()
     role: str = ""
-    zone: str = "UTC"
+    zone: str | None = "UTC"
 
 
 def match(*matches: Match) -> dict[str, Any]:
@@ -95,6 +96,16 @@ POSTGRES = {
         {"write": Write(archive=Archive("kept"))},
         sql="CREATE TABLE kept (LIKE things); CREATE RULE odd AS ON INSERT TO kept WHERE NEW.id = 3 DO INSTEAD NOTHING",
     ),
+    "an archive that loses a part of a value": Case(
+        {"write": Write(archive=Archive("kept"))},
+        sql="CREATE TABLE kept (LIKE things); ALTER TABLE kept ALTER expires_at TYPE date",
+    ),
+    "the table as its own archive": Case({"write": Write(archive=Archive("things"))}),
+    "rows of other tables that are deleted too": Case(
+        {"write": Write()},
+        sql="CREATE TABLE parts (id int PRIMARY KEY, thing int CONSTRAINT part_of REFERENCES things ON DELETE CASCADE); CREATE INDEX ON parts (thing)",
+    ),
+    "an update whose values are what match asks for": Case({"match": (Match("in", "status", ("pending", "expired")),)}),
     "a read-only database": Case(sql="ALTER DATABASE {database} SET default_transaction_read_only = on"),
     "no policy that permits the write": Case(
         sql="GRANT SELECT, UPDATE ON things TO {role}; ALTER TABLE things ENABLE ROW LEVEL SECURITY; "
@@ -157,6 +168,19 @@ WARNINGS = {
         {"write": Write(archive=Archive("kept"))},
         sql="CREATE TABLE kept (LIKE things); ALTER TABLE kept DROP status, DROP code",
     ),
+    "an archive of other types": Case(
+        {"write": Write(archive=Archive("kept"))},
+        sql="CREATE TABLE kept (LIKE things); ALTER TABLE kept ALTER status TYPE varchar(9)",
+    ),
+    "rows of other tables that are changed": Case(
+        {"write": Write()},
+        sql="CREATE TABLE parts (thing int CONSTRAINT part_of REFERENCES things ON DELETE SET NULL); CREATE INDEX ON parts (thing)",
+    ),
+    "a time without a zone, in a database that lives elsewhere": Case(
+        {"match": (Match("before", "made"), OPEN)},
+        sql="ALTER TABLE things ADD made timestamp NOT NULL; ALTER DATABASE \"{database}\" SET TimeZone = 'Asia/Tokyo'",
+        zone=None,
+    ),
     "a big table without an index for the match": Case(
         sql="INSERT INTO things SELECT n, 'live', now() + interval '1 day', NULL, NULL, 1, '', '0,0' "
         "FROM generate_series(1, 100000) AS n; ANALYZE things",
@@ -174,6 +198,16 @@ SQLITE_WARNINGS = {
     "SQLite: a key that is no UTF-8": Case(
         sql="CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES (CAST(x'ff' AS TEXT), '', '')",
         table="named",
+    ),
+    "SQLite: rows that break a foreign key": Case(
+        {"write": Write()},
+        sql="CREATE TABLE parts (thing REFERENCES things (id)); INSERT INTO parts VALUES (7)",
+    ),
+    "SQLite: rows of other tables that are changed": Case(
+        {"write": Write()}, sql="CREATE TABLE parts (thing REFERENCES things ON DELETE SET NULL)"
+    ),
+    "SQLite: an archive that lacks columns": Case(
+        {"write": Write(archive=Archive("kept"))}, sql="CREATE TABLE kept (id INTEGER, status TEXT, expires_at TEXT)"
     ),
     "SQLite: a trigger": Case(sql="CREATE TRIGGER audit AFTER UPDATE ON things BEGIN SELECT 1; END"),
 }
@@ -194,7 +228,7 @@ def documented() -> dict[str, tuple[str, str]]:
 
 
 def make_plan(case: Case) -> Plan:
-    plan = {"match": (BEFORE,), **update("status", "expired"), **case.plan}
+    plan = {"match": (BEFORE, OPEN), **update("status", "expired"), **case.plan}
     source = Source(table=case.table, schema=case.schema, key=case.key, naive_time_zone=case.zone)
     return Plan(namespace="d", name="n", uid="u", source=source, **plan)
 

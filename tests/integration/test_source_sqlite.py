@@ -135,6 +135,28 @@ async def test_a_naive_time_is_in_the_zone_of_the_spec(tmp_path: Path) -> None:
     await source.close()
 
 
+@pytest.mark.parametrize(
+    ("cutoff", "stale"),
+    [
+        ("2026-10-25 00:15:00.000", ["01:59"]),  # 02:15 in Berlin, for the first time
+        ("2026-10-25 01:15:00.000", ["01:59", "02:10"]),  # for the second time
+        ("2026-10-25 02:00:00.000", ["01:59", "02:10", "02:50"]),
+    ],
+)
+async def test_a_naive_time_that_the_clock_shows_twice_is_the_later_one(
+    tmp_path: Path, cutoff: str, stale: list[str]
+) -> None:
+    rows = ", ".join(f"('{clock}', '2026-10-25 {clock}:00')" for clock in ("01:59", "02:10", "02:50", "03:10"))
+    path = filled(
+        tmp_path / "a.db",
+        f"CREATE TABLE things (id TEXT NOT NULL PRIMARY KEY, at TEXT); INSERT INTO things VALUES {rows}",
+    )
+    zoned = Source(table="things", naive_time_zone="Europe/Berlin")
+    source = opened(path, match=(Match("before", "at"),), write=Write(), source=zoned)
+    assert [key for (key,) in await source.keys(Range(), cutoff, ())] == stale
+    await source.close()
+
+
 TEN = """
 CREATE TABLE things (id INTEGER PRIMARY KEY, status TEXT, expires_at TEXT);
 WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 10) INSERT INTO things SELECT n, 'pending', '2026-01-01' FROM n;

@@ -58,7 +58,7 @@ def plan(url: str) -> Plan:
         source=Source(schema="public", table="conversations", lock_timeout=0.05, statement_timeout=0.5),
         match=(Match(op="in", column="status", values=("old",)),),
         effect=Effect(columns=("id",), webhook=Webhook(url, timeout=scaled(10))),
-        write=Write(),
+        write=Write(children=True),
         limits=RowLimits(batch_rows=500),
         retry=RetryPolicy(max_attempts=ATTEMPTS, backoff=0.5, max_backoff=1.0),
         concurrency=2,

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from kubesweep.api.plan import RetryPolicy, RowLimits, Source
+from kubesweep.api.plan import Match, RetryPolicy, RowLimits, Source, Write
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Claim, Job, JobKind, Settlement
 from kubesweep_worker.crash import bury
@@ -156,6 +156,12 @@ async def all_refused(folder: Path) -> Answer:
 
 async def above_hold(folder: Path) -> Answer:
     return await swept(Workbench(folder, MemorySource(10), a_plan(limits=RowLimits(hold_above_rows=5))))
+
+
+async def naive_zone(folder: Path) -> Answer:
+    bench = Workbench(folder, MemorySource(10), a_plan(match=(Match("before", "at"),), write=Write()))
+    bench.source.warnings = (("naive-time-zone", 'column "at" has no time zone'),)
+    return await swept(bench)
 
 
 REFUSING = """
@@ -315,6 +321,7 @@ CASES: dict[str, Case] = {
     "a trigger keeps a row from being written": refused,
     "no row is written, though nothing fails": all_refused,
     "more than holdAboveRows are stale": above_hold,
+    "a first sweep deletes by times whose zone nobody named": naive_zone,
     "a row is locked by the application": locked,
     "a row alone takes longer than statementTimeout": slow,
     "a match condition fails on a row": match_fails,

@@ -222,8 +222,8 @@ Session time_zone date_style interval_style search_path
 Webhook url headers_secret
 Effect columns key webhook handler
 Assignment column value sql
-Archive table schema
-Write update archive
+Archive table schema lossy
+Write update archive children
 RowLimits max_rows_per_sweep hold_above_rows
 RetryPolicy max_attempts backoff max_backoff
 Plan namespace name uid source match format install mode effect write limits retry

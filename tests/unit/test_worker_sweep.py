@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kubesweep.api.plan import RetryPolicy, RowLimits
+from kubesweep.api.plan import Match, RetryPolicy, RowLimits, Write
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import Finding, PlanVersion, SweepState
 from kubesweep_worker.hands import JobRun
@@ -104,6 +104,31 @@ async def test_a_dry_run_counts_and_samples_but_writes_nothing(bench: Workbench)
     assert sweep is not None
     assert (sweep.state, sweep.planned, len(sweep.samples)) == (SweepState.COMPLETED, 1000, 10)
     assert bench.source.writes == []
+
+
+NAIVE = (("naive-time-zone", 'column "at" has no time zone'),)
+
+
+@pytest.mark.parametrize(
+    ("warnings", "write", "held"), [(NAIVE, Write(), True), (NAIVE, None, False), ((), Write(), False)]
+)
+async def test_a_first_sweep_that_deletes_by_times_that_nobody_explained_waits_for_approval(
+    bench: Workbench, warnings: tuple[tuple[str, str], ...], write: Write | None, held: bool
+) -> None:
+    bench.source.warnings = warnings
+    bench.plan = a_plan(match=(Match("before", "at"),), **({"write": write} if write else {}))
+    sweep = (await bench.sweep()).sweep
+    assert sweep is not None
+    assert (sweep.state is SweepState.HELD) is held
+    if held:
+        assert (sweep.reason, bench.source.writes) == ("NaiveTimeZone", [])
+        assert 'column "at" has no time zone. This first sweep would delete by them' in sweep.message
+        assert "kubesweep approve test" in sweep.message
+        await bench.queue.approve(bench.plan.ref)
+        assert (await bench.run()).sweep is not None
+    again = await bench.sweep()
+    assert again.sweep is not None
+    assert again.sweep.state is SweepState.COMPLETED
 
 
 async def test_too_many_rows_hold_the_sweep_until_somebody_approves(bench: Workbench) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from kubesweep.api.plan import Match, Plan
+from kubesweep.api.plan import Assignment, Match, Plan
 from kubesweep.api.sqltext import substitute_cutoff
 
 
@@ -96,6 +96,24 @@ def condition(match: Match, dialect: Dialect, cutoff: str) -> str:
 def stale(matches: tuple[Match, ...], dialect: Dialect, cutoff: str) -> str:
     """All conditions, ANDed."""
     return " AND ".join(condition(match, dialect, cutoff) for match in matches)
+
+
+def stays_stale(plan: Plan) -> bool:
+    """Whether the update's own literals leave every condition of match true, so that no row would ever stop matching. Only what is
+    certain counts: an expression, or a condition in sql, may do what it likes."""
+    update = {one.column: one for one in plan.write.update} if plan.write is not None else {}
+    return bool(update) and all(_stays(match, update) for match in plan.match)
+
+
+def _stays(match: Match, update: Mapping[str, Assignment]) -> bool:
+    one = update.get(match.column)
+    if match.op == "sql" or (one is not None and (one.sql is not None or match.op == "before")):
+        return False
+    if one is None:
+        return True
+    if match.op == "in":
+        return one.value in match.values
+    return (one.value is None) is match.is_null
 
 
 def time_columns(matches: tuple[Match, ...]) -> tuple[str, ...]:

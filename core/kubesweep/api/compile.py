@@ -99,5 +99,6 @@ def _write(write: work.Write) -> plan.Write:
     archive = write.delete.archive_to if write.delete else None
     return plan.Write(
         update=tuple(plan.Assignment(each.column, each.value, each.sql) for each in write.update or ()),
-        archive=plan.Archive(archive.table, archive.schema_name) if archive else None,
+        archive=plan.Archive(archive.table, archive.schema_name, archive.lossy) if archive else None,
+        children=write.delete is not None and write.delete.children == "accept",
     )

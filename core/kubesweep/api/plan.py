@@ -85,11 +85,13 @@ class Assignment(_Part, frozen=True):
 class Archive(_Part, frozen=True):
     table: str
     schema: str | None = None
+    lossy: bool = False  # its types may lose a part of a value
 
 
 class Write(_Part, frozen=True):
     update: tuple[Assignment, ...] = ()  # empty: delete
     archive: Archive | None = None
+    children: bool = False  # rows of other tables may be deleted, or changed, along with a deleted one
 
     @property
     def deletes(self) -> bool:

@@ -262,12 +262,19 @@ class ArchiveTo(Model):
         description="Schema of the archive table; default the first of the search path that has it.",
     )
     table: Identifier = Field(description="The archive table; it has every column of the source table.")
+    lossy: bool = Field(
+        False, description="true: columns of the archive may lose a part of a value, such as the time of day in a date."
+    )
 
 
 class Delete(Model):
     """Delete the row; {} deletes without an archive."""
 
     archive_to: ArchiveTo | None = Field(None, description="Copy each row there in the same transaction.")
+    children: Literal["accept"] | None = Field(
+        None,
+        description="accept: foreign keys with ON DELETE CASCADE, SET NULL or SET DEFAULT may delete or change rows of other tables.",
+    )
 
 
 class Write(Model):

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from kubesweep.errors import SweepFailure
 from kubesweep.queue.model import Key
 
 
@@ -43,6 +44,15 @@ def unkept(archive: str, causes: Sequence[str]) -> str:
     """The message of a row of which the archive kept no copy."""
     cause = f"; what can cause it: {', '.join(causes)}" if causes else ""
     return f"nothing failed, but the archive {archive} did not take the row{cause}. Correct that, or leave such rows out with a condition in spec.match"
+
+
+def stuck(table: str) -> SweepFailure:
+    """The update's literals are what match asks for, and no trigger can change that."""
+    return SweepFailure(
+        "NeverEnds",
+        f"spec.write.update leaves every row of {table} matching by its own values, so a sweep would never end: set a column of match to "
+        "a value that no longer matches",
+    )
 
 
 def refusal(table: str, causes: Sequence[str]) -> str:
@@ -106,6 +116,7 @@ class Table:
     key: tuple[str, ...]
     rows_estimate: int
     warnings: tuple[tuple[str, str], ...] = field(default=())
+    children: tuple[str, ...] = ()  # what a delete does to rows of other tables, in sentences
     session: Mapping[str, str] = field(default_factory=dict)  # PostgreSQL's settings under which the user's sql runs
 
 

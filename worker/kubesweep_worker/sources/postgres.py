@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
@@ -23,11 +24,13 @@ from kubesweep_worker.sources.base import (
     Tried,
     Written,
 )
+from kubesweep_worker.sources.children import check_children, child_warnings
 from kubesweep_worker.sources.origin import origin_of
 from kubesweep_worker.sources.postgres_catalogue import (
     Relation,
     build_statements,
     check_new_columns,
+    check_types,
     is_utc,
     lost_columns,
     read_database,
@@ -35,10 +38,18 @@ from kubesweep_worker.sources.postgres_catalogue import (
     read_session,
 )
 from kubesweep_worker.sources.postgres_check import explain, inspect, try_write
+from kubesweep_worker.sources.postgres_children import Reference, count_children, read_children
 from kubesweep_worker.sources.postgres_cut import cut, page
 from kubesweep_worker.sources.postgres_pool import Patience, Pool, Rows, Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
-from kubesweep_worker.sources.postgres_write import Hindrances, TableAltered, Uncounted, apply, read_hindrances
+from kubesweep_worker.sources.postgres_write import (
+    Hindrances,
+    TableAltered,
+    Uncounted,
+    apply,
+    check_update,
+    read_hindrances,
+)
 from kubesweep_worker.sources.stride import Page, Stride, cut_pages, timed_out
 
 ARCHIVE = "spec.write.delete.archiveTo"
@@ -96,6 +107,7 @@ class PostgresSource:
         self._archive: Relation | None = None
         self._lost: frozenset[str] | None = None  # columns that the archive lacks
         self._session: dict[str, str] = {}
+        self._references: tuple[Reference, ...] = ()
         self._counted = False  # the archive was seen to take fewer rows than were deleted
         self._hindrances = Hindrances()
         self._stride: Stride | None = None  # while a sweep's windows outlast the statement timeout
@@ -138,8 +150,17 @@ class PostgresSource:
             self._origin = relation, origin_of(database, name, [part.name for part in statements.key])
         return self._origin[1]
 
+    def _permit(self, relation: Relation) -> None:
+        """Raises SweepFailure for what a sweep must not begin with."""
+        check_children(self._plan, relation.quoted, [each.child for each in self._references])
+        check_types(self._plan, relation, self._archive)
+        check_update(self._plan, relation, self._hindrances)
+
     async def bounds(self) -> tuple[str, Key | None]:
-        statements = await self._statements()
+        if self._plan.write is not None and self._plan.write.deletes:
+            self._known = None  # a new sweep: there may be other foreign keys by now
+        relation, statements = await self._learn()
+        self._permit(relation)
         try:
             *_, [(now,)], last = await self._read(*OURS, NOW, statements.last())
             return str(now), last[0] if last else None
@@ -152,7 +173,15 @@ class PostgresSource:
         self._known = None
         relation, statements = await self._learn()
         async with self._pool.transaction(self._settings) as tx:
-            return await inspect(tx, self._plan, relation, statements, self._archive, self._session)
+            table = await inspect(tx, self._plan, relation, statements, self._archive, self._session)
+        self._permit(relation)
+        if not self._references:
+            return table
+        cutoff = await self.now()
+        async with self._pool.transaction((*self._settings, "SET LOCAL statement_timeout = 2000")) as tx:
+            children = await count_children(tx, statements, self._references, cutoff)
+        told = child_warnings(self._plan, children)
+        return replace(table, children=tuple(each.sentence for each in children), warnings=(*table.warnings, *told))
 
     async def explain(self, cutoff: str) -> Explanation:
         relation, statements = await self._learn()
@@ -226,7 +255,8 @@ class PostgresSource:
                 [found] = await tx.run(f"{statements.keys(scope, cutoff, held)} LIMIT {most}")
                 if not found:
                     return []
-                *_, rows = await tx.finish(*OURS, statements.read(Keys(tuple(found))))
+                # Without the COMMIT in the same message: the driver converts by the settings that it was told last.
+                *_, rows = await tx.run(*OURS, statements.read(Keys(tuple(found))))
                 return rows
         except SweepFailure:
             self._known = None
@@ -329,6 +359,7 @@ class PostgresSource:
                 archive = await read_relation(tx, write.archive.schema or relation.schema, write.archive.table, ARCHIVE)
             statements = build_statements(self._plan, relation, archive)
             hindrances = await read_hindrances(tx, self._plan, statements, relation, archive)
+            self._references = await read_children(tx, relation) if write is not None and write.deletes else ()
             if self._lost is not None:
                 check_new_columns(relation, archive, self._lost)
             self._lost, self._archive, self._hindrances = lost_columns(relation, archive), archive, hindrances

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.predicate import PostgresDialect, quote_name, quote_text, used_columns
+from kubesweep_worker.sources.archive_types import Fate, fate
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import KeyColumn, Statements
 from kubesweep_worker.words import near
@@ -248,6 +249,30 @@ def check_new_columns(relation: Relation, archive: Relation | None, known: froze
             "ArchiveMismatch",
             f"{relation.quoted} got column {', '.join(map(quote_name, new))} while this worker ran, and its archive has none, so what the "
             f"column holds would be lost: ALTER TABLE {archive.quoted} {added}",
+        )
+
+
+def changed_types(relation: Relation, archive: Relation, fates: Collection[Fate]) -> list[str]:
+    """Columns whose values have one of these fates in the archive, in words."""
+    found = []
+    for name in archive_columns(relation, archive):
+        mine, its = relation.columns[name].exact, archive.columns[name].exact
+        if fate(mine, its) in fates:
+            found.append(f'"{name}" is {mine} and {its} there')
+    return found
+
+
+def check_types(plan: Plan, relation: Relation, archive: Relation | None) -> None:
+    """Raises SweepFailure where the archive's types lose a part of a value without an error, and nobody has accepted that."""
+    kept = plan.write.archive if plan.write is not None else None
+    if archive is None or kept is None or kept.lossy:
+        return
+    lost = changed_types(relation, archive, (Fate.LOSSY,))
+    if lost:
+        raise SweepFailure(
+            "ArchiveLossy",
+            f"spec.write.delete.archiveTo: {archive.quoted} would lose a part of what it is given: column {', '.join(lost)}: ALTER TABLE "
+            f"{archive.quoted} ALTER COLUMN ... TYPE to the table's types, or set spec.write.delete.archiveTo.lossy: true",
         )
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from kubesweep.api.plan import Plan, Write
 from kubesweep.errors import RowError, SweepFailure
 from kubesweep_worker.predicate import one_key_for_ever, quote_name, stamp_columns, time_columns, used_columns
+from kubesweep_worker.sources.archive_types import Fate
 from kubesweep_worker.sources.base import NAIVE_ZONE, Column, Explanation, Keys, Range, Scope, Table, Tried
-from kubesweep_worker.sources.postgres_catalogue import Relation, is_utc, lost_columns, sql
+from kubesweep_worker.sources.postgres_catalogue import Relation, changed_types, is_utc, lost_columns, sql
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
 from kubesweep_worker.sources.postgres_values import query_plan
@@ -56,11 +57,12 @@ async def inspect(
         *_missing_index(plan, relation, found),
         *_key_order(relation, statements),
         *_lost_columns(relation, archive),
+        *_changed_types(plan, relation, archive),
         *_unlockable(plan, relation),
     ]
     columns = {c.name: Column(c.name, c.type, not c.not_null) for c in relation.columns.values()}
     key = tuple(part.name for part in statements.key)
-    return Table(relation.quoted, columns, key, max(relation.rows, 0), tuple(warnings), session)
+    return Table(relation.quoted, columns, key, max(relation.rows, 0), tuple(warnings), session=session)
 
 
 def check_rights(plan: Plan, relation: Relation, statements: Statements, rights: set[str]) -> None:
@@ -109,6 +111,15 @@ def _lost_columns(relation: Relation, archive: Relation | None) -> Warnings:
     lost = [name for name in relation.columns if name in lost_columns(relation, archive)]
     if archive is not None and lost:
         yield "archive-columns", f"the archive {archive.quoted} has no column {', '.join(lost)}: what they hold is lost"
+
+
+def _changed_types(plan: Plan, relation: Relation, archive: Relation | None) -> Warnings:
+    changed = changed_types(relation, archive, (Fate.TOLD,)) if archive is not None else []
+    if archive is not None and changed:
+        yield (
+            "archive-types",
+            f"the archive {archive.quoted} has other types: column {', '.join(changed)}; a value may be refused, which is its row's failure, or change its form",
+        )
 
 
 def _unlockable(plan: Plan, relation: Relation) -> Warnings:

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 from urllib.parse import quote
@@ -20,7 +21,7 @@ from zoneinfo import ZoneInfo
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Key
-from kubesweep_worker.predicate import stamp_columns
+from kubesweep_worker.predicate import quote_name, stamp_columns
 from kubesweep_worker.sources.base import (
     Cuts,
     Explanation,
@@ -32,16 +33,20 @@ from kubesweep_worker.sources.base import (
     Tried,
     Written,
 )
+from kubesweep_worker.sources.children import check_children, child_warnings
 from kubesweep_worker.sources.classify import bounded
 from kubesweep_worker.sources.origin import origin_of
 from kubesweep_worker.sources.sqlite_catalogue import (
     SqliteTable,
     build_statements,
     check_new_columns,
+    check_types,
+    check_update,
     lost_columns,
     read_table,
 )
-from kubesweep_worker.sources.sqlite_check import compile_all, explain, inspect
+from kubesweep_worker.sources.sqlite_check import EXAMPLE, compile_all, explain, inspect
+from kubesweep_worker.sources.sqlite_children import Reference, count_children, read_children, violations
 from kubesweep_worker.sources.sqlite_cut import cut, page
 from kubesweep_worker.sources.sqlite_errors import SQL_INVALID, classify_sqlite
 from kubesweep_worker.sources.sqlite_sql import IS_UTF8, MILLISECONDS, SqliteStatements
@@ -97,6 +102,8 @@ class SqliteSource:
         self._found = SqliteUrl("")
         self._known: tuple[SqliteTable, SqliteStatements] | None = None
         self._lost: frozenset[str] | None = None  # columns that the archive lacks
+        self._archive: SqliteTable | None = None
+        self._references: tuple[Reference, ...] = ()
         self._garbled = False  # some keys are no UTF-8: their rows are left alone, at the price of a look at each key
         self._stride: Stride | None = None  # while a sweep's windows outlast the statement timeout
         self._deadline = 0.0
@@ -124,14 +131,17 @@ class SqliteSource:
     async def bounds(self) -> tuple[str, Key | None]:
         def last(c: sqlite3.Connection) -> Key | None:
             self._found.check(self._plan)
-            key: Key | None = c.execute(self._sql(c).last()).fetchone()
+            self._known = None  # a new sweep: there may be other foreign keys by now
+            table, sql = self._learn(c)
+            self._permit(table)
+            key: Key | None = c.execute(sql.last()).fetchone()
             return key
 
         return await self.now(), await self._do(last)
 
     async def inspect(self) -> Table:
         self._known = None
-        return await self._do(lambda c: inspect(c, self._plan, *self._learn(c), read_only=self._found.read_only))
+        return await self._do(self._inspect)
 
     async def explain(self, cutoff: str) -> Explanation:
         return await self._do(lambda c: explain(c, self._plan, self._sql(c), cutoff))
@@ -246,7 +256,7 @@ class SqliteSource:
             check_same_thread=False,
         )
         connection.set_progress_handler(lambda: int(time.monotonic() > self._deadline), STEPS)
-        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA foreign_keys = {'ON' if found.foreign_keys else 'OFF'}")
         [(encoding,)] = connection.execute("PRAGMA encoding")
         judge = is_utf8 if encoding == "UTF-8" else lambda _: True  # UTF-16 is converted by SQLite itself
         connection.create_function(IS_UTF8, 1, judge, deterministic=True)
@@ -260,12 +270,28 @@ class SqliteSource:
             self._connection.close()
             self._connection = None
 
+    def _permit(self, table: SqliteTable) -> None:
+        """Raises SweepFailure for what a sweep must not begin with."""
+        check_children(self._plan, quote_name(table.name), [each.child for each in self._references])
+        check_types(self._plan, table, self._archive)
+        check_update(self._plan, table)
+
+    def _inspect(self, c: sqlite3.Connection) -> Table:
+        table, sql = self._learn(c)
+        found = inspect(c, self._plan, table, sql, read_only=self._found.read_only)
+        self._permit(table)
+        children = count_children(c, sql, self._references, EXAMPLE)
+        told = (*child_warnings(self._plan, children), *violations(c, table, self._references))
+        return replace(found, children=tuple(each.sentence for each in children), warnings=(*found.warnings, *told))
+
     def _learn(self, connection: sqlite3.Connection) -> tuple[SqliteTable, SqliteStatements]:
         if self._known is None:
             table = read_table(connection, self._plan.source.table)
             write = self._plan.write
             archive = read_table(connection, write.archive.table) if write and write.archive else None
             statements = build_statements(self._plan, table, archive, garbled_key=self._garbled)
+            self._references = read_children(connection, table) if self._found.foreign_keys else ()
+            self._archive = archive
             if self._lost is not None:
                 check_new_columns(table, archive, self._lost)
             self._lost = lost_columns(table, archive)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.predicate import quote_name, used_columns
+from kubesweep_worker.predicate import quote_name, stays_stale, used_columns
+from kubesweep_worker.sources.archive_types import Fate, sqlite_fate
+from kubesweep_worker.sources.base import stuck
 from kubesweep_worker.sources.sqlite_sql import SqliteDialect, SqliteStatements
 from kubesweep_worker.words import near
 
@@ -151,6 +153,37 @@ def check_new_columns(table: SqliteTable, archive: SqliteTable | None, known: fr
             "ArchiveMismatch",
             f"{quote_name(table.name)} got column {', '.join(map(quote_name, new))} while this worker ran, and its archive has none, so what the "
             f"column holds would be lost: {added}",
+        )
+
+
+def check_update(plan: Plan, table: SqliteTable) -> None:
+    """Raises SweepFailure where the update's own values are what match asks for."""
+    if plan.dry_run or not stays_stale(plan) or table.triggers:
+        return
+    if not any(table.columns[name].generated for name in used_columns(plan.match)):
+        raise stuck(quote_name(table.name))
+
+
+def changed_types(table: SqliteTable, archive: SqliteTable) -> list[str]:
+    """Columns whose values lose a part in the archive, in words."""
+    return [
+        f'"{name}" is {one.type or "without a type"} and {archive.columns[name].type} there'
+        for name, one in table.columns.items()
+        if name in archive.columns and sqlite_fate(one.affinity, archive.columns[name].affinity) is Fate.LOSSY
+    ]
+
+
+def check_types(plan: Plan, table: SqliteTable, archive: SqliteTable | None) -> None:
+    """Raises SweepFailure where the archive's types lose a part of a value without an error, and nobody has accepted that."""
+    kept = plan.write.archive if plan.write is not None else None
+    if archive is None or kept is None or kept.lossy:
+        return
+    lost = changed_types(table, archive)
+    if lost:
+        raise SweepFailure(
+            "ArchiveLossy",
+            f"spec.write.delete.archiveTo: {quote_name(archive.name)} would lose a part of what it is given: column {', '.join(lost)}: give "
+            "it the table's types, or set spec.write.delete.archiveTo.lossy: true",
         )
 
 

@@ -1,5 +1,6 @@
 """The URL of a SQLite file: ``sqlite:///name.db`` is relative, ``sqlite:////folder/name.db`` absolute. ``?mode=ro`` (or
-``immutable=1``) opens it for reading only; other parameters belong to other programs and mean nothing here."""
+``immutable=1``) opens it for reading only, ``?foreign_keys=off`` leaves its foreign keys unheeded, as SQLite's own default does; other
+parameters belong to other programs and mean nothing here."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from kubesweep.errors import SweepFailure
 class SqliteUrl:
     path: str
     read_only: bool = False
+    foreign_keys: bool = True
 
     def check(self, plan: Plan) -> None:
         """Raises SweepFailure where the plan writes through a URL that only reads."""
@@ -36,4 +38,10 @@ def parse_url(url: str) -> SqliteUrl:
         raise SweepFailure(
             "UrlInvalid", "the database's URL has a mode that a sweep cannot use: write mode=ro, mode=rw, or none"
         )
-    return SqliteUrl(path, mode == "ro" or given.get("immutable", ["0"])[-1] in ("1", "on", "yes", "true"))
+    keys = given.get("foreign_keys", ["on"])[-1]
+    if keys not in ("on", "off"):
+        raise SweepFailure(
+            "UrlInvalid", "the database's URL has foreign_keys: write foreign_keys=on, foreign_keys=off, or none"
+        )
+    read_only = mode == "ro" or given.get("immutable", ["0"])[-1] in ("1", "on", "yes", "true")
+    return SqliteUrl(path, read_only, keys == "on")

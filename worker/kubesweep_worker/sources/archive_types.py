@@ -1,0 +1,101 @@
+"""What a column of the archive makes of the values of its column in the table. Pure.
+
+PostgreSQL converts on INSERT as an assignment does (https://www.postgresql.org/docs/current/typeconv-query.html): what does not fit in length or range is an error
+of its row, but fractions are rounded and times of day cut off without a word.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+
+class Fate(Enum):
+    KEPT = "kept"
+    TOLD = "may be refused, or change its form"
+    LOSSY = "loses a part without an error"
+
+
+DIGITS = {"smallint": 5, "integer": 10, "bigint": 19}
+RANKS = {"smallint": 1, "integer": 2, "bigint": 3}
+FLOATS = frozenset({"real", "double precision"})
+TEXTS = frozenset({"text", "character varying", "character", "bpchar", "citext", "name"})
+_NUMBERS = re.compile(r"\((-?\d+(?:,-?\d+)*)\)")
+
+
+def _split(exact: str) -> tuple[str, tuple[int, ...]]:
+    """``timestamp(3) with time zone`` as its name and its numbers."""
+    found = _NUMBERS.search(exact)
+    if found is None:
+        return exact, ()
+    return exact.replace(found[0], ""), tuple(int(each) for each in found[1].split(","))
+
+
+def fate(source: str, target: str) -> Fate:
+    """Of values of the type ``source`` in a column of the type ``target``, both as format_type writes them."""
+    if source == target:
+        return Fate.KEPT
+    if source.endswith("[]") and target.endswith("[]"):
+        return fate(source[:-2], target[:-2])
+    (kind, args), (other, room) = _split(source), _split(target)
+    if other in TEXTS:
+        return _of_text(kind, args, other, room)
+    if kind in DIGITS or kind == "numeric" or kind in FLOATS:
+        return _of_number(kind, args, other, room)
+    if kind.startswith(("timestamp", "date", "time")):
+        return _of_time(kind, args, other, room)
+    return Fate.TOLD
+
+
+def _of_text(kind: str, args: tuple[int, ...], other: str, room: tuple[int, ...]) -> Fate:
+    if not room and other not in ("character", "name"):
+        return Fate.TOLD if kind.startswith(("timestamp", "date", "time", "interval")) else Fate.KEPT
+    fits = kind == other and bool(args) and bool(room) and args[0] <= room[0]
+    return Fate.KEPT if fits else Fate.TOLD
+
+
+def _of_number(kind: str, args: tuple[int, ...], other: str, room: tuple[int, ...]) -> Fate:
+    if other in RANKS:
+        if kind in RANKS:
+            return Fate.KEPT if RANKS[kind] <= RANKS[other] else Fate.TOLD
+        return Fate.LOSSY
+    if other in FLOATS:
+        exact = {
+            "smallint": FLOATS,
+            "integer": {"double precision"},
+            "real": FLOATS,
+            "double precision": {"double precision"},
+        }
+        return Fate.KEPT if other in exact.get(kind, ()) else Fate.LOSSY
+    if other != "numeric":
+        return Fate.TOLD
+    if kind in FLOATS:
+        return Fate.LOSSY  # 15 digits
+    if not room:
+        return Fate.KEPT
+    whole, scale = room[0] - room[-1] * (len(room) > 1), room[1] if len(room) > 1 else 0
+    if kind in DIGITS:
+        return Fate.KEPT if DIGITS[kind] <= whole else Fate.TOLD
+    if not args or (args[1] if len(args) > 1 else 0) > scale:
+        return Fate.LOSSY
+    return Fate.KEPT if args[0] - (args[1] if len(args) > 1 else 0) <= whole else Fate.TOLD
+
+
+def _of_time(kind: str, args: tuple[int, ...], other: str, room: tuple[int, ...]) -> Fate:
+    if kind == "date":
+        return Fate.KEPT if other == "timestamp without time zone" else Fate.TOLD
+    if kind.startswith("timestamp") and other in ("date", "time without time zone", "time with time zone"):
+        return Fate.LOSSY
+    if room and room[0] < (args[0] if args else 6):
+        return Fate.LOSSY
+    return Fate.KEPT if kind == other else Fate.TOLD
+
+
+def sqlite_fate(source: str, target: str) -> Fate:
+    """The same by SQLite's affinities (https://www.sqlite.org/datatype3.html): text that looks like a number becomes one, ``007``
+    too, and integers beyond 2^53 are rounded in a column of the affinity REAL."""
+    if source == target or target in ("BLOB", "TEXT"):
+        return Fate.KEPT
+    if source in ("TEXT", "BLOB"):
+        return Fate.LOSSY
+    return Fate.LOSSY if source in ("INTEGER", "NUMERIC") and target == "REAL" else Fate.KEPT

@@ -1,0 +1,59 @@
+"""What a delete does to rows of other tables that refer to the deleted ones. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kubesweep.api.plan import Plan
+from kubesweep.errors import SweepFailure
+
+CHANGES = {
+    "CASCADE": "are deleted too",
+    "SET NULL": "are set to NULL there",
+    "SET DEFAULT": "are set to their default there",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A foreign key that leads to the table: directly, or by way of rows that are deleted with its own (``depth`` above 1)."""
+
+    name: str  # of the foreign key; SQLite has none
+    table: str  # that has it
+    action: str  # ON DELETE
+    depth: int = 1
+    rows: int | None = None  # that refer to the rows of a sample; None: not counted
+
+    @property
+    def sentence(self) -> str:
+        key = f"foreign key {self.name}, " if self.name else ""
+        what = (
+            f"rows of {self.table} that refer to a deleted row {CHANGES[self.action]}"
+            if self.action in CHANGES
+            else (f"a row that {self.table} refers to stays, as a dead letter")
+        )
+        counted = "" if self.rows is None else f"; {self.rows} for the stale rows of a sample"
+        return f"{what} ({key}ON DELETE {self.action}){counted}"
+
+
+def check_children(plan: Plan, table: str, children: Sequence[Child]) -> None:
+    """Raises SweepFailure where a delete takes rows of other tables along and nobody has accepted that."""
+    if plan.write is None or not plan.write.deletes or plan.write.children:
+        return
+    taken = [child for child in children if child.action == "CASCADE"]
+    if taken:
+        also = "; an archive keeps none of them" if plan.write.archive is not None else ""
+        raise SweepFailure(
+            "ChildrenCascade",
+            f"deleting a row of {table} takes other rows along: {'; '.join(child.sentence for child in taken[:8])}{also}. "
+            "If that is meant, set spec.write.delete.children: accept",
+        )
+
+
+def child_warnings(plan: Plan, children: Sequence[Child]) -> list[tuple[str, str]]:
+    if plan.write is None or not plan.write.deletes or plan.write.children:
+        return []
+    told = [each for each in children if each.action in CHANGES and (plan.dry_run or each.action != "CASCADE")]
+    hint = "set spec.write.delete.children: accept if that is meant"
+    return [("children", f"{child.sentence}; {hint}") for child in told]
