@@ -81,7 +81,7 @@ def test_check_finds_a_write_that_would_never_end(desk: Desk) -> None:
     path.write_text(text.replace("value: new", "value: old"))
     refused = desk.run("check", "-f", str(path), code=2)
     assert "NeverEnds: spec.write.update leaves every row" in refused.stderr
-    path.write_text(text.replace("value: new", "sql: t.status"))
+    path.write_text(text.replace("value: new", "sql: \"'old'\""))
     assert "NeverEnds" in desk.run("check", "-f", str(path), "--try-write", code=1).stdout
 
 

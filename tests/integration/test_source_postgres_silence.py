@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from kubesweep.api.plan import Source
+from kubesweep.api.plan import Source, Write
 from kubesweep.errors import Outage
 from kubesweep_worker.sources.base import Range
 from kubesweep_worker.sources.postgres import PostgresSource
@@ -58,11 +58,12 @@ async def test_a_commit_that_is_not_answered_in_time_may_have_applied(database: 
     await app.execute(
         "CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$; "
-        "CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE ON things DEFERRABLE INITIALLY DEFERRED "
+        "CREATE TABLE others (thing int REFERENCES things ON DELETE CASCADE); INSERT INTO others VALUES (1);"
+        "CREATE CONSTRAINT TRIGGER at_commit AFTER DELETE ON others DEFERRABLE INITIALLY DEFERRED "
         "FOR EACH ROW EXECUTE FUNCTION waits()"
     )
     patient = Source(table="things", statement_timeout=0.3, lock_timeout=60.0)
-    source = PostgresSource(make_plan(source=patient), lambda: database, margin=0.3)
+    source = PostgresSource(make_plan(source=patient, write=Write()), lambda: database, margin=0.3)
     await source.warm()
     await app.execute("SELECT pg_advisory_lock(1)")
     with pytest.raises(Outage) as found:
