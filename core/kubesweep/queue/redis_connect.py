@@ -22,6 +22,7 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import AuthenticationError, ResponseError
 
 from kubesweep.errors import SpecError
+from kubesweep.urls import UNESCAPED, has_unescaped_login
 
 CODE = "QueueUrl"
 SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
@@ -75,6 +76,8 @@ def parse(url: str) -> Target:
     scheme, _, variant = url.partition("://")[0].lower().partition("+")
     if scheme not in SCHEMES or variant not in ("", "sentinel", "cluster"):
         raise _bad(url, "no such kind of queue")
+    if has_unescaped_login(url):
+        raise SpecError(CODE, f"the queue's URL cannot be read: {UNESCAPED}")
     parts = urlsplit(url)
     query = _query(url, parts)
     tls = scheme in ("rediss", "valkeys") or query.pop("tls", "") in ("1", "true")
@@ -243,6 +246,10 @@ def _options(url: str, login: str, query: dict[str, str], tls: bool) -> tuple[di
         options["credential_provider"] = PasswordFile(username, query["password_file"])
     elif password:
         options.update(username=username, password=unquote(password))
+    elif username:
+        raise _bad(
+            url, "a user without a password, who would be logged in as nobody: add the password, or password_file"
+        )
     names = {"sentinel_username": "username", "sentinel_password": "password"}
     sentinel: dict[str, Any] = {names[name]: query[name] for name in names if name in query}
     if "sentinel_password_file" in query:

@@ -30,6 +30,14 @@ KEY_TYPES = frozenset(
         "timestamp without time zone",
         "timestamp with time zone",
         "numeric",
+        "boolean",
+        "bytea",
+        "cidr",
+        "citext",
+        "inet",
+        "macaddr",
+        "oid",
+        "time without time zone",
     }
 )
 INTEGERS = frozenset({"smallint", "integer", "bigint"})
@@ -77,6 +85,11 @@ class Relation:
     read_only: bool
     columns: dict[str, CatalogueColumn]
     indexes: tuple[Index, ...]
+
+    @property
+    def partitioned(self) -> bool:
+        """PostgreSQL builds no index CONCURRENTLY on such a parent."""
+        return self.kind == "p"
 
     @property
     def lockable(self) -> bool:
@@ -170,16 +183,17 @@ def resolve_key(plan: Plan, relation: Relation) -> tuple[str, ...]:
                 "KeyNullable",
                 f'key column "{name}" of {relation.quoted} may be NULL: ALTER TABLE {relation.quoted} ALTER COLUMN {quote_name(name)} SET NOT NULL, or choose another key',
             )
-        if found.type not in KEY_TYPES:
+        if found.labels is None and found.type.rpartition(".")[2] not in KEY_TYPES:
             raise SweepFailure(
                 "KeyTypeUnsupported",
-                f'key column "{name}" has the type {found.type}; supported are {", ".join(sorted(KEY_TYPES))}. Choose another unique key in spec.source.key.',
+                f'key column "{name}" has the type {found.type}; supported are enums and {", ".join(sorted(KEY_TYPES))}: the text of any other does not name its value exactly. Choose another unique key in spec.source.key.',
             )
     if not any(index.unique and set(index.columns) == set(key) for index in relation.indexes):
         names = ", ".join(quote_name(name) for name in key)
+        how = "CREATE UNIQUE INDEX" if relation.partitioned else "CREATE UNIQUE INDEX CONCURRENTLY"
         raise SweepFailure(
             "KeyNotUnique",
-            f"no unique index of {relation.quoted} has exactly the key's columns ({names}), so two rows may share a key: CREATE UNIQUE INDEX CONCURRENTLY ON {relation.quoted} ({names}), or choose another key",
+            f"no unique index of {relation.quoted} has exactly the key's columns ({names}), so two rows may share a key: {how} ON {relation.quoted} ({names}), or choose another key",
         )
     return key
 

@@ -216,7 +216,13 @@ def index_advice(plan: Plan, relation: Relation, tree: dict[str, object]) -> str
     columns = (*equal, *times[:1]) or times[:1]
     if not columns or any(index.columns[: len(columns)] == columns for index in relation.indexes):
         return None
-    return f"CREATE INDEX CONCURRENTLY ON {relation.quoted} ({', '.join(quote_name(name) for name in columns)});"
+    names = ", ".join(quote_name(name) for name in columns)
+    if relation.partitioned:
+        return (
+            f"CREATE INDEX ON ONLY {relation.quoted} ({names}); then for each partition CREATE INDEX CONCURRENTLY, and ALTER INDEX ... ATTACH PARTITION "
+            "(on a small table CREATE INDEX without ONLY does all, under a lock)"
+        )
+    return f"CREATE INDEX CONCURRENTLY ON {relation.quoted} ({names});"
 
 
 def _scans(tree: object) -> bool:

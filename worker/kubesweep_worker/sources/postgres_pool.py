@@ -20,12 +20,13 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import psycopg
 from psycopg import pq
 
 from kubesweep.errors import Outage, SweepFailure
+from kubesweep.urls import UNESCAPED, has_unescaped_login
 from kubesweep_worker.sources.classify import classify, classify_connect
 from kubesweep_worker.sources.postgres_values import LOADERS, fetch
 from kubesweep_worker.sources.sqlstates import RAISED
@@ -206,6 +207,7 @@ class Pool:
             url = self._url()
         except OSError as error:
             raise Outage("UrlMissing", f"the database's URL cannot be read: {error.strerror or error}") from None
+        check_url(url)
         try:
             connection = await psycopg.AsyncConnection.connect(
                 _kept_alive(url.strip()),
@@ -248,6 +250,21 @@ class Pool:
     async def _drop(connection: Connection) -> None:
         with suppress(psycopg.Error, OSError):
             await connection.close()
+
+
+def check_url(url: str) -> None:
+    """Raises SweepFailure for what libpq would tell with a part of the password, or not by name."""
+    if has_unescaped_login(url):
+        raise SweepFailure("UrlInvalid", f"the database's URL cannot be read: {UNESCAPED}")
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    with suppress(ValueError):
+        for name, _ in parse_qsl(urlsplit(url.strip()).query, keep_blank_values=True):
+            if name not in known:
+                instead = ": name the schema in spec.source.schema" if name == "schema" else ""
+                raise SweepFailure(
+                    "UrlInvalid",
+                    f"the database's URL has the parameter {name}, which belongs to another client and which libpq does not know{instead}: remove it from the URL",
+                )
 
 
 def _kept_alive(url: str) -> str:
