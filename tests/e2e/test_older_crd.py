@@ -78,16 +78,20 @@ def live(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "spec", "text"),
     [
-        ("before", {}, "spec.match[1]: needs exactly one of in, before, isNull; none is given"),
+        (
+            "before",
+            {},
+            "spec.match[1]: needs exactly one of in, notIn, before, after, lessThan, greaterThan, isNull; none is given",
+        ),
         (
             "isnull",
             {"match": [{"column": "a", "isNull": True}]},
-            "spec.match[0]: needs exactly one of in, before, isNull; none is given",
+            "spec.match[0]: needs exactly one of in, notIn, before, after, lessThan, greaterThan, isNull; none is given",
         ),
         (
             "sql",
             {"match": [{"sql": "t.a = 1"}]},
-            "spec.match[0]: needs exactly one of in, before, isNull, sql; none is given",
+            "spec.match[0]: needs exactly one of in, notIn, before, after, lessThan, greaterThan, isNull, sql; none is given",
         ),
         (
             "delete",

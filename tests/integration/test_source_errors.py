@@ -192,11 +192,11 @@ SQLITE_WARNINGS = {
     ),
     "SQLite: an effect, and nothing that makes a staleness new": Case(TIMELESS),
     "SQLite: bytes in the key": Case(
-        sql="CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES (x'31', '', '')",
+        sql="CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES (x'31', '', '2020-01-01')",
         table="named",
     ),
     "SQLite: a key that is no UTF-8": Case(
-        sql="CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES (CAST(x'ff' AS TEXT), '', '')",
+        sql="CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES (CAST(x'ff' AS TEXT), '', '2020-01-01')",
         table="named",
     ),
     "SQLite: rows that break a foreign key": Case(

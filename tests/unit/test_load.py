@@ -150,7 +150,7 @@ def test_all_problems_of_all_files_are_reported_in_the_order_of_their_lines(tmp_
     ]
     typo = error.problems[3]
     assert str(typo) == (
-        f'{first}:14: spec.match[1].befor: unknown field; did you mean "before"? allowed: column, in, before, isNull, sql'
+        f'{first}:14: spec.match[1].befor: unknown field; did you mean "before"? allowed: column, in, notIn, before, after, unit, lessThan, greaterThan, isNull, sql'
     )
     assert (typo.nearest, typo.allowed[0]) == ("before", "column")
     assert "given: no" in str(error.problems[2])

@@ -94,7 +94,7 @@ def test_an_object_without_a_spec_is_refused() -> None:
 
 def test_an_operator_that_the_api_server_dropped_is_refused() -> None:
     assert problems(changed(match=[{"column": "updated_at"}])) == [
-        "spec.match[0]: needs exactly one of in, before, isNull; none is given"
+        "spec.match[0]: needs exactly one of in, notIn, before, after, lessThan, greaterThan, isNull; none is given"
     ]
 
 

@@ -216,7 +216,7 @@ def test_the_hash_of_a_plan_changes_only_with_what_the_work_is_made_from(
 
 
 HASHED = """
-Match op column values offset is_null sql
+Match op column values offset is_null sql unit
 Source table schema key naive_time_zone session
 Session time_zone date_style interval_style search_path
 Webhook url headers_secret

@@ -6,12 +6,13 @@ a ``%`` or ``$1`` in a user's ``sql`` stays what it is. Three values of SQL stay
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from kubesweep.api.plan import Assignment, Match, Plan
 from kubesweep.api.sqltext import substitute_cutoff
+from kubesweep_worker.epochs import exact, floor, unit_of
 
 
 def quote_name(name: str) -> str:
@@ -41,6 +42,10 @@ def parenthesised(sql: str, literal: str) -> str:
     return f"(\n{substitute_cutoff(sql, literal)}\n)"
 
 
+SIGNS = {"before": "<", "after": ">", "lessThan": "<", "greaterThan": ">"}
+INTEGERS = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
+
+
 class Dialect(Protocol):
     """What differs between databases."""
 
@@ -48,8 +53,12 @@ class Dialect(Protocol):
         """The literal of a value of column ``name``."""
         ...
 
-    def before(self, name: str, cutoff: str, offset: float) -> str:
-        """``column < cutoff - offset`` with nothing but a constant on the right."""
+    def when(self, match: Match, cutoff: str) -> str:
+        """``column < cutoff - offset``, or ``>``, with nothing but a constant on the right."""
+        ...
+
+    def compare(self, match: Match) -> str:
+        """``column < value``, or ``>``, among values of the column's own kind."""
         ...
 
     def expression(self, sql: str, cutoff: str) -> str:
@@ -67,27 +76,48 @@ class PostgresDialect:
     def value(self, name: str, text: str) -> str:
         return f"{quote_pg(text)}::{self.types[name]}"
 
-    def before(self, name: str, cutoff: str, offset: float) -> str:
+    def when(self, match: Match, cutoff: str) -> str:
+        name, sign = column(match.column), SIGNS[match.op]
+        if match.unit:
+            return self._number(match, cutoff)
         instant = f"{quote_pg(cutoff)}::timestamptz"
-        if offset:
-            instant = f"{instant} - '{offset:.6f} seconds'::interval"
-        if self.types[name] == "timestamp with time zone":
-            return f"{column(name)} < {instant}"
-        bound = f"{column(name)} < ({instant}) AT TIME ZONE {quote_pg(self.zone)}"
+        if match.offset:
+            instant = f"{instant} - '{match.offset:.6f} seconds'::interval"
+        if self.types[match.column] == "timestamp with time zone":
+            return f"{name} {sign} {instant}"
+        naive = f"{name} {sign} ({instant}) AT TIME ZONE {quote_pg(self.zone)}"
         if self.zone == "UTC":
-            return bound
-        # An index serves the bound. Where the zone's clock shows a time twice, PostgreSQL reads the later one.
-        return f"{bound} AND {column(name)}::timestamp AT TIME ZONE {quote_pg(self.zone)} < {instant}"
+            return naive
+        # An index serves the naive one. Where the zone's clock shows a time twice, PostgreSQL reads the later one.
+        return f"{naive} AND {name}::timestamp AT TIME ZONE {quote_pg(self.zone)} {sign} {instant}"
+
+    def _number(self, match: Match, cutoff: str) -> str:
+        """With a constant of the column's own type, so that its index serves; one that the type cannot hold means all rows, or none."""
+        name, sign, kind = column(match.column), SIGNS[match.op], self.types[match.column]
+        moment = floor(cutoff, match.offset, match.unit)
+        if kind in INTEGERS:
+            most = INTEGERS[kind]
+            if not -most - 1 <= moment <= most:
+                return f"{name} IS NOT NULL" if (moment > 0) is (match.op == "before") else "false"
+            return f"{name} {sign} '{moment}'::{kind}"
+        number = str(moment) if match.op == "before" else exact(cutoff, match.offset, match.unit)
+        return f"{name} {sign} '{number}'::{'numeric' if kind == 'numeric' else 'double precision'}"
+
+    def compare(self, match: Match) -> str:
+        return f"{column(match.column)} {SIGNS[match.op]} {self.value(match.column, match.values[0])}"
 
     def expression(self, sql: str, cutoff: str) -> str:
         return parenthesised(sql, f"{quote_pg(cutoff)}::timestamptz")
 
 
 def condition(match: Match, dialect: Dialect, cutoff: str) -> str:
-    if match.op == "in":
-        return f"{column(match.column)} IN ({', '.join(dialect.value(match.column, v) for v in match.values)})"
-    if match.op == "before":
-        return dialect.before(match.column, cutoff, match.offset)
+    if match.op in ("in", "notIn"):
+        some = "IN" if match.op == "in" else "NOT IN"
+        return f"{column(match.column)} {some} ({', '.join(dialect.value(match.column, v) for v in match.values)})"
+    if match.op in ("before", "after"):
+        return dialect.when(match, cutoff)
+    if match.op in ("lessThan", "greaterThan"):
+        return dialect.compare(match)
     if match.op == "isNull":
         return f"{column(match.column)} IS {'' if match.is_null else 'NOT '}NULL"
     return dialect.expression(match.sql, cutoff)
@@ -107,13 +137,15 @@ def stays_stale(plan: Plan) -> bool:
 
 def _stays(match: Match, update: Mapping[str, Assignment]) -> bool:
     one = update.get(match.column)
-    if match.op == "sql" or (one is not None and (one.sql is not None or match.op == "before")):
-        return False
     if one is None:
-        return True
+        return match.op != "sql"
+    if one.sql is not None:
+        return False
     if match.op == "in":
         return one.value in match.values
-    return (one.value is None) is match.is_null
+    if match.op == "notIn":
+        return one.value is not None and one.value not in match.values
+    return match.op == "isNull" and (one.value is None) is match.is_null
 
 
 def time_columns(matches: tuple[Match, ...]) -> tuple[str, ...]:
@@ -136,6 +168,14 @@ def one_key_for_ever(plan: Plan) -> Iterator[tuple[str, str]]:
         "nothing tells a row's second staleness from its first, so both have one Idempotency-Key and a receiver that "
         "remembers keys drops the second: name a column that changes in between in spec.effect.key",
     )
+
+
+def other_unit(match: Match, values: Sequence[float]) -> list[str]:
+    """A sentence where a sample of the column's numbers looks like times in another unit."""
+    looks, unit = unit_of(values), match.unit or "seconds"
+    if looks is None or looks == unit:
+        return []
+    return [f'values of column "{match.column}" look like {looks} since 1970 and are read as {unit}: set unit: {looks}']
 
 
 def used_columns(matches: tuple[Match, ...]) -> tuple[str, ...]:

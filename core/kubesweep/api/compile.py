@@ -72,8 +72,16 @@ def _match(match: work.Match) -> plan.Match:
     column = match.column or ""
     if match.in_ is not None:
         return plan.Match(op="in", column=column, values=tuple(match.in_))
+    if match.not_in is not None:
+        return plan.Match(op="notIn", column=column, values=tuple(match.not_in))
     if match.before is not None:
-        return plan.Match(op="before", column=column, offset=before_offset(match.before))
+        return plan.Match(op="before", column=column, offset=before_offset(match.before), unit=match.unit or "")
+    if match.after is not None:
+        return plan.Match(op="after", column=column, offset=before_offset(match.after), unit=match.unit or "")
+    if match.less_than is not None:
+        return plan.Match(op="lessThan", column=column, values=(match.less_than,))
+    if match.greater_than is not None:
+        return plan.Match(op="greaterThan", column=column, values=(match.greater_than,))
     return plan.Match(op="isNull", column=column, is_null=bool(match.is_null))
 
 

@@ -30,12 +30,15 @@ P = TypeVar("P", bound=_Part)
 class Match(_Part, frozen=True):
     """One condition; all are ANDed. ``op`` says which of the other fields counts."""
 
-    op: Literal["in", "before", "isNull", "sql"]
+    op: Literal["in", "before", "isNull", "sql", "notIn", "after", "lessThan", "greaterThan"]
     column: str = ""  # empty for sql
-    values: tuple[str, ...] = ()  # in
-    offset: float = 0.0  # before: seconds before the cutoff
+    values: tuple[str, ...] = ()  # in and notIn; lessThan and greaterThan have one
+    offset: float = 0.0  # before and after: seconds before the cutoff
     is_null: bool = True  # isNull
     sql: str = ""
+    unit: str = (
+        ""  # before and after: seconds, milliseconds or microseconds since the epoch; empty: the column is a time
+    )
 
 
 class Session(_Part, frozen=True, kw_only=True):

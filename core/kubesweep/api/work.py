@@ -135,19 +135,22 @@ class Source(Model):
 
 _NO_COLUMN = "names no column: add column, such as {column: status, in: [pending]}"
 _SQL_ALONE = "sql stands alone: remove column, or write the condition with in, before or isNull"
+_OPERATORS = ("in", "notIn", "before", "after", "lessThan", "greaterThan", "isNull")
+_UNIT_OF_A_TIME = "belongs to before and after: remove it"
 
 
 class Match(Model):
-    """One condition on a row: a column with exactly one of in, before and isNull, or sql alone."""
+    """One condition on a row: a column with exactly one operator, or sql alone. NULL is never stale, but for isNull."""
 
     # A typo that the API server drops leaves a condition without operator: that must refuse, never widen.
     model_config = cel.checked(
-        *cel.one_of("in", "before", "isNull", "sql"),
+        *cel.one_of(*_OPERATORS, "sql"),
         cel.missing("has(self.column) || has(self.sql)", _NO_COLUMN, at="column"),
         cel.forbidden("!(has(self.column) && has(self.sql))", _SQL_ALONE, at="column"),
+        cel.forbidden("!has(self.unit) || has(self.before) || has(self.after)", _UNIT_OF_A_TIME, at="unit"),
     )
 
-    column: Identifier | None = Field(None, description="The column that in, before or isNull is about.")
+    column: Identifier | None = Field(None, description="The column that the operator is about.")
     in_: list[Value] | None = Field(
         None,
         alias="in",
@@ -155,8 +158,24 @@ class Match(Model):
         max_length=100,
         description="The column has one of these values (1 to 100 strings, typed by the column).",
     )
+    not_in: list[Value] | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="The column has none of these values (1 to 100 strings, typed by the column).",
+    )
     before: Before | None = Field(
         None, description='The column\'s time lies before "now" or "now-<duration>" (at most 36500d).'
+    )
+    after: Before | None = Field(None, description='The column\'s time lies after "now" or "now-<duration>".')
+    unit: Literal["seconds", "milliseconds", "microseconds"] | None = Field(
+        None, description="For before and after: the column has numbers, which count these since 1970 in UTC."
+    )
+    less_than: Value | None = Field(
+        None, description="The column is less than this value (a string, typed by the column)."
+    )
+    greater_than: Value | None = Field(
+        None, description="The column is greater than this value (a string, typed by the column)."
     )
     is_null: bool | None = Field(None, description="true: the column is NULL; false: it is not.")
     sql: Sql | None = Field(
@@ -169,9 +188,11 @@ class Match(Model):
         if self.sql is not None and self.column is not None:
             raise refuse("SqlStandsAlone", _SQL_ALONE)
         if self.column is not None:
-            exactly_one(self, "in", "before", "isNull")
+            exactly_one(self, *_OPERATORS)
+            if self.unit is not None and self.before is None and self.after is None:
+                raise refuse("UnitAlone", f"unit {_UNIT_OF_A_TIME}")
             return self
-        exactly_one(self, "in", "before", "isNull", "sql")
+        exactly_one(self, *_OPERATORS, "sql")
         if self.sql is None:
             raise refuse("ColumnMissing", _NO_COLUMN)
         return self

@@ -37,6 +37,7 @@ class Keys(msgspec.Struct, frozen=True):
 
 Scope = Range | Keys
 WRITE_REFUSED = "WriteRefused"
+EPOCH_UNIT = "epoch-unit"  # a warning
 NAIVE_ZONE = "naive-time-zone"  # a warning that a first sweep which deletes waits for
 
 

@@ -41,6 +41,7 @@ KEY_TYPES = frozenset(
     }
 )
 INTEGERS = frozenset({"smallint", "integer", "bigint"})
+NUMBERS = INTEGERS | {"numeric", "real", "double precision"}
 TIMES = frozenset({"timestamp with time zone", "timestamp without time zone", "date"})
 MOST_KEY_COLUMNS = 4
 
@@ -213,12 +214,23 @@ def check_match(plan: Plan, relation: Relation) -> None:
         if not match.column:
             continue
         found = require(relation, match.column, "spec.match")
-        if match.op == "before" and found.type not in TIMES:
+        if match.op in ("before", "after") and match.unit and found.type not in NUMBERS:
             raise SweepFailure(
                 "ColumnType",
-                f'spec.match: "before" needs a column of timestamp, timestamptz or date, and "{match.column}" is {found.type}: choose another column, or write the comparison as sql',
+                f'spec.match: unit is for a column of numbers, and "{match.column}" is {found.type}: remove unit, or choose another column',
             )
-        if match.op == "in" and found.labels is not None:
+        if match.op in ("before", "after") and not match.unit and found.type not in TIMES:
+            raise SweepFailure(
+                "ColumnType",
+                f'spec.match: "{match.op}" needs a column of timestamp, timestamptz or date, and "{match.column}" is {found.type}: '
+                + (
+                    "add unit: seconds, milliseconds or microseconds"
+                    if found.type in NUMBERS
+                    else "choose another column"
+                )
+                + ", or write the comparison as sql",
+            )
+        if match.op in ("in", "notIn") and found.labels is not None:
             _check_labels(match.column, match.values, found.labels, "spec.match")
 
 

@@ -6,15 +6,23 @@ from collections.abc import Iterator
 
 from kubesweep.api.plan import Plan, Write
 from kubesweep.errors import RowError, SweepFailure
-from kubesweep_worker.predicate import one_key_for_ever, quote_name, stamp_columns, time_columns, used_columns
+from kubesweep_worker.predicate import (
+    one_key_for_ever,
+    other_unit,
+    quote_name,
+    stamp_columns,
+    time_columns,
+    used_columns,
+)
 from kubesweep_worker.sources.archive_types import Fate
-from kubesweep_worker.sources.base import NAIVE_ZONE, Column, Explanation, Keys, Range, Scope, Table, Tried
+from kubesweep_worker.sources.base import EPOCH_UNIT, NAIVE_ZONE, Column, Explanation, Keys, Range, Scope, Table, Tried
 from kubesweep_worker.sources.postgres_catalogue import Relation, changed_types, is_utc, lost_columns, sql
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
 from kubesweep_worker.sources.postgres_values import query_plan
 from kubesweep_worker.sources.postgres_write import UNDEFERRED, Hindrances, apply
 
+SAMPLE = 100  # values that are looked at
 BIG = 64 * 1024 * 1024  # bytes; a sequential scan of less is nothing to talk about
 BIG_ROWS = 100_000
 EXAMPLE = "2026-01-01 00:00:00+00"
@@ -51,6 +59,7 @@ async def inspect(
         *_row_security(relation),
         *_triggers_and_keys(plan, around),
         *_nullable(plan, relation),
+        *await _units(tx, plan, relation),
         *_naive(plan, relation, session["TimeZone"]),
         *_volatile(plan),
         *one_key_for_ever(plan),
@@ -162,11 +171,23 @@ def _nullable(plan: Plan, relation: Relation) -> Warnings:
             yield "nullable-time", f'column "{name}" may be NULL: such rows are never stale'
 
 
+async def _units(tx: Transaction, plan: Plan, relation: Relation) -> list[tuple[str, str]]:
+    """Numbers that look like another unit than the spec's."""
+    told = []
+    for match in plan.match:
+        if not match.unit:
+            continue
+        name = quote_name(match.column)
+        [rows] = await tx.run(f"SELECT {name}::float8 FROM {relation.quoted} WHERE {name} IS NOT NULL LIMIT {SAMPLE}")
+        told += [(EPOCH_UNIT, sentence) for sentence in other_unit(match, [float(value) for (value,) in rows])]
+    return told
+
+
 def _naive(plan: Plan, relation: Relation, zone: str) -> Warnings:
     """Rows deleted hours early, or late."""
     if plan.source.naive_time_zone is not None or is_utc(zone):
         return
-    for name in time_columns(plan.match):
+    for name in dict.fromkeys(one.column for one in plan.match if one.op in ("before", "after") and not one.unit):
         if relation.columns[name].type != "timestamp with time zone":
             yield (
                 NAIVE_ZONE,

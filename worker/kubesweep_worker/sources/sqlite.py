@@ -45,7 +45,7 @@ from kubesweep_worker.sources.sqlite_catalogue import (
     lost_columns,
     read_table,
 )
-from kubesweep_worker.sources.sqlite_check import EXAMPLE, compile_all, explain, inspect
+from kubesweep_worker.sources.sqlite_check import EXAMPLE, check_cutoff, compile_all, explain, inspect
 from kubesweep_worker.sources.sqlite_children import Reference, count_children, read_children, violations
 from kubesweep_worker.sources.sqlite_cut import cut, page
 from kubesweep_worker.sources.sqlite_errors import SQL_INVALID, classify_sqlite
@@ -275,6 +275,7 @@ class SqliteSource:
         check_children(self._plan, quote_name(table.name), [each.child for each in self._references])
         check_types(self._plan, table, self._archive)
         check_update(self._plan, table)
+        check_cutoff(self._open(), self._plan, table)
 
     def _inspect(self, c: sqlite3.Connection) -> Table:
         table, sql = self._learn(c)

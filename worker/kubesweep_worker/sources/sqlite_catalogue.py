@@ -227,7 +227,7 @@ def build_statements(
         plan,
         quote_name(table.name),
         key,
-        SqliteDialect(plan.source.zone),
+        SqliteDialect(plan.source.zone, {one.name: one.type for one in table.columns.values()}),
         effect,
         kept,
         nullable,

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 
 from kubesweep.api.plan import Plan
-from kubesweep_worker.predicate import one_key_for_ever, quote_name, time_columns
-from kubesweep_worker.sources.base import Column, Explanation, Range, Table
+from kubesweep.errors import SweepFailure
+from kubesweep_worker.predicate import column, one_key_for_ever, other_unit, quote_name, time_columns
+from kubesweep_worker.sources.base import EPOCH_UNIT, Column, Explanation, Range, Table
 from kubesweep_worker.sources.sqlite_catalogue import SqliteTable
 from kubesweep_worker.sources.sqlite_errors import classify_sqlite
-from kubesweep_worker.sources.sqlite_sql import IS_UTF8, SqliteStatements
+from kubesweep_worker.sources.sqlite_sql import IS_UTF8, SqliteStatements, as_milliseconds
 from kubesweep_worker.sources.sqlite_write import transaction
 from kubesweep_worker.sources.stride import timed_out
 
+SAMPLE = 100  # values that are looked at
+_NAME = r"(?:\bt\s*\.\s*)?[\"`\[]?\b([A-Za-z_]\w*)\b[\"`\]]?"
+CUTOFF = re.compile(rf"{_NAME}\s*(?:<=?|>=?)\s*:cutoff\b|:cutoff\s*(?:<=?|>=?)\s*{_NAME}")
 EXAMPLE = "2026-01-01 00:00:00.000"
 
 
@@ -50,6 +55,7 @@ def _warnings(
     for name in time_columns(plan.match):
         if not table.columns[name].not_null:
             yield "nullable-time", f'column "{name}" may be NULL: such rows are never stale'
+    yield from _odd_times(c, plan, table, sql)
     yield from one_key_for_ever(plan)
     lost = [name for name in table.columns if sql.archive is not None and name not in sql.archive[1]]
     if sql.archive is not None and lost:
@@ -65,6 +71,44 @@ def _warnings(
             "garbled-key",
             f"some rows of {sql.table} have a key that is no UTF-8: a sweep leaves them alone where it has to name them",
         )
+
+
+def check_cutoff(c: sqlite3.Connection, plan: Plan, table: SqliteTable) -> None:
+    """Raises SweepFailure where sql compares numbers with :cutoff, a text: SQLite holds every number for less than every text."""
+    for match in plan.match:
+        for left, right in CUTOFF.findall(match.sql):
+            name = next((name for name in table.columns if name.lower() == (left or right).lower()), None)
+            if name is None:
+                continue
+            sample = f"SELECT typeof({quote_name(name)}) FROM {quote_name(table.name)} WHERE {quote_name(name)} IS NOT NULL LIMIT {SAMPLE}"
+            if any(kind in ("integer", "real") for (kind,) in c.execute(sample)):
+                raise SweepFailure(
+                    "CutoffIsText",
+                    f'spec.match: sql compares column "{name}", which has numbers, with :cutoff, which is text on SQLite, and every number is less '
+                    f"than every text: write {{column: {name}, before: now, unit: milliseconds}} (or seconds, microseconds) instead",
+                )
+
+
+def _odd_times(
+    c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements
+) -> Iterator[tuple[str, str]]:
+    """What a sample of the times is made of."""
+    for match in plan.match:
+        if match.op not in ("before", "after"):
+            continue
+        name = column(match.column)
+        read = name if match.unit else as_milliseconds(name, plan.source.zone)
+        few = f"SELECT typeof({name}), {name}, {read} FROM {sql.table} AS t WHERE {name} IS NOT NULL LIMIT {SAMPLE}"
+        rows = c.execute(few).fetchall()
+        numbers = [float(value) for kind, value, _ in rows if kind in ("integer", "real")]
+        for sentence in other_unit(match, numbers):
+            yield EPOCH_UNIT, sentence
+        odd = sum(1 for kind, _, time in rows if time is None or (match.unit and kind not in ("integer", "real")))
+        if odd:
+            yield (
+                "no-time",
+                f'{odd} of {len(rows)} values of column "{match.column}" are no time: such rows are never stale',
+            )
 
 
 def _read_only(plan: Plan, read_only: bool) -> Iterator[tuple[str, str]]:

@@ -9,17 +9,19 @@ Literals are always text: the affinity of the column that they are compared with
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
-from kubesweep.api.plan import Plan
+from kubesweep.api.plan import Match, Plan
 from kubesweep.queue.model import Key
-from kubesweep_worker.predicate import column, parenthesised, quote_name, quote_text, stale, stamp_columns
+from kubesweep_worker.epochs import exact, floor
+from kubesweep_worker.predicate import SIGNS, column, parenthesised, quote_name, quote_text, stale, stamp_columns
 from kubesweep_worker.sources.base import Range, Scope
 
 IS_UTF8 = "kubesweep_is_utf8"  # a function of ours
 MILLISECONDS = "kubesweep_ms"  # a function of ours, only where naive times are in a zone other than UTC
+BOOLEANS = {"true": 1, "t": 1, "yes": 1, "on": 1, "1": 1, "false": 0, "f": 0, "no": 0, "off": 0, "0": 0}
 
 
 def milliseconds(cutoff: str, offset: float = 0.0) -> int:
@@ -32,25 +34,67 @@ def milliseconds(cutoff: str, offset: float = 0.0) -> int:
 
 def as_milliseconds(expression: str, zone: str) -> str:
     iso = f"{expression} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
-    parsed = f"CAST(round((julianday({expression}) - 2440587.5) * 86400000) AS INTEGER)"
-    if zone != "UTC":
-        parsed = f"{MILLISECONDS}({expression})"
+    parsed = f"{MILLISECONDS}({expression})"
+    if zone == "UTC":  # SQLite reads an offset with a colon only
+        colon = (
+            f"CASE WHEN {expression} GLOB '*:*[+-][0-9][0-9][0-9][0-9]' "
+            f"THEN substr({expression}, 1, length({expression}) - 2) || ':' || substr({expression}, -2) "
+            f"WHEN {expression} GLOB '*:*[+-][0-9][0-9]' THEN {expression} || ':00' ELSE {expression} END"
+        )
+        parsed = f"CAST(round((julianday({colon}) - 2440587.5) * 86400000) AS INTEGER)"
     return (
         f"CASE typeof({expression}) WHEN 'text' THEN CASE WHEN {iso} THEN {parsed} END "
         f"WHEN 'integer' THEN {expression} * 1000 WHEN 'real' THEN CAST(round({expression} * 1000) AS INTEGER) END"
     )
 
 
+COARSE = timedelta(days=2)  # more than any offset from UTC
+
+
 @dataclass(frozen=True, slots=True)
 class SqliteDialect:
+    """``declared`` are the columns' types as the schema has them, by which booleans and numbers are known."""
+
     zone: str = "UTC"
+    declared: Mapping[str, str] = field(default_factory=dict)
 
     def value(self, name: str, text: str) -> str:
-        """Text; a column of integers or numbers converts it by its affinity before comparing and storing."""
+        """Text; a column of integers or numbers converts it by its affinity before comparing and storing. A boolean is 0 or 1, as
+        SQLite's own TRUE and FALSE are, and ``now`` is the time, as it is to PostgreSQL."""
+        declared = self.declared.get(name, "").upper()
+        if "BOOL" in declared and text.lower() in BOOLEANS:
+            return str(BOOLEANS[text.lower()])
+        if text == "now" and "INT" not in declared and ("DATE" in declared or "TIME" in declared):
+            return "CURRENT_DATE" if declared == "DATE" else "CURRENT_TIMESTAMP"
         return quote_text(text)
 
-    def before(self, name: str, cutoff: str, offset: float) -> str:
-        return f"{as_milliseconds(column(name), self.zone)} < {milliseconds(cutoff, offset)}"
+    def when(self, match: Match, cutoff: str) -> str:
+        name, sign = column(match.column), SIGNS[match.op]
+        if match.unit:
+            asked = (cutoff, match.offset, match.unit)
+            number = floor(*asked) if match.op == "before" else exact(*asked)
+            return f"{name} {sign} {number} AND typeof({name}) IN ('integer', 'real')"
+        precise = f"{as_milliseconds(name, self.zone)} {sign} {milliseconds(cutoff, match.offset)}"
+        if match.op == "after":
+            return precise
+        moment = datetime.fromisoformat(cutoff).replace(tzinfo=UTC) - timedelta(seconds=match.offset)
+        if moment.year < 1000 or moment.year > 9000:
+            return precise
+        # Texts in ISO order, and numbers before all of them: an index serves this bound.
+        return f"{name} < {quote_text((moment + COARSE).strftime('%Y-%m-%d'))} AND {precise}"
+
+    def compare(self, match: Match) -> str:
+        """Only values of the column's kind: SQLite holds every text for greater than every number."""
+        name, text = column(match.column), match.values[0]
+        kinds = "'integer', 'real'" if self._is_number(match.column) else "'text'"
+        return f"{name} {SIGNS[match.op]} {self.value(match.column, text)} AND typeof({name}) IN ({kinds})"
+
+    def _is_number(self, name: str) -> bool:
+        declared = self.declared.get(name, "").upper()
+        if "INT" in declared:
+            return True
+        others = ("CHAR", "CLOB", "TEXT", "BLOB", "DATE", "TIME")
+        return bool(declared) and not any(word in declared for word in others)
 
     def expression(self, sql: str, cutoff: str) -> str:
         return parenthesised(sql, quote_text(cutoff))
@@ -163,7 +207,7 @@ class SqliteStatements:
                     if a.sql is not None
                     else "NULL"
                     if a.value is None
-                    else quote_text(a.value)
+                    else self.dialect.value(a.column, a.value)
                 )
                 for a in write.update
             )

@@ -1,0 +1,229 @@
+"""Times as numbers and texts, and values by the column's type: the same rows on both databases, and none too early."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from kubesweep.api.plan import Assignment, Match, Plan, Source, Write
+from kubesweep.errors import SweepFailure
+from kubesweep_worker.sources import open_source
+from kubesweep_worker.sources.base import Range
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+PG_CUTOFF, LITE_CUTOFF = "2026-03-01 00:00:00.5+00", "2026-03-01 00:00:00.500"
+SECONDS = 1772323200  # of 2026-03-01 00:00 UTC
+SIZES = {"seconds": 1, "milliseconds": 1000, "microseconds": 1_000_000}
+
+
+@pytest.fixture
+async def app(database: str) -> AsyncIterator[Connection]:
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as opened:
+        yield opened
+
+
+def a_plan(*match: Match, **changes: Any) -> Plan:
+    fields: dict[str, Any] = {"write": Write(), **changes}
+    return Plan(namespace="d", name="n", uid="u", source=Source(table="things"), match=match, **fields)
+
+
+async def stale_on_postgres(database: str, *match: Match) -> list[str]:
+    source = open_source(a_plan(*match), lambda: database)
+    try:
+        await source.inspect()
+        return [key for (key,) in await source.keys(Range(), PG_CUTOFF, ())]
+    finally:
+        await source.close()
+
+
+async def stale_on_sqlite(path: Path, *match: Match) -> list[str]:
+    source = open_source(a_plan(*match), lambda: f"sqlite:///{path}")
+    try:
+        await source.inspect()
+        return [key for (key,) in await source.keys(Range(), LITE_CUTOFF, ())]
+    finally:
+        await source.close()
+
+
+def lite(folder: Path, *statements: str) -> Path:
+    with closing(sqlite3.connect(folder / "a.db", isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+    return folder / "a.db"
+
+
+@pytest.mark.parametrize("unit", SIZES)
+@pytest.mark.parametrize("declared", ["bigint", "numeric", "double precision"])
+@pytest.mark.parametrize(("op", "expected"), [("before", ["1", "2"]), ("after", ["4", "5"])])
+async def test_numbers_count_from_1970_in_the_unit_of_the_spec(
+    database: str, app: Connection, tmp_path: Path, unit: str, declared: str, op: Any, expected: list[str]
+) -> None:
+    size = SIZES[unit]
+    moments = (-86400, -1, 0, 1, 86400)  # seconds from midnight; the cutoff is half a second behind it
+    rows = ", ".join(f"({n}, {(SECONDS + each) * size})" for n, each in enumerate(moments, 1))
+    table = f"CREATE TABLE things (id int PRIMARY KEY, at {declared})"
+    await app.execute(table.encode())
+    await app.execute(f"INSERT INTO things VALUES {rows}, (6, NULL)".encode())
+    path = lite(tmp_path, table, f"INSERT INTO things VALUES {rows}, (6, NULL)")
+    match = Match(op, "at", unit=unit)
+    if unit != "seconds" and op == "before":
+        expected = ["1", "2", "3"]
+    assert await stale_on_postgres(database, match) == await stale_on_sqlite(path, match) == expected
+
+
+@pytest.mark.parametrize(("op", "expected"), [("before", ["1"]), ("after", [])])
+async def test_a_moment_that_a_column_cannot_hold_means_all_rows_or_none(
+    database: str, app: Connection, op: Any, expected: list[str]
+) -> None:
+    await app.execute(
+        "CREATE TABLE things (id int PRIMARY KEY, at integer); INSERT INTO things VALUES (1, 5), (2, NULL)"
+    )
+    assert await stale_on_postgres(database, Match(op, "at", unit="milliseconds")) == expected
+
+
+async def test_an_index_serves_the_numbers(database: str, app: Connection, tmp_path: Path) -> None:
+    filling = "INSERT INTO things SELECT n, {} + n * 1000 FROM {}"
+    await app.execute("CREATE TABLE things (id int PRIMARY KEY, at bigint NOT NULL); CREATE INDEX at ON things (at)")
+    await app.execute(filling.format(SECONDS * 1000 - 500_000, "generate_series(1, 50000) AS n").encode())
+    await app.execute("ANALYZE things")
+    source = open_source(a_plan(Match("before", "at", unit="milliseconds")), lambda: database)
+    assert "Index Cond: (at < '" in (await source.explain(PG_CUTOFF)).plan_text
+    await source.close()
+    series = "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 1000) SELECT n FROM s)"
+    table = "CREATE TABLE things (id INTEGER PRIMARY KEY, at BIGINT NOT NULL, moment TEXT NOT NULL)"
+    fill = f"INSERT INTO things SELECT n, n, '2026-01-01T00:00:00Z' FROM {series}"
+    path = lite(tmp_path, table, fill, "CREATE INDEX at ON things (at)", "CREATE INDEX moment ON things (moment)")
+    for match in (Match("before", "at", unit="milliseconds"), Match("before", "moment")):
+        with closing(sqlite3.connect(path)) as connection:
+            source = open_source(a_plan(match), lambda: f"sqlite:///{path}")
+            explained = (await source.explain(LITE_CUTOFF)).plan_sql.partition(" ORDER BY")[0]
+            await source.close()
+            steps = " ".join(str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {explained}"))
+            assert f"SEARCH t USING INDEX {match.column} ({match.column}<?)" in steps or "COVERING INDEX" in steps
+
+
+@pytest.mark.parametrize("values", ["seconds", "milliseconds", "microseconds"])
+async def test_numbers_that_look_like_another_unit_are_told(
+    database: str, app: Connection, tmp_path: Path, values: str
+) -> None:
+    rows = ", ".join(f"({n}, {(SECONDS + n) * SIZES[values]})" for n in range(100))
+    await app.execute(
+        f"CREATE TABLE things (id int PRIMARY KEY, at bigint NOT NULL); INSERT INTO things VALUES {rows}".encode()
+    )
+    path = lite(
+        tmp_path,
+        "CREATE TABLE things (id INTEGER PRIMARY KEY, at BIGINT NOT NULL)",
+        f"INSERT INTO things VALUES {rows}",
+    )
+    for url in (database, f"sqlite:///{path}"):
+        for unit in SIZES:
+            source = open_source(a_plan(Match("before", "at", unit=unit)), lambda url=url: url)  # type: ignore[misc]
+            warnings = dict((await source.inspect()).warnings)
+            await source.close()
+            assert ("epoch-unit" in warnings) is (unit != values)
+            assert unit == values or f"set unit: {values}" in warnings["epoch-unit"]
+    bare = open_source(a_plan(Match("before", "at")), lambda: f"sqlite:///{path}")
+    assert ("epoch-unit" in dict((await bare.inspect()).warnings)) is (values != "seconds")
+    await bare.close()
+
+
+TEXTS = {
+    "2026-02-28 23:59:59": True,
+    "2026-02-28T23:59:59Z": True,
+    "2026-02-28T23:59:59.123456": True,
+    "2026-03-01T00:59:59+01:00": True,
+    "2026-03-01T00:59:59+0100": True,
+    "2026-03-01 00:59:59.5+01": True,
+    "2026-02-28": True,
+    "2026-03-01T00:00:01Z": False,
+    "2026-03-01T01:00:01+0100": False,
+    "2026-02-28T23:00:01-0100": False,
+    "2026-02-28T23:30:00-01": False,
+    "1.3.2026": False,
+    "Sun Mar  1 2026": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize("declared", ["TEXT", "DATETIME", "TIMESTAMP"])
+async def test_texts_that_programs_write_compare_as_times_on_sqlite(tmp_path: Path, declared: str) -> None:
+    path = lite(tmp_path, f"CREATE TABLE things (id TEXT NOT NULL PRIMARY KEY, at {declared})")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executemany("INSERT INTO things VALUES (?, ?)", [(text, text) for text in TEXTS])
+        connection.commit()
+    assert await stale_on_sqlite(path, Match("before", "at")) == sorted(text for text, past in TEXTS.items() if past)
+    source = open_source(a_plan(Match("before", "at")), lambda: f"sqlite:///{path}")
+    assert f'3 of {len(TEXTS)} values of column "at" are no time' in dict((await source.inspect()).warnings)["no-time"]
+    await source.close()
+
+
+@pytest.mark.parametrize(
+    "sql", ["t.at < :cutoff", "at<:cutoff", '"at" <= :cutoff', ":cutoff > t.at", "t.id > 0 AND (t.At < :cutoff)"]
+)
+async def test_numbers_are_not_compared_with_a_text_on_sqlite(tmp_path: Path, sql: str) -> None:
+    path = lite(tmp_path, "CREATE TABLE things (id INTEGER PRIMARY KEY, at BIGINT)", "INSERT INTO things VALUES (1, 9)")
+    source = open_source(a_plan(Match("sql", sql=sql)), lambda: f"sqlite:///{path}")
+    for ask in (source.inspect, source.bounds):
+        with pytest.raises(SweepFailure, match="unit: milliseconds") as found:
+            await ask()
+        assert found.value.reason == "CutoffIsText"
+    await source.close()
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        (Match("in", "done", ("true",)), ["1"]),
+        (Match("in", "done", ("false", "true")), ["1", "2"]),
+        (Match("notIn", "done", ("true",)), ["2"]),
+        (Match("notIn", "size", ("10", "9")), ["3"]),
+        (Match("lessThan", "size", ("10",)), ["2"]),
+        (Match("greaterThan", "size", ("9",)), ["1", "3"]),
+        (Match("lessThan", "name", ("b",)), ["1"]),
+        (Match("greaterThan", "name", ("b",)), ["3"]),
+        (Match("notIn", "name", ("b", "it's")), ["1"]),
+    ],
+    ids=lambda value: f"{value.op} {value.column}" if isinstance(value, Match) else "",
+)
+async def test_a_condition_finds_the_same_rows_on_both_databases(
+    database: str, app: Connection, tmp_path: Path, match: Match, expected: list[str]
+) -> None:
+    """NULL is never stale, numbers are compared as numbers, and a boolean is one."""
+    table = "CREATE TABLE things (id int PRIMARY KEY, done boolean, size numeric(9, 1), name text)"
+    rows = "INSERT INTO things VALUES (1, true, 10, 'a'), (2, false, 9, 'b'), (3, NULL, 100.5, 'it''s'), (4, NULL, NULL, NULL)"
+    await app.execute(table.encode())
+    await app.execute(rows.encode())
+    path = lite(tmp_path, table, rows)
+    assert await stale_on_postgres(database, match) == await stale_on_sqlite(path, match) == expected
+
+
+async def test_a_boolean_and_the_time_are_written_as_such_on_sqlite(tmp_path: Path) -> None:
+    path = lite(
+        tmp_path,
+        "CREATE TABLE things (id INTEGER PRIMARY KEY, open BOOLEAN, closed_at TIMESTAMP, day DATE)",
+        "INSERT INTO things VALUES (1, true, NULL, NULL)",
+    )
+    values = (Assignment("open", "false"), Assignment("closed_at", "now"), Assignment("day", "now"))
+    plan = a_plan(Match("in", "open", ("true",)), write=Write(update=values))
+    source = open_source(plan, lambda: f"sqlite:///{path}")
+    assert (await source.write(Range(), LITE_CUTOFF, ())).applied == 1
+    await source.close()
+    with closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT open, typeof(open), closed_at > '2026-01-01', length(day) FROM things")
+        assert found.fetchone() == (0, "integer", 1, 10)
+
+
+async def test_text_in_a_column_of_numbers_is_no_number_on_sqlite(tmp_path: Path) -> None:
+    path = lite(
+        tmp_path,
+        "CREATE TABLE things (id INTEGER PRIMARY KEY, size INTEGER)",
+        "INSERT INTO things VALUES (1, 5), (2, 'many'), (3, NULL)",
+    )
+    assert await stale_on_sqlite(path, Match("greaterThan", "size", ("1",))) == ["1"]
+    assert await stale_on_sqlite(path, Match("before", "size", unit="seconds")) == ["1"]
