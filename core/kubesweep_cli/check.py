@@ -6,8 +6,10 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import indent
+from urllib.parse import urlsplit
 
 from rich.padding import Padding
 from rich.syntax import Syntax
@@ -15,7 +17,9 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from kubesweep.api.load import Loaded, load
+from kubesweep.api.plan import Plan
 from kubesweep.errors import KubesweepError, Outage, RowError, SweepFailure
+from kubesweep.ticks import Cron, Ticks, find_zone
 from kubesweep_cli import words
 from kubesweep_cli.crew import folder_of
 from kubesweep_cli.dead import plain_key
@@ -33,6 +37,7 @@ __all__ = ["Looked", "facts", "look", "run_check", "try_sentence", "warnings"]
 COUNT_MOST = 100_000  # rows that are counted before it is called "more than"
 SAMPLES = 5
 TRY_ROWS = 10
+TICKS = 3  # that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,20 @@ class Looked:
     refused: RowError | None = None  # the tried write was refused by the database
     late: str = ""  # what outlasted spec.source.statementTimeout
 
+    @property
+    def fails(self) -> bool:
+        """Whether the tried write shows that a sweep would not work."""
+        return self.refused is not None or (
+            self.tried is not None and bool(self.tried.still_stale or self.tried.refused)
+        )
 
-async def run_check(terminal: Terminal, files: Sequence[Path], url: str | None, *, try_write: bool) -> Exit:
+
+async def run_check(
+    terminal: Terminal, files: Sequence[Path], url: str | None, *, try_write: bool, sql: bool = False
+) -> Exit:
     """Check every schedule of the files; the worst of their exit codes."""
     loaded = load(files, url=url)
-    worst = Exit.CLEAN
+    worst, refused = Exit.CLEAN, False
     for one in loaded:
         terminal.out.print(
             Text.assemble((one.name, "name"), f"  {one.origin}", (f"  {one.plan.mode}", "faint")), soft_wrap=True
@@ -63,10 +77,11 @@ async def run_check(terminal: Terminal, files: Sequence[Path], url: str | None, 
             terminal.error(f"{one.name}: {reason}{error}")
             worst = max(worst, code_of_error(error))
             continue
-        show(terminal, one, looked)
-        if warnings(looked):
+        show(terminal, one, looked, sql=sql)
+        if warnings(looked, one):
             worst = max(worst, Exit.ROWS_DIED)
-    if worst in (Exit.CLEAN, Exit.ROWS_DIED):
+        refused |= looked.fails
+    if worst in (Exit.CLEAN, Exit.ROWS_DIED) and not refused:
         terminal.next_steps(_next(files, url, try_write=try_write))
     else:
         terminal.next_steps([(f"{program()} check {_named(files)}{url_option(url)}", "after the cure")])
@@ -121,25 +136,47 @@ def facts(one: Loaded, looked: Looked, now: float) -> list[tuple[str, str]]:
     else:
         count = _counted(looked.stale)
     keys = ", ".join(plain_key(key) for key in looked.samples)
-    next_tick = one.ticks.next(now)
-    when = "suspended" if one.suspend else words.clock_time(next_tick, now) if next_tick else "never"
+    when = "suspended" if one.suspend else ", ".join(next_ticks(one.ticks, now)) or "never"
     session = ", ".join(f"{name} {value}" for name, value in table.session.items())
     return [
         ("table", f"{table.name}, about {words.rows(table.rows_estimate)}, key ({', '.join(table.key)})"),
         *([("session", session)] if session else []),
         *(("children", sentence) for sentence in table.children),
         ("stale now", f"{count}{f', such as {keys}' if keys else ''}"),
-        ("next tick", when),
+        *([("effect", effect)] if (effect := _effect(one.plan)) else []),
+        ("next ticks", when),
     ]
+
+
+def next_ticks(ticks: Ticks, now: float) -> list[str]:
+    """The next three, with dates, in the zone of the schedule."""
+    zone = find_zone(ticks.time_zone) if isinstance(ticks, Cron) else UTC
+    found: list[str] = []
+    moment = ticks.next(now)
+    while moment is not None and len(found) < TICKS:
+        found.append(datetime.fromtimestamp(moment, zone).strftime("%a %Y-%m-%d %H:%M:%S %Z"))
+        moment = ticks.next(moment)
+    return found
+
+
+def _effect(plan: Plan) -> str:
+    if plan.effect is None:
+        return ""
+    if plan.effect.handler:
+        return f"handler {plan.effect.handler}, which can be called with (row, ctx)"
+    hook = plan.effect.webhook
+    return f"webhook to {urlsplit(hook.url).hostname}, whose name resolves" if hook is not None else ""
 
 
 def _counted(stale: int) -> str:
     return f"more than {words.count(COUNT_MOST)} rows" if stale > COUNT_MOST else words.rows(stale)
 
 
-def warnings(looked: Looked) -> list[str]:
+def warnings(looked: Looked, one: Loaded | None = None) -> list[str]:
     """Sentences that want to be read before the first sweep; any of them makes the exit code 1."""
-    found = [f"{code}: {sentence}" for code, sentence in looked.table.warnings]
+    never = one is not None and not one.suspend and one.ticks.next(time.time()) is None
+    found = ["never: spec.schedule names no time that ever comes: correct the day and the month"] if never else []
+    found += [f"{code}: {sentence}" for code, sentence in looked.table.warnings]
     advice = looked.explained.index_advice
     if advice and not any(advice in sentence for sentence in found):
         found.append(f"no-index: finding stale rows reads the whole table; create the index:  {advice}")
@@ -171,7 +208,7 @@ def try_sentence(tried: Tried) -> str:
     return f"{words.rows(tried.would_apply)} written and rolled back: these rows stop matching"
 
 
-def show(terminal: Terminal, one: Loaded, looked: Looked) -> None:
+def show(terminal: Terminal, one: Loaded, looked: Looked, *, sql: bool) -> None:
     """The report of one schedule."""
     grid = Grid.grid(padding=(0, 2))
     grid.add_column(style="faint", no_wrap=True)
@@ -186,7 +223,24 @@ def show(terminal: Terminal, one: Loaded, looked: Looked) -> None:
             ),
         )
     terminal.show(Padding(grid, (0, 0, 0, 2)))
-    explained = looked.explained
+    if sql:
+        _explain(terminal, looked.explained)
+    found = warnings(looked, one)
+    for text in found:
+        terminal.out.print(Text.assemble(("  ! ", "warn"), text), soft_wrap=True)
+    terminal.out.print(Text.assemble(("  verdict  ", "faint"), _verdict(looked, len(found))))
+
+
+def _verdict(looked: Looked, count: int) -> tuple[str, str]:
+    """One line at the end, and its style."""
+    if looked.fails:
+        return "a sweep would not work: see above", "bad"
+    if count:
+        return f"{count} warning{'s' * (count > 1)}: read before the first sweep", "warn"
+    return "nothing to complain of", "good"
+
+
+def _explain(terminal: Terminal, explained: Explanation) -> None:
     _sql(terminal, "finds the next rows", explained.plan_sql)
     _sql(terminal, "reads the rows of a job", explained.stale_sql)
     if explained.write_sql:
@@ -195,8 +249,6 @@ def show(terminal: Terminal, one: Loaded, looked: Looked) -> None:
     terminal.out.print(Text(f"\n  how the database finds them{about}", style="faint"))
     terminal.out.print(Text(indent(explained.plan_text, "    ")), soft_wrap=True)
     terminal.out.print()
-    for text in warnings(looked):
-        terminal.out.print(Text.assemble(("  ! ", "warn"), text), soft_wrap=True)
 
 
 def _sql(terminal: Terminal, title: str, sql: str) -> None:

@@ -193,11 +193,12 @@ def check(
     try_write: Annotated[
         bool, typer.Option("--try-write", help="Write at most 10 rows in a transaction that is rolled back.")
     ] = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Show the exact SQL, and the database's plan of it.")] = False,
 ) -> None:
-    """Look before you sweep: the file, the table, the exact SQL, its plan, what would match."""
+    """Look before you sweep: the file, the table, the effect, what would match, and when."""
     from kubesweep_cli.check import run_check
 
-    _ends(lambda terminal: run_check(terminal, file, url, try_write=try_write))
+    _ends(lambda terminal: run_check(terminal, file, url, try_write=try_write, sql=sql))
 
 
 @app.command()

@@ -68,7 +68,12 @@ def test_the_demo_refuses_a_folder_in_use(desk: Desk) -> None:
 
 
 def test_check_shows_the_sql_samples_and_the_tried_write_and_changes_nothing(desk: Desk) -> None:
-    text = desk.run("check", "-f", desk.slow(12), "--try-write").stdout
+    file = desk.slow(12)
+    plain = desk.run("check", "-f", file).stdout
+    assert "UPDATE" not in plain
+    assert plain.count("UTC,") == 2  # three ticks
+    assert "verdict  nothing to complain of" in plain
+    text = desk.run("check", "-f", file, "--try-write", "--sql").stdout
     assert "12 rows, such as 0, 1, 2, 3, 4" in text
     assert 'UPDATE "items"' in text
     assert "10 rows written and rolled back: these rows stop matching" in text
@@ -101,7 +106,7 @@ def test_check_says_what_outlasts_the_timeout_and_shows_the_rest(desk: Desk) -> 
     spins = "(WITH RECURSIVE n(n) AS (SELECT t.id UNION ALL SELECT n + 1 FROM n) SELECT count(*) FROM n) > 0"
     text = path.read_text().replace("table: items}", "table: items, statementTimeout: 100ms}")
     path.write_text(text.replace("in: [old]}]", f'in: [old]}}, {{sql: "{spins}"}}]'))
-    shown = " ".join(desk.run("check", "-f", str(path), "--try-write", code=1).stdout.split())  # however it wraps
+    shown = " ".join(desk.run("check", "-f", str(path), "--try-write", "--sql", code=1).stdout.split())  # however it wraps
     assert "not counted: the count took longer than spec.source.statementTimeout" in shown
     assert "StatementTimeout: counting the stale rows took longer" in shown
     assert 'UPDATE "items"' in shown
