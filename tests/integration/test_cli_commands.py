@@ -106,7 +106,7 @@ def test_check_says_what_outlasts_the_timeout_and_shows_the_rest(desk: Desk) -> 
     spins = "(WITH RECURSIVE n(n) AS (SELECT t.id UNION ALL SELECT n + 1 FROM n) SELECT count(*) FROM n) > 0"
     text = path.read_text().replace("table: items}", "table: items, statementTimeout: 100ms}")
     path.write_text(text.replace("in: [old]}]", f'in: [old]}}, {{sql: "{spins}"}}]'))
-    shown = " ".join(desk.run("check", "-f", str(path), "--try-write", "--sql", code=1).stdout.split())  # however it wraps
+    shown = " ".join(desk.run("check", "-f", str(path), "--try-write", "--sql", code=1).stdout.split())
     assert "not counted: the count took longer than spec.source.statementTimeout" in shown
     assert "StatementTimeout: counting the stale rows took longer" in shown
     assert 'UPDATE "items"' in shown
