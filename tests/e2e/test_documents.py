@@ -7,6 +7,7 @@ release first, as Helm asks for.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,4 +78,5 @@ def run(command: str, folder: Path) -> str:
         check=False,
     )
     assert ran.returncode == 0, f"$ {command}\n{ran.stdout}"
-    return ran.stdout
+    # Of a watch that it ended itself kubectl may log that it was ended.
+    return re.sub(r"^[IWE]\d{4} \d\d:\d\d:\d\d.*\n", "", ran.stdout, flags=re.MULTILINE)
