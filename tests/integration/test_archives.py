@@ -283,3 +283,55 @@ async def test_a_row_of_which_the_archive_keeps_no_copy_stays_in_its_table_on_sq
     assert (await source.write(Keys((("1",), ("3",))), CUTOFF, ())).applied == 2
     assert await source.keys(Range(), CUTOFF, ()) == (("2",),)
     await source.close()
+
+
+@pytest.mark.parametrize("retyped", ["expires_at TYPE date", "id TYPE smallint, ALTER note TYPE name"])
+async def test_a_type_that_would_lose_stops_the_sweep_that_was_permitted_before(
+    source: InspectableSource, app: Connection, retyped: str
+) -> None:
+    cutoff = await source.now()
+    await app.execute(f"ALTER TABLE kept ALTER {retyped}".encode())
+    with pytest.raises(SweepFailure, match="would lose a part") as found:
+        await source.write(ALL, cutoff, ())
+    assert found.value.reason == "ArchiveLossy"
+    assert await (await app.execute("SELECT count(*) FROM things")).fetchone() == (3,)
+
+
+PARTS = {
+    "a child of the table": "DROP TABLE kept; CREATE TABLE kept () INHERITS (things)",
+    "a view of the table": "DROP TABLE kept; CREATE VIEW kept AS SELECT * FROM things",
+    "a partition of the table": "DROP TABLE kept, things; CREATE TABLE things (id int PRIMARY KEY, status text, expires_at timestamptz) PARTITION BY RANGE (id);"
+    "CREATE TABLE kept PARTITION OF things FOR VALUES FROM (0) TO (99)",
+}
+
+
+@pytest.mark.parametrize("what", PARTS)
+async def test_an_archive_whose_rows_are_the_tables_own_is_refused(database: str, app: Connection, what: str) -> None:
+    await app.execute(PARTS[what].encode())
+    source = open_source(make_plan(write=ARCHIVE), lambda: database)
+    with pytest.raises(SweepFailure, match="archived rows would match again"):
+        await source.inspect()
+    await source.close()
+
+
+async def test_names_of_an_archive_ignore_case_on_sqlite(lite: Path) -> None:
+    with closing(sqlite3.connect(lite)) as connection:
+        connection.executescript(
+            "DROP TABLE kept; CREATE TABLE kept (ID INTEGER, Status TEXT, EXPIRES_AT TEXT, Note TEXT)"
+        )
+        source = open_source(make_plan(write=ARCHIVE), lambda: f"sqlite:///{lite}")
+        assert "archive-columns" not in dict((await source.inspect()).warnings)
+        assert (await source.write(ALL, CUTOFF, ())).applied == 3
+        assert connection.execute("SELECT min(note) FROM kept").fetchone() == ("note 1",)
+    await source.close()
+
+
+async def test_an_archive_in_which_new_rows_replace_older_ones_is_refused_on_sqlite(lite: Path) -> None:
+    with closing(sqlite3.connect(lite)) as connection:
+        connection.executescript(
+            "DROP TABLE kept; CREATE TABLE kept (id INTEGER, status TEXT UNIQUE ON CONFLICT REPLACE)"
+        )
+    source = open_source(make_plan(write=ARCHIVE), lambda: f"sqlite:///{lite}")
+    with pytest.raises(SweepFailure, match="ON CONFLICT REPLACE"):
+        await source.inspect()
+    await source.close()

@@ -227,3 +227,62 @@ async def test_text_in_a_column_of_numbers_is_no_number_on_sqlite(tmp_path: Path
     )
     assert await stale_on_sqlite(path, Match("greaterThan", "size", ("1",))) == ["1"]
     assert await stale_on_sqlite(path, Match("before", "size", unit="seconds")) == ["1"]
+
+
+async def test_numbers_that_are_no_times_are_told(database: str, app: Connection, tmp_path: Path) -> None:
+    """Days written as 20260301, Julian days: read as seconds they all lie in 1970."""
+    rows = ", ".join(f"({n}, {20260201 + n})" for n in range(28))
+    await app.execute(
+        f"CREATE TABLE things (id int PRIMARY KEY, at int NOT NULL); INSERT INTO things VALUES {rows}".encode()
+    )
+    path = lite(
+        tmp_path,
+        "CREATE TABLE things (id INTEGER PRIMARY KEY, at INTEGER NOT NULL)",
+        f"INSERT INTO things VALUES {rows}",
+    )
+    for url, unit in ((database, "seconds"), (f"sqlite:///{path}", "seconds"), (f"sqlite:///{path}", "")):
+        source = open_source(a_plan(Match("before", "at", unit=unit)), lambda url=url: url)  # type: ignore[misc]
+        assert (
+            "such as 20260215, are read as seconds since 1970" in dict((await source.inspect()).warnings)["epoch-unit"]
+        )
+        await source.close()
+
+
+@pytest.mark.parametrize(
+    ("match", "told"),
+    [
+        (Match("notIn", "size", ("many",)), "is no number"),
+        (Match("greaterThan", "size", ("2026-01-01",)), "is no number"),
+        (Match("lessThan", "at", ("2026-01-01T00:00:00Z",)), "use before or after"),
+        (Match("notIn", "at", ("2026-01-01T00:00:00Z",)), "use before or after"),
+        (Match("notIn", "tiny", ("true",)), "is no number"),
+    ],
+    ids=lambda value: f"{value.op} {value.column}" if isinstance(value, Match) else "",
+)
+async def test_a_value_of_another_kind_is_refused_and_does_not_find_every_row_on_sqlite(
+    tmp_path: Path, match: Match, told: str
+) -> None:
+    path = lite(
+        tmp_path, "CREATE TABLE things (id INTEGER PRIMARY KEY, size INTEGER, at DATETIME, tiny TINYINT(1), bare)"
+    )
+    source = open_source(a_plan(match), lambda: f"sqlite:///{path}")
+    with pytest.raises(SweepFailure, match=told):
+        await source.inspect()
+    await source.close()
+
+
+async def test_a_column_without_a_type_has_numbers_and_texts_on_sqlite(tmp_path: Path) -> None:
+    path = lite(
+        tmp_path,
+        "CREATE TABLE things (id INTEGER PRIMARY KEY, bare)",
+        "INSERT INTO things VALUES (1, 1), (2, '1'), (3, 2)",
+    )
+    assert await stale_on_sqlite(path, Match("notIn", "bare", ("1",))) == ["3"]
+    assert await stale_on_sqlite(path, Match("in", "bare", ("1",))) == ["1", "2"]
+
+
+async def test_no_number_is_no_time_to_come(database: str, app: Connection) -> None:
+    await app.execute(
+        "CREATE TABLE things (id int PRIMARY KEY, at float8); INSERT INTO things VALUES (1, 'NaN'), (2, 9e9)"
+    )
+    assert await stale_on_postgres(database, Match("after", "at", unit="seconds")) == ["2"]

@@ -106,23 +106,25 @@ async def test_a_dry_run_counts_and_samples_but_writes_nothing(bench: Workbench)
     assert bench.source.writes == []
 
 
+UNIT = (("epoch-unit", 'values of column "at" look like milliseconds'),)
 NAIVE = (("naive-time-zone", 'column "at" has no time zone'),)
 
 
 @pytest.mark.parametrize(
-    ("warnings", "write", "held"), [(NAIVE, Write(), True), (NAIVE, None, False), ((), Write(), False)]
+    ("warnings", "write", "held"),
+    [(NAIVE, Write(), "NaiveTimeZone"), (NAIVE, None, ""), ((), Write(), ""), (UNIT, Write(), "EpochUnit")],
 )
 async def test_a_first_sweep_that_deletes_by_times_that_nobody_explained_waits_for_approval(
-    bench: Workbench, warnings: tuple[tuple[str, str], ...], write: Write | None, held: bool
+    bench: Workbench, warnings: tuple[tuple[str, str], ...], write: Write | None, held: str
 ) -> None:
     bench.source.warnings = warnings
     bench.plan = a_plan(match=(Match("before", "at"),), **({"write": write} if write else {}))
     sweep = (await bench.sweep()).sweep
     assert sweep is not None
-    assert (sweep.state is SweepState.HELD) is held
+    assert (sweep.state is SweepState.HELD) is bool(held)
     if held:
-        assert (sweep.reason, bench.source.writes) == ("NaiveTimeZone", [])
-        assert 'column "at" has no time zone. This first sweep would delete by them' in sweep.message
+        assert (sweep.reason, bench.source.writes) == (held, [])
+        assert f"{warnings[0][1]}. This first sweep would delete by them" in sweep.message
         assert "kubesweep approve test" in sweep.message
         await bench.queue.approve(bench.plan.ref)
         assert (await bench.run()).sweep is not None

@@ -20,13 +20,16 @@ from kubesweep.queue.model import Job, JobKind, Key, SweepState, Window
 from kubesweep_worker.desk import Desk, Gone, Result
 from kubesweep_worker.elsewhere import tell_held_elsewhere
 from kubesweep_worker.hands import JobRun
-from kubesweep_worker.predicate import time_columns
-from kubesweep_worker.sources.base import NAIVE_ZONE, Cut, Cuts, Keys
+from kubesweep_worker.sources.base import EPOCH_UNIT, NAIVE_ZONE, Cut, Cuts, Keys
 from kubesweep_worker.sources.stride import timed_out
 from kubesweep_worker.verdict import lone_deliveries
 
 log = logging.getLogger("kubesweep.worker")
 SAMPLES = 10
+DOUBTS = {
+    NAIVE_ZONE: "NaiveTimeZone",
+    EPOCH_UNIT: "EpochUnit",
+}  # warnings of the source, and the reason of a sweep that waits for a person
 UNCOUNTED = 10_000  # rows that a sweep may plan whatever it finds; only a larger one is counted, once
 MOST_COUNTED = 10**12
 WINDOW_SECONDS = 10  # a window holds at most this much of rowsPerSecond, so that a change of mind comes through
@@ -153,16 +156,18 @@ async def _halt(desk: Desk, run: JobRun) -> Result:
 
 
 async def _doubtful(desk: Desk, run: JobRun, cutoff: str) -> bool:
-    """Whether a first sweep that deletes waits for a person, because nobody said what its times mean."""
+    """Whether a first sweep that deletes waits for a person, because its times may mean something else."""
     plan = desk.plan
-    if plan.write is None or not plan.write.deletes or plan.source.naive_time_zone is not None:
+    if plan.write is None or not plan.write.deletes:
         return False
-    if not time_columns(plan.match) or await _swept_before(desk):
+    if not any(match.op in ("before", "after") for match in plan.match) or await _swept_before(desk):
         return False
-    doubt = dict((await desk.source.inspect()).warnings).get(NAIVE_ZONE)
-    if doubt is None:
+    told = dict((await desk.source.inspect()).warnings)
+    reason = next((reason for code, reason in DOUBTS.items() if code in told), None)
+    if reason is None:
         return False
-    await _hold(desk, run, cutoff, "NaiveTimeZone", f"{doubt}. This first sweep would delete by them")
+    doubt = next(told[code] for code in DOUBTS if code in told)
+    await _hold(desk, run, cutoff, reason, f"{doubt}. This first sweep would delete by them")
     return True
 
 

@@ -53,6 +53,10 @@ class Dialect(Protocol):
         """The literal of a value of column ``name``."""
         ...
 
+    def values(self, name: str, texts: Sequence[str]) -> str:
+        """The literals of several values of column ``name``."""
+        ...
+
     def when(self, match: Match, cutoff: str) -> str:
         """``column < cutoff - offset``, or ``>``, with nothing but a constant on the right."""
         ...
@@ -75,6 +79,9 @@ class PostgresDialect:
 
     def value(self, name: str, text: str) -> str:
         return f"{quote_pg(text)}::{self.types[name]}"
+
+    def values(self, name: str, texts: Sequence[str]) -> str:
+        return ", ".join(self.value(name, text) for text in texts)
 
     def when(self, match: Match, cutoff: str) -> str:
         name, sign = column(match.column), SIGNS[match.op]
@@ -101,7 +108,8 @@ class PostgresDialect:
                 return f"{name} IS NOT NULL" if (moment > 0) is (match.op == "before") else "false"
             return f"{name} {sign} '{moment}'::{kind}"
         number = str(moment) if match.op == "before" else exact(cutoff, match.offset, match.unit)
-        return f"{name} {sign} '{number}'::{'numeric' if kind == 'numeric' else 'double precision'}"
+        wide = "numeric" if kind == "numeric" else "double precision"
+        return f"{name} {sign} '{number}'::{wide} AND {name} <> 'NaN'::{wide}"  # NaN is greater than any number
 
     def compare(self, match: Match) -> str:
         return f"{column(match.column)} {SIGNS[match.op]} {self.value(match.column, match.values[0])}"
@@ -113,7 +121,7 @@ class PostgresDialect:
 def condition(match: Match, dialect: Dialect, cutoff: str) -> str:
     if match.op in ("in", "notIn"):
         some = "IN" if match.op == "in" else "NOT IN"
-        return f"{column(match.column)} {some} ({', '.join(dialect.value(match.column, v) for v in match.values)})"
+        return f"{column(match.column)} {some} ({dialect.values(match.column, match.values)})"
     if match.op in ("before", "after"):
         return dialect.when(match, cutoff)
     if match.op in ("lessThan", "greaterThan"):
@@ -173,8 +181,14 @@ def one_key_for_ever(plan: Plan) -> Iterator[tuple[str, str]]:
 def other_unit(match: Match, values: Sequence[float]) -> list[str]:
     """A sentence where a sample of the column's numbers looks like times in another unit."""
     looks, unit = unit_of(values), match.unit or "seconds"
-    if looks is None or looks == unit:
+    if not values or looks == unit:
         return []
+    if looks is None:
+        such = f"{sorted(values)[len(values) // 2]:.15g}"
+        return [
+            f'values of column "{match.column}", such as {such}, are read as {unit} since 1970, and are no times of our days then: choose '
+            "another column, or write the comparison as sql"
+        ]
     return [f'values of column "{match.column}" look like {looks} since 1970 and are read as {unit}: set unit: {looks}']
 
 

@@ -20,6 +20,13 @@ DIGITS = {"smallint": 5, "integer": 10, "bigint": 19}
 RANKS = {"smallint": 1, "integer": 2, "bigint": 3}
 FLOATS = frozenset({"real", "double precision"})
 TEXTS = frozenset({"text", "character varying", "character", "bpchar", "citext", "name"})
+CUT_OFF = frozenset(
+    {
+        ("interval", "time without time zone"),
+        ("time with time zone", "time without time zone"),
+        ("inet", "cidr"),
+    }
+)
 _NUMBERS = re.compile(r"\((-?\d+(?:,-?\d+)*)\)")
 
 
@@ -38,6 +45,12 @@ def fate(source: str, target: str) -> Fate:
     if source.endswith("[]") and target.endswith("[]"):
         return fate(source[:-2], target[:-2])
     (kind, args), (other, room) = _split(source), _split(target)
+    if (
+        other in ("name", '"char"', "money")
+        or (kind, other) in CUT_OFF
+        or (kind.startswith("interval") and other.startswith("interval"))
+    ):
+        return Fate.LOSSY
     if other in TEXTS:
         return _of_text(kind, args, other, room)
     if kind in DIGITS or kind == "numeric" or kind in FLOATS:

@@ -29,8 +29,10 @@ from kubesweep_worker.sources.origin import origin_of
 from kubesweep_worker.sources.postgres_catalogue import (
     Relation,
     build_statements,
+    check_kin,
     check_new_columns,
     check_types,
+    is_part,
     is_utc,
     lost_columns,
     read_database,
@@ -360,8 +362,11 @@ class PostgresSource:
             statements = build_statements(self._plan, relation, archive)
             hindrances = await read_hindrances(tx, self._plan, statements, relation, archive)
             self._references = await read_children(tx, relation) if write is not None and write.deletes else ()
-            if self._lost is not None:
+            check_kin(relation, archive, await is_part(tx, relation, archive))
+            if self._lost is not None:  # the sweep was permitted by what the tables were
                 check_new_columns(relation, archive, self._lost)
+                check_types(self._plan, relation, archive)
+                check_children(self._plan, relation.quoted, [each.child for each in self._references])
             self._lost, self._archive, self._hindrances = lost_columns(relation, archive), archive, hindrances
             self._session = await read_session(tx)
             return relation, statements

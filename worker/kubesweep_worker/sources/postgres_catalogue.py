@@ -129,6 +129,21 @@ async def read_database(tx: Transaction, url: str) -> tuple[str, str]:
     return str(server), str(database)
 
 
+async def is_part(tx: Transaction, relation: Relation, archive: Relation | None) -> bool:
+    """Whether rows of the archive are rows of the table: it is a partition, a child or a view of it, or has it as a partition."""
+    return archive is not None and bool((await tx.query(sql("pg_part"), relation.oid, archive.oid))[0][0])
+
+
+def check_kin(relation: Relation, archive: Relation | None, part: bool) -> None:
+    """Raises SweepFailure."""
+    if archive is not None and part:
+        raise SweepFailure(
+            "ArchiveMismatch",
+            f"spec.write.delete.archiveTo: {archive.quoted} is a partition, a child or a view of {relation.quoted}, or has it as one, so archived rows would "
+            "match again: name a table of its own",
+        )
+
+
 SESSION = ("TimeZone", "DateStyle", "IntervalStyle", "search_path")
 
 

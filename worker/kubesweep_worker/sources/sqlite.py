@@ -293,8 +293,10 @@ class SqliteSource:
             statements = build_statements(self._plan, table, archive, garbled_key=self._garbled)
             self._references = read_children(connection, table) if self._found.foreign_keys else ()
             self._archive = archive
-            if self._lost is not None:
+            if self._lost is not None:  # the sweep was permitted by what the tables were
                 check_new_columns(table, archive, self._lost)
+                check_types(self._plan, table, archive)
+                check_children(self._plan, statements.table, [each.child for each in self._references])
             self._lost = lost_columns(table, archive)
             self._known = table, statements
         return self._known

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from dataclasses import dataclass
 
-from kubesweep.api.plan import Plan
+from kubesweep.api.plan import Match, Plan
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.predicate import quote_name, stays_stale, used_columns
 from kubesweep_worker.sources.archive_types import Fate, sqlite_fate
 from kubesweep_worker.sources.base import stuck
 from kubesweep_worker.sources.sqlite_sql import SqliteDialect, SqliteStatements
 from kubesweep_worker.words import near
+
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class SqliteTable:
     without_rowid: bool
     triggers: tuple[str, ...] = ()
     version: int = 0  # of the file's schema
+    replaces: bool = False  # a new row may take the place of an older one
     ignoring: tuple[str, ...] = ()  # those of them that may drop a row: RAISE(IGNORE)
 
     @property
@@ -90,9 +94,20 @@ def read_table(connection: sqlite3.Connection, table: str) -> SqliteTable:
     named = "SELECT name, sql LIKE '%raise%ignore%' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE ORDER BY 1"
     triggers = {str(name): bool(ignores) for name, ignores in connection.execute(named, (table,))}
     ignoring = tuple(name for name, ignores in triggers.items() if ignores)
+    [(replaces,)] = connection.execute(
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE AND sql LIKE '%on%conflict%replace%'",
+        (table,),
+    )
     found = SqliteTable(table, columns, tuple(unique), without_rowid)
     return SqliteTable(
-        table, columns, (*unique, frozenset(found.primary_key)), without_rowid, tuple(triggers), int(version), ignoring
+        table,
+        columns,
+        (*unique, frozenset(found.primary_key)),
+        without_rowid,
+        tuple(triggers),
+        int(version),
+        bool(replaces),
+        ignoring,
     )
 
 
@@ -136,9 +151,29 @@ def require(table: SqliteTable, name: str, where: str) -> SqliteColumn:
         raise SweepFailure("ColumnMissing", f'{where}: "{table.name}" has no column "{name}"{hint}') from None
 
 
+def check_value(match: Match, one: SqliteColumn) -> None:
+    """Raises SweepFailure where SQLite would compare values of another kind than the column's, and find every row."""
+    declared = one.type.upper()
+    if match.op not in ("notIn", "lessThan", "greaterThan") or "BOOL" in declared:
+        return
+    if "INT" not in declared and ("DATE" in declared or "TIME" in declared):
+        raise SweepFailure(
+            "ColumnType",
+            f'spec.match: "{match.op}" would compare the times of "{one.name}" as texts, and the same time has many: use before or after',
+        )
+    if one.affinity in ("INTEGER", "REAL", "NUMERIC"):
+        for value in match.values:
+            if not NUMBER.fullmatch(value.strip()):
+                raise SweepFailure(
+                    "ValueInvalid",
+                    f'spec.match: "{value}" is no number, and column "{one.name}" is {one.type}: correct the value',
+                )
+
+
 def lost_columns(table: SqliteTable, archive: SqliteTable | None) -> frozenset[str]:
-    """Columns of the table that its archive lacks."""
-    return frozenset(table.columns) - frozenset(archive.columns) if archive is not None else frozenset()
+    """Columns of the table that its archive lacks. SQLite's names ignore case."""
+    there = {name.lower() for name in archive.columns} if archive is not None else set[str]()
+    return frozenset(name for name in table.columns if archive is not None and name.lower() not in there)
 
 
 def check_new_columns(table: SqliteTable, archive: SqliteTable | None, known: frozenset[str]) -> None:
@@ -194,7 +229,7 @@ def build_statements(
     key = resolve_key(plan, table)
     for match in plan.match:
         if match.column:
-            require(table, match.column, "spec.match")
+            check_value(match, require(table, match.column, "spec.match"))
     for one in plan.write.update if plan.write else ():
         if require(table, one.column, "spec.write.update").generated:
             raise SweepFailure(
@@ -210,8 +245,13 @@ def build_statements(
         require(table, name, "spec.effect.key")
     kept = None
     if archive is not None:
-        there, name = archive.columns, quote_name(archive.name)
-        kept = (name, tuple(n for n in table.columns if n in there and not there[n].generated))
+        there, name = {n.lower(): one for n, one in archive.columns.items()}, quote_name(archive.name)
+        kept = (name, tuple(n for n in table.columns if n.lower() in there and not there[n.lower()].generated))
+        if archive.replaces:
+            raise SweepFailure(
+                "ArchiveMismatch",
+                f"spec.write.delete.archiveTo: a constraint of {name} says ON CONFLICT REPLACE, so a row would take the place of an older one there: drop the clause",
+            )
         if archive.name.lower() == table.name.lower():
             raise SweepFailure(
                 "ArchiveMismatch", f"spec.write.delete.archiveTo: {name} is the table itself: name another one"

@@ -9,6 +9,7 @@ Literals are always text: the affinity of the column that they are compared with
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from kubesweep_worker.sources.base import Range, Scope
 
 IS_UTF8 = "kubesweep_is_utf8"  # a function of ours
 MILLISECONDS = "kubesweep_ms"  # a function of ours, only where naive times are in a zone other than UTC
+NUMERIC = re.compile(r"-?\d+(\.\d+)?")
 BOOLEANS = {"true": 1, "t": 1, "yes": 1, "on": 1, "1": 1, "false": 0, "f": 0, "no": 0, "off": 0, "0": 0}
 
 
@@ -67,6 +69,11 @@ class SqliteDialect:
         if text == "now" and "INT" not in declared and ("DATE" in declared or "TIME" in declared):
             return "CURRENT_DATE" if declared == "DATE" else "CURRENT_TIMESTAMP"
         return quote_text(text)
+
+    def values(self, name: str, texts: Sequence[str]) -> str:
+        """For IN. A column without a type has numbers and texts as they came."""
+        numbers = [text for text in texts if not self.declared.get(name, "x") and NUMERIC.fullmatch(text)]
+        return ", ".join([*(self.value(name, text) for text in texts), *numbers])
 
     def when(self, match: Match, cutoff: str) -> str:
         name, sign = column(match.column), SIGNS[match.op]
