@@ -66,7 +66,7 @@ def next_commands(world: World, program: str) -> list[tuple[str, str]]:
         (f": > {shlex.quote(str(world.refused))}", "the cure: the carrier refuses no number any more"),
         (f"{program} dead retry --all {queue}", "try them again, under the same idempotency keys"),
         (f"{program} run --once -f {sweeps} {queue}", "does it now, and sweeps what has turned stale since"),
-        (f"{program} check -f {sweeps} --try-write", "the exact SQL, its plan and its indexes"),
+        (f"{program} check -f {sweeps} --try-write --sql", "the exact SQL, its plan and its indexes"),
         (f"rm -r {shlex.quote(str(world.folder))}", "remove the demo"),
     ]
 
