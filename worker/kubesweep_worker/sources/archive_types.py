@@ -19,7 +19,7 @@ class Fate(Enum):
 DIGITS = {"smallint": 5, "integer": 10, "bigint": 19}
 RANKS = {"smallint": 1, "integer": 2, "bigint": 3}
 FLOATS = frozenset({"real", "double precision"})
-TEXTS = frozenset({"text", "character varying", "character", "bpchar", "citext", "name"})
+TEXTS = frozenset({"text", "character varying", "character", "bpchar", "citext"})
 CUT_OFF = frozenset(
     {
         ("interval", "time without time zone"),
@@ -61,7 +61,7 @@ def fate(source: str, target: str) -> Fate:
 
 
 def _of_text(kind: str, args: tuple[int, ...], other: str, room: tuple[int, ...]) -> Fate:
-    if not room and other not in ("character", "name"):
+    if not room and other != "character":
         return Fate.TOLD if kind.startswith(("timestamp", "date", "time", "interval")) else Fate.KEPT
     fits = kind == other and bool(args) and bool(room) and args[0] <= room[0]
     return Fate.KEPT if fits else Fate.TOLD

@@ -37,8 +37,9 @@ class Keys(msgspec.Struct, frozen=True):
 
 Scope = Range | Keys
 WRITE_REFUSED = "WriteRefused"
-EPOCH_UNIT = "epoch-unit"  # a warning
-NAIVE_ZONE = "naive-time-zone"  # a warning that a first sweep which deletes waits for
+# Warnings for which a first sweep that deletes waits.
+EPOCH_UNIT = "epoch-unit"
+NAIVE_ZONE = "naive-time-zone"
 
 
 def unkept(archive: str, causes: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
 
+SAMPLE = 10  # stale rows whose children are counted
 CHANGES = {
     "CASCADE": "are deleted too",
     "SET NULL": "are set to NULL there",
@@ -35,6 +36,15 @@ class Child:
         )
         counted = "" if self.rows is None else f"; {self.rows} for the stale rows of a sample"
         return f"{what} ({key}ON DELETE {self.action}){counted}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A foreign key with its columns: quoted in PostgreSQL, as the schema has them in SQLite."""
+
+    child: Child
+    columns: tuple[str, ...]
+    referred: tuple[str, ...]  # empty: the primary key
 
 
 def check_children(plan: Plan, table: str, children: Sequence[Child]) -> None:

@@ -24,7 +24,7 @@ from kubesweep_worker.sources.base import (
     Tried,
     Written,
 )
-from kubesweep_worker.sources.children import check_children, child_warnings
+from kubesweep_worker.sources.children import Reference, check_children, child_warnings
 from kubesweep_worker.sources.origin import origin_of
 from kubesweep_worker.sources.postgres_catalogue import (
     Relation,
@@ -40,7 +40,7 @@ from kubesweep_worker.sources.postgres_catalogue import (
     read_session,
 )
 from kubesweep_worker.sources.postgres_check import explain, inspect, try_write
-from kubesweep_worker.sources.postgres_children import Reference, count_children, read_children
+from kubesweep_worker.sources.postgres_children import count_children, read_children
 from kubesweep_worker.sources.postgres_cut import cut, page
 from kubesweep_worker.sources.postgres_pool import Patience, Pool, Rows, Transaction
 from kubesweep_worker.sources.postgres_sql import Statements

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep_worker.sources.base import Range
-from kubesweep_worker.sources.children import Child
+from kubesweep_worker.sources.children import SAMPLE, Child, Reference
 from kubesweep_worker.sources.postgres_catalogue import Relation, sql
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
-
-SAMPLE = 10  # stale rows whose children are counted
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A foreign key with its columns, quoted."""
-
-    child: Child
-    columns: tuple[str, ...]
-    referred: tuple[str, ...]
 
 
 async def read_children(tx: Transaction, relation: Relation) -> tuple[Reference, ...]:

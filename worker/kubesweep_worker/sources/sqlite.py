@@ -33,7 +33,7 @@ from kubesweep_worker.sources.base import (
     Tried,
     Written,
 )
-from kubesweep_worker.sources.children import check_children, child_warnings
+from kubesweep_worker.sources.children import Reference, check_children, child_warnings
 from kubesweep_worker.sources.classify import bounded
 from kubesweep_worker.sources.origin import origin_of
 from kubesweep_worker.sources.sqlite_catalogue import (
@@ -46,7 +46,7 @@ from kubesweep_worker.sources.sqlite_catalogue import (
     read_table,
 )
 from kubesweep_worker.sources.sqlite_check import EXAMPLE, check_cutoff, compile_all, explain, inspect
-from kubesweep_worker.sources.sqlite_children import Reference, count_children, read_children, violations
+from kubesweep_worker.sources.sqlite_children import count_children, read_children, violations
 from kubesweep_worker.sources.sqlite_cut import cut, page
 from kubesweep_worker.sources.sqlite_errors import SQL_INVALID, classify_sqlite
 from kubesweep_worker.sources.sqlite_sql import IS_UTF8, MILLISECONDS, SqliteStatements

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kubesweep_worker.predicate import quote_name
 from kubesweep_worker.sources.base import Range
-from kubesweep_worker.sources.children import Child
+from kubesweep_worker.sources.children import SAMPLE, Child, Reference
 from kubesweep_worker.sources.sqlite_catalogue import SqliteTable
 from kubesweep_worker.sources.sqlite_sql import SqliteStatements
 
-SAMPLE = 10  # stale rows whose children are counted
 DEEPEST = 8
 KEYS = """
 SELECT m.name, f.id, f."table", f."from", f."to", f.on_delete
 FROM sqlite_master AS m, pragma_foreign_key_list(m.name) AS f
 WHERE m.type = 'table' ORDER BY m.name, f.id, f.seq
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A foreign key with its columns."""
-
-    child: Child
-    columns: tuple[str, ...]
-    referred: tuple[str, ...]  # empty: the primary key
 
 
 def read_children(c: sqlite3.Connection, table: SqliteTable) -> tuple[Reference, ...]:
