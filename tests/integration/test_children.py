@@ -82,6 +82,14 @@ async def test_a_delete_that_takes_rows_of_other_tables_along_waits_for_a_yes(wh
     await source.close()
 
 
+async def test_a_dry_run_is_told_what_a_delete_would_take_along_and_goes_on(where: tuple[str, Any]) -> None:
+    url = await tables(where, "CASCADE")
+    source = open_source(msgspec.structs.replace(DELETES, mode="DryRun"), lambda: url)
+    assert "ON DELETE CASCADE" in dict((await source.inspect()).warnings)["children"]
+    await source.bounds()
+    await source.close()
+
+
 @pytest.mark.parametrize("action", ["SET NULL", "SET DEFAULT"])
 async def test_a_delete_that_changes_rows_of_other_tables_is_told(where: tuple[str, Any], action: str) -> None:
     url = await tables(where, action)

@@ -49,7 +49,7 @@ class Reference:
 
 def check_children(plan: Plan, table: str, children: Sequence[Child]) -> None:
     """Raises SweepFailure where a delete takes rows of other tables along and nobody has accepted that."""
-    if plan.write is None or not plan.write.deletes or plan.write.children:
+    if plan.write is None or not plan.write.deletes or plan.write.children or plan.dry_run:
         return
     taken = [child for child in children if child.action == "CASCADE"]
     if taken:
