@@ -49,7 +49,7 @@ def _names(definition: Schema) -> str:
 
 def _sections(path: str, schema: Schema) -> Iterator[str]:
     """One table for each object that has fields, outer ones first."""
-    inner = schema["items"] if schema["type"] == "array" else schema
+    inner = schema.get("items", schema)
     if "properties" not in inner:
         return
     head = f"## {path}\n\n{_text(inner['description'])}\n\n"
@@ -58,7 +58,7 @@ def _sections(path: str, schema: Schema) -> Iterator[str]:
     refused = "\n\nRules:\n\n" + "\n".join(rules) if rules else ""
     yield head + TABLE + rows.rstrip() + refused
     for name, each in inner["properties"].items():
-        yield from _sections(f"{path}.{name}" + ("[]" if each["type"] == "array" else ""), each)
+        yield from _sections(f"{path}.{name}" + ("[]" if "items" in each else ""), each)
 
 
 def _rule(rule: Schema) -> str:
@@ -80,8 +80,10 @@ def _plain(value: Any) -> str:
 
 
 def _type(schema: Schema) -> str:
-    if schema["type"] == "array":
-        return f"list of {_type(schema['items'])}s"
+    if schema.get("x-kubernetes-int-or-string"):
+        return "string or integer"
+    if "items" in schema:
+        return f"list of {_type(schema['items']).replace(' or ', 's or ')}s"
     if "enum" in schema:
         return " \\| ".join(f"`{each}`" for each in schema["enum"])
     if any("ms, s, m, h, d" in rule["message"] for rule in schema.get(cel.RULES, ())):

@@ -32,6 +32,7 @@ _KEPT = (
     "maxProperties",
     "required",
     "x-kubernetes-preserve-unknown-fields",
+    "x-kubernetes-int-or-string",
     "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
     cel.RULES,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kubesweep.api import explain, problems, yamlfile
+from kubesweep.api import explain, problems, unquoted, yamlfile
 from kubesweep.api.compile import compile_plan
 from kubesweep.api.entries import check_headers, check_url
 from kubesweep.api.plan import Plan
@@ -123,6 +123,7 @@ class _Files:
             if secret:
                 self._keep(self.secrets, document, secret)
         elif kind == KIND:
+            self.problems += unquoted.take(document)
             schedule = self._parse(document, SweepSchedule)
             if schedule:
                 self._keep(self.schedules, document, schedule)

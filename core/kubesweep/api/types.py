@@ -130,6 +130,26 @@ class Plain(Checked):
         }
 
 
+class _ColumnValue(Plain):
+    """A value of a column. An integer may stand without quotes: JSON keeps it, which it does not of a decimal's digits, nor of a
+    ``yes`` that was meant as text."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        checked = super().__get_pydantic_core_schema__(source, handler)
+        return core_schema.no_info_before_validator_function(self._text, checked)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"x-kubernetes-int-or-string": True, **self.schema()}
+
+    @staticmethod
+    def _text(given: Any) -> Any:
+        if type(given) is not int:
+            return given
+        if not -(2**63) <= given < 2**63:
+            raise refuse("NotAString", "an integer beyond 64 bits loses digits in a cluster: put it into quotes")
+        return str(given)
+
+
 class _Identifier(Plain):
     """Any name that PostgreSQL keeps whole; it is quoted wherever it is used, so that it may be hostile."""
 
@@ -227,6 +247,7 @@ Image = Annotated[str, Shape("BadImage", r"[^\s\x00-\x1f]+", 512, "must be an im
 Quantity = Annotated[str, Plain(most=32, least=1)]
 Identifier = Annotated[str, _Identifier(most=1024, least=1, code="BadIdentifier")]
 Value = Annotated[str, Plain(most=1024)]
+ColumnValue = Annotated[str, _ColumnValue(most=1024)]
 Sql = Annotated[str, Plain(most=MAX_SQL_LENGTH, least=1, code="BadSql", also=check_sql)]
 Before = Annotated[str, _BeforeShape()]
 WebAddress = Annotated[str, Plain(most=2048, least=1, code="BadUrl", also=_is_web_address, rules=_ADDRESS_RULES)]

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from kubesweep.api import cel
 from kubesweep.api.types import (
     Before,
+    ColumnValue,
     Duration,
     Handler,
     Identifier,
@@ -16,7 +17,6 @@ from kubesweep.api.types import (
     ObjectName,
     SecretKey,
     Sql,
-    Value,
     WebAddress,
     refuse,
 )
@@ -151,18 +151,18 @@ class Match(Model):
     )
 
     column: Identifier | None = Field(None, description="The column that the operator is about.")
-    in_: list[Value] | None = Field(
+    in_: list[ColumnValue] | None = Field(
         None,
         alias="in",
         min_length=1,
         max_length=100,
-        description="The column has one of these values (1 to 100 strings, typed by the column).",
+        description="The column has one of these values (1 to 100 strings or integers, typed by the column).",
     )
-    not_in: list[Value] | None = Field(
+    not_in: list[ColumnValue] | None = Field(
         None,
         min_length=1,
         max_length=100,
-        description="The column has none of these values (1 to 100 strings, typed by the column).",
+        description="The column has none of these values (1 to 100 strings or integers, typed by the column).",
     )
     before: Before | None = Field(
         None, description='The column\'s time lies before "now" or "now-<duration>" (at most 36500d).'
@@ -171,11 +171,11 @@ class Match(Model):
     unit: Literal["seconds", "milliseconds", "microseconds"] | None = Field(
         None, description="For before and after: the column has numbers, which count these since 1970 in UTC."
     )
-    less_than: Value | None = Field(
-        None, description="The column is less than this value (a string, typed by the column)."
+    less_than: ColumnValue | None = Field(
+        None, description="The column is less than this value (a string or an integer, typed by the column)."
     )
-    greater_than: Value | None = Field(
-        None, description="The column is greater than this value (a string, typed by the column)."
+    greater_than: ColumnValue | None = Field(
+        None, description="The column is greater than this value (a string or an integer, typed by the column)."
     )
     is_null: bool | None = Field(None, description="true: the column is NULL; false: it is not.")
     sql: Sql | None = Field(
@@ -263,8 +263,8 @@ class Assignment(Model):
     model_config = cel.checked(*cel.one_of("value", "sql"))
 
     column: Identifier = Field(description="The column to set.")
-    value: Value | None = Field(
-        None, description="The new value as a string, typed by the column (0 to 1024 characters)."
+    value: ColumnValue | None = Field(
+        None, description="The new value: a string of 0 to 1024 characters or an integer, typed by the column."
     )
     sql: Sql | None = Field(None, description="The new value as an SQL expression on this row's columns (alias t).")
 
