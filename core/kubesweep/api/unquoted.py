@@ -14,7 +14,7 @@ from typing import Any
 from kubesweep.api.problems import Path, Problem
 from kubesweep.api.yamlfile import Document
 
-_PLAIN = re.compile(r"true|false|-?(0|[1-9][0-9]*)(\.[0-9]+)?")
+_AS_WRITTEN = re.compile(r"true|false|-?(0|[1-9][0-9]*)\.[0-9]+")
 
 
 def take(document: Document) -> list[Problem]:
@@ -23,10 +23,9 @@ def take(document: Document) -> list[Problem]:
     for place, step, path in list(_values(document.data)):
         given, written = place[step], document.written(path)
         if isinstance(given, bool | int | float) and written is not None:
-            plain = _PLAIN.fullmatch(written) is not None
-            if plain and type(given) is not int:
+            if _AS_WRITTEN.fullmatch(written):
                 place[step] = written
-            elif not plain and type(given) is int:
+            elif type(given) is int and str(given) != written:
                 text = f"YAML reads this as {given}: put it into quotes"
                 problems.append(document.problem("NotAString", text, path, given=written[:60]))
     return problems
