@@ -188,6 +188,9 @@ class ScriptedEffect:
     async def probe(self) -> None:
         self.check()
 
+    async def ask(self) -> str:
+        return ""
+
     async def start(self) -> None:
         return None
 

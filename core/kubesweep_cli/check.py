@@ -51,6 +51,7 @@ class Looked:
     tried: Tried | None = None
     refused: RowError | None = None  # the tried write was refused by the database
     late: str = ""  # what outlasted spec.source.statementTimeout
+    answered: str = ""  # what the receiver said, where it was asked
 
     @property
     def fails(self) -> bool:
@@ -61,7 +62,13 @@ class Looked:
 
 
 async def run_check(
-    terminal: Terminal, files: Sequence[Path], url: str | None, *, try_write: bool, sql: bool = False
+    terminal: Terminal,
+    files: Sequence[Path],
+    url: str | None,
+    *,
+    try_write: bool,
+    sql: bool = False,
+    probe: bool = False,
 ) -> Exit:
     """Check every schedule of the files; the worst of their exit codes."""
     loaded = load(files, url=url)
@@ -71,7 +78,7 @@ async def run_check(
             Text.assemble((one.name, "name"), f"  {one.origin}", (f"  {one.plan.mode}", "faint")), soft_wrap=True
         )
         try:
-            looked = await look(one, try_write=try_write)
+            looked = await look(one, try_write=try_write, probe=probe)
         except KubesweepError as error:
             reason = f"{error.reason}: " if isinstance(error, (SweepFailure, Outage)) else ""
             terminal.error(f"{one.name}: {reason}{error}")
@@ -88,9 +95,9 @@ async def run_check(
     return worst
 
 
-async def look(one: Loaded, *, try_write: bool) -> Looked:
-    """Ask database and handler. Raises Unreachable, or SweepFailure for what only an edit cures."""
-    source = open_source(one.plan, lambda: one.url)
+async def look(one: Loaded, *, try_write: bool, probe: bool = False) -> Looked:
+    """Ask database and handler, and with ``probe`` the receiver. Raises Unreachable, or SweepFailure for what only an edit cures."""
+    source, effect, answered = open_source(one.plan, lambda: one.url), None, ""
     try:
         try:
             await source.probe()
@@ -99,8 +106,11 @@ async def look(one: Loaded, *, try_write: bool) -> Looked:
         effect = open_effect(one.plan, lambda: one.headers, folder_of(one))
         if effect is not None:
             await effect.probe()
-        return await _ask(source, try_write=try_write)
+            answered = await effect.ask() if probe else ""
+        return replace(await _ask(source, try_write=try_write), answered=answered)
     finally:
+        if effect is not None:
+            await effect.close()
         await source.close()
 
 
@@ -143,7 +153,7 @@ def facts(one: Loaded, looked: Looked, now: float) -> list[tuple[str, str]]:
         *([("session", session)] if session else []),
         *(("children", sentence) for sentence in table.children),
         ("stale now", f"{count}{f', such as {keys}' if keys else ''}"),
-        *([("effect", effect)] if (effect := _effect(one.plan)) else []),
+        *([("effect", effect)] if (effect := _effect(one.plan, looked.answered)) else []),
         ("next ticks", when),
     ]
 
@@ -159,13 +169,17 @@ def next_ticks(ticks: Ticks, now: float) -> list[str]:
     return found
 
 
-def _effect(plan: Plan) -> str:
+def _effect(plan: Plan, answered: str) -> str:
     if plan.effect is None:
         return ""
     if plan.effect.handler:
         return f"handler {plan.effect.handler}, which can be called with (row, ctx)"
     hook = plan.effect.webhook
-    return f"webhook to {urlsplit(hook.url).hostname}, whose name resolves" if hook is not None else ""
+    return (
+        f"webhook to {urlsplit(hook.url).hostname}, {answered or 'whose name resolves (--probe asks it)'}"
+        if hook is not None
+        else ""
+    )
 
 
 def _counted(stale: int) -> str:

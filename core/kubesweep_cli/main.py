@@ -193,12 +193,15 @@ def check(
     try_write: Annotated[
         bool, typer.Option("--try-write", help="Write at most 10 rows in a transaction that is rolled back.")
     ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Ask the webhook's receiver with OPTIONS, which has no effect.")
+    ] = False,
     sql: Annotated[bool, typer.Option("--sql", help="Show the exact SQL, and the database's plan of it.")] = False,
 ) -> None:
     """Look before you sweep: the file, the table, the effect, what would match, and when."""
     from kubesweep_cli.check import run_check
 
-    _ends(lambda terminal: run_check(terminal, file, url, try_write=try_write, sql=sql))
+    _ends(lambda terminal: run_check(terminal, file, url, try_write=try_write, sql=sql, probe=probe))
 
 
 @app.command()

@@ -63,7 +63,7 @@ async def raw_receiver(answer: bytes) -> AsyncIterator[str]:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-                await reader.readexactly(int(head.partition("content-length:")[2].partition("\r\n")[0]))
+                await reader.readexactly(int(head.partition("content-length:")[2].partition("\r\n")[0] or 0))
                 writer.write(answer)
                 await writer.drain()
                 if b"Content-Length:" not in answer:
@@ -140,6 +140,25 @@ async def test_a_row_is_posted_as_json_under_its_idempotency_key() -> None:
         "key": ["13"],
         "row": {"at": "2026-01-01T00:00:00+00:00", "price": "1.10", "raw": "AP8="},
     }
+
+
+async def test_a_question_reaches_the_receiver_and_has_no_effect() -> None:
+    seen: list[tuple[str, str | None, bytes]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append((request.method, request.headers.get("Authorization"), await request.read()))
+        return web.Response(status=405)
+
+    async with receiver(answer) as url:
+        async with webhook(url, 5.0) as effect:
+            assert await effect.ask() == "which answered OPTIONS with 405"
+        assert seen == [("OPTIONS", "Bearer x", b"")]
+    async with webhook(url, 5.0) as effect:  # nobody listens there any more
+        with pytest.raises(Outage, match="Connection refused"):
+            await effect.ask()
+    async with raw_receiver(b"220 mail.example.com ESMTP\r\n") as url, webhook(url, 5.0) as effect:
+        with pytest.raises(Outage, match="not understandable HTTP"):
+            await effect.ask()
 
 
 async def test_the_request_on_the_page_is_the_one_that_is_sent() -> None:

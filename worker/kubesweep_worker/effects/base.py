@@ -53,6 +53,10 @@ class Effect(Protocol):
         """``check``, and what else can be asked before any row is there. Raises what ``check`` does."""
         ...
 
+    async def ask(self) -> str:
+        """Talk to the receiver without any effect, and say what it answered; empty for a handler. Raises Outage."""
+        ...
+
     async def start(self) -> None:
         """Make ready; called before each sub-batch. Raises what ``check`` does, before any row is in the air."""
         ...

@@ -66,6 +66,9 @@ class HandlerEffect:
     async def probe(self) -> None:
         self.check()
 
+    async def ask(self) -> str:
+        return ""
+
     async def start(self) -> None:
         self.check()
         async with self._starting:

@@ -115,24 +115,38 @@ class WebhookEffect:
         )
 
     async def deliver(self, delivery: Delivery) -> None:
-        if self._session is None:
+        if self._session is None:  # its headers too
             await self.start()
-        assert self._session is not None
         headers = self._headers.copy()
         headers["Idempotency-Key"] = delivery.idempotency_key
-        body = self.body(delivery)
+        judge(*await self._exchange("POST", headers, self.body(delivery)), self._clock(), self._mask)
+
+    async def ask(self) -> str:
+        """What the receiver answers to OPTIONS, which has no effect (https://www.rfc-editor.org/rfc/rfc9110#name-options)."""
+        await self.start()
         try:
-            async with self._session.post(
-                self._webhook.url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
+            status, _, _ = await self._exchange("OPTIONS", self._headers, None)
+        except RowError as error:  # no HTTP, or no URL: no row would get through
+            raise Outage(error.error, str(error)) from None
+        return f"which answered OPTIONS with {status}"
+
+    async def _exchange(
+        self, method: str, headers: CIMultiDict[str], body: bytes | None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and the beginning of the body. Raises Outage, or RowError for what is no HTTP."""
+        assert self._session is not None
+        try:
+            async with self._session.request(
+                method, self._webhook.url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
             ) as answer:
-                judge(answer.status, answer.headers, await drain(answer), self._clock(), self._mask)
+                return answer.status, answer.headers, await drain(answer)
         except TimeoutError:
             raise Outage("Timeout", f"the receiver did not answer within {self._webhook.timeout:g} s") from None
         except aiohttp.ClientResponseError as error:
             status = status_of(error)
             if status is None:
                 raise self._trouble(error) from None
-            judge(status, {}, b"", self._clock())
+            return status, {}, b""
         except (aiohttp.ClientError, OSError) as error:
             raise self._trouble(error) from None
 
