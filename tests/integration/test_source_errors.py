@@ -54,7 +54,15 @@ POSTGRES = {
     "a table in another schema": Case(schema="public", sql="CREATE SCHEMA app; ALTER TABLE things SET SCHEMA app"),
     "a view": Case(sql="CREATE VIEW seen AS SELECT * FROM things", table="seen"),
     "no primary key": Case(sql="ALTER TABLE things DROP CONSTRAINT things_pkey"),
+    "no primary key, but a unique index": Case(
+        sql="ALTER TABLE things DROP CONSTRAINT things_pkey; ALTER TABLE things ADD UNIQUE (status, id); ALTER TABLE things ALTER id SET NOT NULL"
+    ),
     "a key that is not unique": Case(key=("status",)),
+    "a key without the column that the table is partitioned by": Case(
+        sql="CREATE TABLE events (id int NOT NULL, status text, expires_at timestamptz NOT NULL, PRIMARY KEY (id, expires_at)) PARTITION BY RANGE (expires_at)",
+        table="events",
+        key=("id",),
+    ),
     "a key that may be NULL": Case(key=("code",), sql="CREATE UNIQUE INDEX ON things (code)"),
     "a key of a type without an order": Case(key=("point",)),
     "a primary key of five columns": Case(
@@ -103,7 +111,9 @@ POSTGRES = {
     "the table as its own archive": Case({"write": Write(archive=Archive("things"))}),
     "rows of other tables that are deleted too": Case(
         {"write": Write()},
-        sql="CREATE TABLE parts (id int PRIMARY KEY, thing int CONSTRAINT part_of REFERENCES things ON DELETE CASCADE); CREATE INDEX ON parts (thing)",
+        sql="CREATE TABLE parts (id int PRIMARY KEY, thing int CONSTRAINT part_of REFERENCES things ON DELETE CASCADE); CREATE INDEX ON parts (thing); "
+        "CREATE TABLE notes (thing int CONSTRAINT note_of REFERENCES things ON DELETE SET NULL); CREATE INDEX ON notes (thing); "
+        "INSERT INTO things VALUES (1, 'open', '2020-01-01', NULL, NULL, 1, '', '0,0'); INSERT INTO parts VALUES (1, 1), (2, 1)",
     ),
     "an update whose values are what match asks for": Case({"match": (Match("in", "status", ("pending", "expired")),)}),
     "a read-only database": Case(sql="ALTER DATABASE {database} SET default_transaction_read_only = on"),
@@ -124,6 +134,12 @@ SQLITE = {
     "SQLite: a table that is not there": Case(table="thing"),
     "SQLite: a view": Case(sql="CREATE VIEW seen AS SELECT * FROM things", table="seen"),
     "SQLite: no primary key": Case(sql="CREATE TABLE bare (id INTEGER, expires_at TEXT)", table="bare"),
+    "SQLite: no primary key, but a unique index": Case(
+        sql="CREATE TABLE bare (id INTEGER NOT NULL UNIQUE, expires_at TEXT)", table="bare"
+    ),
+    "SQLite: an archive that is a view": Case(
+        {"write": Write(archive=Archive("seen"))}, sql="CREATE VIEW seen AS SELECT * FROM things"
+    ),
     "SQLite: a key that is not unique": Case(key=("status",)),
     "SQLite: a key that may be NULL": Case(key=("maybe",), sql="CREATE UNIQUE INDEX one ON things (maybe)"),
     "SQLite: a key of floating point": Case(key=("size",)),
@@ -161,6 +177,13 @@ WARNINGS = {
     "an effect, and nothing that makes a staleness new": Case(TIMELESS),
     "sql that looks at a clock": Case(match(Match("sql", sql="t.expires_at < now()"))),
     "sql with a subquery": Case(match(Match("sql", sql="EXISTS (SELECT FROM pg_class)"))),
+    "sql that converts a number to a time": Case(
+        match(Match("sql", sql="to_timestamp(t.seen) < :cutoff")), sql="ALTER TABLE things ADD seen bigint"
+    ),
+    "`before: now` on a column of dates": Case(
+        {"match": (Match("before", "due"), OPEN)}, sql="ALTER TABLE things ADD due date NOT NULL"
+    ),
+    "a table that others inherit from": Case(sql="CREATE TABLE more () INHERITS (things)"),
     "a key in another order than its index": Case(
         sql="ALTER TABLE things ADD UNIQUE (status, id)", key=("id", "status")
     ),
@@ -192,11 +215,11 @@ SQLITE_WARNINGS = {
     ),
     "SQLite: an effect, and nothing that makes a staleness new": Case(TIMELESS),
     "SQLite: bytes in the key": Case(
-        sql="CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES (x'31', '', '2020-01-01')",
+        sql="CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES (x'31', '', '2020-01-01 00:00')",
         table="named",
     ),
     "SQLite: a key that is no UTF-8": Case(
-        sql="CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES (CAST(x'ff' AS TEXT), '', '2020-01-01')",
+        sql="CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES (CAST(x'ff' AS TEXT), '', '2020-01-01 00:00')",
         table="named",
     ),
     "SQLite: rows that break a foreign key": Case(
@@ -208,6 +231,14 @@ SQLITE_WARNINGS = {
     ),
     "SQLite: an archive that lacks columns": Case(
         {"write": Write(archive=Archive("kept"))}, sql="CREATE TABLE kept (id INTEGER, status TEXT, expires_at TEXT)"
+    ),
+    "SQLite: `before: now` on a column of dates": Case(
+        {"match": (Match("before", "due"), OPEN)}, sql="ALTER TABLE things ADD due DATE NOT NULL DEFAULT '2020-01-01'"
+    ),
+    "SQLite: a big table without an index for the match": Case(
+        {"match": (BEFORE, Match("in", "status", ("open",)))},
+        sql="INSERT INTO things (id, status, expires_at, size) WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100000) "
+        "SELECT n, 'live', '2120-01-01 00:00', 1 FROM s",
     ),
     "SQLite: a trigger": Case(sql="CREATE TRIGGER audit AFTER UPDATE ON things BEGIN SELECT 1; END"),
 }

@@ -66,7 +66,7 @@ class Gate:
             self.until = max(self.until, now + heeded(outage.retry_after, LONGEST_PAUSE))
         self.state = State.SHUT
         self.cause = outage
-        return self.until - now
+        return max(0.0, self.until - now)
 
     def due(self, now: float) -> bool:
         return self.state is State.SHUT and now >= self.until

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 
 def near(name: str, names: Iterable[str]) -> str:
-    """``; did you mean "x"?`` or nothing."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
-    return f'; did you mean "{close[0]}"?' if close else ""
+    """``; did you mean "x"?`` or nothing. Upper and lower case make no difference, which to a database they do."""
+    known = {each.lower(): each for each in sorted(names)}
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    return f'; did you mean "{known[close[0]]}"?' if close else ""
 
 
 def sentence(text: str) -> str:

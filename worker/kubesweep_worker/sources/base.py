@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kubesweep.errors import SweepFailure
 from kubesweep.queue.model import Key
 
 
@@ -36,6 +35,7 @@ class Keys(msgspec.Struct, frozen=True):
 
 
 Scope = Range | Keys
+DAY = 86_400.0
 WRITE_REFUSED = "WriteRefused"
 # Warnings for which a first sweep that deletes waits.
 EPOCH_UNIT = "epoch-unit"
@@ -48,12 +48,10 @@ def unkept(archive: str, causes: Sequence[str]) -> str:
     return f"nothing failed, but the archive {archive} did not take the row{cause}. Correct that, or leave such rows out with a condition in spec.match"
 
 
-def stuck(table: str) -> SweepFailure:
-    """The update's literals are what match asks for, and no trigger can change that."""
-    return SweepFailure(
-        "NeverEnds",
-        f"spec.write.update leaves every row of {table} matching by its own values, so a sweep would never end: set a column of match to "
-        "a value that no longer matches",
+def date_of_today(name: str) -> tuple[str, str]:
+    return (
+        "date-of-today",
+        f'column "{name}" has dates, and a date counts as its midnight, so a row of today is stale already: write before: now-1d to keep it through its day',
     )
 
 

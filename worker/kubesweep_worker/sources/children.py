@@ -51,12 +51,13 @@ def check_children(plan: Plan, table: str, children: Sequence[Child]) -> None:
     """Raises SweepFailure where a delete takes rows of other tables along and nobody has accepted that."""
     if plan.write is None or not plan.write.deletes or plan.write.children or plan.dry_run:
         return
-    taken = [child for child in children if child.action == "CASCADE"]
-    if taken:
+    taken = sorted((each for each in children if each.action in CHANGES), key=lambda each: each.action != "CASCADE")
+    if taken and taken[0].action == "CASCADE":
+        others = " and changes others" if any(each.action != "CASCADE" for each in taken) else ""
         also = "; an archive keeps none of them" if plan.write.archive is not None else ""
         raise SweepFailure(
             "ChildrenCascade",
-            f"deleting a row of {table} takes other rows along: {'; '.join(child.sentence for child in taken[:8])}{also}. "
+            f"deleting a row of {table} takes other rows along{others}: {'; '.join(child.sentence for child in taken[:8])}{also}. "
             "If that is meant, set spec.write.delete.children: accept",
         )
 

@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterator
 
 from kubesweep.queue.model import Key
 from kubesweep_worker.sources.base import Cut, Cuts, Keys, Range
-from kubesweep_worker.sources.postgres_catalogue import INTEGERS, Relation
+from kubesweep_worker.sources.postgres_catalogue import Relation
+from kubesweep_worker.sources.postgres_fit import INTEGERS
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
 from kubesweep_worker.sources.postgres_values import query_plan

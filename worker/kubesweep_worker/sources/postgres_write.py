@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Key
-from kubesweep_worker.predicate import quote_name, stays_stale, used_columns
-from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Scope, refusal, stuck, unkept
+from kubesweep_worker.predicate import quote_name
+from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Scope, refusal, unkept
 from kubesweep_worker.sources.postgres_catalogue import Relation, sql
 from kubesweep_worker.sources.postgres_pool import Rows, Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
@@ -96,14 +96,6 @@ async def _dropping(tx: Transaction, archive: Relation) -> tuple[str, ...]:
                 f"DROP RULE {quote_name(str(name))} ON {archive.quoted}, and put what it does into a trigger",
             )
     return tuple(f'trigger "{name}" of {archive.quoted}' for kind, name in found if kind in ("before", "instead"))
-
-
-def check_update(plan: Plan, relation: Relation, hindrances: Hindrances) -> None:
-    """Raises SweepFailure where the update's own values are what match asks for."""
-    if plan.dry_run or not stays_stale(plan) or hindrances.before or hindrances.after:
-        return
-    if not any(relation.columns[name].generated for name in used_columns(plan.match)):
-        raise stuck(relation.quoted)
 
 
 def check_hindrances(relation: Relation, command: str, found: dict[str, list[str]]) -> None:

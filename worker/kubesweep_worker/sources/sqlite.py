@@ -13,15 +13,12 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
 from typing import TypeVar
-from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Key
-from kubesweep_worker.predicate import quote_name, stamp_columns
+from kubesweep_worker.predicate import stamp_columns
 from kubesweep_worker.sources.base import (
     Cuts,
     Explanation,
@@ -35,54 +32,24 @@ from kubesweep_worker.sources.base import (
 )
 from kubesweep_worker.sources.children import Reference, check_children, child_warnings
 from kubesweep_worker.sources.classify import bounded
+from kubesweep_worker.sources.fit import check_update
 from kubesweep_worker.sources.origin import origin_of
-from kubesweep_worker.sources.sqlite_catalogue import (
-    SqliteTable,
-    build_statements,
-    check_new_columns,
-    check_types,
-    check_update,
-    lost_columns,
-    read_table,
-)
+from kubesweep_worker.sources.sqlite_catalogue import SqliteTable, read_table
 from kubesweep_worker.sources.sqlite_check import EXAMPLE, check_cutoff, compile_all, explain, inspect
 from kubesweep_worker.sources.sqlite_children import count_children, read_children, violations
+from kubesweep_worker.sources.sqlite_connect import connect
 from kubesweep_worker.sources.sqlite_cut import cut, page
 from kubesweep_worker.sources.sqlite_errors import SQL_INVALID, classify_sqlite
-from kubesweep_worker.sources.sqlite_sql import IS_UTF8, MILLISECONDS, SqliteStatements
+from kubesweep_worker.sources.sqlite_fit import build_statements, check_new_columns, check_types
+from kubesweep_worker.sources.sqlite_sql import SqliteStatements
 from kubesweep_worker.sources.sqlite_url import SqliteUrl, parse_url
 from kubesweep_worker.sources.sqlite_write import ROUNDS, TableAltered, try_write, write
 from kubesweep_worker.sources.stride import Stride, cut_pages, timed_out
 
 log = logging.getLogger("kubesweep.worker")
+ARCHIVE = "spec.write.delete.archiveTo.table"
 NOT_UTF8 = "Could not decode to UTF-8"  # what the sqlite3 module says
-STEPS = 20_000  # virtual machine steps between two looks at the clock: about a millisecond
 T = TypeVar("T")
-
-
-def naive_milliseconds(zone: str) -> Callable[[str], int | None]:
-    """ISO text -> milliseconds since the epoch, where text without an offset is in ``zone``; where the zone's clock shows it
-    twice, or leaves it out, the later reading."""
-    info = ZoneInfo(zone)
-
-    def parse(text: str) -> int | None:
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            return None
-        readings = [moment] if moment.tzinfo else [moment.replace(tzinfo=info, fold=fold) for fold in (0, 1)]
-        return max(round(reading.timestamp() * 1000) for reading in readings)
-
-    return parse
-
-
-def is_utf8(data: bytes | None) -> bool:
-    """Of the bytes of a text in a file whose texts are UTF-8."""
-    try:
-        (data or b"").decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _text(data: bytes) -> str:
@@ -101,8 +68,8 @@ class SqliteSource:
         self._file: tuple[int, int] | None = None
         self._found = SqliteUrl("")
         self._known: tuple[SqliteTable, SqliteStatements] | None = None
-        self._lost: frozenset[str] | None = None  # columns that the archive lacks
         self._archive: SqliteTable | None = None
+        self._before: tuple[SqliteTable, SqliteTable | None] | None = None  # table and archive at the last look
         self._references: tuple[Reference, ...] = ()
         self._garbled = False  # some keys are no UTF-8: their rows are left alone, at the price of a look at each key
         self._stride: Stride | None = None  # while a sweep's windows outlast the statement timeout
@@ -144,7 +111,7 @@ class SqliteSource:
         return await self._do(self._inspect)
 
     async def explain(self, cutoff: str) -> Explanation:
-        return await self._do(lambda c: explain(c, self._plan, self._sql(c), cutoff))
+        return await self._do(lambda c: explain(c, self._plan, *self._learn(c), cutoff))
 
     async def try_write(self, cutoff: str, most: int = 10) -> Tried:
         return await self._do(lambda c: self._try_write(c, cutoff, most))
@@ -243,26 +210,12 @@ class SqliteSource:
         file = (status.st_dev, status.st_ino)
         if self._connection is None or self._file != file or self._found != found:
             self._disconnect()
-            self._connection = self._connect(found)
+            self._connection = connect(found, self._plan.source, self._late)
             self._file, self._found = file, found
         return self._connection
 
-    def _connect(self, found: SqliteUrl) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            f"file:{quote(os.path.abspath(found.path))}?mode={'ro' if found.read_only else 'rw'}",
-            uri=True,
-            timeout=self._plan.source.lock_timeout,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        connection.set_progress_handler(lambda: int(time.monotonic() > self._deadline), STEPS)
-        connection.execute(f"PRAGMA foreign_keys = {'ON' if found.foreign_keys else 'OFF'}")
-        [(encoding,)] = connection.execute("PRAGMA encoding")
-        judge = is_utf8 if encoding == "UTF-8" else lambda _: True  # UTF-16 is converted by SQLite itself
-        connection.create_function(IS_UTF8, 1, judge, deterministic=True)
-        if self._plan.source.zone != "UTC":
-            connection.create_function(MILLISECONDS, 1, naive_milliseconds(self._plan.source.zone), deterministic=True)
-        return connection
+    def _late(self) -> bool:
+        return time.monotonic() > self._deadline
 
     def _disconnect(self) -> None:
         self._known = None
@@ -272,16 +225,17 @@ class SqliteSource:
 
     def _permit(self, table: SqliteTable) -> None:
         """Raises SweepFailure for what a sweep must not begin with."""
-        check_children(self._plan, quote_name(table.name), [each.child for each in self._references])
+        check_children(self._plan, table.quoted, [each.child for each in self._references])
         check_types(self._plan, table, self._archive)
-        check_update(self._plan, table)
+        check_update(self._plan, table.quoted, table.columns, hindered=bool(table.triggers))
         check_cutoff(self._open(), self._plan, table)
 
     def _inspect(self, c: sqlite3.Connection) -> Table:
         table, sql = self._learn(c)
         found = inspect(c, self._plan, table, sql, read_only=self._found.read_only)
-        self._permit(table)
         children = count_children(c, sql, self._references, EXAMPLE)
+        check_children(self._plan, table.quoted, children)
+        self._permit(table)
         told = (*child_warnings(self._plan, children), *violations(c, table, self._references))
         return replace(found, children=tuple(each.sentence for each in children), warnings=(*found.warnings, *told))
 
@@ -289,15 +243,15 @@ class SqliteSource:
         if self._known is None:
             table = read_table(connection, self._plan.source.table)
             write = self._plan.write
-            archive = read_table(connection, write.archive.table) if write and write.archive else None
+            archive = read_table(connection, write.archive.table, ARCHIVE) if write and write.archive else None
             statements = build_statements(self._plan, table, archive, garbled_key=self._garbled)
             self._references = read_children(connection, table) if self._found.foreign_keys else ()
             self._archive = archive
-            if self._lost is not None:  # the sweep was permitted by what the tables were
-                check_new_columns(table, archive, self._lost)
+            if self._before is not None:  # the sweep was permitted by what the tables were
+                check_new_columns(table, archive, *self._before)
                 check_types(self._plan, table, archive)
                 check_children(self._plan, statements.table, [each.child for each in self._references])
-            self._lost = lost_columns(table, archive)
+            self._before = table, archive
             self._known = table, statements
         return self._known
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.predicate import column, one_key_for_ever, other_unit, quote_name, time_columns
-from kubesweep_worker.sources.base import EPOCH_UNIT, Column, Explanation, Range, Table
+from kubesweep_worker.sources.base import DAY, EPOCH_UNIT, Column, Explanation, Range, Table, date_of_today
 from kubesweep_worker.sources.sqlite_catalogue import SqliteTable
 from kubesweep_worker.sources.sqlite_errors import classify_sqlite
 from kubesweep_worker.sources.sqlite_sql import IS_UTF8, SqliteStatements, as_milliseconds
@@ -17,6 +17,7 @@ from kubesweep_worker.sources.sqlite_write import transaction
 from kubesweep_worker.sources.stride import timed_out
 
 SAMPLE = 100  # values that are looked at
+BIG_ROWS = 100_000  # reading fewer is nothing to talk about
 _NAME = r"(?:\bt\s*\.\s*)?[\"`\[]?\b([A-Za-z_]\w*)\b[\"`\]]?"
 CUTOFF = re.compile(rf"{_NAME}\s*(?:<=?|>=?)\s*:cutoff\b|:cutoff\s*(?:<=?|>=?)\s*{_NAME}")
 EXAMPLE = "2026-01-01 00:00:00.000"
@@ -56,6 +57,9 @@ def _warnings(
         if not table.columns[name].not_null:
             yield "nullable-time", f'column "{name}" may be NULL: such rows are never stale'
     yield from _odd_times(c, plan, table, sql)
+    yield from _days(c, plan, table, sql)
+    if advice := index_advice(c, plan, table, sql):
+        yield "no-index", f"finding stale rows reads all of {sql.table}: {advice}"
     yield from one_key_for_ever(plan)
     lost = [name for name in table.columns if sql.archive is not None and name not in sql.archive[1]]
     if sql.archive is not None and lost:
@@ -111,14 +115,42 @@ def _odd_times(
             )
 
 
+def _days(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements) -> Iterator[tuple[str, str]]:
+    """Columns of dates: declared so, or with texts that end where the day does."""
+    for match in plan.match:
+        if match.op != "before" or match.unit or match.offset >= DAY:
+            continue
+        name = quote_name(match.column)
+        few = f"SELECT length({name}) FROM {sql.table} WHERE typeof({name}) = 'text' LIMIT {SAMPLE}"
+        sizes = {size for (size,) in c.execute(few)}
+        if sizes == {len("2026-01-01")} or (not sizes and table.columns[match.column].type.upper() == "DATE"):
+            yield date_of_today(match.column)
+
+
+def index_advice(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements) -> str | None:
+    """A statement to create the index, where a big table is read whole to find what is stale."""
+    times = time_columns(plan.match)
+    equal = tuple(match.column for match in plan.match if match.op == "in" and match.column not in times)
+    columns = (*equal, *times[:1])
+    if not columns or columns[0] == table.rowid_alias or sql.finds_by_index(c, EXAMPLE):
+        return None
+    if c.execute(f"SELECT count(*) FROM (SELECT 1 FROM {sql.table} LIMIT {BIG_ROWS})").fetchone() != (BIG_ROWS,):
+        return None
+    name = quote_name("_".join((table.name, *columns)))
+    return f"CREATE INDEX {name} ON {sql.table} ({', '.join(map(quote_name, columns))});"
+
+
 def _read_only(plan: Plan, read_only: bool) -> Iterator[tuple[str, str]]:
     if read_only and plan.write is not None and not plan.dry_run:
         yield "read-only", "the database's URL says mode=ro: this check reads, and a sweep is refused"
 
 
-def explain(c: sqlite3.Connection, plan: Plan, sql: SqliteStatements, cutoff: str) -> Explanation:
+def explain(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements, cutoff: str) -> Explanation:
     batch = plan.limits.batch_rows
-    find = sql.keys(Range(), cutoff, (), plan.window_jobs * batch)
+    most = plan.window_jobs * batch
+    find = (
+        sql.gather(Range(), cutoff, (), most) if sql.finds_by_index(c, cutoff) else sql.keys(Range(), cutoff, (), most)
+    )
     example = Range(None, c.execute(sql.nth(Range(), batch)).fetchone())
     steps = [str(row[3]) for row in c.execute(f"EXPLAIN QUERY PLAN {find}")]
     write = ";\n".join(sql.write(example, cutoff, ())) if plan.write is not None else None
@@ -128,4 +160,6 @@ def explain(c: sqlite3.Connection, plan: Plan, sql: SqliteStatements, cutoff: st
         if not timed_out(classify_sqlite(error)):
             raise
         rows = 0  # not counted in time
-    return Explanation(find, sql.rows(example, cutoff, (), batch), write, "\n".join(steps), rows, None)
+    return Explanation(
+        find, sql.rows(example, cutoff, (), batch), write, "\n".join(steps), rows, index_advice(c, plan, table, sql)
+    )

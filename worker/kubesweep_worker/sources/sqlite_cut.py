@@ -22,7 +22,7 @@ def cut(
     batch: int,
     most: int,
 ) -> Cuts:
-    keys: list[Key] = c.execute(sql.keys(behind, cutoff, held, most)).fetchall()
+    keys = _stale_keys(c, sql, cutoff, behind, held, most)
     cuts = []
     for start in range(0, len(keys), batch):
         part = keys[start : start + batch]
@@ -30,6 +30,17 @@ def cut(
         [(rows,)] = c.execute(sql.span(span, SPAN * len(part) + 1))
         cuts.append(Cut(span if rows <= SPAN * len(part) else Keys(tuple(part)), len(part)))
     return Cuts(tuple(cuts), len(keys), keys[-1] if len(keys) == most else None)
+
+
+def _stale_keys(
+    c: sqlite3.Connection, sql: SqliteStatements, cutoff: str, behind: Range, held: Collection[Key], most: int
+) -> list[Key]:
+    """In the key's order. An index of the match finds them where there are few; of many the first are found along the key."""
+    if behind == Range(None, behind.high) and sql.finds_by_index(c, cutoff):
+        found: list[Key] = c.execute(sql.gather(behind, cutoff, held, most)).fetchall()
+        if len(found) <= most:
+            return found
+    return c.execute(sql.keys(behind, cutoff, held, most)).fetchall()
 
 
 def page(

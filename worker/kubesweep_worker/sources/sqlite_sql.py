@@ -10,6 +10,7 @@ Literals are always text: the affinity of the column that they are compared with
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -159,6 +160,20 @@ class SqliteStatements:
     def keys(self, scope: Scope, cutoff: str, held: Collection[Key], most: int | None = None) -> str:
         limit = "" if most is None else f" LIMIT {most}"
         return f"SELECT {self.key_texts} FROM {self.table} AS t WHERE {self.where(scope, cutoff, held)} ORDER BY {self.key_list}{limit}"
+
+    def gather(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> str:
+        """All stale keys of the scope, sorted after they are found, so that the best index of the match finds them; one more than ``most``: there are more."""
+        where = self.where(scope, cutoff, held)
+        parts = [f"k{n}" for n in range(len(self.key))]
+        texts = ", ".join(f"CAST({part} AS TEXT)" for part in parts)
+        names = ", ".join(f"{column(name)} AS {part}" for name, part in zip(self.key, parts, strict=True))
+        few = f"SELECT {names} FROM {self.table} AS t WHERE {where} LIMIT {most + 1}"
+        return f"WITH found AS MATERIALIZED ({few}) SELECT {texts} FROM found ORDER BY {', '.join(parts)}"
+
+    def finds_by_index(self, c: sqlite3.Connection, cutoff: str) -> bool:
+        """Whether an index of the match finds the stale rows."""
+        few = f"SELECT 1 FROM {self.table} AS t WHERE {self.where(Range(), cutoff, ())}"
+        return any(str(step[3]).startswith("SEARCH t ") for step in c.execute(f"EXPLAIN QUERY PLAN {few}"))
 
     def count(self, cutoff: str, held: Collection[Key], most: int) -> str:
         return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} AS t WHERE {self.where(Range(), cutoff, held)} LIMIT {most})"

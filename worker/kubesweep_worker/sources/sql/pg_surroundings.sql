@@ -12,6 +12,11 @@ WHERE f.contype = 'f' AND f.confrelid = $1::bigint::oid AND f.conparentid = 0
       AND (SELECT array_agg(k ORDER BY k) FROM unnest((i.indkey::smallint[])[0:cardinality(f.conkey) - 1]) AS k)
         = (SELECT array_agg(k ORDER BY k) FROM unnest(f.conkey) AS k))
 UNION ALL
+SELECT 'heir', i.inhrelid::regclass::text, ''
+FROM pg_inherits AS i
+JOIN pg_class AS c ON c.oid = i.inhparent
+WHERE i.inhparent = $1::bigint::oid AND c.relkind = 'r'
+UNION ALL
 SELECT 'privilege', p, ''
 FROM unnest(ARRAY['SELECT', 'UPDATE', 'DELETE', 'INSERT']) AS p
 WHERE has_table_privilege($1::bigint::oid, p)

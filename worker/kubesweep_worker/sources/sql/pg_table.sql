@@ -11,7 +11,12 @@ SELECT c.oid::bigint,
        row_security_active(c.oid),
        has_schema_privilege(n.oid, 'USAGE'),
        current_user::text,
-       current_setting('transaction_read_only') = 'on'
+       current_setting('transaction_read_only') = 'on',
+       (SELECT array_agg(a.attname::text)
+        FROM pg_partitioned_table AS p
+        CROSS JOIN unnest(p.partattrs::smallint[]) AS k
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k
+        WHERE p.partrelid = c.oid)
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relname = $1::text
