@@ -147,6 +147,10 @@ SQLITE = {
     "SQLite: a column of effect.key that is not there": Case({"effect": Effect(key=("stats",), handler="a:b")}),
     "SQLite: sql that does not parse": Case(match(Match("sql", sql="t.status = = 'x'"))),
     "SQLite: a generated column in update": Case(update("twice", "1")),
+    "SQLite: sql that compares numbers with :cutoff": Case(
+        match(Match("sql", sql="t.size < :cutoff")),
+        sql="INSERT INTO things (id, status, expires_at, size) VALUES (1, 'a', '2026-02-01 00:00', 1)",
+    ),
 }
 URLS = {
     "a URL of another kind": "mysql://u:hunter2@h/d",
@@ -177,6 +181,10 @@ WARNINGS = {
     "an effect, and nothing that makes a staleness new": Case(TIMELESS),
     "sql that looks at a clock": Case(match(Match("sql", sql="t.expires_at < now()"))),
     "sql with a subquery": Case(match(Match("sql", sql="EXISTS (SELECT FROM pg_class)"))),
+    "numbers that look like another unit": Case(
+        {"match": (Match("before", "seen", unit="seconds"), OPEN)},
+        sql="ALTER TABLE things ADD seen bigint NOT NULL DEFAULT 1772323200000; INSERT INTO things (id, status, expires_at, point) VALUES (1, 'a', now(), '0,0')",
+    ),
     "sql that converts a number to a time": Case(
         match(Match("sql", sql="to_timestamp(t.seen) < :cutoff")), sql="ALTER TABLE things ADD seen bigint"
     ),
@@ -231,6 +239,9 @@ SQLITE_WARNINGS = {
     ),
     "SQLite: an archive that lacks columns": Case(
         {"write": Write(archive=Archive("kept"))}, sql="CREATE TABLE kept (id INTEGER, status TEXT, expires_at TEXT)"
+    ),
+    "SQLite: values that are no time": Case(
+        sql="INSERT INTO things (id, status, expires_at, size) VALUES (1, 'a', '01/02/2026', 1), (2, 'a', '2026-02-01 00:00', 1)"
     ),
     "SQLite: `before: now` on a column of dates": Case(
         {"match": (Match("before", "due"), OPEN)}, sql="ALTER TABLE things ADD due DATE NOT NULL DEFAULT '2020-01-01'"
