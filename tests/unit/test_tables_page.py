@@ -31,6 +31,6 @@ def test_each_snippet_is_a_part_of_a_spec(snippet: str) -> None:
 def test_each_code_is_one_that_check_says() -> None:
     known = set(re.findall(r"\| `([\w-]+)` \|", (DOCS / "errors.md").read_text()))
     fields = {"foreign-key", "task_instance"}
-    codes = {code for code in re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+|[a-z]+(?:-[a-z]+)+)`", PAGE)} - fields
+    codes = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+|[a-z]+(?:-[a-z]+)+)`", PAGE)) - fields
     assert len(codes) > 20
     assert codes <= known
