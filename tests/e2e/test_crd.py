@@ -98,7 +98,7 @@ def test_a_field_that_somebody_changed_by_hand_is_a_conflict_only_if_the_file_ha
     ("field", "words"),
     [
         ("spec", ["<string>", "timeZone", "DryRun counts and samples, and changes nothing."]),
-        ("spec.match", ["<[]Object>", "One condition on a row", "before", "in\t<[]string>"]),
+        ("spec.match", ["<[]Object>", "One condition on a row", "before", "1 to 100 strings or integers"]),
         ("spec.write.delete.archiveTo.table", ["The archive table; it has every column of the source table."]),
         ("spec.mode", ["ENUM:\n    Enforce\n    DryRun"]),
         ("status.lastSweep", ["planned", "Rows that were found stale."]),

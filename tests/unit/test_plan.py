@@ -299,15 +299,16 @@ def durations(least: int, most: int) -> st.SearchStrategy[str]:
 
 HOSTILE = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=15)
 SQL = st.sampled_from(["t.a <> 'x'", "a LIKE '100%'", "a::text = ':cutoff'", "now() - :cutoff > '1 day'", "(a)\n-- b"])
+VALUE = HOSTILE | st.just("") | st.integers(-(2**63), 2**63 - 1)
 MATCH = st.one_of(
-    st.fixed_dictionaries({"column": HOSTILE, "in": st.lists(HOSTILE | st.just(""), min_size=1, max_size=4)}),
+    st.fixed_dictionaries({"column": HOSTILE, "in": st.lists(VALUE, min_size=1, max_size=4)}),
+    st.fixed_dictionaries({"column": HOSTILE, "lessThan": VALUE}),
     st.fixed_dictionaries({"column": HOSTILE, "before": st.just("now") | durations(0, 9**7).map("now-{}".format)}),
     st.fixed_dictionaries({"column": HOSTILE, "isNull": st.booleans()}),
     st.fixed_dictionaries({"sql": SQL}),
 )
 UPDATE = st.lists(
-    st.fixed_dictionaries({"column": HOSTILE, "value": HOSTILE | st.just("")})
-    | st.fixed_dictionaries({"column": HOSTILE, "sql": SQL}),
+    st.fixed_dictionaries({"column": HOSTILE, "value": VALUE}) | st.fixed_dictionaries({"column": HOSTILE, "sql": SQL}),
     min_size=1,
     max_size=3,
     unique_by=lambda each: each["column"],
