@@ -3,15 +3,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kubesweep.api.plan import Source
+from kubesweep.api.plan import RowLimits, Source
 from kubesweep.draining import grace_seconds, work_seconds
-from kubesweep.queue.model import Key
+from kubesweep.queue.model import Key, Limits
+from kubesweep.queue.sqlite import SqliteQueue
 from kubesweep_worker.drain import on_signal
 from kubesweep_worker.running import _factory
 from kubesweep_worker.settings import WorkerSettings
@@ -133,3 +135,34 @@ def test_a_signal_is_heeded_at_once_and_wakes_the_loop(loop_factory: Any) -> Non
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(main())
     assert told == ["hold", "amid a turn of the loop", "react"]
+
+
+async def test_a_job_whose_part_is_being_settled_when_the_worker_stops_at_once_is_given_back(bench: Workbench) -> None:
+    """A settlement is a round trip: left without its answer, the job would wait for its lease to run out."""
+    asked, answering = asyncio.Event(), asyncio.Event()
+
+    class Slow(SqliteQueue):
+        async def settle(self, ref: Any, consumer: str, settlements: Any, want: int, limits: Limits) -> Any:
+            answer = await super().settle(ref, consumer, settlements, want, limits)
+            if any(each.rest is not None for each in settlements):
+                asked.set()
+                await answering.wait()
+            return answer
+
+    bench.plan = with_effect(a_plan(limits=RowLimits(batch_rows=100)))
+    await bench.open()
+    bench.connect = lambda: Slow(str(bench.folder / "queue.db"))  # type: ignore[method-assign]
+    worker = bench.worker()
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(scaled(60)):
+        await asked.wait()
+        worker.stop()
+        worker.stop(now=True)
+        asyncio.get_running_loop().call_soon(answering.set)
+        assert await running == 0
+    stats = await bench.stats()
+    assert (stats.running, stats.ready) == (0, 1)
+    sweep = (await bench.run()).sweep
+    assert sweep is not None
+    assert sweep.applied == 100
+    assert max(Counter(call.key for call in bench.effect.calls).values()) == 1

@@ -17,7 +17,7 @@ import msgspec
 from kubesweep.api.plan import Plan
 from kubesweep.errors import LeaseLost, Outage
 from kubesweep.queue.model import Budget, Claim, Finding, HeldRows, Job, Key, OpenSweep, Settlement, SweepState, Window
-from kubesweep.queue.service import Opened, QueueService
+from kubesweep.queue.service import Opened, QueueService, Settled
 from kubesweep_worker.backoff import outage_delay
 from kubesweep_worker.batch import Batch
 from kubesweep_worker.effects.base import Effect
@@ -186,16 +186,31 @@ class Desk:
         if self.pace is not None:
             part = self.pace.settled(run, part)
         assert part.rest is not None
+        settling = asyncio.ensure_future(
+            self.insist(lambda: self.queue.settle(self.ref, self.consumer, (part,), 0, self.limits))
+        )
         try:
-            answer = await self.insist(lambda: self.queue.settle(self.ref, self.consumer, (part,), 0, self.limits))
+            await asyncio.shield(settling)
         except BaseException:
-            # Counted or not, nobody knows: given back as it was, its rows might count twice. The queue's own copy counts.
-            run.lost = True
+            # A stop. Nearly always the answer is on its way: with it the job is given back as what is left of it.
+            try:
+                await asyncio.wait({settling}, timeout=self.settings.grace)
+            finally:
+                if settling.done() and not settling.cancelled() and settling.exception() is None:
+                    self._settled(run, part, settling.result())
+                else:  # Counted or not, nobody knows: given back as it was, its rows might count twice. The queue's own copy counts.
+                    run.lost = True
+                    settling.cancel()
             raise
+        self._settled(run, part, settling.result())
+
+    def _settled(self, run: JobRun, part: Settlement, answer: Settled) -> None:
+        """``run.claim`` is what is left of the job. Raises LeaseLost."""
         if run.claim.id in answer.lost:
             raise LeaseLost(f"job {run.claim.id} was lost before its part was settled")
         if part.retry or part.dead:
             self._held = None  # a row that just failed must not be met again in the same job
+        assert part.rest is not None
         run.claim = msgspec.structs.replace(run.claim, job=part.rest)
         run.touch()
 
