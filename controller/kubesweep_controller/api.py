@@ -22,7 +22,9 @@ MANAGER = "kubesweep"
 TIMEOUT = 20.0
 AT_ONCE = 32  # connections
 PAGE = 200  # objects of one answer to a list
+LARGE = 4 * 1024 * 1024  # bytes of one answer to a list; an object has 1.5 MB at most (etcd's own limit)
 _BUSY = (408, 429, 500, 502, 503, 504)
+_WRONG = ("failed to create typed patch object", "failed to convert new object", "failed to update managedFields")
 _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 
 Body = dict[str, Any]
@@ -42,8 +44,18 @@ class Refused(KubesweepError):
 
     @property
     def invalid(self) -> bool:
-        """The object itself is wrong: only another one will be taken."""
-        return self.status in (400, 422) or (self.status == 500 and "failed to create typed patch object" in str(self))
+        """The object itself is wrong: only another one will be taken. What a conversion of it fails with comes as a 500."""
+        return self.status in (400, 422) or (self.status == 500 and any(said in str(self) for said in _WRONG))
+
+
+class TooLarge(KubesweepError):
+    """The answer has more bytes than the caller wants in memory."""
+
+
+class Listed(list[Body]):
+    """Objects, and the version of the cluster that the list is of (0: unknown)."""
+
+    version = 0
 
 
 @dataclass(frozen=True)
@@ -90,13 +102,19 @@ class Api:
         """Whether the cluster knows this group, or version of a group."""
         return await self._maybe("GET", f"/apis/{group_version}") is not None
 
-    async def list(self, kind: Kind, namespace: str | None, selector: str = "") -> list[Body]:
-        """All objects of a namespace, or of all (None)."""
-        found: list[Body] = []
-        query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
+    async def list(self, kind: Kind, namespace: str | None, selector: str = "") -> Listed:
+        """All objects of a namespace, or of all (None). Pages that would be large are asked for in smaller ones."""
+        found = Listed()
+        limit, query = PAGE, {"labelSelector": selector} if selector else {}
         while True:
-            page = await self._call("GET", f"{kind.path(namespace)}?{urlencode(query)}")
+            path = f"{kind.path(namespace)}?{urlencode({'limit': limit, **query})}"
+            try:
+                page = await self._call("GET", path, most=LARGE if limit > 1 else None)
+            except TooLarge:
+                limit = max(1, limit // 8)
+                continue
             found += page["items"]
+            found.version = found.version or _version(page["metadata"].get("resourceVersion"))
             after = page["metadata"].get("continue")
             if not after:
                 return found
@@ -144,10 +162,15 @@ class Api:
         meta = body["metadata"]
         return await self._call("PUT", kind.path(meta["namespace"], meta["name"]), body)
 
-    async def delete(self, kind: Kind, namespace: str, name: str) -> bool:
-        """False: there was none."""
-        options = {"propagationPolicy": "Background"}
-        return await self._maybe("DELETE", kind.path(namespace, name), options) is not None
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str | None = None) -> bool:
+        """False: there was none, or, with ``uid``, only another of that name."""
+        options = {"propagationPolicy": "Background", **({"preconditions": {"uid": uid}} if uid else {})}
+        try:
+            return await self._maybe("DELETE", kind.path(namespace, name), options) is not None
+        except Refused as refused:
+            if uid and refused.reason == "Conflict":
+                return False
+            raise
 
     async def _maybe(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Body | None:
         try:
@@ -157,7 +180,10 @@ class Api:
                 return None
             raise
 
-    async def _call(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Body:
+    async def _call(
+        self, method: str, path: str, body: Any = None, kind: str = "application/json", most: int | None = None
+    ) -> Body:
+        """Raises TooLarge for an answer of more than ``most`` bytes, which is not read to its end."""
         headers = {"Accept": "application/json", "Content-Type": kind, "User-Agent": "kubesweep-controller"}
         server = self._connection.server
         data = None if body is None else json.dumps(body).encode()
@@ -166,7 +192,7 @@ class Api:
                 headers["Authorization"] = f"Bearer {token}"
             async with asyncio.timeout(self._timeout):
                 async with self._open().request(method, server + path, data=data, headers=headers) as answer:
-                    text = await answer.read()
+                    text = await _text(answer, most)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             what = str(error) or type(error).__name__
             raise ApiOutage("ApiUnreachable", f"Kubernetes API {server}: {what}") from error
@@ -177,6 +203,22 @@ class Api:
             connector = aiohttp.TCPConnector(ssl=self._connection.ssl_context(), limit=AT_ONCE)
             self._session = aiohttp.ClientSession(connector=connector)
         return self._session
+
+
+async def _text(answer: aiohttp.ClientResponse, most: int | None) -> bytes:
+    if most is None:
+        return await answer.read()
+    parts, size = [], 0
+    async for part in answer.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            raise TooLarge(f"an answer of more than {most} bytes")
+    return b"".join(parts)
+
+
+def _version(text: Any) -> int:
+    return int(text) if isinstance(text, str) and text.isdecimal() else 0
 
 
 def _answer(status: int, text: bytes, server: str) -> Body:

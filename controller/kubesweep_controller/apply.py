@@ -72,7 +72,7 @@ class Applier:
         self.left.pop((kind.plural, namespace, name), None)
         live = await self.api.get(kind, namespace, name)
         if live is not None and owner_uid(live["metadata"]) == owner:
-            await self.api.delete(kind, namespace, name)
+            await self.api.delete(kind, namespace, name, live["metadata"]["uid"])
 
     def remembered(self, kind: Kind, namespace: str, name: str) -> Mark | None:
         """In which state this process left the object; for kinds that are not watched."""

@@ -87,6 +87,7 @@ def _ready(facts: Facts, source: Verdict) -> Verdict:
     checks: tuple[Callable[[], Problem | None], ...] = (
         lambda: _refused(facts),
         lambda: _children(facts),
+        lambda: _failing(facts),
         lambda: _queue(facts),
         lambda: _source_refused(source),
         lambda: _effect(facts),
@@ -119,6 +120,15 @@ def _children(facts: Facts) -> Problem | None:
             f"the API server refuses {facts.children.rejected}. Correct the spec and apply again.",
         )
     return None
+
+
+def _failing(facts: Facts) -> Problem | None:
+    if not facts.trouble:
+        return None
+    return (
+        Reason.RECONCILE_FAILED,
+        f"the objects of this schedule cannot be brought up to date: {facts.trouble}. What stood before goes on; it is tried again and again.",
+    )
 
 
 def _queue(facts: Facts) -> Problem | None:

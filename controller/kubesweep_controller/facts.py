@@ -48,3 +48,4 @@ class Facts:
     away: float = 0.0  # seconds since the queue was first missed
     groups: tuple[ErrorGroup, ...] = ()
     children: Children = Children()
+    trouble: str = ""  # what looks at the children have failed with for a while

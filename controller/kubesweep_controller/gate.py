@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from kubesweep.errors import Outage
+from kubesweep.errors import Damaged, Outage
 from kubesweep.queue.model import ScheduleRef
 from kubesweep.queue.service import QueueService
 
@@ -47,6 +47,8 @@ class Gate:
         """Await a move of the queue and remember how it went."""
         try:
             answer = await call
+        except Damaged:  # the trouble of one schedule: the queue answers
+            raise
         except Outage as outage:
             self.met(outage)
             raise
@@ -54,6 +56,8 @@ class Gate:
         return answer
 
     def met(self, outage: Outage) -> None:
+        if isinstance(outage, Damaged):
+            return
         now = asyncio.get_running_loop().time()
         if self._outage is None:
             _log.warning("the queue is away: %s", outage, extra={"reason": outage.reason})

@@ -6,7 +6,7 @@ A problem of one child is a fact to tell, not an end: the look goes on, and the 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubesweep.api.plan import Plan
@@ -67,6 +67,17 @@ class Household:
         for known in (self._logins_failed, self._stood, self._scalers, self._stucks):
             known.pop(key, None)
 
+    def seen(self, key: Key) -> Children:
+        """What is known of the children without asking anybody."""
+        deployment, cronjob = self.store.deployment(key), self.store.cronjob(key)
+        return Children(
+            cron_last=cronjob.cron_last if cronjob else None,
+            cron_since=cronjob.since if cronjob else None,
+            wanted=deployment.wanted if deployment else None,
+            ready=deployment.ready if deployment else 0,
+            keda=self.keda,
+        )
+
     async def tend(self, key: Key, facts: Facts) -> Children:
         """Make the children so, if the spec is valid, and see how they are. Raises ApiOutage."""
         taken = rejected = hindered = None
@@ -78,16 +89,11 @@ class Household:
             rejected = str(problem)
         except Hindered as problem:
             hindered = str(problem)
-        deployment, cronjob = self.store.deployment(key), self.store.cronjob(key)
-        return Children(
+        return replace(
+            self.seen(key),
             taken=taken,
             rejected=rejected,
-            cron_last=cronjob.cron_last if cronjob else None,
-            cron_since=cronjob.since if cronjob else None,
-            wanted=deployment.wanted if deployment else None,
-            ready=deployment.ready if deployment else 0,
-            stuck=hindered or await self._stuck(key, deployment),
-            keda=self.keda,
+            stuck=hindered or await self._stuck(key, self.store.deployment(key)),
             scaler_problem=await self._scaler_problem(key, facts) if self.keda and facts.plan and not taken else None,
         )
 

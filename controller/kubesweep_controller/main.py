@@ -21,6 +21,7 @@ from kubesweep.queue.connect import connect
 from kubesweep_controller import connection, http
 from kubesweep_controller.api import Api, Kind
 from kubesweep_controller.apply import Applier
+from kubesweep_controller.bounds import PARSED
 from kubesweep_controller.connection import Connection
 from kubesweep_controller.events import Events
 from kubesweep_controller.gate import Gate
@@ -48,6 +49,7 @@ def main() -> None:
         print(f"kubesweep-controller: {error}", file=sys.stderr)
         sys.exit(2)
     logs.configure(settings.log_level)
+    sys.setrecursionlimit(PARSED)
     _lead_kopf(settings.log_level)
     try:
         sys.exit(asyncio.run(run(settings)))
@@ -164,10 +166,17 @@ class Parts:
             namespaces=settings.namespaces,
         )
         self._work = WorkQueue(self._reconciler.look)
+        self._watcher = Watcher(at, self._watchable, self._saw)
         self._resync = Resync(
-            api, settings.namespaces, self._store, self._work, self._household, self._reconciler, self._listed
+            api,
+            settings.namespaces,
+            self._store,
+            self._work,
+            self._household,
+            self._reconciler,
+            self._listed,
+            rewatch=self._watcher.again,
         )
-        self._watcher = Watcher(at, settings.namespaces, self._saw)
 
     def coroutines(self) -> list[Coroutine[Any, Any, Any]]:
         """What runs side by side; none of them ever ends by itself."""
@@ -189,6 +198,9 @@ class Parts:
         key = self._store.saw(kind, body, deleted=deleted)
         if key is not None:
             self._work.add(key)
+
+    def _watchable(self) -> tuple[str, ...] | None:
+        return self._resync.served or (None if self._resync.namespaces else ())
 
     def _listed(self) -> None:
         self._health.listed = time.monotonic()

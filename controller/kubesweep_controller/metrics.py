@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from kubesweep.errors import Damaged
 from kubesweep.queue.model import Stats, SweepState
 from kubesweep_controller.facts import Facts
 from kubesweep_controller.misses import counts_of
@@ -53,8 +54,18 @@ class Metrics:
         key = place(facts.body)
         before = self._seen.get(key)
         stats = facts.stats if facts.stats is not None else before.stats if before else None
-        self._seen[key] = _Seen(stats, status)
-        self._queue.set(0 if facts.outage is not None else 1)
+        one = _Seen(stats, status)
+        # What one schedule's numbers make fail must not be the end of everybody's metrics.
+        try:
+            for family in _families([(key, one)]):
+                for sample in family.samples:
+                    float(sample.value)
+        except Exception as error:
+            self.failed(type(error).__name__)
+            self._seen.pop(key, None)
+        else:
+            self._seen[key] = one
+        self._queue.set(0 if facts.outage is not None and not isinstance(facts.outage, Damaged) else 1)
 
     def forget(self, namespace: str, name: str) -> None:
         self._seen.pop((namespace, name), None)
@@ -64,6 +75,10 @@ class Metrics:
         self._seconds.observe(seconds)
         if error is not None:
             self._errors.labels(error).inc()
+
+    def failed(self, error: str) -> None:
+        """A part of a look failed, and the rest of it went on."""
+        self._errors.labels(error).inc()
 
     def leading(self, leads: bool) -> None:
         self._leader.set(1 if leads else 0)
@@ -78,11 +93,14 @@ class _Schedules(Collector):
         self._seen = seen
 
     def collect(self) -> Iterable[Metric]:
-        seen = sorted(self._seen.items())
-        known = [(key, one.stats) for key, one in seen if one.stats is not None]
-        yield from _queue(known)
-        yield from _sweeps(seen)
-        yield from _statuses(seen)
+        return _families(sorted(self._seen.items()))
+
+
+def _families(seen: _All) -> Iterator[Metric]:
+    known = [(key, one.stats) for key, one in seen if one.stats is not None]
+    yield from _queue(known)
+    yield from _sweeps(seen)
+    yield from _statuses(seen)
 
 
 _Known = list[tuple[tuple[str, str], Stats]]

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     NAME_TAKEN = "NameTaken"
     CHILD_REJECTED = "ChildRejected"
+    RECONCILE_FAILED = "ReconcileFailed"
     QUEUE_UNAVAILABLE = "QueueUnavailable"
     SOURCE_NOT_READY = "SourceNotReady"
     EFFECT_NOT_READY = "EffectNotReady"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from kubesweep.api.compile import compile_plan
 from kubesweep.api.objects import APPLIED, load_object
 from kubesweep.api.plan import Plan
 from kubesweep.api.spec import SweepSchedule
-from kubesweep.errors import Outage, SpecError
+from kubesweep.errors import Damaged, KubesweepError, Outage, SpecError
 from kubesweep.queue.model import ErrorGroup, OpenSweep, ScheduleRef, Stats
 from kubesweep.queue.service import QueueService
 from kubesweep_controller.api import SCHEDULES, Api
@@ -38,11 +39,12 @@ from kubesweep_controller.status import build_status
 from kubesweep_controller.store import Store, slim
 from kubesweep_controller.story import events_of
 from kubesweep_controller.ticker import due_tick, next_look, tick_wish
-from kubesweep_controller.work import Key
+from kubesweep_controller.work import Key, backoff
 
 _log = logging.getLogger("kubesweep.controller")
 STARTING = 5.0  # seconds from look to look while a pod that is wanted is not ready
 AGAIN = 0.5  # where somebody else was faster
+LASTING = 30.0  # seconds of failing looks until they are told
 HINDERED = 30.0  # and while the cluster does not let a child be
 
 
@@ -54,6 +56,14 @@ class _Spec:
     schedule: SweepSchedule | None
     refusal: SpecError | None
     plan: Plan | None
+
+
+@dataclass
+class _Trouble:
+    """Looks that failed in a row at the children."""
+
+    since: float
+    times: int = 0
 
 
 @dataclass
@@ -76,6 +86,7 @@ class Reconciler:
         self._specs: dict[Key, _Spec] = {}
         self._dropped = Dropped()
         self._groups: dict[Key, tuple[Stats, tuple[ErrorGroup, ...]]] = {}
+        self._troubles: dict[Key, _Trouble] = {}
 
     @property
     def queue(self) -> QueueService:
@@ -111,12 +122,36 @@ class Reconciler:
         self._refs[key] = ref
         facts = self._read(body, ref)
         facts = await self._ask(facts, pause=True)
-        facts = replace(facts, children=await self.household.tend(key, facts))
+        facts, failure = await self._tend(key, facts)
         facts, obeyed = await self._act(facts)
         if facts.outage is None and (problem := self.household.login_problem(key)):
             facts = replace(facts, outage=problem, away=math.inf)
         await self._tell(facts, obeyed)
+        if failure is not None:
+            return min(self._again(facts), self._troubled(key, failure))
+        self._troubles.pop(key, None)
         return self._again(facts)
+
+    async def _tend(self, key: Key, facts: Facts) -> tuple[Facts, Exception | None]:
+        """A look whose children cannot be tended stops no tick of what stood before, and is told once it lasts."""
+        try:
+            return replace(facts, children=await self.household.tend(key, facts)), None
+        except Exception as error:
+            trouble = self._troubles.setdefault(key, _Trouble(self.clock()))
+            lasts = self.clock() - trouble.since >= LASTING
+            said = f"{type(error).__name__}: {error}" if not isinstance(error, KubesweepError) else str(error)
+            return replace(facts, children=self.household.seen(key), trouble=said[:1000] if lasts else ""), error
+
+    def _troubled(self, key: Key, failure: Exception) -> float:
+        """Seconds until the children are tried again."""
+        trouble = self._troubles.setdefault(key, _Trouble(self.clock()))
+        trouble.times += 1
+        delay = backoff(trouble.times, random.uniform(0.5, 1.0))
+        self.metrics.failed(getattr(failure, "reason", type(failure).__name__))
+        about = {"namespace": key[0], "schedule": key[1], "again_in": round(delay, 1)}
+        known = isinstance(failure, KubesweepError)
+        _log.warning("the children cannot be tended: %s", failure, exc_info=None if known else failure, extra=about)
+        return delay
 
     async def _claim(self, key: Key, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The object with our name in its status; None: look again."""
@@ -154,9 +189,18 @@ class Reconciler:
                 await self.gate.ask(self.queue.pause(facts.ref, True))
                 [stats] = await self.gate.ask(self.queue.stats([facts.ref]))
             groups = await self._error_groups(facts.ref, stats)
+        except Damaged as damaged:
+            await self._start_anew(facts.ref, damaged)
+            return replace(facts, stats=None, outage=damaged, away=math.inf)
         except Outage as outage:
             return replace(facts, stats=None, outage=outage, away=self.gate.away)
         return replace(facts, now=self.clock(), stats=stats, outage=None, groups=groups)
+
+    async def _start_anew(self, ref: ScheduleRef, damaged: Damaged) -> None:
+        """Somebody else wrote to the schedule's keys: without them it is a schedule whose queue was lost, which recovers by itself."""
+        _log.warning("%s", damaged, extra={"namespace": ref.namespace, "schedule": ref.name})
+        with contextlib.suppress(Outage):
+            await self.gate.ask(self.queue.forget(ref))
 
     async def _error_groups(self, ref: ScheduleRef, stats: Stats) -> tuple[ErrorGroup, ...]:
         """Dead letters by error; asked for only when something of the schedule changed, as it reads them all."""
@@ -238,6 +282,7 @@ class Reconciler:
         self._refs.pop(key, None)
         self._groups.pop(key, None)
         self._specs.pop(key, None)
+        self._troubles.pop(key, None)
         self._dropped.forget(key)
         self.metrics.forget(*key)
         self.household.forget(key)
@@ -258,6 +303,9 @@ def _parse(body: Mapping[str, Any], ref: ScheduleRef, version: tuple[Any, ...]) 
         return _Spec(version, schedule, None, compile_plan(schedule, uid=ref.uid, install=ref.install))
     except SpecError as error:
         return _Spec(version, None, error, None)
+    except Exception as error:  # a spec that makes the reading of it fail is one that cannot be served
+        _log.exception("a spec cannot be read", extra={"namespace": ref.namespace, "schedule": ref.name})
+        return _Spec(version, None, SpecError("Unreadable", f"the spec cannot be read ({type(error).__name__})"), None)
 
 
 def _wishes(facts: Facts) -> list[OpenSweep]:

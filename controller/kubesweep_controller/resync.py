@@ -37,6 +37,8 @@ class Resync:
     household: Household
     reconciler: Reconciler
     listed: Callable[[], None]
+    rewatch: Callable[[], None] = lambda: None  # the namespaces that can be watched are others now
+    refused: dict[str, str] = field(default_factory=dict)  # namespaces that cannot be listed, and why
     wanted: asyncio.Event = field(default_factory=asyncio.Event)  # a list is due now
     _once: asyncio.Event = field(default_factory=asyncio.Event)  # everything was listed once
 
@@ -64,10 +66,16 @@ class Resync:
             try:
                 await self._list(spread=0.0 if first else SPREAD)
                 pause, first, told = PERIOD * random.uniform(0.9, 1.1), False, ""
+                if self.refused:  # a namespace may come, or its rights
+                    pause = min(pause, LOOK_FOR_KEDA)
             except (Outage, Refused) as error:
                 if str(error) != told:
                     _log.warning("the full list failed: %s", error)
                 pause, told = RETRY, str(error)
+            except Exception as error:  # whatever it is, the controller goes on with what it knows
+                if (said := f"{type(error).__name__}: {error}") != told:
+                    _log.error("an error in the full list; please report it", exc_info=error)
+                pause, told = LOOK_FOR_KEDA, said
             try:
                 async with asyncio.timeout(pause):
                     await self.wanted.wait()
@@ -77,15 +85,39 @@ class Resync:
     async def _list(self, spread: float) -> None:
         """Children first: a schedule that is looked at before its children are known would seem to have none."""
         changed: set[Key] = set()
-        for kind in reversed(WATCHED):
-            selector = "" if kind is SCHEDULES else MANAGED_SELECTOR
-            for namespace in self.namespaces or (None,):
-                changed |= self.store.replace(kind, await self.api.list(kind, namespace, selector), namespace)
+        refused: dict[str, str] = {}
+        for namespace in self.namespaces or (None,):
+            try:
+                for kind in reversed(WATCHED):
+                    selector = "" if kind is SCHEDULES else MANAGED_SELECTOR
+                    bodies = await self.api.list(kind, namespace, selector)
+                    changed |= self.store.replace(kind, bodies, namespace, bodies.version)
+            except Refused as error:
+                if namespace is None:
+                    raise
+                refused[namespace] = str(error)
+        self._tell(refused)
         for key in changed:
             self.work.add(key)
         self.listed()
         self._once.set()
         self.everything(spread)
+
+    def _tell(self, refused: dict[str, str]) -> None:
+        """A namespace that is gone, or that the controller has no rights in, is its own trouble: the others are served."""
+        for namespace in refused.keys() - self.refused.keys():
+            _log.warning("the namespace is not served: %s", refused[namespace], extra={"namespace": namespace})
+        for namespace in self.refused.keys() - refused.keys():
+            _log.info("the namespace is served", extra={"namespace": namespace})
+        changed = self.refused.keys() != refused.keys()
+        self.refused = refused
+        if changed:
+            self.rewatch()
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """The namespaces that can be watched; empty: all."""
+        return tuple(each for each in self.namespaces if each not in self.refused)
 
     def everything(self, spread: float = 0.0) -> None:
         """Look at every schedule thoroughly."""
@@ -122,4 +154,9 @@ class Resync:
                 if outage.reason == "QueueRights":
                     _log.info("the queue's user may not search; keys of schedules that are gone expire by themselves")
                     return
+            except Exception as error:
+                _log.error(
+                    "an error in clearing up; keys of schedules that are gone expire by themselves", exc_info=error
+                )
+                return
             await asyncio.sleep(LOOK_FOR_KEDA)

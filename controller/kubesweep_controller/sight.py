@@ -78,8 +78,11 @@ def sight_of(body: Mapping[str, Any]) -> Sight:
 
 
 def seconds(time: str | None) -> float | None:
-    """A time of the API as seconds since the epoch."""
-    return dt.datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp() if time else None
+    """A time of the API as seconds since the epoch; None too for one that has none: the year 0 is a time to the API server."""
+    try:
+        return dt.datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp() if time else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _applied_at(meta: Mapping[str, Any]) -> str | None:

@@ -38,7 +38,7 @@ def settled_plan(plan: Plan, *seen: Sight | None) -> Plan:
     for each in seen:
         try:
             running = Plan.from_json(each.plan) if each and each.plan else None
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             continue
         if running is not None and running.runs_as(plan):
             return running

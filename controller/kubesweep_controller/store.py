@@ -6,16 +6,19 @@ An object never goes back to an older version, and an event that brings nothing 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, SCHEDULES, Kind
+from kubesweep_controller.bounds import shallow
 from kubesweep_controller.children.names import SCHEDULE_LABEL, cronjob_name, worker_name
 from kubesweep_controller.sight import Sight, sight_of
 from kubesweep_controller.work import Key
 
 Body = Mapping[str, Any]
+_log = logging.getLogger("kubesweep.controller.store")
 WATCHED = (SCHEDULES, DEPLOYMENTS, CRONJOBS)  # the schedules first
 
 
@@ -23,7 +26,13 @@ WATCHED = (SCHEDULES, DEPLOYMENTS, CRONJOBS)  # the schedules first
 class Store:
     schedules: dict[Key, Body] = field(default_factory=dict)
     children: dict[tuple[str, Key], Sight] = field(default_factory=dict)
+    unread: dict[tuple[str, str], str] = field(
+        default_factory=dict
+    )  # plural and uid of objects that nothing is known of -> why
     _versions: dict[tuple[str, str], int] = field(default_factory=dict)  # plural, uid
+    _deleted: dict[tuple[str, str], int] = field(
+        default_factory=dict
+    )  # plural, uid: a list of before may still have it
 
     def deployment(self, key: Key) -> Sight | None:
         return self.children.get((DEPLOYMENTS.plural, key))
@@ -32,41 +41,66 @@ class Store:
         return self.children.get((CRONJOBS.plural, key))
 
     def saw(self, kind: Kind, body: Body, *, deleted: bool = False) -> Key | None:
-        """Take in one event. The key that needs a look because of it, if any."""
+        """Take in one event. The key that needs a look because of it, if any. Whatever an object makes fail here is its own trouble."""
+        place = kind.plural, _uid(body)
+        try:
+            key = self._saw(kind, body, deleted)
+        except Exception as error:
+            if self.unread.setdefault(place, why := f"{type(error).__name__}: {error}"[:200]) == why:
+                _log.warning(
+                    "an object cannot be read and is left alone: %s", why, extra={"kind": kind.kind, **_about(body)}
+                )
+            return None
+        self.unread.pop(place, None)
+        return key
+
+    def _saw(self, kind: Kind, body: Body, deleted: bool) -> Key | None:
         key = key_of(kind, body)
         if key is None or not self._is_news(kind, body, deleted):
             return None
         if kind is SCHEDULES:
             before: Any = self.schedules.get(key)
             self._keep_schedule(key, body, deleted)
-            return key if deleted or before is None or _without_version(before) != _without_version(body) else None
+            now: Any = self.schedules.get(key)
+            return key if deleted or before is None or _without_version(before) != _without_version(now) else None
         place = kind.plural, key
         if deleted:
             if (known := self.children.get(place)) and known.mark.uid == body["metadata"]["uid"]:
                 del self.children[place]
             return key
-        now = sight_of(body)
-        before, self.children[place] = self.children.get(place), now
-        return key if before != now else None
+        sight = sight_of(body)
+        seen, self.children[place] = self.children.get(place), sight
+        return key if seen != sight else None
 
-    def replace(self, kind: Kind, bodies: Iterable[Body], namespace: str | None) -> set[Key]:
-        """Take in a full list (of one namespace, or of all): what it lacks is gone. The keys that need a look."""
+    def replace(self, kind: Kind, bodies: Iterable[Body], namespace: str | None, version: int = 0) -> set[Key]:
+        """Take in a full list (of one namespace, or of all): what it lacks is gone, unless it is younger than the list, whose
+        ``version`` says how old that is (0: unknown). The keys that need a look."""
         changed: set[Key] = set()
-        listed: set[Key] = set()
+        listed: set[str] = set()
         for body in bodies:
-            if key := key_of(kind, body):
-                listed.add(key)
-                changed |= {found} if (found := self.saw(kind, body)) else set()
-        return changed | self._drop(kind, listed, namespace)
+            listed.add(_uid(body))
+            changed |= {found} if (found := self.saw(kind, body)) else set()
+        changed |= self._drop(kind, listed, namespace, version)
+        for place in [place for place, at in self._deleted.items() if place[0] == kind.plural and at <= version]:
+            del self._deleted[place]  # no list from now on has it
+        for place in [place for place in self.unread if place[0] == kind.plural and place[1] not in listed]:
+            if namespace is None:
+                del self.unread[place]
+        return changed
 
-    def _drop(self, kind: Kind, listed: set[Key], namespace: str | None) -> set[Key]:
-        known = (
-            set(self.schedules)
+    def _drop(self, kind: Kind, listed: set[str], namespace: str | None, version: int) -> set[Key]:
+        uids = (
+            {key: str(body["metadata"]["uid"]) for key, body in self.schedules.items()}
             if kind is SCHEDULES
-            else {key for plural, key in self.children if plural == kind.plural}
+            else {key: seen.mark.uid for (plural, key), seen in self.children.items() if plural == kind.plural}
         )
-        gone = {key for key in known - listed if namespace in (None, key[0])}
-        for key in gone:
+        gone = set()
+        for key, uid in uids.items():
+            younger = version and self._versions.get((kind.plural, uid), 0) > version
+            if uid in listed or younger or namespace not in (None, key[0]):
+                continue
+            gone.add(key)
+            self._versions.pop((kind.plural, uid), None)
             if kind is SCHEDULES:
                 del self.schedules[key]
             else:
@@ -83,19 +117,32 @@ class Store:
         meta = body["metadata"]
         place, text = (kind.plural, meta["uid"]), meta["resourceVersion"]
         version = int(text) if text.isdecimal() else self._versions.get(place, 0)
-        if version < self._versions.get(place, 0):
+        if version < self._versions.get(place, 0) or (not deleted and place in self._deleted):
             return False
         if deleted:
             self._versions.pop(place, None)
+            self._deleted[place] = version
         else:
             self._versions[place] = version
         return True
 
 
 def slim(body: Body) -> Body:
-    """The object without its managedFields, which are the larger part of it."""
+    """The object without its managedFields, which are the larger part of it, and no deeper than anybody looks."""
     meta = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
-    return {**body, "metadata": meta}
+    made: Body = shallow({**body, "metadata": meta})
+    return made
+
+
+def _uid(body: Body) -> str:
+    meta = body.get("metadata")
+    return str(meta.get("uid", "")) if isinstance(meta, Mapping) else ""
+
+
+def _about(body: Body) -> dict[str, str]:
+    meta = body.get("metadata")
+    known = meta if isinstance(meta, Mapping) else {}
+    return {"namespace": str(known.get("namespace", ""))[:253], "object": str(known.get("name", ""))[:253]}
 
 
 def key_of(kind: Kind, body: Body) -> Key | None:

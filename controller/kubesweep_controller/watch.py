@@ -18,6 +18,7 @@ import kopf
 
 from kubesweep.errors import Outage
 from kubesweep_controller.api import Kind
+from kubesweep_controller.bounds import shallow
 from kubesweep_controller.children.names import MANAGED_SELECTOR
 from kubesweep_controller.connection import Connection
 from kubesweep_controller.store import WATCHED
@@ -25,13 +26,15 @@ from kubesweep_controller.store import WATCHED
 Saw = Callable[[Kind, Mapping[str, Any], bool], None]
 
 RESTART = 5.0  # seconds
+MOST = 200  # levels of an object that are handed on; the store keeps fewer
 _log = logging.getLogger("kubesweep.controller.watch")
 
 
 class Watcher:
     """``saw`` (kind, object, deleted) is called in the event loop that :meth:`run` runs in."""
 
-    def __init__(self, connection: Connection, namespaces: tuple[str, ...], saw: Saw) -> None:
+    def __init__(self, connection: Connection, namespaces: Callable[[], tuple[str, ...] | None], saw: Saw) -> None:
+        """``namespaces``: those to watch by now; empty for all, None while there is nothing to watch."""
         self._connection = connection
         self._namespaces = namespaces
         self._saw = saw
@@ -43,6 +46,8 @@ class Watcher:
         loop = asyncio.get_running_loop()
         while True:
             await served()
+            while self._namespaces() is None:  # noqa: ASYNC110  the cluster tells nobody when it has rights again
+                await asyncio.sleep(RESTART)
             ended = asyncio.Event()
             thread = threading.Thread(target=self._thread, args=(loop, ended), name="kopf", daemon=True)
             thread.start()
@@ -54,6 +59,11 @@ class Watcher:
             _log.warning("watching ended; it starts again", extra={"again_in": RESTART})
             await asyncio.sleep(RESTART)
             again()
+
+    def again(self) -> None:
+        """End the watch; it starts anew."""
+        if self._stop is not None:
+            self._stop()
 
     def _thread(self, main: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
         try:
@@ -73,7 +83,8 @@ class Watcher:
             loop.call_soon_threadsafe(stop.set)
 
         self._stop = end
-        where: dict[str, Any] = {"namespaces": self._namespaces} if self._namespaces else {"clusterwide": True}
+        namespaces = self._namespaces()
+        where: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
         # Without an identity kopf looks for the user's name, and the user of a pod has none.
         where["identity"] = "kubesweep"
         await kopf.operator(
@@ -93,7 +104,7 @@ class Watcher:
 
     def _handler(self, main: asyncio.AbstractEventLoop, kind: Kind) -> Any:
         async def handle(event: Mapping[str, Any], **_: Any) -> None:
-            main.call_soon_threadsafe(self._saw, kind, event["object"], event["type"] == "DELETED")
+            main.call_soon_threadsafe(self._saw, kind, shallow(dict(event["object"]), MOST), event["type"] == "DELETED")
 
         return handle
 

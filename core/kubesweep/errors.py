@@ -4,6 +4,7 @@
 SpecError          the YAML is wrong; nothing was started (exit code 2)
 SweepFailure       only a change of spec, schema or rights cures it: the sweep Fails with one condition
 Outage             the world is unwell: work is given back whole, no attempt is spent, claiming pauses
+Damaged            an Outage of one schedule: its keys in the queue hold what others wrote
 ScopeOutage        an Outage that a smaller scope may avoid: a lock, or a statement that timed out
 RowError           this row, and only it, is refused: spends an attempt, then becomes a dead letter
 LeaseLost          the queue no longer counts the caller as the owner of a job: stop working on it
@@ -15,6 +16,7 @@ from __future__ import annotations
 import math
 
 __all__ = [
+    "Damaged",
     "KubesweepError",
     "LeaseLost",
     "Outage",
@@ -71,6 +73,10 @@ class Outage(KubesweepError):
 class ScopeOutage(Outage):
     """An outage that may be limited to the rows of one statement: they are locked, or too slow or too many for one
     statement. A smaller scope may succeed, so a write divides its rows before it counts as an outage."""
+
+
+class Damaged(Outage):
+    """What the queue keeps of one schedule is not what Kubesweep wrote there: that schedule's trouble alone."""
 
 
 class RowError(KubesweepError):

@@ -44,6 +44,7 @@ SHARDS = (
     (
         "test_controller_life.py",
         "test_controller.py",
+        "test_hostile.py",
         "test_versions.py",
         "test_releases.py",
         "test_older_crd.py",

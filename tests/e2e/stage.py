@@ -146,10 +146,12 @@ class Stage:
 
     async def apply(self, name: str = "carts", **spec: Any) -> dict[str, Any]:
         """Server-side apply, as a person does it; fields given as None are left out."""
+        return await self.api.apply(SCHEDULES, self.body(name, **spec))
+
+    def body(self, name: str = "carts", **spec: Any) -> dict[str, Any]:
         merged = {field: value for field, value in (SPEC | spec).items() if value is not None}
         meta = {"name": name, "namespace": self.namespace}
-        body = {"apiVersion": SCHEDULES.group_version, "kind": SCHEDULES.kind, "metadata": meta, "spec": merged}
-        return await self.api.apply(SCHEDULES, body)
+        return {"apiVersion": SCHEDULES.group_version, "kind": SCHEDULES.kind, "metadata": meta, "spec": merged}
 
     async def get(self, kind: Kind, name: str) -> dict[str, Any] | None:
         return await self.api.get(kind, self.namespace, name)

@@ -9,18 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_MERGE_KEYS = {
-    "containers": "name",
-    "initContainers": "name",
-    "volumes": "name",
-    "env": "name",
-    "imagePullSecrets": "name",
-    "volumeMounts": "mountPath",
-    "volumeDevices": "devicePath",
-    "ports": "containerPort",
-    "hostAliases": "ip",
-    "topologySpreadConstraints": "topologyKey",
-}
+from kubesweep.api.podshape import MERGE_KEYS
 
 
 def merge(base: Any, over: Any, field: str = "") -> Any:
@@ -31,7 +20,7 @@ def merge(base: Any, over: Any, field: str = "") -> Any:
             if value is not None:
                 merged[name] = merge(base.get(name), value, name)
         return merged
-    key = _MERGE_KEYS.get(field)
+    key = MERGE_KEYS.get(field)
     if key and isinstance(base, list) and isinstance(over, list):
         return _merge_lists(base, over, key)
     return over

@@ -45,7 +45,7 @@ def worker_template(
     spec["volumes"] += volumes
     container = spec["containers"][0]
     container["volumeMounts"] += mounts
-    container["resources"] = worker.resources or _WORKER_RESOURCES
+    container["resources"] = _resources(worker) or _WORKER_RESOURCES
     if worker.env_from:
         container["envFrom"] = list(worker.env_from)
     ours = container["env"] + env
@@ -126,6 +126,10 @@ def _template(plan: Plan, component: str, queue_url: str, pods: Pods, image: str
     if pods.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in pods.pull_secrets]
     return {"metadata": {"labels": labels(plan.name, component)}, "spec": spec}
+
+
+def _resources(worker: Worker) -> dict[str, Any]:
+    return worker.resources.model_dump(by_alias=True, exclude_none=True) if worker.resources else {}
 
 
 def _names(env: list[dict[str, Any]]) -> set[str]:

@@ -141,6 +141,8 @@ def structural(schema: Schema, known: Schema | None = None, *, defaults: bool = 
         made["enum"] = [whole["const"]]
     if defaults and whole.get("default") is not None:
         made["default"] = whole["default"]
+    if isinstance(whole.get("additionalProperties"), dict) and "x-kubernetes-preserve-unknown-fields" not in whole:
+        made["additionalProperties"] = structural(whole["additionalProperties"], known)
     if "items" in whole:
         made["items"] = structural(whole["items"], known, defaults=defaults)
         made.setdefault("x-kubernetes-list-type", "atomic")

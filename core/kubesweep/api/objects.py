@@ -8,7 +8,7 @@ apply`` left a copy of what was written, it is refused, because the limit or the
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from kubesweep.api.problems import Path, Problem, SpecErrors, path_text
 from kubesweep.api.spec import API_VERSION, KIND, SweepSchedule
 
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+DEEPEST = 64  # levels of maps and lists, as in a file
 _METADATA = ("name", "namespace", "uid", "generation")  # all else is Kubernetes' own, whatever comes to it one day
 
 
@@ -36,6 +37,8 @@ class _Object:
 def load_object(body: Mapping[str, Any]) -> SweepSchedule:
     """The schedule. ``body`` is an object as the API server gives it, alone or in a list; metadata that does not matter
     and the status are not looked at. Raises ``SpecErrors``, a problem a line, each with the path of its field."""
+    if path := _too_deep(body):
+        raise SpecErrors([Problem("TooDeep", f"nested deeper than {DEEPEST} levels", path=path_text(path[:6]))])
     data = _plain(body)
     meta = data.get("metadata") or {}
     kept = {name: meta[name] for name in _METADATA if name in meta}
@@ -56,9 +59,9 @@ def _dropped(meta: Mapping[str, Any]) -> list[Problem]:
     """Fields that were applied under a name that nobody knows, or without a value."""
     try:
         applied = json.loads((meta.get("annotations") or {}).get(APPLIED, "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
-    if not isinstance(applied, dict) or applied.get("apiVersion") != API_VERSION:
+    if not isinstance(applied, dict) or applied.get("apiVersion") != API_VERSION or _too_deep(applied):
         return []
     _, problems = explain.parse(_Object({**applied, "metadata": {"name": "any"}}), SweepSchedule)
     return [
@@ -66,6 +69,23 @@ def _dropped(meta: Mapping[str, Any]) -> list[Problem]:
         for each in problems
         if each.code in ("UnknownField", "EmptyValue") and each.path.startswith("spec.")
     ]
+
+
+def _too_deep(body: Any) -> Path:
+    """Where the object is nested deeper than anything that is read here, if it is."""
+    todo: list[tuple[Any, Path]] = [(body, ())]
+    while todo:
+        value, path = todo.pop()
+        if isinstance(value, Mapping):
+            inner: Iterable[tuple[str | int, Any]] = value.items()
+        elif isinstance(value, list | tuple):
+            inner = enumerate(value)
+        else:
+            continue
+        if len(path) >= DEEPEST:
+            return path
+        todo += [(each, (*path, step)) for step, each in inner]
+    return ()
 
 
 def _plain(value: Any) -> Any:

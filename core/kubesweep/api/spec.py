@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from kubesweep.api import cel
+from kubesweep.api.podshape import odd_template
 from kubesweep.api.types import (
+    Amounts,
     Duration,
     FreeList,
     FreeMap,
@@ -115,6 +117,14 @@ class DeadLetters(Model):
     )
 
 
+class Resources(Model):
+    """What a container may use, and what is set aside for it."""
+
+    limits: Amounts | None = Field(None, description="The most of each resource, such as memory: 256Mi.")
+    requests: Amounts | None = Field(None, description="What is set aside of each resource, such as cpu: 100m.")
+    claims: FreeList | None = Field(None, description="Resource claims, as in a pod.")
+
+
 class Worker(Model):
     """The pods that do the work."""
 
@@ -132,12 +142,27 @@ class Worker(Model):
     cooldown: Annotated[str, Duration("1s", "1h")] = Field(
         "60s", description="Idle time before the last pod is stopped (1s to 1h)."
     )
-    resources: FreeMap | None = Field(None, description="Resources of the worker's container, as in a pod.")
+    resources: Resources | None = Field(None, description="Resources of the worker's container, as in a pod.")
     env: FreeList | None = Field(None, description="Environment of the worker's container, as in a pod.")
     env_from: FreeList | None = Field(None, description="Sources of that environment, as in a pod.")
     pod_template: FreeMap | None = Field(
         None, description="Overlay for every other field of the pod template; the container in it is called worker."
     )
+
+    @field_validator("pod_template")
+    @classmethod
+    def _shaped(cls, template: dict[str, Any] | None) -> dict[str, Any] | None:
+        if template is not None and (odd := odd_template(template)):
+            raise refuse("BadPodTemplate", odd)
+        return template
+
+    @field_validator("env")
+    @classmethod
+    def _named(cls, env: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+        for number, each in enumerate(env or ()):
+            if not isinstance(each.get("name"), str):
+                raise refuse("BadPodTemplate", f"[{number}].name: required, text")
+        return env
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

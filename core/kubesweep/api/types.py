@@ -19,6 +19,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from kubesweep import durations
 from kubesweep.api import cel
 from kubesweep.api.host import check_host
+from kubesweep.api.podshape import QUANTITY, QUANTITY_HELP
 from kubesweep.api.sqltext import MAX_SQL_LENGTH, check_sql
 
 IDENTIFIER_BYTES = 63
@@ -150,6 +151,27 @@ class _ColumnValue(Plain):
         return str(given)
 
 
+@dataclass(frozen=True)
+class _Amount(Checked):
+    """A quantity of Kubernetes. A decimal needs quotes: what JSON keeps of one is not what was written."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        checked = super().__get_pydantic_core_schema__(source, handler)
+        return core_schema.no_info_before_validator_function(_ColumnValue._text, checked)
+
+    def check(self, text: str) -> str:
+        if len(text) > 32 or not re.fullmatch(QUANTITY, text):
+            raise refuse("BadQuantity", QUANTITY_HELP)
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        rule = cel.rule(f"type(self) == int || {cel.matches(f'^{QUANTITY}$')}", QUANTITY_HELP)
+        return {"x-kubernetes-int-or-string": True, "maxLength": 32, cel.RULES: [rule]}
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return self.schema()
+
+
 class _Identifier(Plain):
     """Any name that PostgreSQL keeps whole; it is quoted wherever it is used, so that it may be hostile."""
 
@@ -247,6 +269,7 @@ Image = Annotated[str, Shape("BadImage", r"[^\s\x00-\x1f]+", 512, "must be an im
 Quantity = Annotated[str, Plain(most=32, least=1)]
 Identifier = Annotated[str, _Identifier(most=1024, least=1, code="BadIdentifier")]
 Value = Annotated[str, Plain(most=1024)]
+Amounts = Annotated[dict[str, Annotated[str, _Amount()]], Field(max_length=16)]
 ColumnValue = Annotated[str, _ColumnValue(most=1024)]
 Sql = Annotated[str, Plain(most=MAX_SQL_LENGTH, least=1, code="BadSql", also=check_sql)]
 Before = Annotated[str, _BeforeShape()]

@@ -239,11 +239,11 @@ class RedisQueue:
         return codec.held(version, names, origin)
 
     async def stats(self, refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
-        return tuple(codec.stats(reply) for reply in await self._link.move_each("stats", refs))
+        return tuple(self._link.understood(codec.stats, reply) for reply in await self._link.move_each("stats", refs))
 
     async def schedules(self) -> tuple[ScheduleRef, ...]:
-        found = await self._link.scan("{ks:*}:meta", "uid")
-        return tuple(sorted({codec.reference(key, uid) for key, uid in found}))
+        refs = {codec.reference(key, uid) for key, uid in await self._link.scan("{ks:*}:meta", "uid")}
+        return tuple(sorted(ref for ref in refs if ref is not None))
 
     async def error_groups(
         self, ref: ScheduleRef, most: int = 20, *, state: HeldState | None = HeldState.DEAD

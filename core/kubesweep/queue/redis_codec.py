@@ -6,6 +6,8 @@ integers only: they read the same from a client that decodes replies and from on
 
 from __future__ import annotations
 
+import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -42,6 +44,9 @@ pack = msgspec.msgpack.Encoder().encode
 decode_job = msgspec.json.Decoder(Job).decode
 _decode_finding = msgspec.json.Decoder(Finding).decode
 SAMPLES = 3
+_KEY = re.compile(r"\{ks:([^/{}]+)/([^/{}]+)/([^/{}]+)/[^/{}]+\}:meta")
+_LAST = 253_402_300_799.0  # 9999-12-31 23:59:59: what lies behind has no date
+_MOST = 2**53
 
 
 class _Record(msgspec.Struct):
@@ -91,10 +96,28 @@ def number(value: bytes | str) -> float | None:
     return float(value) if value else None
 
 
-def reference(key: bytes | str, uid: bytes | str) -> ScheduleRef:
-    """The schedule that a key ``{ks:<install>/<namespace>/<name>/<uid8>}:meta`` belongs to."""
-    install, namespace, name, _ = text(key).removeprefix("{ks:").split("/")
-    return ScheduleRef(install, namespace, name, text(uid))
+def moment(value: bytes | str | float | None) -> float | None:
+    """Seconds since the epoch that have a date, whatever was written."""
+    if value is None or value in ("", b""):
+        return None
+    seconds = float(value)
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), _LAST)
+
+
+def count(value: bytes | str | int) -> int:
+    return min(max(int(value or 0), 0), _MOST)
+
+
+def reference(key: bytes | str, uid: bytes | str) -> ScheduleRef | None:
+    """The schedule that a key ``{ks:<install>/<namespace>/<name>/<uid8>}:meta`` belongs to; None for a key that is none of ours."""
+    try:
+        found = _KEY.fullmatch(text(key))
+        if found is None or len(uid) > 64:
+            return None
+        install, namespace, name = found.groups()
+        return ScheduleRef(install, namespace, name, text(uid))
+    except UnicodeDecodeError:
+        return None
 
 
 def body(job: Job) -> str:
@@ -217,11 +240,11 @@ def stats(reply: Sequence[Any] | None) -> Stats:
         delayed=delayed,
         held=held,
         dead=dead,
-        oldest_ready=number(oldest),
-        first_lease=number(lease),
+        oldest_ready=moment(oldest),
+        first_lease=moment(lease),
         paused=bool(paused) and int(paused) == 1,
-        last_tick=number(tick),
-        ticks=TickCounts(*(int(count or 0) for count in ticks)),
+        last_tick=moment(tick),
+        ticks=TickCounts(*map(count, ticks)),
         sweep=known[0] if known else None,
         history=tuple(known[1:]),
         findings=tuple(sorted((_finding(raw) for raw in findings), key=lambda finding: finding.kind)),
@@ -231,29 +254,29 @@ def stats(reply: Sequence[Any] | None) -> Stats:
 
 def _finding(raw: bytes | str) -> Finding:
     at, _, spelled = text(raw).partition(" ")
-    return msgspec.structs.replace(_decode_finding(spelled), at=float(at))
+    return msgspec.structs.replace(_decode_finding(spelled), at=moment(at) or 0.0)
 
 
 def sweep(raw: bytes | str) -> Sweep:
     r = _decode_record(raw)
     return Sweep(
         id=r.id,
-        tick=r.tick,
+        tick=moment(r.tick) or 0.0,
         plan=PlanVersion(r.generation, r.hash),
         mode=r.mode,
         state=r.state,
         reason=r.reason,
         message=r.message,
         cutoff=r.cutoff,
-        started=r.started,
-        finished=r.finished,
-        planned=r.planned,
-        applied=r.applied,
-        skipped=r.skipped,
-        unconfirmed=r.unconfirmed,
-        held=r.held,
-        dead=r.dead,
-        open_jobs=r.open,
+        started=moment(r.started) or 0.0,
+        finished=moment(r.finished),
+        planned=count(r.planned),
+        applied=count(r.applied),
+        skipped=count(r.skipped),
+        unconfirmed=count(r.unconfirmed),
+        held=count(r.held),
+        dead=count(r.dead),
+        open_jobs=count(r.open),
         capped=r.capped,
         stopped=r.stopped,
         samples=tuple(parse_key(key) for key in r.samples),
@@ -268,7 +291,9 @@ def letters(flat: Sequence[Any]) -> list[DeadLetter]:
         row = _decode_row(raw)
         attempts = tuple(Attempt(*attempt) for attempt in row.a)
         attempts = (*attempts[:-1], msgspec.structs.replace(attempts[-1], where=row.w, told=row.t))
-        found.append(DeadLetter(key, attempts[-1].error, attempts[-1].message, float(at), row.s, attempts, origin))
+        found.append(
+            DeadLetter(key, attempts[-1].error, attempts[-1].message, moment(at) or 0.0, row.s, attempts, origin)
+        )
     return found
 
 

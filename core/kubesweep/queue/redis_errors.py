@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 from redis import exceptions as known
 
-from kubesweep.errors import Outage
+from kubesweep.errors import Damaged, Outage
 
 # The first word of an error reply -> (reason, what to do).
 _BY_CODE = {
@@ -46,6 +47,10 @@ _BY_CODE = {
     "TRYAGAIN": ("QueueCluster", "the slot is moving to another node. Wait; work goes on by itself"),
     "CROSSSLOT": ("QueueCluster", "the server does not honour hash tags ({...}) in key names. Use one that does"),
 }
+# What a value that somebody else wrote makes of reading it.
+UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, msgspec.MsgspecError)
+DAMAGED = "QueueDamaged"
+_DAMAGE = "what it keeps of this schedule is not what Kubesweep wrote: somebody else writes to its keys. They are deleted, and the schedule starts anew"
 _IN_SCRIPT = (
     "The user executing the script can't",
     "ACL failure in script",
@@ -80,7 +85,13 @@ def outage(error: Exception, where: str) -> Outage:
     reason, advice = _meaning(error)
     # Behind its first line redis-py lists the words of a command, whatever they are.
     said = _CLIENT.sub("", str(error).partition("\n")[0])
-    return Outage(reason, f"queue {where}: {advice} ({type(error).__name__}: {said})")
+    kind = Damaged if reason == DAMAGED else Outage
+    return kind(reason, f"queue {where}: {advice} ({type(error).__name__}: {said})")
+
+
+def damaged(error: Exception, where: str) -> Damaged:
+    """For an answer that cannot be read."""
+    return Damaged(DAMAGED, f"queue {where}: {_DAMAGE} ({type(error).__name__}: {str(error)[:200]})")
 
 
 def _meaning(error: Exception) -> tuple[str, str]:
@@ -95,6 +106,8 @@ def _meaning(error: Exception) -> tuple[str, str]:
             return _BY_CODE[name]
     if code in _BY_CODE:
         return _BY_CODE[code]
+    if "user_script" in str(error):  # a script met a key of another type, or a value that is none of ours
+        return DAMAGED, _DAMAGE
     return _transport(error)
 
 

@@ -6,7 +6,6 @@ that no worker has, the other replaces those that are still there as they were.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 from kubesweep.queue import redis_codec as codec
@@ -22,6 +21,7 @@ from kubesweep.queue.model import (
 from kubesweep.queue.redis_link import RedisLink
 
 PAGE = 1000  # dead letters read at once
+MOST = 100_000  # that are read at all: a sweep halts long before it makes as many
 Keys = Sequence[Key] | None
 
 
@@ -31,13 +31,13 @@ async def letters(
     """All that fit, newest first."""
     found: list[DeadLetter] = []
     if state is not HeldState.RETRYING:
-        for offset in itertools.count(0, PAGE):
+        for offset in range(0, MOST, PAGE):
             flat = await link.move("letters", ref, **{"from": offset, "most": PAGE})
-            found += codec.letters(flat)
+            found += link.understood(codec.letters, flat)
             if len(flat) < 3 * PAGE:
                 break
     if state is not HeldState.DEAD:
-        found += codec.rows_in_retry(await link.move("retrying", ref))
+        found += link.understood(codec.rows_in_retry, await link.move("retrying", ref))
     fit = [each for each in found if error in (None, each.error) and (wanted is None or each.key in wanted)]
     return sorted(fit, key=lambda letter: (-letter.at, letter.key))
 

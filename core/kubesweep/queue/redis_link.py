@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
@@ -18,11 +18,13 @@ from kubesweep.errors import Outage
 from kubesweep.queue.model import ScheduleRef
 from kubesweep.queue.redis_codec import pack
 from kubesweep.queue.redis_connect import Lines, close_client, open_client, parse, request
-from kubesweep.queue.redis_errors import is_no_group, outage
+from kubesweep.queue.redis_errors import UNREADABLE, damaged, is_no_group, outage
 from kubesweep.queue.redis_scripts import keys, script
 
 SCAN_SECONDS = 60.0  # for a look at all keys of the server
 SCAN_COUNT = 1000
+LONGEST_KEY = 512
+T = TypeVar("T")
 AT_ONCE = 16  # moves under way; a connection each, and more would only wait for each other in the server
 _ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 
@@ -133,8 +135,8 @@ class RedisLink:
 
         async def call() -> list[tuple[Any, Any]]:
             found = []
-            async for key in self._client.scan_iter(match=pattern, count=SCAN_COUNT):
-                if value := await self._client.hget(key, field):
+            async for key in self._client.scan_iter(match=pattern, count=SCAN_COUNT, _type="hash"):
+                if len(key) <= LONGEST_KEY and (value := await self._client.hget(key, field)):
                     found.append((key, value))
             return found
 
@@ -162,6 +164,13 @@ class RedisLink:
         if is_no_group(reply):
             return None
         raise outage(reply, self._target.where) from reply
+
+    def understood(self, read: Callable[[Any], T], reply: Any) -> T:
+        """What ``read`` makes of a reply. Raises ``Damaged`` where it is not what a move of ours wrote."""
+        try:
+            return read(reply)
+        except UNREADABLE as error:
+            raise damaged(error, self._target.where) from error
 
     async def _guard(self, call: Callable[[], Awaitable[Any]], seconds: float | None = None) -> Any:
         """Await ``call``, at most that long (the URL's socket_timeout). None where the schedule's group is gone."""

@@ -1,8 +1,12 @@
 -- flags: no-writes
 -- needs: sweeps
 if not known() then return {} end
-local meta = call('HMGET', META, 'paused', 'tick', 'enqueued', 'duplicate', 'forbidden', 'late', 'origin', 'cur')
-for i = 1, 8 do meta[i] = meta[i] or '' end
+-- Nothing is read that is longer than what is ever written: who writes to these keys beside us must not fill the reader's memory.
+local function short(key, field, most) return call('HSTRLEN', key, field) <= most and call('HGET', key, field) or '' end
+local meta = {}
+for i, field in ipairs({'paused', 'tick', 'enqueued', 'duplicate', 'forbidden', 'late', 'origin', 'cur'}) do
+  meta[i] = short(META, field, 1024)
+end
 local running, delayed = call('ZCARD', LEASES), call('ZCARD', DELAYED)
 local due = call('ZCOUNT', DELAYED, '-inf', now)
 local oldest = due > 0 and tonumber(call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]) or nil
@@ -19,6 +23,18 @@ repeat
   end
 until found or #page < 10
 local history = {}
-for _, id in ipairs(remembered()) do history[#history + 1] = call('HGET', SWEEPS, id) or nil end
+if short(META, 'ids', 4096) ~= '' then
+  for _, id in ipairs(remembered()) do
+    local raw = short(SWEEPS, id, 262144)
+    if raw ~= '' then history[#history + 1] = raw end
+  end
+end
+local findings = {}
+if call('HLEN', FINDINGS) <= 64 then
+  for _, kind in ipairs(call('HKEYS', FINDINGS)) do
+    local raw = short(FINDINGS, kind, 16384)
+    if raw ~= '' then findings[#findings + 1] = raw end
+  end
+end
 return {meta, call('XLEN', WORK) - running + due, running, delayed - due, call('HLEN', HELD), call('ZCARD', DEAD),
-  oldest and text(oldest) or '', history, call('HVALS', FINDINGS), call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')[2] or ''}
+  oldest and text(oldest) or '', history, findings, call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')[2] or ''}

@@ -1,0 +1,116 @@
+"""A tenant with every right in its namespace, and the login of its queue: it harms its own schedules and no others."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from kubesweep_controller.api import DEPLOYMENTS, SCHEDULES, Kind
+from tests.e2e.rights import RBAC
+from tests.e2e.stage import Stage, until
+
+NAMESPACES = Kind("v1", "Namespace", "namespaces")
+
+
+def nested(levels: int) -> Any:
+    inside: Any = 1
+    for _ in range(levels):
+        inside = {"a": inside}
+    return inside
+
+
+async def ticks(stage: Stage, name: str, more: int) -> None:
+    """The schedule's period comes round so many times."""
+    before = (await stage.stats(name)).last_tick or 0.0
+
+    async def came() -> bool:
+        return ((await stage.stats(name)).last_tick or 0.0) >= before + 5.0 * more
+
+    await until(came)
+
+
+async def test_objects_and_keys_that_make_their_reading_fail_stop_nobody(stage: Stage) -> None:
+    """There before the controller starts, and made while it runs."""
+    await stage.apply("good", schedule=None, every="5s")
+    await stage.apply("deep", worker={"podTemplate": {"spec": {"affinity": nested(1_100)}}})
+    await _child_of_year_zero(stage, "good")
+    with stage.redis.client() as client:
+        client.hset("{ks:aaaa/attacker/a/b/c}:meta", "uid", "x")
+        client.hset(b"{ks:\xff/attacker/a/b}:meta", "uid", "x")
+    process = await stage.start(restarts=False)
+    await stage.says("Ready", "Checking", "good")
+    await stage.says("Ready", "InvalidSpec", "deep")
+    assert "nested deeper than 64 levels" in await stage.message("Ready", "deep")
+    await stage.apply("deeper", worker={"podTemplate": {"spec": {"affinity": nested(4_000)}}})
+    await stage.says("Ready", "InvalidSpec", "deeper")
+    await stage.apply("later", schedule=None, every="5s")  # still watched
+    await stage.says("Ready", "Checking", "later")
+    await ticks(stage, "good", 2)
+    assert process.returncode is None
+    assert "please report it" not in stage.log()
+
+
+async def _child_of_year_zero(stage: Stage, schedule: str) -> None:
+    labels = {"app.kubernetes.io/managed-by": "kubesweep", "kubesweep.dev/schedule": "other"}
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    meta = {"name": "other-worker", "namespace": stage.namespace, "labels": labels}
+    spec = {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+    made = await stage.api.create(DEPLOYMENTS, {"metadata": meta, "spec": spec})
+    entry = {"manager": "kubesweep", "operation": "Update", "apiVersion": "apps/v1", "time": "0000-06-01T00:00:00Z"}
+    made["metadata"]["managedFields"] = [
+        {**entry, "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:labels": {"f:a": {}}}}}
+    ]
+    await stage.api.replace(DEPLOYMENTS, made)
+
+
+async def test_what_no_pod_can_be_is_told_and_what_stood_before_ticks_on(stage: Stage) -> None:
+    process = await stage.start(restarts=False)
+    await stage.apply("good", schedule=None, every="5s")
+    await stage.says("Ready", "Checking", "good")
+    bad = {"podTemplate": {"spec": {"containers": [{"name": "worker", "resources": {"limits": {"memory": "512MB"}}}]}}}
+    await stage.apply("good", schedule=None, every="5s", worker=bad)
+    await stage.says("Ready", "ChildRejected", "good")
+    assert "quantities must match" in await stage.message("Ready", "good")
+    await ticks(stage, "good", 2)
+    await stage.apply("good", schedule=None, every="5s", worker={"podTemplate": {"spec": {"containers": "x"}}})
+    await stage.says("Ready", "InvalidSpec", "good")
+    assert "spec.containers: must be a list" in await stage.message("Ready", "good")
+    await stage.apply("good", schedule=None, every="5s")
+    await stage.says("Ready", "Checking", "good")
+    assert process.returncode is None
+
+
+async def test_a_namespace_that_is_not_there_yet_is_served_as_soon_as_it_is(stage: Stage) -> None:
+    late = f"late-{uuid.uuid4().hex[:8]}"
+    process = await stage.start(restarts=False, KUBESWEEP_NAMESPACES=f"{stage.namespace},{late}")
+    await stage.apply("good", schedule=None, every="5s")
+    await stage.says("Ready", "Checking", "good")
+    await ticks(stage, "good", 1)
+    assert "the namespace is not served" in stage.log()
+    await stage.api.create(NAMESPACES, {"metadata": {"name": late, "namespace": ""}})
+    try:
+        await _bind(stage, late)
+        body = {**stage.body("carts"), "metadata": {"name": "carts", "namespace": late}}
+        await stage.api.apply(SCHEDULES, body)
+
+        async def served() -> bool:
+            found = await stage.api.get(SCHEDULES, late, "carts")
+            return bool(found and (found.get("status") or {}).get("conditions"))
+
+        await until(served)
+        await ticks(stage, "good", 1)
+    finally:
+        await stage.api.delete(NAMESPACES, "", late)
+    assert process.returncode is None
+
+
+async def _bind(stage: Stage, namespace: str) -> None:
+    """The controller of the stage may do there what it may do at home."""
+    role = await stage.api.get(Kind(f"{RBAC}/v1", "Role", "roles"), stage.namespace, "controller")
+    assert role is not None
+    meta = {"name": "controller", "namespace": namespace}
+    await stage.api.create(Kind(f"{RBAC}/v1", "Role", "roles"), {"metadata": meta, "rules": role["rules"]})
+    subjects = [{"kind": "ServiceAccount", "name": "controller", "namespace": stage.namespace}]
+    ref = {"apiGroup": RBAC, "kind": "Role", "name": "controller"}
+    binding = {"metadata": meta, "roleRef": ref, "subjects": subjects}
+    await stage.api.create(Kind(f"{RBAC}/v1", "RoleBinding", "rolebindings"), binding)

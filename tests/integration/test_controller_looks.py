@@ -1,0 +1,179 @@
+"""Whole looks of the controller at schedules of several tenants, one of which is in trouble: a real queue, an API server that keeps statuses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from kubesweep.errors import KubesweepError, Outage
+from kubesweep.queue.redis import RedisQueue
+from kubesweep.queue.redis_scripts import keys
+from kubesweep_controller.api import SCHEDULES, Kind
+from kubesweep_controller.conditions import find
+from kubesweep_controller.facts import Children, Facts
+from kubesweep_controller.gate import Gate
+from kubesweep_controller.metrics import Metrics
+from kubesweep_controller.reconcile import Reconciler
+from kubesweep_controller.store import Store
+from kubesweep_controller.words import time_text
+from kubesweep_controller.work import Key
+from tests.controller_kit import SPEC, START, Clock, Recorder
+from tests.integration.one_row import KINDS
+from tests.servers import shared
+
+MINE = "ks/kubesweep"
+
+
+class Kept(Recorder):
+    """Keeps what is written to a status."""
+
+    async def replace_status(self, kind: Kind, live: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+        return {**live, "status": dict(status)}
+
+
+class Home:
+    """A household whose children are fine, but for those of the schedules in ``broken``."""
+
+    def __init__(self) -> None:
+        self.broken: dict[Key, Exception] = {}
+        self.thorough: set[Key] = set()
+
+    def running_plan(self, key: Key, plan: Any) -> Any:
+        return plan
+
+    def login_problem(self, key: Key) -> Outage | None:
+        return None
+
+    def seen(self, key: Key) -> Children:
+        return Children(keda=True, cron_since=START)
+
+    async def tend(self, key: Key, facts: Facts) -> Children:
+        if key in self.broken:
+            raise self.broken[key]
+        return self.seen(key)
+
+    def forget(self, key: Key) -> None:
+        pass
+
+
+class Silent:
+    """Neither events nor other releases."""
+
+    mine = MINE
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def other(self, body: Any) -> None:
+        return None
+
+    async def post(self, body: Any, wanted: Any) -> None:
+        self.told.append(str(wanted.reason))
+
+    def forget(self, uid: str) -> None:
+        pass
+
+
+class Bench:
+    def __init__(self, queue: RedisQueue) -> None:
+        self.clock, self.home, self.store, self.events = Clock(), Home(), Store(), Silent()
+        self.clock.now = time.time()  # the queue's own
+        self.gate, self.metrics = Gate(queue, "local", lambda: None), Metrics()
+        self.reconciler = Reconciler(
+            install="local",
+            api=Kept(),
+            store=self.store,
+            household=self.home,  # type: ignore[arg-type]
+            gate=self.gate,
+            events=self.events,  # type: ignore[arg-type]
+            metrics=self.metrics,
+            releases=self.events,  # type: ignore[arg-type]
+            clock=self.clock,
+        )
+
+    def add(self, namespace: str) -> Key:
+        spec = {**SPEC, "every": "30s"}
+        spec.pop("schedule")
+        meta = {
+            "namespace": namespace,
+            "name": "carts",
+            "uid": f"{namespace}-1234",
+            "resourceVersion": "5",
+            "generation": 1,
+        }
+        meta["creationTimestamp"] = time_text(START - 3600)
+        body = {"metadata": meta, "spec": spec, "status": {"servedBy": MINE}}
+        assert self.store.saw(SCHEDULES, body) == (namespace, "carts")
+        return namespace, "carts"
+
+    async def look(self, key: Key) -> dict[str, Any]:
+        await self.reconciler.look(key)
+        ready = find(self.store.schedules[key]["status"], "Ready")
+        assert ready is not None
+        return dict(ready)
+
+    async def ticks(self, key: Key) -> int:
+        """That were offered to the queue, whatever it answered: the sweep of the first one waits for a worker."""
+        (stats,) = await self.gate.queue.stats([self.reconciler._refs[key]])
+        return sum(msgspec.structs.astuple(stats.ticks))
+
+    @property
+    def text(self) -> str:
+        return self.metrics.text().decode()
+
+
+@pytest.fixture
+async def bench(kind: str) -> AsyncIterator[Bench]:
+    server = shared(kind)
+    with server.client() as client:
+        client.flushall()
+    queue = RedisQueue(server.socket_url)
+    yield Bench(queue)
+    await queue.close()
+
+
+@KINDS
+async def test_the_damage_of_one_tenant_is_told_to_it_and_cured_and_nobody_else_waits(kind: str, bench: Bench) -> None:
+    bad, good = bench.add("bad"), bench.add("good")
+    for key in (bad, good):
+        await bench.look(key)
+    ref = bench.reconciler._refs[bad]
+    with shared(kind).client() as client:
+        for place in keys(ref.prefix):
+            client.delete(place)
+            client.set(place, "x")
+    bench.clock.now += 31
+    ready = await bench.look(bad)
+    assert (ready["reason"], ready["message"].partition(":")[0]) == ("QueueUnavailable", "QueueDamaged")
+    assert bench.gate.away == 0
+    assert (await bench.look(good))["reason"] == "Checking"
+    assert await bench.ticks(good) >= 1
+    assert "kubesweep_queue_up 1.0" in bench.text
+    bench.clock.now += 31
+    assert (await bench.look(bad))["reason"] == "Checking"
+    assert await bench.ticks(bad) >= 1
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "error", [KubesweepError("Deployment carts-worker: failed to convert"), RecursionError(), Outage("ApiBusy", "busy")]
+)
+async def test_a_look_that_keeps_failing_is_told_and_stops_no_tick(kind: str, bench: Bench, error: Exception) -> None:
+    bad, good = bench.add("bad"), bench.add("good")
+    bench.home.broken[bad] = error
+    for key in (bad, good):
+        assert (await bench.look(key))["reason"] == "Checking"  # it may pass
+    for round_ in range(1, 4):
+        bench.clock.now += 31
+        assert (await bench.look(bad))["reason"] == "ReconcileFailed"
+        assert (await bench.look(good))["reason"] == "Checking"
+        assert await bench.ticks(bad) == await bench.ticks(good) >= round_
+    assert bench.events.told.count("ReconcileFailed") == 1
+    assert 'kubesweep_schedule_condition{namespace="bad",schedule="carts",type="Ready"} 0.0' in bench.text
+    assert "kubesweep_reconcile_errors_total{" in bench.text
+    del bench.home.broken[bad]
+    assert (await bench.look(bad))["reason"] == "Checking"

@@ -1,0 +1,182 @@
+"""What one object, or one key of the queue, can make fail is its own trouble: the others are listed, looked at and measured as ever."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubesweep import SpecErrors, load_object
+from kubesweep.queue.model import Stats
+from kubesweep_controller.api import DEPLOYMENTS, LARGE, SCHEDULES, Api, Refused
+from kubesweep_controller.bounds import shallow
+from kubesweep_controller.connection import Connection
+from kubesweep_controller.metrics import Metrics
+from kubesweep_controller.store import Store
+from tests.controller_kit import SPEC, Clock, House
+from tests.integration.test_worker_webhook import receiver
+from tests.unit.test_controller_store import A, child, schedule
+
+B = ("shop", "b")
+
+
+def nested(levels: int, inside: Any = 1) -> Any:
+    for _ in range(levels):
+        inside = {"a": inside}
+    return inside
+
+
+def deep(levels: int) -> dict[str, Any]:
+    spec = {**SPEC, "worker": {"podTemplate": {"spec": nested(levels)}}}
+    return {**schedule("b", uid="u2"), "spec": spec, "status": {}}
+
+
+@pytest.mark.parametrize("levels", [61, 200, 900, 9_000])
+def test_an_object_that_is_nested_deep_is_an_invalid_spec_and_nothing_else(levels: int) -> None:
+    store = Store()
+    for body in (deep(levels), schedule("a")):
+        assert store.saw(SCHEDULES, body) is not None
+    assert store.saw(SCHEDULES, {**deep(levels), "status": {"x": 1}}) == B
+    with pytest.raises(SpecErrors, match=r"spec\.worker\.podTemplate\.spec\.a\.a: nested deeper than 64 levels"):
+        load_object(store.schedules[B])
+    assert store.unread == {}
+
+
+def test_a_deep_copy_of_what_was_applied_is_not_looked_into() -> None:
+    text = '{"a":' * 5_000 + "1" + "}" * 5_000
+    meta = {"name": "b", "namespace": "shop", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": text}}
+    assert load_object({"metadata": meta, "spec": SPEC}).metadata.name == "b"
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_what_is_not_deep_is_kept_as_it_is(value: Any) -> None:
+    assert shallow(value, 1000) == value
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"managedFields": [{"manager": "kubesweep", "time": "0000-06-01T00:00:00Z"}]},
+        {"creationTimestamp": "0000-01-01T00:00:00Z"},
+        {"ownerReferences": "x"},
+        {"labels": {"kubesweep.dev/schedule": 5}},
+        {"name": None},
+        {"resourceVersion": None},
+    ],
+)  # fmt: skip
+def test_a_child_of_an_odd_shape_hides_no_other(change: dict[str, Any]) -> None:
+    store = Store()
+    odd = child("Deployment", "b-worker", schedule="b", uid="c2")
+    odd["metadata"] |= change
+    fine = child("Deployment", "a-worker")
+    store.replace(DEPLOYMENTS, [odd, fine], None, 10)
+    assert store.deployment(A) is not None
+    store.replace(DEPLOYMENTS, [fine], None, 11)
+    assert store.unread == {}
+
+
+def test_what_was_made_while_a_list_was_under_way_stays_and_what_was_deleted_does_not_come_back() -> None:
+    store = Store()
+    store.saw(SCHEDULES, schedule("a", uid="u1", version="5"))
+    store.saw(SCHEDULES, schedule("b", uid="u2", version="12"))  # made behind the list's version
+    store.saw(SCHEDULES, schedule("a", uid="u1", version="13"), deleted=True)
+    assert store.replace(SCHEDULES, [schedule("a", uid="u1", version="5")], None, 10) == set()
+    assert store.schedules.keys() == {B}
+    assert store.replace(SCHEDULES, [], None, 14) == {B}
+    store.saw(SCHEDULES, schedule("a", uid="u3", version="15"))
+    assert store.schedules.keys() == {A}
+
+
+@pytest.mark.parametrize("version", [0, 20])
+def test_a_list_that_is_younger_drops_what_it_lacks(version: int) -> None:
+    store = Store()
+    store.saw(SCHEDULES, schedule("a", version="5"))
+    assert store.replace(SCHEDULES, [], None, version) == {A}
+
+
+async def test_objects_that_are_large_are_read_in_smaller_pages() -> None:
+    """Twenty of more than a megabyte: never more than some of them in memory at once."""
+    bodies = [{"metadata": {"name": f"s{n}", "resourceVersion": "7"}, "spec": "x" * 1_200_000} for n in range(20)]
+    sizes: list[int] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        start, limit = int(request.query.get("continue") or 0), int(request.query["limit"])
+        items = bodies[start : start + limit]
+        sizes.append(len(items))
+        after = {"continue": str(start + limit)} if start + limit < len(bodies) else {}
+        return web.json_response({"metadata": {"resourceVersion": "9", **after}, "items": items})
+
+    async with receiver(answer) as url:
+        api = Api(Connection(url))
+        found = await api.list(SCHEDULES, None)
+        await api.close()
+    assert [each["metadata"]["name"] for each in found] == [f"s{n}" for n in range(20)]
+    assert found.version == 9
+    assert max(sizes[sizes.index(3) :]) * 1_200_000 < LARGE
+
+
+async def test_a_delete_names_the_very_object() -> None:
+    asked: list[Any] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(await request.json())
+        return web.json_response({"reason": "Conflict", "message": "the UID in the precondition"}, status=409)
+
+    async with receiver(answer) as url:
+        api = Api(Connection(url))
+        assert await api.delete(DEPLOYMENTS, "shop", "a-worker", "c1") is False
+        with pytest.raises(Refused):
+            await api.delete(DEPLOYMENTS, "shop", "a-worker")
+        await api.close()
+    assert asked[0]["preconditions"] == {"uid": "c1"}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'failed to convert new object (shop/a-worker; apps/v1, Kind=Deployment) to smd typed: quantities must match the regular expression',
+        "failed to create typed patch object (shop/a; apps/v1, Kind=Deployment): .spec.x: field not declared in schema",
+    ],
+)  # fmt: skip
+def test_what_no_other_try_cures_is_no_busy_server(message: str) -> None:
+    assert Refused(500, "InternalError", message).invalid
+    assert not Refused(500, "InternalError", "etcdserver: request timed out").invalid
+
+
+NUMBERS = st.one_of(st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=5), st.none())
+
+
+@given(numbers=st.lists(NUMBERS, min_size=3, max_size=3))
+async def test_numbers_of_one_schedule_never_end_the_metrics_of_all(
+    numbers: list[Any], make_house: Callable[[], House]
+) -> None:
+    metrics, house = Metrics(), make_house()
+    facts = await house.facts()
+    good = {**house.body, "metadata": {**house.body["metadata"], "name": "good"}}
+    ready, tick, planned = numbers
+    status = {"lastSweep": {"state": "Running", "planned": planned}, "lastSuccessfulTime": tick}
+    odd = facts.__class__(**{**facts.__dict__, "stats": Stats(known=True, ready=ready, last_tick=tick)})
+    metrics.observe(odd, status)
+    metrics.observe(facts.__class__(**{**facts.__dict__, "body": good, "stats": Stats(known=True, ready=3)}), {})
+    assert 'kubesweep_queue_jobs{namespace="support",schedule="good",state="ready"} 3.0' in metrics.text().decode()
+
+
+@pytest.fixture(scope="module")
+def make_house(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], House]:
+    from kubesweep.queue.sqlite import SqliteQueue
+
+    queue = SqliteQueue(str(tmp_path_factory.mktemp("queue") / "q.db"))
+    return lambda: House(queue, Clock())
+
+
+def test_plain_objects_are_json(tmp_path: Any) -> None:
+    assert json.loads(json.dumps(shallow(deep(900)))) == shallow(deep(900))
