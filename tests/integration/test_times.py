@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +34,20 @@ def a_plan(*match: Match, **changes: Any) -> Plan:
     return Plan(namespace="d", name="n", uid="u", source=Source(table="things"), match=match, **fields)
 
 
-async def stale_on_postgres(database: str, *match: Match) -> list[str]:
+async def stale_on_postgres(database: str, *match: Match, cutoff: str = PG_CUTOFF) -> list[str]:
     source = open_source(a_plan(*match), lambda: database)
     try:
         await source.inspect()
-        return [key for (key,) in await source.keys(Range(), PG_CUTOFF, ())]
+        return [key for (key,) in await source.keys(Range(), cutoff, ())]
     finally:
         await source.close()
 
 
-async def stale_on_sqlite(path: Path, *match: Match) -> list[str]:
+async def stale_on_sqlite(path: Path, *match: Match, cutoff: str = LITE_CUTOFF) -> list[str]:
     source = open_source(a_plan(*match), lambda: f"sqlite:///{path}")
     try:
         await source.inspect()
-        return [key for (key,) in await source.keys(Range(), LITE_CUTOFF, ())]
+        return [key for (key,) in await source.keys(Range(), cutoff, ())]
     finally:
         await source.close()
 
@@ -60,13 +61,14 @@ def lite(folder: Path, *statements: str) -> Path:
 
 @pytest.mark.parametrize("unit", SIZES)
 @pytest.mark.parametrize("declared", ["bigint", "numeric", "double precision"])
-@pytest.mark.parametrize(("op", "expected"), [("before", ["1", "2"]), ("after", ["4", "5"])])
+@pytest.mark.parametrize(("op", "year", "expected"), [("before", 2026, ["1", "2"]), ("after", 2126, ["4", "5"])])
 async def test_numbers_count_from_1970_in_the_unit_of_the_spec(
-    database: str, app: Connection, tmp_path: Path, unit: str, declared: str, op: Any, expected: list[str]
+    database: str, app: Connection, tmp_path: Path, unit: str, declared: str, op: Any, year: int, expected: list[str]
 ) -> None:
-    size = SIZES[unit]
+    """``before`` looks into the past, ``after`` into what is to come: nothing is due by a moment that the clock has not reached."""
+    size, midnight = SIZES[unit], round(datetime(year, 3, 1, tzinfo=UTC).timestamp())
     moments = (-86400, -1, 0, 1, 86400)  # seconds from midnight; the cutoff is half a second behind it
-    rows = ", ".join(f"({n}, {(SECONDS + each) * size})" for n, each in enumerate(moments, 1))
+    rows = ", ".join(f"({n}, {(midnight + each) * size})" for n, each in enumerate(moments, 1))
     table = f"CREATE TABLE things (id int PRIMARY KEY, at {declared})"
     await app.execute(table.encode())
     await app.execute(f"INSERT INTO things VALUES {rows}, (6, NULL)".encode())
@@ -74,7 +76,54 @@ async def test_numbers_count_from_1970_in_the_unit_of_the_spec(
     match = Match(op, "at", unit=unit)
     if unit != "seconds" and op == "before":
         expected = ["1", "2", "3"]
-    assert await stale_on_postgres(database, match) == await stale_on_sqlite(path, match) == expected
+    half = f"{year}-03-01 00:00:00.500"
+    assert await stale_on_postgres(database, match, cutoff=f"{half}+00") == expected
+    assert await stale_on_sqlite(path, match, cutoff=half) == expected
+
+
+FORGED = {"before": "2999-01-01 00:00:00", "after": "1970-01-01 00:00:00"}
+
+
+@pytest.mark.parametrize("op", FORGED)
+async def test_nothing_is_due_by_a_cutoff_that_somebody_forged(
+    database: str, app: Connection, tmp_path: Path, op: Any
+) -> None:
+    """Rows of half an hour ago and in half an hour, matched by an hour ago: who may write to the queue alone makes none of them stale."""
+    seconds = "extract(epoch FROM {})"
+    kinds = {
+        "stamp": "timestamptz",
+        "naive": "timestamp",
+        "day": "date",
+        "whole": "bigint",
+        "small": "integer",
+        "real": "double precision",
+    }
+    table = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
+    await app.execute(f"CREATE TABLE things (id int PRIMARY KEY, {table})".encode())
+    moment = "(now() - interval '30 minutes')" if op == "before" else "(now() - interval '90 minutes')"
+    day = "(now() + interval '1 day')::date" if op == "before" else "(now() - interval '9 days')::date"
+    values = [moment, f"{moment} AT TIME ZONE 'UTC'", day, *(f"{seconds.format(moment)}" for _ in range(3))]
+    await app.execute(f"INSERT INTO things SELECT 1, {', '.join(values)}".encode())
+    when = "-30 minutes" if op == "before" else "-90 minutes"
+    path = lite(
+        tmp_path,
+        "CREATE TABLE things (id INTEGER PRIMARY KEY, stamp DATETIME, whole BIGINT, real REAL)",
+        f"INSERT INTO things SELECT 1, datetime('now', '{when}'), strftime('%s', 'now', '{when}'), strftime('%s', 'now', '{when}')",
+    )
+    for name, kind in kinds.items():
+        unit = "seconds" if kind in ("bigint", "integer", "double precision") else ""
+        match = Match(op, name, offset=3600.0, unit=unit)
+        assert await stale_on_postgres(database, match, cutoff=f"{FORGED[op]}+00") == [], name
+        if name in ("stamp", "whole", "real"):
+            assert await stale_on_sqlite(path, match, cutoff=FORGED[op]) == [], name
+    if op == "before":
+        for sql in (
+            "t.stamp < :cutoff - interval '1 hour'",
+            "t.naive < (:cutoff - interval '1 hour') AT TIME ZONE 'UTC'",
+        ):
+            assert await stale_on_postgres(database, Match("sql", sql=sql), cutoff=f"{FORGED[op]}+00") == []
+        late = Match("sql", sql="t.stamp < datetime(:cutoff, '-1 hour')")
+        assert await stale_on_sqlite(path, late, cutoff=FORGED[op]) == []
 
 
 @pytest.mark.parametrize(("op", "expected"), [("before", ["1"]), ("after", [])])

@@ -35,17 +35,17 @@ CONDITIONS = [
     (Match("in", "status", ("a\\",)), """t."status" IN ( E'a\\\\'::text)"""),
     (Match("isNull", "at"), 't."at" IS NULL'),
     (Match("isNull", "at", is_null=False), 't."at" IS NOT NULL'),
-    (Match("before", "at"), """t."at" < '2026-03-01 00:00:00+00'::timestamptz"""),
+    (Match("before", "at"), """t."at" < LEAST('2026-03-01 00:00:00+00'::timestamptz, now())"""),
     (
         Match("before", "at", offset=1800.0),
-        """t."at" < '2026-03-01 00:00:00+00'::timestamptz - '1800.000000 seconds'::interval""",
+        """t."at" < LEAST('2026-03-01 00:00:00+00'::timestamptz, now()) - '1800.000000 seconds'::interval""",
     ),
     (
         Match("before", "day"),
-        """t."day" < ('2026-03-01 00:00:00+00'::timestamptz) AT TIME ZONE 'Europe/Berlin'"""
-        """ AND t."day"::timestamp AT TIME ZONE 'Europe/Berlin' < '2026-03-01 00:00:00+00'::timestamptz""",
+        """t."day" < (LEAST('2026-03-01 00:00:00+00'::timestamptz, now())) AT TIME ZONE 'Europe/Berlin'"""
+        """ AND t."day"::timestamp AT TIME ZONE 'Europe/Berlin' < LEAST('2026-03-01 00:00:00+00'::timestamptz, now())""",
     ),
-    (Match("sql", sql="t.x < :cutoff"), "(\nt.x < '2026-03-01 00:00:00+00'::timestamptz\n)"),
+    (Match("sql", sql="t.x < :cutoff"), "(\nt.x < LEAST('2026-03-01 00:00:00+00'::timestamptz, now())\n)"),
 ]
 
 

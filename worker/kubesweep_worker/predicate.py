@@ -12,7 +12,7 @@ from typing import Protocol
 
 from kubesweep.api.plan import Assignment, Match, Plan
 from kubesweep.api.sqltext import substitute_cutoff
-from kubesweep_worker.epochs import exact, floor, unit_of
+from kubesweep_worker.epochs import MICROSECONDS, exact, floor, unit_of
 
 
 def quote_name(name: str) -> str:
@@ -42,6 +42,8 @@ def parenthesised(sql: str, literal: str) -> str:
     return f"(\n{substitute_cutoff(sql, literal)}\n)"
 
 
+# A cutoff comes out of the queue, where others may write: nothing is stale by a moment that the database's own clock has not reached.
+NEARER = {"before": "LEAST", "after": "GREATEST"}
 SIGNS = {"before": "<", "after": ">", "lessThan": "<", "greaterThan": ">"}
 INTEGERS = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 
@@ -87,7 +89,7 @@ class PostgresDialect:
         name, sign = column(match.column), SIGNS[match.op]
         if match.unit:
             return self._number(match, cutoff)
-        instant = f"{quote_pg(cutoff)}::timestamptz"
+        instant = f"{NEARER[match.op]}({quote_pg(cutoff)}::timestamptz, now())"
         if match.offset:
             instant = f"{instant} - '{match.offset:.6f} seconds'::interval"
         if self.types[match.column] == "timestamp with time zone":
@@ -102,20 +104,24 @@ class PostgresDialect:
         """With a constant of the column's own type, so that its index serves; one that the type cannot hold means all rows, or none."""
         name, sign, kind = column(match.column), SIGNS[match.op], self.types[match.column]
         moment = floor(cutoff, match.offset, match.unit)
+        now = f"extract(epoch FROM now() - '{match.offset:.6f} seconds'::interval) * {1_000_000 // MICROSECONDS[match.unit]}"
+        if match.op == "before" or kind in INTEGERS:
+            now = f"floor({now})"
         if kind in INTEGERS:
             most = INTEGERS[kind]
             if not -most - 1 <= moment <= most:
-                return f"{name} IS NOT NULL" if (moment > 0) is (match.op == "before") else "false"
-            return f"{name} {sign} '{moment}'::{kind}"
+                return f"{name} {sign} {now}" if (moment > 0) is (match.op == "before") else "false"
+            return f"{name} {sign} '{moment}'::{kind} AND {name} {sign} {now}"
         number = str(moment) if match.op == "before" else exact(cutoff, match.offset, match.unit)
         wide = "numeric" if kind == "numeric" else "double precision"
-        return f"{name} {sign} '{number}'::{wide} AND {name} <> 'NaN'::{wide}"  # NaN is greater than any number
+        # NaN is greater than any number.
+        return f"{name} {sign} '{number}'::{wide} AND {name} {sign} {now} AND {name} <> 'NaN'::{wide}"
 
     def compare(self, match: Match) -> str:
         return f"{column(match.column)} {SIGNS[match.op]} {self.value(match.column, match.values[0])}"
 
     def expression(self, sql: str, cutoff: str) -> str:
-        return parenthesised(sql, f"{quote_pg(cutoff)}::timestamptz")
+        return parenthesised(sql, f"LEAST({quote_pg(cutoff)}::timestamptz, now())")
 
 
 def condition(match: Match, dialect: Dialect, cutoff: str) -> str:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from kubesweep.api.plan import Match, Plan
 from kubesweep.queue.model import Key
-from kubesweep_worker.epochs import exact, floor
+from kubesweep_worker.epochs import MICROSECONDS, exact, floor
 from kubesweep_worker.predicate import SIGNS, column, parenthesised, quote_name, quote_text, stale, stamp_columns
 from kubesweep_worker.sources.base import Range, Scope
 
@@ -51,6 +51,8 @@ def as_milliseconds(expression: str, zone: str) -> str:
     )
 
 
+NEARER = {"before": "min", "after": "max"}  # see predicate.NEARER
+NOW_MS = "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
 COARSE = timedelta(days=2)  # more than any offset from UTC
 
 
@@ -81,15 +83,18 @@ class SqliteDialect:
         if match.unit:
             asked = (cutoff, match.offset, match.unit)
             number = floor(*asked) if match.op == "before" else exact(*asked)
-            return f"{name} {sign} {number} AND typeof({name}) IN ('integer', 'real')"
-        precise = f"{as_milliseconds(name, self.zone)} {sign} {milliseconds(cutoff, match.offset)}"
+            scale = MICROSECONDS["seconds"] // MICROSECONDS[match.unit]
+            now = f"({NOW_MS} - {round(match.offset * 1000)}) * {scale} / 1000"
+            return f"{name} {sign} {number} AND {name} {sign} {now} AND typeof({name}) IN ('integer', 'real')"
+        moment = f"{NEARER[match.op]}({milliseconds(cutoff)}, {NOW_MS}) - {round(match.offset * 1000)}"
+        precise = f"{as_milliseconds(name, self.zone)} {sign} {moment}"
         if match.op == "after":
             return precise
-        moment = datetime.fromisoformat(cutoff).replace(tzinfo=UTC) - timedelta(seconds=match.offset)
-        if moment.year < 1000 or moment.year > 9000:
+        at = datetime.fromisoformat(cutoff).replace(tzinfo=UTC) - timedelta(seconds=match.offset)
+        if at.year < 1000 or at.year > 9000:
             return precise
         # Texts in ISO order, and numbers before all of them: an index serves this bound.
-        return f"{name} < {quote_text((moment + COARSE).strftime('%Y-%m-%d'))} AND {precise}"
+        return f"{name} < {quote_text((at + COARSE).strftime('%Y-%m-%d'))} AND {precise}"
 
     def compare(self, match: Match) -> str:
         """Only values of the column's kind: SQLite holds every text for greater than every number."""
@@ -105,7 +110,7 @@ class SqliteDialect:
         return bool(declared) and not any(word in declared for word in others)
 
     def expression(self, sql: str, cutoff: str) -> str:
-        return parenthesised(sql, quote_text(cutoff))
+        return parenthesised(sql, f"min({quote_text(cutoff)}, strftime('%Y-%m-%d %H:%M:%f', 'now'))")
 
 
 @dataclass(frozen=True)
