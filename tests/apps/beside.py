@@ -1,0 +1,111 @@
+"""A sweep beside an application's own clean-up: running the application's commands, sweeping, and comparing what is left.
+
+An application runs in its own process and, unless it belongs to the tests' own packages, in its own virtual environment:
+``make apps`` creates those from ``requirements/apps``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from kubesweep.api.load import load
+from kubesweep.queue.model import SweepState
+from kubesweep_worker import testing
+from tests.deadlines import scaled
+
+HOUSE = Path(__file__).parents[2]
+Rows = dict[str, list[Any]]
+
+TABLES = """
+SELECT schemaname, tablename FROM pg_tables
+WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2
+"""
+
+
+def program(application: str, name: str = "python") -> str:
+    """A program of the application's virtual environment."""
+    path = HOUSE / ".venv" / "apps" / application / "bin" / name
+    if not path.exists():
+        pytest.fail(f"{application} is not installed: run `make apps` once, which installs it")
+    return str(path)
+
+
+def run(*command: str, cwd: Path, **environment: str) -> str:
+    """Run a command of the application in the folder ``cwd`` and return its output."""
+    done = subprocess.run(
+        command,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=scaled(300),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def database_name(url: str) -> str:
+    return str(psycopg.conninfo.conninfo_to_dict(url)["dbname"])
+
+
+def rows(url: str) -> Rows:
+    """Every row of every table, sorted."""
+    if url.startswith("sqlite:///"):
+        return _sqlite_rows(url.removeprefix("sqlite:///"))
+    with psycopg.connect(url) as connection:
+        found = {}
+        for schema, table in connection.execute(TABLES).fetchall():
+            query = SQL("SELECT t::text FROM {} AS t").format(Identifier(schema, table))
+            found[table] = sorted(row[0] for row in connection.execute(query).fetchall())
+    return found
+
+
+def _sqlite_rows(file: str) -> Rows:
+    with closing(sqlite3.connect(file)) as connection:
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        return {name: sorted(map(repr, connection.execute(f'SELECT * FROM "{name}"'))) for name in names}
+
+
+async def sweep(file: Path, url: str) -> dict[str, int]:
+    """Run one sweep of each schedule of ``file``, in the file's order. Returns the number of rows each one wrote."""
+    applied = {}
+    for name in [loaded.plan.name for loaded in load([file], url=url)]:
+        swept = await testing.sweep(file, url=url, name=name)
+        assert (swept.sweep.state, swept.dead) == (SweepState.COMPLETED, ()), (name, swept.sweep.message)
+        applied[name] = swept.sweep.applied
+    return applied
+
+
+def assert_same_rows(swept: str, cleaned: str) -> Rows:
+    """Both databases have the same tables and in them the same rows, which are returned."""
+    left, expected = rows(swept), rows(cleaned)
+    assert left.keys() == expected.keys()
+    for table in left:
+        ours, theirs = set(left[table]), set(expected[table])
+        differing = (sorted(ours - theirs)[:5], sorted(theirs - ours)[:5])
+        assert left[table] == expected[table], (
+            f"{table}: only the sweep left {differing[0]}, only the application left {differing[1]}"
+        )
+    return left
+
+
+def removed(before: Rows, left: Rows) -> dict[str, int]:
+    """The number of rows that each table lost, for the tables that lost any."""
+    lost = {table: len(before[table]) - len(left[table]) for table in before}
+    return {table: count for table, count in lost.items() if count}
+
+
+def summary(application: str, before: Rows, left: Rows) -> str:
+    counts = [sum(map(len, each.values())) for each in (before, left)]
+    return f"\n{application}: {counts[0]:,} rows in {len(before)} tables, {counts[1]:,} left by each"
