@@ -10,7 +10,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint site unit chart contract integration example-at-scale bench generate cluster images e2e cluster-down pins clean
+.PHONY: help demo test lint site unit chart contract integration example-at-scale apps bench generate cluster images e2e cluster-down pins clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -75,6 +75,17 @@ integration: $(VENV)/dev.stamp ## real Postgres, real processes
 
 example-at-scale: $(VENV)/dev.stamp ## a million rows, three workers, a SIGKILL for one of them now and then
 	@$(BIN)/python examples/at-scale/storm.py
+
+# Each application has a virtual environment of its own: their pins exclude each other.
+$(VENV)/apps/%.stamp: requirements/apps/%.txt | $(VENV)/dev.stamp
+	@$(BIN)/python -m venv --clear --without-pip $(VENV)/apps/$*
+	@$(INSTALL) --python $(VENV)/apps/$*/bin/python -r $<
+	@touch $@
+
+APPS := $(patsubst requirements/apps/%.txt,$(VENV)/apps/%.stamp,$(wildcard requirements/apps/*.txt))
+apps: $(VENV)/dev.stamp $(APPS) ## six real applications, each swept beside its own clean-up (installs them once: minutes)
+	@echo "== apps"
+	$(PYTEST) tests/apps tests/integration/test_example_django.py tests/integration/test_example_procrastinate.py
 
 bench: $(VENV)/dev.stamp ## measure against one UPDATE and against the loop (minutes; options in BENCH)
 	$(BIN)/python -m bench.sweep $(BENCH)

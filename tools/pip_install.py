@@ -1,12 +1,14 @@
 """``pip install`` that shows how far it is: a line for each package, or one line that changes where there is a terminal.
 
-    python tools/pip_install.py -r requirements/run.txt [-r ...]
+    python tools/pip_install.py [--python .venv/apps/NAME/bin/python] -r requirements/run.txt [-r ...]
 
-Only what is pinned with hashes is installed. Uses the standard library alone: it runs before anything is installed.
+Only what is pinned with hashes is installed. ``--python`` installs into another virtual environment, which needs no pip of its own.
+Uses the standard library alone: it runs before anything is installed.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -21,15 +23,21 @@ KEPT = 20  # lines of pip's output that a failure shows
 
 
 def main(arguments: list[str]) -> int:
-    files = [Path(file) for option, file in zip(arguments[::2], arguments[1::2], strict=True) if option == "-r"]
-    wanted = {name for file in files for name in PINNED.findall(file.read_text())}
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-r", dest="files", action="append", required=True)
+    parser.add_argument("--python", default=sys.executable)
+    given = parser.parse_args(arguments)
+    wanted = {name for file in given.files for name in PINNED.findall(Path(file).read_text())}
     line = Line()
-    line.show(f"installing {len(wanted)} packages of {', '.join(map(str, files))} into {sys.prefix}, once")
+    line.show(
+        f"installing {len(wanted)} packages of {', '.join(given.files)} into {Path(given.python).parents[1]}, once"
+    )
     line.end()
     began = time.monotonic()
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", given.python]
+    pins = [part for file in given.files for part in ("-r", file)]
     with subprocess.Popen(
-        [*command, "--require-hashes", *arguments],
+        [*command, "install", "--progress-bar", "off", "--require-hashes", *pins],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

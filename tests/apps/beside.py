@@ -59,6 +59,12 @@ def database_name(url: str) -> str:
     return str(psycopg.conninfo.conninfo_to_dict(url)["dbname"])
 
 
+def libpq(url: str) -> dict[str, str]:
+    """The environment in which PostgreSQL's own client library connects to ``url``."""
+    given = psycopg.conninfo.conninfo_to_dict(url)
+    return {f"PG{name}": str(given[key]) for name, key in (("HOST", "host"), ("USER", "user"), ("DATABASE", "dbname"))}
+
+
 def rows(url: str) -> Rows:
     """Every row of every table, sorted."""
     if url.startswith("sqlite:///"):
