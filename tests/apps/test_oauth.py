@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.beside import assert_same_rows, database_name, libpq, program, removed, rows, run, summary, sweep
+from tests.apps.beside import assert_same, database_name, libpq, program, removed, rows, run, summary, sweep
 from tests.integration.postgres import Server
 
 APPLICATION = Path(__file__).parent / "oauth"
@@ -35,7 +35,8 @@ async def test_the_sweeps_leave_what_cleartokens_leaves(
     django("cleartokens", url=cleaned)
     applied = await sweep(APPLICATION / "sweep.yaml", database)
 
-    left = assert_same_rows(database, cleaned)
+    left = rows(database)
+    assert_same(left, rows(cleaned))
     assert all(applied.values()), applied
     assert removed(before, left) == {
         "oauth2_provider_accesstoken": applied["expired-access-tokens"],

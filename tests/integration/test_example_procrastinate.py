@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.apps.beside import assert_same_rows, database_name, removed, rows, run, summary, sweep
+from tests.apps.beside import assert_same, database_name, removed, rows, run, summary, sweep
 from tests.integration.postgres import Server
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "procrastinate"
@@ -34,7 +34,8 @@ async def test_the_sweeps_leave_what_procrastinate_leaves(
     shop("shop", "clean", url=cleaned)
     applied = await sweep(EXAMPLE / "sweep.yaml", database)
 
-    left = assert_same_rows(database, cleaned)
+    left = rows(database)
+    assert_same(left, rows(cleaned))
     lost = removed(before, left)
     assert applied == {
         "remove-old-jobs": lost["procrastinate_jobs"],

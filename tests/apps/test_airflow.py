@@ -1,0 +1,85 @@
+"""Airflow: ten schedules leave and archive exactly what ``airflow db clean`` leaves and archives, three levels of foreign keys deep."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from kubesweep.api.load import load
+from tests.apps.beside import Rows, assert_same, database_name, libpq, program, removed, rows, run, summary, sweep
+from tests.integration.postgres import Server
+
+APPLICATION = Path(__file__).parent / "airflow"
+SWEEPS = APPLICATION / "sweep.yaml"
+ARCHIVE = re.compile("_airflow_deleted__(.*)__[0-9]+")
+
+
+class Airflow:
+    def __init__(self, folder: Path) -> None:
+        self.settings = {
+            "AIRFLOW_HOME": str(folder),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(APPLICATION / "dags"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://",
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+        }
+
+    def __call__(self, name: str, *arguments: str, url: str) -> None:
+        run(program("airflow", name), *arguments, cwd=APPLICATION, **self.settings, **libpq(url))
+
+
+@pytest.fixture
+def airflow(tmp_path: Path) -> Airflow:
+    return Airflow(tmp_path)
+
+
+def make_archive(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE SCHEMA archive")
+        for table in {loaded.plan.source.table for loaded in load([SWEEPS], url=url)}:
+            names = Identifier("archive", table), Identifier("public", table)
+            connection.execute(SQL("CREATE TABLE {} (LIKE {})").format(*names))
+
+
+def own_rows(url: str) -> Rows:
+    """With Airflow's archives under the names of ours, and without the line that the command logs about itself."""
+    found = {ARCHIVE.sub(r"archive.\1", table): each for table, each in rows(url).items()}
+    return {**found, "log": [line for line in found["log"] if "cli_cleanup_tables" not in line]}
+
+
+async def test_the_sweeps_leave_and_archive_what_db_clean_does(
+    database: str, postgres_server: Server, airflow: Airflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    airflow("airflow", "db", "migrate", url=database)
+    airflow("airflow", "dags", "reserialize", url=database)
+    airflow("python", "fill.py", url=database)
+    cleaned = postgres_server.create(template=database_name(database))
+    before = rows(database)
+
+    when = datetime.now(UTC) - timedelta(days=30)
+    clean = ("db", "clean", "--yes", "--error-on-cleanup-failure", "--tables", "dag_run,dag_version,job,log,trigger")
+    airflow("airflow", *clean, "--clean-before-timestamp", when.isoformat(), url=cleaned)
+    make_archive(database)
+    applied = await sweep(SWEEPS, database)
+
+    left = rows(database)
+    assert_same(left, own_rows(cleaned))
+    archived = {table.removeprefix("archive."): len(each) for table, each in left.items() if table not in before}
+    assert archived == {name.replace("-", "_"): count for name, count in applied.items()}
+    assert all(archived.values()), archived
+    by_foreign_keys = removed(before, left).keys() - archived.keys()
+    assert by_foreign_keys == {
+        "dag_code",
+        "dag_run_note",
+        "rendered_task_instance_fields",
+        "serialized_dag",
+        "task_instance_note",
+    }
+    with capsys.disabled():
+        print(summary("Airflow", before, left))
+    postgres_server.drop(cleaned)
