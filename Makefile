@@ -82,7 +82,16 @@ $(VENV)/apps/%.stamp: requirements/apps/%.txt | $(VENV)/dev.stamp
 	@$(INSTALL) --python $(VENV)/apps/$*/bin/python -r $<
 	@touch $@
 
-APPS := $(patsubst requirements/apps/%.txt,$(VENV)/apps/%.stamp,$(wildcard requirements/apps/*.txt))
+# npm compiles SQLite for Node, which takes a minute or two. Without Node, the test that needs it is skipped.
+SEQUELIZE := tests/apps/sequelize
+$(VENV)/apps/sequelize.stamp: $(SEQUELIZE)/package.json $(SEQUELIZE)/package-lock.json | $(VENV)/dev.stamp
+	@mkdir -p $(VENV)/apps/sequelize
+	@cp $^ $(VENV)/apps/sequelize
+	@echo "installing Sequelize into $(VENV)/apps/sequelize, once: it compiles SQLite, which takes minutes"
+	@cd $(VENV)/apps/sequelize && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+APPS := $(patsubst requirements/apps/%.txt,$(VENV)/apps/%.stamp,$(wildcard requirements/apps/*.txt)) $(if $(shell command -v npm 2>/dev/null),$(VENV)/apps/sequelize.stamp)
 apps: $(VENV)/dev.stamp $(APPS) ## six real applications, each swept beside its own clean-up (installs them once: minutes)
 	@echo "== apps"
 	$(PYTEST) tests/apps tests/integration/test_example_django.py tests/integration/test_example_procrastinate.py
@@ -107,13 +116,18 @@ e2e: $(VENV)/dev.stamp $(if $(E2E_KUBECONFIG),,cluster images) ## the tests on t
 	@echo "== e2e"
 	$(BIN)/pytest tests/e2e -n 3 --durations=15 $(if $(E2E_KUBECONFIG),-m "not bed")
 
+PIN := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 pins: ## pin every dependency anew, with hashes (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra cli pyproject.toml -o requirements/run.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint requirements/run.txt --extra worker -o requirements/worker.txt pyproject.toml
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint requirements/run.txt --extra controller -o requirements/controller.txt pyproject.toml
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint requirements/run.txt --constraint requirements/controller.txt --extra cli --extra controller --group dev -o requirements/dev.txt pyproject.toml
-	echo zensical | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint requirements/dev.txt - -o requirements/docs.txt
-	echo hatchling | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements/build.txt
+	$(PIN) --extra cli pyproject.toml -o requirements/run.txt
+	$(PIN) --constraint requirements/run.txt --extra worker -o requirements/worker.txt pyproject.toml
+	$(PIN) --constraint requirements/run.txt --extra controller -o requirements/controller.txt pyproject.toml
+	$(PIN) --constraint requirements/run.txt --constraint requirements/controller.txt --extra cli --extra controller --group dev -o requirements/dev.txt pyproject.toml
+	echo zensical | $(PIN) --constraint requirements/dev.txt - -o requirements/docs.txt
+	echo hatchling | $(PIN) - -o requirements/build.txt
+	printf '%s\n' apache-airflow psycopg2-binary asyncpg | $(PIN) - -o requirements/apps/airflow.txt
+	printf '%s\n' 'celery[sqlalchemy]' 'psycopg[binary]' | $(PIN) - -o requirements/apps/celery.txt
+	printf '%s\n' django-oauth-toolkit 'django>=5.2,<6' 'psycopg[binary]' | $(PIN) - -o requirements/apps/django-oauth-toolkit.txt
+	cd $(SEQUELIZE) && npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts
 
 clean: ## remove what the commands above made
 	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

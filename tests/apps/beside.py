@@ -23,6 +23,7 @@ from kubesweep_worker import testing
 from tests.deadlines import scaled
 
 HOUSE = Path(__file__).parents[2]
+INSTALLED = HOUSE / ".venv" / "apps"
 Rows = dict[str, list[Any]]
 
 TABLES = """
@@ -33,7 +34,7 @@ WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2
 
 def program(application: str, name: str = "python") -> str:
     """A program of the application's virtual environment."""
-    path = HOUSE / ".venv" / "apps" / application / "bin" / name
+    path = INSTALLED / application / "bin" / name
     if not path.exists():
         pytest.fail(f"{application} is not installed: run `make apps` once, which installs it")
     return str(path)
