@@ -114,5 +114,6 @@ def removed(before: Rows, left: Rows) -> dict[str, int]:
 
 
 def summary(application: str, before: Rows, left: Rows) -> str:
+    """A line for the end of the run: a test records it as its property ``rows``."""
     counts = [sum(len(each[table]) for table in before) for each in (before, left)]
-    return f"\n{application}: {counts[0]:,} rows in {len(before)} tables, {counts[1]:,} left by each"
+    return f"{application}: {counts[0]:,} rows in {len(before)} tables, {counts[1]:,} left by each"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.integration.conftest import (
     database,
     postgres_server,
@@ -11,3 +13,11 @@ from tests.integration.conftest import (
 )
 
 __all__ = ["database", "postgres_server", "pytest_configure", "pytest_configure_node", "pytest_unconfigure"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many rows each application had, and how many are left."""
+    for report in terminalreporter.getreports("passed"):
+        for name, text in report.user_properties:
+            if name == "rows":
+                terminalreporter.write_line(str(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def own_rows(url: str) -> Rows:
 
 
 async def test_the_sweeps_leave_and_archive_what_db_clean_does(
-    database: str, postgres_server: Server, airflow: Airflow, capsys: pytest.CaptureFixture[str]
+    database: str, postgres_server: Server, airflow: Airflow, record_property: Callable[[str, object], None]
 ) -> None:
     airflow("airflow", "db", "migrate", url=database)
     airflow("airflow", "dags", "reserialize", url=database)
@@ -80,6 +81,5 @@ async def test_the_sweeps_leave_and_archive_what_db_clean_does(
         "serialized_dag",
         "task_instance_note",
     }
-    with capsys.disabled():
-        print(summary("Airflow", before, left))
+    record_property("rows", summary("Airflow", before, left))
     postgres_server.drop(cleaned)

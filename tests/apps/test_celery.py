@@ -5,9 +5,8 @@ The application's sessions are in another time zone than UTC, and Celery's colum
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from tests.apps.beside import assert_same, database_name, libpq, program, removed, rows, run, summary, sweep
 from tests.integration.postgres import Server
@@ -20,7 +19,7 @@ def python(*arguments: str, url: str) -> None:
 
 
 async def test_the_sweeps_leave_what_backend_cleanup_leaves(
-    database: str, postgres_server: Server, capsys: pytest.CaptureFixture[str]
+    database: str, postgres_server: Server, record_property: Callable[[str, object], None]
 ) -> None:
     python("fill.py", url=database)
     cleaned = postgres_server.create(template=database_name(database))
@@ -36,6 +35,5 @@ async def test_the_sweeps_leave_what_backend_cleanup_leaves(
         "celery_tasksetmeta": applied["expired-group-results"],
     }
     assert applied["expired-group-results"] == 9  # three of seven ages, each three times
-    with capsys.disabled():
-        print(summary("Celery", before, left))
+    record_property("rows", summary("Celery", before, left))
     postgres_server.drop(cleaned)

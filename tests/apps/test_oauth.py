@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from tests.apps.beside import assert_same, database_name, libpq, program, removed, rows, run, summary, sweep
 from tests.integration.postgres import Server
@@ -25,7 +24,7 @@ def django(*arguments: str, url: str) -> None:
 
 
 async def test_the_sweeps_leave_what_cleartokens_leaves(
-    database: str, postgres_server: Server, capsys: pytest.CaptureFixture[str]
+    database: str, postgres_server: Server, record_property: Callable[[str, object], None]
 ) -> None:
     django("migrate", "-v0", url=database)
     django("shell", "-c", "import fill; fill.main()", url=database)
@@ -44,6 +43,5 @@ async def test_the_sweeps_leave_what_cleartokens_leaves(
         "oauth2_provider_idtoken": applied["expired-id-tokens"],
         "oauth2_provider_refreshtoken": sum(applied[name] for name in applied if name.endswith("d-refresh-tokens")),
     }
-    with capsys.disabled():
-        print(summary("django-oauth-toolkit", before, left))
+    record_property("rows", summary("django-oauth-toolkit", before, left))
     postgres_server.drop(cleaned)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def node(script: str, database: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="this machine has no Node.js with npm")
 async def test_the_sweeps_leave_what_the_applications_own_destroy_leaves(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     swept, cleaned = tmp_path / "swept.db", tmp_path / "cleaned.db"
     node("fill.js", swept)
@@ -41,5 +42,4 @@ async def test_the_sweeps_leave_what_the_applications_own_destroy_leaves(
         "Visits": applied["old-visits"],
     }
     assert all(applied.values()), applied
-    with capsys.disabled():
-        print(summary("Sequelize", before, left))
+    record_property("rows", summary("Sequelize", before, left))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from tests.apps.beside import assert_same, database_name, removed, rows, run, summary, sweep
 from tests.integration.postgres import Server
@@ -22,7 +22,7 @@ def shop(*arguments: str, url: str) -> None:
 
 
 async def test_the_sweeps_leave_what_procrastinate_leaves(
-    database: str, postgres_server: Server, capsys: pytest.CaptureFixture[str]
+    database: str, postgres_server: Server, record_property: Callable[[str, object], None]
 ) -> None:
     shop("procrastinate", "--app", "shop.app", "schema", "--apply", url=database)
     shop("shop", "makejobs", "--count", str(JOBS), url=database)
@@ -43,6 +43,5 @@ async def test_the_sweeps_leave_what_procrastinate_leaves(
     }
     assert lost.keys() == {"procrastinate_jobs", "procrastinate_events", "procrastinate_workers"}
     assert JOBS * 0.4 < lost["procrastinate_jobs"] < JOBS * 0.6
-    with capsys.disabled():
-        print(summary("procrastinate", before, left))
+    record_property("rows", summary("procrastinate", before, left))
     postgres_server.drop(cleaned)
