@@ -87,12 +87,12 @@ def _sqlite_rows(file: str) -> Rows:
 
 
 async def sweep(file: Path, url: str) -> dict[str, int]:
-    """Run one sweep of each schedule of ``file``, in the file's order. Returns the number of rows each one wrote."""
+    """Run one sweep of each schedule of ``file``, in the file's order. Each writes every row that it planned; returns their number."""
     applied = {}
     for name in [loaded.plan.name for loaded in load([file], url=url)]:
-        swept = await testing.sweep(file, url=url, name=name)
-        assert (swept.sweep.state, swept.dead) == (SweepState.COMPLETED, ()), (name, swept.sweep.message)
-        applied[name] = swept.sweep.applied
+        done = (await testing.sweep(file, url=url, name=name)).sweep
+        assert (done.state, done.planned) == (SweepState.COMPLETED, done.applied), (name, done)
+        applied[name] = done.applied
     return applied
 
 
