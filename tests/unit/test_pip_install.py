@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 from tests.deadlines import scaled
@@ -42,3 +43,18 @@ def test_what_it_installs_comes_first_and_a_failure_shows_the_words_of_pip(tmp_p
     assert done.returncode != 0
     assert done.stdout.splitlines()[0].startswith(f"installing 1 packages of {pins} into ")
     assert "hash" in done.stderr.lower()
+
+
+def test_another_virtual_environment_needs_no_pip_of_its_own(tmp_path: Path) -> None:
+    venv.create(tmp_path / "other", symlinks=True)
+    pins = tmp_path / "pins.txt"
+    pins.write_text("")
+    python = tmp_path / "other" / "bin" / "python"
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--python", str(python), "-r", str(pins)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=scaled(300),
+    )
+    assert done.stdout.splitlines()[0] == f"installing 0 packages of {pins} into {tmp_path / 'other'}, once"
