@@ -230,6 +230,10 @@ SQLITE_WARNINGS = {
         sql="CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES (CAST(x'ff' AS TEXT), '', '2020-01-01 00:00')",
         table="named",
     ),
+    "SQLite: a floating-point number in the key": Case(
+        sql="CREATE TABLE named (id UUID NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES ('12e3', '', '2020-01-01 00:00'), ('1.5', '', '2020-01-01 00:00')",
+        table="named",
+    ),
     "SQLite: rows that break a foreign key": Case(
         {"write": Write()},
         sql="CREATE TABLE parts (thing REFERENCES things (id)); INSERT INTO parts VALUES (7)",

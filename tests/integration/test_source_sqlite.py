@@ -37,6 +37,7 @@ def filled(path: Path, script: str) -> Path:
 SHAPES = {
     "a rowid": "id INTEGER PRIMARY KEY, status TEXT, expires_at TEXT, other TEXT",
     "text": "id TEXT PRIMARY KEY, status TEXT, expires_at TEXT, other TEXT",
+    "a UUID": "id UUID PRIMARY KEY, status TEXT, expires_at TEXT, other TEXT",
     "text without case": "id VARCHAR(40) COLLATE NOCASE PRIMARY KEY, status TEXT, expires_at TEXT, other TEXT",
     "two columns": "id BIGINT NOT NULL, status TEXT, expires_at TEXT, other TEXT NOT NULL, PRIMARY KEY (other, id)",
     "without rowid": "id TEXT PRIMARY KEY, status TEXT, expires_at TEXT, other TEXT) WITHOUT ROWID -- (",

@@ -27,7 +27,8 @@ __all__ = ["Swept", "context", "row", "sweep"]
 
 @dataclass(frozen=True)
 class Swept:
-    """``sweep`` has the counts (applied, skipped, held, dead, ...) and the state; ``dead`` the rows that gave up."""
+    """``sweep`` has the counts (applied, skipped, held, dead, ...) and the state; ``dead`` the rows that gave up. A sweep whose rows
+    fail is Completed all the same: compare ``planned`` with ``applied``."""
 
     sweep: Sweep
     dead: tuple[DeadLetter, ...]

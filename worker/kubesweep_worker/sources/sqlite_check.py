@@ -69,6 +69,12 @@ def _warnings(
     loose = " OR ".join(f"typeof({quote_name(name)}) = 'blob'" for name in sql.loose_key)
     if loose and c.execute(f"SELECT EXISTS (SELECT 1 FROM {sql.table} WHERE {loose})").fetchone()[0]:
         yield "blob-key", f"some rows of {sql.table} have bytes in their key, which equal no text: they are never swept"
+    real = " OR ".join(f"typeof({quote_name(name)}) = 'real'" for name in sql.loose_key)
+    if real and c.execute(f"SELECT EXISTS (SELECT 1 FROM {sql.table} WHERE {real})").fetchone()[0]:
+        yield (
+            "real-key",
+            f"some rows of {sql.table} have a floating-point number in their key, whose text may be another's: they are never swept",
+        )
     garbled = " OR ".join(f"NOT {IS_UTF8}(CAST({quote_name(name)} AS BLOB))" for name in sql.loose_key)
     if garbled and c.execute(f"SELECT EXISTS (SELECT 1 FROM {sql.table} WHERE {garbled})").fetchone()[0]:
         yield (

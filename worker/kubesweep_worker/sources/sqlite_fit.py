@@ -13,6 +13,7 @@ from kubesweep_worker.sources.sqlite_catalogue import SqliteColumn, SqliteTable
 from kubesweep_worker.sources.sqlite_sql import SqliteDialect, SqliteStatements
 from kubesweep_worker.words import near
 
+KEYS = ("INTEGER", "TEXT", "NUMERIC")  # affinities; the last is that of UUID, which SQLite does not know
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -21,11 +22,7 @@ def _candidates(table: SqliteTable) -> list[list[str]]:
     found = []
     for names in table.unique:
         columns = [column for name, column in table.columns.items() if name in names]
-        if (
-            columns
-            and all(one.not_null and one.affinity in ("INTEGER", "TEXT") for one in columns)
-            and len(columns) <= 4
-        ):
+        if columns and all(one.not_null and one.affinity in KEYS for one in columns) and len(columns) <= 4:
             found.append([one.name for one in columns])
     return found
 
@@ -41,10 +38,10 @@ def resolve_key(plan: Plan, table: SqliteTable) -> tuple[str, ...]:
         )
     for name in key:
         found = require(table, name, "spec.source.key")
-        if found.affinity not in ("INTEGER", "TEXT"):
+        if found.affinity not in KEYS:
             raise SweepFailure(
                 "KeyTypeUnsupported",
-                f'key column "{name}" is declared {found.type or "without a type"}; supported are types of integers and text. Choose another unique key in spec.source.key.',
+                f'key column "{name}" is declared {found.type or "without a type"}; supported are types of integers and text, UUID and the like. Choose another unique key in spec.source.key.',
             )
         if not found.not_null and not found.primary:
             raise SweepFailure(

@@ -195,10 +195,11 @@ class SqliteStatements:
         return f"SELECT {self.key_texts} FROM {self.table} AS t{where} ORDER BY {order} LIMIT 1"
 
     def _named(self) -> list[str]:
-        """Rows that a sweep can name: a key that is NULL, bytes in a column of text, or text that is no UTF-8, equals no text."""
+        """Rows that a sweep can name: a key that is NULL, bytes in a column of text, or text that is no UTF-8, equals no text, and the
+        text of a floating-point number may be another number's."""
         return [
             *(f"{column(name)} IS NOT NULL" for name in self.nullable_key),
-            *(f"typeof({column(name)}) <> 'blob'" for name in self.loose_key),
+            *(f"typeof({column(name)}) NOT IN ('blob', 'real')" for name in self.loose_key),
             *(f"{IS_UTF8}(CAST({column(name)} AS BLOB))" for name in self.loose_key if self.garbled_key),
         ]
 

@@ -8,7 +8,10 @@ FROM pg_constraint AS f
 WHERE f.contype = 'f' AND f.confrelid = $1::bigint::oid AND f.conparentid = 0
   AND NOT EXISTS (
     SELECT FROM pg_index AS i
-    WHERE i.indrelid = f.conrelid AND i.indisvalid AND i.indpred IS NULL
+    WHERE i.indrelid = f.conrelid AND i.indisvalid
+      -- A partial index serves where it leaves out nothing but NULL.
+      AND (i.indpred IS NULL OR (cardinality(f.conkey) = 1 AND pg_get_expr(i.indpred, i.indrelid) = (
+        SELECT format('(%I IS NOT NULL)', a.attname) FROM pg_attribute AS a WHERE a.attrelid = f.conrelid AND a.attnum = f.conkey[1])))
       AND (SELECT array_agg(k ORDER BY k) FROM unnest((i.indkey::smallint[])[0:cardinality(f.conkey) - 1]) AS k)
         = (SELECT array_agg(k ORDER BY k) FROM unnest(f.conkey) AS k))
 UNION ALL
