@@ -8,7 +8,7 @@ const sequelize = new Sequelize({ dialect: "sqlite", storage: process.env.DATABA
 const User = sequelize.define("User", { email: { type: DataTypes.STRING, allowNull: false, unique: true } });
 
 const Token = sequelize.define("Token", {
-  id: { type: DataTypes.STRING(36), primaryKey: true, allowNull: false, defaultValue: DataTypes.UUIDV4 },
+  id: { type: DataTypes.UUID, primaryKey: true, allowNull: false, defaultValue: DataTypes.UUIDV4 },
   kind: { type: DataTypes.ENUM("login", "reset", "api"), allowNull: false },
   expiresAt: DataTypes.DATE,
 });
