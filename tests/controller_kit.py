@@ -25,7 +25,7 @@ from kubesweep.queue.model import (
     Window,
 )
 from kubesweep.queue.service import Opened, QueueService
-from kubesweep_controller.api import Api, Kind
+from kubesweep_controller.api import MANAGER, Api, Kind
 from kubesweep_controller.conditions import find
 from kubesweep_controller.connection import Connection
 from kubesweep_controller.facts import Children, Facts
@@ -214,6 +214,8 @@ class Recorder(Api):
         super().__init__(Connection("https://nowhere.example"))
         self.written: list[str] = []
 
-    async def apply(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def apply(
+        self, kind: Kind, body: Mapping[str, Any], manager: str = MANAGER, *, force: bool = True
+    ) -> dict[str, Any]:
         self.written.append(f"{body['metadata']['namespace']}/{body['metadata']['name']}")
         return dict(body)

@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[1]
 FILES: dict[str, Callable[[], str]] = {
     "manifests/crd.yaml": manifests.crd,
     "charts/kubesweep/files/crd.yaml": manifests.crd,
+    # What the templates fill in where a release has the values of an older chart; a template cannot read values.yaml itself.
+    "charts/kubesweep/files/values.yaml": lambda: (ROOT / "charts/kubesweep/values.yaml").read_text(encoding="utf-8"),
     "docs/api.md": api_page.page,
     "docs/values.md": values_page.page,
 }

@@ -25,6 +25,8 @@ PAGE = 200  # objects of one answer to a list
 LARGE = 4 * 1024 * 1024  # bytes of one answer to a list; an object has 1.5 MB at most (etcd's own limit)
 _BUSY = (408, 429, 500, 502, 503, 504)
 _WRONG = ("failed to create typed patch object", "failed to convert new object", "failed to update managedFields")
+# A policy of the cluster says no (with 422, as for a wrong object): it can be changed without an edit.
+_POLICY = ("ValidatingAdmissionPolicy", "admission webhook")
 _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 
 Body = dict[str, Any]
@@ -45,6 +47,8 @@ class Refused(KubesweepError):
     @property
     def invalid(self) -> bool:
         """The object itself is wrong: only another one will be taken. What a conversion of it fails with comes as a 500."""
+        if any(said in str(self) for said in _POLICY):
+            return False
         return self.status in (400, 422) or (self.status == 500 and any(said in str(self) for said in _WRONG))
 
 
@@ -124,11 +128,12 @@ class Api:
         space = body["metadata"]["namespace"]
         return await self._call("POST", f"{kind.path(space)}?fieldManager={MANAGER}", body)
 
-    async def apply(self, kind: Kind, body: Mapping[str, Any]) -> Body:
-        """Server-side apply, forced. The caller has seen that the object is ours: a forced apply would adopt any."""
+    async def apply(self, kind: Kind, body: Mapping[str, Any], manager: str = MANAGER, *, force: bool = True) -> Body:
+        """Server-side apply. The caller has seen that the object is ours, as a forced apply would adopt any; one that is not forced
+        makes an object where there is none, and meets a Conflict where somebody was faster."""
         meta = body["metadata"]
-        path = f"{kind.path(meta['namespace'], meta['name'])}?fieldManager={MANAGER}&force=true"
-        return await self._call("PATCH", path, body, _APPLY)
+        query = urlencode({"fieldManager": manager, **({"force": "true"} if force else {})})
+        return await self._call("PATCH", f"{kind.path(meta['namespace'], meta['name'])}?{query}", body, _APPLY)
 
     async def patch(self, kind: Kind, namespace: str, name: str, body: Mapping[str, Any], sub: str = "") -> Body | None:
         """JSON merge patch, of a subresource if ``sub`` names one. None: there is no such object."""

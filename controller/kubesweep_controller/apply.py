@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from kubesweep.errors import KubesweepError
-from kubesweep_controller.api import Api, ApiOutage, Body, Kind, Refused
+from kubesweep_controller.api import MANAGER, Api, ApiOutage, Body, Kind, Refused
 from kubesweep_controller.sight import APPLIED, Mark, mark_of, owner_uid
 
 _KEYS = ("name", "mountPath", "containerPort", "key")
@@ -23,6 +23,9 @@ _QUANTITIES = ("requests", "limits", "sizeLimit")
 _SUFFIX = {"": Decimal(1), "m": Decimal("0.001"), "k": Decimal(1000)}
 _SUFFIX |= {letter: Decimal(1000**power) for power, letter in enumerate("MGTPE", 2)}
 _SUFFIX |= {f"{letter}i": Decimal(1024**power) for power, letter in enumerate("KMGTPE", 1)}
+
+
+BIRTH = "kubesweep-birth"  # field manager of a Deployment's first replicas
 
 
 class NameTaken(KubesweepError):
@@ -46,7 +49,7 @@ class Applier:
 
     async def ensure(self, kind: Kind, wanted: Body, seen: Mark | None = None, first: Body | None = None) -> Mark:
         """See to it that the object is as ``wanted``. ``seen``: its mark, where a watch keeps it up to date.
-        ``first``: what to create before the apply where there is nothing yet."""
+        ``first``: what to make of nothing, ``wanted`` with a field more that is somebody else's later."""
         meta = wanted["metadata"]
         place = (kind.plural, meta["namespace"], meta["name"])
         digest = _digest(wanted)
@@ -57,12 +60,14 @@ class Applier:
         if live is not None:
             _check_owner(kind, live, marked)
             untouched = self.left.get(place) == (digest, mark_of(live))
-            if not untouched and not covers(live, marked):
+            if not untouched and (not covers(live, marked) or _entry(live, MANAGER) is None):
                 live = await self._write(kind, marked)
         else:
             if first is not None:
-                await self._create(kind, _with_digest(first, digest))
+                await self._bear(kind, _with_digest(first, digest))
             live = await self._write(kind, marked)
+        if first is not None and "f:template" in _fields(_entry(live, BIRTH)):
+            live = await self._leave(kind, live)
         mark = mark_of(live)
         self.left[place] = digest, mark
         return mark
@@ -84,12 +89,23 @@ class Applier:
         for place in [place for place in self.left if place[1] == namespace and place[2] in names]:
             del self.left[place]
 
-    async def _create(self, kind: Kind, body: Body) -> None:
+    async def _bear(self, kind: Kind, body: Body) -> None:
+        """Make a Deployment whole, as admission policies look at it, and without replicas, by a manager of its own: a field that
+        its manager no longer applies is taken away, and so ``replicas`` would become 1 by the apply that follows."""
         try:
-            await self.api.create(kind, body)
+            await self.api.apply(kind, body, BIRTH, force=False)
         except Refused as refused:
-            if refused.reason == "AlreadyExists":
-                raise ApiOutage("ApiBusy", f"{kind.kind} {body['metadata']['name']} has just been made") from refused
+            raise _explained(kind, body, refused) from refused
+
+    async def _leave(self, kind: Kind, live: Body) -> Body:
+        """The manager of the birth keeps the number alone, whoever sets it later: else a field of the template that is no longer
+        wanted would stay, as it had two managers."""
+        meta = {name: live["metadata"][name] for name in ("name", "namespace")}
+        number = {"replicas": live["spec"].get("replicas", 0)}
+        body = {"apiVersion": kind.group_version, "kind": kind.kind, "metadata": meta, "spec": number}
+        try:
+            return await self.api.apply(kind, body, BIRTH)
+        except Refused as refused:
             raise _explained(kind, body, refused) from refused
 
     async def _write(self, kind: Kind, body: Body) -> Body:
@@ -97,6 +113,18 @@ class Applier:
             return await self.api.apply(kind, body)
         except Refused as refused:
             raise _explained(kind, body, refused) from refused
+
+
+def _entry(live: Body, manager: str) -> Mapping[str, Any] | None:
+    """What ``manager`` has applied of the object, as its managedFields say."""
+    entries = live["metadata"].get("managedFields") or ()
+    return next((each for each in entries if each.get("manager") == manager and each.get("operation") == "Apply"), None)
+
+
+def _fields(entry: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    fields = (entry or {}).get("fieldsV1") or {}
+    spec: Mapping[str, Any] = fields.get("f:spec") or {}
+    return spec
 
 
 def covers(live: Any, wanted: Any, field_name: str = "", *, quantity: bool = False) -> bool:

@@ -14,7 +14,14 @@ from kubesweep.errors import Outage
 from kubesweep_controller.active import active_schedule
 from kubesweep_controller.api import PODS, SCALEDOBJECTS, Api, ApiOutage
 from kubesweep_controller.apply import Applier, Hindered, NameTaken, Rejected
-from kubesweep_controller.children.names import COMPONENT_LABEL, SCHEDULE_LABEL, WORKER, cronjob_name, worker_name
+from kubesweep_controller.children.names import (
+    COMPONENT_LABEL,
+    SCHEDULE_LABEL,
+    WORKER,
+    cronjob_name,
+    inherited,
+    worker_name,
+)
 from kubesweep_controller.conditions import find, suspended
 from kubesweep_controller.facts import Children, Facts
 from kubesweep_controller.logins import Logins
@@ -117,6 +124,7 @@ class Household:
             keda=self.keda,
             parked=self._parked(key, facts),
             since=(active_schedule(facts) or {}).get("since"),
+            labels=inherited(facts.body["metadata"], self.settings.pods.labels, self.settings.pods.copied_labels),
             thorough=thorough,
         )
         deployment, cronjob = self.store.deployment(key), self.store.cronjob(key)
@@ -186,6 +194,7 @@ def _state(facts: Facts, wish: Wish, deployment: Sight | None, cronjob: Sight | 
         wish.keda,
         wish.parked,
         wish.since,
+        tuple(sorted(wish.labels.items())),
         replicas,
         *marks,
     )

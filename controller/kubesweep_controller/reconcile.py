@@ -43,6 +43,7 @@ from kubesweep_controller.work import Key, backoff
 
 _log = logging.getLogger("kubesweep.controller")
 STARTING = 5.0  # seconds from look to look while a pod that is wanted is not ready
+LARGEST = 120_000  # bytes of a plan; Linux takes 128 KiB (MAX_ARG_STRLEN, execve(2))
 AGAIN = 0.5  # where somebody else was faster
 LASTING = 30.0  # seconds of failing looks until they are told
 HINDERED = 30.0  # and while the cluster does not let a child be
@@ -300,7 +301,11 @@ class Reconciler:
 def _parse(body: Mapping[str, Any], ref: ScheduleRef, version: tuple[Any, ...]) -> _Spec:
     try:
         schedule = load_object(body)
-        return _Spec(version, schedule, None, compile_plan(schedule, uid=ref.uid, install=ref.install))
+        plan = compile_plan(schedule, uid=ref.uid, install=ref.install)
+        if (size := len(plan.to_json().encode())) > LARGEST:
+            text = f"spec: the plan has {size} bytes, and an environment variable of a pod takes {LARGEST}: name fewer or shorter values in spec.match"
+            return _Spec(version, None, SpecError("PlanTooLarge", text), None)
+        return _Spec(version, schedule, None, plan)
     except SpecError as error:
         return _Spec(version, None, error, None)
     except Exception as error:  # a spec that makes the reading of it fail is one that cannot be served

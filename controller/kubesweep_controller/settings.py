@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from kubesweep.errors import SpecError
 from kubesweep_controller.queue_address import QueueAddress
 
@@ -24,6 +26,8 @@ class Pods:
     pull_policy: str = ""  # empty: the cluster's own rule
     pull_secrets: tuple[str, ...] = ()
     log_level: str = "info"
+    labels: Mapping[str, str] = field(default_factory=dict)  # that all children carry
+    copied_labels: tuple[str, ...] = ()  # keys of labels that children take over from their SweepSchedule
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ def from_environment(env: Mapping[str, str]) -> Settings:
             pull_policy=_one_of(env, "KUBESWEEP_WORKER_PULL_POLICY", ("Always", "IfNotPresent", "Never", ""), ""),
             pull_secrets=words(env, "KUBESWEEP_WORKER_PULL_SECRETS"),
             log_level=level,
+            labels=_labels(env, "KUBESWEEP_LABELS"),
+            copied_labels=words(env, "KUBESWEEP_COPIED_LABELS"),
         ),
         namespace=_needed(env, "POD_NAMESPACE", "the namespace of the controller, by the downward API"),
         identity=_needed(env, "POD_NAME", "the name of the controller's pod, by the downward API"),
@@ -75,6 +81,13 @@ def _needed(env: Mapping[str, str], name: str, what: str) -> str:
 def words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     """A variable that holds a list, its words between commas."""
     return tuple(dict.fromkeys(word.strip() for word in env.get(name, "").split(",") if word.strip()))
+
+
+def _labels(env: Mapping[str, str], name: str) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(env.get(name) or "{}", type=dict[str, str])
+    except msgspec.MsgspecError:
+        raise SpecError("BadEnvironment", f"{name} must be a JSON object of texts") from None
 
 
 def _one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from kubesweep.api.plan import Plan
 from kubesweep.api.spec import SweepSchedule
 from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, SCALEDOBJECTS, TRIGGER_AUTHENTICATIONS, Api
 from kubesweep_controller.apply import Applier
-from kubesweep_controller.children.names import cronjob_name, worker_name
+from kubesweep_controller.children.names import cronjob_name, dressed, worker_name
 from kubesweep_controller.children.scaling import build_scaledobject, build_trigger_authentication
 from kubesweep_controller.children.workloads import build_cronjob, build_deployment, fixed_replicas, newborn
 from kubesweep_controller.settings import Settings
@@ -29,6 +30,7 @@ class Wish:
     keda: bool
     parked: bool  # no workers at all
     since: str | None  # RFC 3339: ticks up to then do not fire
+    labels: Mapping[str, str] = field(default_factory=dict)  # that the children carry beside their own
     thorough: bool = True  # ask about children that are not watched too
 
 
@@ -55,7 +57,7 @@ async def stand_up(
     """
     meta, plan, schedule = wish.meta, wish.plan, wish.schedule
     url = settings.queue.pod_url(wish.user)
-    body = build_deployment(meta, schedule, plan, url, settings.pods)
+    body = dressed(build_deployment(meta, schedule, plan, url, settings.pods), wish.labels)
     await applier.ensure(DEPLOYMENTS, body, deployment.mark if deployment else None, newborn(body))
     if schedule.spec.suspend:
         await _tick(applier, settings, wish, url, cronjob)
@@ -68,7 +70,7 @@ async def stand_up(
 async def _tick(applier: Applier, settings: Settings, wish: Wish, url: str, cronjob: Sight | None) -> None:
     meta, plan, schedule = wish.meta, wish.plan, wish.schedule
     if schedule.spec.schedule is not None:
-        cron = build_cronjob(meta, schedule, plan, url, settings.pods, wish.since)
+        cron = dressed(build_cronjob(meta, schedule, plan, url, settings.pods, wish.since), wish.labels)
         await applier.ensure(CRONJOBS, cron, cronjob.mark if cronjob else None)
     elif cronjob is not None:
         await applier.remove(CRONJOBS, plan.namespace, cronjob_name(plan.name), plan.uid)
@@ -83,14 +85,14 @@ async def _scale(applier: Applier, settings: Settings, wish: Wish, deployment: S
 
 async def _scaling(applier: Applier, settings: Settings, wish: Wish) -> None:
     place = wish.plan.namespace, worker_name(wish.plan.name)
-    auth = build_trigger_authentication(wish.meta, wish.plan.name, settings.queue)
+    auth = dressed(build_trigger_authentication(wish.meta, wish.plan.name, settings.queue), wish.labels)
     known = None if wish.thorough else applier.remembered(TRIGGER_AUTHENTICATIONS, *place)
     await applier.ensure(TRIGGER_AUTHENTICATIONS, auth, known)
     scaled = build_scaledobject(
         wish.meta, wish.schedule, wish.plan.ref, settings.queue, settings.polling_interval, parked=wish.parked
     )
     known = None if wish.thorough else applier.remembered(SCALEDOBJECTS, *place)
-    await applier.ensure(SCALEDOBJECTS, scaled, known)
+    await applier.ensure(SCALEDOBJECTS, dressed(scaled, wish.labels), known)
 
 
 async def _fixed(api: Api, wish: Wish, deployment: Sight | None) -> None:

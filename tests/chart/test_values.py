@@ -37,7 +37,7 @@ LATER = json.dumps([{"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSched
         (["redis.maxmemory=2GiB"], "at '/redis/maxmemory'"),
         (["redis.persistence.size=big"], "at '/redis/persistence/size'"),
         (["watchNamespaces={Shop}"], "at '/watchNamespaces/0': 'Shop' does not match"),
-        (["imagePullSecrets={login}"], "at '/imagePullSecrets/0': got string, want object"),
+        (["imagePullSecrets={Log_In}"], "at '/imagePullSecrets/0'"),
         ([EXTERNAL, SECRET, "externalRedis.url=http://h"], "at '/externalRedis/url': 'http://h' does not match"),
         (["externalRedis.url=redis://h:6379"], "set redis.enabled=false to use your own Redis"),
         ([EXTERNAL], "externalRedis.url: name the queue"),

@@ -13,6 +13,7 @@ from kubesweep.api.compile import compile_plan
 from kubesweep.api.plan import Plan
 from kubesweep.api.spec import SweepSchedule
 from kubesweep.draining import grace_seconds
+from kubesweep_controller.children.names import dressed, inherited
 from kubesweep_controller.children.overlay import merge, without_empty
 from kubesweep_controller.children.pod import PLAN_VARIABLE
 from kubesweep_controller.children.scaling import build_scaledobject, build_trigger_authentication
@@ -120,11 +121,9 @@ def test_no_child_has_an_empty_list_or_a_null() -> None:
 
 def test_the_deployment_never_says_how_many_and_its_newborn_says_none() -> None:
     assert "replicas" not in deployment()["spec"]
-    least = newborn(deployment())
-    assert least["spec"]["replicas"] == 0
-    assert least["spec"]["paused"] is True
-    assert least["spec"]["selector"] == deployment()["spec"]["selector"]
-    assert [set(each) for each in least["spec"]["template"]["spec"]["containers"]] == [{"name", "image"}]
+    born = newborn(deployment())
+    assert born["spec"].pop("replicas") == 0
+    assert born == deployment()
 
 
 @pytest.mark.parametrize(
@@ -200,7 +199,7 @@ def test_an_overlay_adds_to_the_worker_and_cannot_talk_it_out_of_what_it_is() ->
         },
     }
     template = deployment(worker={"podTemplate": overlay})["spec"]["template"]
-    assert template["metadata"]["annotations"] == {"team": "support"}
+    assert template["metadata"]["annotations"]["team"] == "support"
     assert template["metadata"]["labels"]["kubesweep.dev/schedule"] == "carts"
     assert template["metadata"]["labels"]["tier"] == "back"
     worker, proxy = template["spec"]["containers"]
@@ -211,7 +210,49 @@ def test_an_overlay_adds_to_the_worker_and_cannot_talk_it_out_of_what_it_is() ->
     producer = cronjob(worker={"podTemplate": overlay})["spec"]["jobTemplate"]["spec"]["template"]
     assert producer["spec"]["nodeSelector"] == {"disk": "fast"}
     assert len(producer["spec"]["containers"]) == 1
-    assert "annotations" not in producer["metadata"]
+    assert producer["metadata"]["annotations"]["team"] == "support"
+    assert producer["metadata"]["labels"]["kubesweep.dev/schedule"] == "carts"
+    assert producer["metadata"]["labels"]["app.kubernetes.io/component"] == "producer"
+
+
+def test_where_and_as_whom_pods_run_holds_for_ticks_too_and_they_have_settings_of_their_own() -> None:
+    shared: dict[str, Any] = {
+        "serviceAccountName": "sweeper",
+        "imagePullSecrets": [{"name": "corp"}],
+        "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
+        "securityContext": {"runAsUser": 1234},
+        "tolerations": [{"key": "batch", "operator": "Exists"}],
+    }
+    sidecar = {"initContainers": [{"name": "proxy", "image": "proxy:1"}]}
+    tick = {
+        "resources": {"limits": {"cpu": "100m"}},
+        "podTemplate": {"metadata": {"labels": {"mesh": "off"}}, "spec": {"priorityClassName": "low"}},
+        "ttlSecondsAfterFinished": 600,
+        "failedJobsHistoryLimit": 3,
+    }
+    made = cronjob(worker={"podTemplate": {"spec": shared | sidecar}}, tick=tick)["spec"]
+    pod = made["jobTemplate"]["spec"]["template"]
+    assert pod["spec"].items() >= {name: each for name, each in shared.items() if name != "securityContext"}.items()
+    assert pod["spec"]["securityContext"]["runAsUser"] == 1234
+    assert pod["spec"]["priorityClassName"] == "low"
+    assert "initContainers" not in pod["spec"]
+    assert pod["metadata"]["labels"]["mesh"] == "off"
+    assert pod["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "100m"}}
+    assert made["jobTemplate"]["spec"]["ttlSecondsAfterFinished"] == 600
+    assert made["failedJobsHistoryLimit"] == 3
+
+
+def test_children_carry_the_labels_of_the_release_and_the_chosen_ones_of_their_schedule() -> None:
+    owner = {"labels": {"team": "data", "argocd.argoproj.io/instance": "x", "kubesweep.dev/schedule": "other"}}
+    more = inherited(owner, {"cost": "7"}, ("team", "absent", "kubesweep.dev/schedule"))
+    for body in (deployment(), cronjob(), scaled(URL)):
+        dressed(body, more)
+        found = body["metadata"]["labels"]
+        assert (found["team"], found["cost"], found["kubesweep.dev/schedule"]) == ("data", "7", "carts")
+    made = dressed(deployment(), more)["spec"]
+    assert made["template"]["metadata"]["labels"]["team"] == "data"
+    assert "team" not in made["selector"]["matchLabels"]
+    assert dressed(cronjob(), more)["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]["team"] == "data"
 
 
 @pytest.mark.parametrize("lifecycle", [None, {}, {"postStart": {"sleep": {"seconds": 1}}}, "nonsense"])

@@ -147,6 +147,8 @@ def test_refusals_of_the_object_are_told_from_those_of_the_world() -> None:
         500, "InternalError", "failed to create typed patch object (...): .spec.x: field not declared"
     ).invalid
     assert not Refused(403, "Forbidden", "exceeded quota").invalid
+    assert not Refused(422, "Invalid", "ValidatingAdmissionPolicy 'x' with binding 'x' denied request: no team").invalid
+    assert not Refused(400, "", 'admission webhook "validate.kyverno.svc" denied the request: no team').invalid
 
 
 def test_settings_are_read_once_and_name_what_is_wrong() -> None:

@@ -10,8 +10,29 @@
 {{- end -}}
 {{- end }}
 
+{{/* Of the objects of the release. */}}
+{{- define "kubesweep.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end }}
+
+{{/* Fills in what the values of a release that was made by an older chart lack (`helm upgrade --reuse-values`), block by block: a key that was set to null on
+purpose stays away. Each template begins with it. */}}
+{{- define "kubesweep.defaults" -}}
+{{- $blocks := list "image" "persistence" "podDisruptionBudget" "service" "serviceMonitor" "prometheusRule" "existingSecret" "egress" -}}
+{{- range $name, $default := .Files.Get "files/values.yaml" | fromYaml -}}
+{{- $given := index $.Values $name -}}
+{{- if kindIs "invalid" $given -}}
+{{- $_ := set $.Values $name $default -}}
+{{- else if kindIs "map" $given -}}
+{{- range $block := $blocks -}}
+{{- if and (hasKey $default $block) (kindIs "invalid" (index $given $block)) -}}{{- $_ := set $given $block (index $default $block) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
 {{- define "kubesweep.clusterName" -}}
-{{- printf "%s:%s" (include "kubesweep.fullname" .) .Release.Namespace -}}
+{{- printf "%s:%s" (include "kubesweep.fullname" .) (include "kubesweep.namespace" .) -}}
 {{- end }}
 
 {{- define "kubesweep.serviceAccountName" -}}
@@ -25,48 +46,45 @@
 {{/* Labels. Call with (list $ "controller"); of a pod with (list $ "controller" LABELS). */}}
 {{- define "kubesweep.selector" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{/* Of a pod: nothing that changes with each version of the chart, or each upgrade would restart the queue. */}}
+{{/* Of a pod: nothing that changes with each version of the chart, or each upgrade would restart the queue. What a selector asks for is ours, of the rest the
+user's own wins. */}}
 {{- define "kubesweep.podLabels" -}}
 {{- $root := index . 0 -}}
-{{ include "kubesweep.selector" . }}
-app.kubernetes.io/part-of: kubesweep
-{{- with merge (dict) (index . 2) $root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- merge (include "kubesweep.selector" . | fromYaml) (index . 2) $root.Values.commonLabels (dict "app.kubernetes.io/part-of" "kubesweep") | toYaml -}}
 {{- end }}
 
+{{/* Of an object. Call with (list $ COMPONENT), and LABELS of its own where it has any. */}}
 {{- define "kubesweep.labels" -}}
 {{- $root := index . 0 -}}
-{{ include "kubesweep.selector" . }}
-app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: kubesweep
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace "+" "_") }}
-{{- with $root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $own := dict -}}
+{{- if gt (len .) 2 }}{{ $own = index . 2 }}{{ end -}}
+{{- $ours := dict "app.kubernetes.io/part-of" "kubesweep" "app.kubernetes.io/version" $root.Chart.AppVersion -}}
+{{- $chart := printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace "+" "_") -}}
+{{- $helm := dict "app.kubernetes.io/managed-by" $root.Release.Service "helm.sh/chart" $chart -}}
+{{- merge (include "kubesweep.selector" . | fromYaml) $helm $own $root.Values.commonLabels $ours | toYaml -}}
 {{- end }}
 
 {{/* Name, labels and annotations of an object. Call with (list $ COMPONENT NAME), and ANNOTATIONS and LABELS of its own where it has any. */}}
 {{- define "kubesweep.metadata" -}}
 {{ include "kubesweep.metadataAnywhere" . }}
-namespace: {{ (index . 0).Release.Namespace }}
+namespace: {{ include "kubesweep.namespace" (index . 0) | quote }}
 {{- end }}
 
 {{/* The same for what is in no namespace, or in another one than the release. */}}
 {{- define "kubesweep.metadataAnywhere" -}}
 {{- $root := index . 0 -}}
 {{- $own := dict -}}
+{{- $labels := dict -}}
 {{- if gt (len .) 3 }}{{ $own = index . 3 }}{{ end -}}
+{{- if gt (len .) 4 }}{{ $labels = index . 4 }}{{ end -}}
 name: {{ index . 2 }}
 labels:
-  {{- include "kubesweep.labels" (list $root (index . 1)) | nindent 2 }}
-  {{- if gt (len .) 4 }}{{ toYaml (index . 4) | nindent 2 }}{{ end }}
+  {{- include "kubesweep.labels" (list $root (index . 1) $labels) | nindent 2 }}
 {{- with merge (dict) $own $root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -76,12 +94,32 @@ annotations:
 {{/* An image's reference. Call with (list $ .Values.controller.image). */}}
 {{- define "kubesweep.image" -}}
 {{- $image := index . 1 -}}
-{{- $name := printf "%s/%s" $image.registry $image.repository | trimPrefix "/" -}}
+{{- $registry := default $image.registry ((index . 0).Values.global).imageRegistry -}}
+{{- $name := printf "%s/%s" $registry $image.repository | trimPrefix "/" -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $name $image.digest -}}
 {{- else -}}
 {{- printf "%s:%s" $name (default (index . 0).Chart.AppVersion $image.tag) -}}
 {{- end -}}
+{{- end }}
+
+{{/* The names of the Secrets with which images are pulled, as JSON. Call with (list $ LIST): its entries are names, or maps with one; those of global.imagePullSecrets
+come along. */}}
+{{- define "kubesweep.pullSecrets" -}}
+{{- $names := list -}}
+{{- range concat (default list (index . 1)) (default list ((index . 0).Values.global).imagePullSecrets) -}}
+{{- $names = append $names (kindIs "map" . | ternary (get (kindIs "map" . | ternary . dict) "name") .) -}}
+{{- end -}}
+{{- $names | uniq | toJson -}}
+{{- end }}
+
+{{- define "kubesweep.podPullSecrets" -}}
+{{- with include "kubesweep.pullSecrets" (list . .Values.imagePullSecrets) | fromJsonArray }}
+imagePullSecrets:
+  {{- range . }}
+  - {name: {{ . }}}
+  {{- end }}
+{{- end }}
 {{- end }}
 
 {{/* A security context without the keys that were set to null. */}}
@@ -94,7 +132,7 @@ annotations:
 {{/* The namespaces that are served, as JSON; an empty list: all of them. */}}
 {{- define "kubesweep.namespaces" -}}
 {{- if .Values.namespaced -}}
-{{- list .Release.Namespace | toJson -}}
+{{- list (include "kubesweep.namespace" .) | toJson -}}
 {{- else -}}
 {{- .Values.watchNamespaces | uniq | toJson -}}
 {{- end -}}
@@ -112,7 +150,10 @@ annotations:
 {{- fail "externalRedis.url: name the queue, or set redis.enabled=true to install one" -}}
 {{- end -}}
 {{- if and .Values.externalRedis.url (not .Values.externalRedis.existingSecret.name) -}}
-{{- fail "externalRedis.existingSecret.name: name the Secret that has the password of the queue" -}}
+{{- fail "externalRedis.existingSecret.name: name the Secret that has the password of the queue. A queue without a password is not supported: whoever reaches it could forge work; give it one (on ElastiCache an AUTH token)" -}}
+{{- end -}}
+{{- if and .Values.redis.persistence.existingClaim (not .Values.redis.persistence.enabled) -}}
+{{- fail "redis.persistence.existingClaim: it is not used while redis.persistence.enabled is false; set that to true" -}}
 {{- end -}}
 {{- if regexMatch "://[^@/?]*:[^@/?]*@|[?&](sentinel_)?password(_file)?=" .Values.externalRedis.url -}}
 {{- fail "externalRedis.url: a password does not belong there: everybody who may read the Deployment would read it. Put it in the Secret that externalRedis.existingSecret names" -}}
@@ -134,7 +175,8 @@ annotations:
 {{- end -}}
 {{- if and .Values.crds.enabled (not .Values.namespaced) .Release.IsInstall -}}
 {{- range .Values.extraObjects -}}
-{{- if contains "SweepSchedule" (kindIs "string" . | ternary (toString .) (toJson .)) -}}
+{{- $kind := kindIs "map" . | ternary (get (kindIs "map" . | ternary . dict) "kind") "" -}}
+{{- if or (eq "SweepSchedule" (toString $kind)) (and (kindIs "string" .) (regexMatch "(?m)^kind:\\s*[\"']?SweepSchedule\\b" .)) -}}
 {{- fail "extraObjects: a SweepSchedule cannot be installed together with its CRD. Apply it after the release, or set crds.enabled=false and apply the CRD before" -}}
 {{- end -}}
 {{- end -}}

@@ -1,11 +1,12 @@
 {{/* The queue, seen by the controller: address, login, files. Workers get theirs from the controller. */}}
 {{- define "kubesweep.redisName" -}}
-{{- printf "%s-redis" (include "kubesweep.fullname" .) -}}
+{{- /* A StatefulSet's pods carry its name and a hash of ten in a label. */ -}}
+{{- printf "%s-redis" (include "kubesweep.fullname" . | trunc 46 | trimSuffix "-") -}}
 {{- end }}
 
 {{- define "kubesweep.queueUrl" -}}
 {{- if .Values.redis.enabled -}}
-redis://default@{{ include "kubesweep.redisName" . }}.{{ .Release.Namespace }}.svc:6379/0?password_file=/run/kubesweep/admin/password
+redis://default@{{ include "kubesweep.redisName" . }}.{{ include "kubesweep.namespace" . }}.svc:6379/0?password_file=/run/kubesweep/admin/password
 {{- else -}}
 {{- $url := .Values.externalRedis.url -}}
 {{- if .Values.externalRedis.existingSecret.usernameKey -}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kubesweep.api.spec import API_VERSION, KIND
@@ -37,6 +37,24 @@ def labels(schedule: str, component: str) -> dict[str, str]:
 def selector(schedule: str, component: str) -> dict[str, str]:
     """The part of the labels that pods are chosen by; a Deployment can never change it."""
     return {SCHEDULE_LABEL: schedule, COMPONENT_LABEL: component}
+
+
+def inherited(owner: Mapping[str, Any], common: Mapping[str, str], copied: Iterable[str]) -> dict[str, str]:
+    """Labels that all children carry beside their own: those of the release, and the SweepSchedule's own of these keys."""
+    own = owner.get("labels") or {}
+    return {**common, **{key: str(own[key]) for key in copied if key in own}}
+
+
+def dressed(body: dict[str, Any], more: Mapping[str, str]) -> dict[str, Any]:
+    """The child with these labels, and its pods; what they have already stays."""
+    spec = body["spec"]
+    job = spec.get("jobTemplate", {})
+    places = (body, spec.get("template"), job, job.get("spec", {}).get("template"))
+    for each in places if more else ():
+        if each:
+            meta = each.setdefault("metadata", {})
+            meta["labels"] = {**more, **meta.get("labels", {})}
+    return body
 
 
 def metadata(name: str, owner: Mapping[str, Any], component: str) -> dict[str, Any]:

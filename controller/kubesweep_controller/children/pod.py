@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubesweep.api.plan import Plan
-from kubesweep.api.spec import Worker
+from kubesweep.api.spec import Spec, Tick, Worker
 from kubesweep.draining import grace_seconds
 from kubesweep.durations import parse_duration
 from kubesweep_controller.children.names import PRODUCER, SECRET, WORKER, labels
@@ -19,8 +19,11 @@ from kubesweep_controller.queue_address import FOLDER
 from kubesweep_controller.settings import Pods
 
 PLAN_VARIABLE = "KUBESWEEP_PLAN"
-# Where a pod may run is true for both kinds of pods; everything else of the overlay is the worker's.
-_PLACEMENT = ("nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName", "schedulerName")
+# Where and as whom a pod runs is true for both kinds of pods; everything else of the overlay is the worker's.
+_SHARED = (
+    "nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName", "schedulerName", "serviceAccountName",
+    "imagePullSecrets", "securityContext", "dnsPolicy", "dnsConfig", "hostAliases",
+)  # fmt: skip
 _WORKER_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}}
 _PRODUCER_RESOURCES = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 
@@ -57,15 +60,14 @@ def worker_template(
     return _listen_first(made)
 
 
-def producer_template(
-    plan: Plan, worker: Worker, deadline: int | None, since: str | None, queue_url: str, pods: Pods
-) -> dict[str, Any]:
-    """The pod template of the CronJob. ``deadline``: startingDeadlineSeconds; ``since``: ticks up to then are refused."""
+def producer_template(plan: Plan, spec_: Spec, since: str | None, queue_url: str, pods: Pods) -> dict[str, Any]:
+    """The pod template of the CronJob. ``since``: ticks up to then are refused."""
+    worker, tick, deadline = spec_.worker, spec_.tick, spec_.starting_deadline_seconds
     template = _template(plan, PRODUCER, queue_url, pods, pods.image, "tick")
     spec = template["spec"]
     spec["restartPolicy"] = "Never"
     container = spec["containers"][0]
-    container["resources"] = _PRODUCER_RESOURCES
+    container["resources"] = _resources(tick) or _PRODUCER_RESOURCES
     container["env"] += [
         _from_label("KUBESWEEP_JOB_NAME", "batch.kubernetes.io/job-name"),
         _from_label("KUBESWEEP_JOB_UID", "batch.kubernetes.io/controller-uid"),
@@ -74,9 +76,14 @@ def producer_template(
         container["env"].append({"name": "KUBESWEEP_STARTING_DEADLINE", "value": str(deadline)})
     if since is not None:
         container["env"].append({"name": "KUBESWEEP_TICKS_SINCE", "value": since})
-    overlay = (worker.pod_template or {}).get("spec")
-    placement = {name: overlay[name] for name in _PLACEMENT if name in overlay} if isinstance(overlay, Mapping) else {}
-    made: dict[str, Any] = merge(template, {"spec": placement})
+    overlay: dict[str, Any] = worker.pod_template or {}
+    shared = {name: value for name, value in (overlay.get("spec") or {}).items() if name in _SHARED}
+    own = (tick.pod_template if tick else None) or {}
+    kept = {"name": PRODUCER, "command": container["command"], "env": container["env"]}
+    last = {"metadata": {"labels": template["metadata"]["labels"]}, "spec": {"containers": [kept]}}
+    made = template
+    for each in ({"metadata": overlay.get("metadata") or {}, "spec": shared}, own, last):
+        made = merge(made, each)
     return made
 
 
@@ -125,11 +132,13 @@ def _template(plan: Plan, component: str, queue_url: str, pods: Pods, image: str
     }
     if pods.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in pods.pull_secrets]
-    return {"metadata": {"labels": labels(plan.name, component)}, "spec": spec}
+    # Without it the cluster's autoscaler leaves a node alone because of an emptyDir.
+    annotations = {"cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes": "tmp"}
+    return {"metadata": {"labels": labels(plan.name, component), "annotations": annotations}, "spec": spec}
 
 
-def _resources(worker: Worker) -> dict[str, Any]:
-    return worker.resources.model_dump(by_alias=True, exclude_none=True) if worker.resources else {}
+def _resources(of: Worker | Tick | None) -> dict[str, Any]:
+    return of.resources.model_dump(by_alias=True, exclude_none=True) if of is not None and of.resources else {}
 
 
 def _names(env: list[dict[str, Any]]) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubesweep.api.plan import Plan
-from kubesweep.api.spec import SweepSchedule
+from kubesweep.api.spec import SweepSchedule, Tick
 from kubesweep_controller.children.names import PRODUCER, WORKER, cronjob_name, metadata, selector, worker_name
 from kubesweep_controller.children.overlay import without_empty
 from kubesweep_controller.children.pod import producer_template, worker_template
@@ -22,8 +22,10 @@ def build_cronjob(
     """The CronJob of a schedule that has ``schedule``. Overlap and deadline are the queue's to decide, so it has none.
     ``since``: ticks up to this time (RFC 3339) are not for it, although a CronJob makes up for them."""
     spec = schedule.spec
-    template = producer_template(plan, spec.worker, spec.starting_deadline_seconds, since, queue_url, pods)
+    template = producer_template(plan, spec, since, queue_url, pods)
+    tick = spec.tick or Tick()
     job = {
+        "ttlSecondsAfterFinished": tick.ttl_seconds_after_finished,
         "activeDeadlineSeconds": PRODUCER_SECONDS,
         "backoffLimit": PRODUCER_RETRIES,
         "template": template,
@@ -39,7 +41,7 @@ def build_cronjob(
                 "suspend": spec.suspend,
                 "concurrencyPolicy": "Forbid",
                 "successfulJobsHistoryLimit": 1,
-                "failedJobsHistoryLimit": 1,
+                "failedJobsHistoryLimit": tick.failed_jobs_history_limit,
                 "jobTemplate": {"metadata": {"labels": template["metadata"]["labels"]}, "spec": job},
             },
         }
@@ -69,24 +71,8 @@ def build_deployment(
 
 
 def newborn(deployment: Mapping[str, Any]) -> dict[str, Any]:
-    """The least that the API server takes, with no replicas: applied without that field, a new Deployment would start one.
-    It is paused, so that the cluster makes no ReplicaSet of it: the first is that of the apply which follows."""
-    template = deployment["spec"]["template"]
-    container = template["spec"]["containers"][0]
-    return {
-        "apiVersion": deployment["apiVersion"],
-        "kind": deployment["kind"],
-        "metadata": deployment["metadata"],
-        "spec": {
-            "replicas": 0,
-            "paused": True,
-            "selector": deployment["spec"]["selector"],
-            "template": {
-                "metadata": {"labels": template["metadata"]["labels"]},
-                "spec": {"containers": [{"name": container["name"], "image": container["image"]}]},
-            },
-        },
-    }
+    """The Deployment with no replicas: applied without that field, a new one would start a pod."""
+    return {**deployment, "spec": {"replicas": 0, **deployment["spec"]}}
 
 
 def fixed_replicas(schedule: SweepSchedule) -> int:

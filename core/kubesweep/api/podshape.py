@@ -5,6 +5,7 @@ Kubernetes checks the values; the shapes are checked here, because the controlle
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -29,8 +30,14 @@ QUANTITY = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0
 QUANTITY_HELP = 'write a quantity of Kubernetes, such as 500m, 0.5, 256Mi or 1G (not "512MB")'
 
 
+LARGEST = 65_536  # characters of JSON
+
+
 def odd_template(template: Mapping[str, Any]) -> str | None:
-    """What is wrong with a pod template's shape: ``metadata.labels: must be a map``; None: nothing."""
+    """What is wrong with a pod template's shape or size: ``metadata.labels: must be a map``; None: nothing."""
+    size = len(json.dumps(template))
+    if size > LARGEST:
+        return f"has {size} characters as JSON; at most {LARGEST} are taken"
     return next(_odd(template), None)
 
 

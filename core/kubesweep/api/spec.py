@@ -117,6 +117,12 @@ class DeadLetters(Model):
     )
 
 
+def shaped(template: dict[str, Any] | None) -> dict[str, Any] | None:
+    if template is not None and (odd := odd_template(template)):
+        raise refuse("BadPodTemplate", odd)
+    return template
+
+
 class Resources(Model):
     """What a container may use, and what is set aside for it."""
 
@@ -152,9 +158,7 @@ class Worker(Model):
     @field_validator("pod_template")
     @classmethod
     def _shaped(cls, template: dict[str, Any] | None) -> dict[str, Any] | None:
-        if template is not None and (odd := odd_template(template)):
-            raise refuse("BadPodTemplate", odd)
-        return template
+        return shaped(template)
 
     @field_validator("env")
     @classmethod
@@ -169,6 +173,24 @@ class Worker(Model):
         if self.min_replicas > self.max_replicas:
             raise refuse("OutOfOrder", f"minReplicas {self.min_replicas} is above maxReplicas {self.max_replicas}")
         return self
+
+
+class Tick(Model):
+    """The pods that start sweeps of a cron schedule. What worker.podTemplate says of where and as whom pods run holds for them too."""
+
+    resources: Resources | None = Field(None, description="Resources of the container; default small ones.")
+    pod_template: FreeMap | None = Field(
+        None, description="Overlay for other fields of the pod template; the container in it is called producer."
+    )
+    ttl_seconds_after_finished: int | None = Field(
+        None, ge=0, le=604_800, description="Seconds after which a finished Job is deleted; default never."
+    )
+    failed_jobs_history_limit: int = Field(1, ge=0, le=100, description="Failed Jobs that are kept (0 to 100).")
+
+    @field_validator("pod_template")
+    @classmethod
+    def _shaped(cls, template: dict[str, Any] | None) -> dict[str, Any] | None:
+        return shaped(template)
 
 
 _NO_WRITE = "only a handler may leave it out (and must change the row itself)"
@@ -220,6 +242,7 @@ class Spec(Model):
         default_factory=DeadLetters, description="What happens to rows that keep failing."
     )
     worker: Worker = Field(default_factory=Worker, description="The pods that do the work.")
+    tick: Tick | None = Field(None, description="The pods that start sweeps.")
 
     @field_validator("time_zone")
     @classmethod

@@ -1,0 +1,101 @@
+"""Policies of a strict cluster: nothing that the controller makes is ever less than what it is to be, and a denial is told and outlived."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from kubesweep_controller.api import DEPLOYMENTS, PODS, Kind
+from tests.e2e.stage import Stage, until
+
+ADMISSION = "admissionregistration.k8s.io/v1"
+POLICIES = Kind(ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies")
+BINDINGS = Kind(ADMISSION, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings")
+REPLICASETS = Kind("apps/v1", "ReplicaSet", "replicasets")
+SPEC = "object.spec.template.spec"
+RESTRICTED = (
+    f"has({SPEC}.securityContext) && has({SPEC}.securityContext.runAsNonRoot) && {SPEC}.securityContext.runAsNonRoot",
+    f"{SPEC}.containers.all(c, has(c.securityContext) && has(c.securityContext.allowPrivilegeEscalation))",
+    f"{SPEC}.containers.all(c, has(c.resources) && has(c.resources.requests))",
+)
+
+
+@asynccontextmanager
+async def policy(stage: Stage, *expressions: str) -> AsyncIterator[None]:
+    """A policy of this namespace's Deployments; entered once the API server heeds it, left once it forgot it."""
+    meta = {"name": stage.namespace, "namespace": ""}
+    rule = {
+        "apiGroups": ["apps"],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": ["deployments"],
+    }
+    checks = [{"expression": each, "message": f"the policy wants {each}"[:200]} for each in expressions]
+    # A Deployment of this name is always denied: by it the policy is seen to be heeded.
+    checks.append({"expression": "object.metadata.name != 'probe'", "message": "probe"})
+    spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": checks, "failurePolicy": "Fail"}
+    await stage.api.create(POLICIES, {"metadata": meta, "spec": spec})
+    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": stage.namespace}}}
+    binding = {"policyName": stage.namespace, "validationActions": ["Deny"], "matchResources": here}
+    await stage.api.create(BINDINGS, {"metadata": meta, "spec": binding})
+    await until(lambda: denied(stage))
+    try:
+        yield
+    finally:
+        await stage.api.delete(BINDINGS, "", stage.namespace)
+        await stage.api.delete(POLICIES, "", stage.namespace)
+
+        async def forgotten() -> bool:
+            return not await denied(stage)
+
+        await until(forgotten)
+
+
+async def denied(stage: Stage) -> bool:
+    pod = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": pod}
+    try:
+        await stage.api.create(DEPLOYMENTS, {"metadata": {"name": "probe", "namespace": stage.namespace}, "spec": spec})
+    except Exception as error:
+        return "probe" in str(error)
+    await stage.api.delete(DEPLOYMENTS, stage.namespace, "probe")
+    return False
+
+
+async def test_a_deployment_is_whole_from_its_first_moment_and_starts_no_pod(stage: Stage) -> None:
+    await stage.start()
+    async with policy(stage, *RESTRICTED):
+        await stage.apply(worker={"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]})
+        await stage.says("Ready", "Checking")
+        made = await stage.child(DEPLOYMENTS, "worker")
+        assert made["spec"]["replicas"] == 0
+        assert [each["spec"]["replicas"] for each in await stage.api.list(REPLICASETS, stage.namespace)] in ([], [0])
+    await stage.api.patch(DEPLOYMENTS, stage.namespace, "carts-worker", {"spec": {"replicas": 3}}, "scale")
+    await stage.apply(worker={"env": [{"name": "A", "value": "1"}]})
+
+    async def without() -> bool:
+        return "B" not in {each["name"] for each in await env(stage)}
+
+    await until(without)  # a field that is no longer wanted goes, though it was there at the birth
+    made = await stage.child(DEPLOYMENTS, "worker")
+    assert made["spec"]["replicas"] == 3
+    managers = {(each["manager"], each["operation"]) for each in made["metadata"]["managedFields"]}
+    assert ("kubesweep", "Apply") in managers
+
+
+async def env(stage: Stage) -> list[dict[str, Any]]:
+    made = await stage.child(DEPLOYMENTS, "worker")
+    found: list[dict[str, Any]] = made["spec"]["template"]["spec"]["containers"][0]["env"]
+    return found
+
+
+async def test_a_policys_denial_is_told_in_its_words_and_needs_no_edit_to_be_over(stage: Stage) -> None:
+    await stage.start()
+    async with policy(stage, "has(object.metadata.labels) && 'team' in object.metadata.labels"):
+        await stage.apply()
+        await stage.says("Ready", "WorkerStuck")
+        assert "denied request: the policy wants" in await stage.message("Ready")
+        assert await stage.condition("Stalled") == ("False", "AsExpected")
+    await stage.says("Ready", "Checking", seconds=120)
+    assert await stage.api.list(PODS, stage.namespace) == []
