@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from kubesweep_controller.api import DEPLOYMENTS, SCHEDULES, Kind
+from kubesweep_controller.bounds import PARSED
 from tests.e2e.rights import RBAC
 from tests.e2e.stage import Stage, until
 
 NAMESPACES = Kind("v1", "Namespace", "namespaces")
+
+
+@pytest.fixture(autouse=True)
+def room() -> Iterator[None]:
+    """To write and read what is nested deep."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(PARSED)
+    yield
+    sys.setrecursionlimit(before)
 
 
 def nested(levels: int) -> Any:
@@ -67,7 +81,7 @@ async def test_what_no_pod_can_be_is_told_and_what_stood_before_ticks_on(stage: 
     process = await stage.start(restarts=False)
     await stage.apply("good", schedule=None, every="5s")
     await stage.says("Ready", "Checking", "good")
-    bad = {"podTemplate": {"spec": {"containers": [{"name": "worker", "resources": {"limits": {"memory": "512MB"}}}]}}}
+    bad = {"podTemplate": {"spec": {"volumes": [{"name": "cache", "emptyDir": {"sizeLimit": "512MB"}}]}}}
     await stage.apply("good", schedule=None, every="5s", worker=bad)
     await stage.says("Ready", "ChildRejected", "good")
     assert "quantities must match" in await stage.message("Ready", "good")
