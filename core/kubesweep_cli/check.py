@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Sequence
@@ -56,9 +57,7 @@ class Looked:
     @property
     def fails(self) -> bool:
         """Whether the tried write shows that a sweep would not work."""
-        return self.refused is not None or (
-            self.tried is not None and bool(self.tried.still_stale or self.tried.refused)
-        )
+        return self.tried is not None and bool(self.tried.still_stale or self.tried.refused)
 
 
 async def run_check(
@@ -200,11 +199,17 @@ def warnings(looked: Looked, one: Loaded | None = None) -> list[str]:
             " along its key instead, which takes its time: create the index, or raise the timeout"
         )
     if looked.refused is not None:
-        found.append(f"refused: the database refuses the write: {looked.refused.error}: {looked.refused}")
+        found.append(
+            f"refused: the database refuses the write of a row, which then stays as a dead letter: {looked.refused.error}: {looked.refused}"
+        )
     if looked.tried is not None and looked.tried.still_stale:
         found.append(
             f"NeverEnds: {words.rows(looked.tried.still_stale)} still match after the write, so the sweep would never end;"
             " let spec.write change a column of spec.match"
+        )
+    if status := re.search(r"with (401|403|404|407|410|5\d\d)$", looked.answered):
+        found.append(
+            f"receiver: it answered OPTIONS with {status[1]}; a POST may fare better, but see its address and its headers (headersFrom)"
         )
     if looked.tried is not None and looked.tried.refused:
         found.append(f"WriteRefused: {words.rows(looked.tried.refused)} stay as they are. Of each: {looked.tried.why}")

@@ -186,7 +186,8 @@ WARNINGS = {
         sql="ALTER TABLE things ADD seen bigint NOT NULL DEFAULT 1772323200000; INSERT INTO things (id, status, expires_at, point) VALUES (1, 'a', now(), '0,0')",
     ),
     "sql that converts a number to a time": Case(
-        match(Match("sql", sql="to_timestamp(t.seen) < :cutoff")), sql="ALTER TABLE things ADD seen bigint"
+        match(Match("sql", sql="to_timestamp(t.seen) < :cutoff")),
+        sql="ALTER TABLE things ADD seen bigint; CREATE INDEX ON things (seen)",
     ),
     "`before: now` on a column of dates": Case(
         {"match": (Match("before", "due"), OPEN)}, sql="ALTER TABLE things ADD due date NOT NULL"

@@ -142,7 +142,7 @@ async def test_an_index_serves_the_numbers(database: str, app: Connection, tmp_p
     await app.execute(filling.format(SECONDS * 1000 - 500_000, "generate_series(1, 50000) AS n").encode())
     await app.execute("ANALYZE things")
     source = open_source(a_plan(Match("before", "at", unit="milliseconds")), lambda: database)
-    assert "Index Cond: (at < '" in (await source.explain(PG_CUTOFF)).plan_text
+    assert "Index Cond: (at < LEAST('" in (await source.explain(PG_CUTOFF)).plan_text
     await source.close()
     series = "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 1000) SELECT n FROM s)"
     table = "CREATE TABLE things (id INTEGER PRIMARY KEY, at BIGINT NOT NULL, moment TEXT NOT NULL)"
@@ -304,7 +304,8 @@ async def test_numbers_that_are_no_times_are_told(database: str, app: Connection
         (Match("greaterThan", "size", ("2026-01-01",)), "is no number"),
         (Match("lessThan", "at", ("2026-01-01T00:00:00Z",)), "use before or after"),
         (Match("notIn", "at", ("2026-01-01T00:00:00Z",)), "use before or after"),
-        (Match("notIn", "tiny", ("true",)), "is no number"),
+        (Match("in", "size", ("true",)), "write 1 or 0"),
+        (Match("lessThan", "total", ("20",)), "keeps numbers as text"),
     ],
     ids=lambda value: f"{value.op} {value.column}" if isinstance(value, Match) else "",
 )
@@ -312,11 +313,77 @@ async def test_a_value_of_another_kind_is_refused_and_does_not_find_every_row_on
     tmp_path: Path, match: Match, told: str
 ) -> None:
     path = lite(
-        tmp_path, "CREATE TABLE things (id INTEGER PRIMARY KEY, size INTEGER, at DATETIME, tiny TINYINT(1), bare)"
+        tmp_path,
+        "CREATE TABLE things (id INTEGER PRIMARY KEY, size INTEGER, at DATETIME, total TEXT)",
+        "INSERT INTO things (size, total) VALUES (1, '10.50'), (2, '9.5')",
     )
     source = open_source(a_plan(match), lambda: f"sqlite:///{path}")
     with pytest.raises(SweepFailure, match=told):
         await source.inspect()
+    await source.close()
+
+
+SUSPECT = (
+    "t.expires < datetime(:cutoff)",
+    "t.expires < datetime(:cutoff, '-30 days')",
+    "t.expires BETWEEN 0 AND :cutoff",
+    "coalesce(t.expires, 0) < :cutoff",
+    "(t.expires) < :cutoff",
+    "expires<:cutoff -- why not",
+    "t.expires < date('now')",
+    "t.expires < CURRENT_TIMESTAMP",
+)
+SOUND = (
+    "t.moment < :cutoff",
+    "t.size < 5 OR t.moment < :cutoff",
+    "t.size > 5 AND t.moment < datetime(:cutoff, '-1 day')",
+    "datetime(t.expires / 1000, 'unixepoch') < :cutoff",
+    "EXISTS (SELECT 1 FROM others AS o WHERE o.thing = t.id AND o.expires < :cutoff)",
+)
+
+
+@pytest.mark.parametrize("sql", [*SUSPECT, *SOUND])
+async def test_numbers_that_sql_compares_with_a_time_are_found_by_what_it_answers_on_sqlite(
+    tmp_path: Path, sql: str
+) -> None:
+    path = lite(
+        tmp_path,
+        "CREATE TABLE things (id INTEGER PRIMARY KEY, expires DATETIME, moment TEXT, size INTEGER)",
+        f"INSERT INTO things VALUES (1, {SECONDS}000, '2026-01-01 00:00:00', 3), (2, NULL, '2026-01-01 00:00:00', 7)",
+        "CREATE TABLE others (thing INTEGER, expires TEXT)",
+        "INSERT INTO others VALUES (1, '2026-01-01 00:00:00')",
+    )
+    source = open_source(a_plan(Match("sql", sql=sql)), lambda: f"sqlite:///{path}")
+    if sql in SUSPECT:
+        with pytest.raises(SweepFailure, match='column "expires", which has numbers'):
+            await source.bounds()
+    else:
+        await source.bounds()
+        await source.inspect()
+    await source.close()
+
+
+@pytest.mark.parametrize(
+    ("declared", "stored", "written"),
+    [("BOOLEAN", "1", 0), ("TINYINT(1)", "1", 0), ("boolean", "'t'", 0), ("INTEGER", "1", None)],
+)
+async def test_booleans_as_people_declare_them_on_sqlite(
+    tmp_path: Path, declared: str, stored: str, written: int | None
+) -> None:
+    path = lite(
+        tmp_path,
+        f"CREATE TABLE things (id INTEGER PRIMARY KEY, open {declared})",
+        f"INSERT INTO things VALUES (1, {stored})",
+    )
+    plan = a_plan(Match("in", "open", ("true",)), write=Write(update=(Assignment("open", value="false"),)))
+    source = open_source(plan, lambda: f"sqlite:///{path}")
+    if written is None:
+        with pytest.raises(SweepFailure, match="write 1 or 0"):
+            await source.inspect()
+    else:
+        assert (await source.write(Range(), await source.now(), ())).applied == 1
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT open, typeof(open) FROM things").fetchone() == (written, "integer")
     await source.close()
 
 

@@ -105,17 +105,17 @@ class PostgresDialect:
         name, sign, kind = column(match.column), SIGNS[match.op], self.types[match.column]
         moment = floor(cutoff, match.offset, match.unit)
         now = f"extract(epoch FROM now() - '{match.offset:.6f} seconds'::interval) * {1_000_000 // MICROSECONDS[match.unit]}"
-        if match.op == "before" or kind in INTEGERS:
-            now = f"floor({now})"
         if kind in INTEGERS:
-            most = INTEGERS[kind]
-            if not -most - 1 <= moment <= most:
-                return f"{name} {sign} {now}" if (moment > 0) is (match.op == "before") else "false"
-            return f"{name} {sign} '{moment}'::{kind} AND {name} {sign} {now}"
-        number = str(moment) if match.op == "before" else exact(cutoff, match.offset, match.unit)
+            most, now = INTEGERS[kind], f"floor({now})::bigint"
+            if -most - 1 <= moment <= most:
+                return f"{name} {sign} {NEARER[match.op]}('{moment}'::bigint, {now})"
+            return f"{name} {sign} {now}" if (moment > 0) is (match.op == "before") else "false"
+        number, now = (
+            (str(moment), f"floor({now})") if match.op == "before" else (exact(cutoff, match.offset, match.unit), now)
+        )
         wide = "numeric" if kind == "numeric" else "double precision"
         # NaN is greater than any number.
-        return f"{name} {sign} '{number}'::{wide} AND {name} {sign} {now} AND {name} <> 'NaN'::{wide}"
+        return f"{name} {sign} {NEARER[match.op]}('{number}'::{wide}, ({now})::{wide}) AND {name} <> 'NaN'::{wide}"
 
     def compare(self, match: Match) -> str:
         return f"{column(match.column)} {SIGNS[match.op]} {self.value(match.column, match.values[0])}"

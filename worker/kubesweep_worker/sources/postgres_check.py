@@ -11,7 +11,7 @@ from kubesweep_worker.sources.postgres_known import Known
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_sql import Statements
 from kubesweep_worker.sources.postgres_values import query_plan
-from kubesweep_worker.sources.postgres_warnings import index_advice, planned, units, warnings
+from kubesweep_worker.sources.postgres_warnings import converted, index_advice, planned, units, warnings
 from kubesweep_worker.sources.postgres_write import UNDEFERRED, Hindrances, apply
 
 EXAMPLE = "2026-01-01 00:00:00+00"
@@ -37,7 +37,11 @@ async def inspect(tx: Transaction, plan: Plan, known: Known) -> Table:
         raise SweepFailure(
             "ValueInvalid", f"a value of the spec does not fit its column: {error}. Correct spec.match or spec.write."
         ) from None
-    told = (*warnings(plan, known, around, found), *await units(tx, plan, relation))
+    told = (
+        *warnings(plan, known, around, found),
+        *await units(tx, plan, relation),
+        *await converted(tx, plan, relation, statements),
+    )
     columns = {c.name: Column(c.name, c.type, not c.not_null) for c in relation.columns.values()}
     key = tuple(part.name for part in statements.key)
     return Table(relation.quoted, columns, key, max(relation.rows, 0), told, session=known.session)

@@ -184,8 +184,11 @@ def check_write(plan: Plan, relation: Relation) -> None:
 
 
 def lost_columns(relation: Relation, archive: Relation | None) -> frozenset[str]:
-    """Columns of the table that its archive lacks."""
-    return frozenset(relation.columns) - frozenset(archive.columns) if archive is not None else frozenset()
+    """Columns of the table that its archive lacks, or makes up by itself."""
+    if archive is None:
+        return frozenset()
+    there = {name for name, one in archive.columns.items() if not one.generated}
+    return frozenset(name for name, one in relation.columns.items() if name not in there and not one.generated)
 
 
 def check_new_columns(

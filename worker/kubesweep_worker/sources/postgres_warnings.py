@@ -6,21 +6,28 @@ import re
 from collections.abc import Iterator
 
 from kubesweep.api.plan import Plan
-from kubesweep_worker.predicate import one_key_for_ever, other_unit, quote_name, time_columns
+from kubesweep_worker.predicate import condition, one_key_for_ever, other_unit, quote_name, time_columns
 from kubesweep_worker.sources.archive_types import Fate
 from kubesweep_worker.sources.base import DAY, EPOCH_UNIT, NAIVE_ZONE, date_of_today
 from kubesweep_worker.sources.children import CHANGES
 from kubesweep_worker.sources.postgres_catalogue import Relation
-from kubesweep_worker.sources.postgres_fit import INTEGERS, NUMBERS, changed_types, lost_columns
+from kubesweep_worker.sources.postgres_fit import NUMBERS, changed_types, lost_columns
 from kubesweep_worker.sources.postgres_known import Known
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_session import is_utc
 from kubesweep_worker.sources.postgres_sql import Statements
+from kubesweep_worker.sources.postgres_values import query_plan
 
 SAMPLE = 100  # values that are looked at
 BIG = 64 * 1024 * 1024  # bytes; a sequential scan of less is nothing to talk about
 BIG_ROWS = 100_000
 
+EPOCH_SQL = re.compile(r"epoch|to_timestamp|make_interval|date_part", re.IGNORECASE)
+# NOT EXISTS (SELECT ... FROM other AS o WHERE o.this_id = t.id AND ...), alone.
+REFERRED = re.compile(
+    r"\s*not\s+exists\s*\(\s*select\b([^()]*?)\bfrom\s+(?:\"?(\w+)\"?\.)?\"?(\w+)\"?\s+(?:as\s+)?(\w+)\s+where\s+"
+    r"\4\.\"?(\w+)\"?\s*=\s*t\.\"?(\w+)\"?(?:\s+and\b(?:(?!\bselect\b|\bor\b)[^()])*)?\)\s*"
+)
 Around = list[tuple[str, str, str]]  # what pg_surroundings.sql found: kind, name, another name
 Warnings = Iterator[tuple[str, str]]
 
@@ -33,12 +40,12 @@ def warnings(plan: Plan, known: Known, around: Around, tree: dict[str, object]) 
     yield from _nullable(plan, relation)
     yield from _naive(plan, relation, known.session["TimeZone"])
     yield from _days(plan, relation)
-    yield from _converted(plan, relation)
     yield from _volatile(plan, known)
     yield from one_key_for_ever(plan)
     yield from _missing_index(plan, relation, tree)
     yield from _key_order(relation, statements)
     yield from _inheritance(around, relation)
+    yield from _heirs_columns(around, archive)
     yield from _lost_columns(relation, archive)
     yield from _changed_types(plan, relation, archive)
     yield from _unlockable(plan, relation)
@@ -143,31 +150,62 @@ def _volatile(plan: Plan, known: Known) -> Warnings:
 
 
 def _guarded(plan: Plan, known: Known, words: str) -> bool:
-    """The subquery asks for rows that refer to this one, and their foreign key stops a delete that it let pass."""
-    if plan.write is None or not plan.write.deletes or not re.search(r"\bnot\s+exists\b", words):
+    """The subquery asks for rows that refer to this one, by their foreign key, which stops a delete that it let pass."""
+    if plan.write is None or not plan.write.deletes or not (found := REFERRED.fullmatch(words)):
         return False
-    guards = {
-        child.table.rpartition(".")[2].strip('"').lower() for child in known.children if child.action not in CHANGES
-    }
-    asked = set(re.findall(r'\bfrom\s+(?:"?\w+"?\.)?"?(\w+)', words))
-    return bool(asked) and asked <= guards
+    _, schema, table, _, mine, its = found.groups()
+    # As PostgreSQL writes a name: without its schema where the search path leads to it.
+    named = [[table]] if schema is None else [[schema, table]]
+    if schema == known.relation.schema.lower():
+        named.append([table])
+    return any(
+        each.child.action not in CHANGES
+        and each.child.depth == 1
+        and [_bare(name) for name in (*each.columns, *each.referred)] == [mine, its]
+        and [_bare(part) for part in each.child.table.split(".")] in named
+        for each in known.references
+    )
 
 
-def _converted(plan: Plan, relation: Relation) -> Warnings:
-    """Times that are numbers, made times (or the time a number of another type) for each row: the column's index serves no longer."""
-    for match in plan.match:
-        for name, found in relation.columns.items():
-            if found.type not in NUMBERS or not match.sql:
-                continue
-            here = rf'(?:\bt\s*\.\s*)?"?\b{re.escape(name)}\b"?'
-            wrapped = re.search(rf"\bto_timestamp\s*\(\s*{here}", match.sql, re.IGNORECASE)
-            beside = re.search(rf"{here}\s*[<>]=?\s*\(?\s*(?:extract\s*\(\s*epoch|date_part)", match.sql, re.IGNORECASE)
-            if wrapped or (beside and found.type in INTEGERS):
-                yield (
-                    "epoch-sql",
-                    f'spec.match sql converts column "{name}" in each row, so no index of it serves: write {{column: {name}, before: now-30d, unit: seconds}} '
-                    "(or milliseconds, microseconds) instead",
-                )
+def _bare(name: str) -> str:
+    return name.strip('"').lower()
+
+
+async def converted(tx: Transaction, plan: Plan, relation: Relation, statements: Statements) -> list[tuple[str, str]]:
+    """Numbers that sql makes times of in each row (or compares with one of another type), so that their index serves no longer:
+    PostgreSQL would read the table even where it is told not to."""
+    leading = {index.columns[0] for index in relation.indexes if index.columns}
+    mentioned = [
+        (match, name)
+        for match in plan.match
+        for name, found in relation.columns.items()
+        if match.sql and found.type in NUMBERS and name in leading and re.search(rf"\b{re.escape(name)}\b", match.sql)
+        if EPOCH_SQL.search(match.sql)
+    ]
+    if not mentioned:
+        return []
+    # The condition in sql alone: another one's index would hide it.
+    told = []
+    for match, name in mentioned:
+        alone = (
+            f"SELECT FROM {relation.quoted} AS t WHERE {condition(match, statements.dialect, '2026-01-01 00:00:00+00')}"
+        )
+        [answer] = (
+            await tx.run(
+                "SET LOCAL enable_seqscan = off", f"EXPLAIN (FORMAT JSON) {alone}", "SET LOCAL enable_seqscan = on"
+            )
+        )[1:2]
+        if _scans(query_plan(answer)) or not _conditions(query_plan(answer)):
+            sentence = f'spec.match sql converts column "{name}" in each row, so no index of it serves: write {{column: {name}, before: now-..., unit: seconds}} '
+            told.append(("epoch-sql", f"{sentence}(or milliseconds, microseconds) instead, with the age for the dots"))
+    return told
+
+
+def _conditions(tree: object) -> bool:
+    """Whether an index is searched in."""
+    if not isinstance(tree, dict):
+        return False
+    return "Index Cond" in tree or any(_conditions(child) for child in tree.get("Plans", ()))
 
 
 def _days(plan: Plan, relation: Relation) -> Warnings:
@@ -183,6 +221,16 @@ def _inheritance(around: Around, relation: Relation) -> Warnings:
             "inheritance",
             f"rows of {', '.join(heirs[:8])}, which inherit from {relation.quoted}, are swept too, and no index of {relation.quoted} keeps their keys apart from "
             "its own: two rows of one key are one to a receiver and to a dead letter",
+        )
+
+
+def _heirs_columns(around: Around, archive: Relation | None) -> Warnings:
+    """What an heir has beside the columns of the parent comes into no archive."""
+    more = [f"{name} of {heir}" for kind, name, heir in around if kind == "heir column"]
+    if archive is not None and more:
+        yield (
+            "archive-columns",
+            f"the archive {archive.quoted} gets no column {', '.join(more[:8])}, which an heir has by itself: what they hold is lost",
         )
 
 

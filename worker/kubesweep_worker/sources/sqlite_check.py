@@ -8,18 +8,18 @@ from collections.abc import Iterator
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.predicate import column, one_key_for_ever, other_unit, quote_name, time_columns
+from kubesweep_worker.predicate import SIGNS, column, one_key_for_ever, other_unit, quote_name, time_columns
 from kubesweep_worker.sources.base import DAY, EPOCH_UNIT, Column, Explanation, Range, Table, date_of_today
 from kubesweep_worker.sources.sqlite_catalogue import SqliteTable
 from kubesweep_worker.sources.sqlite_errors import classify_sqlite
+from kubesweep_worker.sources.sqlite_fit import NUMBER
 from kubesweep_worker.sources.sqlite_sql import IS_UTF8, SqliteStatements, as_milliseconds
 from kubesweep_worker.sources.sqlite_write import transaction
 from kubesweep_worker.sources.stride import timed_out
 
 SAMPLE = 100  # values that are looked at
 BIG_ROWS = 100_000  # reading fewer is nothing to talk about
-_NAME = r"(?:\bt\s*\.\s*)?[\"`\[]?\b([A-Za-z_]\w*)\b[\"`\]]?"
-CUTOFF = re.compile(rf"{_NAME}\s*(?:<=?|>=?)\s*:cutoff\b|:cutoff\s*(?:<=?|>=?)\s*{_NAME}")
+MOMENT = re.compile(r"(?::cutoff\b|'now'|\bCURRENT_(?:TIMESTAMP|DATE)\b)", re.IGNORECASE)
 EXAMPLE = "2026-01-01 00:00:00.000"
 
 
@@ -83,20 +83,49 @@ def _warnings(
         )
 
 
-def check_cutoff(c: sqlite3.Connection, plan: Plan, table: SqliteTable) -> None:
-    """Raises SweepFailure where sql compares numbers with :cutoff, a text: SQLite holds every number for less than every text."""
+def check_cutoff(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements) -> None:
+    """Raises SweepFailure where sql compares numbers with a time, which is text: SQLite holds every number for less than every text,
+    so that every row would match. Told by what the condition answers of a sample: a row that matches by the first moment of the
+    calendar, and no longer where that moment is a number too, matches for its kind alone."""
     for match in plan.match:
-        for left, right in CUTOFF.findall(match.sql):
-            name = next((name for name in table.columns if name.lower() == (left or right).lower()), None)
-            if name is None:
-                continue
-            sample = f"SELECT typeof({quote_name(name)}) FROM {quote_name(table.name)} WHERE {quote_name(name)} IS NOT NULL LIMIT {SAMPLE}"
-            if any(kind in ("integer", "real") for (kind,) in c.execute(sample)):
-                raise SweepFailure(
-                    "CutoffIsText",
-                    f'spec.match: sql compares column "{name}", which has numbers, with :cutoff, which is text on SQLite, and every number is less '
-                    f"than every text: write {{column: {name}, before: now, unit: milliseconds}} (or seconds, microseconds) instead",
-                )
+        if not MOMENT.search(match.sql):
+            continue
+        numbers = [name for name in table.columns if re.search(rf"\b{re.escape(name)}\b", match.sql, re.IGNORECASE)]
+        if not numbers:
+            continue
+        early, number = (
+            f"(\n{MOMENT.sub(literal, match.sql)}\n)" for literal in ("'0001-01-01 00:00:00.000'", "-1e18")
+        )
+        some = " OR ".join(f"typeof({column(name)}) IN ('integer', 'real')" for name in numbers)
+        few = f"(SELECT * FROM {sql.table} LIMIT {SAMPLE})"
+        asked = f"SELECT {', '.join(column(name) for name in numbers)} FROM {few} AS t WHERE ({some}) AND {early} AND NOT coalesce({number}, 0) LIMIT 1"
+        try:
+            found = c.execute(asked).fetchone()
+        except sqlite3.Error:  # it names the row's id, or fails on a row: that is told elsewhere
+            continue
+        if found is not None:
+            name = next(name for name, value in zip(numbers, found, strict=True) if isinstance(value, int | float))
+            raise SweepFailure(
+                "CutoffIsText",
+                f'spec.match: sql compares column "{name}", which has numbers, with a time, which is text on SQLite, and every number is less '
+                f"than every text: write {{column: {name}, before: now, unit: milliseconds}} (or seconds, microseconds) instead",
+            )
+
+
+def check_order(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements) -> None:
+    """Raises SweepFailure where numbers are kept as text, which SQLite would compare letter by letter."""
+    for match in plan.match:
+        if match.op not in ("lessThan", "greaterThan") or table.columns[match.column].affinity != "TEXT":
+            continue
+        name, value = column(match.column), match.values[0]
+        few = f"SELECT {name} FROM {sql.table} AS t WHERE typeof({name}) = 'text' LIMIT {SAMPLE}"
+        texts = [str(text) for (text,) in c.execute(few)]
+        if NUMBER.fullmatch(value.strip()) and texts and all(NUMBER.fullmatch(text.strip()) for text in texts):
+            raise SweepFailure(
+                "ColumnType",
+                f'spec.match: "{match.column}" keeps numbers as text, of which "{match.op}" would compare the letters, so that 10.5 is less than 9: '
+                f"write sql: CAST({name} AS REAL) {SIGNS[match.op]} {value}",
+            )
 
 
 def _odd_times(

@@ -67,14 +67,17 @@ class SqliteDialect:
         """Text; a column of integers or numbers converts it by its affinity before comparing and storing. A boolean is 0 or 1, as
         SQLite's own TRUE and FALSE are, and ``now`` is the time, as it is to PostgreSQL."""
         declared = self.declared.get(name, "").upper()
-        if "BOOL" in declared and text.lower() in BOOLEANS:
+        if ("BOOL" in declared or "TINYINT" in declared) and text.lower() in BOOLEANS:
             return str(BOOLEANS[text.lower()])
         if text == "now" and "INT" not in declared and ("DATE" in declared or "TIME" in declared):
             return "CURRENT_DATE" if declared == "DATE" else "CURRENT_TIMESTAMP"
         return quote_text(text)
 
     def values(self, name: str, texts: Sequence[str]) -> str:
-        """For IN. A column without a type has numbers and texts as they came."""
+        """For IN. A column without a type has numbers and texts as they came; Rails once kept booleans as t and f."""
+        if "BOOL" in self.declared.get(name, "").upper():
+            letters = [quote_text("t" if BOOLEANS[text.lower()] else "f") for text in texts if text.lower() in BOOLEANS]
+            return ", ".join([*(self.value(name, text) for text in texts), *letters])
         numbers = [text for text in texts if not self.declared.get(name, "x") and NUMERIC.fullmatch(text)]
         return ", ".join([*(self.value(name, text) for text in texts), *numbers])
 

@@ -2,10 +2,12 @@ WITH RECURSIVE child AS (
   SELECT f.oid, f.conname, f.conrelid, f.confrelid, f.confdeltype, f.conkey, f.confkey, 1 AS depth
   FROM pg_constraint AS f
   WHERE f.contype = 'f' AND f.confrelid = $1::bigint::oid AND f.conparentid = 0
+    AND to_jsonb(f) ->> 'conenforced' IS DISTINCT FROM 'false' -- from PostgreSQL 18 on
   UNION
   SELECT f.oid, f.conname, f.conrelid, f.confrelid, f.confdeltype, f.conkey, f.confkey, child.depth + 1
   FROM child
   JOIN pg_constraint AS f ON f.contype = 'f' AND f.confrelid = child.conrelid AND f.conparentid = 0
+    AND to_jsonb(f) ->> 'conenforced' IS DISTINCT FROM 'false'
   WHERE child.confdeltype = 'c' AND child.depth < 8
 )
 SELECT conname::text,

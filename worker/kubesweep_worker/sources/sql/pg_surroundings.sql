@@ -6,6 +6,7 @@ UNION ALL
 SELECT 'foreign key', f.conname::text, f.conrelid::regclass::text
 FROM pg_constraint AS f
 WHERE f.contype = 'f' AND f.confrelid = $1::bigint::oid AND f.conparentid = 0
+  AND to_jsonb(f) ->> 'conenforced' IS DISTINCT FROM 'false' -- from PostgreSQL 18 on
   AND NOT EXISTS (
     SELECT FROM pg_index AS i
     WHERE i.indrelid = f.conrelid AND i.indisvalid
@@ -18,6 +19,12 @@ UNION ALL
 SELECT 'heir', i.inhrelid::regclass::text, ''
 FROM pg_inherits AS i
 JOIN pg_class AS c ON c.oid = i.inhparent
+WHERE i.inhparent = $1::bigint::oid AND c.relkind = 'r'
+UNION ALL
+SELECT 'heir column', a.attname::text, i.inhrelid::regclass::text
+FROM pg_inherits AS i
+JOIN pg_class AS c ON c.oid = i.inhparent
+JOIN pg_attribute AS a ON a.attrelid = i.inhrelid AND a.attnum > 0 AND NOT a.attisdropped AND a.attinhcount = 0
 WHERE i.inhparent = $1::bigint::oid AND c.relkind = 'r'
 UNION ALL
 SELECT 'privilege', p, ''

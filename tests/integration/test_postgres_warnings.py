@@ -1,0 +1,152 @@
+"""What people are told of tables on PostgreSQL, and what they are not told, because it is none of their trouble."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from kubesweep.api.plan import Archive, Match, Plan, Source, Write
+from kubesweep.errors import SweepFailure
+from kubesweep_worker.sources import open_source
+from kubesweep_worker.sources.base import Keys, Range
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+AT = Match("before", "at")
+
+
+@pytest.fixture
+async def app(database: str) -> AsyncIterator[Connection]:
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as opened:
+        yield opened
+
+
+async def warned(database: str, *match: Match, write: Write | None = None) -> dict[str, str]:
+    plan = Plan(
+        namespace="d",
+        name="n",
+        uid="u",
+        source=Source(table="things", naive_time_zone="UTC"),
+        match=match,
+        write=write or Write(),
+    )
+    source = open_source(plan, lambda: database)
+    try:
+        return dict((await source.inspect()).warnings)
+    finally:
+        await source.close()
+
+
+EPOCHS = {
+    "t.seen < extract(epoch from :cutoff)": True,
+    "to_timestamp(t.seen) < :cutoff": True,
+    "timestamp 'epoch' + t.seen * interval '1 second' < :cutoff": True,
+    "'epoch'::timestamptz + make_interval(secs => t.seen) < :cutoff": True,
+    "extract(epoch from :cutoff) > t.seen": True,
+    "t.seen + 86400 < extract(epoch from :cutoff)::bigint": True,
+    "t.seen < extract(epoch from :cutoff)::bigint - 86400": False,
+    "t.seen < date_part('epoch', :cutoff)::int": False,
+    "t.other < extract(epoch from :cutoff)": False,
+}
+
+
+@pytest.mark.parametrize("sql", EPOCHS)
+async def test_sql_that_keeps_an_index_from_serving_is_told_by_what_postgresql_would_do(
+    database: str, app: Connection, sql: str
+) -> None:
+    await app.execute(
+        "CREATE TABLE things (id int PRIMARY KEY, seen bigint NOT NULL, other bigint); CREATE INDEX ON things (seen);"
+        "INSERT INTO things SELECT n, n FROM generate_series(1, 1000) AS n; ANALYZE things"
+    )
+    assert ("epoch-sql" in await warned(database, Match("sql", sql=sql))) is EPOCHS[sql]
+
+
+GUARDED = {
+    "NOT EXISTS (SELECT FROM orders AS o WHERE o.thing = t.id)": True,
+    'not exists (select 1 from public."orders" o where o."thing" = t.id and o.open)': True,
+    "NOT EXISTS (SELECT FROM orders AS o WHERE o.email = t.email)": False,
+    "NOT EXISTS (SELECT FROM orders AS o WHERE o.thing = t.id OR o.email = t.email)": False,
+    "NOT EXISTS (SELECT FROM orders AS o JOIN others AS x ON true WHERE o.thing = t.id)": False,
+    "NOT EXISTS (SELECT FROM orders AS o WHERE o.thing = t.id) AND (SELECT count(*) FROM others) >= 0": False,
+    "NOT EXISTS (SELECT FROM elsewhere.orders AS o WHERE o.thing = t.id)": False,
+    "EXISTS (SELECT FROM orders AS o WHERE o.thing = t.id)": False,
+}
+
+
+@pytest.mark.parametrize("sql", GUARDED)
+async def test_a_subquery_is_no_trouble_only_where_a_foreign_key_guards_what_it_asks(
+    database: str, app: Connection, sql: str
+) -> None:
+    await app.execute(
+        "CREATE TABLE things (id int PRIMARY KEY, email text, at timestamptz NOT NULL);"
+        "CREATE TABLE orders (thing int REFERENCES things, email text, open bool); CREATE INDEX ON orders (thing);"
+        "CREATE TABLE others (x int); CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.orders (thing int)"
+    )
+    assert ("subquery" not in await warned(database, AT, Match("sql", sql=sql))) is GUARDED[sql]
+
+
+async def test_a_foreign_key_that_is_not_enforced_does_nothing(database: str, app: Connection) -> None:
+    await app.execute("CREATE TABLE things (id int PRIMARY KEY, at timestamptz NOT NULL)")
+    await app.execute(
+        "CREATE TABLE lines (thing int, FOREIGN KEY (thing) REFERENCES things ON DELETE CASCADE NOT ENFORCED)"
+    )
+    assert await warned(database, AT) == {}
+
+
+async def test_a_partial_index_that_leaves_out_null_serves_its_foreign_key(database: str, app: Connection) -> None:
+    await app.execute(
+        "CREATE TABLE things (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE TABLE lines (thing int REFERENCES things, done bool)"
+    )
+    assert "foreign-key-without-index" in await warned(database, AT)
+    await app.execute("CREATE INDEX ON lines (thing) WHERE done")
+    assert "foreign-key-without-index" in await warned(database, AT)
+    await app.execute("CREATE INDEX ON lines (thing) WHERE thing IS NOT NULL")
+    assert await warned(database, AT) == {}
+
+
+async def test_what_an_archive_does_not_get_is_told(database: str, app: Connection) -> None:
+    await app.execute(
+        "CREATE TABLE things (id int PRIMARY KEY, at timestamptz NOT NULL, amount numeric); CREATE TABLE heirs (secret text) INHERITS (things);"
+        "CREATE TABLE kept (id int, at timestamptz, amount numeric GENERATED ALWAYS AS (0) STORED)"
+    )
+    told = await warned(database, AT, write=Write(archive=Archive("kept")))
+    assert "amount" in told["archive-columns"]
+    plan = Plan(
+        namespace="d",
+        name="n",
+        uid="u",
+        source=Source(table="things"),
+        match=(AT,),
+        write=Write(archive=Archive("kept")),
+    )
+    source = open_source(plan, lambda: database)
+    sentences = [sentence for code, sentence in (await source.inspect()).warnings if code == "archive-columns"]
+    assert any("secret of heirs" in sentence for sentence in sentences)
+    await source.close()
+
+
+async def test_a_column_that_the_archive_begins_to_generate_stops_the_sweep(database: str, app: Connection) -> None:
+    await app.execute(
+        "CREATE TABLE things (id int PRIMARY KEY, at timestamptz NOT NULL, note text); CREATE TABLE kept (LIKE things);"
+        "INSERT INTO things VALUES (1, '2020-01-01', 'precious')"
+    )
+    plan = Plan(
+        namespace="d",
+        name="n",
+        uid="u",
+        source=Source(table="things"),
+        match=(AT,),
+        write=Write(archive=Archive("kept")),
+    )
+    source = open_source(plan, lambda: database)
+    cutoff, _ = await source.bounds()
+    await app.execute(
+        "ALTER TABLE kept DROP COLUMN note; ALTER TABLE kept ADD note text GENERATED ALWAYS AS ('x') STORED"
+    )
+    [key] = await source.keys(Range(), cutoff, ())
+    with pytest.raises(SweepFailure, match='lost column "note" while this worker ran'):
+        await source.write(Keys((key,)), cutoff, ())
+    await source.close()
+    assert await (await app.execute("SELECT count(*) FROM things")).fetchone() == (1,)
