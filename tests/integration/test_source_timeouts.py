@@ -151,7 +151,8 @@ async def test_rows_deleted_while_a_window_is_cut_move_no_end_behind_rows_not_lo
                 await app.execute("DELETE FROM things WHERE id BETWEEN 2 AND 395")
             return await self._tx.run(*statements)
 
-    relation, statements = await source._learn()
+    known = await source._learn()
+    relation, statements = known.relation, known.statements
     never = replace(relation, rows=-1)  # not analysed: the window is walked
     async with source._pool.transaction((*source._settings, SNAPSHOT)) as tx:
         window = await cut(cast(Transaction, Meddling(tx)), never, statements, cutoff, Range(), (), 10, 20)

@@ -3,8 +3,7 @@
 local LONGEST = 262144
 local out = {}
 for _, name in ipairs(call('ZRANGE', DEAD, args.from, args.from + args.most - 1)) do
-  local fits = #name <= LONGEST and call('HSTRLEN', HELD, name) <= LONGEST
-  local at, record = fits and call('ZSCORE', DEAD, name), fits and call('HGET', HELD, name)
-  if at and record then out[#out + 1], out[#out + 2], out[#out + 3] = name, text(-tonumber(at)), record end
+  local at, record = call('ZSCORE', DEAD, name), call('HGET', HELD, name)
+  if at and record and #name <= LONGEST and #record <= LONGEST then out[#out + 1], out[#out + 2], out[#out + 3] = name, text(-tonumber(at)), record end
 end
 return out

@@ -1,8 +1,11 @@
 -- flags: no-writes
 -- needs: sweeps
 if not known() then return {} end
--- Nothing is read that is longer than what is ever written: who writes to these keys beside us must not fill the reader's memory.
-local function short(key, field, most) return call('HSTRLEN', key, field) <= most and call('HGET', key, field) or '' end
+-- Nothing is answered that is longer than what is ever written: who writes to these keys beside us must not fill the reader's memory.
+local function short(key, field, most)
+  local value = call('HGET', key, field)
+  return value and #value <= most and value or ''
+end
 local meta = {}
 for i, field in ipairs({'paused', 'tick', 'enqueued', 'duplicate', 'forbidden', 'late', 'origin', 'cur'}) do
   meta[i] = short(META, field, 1024)
@@ -31,9 +34,8 @@ if short(META, 'ids', 4096) ~= '' then
 end
 local findings = {}
 if call('HLEN', FINDINGS) <= 64 then
-  for _, kind in ipairs(call('HKEYS', FINDINGS)) do
-    local raw = short(FINDINGS, kind, 16384)
-    if raw ~= '' then findings[#findings + 1] = raw end
+  for _, raw in ipairs(call('HVALS', FINDINGS)) do
+    if #raw <= 16384 then findings[#findings + 1] = raw end
   end
 end
 return {meta, call('XLEN', WORK) - running + due, running, delayed - due, call('HLEN', HELD), call('ZCARD', DEAD),
