@@ -6,10 +6,8 @@ local function short(key, field, most)
   local value = call('HGET', key, field)
   return value and #value <= most and value or ''
 end
-local meta = {}
-for i, field in ipairs({'paused', 'tick', 'enqueued', 'duplicate', 'forbidden', 'late', 'origin', 'cur'}) do
-  meta[i] = short(META, field, 1024)
-end
+local meta = call('HMGET', META, 'paused', 'tick', 'enqueued', 'duplicate', 'forbidden', 'late', 'origin', 'cur')
+for i = 1, 8 do meta[i] = meta[i] and #meta[i] <= 1024 and meta[i] or '' end
 local running, delayed = call('ZCARD', LEASES), call('ZCARD', DELAYED)
 local due = call('ZCOUNT', DELAYED, '-inf', now)
 local oldest = due > 0 and tonumber(call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]) or nil
