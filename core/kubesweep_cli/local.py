@@ -179,7 +179,7 @@ def _next(ending: Ending, option: str | None, again: str) -> list[tuple[str, str
             steps.append(
                 (
                     f"{program()} approve {typed_name(track.ref)}{queue_option(option)}",
-                    "let it go on: more than holdAboveRows",
+                    f"let it go on: {track.sweep.reason or 'more than holdAboveRows'}",
                 )
             )
     if any(track.stats.dead for track in ending.tracks):

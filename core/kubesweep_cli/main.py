@@ -238,7 +238,7 @@ def approve(
     namespace: Namespace = None,
     queue: Queue = None,
 ) -> None:
-    """Let a sweep go on that waits because it found more than holdAboveRows."""
+    """Let a sweep go on that waits: it found more than holdAboveRows, or times that may mean something else."""
     from kubesweep_cli.status import run_approve
 
     _ends(lambda terminal: run_approve(terminal, queue, name, namespace))

@@ -127,6 +127,22 @@ async def test_what_an_archive_does_not_get_is_told(database: str, app: Connecti
     await source.close()
 
 
+async def test_an_archive_of_a_type_that_cannot_be_had_is_named(database: str, app: Connection) -> None:
+    await app.execute(
+        "CREATE TABLE things (id int PRIMARY KEY, at timestamptz NOT NULL, note text); CREATE TABLE kept (id int, at timestamptz, note inet)"
+    )
+    with pytest.raises(SweepFailure, match=r'"kept" cannot take the rows: .*inet'):
+        await warned(database, AT, write=Write(archive=Archive("kept")))
+
+
+async def test_a_function_whose_name_ends_like_now_is_another(database: str, app: Connection) -> None:
+    await app.execute(
+        "CREATE TABLE things (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE FUNCTION unknow(int) RETURNS bool RETURN true"
+    )
+    assert "volatile-sql" not in await warned(database, AT, Match("sql", sql="unknow(t.id)"))
+    assert "volatile-sql" in await warned(database, AT, Match("sql", sql="t.at < now()"))
+
+
 async def test_a_column_that_the_archive_begins_to_generate_stops_the_sweep(database: str, app: Connection) -> None:
     await app.execute(
         "CREATE TABLE things (id int PRIMARY KEY, at timestamptz NOT NULL, note text); CREATE TABLE kept (LIKE things);"

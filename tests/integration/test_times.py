@@ -387,6 +387,22 @@ async def test_booleans_as_people_declare_them_on_sqlite(
     await source.close()
 
 
+async def test_now_is_not_written_as_text_among_numbers_on_sqlite(tmp_path: Path) -> None:
+    path = lite(
+        tmp_path,
+        "CREATE TABLE things (id INTEGER PRIMARY KEY, open INTEGER, closed DATETIME)",
+        f"INSERT INTO things VALUES (1, 1, {SECONDS}000)",
+    )
+    plan = a_plan(
+        Match("in", "open", ("1",)),
+        write=Write(update=(Assignment("open", value="0"), Assignment("closed", value="now"))),
+    )
+    source = open_source(plan, lambda: f"sqlite:///{path}")
+    with pytest.raises(SweepFailure, match='column "closed" keeps times as numbers'):
+        await source.bounds()
+    await source.close()
+
+
 async def test_a_column_without_a_type_has_numbers_and_texts_on_sqlite(tmp_path: Path) -> None:
     path = lite(
         tmp_path,

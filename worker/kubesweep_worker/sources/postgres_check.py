@@ -28,11 +28,9 @@ async def inspect(tx: Transaction, plan: Plan, known: Known) -> Table:
     rights = {str(name) for kind, name, _ in around if kind == "privilege"}
     check_rights(plan, relation, statements, rights)
     check_archive(plan, relation, statements, known.archive)
-    queries = [statements.any(Range(), EXAMPLE, ())]
-    if plan.write is not None:
-        queries.append(statements.write(Range(), EXAMPLE, ()))
     try:
-        found = query_plan((await tx.run(*(f"EXPLAIN (FORMAT JSON) {query}" for query in queries)))[0])
+        found = query_plan((await tx.run(f"EXPLAIN (FORMAT JSON) {statements.any(Range(), EXAMPLE, ())}"))[0])
+        await _try_plan(tx, plan, statements)
     except RowError as error:
         raise SweepFailure(
             "ValueInvalid", f"a value of the spec does not fit its column: {error}. Correct spec.match or spec.write."
@@ -45,6 +43,19 @@ async def inspect(tx: Transaction, plan: Plan, known: Known) -> Table:
     columns = {c.name: Column(c.name, c.type, not c.not_null) for c in relation.columns.values()}
     key = tuple(part.name for part in statements.key)
     return Table(relation.quoted, columns, key, max(relation.rows, 0), told, session=known.session)
+
+
+async def _try_plan(tx: Transaction, plan: Plan, statements: Statements) -> None:
+    """Plan the write, once the search is known to be right."""
+    if plan.write is None:
+        return
+    try:
+        await tx.run(f"EXPLAIN {statements.write(Range(), EXAMPLE, ())}")
+    except SweepFailure as failure:
+        if statements.archive is None or failure.reason != "SqlInvalid":
+            raise
+        text = f"spec.write.delete.archiveTo: {statements.archive[0]} cannot take the rows: {str(failure).partition('. Correct the sql')[0]}. Give it the table's types"
+        raise SweepFailure("ArchiveMismatch", text) from None
 
 
 def check_rights(plan: Plan, relation: Relation, statements: Statements, rights: set[str]) -> None:

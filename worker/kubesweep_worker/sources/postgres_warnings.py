@@ -136,7 +136,7 @@ def _volatile(plan: Plan, known: Known) -> Warnings:
     for match in plan.match:
         words = match.sql.lower()
         for word in ("random(", "clock_timestamp(", "nextval(", "now(", "current_timestamp", "localtimestamp"):
-            if word in words:
+            if re.search(rf"(?<!\w){re.escape(word)}", words):
                 yield (
                     "volatile-sql",
                     f"spec.match sql uses {word.rstrip('(')}, which answers differently each time: write :cutoff, which is the same for the whole sweep",

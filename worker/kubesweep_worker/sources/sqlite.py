@@ -35,7 +35,15 @@ from kubesweep_worker.sources.classify import bounded
 from kubesweep_worker.sources.fit import check_update
 from kubesweep_worker.sources.origin import origin_of
 from kubesweep_worker.sources.sqlite_catalogue import SqliteTable, read_table
-from kubesweep_worker.sources.sqlite_check import EXAMPLE, check_cutoff, check_order, compile_all, explain, inspect
+from kubesweep_worker.sources.sqlite_check import (
+    EXAMPLE,
+    check_cutoff,
+    check_now,
+    check_order,
+    compile_all,
+    explain,
+    inspect,
+)
 from kubesweep_worker.sources.sqlite_children import count_children, read_children, violations
 from kubesweep_worker.sources.sqlite_connect import connect
 from kubesweep_worker.sources.sqlite_cut import cut, page
@@ -229,6 +237,7 @@ class SqliteSource:
         check_types(self._plan, table, self._archive)
         check_update(self._plan, table.quoted, table.columns, hindered=bool(table.triggers))
         check_cutoff(self._open(), self._plan, table, self._sql(self._open()))
+        check_now(self._open(), self._plan, self._sql(self._open()))
         check_order(self._open(), self._plan, table, self._sql(self._open()))
 
     def _inspect(self, c: sqlite3.Connection) -> Table:

@@ -128,6 +128,21 @@ def check_order(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: Sqli
             )
 
 
+def check_now(c: sqlite3.Connection, plan: Plan, sql: SqliteStatements) -> None:
+    """Raises SweepFailure where ``now`` would be written as text into a column that keeps its times as numbers."""
+    for one in plan.write.update if plan.write is not None else ():
+        name = quote_name(one.column)
+        if one.value != "now" or sql.dialect.value(one.column, "now") == "'now'":
+            continue
+        few = f"SELECT typeof({name}) FROM {sql.table} WHERE {name} IS NOT NULL LIMIT {SAMPLE}"
+        if any(kind in ("integer", "real") for (kind,) in c.execute(few)):
+            raise SweepFailure(
+                "ValueInvalid",
+                f'spec.write.update: column "{one.column}" keeps times as numbers, and now is text: write sql: '
+                "CAST(strftime('%s', 'now') AS INTEGER), times 1000 for milliseconds",
+            )
+
+
 def _odd_times(
     c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements
 ) -> Iterator[tuple[str, str]]:
@@ -144,9 +159,10 @@ def _odd_times(
             yield EPOCH_UNIT, sentence
         odd = sum(1 for kind, _, time in rows if time is None or (match.unit and kind not in ("integer", "real")))
         if odd:
+            what = f"text, where unit: {match.unit} reads numbers" if match.unit else "no time"
             yield (
                 "no-time",
-                f'{odd} of {len(rows)} values of column "{match.column}" are no time: such rows are never stale',
+                f'{odd} of {len(rows)} values of column "{match.column}" are {what}: such rows are never stale',
             )
 
 
