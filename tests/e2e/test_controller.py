@@ -144,7 +144,9 @@ async def _is_max(stage: Stage, most: int) -> bool:
 
 async def test_what_the_api_server_refuses_in_a_child_is_said_and_an_edit_cures_it(stage: Stage) -> None:
     await stage.start()
-    await stage.apply(worker={"podTemplate": {"spec": {"containers": [{"name": "worker", "ports": [{"x": 1}]}]}}})
+    await stage.apply(
+        worker={"podTemplate": {"spec": {"containers": [{"name": "worker", "ports": [{"containerPort": 80, "x": 1}]}]}}}
+    )
     await stage.says("Ready", "ChildRejected")
     assert (await stage.condition("Stalled"))[0] == "True"
     await stage.apply()

@@ -25,6 +25,7 @@ _KEPT = (
     "enum",
     "minLength",
     "maxLength",
+    "pattern",
     "minimum",
     "maximum",
     "minItems",

@@ -153,23 +153,24 @@ class _ColumnValue(Plain):
 
 @dataclass(frozen=True)
 class _Amount(Checked):
-    """A quantity of Kubernetes. A decimal needs quotes: what JSON keeps of one is not what was written."""
+    """A quantity of Kubernetes, which may stand as a number too. To take a decimal, the API server must not know a type; then it
+    knows no rule either, and a ``pattern`` holds for texts alone."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         checked = super().__get_pydantic_core_schema__(source, handler)
-        return core_schema.no_info_before_validator_function(_ColumnValue._text, checked)
+        return core_schema.no_info_before_validator_function(self._text, checked)
+
+    @staticmethod
+    def _text(given: Any) -> Any:
+        return str(given) if type(given) in (int, float) else given
 
     def check(self, text: str) -> str:
         if len(text) > 32 or not re.fullmatch(QUANTITY, text):
             raise refuse("BadQuantity", QUANTITY_HELP)
         return text
 
-    def schema(self) -> dict[str, Any]:
-        rule = cel.rule(f"type(self) == int || {cel.matches(f'^{QUANTITY}$')}", QUANTITY_HELP)
-        return {"x-kubernetes-int-or-string": True, "maxLength": 32, cel.RULES: [rule]}
-
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return self.schema()
+        return {"x-kubernetes-preserve-unknown-fields": True, "maxLength": 32, "pattern": f"^{QUANTITY}$"}
 
 
 class _Identifier(Plain):

@@ -42,10 +42,6 @@ def _values(data: Any) -> Iterator[tuple[Any, str | int, Path]]:
             yield from (
                 (match, name, ("spec", "match", n, name)) for name in ("lessThan", "greaterThan") if name in match
             )
-    resources = _in(_in(spec, "worker", dict), "resources", dict)
-    for name in ("limits", "requests"):
-        amounts = _in(resources, name, dict)
-        yield from ((amounts, each, ("spec", "worker", "resources", name, each)) for each in amounts)
     for n, assignment in enumerate(_in(_in(spec, "write", dict), "update", list)):
         if isinstance(assignment, dict) and "value" in assignment:
             yield assignment, "value", ("spec", "write", "update", n, "value")
