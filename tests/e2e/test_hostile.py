@@ -14,6 +14,7 @@ from kubesweep_controller.bounds import PARSED
 from tests.e2e.rights import RBAC
 from tests.e2e.stage import Stage, until
 
+LATE = "not-served-yet-"  # begins the names of namespaces in which a controller has no rights at first
 NAMESPACES = Kind("v1", "Namespace", "namespaces")
 
 
@@ -95,7 +96,7 @@ async def test_what_no_pod_can_be_is_told_and_what_stood_before_ticks_on(stage: 
 
 
 async def test_a_namespace_that_is_not_there_yet_is_served_as_soon_as_it_is(stage: Stage) -> None:
-    late = f"late-{uuid.uuid4().hex[:8]}"
+    late = f"{LATE}{uuid.uuid4().hex[:8]}"
     process = await stage.start(restarts=False, KUBESWEEP_NAMESPACES=f"{stage.namespace},{late}")
     await stage.apply("good", schedule=None, every="5s")
     await stage.says("Ready", "Checking", "good")

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.audit import Request, requests
 from tests.e2e.conftest import BEGAN, WHOLE
 from tests.e2e.rights import Right, rights_of_the_chart
+from tests.e2e.test_hostile import LATE
 
 pytestmark = pytest.mark.bed  # a cluster of your own keeps its audit log where it likes, if at all
 AGENT = "kubesweep-controller"
@@ -78,7 +79,8 @@ def test_no_controller_ever_read_a_secret(story: Story) -> None:
 
 
 def test_no_controller_was_denied_what_it_asked_for(story: Story) -> None:
-    assert [str(each) for each in story.denied] == []
+    """But in a namespace that it was to serve and had no rights in yet (test_hostile.py)."""
+    assert [str(each) for each in story.denied if LATE not in str(each)] == []
 
 
 def test_the_controllers_used_what_the_chart_grants_and_nothing_else(
