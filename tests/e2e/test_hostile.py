@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kubesweep_controller.api import DEPLOYMENTS, SCHEDULES, Kind
+from kubesweep_controller.api import DEPLOYMENTS, SCHEDULES, Kind, Refused
 from kubesweep_controller.bounds import PARSED
 from tests.e2e.rights import RBAC
 from tests.e2e.stage import Stage, until
@@ -70,12 +70,22 @@ async def _child_of_year_zero(stage: Stage, schedule: str) -> None:
     template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     meta = {"name": "other-worker", "namespace": stage.namespace, "labels": labels}
     spec = {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": template}
-    made = await stage.api.create(DEPLOYMENTS, {"metadata": meta, "spec": spec})
+    await stage.api.create(DEPLOYMENTS, {"metadata": meta, "spec": spec})
     entry = {"manager": "kubesweep", "operation": "Update", "apiVersion": "apps/v1", "time": "0000-06-01T00:00:00Z"}
-    made["metadata"]["managedFields"] = [
-        {**entry, "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:labels": {"f:a": {}}}}}
-    ]
-    await stage.api.replace(DEPLOYMENTS, made)
+    fields = {"fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:labels": {"f:a": {}}}}}
+
+    async def replaced() -> bool:
+        made = await stage.api.get(DEPLOYMENTS, stage.namespace, "other-worker")
+        assert made is not None
+        made["metadata"]["managedFields"] = [entry | fields]
+        try:
+            return bool(await stage.api.replace(DEPLOYMENTS, made))
+        except Refused as refused:  # its status was written in between
+            if refused.reason != "Conflict":
+                raise
+            return False
+
+    await until(replaced)
 
 
 async def test_what_no_pod_can_be_is_told_and_what_stood_before_ticks_on(stage: Stage) -> None:
