@@ -418,3 +418,17 @@ async def test_no_number_is_no_time_to_come(database: str, app: Connection) -> N
         "CREATE TABLE things (id int PRIMARY KEY, at float8); INSERT INTO things VALUES (1, 'NaN'), (2, 9e9)"
     )
     assert await stale_on_postgres(database, Match("after", "at", unit="seconds")) == ["2"]
+
+
+async def test_a_condition_that_takes_its_time_over_a_sample_keeps_no_sweep_from_its_start(tmp_path: Path) -> None:
+    spins = "(WITH RECURSIVE n(n) AS (SELECT t.id UNION ALL SELECT n + 1 FROM n) SELECT count(*) FROM n) > 0 AND t.at < :cutoff"
+    path = lite(
+        tmp_path, "CREATE TABLE things (id INTEGER PRIMARY KEY, at INTEGER)", "INSERT INTO things VALUES (1, 5)"
+    )
+    source = Source(table="things", statement_timeout=0.1)
+    opened = open_source(
+        Plan(namespace="d", name="n", uid="u", source=source, match=(Match("sql", sql=spins),), write=Write()),
+        lambda: f"sqlite:///{path}",
+    )
+    assert (await opened.bounds())[1] == ("1",)
+    await opened.close()

@@ -56,6 +56,7 @@ from kubesweep_worker.sources.stride import Stride, cut_pages, timed_out
 
 log = logging.getLogger("kubesweep.worker")
 ARCHIVE = "spec.write.delete.archiveTo.table"
+LOOK = 5.0  # seconds that the user's sql may take over a sample; what takes longer is left to the sweep
 NOT_UTF8 = "Could not decode to UTF-8"  # what the sqlite3 module says
 T = TypeVar("T")
 
@@ -236,9 +237,12 @@ class SqliteSource:
         check_children(self._plan, table.quoted, [each.child for each in self._references])
         check_types(self._plan, table, self._archive)
         check_update(self._plan, table.quoted, table.columns, hindered=bool(table.triggers))
-        check_cutoff(self._open(), self._plan, table, self._sql(self._open()))
-        check_now(self._open(), self._plan, self._sql(self._open()))
-        check_order(self._open(), self._plan, table, self._sql(self._open()))
+        c, sql = self._open(), self._sql(self._open())
+        check_now(c, self._plan, sql)
+        check_order(c, self._plan, table, sql)
+        self._deadline = time.monotonic() + min(LOOK, self._plan.source.statement_timeout)
+        check_cutoff(c, self._plan, table, sql)
+        self._deadline = time.monotonic() + self._plan.source.statement_timeout
 
     def _inspect(self, c: sqlite3.Connection) -> Table:
         table, sql = self._learn(c)

@@ -83,6 +83,11 @@ def _warnings(
         )
 
 
+def _first(sql: SqliteStatements) -> str:
+    """Some rows, however rare those are that a sample asks for: a column may be NULL in all of a big table."""
+    return f"(SELECT * FROM {sql.table} LIMIT {10 * SAMPLE})"
+
+
 def check_cutoff(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements) -> None:
     """Raises SweepFailure where sql compares numbers with a time, which is text: SQLite holds every number for less than every text,
     so that every row would match. Told by what the condition answers of a sample: a row that matches by the first moment of the
@@ -97,8 +102,7 @@ def check_cutoff(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: Sql
             f"(\n{MOMENT.sub(literal, match.sql)}\n)" for literal in ("'0001-01-01 00:00:00.000'", "-1e18")
         )
         some = " OR ".join(f"typeof({column(name)}) IN ('integer', 'real')" for name in numbers)
-        few = f"(SELECT * FROM {sql.table} LIMIT {SAMPLE})"
-        asked = f"SELECT {', '.join(column(name) for name in numbers)} FROM {few} AS t WHERE ({some}) AND {early} AND NOT coalesce({number}, 0) LIMIT 1"
+        asked = f"SELECT {', '.join(column(name) for name in numbers)} FROM {_first(sql)} AS t WHERE ({some}) AND {early} AND NOT coalesce({number}, 0) LIMIT 1"
         try:
             found = c.execute(asked).fetchone()
         except sqlite3.Error:  # it names the row's id, or fails on a row: that is told elsewhere
@@ -118,7 +122,7 @@ def check_order(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: Sqli
         if match.op not in ("lessThan", "greaterThan") or table.columns[match.column].affinity != "TEXT":
             continue
         name, value = column(match.column), match.values[0]
-        few = f"SELECT {name} FROM {sql.table} AS t WHERE typeof({name}) = 'text' LIMIT {SAMPLE}"
+        few = f"SELECT {name} FROM {_first(sql)} AS t WHERE typeof({name}) = 'text' LIMIT {SAMPLE}"
         texts = [str(text) for (text,) in c.execute(few)]
         if NUMBER.fullmatch(value.strip()) and texts and all(NUMBER.fullmatch(text.strip()) for text in texts):
             raise SweepFailure(
@@ -134,7 +138,7 @@ def check_now(c: sqlite3.Connection, plan: Plan, sql: SqliteStatements) -> None:
         name = quote_name(one.column)
         if one.value != "now" or sql.dialect.value(one.column, "now") == "'now'":
             continue
-        few = f"SELECT typeof({name}) FROM {sql.table} WHERE {name} IS NOT NULL LIMIT {SAMPLE}"
+        few = f"SELECT typeof({name}) FROM {_first(sql)} WHERE {name} IS NOT NULL LIMIT {SAMPLE}"
         if any(kind in ("integer", "real") for (kind,) in c.execute(few)):
             raise SweepFailure(
                 "ValueInvalid",
@@ -172,7 +176,7 @@ def _days(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStat
         if match.op != "before" or match.unit or match.offset >= DAY:
             continue
         name = quote_name(match.column)
-        few = f"SELECT length({name}) FROM {sql.table} WHERE typeof({name}) = 'text' LIMIT {SAMPLE}"
+        few = f"SELECT length({name}) FROM {_first(sql)} WHERE typeof({name}) = 'text' LIMIT {SAMPLE}"
         sizes = {size for (size,) in c.execute(few)}
         if sizes == {len("2026-01-01")} or (not sizes and table.columns[match.column].type.upper() == "DATE"):
             yield date_of_today(match.column)
