@@ -109,10 +109,11 @@ class QueueAddress:
         query = urlencode(options, safe="/")
         return f"redis{'s' if target.tls else ''}{variant}://{login}{hosts}/{path}{'?' if query else ''}{query}"
 
-    def scaler(self, list_kind: bool) -> str:
-        """KEDA's name for its trigger of this queue: of a list (or set), or of a stream."""
+    @property
+    def scaler(self) -> str:
+        """KEDA's name for its trigger of streams of this queue."""
         variant = "" if self.target.kind == "server" else f"-{self.target.kind}"
-        return f"redis{variant}{'' if list_kind else '-streams'}"
+        return f"redis{variant}-streams"
 
     def scaler_metadata(self) -> dict[str, str]:
         """What both of KEDA's triggers are told about the server."""

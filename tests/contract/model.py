@@ -365,7 +365,7 @@ class Model:
             return None
         book = self.sweeps[0]
         book.state = SweepState.PLANNING
-        self._enqueue(Job(JobKind.PLAN, book.plan, book.id, cutoff=book.cutoff, approved=True, planned=book.planned))
+        self._enqueue(Job(JobKind.PLAN, book.plan, book.id, cutoff=book.cutoff, planned=book.planned))
         return book.id
 
     def settle(self, settlements: Sequence[Settlement], limits: Limits) -> tuple[set[str], set[str], set[str]]:

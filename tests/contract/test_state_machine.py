@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
@@ -41,6 +41,7 @@ from kubesweep.queue.service import QueueService
 from tests.contract.backends import BACKENDS, Backend, Clock
 from tests.contract.hands import CUTOFF, OTHER, REF
 from tests.contract.model import Book, Model
+from tests.servers import shared
 
 T = TypeVar("T")
 
@@ -54,8 +55,10 @@ picks = st.integers(0, 10**6)
 
 
 class QueueMachine(RuleBasedStateMachine):
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, lengths: Callable[[], tuple[int, int]] = lambda: (0, 0)) -> None:
+        """``lengths``: of what KEDA asks about the delayed retries, and of these."""
         super().__init__()
+        self.lengths = lengths
         self.clock = Clock()
         self.model = Model(self.clock)
         self.runner = asyncio.Runner()
@@ -354,14 +357,32 @@ class QueueMachine(RuleBasedStateMachine):
         assert len(self.finished) == len(set(self.finished))
 
     @invariant()
+    def keda_hears_of_delayed_retries_as_long_as_there_are_any(self) -> None:
+        marker, delayed = self.lengths()
+        assert marker == min(1, delayed)
+
+    @invariant()
     def each_held_row_is_in_one_place(self) -> None:
         assert sorted(self.model.retrying() + list(self.model.letters)) == sorted(self.model.attempts)
+
+
+def lengths_on(name: str) -> Callable[[], tuple[int, int]]:
+    """On a server; a file has no marker."""
+    if name == "sqlite":
+        return lambda: (0, 0)
+    server = shared(name.partition("-")[0])
+
+    def lengths() -> tuple[int, int]:
+        with server.client() as client:
+            return client.xlen(f"{REF.prefix}:marker"), client.zcard(f"{REF.prefix}:delayed")
+
+    return lengths
 
 
 @pytest.mark.parametrize("name", sorted(BACKENDS))
 def test_any_interleaving_of_workers_does_what_the_model_does(name: str) -> None:
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
     run_state_machine_as_test(
-        lambda: QueueMachine(BACKENDS[name]),  # type: ignore[arg-type]  # it asks for a class and calls it
+        lambda: QueueMachine(BACKENDS[name], lengths_on(name)),  # type: ignore[arg-type]  # it asks for a class and calls it
         settings=settings(max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=slow),
     )

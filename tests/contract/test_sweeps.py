@@ -289,12 +289,14 @@ async def test_a_held_sweep_waits_for_approval_and_keeps_its_cutoff(queue: Queue
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.finished, stats.sweep.reason) == (SweepState.HELD, None, "HoldAboveRows")
     assert (stats.ready, stats.running, stats.sweep.open_jobs) == (0, 0, 0)
+    assert await queue.approved(REF) is None
     assert await queue.approve(REF) == sweep
+    assert await queue.approved(REF) == sweep
     stats = await look(queue)
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.reason) == (SweepState.PLANNING, "")
     plan = await one(queue)
-    assert (plan.job.kind, plan.job.approved, plan.job.cutoff, plan.job.low) == (JobKind.PLAN, True, CUTOFF, None)
+    assert (plan.job.kind, plan.job.cutoff, plan.job.low) == (JobKind.PLAN, CUTOFF, None)
     assert (plan.job.sweep, plan.job.plan, plan.delivery) == (sweep, PLAN, 1)
 
 
@@ -307,6 +309,9 @@ async def test_approving_something_else_releases_nothing(queue: QueueService) ->
     assert await queue.approve(REF, sweep) == sweep
     assert await queue.approve(REF, sweep) is None
     assert (await look(queue)).ready == 1
+    assert await queue.approved(OTHER) is None
+    await queue.forget(REF)
+    assert await queue.approved(REF) is None
 
 
 async def test_parking_a_sweep_late_keeps_its_books_right(queue: QueueService) -> None:

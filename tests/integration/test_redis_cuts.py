@@ -93,7 +93,7 @@ class Worker:
             await self.batch(claim)
 
     async def plan(self, claim: Claim) -> None:
-        if not claim.job.approved:
+        if await self.call("approved", REF) != claim.job.sweep:
             await self.call("end_sweep", REF, claim, SweepState.HELD, "ManyRows", "approve it")
             await self.call("approve", REF)
             return

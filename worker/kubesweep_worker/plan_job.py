@@ -96,7 +96,7 @@ async def run_plan(desk: Desk, run: JobRun) -> Result:
         return await _halt(desk, run)
     if first:
         tell_held_elsewhere(held_rows, origin)
-        asks = not step.approved and not plan.dry_run
+        asks = not plan.dry_run and await desk.insist(lambda: desk.queue.approved(desk.ref)) != step.sweep
         if asks and (await _doubtful(desk, run, cutoff) or await _above_hold(desk, run, cutoff, held)):
             return Gone(worked=True)
         start = None if plan.dry_run else await _start(desk, origin)

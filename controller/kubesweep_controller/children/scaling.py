@@ -1,8 +1,9 @@
 """What KEDA is told: how long the queue is, how many workers that is worth, and how to log in.
 
-Two triggers. The stream's length is waiting plus running jobs: it wakes the first worker and lets the last one go only when
-nothing is in hand (``lagCount`` and ``pendingEntriesCount`` each miss one of the two). The delayed retries are in a set of
-their own, which nobody promotes while no worker runs: a second trigger wakes one for them, and never more than one.
+Two triggers, each the length of a stream: KEDA's user needs no script for that, and so cannot keep the server busy with one.
+The work stream's is waiting plus running jobs: it wakes the first worker and lets the last one go only when nothing is in
+hand (``lagCount`` and ``pendingEntriesCount`` each miss one of the two). The delayed retries are in a set of their own, which
+nobody promotes while no worker runs: the marker stream, one entry long while there are any, wakes one worker and never more.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from kubesweep_controller.queue_address import QueueAddress
 
 KEDA = "keda.sh/v1alpha1"
 PARKED = "autoscaling.keda.sh/paused-replicas"
+ONE_WORKER = 1_000_000  # entries for each worker: the marker stream never asks for a second one
 
 
 def build_scaledobject(
@@ -55,11 +57,18 @@ def build_scaledobject(
 def _triggers(ref: ScheduleRef, queue: QueueAddress, jobs_per_replica: int) -> list[dict[str, Any]]:
     names = {name: key.decode() for name, key in zip(KEY_NAMES, keys(ref.prefix), strict=True)}
     login = {"authenticationRef": {"name": worker_name(ref.name)}}
-    work = {"stream": names["work"], "streamLength": str(jobs_per_replica), "activationLagCount": "0"}
-    delayed = {"listName": names["delayed"], "listLength": "1000000", "activationListLength": "0"}
     return [
-        {"type": queue.scaler(list_kind=False), "metadata": {**queue.scaler_metadata(), **work}, **login},
-        {"type": queue.scaler(list_kind=True), "metadata": {**queue.scaler_metadata(), **delayed}, **login},
+        {
+            "type": queue.scaler,
+            "metadata": {
+                **queue.scaler_metadata(),
+                "stream": names[stream],
+                "streamLength": str(length),
+                "activationLagCount": "0",
+            },
+            **login,
+        }
+        for stream, length in (("work", jobs_per_replica), ("marker", ONE_WORKER))
     ]
 
 

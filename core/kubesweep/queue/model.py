@@ -77,7 +77,6 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True):
     maybe: bool = False  # an earlier delivery may have committed: rows that are not stale are unconfirmed
     told: tuple[tuple[Key, str], ...] = ()  # rows whose effect succeeded already, and under which Idempotency-Key
     setbacks: int = 0  # times that it was given back because all of it failed
-    approved: bool = False  # plan jobs: somebody approved more than holdAboveRows
     planned: int = 0  # plan jobs: rows planned by the chain so far
     wrap: Key | None = None  # plan jobs: the chain began behind this key, and goes on from the first key up to it
     cap: int = 0  # plan jobs: rows that the sweep may plan; 0: not counted yet

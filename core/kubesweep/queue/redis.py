@@ -227,6 +227,9 @@ class RedisQueue:
     async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:
         return codec.text(await self._link.move("approve", ref, sweep=sweep) or "") or None
 
+    async def approved(self, ref: ScheduleRef) -> str | None:
+        return codec.text(await self._link.move("approved", ref) or "") or None
+
     async def pause(self, ref: ScheduleRef, paused: bool) -> None:
         await self._link.move("pause", ref, paused=int(paused))
 

@@ -230,8 +230,8 @@ def _texts(values: Iterable[bytes | str]) -> tuple[str, ...]:
 def stats(reply: Sequence[Any] | None) -> Stats:
     if not reply:
         return Stats()
-    meta, ready, running, delayed, held, dead, oldest, sweeps, findings, lease = reply
-    paused, tick, *ticks, origin, _cursor = meta
+    paused, meta, ready, running, delayed, held, dead, oldest, sweeps, findings, lease = reply
+    tick, *ticks, origin, _cursor = meta
     known = [sweep(raw) for raw in sweeps]
     return Stats(
         known=True,
@@ -242,7 +242,7 @@ def stats(reply: Sequence[Any] | None) -> Stats:
         dead=dead,
         oldest_ready=moment(oldest),
         first_lease=moment(lease),
-        paused=bool(paused) and int(paused) == 1,
+        paused=paused == 1,
         last_tick=moment(tick),
         ticks=TickCounts(*map(count, ticks)),
         sweep=known[0] if known else None,

@@ -38,7 +38,8 @@ _BY_CODE = {
     "NOREPLICAS": ("QueueNoReplicas", "too few replicas follow the primary (min-replicas-to-write). Bring them back"),
     "BUSY": (
         "QueueBusy",
-        "somebody's script keeps the server busy. See SLOWLOG GET; SCRIPT KILL ends it if it only reads",
+        "somebody's script keeps the server busy. SLOWLOG GET tells whose; SCRIPT KILL ends it (a controller does that by "
+        "itself); one that has written is ended by a restart only",
     ),
     "MASTERDOWN": ("QueueReadOnly", "this replica has lost its primary. Wait for the failover, or name the primary"),
     "CLUSTERDOWN": ("QueueCluster", "the cluster is not whole: some slots are served by nobody. See CLUSTER INFO"),

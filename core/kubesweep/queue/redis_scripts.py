@@ -14,7 +14,20 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-KEY_NAMES = ("meta", "work", "sweeps", "leases", "rest", "delayed", "held", "dead", "findings", "early", "wake")
+KEY_NAMES = (
+    "meta",
+    "work",
+    "sweeps",
+    "leases",
+    "rest",
+    "delayed",
+    "held",
+    "dead",
+    "findings",
+    "early",
+    "wake",
+    "marker",
+)
 
 
 class Script(NamedTuple):

@@ -180,8 +180,13 @@ class QueueService(Protocol):
         ...
 
     async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:
-        """Release the Held sweep (``None``: whichever is held): it is planned from the start, with its cutoff and
-        ``approved``. The id of the sweep, None if none is held."""
+        """Release the Held sweep (``None``: whichever is held): it is planned from the start, with its cutoff, and is the one
+        that :meth:`approved` names. The id of the sweep, None if none is held."""
+        ...
+
+    async def approved(self, ref: ScheduleRef) -> str | None:
+        """The id of the sweep that was approved last. Where the queue has users of least rights, those of workers and producers
+        cannot write it."""
         ...
 
     async def pause(self, ref: ScheduleRef, paused: bool) -> None:

@@ -147,6 +147,9 @@ class SqliteQueue:
     async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:
         return await self._move(lambda con: sqlite_moves.approve(con, self._clock(), ref, sweep))
 
+    async def approved(self, ref: ScheduleRef) -> str | None:
+        return await self._look(lambda con: sqlite_stats.approved(con, ref))
+
     async def pause(self, ref: ScheduleRef, paused: bool) -> None:
         await self._move(lambda con: sqlite_moves.pause(con, ref, paused))
 

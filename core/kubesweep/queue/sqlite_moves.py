@@ -299,7 +299,8 @@ def approve(con: sqlite3.Connection, now: float, ref: ScheduleRef, sweep: str | 
         return None
     values = {"id": latest.id, "state": SweepState.PLANNING, "reason": "", "message": "", "finished": None}
     con.execute(statements("sweep")["set_state"], values)
-    job = Job(JobKind.PLAN, latest.plan, latest.id, cutoff=latest.cutoff, approved=True, planned=latest.planned)
+    con.execute(statements("schedule")["approve"], {"schedule": schedule.id, "sweep": latest.id})
+    job = Job(JobKind.PLAN, latest.plan, latest.id, cutoff=latest.cutoff, planned=latest.planned)
     enqueue(con, schedule.id, [(job, now, False)])
     return latest.id
 

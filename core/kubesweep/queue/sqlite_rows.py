@@ -44,6 +44,7 @@ class Schedule(NamedTuple):
     late: int
     origin: str
     learnt: str
+    approved: str
 
     def budget(self, rate: float, most: float, now: float) -> float:
         """Tokens left now; negative is debt. At most ``most`` are ever saved up."""

@@ -20,6 +20,11 @@ def stats(con: sqlite3.Connection, clock: Callable[[], float], refs: Sequence[Sc
     return tuple(_stats(con, now, each) for each in schedules)
 
 
+def approved(con: sqlite3.Connection, ref: ScheduleRef) -> str | None:
+    schedule = find(con, ref)
+    return (schedule and schedule.approved) or None
+
+
 def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> Stats:
     if schedule is None:
         return Stats()

@@ -18,7 +18,7 @@ from kubesweep.queue.sqlite_rows import schema, statements
 
 T = TypeVar("T")
 
-VERSION = 4  # PRAGMA user_version: grows with every change of schema.sql
+VERSION = 5  # PRAGMA user_version: grows with every change of schema.sql
 APPLICATION_ID = 0x4B535750  # "KSWP": tells a queue from somebody's application database
 BUSY_SECONDS = 5.0
 

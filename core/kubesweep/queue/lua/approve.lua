@@ -8,8 +8,10 @@ sweep.open = sweep.open + 1
 change(sweep)
 add(header(id, 'p', 0, 0, now), cjson.encode({
   kind = 'plan', plan = {generation = sweep.generation, hash = sweep.hash}, sweep = id, cutoff = sweep.cutoff,
-  approved = true, planned = sweep.planned,
+  planned = sweep.planned,
 }))
+call('HSET', CONTROL, 'approved', id)
+call('PEXPIRE', CONTROL, lifetime())
 save_sweeps()
 refresh()
 return id

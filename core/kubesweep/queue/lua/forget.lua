@@ -1,3 +1,3 @@
 -- flags: allow-oom
-call('UNLINK', unpack(KEYS))
+call('UNLINK', CONTROL, unpack(KEYS))
 return 1

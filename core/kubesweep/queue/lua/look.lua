@@ -2,12 +2,12 @@
 -- What a blocking read needs: {known, paused, cursor, last signal, seconds until a retry is due or a lease ends, seconds
 -- until the row budget is out of debt}; empty text where there is no such moment.
 if not known() then return {0, 0, '0-0', '0-0', '', ''} end
-local meta = call('HMGET', META, 'paused', 'cur', 'tokens', 'tokens_at', 'rate')
+local meta = call('HMGET', META, 'cur', 'tokens', 'tokens_at', 'rate')
 local signal = call('XREVRANGE', WAKE, '+', '-', 'COUNT', 1)[1]
 local due = tonumber(call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])
 local lease = tonumber(call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')[2])
 local soonest = due and lease and math.min(due, lease) or due or lease
-local debt = meta[3] and tonumber(meta[3]) < 0 and tonumber(meta[4]) - tonumber(meta[3]) / tonumber(meta[5])
+local debt = meta[2] and tonumber(meta[2]) < 0 and tonumber(meta[3]) - tonumber(meta[2]) / tonumber(meta[4])
 if debt and debt <= now then debt = nil end
-return {1, meta[1] == '1' and 1 or 0, meta[2] or '0-0', signal and signal[1] or '0-0',
+return {1, call('HGET', CONTROL, 'paused') == '1' and 1 or 0, meta[1] or '0-0', signal and signal[1] or '0-0',
   soonest and text(soonest - now) or '', debt and text(debt - now) or ''}

@@ -74,7 +74,7 @@ end
 local function free_retries()
   for _, member in ipairs(call('ZRANGE', DELAYED, 0, -1)) do
     local h, body = string.match(member, '^([^\n]*)\n(.*)$')
-    if give_up(h, body) then call('ZREM', DELAYED, member) end
+    if give_up(h, body) then undelay(member) end
   end
   give_up_waiting()
   if not next(given_up) then return end

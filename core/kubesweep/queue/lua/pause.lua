@@ -1,6 +1,7 @@
 -- flags: allow-oom
 if known() then
-  call('HSET', META, 'paused', args.paused)
+  call('HSET', CONTROL, 'paused', args.paused)
+  call('PEXPIRE', CONTROL, lifetime())
   refresh()
   if args.paused == 0 then wake() end
 end

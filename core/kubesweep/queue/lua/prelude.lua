@@ -3,7 +3,11 @@
 -- group's pending list under its owner and its delivery count); who finishes it acknowledges and deletes in one script,
 -- so XLEN is always waiting + running. LEASES carries the deadlines, because the group's idle times know only the
 -- server's clock and nothing else than a scan finds the expired ones. Times are text with 17 digits: cjson keeps 14.
-local META, WORK, SWEEPS, LEASES, REST, DELAYED, HELD, DEAD, FINDINGS, EARLY, WAKE = unpack(KEYS)
+local META, WORK, SWEEPS, LEASES, REST, DELAYED, HELD, DEAD, FINDINGS, EARLY, WAKE, MARKER = unpack(KEYS)
+-- What a person decided: `paused`, and `approved`, the id of the sweep that was let go. Only the controller's user (or a
+-- person's) may write it. It is none of KEYS, because a server takes every key that EVAL names for one that is written, and
+-- lies outside of the prefix that the users of a namespace may write, under the same hash tag.
+local CONTROL = 'control:' .. string.sub(META, 1, -#':meta' - 1)
 local GROUP, CHUNK = 'w', 1000
 local call = redis.call
 local args = cmsgpack.unpack(ARGV[1])
@@ -33,7 +37,17 @@ end
 -- A key that this move may have made gets an end; one that has an end keeps it.
 local function keep(key) call('PEXPIRE', key, lifetime(), 'NX') end
 
+-- KEDA asks for the lengths of two streams, so that its user needs no script: WORK, and MARKER, which has one entry while
+-- DELAYED has any. XADD with MAXLEN 0 leaves none.
+local function mark()
+  local waits = call('ZCARD', DELAYED) > 0
+  if waits == (call('XLEN', MARKER) > 0) then return end
+  call('XADD', MARKER, 'MAXLEN', waits and 1 or 0, '*', 'd', 1)
+  keep(MARKER)
+end
+
 local function refresh()
+  mark() -- somebody may have deleted one of the two
   for _, key in ipairs(KEYS) do
     if key ~= WAKE then call('PEXPIRE', key, lifetime()) end
   end
@@ -77,7 +91,14 @@ local function delay(due, h, body)
   local first = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
   call('ZADD', DELAYED, due, h .. '\n' .. body)
   keep(DELAYED)
+  if not first then mark() end
   if not first or due < tonumber(first) then wake() end
+end
+
+local function undelay(member)
+  local gone = call('ZREM', DELAYED, member) == 1
+  if gone then mark() end
+  return gone
 end
 
 -- The job of rows that are tried again, from a body without keys. A key's text is JSON already.

@@ -8,7 +8,7 @@ local function remove_idle(move)
   local where, member = move[1], move[2] .. '\n' .. move[3]
   if where == '' then
     local due = call('ZSCORE', DELAYED, member)
-    return due and call('ZREM', DELAYED, member) == 1 and tonumber(due) or nil
+    return due and undelay(member) and tonumber(due) or nil
   end
   if call('ZSCORE', LEASES, where) ~= false or call('XDEL', WORK, where) == 0 then return nil end
   call('SREM', EARLY, where)

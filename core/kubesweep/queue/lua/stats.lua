@@ -6,12 +6,12 @@ local function short(key, field, most)
   local value = call('HGET', key, field)
   return value and #value <= most and value or ''
 end
-local meta = call('HMGET', META, 'paused', 'tick', 'enqueued', 'duplicate', 'forbidden', 'late', 'origin', 'cur')
-for i = 1, 8 do meta[i] = meta[i] and #meta[i] <= 1024 and meta[i] or '' end
+local meta = call('HMGET', META, 'tick', 'enqueued', 'duplicate', 'forbidden', 'late', 'origin', 'cur')
+for i = 1, 7 do meta[i] = meta[i] and #meta[i] <= 1024 and meta[i] or '' end
 local running, delayed = call('ZCARD', LEASES), call('ZCARD', DELAYED)
 local due = call('ZCOUNT', DELAYED, '-inf', now)
 local oldest = due > 0 and tonumber(call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]) or nil
-local from, found = meta[8] ~= '' and meta[8] or '0-0', false
+local from, found = meta[7] ~= '' and meta[7] or '0-0', false
 repeat
   local page = call('XRANGE', WORK, '(' .. from, '+', 'COUNT', 10)
   for _, entry in ipairs(page) do
@@ -36,5 +36,5 @@ if call('HLEN', FINDINGS) <= 64 then
     if #raw <= 16384 then findings[#findings + 1] = raw end
   end
 end
-return {meta, call('XLEN', WORK) - running + due, running, delayed - due, call('HLEN', HELD), call('ZCARD', DEAD),
+return {call('HGET', CONTROL, 'paused') == '1' and 1 or 0, meta, call('XLEN', WORK) - running + due, running, delayed - due, call('HLEN', HELD), call('ZCARD', DEAD),
   oldest and text(oldest) or '', history, findings, call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')[2] or ''}

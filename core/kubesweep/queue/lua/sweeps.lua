@@ -76,7 +76,7 @@ local function drop_waiting(sweep)
   end
   in_chunks(gone, function(...) call('XDEL', WORK, ...) end)
   local member = call('HGET', META, 'behind')
-  if member and parse_start(member) == sweep.id and call('ZREM', DELAYED, member) == 1 then sweep.open = sweep.open - 1 end
+  if member and parse_start(member) == sweep.id and undelay(member) then sweep.open = sweep.open - 1 end
   sweep.open = sweep.open - #gone
   change(sweep)
   return rows

@@ -73,7 +73,7 @@ local function take_due(jobs, consumer, want, until_)
     local _, kind, crashes = parse_start(h)
     if kind == 'p' then call('HDEL', META, 'behind') end
     local id = add(h, body)
-    call('ZREM', DELAYED, due[i])
+    undelay(due[i])
     call('SADD', EARLY, id)
     own(consumer, {id}, crashes + 1, until_)
     hand(jobs, id, crashes + 1, body)
@@ -113,16 +113,17 @@ local function rows_of(body) return tonumber(string.match(body, '"rows":(%d+)'))
 -- Answers {paused, wait, next delayed, held version, {id, delivery, body, ...}, learnt, seconds until the next delayed, row budget
 -- before, now}; empty text where there is nothing.
 local function take(consumer, want, lease, rate, burst)
-  local meta = call('HMGET', META, 'paused', 'tokens', 'tokens_at', 'held', 'cur', 'learnt', 'behind')
+  local meta = call('HMGET', META, 'tokens', 'tokens_at', 'held', 'cur', 'learnt', 'behind')
+  local paused = call('HGET', CONTROL, 'paused') or '0'
   local jobs, wait = {}, ''
-  local left = rate and budget(meta[2], meta[3], rate, burst)
+  local left = rate and budget(meta[1], meta[2], rate, burst)
   if rate and left < 0 then wait = text(-left / rate) end
-  if want > 0 and meta[1] ~= '1' and wait == '' then
-    local until_, cursor = text(now + lease), meta[5] or '0-0'
+  if want > 0 and paused ~= '1' and wait == '' then
+    local until_, cursor = text(now + lease), meta[4] or '0-0'
     cap_leases(lease)
     local function fill(most)
       take_expired(jobs, consumer, most, until_)
-      if meta[7] then admit() end
+      if meta[6] then admit() end
       take_due(jobs, consumer, most, until_)
       cursor = take_waiting(jobs, consumer, most, until_, cursor)
     end
@@ -140,6 +141,6 @@ local function take(consumer, want, lease, rate, burst)
     if #jobs > 0 then keep(LEASES) end
   end
   local due = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
-  return {meta[1] or '0', wait, due or '', meta[4] or '0', jobs, meta[6] or '', due and text(tonumber(due) - now) or '',
+  return {paused, wait, due or '', meta[3] or '0', jobs, meta[5] or '', due and text(tonumber(due) - now) or '',
     left and text(left) or '', text(now)}
 end

@@ -1,6 +1,6 @@
 -- name: find
 SELECT id, last_tick, paused, held_version, tokens, tokens_at, rate, enqueued, duplicate, forbidden, late,
-       origin, learnt
+       origin, learnt, approved
 FROM schedule
 WHERE install = :install AND namespace = :namespace AND name = :name AND uid = :uid;
 
@@ -25,6 +25,11 @@ WHERE id = :schedule;
 -- name: pause
 UPDATE schedule
 SET paused = :paused
+WHERE id = :schedule;
+
+-- name: approve
+UPDATE schedule
+SET approved = :sweep
 WHERE id = :schedule;
 
 -- name: set_learnt

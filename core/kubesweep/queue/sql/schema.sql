@@ -6,6 +6,7 @@ CREATE TABLE schedule (
   uid TEXT NOT NULL,
   last_tick REAL,
   paused INTEGER NOT NULL DEFAULT 0,
+  approved TEXT NOT NULL DEFAULT '',
   held_version INTEGER NOT NULL DEFAULT 0,
   -- the row budget: tokens as of tokens_at, refilled by rate a second; NULL tokens: full
   tokens REAL,

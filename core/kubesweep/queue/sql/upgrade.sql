@@ -6,3 +6,6 @@ ALTER TABLE schedule ADD COLUMN learnt TEXT NOT NULL DEFAULT '';
 
 -- name: 4
 ALTER TABLE sweep ADD COLUMN stopped TEXT NOT NULL DEFAULT '';
+
+-- name: 5
+ALTER TABLE schedule ADD COLUMN approved TEXT NOT NULL DEFAULT '';
