@@ -83,6 +83,7 @@ SCALEDOBJECTS = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 TRIGGER_AUTHENTICATIONS = Kind("keda.sh/v1alpha1", "TriggerAuthentication", "triggerauthentications")
 PODS = Kind("v1", "Pod", "pods")
 SECRETS = Kind("v1", "Secret", "secrets")
+NAMESPACES = Kind("v1", "Namespace", "namespaces")
 EVENTS = Kind("events.k8s.io/v1", "Event", "events")
 LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
@@ -99,7 +100,7 @@ class Api:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, kind: Kind, namespace: str, name: str) -> Body | None:
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Body | None:
         return await self._maybe("GET", kind.path(namespace, name))
 
     async def serves(self, group_version: str) -> bool:

@@ -134,10 +134,12 @@ def _failing(facts: Facts) -> Problem | None:
 def _queue(facts: Facts) -> Problem | None:
     if facts.outage is None:
         return None
-    return (
-        Reason.QUEUE_UNAVAILABLE,
-        f"{facts.outage.reason}: {facts.outage}. Nothing is lost; it goes on when the queue does.",
+    rest = (
+        ""
+        if facts.outage.reason in ("QueueMemory", "QueueScript")
+        else " Nothing is lost; it goes on when the queue does."
     )
+    return Reason.QUEUE_UNAVAILABLE, f"{facts.outage.reason}: {facts.outage}.{rest}"
 
 
 def _source_refused(source: Verdict) -> Problem | None:

@@ -21,8 +21,23 @@ __all__ = ["degradations", "ended_sentence", "held_sentence", "miss_is_over", "m
 def degradations(facts: Facts, missed: float | None) -> list[tuple[Reason, str]]:
     """Everything that holds, as (reason, sentence)."""
     sweeps = sweeps_of(facts)
-    found = (_held(facts, sweeps), _last_sweep(facts, sweeps), _missed(facts, sweeps, missed), dead_letters(facts))
+    found = (
+        _held(facts, sweeps),
+        _last_sweep(facts, sweeps),
+        _missed(facts, sweeps, missed),
+        dead_letters(facts),
+        _evicts(facts),
+    )
     return [each for each in found if each is not None]
+
+
+def _evicts(facts: Facts) -> tuple[Reason, str] | None:
+    if not facts.evicts:
+        return None
+    return Reason.QUEUE_EVICTS, (
+        f"The queue's server evicts keys where its memory is short (maxmemory-policy {facts.evicts}): jobs and dead letters can be "
+        "lost in silence. Set it to noeviction."
+    )
 
 
 def _last_sweep(facts: Facts, sweeps: tuple[Sweep, ...]) -> tuple[Reason, str] | None:

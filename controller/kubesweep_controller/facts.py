@@ -48,4 +48,5 @@ class Facts:
     away: float = 0.0  # seconds since the queue was first missed
     groups: tuple[ErrorGroup, ...] = ()
     children: Children = Children()
+    evicts: str = ""  # the queue's eviction policy, where it has one
     trouble: str = ""  # what looks at the children have failed with for a while

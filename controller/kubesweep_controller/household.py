@@ -71,6 +71,7 @@ class Household:
         namespace, name = key
         self.applier.forget(namespace, worker_name(name), cronjob_name(name))
         self.thorough.discard(key)
+        self.logins.forget(namespace, name)
         for known in (self._logins_failed, self._stood, self._scalers, self._stucks):
             known.pop(key, None)
 
@@ -108,7 +109,8 @@ class Household:
         if facts.schedule is None or facts.plan is None:
             return
         try:
-            await self.logins.ensure(key[0], doubtful=_nobody_works(facts))
+            doubtful = key in self.thorough or _nobody_works(facts)
+            await self.logins.ensure(key[0], facts.body["metadata"], doubtful=doubtful)
         except ApiOutage:
             raise
         except Outage as outage:

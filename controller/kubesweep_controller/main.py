@@ -18,6 +18,7 @@ from typing import Any
 from kubesweep import logging as logs
 from kubesweep.errors import SpecError
 from kubesweep.queue.connect import connect
+from kubesweep.queue.model import ScheduleRef
 from kubesweep_controller import connection, http
 from kubesweep_controller.api import Api, Kind
 from kubesweep_controller.apply import Applier
@@ -34,6 +35,7 @@ from kubesweep_controller.releases import Releases
 from kubesweep_controller.resync import PERIOD, Resync
 from kubesweep_controller.settings import Settings, from_environment
 from kubesweep_controller.store import Store
+from kubesweep_controller.tenants import Tenants
 from kubesweep_controller.watch import Watcher
 from kubesweep_controller.work import WorkQueue
 
@@ -164,8 +166,11 @@ class Parts:
             metrics=metrics,
             releases=Releases(api, self._store, f"{settings.namespace}/{settings.lease_name}"),
             namespaces=settings.namespaces,
+            evicts=lambda: self._tenants.evicts,
         )
         self._work = WorkQueue(self._reconciler.look)
+        self._install = install
+        self._tenants = Tenants(settings, install, self._logins, metrics, self._served, self._refs, self._look_at)
         self._watcher = Watcher(at, self._watchable, self._saw)
         self._resync = Resync(
             api,
@@ -193,6 +198,27 @@ class Parts:
             group.create_task(self._resync.work_on())
             group.create_task(self._watcher.run(self._resync.until_served, self._resync.wanted.set))
             group.create_task(self._resync.clear_up())
+            group.create_task(self._look_after_tenants())
+
+    async def _look_after_tenants(self) -> None:
+        await self._resync.listed_once()
+        await self._tenants.run()
+
+    def _served(self) -> frozenset[str]:
+        """Namespaces that have schedules, or may have some that cannot be seen now."""
+        return frozenset(namespace for namespace, _ in self._store.schedules) | self._resync.refused.keys()
+
+    def _refs(self, namespace: str) -> list[ScheduleRef]:
+        return [
+            ScheduleRef(self._install, *key, body["metadata"]["uid"])
+            for key, body in self._store.schedules.items()
+            if key[0] == namespace
+        ]
+
+    def _look_at(self, namespace: str) -> None:
+        for key in self._store.schedules:
+            if key[0] == namespace:
+                self._work.add(key)
 
     def _saw(self, kind: Kind, body: Mapping[str, Any], deleted: bool) -> None:
         key = self._store.saw(kind, body, deleted=deleted)

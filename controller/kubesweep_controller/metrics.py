@@ -47,6 +47,12 @@ class Metrics:
         )
         self._errors = Counter("kubesweep_reconcile_errors", "Looks that failed.", ["reason"], registry=reg)
         self._queue = Gauge("kubesweep_queue_up", "1 while the queue answers the controller.", registry=reg)
+        self._memory = Gauge(
+            "kubesweep_queue_memory_bytes", "What a namespace's keys take of the queue.", ["namespace"], registry=reg
+        )
+        self._scripts = Counter(
+            "kubesweep_queue_scripts_killed", "Scripts of others that kept the queue busy.", registry=reg
+        )
         self._leader = Gauge("kubesweep_leader", "1 in the controller that holds the Lease.", registry=reg)
 
     def observe(self, facts: Facts, status: Mapping[str, Any]) -> None:
@@ -65,7 +71,7 @@ class Metrics:
             self._seen.pop(key, None)
         else:
             self._seen[key] = one
-        self._queue.set(0 if facts.outage is not None and not isinstance(facts.outage, Damaged) else 1)
+        self._queue.set(0 if facts.stats is None and not isinstance(facts.outage, Damaged) else 1)
 
     def forget(self, namespace: str, name: str) -> None:
         self._seen.pop((namespace, name), None)
@@ -79,6 +85,15 @@ class Metrics:
     def failed(self, error: str) -> None:
         """A part of a look failed, and the rest of it went on."""
         self._errors.labels(error).inc()
+
+    def queue_memory(self, sums: Mapping[str, int]) -> None:
+        """Bytes by namespace."""
+        self._memory.clear()
+        for namespace, size in sums.items():
+            self._memory.labels(namespace).set(size)
+
+    def killed_script(self) -> None:
+        self._scripts.inc()
 
     def leading(self, leads: bool) -> None:
         self._leader.set(1 if leads else 0)

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     HELD = "Held"
     MISSED_SCHEDULE = "MissedSchedule"
     DEAD_LETTERS = "DeadLetters"
+    QUEUE_EVICTS = "QueueEvicts"
     # Degraded and Stalled
     AS_EXPECTED = "AsExpected"
     # Events only

@@ -81,6 +81,7 @@ class Reconciler:
     releases: Releases
     namespaces: tuple[str, ...] = ()  # that are served; empty: all
     clock: Callable[[], float] = time.time
+    evicts: Callable[[], str] = lambda: ""  # the eviction policy of the queue
 
     def __post_init__(self) -> None:
         self._refs: dict[Key, ScheduleRef] = {}
@@ -179,7 +180,9 @@ class Reconciler:
         if known is None or known.version != version:
             known = self._specs[key] = _parse(body, ref, version)
         plan = known.plan and self.household.running_plan(key, known.plan)
-        return Facts(body, self.clock(), ref, known.schedule, known.refusal, plan, stats=None, outage=None)
+        return Facts(
+            body, self.clock(), ref, known.schedule, known.refusal, plan, stats=None, outage=None, evicts=self.evicts()
+        )
 
     async def _ask(self, facts: Facts, *, pause: bool = False) -> Facts:
         """What the queue says. ``pause``: see to it first that a suspended schedule hands out nothing."""

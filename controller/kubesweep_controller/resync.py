@@ -125,9 +125,13 @@ class Resync:
             self.household.thorough.add(key)
             self.work.add(key, random.uniform(0.0, spread))
 
+    async def listed_once(self) -> None:
+        """Wait until everything was listed."""
+        await self._once.wait()
+
     async def work_on(self) -> None:
         """Look at schedules for ever, from the first full list on."""
-        await self._once.wait()
+        await self.listed_once()
         await self.work.run()
 
     async def find_keda(self) -> None:
@@ -145,7 +149,7 @@ class Resync:
 
     async def clear_up(self) -> None:
         """Forget, once, what the queue knows of schedules that were deleted while no controller ran."""
-        await self._once.wait()
+        await self.listed_once()
         while True:
             try:
                 await self.reconciler.forget_strangers()

@@ -16,6 +16,7 @@ from kubesweep_controller.queue_address import QueueAddress
 LEVELS = ("debug", "info", "warning", "error")
 NAMESPACES = "KUBESWEEP_NAMESPACES"
 USERS = ("shared", "per-namespace")
+_UNITS = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Settings:
     namespace: str  # where the controller and its Lease live
     identity: str  # who holds the Lease
     per_namespace_users: bool = False
+    namespace_memory: int = 0  # bytes of the queue that the keys of a namespace may take; 0: any number
     namespaces: tuple[str, ...] = ()  # empty: all
     lease_name: str = "kubesweep-controller"
     polling_interval: int = 5  # KEDA's, seconds
@@ -63,6 +65,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         namespace=_needed(env, "POD_NAMESPACE", "the namespace of the controller, by the downward API"),
         identity=_needed(env, "POD_NAME", "the name of the controller's pod, by the downward API"),
         per_namespace_users=_one_of(env, "KUBESWEEP_QUEUE_USERS", USERS, "shared") == "per-namespace",
+        namespace_memory=_bytes(env, "KUBESWEEP_NAMESPACE_MEMORY"),
         namespaces=words(env, NAMESPACES),
         lease_name=env.get("KUBESWEEP_LEASE_NAME") or "kubesweep-controller",
         polling_interval=_integer(env, "KUBESWEEP_POLLING_INTERVAL", 5, 1, 3600),
@@ -96,6 +99,14 @@ def _one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...], default
         known = ", ".join(each for each in allowed if each)
         raise SpecError("BadEnvironment", f'{name} is "{value}": it must be one of {known}')
     return value
+
+
+def _bytes(env: Mapping[str, str], name: str) -> int:
+    text = env.get(name) or "0"
+    number, unit = text.rstrip("KMGi"), text.lstrip("0123456789")
+    if not number.isdecimal() or unit not in _UNITS:
+        raise SpecError("BadEnvironment", f'{name} is "{text}": it must be bytes, or a number with Ki, Mi or Gi')
+    return int(number) * _UNITS[unit]
 
 
 def _integer(env: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

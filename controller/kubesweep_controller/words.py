@@ -33,6 +33,10 @@ def rows(number: int) -> str:
     return f"{number:,} row" if number == 1 else f"{number:,} rows"
 
 
+def mebibytes(number: int) -> str:
+    return f"{number / 2**20:,.0f} MiB"
+
+
 def clip(text: str, most: int) -> str:
     """At most ``most`` characters; what was cut is said."""
     return text if len(text) <= most else text[: most - 3] + "..."

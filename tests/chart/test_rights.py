@@ -20,6 +20,7 @@ RIGHTS = {
     ("", "pods", ""): {"list"},
     ("", "secrets", ""): {"create"},
     ("", "secrets", "kubesweep-queue"): {"patch"},
+    ("", "namespaces", ""): {"get"},
     ("events.k8s.io", "events", ""): {"create", "patch"},
 }
 LEASE = {

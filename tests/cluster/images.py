@@ -91,7 +91,7 @@ def platform() -> list[Image]:
 def servers() -> list[Image]:
     """What tests put into the cluster beside the product."""
     own, base = HERE / "images", f"BASE_IMAGE={BASE}"
-    names = {"redis": "docker.io/library/redis:7.2", "postgres": "docker.io/library/postgres:15"}
+    names = {"redis": "docker.io/library/redis:7.2.16", "postgres": "docker.io/library/postgres:15"}
     return [
         Image(reference, own / "debian.Containerfile", target, own, (), (base,)) for target, reference in names.items()
     ]

@@ -11,7 +11,7 @@ from typing import Any
 from tests.e2e.kube import Namespace, Object
 
 PYTHON = "docker.io/library/python:3.11-slim"
-REDIS = "docker.io/library/redis:7.2"
+REDIS = "docker.io/library/redis:7.2.16"
 POSTGRES = "docker.io/library/postgres:15"
 PRODUCT = os.environ.get("E2E_IMAGES") or "ghcr.io/kubesweep"
 SECURE = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}

@@ -13,7 +13,8 @@ from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement
 from kubesweep_controller.children.secret import Login
-from kubesweep_controller.logins import SOON, Logins, derived, set_users
+from kubesweep_controller.logins import SOON, Logins, derived
+from kubesweep_controller.queue_users import set_users, user_names
 from kubesweep_controller.settings import from_environment
 from tests.controller_kit import Recorder
 from tests.servers import Server, binaries, cluster, fail_over, sentinel
@@ -36,8 +37,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 def login(namespace: str) -> Login:
-    pods, keda = derived("sesame", f"worker/{namespace}"), derived("sesame", "keda")
-    return Login(f"ks-{INSTALL}-{namespace}", pods, f"ks-{INSTALL}-keda", keda)
+    pods, keda = user_names(INSTALL, namespace)
+    return Login(pods, derived("sesame", f"worker/{namespace}"), keda, derived("sesame", f"keda/{namespace}"))
 
 
 def admin(server: Server) -> str:
@@ -76,8 +77,15 @@ async def test_keda_sees_two_lengths_and_changes_nothing(server: Server) -> None
     with server.client(username=own.keda_user, password=own.keda_password) as client:
         assert client.ping()
         assert client.xlen(f"{OURS.prefix}:work") == 1
-        assert client.eval("return redis.call('zcard', KEYS[1])", 1, f"{OURS.prefix}:delayed") == 0
-        for words in (("XADD", f"{OURS.prefix}:work", "*", "a", "b"), ("GET", "x"), ("FLUSHALL",), ("KEYS", "*")):
+        assert client.xlen(f"{OURS.prefix}:marker") == 0
+        for words in (
+            ("XADD", f"{OURS.prefix}:work", "*", "a", "b"),
+            ("XLEN", f"{THEIRS.prefix}:work"),
+            ("EVAL", "return 1", 0),
+            ("GET", "x"),
+            ("FLUSHALL",),
+            ("KEYS", "*"),
+        ):
             with pytest.raises(redis.exceptions.ResponseError):
                 client.execute_command(*words)
 

@@ -15,7 +15,8 @@ from kubesweep.errors import Outage
 from kubesweep_controller import work
 from kubesweep_controller.api import Refused
 from kubesweep_controller.http import Health
-from kubesweep_controller.logins import KEDA_RULES, POD_RULES, derived
+from kubesweep_controller.logins import derived
+from kubesweep_controller.queue_users import KEDA_RULES, POD_RULES
 from kubesweep_controller.settings import from_environment
 from kubesweep_controller.work import Key, WorkQueue, backoff
 

@@ -55,6 +55,11 @@
   resourceNames: [kubesweep-queue]
   verbs:
     - patch # server-side apply
+# Whether the namespace is the one that its login was made for: one that is made again gets another.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs:
+    - get # of each namespace that has a schedule
 # Dead letters and other things that somebody should know.
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -1,0 +1,46 @@
+"""Ending a script that keeps a server from everything else, and finding out whose it was.
+
+While a script runs for longer than ``busy-reply-threshold`` the server does little more than SCRIPT KILL. Once it is free, the slow
+log has the address of who sent the script, and the list of clients whose login that is, if it is still connected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kubesweep.errors import Outage
+from kubesweep.queue.redis_connect import Target
+from kubesweep_controller.queue_servers import ask
+
+_LATEST = 4  # entries of the slow log: the longest of them is the one that was killed just now
+_CALLS = (b"EVAL", b"FCALL")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """``user`` is empty where nobody knows any more who it was."""
+
+    user: str = ""
+
+
+async def end_script(server: Target) -> Ended | None:
+    """None: there was none. Raises Outage (with UNKILLABLE in it where the script has written, so that only a restart ends it)."""
+    try:
+        await ask(server, lambda client: client.execute_command("SCRIPT", "KILL"))
+    except Outage as met:
+        if "NOTBUSY" in str(met):
+            return None
+        raise
+    try:
+        return Ended(await ask(server, _sender))
+    except Outage:  # it is busy again, or the login may not ask that
+        return Ended()
+
+
+async def _sender(client: Any) -> str:
+    entries = [each for each in await client.slowlog_get(_LATEST) if bytes(each["command"]).upper().startswith(_CALLS)]
+    if not entries:
+        return ""
+    address = max(entries, key=lambda each: int(each["duration"]))["client_address"].decode()
+    return next((str(each["user"]) for each in await client.client_list() if each["addr"] == address), "")
