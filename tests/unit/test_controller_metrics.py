@@ -127,9 +127,7 @@ async def names(house: House) -> set[str]:
     metrics.reconciled(0.1, "Outage")
     await observe(metrics, house)
     await observe(metrics, house)
-    return {
-        f"{family.name}_total" if family.type == "counter" else family.name for family in Scraped(metrics).families
-    }
+    return {f"{family.name}_total" if family.type == "counter" else family.name for family in Scraped(metrics).families}
 
 
 async def test_the_page_lists_every_metric_and_no_other(names: set[str]) -> None:
