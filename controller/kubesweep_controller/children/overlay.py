@@ -1,11 +1,13 @@
 """Laying one part of an object over another, the way Kubernetes' strategic merge does it. Pure; nothing is changed in place.
 
 Maps are merged key by key; lists whose elements have a known name are merged element by element; any other list is
-replaced as a whole. null removes.
+replaced as a whole. null removes. A volume has one source: an element that brings another one replaces it, as ``retainKeys`` of
+Kubernetes' own merge does, and two mounts at one path are one, with or without a slash at its end.
 """
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,19 +24,31 @@ def merge(base: Any, over: Any, field: str = "") -> Any:
         return merged
     key = MERGE_KEYS.get(field)
     if key and isinstance(base, list) and isinstance(over, list):
-        return _merge_lists(base, over, key)
+        return _merge_lists(base, over, key, field)
     return over
 
 
-def _merge_lists(base: Sequence[Any], over: Sequence[Any], key: str) -> list[Any]:
+def _merge_lists(base: Sequence[Any], over: Sequence[Any], key: str, field: str) -> list[Any]:
     known = {_name(each, key): each for each in over}
     names = {_name(each, key) for each in base} - {None}
-    merged = [merge(each, known[name]) if (name := _name(each, key)) in names & known.keys() else each for each in base]
+    merged = [
+        _one(each, known[name], field) if (name := _name(each, key)) in names & known.keys() else each for each in base
+    ]
     return merged + [each for each in over if _name(each, key) not in names]
 
 
+def _one(base: Mapping[str, Any], over: Mapping[str, Any], field: str) -> Any:
+    if field == "volumes":
+        brought = {name for name, value in over.items() if value is not None} - {"name"}
+        if brought and not brought & base.keys():
+            base = {"name": base["name"]}
+    return merge(base, over)
+
+
 def _name(element: Any, key: str) -> str | None:
-    return str(element[key]) if isinstance(element, Mapping) and key in element else None
+    if not (isinstance(element, Mapping) and key in element):
+        return None
+    return posixpath.normpath(element[key]) if key == "mountPath" and element[key] else str(element[key])
 
 
 def without_empty(value: Any) -> Any:
