@@ -29,8 +29,8 @@ from kubesweep_cli.home import program, url_option
 from kubesweep_cli.layout import laid_out
 from kubesweep_cli.terminal import Terminal
 from kubesweep_worker.effects import open_effect
-from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import Explanation, InspectableSource, Range, Table, Tried
+from kubesweep_worker.sources.late import LateSource
 from kubesweep_worker.sources.stride import timed_out
 
 __all__ = ["Looked", "facts", "look", "run_check", "try_sentence", "warnings"]
@@ -96,7 +96,7 @@ async def run_check(
 
 async def look(one: Loaded, *, try_write: bool, probe: bool = False) -> Looked:
     """Ask database and handler, and with ``probe`` the receiver. Raises Unreachable, or SweepFailure for what only an edit cures."""
-    source, effect, answered = open_source(one.plan, lambda: one.url), None, ""
+    source, effect, answered = LateSource(one.plan, one.database.read, one.database.where), None, ""
     try:
         try:
             await source.probe()

@@ -79,6 +79,8 @@ def _assemble(one: Loaded, queue_url: str) -> Worker:
         headers=lambda: one.headers,
         settings=settings,
         path=folder_of(one),
+        where=one.database.where,
+        refreshed=one.database.refreshed,
     )
 
 

@@ -32,7 +32,7 @@ from kubesweep_cli.terminal import Terminal
 from kubesweep_cli.track import Track
 from kubesweep_cli.view import LiveScreen
 from kubesweep_worker.drain import on_signal
-from kubesweep_worker.sources import open_source
+from kubesweep_worker.sources.late import LateSource
 
 __all__ = ["preflight", "run_loaded", "run_local", "swept"]
 
@@ -72,8 +72,7 @@ async def preflight(loaded: Sequence[Loaded], url_given: str | None = None) -> N
     Outages later on are waited out; one at the very start is more likely a typo in the URL.
     """
     for one in loaded:
-        url = one.url
-        source = open_source(one.plan, lambda url=url: url)  # type: ignore[misc]
+        source = LateSource(one.plan, one.database.read, one.database.where)
         try:
             try:
                 await source.probe()

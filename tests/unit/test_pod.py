@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep_worker.mounted import DatabaseUrl, HeaderFiles
+from kubesweep_worker.mounted import HeaderFiles
+from kubesweep_worker.pod_database import DatabaseUrl
 from kubesweep_worker.pod_tick import nominal_time
 from kubesweep_worker.sources.base import Range
 from kubesweep_worker.sources.late import LateSource

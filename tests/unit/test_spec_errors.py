@@ -11,11 +11,12 @@ import yaml
 
 from kubesweep import SpecErrors, load
 from kubesweep.api import compile as _compile
-from kubesweep.api import explain, secret, spec, types, work, yamlfile
+from kubesweep.api import connection, explain, local_database, secret, spec, types, work, yamlfile
 from kubesweep.api import load as _load
 from tests.invalid_specs import Row, base, change, rows
 
-SOURCES = [Path(str(module.__file__)) for module in (_compile, explain, _load, secret, types, work, spec, yamlfile)]
+MODULES = (_compile, connection, explain, _load, local_database, secret, types, work, spec, yamlfile)
+SOURCES = [Path(str(module.__file__)) for module in MODULES]
 
 
 def write(folder: Path, wish: str) -> Path:

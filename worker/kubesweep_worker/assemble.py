@@ -31,18 +31,19 @@ def assemble(
     settings: WorkerSettings | None = None,
     path: Path | None = None,
     where: str = "",
+    refreshed: bool = False,
 ) -> Worker:
     """A worker for ``plan``, connected lazily. To be called inside a running event loop.
 
     ``url`` and ``headers`` (the webhook's secret ones) are asked again and again, so that what is rotated heals; ``where``
-    tells people in a sentence where the URL comes from. ``path`` is put on sys.path for the handler: the folder of the YAML
+    tells people in a sentence where the URL comes from, and ``refreshed`` that something renews its password without an edit. ``path`` is put on sys.path for the handler: the folder of the YAML
     file, or the working directory of a pod. Without ``settings`` the plan's concurrency counts.
     """
     chosen = settings or dataclasses.replace(WorkerSettings(), concurrency=plan.concurrency)
     return Worker(
         plan,
         connect(queue_url),
-        LateSource(plan, url, where),
+        LateSource(plan, url, where, refreshed=refreshed),
         open_effect(plan, headers, path),
         chosen,
         lambda: connect(queue_url),

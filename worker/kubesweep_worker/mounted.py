@@ -1,4 +1,4 @@
-"""What Kubernetes mounts into a pod out of Secrets: text that may come late, change at any time, and go.
+"""Headers that Kubernetes mounts into a pod out of a Secret: text that may come late, change at any time, and go.
 
 A volume of a Secret that does not exist is an empty folder, and one that is rotated is swapped as a whole, a minute or
 so after the edit. So nothing is read once and for all; looking is a ``stat``, reading happens when that changed.
@@ -11,8 +11,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from kubesweep.api.entries import check_headers, check_url
-from kubesweep.errors import Outage, SweepFailure
+from kubesweep.api.entries import check_headers
+from kubesweep.errors import Outage
 
 SOON = "the worker sees it within about two minutes"
 _Stamp = tuple[tuple[str, int, int, int], ...]
@@ -41,36 +41,6 @@ class _Folder:
         return tuple((name, at.st_ino, at.st_mtime_ns, at.st_size) for name, at in found)
 
 
-class DatabaseUrl:
-    """The URL in a mounted Secret, as it is now. ``secret`` is its ``name/key``, for people."""
-
-    def __init__(self, file: Path, secret: str, namespace: str) -> None:
-        name, _, key = secret.partition("/")
-        self._folder, self._file = _Folder(file.parent), file
-        self._secret = f'the Secret "{name}" in namespace "{namespace}"'
-        self._key = key
-        self.where = f'The URL is "{key}" in {self._secret}; change it there, and {SOON}.'
-
-    def __call__(self) -> str:
-        """Raises Outage UrlMissing, which creating the Secret cures, and SweepFailure UrlInvalid."""
-        try:
-            text = self._folder().get(self._file.name, "").strip()
-        except UnicodeDecodeError:
-            raise SweepFailure("UrlInvalid", "the database's URL is not UTF-8 text.") from None
-        except OSError as error:
-            raise Outage("UrlMissing", f"{self._file} cannot be read: {error.strerror}") from None
-        if not text:
-            raise Outage(
-                "UrlMissing",
-                f'no database URL: {self._secret} does not exist, or its key "{self._key}" is missing or empty. Create it '
-                f"with {self._key}=postgresql://user:password@host:5432/database, and {SOON}",
-            )
-        try:
-            return check_url(text)
-        except ValueError as error:
-            raise SweepFailure("UrlInvalid", f"{error}.") from None
-
-
 class HeaderFiles:
     """The headers in a mounted Secret, each entry one header, as they are now."""
 
@@ -90,4 +60,4 @@ class HeaderFiles:
             raise Outage("HeadersInvalid", f"{self._secret}: {said}. Change it, and {SOON}") from None
 
 
-__all__ = ["DatabaseUrl", "HeaderFiles"]
+__all__ = ["SOON", "HeaderFiles"]

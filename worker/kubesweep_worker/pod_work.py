@@ -1,4 +1,4 @@
-"""The worker of a pod: a plan from the environment, the database and the headers from mounted Secrets."""
+"""The worker of a pod: a plan from the environment, the database and the headers from mounted files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from kubesweep.logging import safe_url
 from kubesweep_worker import pod_environment as pod
 from kubesweep_worker.assemble import assemble, freeze_imports
 from kubesweep_worker.drain import install_signals
-from kubesweep_worker.mounted import DatabaseUrl, HeaderFiles
+from kubesweep_worker.mounted import HeaderFiles
+from kubesweep_worker.pod_database import pod_database
 
 log = logging.getLogger("kubesweep.pod")
 
@@ -21,14 +22,16 @@ async def work(environment: Mapping[str, str]) -> int:
     """Work until SIGTERM; the exit code. Raises SpecError for an environment that cannot be worked with."""
     plan = pod.plan(environment)
     queue = pod.given(environment, "KUBESWEEP_QUEUE")
-    url = DatabaseUrl(
-        Path(pod.given(environment, "KUBESWEEP_DATABASE_URL_FILE")),
-        pod.given(environment, "KUBESWEEP_DATABASE_SECRET"),
-        plan.namespace,
-    )
+    url = pod_database(environment, plan.namespace)
     # A handler is found where `python -m` in the image would find it.
     worker = assemble(
-        plan, url=url, queue_url=queue, headers=_headers(environment, plan), path=Path.cwd(), where=url.where
+        plan,
+        url=url,
+        queue_url=queue,
+        headers=_headers(environment, plan),
+        path=Path.cwd(),
+        where=url.where,
+        refreshed=url.refreshed,
     )
     install_signals(worker, within=drain_seconds(plan))
     freeze_imports()

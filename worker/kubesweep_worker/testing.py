@@ -79,6 +79,7 @@ async def sweep(
                 headers=lambda: one.headers,
                 settings=settings or dataclasses.replace(WorkerSettings(), concurrency=one.plan.concurrency),
                 path=_folder(path),
+                where=one.database.where,
             )
             await worker.run(until_settled=True, await_retries=retries)
             (stats,) = await queue.stats([one.plan.ref])

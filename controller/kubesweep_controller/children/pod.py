@@ -13,6 +13,7 @@ from kubesweep.api.plan import Plan
 from kubesweep.api.spec import Spec, Tick, Worker
 from kubesweep.draining import grace_seconds
 from kubesweep.durations import parse_duration
+from kubesweep_controller.children import database
 from kubesweep_controller.children.names import PRODUCER, SECRET, WORKER, labels
 from kubesweep_controller.children.overlay import merge
 from kubesweep_controller.queue_address import FOLDER
@@ -28,36 +29,40 @@ _WORKER_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}}
 _PRODUCER_RESOURCES = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 
 
-def worker_template(
-    plan: Plan, worker: Worker, database: tuple[str, str], queue_url: str, pods: Pods
-) -> dict[str, Any]:
-    """The pod template of the worker. ``database``: name and key of the Secret that holds the URL."""
-    headers = plan.effect.webhook.headers_secret if plan.effect and plan.effect.webhook else None
-    volumes, mounts, env = [_database_volume(*database)], [_mount("database", "/run/kubesweep/database")], []
-    env += [
-        {"name": "KUBESWEEP_DATABASE_URL_FILE", "value": "/run/kubesweep/database/url"},
-        {"name": "KUBESWEEP_DATABASE_SECRET", "value": "/".join(database)},
+def worker_template(plan: Plan, spec_: Spec, queue_url: str, pods: Pods) -> dict[str, Any]:
+    """The pod template of the worker."""
+    worker, source = spec_.worker, spec_.source
+    template = _worker(plan, worker, queue_url, pods)
+    spec, container = template["spec"], template["spec"]["containers"][0]
+    login = database.volumes(source)
+    spec["volumes"] += login
+    container["volumeMounts"] += [_mount(database.VOLUME, database.FOLDER) for _ in login]
+    ours = container["env"]
+    container["env"] = ours + [
+        each for each in worker.env or () if each["name"] not in _names(ours) | database.VARIABLES
     ]
-    if headers:
-        volumes.append({"name": "headers", "secret": {"secretName": headers, "optional": True}})
-        mounts.append(_mount("headers", "/run/kubesweep/headers"))
-        env.append({"name": "KUBESWEEP_HEADERS_DIR", "value": "/run/kubesweep/headers"})
-    template = _template(plan, WORKER, queue_url, pods, worker.image or pods.image, "work")
-    spec = template["spec"]
-    spec["terminationGracePeriodSeconds"] = grace_seconds(plan)
-    spec["volumes"] += volumes
-    container = spec["containers"][0]
-    container["volumeMounts"] += mounts
-    container["resources"] = _resources(worker) or _WORKER_RESOURCES
-    if worker.env_from:
-        container["envFrom"] = list(worker.env_from)
-    ours = container["env"] + env
-    container["env"] = ours + [each for each in worker.env or () if each.get("name") not in _names(ours)]
+    laid: dict[str, Any] = merge(template, worker.pod_template or {})
+    ours = ours + database.environment(source, database.replaced_by(laid, login))
     kept = {"name": WORKER, "command": container["command"], "env": ours}
     # What is ours is laid on last: an overlay may add to it, not talk the pod out of it.
     last = {"metadata": {"labels": template["metadata"]["labels"]}, "spec": {"containers": [kept]}}
-    made: dict[str, Any] = merge(merge(template, worker.pod_template or {}), last)
-    return _listen_first(made)
+    return database.without_unused(_listen_first(merge(laid, last)))
+
+
+def _worker(plan: Plan, worker: Worker, queue_url: str, pods: Pods) -> dict[str, Any]:
+    """The worker without the login of its database and without what the spec lays over it."""
+    headers = plan.effect.webhook.headers_secret if plan.effect and plan.effect.webhook else None
+    template = _template(plan, WORKER, queue_url, pods, worker.image or pods.image, "work")
+    spec, container = template["spec"], template["spec"]["containers"][0]
+    spec["terminationGracePeriodSeconds"] = grace_seconds(plan)
+    if headers:
+        spec["volumes"].append({"name": "headers", "secret": {"secretName": headers, "optional": True}})
+        container["volumeMounts"].append(_mount("headers", "/run/kubesweep/headers"))
+        container["env"].append({"name": "KUBESWEEP_HEADERS_DIR", "value": "/run/kubesweep/headers"})
+    container["resources"] = _resources(worker) or _WORKER_RESOURCES
+    if worker.env_from:
+        container["envFrom"] = list(worker.env_from)
+    return template
 
 
 def producer_template(plan: Plan, spec_: Spec, since: str | None, queue_url: str, pods: Pods) -> dict[str, Any]:
@@ -143,11 +148,6 @@ def _resources(of: Worker | Tick | None) -> dict[str, Any]:
 
 def _names(env: list[dict[str, Any]]) -> set[str]:
     return {str(each["name"]) for each in env}
-
-
-def _database_volume(secret: str, key: str) -> dict[str, Any]:
-    items = [{"key": key, "path": "url"}]
-    return {"name": "database", "secret": {"secretName": secret, "optional": True, "items": items}}
 
 
 def _mount(name: str, path: str) -> dict[str, Any]:

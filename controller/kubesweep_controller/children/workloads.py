@@ -53,7 +53,6 @@ def build_deployment(
     owner: Mapping[str, Any], schedule: SweepSchedule, plan: Plan, queue_url: str, pods: Pods
 ) -> dict[str, Any]:
     """The Deployment of the workers, without ``replicas``: that number is KEDA's, or set through ``/scale``."""
-    ref = schedule.spec.source.url_from.secret_key_ref
     made: dict[str, Any] = without_empty(
         {
             "apiVersion": "apps/v1",
@@ -63,7 +62,7 @@ def build_deployment(
                 "paused": False,
                 "revisionHistoryLimit": 2,
                 "selector": {"matchLabels": selector(plan.name, WORKER)},
-                "template": worker_template(plan, schedule.spec.worker, (ref.name, ref.key), queue_url, pods),
+                "template": worker_template(plan, schedule.spec, queue_url, pods),
             },
         }
     )

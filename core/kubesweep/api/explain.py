@@ -17,6 +17,8 @@ from kubesweep.api.problems import Path, Problem, shown
 
 # What Kubernetes checks is not looked into.
 _FREE = frozenset({"resources", "env", "envFrom", "podTemplate"})
+# People put a password there by mistake.
+_HIDDEN = frozenset({"BadUrl", "BadHost"})
 _Object = TypeVar("_Object", bound=BaseModel)
 
 
@@ -83,7 +85,7 @@ def _problem(document: Origin, model: type[BaseModel], error: ErrorDetails, secr
         return document.problem("UnknownValue", "not one of the values that are known", path, **more)
     if "ctx" in error and "sentence" in error["ctx"]:
         scalar = isinstance(given, str) and f'"{given}"' not in error["msg"]
-        return document.problem(kind, error["msg"], path, **(hint if scalar and kind != "BadUrl" else {}))
+        return document.problem(kind, error["msg"], path, **(hint if scalar and kind not in _HIDDEN else {}))
     code = (
         "OutOfBounds" if kind.startswith(("greater", "less", "too_", "string_too", "int_parsing_size")) else "Invalid"
     )

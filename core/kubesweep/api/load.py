@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from kubesweep.api import explain, problems, unquoted, yamlfile
 from kubesweep.api.compile import compile_plan
-from kubesweep.api.entries import check_headers, check_url
+from kubesweep.api.entries import check_headers
+from kubesweep.api.local_database import LocalDatabase, Resolver
 from kubesweep.api.plan import Plan
 from kubesweep.api.problems import Problem, SpecErrors
 from kubesweep.api.secret import Secret
@@ -27,13 +28,18 @@ _Object = TypeVar("_Object", SweepSchedule, Secret)
 
 @dataclass(frozen=True)
 class Loaded:
-    """One schedule, ready to run. ``url`` and ``headers`` are secret: they are not part of the repr."""
+    """One schedule, ready to run. ``database`` and ``headers`` are secret: they are not part of the repr."""
 
     spec: SweepSchedule
     plan: Plan
     origin: str  # file:line
-    url: str = field(repr=False)
+    database: LocalDatabase = field(repr=False)
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The database's URL, as it is now. Raises Outage and SweepFailure where it is in a file that cannot be read."""
+        return self.database.read()
 
     @property
     def ref(self) -> ScheduleRef:
@@ -164,33 +170,22 @@ class _Files:
         return loaded
 
     def _resolve(self, document: Document, schedule: SweepSchedule) -> Loaded | None:
-        url, headers = self._url(document, schedule), self._headers(document, schedule)
-        if url is None or headers is None:
+        database, headers = self._database(document, schedule), self._headers(document, schedule)
+        if database is None or headers is None:
             return None
         generation = schedule.metadata.generation or self.generation
         plan = compile_plan(schedule, generation=generation)
-        return Loaded(schedule, plan, f"{document.file}:{document.line}", url, headers)
+        return Loaded(schedule, plan, f"{document.file}:{document.line}", database, headers)
 
-    def _url(self, document: Document, schedule: SweepSchedule) -> str | None:
-        ref = schedule.spec.source.url_from.secret_key_ref
-        path: problems.Path = ("spec", "source", "urlFrom", "secretKeyRef")
-        text = self.url
-        if text is None:
-            entries = self._secret(document, schedule, ref.name, (*path, "name"))
-            if entries is None:
-                return None
-            if ref.key not in entries:
-                allowed = tuple(sorted(entries))
-                more: dict[str, Any] = {"allowed": allowed, "nearest": explain.nearest(ref.key, allowed)}
-                missing = f'the Secret "{ref.name}" has no entry "{ref.key}"'
-                self.problems.append(document.problem("SecretKeyMissing", missing, (*path, "key"), **more))
-                return None
-            text = entries[ref.key]
-        try:
-            return check_url(text)
-        except ValueError as error:
-            self.problems.append(document.problem("BadDatabaseUrl", str(error), path))
-            return None
+    def _database(self, document: Document, schedule: SweepSchedule) -> LocalDatabase | None:
+        source = schedule.spec.source
+        resolver = Resolver(document, lambda name, path: self._secret(document, schedule, name, path), self.problems)
+        if self.url is not None:
+            return resolver.url(self.url)
+        if source.url_from is not None:
+            return resolver.url_from(source.url_from)
+        assert source.connection is not None  # exactly one of the two is given
+        return resolver.connection(source.connection)
 
     def _headers(self, document: Document, schedule: SweepSchedule) -> Mapping[str, str] | None:
         hook = schedule.spec.effect.webhook if schedule.spec.effect else None

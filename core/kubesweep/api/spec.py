@@ -23,9 +23,10 @@ from kubesweep.api.types import (
     ScheduleName,
     Uid,
     Value,
+    exactly_one,
     refuse,
 )
-from kubesweep.api.work import Effect, Match, Source, Write, exactly_one, known_zone
+from kubesweep.api.work import Effect, Match, Source, Write, known_zone
 from kubesweep.durations import parse_duration
 from kubesweep.ticks import MAX_CRON_LENGTH, Cron, Ticks, make_ticks
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, JsonValue
@@ -34,6 +34,19 @@ class Model(BaseModel):
 def refuse(code: str, sentence: str) -> PydanticCustomError:
     """An error of this code. Braces in the sentence are plain text."""
     return PydanticCustomError(code, "{sentence}", {"sentence": sentence})
+
+
+def exactly_one(model: Model, *names: str) -> None:
+    """Refuse a model that has none or several of these fields (YAML names)."""
+    given = [alias for alias in names if _value(model, alias) is not None]
+    if not given:
+        raise refuse("NoneOf", f"needs exactly one of {', '.join(names)}; none is given")
+    if len(given) > 1:
+        raise refuse("SeveralOf", f"needs exactly one of {', '.join(names)}; {' and '.join(given)} are given")
+
+
+def _value(model: Model, alias: str) -> Any:
+    return next(getattr(model, name) for name, known in type(model).model_fields.items() if known.alias == alias)
 
 
 class Checked:
@@ -103,7 +116,7 @@ class Plain(Checked):
     least: int = 0
     code: str = "BadText"
     also: Callable[[str], None] | None = None
-    rules: tuple[cel.Rule, ...] = ()
+    rules: tuple[cel.Rule, ...] = field(default=(), hash=False)
 
     def check(self, text: str) -> str:
         try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from kubesweep.api import cel
+from kubesweep.api.connection import Connection, UrlFrom
 from kubesweep.api.types import (
     Before,
     ColumnValue,
@@ -15,25 +16,12 @@ from kubesweep.api.types import (
     Identifier,
     Model,
     ObjectName,
-    SecretKey,
     Sql,
     WebAddress,
+    exactly_one,
     refuse,
 )
 from kubesweep.ticks import find_zone
-
-
-def exactly_one(model: Model, *names: str) -> None:
-    """Refuse a model that has none or several of these fields (YAML names)."""
-    given = [alias for alias in names if _value(model, alias) is not None]
-    if not given:
-        raise refuse("NoneOf", f"needs exactly one of {', '.join(names)}; none is given")
-    if len(given) > 1:
-        raise refuse("SeveralOf", f"needs exactly one of {', '.join(names)}; {' and '.join(given)} are given")
-
-
-def _value(model: Model, alias: str) -> Any:
-    return next(getattr(model, name) for name, field in type(model).model_fields.items() if field.alias == alias)
 
 
 def known_zone(name: str) -> str:
@@ -53,19 +41,6 @@ def no_repeats(names: list[str]) -> list[str]:
 
 _TWICE = "names a column twice: remove one"
 _NO_REPEATS = cel.schema(cel.distinct(_TWICE))
-
-
-class SecretKeyRef(Model):
-    """One entry of a Secret in the schedule's namespace."""
-
-    name: ObjectName = Field(description="Name of the Secret.")
-    key: SecretKey = Field(description="Entry of the Secret that holds the URL.")
-
-
-class UrlFrom(Model):
-    """Where the database's URL is kept."""
-
-    secret_key_ref: SecretKeyRef = Field(description="The entry of a Secret that holds the URL of the database.")
 
 
 class Session(Model):
@@ -94,9 +69,17 @@ class Session(Model):
 
 
 class Source(Model):
-    """The table that is looked at."""
+    """The table that is looked at, and its database: exactly one of urlFrom and connection."""
 
-    url_from: UrlFrom = Field(description="Where the database's URL (postgresql://... or sqlite:///...) is kept.")
+    model_config = cel.checked(*cel.one_of("urlFrom", "connection"))
+
+    url_from: UrlFrom | None = Field(
+        None, description="Where the database's URL (postgresql://... or sqlite:///...) is kept."
+    )
+    connection: Connection | None = Field(
+        None,
+        description="A PostgreSQL login from parts, for Secrets that have no URL and passwords that a sidecar refreshes.",
+    )
     schema_name: Identifier | None = Field(
         None, alias="schema", description="Schema of the table; default the first of the search path that has it."
     )
@@ -121,6 +104,11 @@ class Source(Model):
         description="IANA zone that a time column without a zone is written in; default UTC, with a warning where the database's zone is another.",
     )
     session: Session | None = Field(None, description="Settings of the database's session.")
+
+    @model_validator(mode="after")
+    def _one_database(self) -> Self:
+        exactly_one(self, "urlFrom", "connection")
+        return self
 
     @field_validator("key")
     @classmethod

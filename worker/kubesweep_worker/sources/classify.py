@@ -12,8 +12,8 @@ HINTS = {
     "ColumnMissing": "Was it dropped or renamed? Correct the spec.",
     "PermissionDenied": "Grant the right to the role of the URL.",
     "ReadOnly": "Point the URL at the primary, or set default_transaction_read_only = off for the role.",
-    "DatabaseMissing": "Correct the database's name in the URL.",
-    "AuthenticationFailed": "Correct the user or password in the URL.",
+    "DatabaseMissing": "Correct the name of the database.",
+    "AuthenticationFailed": "Correct the user or password.",
     "SqlInvalid": "Correct the sql of the spec; `kubesweep check -f FILE` shows the exact statement.",
     NO_IDENTITY: "ALTER TABLE ... REPLICA IDENTITY USING INDEX, or FULL; `kubesweep check -f FILE` shows the exact statement.",
 }

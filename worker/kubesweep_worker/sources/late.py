@@ -47,11 +47,12 @@ class LateSource:
     """See :class:`kubesweep_worker.sources.base.Source` and ``Inspector``.
 
     ``url`` is asked at each call; it raises Outage or SweepFailure where there is none to use. ``where`` says in a sentence
-    where a person finds the URL; errors that come from the URL end with it.
+    where a person finds the URL; errors that come from the URL end with it. ``refreshed``: something renews the password without an edit,
+    so a database that refuses it is waited for.
     """
 
-    def __init__(self, plan: Plan, url: Callable[[], str], where: str = "") -> None:
-        self._plan, self._url, self._where = plan, url, where
+    def __init__(self, plan: Plan, url: Callable[[], str], where: str = "", *, refreshed: bool = False) -> None:
+        self._plan, self._url, self._where, self._refreshed = plan, url, where, refreshed
         self._now: _Opened | None = None
 
     async def close(self) -> None:
@@ -114,16 +115,22 @@ class LateSource:
                 return await call(opened.source)
             finally:
                 await opened.leave()
-        except SweepFailure as failure:
-            if self._where and failure.reason in OF_THE_URL:
-                raise SweepFailure(failure.reason, f"{sentence(str(failure))} {self._where}") from failure
-            raise
-        except Outage as outage:
-            if self._where and outage.reason in OF_THE_URL:
-                raise Outage(
-                    outage.reason, f"{sentence(str(outage))} {self._where}", maybe_applied=outage.maybe_applied
-                ) from outage
-            raise
+        except (SweepFailure, Outage) as error:
+            told = self._told(error)
+            if told is error:
+                raise
+            raise told from error
+
+    def _told(self, error: SweepFailure | Outage) -> SweepFailure | Outage:
+        """The error with what a person needs to know about the URL."""
+        if error.reason not in OF_THE_URL or not (self._where or self._refreshed):
+            return error
+        text = f"{sentence(str(error))} {self._where}" if self._where else str(error)
+        if isinstance(error, Outage):
+            return Outage(error.reason, text, maybe_applied=error.maybe_applied)
+        # A token that ran out before the next one came is no reason to fail a sweep.
+        late = self._refreshed and error.reason == "AuthenticationFailed"
+        return Outage(error.reason, text) if late else SweepFailure(error.reason, text)
 
     async def _open(self) -> _Opened:
         url = self._url()
