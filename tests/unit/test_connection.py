@@ -74,7 +74,7 @@ def test_a_line_that_an_editor_ended_is_the_same_password_and_a_blank_belongs_to
 
 
 def test_a_certificate_is_checked_unless_the_spec_says_otherwise() -> None:
-    base = {"host": "db", "database": "d", "username": "u"}
+    base: dict[str, Any] = {"host": "db", "database": "d", "username": "u"}
     found = conninfo_to_dict(compose(Parts(**base), {}, Path("/run/ca.crt")))
     assert (found["sslrootcert"], found["sslmode"]) == ("/run/ca.crt", "verify-full")
     chosen = Parts(**base, parameters={"sslmode": "verify-ca"})

@@ -35,7 +35,7 @@ def overlay(*mounts: dict[str, Any], volumes: tuple[dict[str, Any], ...] = (), *
 
 
 def made_with(source: dict[str, Any], worker: dict[str, Any] | None = None) -> dict[str, Any]:
-    made = deployment(source={**source, "table": "carts"}, **({"worker": worker} if worker else {}))
+    made = deployment(source={**source, "table": "carts"}, worker=worker or {})
     whole(pod(made))
     return made
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from kubesweep.api import database
 from kubesweep.api.database import Parts
 from kubesweep.errors import Outage, SpecError, SweepFailure
 from kubesweep_worker import pod_database as pods
@@ -104,7 +105,7 @@ def test_a_file_with_a_url_is_read_at_each_use(tmp_path: Path) -> None:
 
 def test_user_and_password_of_a_secret_are_of_one_moment(volume: SecretVolume, monkeypatch: pytest.MonkeyPatch) -> None:
     volume.show(username="old", password="old")
-    read_text, swaps = pods.read_text, iter([True])
+    read_text, swaps = database.read_text, iter([True])
 
     def slow(file: Path, field: str) -> str:
         text = read_text(file, field)

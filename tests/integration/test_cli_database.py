@@ -1,0 +1,122 @@
+"""Local runs with a login from parts: the file of the cluster, with the Secret beside it, and a password that changes while a worker runs."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import yaml
+from psycopg import sql
+
+from tests.deadlines import scaled
+from tests.integration.cli_desk import Desk, equation
+from tests.integration.pod import ROWS, make_carts, statuses
+from tests.integration.postgres import LOCKED_ROLE
+from tests.integration.postgres import Server as Postgres
+from tests.servers import until
+
+PASSWORD = "p@ss/w:rd %41 'q' \" #?"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+@pytest.fixture
+def role(locked_role: str, database: str) -> Iterator[Callable[[str], None]]:
+    """Gives the role another password and ends its connections."""
+    make_carts(database)
+    with psycopg.connect(database, autocommit=True) as root:
+        root.execute(f"CREATE ROLE {locked_role} LOGIN SUPERUSER".encode())
+
+        def change(password: str) -> None:
+            statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
+            root.execute(statement.format(sql.Identifier(locked_role), sql.Literal(password)))
+            root.execute("UPDATE carts SET status = 'old'")
+            root.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (locked_role,))
+
+        yield change
+
+
+@pytest.fixture
+def write(desk: Desk, postgres_server: Postgres, database: str) -> Callable[..., str]:
+    """Writes the schedule's file, with a Secret of these entries; returns its path."""
+
+    def saved(entries: dict[str, str] | None, **connection: Any) -> str:
+        name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
+        given = {"host": str(postgres_server.folder / "s"), "database": name, **connection}
+        spec = {
+            "schedule": "@yearly",
+            "source": {"table": "carts", "connection": given},
+            "match": [{"column": "status", "in": ["old"]}],
+            "write": {"update": [{"column": "status", "value": "new"}]},
+        }
+        head = {"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSchedule", "metadata": {"name": "carts"}}
+        documents: list[dict[str, Any]] = [{**head, "spec": spec}]
+        if entries is not None:
+            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shop-db"}, "stringData": entries}
+            documents.append(secret)
+        file = desk.folder / "sweep.yaml"
+        file.write_text(yaml.safe_dump_all(documents))
+        return str(file)
+
+    return saved
+
+
+def test_check_and_run_take_user_and_password_of_a_secret(
+    desk: Desk, role: Callable[[str], None], write: Callable[..., str], database: str
+) -> None:
+    role(PASSWORD)
+    file = write({"username": LOCKED_ROLE, "password": PASSWORD}, secretRef={"name": "shop-db"})
+    assert "40" in desk.run("check", "-f", file).stdout
+    done = desk.run("run", "--once", "-f", file)
+    assert equation(done.stdout + done.stderr)[:2] == (ROWS, ROWS)
+    assert statuses(database) == {"new": ROWS}
+
+
+@pytest.mark.parametrize("command", [["check"], ["run", "--once"], ["worker"]])
+def test_a_password_that_is_refused_names_the_field_and_is_not_shown(
+    desk: Desk, role: Callable[[str], None], write: Callable[..., str], command: list[str]
+) -> None:
+    role("right")
+    file = write({"username": LOCKED_ROLE, "password": PASSWORD}, secretRef={"name": "shop-db"})
+    done = desk.run(*command, "-f", file, code=3)
+    assert 'The login is spec.source.connection with the Secret "shop-db".' in done.stderr
+    assert "AuthenticationFailed" in done.stderr
+    assert not [part for part in (PASSWORD, "p@ss", "p%40ss") if part in done.stdout + done.stderr]
+
+
+def test_a_password_file_that_is_not_there_names_the_field(
+    desk: Desk, role: Callable[[str], None], write: Callable[..., str]
+) -> None:
+    role(PASSWORD)
+    file = write(None, username=LOCKED_ROLE, passwordFile=str(desk.folder / "token"))
+    done = desk.run("check", "-f", file, code=3)
+    assert (
+        f"UrlMissing: no password: the file {desk.folder / 'token'} (spec.source.connection.passwordFile)"
+        in done.stderr
+    )
+
+
+def test_a_password_file_that_is_rewritten_counts_while_a_worker_runs(
+    desk: Desk, role: Callable[[str], None], write: Callable[..., str], database: str
+) -> None:
+    token = desk.folder / "token"
+    file = write(None, username=LOCKED_ROLE, passwordFile=str(token))
+    role("first")
+    token.write_text("first\n")
+    worker = desk.start("worker", "-f", file)
+    for password in ("first", PASSWORD):
+        role(password)
+        token.write_text(password)
+        desk.run("trigger", "-f", file)
+        until(lambda: statuses(database) == {"new": ROWS})
+    worker.send_signal(signal.SIGTERM)
+    out, errors = worker.communicate(timeout=scaled(60))
+    assert PASSWORD not in out + errors
+    assert worker.returncode == 0, errors
