@@ -30,12 +30,6 @@ class LocalDatabase:
     refreshed: bool = False
 
 
-def given(url: str) -> LocalDatabase:
-    """A URL that is known. Raises ValueError for one that is none."""
-    checked = check_url(url)
-    return LocalDatabase(lambda: checked)
-
-
 class Resolver:
     """For one document. ``entries`` gives those of a Secret by its name, and tells of one that is missing at the path; ``problems`` takes
     what is wrong."""
@@ -43,13 +37,14 @@ class Resolver:
     def __init__(self, document: Document, entries: Entries, problems: list[Problem]) -> None:
         self._document, self._entries, self._problems = document, entries, problems
 
-    def url(self, text: str) -> LocalDatabase | None:
-        """The URL of a Secret or of the command line."""
+    def url(self, text: str, path: Where = SOURCE) -> LocalDatabase | None:
+        """A URL that is known: that of a Secret, or of the command line."""
         try:
-            return given(text)
+            checked = check_url(text)
         except ValueError as error:
-            self._refuse("BadDatabaseUrl", str(error), (*SOURCE, "urlFrom", "secretKeyRef"))
+            self._refuse("BadDatabaseUrl", str(error), path)
             return None
+        return LocalDatabase(lambda: checked)
 
     def url_from(self, source: UrlFrom) -> LocalDatabase | None:
         if source.file is not None:
@@ -57,8 +52,9 @@ class Resolver:
             where = f"The URL is the file {file} (spec.source.urlFrom.file)."
             return LocalDatabase(lambda: read_url(file, "spec.source.urlFrom.file"), where, refreshed=True)
         assert source.secret_key_ref is not None  # exactly one of the two is given
-        text = self._entry(source.secret_key_ref, (*SOURCE, "urlFrom", "secretKeyRef"))
-        return None if text is None else self.url(text)
+        path = (*SOURCE, "urlFrom", "secretKeyRef")
+        text = self._entry(source.secret_key_ref, path)
+        return None if text is None else self.url(text, path)
 
     def connection(self, connection: Connection) -> LocalDatabase | None:
         parts = connection.parts
