@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from kubesweep import Plan, SweepSchedule, compile_plan, load
 from kubesweep.api import plan as plans
+from kubesweep.api.database import SSL_MODES
 
 FULL = """
 apiVersion: kubesweep.dev/v1alpha1
@@ -313,8 +314,36 @@ UPDATE = st.lists(
     max_size=3,
     unique_by=lambda each: each["column"],
 )
-SOURCE = st.fixed_dictionaries(
-    {"urlFrom": st.just({"secretKeyRef": {"name": "db", "key": "url"}}), "table": HOSTILE},
+HOSTS = [
+    "db",
+    "a-b.c.svc.cluster.local.",
+    "10.0.0.1",
+    "::1",
+    "[2001:db8::7]",
+    "fe80::1%eth0",
+    "/run/cloud sql/a:b",
+    "a,[::1],b",
+    "ü.example",
+]
+CONNECTION = st.fixed_dictionaries(
+    {"host": st.sampled_from(HOSTS), "database": HOSTILE, "username": HOSTILE},
+    optional={
+        "secretRef": st.sampled_from([{"name": "db"}, {"name": "db", "keys": {"username": "user", "port": "my_port"}}]),
+        "port": st.integers(1, 65_535),
+        "passwordFile": HOSTILE.map("/run/{}".format),
+        "caFrom": st.just({"secretKeyRef": {"name": "db-ca", "key": "ca.crt"}}),
+        "parameters": st.dictionaries(st.sampled_from(["options", "sslcrl", "target_session_attrs"]), HOSTILE)
+        | st.sampled_from(SSL_MODES).map(lambda mode: {"sslmode": mode}),
+    },
+)
+LOGIN = st.one_of(
+    st.just({"urlFrom": {"secretKeyRef": {"name": "db", "key": "url"}}}),
+    st.just({"urlFrom": {"file": "/run/iam/url"}}),
+    CONNECTION.map(lambda given: {"connection": given}),
+    st.just({"connection": {"secretRef": {"name": "db"}}}),
+)
+PLACE = st.fixed_dictionaries(
+    {"table": HOSTILE},
     optional={
         "schema": HOSTILE,
         "key": st.lists(HOSTILE, min_size=1, max_size=4, unique=True),
@@ -323,6 +352,7 @@ SOURCE = st.fixed_dictionaries(
         "naiveTimeZone": st.sampled_from(["UTC", "Europe/Berlin"]),
     },
 )
+SOURCE = st.builds(lambda login, place: {**login, **place}, LOGIN, PLACE)
 SPEC = st.fixed_dictionaries(
     {
         "every": durations(5, 86_400),
