@@ -10,8 +10,8 @@ SCOPE = frozenset({LOCKED, DEADLOCK, STATEMENT_TIMEOUT, "Conflict", "OutOfMemory
 HINTS = {
     "TableMissing": "Was it dropped or renamed? Correct spec.source.",
     "ColumnMissing": "Was it dropped or renamed? Correct the spec.",
-    "PermissionDenied": "Grant the right to the role of the URL.",
-    "ReadOnly": "Point the URL at the primary, or set default_transaction_read_only = off for the role.",
+    "PermissionDenied": "Grant the right to the login's role.",
+    "ReadOnly": "Connect to the primary, or set default_transaction_read_only = off for the role.",
     "DatabaseMissing": "Correct the name of the database.",
     "AuthenticationFailed": "Correct the user or password.",
     "SqlInvalid": "Correct the sql of the spec; `kubesweep check -f FILE` shows the exact statement.",

@@ -71,7 +71,7 @@ def check_rights(plan: Plan, relation: Relation, statements: Statements, rights:
     if writes and relation.read_only and not missing:
         raise SweepFailure(
             "ReadOnly",
-            "the database takes no writes from this role (transaction_read_only is on): point the URL at the primary, or ALTER ROLE "
+            "the database takes no writes from this role (transaction_read_only is on): connect to the primary, or ALTER ROLE "
             + role
             + " SET default_transaction_read_only = off",
         )
@@ -103,7 +103,7 @@ def check_archive(plan: Plan, relation: Relation, statements: Statements, archiv
 def _denied(*missing: Missing) -> SweepFailure:
     """All that is missing at once: each round of a person and a database takes a while."""
     what, grants = " and not ".join(what for what, _ in missing), "; ".join(grant for _, grant in missing)
-    return SweepFailure("PermissionDenied", f"the role of the URL may not {what}: {grants}")
+    return SweepFailure("PermissionDenied", f"the login's role may not {what}: {grants}")
 
 
 async def explain(tx: Transaction, plan: Plan, relation: Relation, statements: Statements, cutoff: str) -> Explanation:

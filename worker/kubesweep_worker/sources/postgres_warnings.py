@@ -78,7 +78,7 @@ def _unlockable(plan: Plan, relation: Relation) -> Warnings:
         column = quote_name(next(iter(relation.columns)))
         yield (
             "no-right-to-lock",
-            f"the role of the URL may delete but not lock rows, so a batch waits for the last row that the application holds: GRANT UPDATE ({column}) ON {relation.quoted} TO {quote_name(relation.role)}",
+            f"the login's role may delete but not lock rows, so a batch waits for the last row that the application holds: GRANT UPDATE ({column}) ON {relation.quoted} TO {quote_name(relation.role)}",
         )
 
 

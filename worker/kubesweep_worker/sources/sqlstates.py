@@ -69,7 +69,7 @@ CLASSES: dict[str, Decision] = {
     "25": _defect("the sweep's own transactions are in order"),
     "26": _defect("no prepared statement is used"),
     "27": _row("a trigger changed this row while it was written"),
-    "28": _sweep("AuthenticationFailed", "the user or password of the URL is not accepted"),
+    "28": _sweep("AuthenticationFailed", "the login's user or password is not accepted"),
     "2B": _row("a function of the application drops what others depend on"),
     "2D": _row("a function of the application ends the transaction"),
     "2F": _row("a function of the application failed"),
@@ -77,7 +77,7 @@ CLASSES: dict[str, Decision] = {
     "38": _row("a function of the application failed"),
     "39": _row("a function of the application was called wrongly for this row"),
     "3B": _row("a savepoint of a function of the application"),
-    "3D": _sweep("DatabaseMissing", "the URL names a database that does not exist"),
+    "3D": _sweep("DatabaseMissing", "the login names a database that does not exist"),
     "3F": _sweep("TableMissing", "a schema that does not exist"),
     "40": _outage("Conflict", "the transaction lost against another one"),
     "42": _sweep("SqlInvalid", "the statement does not fit the table"),
@@ -95,7 +95,7 @@ CLASSES: dict[str, Decision] = {
 }
 
 CODES: dict[str, Decision] = {
-    "25006": _sweep("ReadOnly", "the URL leads to a standby, or the role's default is read-only"),
+    "25006": _sweep("ReadOnly", "the login leads to a standby, or the role's default is read-only"),
     "25P03": _outage("ConnectionLost", "the worker was away for longer than its transaction may idle"),
     "25P04": _outage(STATEMENT_TIMEOUT, "the transaction took longer than the server's transaction_timeout"),
     "40P01": _outage(DEADLOCK, "two transactions waited for each other; a write is isolated"),
