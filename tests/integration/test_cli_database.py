@@ -101,6 +101,7 @@ def test_a_password_file_that_is_not_there_names_the_field(
         f"UrlMissing: no password: the file {desk.folder / 'token'} (spec.source.connection.passwordFile)"
         in done.stderr
     )
+    assert "write it yourself, or pass --url" in done.stderr
 
 
 def test_a_password_file_that_is_rewritten_counts_while_a_worker_runs(

@@ -103,6 +103,18 @@ def test_a_file_with_a_url_is_read_at_each_use(tmp_path: Path) -> None:
     assert read() == "postgresql://a:2@db/x"
 
 
+def test_a_file_that_the_worker_may_not_read_says_what_its_writer_should_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(*_: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", forbid)
+    assert "cannot be read: Permission denied. Make it readable for the worker's user" in refused(
+        DatabaseFile(tmp_path)
+    )
+
+
 def test_user_and_password_of_a_secret_are_of_one_moment(volume: SecretVolume, monkeypatch: pytest.MonkeyPatch) -> None:
     volume.show(username="old", password="old")
     read_text, swaps = database.read_text, iter([True])

@@ -33,6 +33,7 @@ SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 _ADDRESS = r"\[?[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%[-.\w]+)?\]?"
 _ONE_HOST = rf"([^\s/:@?#\[\],]+|{_ADDRESS})"
 HOST = rf"(/[^\x00-\x1f\x7f]*|{_ONE_HOST}(,{_ONE_HOST})*)"
+_WRITER = "Look at the log of the container that writes it, and at the volume that both containers mount; the file is read at each use"
 HOST_HELP = (
     "write the host's name or address alone (its port into port), or the folder of a Unix socket, such as /run/proxy"
 )
@@ -143,28 +144,31 @@ def read_text(file: Path, field: str) -> str:
     except UnicodeDecodeError:
         raise SweepFailure("UrlInvalid", f"{file} ({field}) is not UTF-8 text.") from None
     except OSError as error:
-        raise Outage("UrlMissing", f"{file} ({field}) cannot be read: {error.strerror}") from None
+        fix = (
+            ". Make it readable for the worker's user, such as by fsGroup" if isinstance(error, PermissionError) else ""
+        )
+        raise Outage("UrlMissing", f"{file} ({field}) cannot be read: {error.strerror}{fix}") from None
 
 
-def read_password(file: Path) -> str:
-    """As ``read_text``; a missing or empty file is an Outage, because whatever refreshes it may be late."""
+def read_password(file: Path, advice: str = "") -> str:
+    """As ``read_text``; a missing or empty file is an Outage, because what refreshes it may be late. ``advice`` is that of a pod if empty."""
     text = read_text(file, f"{FIELD}.passwordFile")
     if not _line(text):
         raise Outage(
-            "UrlMissing", f"no password: the file {file} ({FIELD}.passwordFile) is missing or empty. {_WRITER}"
+            "UrlMissing",
+            f"no password: the file {file} ({FIELD}.passwordFile) is missing or empty. {advice or _WRITER}",
         )
     return text
 
 
-def read_url(file: Path, field: str) -> str:
+def read_url(file: Path, field: str, advice: str = "") -> str:
     """The URL in a file that something refreshes. As ``read_password``."""
     text = read_text(file, field).strip()
     if not text:
-        raise Outage("UrlMissing", f"no database URL: the file {file} ({field}) is missing or empty. {_WRITER}")
+        raise Outage(
+            "UrlMissing", f"no database URL: the file {file} ({field}) is missing or empty. {advice or _WRITER}"
+        )
     try:
         return check_url(text)
     except ValueError as error:
         raise SweepFailure("UrlInvalid", f"{error}.") from None
-
-
-_WRITER = "Look at the log of the container that writes it, and at the volume that both containers mount; the file is read at each use"

@@ -19,6 +19,7 @@ from kubesweep.api.yamlfile import Document
 
 Entries = Callable[[str, Where], Mapping[str, str] | None]
 SOURCE: Where = ("spec", "source")
+_ADVICE = "In a cluster a container of the pod writes it; here, write it yourself, or pass --url"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Resolver:
         if source.file is not None:
             file = Path(source.file)
             where = f"The URL is the file {file} (spec.source.urlFrom.file)."
-            return LocalDatabase(lambda: read_url(file, "spec.source.urlFrom.file"), where, refreshed=True)
+            return LocalDatabase(lambda: read_url(file, "spec.source.urlFrom.file", _ADVICE), where, refreshed=True)
         assert source.secret_key_ref is not None  # exactly one of the two is given
         path = (*SOURCE, "urlFrom", "secretKeyRef")
         text = self._entry(source.secret_key_ref, path)
@@ -123,7 +124,7 @@ class _Reader:
     def __call__(self) -> str:
         found = dict(self._found)
         if self._parts.password_file:
-            found["password"] = read_password(Path(self._parts.password_file))
+            found["password"] = read_password(Path(self._parts.password_file), _ADVICE)
         return compose(self._parts, found, self._ca_file())
 
     def _ca_file(self) -> Path | None:
