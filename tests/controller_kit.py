@@ -56,7 +56,7 @@ class House:
 
     def __init__(self, queue: QueueService, clock: Clock, spec: Mapping[str, Any] = SPEC) -> None:
         self.queue, self.clock = queue, clock
-        self.children = Children(keda=True, cron_since=START)
+        self.children = Children(keda=True, scaled=True, cron_since=START)
         self.outage: Outage | None = None
         self.away = 60.0  # seconds, while there is an outage
         self.refusal: SpecError | None = None

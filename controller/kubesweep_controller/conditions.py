@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from kubesweep.queue.model import Finding, SweepState
+from kubesweep_controller.autoscaling import lasts, scaling
 from kubesweep_controller.degraded import degradations
 from kubesweep_controller.facts import Facts
 from kubesweep_controller.reasons import ConditionType, Reason
 from kubesweep_controller.sweeps import previous, sweeps_of
+from kubesweep_controller.verdict import Verdict, find, repeated
 from kubesweep_controller.words import clip, generation_of, place, time_text
 
 __all__ = ["MAX_MESSAGE", "WARNINGS", "complaint", "conditions", "find", "suspended"]
@@ -30,20 +32,14 @@ _WORD = re.compile(r"[^A-Za-z0-9_]")
 Problem = tuple[Reason, str]
 
 
-class Verdict(NamedTuple):
-    status: str
-    reason: str
-    message: str
-
-
 def conditions(facts: Facts, missed: float | None) -> list[dict[str, Any]]:
     """All conditions, in a fixed order. ``missed`` is the latest tick that never became a sweep, as far as is known."""
-    source = _source(facts)
-    ready = _ready(facts, source)
+    source, autoscaling = _source(facts), scaling(facts)
+    ready = _ready(facts, source, autoscaling)
     said = {
         ConditionType.READY: ready,
         ConditionType.SOURCE_READY: source,
-        ConditionType.AUTOSCALING: _autoscaling(facts),
+        ConditionType.AUTOSCALING: autoscaling,
         ConditionType.SUSPENDED: _suspended(facts),
         ConditionType.DEGRADED: _degraded(facts, missed),
         ConditionType.STALLED: _stalled(ready, source),
@@ -67,11 +63,6 @@ def _condition(facts: Facts, type_: ConditionType, verdict: Verdict) -> dict[str
     }
 
 
-def find(status: Mapping[str, Any], type_: str) -> Mapping[str, Any] | None:
-    """The condition of that type."""
-    return next((each for each in status.get("conditions") or () if each.get("type") == type_), None)
-
-
 def suspended(facts: Facts) -> bool:
     """Whether the spec says so, even one that is refused for something else."""
     if facts.schedule is not None:
@@ -83,7 +74,7 @@ def suspended(facts: Facts) -> bool:
 # Ready -------------------------------------------------------------------------------------------------------------
 
 
-def _ready(facts: Facts, source: Verdict) -> Verdict:
+def _ready(facts: Facts, source: Verdict, autoscaling: Verdict) -> Verdict:
     checks: tuple[Callable[[], Problem | None], ...] = (
         lambda: _refused(facts),
         lambda: _children(facts),
@@ -92,7 +83,7 @@ def _ready(facts: Facts, source: Verdict) -> Verdict:
         lambda: _source_refused(source),
         lambda: _effect(facts),
         lambda: _stuck(facts),
-        lambda: _unchecked(facts, source),
+        lambda: _unchecked(facts, source, autoscaling),
     )
     for check in checks:
         if problem := check():
@@ -163,12 +154,17 @@ def _stuck(facts: Facts) -> Problem | None:
     return (Reason.WORKER_STUCK, f"no worker starts: {facts.children.stuck}") if facts.children.stuck else None
 
 
-def _unchecked(facts: Facts, source: Verdict) -> Problem | None:
+def _unchecked(facts: Facts, source: Verdict, autoscaling: Verdict) -> Problem | None:
     if source.status == "True":
         return None
     if suspended(facts):
         return Reason.SUSPENDED, "the source is checked when the schedule is resumed (spec.suspend: false)"
-    return Reason.CHECKING, "a worker looks at the source and the effect; this takes until a pod of it runs"
+    waits = "a worker looks at the source and the effect; this takes until a pod of it runs"
+    if facts.children.wanted or autoscaling.reason not in (Reason.SCALER_FAILED, Reason.SCALER_SILENT):
+        return Reason.CHECKING, waits
+    if autoscaling.reason == Reason.SCALER_FAILED and not lasts(facts, autoscaling):
+        return Reason.CHECKING, f"{waits}. So far {autoscaling.message}"
+    return Reason.WORKER_STUCK, f"no worker starts: {autoscaling.message}"
 
 
 # The other conditions ----------------------------------------------------------------------------------------------
@@ -177,26 +173,22 @@ def _unchecked(facts: Facts, source: Verdict) -> Problem | None:
 def _source(facts: Facts) -> Verdict:
     before = find(previous(facts), ConditionType.SOURCE_READY)
     if facts.plan is None:
-        return _again(before) if before else Verdict("Unknown", Reason.CHECKING, "nobody looked: the spec is refused")
+        return repeated(before) if before else Verdict("Unknown", Reason.CHECKING, "nobody looked: the spec is refused")
     known = before if before and previous(facts).get("plan") == facts.plan.version.hash else None
     finding = complaint(facts, "SourceReady")
     if finding is None and known and known.get("status") != "Unknown":
-        return _again(known)
+        return repeated(known)
     if finding is None:
         return Verdict("Unknown", Reason.CHECKING, "no worker has looked at this version of the spec yet")
     if not finding.ok:
         return Verdict("False", _WORD.sub("", finding.reason) or "Refused", finding.message)
     if known and known.get("status") == "False" and _too_early(facts, finding):
-        return _again(known)
+        return repeated(known)
     if finding.reason != Reason.CHECKED and known and known.get("status") == "True":
-        return _again(known)  # that work succeeds says less than the check did
+        return repeated(known)  # that work succeeds says less than the check did
     warnings = _finding(facts, "SourceWarnings")
     more = f"{WARNINGS}{warnings.message}" if warnings is not None and not warnings.ok else ""
     return Verdict("True", Reason.CHECKED, finding.message + more)
-
-
-def _again(before: Mapping[str, Any]) -> Verdict:
-    return Verdict(str(before["status"]), str(before.get("reason")), str(before.get("message", "")))
 
 
 def _finding(facts: Facts, kind: str) -> Finding | None:
@@ -226,26 +218,6 @@ def _too_early(facts: Facts, finding: Finding) -> bool:
     sweep = facts.stats.sweep if facts.stats is not None else None
     runs = sweep is not None and sweep.state in (SweepState.PLANNING, SweepState.RUNNING)
     return runs and 0 <= facts.now - finding.at < SETTLE
-
-
-def _autoscaling(facts: Facts) -> Verdict:
-    if not facts.children.keda:
-        fixed = "workers run all the time, however little there is to do"
-        return Verdict(
-            "False", Reason.KEDA_MISSING, f"this cluster has no KEDA: {fixed}. Install KEDA; it is picked up"
-        )
-    if facts.children.scaler_problem:
-        namespace, name = place(facts.body)
-        look = f"kubectl describe scaledobject {name}-worker -n {namespace}"
-        return Verdict("False", Reason.SCALER_FAILED, f"{facts.children.scaler_problem}. Look: {look}")
-    return Verdict("True", Reason.SCALED_BY_KEDA, f"{_bounds(facts)} by the length of the queue")
-
-
-def _bounds(facts: Facts) -> str:
-    if facts.schedule is None:
-        return "workers are started and stopped"
-    worker = facts.schedule.spec.worker
-    return f"{worker.min_replicas} to {worker.max_replicas} workers"
 
 
 def _suspended(facts: Facts) -> Verdict:

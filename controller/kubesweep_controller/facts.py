@@ -31,6 +31,8 @@ class Children:
     stuck: str | None = None  # why a pod of the worker does not start (ImagePullBackOff: ..., quota, ...)
     keda: bool = False  # the cluster serves keda.sh
     scaler_problem: str | None = None  # the message of a ScaledObject that is not Ready
+    scaled: bool | None = None  # whether KEDA calls the ScaledObject Ready; None: not asked yet
+    polling: float = 5.0  # seconds from one look of KEDA's at the queue to the next
 
 
 @dataclass(frozen=True)

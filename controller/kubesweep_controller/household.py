@@ -78,12 +78,16 @@ class Household:
     def seen(self, key: Key) -> Children:
         """What is known of the children without asking anybody."""
         deployment, cronjob = self.store.deployment(key), self.store.cronjob(key)
+        scaler = self._scalers.get(key)
         return Children(
             cron_last=cronjob.cron_last if cronjob else None,
             cron_since=cronjob.since if cronjob else None,
             wanted=deployment.wanted if deployment else None,
             ready=deployment.ready if deployment else 0,
             keda=self.keda,
+            scaler_problem=scaler.why if scaler else None,
+            scaled=scaler.fine if scaler else None,
+            polling=self.settings.polling_interval,
         )
 
     async def tend(self, key: Key, facts: Facts) -> Children:
@@ -97,13 +101,10 @@ class Household:
             rejected = str(problem)
         except Hindered as problem:
             hindered = str(problem)
-        return replace(
-            self.seen(key),
-            taken=taken,
-            rejected=rejected,
-            stuck=hindered or await self._stuck(key, self.store.deployment(key)),
-            scaler_problem=await self._scaler_problem(key, facts) if self.keda and facts.plan and not taken else None,
-        )
+        stuck = hindered or await self._stuck(key, self.store.deployment(key))
+        if self.keda and facts.plan and not taken:
+            await self._ask_keda(key, facts)
+        return replace(self.seen(key), taken=taken, rejected=rejected, stuck=stuck)
 
     async def _make(self, key: Key, facts: Facts) -> None:
         if facts.schedule is None or facts.plan is None:
@@ -159,20 +160,19 @@ class Household:
             known = self._stucks[key] = Answer(now, why_stuck(deployment, pods))
         return known.why
 
-    async def _scaler_problem(self, key: Key, facts: Facts) -> str | None:
-        """Asked for until KEDA says Ready, and again where work waits and nobody is woken."""
+    async def _ask_keda(self, key: Key, facts: Facts) -> None:
+        """What KEDA says of the ScaledObject: until it says Ready, and again where work waits and no worker is started."""
         waits = facts.stats is not None and facts.stats.ready > 0 and not facts.stats.paused
         deployment = self.store.deployment(key)
         asleep = waits and not (deployment and deployment.wanted)
         now, known = time.monotonic(), self._scalers.get(key)
         if known and (now - known.asked < PATIENCE or (known.fine and not asleep)):
-            return known.why
+            return
         body = await self.api.get(SCALEDOBJECTS, key[0], worker_name(key[1]))
         ready = find((body or {}).get("status") or {}, "Ready") or {}
         state = ready.get("status", "Unknown")  # as long as KEDA has not looked at it
         why = f"KEDA: {ready.get('message', 'not Ready')}" if state == "False" else None
         self._scalers[key] = Answer(now, why, fine=state == "True")
-        return why
 
 
 def _nobody_works(facts: Facts) -> bool:

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     SCALED_BY_KEDA = "ScaledByKeda"
     KEDA_MISSING = "KedaMissing"
     SCALER_FAILED = "ScalerFailed"
+    SCALER_SILENT = "ScalerSilent"
     # Suspended
     SUSPENDED = "Suspended"
     ACTIVE = "Active"

@@ -92,9 +92,10 @@ def _warnings(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[
 
 def _switches(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Wanted]:
     old, new = find(before, ConditionType.AUTOSCALING) or {}, find(status, ConditionType.AUTOSCALING) or {}
-    if new.get("status") == "False" and old.get("reason") != new["reason"]:
+    bad = (Reason.KEDA_MISSING, Reason.SCALER_FAILED, Reason.SCALER_SILENT)
+    if new.get("reason") in bad and old.get("reason") != new["reason"]:
         yield Wanted(Reason(new["reason"]), str(new["message"]), _step(old, new))
-    elif new.get("status") == "True" and old.get("status") == "False":
+    elif new.get("status") == "True" and old.get("reason") in bad:
         yield Wanted(Reason.SCALED_BY_KEDA, str(new["message"]), _step(old, new), warning=False)
     old, new = find(before, ConditionType.SUSPENDED) or {}, find(status, ConditionType.SUSPENDED) or {}
     if new.get("status") == "True" and old.get("status") != "True":

@@ -22,7 +22,7 @@ from tests.servers import Server
 
 MANY = Limits(halt_above=10_000)
 HAND = "hand"
-AUTOSCALING = (Reason.KEDA_MISSING, Reason.SCALER_FAILED, Reason.SCALED_BY_KEDA)
+AUTOSCALING = (Reason.KEDA_MISSING, Reason.SCALER_FAILED, Reason.SCALER_SILENT, Reason.SCALED_BY_KEDA)
 
 
 class Tale:

@@ -49,7 +49,7 @@ class Home:
         return None
 
     def seen(self, key: Key) -> Children:
-        return Children(keda=True, cron_since=START)
+        return Children(keda=True, scaled=True, cron_since=START)
 
     async def tend(self, key: Key, facts: Facts) -> Children:
         if key in self.broken:

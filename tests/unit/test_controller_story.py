@@ -172,6 +172,17 @@ async def test_keda_that_arrives_is_told(house: House) -> None:
     assert await words(house) == [("ScaledByKeda", "", False)]
 
 
+async def test_keda_that_says_nothing_is_told_once_and_so_is_its_answer(served: House) -> None:
+    served.child(scaled=False)
+    assert await words(served) == []
+    served.wait(61)
+    assert await words(served) == [("ScalerSilent", "", True)]
+    served.wait(61)
+    assert await words(served) == []
+    served.child(scaled=True)
+    assert await words(served) == [("ScaledByKeda", "", False)]
+
+
 async def test_a_complaint_in_other_words_is_another_one_and_the_same_is_not(served: House) -> None:
     await _complain(served)
     assert len(await told(served)) == 1
