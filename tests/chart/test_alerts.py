@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
 from kubesweep.queue.sqlite import SqliteQueue
 from kubesweep_controller.metrics import Metrics
-from tests.chart.rendering import CHART, HOUSE
+from tests.chart.rendering import CHART, HOUSE, Object, one, render
+from tests.chart.scraping import scraped
 from tests.controller_kit import Clock, House
 
 ALERTS = CHART / "files" / "alerts.yaml"
@@ -63,3 +68,94 @@ async def test_prometheus_finds_nothing_to_say_about_the_metrics(tmp_path: Path)
     metrics.reconciled(0.1, "Outage")
     assert ask("check", "metrics", stdin=metrics.text().decode()) == ""
     await queue.close()
+
+
+MONITORED = ("metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true")
+LONG = 300  # minutes
+
+
+async def seen(house: House, metrics: Metrics, namespace: str, **children: Any) -> None:
+    """One look at a schedule, as if it were ``carts`` of that namespace."""
+    house.child(**children)
+    status = await house.look()
+    facts = await house.facts()
+    metadata = {**house.body["metadata"], "namespace": namespace, "name": "carts"}
+    metrics.observe(replace(facts, body={**facts.body, "metadata": metadata}), status)
+
+
+def lasting(samples: Iterable[tuple[str, float]], shape: str) -> list[dict[str, str]]:
+    return [{"series": name, "values": shape.format(value=value)} for name, value in samples]
+
+
+def alerts_of(tmp_path: Path, rules: Object, inputs: list[dict[str, str]], checks: list[dict[str, Any]]) -> str:
+    """What promtool says to these expectations."""
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules["spec"]))
+    case = {"interval": "1m", "input_series": inputs, "alert_rule_test": checks}
+    file = tmp_path / "case.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [case]}))
+    return ask("test", "rules", str(file))
+
+
+def expected(rules: Object, alert: str, **labels: str) -> dict[str, Any]:
+    [rule] = [each for group in rules["spec"]["groups"] for each in group["rules"] if each["alert"] == alert]
+    texts = dict(rule["annotations"])
+    for name, value in labels.items():
+        texts = {key: text.replace("{{ $labels." + name + " }}", value) for key, text in texts.items()}
+    return {"exp_labels": {**rule["labels"], **labels}, "exp_annotations": texts}
+
+
+@pytest.mark.parametrize("suspended_first", [True, False])
+async def test_schedules_of_one_name_in_two_namespaces_are_told_apart(tmp_path: Path, suspended_first: bool) -> None:
+    """One is suspended and one is not Ready: neither speaks for the other, and the alert names the schedule's namespace."""
+    clock = Clock()
+    queue = SqliteQueue(str(tmp_path / "queue.db"), clock=clock)
+    house, metrics = House(queue, clock), Metrics()
+    bad, asleep = ("b", "a") if suspended_first else ("a", "b")
+    await seen(house, metrics, bad)
+    house.edit(suspend=True)
+    await seen(house, metrics, asleep)
+    metrics.leading(True)
+    await queue.close()
+    objects = render("default", *MONITORED)
+    rules, samples = one(objects, "PrometheusRule"), list(scraped(objects, metrics))
+    labels = {"namespace": bad, "schedule": "carts", "type": "Ready"}
+    told = expected(rules, "KubesweepNotReady", **labels)
+    [ready] = [name for name, _ in samples if f'namespace="{bad}"' in name and 'type="Ready"' in name]
+    told["exp_labels"] |= {
+        part.split("=")[0]: part.split('"')[1] for part in ready[ready.index("{") + 1 : -1].split(",")
+    }
+    checks: list[dict[str, Any]] = [
+        {"alertname": "KubesweepNotReady", "eval_time": "20m", "exp_alerts": [told]},
+        {"alertname": "KubesweepControllerDown", "eval_time": "20m"},
+        {"alertname": "KubesweepQueueDown", "eval_time": "20m"},
+    ]
+    assert "SUCCESS" in alerts_of(tmp_path, rules, lasting(samples, "{value}x30"), checks)
+
+
+@pytest.mark.parametrize("second", [{"namespace": "ks-two"}, {"namespace": "ks-one", "release": "other"}])
+@pytest.mark.parametrize("shape", ["{value}x300", "{value}x5 _x300"], ids=["does not lead", "is gone"])
+async def test_a_release_that_is_well_does_not_cover_another_that_is_not(
+    tmp_path: Path, second: dict[str, str], shape: str
+) -> None:
+    ill, well = Metrics(), Metrics()
+    clock = Clock()
+    queue = SqliteQueue(str(tmp_path / "queue.db"), clock=clock)
+    await seen(House(queue, clock), well, "shop")
+    await queue.close()
+    well.leading(True)
+    mine, theirs = render("default", *MONITORED, namespace="ks-one"), render("default", *MONITORED, **second)
+    inputs = lasting(scraped(mine, ill), shape) + lasting(scraped(theirs, well), "{value}x300")
+    rules, others = one(mine, "PrometheusRule"), one(theirs, "PrometheusRule")
+    release = {"namespace": "ks-one", "job": "ks-kubesweep-metrics"}
+    down = [expected(rules, "KubesweepControllerDown", **release)]
+    later = [
+        {"alertname": "KubesweepControllerDown", "eval_time": f"{minutes}m", "exp_alerts": down}
+        for minutes in (20, LONG)
+    ]
+    assert "SUCCESS" in alerts_of(tmp_path, rules, inputs, later)
+    queue_down = {
+        "alertname": "KubesweepQueueDown",
+        "eval_time": "4m",
+        "exp_alerts": [expected(rules, "KubesweepQueueDown", **release)],
+    }
+    assert "SUCCESS" in alerts_of(tmp_path, others, inputs, [later[0], queue_down])

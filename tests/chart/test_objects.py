@@ -276,7 +276,11 @@ def test_the_network_policy_lets_workers_in_from_the_namespaces_that_are_served(
 
 def test_the_alerts_are_those_of_the_file_with_prometheuss_own_templates_left_alone() -> None:
     alerts = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
-    assert one(render("everything"), "PrometheusRule")["spec"] == alerts
+    plain = render("default", "metrics.prometheusRule.enabled=true")
+    assert one(plain, "PrometheusRule")["spec"] == alerts
+    named = str(one(render("everything"), "PrometheusRule")["spec"])
+    own = f'absent(kubesweep_leader{{namespace="{NAMESPACE}", job="sweeper-metrics"}})'
+    assert named == str(alerts).replace("absent(kubesweep_leader)", own) != str(alerts)
     assert "{{ $labels" in str(alerts)
     assert kinds(render(), "PrometheusRule") == []
 
