@@ -30,6 +30,7 @@ from kubesweep_controller.household import Household
 from kubesweep_controller.lease import Lease
 from kubesweep_controller.logins import Logins
 from kubesweep_controller.metrics import Metrics
+from kubesweep_controller.queue_password import QueuePassword
 from kubesweep_controller.reconcile import Reconciler
 from kubesweep_controller.releases import Releases
 from kubesweep_controller.resync import PERIOD, Resync
@@ -114,9 +115,10 @@ async def _lead(
     metrics: Metrics,
     stop: asyncio.Event,
 ) -> int:
-    parts = Parts(settings, at, api, uid[:8], health, metrics)
+    password = QueuePassword.of(settings, api)
+    parts = Parts(password.settings, at, api, uid[:8], health, metrics)
     held = asyncio.create_task(lease.hold())
-    tasks = [asyncio.create_task(each) for each in parts.coroutines()]
+    tasks = [asyncio.create_task(each) for each in (*parts.coroutines(), password.run())]
     stopped = asyncio.create_task(stop.wait())
     try:
         done, _ = await asyncio.wait([held, stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -136,6 +138,7 @@ async def _lead(
             task.cancel()
         await asyncio.gather(held, stopped, *tasks, return_exceptions=True)
         await parts.close()
+        password.close()
 
 
 class Parts:

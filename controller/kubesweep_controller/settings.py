@@ -38,6 +38,7 @@ class Settings:
     pods: Pods
     namespace: str  # where the controller and its Lease live
     identity: str  # who holds the Lease
+    queue_secret: str = ""  # the Secret in this namespace to put the queue's password into, where it has none
     per_namespace_users: bool = False
     namespace_memory: int = 0  # bytes of the queue that the keys of a namespace may take; 0: any number
     namespaces: tuple[str, ...] = ()  # empty: all
@@ -64,6 +65,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         ),
         namespace=_needed(env, "POD_NAMESPACE", "the namespace of the controller, by the downward API"),
         identity=_needed(env, "POD_NAME", "the name of the controller's pod, by the downward API"),
+        queue_secret=env.get("KUBESWEEP_QUEUE_SECRET", ""),
         per_namespace_users=_one_of(env, "KUBESWEEP_QUEUE_USERS", USERS, "shared") == "per-namespace",
         namespace_memory=_bytes(env, "KUBESWEEP_NAMESPACE_MEMORY"),
         namespaces=words(env, NAMESPACES),

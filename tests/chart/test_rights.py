@@ -27,6 +27,8 @@ LEASE = {
     ("coordination.k8s.io", "leases", ""): {"create"},
     ("coordination.k8s.io", "leases", "ks-kubesweep"): {"get", "update"},
 }
+PASSWORD = {("", "secrets", "ks-kubesweep-redis"): {"patch"}}
+HOME = LEASE | PASSWORD  # in the release's own namespace
 AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
 
 
@@ -57,7 +59,7 @@ def bound(objects: list[Object]) -> list[Object]:
 def test_the_controller_may_do_in_the_cluster_what_it_does_and_nothing_else() -> None:
     everywhere, lease = bound(render())
     assert (everywhere["kind"], rights(everywhere)) == ("ClusterRole", RIGHTS)
-    assert (lease["kind"], lease["metadata"]["namespace"], rights(lease)) == ("Role", NAMESPACE, LEASE)
+    assert (lease["kind"], lease["metadata"]["namespace"], rights(lease)) == ("Role", NAMESPACE, HOME)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,12 @@ def test_with_named_namespaces_it_may_do_the_same_there_alone(way: str, namespac
     *homes, lease = bound(objects)
     assert [home["metadata"]["namespace"] for home in homes] == namespaces
     assert all(rights(home) == RIGHTS for home in homes)
+    assert rights(lease) == HOME
+
+
+@pytest.mark.parametrize("way", ["gitops", "external-redis"])
+def test_it_writes_no_password_where_somebody_else_brings_one(way: str) -> None:
+    _, lease = bound(render(way))
     assert rights(lease) == LEASE
 
 

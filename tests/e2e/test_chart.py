@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -91,6 +92,26 @@ def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once
             assert last["applied"] + last["unconfirmed"] == last["planned"] == ROWS
             [[total, rows]] = desk.execute("select count(*), count(distinct id) from writes").fetchall()
             assert (total, rows) == (ROWS, ROWS)
+
+
+def test_a_password_that_was_rotated_by_hand_survives_upgrade_and_rollback(namespace: Namespace) -> None:
+    release = Release(namespace)
+    release.install(OWN)
+    made, rotated = release.password(), "rotated-by-hand"
+    assert made not in (rotated, "")
+    patch = json.dumps({"stringData": {"password": rotated}})
+    namespace.kubectl("patch", "secret", f"{release.fullname}-redis", "--type=merge", "--patch", patch)
+    pod = f"{release.fullname}-redis-0"
+    namespace.until("v1 Pod", pod, _restarted, what="its probe restarts the queue with it", patience=300)
+    assert release.redis("ping", password=rotated) == "PONG"
+    release.upgrade({**OWN, "controller.logLevel": "debug"})
+    release.rollback(1)
+    assert release.password() == rotated
+    assert "one row swept" in release.test()
+
+
+def _restarted(pod: Object) -> bool:
+    return any(each["restartCount"] and each["ready"] for each in pod["status"].get("containerStatuses", []))
 
 
 def test_a_persistent_queue_outlives_its_pod_and_its_release(namespace: Namespace) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.chart.test_rights import LEASE, RIGHTS
+from tests.chart.test_rights import HOME, RIGHTS
 from tests.cluster.bed import REPOSITORY
 from tests.e2e.audit import Request, requests
 from tests.e2e.kube import Cluster, Namespace, Object
@@ -17,7 +17,7 @@ from tests.e2e.releases import OWN, SCHEDULE, Release, apply, ready, swept, visi
 
 pytestmark = pytest.mark.bed
 WITHOUT_KEDA = ("apps", "deployments/scale", "")  # test_chart_cluster.py takes KEDA away
-NAMED = {name for _, _, name in (*RIGHTS, *LEASE) if name}
+NAMED = {name for _, _, name in (*RIGHTS, *HOME) if name}
 
 
 def test_each_right_is_used_and_no_other_one_is_missed(cluster: Cluster, namespace: Namespace) -> None:
@@ -35,7 +35,7 @@ def test_each_right_is_used_and_no_other_one_is_missed(cluster: Cluster, namespa
         key = each.group, each.resource, name if name in NAMED else ""
         used.setdefault(key, set()).add(verb)
     assert refused == []
-    assert used == {key: verbs for key, verbs in (RIGHTS | LEASE).items() if key != WITHOUT_KEDA}
+    assert used == {key: verbs for key, verbs in (RIGHTS | HOME).items() if key != WITHOUT_KEDA}
 
 
 def live(namespace: Namespace, release: Release) -> None:
