@@ -104,6 +104,31 @@ def test_values_of_an_older_release_lack_whole_blocks(block: str, tmp_path: Path
     assert len([each for each in yaml.safe_load_all(made) if each]) == len(whole)
 
 
+@pytest.mark.parametrize("part", ["controller", "redis"])
+def test_values_of_an_older_release_lack_single_keys_that_came_since(part: str, tmp_path: Path) -> None:
+    older = {
+        "controller": dict.fromkeys(
+            (
+                "strategy",
+                "revisionHistoryLimit",
+                "livenessProbe",
+                "readinessProbe",
+                "runtimeClassName",
+                "extraContainers",
+            )
+        ),
+        "redis": dict.fromkeys(("revisionHistoryLimit", "runtimeClassName")),
+    }
+    file = tmp_path / "older.yaml"
+    file.write_text(yaml.safe_dump({part: older[part]}))
+    made = list(
+        yaml.safe_load_all(helm("template", "ks", str(CHART), "--values", str(file), "--skip-schema-validation"))
+    )
+    controller = one([each for each in made if each], "Deployment")["spec"]
+    assert controller["strategy"]["type"] == "RollingUpdate"
+    assert controller["template"]["spec"]["containers"][0]["livenessProbe"]["failureThreshold"] == 4
+
+
 def test_a_value_that_was_set_to_null_stays_away() -> None:
     made = render(json='redis={"podSecurityContext": {"runAsUser": null, "runAsGroup": null, "fsGroup": null}}')
     pod = one(made, "StatefulSet")["spec"]["template"]["spec"]["securityContext"]

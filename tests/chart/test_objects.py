@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import shutil
 import tomllib
@@ -251,10 +250,35 @@ def test_everything_that_was_asked_for_is_there() -> None:
     controller = one(objects, "Deployment")["spec"]
     assert controller["replicas"] == 2
     assert controller["template"]["spec"]["securityContext"]["runAsUser"] == 12345
+    assert controller["strategy"] == {"type": "Recreate"}, "with rollingUpdate beside it the API server refuses it"
+    assert (controller["revisionHistoryLimit"], one(objects, "StatefulSet")["spec"]["revisionHistoryLimit"]) == (2, 2)
+    pod = controller["template"]["spec"]
+    liveness = pod["containers"][0]["livenessProbe"]
+    assert (liveness["timeoutSeconds"], liveness["periodSeconds"], liveness["httpGet"]["path"]) == (10, 15, "/healthz")
+    for each in (pod, one(objects, "StatefulSet")["spec"]["template"]["spec"]):
+        assert each["runtimeClassName"] == "gvisor"
+    assert one(objects, "Service", "sweeper-metrics")["metadata"]["labels"]["example.com/tenant"] == "data"
+    assert one(objects, "ServiceMonitor")["spec"]["targetLabels"] == ["example.com/tenant"]
     [spread] = controller["template"]["spec"]["topologySpreadConstraints"]
     assert spread["labelSelector"] == {"matchLabels": controller["selector"]["matchLabels"]}
     redis_conf = one(objects, "ConfigMap", "sweeper-redis")["data"]["redis.conf"]
     assert redis_conf.endswith("maxmemory 1gb\ntimeout 0\ntcp-keepalive 60\n")
+
+
+def test_containers_of_the_users_own_stand_beside_the_controller_and_before_it() -> None:
+    more = '{"extraContainers": [{"name": "refresher", "image": "r:1"}], "extraInitContainers": [{"name": "first", "image": "f:1"}]}'
+    deployment = one(render(json=f"controller={more}"), "Deployment")
+    assert kubernetes_validate.validate(deployment, VERSIONS[0], strict=True) == VERSIONS[0]
+    pod = deployment["spec"]["template"]["spec"]
+    assert [each["name"] for each in pod["containers"]] == ["controller", "refresher"]
+    assert [each["name"] for each in pod["initContainers"]] == ["first"]
+
+
+def test_a_budget_may_say_how_many_must_be_there() -> None:
+    on = "controller.podDisruptionBudget.enabled=true"
+    assert one(render("default", on), "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    budget = one(render("default", on, "controller.podDisruptionBudget.minAvailable=1"), "PodDisruptionBudget")["spec"]
+    assert (budget["minAvailable"], "maxUnavailable" in budget) == (1, False)
 
 
 def test_selectors_find_the_pods_that_they_mean_and_no_others() -> None:

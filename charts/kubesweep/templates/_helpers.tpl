@@ -18,7 +18,7 @@
 {{/* Fills in what the values of a release that was made by an older chart lack (`helm upgrade --reuse-values`), block by block: a key that was set to null on
 purpose stays away. Each template begins with it. */}}
 {{- define "kubesweep.defaults" -}}
-{{- $blocks := list "image" "persistence" "podDisruptionBudget" "service" "serviceMonitor" "prometheusRule" "existingSecret" "egress" -}}
+{{- $blocks := list "image" "persistence" "podDisruptionBudget" "service" "serviceMonitor" "prometheusRule" "existingSecret" "egress" "strategy" "livenessProbe" "readinessProbe" -}}
 {{- range $name, $default := .Files.Get "files/values.yaml" | fromYaml -}}
 {{- $given := index $.Values $name -}}
 {{- if kindIs "invalid" $given -}}
@@ -127,6 +127,12 @@ imagePullSecrets:
 {{- $kept := dict -}}
 {{- range $key, $value := . }}{{ if not (kindIs "invalid" $value) }}{{ $_ := set $kept $key $value }}{{ end }}{{ end -}}
 {{- toYaml $kept -}}
+{{- end }}
+
+{{/* Whether OpenShift chooses user and group of pods. A value of its own, because a parent chart cannot set a key to null. */}}
+{{- define "kubesweep.openshift" -}}
+{{- $said := toString .Values.openshift -}}
+{{- has $said (list "true" "false") | ternary $said (.Capabilities.APIVersions.Has "security.openshift.io/v1" | toString) -}}
 {{- end }}
 
 {{/* The namespaces that are served, as JSON; an empty list: all of them. */}}
