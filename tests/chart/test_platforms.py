@@ -123,6 +123,13 @@ def test_a_renderer_without_a_cluster_gets_no_test_no_schedule_and_no_password(k
     assert made == rendered(values_of(marked(kind)), tmp_path)
 
 
+def test_a_rendering_has_the_test_of_helm_unless_one_says_otherwise() -> None:
+    words = ("template", "ks", str(CHART), "--namespace", NAMESPACE)
+    for more, there in (((), True), (("--skip-tests",), False), (("--set", "tests.enabled=false"), False)):
+        made = [each for each in yaml.safe_load_all(helm(*words, *more)) if each]
+        assert bool(kinds(made, "Pod", "SweepSchedule")) is there
+
+
 def test_argo_cd_ignores_the_data_of_the_secret_that_the_controller_fills(tmp_path: Path) -> None:
     block = marked("application")
     [ignored] = block.body["spec"]["ignoreDifferences"]
