@@ -33,7 +33,7 @@ class Cluster(Recorder):
         self.ready: dict[str, Any] | None = None
         self.asked = 0
 
-    async def get(self, kind: Any, namespace: str, name: str) -> dict[str, Any]:
+    async def get(self, kind: Any, namespace: str | None, name: str) -> dict[str, Any]:
         self.asked += 1
         return {"status": {"conditions": [{"type": "Ready", **self.ready}]} if self.ready else {}}
 
