@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kubesweep.queue.model import Finding, SweepState
+from kubesweep.text import clip
 from kubesweep_controller.autoscaling import lasts, scaling
 from kubesweep_controller.degraded import degradations
 from kubesweep_controller.facts import Facts
 from kubesweep_controller.reasons import ConditionType, Reason
 from kubesweep_controller.sweeps import previous, sweeps_of
 from kubesweep_controller.verdict import Verdict, find, repeated
-from kubesweep_controller.words import clip, generation_of, place, time_text
+from kubesweep_controller.words import generation_of, place, time_text
 
 __all__ = ["MAX_MESSAGE", "WARNINGS", "complaint", "conditions", "find", "suspended"]
 
@@ -181,7 +182,7 @@ def _source(facts: Facts) -> Verdict:
     if finding is None:
         return Verdict("Unknown", Reason.CHECKING, "no worker has looked at this version of the spec yet")
     if not finding.ok:
-        return Verdict("False", _WORD.sub("", finding.reason) or "Refused", finding.message)
+        return Verdict("False", _WORD.sub("", finding.reason)[:128] or "Refused", finding.message)
     if known and known.get("status") == "False" and _too_early(facts, finding):
         return repeated(known)
     if finding.reason != Reason.CHECKED and known and known.get("status") == "True":

@@ -7,10 +7,11 @@ those in the status, so what was told before is known after a restart too.
 from __future__ import annotations
 
 from kubesweep.queue.model import ErrorGroup, key_text
+from kubesweep.text import clip, escaped
 from kubesweep_controller.facts import Facts
 from kubesweep_controller.reasons import ConditionType, Reason
 from kubesweep_controller.sweeps import previous
-from kubesweep_controller.words import annotate, clip, parse_time, rows
+from kubesweep_controller.words import annotate, parse_time, rows
 
 __all__ = ["dead_letters", "group_sentence", "risen"]
 
@@ -75,7 +76,7 @@ def risen(facts: Facts) -> list[ErrorGroup]:
 
 def group_sentence(facts: Facts, group: ErrorGroup) -> str:
     """One error class: which rows, what was said, what to do. Without its number, which grows."""
-    keys = ", ".join(text for key in group.samples[:SHOWN_KEYS] if len(text := key_text(key)) <= 80)
+    keys = ", ".join(text for key in group.samples[:SHOWN_KEYS] if len(text := escaped(key_text(key))) <= 80)
     which = f" (such as {keys})" if keys else ""
     retry = annotate(facts.body, "retry-dead-letters")
     error, message = clip(group.error, 128), clip(group.message, 500).rstrip(".")

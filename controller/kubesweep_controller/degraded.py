@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kubesweep.queue.model import Sweep, SweepState
+from kubesweep.text import clip
 from kubesweep_controller.deadletters import dead_letters
 from kubesweep_controller.facts import Facts
 from kubesweep_controller.reasons import Reason
 from kubesweep_controller.sweeps import decided, sweeps_of
-from kubesweep_controller.words import annotate, clip, place, time_text
+from kubesweep_controller.words import annotate, place, time_text
 
 __all__ = ["degradations", "ended_sentence", "held_sentence", "miss_is_over", "missed_sentence"]
 

@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from kubesweep.errors import KubesweepError
+from kubesweep.text import clip_bytes
 from kubesweep_controller.story import Wanted
-from kubesweep_controller.words import clip, place
+from kubesweep_controller.words import place
 
 __all__ = ["Bucket", "Events", "EventsApi"]
 
@@ -27,7 +28,8 @@ log = logging.getLogger("kubesweep.controller")
 WINDOW = 300.0
 BURST = 25  # Events of one schedule at once ...
 REFILL = 30.0  # ... and seconds until one more may be posted
-MAX_NOTE = 1024
+MAX_NOTE = 1024  # bytes, though the API server speaks of characters
+MAX_INSTANCE = 128  # the same
 REMEMBERED = 4096
 CONTROLLER = "kubesweep.dev/controller"
 OCCURRENCE = "kubesweep.dev/occurrence"
@@ -65,7 +67,7 @@ class Events:
     """``instance`` is this controller's pod; ``clock`` gives seconds since the epoch."""
 
     def __init__(self, api: EventsApi, instance: str, clock: Callable[[], float] = time.time) -> None:
-        self._api, self._instance, self._clock = api, clip(instance, 128), clock
+        self._api, self._instance, self._clock = api, clip_bytes(instance, MAX_INSTANCE), clock
         self._buckets: dict[str, Bucket] = {}
         self._told: OrderedDict[str, str] = OrderedDict()
 
@@ -135,7 +137,7 @@ def _event(body: Mapping[str, Any], wanted: Wanted, name: str, instance: str, no
         "type": "Warning" if wanted.warning else "Normal",
         "reason": str(wanted.reason),
         "action": "Serve",
-        "note": clip(wanted.note, MAX_NOTE),
+        "note": clip_bytes(wanted.note, MAX_NOTE),
         "regarding": {
             "apiVersion": body.get("apiVersion"),
             "kind": body.get("kind"),

@@ -24,6 +24,7 @@ from kubesweep.api.spec import SweepSchedule
 from kubesweep.errors import Damaged, KubesweepError, Outage, SpecError
 from kubesweep.queue.model import ErrorGroup, OpenSweep, ScheduleRef, Stats
 from kubesweep.queue.service import QueueService
+from kubesweep.text import clip
 from kubesweep_controller.api import SCHEDULES, Api
 from kubesweep_controller.conditions import suspended
 from kubesweep_controller.dropped import Dropped
@@ -142,7 +143,7 @@ class Reconciler:
             trouble = self._troubles.setdefault(key, _Trouble(self.clock()))
             lasts = self.clock() - trouble.since >= LASTING
             said = f"{type(error).__name__}: {error}" if not isinstance(error, KubesweepError) else str(error)
-            return replace(facts, children=self.household.seen(key), trouble=said[:1000] if lasts else ""), error
+            return replace(facts, children=self.household.seen(key), trouble=clip(said, 1000) if lasts else ""), error
 
     def _troubled(self, key: Key, failure: Exception) -> float:
         """Seconds until the children are tried again."""

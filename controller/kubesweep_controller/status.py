@@ -15,6 +15,7 @@ import msgspec
 
 from kubesweep.durations import parse_duration
 from kubesweep.queue.model import HISTORY, ErrorGroup, Stats, Sweep, SweepState
+from kubesweep.text import clip
 from kubesweep_controller.active import active_schedule
 from kubesweep_controller.conditions import conditions
 from kubesweep_controller.degraded import held_sentence
@@ -22,7 +23,7 @@ from kubesweep_controller.facts import Facts
 from kubesweep_controller.misses import counts_of, last_tick, missed_ever
 from kubesweep_controller.orders import Order
 from kubesweep_controller.sweeps import key_texts, last_of, past_of, previous, sweeps_of
-from kubesweep_controller.words import clip, generation_of, parse_time, time_text
+from kubesweep_controller.words import generation_of, parse_time, time_text
 
 __all__ = ["COUNT_INTERVAL", "build_status"]
 

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from kubesweep.queue.model import HISTORY, Key, PlanVersion, Stats, Sweep, SweepState, key_text, parse_key
+from kubesweep.text import clip, escaped
 from kubesweep_controller.facts import Facts
-from kubesweep_controller.words import clip, parse_time, time_text
+from kubesweep_controller.words import parse_time, time_text
 
 __all__ = ["decided", "key_texts", "known_sweeps", "last_of", "past_of", "previous", "sweeps_of"]
 
@@ -62,9 +63,9 @@ def _lost(sweep: Sweep) -> Sweep:
 def past_of(sweep: Sweep) -> dict[str, Any]:
     """A sweep as status.history has it."""
     entry: dict[str, Any] = {
-        "id": sweep.id,
+        "id": clip(sweep.id, 128),
         "tick": time_text(sweep.tick),
-        "mode": sweep.mode,
+        "mode": clip(sweep.mode, 128),
         "state": str(sweep.state),
     }
     if sweep.reason:
@@ -82,7 +83,7 @@ def last_of(sweep: Sweep) -> dict[str, Any]:
     if sweep.message:
         entry["message"] = clip(sweep.message, 1024)
     if sweep.cutoff is not None:
-        entry["cutoff"] = sweep.cutoff
+        entry["cutoff"] = clip(sweep.cutoff, 128)
     if samples := key_texts(sweep.samples):
         entry["sampleKeys"] = samples
     return entry
@@ -90,7 +91,7 @@ def last_of(sweep: Sweep) -> dict[str, Any]:
 
 def key_texts(keys: Iterable[Key]) -> list[str]:
     """Keys for people; one that is longer than a screen helps nobody and is left out."""
-    return [text for text in map(key_text, keys) if len(text) <= MAX_KEY_TEXT]
+    return [text for text in (escaped(key_text(key)) for key in keys) if len(text) <= MAX_KEY_TEXT]
 
 
 def _read(entry: object) -> Sweep | None:

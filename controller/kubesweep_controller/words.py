@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["annotate", "clip", "generation_of", "parse_time", "place", "rows", "time_text"]
+__all__ = ["annotate", "generation_of", "parse_time", "place", "rows", "time_text"]
 
 GROUP = "kubesweep.dev"
 
@@ -35,11 +35,6 @@ def rows(number: int) -> str:
 
 def mebibytes(number: int) -> str:
     return f"{number / 2**20:,.0f} MiB"
-
-
-def clip(text: str, most: int) -> str:
-    """At most ``most`` characters; what was cut is said."""
-    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def place(body: Mapping[str, Any]) -> tuple[str, str]:

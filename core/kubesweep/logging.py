@@ -10,12 +10,13 @@ import datetime as dt
 import json
 import logging
 import os
-import re
 import sys
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-__all__ = ["JsonFormatter", "LineFormatter", "configure", "fields", "keep_loggers", "printable", "safe_url"]
+from kubesweep.text import escaped, printable
+
+__all__ = ["JsonFormatter", "LineFormatter", "configure", "fields", "keep_loggers", "safe_url"]
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"}
@@ -41,7 +42,7 @@ class JsonFormatter(logging.Formatter):
             line.setdefault(name, value)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return escaped(json.dumps(line, default=str, ensure_ascii=False))
 
 
 class LineFormatter(logging.Formatter):
@@ -67,14 +68,6 @@ class LineFormatter(logging.Formatter):
         if record.exc_info:
             below += "\n" + printable(self.formatException(record.exc_info))
         return line + below
-
-
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-
-
-def printable(text: str) -> str:
-    """Text from outside for a terminal: what would move its cursor, colour it or turn its lines around is shown as ``\ufffd``."""
-    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def in_pod() -> bool:

@@ -16,6 +16,7 @@ from kubesweep.errors import SpecError
 from kubesweep.logging import safe_url
 from kubesweep.queue.model import DeadLetter, ErrorGroup, HeldState, Key, ScheduleRef, key_text, parse_key
 from kubesweep.queue.service import QueueService
+from kubesweep.text import escaped
 from kubesweep_cli import words
 from kubesweep_cli.exits import Exit, Nothing
 from kubesweep_cli.home import namespace_option, program, queue_option
@@ -75,8 +76,10 @@ class Choice:
 
 
 def plain_key(key: Key) -> str:
-    """``42`` for a single key, ``["eu","17"]`` for a composite one or one that looks like it; ``--key`` takes both."""
-    return key[0] if len(key) == 1 and parse_key(key[0]) == key else key_text(key)
+    """``42`` for a single key, ``["eu","17"]`` for a composite one or one that looks like it, with escapes for what no terminal
+    shows; ``--key`` takes both."""
+    bare = len(key) == 1 and key[0].isprintable() and parse_key(key[0]) == key
+    return key[0] if bare else escaped(key_text(key))
 
 
 async def _chosen(queue: QueueService, choice: Choice) -> tuple[ScheduleRef, ...]:

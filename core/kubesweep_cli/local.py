@@ -16,10 +16,11 @@ import msgspec
 from kubesweep.api.load import Loaded, load
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import Stats, SweepState, key_text
+from kubesweep.queue.model import Stats, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_cli import words
 from kubesweep_cli.crew import WorkerCrew
+from kubesweep_cli.dead import plain_key
 from kubesweep_cli.exits import Exit, Unreachable
 from kubesweep_cli.glance import balance
 from kubesweep_cli.home import program, queue_option, queue_url, url_option
@@ -167,7 +168,7 @@ def _explain(terminal: Terminal, track: Track) -> None:
             "the next one goes on where it stopped."
         )
     if sweep.mode == "DryRun" and sweep.samples:
-        keys = ", ".join(key[0] if len(key) == 1 else key_text(key) for key in sweep.samples[:10])
+        keys = ", ".join(plain_key(key) for key in sweep.samples[:10])
         terminal.line(f"  {track.name}: DryRun, nothing was changed; such keys would be swept: {keys}")
 
 

@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.text import Text
 from rich.theme import Theme
 
-from kubesweep.logging import printable
+from kubesweep.text import printable
 
 __all__ = ["THEME", "Printable", "Terminal", "open_terminal"]
 

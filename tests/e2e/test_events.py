@@ -145,10 +145,20 @@ async def test_a_flood_is_bounded_and_trickles_on(schedule: dict[str, Any], cont
     assert len(posted(schedule)) == BURST + 2
 
 
-async def test_a_note_that_is_too_long_is_cut_and_taken(schedule: dict[str, Any], controllers: Controllers) -> None:
-    await controllers.start("x" * 300).post(schedule, replace(HELD, note="y" * 5000))
+@pytest.mark.parametrize(
+    "written",
+    ["yes", "Строка отклонена. ", "e\u0301", "👩\u200d👧", "\x1b[2J"],
+    ids=["latin", "russian", "accents", "emoji", "escapes"],
+)
+async def test_a_note_that_is_too_long_is_cut_and_taken(
+    schedule: dict[str, Any], controllers: Controllers, written: str
+) -> None:
+    """The API server speaks of 1,024 characters and means bytes: of Russian it refused 683."""
+    await controllers.start("ж" * 300).post(schedule, replace(HELD, note=written * 683))
     (event,) = posted(schedule)
-    assert (len(event["note"]), event["note"][-4:]) == (1024, "y...")
+    assert 1000 < len(event["note"].encode()) <= 1024
+    assert event["note"].endswith("...")
+    assert "\x1b" not in described(schedule)
 
 
 async def test_every_reason_is_taken_as_normal_and_as_warning(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
-from kubesweep.queue.model import Attempt, DeadLetter, ErrorGroup, ScheduleRef
-from kubesweep_cli.dead import _show_letter, group_table
+from kubesweep.queue.model import Attempt, DeadLetter, ErrorGroup, ScheduleRef, parse_key
+from kubesweep_cli.dead import _show_letter, group_table, plain_key
 from kubesweep_cli.terminal import Printable, Terminal, open_terminal
+from tests.unit.test_text import harmful
 
-HOSTILE = "\x1b]0;mine\x07 \x1b[2J\x9b31m\u202e"
+HOSTILE = "\x1b]0;mine\x07 \x1b[2J\x9b31m\u202e\0\ud800"
 REF = ScheduleRef("local", "default", "carts", "u")
 
 
@@ -37,11 +39,19 @@ def test_no_way_to_print_lets_escape_sequences_of_others_through(terminal: Termi
     terminal.warn(HOSTILE)
     terminal.error(HOSTILE)
     terminal.next_steps([(HOSTILE, HOSTILE)])
-    terminal.show(group_table([(REF, [ErrorGroup(HOSTILE, 1, HOSTILE, 0.0, 0.0, ((HOSTILE,),))])]))
+    terminal.show(group_table([(REF, [ErrorGroup(HOSTILE, 1, HOSTILE, 0.0, 0.0, ((HOSTILE[:-1],),))])]))
     text = written(terminal)
     assert "\x1b[3" in text, "colours of our own stay"
-    for part in ("\x1b]", "\x07", "\x1b[2J", "\x9b", "\u202e"):
-        assert part not in text
+    assert harmful(re.sub(r"\x1b\[[0-9;]*m", "", text)) == []
+
+
+@pytest.mark.parametrize(
+    "key", [("a\x1b[2J",), ("eu\u202e", "17"), ("two\nlines",), ("[42]",), ("42",), ("a b",), ("Ё",)]
+)
+def test_a_key_is_shown_so_that_it_can_be_typed_again(terminal: Terminal, key: tuple[str, ...]) -> None:
+    _show_letter(terminal, "carts", DeadLetter(key, "E", "no", 0.0, "s", (Attempt(0.0, "E", "no"),)))
+    assert plain_key(key) in written(terminal).splitlines()[0]
+    assert (parse_key(plain_key(key)), harmful(plain_key(key))) == (key, [])
 
 
 def test_a_live_view_is_printable_too() -> None:

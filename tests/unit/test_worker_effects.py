@@ -239,7 +239,7 @@ async def test_an_error_text_that_is_not_utf_8_is_that_rows_failure_and_stops_no
     assert sweep is not None
     assert (sweep.state, sweep.applied, sweep.dead) == (SweepState.COMPLETED, 299, 1)
     (letter,) = await bench.dead()
-    assert letter.message == "no such file: caf?.txt"
+    assert letter.message == "no such file: caf\ufffd.txt"
 
 
 async def test_a_handler_that_fails_the_sweep_is_quoted_with_its_own_reason(bench: Workbench) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from kubesweep.logging import configure, keep_loggers, safe_url
+from tests.unit.test_text import harmful
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,29 @@ def test_on_a_terminal_a_line_is_short_and_long_fields_come_below(monkeypatch: p
     lines = out.getvalue().splitlines()
     assert lines[0].endswith("warning away  reason=X")
     assert lines[1:] == ["  stack:", "    a", "    b"]
+
+
+HOSTILE = "\x1b[2J\x9b31m\u202e\0\ud800"
+
+
+def test_a_line_of_json_hands_no_terminal_what_others_wrote_and_says_it_all_the_same() -> None:
+    out = io.StringIO()
+    configure(stream=out)
+    logging.getLogger("kubesweep.worker").warning("said %s", HOSTILE, extra={"row": HOSTILE})
+    assert harmful(out.getvalue()) == []
+    assert out.getvalue().encode(), "a half of a surrogate pair is taken by no stream"
+    line = json.loads(out.getvalue())
+    assert (line["message"], line["row"]) == (f"said {HOSTILE}", HOSTILE)
+
+
+def test_a_short_line_hands_no_terminal_what_others_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = Terminal()
+    configure(stream=out)
+    logging.getLogger("kubesweep.worker").warning("said %s", HOSTILE, extra={"row": HOSTILE})
+    assert harmful(out.getvalue()) == []
+    assert "said \ufffd[2J" in out.getvalue()
 
 
 def test_in_a_pod_even_a_terminal_gets_json(monkeypatch: pytest.MonkeyPatch) -> None:

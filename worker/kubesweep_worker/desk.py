@@ -16,14 +16,27 @@ import msgspec
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import LeaseLost, Outage
-from kubesweep.queue.model import Budget, Claim, Finding, HeldRows, Job, Key, OpenSweep, Settlement, SweepState, Window
+from kubesweep.queue.model import (
+    MESSAGE,
+    Budget,
+    Claim,
+    Finding,
+    HeldRows,
+    Job,
+    Key,
+    OpenSweep,
+    Settlement,
+    SweepState,
+    Window,
+)
 from kubesweep.queue.service import Opened, QueueService, Settled
+from kubesweep.text import clip
 from kubesweep_worker.backoff import outage_delay
 from kubesweep_worker.batch import Batch
 from kubesweep_worker.effects.base import Effect
 from kubesweep_worker.gate import Breaker, Gate
 from kubesweep_worker.hands import JobRun
-from kubesweep_worker.outcome import Tally, sendable, settlement
+from kubesweep_worker.outcome import Tally, settlement
 from kubesweep_worker.pace import Pace
 from kubesweep_worker.refusals import Refusals
 from kubesweep_worker.settings import WorkerSettings
@@ -175,7 +188,7 @@ class Desk:
             log.warning(
                 "the first row of this sweep that fails with %s: %s",
                 failure.error,
-                sendable(failure.message)[:300],
+                clip(failure.message, 300),
                 exc_info=failure.cause,
                 extra={"sweep": sweep, "key": list(failure.key)},
             )
@@ -220,7 +233,7 @@ class Desk:
 
     async def end_sweep(self, run: JobRun, state: SweepState, reason: str, message: str) -> bool:
         return await self.insist(
-            lambda: self.queue.end_sweep(self.ref, run.claim, state, reason, sendable(message)[:1024])
+            lambda: self.queue.end_sweep(self.ref, run.claim, state, reason, clip(message, MESSAGE))
         )
 
     async def open_instead_of(self, sweep: str) -> Opened:
@@ -236,7 +249,7 @@ class Desk:
             return
         self._said[kind] = said = (ok, reason)  # before it is: many jobs learn the same at once
         self._said_at[kind] = self.settings.monotonic()
-        finding = Finding(kind, ok, reason, sendable(message)[:1024], self.mine)
+        finding = Finding(kind, ok, reason, clip(message, MESSAGE), self.mine)
         arrived = False
         try:
             await self.queue.report(self.ref, finding)
@@ -271,5 +284,5 @@ class Desk:
         seconds = self.gate.shut(outage, self.settings.monotonic())
         self.breaker.reset()
         log.warning(
-            "claiming pauses: %s", str(outage)[:300], extra={"reason": outage.reason, "seconds": round(seconds, 2)}
+            "claiming pauses: %s", clip(str(outage), 300), extra={"reason": outage.reason, "seconds": round(seconds, 2)}
         )

@@ -12,7 +12,8 @@ import logging
 import msgspec
 
 from kubesweep.errors import LeaseLost, Outage, RowError, SweepFailure
-from kubesweep.queue.model import Claim, FailedRow, JobKind, Retry, Settlement, SweepState
+from kubesweep.queue.model import MESSAGE, Claim, FailedRow, JobKind, Retry, Settlement, SweepState
+from kubesweep.text import clip
 from kubesweep_worker.batch_job import run_batch
 from kubesweep_worker.check_job import run_check
 from kubesweep_worker.crash import bury, halve, halves, stale_keys
@@ -20,7 +21,7 @@ from kubesweep_worker.desk import Desk, Done, Gone, Result, Return
 from kubesweep_worker.effect_job import run_effect
 from kubesweep_worker.elsewhere import is_elsewhere, leave
 from kubesweep_worker.hands import JobRun
-from kubesweep_worker.outcome import Failure, Tally, defect, sendable
+from kubesweep_worker.outcome import Failure, Tally, defect
 from kubesweep_worker.plan_job import run_plan
 from kubesweep_worker.reading import match_fails
 from kubesweep_worker.verdict import Care, Version, begins, care, version
@@ -177,7 +178,7 @@ async def _fail(desk: Desk, run: JobRun, failure: SweepFailure) -> Result:
     if job.kind is JobKind.CHECK:
         return Done(Settlement(claim=run.claim))
     if job.held:
-        rows = tuple(FailedRow(key, failure.reason, sendable(str(failure))[:1024]) for key in job.keys)
+        rows = tuple(FailedRow(key, failure.reason, clip(str(failure), MESSAGE)) for key in job.keys)
         again = Retry(rows, job.attempt, desk.plan.retry.max_backoff)
         return Done(Settlement(claim=run.claim, retry=(again,)))
     await desk.end_sweep(run, SweepState.FAILED, failure.reason, str(failure))

@@ -13,20 +13,16 @@ import msgspec
 
 from kubesweep.api.plan import RetryPolicy
 from kubesweep.errors import Reject, RowError
-from kubesweep.queue.model import Claim, FailedRow, Job, JobKind, Key, Retry, Settlement
+from kubesweep.queue.model import MESSAGE, Claim, FailedRow, Job, JobKind, Key, Retry, Settlement
+from kubesweep.text import clip, printable
 from kubesweep_worker.backoff import LONGEST, heeded, retry_delay
 from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Range, Scope, Written
 
-MESSAGE = 1024
+ERROR = 128  # characters of an error class
 WHERE = 200  # characters of a file's path
 STILL_STALE = "StillStale"
 UNWRITTEN = frozenset({WRITE_REFUSED, STILL_STALE})
 STILL_STALE_MESSAGE = "the row still matches after the write; write.update leaves it as match wants it"
-
-
-def sendable(text: str) -> str:
-    """Text that any queue takes: an error that quotes a file's name of other than UTF-8 holds lone surrogates."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def defect(error: BaseException) -> RowError:
@@ -44,7 +40,7 @@ def raised_at(error: BaseException | None) -> str:
         return ""
     while at.tb_next is not None:
         at = at.tb_next
-    return sendable(f"{at.tb_frame.f_code.co_filename[-WHERE:]}:{at.tb_lineno}")
+    return printable(f"{at.tb_frame.f_code.co_filename[-WHERE:]}:{at.tb_lineno}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +60,12 @@ class Failure:
     @classmethod
     def of(cls, key: Key, error: RowError) -> Failure:
         final = isinstance(error, Reject)
-        return cls(key, error.error, str(error)[:MESSAGE], error.retry_after, final, error.__cause__)
+        return cls(key, error.error, clip(str(error), MESSAGE), error.retry_after, final, error.__cause__)
 
     @property
     def row(self) -> FailedRow:
-        message = sendable(self.message)[:MESSAGE]
-        return FailedRow(self.key, sendable(self.error), message, raised_at(self.cause), self.told)
+        error, message = clip(self.error, ERROR), clip(self.message, MESSAGE)
+        return FailedRow(self.key, error, message, raised_at(self.cause), self.told)
 
 
 class Tally(msgspec.Struct):

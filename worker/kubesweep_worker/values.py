@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from kubesweep.errors import RowError
+from kubesweep.text import clip
 
 __all__ = ["Interval", "encode_row", "iso_duration", "json_safe", "python_values"]
 
@@ -90,7 +91,7 @@ def encode_row(values: Mapping[str, Any]) -> msgspec.Raw:
 def _why(error: Exception) -> str:
     if isinstance(error, UnicodeError):
         return "its text is not valid Unicode (the database holds bytes that are not UTF-8)"
-    return f"{type(error).__name__}: {str(error)[:200]}"
+    return f"{type(error).__name__}: {clip(str(error), 200)}"
 
 
 def python_values(values: Mapping[str, Any]) -> dict[str, Any]:

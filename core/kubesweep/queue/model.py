@@ -127,7 +127,7 @@ class Claims(msgspec.Struct, frozen=True):
 class FailedRow(msgspec.Struct, frozen=True):
     key: Key
     error: str  # error class: dead letters are grouped by it
-    message: str  # bounded by the caller to 1,024 characters; never row data
+    message: str  # bounded by the caller to MESSAGE characters; never row data
     where: str = ""  # file and line where a handler's exception was raised
     told: str = ""  # the Idempotency-Key under which its effect succeeded; empty: it did not
 
@@ -397,6 +397,7 @@ LONGEST_LEASE = 4  # times the caller's lease: one that ends later was given bef
 BEHIND = 0.001  # seconds from the last tick to that of a wish with ``once`` that was made before it
 FLOOD = 50  # dead rows of one error class with none applied: the sweep Halts
 MAX_JOB_KEYS = 1000  # rows in one job of a replay
+MESSAGE = 1024  # characters of what is told of a failure
 MAX_FINDINGS = 64  # kinds of findings that are kept; a further one pushes the oldest out
 MAX_SAMPLES = 20  # sample keys that a sweep remembers
 HELD_PAUSE = 60.0  # seconds that a retry rests when its sweep is ended by it

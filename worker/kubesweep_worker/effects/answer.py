@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from kubesweep.errors import Outage, RowError
+from kubesweep.text import clip
 
 TRY_LATER = frozenset({408, 425, 429})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -60,7 +61,7 @@ def text_of(body: bytes, encoding: str, mask: Callable[[str], str]) -> str:
         with contextlib.suppress(zlib.error):
             body = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, DRAIN)
     # Masked before it is cut: half a secret would not be found.
-    return " ".join(mask(body.decode("utf-8", "replace"))[:SHOWN].split())
+    return clip(" ".join(mask(body.decode("utf-8", "replace")).split()), SHOWN)
 
 
 def judge(

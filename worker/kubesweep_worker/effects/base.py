@@ -10,9 +10,8 @@ from typing import Any, Protocol
 import msgspec
 
 from kubesweep.errors import KubesweepError, RowError
-from kubesweep.queue.model import Key, key_text
-
-MESSAGE = 1024
+from kubesweep.queue.model import MESSAGE, Key, key_text
+from kubesweep.text import clip
 
 
 class NotBegun(KubesweepError):
@@ -85,4 +84,4 @@ def as_row_error(error: BaseException) -> RowError:
         text = str(error)
     except BaseException as broken:  # an error that cannot say what it is
         text = f"{name}, whose text cannot be read ({type(broken).__name__})"
-    return RowError(name, (text or name)[:MESSAGE])
+    return RowError(name, clip(text or name, MESSAGE))

@@ -14,6 +14,7 @@ from typing import Any
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import KubesweepError, Outage, RowError, Skip, SweepFailure
+from kubesweep.text import clip
 from kubesweep_worker.effects.base import Delivery, NotBegun, as_row_error
 from kubesweep_worker.effects.loading import check_result, is_async, load_handler
 from kubesweep_worker.effects.threads import Threads
@@ -82,7 +83,7 @@ class HandlerEffect:
             except KubesweepError:
                 raise
             except Exception as error:
-                why = f"the lifespan of {self._name} raised {type(error).__name__}: {str(error)[:300]}"
+                why = f"the lifespan of {self._name} raised {type(error).__name__}: {clip(str(error), 300)}"
                 raise Outage("LifespanFailed", why) from error
             except asyncio.CancelledError:
                 life.cancel()

@@ -13,6 +13,7 @@ from typing import Any
 
 from kubesweep.errors import RowError, SweepFailure
 from kubesweep.logging import keep_loggers
+from kubesweep.text import clip
 from kubesweep_worker.words import near
 
 NOT_IMPORTABLE = "HandlerNotImportable"
@@ -38,7 +39,7 @@ def load_handler(name: str, path: Path | None = None) -> Function:
             raise _no_such_function(name, found, attribute) from error
         raise SweepFailure(
             NOT_IMPORTABLE,
-            f"effect.handler {name!r} cannot be imported: {type(error).__name__}: {str(error)[:300]}; "
+            f"effect.handler {name!r} cannot be imported: {type(error).__name__}: {clip(str(error), 300)}; "
             "it is looked for in the worker's image"
             + (f" and beside the file, in {path}" if path else "")
             + "; set PYTHONPATH or install the package that has it",

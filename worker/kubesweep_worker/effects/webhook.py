@@ -19,6 +19,7 @@ from multidict import CIMultiDict
 
 from kubesweep.api.plan import Plan, Webhook
 from kubesweep.errors import Outage, RowError
+from kubesweep.text import clip
 from kubesweep_worker.effects.answer import drain, judge
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.masking import masking
@@ -159,7 +160,7 @@ class WebhookEffect:
         if isinstance(error, aiohttp.ClientHttpProxyError):
             return self._unreachable(f"the proxy answered {error.status}")
         if isinstance(error, aiohttp.ClientResponseError):
-            said = " ".join(self._mask(error.message).split())[:200]
+            said = clip(" ".join(self._mask(error.message).split()), 200)
             return RowError("NotHttp", f"{self._who} answered, but not understandable HTTP: {said}")
         if isinstance(error, aiohttp.ServerDisconnectedError):
             return Outage("Unreachable", f"{self._who} closed the connection without an answer")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from kubesweep.errors import KubesweepError, Outage, RowError, ScopeOutage, SweepFailure
+from kubesweep.queue.model import MESSAGE
+from kubesweep.text import clip
 from kubesweep_worker.sources.sqlstates import DEADLOCK, LOCKED, NO_IDENTITY, STATEMENT_TIMEOUT, Verdict, decide
 
 # A statement for fewer rows may avoid these: fewer locks, less time, less memory.
@@ -19,10 +21,6 @@ HINTS = {
 }
 
 
-def bounded(text: str, most: int = 1024) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
 def without_values(state: str, text: str) -> str:
     """Errors of class 22 quote the value that was refused: row data stays in the database."""
     if state.startswith("22"):
@@ -37,24 +35,24 @@ def classify(
     ``function`` the server's own function that raised it."""
     if state is None:
         return Outage(
-            "ConnectionLost", bounded(f"the database's connection broke: {text}"), maybe_applied=maybe_applied
+            "ConnectionLost", clip(f"the database's connection broke: {text}", MESSAGE), maybe_applied=maybe_applied
         )
     decision = decide(state, function)
     match decision.verdict:
         case Verdict.ROW:
-            return RowError(error, bounded(without_values(state, text)))
+            return RowError(error, clip(without_values(state, text), MESSAGE))
         case Verdict.SWEEP:
             hint = HINTS.get(decision.reason)
             text = f"the database refuses ({state}): {text}." + (f" {hint}" if hint else "")
-            return SweepFailure(decision.reason, bounded(text))
+            return SweepFailure(decision.reason, clip(text, MESSAGE))
         case Verdict.DEFECT:
             return SweepFailure(
-                decision.reason, bounded(f"a statement of Kubesweep failed ({state}): {text}. Report it.")
+                decision.reason, clip(f"a statement of Kubesweep failed ({state}): {text}. Report it.", MESSAGE)
             )
         case Verdict.OUTAGE:
             text = f"the database cannot do it now ({state}): {text}"
             kind = ScopeOutage if decision.reason in SCOPE and not maybe_applied else Outage
-            return kind(decision.reason, bounded(text), maybe_applied=maybe_applied)
+            return kind(decision.reason, clip(text, MESSAGE), maybe_applied=maybe_applied)
 
 
 CONNECT_TEXTS = (
@@ -69,7 +67,7 @@ CONNECT_TEXTS = (
 def classify_connect(text: str) -> KubesweepError:
     """A refused connection carries no SQLSTATE in libpq: here, and only here, the (English) text is looked at. A server
     that speaks another language makes an Outage of it: said again at each probe, healed all the same."""
-    line = bounded("; ".join(" ".join(one.split()) for one in text.splitlines() if one.strip()), 500)
+    line = clip("; ".join(" ".join(one.split()) for one in text.splitlines() if one.strip()), 500)
     for part, reason in CONNECT_TEXTS:
         if part in text:
             return SweepFailure(reason, f"the database lets nobody in: {line}. {HINTS[reason]}")

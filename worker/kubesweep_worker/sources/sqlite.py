@@ -17,7 +17,8 @@ from typing import TypeVar
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
-from kubesweep.queue.model import Key
+from kubesweep.queue.model import MESSAGE, Key
+from kubesweep.text import clip
 from kubesweep_worker.predicate import stamp_columns
 from kubesweep_worker.sources.base import (
     Cuts,
@@ -31,7 +32,6 @@ from kubesweep_worker.sources.base import (
     Written,
 )
 from kubesweep_worker.sources.children import Reference, check_children, child_warnings
-from kubesweep_worker.sources.classify import bounded
 from kubesweep_worker.sources.fit import check_update
 from kubesweep_worker.sources.origin import origin_of
 from kubesweep_worker.sources.sqlite_catalogue import SqliteTable, read_table
@@ -200,7 +200,7 @@ class SqliteSource:
         except sqlite3.Error:
             return found
         # The statements are right, so one of the rows is not: malformed JSON, a function that fails.
-        return RowError(getattr(error, "sqlite_errorname", SQL_INVALID), bounded(str(error)))
+        return RowError(getattr(error, "sqlite_errorname", SQL_INVALID), clip(str(error), MESSAGE))
 
     def _open(self) -> sqlite3.Connection:
         try:

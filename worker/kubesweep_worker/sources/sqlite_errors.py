@@ -8,7 +8,8 @@ from __future__ import annotations
 import sqlite3
 
 from kubesweep.errors import KubesweepError, Outage, RowError, ScopeOutage, SweepFailure
-from kubesweep_worker.sources.classify import bounded
+from kubesweep.queue.model import MESSAGE
+from kubesweep.text import clip
 from kubesweep_worker.sources.sqlstates import LOCKED, STATEMENT_TIMEOUT, Decision, Verdict
 
 HELD = "another connection holds the database's lock"
@@ -90,17 +91,17 @@ def decide(code: int, name: str) -> Decision:
 def classify_sqlite(error: sqlite3.Error) -> KubesweepError:
     code: int | None = getattr(error, "sqlite_errorcode", None)
     if code is None:
-        return SweepFailure(SQL_INVALID, bounded(f"SQLite refuses: {error}"))
+        return SweepFailure(SQL_INVALID, clip(f"SQLite refuses: {error}", MESSAGE))
     name = error.sqlite_errorname
     decision = decide(code, name)
     match decision.verdict:
         case Verdict.ROW:
-            return RowError(name, bounded(str(error)))
+            return RowError(name, clip(str(error), MESSAGE))
         case Verdict.SWEEP:
-            return SweepFailure(decision.reason, bounded(f"SQLite refuses ({name}): {error}; {decision.why}"))
+            return SweepFailure(decision.reason, clip(f"SQLite refuses ({name}): {error}; {decision.why}", MESSAGE))
         case Verdict.DEFECT:
-            return SweepFailure(decision.reason, bounded(f"{decision.why} ({name}: {error}). Report it."))
+            return SweepFailure(decision.reason, clip(f"{decision.why} ({name}: {error}). Report it.", MESSAGE))
         case Verdict.OUTAGE:
             # A lock is one of the whole file, so only time is a matter of the scope.
             kind = ScopeOutage if decision.reason == STATEMENT_TIMEOUT else Outage
-            return kind(decision.reason, bounded(f"{decision.why} ({name}: {error})"))
+            return kind(decision.reason, clip(f"{decision.why} ({name}: {error})", MESSAGE))
