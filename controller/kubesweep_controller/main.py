@@ -170,6 +170,7 @@ class Parts:
             releases=Releases(api, self._store, f"{settings.namespace}/{settings.lease_name}"),
             namespaces=settings.namespaces,
             evicts=lambda: self._tenants.evicts,
+            pod_policy=settings.pod_policy,
         )
         self._work = WorkQueue(self._reconciler.look)
         self._install = install

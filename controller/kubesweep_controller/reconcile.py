@@ -35,6 +35,7 @@ from kubesweep_controller.heal import heal_wish, needs_check
 from kubesweep_controller.household import Household
 from kubesweep_controller.metrics import Metrics
 from kubesweep_controller.orders import Obeyed, obey, pending_orders
+from kubesweep_controller.podpolicy import PodPolicy, check_pods
 from kubesweep_controller.releases import LOOK, Releases, served_by
 from kubesweep_controller.status import build_status
 from kubesweep_controller.store import Store, slim
@@ -81,6 +82,7 @@ class Reconciler:
     metrics: Metrics
     releases: Releases
     namespaces: tuple[str, ...] = ()  # that are served; empty: all
+    pod_policy: PodPolicy = PodPolicy()
     clock: Callable[[], float] = time.time
     evicts: Callable[[], str] = lambda: ""  # the eviction policy of the queue
 
@@ -179,7 +181,7 @@ class Reconciler:
         version = ref, meta["generation"], (meta.get("annotations") or {}).get(APPLIED)
         known = self._specs.get(key)
         if known is None or known.version != version:
-            known = self._specs[key] = _parse(body, ref, version)
+            known = self._specs[key] = _parse(body, ref, version, self.pod_policy)
         plan = known.plan and self.household.running_plan(key, known.plan)
         return Facts(
             body, self.clock(), ref, known.schedule, known.refusal, plan, stats=None, outage=None, evicts=self.evicts()
@@ -302,9 +304,10 @@ class Reconciler:
                 await self.gate.ask(self.queue.forget(ref))
 
 
-def _parse(body: Mapping[str, Any], ref: ScheduleRef, version: tuple[Any, ...]) -> _Spec:
+def _parse(body: Mapping[str, Any], ref: ScheduleRef, version: tuple[Any, ...], policy: PodPolicy) -> _Spec:
     try:
         schedule = load_object(body)
+        check_pods(schedule.spec, policy)
         plan = compile_plan(schedule, uid=ref.uid, install=ref.install)
         if (size := len(plan.to_json().encode())) > LARGEST:
             text = f"spec: the plan has {size} bytes, and an environment variable of a pod takes {LARGEST}: name fewer or shorter values in spec.match"

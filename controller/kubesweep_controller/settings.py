@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from kubesweep.errors import SpecError
+from kubesweep_controller.podpolicy import ANY, PodPolicy
 from kubesweep_controller.queue_address import QueueAddress
 
 LEVELS = ("debug", "info", "warning", "error")
 NAMESPACES = "KUBESWEEP_NAMESPACES"
+ACCOUNTS = "KUBESWEEP_POD_SERVICE_ACCOUNTS"
 USERS = ("shared", "per-namespace")
 _UNITS = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
@@ -42,6 +44,7 @@ class Settings:
     per_namespace_users: bool = False
     namespace_memory: int = 0  # bytes of the queue that the keys of a namespace may take; 0: any number
     namespaces: tuple[str, ...] = ()  # empty: all
+    pod_policy: PodPolicy = PodPolicy()
     lease_name: str = "kubesweep-controller"
     polling_interval: int = 5  # KEDA's, seconds
     log_level: str = "info"
@@ -69,6 +72,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         per_namespace_users=_one_of(env, "KUBESWEEP_QUEUE_USERS", USERS, "shared") == "per-namespace",
         namespace_memory=_bytes(env, "KUBESWEEP_NAMESPACE_MEMORY"),
         namespaces=words(env, NAMESPACES),
+        pod_policy=_pod_policy(env),
         lease_name=env.get("KUBESWEEP_LEASE_NAME") or "kubesweep-controller",
         polling_interval=_integer(env, "KUBESWEEP_POLLING_INTERVAL", 5, 1, 3600),
         log_level=level,
@@ -86,6 +90,14 @@ def _needed(env: Mapping[str, str], name: str, what: str) -> str:
 def words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     """A variable that holds a list, its words between commas."""
     return tuple(dict.fromkeys(word.strip() for word in env.get(name, "").split(",") if word.strip()))
+
+
+def _pod_policy(env: Mapping[str, str]) -> PodPolicy:
+    """Accounts that are not set are all accounts; set and empty, none."""
+    accounts = words(env, ACCOUNTS) if ACCOUNTS in env else (ANY,)
+    switches = (f"KUBESWEEP_POD_{name}" for name in ("PRIVILEGED", "TOKEN"))
+    privileged, token = (_one_of(env, name, ("true", "false"), "false") == "true" for name in switches)
+    return PodPolicy(privileged, token, accounts)
 
 
 def _labels(env: Mapping[str, str], name: str) -> dict[str, str]:

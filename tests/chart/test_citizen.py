@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.rendering import CHART, NAMESPACE, Refused, helm, kinds, one, pods, render, text
+from kubesweep_controller.podpolicy import PodPolicy
+from kubesweep_controller.settings import from_environment
+from tests.chart.rendering import CHART, NAMESPACE, Refused, environment, helm, kinds, one, pods, render, text
 
 MIRROR = "mirror.corp.example:5000"
 
@@ -127,6 +129,18 @@ def test_values_of_an_older_release_lack_single_keys_that_came_since(part: str, 
     controller = one([each for each in made if each], "Deployment")["spec"]
     assert controller["strategy"]["type"] == "RollingUpdate"
     assert controller["template"]["spec"]["containers"][0]["livenessProbe"]["failureThreshold"] == 4
+
+
+def test_what_pods_may_ask_for_reaches_the_controller_and_is_little_by_default() -> None:
+    def policy(values: str = "") -> PodPolicy:
+        return from_environment(environment(render(json=values)) | {"POD_NAMESPACE": "a", "POD_NAME": "b"}).pod_policy
+
+    assert policy() == PodPolicy(privileged=False, token=False, service_accounts=("*",))
+    given = {"allowPrivileged": True, "allowToken": True, "serviceAccounts": ["carts-iam", "jobs"]}
+    assert policy(f"worker={json.dumps({'podTemplate': given})}") == PodPolicy(True, True, ("carts-iam", "jobs"))
+    assert policy('worker={"podTemplate": {"serviceAccounts": []}}').service_accounts == ()
+    with pytest.raises(Refused):
+        policy('worker={"podTemplate": {"allowHostPath": true}}')
 
 
 def test_a_value_that_was_set_to_null_stays_away() -> None:

@@ -51,6 +51,7 @@ SHARDS = (
         "test_older_crd.py",
         "test_invalid_specs.py",
         "test_events.py",
+        "test_pod_policy.py",
         "test_chart.py",
         "test_pods.py",
     ),

@@ -17,6 +17,7 @@ from kubesweep_controller.conditions import find
 from kubesweep_controller.facts import Children, Facts
 from kubesweep_controller.gate import Gate
 from kubesweep_controller.metrics import Metrics
+from kubesweep_controller.podpolicy import PodPolicy
 from kubesweep_controller.reconcile import Reconciler
 from kubesweep_controller.store import Store
 from kubesweep_controller.words import time_text
@@ -95,8 +96,8 @@ class Bench:
             clock=self.clock,
         )
 
-    def add(self, namespace: str) -> Key:
-        spec = {**SPEC, "every": "30s"}
+    def add(self, namespace: str, **fields: Any) -> Key:
+        spec = {**SPEC, "every": "30s", **fields}
         spec.pop("schedule")
         meta = {
             "namespace": namespace,
@@ -176,4 +177,21 @@ async def test_a_look_that_keeps_failing_is_told_and_stops_no_tick(kind: str, be
     assert 'kubesweep_schedule_condition{namespace="bad",schedule="carts",type="Ready"} 0.0' in bench.text
     assert "kubesweep_reconcile_errors_total{" in bench.text
     del bench.home.broken[bad]
+    assert (await bench.look(bad))["reason"] == "Checking"
+
+
+@KINDS
+async def test_a_pod_that_this_installation_does_not_allow_is_an_invalid_spec_and_what_would_allow_it_is_named(
+    kind: str, bench: Bench
+) -> None:
+    wants = {"podTemplate": {"spec": {"hostNetwork": True, "serviceAccountName": "carts-iam"}}}
+    bad, good = bench.add("bad", worker=wants), bench.add("good")
+    ready = await bench.look(bad)
+    assert ready["reason"] == "InvalidSpec"
+    assert ready["message"].startswith("spec.worker.podTemplate.spec.hostNetwork: not allowed here:")
+    assert "worker.podTemplate.allowPrivileged" in ready["message"]
+    assert "serviceAccountName" not in ready["message"]
+    assert (await bench.look(good))["reason"] == "Checking"
+    bench.reconciler.pod_policy = PodPolicy(privileged=True)
+    bench.reconciler._specs.clear()  # as a controller that starts anew
     assert (await bench.look(bad))["reason"] == "Checking"

@@ -16,6 +16,7 @@ from kubesweep_controller import work
 from kubesweep_controller.api import Refused
 from kubesweep_controller.http import Health
 from kubesweep_controller.logins import derived
+from kubesweep_controller.podpolicy import PodPolicy
 from kubesweep_controller.queue_users import KEDA_RULES, POD_RULES
 from kubesweep_controller.settings import from_environment
 from kubesweep_controller.work import Key, WorkQueue, backoff
@@ -156,12 +157,18 @@ def test_settings_are_read_once_and_name_what_is_wrong() -> None:
     settings = from_environment({**ENV, "KUBESWEEP_NAMESPACES": "a, b,,a", "KUBESWEEP_QUEUE_USERS": "per-namespace"})
     assert settings.namespaces == ("a", "b")
     assert settings.per_namespace_users
+    assert settings.pod_policy == PodPolicy(privileged=False, token=False, service_accounts=("*",))
+    given = {"KUBESWEEP_POD_PRIVILEGED": "true", "KUBESWEEP_POD_TOKEN": "true", "KUBESWEEP_POD_SERVICE_ACCOUNTS": "a,b"}
+    assert from_environment({**ENV, **given}).pod_policy == PodPolicy(True, True, ("a", "b"))
+    assert from_environment({**ENV, "KUBESWEEP_POD_SERVICE_ACCOUNTS": ""}).pod_policy.service_accounts == ()
     for name, value in {
         "KUBESWEEP_QUEUE": "",
         "POD_NAMESPACE": "",
         "KUBESWEEP_POLLING_INTERVAL": "0",
         "KUBESWEEP_QUEUE_USERS": "some",
         "KUBESWEEP_LOG_LEVEL": "loud",
+        "KUBESWEEP_POD_PRIVILEGED": "yes",
+        "KUBESWEEP_POD_TOKEN": "1",
         "KUBESWEEP_WORKER_PULL_POLICY": "Perhaps",
     }.items():
         with pytest.raises(SpecError, match=name):
