@@ -52,6 +52,7 @@ SHARDS = (
         "test_invalid_specs.py",
         "test_events.py",
         "test_pod_policy.py",
+        "test_security_page.py",
         "test_chart.py",
         "test_pods.py",
     ),

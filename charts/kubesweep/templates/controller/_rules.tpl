@@ -45,7 +45,7 @@
   resources: [pods]
   verbs:
     - list # those of one schedule, when its Deployment is not ready
-# The login to the queue, for the workers of a namespace. No Secret is ever read.
+# The login to the queue, for the workers of a namespace. The controller asks for none.
 - apiGroups: [""]
   resources: [secrets]
   verbs:
@@ -54,7 +54,7 @@
   resources: [secrets]
   resourceNames: [kubesweep-queue]
   verbs:
-    - patch # server-side apply
+    - patch # server-side apply; the answer shows the Secret, so that this one can be read
 # Whether the namespace is the one that its login was made for: one that is made again gets another.
 - apiGroups: [""]
   resources: [namespaces]

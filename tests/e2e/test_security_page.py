@@ -1,0 +1,107 @@
+"""What SECURITY.md says of whoever takes over the controller, asked of a real API server: an account with the chart's rights tries it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.applying import done, kubectl
+from tests.e2e.rights import RBAC, rules_of_the_chart
+
+NAMESPACE = f"taken-over-{uuid.uuid4().hex[:8]}"
+WHO = f"system:serviceaccount:{NAMESPACE}:controller"
+OURS, OTHER = "kubesweep-queue", "support-db"
+# kubectl's own `patch` reads first. An apply of nothing but the name is one PATCH.
+APPLY = ("apply", "--server-side", "--field-manager=them", "-o", "json", "-f", "-")
+WAYS = {"a patch of nothing": APPLY, "a patch that is not even written": (*APPLY, "--dry-run=server")}
+
+
+def body(version: str, kind: str, name: str, **fields: Any) -> dict[str, Any]:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}, **fields}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def account() -> Iterator[None]:
+    """An account that may do here what the chart lets the controller do, and two Secrets."""
+    binding = {
+        "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "controller"},
+        "subjects": [{"kind": "ServiceAccount", "name": "controller", "namespace": NAMESPACE}],
+    }
+    done("create", "namespace", NAMESPACE)
+    for each in (
+        body(f"{RBAC}/v1", "Role", "controller", rules=rules_of_the_chart()),
+        body(f"{RBAC}/v1", "RoleBinding", "controller", **binding),
+        *(body("v1", "Secret", name, stringData={"password": f"of {name}"}) for name in (OURS, OTHER)),
+    ):
+        done("create", "-f", "-", stdin=json.dumps(each))
+    while kubectl("auth", "can-i", "list", "deployments", "-n", NAMESPACE, "--as", WHO).returncode:
+        pass
+    yield
+    done("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def tries(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return kubectl(*words, "-n", NAMESPACE, "--as", WHO, stdin=stdin)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
+def test_it_reads_the_queues_secret_by_a_patch_and_no_other(way: tuple[str, ...]) -> None:
+    ran = tries(*way, stdin=json.dumps(body("v1", "Secret", OURS)))
+    assert base64.b64decode(json.loads(ran.stdout)["data"]["password"]) == f"of {OURS}".encode()
+    refused = tries(*way, stdin=json.dumps(body("v1", "Secret", OTHER)))
+    assert "cannot patch resource" in refused.stderr
+    assert refused.stdout == ""
+
+
+def test_it_gets_and_lists_no_secret() -> None:
+    for words in (("get", "secret", OURS), ("get", "secret", OTHER), ("get", "secrets")):
+        assert "Forbidden" in tries(*words).stderr
+
+
+def test_it_runs_pods_as_any_service_account_with_any_secret() -> None:
+    pod = {
+        "serviceAccountName": "anybody",
+        "automountServiceAccountToken": True,
+        "containers": [{"name": "a", "image": "a", "envFrom": [{"secretRef": {"name": OTHER}}]}],
+    }
+    labels = {"app": "a"}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    ran = tries("create", "-f", "-", stdin=json.dumps(body("apps/v1", "Deployment", "mine", spec=spec)))
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_it_makes_secrets_that_kubernetes_fills_with_an_accounts_token() -> None:
+    secret = body("v1", "Secret", "token", type="kubernetes.io/service-account-token")
+    secret["metadata"]["annotations"] = {"kubernetes.io/service-account.name": "controller"}
+    done("create", "serviceaccount", "controller", "-n", NAMESPACE)
+    ran = tries("create", "-f", "-", stdin=json.dumps(secret))
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("patch", "sweepschedules.kubesweep.dev"),
+        ("create", "sweepschedules.kubesweep.dev"),
+        ("delete", "sweepschedules.kubesweep.dev"),
+        ("delete", "deployments.apps"),
+        ("create", "pods"),
+        ("create", "pods", "--subresource=exec"),
+        ("get", "pods", "--subresource=log"),
+        ("create", "serviceaccounts", "--subresource=token"),
+        ("create", "roles.rbac.authorization.k8s.io"),
+        ("create", "rolebindings.rbac.authorization.k8s.io"),
+        ("impersonate", "serviceaccounts"),
+    ],
+    ids=" ".join,
+)
+def test_by_itself_it_does_nothing_else(words: tuple[str, ...]) -> None:
+    ran = tries("auth", "can-i", *words)
+    assert (ran.stdout.strip().splitlines()[-1], ran.returncode) == ("no", 1)
