@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from kubesweep.api import cel
 from kubesweep.api.podshape import odd_template
@@ -118,10 +118,13 @@ class DeadLetters(Model):
     )
 
 
-def shaped(template: dict[str, Any] | None) -> dict[str, Any] | None:
-    if template is not None and (odd := odd_template(template)):
+def _shaped(template: dict[str, Any]) -> dict[str, Any]:
+    if odd := odd_template(template):
         raise refuse("BadPodTemplate", odd)
     return template
+
+
+PodTemplate = Annotated[FreeMap, AfterValidator(_shaped)]
 
 
 class Resources(Model):
@@ -152,14 +155,9 @@ class Worker(Model):
     resources: Resources | None = Field(None, description="Resources of the worker's container, as in a pod.")
     env: FreeList | None = Field(None, description="Environment of the worker's container, as in a pod.")
     env_from: FreeList | None = Field(None, description="Sources of that environment, as in a pod.")
-    pod_template: FreeMap | None = Field(
+    pod_template: PodTemplate | None = Field(
         None, description="Overlay for every other field of the pod template; the container in it is called worker."
     )
-
-    @field_validator("pod_template")
-    @classmethod
-    def _shaped(cls, template: dict[str, Any] | None) -> dict[str, Any] | None:
-        return shaped(template)
 
     @field_validator("env")
     @classmethod
@@ -180,18 +178,13 @@ class Tick(Model):
     """The pods that start sweeps of a cron schedule. What worker.podTemplate says of where and as whom pods run holds for them too."""
 
     resources: Resources | None = Field(None, description="Resources of the container; default small ones.")
-    pod_template: FreeMap | None = Field(
+    pod_template: PodTemplate | None = Field(
         None, description="Overlay for other fields of the pod template; the container in it is called producer."
     )
     ttl_seconds_after_finished: int | None = Field(
         None, ge=0, le=604_800, description="Seconds after which a finished Job is deleted; default never."
     )
     failed_jobs_history_limit: int = Field(1, ge=0, le=100, description="Failed Jobs that are kept (0 to 100).")
-
-    @field_validator("pod_template")
-    @classmethod
-    def _shaped(cls, template: dict[str, Any] | None) -> dict[str, Any] | None:
-        return shaped(template)
 
 
 _NO_WRITE = "only a handler may leave it out (and must change the row itself)"
