@@ -28,8 +28,6 @@ _LISTS = ("tolerations", "readinessGates", "schedulingGates", "envFrom", "comman
 # https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 QUANTITY = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?"
 QUANTITY_HELP = 'write a quantity of Kubernetes, such as 500m, 0.5, 256Mi or 1G (not "512MB")'
-
-
 LARGEST = 65_536  # characters of JSON
 
 
@@ -77,7 +75,7 @@ def _fields(data: Mapping[str, Any], path: str) -> Iterator[str]:
                 return
             yield from _elements(value, where, key)
         elif name == "resources":
-            yield from (f"{where}.{odd}" for odd in odd_resources(value))
+            yield from (f"{where}.{odd}" for odd in _odd_resources(value))
 
 
 def _elements(value: list[Any], where: str, key: str) -> Iterator[str]:
@@ -91,17 +89,20 @@ def _elements(value: list[Any], where: str, key: str) -> Iterator[str]:
             return
 
 
-def odd_resources(resources: Any) -> Iterator[str]:
-    """What is wrong with the resources of a container: ``limits.memory: write a quantity ...``."""
-    if not isinstance(resources, Mapping):
-        yield "must be a map"
-        return
+def is_quantity(value: object) -> bool:
+    """Whether Kubernetes reads it as one: a text, or a number."""
+    if isinstance(value, str):
+        return re.fullmatch(QUANTITY, value) is not None
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _odd_resources(resources: Mapping[str, Any]) -> Iterator[str]:
+    """``limits.memory: write a quantity ...``."""
     for name in ("limits", "requests"):
         amounts = resources.get(name) or {}
         if not isinstance(amounts, Mapping):
             yield f"{name}: must be a map"
             continue
         for what, amount in amounts.items():
-            plain = isinstance(amount, int | float) and not isinstance(amount, bool)
-            if not plain and not (isinstance(amount, str) and re.fullmatch(QUANTITY, amount)):
+            if not is_quantity(amount):
                 yield f"{name}.{what}: {QUANTITY_HELP}"

@@ -19,7 +19,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from kubesweep import durations
 from kubesweep.api import cel
 from kubesweep.api.host import check_host
-from kubesweep.api.podshape import QUANTITY, QUANTITY_HELP
+from kubesweep.api.podshape import QUANTITY, QUANTITY_HELP, is_quantity
 from kubesweep.api.sqltext import MAX_SQL_LENGTH, check_sql
 
 IDENTIFIER_BYTES = 63
@@ -178,7 +178,7 @@ class _Amount(Checked):
         return str(given) if type(given) in (int, float) else given
 
     def check(self, text: str) -> str:
-        if len(text) > 32 or not re.fullmatch(QUANTITY, text):
+        if len(text) > 32 or not is_quantity(text):
             raise refuse("BadQuantity", QUANTITY_HELP)
         return text
 
