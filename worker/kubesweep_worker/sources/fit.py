@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NoReturn, Protocol
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.predicate import stays_stale, used_columns
+from kubesweep_worker.predicate import quote_name, stays_stale, used_columns
 
 
-class _Column(Protocol):
+class Column(Protocol):
+    @property
+    def type(self) -> str: ...
+
     @property
     def generated(self) -> bool: ...
+
+
+class Table(Protocol):
+    @property
+    def quoted(self) -> str: ...
+
+    @property
+    def columns(self) -> Mapping[str, Column]: ...
 
 
 def effect_columns(plan: Plan, key: tuple[str, ...]) -> tuple[str, ...]:
@@ -21,7 +32,7 @@ def effect_columns(plan: Plan, key: tuple[str, ...]) -> tuple[str, ...]:
     return plan.effect.columns or tuple(dict.fromkeys((*key, *used_columns(plan.match))))
 
 
-def check_update(plan: Plan, table: str, columns: Mapping[str, _Column], *, hindered: bool) -> None:
+def check_update(plan: Plan, table: str, columns: Mapping[str, Column], *, hindered: bool) -> None:
     """The update's own values are what match asks for. ``hindered``: a trigger may write others."""
     if plan.dry_run or hindered or not stays_stale(plan):
         return
@@ -33,10 +44,46 @@ def check_update(plan: Plan, table: str, columns: Mapping[str, _Column], *, hind
         )
 
 
-def check_lost(table: str, archive: str, lost: Sequence[str], had: Collection[str], cure: str) -> None:
-    """``lost``: columns of the table that the archive lacks and did not lack at the last look, when the table ``had`` its columns."""
-    if not lost:
+def lost_columns(table: Table, archive: Table | None, fold: Callable[[str], str] = str) -> frozenset[str]:
+    """Columns of the table that its archive lacks, or makes up by itself. Names that ``fold`` to one are one."""
+    if archive is None:
+        return frozenset()
+    there = {fold(name) for name, one in archive.columns.items() if not one.generated}
+    return frozenset(name for name, one in table.columns.items() if fold(name) not in there and not one.generated)
+
+
+def check_new_columns(
+    now: tuple[Table, Table | None],
+    before: tuple[Table, Table | None],
+    cure: Callable[[str, Sequence[str]], str],
+    fold: Callable[[str], str] = str,
+) -> None:
+    """Table and archive ``now`` and at the last look. Of what the archive lacked ``before``, people were told. ``cure``: how to add columns
+    to a table, given as ``ADD COLUMN ...``."""
+    table, archive = now
+    if archive is None:
         return
+    gone = lost_columns(table, archive, fold) - lost_columns(*before, fold)
+    lost = [name for name in table.columns if name in gone]
+    added = [f"ADD COLUMN {quote_name(name)} {table.columns[name].type}".rstrip() for name in lost]
+    if lost:
+        _refuse_lost(table.quoted, archive.quoted, lost, before[0].columns, cure(archive.quoted, added))
+
+
+def check_types(plan: Plan, archive: Table | None, lossy: Callable[[], Sequence[str]], cure: str) -> None:
+    """The archive's types lose a part of a value without an error, and nobody has accepted that. ``lossy``: such columns, in words."""
+    kept = plan.write.archive if plan.write is not None else None
+    if archive is None or kept is None or kept.lossy or plan.dry_run:
+        return
+    if lost := lossy():
+        raise SweepFailure(
+            "ArchiveLossy",
+            f"spec.write.delete.archiveTo: {archive.quoted} would lose a part of what it is given: column {', '.join(lost)}: {cure}, or set "
+            "spec.write.delete.archiveTo.lossy: true",
+        )
+
+
+def _refuse_lost(table: str, archive: str, lost: Sequence[str], had: Collection[str], cure: str) -> NoReturn:
     dropped = [name for name in lost if name in had]
     if dropped:
         what = (

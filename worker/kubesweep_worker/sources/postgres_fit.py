@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.predicate import PostgresDialect, quote_name
+from kubesweep_worker.sources import fit
 from kubesweep_worker.sources.archive_types import Fate, fate
-from kubesweep_worker.sources.fit import check_lost, effect_columns, unique_hint
+from kubesweep_worker.sources.fit import effect_columns, unique_hint
 from kubesweep_worker.sources.postgres_catalogue import CatalogueColumn, Relation
 from kubesweep_worker.sources.postgres_sql import KeyColumn, Statements
 from kubesweep_worker.words import near
@@ -183,24 +184,8 @@ def check_write(plan: Plan, relation: Relation) -> None:
             _check_labels(one.column, [one.value], found.labels, "spec.write.update")
 
 
-def lost_columns(relation: Relation, archive: Relation | None) -> frozenset[str]:
-    """Columns of the table that its archive lacks, or makes up by itself."""
-    if archive is None:
-        return frozenset()
-    there = {name for name, one in archive.columns.items() if not one.generated}
-    return frozenset(name for name, one in relation.columns.items() if name not in there and not one.generated)
-
-
-def check_new_columns(
-    relation: Relation, archive: Relation | None, relation_before: Relation, archive_before: Relation | None
-) -> None:
-    """Of what the archive lacked before, people were told."""
-    if archive is None:
-        return
-    known = lost_columns(relation_before, archive_before)
-    lost = [name for name in relation.columns if name in lost_columns(relation, archive) - known]
-    added = ", ".join(f"ADD COLUMN {quote_name(name)} {relation.columns[name].type}" for name in lost)
-    check_lost(relation.quoted, archive.quoted, lost, relation_before.columns, f"ALTER TABLE {archive.quoted} {added}")
+def check_new_columns(now: tuple[Relation, Relation | None], before: tuple[Relation, Relation | None]) -> None:
+    fit.check_new_columns(now, before, lambda archive, added: f"ALTER TABLE {archive} {', '.join(added)}")
 
 
 def changed_types(relation: Relation, archive: Relation, fates: Collection[Fate]) -> list[str]:
@@ -214,17 +199,9 @@ def changed_types(relation: Relation, archive: Relation, fates: Collection[Fate]
 
 
 def check_types(plan: Plan, relation: Relation, archive: Relation | None) -> None:
-    """The archive's types lose a part of a value without an error, and nobody has accepted that."""
-    kept = plan.write.archive if plan.write is not None else None
-    if archive is None or kept is None or kept.lossy or plan.dry_run:
-        return
-    lost = changed_types(relation, archive, (Fate.LOSSY,))
-    if lost:
-        raise SweepFailure(
-            "ArchiveLossy",
-            f"spec.write.delete.archiveTo: {archive.quoted} would lose a part of what it is given: column {', '.join(lost)}: ALTER TABLE "
-            f"{archive.quoted} ALTER COLUMN ... TYPE to the table's types, or set spec.write.delete.archiveTo.lossy: true",
-        )
+    if archive is not None:
+        cure = f"ALTER TABLE {archive.quoted} ALTER COLUMN ... TYPE to the table's types"
+        fit.check_types(plan, archive, lambda: changed_types(relation, archive, (Fate.LOSSY,)), cure)
 
 
 def archive_columns(relation: Relation, archive: Relation) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ async def look(tx: Transaction, plan: Plan, before: Known | None) -> Known:
     check_kin(relation, archive, await is_part(tx, relation, archive))
     known = Known(relation, statements, archive, hindrances, references, await read_session(tx))
     if before is not None:
-        check_new_columns(relation, archive, before.relation, before.archive)
+        check_new_columns((relation, archive), (before.relation, before.archive))
         check_types(plan, relation, archive)
         check_children(plan, relation.quoted, known.children)
     return known

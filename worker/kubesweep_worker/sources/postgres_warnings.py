@@ -10,8 +10,9 @@ from kubesweep_worker.predicate import condition, one_key_for_ever, other_unit, 
 from kubesweep_worker.sources.archive_types import Fate
 from kubesweep_worker.sources.base import DAY, EPOCH_UNIT, NAIVE_ZONE, date_of_today
 from kubesweep_worker.sources.children import CHANGES
+from kubesweep_worker.sources.fit import lost_columns
 from kubesweep_worker.sources.postgres_catalogue import Relation
-from kubesweep_worker.sources.postgres_fit import NUMBERS, changed_types, lost_columns
+from kubesweep_worker.sources.postgres_fit import NUMBERS, changed_types
 from kubesweep_worker.sources.postgres_known import Known
 from kubesweep_worker.sources.postgres_pool import Transaction
 from kubesweep_worker.sources.postgres_session import is_utc

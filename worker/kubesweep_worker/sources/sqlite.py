@@ -262,7 +262,7 @@ class SqliteSource:
             self._references = read_children(connection, table) if self._found.foreign_keys else ()
             self._archive = archive
             if self._before is not None:  # the sweep was permitted by what the tables were
-                check_new_columns(table, archive, *self._before)
+                check_new_columns((table, archive), self._before)
                 check_types(self._plan, table, archive)
                 check_children(self._plan, statements.table, [each.child for each in self._references])
             self._before = table, archive

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from kubesweep.api.plan import Match, Plan
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.predicate import quote_name
+from kubesweep_worker.sources import fit
 from kubesweep_worker.sources.archive_types import Fate, sqlite_fate
-from kubesweep_worker.sources.fit import check_lost, effect_columns, unique_hint
+from kubesweep_worker.sources.fit import effect_columns, unique_hint
 from kubesweep_worker.sources.sqlite_catalogue import SqliteColumn, SqliteTable
 from kubesweep_worker.sources.sqlite_sql import BOOLEANS, SqliteDialect, SqliteStatements
 from kubesweep_worker.words import near
@@ -94,24 +96,15 @@ def _check_number(value: str, one: SqliteColumn, where: str) -> None:
     )
 
 
-def lost_columns(table: SqliteTable, archive: SqliteTable | None) -> frozenset[str]:
-    """Columns of the table that its archive lacks, or makes up by itself. SQLite's names ignore case."""
-    if archive is None:
-        return frozenset()
-    there = {name.lower() for name, one in archive.columns.items() if not one.generated}
-    return frozenset(name for name, one in table.columns.items() if name.lower() not in there and not one.generated)
-
-
 def check_new_columns(
-    table: SqliteTable, archive: SqliteTable | None, table_before: SqliteTable, archive_before: SqliteTable | None
+    now: tuple[SqliteTable, SqliteTable | None], before: tuple[SqliteTable, SqliteTable | None]
 ) -> None:
-    """Of what the archive lacked before, people were told."""
-    if archive is None:
-        return
-    known = lost_columns(table_before, archive_before)
-    lost = [name for name in table.columns if name in lost_columns(table, archive) - known]
-    added = (f"ALTER TABLE {archive.quoted} ADD COLUMN {quote_name(n)} {table.columns[n].type}".rstrip() for n in lost)
-    check_lost(table.quoted, archive.quoted, lost, table_before.columns, "; ".join(added))
+    """SQLite's names ignore case."""
+
+    def cure(archive: str, added: Sequence[str]) -> str:
+        return "; ".join(f"ALTER TABLE {archive} {each}" for each in added)
+
+    fit.check_new_columns(now, before, cure, str.lower)
 
 
 def changed_types(table: SqliteTable, archive: SqliteTable) -> list[str]:
@@ -124,17 +117,8 @@ def changed_types(table: SqliteTable, archive: SqliteTable) -> list[str]:
 
 
 def check_types(plan: Plan, table: SqliteTable, archive: SqliteTable | None) -> None:
-    """The archive's types lose a part of a value without an error, and nobody has accepted that."""
-    kept = plan.write.archive if plan.write is not None else None
-    if archive is None or kept is None or kept.lossy or plan.dry_run:
-        return
-    lost = changed_types(table, archive)
-    if lost:
-        raise SweepFailure(
-            "ArchiveLossy",
-            f"spec.write.delete.archiveTo: {archive.quoted} would lose a part of what it is given: column {', '.join(lost)}: give "
-            "it the table's types, or set spec.write.delete.archiveTo.lossy: true",
-        )
+    if archive is not None:
+        fit.check_types(plan, archive, lambda: changed_types(table, archive), "give it the table's types")
 
 
 def build_statements(
