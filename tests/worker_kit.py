@@ -188,8 +188,8 @@ class ScriptedEffect:
     async def probe(self) -> None:
         self.check()
 
-    async def ask(self) -> str:
-        return ""
+    async def ask(self) -> None:
+        return None
 
     async def start(self) -> None:
         return None

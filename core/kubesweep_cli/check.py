@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import time
 from collections.abc import Sequence
@@ -39,6 +38,7 @@ COUNT_MOST = 100_000  # rows that are counted before it is called "more than"
 SAMPLES = 5
 TRY_ROWS = 10
 TICKS = 3  # that are shown
+REFUSALS = frozenset({401, 403, 404, 407, 410, *range(500, 600)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Looked:
     tried: Tried | None = None
     refused: RowError | None = None  # the tried write was refused by the database
     late: str = ""  # what outlasted spec.source.statementTimeout
-    answered: str = ""  # what the receiver said, where it was asked
+    answered: int | None = None  # the status that the receiver answered, where it was asked
 
     @property
     def fails(self) -> bool:
@@ -96,7 +96,7 @@ async def run_check(
 
 async def look(one: Loaded, *, try_write: bool, probe: bool = False) -> Looked:
     """Ask database and handler, and with ``probe`` the receiver. Raises Unreachable, or SweepFailure for what only an edit cures."""
-    source, effect, answered = LateSource(one.plan, one.database.read, one.database.where), None, ""
+    source, effect, answered = LateSource(one.plan, one.database.read, one.database.where), None, None
     try:
         try:
             await source.probe()
@@ -105,7 +105,7 @@ async def look(one: Loaded, *, try_write: bool, probe: bool = False) -> Looked:
         effect = open_effect(one.plan, lambda: one.headers, folder_of(one))
         if effect is not None:
             await effect.probe()
-            answered = await effect.ask() if probe else ""
+            answered = await effect.ask() if probe else None
         return replace(await _ask(source, try_write=try_write), answered=answered)
     finally:
         if effect is not None:
@@ -168,17 +168,16 @@ def next_ticks(ticks: Ticks, now: float) -> list[str]:
     return found
 
 
-def _effect(plan: Plan, answered: str) -> str:
+def _effect(plan: Plan, answered: int | None) -> str:
     if plan.effect is None:
         return ""
     if plan.effect.handler:
         return f"handler {plan.effect.handler}, which can be called with (row, ctx)"
     hook = plan.effect.webhook
-    return (
-        f"webhook to {urlsplit(hook.url).hostname}, {answered or 'whose name resolves (--probe asks it)'}"
-        if hook is not None
-        else ""
-    )
+    if hook is None:
+        return ""
+    said = f"which answered OPTIONS with {answered}" if answered else "whose name resolves (--probe asks it)"
+    return f"webhook to {urlsplit(hook.url).hostname}, {said}"
 
 
 def _counted(stale: int) -> str:
@@ -207,9 +206,9 @@ def warnings(looked: Looked, one: Loaded | None = None) -> list[str]:
             f"NeverEnds: {words.rows(looked.tried.still_stale)} still match after the write, so the sweep would never end;"
             " let spec.write change a column of spec.match"
         )
-    if status := re.search(r"with (401|403|404|407|410|5\d\d)$", looked.answered):
+    if looked.answered in REFUSALS:
         found.append(
-            f"receiver: it answered OPTIONS with {status[1]}; a POST may fare better, but see its address and its headers (headersFrom)"
+            f"receiver: it answered OPTIONS with {looked.answered}; a POST may fare better, but see its address and its headers (headersFrom)"
         )
     if looked.tried is not None and looked.tried.refused:
         found.append(f"WriteRefused: {words.rows(looked.tried.refused)} stay as they are. Of each: {looked.tried.why}")

@@ -52,8 +52,8 @@ class Effect(Protocol):
         """``check``, and what else can be asked before any row is there. Raises what ``check`` does."""
         ...
 
-    async def ask(self) -> str:
-        """Talk to the receiver without any effect, and say what it answered; empty for a handler. Raises Outage."""
+    async def ask(self) -> int | None:
+        """Talk to the receiver without any effect; the status of its answer, None for a handler. Raises Outage."""
         ...
 
     async def start(self) -> None:

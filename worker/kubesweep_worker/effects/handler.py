@@ -67,8 +67,8 @@ class HandlerEffect:
     async def probe(self) -> None:
         self.check()
 
-    async def ask(self) -> str:
-        return ""
+    async def ask(self) -> None:
+        return None
 
     async def start(self) -> None:
         self.check()

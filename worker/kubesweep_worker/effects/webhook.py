@@ -122,14 +122,14 @@ class WebhookEffect:
         headers["Idempotency-Key"] = delivery.idempotency_key
         judge(*await self._exchange("POST", headers, self.body(delivery)), self._clock(), self._mask)
 
-    async def ask(self) -> str:
+    async def ask(self) -> int:
         """What the receiver answers to OPTIONS, which has no effect (https://www.rfc-editor.org/rfc/rfc9110#name-options)."""
         await self.start()
         try:
             status, _, _ = await self._exchange("OPTIONS", self._headers, None)
         except RowError as error:  # no HTTP, or no URL: no row would get through
             raise Outage(error.error, str(error)) from None
-        return f"which answered OPTIONS with {status}"
+        return status
 
     async def _exchange(
         self, method: str, headers: CIMultiDict[str], body: bytes | None
