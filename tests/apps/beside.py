@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from kubesweep.api.load import load
 from kubesweep.queue.model import SweepState
 from kubesweep_worker import testing
 from tests.deadlines import scaled
+from tests.integration.postgres import Server
 
 HOUSE = Path(__file__).parents[2]
 INSTALLED = HOUSE / ".venv" / "apps"
@@ -117,3 +120,36 @@ def summary(application: str, before: Rows, left: Rows) -> str:
     """A line for the end of the run: a test records it as its property ``rows``."""
     counts = [sum(len(each[table]) for table in before) for each in (before, left)]
     return f"{application}: {counts[0]:,} rows in {len(before)} tables, {counts[1]:,} left by each"
+
+
+@dataclass
+class Twins:
+    """The database that a sweep cleans, and from ``part`` on a copy of it, which the application cleans."""
+
+    server: Server
+    swept: str
+    record: Callable[[str, object], None]
+    cleaned: str = ""
+    before: Rows = field(default_factory=dict)
+    left: Rows = field(default_factory=dict)
+
+    def part(self) -> str:
+        """The URL of the copy."""
+        self.cleaned = self.server.create(template=database_name(self.swept))
+        self.before = rows(self.swept)
+        return self.cleaned
+
+    def compare(self, application: str, expected: Callable[[str], Rows] = rows) -> dict[str, int]:
+        """Both have the same rows now; how many each table lost."""
+        self.left = rows(self.swept)
+        assert_same(self.left, expected(self.cleaned))
+        self.record("rows", summary(application, self.before, self.left))
+        return removed(self.before, self.left)
+
+
+@pytest.fixture
+def twins(database: str, postgres_server: Server, record_property: Callable[[str, object], None]) -> Iterator[Twins]:
+    made = Twins(postgres_server, database, record_property)
+    yield made
+    if made.cleaned:
+        postgres_server.drop(made.cleaned)

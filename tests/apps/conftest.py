@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.apps.beside import twins
 from tests.integration.conftest import (
     database,
     postgres_server,
@@ -12,7 +13,7 @@ from tests.integration.conftest import (
     pytest_unconfigure,
 )
 
-__all__ = ["database", "postgres_server", "pytest_configure", "pytest_configure_node", "pytest_unconfigure"]
+__all__ = ["database", "postgres_server", "pytest_configure", "pytest_configure_node", "pytest_unconfigure", "twins"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

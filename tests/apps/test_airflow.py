@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,8 +11,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from kubesweep.api.load import load
-from tests.apps.beside import Rows, assert_same, database_name, libpq, program, removed, rows, run, summary, sweep
-from tests.integration.postgres import Server
+from tests.apps.beside import Rows, Twins, libpq, program, rows, run, sweep
 
 APPLICATION = Path(__file__).parent / "airflow"
 SWEEPS = APPLICATION / "sweep.yaml"
@@ -53,27 +51,24 @@ def own_rows(url: str) -> Rows:
     return {**found, "log": [line for line in found["log"] if "cli_cleanup_tables" not in line]}
 
 
-async def test_the_sweeps_leave_and_archive_what_db_clean_does(
-    database: str, postgres_server: Server, airflow: Airflow, record_property: Callable[[str, object], None]
-) -> None:
-    airflow("airflow", "db", "migrate", url=database)
-    airflow("airflow", "dags", "reserialize", url=database)
-    airflow("python", "fill.py", url=database)
-    cleaned = postgres_server.create(template=database_name(database))
-    before = rows(database)
+async def test_the_sweeps_leave_and_archive_what_db_clean_does(twins: Twins, airflow: Airflow) -> None:
+    airflow("airflow", "db", "migrate", url=twins.swept)
+    airflow("airflow", "dags", "reserialize", url=twins.swept)
+    airflow("python", "fill.py", url=twins.swept)
+    cleaned = twins.part()
 
     when = datetime.now(UTC) - timedelta(days=30)
     clean = ("db", "clean", "--yes", "--error-on-cleanup-failure", "--tables", "dag_run,dag_version,job,log,trigger")
     airflow("airflow", *clean, "--clean-before-timestamp", when.isoformat(), url=cleaned)
-    make_archive(database)
-    applied = await sweep(SWEEPS, database)
+    make_archive(twins.swept)
+    applied = await sweep(SWEEPS, twins.swept)
 
-    left = rows(database)
-    assert_same(left, own_rows(cleaned))
-    archived = {table.removeprefix("archive."): len(each) for table, each in left.items() if table not in before}
+    lost = twins.compare("Airflow", own_rows)
+    new = twins.left.keys() - twins.before.keys()
+    archived = {table.removeprefix("archive."): len(twins.left[table]) for table in new}
     assert archived == {name.replace("-", "_"): count for name, count in applied.items()}
     assert all(archived.values()), archived
-    by_foreign_keys = removed(before, left).keys() - archived.keys()
+    by_foreign_keys = lost.keys() - archived.keys()
     assert by_foreign_keys == {
         "dag_code",
         "dag_run_note",
@@ -81,5 +76,3 @@ async def test_the_sweeps_leave_and_archive_what_db_clean_does(
         "serialized_dag",
         "task_instance_note",
     }
-    record_property("rows", summary("Airflow", before, left))
-    postgres_server.drop(cleaned)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from tests.apps.beside import assert_same, database_name, libpq, program, removed, rows, run, summary, sweep
-from tests.integration.postgres import Server
+from tests.apps.beside import Twins, libpq, program, run, sweep
 
 APPLICATION = Path(__file__).parent / "oauth"
 
@@ -23,25 +21,16 @@ def django(*arguments: str, url: str) -> None:
     )
 
 
-async def test_the_sweeps_leave_what_cleartokens_leaves(
-    database: str, postgres_server: Server, record_property: Callable[[str, object], None]
-) -> None:
-    django("migrate", "-v0", url=database)
-    django("shell", "-c", "import fill; fill.main()", url=database)
-    cleaned = postgres_server.create(template=database_name(database))
-    before = rows(database)
+async def test_the_sweeps_leave_what_cleartokens_leaves(twins: Twins) -> None:
+    django("migrate", "-v0", url=twins.swept)
+    django("shell", "-c", "import fill; fill.main()", url=twins.swept)
+    django("cleartokens", url=twins.part())
+    applied = await sweep(APPLICATION / "sweep.yaml", twins.swept)
 
-    django("cleartokens", url=cleaned)
-    applied = await sweep(APPLICATION / "sweep.yaml", database)
-
-    left = rows(database)
-    assert_same(left, rows(cleaned))
     assert all(applied.values()), applied
-    assert removed(before, left) == {
+    assert twins.compare("django-oauth-toolkit") == {
         "oauth2_provider_accesstoken": applied["expired-access-tokens"],
         "oauth2_provider_grant": applied["expired-grants"],
         "oauth2_provider_idtoken": applied["expired-id-tokens"],
         "oauth2_provider_refreshtoken": sum(applied[name] for name in applied if name.endswith("d-refresh-tokens")),
     }
-    record_property("rows", summary("django-oauth-toolkit", before, left))
-    postgres_server.drop(cleaned)

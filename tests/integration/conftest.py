@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kubesweep.queue.redis import RedisQueue
+from tests.apps.beside import twins
 from tests.integration.postgres import LOCKED_ROLE, Server, postgres
 from tests.memory import pytest_configure
+from tests.servers import shared
 
 __all__ = [
     "database",
+    "emptied",
     "locked_role",
     "postgres_server",
     "pytest_configure",
     "pytest_configure_node",
     "pytest_unconfigure",
+    "twins",
 ]
 POSTGRES = "postgres"
 STARTED = pytest.StashKey[tuple[ExitStack, Server]]()
@@ -66,3 +71,14 @@ def locked_role(postgres_server: Server) -> Iterator[str]:
     with postgres_server.turn() as connection:
         yield LOCKED_ROLE
         connection.execute(f"DROP ROLE IF EXISTS {LOCKED_ROLE}".encode())
+
+
+@pytest.fixture
+async def emptied(kind: str) -> AsyncIterator[RedisQueue]:
+    """A queue on the run's server of that kind (one_row.KINDS), which holds nothing."""
+    server = shared(kind)
+    with server.client() as client:
+        client.flushall()
+    queue = RedisQueue(server.socket_url)
+    yield queue
+    await queue.close()

@@ -72,6 +72,20 @@ def lite(tmp_path: Path) -> Path:
     return tmp_path / "a.db"
 
 
+def altered(lite: Path, statements: str) -> str:
+    """The URL of the file after these."""
+    with closing(sqlite3.connect(lite)) as connection:
+        connection.executescript(statements)
+    return f"sqlite:///{lite}"
+
+
+async def refused(url: str, archive: str, told: str) -> None:
+    source = open_source(make_plan(write=Write(archive=Archive(archive))), lambda: url)
+    with pytest.raises(SweepFailure, match=told):
+        await source.inspect()
+    await source.close()
+
+
 @pytest.mark.parametrize("scope", [ALL, Keys((("1",), ("2",), ("3",)))], ids=["range", "keys"])
 @pytest.mark.parametrize("what", BOTH)
 async def test_what_a_migration_of_both_tables_changes_between_plan_and_write_is_kept(
@@ -154,23 +168,16 @@ async def test_a_column_that_the_archive_does_not_get_stops_the_sweep_on_sqlite(
 
 
 async def test_an_archive_that_lacks_columns_or_all_of_them_is_told_on_sqlite(lite: Path) -> None:
-    with closing(sqlite3.connect(lite)) as connection:
-        connection.executescript("CREATE TABLE few (id INTEGER); CREATE TABLE none (x INTEGER)")
-    few = open_source(make_plan(write=Write(archive=Archive("few"))), lambda: f"sqlite:///{lite}")
+    url = altered(lite, "CREATE TABLE few (id INTEGER); CREATE TABLE none (x INTEGER)")
+    few = open_source(make_plan(write=Write(archive=Archive("few"))), lambda: url)
     assert "no column status, expires_at, note" in dict((await few.inspect()).warnings)["archive-columns"]
-    for name, told in (("none", "no column in common"), ("things", "is the table itself")):
-        source = open_source(make_plan(write=Write(archive=Archive(name))), lambda: f"sqlite:///{lite}")
-        with pytest.raises(SweepFailure, match=told):
-            await source.inspect()
-        await source.close()
     await few.close()
+    await refused(url, "none", "no column in common")
+    await refused(url, "things", "is the table itself")
 
 
 async def test_the_table_itself_is_no_archive(database: str, app: Connection) -> None:
-    source = open_source(make_plan(write=Write(archive=Archive("things"))), lambda: database)
-    with pytest.raises(SweepFailure, match="is the table itself"):
-        await source.inspect()
-    await source.close()
+    await refused(database, "things", "is the table itself")
 
 
 FUNCTION = "CREATE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {} END $$;"
@@ -274,9 +281,8 @@ async def test_an_archive_that_may_only_be_written_is_enough(
     ids=["a trigger", "and an older row", "a constraint, beside a trigger", "without the key"],
 )
 async def test_a_row_of_which_the_archive_keeps_no_copy_stays_in_its_table_on_sqlite(lite: Path, sql: str) -> None:
-    with closing(sqlite3.connect(lite)) as connection:
-        connection.executescript(sql)
-    source = open_source(make_plan(write=ARCHIVE), lambda: f"sqlite:///{lite}")
+    url = altered(lite, sql)
+    source = open_source(make_plan(write=ARCHIVE), lambda: url)
     for scope in (ALL, Keys((("2",),))):
         with pytest.raises(RowError, match="did not take the row"):
             await source.write(scope, CUTOFF, ())
@@ -308,30 +314,19 @@ PARTS = {
 @pytest.mark.parametrize("what", PARTS)
 async def test_an_archive_whose_rows_are_the_tables_own_is_refused(database: str, app: Connection, what: str) -> None:
     await app.execute(PARTS[what].encode())
-    source = open_source(make_plan(write=ARCHIVE), lambda: database)
-    with pytest.raises(SweepFailure, match="archived rows would match again"):
-        await source.inspect()
-    await source.close()
+    await refused(database, "kept", "archived rows would match again")
 
 
 async def test_names_of_an_archive_ignore_case_on_sqlite(lite: Path) -> None:
-    with closing(sqlite3.connect(lite)) as connection:
-        connection.executescript(
-            "DROP TABLE kept; CREATE TABLE kept (ID INTEGER, Status TEXT, EXPIRES_AT TEXT, Note TEXT)"
-        )
-        source = open_source(make_plan(write=ARCHIVE), lambda: f"sqlite:///{lite}")
-        assert "archive-columns" not in dict((await source.inspect()).warnings)
-        assert (await source.write(ALL, CUTOFF, ())).applied == 3
-        assert connection.execute("SELECT min(note) FROM kept").fetchone() == ("note 1",)
+    url = altered(lite, "DROP TABLE kept; CREATE TABLE kept (ID INTEGER, Status TEXT, EXPIRES_AT TEXT, Note TEXT)")
+    source = open_source(make_plan(write=ARCHIVE), lambda: url)
+    assert "archive-columns" not in dict((await source.inspect()).warnings)
+    assert (await source.write(ALL, CUTOFF, ())).applied == 3
     await source.close()
+    with closing(sqlite3.connect(lite)) as connection:
+        assert connection.execute("SELECT min(note) FROM kept").fetchone() == ("note 1",)
 
 
 async def test_an_archive_in_which_new_rows_replace_older_ones_is_refused_on_sqlite(lite: Path) -> None:
-    with closing(sqlite3.connect(lite)) as connection:
-        connection.executescript(
-            "DROP TABLE kept; CREATE TABLE kept (id INTEGER, status TEXT UNIQUE ON CONFLICT REPLACE)"
-        )
-    source = open_source(make_plan(write=ARCHIVE), lambda: f"sqlite:///{lite}")
-    with pytest.raises(SweepFailure, match="ON CONFLICT REPLACE"):
-        await source.inspect()
-    await source.close()
+    url = altered(lite, "DROP TABLE kept; CREATE TABLE kept (id INTEGER, status TEXT UNIQUE ON CONFLICT REPLACE)")
+    await refused(url, "kept", "ON CONFLICT REPLACE")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -128,13 +128,8 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(kind: str) -> AsyncIterator[Bench]:
-    server = shared(kind)
-    with server.client() as client:
-        client.flushall()
-    queue = RedisQueue(server.socket_url)
-    yield Bench(queue)
-    await queue.close()
+def bench(emptied: RedisQueue) -> Bench:
+    return Bench(emptied)
 
 
 @KINDS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,17 +22,12 @@ pytestmark = KINDS
 
 
 @pytest.fixture
-async def queue(kind: str) -> AsyncIterator[RedisQueue]:
-    server = shared(kind)
-    with server.client() as client:
-        client.flushall()
-    made = RedisQueue(server.socket_url)
+async def queue(emptied: RedisQueue) -> RedisQueue:
     for ref in (MINE, OTHER):
-        await start(made, ref)
-        await finish(made, ref)
-        await start(made, ref)
-    yield made
-    await made.close()
+        await start(emptied, ref)
+        await finish(emptied, ref)
+        await start(emptied, ref)
+    return emptied
 
 
 def as_string(client: Any, key: str) -> None:
