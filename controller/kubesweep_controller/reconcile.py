@@ -14,7 +14,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubesweep.api.compile import compile_plan
@@ -82,7 +82,7 @@ class Reconciler:
     metrics: Metrics
     releases: Releases
     namespaces: tuple[str, ...] = ()  # that are served; empty: all
-    pod_policy: PodPolicy = PodPolicy()
+    pod_policy: PodPolicy = field(default_factory=PodPolicy)
     clock: Callable[[], float] = time.time
     evicts: Callable[[], str] = lambda: ""  # the eviction policy of the queue
 

@@ -44,7 +44,7 @@ class Settings:
     per_namespace_users: bool = False
     namespace_memory: int = 0  # bytes of the queue that the keys of a namespace may take; 0: any number
     namespaces: tuple[str, ...] = ()  # empty: all
-    pod_policy: PodPolicy = PodPolicy()
+    pod_policy: PodPolicy = field(default_factory=PodPolicy)
     lease_name: str = "kubesweep-controller"
     polling_interval: int = 5  # KEDA's, seconds
     log_level: str = "info"
