@@ -40,9 +40,9 @@ def baseline() -> Iterator[None]:
 
 def pod(overlay: dict[str, Any]) -> dict[str, Any]:
     """The worker's, as the controller makes it. Service accounts are left out: whether they exist is asked first."""
-    plan = compile_plan(SweepSchedule.model_validate(SCHEDULE), install="local")
-    worker = Worker.model_validate({"podTemplate": overlay})
-    made = worker_template(plan, worker, ("db", "url"), "redis://h", Pods("worker:1"))
+    schedule = SweepSchedule.model_validate(SCHEDULE)
+    spec = schedule.spec.model_copy(update={"worker": Worker.model_validate({"podTemplate": overlay})})
+    made = worker_template(compile_plan(schedule, install="local"), spec, "redis://h", Pods("worker:1"))
     made["spec"].pop("serviceAccountName", None)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", **made["metadata"]}, "spec": made["spec"]}
 

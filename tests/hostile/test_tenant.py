@@ -1,0 +1,106 @@
+"""A tenant that does whatever it may, and more: the other tenant's schedule ticks on, and nobody has to come and see."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from hypothesis import HealthCheck, Phase, given, settings
+
+from kubesweep_controller.api import SCHEDULES, Refused
+from tests.e2e.stage import until
+from tests.hostile.mischief import MISCHIEF
+from tests.hostile.tenant import PERIOD, Mischief, Tenants, tenants
+from tests.servers import Server, binaries
+
+LIMIT = 256  # MiB, the memory limit of the chart's controller
+DELAY = 30.0  # seconds that a tick may be late while a server is kept busy; docs/redis.md says how that adds up
+MOVES = 150
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+
+
+@pytest.fixture(params=sorted(binaries()))
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """As the chart's."""
+    chart = {"maxmemory": "160mb", "maxmemory-policy": "noeviction", "busy-reply-threshold": "1000"}
+    made = Server(request.param, requirepass="sesame", **chart)
+    made.login = {"password": "sesame"}
+    made.start()
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+async def both(server: Server, tmp_path: Path) -> AsyncIterator[Tenants]:
+    async with tenants(server, tmp_path) as made:
+        yield made
+
+
+async def stands(both: Tenants) -> None:
+    """What the good tenant and whoever runs the controller can expect in the end."""
+    assert max(both.lateness) < DELAY
+    assert both.peak() < LIMIT
+    assert "please report it" not in both.stage.log()
+    for name in ("good", "new"):
+        await both.stage.apply(name, schedule=None, every=f"{PERIOD:.0f}s")
+        await both.stage.says("Ready", "Checking", name)
+    await both.look()
+
+
+async def test_arbitrary_mischief_is_the_mischief_makers_own_trouble(both: Tenants) -> None:
+    loop = asyncio.get_running_loop()
+
+    @settings(max_examples=MOVES, deadline=None, database=None, suppress_health_check=SLOW, phases=[Phase.generate])
+    @given(mischief=MISCHIEF)
+    def attack(mischief: Mischief) -> None:
+        async def move() -> None:
+            await both.do(mischief)
+            await both.look()
+
+        asyncio.run_coroutine_threadsafe(move(), loop).result()
+
+    await asyncio.to_thread(attack)
+    await stands(both)
+    # The namespace itself is as any other again, once the mischief ends.
+    with contextlib.suppress(Refused):
+        await both.api.delete(SCHEDULES, both.evil, "evil")
+    await both.stage.api.apply(SCHEDULES, both.body("honest", schedule=None, every=f"{PERIOD:.0f}s"))
+
+    async def served() -> bool:
+        body = await both.stage.api.get(SCHEDULES, both.evil, "honest") or {}
+        return bool((body.get("status") or {}).get("conditions"))
+
+    await until(served)
+
+
+async def test_scripts_without_an_end_and_a_full_memory_cost_the_others_seconds(both: Tenants) -> None:
+    def attack() -> None:
+        client = both.client()
+        with contextlib.suppress(redis.exceptions.RedisError):
+            for number in range(200):
+                client.hset(f"{{ks:{both.ref.install}/{both.evil}/x}}:{number}", "a", "x" * 1_000_000)
+        for _ in range(2):
+            with contextlib.suppress(redis.exceptions.RedisError):
+                client.eval("while true do end", 0)
+
+    attacking = threading.Thread(target=attack)
+    attacking.start()
+
+    async def told() -> bool:
+        with contextlib.suppress(Exception):  # while the server is kept busy, nobody can ask it
+            await both.look()
+        body = await both.stage.api.get(SCHEDULES, both.evil, "evil") or {}
+        said = [each.get("message", "") for each in (body.get("status") or {}).get("conditions", ())]
+        return any("QueueMemory" in each or "QueueScript" in each for each in said)
+
+    await until(told)
+    await asyncio.to_thread(attacking.join)
+    await both.look()
+    await stands(both)
+    with pytest.raises(redis.exceptions.RedisError):
+        both.client().ping()
