@@ -114,7 +114,7 @@ cluster-down: ## take the cluster away, with all that it made
 
 e2e: $(VENV)/dev.stamp $(if $(E2E_KUBECONFIG),,cluster images) ## the tests on that cluster, or on yours: E2E_KUBECONFIG, E2E_IMAGES (docs/testing.md)
 	@echo "== e2e"
-	$(BIN)/pytest tests/e2e -n 3 --durations=15 $(if $(E2E_KUBECONFIG),-m "not bed")
+	$(BIN)/pytest tests/e2e tests/hostile -n 3 --durations=15 $(if $(E2E_KUBECONFIG),-m "not bed")
 
 PIN := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 pins: ## pin every dependency anew, with hashes (needs uv)

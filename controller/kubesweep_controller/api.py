@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ _BUSY = (408, 429, 500, 502, 503, 504)
 _WRONG = ("failed to create typed patch object", "failed to convert new object", "failed to update managedFields")
 # A policy of the cluster says no (with 422, as for a wrong object): it can be changed without an edit.
 _POLICY = ("ValidatingAdmissionPolicy", "admission webhook")
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")  # YAML 1.1: c-printable, b-char
 _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 
 Body = dict[str, Any]
@@ -192,7 +194,7 @@ class Api:
         """Raises TooLarge for an answer of more than ``most`` bytes, which is not read to its end."""
         headers = {"Accept": "application/json", "Content-Type": kind, "User-Agent": "kubesweep-controller"}
         server = self._connection.server
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else encoded(body)
         try:
             if token := self._connection.token():
                 headers["Authorization"] = f"Bearer {token}"
@@ -209,6 +211,16 @@ class Api:
             connector = aiohttp.TCPConnector(ssl=self._connection.ssl_context(), limit=AT_ONCE)
             self._session = aiohttp.ClientSession(connector=connector)
         return self._session
+
+
+def encoded(body: Any) -> bytes:
+    """JSON that is YAML as well: the API server reads what is applied as YAML, where half of a surrogate pair is no escape
+    (so nothing beyond U+FFFF is escaped), and unprintable characters and foreign ends of lines may not stand as themselves."""
+    return _UNPRINTABLE.sub(_escape, json.dumps(body, ensure_ascii=False)).encode()
+
+
+def _escape(found: re.Match[str]) -> str:
+    return "\\ufffd" if "\ud800" <= found[0] <= "\udfff" else f"\\u{ord(found[0]):04x}"
 
 
 async def _text(answer: aiohttp.ClientResponse, most: int | None) -> bytes:

@@ -33,6 +33,7 @@ __all__ = ["pytest_terminal_summary"]
 BEGAN = pytest.StashKey[str]()  # when this run began, as the API server writes times
 WHOLE = pytest.StashKey[bool]()  # whether all the tests of this folder run
 TURN = pytest.StashKey[Turn]()
+CLUSTERED = (Path(__file__).parent, Path(__file__).parents[1] / "hostile")  # folders of tests that share the cluster
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,8 +64,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    mine = [each for each in items if each.path.parent == Path(__file__).parent]
-    others = [each for each in items if each.path.parent != Path(__file__).parent]
+    mine = [each for each in items if each.path.parent in CLUSTERED]
+    others = [each for each in items if each.path.parent not in CLUSTERED]
     arrange(mine)
     items[:] = others + mine
     here = {path.name for path in Path(__file__).parent.glob("test_*.py")}

@@ -92,7 +92,13 @@ class Queue:
 def rights(program: str) -> str:
     """What docs/redis-acl.md gives a program, for any install."""
     [rules] = re.findall(rf"^user kubesweep-{program} on >PASSWORD (.*)$", PAGE.read_text(), re.MULTILINE)
-    return str(rules.replace("~{ks:INSTALL/*", "~{ks:*"))
+    return str(rules.replace("{ks:INSTALL/*", "{ks:*"))
+
+
+def rights_of_a_controller_with_users() -> str:
+    """What the page gives a controller that makes users and looks after the server."""
+    section = PAGE.read_text().partition("## Controller\n")[2].partition("\n## ")[0]
+    return " ".join([rights("controller"), *re.findall(r"`(\+[^`]*)`", section)])
 
 
 def more_rights(topic: str) -> str:
@@ -116,7 +122,7 @@ def start_sentinels(namespace: Namespace, folder: Path) -> Queue:
     )
     conf = {
         **certificate(name, folder),
-        "server.conf": _server(password, f"{rights('controller')} +acl|setuser") + TLS,
+        "server.conf": _server(password, f"{rights_of_a_controller_with_users()}") + TLS,
         "sentinel.conf": "\n".join(
             (
                 TLS,
@@ -145,7 +151,7 @@ def start_cluster(namespace: Namespace, folder: Path) -> Queue:
     pair = certificate(f"{NAME}.{namespace.name}.svc", folder)
     conf = {
         **pair,
-        "server.conf": _server(password, f"{rights('controller')} +acl|setuser {more_rights('Redis Cluster')}") + TLS,
+        "server.conf": _server(password, f"{rights_of_a_controller_with_users()} {more_rights('Redis Cluster')}") + TLS,
     }
     _start(namespace, START_CLUSTER, WHOLE, conf, password, NODES)
     url = f"rediss+cluster://kubesweep@{_hosts(namespace, NODES[:3])}"

@@ -45,6 +45,7 @@ SHARDS = (
         "test_controller_life.py",
         "test_controller.py",
         "test_hostile.py",
+        "test_tenant.py",
         "test_admission.py",
         "test_versions.py",
         "test_releases.py",

@@ -12,7 +12,7 @@ import pytest
 
 from tests.cluster.bed import REPOSITORY
 from tests.e2e.kube import Cluster, Namespace, Object
-from tests.e2e.queues import certificate, rights
+from tests.e2e.queues import certificate, rights_of_a_controller_with_users
 from tests.e2e.releases import OWN, SCHEDULE, Release, another, apply, swept, visits
 from tests.e2e.workloads import DATA, REDIS, deployment, pod_spec, service
 
@@ -40,8 +40,8 @@ def test_a_worker_of_one_namespace_cannot_touch_anothers_keys(cluster: Cluster, 
         for home in (shop, support):
             home.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
         keys = release.redis("--raw", "keys", "*", password=release.password()).splitlines()
-        [mine, *_] = [key for key in keys if f"/{shop.name}/" in key]
-        [theirs, *_] = [key for key in keys if f"/{support.name}/" in key]
+        [mine, *_] = [key for key in keys if key.startswith("{") and f"/{shop.name}/" in key]
+        [theirs, *_] = [key for key in keys if key.startswith("{") and f"/{support.name}/" in key]
         have = login(shop)
         me = {"user": have["username"], "password": have["password"]}
         assert "NOPERM" not in release.redis("exists", mine, **me)
@@ -63,10 +63,11 @@ def test_a_worker_of_one_namespace_cannot_touch_anothers_keys(cluster: Cluster, 
         ):
             assert "NOPERM" in release.redis(*words, **me), words
         keda = {"user": have["kedaUsername"], "password": have["kedaPassword"]}
-        for key in (mine, theirs):
-            tag = key.partition("}")[0]
-            assert release.redis("xlen", f"{tag}}}:work", **keda).isdecimal()
-            assert "NOPERM" in release.redis("unlink", key, **keda)
+        tag, other = (key.partition("}")[0] for key in (mine, theirs))
+        assert release.redis("xlen", f"{tag}}}:work", **keda).isdecimal()
+        assert "NOPERM" in release.redis("xlen", f"{other}}}:work", **keda)
+        assert "NOPERM" in release.redis("unlink", mine, **keda)
+        assert "NOPERM" in release.redis("eval", "return 1", "0", **keda)
         assert "NOPERM" in release.redis("exists", mine, **keda)
 
 
@@ -132,7 +133,7 @@ def external(namespace: Namespace, user: str = "") -> dict[str, str]:
 def test_on_a_redis_with_tls_each_namespace_gets_a_user_by_a_login_of_least_rights(
     namespace: Namespace, tmp_path: Path
 ) -> None:
-    start_tls_redis(namespace, f"{rights('controller')} +acl|setuser", tmp_path)
+    start_tls_redis(namespace, rights_of_a_controller_with_users(), tmp_path)
     release = Release(namespace)
     release.install({**external(namespace, "kubesweep-admin@"), "externalRedis.usersPerNamespace": "true"})
     assert "one row swept" in release.test()

@@ -105,6 +105,16 @@ async def test_what_no_pod_can_be_is_told_and_what_stood_before_ticks_on(stage: 
     assert process.returncode is None
 
 
+async def test_characters_of_every_kind_reach_the_pods_as_they_are(stage: Stage) -> None:
+    """What is applied is read as YAML, where not all that JSON may hold can stand as it is."""
+    text = "\U0001f600 é \x7f \x85 \u2028 \ufeff \uffff"
+    await stage.start()
+    await stage.apply("good", worker={"env": [{"name": "TEXT", "value": text}]})
+    await stage.says("Ready", "Checking", "good")
+    [container] = (await stage.child(DEPLOYMENTS, "worker", "good"))["spec"]["template"]["spec"]["containers"]
+    assert {"name": "TEXT", "value": text} in container["env"]
+
+
 async def test_a_namespace_that_is_not_there_yet_is_served_as_soon_as_it_is(stage: Stage) -> None:
     late = f"{LATE}{uuid.uuid4().hex[:8]}"
     process = await stage.start(restarts=False, KUBESWEEP_NAMESPACES=f"{stage.namespace},{late}")

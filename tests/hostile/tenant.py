@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import copy
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -49,7 +50,7 @@ class Tenants:
         self.lateness: list[float] = []
 
     def body(self, name: str = "evil", **spec: Any) -> dict[str, Any]:
-        made = self.stage.body(name, **spec)
+        made = copy.deepcopy(self.stage.body(name, **spec))
         made["metadata"]["namespace"] = self.evil
         return made
 
@@ -142,6 +143,9 @@ class Tenants:
         }[child.how]
         await self.api.patch(kind, self.evil, name, {"metadata": meta})
 
+    async def ticked(self) -> bool:
+        return (await self.stage.stats("good")).last_tick is not None
+
     async def look(self) -> None:
         """The good tenant's schedule fires on time, the controller is the one that it was and answers."""
         assert self.process.returncode is None, self.stage.log()[-3000:]
@@ -186,6 +190,7 @@ async def tenants(server: Server, folder: Path) -> AsyncIterator[Tenants]:
             good = await stage.ref("good")
             made.ref = ScheduleRef(good.install, evil, "evil", body["metadata"]["uid"])
             await made.learn_the_logins()
+            await until(made.ticked)
             yield made
         finally:
             made.close()

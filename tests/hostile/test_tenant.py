@@ -20,7 +20,7 @@ from tests.servers import Server, binaries
 
 LIMIT = 256  # MiB, the memory limit of the chart's controller
 DELAY = 30.0  # seconds that a tick may be late while a server is kept busy; docs/redis.md says how that adds up
-MOVES = 150
+MOVES = 400
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from tests.e2e.shards import GROUPS, group_of
 
-FOLDER = Path(__file__).parents[1] / "e2e"
+FOLDERS = [Path(__file__).parents[1] / name for name in ("e2e", "hostile")]
 
 
 def test_each_file_that_is_named_is_there_and_in_one_group() -> None:
     named = list(chain.from_iterable(GROUPS.values()))
     assert len(named) == len(set(named))
-    assert set(named) - {each.name for each in FOLDER.glob("test_*.py")} == set()
+    there = [each.name for folder in FOLDERS for each in folder.glob("test_*.py")]
+    assert len(there) == len(set(there))
+    assert set(named) - set(there) == set()
 
 
 def test_what_all_tests_would_notice_runs_alone_and_the_look_back_last() -> None:
