@@ -6,6 +6,7 @@ log has the address of who sent the script, and the list of clients whose login 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from kubesweep.errors import Outage
 from kubesweep.queue.redis_connect import Target
 from kubesweep_controller.queue_servers import ask
 
+ROUNDS, PAUSE = 20, 0.05  # how often the freed server is asked, and seconds in between
 _LATEST = 4  # entries of the slow log: the longest of them is the one that was killed just now
 _CALLS = (b"EVAL", b"FCALL")
 
@@ -32,10 +34,14 @@ async def end_script(server: Target) -> Ended | None:
         if "NOTBUSY" in str(met):
             return None
         raise
-    try:
-        return Ended(await ask(server, _sender))
-    except Outage:  # it is busy again, or the login may not ask that
-        return Ended()
+    for _ in range(ROUNDS):
+        try:
+            return Ended(await ask(server, _sender))
+        except Outage as met:
+            if met.reason != "QueueBusy":  # such as a login that may not ask that
+                break
+        await asyncio.sleep(PAUSE)  # the script ends at its next step; or there is another one
+    return Ended()
 
 
 async def _sender(client: Any) -> str:

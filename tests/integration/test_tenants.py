@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,15 +55,15 @@ class Cluster(Recorder):
 
 
 class World:
-    """Two namespaces that a controller serves, and its clock."""
+    """Two namespaces that a controller serves, and its clock. ``admin``: the controller's own login."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, admin: str = ":sesame") -> None:
         self.server = server
         self.now = 1_800_000_000.0
         self.cluster = Cluster()
         settings = from_environment(
             {
-                "KUBESWEEP_QUEUE": f"redis://:sesame@127.0.0.1:{server.port}/0",
+                "KUBESWEEP_QUEUE": f"redis://{admin}@127.0.0.1:{server.port}/0",
                 "KUBESWEEP_QUEUE_USERS": "per-namespace",
                 "KUBESWEEP_NAMESPACE_MEMORY": "1Mi",
                 "KUBESWEEP_WORKER_IMAGE": "worker:1",
@@ -363,3 +366,50 @@ async def test_a_secret_that_somebody_deleted_is_back_at_the_next_resync(world: 
     world.now += SOON
     await world.logins.ensure("evil", {"name": EVIL.name, "uid": EVIL.uid}, doubtful=True)
     assert len(world.cluster.written) == written + 1
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "redis-acl.md").read_text().partition("## Controller\n")[2]
+LEAST = PAGE.partition(">PASSWORD ")[2].partition("\n")[0].replace("INSTALL", INSTALL).split()
+USERS, *LOOKS = (found.split() for found in re.findall(r"`(\+[^`]*)`", PAGE.partition("\n## ")[0]))
+
+
+def least(server: Server, *rules: str) -> World:
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "least", "on", ">least", *LEAST, *rules)
+    return World(server, "least:least")
+
+
+async def test_the_rules_of_the_page_are_enough_to_look_after_a_server(server: Server) -> None:
+    world = least(server, *USERS, *(rule for rules in LOOKS for rule in rules))
+    for ref in world.refs:
+        await world.serve(ref)
+    fill(world.client("evil"), f"{{ks:{INSTALL}/evil/x}}:y", 2 * SHARE)
+    await world.tenants.look()
+    with pytest.raises(Outage, match="namespaceMemory"):
+        await world.serve(EVIL)
+    attacker = world.client("good")
+    for told in (["evil"], ["evil", "good"]):
+        running = endless(attacker, ENDLESS)
+        until(lambda: busy(world))
+        with pytest.raises(Outage):
+            await world.tenants.look()
+        await asyncio.to_thread(running.join)
+        assert world.told == told
+    world.refs.remove(EVIL)
+    world.logins.forget("evil", EVIL.name)
+    world.now += MEASURE
+    await world.tenants.look()
+    assert await known_users(world.url) == {"default", "least", *pair(world, "good")}
+
+
+@pytest.mark.parametrize("missing", [rule for rules in LOOKS for rule in rules])
+async def test_without_one_of_these_rules_its_part_rests_and_everything_else_goes_on(
+    server: Server, missing: str
+) -> None:
+    world = least(server, *USERS, *(rule for rules in LOOKS for rule in rules if rule != missing))
+    for ref in world.refs:
+        await world.serve(ref)
+        assert await world.sweeps(ref, 1.0) is OpenAnswer.ENQUEUED
+    with contextlib.suppress(Outage):
+        await world.tenants.look()
+    await world.serve(GOOD)
