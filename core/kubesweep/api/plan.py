@@ -189,11 +189,16 @@ PACE: Mapping[type[_Part], frozenset[str]] = {
 }
 
 
+@functools.cache  # resolves the annotations anew at each call, which takes longer than all else here
+def _fields(kind: type[_Part]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(kind)
+
+
 def _without_pace(part: P) -> P:
     """The part with every field of ``PACE`` at its default, which :func:`_lean` leaves out."""
     pace = next((names for kind, names in PACE.items() if isinstance(part, kind)), frozenset[str]())
     values: dict[str, Any] = {}
-    for each in msgspec.structs.fields(part):
+    for each in _fields(type(part)):
         value = getattr(part, each.name)
         if each.name in pace:
             values[each.name] = each.default
@@ -205,7 +210,7 @@ def _without_pace(part: P) -> P:
 def _lean(part: _Part) -> dict[str, Any]:
     """Without what is as it is by default: a field that a later version adds is no other plan for who does not use it."""
     lean: dict[str, Any] = {"format": part.format} if isinstance(part, Plan) else {}
-    for each in msgspec.structs.fields(part):
+    for each in _fields(type(part)):
         value = getattr(part, each.name)
         if value != each.default:
             lean[each.name] = _plain(value)
