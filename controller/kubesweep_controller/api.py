@@ -93,6 +93,8 @@ LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
 class Api:
     """One connection pool to one API server. ``timeout`` (seconds) holds for each call."""
 
+    agent = "kubesweep-controller"  # as the audit log has it
+
     def __init__(self, connection: Connection, timeout: float = TIMEOUT) -> None:
         self._connection = connection
         self._session: aiohttp.ClientSession | None = None
@@ -192,7 +194,7 @@ class Api:
         self, method: str, path: str, body: Any = None, kind: str = "application/json", most: int | None = None
     ) -> Body:
         """Raises TooLarge for an answer of more than ``most`` bytes, which is not read to its end."""
-        headers = {"Accept": "application/json", "Content-Type": kind, "User-Agent": "kubesweep-controller"}
+        headers = {"Accept": "application/json", "Content-Type": kind, "User-Agent": self.agent}
         server = self._connection.server
         data = None if body is None else encoded(body)
         try:

@@ -182,6 +182,7 @@ async def tenants(server: Server, folder: Path) -> AsyncIterator[Tenants]:
         )
         await bind(stage.api, evil, "Role", "controller", stage.namespace, of=stage.namespace)
         api = Api(await _editor(stage, evil))
+        api.agent = "evil"  # not a controller, for who reads the audit log
         made = Tenants(stage, evil, api, process, port)
         try:
             await stage.apply("good", schedule=None, every=f"{PERIOD:.0f}s")
