@@ -13,7 +13,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
+from typing import TypeVar
 
 from kubesweep.errors import Outage
 from kubesweep.queue.model import ScheduleRef
@@ -32,6 +33,7 @@ MEASURE = 60.0  # seconds from one sum of all keys to the next
 OFF = 600.0  # seconds that a namespace stays without its logins
 SHORT = 0.5  # part of the server's memory in use from which sums are made at each pulse
 NO_EVICTION = "noeviction"
+_T = TypeVar("_T")
 _log = logging.getLogger("kubesweep.controller.tenants")
 
 
@@ -68,16 +70,15 @@ class Tenants:
             try:
                 await self.look()
             except Outage as met:
-                if met.reason == "QueueRights":
-                    self._once(f"the queue's memory and users are not looked after: {met}")
+                _log.debug("the queue cannot be looked after now: %s", met)
             except Exception as error:
                 _log.error("an error in looking after the queue; please report it", exc_info=error)
             await asyncio.sleep(PULSE)
 
     async def look(self) -> None:
-        """One pulse. Raises Outage."""
+        """One pulse. Raises Outage, but where the controller's login lacks a right: then that part alone rests."""
         try:
-            short = await self._ask_memory()
+            short = await self._allowed(self._ask_memory())
         except Outage as met:
             if met.reason in ("QueueBusy", "QueueTimeout"):
                 await self._end_scripts()
@@ -85,10 +86,19 @@ class Tenants:
         now = self._clock()
         if now - self._cleared >= MEASURE:
             self._cleared = now
-            await self._logins.delete_unused(self._served)
+            await self._allowed(self._logins.delete_unused(self._served))
         if short or now - self._measured >= MEASURE:
             self._measured = now
-            await self._measure()
+            await self._allowed(self._measure())
+
+    async def _allowed(self, part: Awaitable[_T]) -> _T | None:
+        try:
+            return await part
+        except Outage as met:
+            if met.reason != "QueueRights":
+                raise
+            self._once(f"a part of looking after the queue rests: {met}")
+            return None
 
     async def _ask_memory(self) -> bool:
         """Whether memory runs short on one of the servers."""

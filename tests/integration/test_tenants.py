@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import threading
 from collections.abc import Iterator
@@ -410,6 +409,13 @@ async def test_without_one_of_these_rules_its_part_rests_and_everything_else_goe
     for ref in world.refs:
         await world.serve(ref)
         assert await world.sweeps(ref, 1.0) is OpenAnswer.ENQUEUED
-    with contextlib.suppress(Outage):
-        await world.tenants.look()
+    world.refs.remove(EVIL)
+    world.logins.forget("evil", EVIL.name)
+    with world.server.client() as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    await world.tenants.look()
     await world.serve(GOOD)
+    assert world.tenants.evicts == ("" if missing == "+info" else "allkeys-lru")
+    assert await known_users(world.url) == {"default", "least", *pair(world, "good")}
+    measured = world.metric("kubesweep_queue_memory_bytes", namespace="good") is not None
+    assert measured is (missing not in ("+scan", "+memory|usage"))
