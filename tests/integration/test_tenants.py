@@ -15,7 +15,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 
 from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenAnswer, OpenSweep, PlanVersion, ScheduleRef
+from kubesweep.queue.model import Limits, OpenAnswer, OpenSweep, PlanVersion, ScheduleRef, SweepState
 from kubesweep.queue.redis_scripts import keys
 from kubesweep_controller.logins import SOON, Logins
 from kubesweep_controller.metrics import Metrics
@@ -154,7 +154,15 @@ async def test_the_decisions_of_people_are_out_of_reach_of_a_namespaces_login(wo
             await move
         assert refused.value.reason == "QueueRights"
     assert (await queue.stats([EVIL]))[0].paused
+    await root.pause(EVIL, False)
+    [plan] = (await queue.claim(EVIL, "ann", 1, Limits())).jobs
+    await queue.end_sweep(EVIL, plan, SweepState.HELD, "ManyRows", "approve it")
+    with pytest.raises(Outage):
+        await queue.approve(EVIL)
     assert await queue.approved(EVIL) is None
+    [stats] = await queue.stats([EVIL])
+    assert (stats.ready, stats.sweep and stats.sweep.state) == (0, SweepState.HELD)
+    await root.pause(EVIL, True)
     control = f"control:{EVIL.prefix}"
     with world.client("evil") as client:
         assert client.hget(control, "paused") == b"1"
