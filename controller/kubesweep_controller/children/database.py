@@ -71,7 +71,7 @@ def without_unused(template: dict[str, Any]) -> dict[str, Any]:
         for container in spec.get(kind) or ()
         for mount in container.get("volumeMounts") or ()
     ]
-    kept = [each for each in spec["volumes"] if each.get("name") != VOLUME or VOLUME in mounts]
+    kept = [each for each in spec.get("volumes") or () if each.get("name") != VOLUME or VOLUME in mounts]
     return {**template, "spec": {**spec, "volumes": kept}}
 
 

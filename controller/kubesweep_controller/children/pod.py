@@ -41,7 +41,7 @@ def worker_template(plan: Plan, spec_: Spec, queue_url: str, pods: Pods) -> dict
     container["env"] = ours + [
         each for each in worker.env or () if each["name"] not in _names(ours) | database.VARIABLES
     ]
-    laid: dict[str, Any] = merge(template, worker.pod_template or {})
+    laid: dict[str, Any] = merge(template, _given(worker.pod_template))
     ours = ours + database.environment(source, database.replaced_by(laid, login))
     kept = {"name": WORKER, "command": container["command"], "env": ours}
     # What is ours is laid on last: an overlay may add to it, not talk the pod out of it.
@@ -83,13 +83,18 @@ def producer_template(plan: Plan, spec_: Spec, since: str | None, queue_url: str
         container["env"].append({"name": "KUBESWEEP_TICKS_SINCE", "value": since})
     overlay: dict[str, Any] = worker.pod_template or {}
     shared = {name: value for name, value in (overlay.get("spec") or {}).items() if name in _SHARED}
-    own = (tick.pod_template if tick else None) or {}
+    own = _given(tick.pod_template if tick else None)
     kept = {"name": PRODUCER, "command": container["command"], "env": container["env"]}
     last = {"metadata": {"labels": template["metadata"]["labels"]}, "spec": {"containers": [kept]}}
     made = template
     for each in ({"metadata": overlay.get("metadata") or {}, "spec": shared}, own, last):
         made = merge(made, each)
     return made
+
+
+def _given(overlay: Mapping[str, Any] | None) -> dict[str, Any]:
+    """An overlay without parts that are empty in its YAML: these say nothing, and do not remove the whole part."""
+    return {name: value for name, value in (overlay or {}).items() if value is not None}
 
 
 def _listen_first(template: dict[str, Any]) -> dict[str, Any]:

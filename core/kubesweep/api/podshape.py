@@ -54,6 +54,8 @@ def _odd(template: Mapping[str, Any]) -> Iterator[str]:
         elif odd := next((key for key, value in values.items() if not isinstance(value, str | None)), None):
             yield f"metadata.{name}.{odd}: must be text: put it into quotes"
     spec = template.get("spec") or {}
+    if "containers" in spec and spec["containers"] is None:
+        yield "spec.containers: null would remove the pod's own container too; leave the field out"
     yield from _fields(spec, "spec")
     for kind in ("containers", "initContainers"):
         for number, container in enumerate(spec.get(kind) or ()):
