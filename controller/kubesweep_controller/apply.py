@@ -11,18 +11,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from kubesweep.errors import KubesweepError
 from kubesweep_controller.api import MANAGER, Api, ApiOutage, Body, Kind, Refused
+from kubesweep_controller.quantity import amount
 from kubesweep_controller.sight import APPLIED, Mark, mark_of, owner_uid
 
 _KEYS = ("name", "mountPath", "containerPort", "key")
 _QUANTITIES = ("requests", "limits", "sizeLimit")
-_SUFFIX = {"": Decimal(1), "m": Decimal("0.001"), "k": Decimal(1000)}
-_SUFFIX |= {letter: Decimal(1000**power) for power, letter in enumerate("MGTPE", 2)}
-_SUFFIX |= {f"{letter}i": Decimal(1024**power) for power, letter in enumerate("KMGTPE", 1)}
 
 
 BIRTH = "kubesweep-birth"  # field manager of a Deployment's first replicas
@@ -137,7 +134,9 @@ def covers(live: Any, wanted: Any, field_name: str = "", *, quantity: bool = Fal
         )
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
         return isinstance(live, Sequence) and _covers_list(live, wanted)
-    return bool(_amount(live) == _amount(wanted)) if quantity else bool(live == wanted)
+    if quantity and (number := amount(wanted)) is not None:
+        return amount(live) == number
+    return bool(live == wanted)
 
 
 def _covers_list(live: Sequence[Any], wanted: Sequence[Any]) -> bool:
@@ -151,16 +150,6 @@ def _covers_list(live: Sequence[Any], wanted: Sequence[Any]) -> bool:
 def _tells_apart(elements: Sequence[Any], key: str) -> bool:
     names = [each.get(key) for each in elements if isinstance(each, Mapping)]
     return len(names) == len(elements) == len({str(name) for name in names if name is not None})
-
-
-def _amount(value: Any) -> Any:
-    """A quantity as a number, as Kubernetes counts: "0.5", "500m" and 0.5 are one."""
-    text = str(value)
-    digits = text.rstrip("mkMGTPEi")
-    try:
-        return Decimal(digits) * _SUFFIX[text[len(digits) :]]
-    except (InvalidOperation, KeyError):
-        return text
 
 
 def _digest(body: Body) -> str:

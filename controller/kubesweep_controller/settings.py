@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from kubesweep.api.problems import SpecErrors
 from kubesweep.errors import SpecError
+from kubesweep_controller.poddefaults import PodDefaults, read_defaults
 from kubesweep_controller.podpolicy import ANY, PodPolicy
 from kubesweep_controller.queue_address import QueueAddress
 
 LEVELS = ("debug", "info", "warning", "error")
 NAMESPACES = "KUBESWEEP_NAMESPACES"
 ACCOUNTS = "KUBESWEEP_POD_SERVICE_ACCOUNTS"
+DEFAULTS = "KUBESWEEP_WORKER_DEFAULTS"
 USERS = ("shared", "per-namespace")
 _UNITS = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
@@ -31,6 +34,7 @@ class Pods:
     log_level: str = "info"
     labels: Mapping[str, str] = field(default_factory=dict)  # that all children carry
     copied_labels: tuple[str, ...] = ()  # keys of labels that children take over from their SweepSchedule
+    defaults: PodDefaults = field(default_factory=PodDefaults)  # what a schedule's own fields are laid over
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
             log_level=level,
             labels=_labels(env, "KUBESWEEP_LABELS"),
             copied_labels=words(env, "KUBESWEEP_COPIED_LABELS"),
+            defaults=_defaults(env),
         ),
         namespace=_needed(env, "POD_NAMESPACE", "the namespace of the controller, by the downward API"),
         identity=_needed(env, "POD_NAME", "the name of the controller's pod, by the downward API"),
@@ -98,6 +103,15 @@ def _pod_policy(env: Mapping[str, str]) -> PodPolicy:
     switches = (f"KUBESWEEP_POD_{name}" for name in ("PRIVILEGED", "TOKEN"))
     privileged, token = (_one_of(env, name, ("true", "false"), "false") == "true" for name in switches)
     return PodPolicy(privileged, token, accounts)
+
+
+def _defaults(env: Mapping[str, str]) -> PodDefaults:
+    try:
+        return read_defaults(msgspec.json.decode(env.get(DEFAULTS) or "{}"))
+    except (msgspec.MsgspecError, RecursionError):
+        raise SpecError("BadEnvironment", f"{DEFAULTS} must be JSON") from None
+    except SpecErrors as errors:
+        raise SpecError("BadEnvironment", f"{DEFAULTS}: {errors}") from None
 
 
 def _labels(env: Mapping[str, str], name: str) -> dict[str, str]:

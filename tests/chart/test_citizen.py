@@ -106,7 +106,7 @@ def test_values_of_an_older_release_lack_whole_blocks(block: str, tmp_path: Path
     assert len([each for each in yaml.safe_load_all(made) if each]) == len(whole)
 
 
-@pytest.mark.parametrize("part", ["controller", "redis"])
+@pytest.mark.parametrize("part", ["controller", "redis", "worker"])
 def test_values_of_an_older_release_lack_single_keys_that_came_since(part: str, tmp_path: Path) -> None:
     older = {
         "controller": dict.fromkeys(
@@ -120,6 +120,7 @@ def test_values_of_an_older_release_lack_single_keys_that_came_since(part: str, 
             )
         ),
         "redis": dict.fromkeys(("revisionHistoryLimit", "runtimeClassName")),
+        "worker": dict.fromkeys(("podTemplate", "defaults")),
     }
     file = tmp_path / "older.yaml"
     file.write_text(yaml.safe_dump({part: older[part]}))

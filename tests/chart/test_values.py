@@ -103,7 +103,10 @@ def test_schema_and_values_have_the_same_keys() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     found = leaves(SCHEMA, values)
     # Parts of a pod's specification, whose keys need no default.
-    allowed = (".controller.affinity.", ".redis.affinity.")
+    defaults = [
+        f".worker.defaults.{part}" for part in ("resources.", "podTemplate.", "tick.resources.", "tick.podTemplate.")
+    ]
+    allowed = (".controller.affinity.", ".redis.affinity.", *defaults)
     assert [key for key in found if not key.startswith(allowed)] == []
 
 

@@ -18,7 +18,7 @@
 {{/* Fills in what the values of a release that was made by an older chart lack (`helm upgrade --reuse-values`), block by block: a key that was set to null on
 purpose stays away. Each template begins with it. */}}
 {{- define "kubesweep.defaults" -}}
-{{- $blocks := list "image" "persistence" "podDisruptionBudget" "service" "serviceMonitor" "prometheusRule" "existingSecret" "egress" "strategy" "livenessProbe" "readinessProbe" "podTemplate" -}}
+{{- $blocks := list "image" "persistence" "podDisruptionBudget" "service" "serviceMonitor" "prometheusRule" "existingSecret" "egress" "strategy" "livenessProbe" "readinessProbe" "podTemplate" "defaults" -}}
 {{- range $name, $default := .Files.Get "files/values.yaml" | fromYaml -}}
 {{- $given := index $.Values $name -}}
 {{- if kindIs "invalid" $given -}}

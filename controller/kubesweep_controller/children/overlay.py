@@ -2,7 +2,7 @@
 
 Maps are merged key by key; lists whose elements have a known name are merged element by element; any other list is
 replaced as a whole. null removes. A volume has one source: an element that brings another one replaces it, as ``retainKeys`` of
-Kubernetes' own merge does, and two mounts at one path are one, with or without a slash at its end.
+Kubernetes' own merge does. A variable has one value: an element of ``env`` replaces the one of its name as a whole. Two mounts at one path are one, with or without a slash at its end.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def _merge_lists(base: Sequence[Any], over: Sequence[Any], key: str, field: str)
 
 
 def _one(base: Mapping[str, Any], over: Mapping[str, Any], field: str) -> Any:
+    if field == "env" and over.keys() & {"value", "valueFrom"}:
+        base = {"name": base["name"]}
     if field == "volumes":
         brought = {name for name, value in over.items() if value is not None} - {"name"}
         if brought and not brought & base.keys():

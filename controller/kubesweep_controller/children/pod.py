@@ -1,21 +1,23 @@
 """The pods of worker and producer: what both have in common, and what is a worker's own.
 
-Both run under PodSecurity ``restricted``, without a service-account token, with a read-only file system. Passwords come as
+A template is laid in this order, the last on top: ours, the installation's defaults (poddefaults.py), the schedule, and what of ours nobody may
+change. Both run under PodSecurity ``restricted``, without a service-account token, with a read-only file system. Passwords come as
 mounted files that may be missing when the pod starts: whoever creates or rotates a Secret later needs to restart nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from kubesweep.api.plan import Plan
-from kubesweep.api.spec import Spec, Tick, Worker
+from kubesweep.api.spec import Resources, Spec, Tick, Worker
 from kubesweep.draining import grace_seconds
 from kubesweep.durations import parse_duration
 from kubesweep_controller.children import database
 from kubesweep_controller.children.names import PRODUCER, SECRET, WORKER, labels
 from kubesweep_controller.children.overlay import merge
+from kubesweep_controller.poddefaults import combined
 from kubesweep_controller.queue_address import FOLDER
 from kubesweep_controller.settings import Pods
 
@@ -25,54 +27,57 @@ _SHARED = (
     "nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName", "schedulerName", "serviceAccountName",
     "imagePullSecrets", "securityContext", "dnsPolicy", "dnsConfig", "hostAliases",
 )  # fmt: skip
-_WORKER_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}}
-_PRODUCER_RESOURCES = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
+_RESOURCES: Mapping[str, dict[str, Any]] = {
+    WORKER: {"requests": {"cpu": "50m", "memory": "128Mi"}},
+    PRODUCER: {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+}
+_NONE: Mapping[str, str] = {}
 
 
-def worker_template(plan: Plan, spec_: Spec, queue_url: str, pods: Pods) -> dict[str, Any]:
-    """The pod template of the worker."""
-    worker, source = spec_.worker, spec_.source
-    template = _worker(plan, worker, queue_url, pods)
-    spec, container = template["spec"], template["spec"]["containers"][0]
+def worker_template(
+    plan: Plan, spec_: Spec, queue_url: str, pods: Pods, labels_: Mapping[str, str] = _NONE
+) -> dict[str, Any]:
+    """The pod template of the worker. ``labels_``: those of the schedule that its pods take over."""
+    worker, source, default = spec_.worker, spec_.source, pods.defaults
+    template = _worker(plan, queue_url, pods)
     login = database.volumes(source)
-    spec["volumes"] += login
+    template["spec"]["volumes"] += login
+    container = template["spec"]["containers"][0]
     container["volumeMounts"] += [_mount(database.VOLUME, database.FOLDER) for _ in login]
     ours = container["env"]
-    container["env"] = ours + [
-        each for each in worker.env or () if each["name"] not in _names(ours) | database.VARIABLES
-    ]
-    laid: dict[str, Any] = merge(template, _given(worker.pod_template))
+    reserved = _names(ours) | database.VARIABLES
+    based = _laid(template, default.pod_template or {}, _container(WORKER, env=_others(default.env, reserved)))
+    own = _container(WORKER, image=worker.image, env=_others(worker.env, reserved), envFrom=list(worker.env_from or ()))
+    based = _sized(_laid(based, {"metadata": {"labels": labels_}}, own), WORKER, default.resources, worker.resources)
+    laid = _laid(based, worker.pod_template or {})
     ours = ours + database.environment(source, database.replaced_by(laid, login))
-    kept = {"name": WORKER, "command": container["command"], "env": ours}
     # What is ours is laid on last: an overlay may add to it, not talk the pod out of it.
-    last = {"metadata": {"labels": template["metadata"]["labels"]}, "spec": {"containers": [kept]}}
-    return database.without_unused(_listen_first(merge(laid, last)))
+    last = _container(WORKER, command=container["command"], env=ours)
+    last["metadata"] = {"labels": template["metadata"]["labels"]}
+    return database.without_unused(_listen_first(_laid(laid, last)))
 
 
-def _worker(plan: Plan, worker: Worker, queue_url: str, pods: Pods) -> dict[str, Any]:
-    """The worker without the login of its database and without what the spec lays over it."""
+def _worker(plan: Plan, queue_url: str, pods: Pods) -> dict[str, Any]:
+    """The worker without the login of its database and without what is laid over it."""
     headers = plan.effect.webhook.headers_secret if plan.effect and plan.effect.webhook else None
-    template = _template(plan, WORKER, queue_url, pods, worker.image or pods.image, "work")
+    template = _template(plan, WORKER, queue_url, pods, "work")
     spec, container = template["spec"], template["spec"]["containers"][0]
     spec["terminationGracePeriodSeconds"] = grace_seconds(plan)
     if headers:
         spec["volumes"].append({"name": "headers", "secret": {"secretName": headers, "optional": True}})
         container["volumeMounts"].append(_mount("headers", "/run/kubesweep/headers"))
         container["env"].append({"name": "KUBESWEEP_HEADERS_DIR", "value": "/run/kubesweep/headers"})
-    container["resources"] = _resources(worker) or _WORKER_RESOURCES
-    if worker.env_from:
-        container["envFrom"] = list(worker.env_from)
     return template
 
 
-def producer_template(plan: Plan, spec_: Spec, since: str | None, queue_url: str, pods: Pods) -> dict[str, Any]:
-    """The pod template of the CronJob. ``since``: ticks up to then are refused."""
-    worker, tick, deadline = spec_.worker, spec_.tick, spec_.starting_deadline_seconds
-    template = _template(plan, PRODUCER, queue_url, pods, pods.image, "tick")
-    spec = template["spec"]
-    spec["restartPolicy"] = "Never"
-    container = spec["containers"][0]
-    container["resources"] = _resources(tick) or _PRODUCER_RESOURCES
+def producer_template(
+    plan: Plan, spec_: Spec, since: str | None, queue_url: str, pods: Pods, labels_: Mapping[str, str] = _NONE
+) -> dict[str, Any]:
+    """The pod template of the CronJob. ``since``: ticks up to then are refused. ``labels_`` as above."""
+    tick, default, deadline = spec_.tick or Tick(), pods.defaults, spec_.starting_deadline_seconds
+    template = _template(plan, PRODUCER, queue_url, pods, "tick")
+    template["spec"]["restartPolicy"] = "Never"
+    container = template["spec"]["containers"][0]
     container["env"] += [
         _from_label("KUBESWEEP_JOB_NAME", "batch.kubernetes.io/job-name"),
         _from_label("KUBESWEEP_JOB_UID", "batch.kubernetes.io/controller-uid"),
@@ -81,20 +86,49 @@ def producer_template(plan: Plan, spec_: Spec, since: str | None, queue_url: str
         container["env"].append({"name": "KUBESWEEP_STARTING_DEADLINE", "value": str(deadline)})
     if since is not None:
         container["env"].append({"name": "KUBESWEEP_TICKS_SINCE", "value": since})
-    overlay: dict[str, Any] = worker.pod_template or {}
-    shared = {name: value for name, value in (overlay.get("spec") or {}).items() if name in _SHARED}
-    own = _given(tick.pod_template if tick else None)
-    kept = {"name": PRODUCER, "command": container["command"], "env": container["env"]}
-    last = {"metadata": {"labels": template["metadata"]["labels"]}, "spec": {"containers": [kept]}}
-    made = template
-    for each in ({"metadata": overlay.get("metadata") or {}, "spec": shared}, own, last):
-        made = merge(made, each)
+    based = _laid(
+        template, _shared(default.pod_template), default.tick.pod_template or {}, {"metadata": {"labels": labels_}}
+    )
+    based = _sized(based, PRODUCER, default.tick.resources, tick.resources)
+    last = _container(PRODUCER, command=container["command"], env=container["env"])
+    last["metadata"] = {"labels": template["metadata"]["labels"]}
+    return _laid(based, _shared(spec_.worker.pod_template), tick.pod_template or {}, last)
+
+
+def _laid(template: Mapping[str, Any], *overlays: Mapping[str, Any]) -> dict[str, Any]:
+    """The overlays one over the other, the last on top. A part that is empty in its YAML says nothing, and does not remove the
+    whole part."""
+    made = dict(template)
+    for each in overlays:
+        made = merge(made, {name: value for name, value in each.items() if value is not None})
     return made
 
 
-def _given(overlay: Mapping[str, Any] | None) -> dict[str, Any]:
-    """An overlay without parts that are empty in its YAML: these say nothing, and do not remove the whole part."""
-    return {name: value for name, value in (overlay or {}).items() if value is not None}
+def _shared(overlay: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What an overlay of the worker says to the producer too."""
+    given = overlay or {}
+    shared = {name: value for name, value in (given.get("spec") or {}).items() if name in _SHARED}
+    return {"metadata": given.get("metadata") or {}, "spec": shared}
+
+
+def _container(name: str, **fields: Any) -> dict[str, Any]:
+    """An overlay of one container; fields without a value are left as they are."""
+    given = {field: value for field, value in fields.items() if value}
+    return {"spec": {"containers": [{"name": name, **given}]}}
+
+
+def _others(env: Sequence[Mapping[str, Any]] | None, reserved: Collection[str]) -> list[Mapping[str, Any]]:
+    return [each for each in env or () if each["name"] not in reserved]
+
+
+def _sized(template: dict[str, Any], name: str, default: Resources | None, own: Resources | None) -> dict[str, Any]:
+    """With the container's resources. Ours count only where neither the installation nor the schedule says any."""
+    containers = template["spec"]["containers"]
+    [found] = [each for each in containers if each.get("name") == name]
+    base: dict[str, Any] = merge(found.get("resources") or {}, _plain(default))
+    sized = {**found, "resources": combined(base, _plain(own)) or _RESOURCES[name]}
+    spec = {**template["spec"], "containers": [sized if each is found else each for each in containers]}
+    return {**template, "spec": spec}
 
 
 def _listen_first(template: dict[str, Any]) -> dict[str, Any]:
@@ -111,10 +145,10 @@ def cooldown_seconds(worker: Worker) -> int:
     return max(1, round(parse_duration(worker.cooldown)))
 
 
-def _template(plan: Plan, component: str, queue_url: str, pods: Pods, image: str, command: str) -> dict[str, Any]:
+def _template(plan: Plan, component: str, queue_url: str, pods: Pods, command: str) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": component,
-        "image": image,
+        "image": pods.image,
         "command": ["kubesweep-worker", command],
         "env": [
             {"name": PLAN_VARIABLE, "value": plan.to_json()},
@@ -147,8 +181,8 @@ def _template(plan: Plan, component: str, queue_url: str, pods: Pods, image: str
     return {"metadata": {"labels": labels(plan.name, component), "annotations": annotations}, "spec": spec}
 
 
-def _resources(of: Worker | Tick | None) -> dict[str, Any]:
-    return of.resources.model_dump(by_alias=True, exclude_none=True) if of is not None and of.resources else {}
+def _plain(resources: Resources | None) -> dict[str, Any]:
+    return resources.model_dump(by_alias=True, exclude_none=True) if resources else {}
 
 
 def _names(env: list[dict[str, Any]]) -> set[str]:

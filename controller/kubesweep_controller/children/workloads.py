@@ -7,7 +7,15 @@ from typing import Any
 
 from kubesweep.api.plan import Plan
 from kubesweep.api.spec import SweepSchedule, Tick
-from kubesweep_controller.children.names import PRODUCER, WORKER, cronjob_name, metadata, selector, worker_name
+from kubesweep_controller.children.names import (
+    PRODUCER,
+    WORKER,
+    cronjob_name,
+    inherited,
+    metadata,
+    selector,
+    worker_name,
+)
 from kubesweep_controller.children.overlay import without_empty
 from kubesweep_controller.children.pod import producer_template, worker_template
 from kubesweep_controller.settings import Pods
@@ -22,7 +30,7 @@ def build_cronjob(
     """The CronJob of a schedule that has ``schedule``. Overlap and deadline are the queue's to decide, so it has none.
     ``since``: ticks up to this time (RFC 3339) are not for it, although a CronJob makes up for them."""
     spec = schedule.spec
-    template = producer_template(plan, spec, since, queue_url, pods)
+    template = producer_template(plan, spec, since, queue_url, pods, copied(owner, pods))
     tick = spec.tick or Tick()
     job = {
         "ttlSecondsAfterFinished": tick.ttl_seconds_after_finished,
@@ -62,11 +70,16 @@ def build_deployment(
                 "paused": False,
                 "revisionHistoryLimit": 2,
                 "selector": {"matchLabels": selector(plan.name, WORKER)},
-                "template": worker_template(plan, schedule.spec, queue_url, pods),
+                "template": worker_template(plan, schedule.spec, queue_url, pods, copied(owner, pods)),
             },
         }
     )
     return made
+
+
+def copied(owner: Mapping[str, Any], pods: Pods) -> dict[str, str]:
+    """Labels that the pods take over from their SweepSchedule."""
+    return inherited(owner, {}, pods.copied_labels)
 
 
 def newborn(deployment: Mapping[str, Any]) -> dict[str, Any]:

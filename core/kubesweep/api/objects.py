@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from kubesweep.api import explain
 from kubesweep.api.problems import Path, Problem, SpecErrors, path_text
@@ -18,6 +20,7 @@ from kubesweep.api.spec import API_VERSION, KIND, SweepSchedule
 
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 DEEPEST = 64  # levels of maps and lists, as in a file
+_Model = TypeVar("_Model", bound=BaseModel)
 _METADATA = ("name", "namespace", "uid", "generation")  # all else is Kubernetes' own, whatever comes to it one day
 
 
@@ -37,9 +40,7 @@ class _Object:
 def load_object(body: Mapping[str, Any]) -> SweepSchedule:
     """The schedule. ``body`` is an object as the API server gives it, alone or in a list; metadata that does not matter
     and the status are not looked at. Raises ``SpecErrors``, a problem a line, each with the path of its field."""
-    if path := _too_deep(body):
-        raise SpecErrors([Problem("TooDeep", f"nested deeper than {DEEPEST} levels", path=path_text(path[:6]))])
-    data = _plain(body)
+    data = _shallow(body)
     meta = data.get("metadata") or {}
     kept = {name: meta[name] for name in _METADATA if name in meta}
     # The items of a list have neither kind nor version.
@@ -50,6 +51,20 @@ def load_object(body: Mapping[str, Any]) -> SweepSchedule:
     if problems or made is None:
         raise SpecErrors(problems)
     return made
+
+
+def read_plain(data: Any, model: type[_Model], path: str) -> _Model:
+    """Plain data that is part of no SweepSchedule, as the model. ``path`` is where it stands, for messages. Raises ``SpecErrors``."""
+    made, problems = explain.parse(_Object(_shallow(data)), model)
+    if made is None:
+        raise SpecErrors([replace(each, path=".".join(filter(None, (path, each.path)))) for each in problems])
+    return made
+
+
+def _shallow(data: Any) -> Any:
+    if path := _too_deep(data):
+        raise SpecErrors([Problem("TooDeep", f"nested deeper than {DEEPEST} levels", path=path_text(path[:6]))])
+    return _plain(data)
 
 
 _DROPPED = "unknown field, which the API server dropped (applied with --validate=ignore)"

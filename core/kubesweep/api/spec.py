@@ -124,7 +124,15 @@ def _shaped(template: dict[str, Any]) -> dict[str, Any]:
     return template
 
 
+def _named(env: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for number, each in enumerate(env):
+        if not isinstance(each.get("name"), str):
+            raise refuse("BadPodTemplate", f"[{number}].name: required, text")
+    return env
+
+
 PodTemplate = Annotated[FreeMap, AfterValidator(_shaped)]
+Env = Annotated[FreeList, AfterValidator(_named)]
 
 
 class Resources(Model):
@@ -153,19 +161,11 @@ class Worker(Model):
         "60s", description="Idle time before the last pod is stopped (1s to 1h)."
     )
     resources: Resources | None = Field(None, description="Resources of the worker's container, as in a pod.")
-    env: FreeList | None = Field(None, description="Environment of the worker's container, as in a pod.")
+    env: Env | None = Field(None, description="Environment of the worker's container, as in a pod.")
     env_from: FreeList | None = Field(None, description="Sources of that environment, as in a pod.")
     pod_template: PodTemplate | None = Field(
         None, description="Overlay for every other field of the pod template; the container in it is called worker."
     )
-
-    @field_validator("env")
-    @classmethod
-    def _named(cls, env: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
-        for number, each in enumerate(env or ()):
-            if not isinstance(each.get("name"), str):
-                raise refuse("BadPodTemplate", f"[{number}].name: required, text")
-        return env
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
