@@ -111,7 +111,8 @@ def test_a_schedule_becomes_objects_that_kubernetes_takes(block: Block) -> None:
 
 @pytest.mark.parametrize("block", of("objects"))
 def test_other_objects_are_ones_that_kubernetes_takes(block: Block) -> None:
-    assert kubernetes_validate.validate(block.body, VERSIONS[-1], strict=True) == VERSIONS[-1]
+    for made in yaml.safe_load_all(block.text):
+        assert kubernetes_validate.validate(made, VERSIONS[-1], strict=True) == VERSIONS[-1]
 
 
 @pytest.mark.parametrize("kind", ["application", "kustomize"])

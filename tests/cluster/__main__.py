@@ -17,7 +17,11 @@ from tests.cluster import addons, images, lifecycle
 from tests.cluster.bed import CACHE, HERE, NODE, Bed, Broken, build, paths, run, say, step
 from tests.cluster.packages import install
 
-ASIDE = ("kubeconform", "promtool")  # for those who check manifests and rules: tests/cluster/build NAME
+ASIDE = (
+    "kubeconform",
+    "promtool",
+    "kube-network-policies",
+)  # for single tests, which build them: tests/cluster/build NAME
 
 
 def up(bed: Bed) -> None:

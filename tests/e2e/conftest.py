@@ -22,13 +22,14 @@ from tests.cluster.lifecycle import running
 from tests.e2e.dump import dump
 from tests.e2e.kube import Cluster, Namespace
 from tests.e2e.network import enter
+from tests.e2e.pages import whole_cluster
 from tests.e2e.releases import OPEN, another
 from tests.e2e.shards import FOLDER, Scheduling, Turn, arrange, group_of, one_at_a_time
 from tests.e2e.stage import Stage, staged
 from tests.e2e.summary import pytest_terminal_summary
 from tests.servers import Server
 
-__all__ = ["pytest_terminal_summary"]
+__all__ = ["pytest_terminal_summary", "whole_cluster"]
 
 BEGAN = pytest.StashKey[str]()  # when this run began, as the API server writes times
 WHOLE = pytest.StashKey[bool]()  # whether all the tests of this folder run

@@ -58,7 +58,14 @@ SHARDS = (
         "test_pods.py",
     ),
 )
-ALONE = ("test_chart_cluster.py", "test_documents.py", "test_drain.py", "test_pruning_crd.py", "test_rights.py")
+ALONE = (
+    "test_chart_cluster.py",
+    "test_documents.py",
+    "test_drain.py",
+    "test_strict_cluster.py",
+    "test_pruning_crd.py",
+    "test_rights.py",
+)
 GROUPS = {**{f"shard {number}": files for number, files in enumerate(SHARDS, 1)}, "alone": ALONE}
 PLACES = {name: (group, place) for group, names in GROUPS.items() for place, name in enumerate(names)}
 

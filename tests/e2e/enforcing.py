@@ -1,0 +1,126 @@
+"""NetworkPolicies that count: for the time of one test, kube-network-policies decides about every new connection from or to a pod of the bed.
+
+It is a process on the node. It reads the policies and pods from the API server and answers for each packet that netfilter queues. The rules that queue
+them are ours: its own are written for a kernel with ``CONFIG_NFT_QUEUE``, and every kernel with netfilter's queue has the older target.
+https://github.com/kubernetes-sigs/kube-network-policies
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.bed import NODE, NODE_ADDRESS, PODS, Bed, build, paths
+from tests.deadlines import scaled
+from tests.e2e.kube import Cluster, Namespace
+from tests.e2e.network import outside
+
+TOOL, HOME, QUEUE = "kube-network-policies", "kube-system", "100"
+CHAIN = "NETWORK-POLICIES"
+# Its account is where a pod would have it, in a mount namespace of its own.
+START = """
+mount -t tmpfs tmpfs /run
+mkdir -p /run/secrets/kubernetes.io/serviceaccount
+cp token ca.crt /run/secrets/kubernetes.io/serviceaccount/
+exec "$@"
+"""
+# What a node says to its own pods passes, as Kubernetes asks (a kubelet's probes), and so does what was allowed to begin.
+RULES = (
+    "-m owner --uid-owner 0 -j RETURN",
+    "-m conntrack --ctstate ESTABLISHED,RELATED -j RETURN",
+    f"-s {PODS} -j NFQUEUE --queue-num {QUEUE}",
+    f"-d {PODS} -j NFQUEUE --queue-num {QUEUE}",
+)
+
+
+def build_it() -> None:
+    """Once on a machine; a test does so before its clock runs."""
+    outside(lambda: build([TOOL]))
+
+
+@contextmanager
+def enforced(cluster: Cluster, bed: Bed, folder: Path) -> Iterator[Path]:
+    """The file of its log. Policies that exist count when this is entered, later ones a moment after they are made."""
+    (folder / "token").write_text(_account(cluster))
+    (folder / "ca.crt").write_bytes((bed.pki / "ca.crt").read_bytes())
+    host, port = f"KUBERNETES_SERVICE_HOST={NODE_ADDRESS}", "KUBERNETES_SERVICE_PORT=6443"
+    program = [str(paths()[TOOL]), f"--hostname-override={NODE}", "--netfilter-bug-1766-fix=false"]
+    program += ["--metrics-bind-address=127.0.0.1:0", f"--nfqueue-id={QUEUE}", "-v=2"]
+    command = ["unshare", "--mount", "sh", "-euc", START, "sh", "env", host, port, *program]
+    log = folder / f"{TOOL}.log"
+    with log.open("w") as out, subprocess.Popen(command, cwd=folder, stdout=out, stderr=out) as process:
+        try:
+            _await_queue(process, log)
+            _queue_packets()
+            yield log
+            assert process.poll() is None, log.read_text()
+        finally:
+            _let_packets_be()
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(scaled(20))
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _account(cluster: Cluster) -> str:
+    """A token that may read what it decides by."""
+    meta = {"name": TOOL}
+    reads: list[dict[str, Any]] = [
+        {"apiGroups": [""], "resources": ["pods", "namespaces"], "verbs": ["list", "watch"]},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["list", "watch"]},
+    ]
+    rbac = "rbac.authorization.k8s.io"
+    subject = {"kind": "ServiceAccount", "name": TOOL, "namespace": HOME}
+    role = {"apiGroup": rbac, "kind": "ClusterRole", "name": TOOL}
+    for each in (
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {**meta, "namespace": HOME}},
+        {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": meta, "rules": reads},
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": meta,
+            "roleRef": role,
+            "subjects": [subject],
+        },
+    ):
+        cluster.apply(each, HOME if each["kind"] == "ServiceAccount" else None)
+    return Namespace(cluster, HOME).kubectl("create", "token", TOOL, "--duration=2h").strip()
+
+
+def _await_queue(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until it listens: a packet that is queued for nobody is dropped. And until it has read the policies."""
+    queues = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
+    deadline = scaled(30)
+    while not (
+        any(line.split()[:1] == [QUEUE] for line in queues.read_text().splitlines()) and "synced" in log.read_text()
+    ):
+        try:
+            code = process.wait(0.1)
+        except subprocess.TimeoutExpired:
+            deadline -= 0.1
+        else:
+            raise AssertionError(f"{TOOL} ended with {code}:\n{log.read_text()}")
+        assert deadline > 0, log.read_text()
+
+
+def _queue_packets() -> None:
+    _let_packets_be()
+    _iptables("-N", CHAIN)
+    for rule in RULES:
+        _iptables("-A", CHAIN, *rule.split())
+    _iptables("-A", "POSTROUTING", "-j", CHAIN)
+
+
+def _let_packets_be() -> None:
+    for words in (("-D", "POSTROUTING", "-j", CHAIN), ("-F", CHAIN), ("-X", CHAIN)):
+        _iptables(*words, check=False)
+
+
+def _iptables(*words: str, check: bool = True) -> None:
+    """After the address of a Service became a pod's, and before any becomes the node's."""
+    subprocess.run(["iptables", "--wait", "--table", "mangle", *words], check=check, capture_output=True)
