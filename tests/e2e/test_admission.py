@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
-from kubesweep_controller.api import DEPLOYMENTS, PODS, Kind
+from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, PODS, Kind
 from tests.e2e.stage import Stage, until
 
 ADMISSION = "admissionregistration.k8s.io/v1"
@@ -99,3 +101,25 @@ async def test_a_policys_denial_is_told_in_its_words_and_needs_no_edit_to_be_ove
         assert await stage.condition("Stalled") == ("False", "AsExpected")
     await stage.says("Ready", "Checking", seconds=120)
     assert await stage.api.list(PODS, stage.namespace) == []
+
+
+async def test_the_installations_defaults_satisfy_a_policy_and_an_edit_of_them_rolls_out(stage: Stage) -> None:
+    async def limits(kind: Kind, suffix: str) -> Any:
+        spec = (await stage.child(kind, suffix))["spec"]
+        pod = spec["template"] if kind is DEPLOYMENTS else spec["jobTemplate"]["spec"]["template"]
+        return pod["spec"]["containers"][0]["resources"].get("limits")
+
+    controller = await stage.start()
+    async with policy(stage, f"{SPEC}.containers.all(c, has(c.resources.limits) && 'cpu' in c.resources.limits)"):
+        await stage.apply()
+        await stage.says("Ready", "WorkerStuck")
+        for cpu in ("300m", "400m"):
+            await stage.kill(controller)
+            sizes = {"resources": {"limits": {"cpu": cpu}}}
+            controller = await stage.start(KUBESWEEP_WORKER_DEFAULTS=json.dumps({**sizes, "tick": sizes}))
+
+            async def rolled_out(wanted: dict[str, str]) -> bool:
+                return [await limits(DEPLOYMENTS, "worker"), await limits(CRONJOBS, "tick")] == [wanted, wanted]
+
+            await until(partial(rolled_out, {"cpu": cpu}))
+    await stage.says("Ready", "Checking", seconds=120)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -206,3 +208,17 @@ def test_what_fits_alone_fits_together_and_nothing_of_the_schedules_own_is_lost(
         assert own.get(kind, {}).items() <= made.get(kind, {}).items()
     # A policy that asks for limits finds each that the installation set.
     assert default.get("limits", {}).keys() <= made.get("limits", {}).keys()
+
+
+def test_the_program_ends_with_words() -> None:
+    text = json.dumps({"podTemplate": {"spec": {"volumes": [{"emptyDir": {}}]}}})
+    ran = subprocess.run(
+        [sys.executable, "-m", "kubesweep_controller.main"],
+        env={**ENV, "KUBESWEEP_WORKER_DEFAULTS": text},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert "worker.defaults.podTemplate: spec.volumes[0].name: required" in ran.stderr
+    assert "Traceback" not in ran.stderr
