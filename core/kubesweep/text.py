@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["clip", "clip_bytes", "escaped", "printable"]
+__all__ = ["clip", "clip_bytes", "escaped", "printable", "unexpandable"]
 
 CUT = "..."
 REPLACEMENT = "\ufffd"
@@ -29,6 +29,11 @@ def printable(text: str) -> str:
 def escaped(json: str) -> str:
     """The same JSON, with escapes for what :func:`printable` replaces: a program reads from it what it did before."""
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json)
+
+
+def unexpandable(json: str) -> str:
+    """The same JSON without a dollar, for a variable of a pod: in those Kubernetes replaces ``$(NAME)``, and ``$$`` by one dollar."""
+    return json.replace("$", "\\u0024")
 
 
 def clip(text: str, most: int) -> str:

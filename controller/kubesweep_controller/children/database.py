@@ -11,6 +11,7 @@ import msgspec
 
 from kubesweep.api.database import CA_FILE, Parts
 from kubesweep.api.work import Source
+from kubesweep.text import unexpandable
 from kubesweep_controller.children.names import WORKER
 
 VOLUME, FOLDER = "database", "/run/kubesweep/database"
@@ -43,7 +44,7 @@ def environment(source: Source, volume: str = "") -> list[dict[str, str]]:
         if ref is not None and not volume:
             env[_SECRET] = f"{ref.name}/{ref.key}"
     else:
-        text = msgspec.json.encode(_parts(source), order="deterministic").decode()
+        text = unexpandable(msgspec.json.encode(_parts(source), order="deterministic").decode())
         env = {_CONNECTION: text, _DIR: FOLDER}
         if volume:
             env[_VOLUME] = volume

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from kubesweep.queue.model import Limits, PlanVersion, ScheduleRef
+from kubesweep.text import unexpandable
 
 FORMAT = 1
 BURST = 25.0  # calls of an effect that an unused rowsPerSecond saves up, at most those of one second
@@ -169,7 +170,7 @@ class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: room for what 
         return 2 * self.max_replicas * self.jobs_per_replica
 
     def to_json(self) -> str:
-        return msgspec.json.encode(_lean(self)).decode()
+        return unexpandable(msgspec.json.encode(_lean(self)).decode())
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Plan:
