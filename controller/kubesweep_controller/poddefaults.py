@@ -14,6 +14,7 @@ from pydantic import Field
 from kubesweep.api.objects import read_plain
 from kubesweep.api.spec import Env, PodTemplate, Resources
 from kubesweep.api.types import Model
+from kubesweep_controller.children.overlay import merge
 from kubesweep_controller.quantity import amount
 
 __all__ = ["PodDefaults", "TickDefaults", "combined", "read_defaults"]
@@ -43,17 +44,18 @@ def read_defaults(data: Any) -> PodDefaults:
 
 
 def combined(default: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """``own`` resources of a schedule, filled in with the default ones. A default never makes an own one invalid, as a request above its
+    """``own`` resources of a schedule laid over the default ones. A default never makes an own one invalid, as a request above its
     limit is: a default request above the own limit is left out, and a default limit below the own request is that request."""
-    merged: dict[str, Any] = {**default, **own, "limits": {}, "requests": {}}
-    limits, requests = ({**default.get(name, {}), **own.get(name, {})} for name in ("limits", "requests"))
+    made: dict[str, Any] = merge(default, own)
+    limits, requests = (dict(made.get(kind) or {}) for kind in ("limits", "requests"))
+    ours = {kind: own.get(kind) or {} for kind in ("limits", "requests")}
     for name in limits.keys() & requests.keys():
         most, least = amount(limits[name]), amount(requests[name])
         if most is None or least is None or least <= most:
             continue
-        if name in own.get("limits", {}) and name not in own.get("requests", {}):
+        if name in ours["limits"] and name not in ours["requests"]:
             del requests[name]
-        elif name in own.get("requests", {}) and name not in own.get("limits", {}):
+        elif name in ours["requests"] and name not in ours["limits"]:
             limits[name] = requests[name]
-    merged |= {"limits": limits, "requests": requests}
-    return {name: each for name, each in merged.items() if each}
+    made |= {"limits": limits, "requests": requests}
+    return {name: each for name, each in made.items() if each}

@@ -131,6 +131,19 @@ def test_a_container_of_the_default_template_counts_less_than_a_field_of_the_sch
     assert templates(defaults)[0]["spec"]["containers"][0]["image"] == "default:1"
 
 
+@pytest.mark.parametrize("defaults", [{}, {"resources": SIZES, "tick": {"resources": SIZES}}])
+def test_resources_in_a_template_of_the_schedule_are_filled_in_too(defaults: Any) -> None:
+    own = {"limits": {"memory": "32Mi"}, "requests": {"cpu": "2"}}
+    overlays = [{"spec": {"containers": [{"name": name, "resources": own}]}} for name in ("worker", "producer")]
+    made = templates(defaults, worker={"podTemplate": overlays[0]}, tick={"podTemplate": overlays[1]})
+    for each in made:
+        resources = each["spec"]["containers"][0]["resources"]
+        assert resources["limits"]["memory"] == "32Mi"
+        assert "memory" not in resources["requests"]  # 128Mi and 64Mi are above the limit
+        assert resources["requests"]["cpu"] == "2"
+        assert resources["limits"].get("cpu") == ("2" if defaults else None)
+
+
 def test_a_label_that_is_copied_from_the_schedule_wins_over_the_default() -> None:
     meta = {**META, "labels": {"team": "shop", "other": "x"}}
     for each in templates(meta=meta, copied=("team",)):

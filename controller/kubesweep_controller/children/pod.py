@@ -48,8 +48,8 @@ def worker_template(
     reserved = _names(ours) | database.VARIABLES
     based = _laid(template, default.pod_template or {}, _container(WORKER, env=_others(default.env, reserved)))
     own = _container(WORKER, image=worker.image, env=_others(worker.env, reserved), envFrom=list(worker.env_from or ()))
-    based = _sized(_laid(based, {"metadata": {"labels": labels_}}, own), WORKER, default.resources, worker.resources)
-    laid = _laid(based, worker.pod_template or {})
+    resources = _resources(based, WORKER, default.resources, worker.resources, worker.pod_template)
+    laid = _sized(_laid(based, {"metadata": {"labels": labels_}}, own, worker.pod_template or {}), WORKER, resources)
     ours = ours + database.environment(source, database.replaced_by(laid, login))
     # What is ours is laid on last: an overlay may add to it, not talk the pod out of it.
     last = _container(WORKER, command=container["command"], env=ours)
@@ -86,13 +86,12 @@ def producer_template(
         container["env"].append({"name": "KUBESWEEP_STARTING_DEADLINE", "value": str(deadline)})
     if since is not None:
         container["env"].append({"name": "KUBESWEEP_TICKS_SINCE", "value": since})
-    based = _laid(
-        template, _shared(default.pod_template), default.tick.pod_template or {}, {"metadata": {"labels": labels_}}
-    )
-    based = _sized(based, PRODUCER, default.tick.resources, tick.resources)
+    based = _laid(template, _shared(default.pod_template), default.tick.pod_template or {})
+    resources = _resources(based, PRODUCER, default.tick.resources, tick.resources, tick.pod_template)
+    own = {"metadata": {"labels": labels_}}, _shared(spec_.worker.pod_template), tick.pod_template or {}
     last = _container(PRODUCER, command=container["command"], env=container["env"])
     last["metadata"] = {"labels": template["metadata"]["labels"]}
-    return _laid(based, _shared(spec_.worker.pod_template), tick.pod_template or {}, last)
+    return _sized(_laid(based, *own, last), PRODUCER, resources)
 
 
 def _laid(template: Mapping[str, Any], *overlays: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,14 +120,30 @@ def _others(env: Sequence[Mapping[str, Any]] | None, reserved: Collection[str]) 
     return [each for each in env or () if each["name"] not in reserved]
 
 
-def _sized(template: dict[str, Any], name: str, default: Resources | None, own: Resources | None) -> dict[str, Any]:
-    """With the container's resources. Ours count only where neither the installation nor the schedule says any."""
-    containers = template["spec"]["containers"]
-    [found] = [each for each in containers if each.get("name") == name]
-    base: dict[str, Any] = merge(found.get("resources") or {}, _plain(default))
-    sized = {**found, "resources": combined(base, _plain(own)) or _RESOURCES[name]}
-    spec = {**template["spec"], "containers": [sized if each is found else each for each in containers]}
-    return {**template, "spec": spec}
+def _resources(
+    based: Mapping[str, Any],
+    name: str,
+    default: Resources | None,
+    own: Resources | None,
+    overlay: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Of this container: what the installation says, filling in what the schedule says. Ours count only where neither has such a field."""
+    base: dict[str, Any] = merge(_resources_in(based, name), _plain(default))
+    return combined(combined(base, _plain(own)) or _RESOURCES[name], _resources_in(overlay or {}, name))
+
+
+def _resources_in(template: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    containers = (template.get("spec") or {}).get("containers") or ()
+    return next((each.get("resources") or {} for each in containers if each.get("name") == name), {})
+
+
+def _sized(template: dict[str, Any], name: str, resources: Mapping[str, Any]) -> dict[str, Any]:
+    """With these resources as a whole."""
+    containers = [
+        {**each, "resources": resources} if each.get("name") == name else each
+        for each in template["spec"]["containers"]
+    ]
+    return {**template, "spec": {**template["spec"], "containers": containers}}
 
 
 def _listen_first(template: dict[str, Any]) -> dict[str, Any]:
