@@ -76,8 +76,13 @@ class Server:
 
     @property
     def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def root_url(self) -> str:
+        """With the login of :meth:`client`."""
         password = self.login.get("password")
-        return f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
+        return self.url.replace("//", f"//:{password}@") if password else self.url
 
     @property
     def socket_url(self) -> str:

@@ -15,7 +15,7 @@ from kubesweep.queue.redis_connect import Target
 from kubesweep_controller.queue_servers import ask
 
 ROUNDS, PAUSE = 20, 0.05  # how often the freed server is asked, and seconds in between
-_LATEST = 4  # entries of the slow log: the longest of them is the one that was killed just now
+_LATEST = 4  # entries of the slow log, newest first: the first long one is the one that was killed just now
 _CALLS = (b"EVAL", b"FCALL")
 
 
@@ -48,5 +48,6 @@ async def _sender(client: Any) -> str:
     entries = [each for each in await client.slowlog_get(_LATEST) if bytes(each["command"]).upper().startswith(_CALLS)]
     if not entries:
         return ""
-    address = max(entries, key=lambda each: int(each["duration"]))["client_address"].decode()
+    long = max(int(each["duration"]) for each in entries) / 2
+    address = next(each for each in entries if int(each["duration"]) >= long)["client_address"].decode()
     return next((str(each["user"]) for each in await client.client_list() if each["addr"] == address), "")

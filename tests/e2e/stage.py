@@ -114,7 +114,7 @@ class Stage:
         self.at, self.redis, self.folder = at, redis, folder
         self.api = Api(at)
         self.namespace = f"stage-{uuid.uuid4().hex[:8]}"
-        self.queue: QueueService = connect(redis.url)
+        self.queue: QueueService = connect(redis.root_url)
         self.processes: list[Controller] = []
         self._account: Path | None = None
 
