@@ -17,7 +17,7 @@ from kubesweep_controller.queue_servers import ask_everywhere
 # docs/redis-acl.md, worker and producer together: both run in the namespace. A test compares them with the page.
 POD_RULES = (
     "resetchannels -@all +eval +evalsha +exists +hdel +hget +hgetall +hincrby +hkeys +hlen +hmget +hrandfield "
-    "+hscan +hset +hvals +pexpire +sadd +srem +time +unlink +xack +xadd +xclaim +xdel +xgroup|create "
+    "+hscan +hset +hstrlen +pexpire +sadd +srem +time +unlink +xack +xadd +xclaim +xdel +xgroup|create "
     "+xgroup|delconsumer +xinfo|consumers +xlen +xpending +xrange +xread +xrevrange +zadd +zcard +zcount +zrange "
     "+zrangebyscore +zrem +zscore"
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubesweep.errors import Damaged, Outage
-from kubesweep.queue.model import OpenSweep
+from kubesweep.queue.model import HISTORY, MESSAGE, OpenSweep
 from kubesweep.queue.redis import RedisQueue
+from kubesweep.queue.redis_codec import GROUPS
 from kubesweep.queue.redis_scripts import keys
 from tests.integration.one_row import KINDS, PLAN, REFS, finish, start
 from tests.servers import Server, shared
@@ -136,3 +138,65 @@ async def test_a_server_that_is_away_is_no_damage(kind: str) -> None:
     assert not isinstance(met.value, Damaged)
     await queue.close()
     server.remove()
+
+
+def dead_letters_of_many_attempts(kind: str, rows: int) -> int:
+    """Each as long as any that is read, and as many entries as fit. How many bytes they are."""
+    record = '{"s":"x","a":[' + ",".join(['[1,"",""]'] * 26_000) + "]}"
+    held, dead = PLACES[6], PLACES[7]
+    with shared(kind).client() as client:
+        for number in range(rows):
+            client.hset(held, f'["{number}"]', record)
+            client.zadd(dead, {f'["{number}"]': -number})
+    return rows * len(record)
+
+
+async def test_one_sweep_that_is_named_often_is_answered_a_few_times(kind: str, queue: RedisQueue) -> None:
+    with shared(kind).client() as client:
+        (name,) = client.hget(PLACES[0], "ids").split()[:1]
+        client.hset(PLACES[0], "ids", " ".join([name] * 50))
+    (stats,) = await queue.stats([MINE])
+    assert stats.sweep is not None
+    assert len(stats.history) == HISTORY
+
+
+async def test_what_is_read_of_dead_letters_is_in_memory_a_page_at_a_time(kind: str, queue: RedisQueue) -> None:
+    size = dead_letters_of_many_attempts(kind, 40)
+    assert size > 10_000_000
+    tracemalloc.start()
+    try:
+        (group,) = await queue.error_groups(MINE)
+        assert await queue.replay(MINE) == 40
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (group.error, group.count) == ("", 40)
+    assert len(group.samples) == 3
+    assert peak < size
+    (stats,) = await queue.stats([MINE])
+    assert stats.dead == 0
+
+
+async def test_all_dead_letters_are_purged_however_long_they_are(kind: str, queue: RedisQueue) -> None:
+    dead_letters_of_many_attempts(kind, 40)
+    assert await queue.purge(MINE) == 40
+    (stats,) = await queue.stats([MINE])
+    assert (stats.dead, stats.held) == (0, 0)
+
+
+async def test_a_sweep_that_is_longer_than_any_is_not_read_as_a_table(kind: str, queue: RedisQueue) -> None:
+    with shared(kind).client() as client:
+        (name,) = client.hget(PLACES[0], "ids").split()[:1]
+        client.hset(PLACES[2], name, '{"id":' + "[" * 500 + "]" * 500 + ',"x":[' + ",".join(["[]"] * 100_000) + "]}")
+    with pytest.raises(Damaged, match="longer than any"):
+        await queue.open_sweep(MINE, OpenSweep(tick=2e9, plan=PLAN))
+
+
+async def test_error_classes_without_end_are_told_as_some_of_them(kind: str, queue: RedisQueue) -> None:
+    record = '{{"s":"x","a":[[1,"{0}",""]]}}'
+    with shared(kind).client() as client:
+        client.hset(PLACES[6], mapping={f'["{n}"]': record.format(f"e{n}" + "x" * 5000) for n in range(1200)})
+        client.zadd(PLACES[7], {f'["{n}"]': -n for n in range(1200)})
+    found = await queue.error_groups(MINE, most=10_000)
+    assert len(found) == GROUPS
+    assert max(len(each.error) for each in found) == MESSAGE

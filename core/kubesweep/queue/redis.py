@@ -58,6 +58,7 @@ from kubesweep.queue.service import Opened, Settled
 
 KEEP = 7 * 86400.0  # seconds that the keys of a schedule outlive its last tick, at least
 MAX_CHECKED = 100
+MAX_SCHEDULES = 50_000  # that a look at the whole server finds
 POLL = 0.05  # how often a wait looks at an injected clock
 
 
@@ -245,13 +246,13 @@ class RedisQueue:
         return tuple(self._link.understood(codec.stats, reply) for reply in await self._link.move_each("stats", refs))
 
     async def schedules(self) -> tuple[ScheduleRef, ...]:
-        refs = {codec.reference(key, uid) for key, uid in await self._link.scan("{ks:*}:meta", "uid")}
+        refs = {codec.reference(key, uid) for key, uid in await self._link.scan("{ks:*}:meta", "uid", MAX_SCHEDULES)}
         return tuple(sorted(ref for ref in refs if ref is not None))
 
     async def error_groups(
         self, ref: ScheduleRef, most: int = 20, *, state: HeldState | None = HeldState.DEAD
     ) -> tuple[ErrorGroup, ...]:
-        return codec.group(await held.letters(self._link, ref, None, None, state), most)
+        return await held.groups(self._link, ref, state, most)
 
     async def dead_letters(
         self,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,6 +15,8 @@ import msgspec
 
 from kubesweep.queue.held import held_rows, parse_row, row_text
 from kubesweep.queue.model import (
+    ATTEMPTS,
+    MESSAGE,
     Attempt,
     Budget,
     Claim,
@@ -27,6 +28,7 @@ from kubesweep.queue.model import (
     HeldRows,
     Job,
     JobKind,
+    Key,
     PlanVersion,
     ScheduleRef,
     Settlement,
@@ -44,6 +46,7 @@ pack = msgspec.msgpack.Encoder().encode
 decode_job = msgspec.json.Decoder(Job).decode
 _decode_finding = msgspec.json.Decoder(Finding).decode
 SAMPLES = 3
+GROUPS = 1000  # error classes that are told apart
 _KEY = re.compile(r"\{ks:([^/{}]+)/([^/{}]+)/([^/{}]+)/[^/{}]+\}:meta")
 _LAST = 253_402_300_799.0  # 9999-12-31 23:59:59: what lies behind has no date
 _MOST = 2**53
@@ -289,7 +292,7 @@ def letters(flat: Sequence[Any]) -> list[DeadLetter]:
     for name, at, raw in zip(parts, parts, parts, strict=True):
         origin, key = parse_row(text(name))
         row = _decode_row(raw)
-        attempts = tuple(Attempt(*attempt) for attempt in row.a)
+        attempts = tuple(Attempt(*attempt) for attempt in row.a[-ATTEMPTS:])
         attempts = (*attempts[:-1], msgspec.structs.replace(attempts[-1], where=row.w, told=row.t))
         found.append(
             DeadLetter(key, attempts[-1].error, attempts[-1].message, moment(at) or 0.0, row.s, attempts, origin)
@@ -303,22 +306,45 @@ def rows_in_retry(flat: Sequence[Any]) -> list[DeadLetter]:
     for name, raw in zip(parts, parts, strict=True):
         origin, key = parse_row(text(name))
         row = _decode_row(raw)
-        attempts = tuple(Attempt(*attempt) for attempt in row.a)
+        attempts = tuple(Attempt(*attempt) for attempt in row.a[-ATTEMPTS:])
         last = attempts[-1]
         found.append(DeadLetter(key, last.error, last.message, last.at, row.s, attempts, origin))
     return found
 
 
-def group(found: Iterable[DeadLetter], most: int) -> tuple[ErrorGroup, ...]:
-    """Rows, given newest first, by error class and origin."""
-    by_error: dict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
-    for letter in found:
-        by_error[letter.error, letter.origin].append(letter)
-    largest = sorted(by_error.items(), key=lambda item: (-len(item[1]), item[0]))[:most]
-    return tuple(
-        ErrorGroup(error, len(all_), all_[0].message, all_[-1].at, all_[0].at, tuple(x.key for x in all_[:SAMPLES]), of)
-        for (error, of), all_ in largest
-    )
+class Groups:
+    """Rows by error class and origin, counted as they come: newest first, but those in retry behind all dead ones. What is kept of
+    them is bounded, whatever somebody else wrote."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], ErrorGroup] = {}
+
+    def add(self, row: DeadLetter) -> None:
+        place = row.error[:MESSAGE], row.origin[:MESSAGE]
+        known = self._known.get(place)
+        if known is None:
+            if len(self._known) < GROUPS:
+                self._known[place] = ErrorGroup(
+                    place[0], 1, row.message[:MESSAGE], row.at, row.at, _samples((), row), place[1]
+                )
+            return
+        newer = row.at > known.last
+        self._known[place] = msgspec.structs.replace(
+            known,
+            count=known.count + 1,
+            message=row.message[:MESSAGE] if newer else known.message,
+            first=min(known.first, row.at),
+            last=max(known.last, row.at),
+            samples=_samples(known.samples, row),
+        )
+
+    def largest(self, most: int) -> tuple[ErrorGroup, ...]:
+        return tuple(sorted(self._known.values(), key=lambda each: (-each.count, each.error, each.origin))[:most])
+
+
+def _samples(known: tuple[Key, ...], row: DeadLetter) -> tuple[Key, ...]:
+    fits = len(known) < SAMPLES and sum(map(len, row.key)) <= MESSAGE
+    return (*known, row.key) if fits else known
 
 
 def held(version: bytes | str, names: Iterable[bytes | str], origin: str) -> HeldRows:

@@ -6,13 +6,15 @@ that no worker has, the other replaces those that are still there as they were.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from kubesweep.queue import redis_codec as codec
 from kubesweep.queue.held import narrowed, retry_now, row_text, split_retry
 from kubesweep.queue.model import (
     MAX_JOB_KEYS,
     DeadLetter,
+    ErrorGroup,
     HeldState,
     Key,
     ScheduleRef,
@@ -29,34 +31,63 @@ async def letters(
     link: RedisLink, ref: ScheduleRef, error: str | None, wanted: Keys, state: HeldState | None
 ) -> list[DeadLetter]:
     """All that fit, newest first."""
-    found: list[DeadLetter] = []
-    if state is not HeldState.RETRYING:
-        for offset in range(0, MOST, PAGE):
-            flat = await link.move("letters", ref, **{"from": offset, "most": PAGE})
-            found += link.understood(codec.letters, flat)
-            if len(flat) < 3 * PAGE:
-                break
-    if state is not HeldState.DEAD:
-        found += link.understood(codec.rows_in_retry, await link.move("retrying", ref))
-    fit = [each for each in found if error in (None, each.error) and (wanted is None or each.key in wanted)]
-    return sorted(fit, key=lambda letter: (-letter.at, letter.key))
+    found = [each async for each in _rows(link, ref, state) if _fits(each, error, wanted)]
+    return sorted(found, key=lambda letter: (-letter.at, letter.key))
+
+
+async def groups(link: RedisLink, ref: ScheduleRef, state: HeldState | None, most: int) -> tuple[ErrorGroup, ...]:
+    """The largest groups by error class and origin. Rows are counted as they come, none is kept."""
+    known = codec.Groups()
+    async for each in _rows(link, ref, state):
+        known.add(each)
+    return known.largest(most)
+
+
+def _fits(letter: DeadLetter, error: str | None, wanted: Keys) -> bool:
+    return error in (None, letter.error) and (wanted is None or letter.key in wanted)
+
+
+async def _rows(link: RedisLink, ref: ScheduleRef, state: HeldState | None) -> AsyncIterator[DeadLetter]:
+    """Held rows, a page in memory at a time: dead ones newest first, then those in retry."""
+    at = 0 if state is not HeldState.RETRYING else -1
+    while 0 <= at < MOST:
+        at, flat = await link.move("letters", ref, **{"from": at, "most": PAGE})
+        for letter in link.understood(codec.letters, flat):
+            yield letter
+    cursor, seen = "0", set[tuple[str, Key]]()
+    while state is not HeldState.DEAD:
+        cursor, flat = await link.move("retrying", ref, cursor=codec.text(cursor))
+        for row in link.understood(codec.rows_in_retry, flat):
+            if (row.origin, row.key) not in seen:
+                seen.add((row.origin, row.key))
+                yield row
+        if codec.text(cursor) == "0" or len(seen) >= MOST:
+            return
 
 
 async def replay(link: RedisLink, ref: ScheduleRef, error: str | None, keys: Keys) -> int:
-    dead = await link.move("replay", ref, error=error, keys=_texts(keys), most=MAX_JOB_KEYS)
-    return int(dead or 0) + await _rearrange(link, ref, error, keys, purge=False)
+    dead = await _all_of(link, ref, "replay", error=error, keys=_texts(keys), most=MAX_JOB_KEYS)
+    return dead + await _rearrange(link, ref, error, keys, purge=False)
 
 
 async def purge(link: RedisLink, ref: ScheduleRef, error: str | None, keys: Keys) -> int:
-    dead = await link.move("purge", ref, error=error, keys=_texts(keys))
-    return int(dead or 0) + await _rearrange(link, ref, error, keys, purge=True)
+    dead = await _all_of(link, ref, "purge", error=error, keys=_texts(keys))
+    return dead + await _rearrange(link, ref, error, keys, purge=True)
+
+
+async def _all_of(link: RedisLink, ref: ScheduleRef, name: str, **arguments: Any) -> int:
+    """Repeat a move that takes a part of the dead letters until it finds none; how many it took."""
+    taken = 0
+    while taken < MOST and (more := int(await link.move(name, ref, **arguments) or 0)):
+        taken += more
+    return taken
 
 
 async def _rearrange(link: RedisLink, ref: ScheduleRef, error: str | None, keys: Keys, *, purge: bool) -> int:
-    rows = await letters(link, ref, error, keys, HeldState.RETRYING)
-    if not rows:
+    rows = _rows(link, ref, HeldState.RETRYING)
+    chosen = {row_text(row.origin, row.key) async for row in rows if _fits(row, error, keys)}
+    if not chosen:
         return 0
-    chosen = {row_text(row.origin, row.key) for row in rows}
     now, here, flat = await link.move("retries", ref)
     parts = iter(flat)
     changes = []

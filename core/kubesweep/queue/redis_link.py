@@ -130,14 +130,19 @@ class RedisLink:
         seen, reply = await self._guard(call, seconds + self.timeout) or (None, None)
         return seen, await self.move(name, ref, **arguments) if isinstance(reply, NoScriptError) else reply
 
-    async def scan(self, pattern: str, field: str) -> list[tuple[Any, Any]]:
-        """(key, value of the field) of each hash whose key fits and that has the field."""
+    async def scan(self, pattern: str, field: str, most: int) -> list[tuple[Any, Any]]:
+        """(key, value of the field) of each hash whose key fits and that has the field, ``most`` at most. Neither is longer than any that
+        is ever written."""
 
         async def call() -> list[tuple[Any, Any]]:
-            found = []
+            found: list[tuple[Any, Any]] = []
             async for key in self._client.scan_iter(match=pattern, count=SCAN_COUNT, _type="hash"):
-                if len(key) <= LONGEST_KEY and (value := await self._client.hget(key, field)):
+                if len(key) > LONGEST_KEY or not 0 < await self._client.hstrlen(key, field) <= LONGEST_KEY:
+                    continue
+                if value := await self._client.hget(key, field):
                     found.append((key, value))
+                if len(found) == most:
+                    break
             return found
 
         return list(await self._guard(call, SCAN_SECONDS))

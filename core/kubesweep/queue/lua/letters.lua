@@ -1,9 +1,17 @@
 -- flags: no-writes
--- Dead letters, newest first (longer ones than any that a worker writes are left out): {name, when it died, record, ...}. A page at a time, so that many never stop the server.
-local LONGEST = 262144
-local out = {}
-for _, name in ipairs(call('ZRANGE', DEAD, args.from, args.from + args.most - 1)) do
-  local at, record = call('ZSCORE', DEAD, name), call('HGET', HELD, name)
-  if at and record and #name <= LONGEST and #record <= LONGEST then out[#out + 1], out[#out + 2], out[#out + 3] = name, text(-tonumber(at)), record end
+-- A page of dead letters, newest first: {where the next page begins (-1: there is none), {name, when it died, record, ...}}. A page ends at `most`
+-- rows or PAGE bytes, so that many never stop the server or fill the reader's memory. Longer ones than any that a worker writes
+-- are left out.
+local LONGEST, PAGE = 262144, 1048576
+local out, at, size = {}, args.from, 0
+local names = call('ZRANGE', DEAD, at, at + args.most - 1)
+for _, name in ipairs(names) do
+  if size > PAGE then return {at, out} end
+  at = at + 1
+  local died, record = call('ZSCORE', DEAD, name), call('HGET', HELD, name)
+  if died and record and #name <= LONGEST and #record <= LONGEST then
+    size = size + #name + #record
+    out[#out + 1], out[#out + 2], out[#out + 3] = name, text(-tonumber(died)), record
+  end
 end
-return out
+return {#names == args.most and at or -1, out}

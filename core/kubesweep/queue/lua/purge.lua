@@ -2,7 +2,7 @@
 -- needs: selecting
 if not known() then return 0 end
 local rows = {}
-for i, row in ipairs(selected()) do rows[i] = row[1] .. row[2] end
+for i, row in ipairs(selected('')) do rows[i] = row[1] .. row[2] end
 in_chunks(rows, function(...)
   call('HDEL', HELD, ...)
   call('ZREM', DEAD, ...)

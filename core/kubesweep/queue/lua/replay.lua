@@ -1,17 +1,15 @@
 -- needs: sweeps selecting
 if not known() then return 0 end
 local here, groups, order, count = call('HGET', META, 'origin') or '', {}, {}, 0
-for _, row in ipairs(selected()) do
+for _, row in ipairs(selected(here)) do
   local origin, id = row[1], row[3].s
-  if here == '' or origin == '' or origin == here then
-    local name = id .. ' ' .. origin
-    if not groups[name] then
-      groups[name] = {id = id, origin = origin}
-      order[#order + 1] = groups[name]
-    end
-    table.insert(groups[name], row)
-    count = count + 1
+  local name = id .. ' ' .. origin
+  if not groups[name] then
+    groups[name] = {id = id, origin = origin}
+    order[#order + 1] = groups[name]
   end
+  table.insert(groups[name], row)
+  count = count + 1
 end
 for _, group in ipairs(order) do
   local sweep = find_sweep(group.id)

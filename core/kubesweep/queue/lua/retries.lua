@@ -1,10 +1,14 @@
 -- flags: no-writes
 -- needs: sweeps
 -- {now, origin that is swept, held jobs that no worker has}: {where, when it is due, header, body, ...}. A retry that is not due is found by itself (its
--- member of DELAYED), any other by its id.
-local out = {}
+-- member of DELAYED), any other by its id. No job is longer than LONGEST, and all that a schedule may have in retry are shorter than ALL:
+-- what goes beyond that was written by somebody else.
+local LONGEST, ALL = 1048576, 16777216
+local out, size = {}, 0
 if not known() then return {text(now), '', out} end
 local function put(where, due, h, body)
+  if not body or #h + #body > LONGEST or size > ALL then return end
+  size = size + #h + #body
   out[#out + 1], out[#out + 2], out[#out + 3], out[#out + 4] = where, due, h, body
 end
 local delayed = call('ZRANGE', DELAYED, 0, -1, 'WITHSCORES')

@@ -1,9 +1,11 @@
 -- Sweeps are read at most once and written at most once a move. `open` counts planned jobs that are not settled.
 local sweeps, changed = {}, {}
+local LONGEST_SWEEP = 262144  -- bytes: a longer one was written by somebody else, and read as a table it takes a multiple of that
 
 local function find_sweep(id)
   if sweeps[id] == nil then
     local raw = id ~= '' and call('HGET', SWEEPS, id)
+    if raw and #raw > LONGEST_SWEEP then error('a sweep that is longer than any') end
     sweeps[id] = raw and cjson.decode(raw) or false
   end
   return sweeps[id] or nil
