@@ -1,7 +1,7 @@
 """How much of a server's memory the keys of each namespace take, and deleting what is too much.
 
-All keys of the install are walked over in pages, so that the server serves others in between. Sums are estimates: of large
-collections MEMORY USAGE looks at samples.
+All keys of the install are walked over in pages, so that the server serves others in between. Of a collection every entry counts: by
+samples somebody could hide large entries among many small ones. A namespace at its share costs the server a tenth of a second.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ async def _keys(client: Any, pattern: str) -> AsyncIterator[tuple[bytes, int]]:
         cursor, page = await client.scan(cursor, match=pattern, count=PAGE)
         pipe = client.pipeline(transaction=False)
         for key in page:
-            pipe.memory_usage(key)
+            pipe.memory_usage(key, samples=0)
         for key, size in zip(page, await pipe.execute() if page else (), strict=True):
             yield key, int(size or 0)
         if not cursor:

@@ -287,6 +287,14 @@ async def test_a_namespace_above_its_share_loses_its_logins_and_what_was_too_muc
     attacker.close()
 
 
+async def test_large_entries_among_many_small_ones_are_counted(world: World) -> None:
+    with world.client("evil") as client:
+        client.hset(f"{EVIL.prefix}:held", mapping={f"f{number}": "x" * 70 for number in range(3000)})
+        fill(client, f"{EVIL.prefix}:held", 2 * SHARE)
+    await world.tenants.look()
+    assert (world.metric("kubesweep_queue_memory_bytes", namespace="evil") or 0) > 2 * SHARE
+
+
 async def test_schedules_that_are_too_much_themselves_start_anew_largest_first(world: World) -> None:
     small = ScheduleRef(INSTALL, "evil", "small", EVIL.uid)
     world.refs.append(small)
