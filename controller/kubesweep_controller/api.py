@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -23,7 +23,7 @@ MANAGER = "kubesweep"
 TIMEOUT = 20.0
 AT_ONCE = 32  # connections
 PAGE = 200  # objects of one answer to a list
-LARGE = 4 * 1024 * 1024  # bytes of one answer to a list; an object has 1.5 MB at most (etcd's own limit)
+LARGE = 1024 * 1024  # bytes of one answer to a list of more than one; an object has 1.5 MB at most (etcd's own limit)
 _BUSY = (408, 429, 500, 502, 503, 504)
 _WRONG = ("failed to create typed patch object", "failed to convert new object", "failed to update managedFields")
 # A policy of the cluster says no (with 422, as for a wrong object): it can be changed without an edit.
@@ -112,9 +112,17 @@ class Api:
         return await self._maybe("GET", f"/apis/{group_version}") is not None
 
     async def list(self, kind: Kind, namespace: str | None, selector: str = "") -> Listed:
-        """All objects of a namespace, or of all (None). Pages that would be large are asked for in smaller ones."""
+        """All objects of a namespace, or of all (None), as :meth:`pages`."""
         found = Listed()
-        limit, query = PAGE, {"labelSelector": selector} if selector else {}
+        async for page in self.pages(kind, namespace, selector):
+            found += page
+            found.version = found.version or page.version
+        return found
+
+    async def pages(self, kind: Kind, namespace: str | None, selector: str = "") -> AsyncIterator[Listed]:
+        """All objects, a page at a time, for whoever need not have all of them in memory. Pages that would be large are asked for in
+        smaller ones."""
+        version, limit, query = 0, PAGE, {"labelSelector": selector} if selector else {}
         while True:
             path = f"{kind.path(namespace)}?{urlencode({'limit': limit, **query})}"
             try:
@@ -122,11 +130,13 @@ class Api:
             except TooLarge:
                 limit = max(1, limit // 8)
                 continue
-            found += page["items"]
-            found.version = found.version or _version(page["metadata"].get("resourceVersion"))
-            after = page["metadata"].get("continue")
+            found, after = Listed(page["items"]), page["metadata"].get("continue")
+            version = found.version = version or _version(page["metadata"].get("resourceVersion"))
+            del page
+            yield found
+            del found
             if not after:
-                return found
+                return
             query["continue"] = after
 
     async def create(self, kind: Kind, body: Mapping[str, Any]) -> Body:

@@ -26,6 +26,7 @@ from kubesweep.queue.model import ErrorGroup, OpenSweep, ScheduleRef, Stats
 from kubesweep.queue.service import QueueService
 from kubesweep.text import clip
 from kubesweep_controller.api import SCHEDULES, Api
+from kubesweep_controller.bounds import HEAVIEST, is_cut, lean
 from kubesweep_controller.conditions import suspended
 from kubesweep_controller.dropped import Dropped
 from kubesweep_controller.events import Events
@@ -38,7 +39,7 @@ from kubesweep_controller.orders import Obeyed, obey, pending_orders
 from kubesweep_controller.podpolicy import PodPolicy, check_pods
 from kubesweep_controller.releases import LOOK, Releases, served_by
 from kubesweep_controller.status import build_status
-from kubesweep_controller.store import Store, slim
+from kubesweep_controller.store import SHARE, Store
 from kubesweep_controller.story import events_of
 from kubesweep_controller.ticker import due_tick, next_look, tick_wish
 from kubesweep_controller.work import Key, backoff
@@ -166,7 +167,7 @@ class Reconciler:
         status = {**(written.get("status") or {}), "servedBy": self.releases.mine}
         self._dropped.wrote(key, status, written)
         self.store.saw(SCHEDULES, written)
-        return {**slim(written), "status": status}
+        return {**lean(written), "status": status}
 
     async def _leave(self, key: Key, body: Mapping[str, Any], other: str) -> float:
         """Nothing is touched, and what the queue of ours may know of it expires."""
@@ -178,7 +179,8 @@ class Reconciler:
     def _read(self, body: Mapping[str, Any], ref: ScheduleRef) -> Facts:
         key = ref.namespace, ref.name
         meta = body["metadata"]
-        version = ref, meta["generation"], (meta.get("annotations") or {}).get(APPLIED)
+        cut = is_cut(body.get("spec"))
+        version = ref, meta["generation"], cut, (meta.get("annotations") or {}).get(APPLIED)
         known = self._specs.get(key)
         if known is None or known.version != version:
             known = self._specs[key] = _parse(body, ref, version, self.pod_policy)
@@ -305,6 +307,12 @@ class Reconciler:
 
 
 def _parse(body: Mapping[str, Any], ref: ScheduleRef, version: tuple[Any, ...], policy: PodPolicy) -> _Spec:
+    if is_cut(body.get("spec")):
+        text = (
+            f"spec: it takes more than {HEAVIEST >> 20} MiB, or all of the namespace more than {SHARE >> 20} MiB, and so the controller keeps "
+            "none of it: make this SweepSchedule smaller, or those beside it fewer"
+        )
+        return _Spec(version, None, SpecError("TooLarge", text), None)
     try:
         schedule = load_object(body)
         check_pods(schedule.spec, policy)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kubesweep.errors import Outage
-from kubesweep_controller.api import SCHEDULES, Api, Refused
+from kubesweep_controller.api import SCHEDULES, Api, Kind, Refused
 from kubesweep_controller.children.names import MANAGED_SELECTOR
 from kubesweep_controller.household import Household
 from kubesweep_controller.reconcile import Reconciler
@@ -90,8 +90,7 @@ class Resync:
             try:
                 for kind in reversed(WATCHED):
                     selector = "" if kind is SCHEDULES else MANAGED_SELECTOR
-                    bodies = await self.api.list(kind, namespace, selector)
-                    changed |= self.store.replace(kind, bodies, namespace, bodies.version)
+                    changed |= await self._take(kind, namespace, selector)
             except Refused as error:
                 if namespace is None:
                     raise
@@ -102,6 +101,18 @@ class Resync:
         self.listed()
         self._once.set()
         self.everything(spread)
+
+    async def _take(self, kind: Kind, namespace: str | None, selector: str) -> set[Key]:
+        """One list, a page in memory at a time."""
+        changed: set[Key] = set()
+        listed: set[str] = set()
+        version = 0
+        async for page in self.api.pages(kind, namespace, selector):
+            found, uids = self.store.page(kind, page)
+            changed |= found
+            listed |= uids
+            version = page.version
+        return changed | self.store.listed(kind, listed, namespace, version)
 
     def _tell(self, refused: dict[str, str]) -> None:
         """A namespace that is gone, or that the controller has no rights in, is its own trouble: the others are served."""

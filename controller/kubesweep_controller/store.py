@@ -7,12 +7,14 @@ An object never goes back to an older version, and an event that brings nothing 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kubesweep.api.objects import APPLIED
 from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, SCHEDULES, Kind
-from kubesweep_controller.bounds import shallow
+from kubesweep_controller.bounds import heavy, lean, weight
 from kubesweep_controller.children.names import SCHEDULE_LABEL, cronjob_name, worker_name
 from kubesweep_controller.sight import Sight, sight_of
 from kubesweep_controller.work import Key
@@ -20,6 +22,7 @@ from kubesweep_controller.work import Key
 Body = Mapping[str, Any]
 _log = logging.getLogger("kubesweep.controller.store")
 WATCHED = (SCHEDULES, DEPLOYMENTS, CRONJOBS)  # the schedules first
+SHARE = 32 * 2**20  # bytes that the SweepSchedules of one namespace may take here, see bounds.weight
 
 
 @dataclass
@@ -33,6 +36,8 @@ class Store:
     _deleted: dict[tuple[str, str], int] = field(
         default_factory=dict
     )  # plural, uid: a list of before may still have it
+    _weights: dict[Key, int] = field(default_factory=dict)
+    _totals: Counter[str] = field(default_factory=Counter)  # of the weights of a namespace
 
     def deployment(self, key: Key) -> Sight | None:
         return self.children.get((DEPLOYMENTS.plural, key))
@@ -68,19 +73,28 @@ class Store:
             if (known := self.children.get(place)) and known.mark.uid == body["metadata"]["uid"]:
                 del self.children[place]
             return key
-        sight = sight_of(body)
+        sight = sight_of(lean(body))
         seen, self.children[place] = self.children.get(place), sight
         return key if seen != sight else None
 
     def replace(self, kind: Kind, bodies: Iterable[Body], namespace: str | None, version: int = 0) -> set[Key]:
         """Take in a full list (of one namespace, or of all): what it lacks is gone, unless it is younger than the list, whose
         ``version`` says how old that is (0: unknown). The keys that need a look."""
+        changed, listed = self.page(kind, bodies)
+        return changed | self.listed(kind, listed, namespace, version)
+
+    def page(self, kind: Kind, bodies: Iterable[Body]) -> tuple[set[Key], set[str]]:
+        """Take in a part of a full list: the keys that need a look, and the uids that were in it."""
         changed: set[Key] = set()
         listed: set[str] = set()
         for body in bodies:
             listed.add(_uid(body))
             changed |= {found} if (found := self.saw(kind, body)) else set()
-        changed |= self._drop(kind, listed, namespace, version)
+        return changed, listed
+
+    def listed(self, kind: Kind, listed: set[str], namespace: str | None, version: int = 0) -> set[Key]:
+        """A full list was taken in, of these uids. See :meth:`replace`."""
+        changed = self._drop(kind, listed, namespace, version)
         for place in [place for place, at in self._deleted.items() if place[0] == kind.plural and at <= version]:
             del self._deleted[place]  # no list from now on has it
         for place in [place for place in self.unread if place[0] == kind.plural and place[1] not in listed]:
@@ -102,16 +116,34 @@ class Store:
             gone.add(key)
             self._versions.pop((kind.plural, uid), None)
             if kind is SCHEDULES:
-                del self.schedules[key]
+                self._lose(key)
             else:
                 del self.children[kind.plural, key]
         return gone
 
     def _keep_schedule(self, key: Key, body: Body, deleted: bool) -> None:
         if not deleted:
-            self.schedules[key] = slim(body)
+            kept = lean(body)
+            kept["metadata"].pop("managedFields", None)  # each of our own writes is one
+            self.schedules[key] = self._fitting(key, kept)
         elif (known := self.schedules.get(key)) and known["metadata"]["uid"] == body["metadata"]["uid"]:
-            del self.schedules[key]
+            self._lose(key)
+
+    def _fitting(self, key: Key, body: dict[str, Any]) -> Body:
+        """The object, without its spec where the namespace's objects would take too much."""
+        total = self._totals[key[0]] - self._weights.get(key, 0)
+        mine = weight(body, SHARE)
+        if total + mine > SHARE:
+            annotations = {name: "" for name in body["metadata"].get("annotations") or {} if name == APPLIED}
+            body = {**body, "spec": heavy(body.get("spec"))}
+            body["metadata"] = {**body["metadata"], "annotations": annotations}
+            mine = weight(body, SHARE)
+        self._weights[key], self._totals[key[0]] = mine, total + mine
+        return body
+
+    def _lose(self, key: Key) -> None:
+        del self.schedules[key]
+        self._totals[key[0]] -= self._weights.pop(key, 0)
 
     def _is_news(self, kind: Kind, body: Body, deleted: bool) -> bool:
         meta = body["metadata"]
@@ -125,13 +157,6 @@ class Store:
         else:
             self._versions[place] = version
         return True
-
-
-def slim(body: Body) -> Body:
-    """The object without its managedFields, which are the larger part of it, and no deeper than anybody looks."""
-    meta = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
-    made: Body = shallow({**body, "metadata": meta})
-    return made
 
 
 def _uid(body: Body) -> str:
@@ -157,5 +182,5 @@ def key_of(kind: Kind, body: Body) -> Key | None:
 
 
 def _without_version(body: Body) -> Body:
-    meta = {name: value for name, value in body["metadata"].items() if name not in ("managedFields", "resourceVersion")}
+    meta = {name: value for name, value in body["metadata"].items() if name != "resourceVersion"}
     return {**body, "metadata": meta}

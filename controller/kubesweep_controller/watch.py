@@ -4,6 +4,9 @@ kopf runs in a thread and an event loop of its own, because it takes all tasks o
 where a watch is forbidden or its kind vanishes for a while. Then it is started again; a full list afterwards brings what was
 missed. Only ``on.event`` handlers are used: anything else of kopf would write finalizers or annotations into the objects.
 Nothing here may fail for what an object holds, and nothing here does work.
+
+kopf keeps events for a second, and reads lists as they come, so twenty objects of a megabyte would be a gigabyte. Therefore its lists are
+read by our own client, and of each object only what is used goes through it.
 """
 
 from __future__ import annotations
@@ -11,14 +14,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from typing import Any
 
+import aiohttp
 import kopf
+from kopf._cogs.clients import fetching, watching
 
 from kubesweep.errors import Outage
-from kubesweep_controller.api import Kind
-from kubesweep_controller.bounds import shallow
+from kubesweep_controller.api import Api, Kind
+from kubesweep_controller.bounds import lean
 from kubesweep_controller.children.names import MANAGED_SELECTOR
 from kubesweep_controller.connection import Connection
 from kubesweep_controller.store import WATCHED
@@ -26,7 +31,6 @@ from kubesweep_controller.store import WATCHED
 Saw = Callable[[Kind, Mapping[str, Any], bool], None]
 
 RESTART = 5.0  # seconds
-MOST = 200  # levels of an object that are handed on; the store keeps fewer
 _log = logging.getLogger("kubesweep.controller.watch")
 
 
@@ -85,6 +89,7 @@ class Watcher:
         self._stop = end
         namespaces = self._namespaces()
         where: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
+        _lighten(self._connection)
         # Without an identity kopf looks for the user's name, and the user of a pod has none.
         where["identity"] = "kubesweep"
         await kopf.operator(
@@ -104,7 +109,7 @@ class Watcher:
 
     def _handler(self, main: asyncio.AbstractEventLoop, kind: Kind) -> Any:
         async def handle(event: Mapping[str, Any], **_: Any) -> None:
-            main.call_soon_threadsafe(self._saw, kind, shallow(dict(event["object"]), MOST), event["type"] == "DELETED")
+            main.call_soon_threadsafe(self._saw, kind, lean(event["object"]), event["type"] == "DELETED")
 
         return handle
 
@@ -124,6 +129,40 @@ class Watcher:
             certificate_path=at.cert_file,
             private_key_path=at.key_file,
         )
+
+
+_watch_objs = watching.watch_objs
+_fetch_objs = fetching.fetch_objs
+
+
+def _lighten(connection: Connection) -> None:
+    """Put our own reading of lists and events in the place of kopf's. Both keep what kopf's promise."""
+    kinds = {(_selector(kind)[0], kind.plural): kind for kind in WATCHED}
+
+    async def fetch_objs(*, resource: Any, namespace: Any, **more: Any) -> AsyncIterator[tuple[Collection[Any], str]]:
+        kind = kinds.get((resource.group, resource.plural))
+        if kind is None:
+            async for chunk in _fetch_objs(resource=resource, namespace=namespace, **more):
+                yield chunk
+            return
+        api = Api(connection)
+        try:
+            async for page in api.pages(kind, namespace, "" if kind is WATCHED[0] else MANAGED_SELECTOR):
+                yield (
+                    [{"apiVersion": kind.group_version, "kind": kind.kind, **lean(each)} for each in page],
+                    str(page.version),
+                )
+        except Outage as error:  # kopf lists again after these
+            raise aiohttp.ClientConnectionError(str(error)) from error
+        finally:
+            await api.close()
+
+    async def watch_objs(**given: Any) -> AsyncIterator[Any]:
+        async for event in _watch_objs(**given):
+            yield event if event.get("type") == "ERROR" else {**event, "object": lean(event["object"])}
+
+    fetching.fetch_objs = fetch_objs
+    watching.watch_objs = watch_objs
 
 
 def _selector(kind: Kind) -> tuple[str, str, str]:
