@@ -9,6 +9,7 @@ from typing import Any
 __all__ = ["annotate", "generation_of", "parse_time", "place", "rows", "time_text"]
 
 GROUP = "kubesweep.dev"
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799  # of the years 1 to 9999, in UTC
 
 
 def time_text(seconds: float) -> str:
@@ -19,14 +20,15 @@ def time_text(seconds: float) -> str:
 
 
 def parse_time(text: object) -> float | None:
-    """Seconds since the epoch; None for what is no time."""
+    """Seconds since the epoch; None for what is no time, or one that :func:`time_text` cannot write."""
     if not isinstance(text, str):
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return seconds if _FIRST <= seconds <= _LAST else None
 
 
 def rows(number: int) -> str:

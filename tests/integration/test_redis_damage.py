@@ -140,6 +140,14 @@ async def test_a_server_that_is_away_is_no_damage(kind: str) -> None:
     server.remove()
 
 
+async def test_more_leases_than_jobs_are_no_number_below_zero(kind: str, queue: RedisQueue) -> None:
+    """The API server refuses a status that has one, whatever else it says."""
+    with shared(kind).client() as client:
+        client.zadd(PLACES[3], {f"{number}-1": 4e9 for number in range(50)})
+    (stats,) = await queue.stats([MINE])
+    assert (stats.ready, stats.running) == (0, 50)
+
+
 def dead_letters_of_many_attempts(kind: str, rows: int) -> int:
     """Each as long as any that is read, and as many entries as fit. How many bytes they are."""
     record = '{"s":"x","a":[' + ",".join(['[1,"",""]'] * 26_000) + "]}"

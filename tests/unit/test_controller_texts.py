@@ -16,6 +16,7 @@ from kubesweep_controller.events import Events
 from kubesweep_controller.reasons import Reason
 from kubesweep_controller.status import build_status
 from kubesweep_controller.story import Wanted, events_of
+from kubesweep_controller.words import parse_time, time_text
 from tests.controller_kit import House
 from tests.unit.test_text import harmful
 
@@ -112,3 +113,11 @@ async def test_a_note_has_no_more_bytes_than_the_api_server_takes(house: House, 
     assert (short["note"], short["reportingInstance"]) == ("short", "pod")
     assert 1000 < len(long["note"].encode()) <= 1024
     assert len(long["reportingInstance"].encode()) <= 128
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59.999999Z", "0001-01-01", "x", 5]
+)
+def test_a_time_that_is_read_can_be_written(text: object) -> None:
+    seconds = parse_time(text)
+    assert seconds is None or parse_time(time_text(seconds)) == seconds

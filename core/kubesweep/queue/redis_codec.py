@@ -238,9 +238,9 @@ def stats(reply: Sequence[Any] | None) -> Stats:
     known = [sweep(raw) for raw in sweeps]
     return Stats(
         known=True,
-        ready=ready,
+        ready=count(ready),  # differences of what several keys hold
         running=running,
-        delayed=delayed,
+        delayed=count(delayed),
         held=held,
         dead=dead,
         oldest_ready=moment(oldest),
