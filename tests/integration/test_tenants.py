@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Limits, OpenAnswer, OpenSweep, PlanVersion, ScheduleRef, SweepState
+from kubesweep.queue.redis_connect import request
 from kubesweep.queue.redis_scripts import keys
 from kubesweep_controller.logins import SOON, Logins
 from kubesweep_controller.metrics import Metrics
@@ -339,6 +341,35 @@ async def test_memory_that_runs_short_is_summed_up_at_once(world: World) -> None
         await world.tenants.look()
         assert not client.exists(f"{{ks:{INSTALL}/evil/x}}:y2")
     assert await world.sweeps(GOOD, 1.0) is OpenAnswer.ENQUEUED
+
+
+@pytest.mark.parametrize("kind", sorted(binaries()))
+async def test_answers_that_nobody_reads_do_not_fill_the_memory_of_a_server_that_is_set_up_like_the_charts(
+    kind: str,
+) -> None:
+    chart = Path(__file__).parents[2] / "charts" / "kubesweep" / "files" / "redis.conf"
+    (share,) = re.findall(r"^maxmemory-clients (\S+)$", chart.read_text(), re.MULTILINE)
+    made = Server(kind, **{"requirepass": "sesame", "maxmemory": "64mb", "maxmemory-clients": share})
+    made.login = {"password": "sesame"}
+    made.start()
+    try:
+        world = World(made)
+        for ref in world.refs:
+            await world.serve(ref)
+        own = world.logins.login("evil")
+        words = request(b"AUTH", own.user.encode(), own.password.encode())
+        words += request(b"EVAL", b"return string.rep('x', 2^25)", b"0")
+        lines = [socket.create_connection(("127.0.0.1", made.port)) for _ in range(4)]
+        with made.client() as client:
+            for count, line in enumerate(lines, 1):
+                line.sendall(words)
+                until(lambda count=count: client.info("commandstats").get("cmdstat_eval", {}).get("calls") == count)
+            assert await world.sweeps(GOOD, 1.0) is OpenAnswer.ENQUEUED
+            assert client.info("stats")["evicted_clients"] > 0
+        for line in lines:
+            line.close()
+    finally:
+        made.remove()
 
 
 async def test_a_server_that_evicts_is_told_of(world: World) -> None:

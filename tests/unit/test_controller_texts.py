@@ -116,7 +116,8 @@ async def test_a_note_has_no_more_bytes_than_the_api_server_takes(house: House, 
 
 
 @pytest.mark.parametrize(
-    "text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59.999999Z", "0001-01-01", "x", 5]
+    "text",
+    ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59.999999Z", "0001-01-01", "x", 5],
 )
 def test_a_time_that_is_read_can_be_written(text: object) -> None:
     seconds = parse_time(text)
