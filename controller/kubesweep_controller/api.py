@@ -254,10 +254,15 @@ def _version(text: Any) -> int:
 def _answer(status: int, text: bytes, server: str) -> Body:
     try:
         body = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):  # of something that stands before the API server
+        if status < 300:
+            said = text[:100].decode(errors="replace")
+            raise ApiOutage("ApiUnreachable", f"Kubernetes API {server}: the answer is no object: {said}")
         body = {}
     if status < 300:
-        return dict(body)
+        return body
     message = str(body.get("message") or text.decode(errors="replace")[:300])
     reason = str(body.get("reason") or f"Http{status}")
     refused = Refused(status, reason, message)

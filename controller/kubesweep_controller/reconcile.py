@@ -300,7 +300,8 @@ class Reconciler:
         """Forget what the queue knows of schedules that were deleted while nobody looked. Keys of a queue that cannot be
         searched (least rights) go by themselves, a week after their last tick."""
         served = {(*key, body["metadata"]["uid"]) for key, body in self.store.schedules.items()}
-        for ref in await self.gate.ask(self.queue.schedules()):
+        # Not through the gate: a search that takes too long on a server with many keys is no queue that is away.
+        for ref in await self.queue.schedules():
             ours = ref.install == self.install and (not self.namespaces or ref.namespace in self.namespaces)
             if ours and (ref.namespace, ref.name, ref.uid) not in served:
                 await self.gate.ask(self.queue.forget(ref))

@@ -24,6 +24,7 @@ PERIOD = 600.0  # seconds between full lists
 SPREAD = 30.0  # over which the looks of a resync are spread
 LOOK_FOR_KEDA = 30.0
 RETRY = 2.0
+SEARCHES = 3  # of the queue that take too long, until it is let be
 KEDA = "keda.sh/v1alpha1"
 _log = logging.getLogger("kubesweep.controller.resync")
 
@@ -161,13 +162,17 @@ class Resync:
     async def clear_up(self) -> None:
         """Forget, once, what the queue knows of schedules that were deleted while no controller ran."""
         await self.listed_once()
+        slow = 0
         while True:
             try:
                 await self.reconciler.forget_strangers()
                 return
             except Outage as outage:
-                if outage.reason == "QueueRights":
-                    _log.info("the queue's user may not search; keys of schedules that are gone expire by themselves")
+                slow += outage.reason == "QueueTimeout"
+                if outage.reason == "QueueRights" or slow == SEARCHES:
+                    _log.info(
+                        "the queue cannot be searched; keys of schedules that are gone expire by themselves: %s", outage
+                    )
                     return
             except Exception as error:
                 _log.error(

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from aiohttp import web
@@ -13,13 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubesweep import SpecErrors, load_object
+from kubesweep.errors import Outage
 from kubesweep.queue.model import ScheduleRef, Stats
-from kubesweep_controller.api import DEPLOYMENTS, NAMESPACES, SCHEDULES, Api, Kind, Refused
+from kubesweep.queue.sqlite import SqliteQueue
+from kubesweep_controller.api import DEPLOYMENTS, NAMESPACES, SCHEDULES, Api, ApiOutage, Kind, Refused
 from kubesweep_controller.bounds import HEAVIEST, is_cut, lean, shallow, weight
 from kubesweep_controller.connection import Connection
+from kubesweep_controller.gate import Gate
 from kubesweep_controller.metrics import Metrics
 from kubesweep_controller.podpolicy import PodPolicy
-from kubesweep_controller.reconcile import _parse
+from kubesweep_controller.reconcile import Reconciler, _parse
+from kubesweep_controller.resync import SEARCHES, Resync
 from kubesweep_controller.store import WATCHED, Store
 from kubesweep_controller.watch import Watcher
 from tests.controller_kit import SPEC, Clock, House
@@ -252,6 +257,48 @@ async def test_lists_and_events_reach_the_store_without_what_is_too_heavy() -> N
     assert max(found.values()) < 10_000
 
 
+@pytest.mark.parametrize("text", ["[]", "null", '"x"', "<html>", "", "[" * 20_000])
+@pytest.mark.parametrize("status", [200, 403, 404, 502])
+async def test_what_a_proxy_answers_in_place_of_the_api_server_is_an_outage_or_a_refusal(
+    text: str, status: int
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=text, status=status)
+
+    async with receiver(answer) as url:
+        api = Api(Connection(url))
+        try:
+            if status == 404:
+                assert await api.serves("keda.sh/v1alpha1") is False
+            else:
+                with pytest.raises(Refused if status == 403 else ApiOutage):
+                    await api.serves("keda.sh/v1alpha1")
+        finally:
+            await api.close()
+
+
+async def test_a_queue_that_takes_long_to_search_is_not_away_and_is_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server with tens of millions of other keys."""
+    monkeypatch.setattr("kubesweep_controller.resync.LOOK_FOR_KEDA", 0.0)
+    searches = 0
+
+    class Slow(SqliteQueue):
+        async def schedules(self) -> Any:
+            nonlocal searches
+            searches += 1
+            raise Outage("QueueTimeout", "did not answer in time")
+
+    queue = Slow(":memory:")
+    gate = Gate(queue, "install0", lambda: None)
+    reconciler = Reconciler("install0", ANY, Store(), ANY, gate, ANY, ANY, ANY)
+    resync = Resync(ANY, (), reconciler.store, ANY, ANY, reconciler, lambda: None)
+    resync._once.set()
+    async with asyncio.timeout(scaled(10)):
+        await resync.clear_up()
+    gate.check()
+    assert (searches, gate.away) == (SEARCHES, 0)
+
+
 async def test_a_delete_names_the_very_object() -> None:
     asked: list[Any] = []
 
@@ -300,8 +347,6 @@ async def test_numbers_of_one_schedule_never_end_the_metrics_of_all(
 
 @pytest.fixture(scope="module")
 def make_house(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], House]:
-    from kubesweep.queue.sqlite import SqliteQueue
-
     queue = SqliteQueue(str(tmp_path_factory.mktemp("queue") / "q.db"))
     return lambda: House(queue, Clock())
 
