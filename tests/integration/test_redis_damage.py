@@ -140,6 +140,17 @@ async def test_a_server_that_is_away_is_no_damage(kind: str) -> None:
     server.remove()
 
 
+async def test_retries_without_end_are_damage(kind: str, queue: RedisQueue) -> None:
+    with shared(kind).client() as client:
+        for first in range(0, 101_000, 1000):
+            members = [f"s h 0 1 1 {number}\n{{}}" for number in range(first, first + 1000)]
+            client.zadd(PLACES[5], dict.fromkeys(members, 4e9))
+    with pytest.raises(Damaged, match="more retries than any"):
+        await queue.stats([MINE])
+    await queue.forget(MINE)
+    await finish(queue, OTHER)
+
+
 async def test_more_leases_than_jobs_are_no_number_below_zero(kind: str, queue: RedisQueue) -> None:
     """The API server refuses a status that has one, whatever else it says."""
     with shared(kind).client() as client:

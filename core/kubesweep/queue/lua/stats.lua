@@ -10,6 +10,8 @@ end
 local meta = {}
 for i, field in ipairs({'tick', 'enqueued', 'duplicate', 'forbidden', 'late', 'origin', 'cur'}) do meta[i] = short(META, field, 1024) end
 local running, delayed = call('ZCARD', LEASES), call('ZCARD', DELAYED)
+-- A new plan's first tick walks over all retries in one move, which 100,000 of them make a second. A sweep halts at a tenth of that.
+if delayed > 100000 then error('more retries than any sweep makes') end
 local due = call('ZCOUNT', DELAYED, '-inf', now)
 local oldest = due > 0 and tonumber(call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]) or nil
 local from, found, pages = meta[7] ~= '' and meta[7] or '0-0', false, 0
