@@ -132,12 +132,12 @@ class Store:
     def _fitting(self, key: Key, body: dict[str, Any]) -> Body:
         """The object, without its spec where the namespace's objects would take too much."""
         total = self._totals[key[0]] - self._weights.get(key, 0)
-        mine = weight(body, SHARE)
+        mine = weight({**body, "status": None}, SHARE)  # the status is ours
         if total + mine > SHARE:
             annotations = {name: "" for name in body["metadata"].get("annotations") or {} if name == APPLIED}
             body = {**body, "spec": heavy(body.get("spec"))}
             body["metadata"] = {**body["metadata"], "annotations": annotations}
-            mine = weight(body, SHARE)
+            mine = weight({**body, "status": None}, SHARE)
         self._weights[key], self._totals[key[0]] = mine, total + mine
         return body
 
