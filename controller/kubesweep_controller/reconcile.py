@@ -310,7 +310,7 @@ class Reconciler:
 def _parse(body: Mapping[str, Any], ref: ScheduleRef, version: tuple[Any, ...], policy: PodPolicy) -> _Spec:
     if is_cut(body.get("spec")):
         text = (
-            f"spec: it takes more than {HEAVIEST >> 20} MiB, or all of the namespace more than {SHARE >> 20} MiB, and so the controller keeps "
+            f"spec: it takes more than {HEAVIEST >> 20} MiB, or the large ones of the namespace more than {SHARE >> 20} MiB, and so the controller keeps "
             "none of it: make this SweepSchedule smaller, or those beside it fewer"
         )
         return _Spec(version, None, SpecError("TooLarge", text), None)

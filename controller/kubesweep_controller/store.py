@@ -22,7 +22,8 @@ from kubesweep_controller.work import Key
 Body = Mapping[str, Any]
 _log = logging.getLogger("kubesweep.controller.store")
 WATCHED = (SCHEDULES, DEPLOYMENTS, CRONJOBS)  # the schedules first
-SHARE = 32 * 2**20  # bytes that the SweepSchedules of one namespace may take here, see bounds.weight
+SHARE = 32 * 2**20  # bytes that the SweepSchedules of one namespace may take beyond what is usual, see bounds.weight
+USUAL = 8 * 2**10  # of one of them: however many a namespace has, those of this size are served
 
 
 @dataclass
@@ -132,12 +133,12 @@ class Store:
     def _fitting(self, key: Key, body: dict[str, Any]) -> Body:
         """The object, without its spec where the namespace's objects would take too much."""
         total = self._totals[key[0]] - self._weights.get(key, 0)
-        mine = weight({**body, "status": None}, SHARE)  # the status is ours
+        mine = _excess(body)
         if total + mine > SHARE:
             annotations = {name: "" for name in body["metadata"].get("annotations") or {} if name == APPLIED}
             body = {**body, "spec": heavy(body.get("spec"))}
             body["metadata"] = {**body["metadata"], "annotations": annotations}
-            mine = weight({**body, "status": None}, SHARE)
+            mine = _excess(body)
         self._weights[key], self._totals[key[0]] = mine, total + mine
         return body
 
@@ -157,6 +158,10 @@ class Store:
         else:
             self._versions[place] = version
         return True
+
+
+def _excess(body: Body) -> int:
+    return max(0, weight({**body, "status": None}, SHARE) - USUAL)  # the status is ours
 
 
 def _uid(body: Body) -> str:

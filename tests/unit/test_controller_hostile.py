@@ -178,6 +178,15 @@ def test_one_namespace_has_a_share_of_the_memory_and_gets_it_back(monkeypatch: p
     assert not +store._totals
 
 
+def test_however_many_schedules_of_the_usual_size_a_namespace_has_they_are_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kubesweep_controller.store.SHARE", 2**20)
+    store = Store()
+    store.replace(SCHEDULES, [{**schedule(f"s{n}", uid=f"u{n}"), "spec": SPEC} for n in range(500)], None, 10)
+    assert not any(is_cut(body["spec"]) for body in store.schedules.values())
+
+
 @given(JSON_OBJECTS)
 def test_what_is_kept_of_an_object_is_the_same_when_it_is_taken_again(body: Any) -> None:
     once = lean(body)
