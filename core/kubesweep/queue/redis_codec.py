@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import insort
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -313,38 +314,40 @@ def rows_in_retry(flat: Sequence[Any]) -> list[DeadLetter]:
 
 
 class Groups:
-    """Rows by error class and origin, counted as they come: newest first, but those in retry behind all dead ones. What is kept of
-    them is bounded, whatever somebody else wrote."""
+    """Rows by error class and origin, counted as they come, in any order. What is kept of them is bounded, whatever somebody else
+    wrote: message and samples are those of the newest rows, by their keys within one moment."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], ErrorGroup] = {}
+        self._newest: dict[tuple[str, str], list[tuple[float, Key]]] = {}
 
     def add(self, row: DeadLetter) -> None:
         place = row.error[:MESSAGE], row.origin[:MESSAGE]
         known = self._known.get(place)
         if known is None:
-            if len(self._known) < GROUPS:
-                self._known[place] = ErrorGroup(
-                    place[0], 1, row.message[:MESSAGE], row.at, row.at, _samples((), row), place[1]
-                )
-            return
-        newer = row.at > known.last
+            if len(self._known) == GROUPS:
+                return
+            known = ErrorGroup(place[0], 0, "", row.at, row.at, (), place[1])
+        newest = self._newest.setdefault(place, [])
+        mine = -row.at, row.key
+        first = not newest or mine < newest[0]
+        if sum(map(len, row.key)) <= MESSAGE:
+            insort(newest, mine)
+            del newest[SAMPLES:]
         self._known[place] = msgspec.structs.replace(
             known,
             count=known.count + 1,
-            message=row.message[:MESSAGE] if newer else known.message,
+            message=row.message[:MESSAGE] if first else known.message,
             first=min(known.first, row.at),
             last=max(known.last, row.at),
-            samples=_samples(known.samples, row),
         )
 
     def largest(self, most: int) -> tuple[ErrorGroup, ...]:
-        return tuple(sorted(self._known.values(), key=lambda each: (-each.count, each.error, each.origin))[:most])
-
-
-def _samples(known: tuple[Key, ...], row: DeadLetter) -> tuple[Key, ...]:
-    fits = len(known) < SAMPLES and sum(map(len, row.key)) <= MESSAGE
-    return (*known, row.key) if fits else known
+        found = sorted(self._known.items(), key=lambda each: (-each[1].count, each[0]))[:most]
+        return tuple(
+            msgspec.structs.replace(group, samples=tuple(key for _, key in self._newest[place]))
+            for place, group in found
+        )
 
 
 def held(version: bytes | str, names: Iterable[bytes | str], origin: str) -> HeldRows:
