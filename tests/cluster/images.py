@@ -159,8 +159,10 @@ def _built(image: Image) -> Path:
     words += [f"--volume={folder}:ro" for folder in image.mounted]
     if image.target:
         words.append(f"--target={image.target}")
+    # What is mounted is no part of a layer's key: a layer of other content would be taken for this one.
+    words.append("--no-cache" if image.mounted else "--layers")
     with step(f"image {image.reference}"), _index_settings() as mounted:
-        _buildah("build", "--quiet", "--layers", "--isolation", "chroot", "--pull-never", *mounted, *words,
+        _buildah("build", "--quiet", "--isolation", "chroot", "--pull-never", *mounted, *words,
                  "--file", image.containerfile, "--tag", image.reference, image.context)  # fmt: skip
         _save(image.reference, archive)
         _forget()
