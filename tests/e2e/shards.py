@@ -28,6 +28,7 @@ SHARDS = (
         "test_storm.py",
         "test_queue_modes.py",
         "test_scaling.py",
+        "test_tenant.py",
     ),
     (
         "test_story.py",
@@ -45,7 +46,6 @@ SHARDS = (
         "test_controller_life.py",
         "test_controller.py",
         "test_hostile.py",
-        "test_tenant.py",
         "test_admission.py",
         "test_versions.py",
         "test_releases.py",
