@@ -7,7 +7,8 @@ samples somebody could hide large entries among many small ones. A namespace at 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
+from functools import partial
 from typing import Any
 
 from kubesweep.queue.model import ScheduleRef
@@ -24,9 +25,10 @@ async def measure(server: Target, install: str, served: Collection[str]) -> Coun
 
     async def walk(client: Any) -> Counter[str]:
         sums: Counter[str] = Counter()
-        async for key, size in _keys(client, f"{{ks:{install}/*"):
-            namespace = _namespace(key, install)
-            sums[namespace if namespace in served else ""] += size
+        async for page in _pages(client, f"{{ks:{install}/*"):
+            for key, size in await _sizes(client, page):
+                namespace = _namespace(key, install)
+                sums[namespace if namespace in served else ""] += size
         return sums
 
     return await ask(server, walk, SECONDS)
@@ -36,9 +38,8 @@ async def delete_unserved(server: Target, install: str, served: Collection[str])
     """Delete the keys of namespaces that have no schedule. Raises Outage."""
 
     async def walk(client: Any) -> None:
-        async for key, _ in _keys(client, f"{{ks:{install}/*"):
-            if _namespace(key, install) not in served:
-                await client.unlink(key)
+        async for page in _pages(client, f"{{ks:{install}/*"):
+            await _delete(client, [key for key in page if _namespace(key, install) not in served])
 
     await ask(server, walk, SECONDS)
 
@@ -50,41 +51,50 @@ async def shrink(
     of the largest schedule, and so on. Raises Outage."""
     known = {key: ref for ref in refs for key in keys(ref.prefix)}
     sizes: Counter[ScheduleRef] = Counter()
-
-    async def strangers(client: Any) -> None:
-        async for key, size in _keys(client, f"{{ks:{install}/{namespace}/*"):
-            if key in known:
-                sizes[known[key]] += size
-            else:
-                await client.unlink(key)
-
-    async def largest(client: Any) -> None:
-        for ref in largest_first:
-            await client.unlink(*keys(ref.prefix))
+    homes: dict[ScheduleRef, Target] = {}  # all keys of a schedule are on one server
 
     for server in servers:
+
+        async def strangers(client: Any, here: Target = server) -> None:
+            async for page in _pages(client, f"{{ks:{install}/{namespace}/*"):
+                await _delete(client, [key for key in page if key not in known])
+                for key, size in await _sizes(client, [key for key in page if key in known]):
+                    sizes[known[key]] += size
+                    homes[known[key]] = here
+
         await ask(server, strangers, SECONDS)
-    largest_first, left = [], sizes.total()
+    left = sizes.total()
     for ref, size in sizes.most_common():
-        if left > limit:
-            largest_first.append(ref)
-            left -= size
-    for server in servers if largest_first else ():
-        await ask(server, largest, SECONDS)
+        if left <= limit:
+            return
+        await ask(homes[ref], partial(_delete, found=keys(ref.prefix)))
+        left -= size
 
 
-async def _keys(client: Any, pattern: str) -> AsyncIterator[tuple[bytes, int]]:
-    """Each key, and its bytes."""
+async def _pages(client: Any, pattern: str) -> AsyncIterator[list[bytes]]:
     cursor = 0
     while True:
         cursor, page = await client.scan(cursor, match=pattern, count=PAGE)
-        pipe = client.pipeline(transaction=False)
-        for key in page:
-            pipe.memory_usage(key, samples=0)
-        for key, size in zip(page, await pipe.execute() if page else (), strict=True):
-            yield key, int(size or 0)
+        if page:
+            yield page
         if not cursor:
             return
+
+
+async def _sizes(client: Any, found: Sequence[bytes]) -> list[tuple[bytes, int]]:
+    """Each key, and its bytes."""
+    pipe = client.pipeline(transaction=False)
+    for key in found:
+        pipe.memory_usage(key, samples=0)
+    return [(key, int(size or 0)) for key, size in zip(found, await pipe.execute(), strict=True)]
+
+
+async def _delete(client: Any, found: Sequence[bytes]) -> None:
+    """One by one, as the keys of a page may be in several slots of a cluster."""
+    pipe = client.pipeline(transaction=False)
+    for key in found:
+        pipe.unlink(key)
+    await pipe.execute()
 
 
 def _namespace(key: bytes, install: str) -> str:
