@@ -109,7 +109,7 @@ class Watcher:
 
     def _handler(self, main: asyncio.AbstractEventLoop, kind: Kind) -> Any:
         async def handle(event: Mapping[str, Any], **_: Any) -> None:
-            main.call_soon_threadsafe(self._saw, kind, lean(event["object"]), event["type"] == "DELETED")
+            main.call_soon_threadsafe(self._saw, kind, dict(event["object"]), event["type"] == "DELETED")
 
         return handle
 
