@@ -7,7 +7,6 @@ log has the address of who sent the script, and the list of clients whose login 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 from kubesweep.errors import Outage
@@ -19,15 +18,9 @@ _LATEST = 4  # entries of the slow log, newest first: the first long one is the 
 _CALLS = (b"EVAL", b"FCALL")
 
 
-@dataclass(frozen=True)
-class Ended:
-    """``user`` is empty where nobody knows any more who it was."""
-
-    user: str = ""
-
-
-async def end_script(server: Target) -> Ended | None:
-    """None: there was none. Raises Outage (with UNKILLABLE in it where the script has written, so that only a restart ends it)."""
+async def end_script(server: Target) -> str | None:
+    """The user whose script was ended, "" where nobody knows any more who it was; None: there was none. Raises Outage (with UNKILLABLE
+    in it where the script has written, so that only a restart ends it)."""
     try:
         await ask(server, lambda client: client.execute_command("SCRIPT", "KILL"))
     except Outage as met:
@@ -36,12 +29,12 @@ async def end_script(server: Target) -> Ended | None:
         raise
     for _ in range(ROUNDS):
         try:
-            return Ended(await ask(server, _sender))
+            return await ask(server, _sender)
         except Outage as met:
             if met.reason != "QueueBusy":  # such as a login that may not ask that
                 break
         await asyncio.sleep(PAUSE)  # the script ends at its next step; or there is another one
-    return Ended()
+    return ""
 
 
 async def _sender(client: Any) -> str:

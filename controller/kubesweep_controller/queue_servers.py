@@ -10,12 +10,9 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from redis.exceptions import RedisClusterException, RedisError
-
 from kubesweep.queue.redis_connect import Target, close_client, open_client, servers
-from kubesweep.queue.redis_errors import outage
+from kubesweep.queue.redis_errors import ERRORS, outage
 
-_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 _T = TypeVar("_T")
 
 
@@ -56,5 +53,5 @@ async def _within(target: Target, work: Awaitable[_T], seconds: float | None) ->
     try:
         async with asyncio.timeout(seconds or target.timeout):
             return await work
-    except _ERRORS as error:
+    except ERRORS as error:
         raise outage(error if str(error) else TimeoutError("no answer"), target.where) from error

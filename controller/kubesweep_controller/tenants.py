@@ -114,18 +114,18 @@ class Tenants:
     async def _end_scripts(self) -> None:
         for server in self._serving:
             try:
-                ended = await end_script(server)
+                user = await end_script(server)
             except Outage as met:
                 if "UNKILLABLE" in str(met):
                     _log.error("a script keeps %s busy and has written: only a restart of it ends that", server.where)
                 continue
-            if ended is None:
+            if user is None:
                 continue
             self._metrics.killed_script()
             _log.warning(
-                "a script kept %s busy and was killed; it was sent by %s", server.where, ended.user or "nobody known"
+                "a script kept %s busy and was killed; it was sent by %s", server.where, user or "nobody known"
             )
-            namespace = namespace_of(self._install, ended.user)
+            namespace = namespace_of(self._install, user)
             if namespace is not None and self._logins.own_users:
                 await self._strike(namespace)
 

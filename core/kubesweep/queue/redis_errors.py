@@ -13,6 +13,8 @@ from redis import exceptions as known
 
 from kubesweep.errors import Damaged, Outage
 
+# What a client raises where a server cannot be used.
+ERRORS = (known.RedisError, known.RedisClusterException, OSError, TimeoutError)
 # The first word of an error reply -> (reason, what to do).
 _BY_CODE = {
     "NOAUTH": ("QueueAuth", "the server wants a password. Put one into the queue URL, or into its password_file"),

@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import NoScriptError
 
 from kubesweep.errors import Outage
 from kubesweep.queue.model import ScheduleRef
 from kubesweep.queue.redis_codec import pack
 from kubesweep.queue.redis_connect import Lines, close_client, open_client, parse, request
-from kubesweep.queue.redis_errors import UNREADABLE, damaged, is_no_group, outage
+from kubesweep.queue.redis_errors import ERRORS, UNREADABLE, damaged, is_no_group, outage
 from kubesweep.queue.redis_scripts import keys, script
 
 SCAN_SECONDS = 60.0  # for a look at all keys of the server
@@ -26,7 +26,6 @@ SCAN_COUNT = 1000
 LONGEST_KEY = 512
 T = TypeVar("T")
 AT_ONCE = 16  # moves under way; a connection each, and more would only wait for each other in the server
-_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
 @lru_cache(maxsize=1024)
@@ -184,7 +183,7 @@ class RedisLink:
         try:
             async with asyncio.timeout(seconds or self.timeout):
                 return await call()
-        except _ERRORS as error:
+        except ERRORS as error:
             if is_no_group(error):
                 return None
             met = outage(error, self._target.where)
