@@ -4,12 +4,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from kubesweep.queue.sqlite import SqliteQueue
 from tests.controller_kit import Clock, House
 from tests.memory import pytest_configure
 
 __all__ = ["house", "pytest_configure"]
+
+# How long an example takes to make or to try says something about the machine, which others use too.
+settings.register_profile("kubesweep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kubesweep")
 
 
 @pytest.fixture
