@@ -11,6 +11,7 @@ import pytest
 
 from kubesweep.queue.redis import RedisQueue
 from tests.apps.beside import twins
+from tests.integration.pod import role, server
 from tests.integration.postgres import LOCKED_ROLE, Server, postgres
 from tests.memory import pytest_configure
 from tests.servers import shared
@@ -23,6 +24,8 @@ __all__ = [
     "pytest_configure",
     "pytest_configure_node",
     "pytest_unconfigure",
+    "role",
+    "server",
     "twins",
 ]
 POSTGRES = "postgres"

@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
+from psycopg import sql
 
 from kubesweep.api.plan import Assignment, Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.queue.connect import connect
@@ -150,6 +152,30 @@ def log_until(process: subprocess.Popen[str], said: str, **fields: object) -> Ma
 def make_carts(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(TABLE.encode())
+
+
+@pytest.fixture
+def role(locked_role: str, database: str) -> Iterator[Callable[[str], None]]:
+    """Gives the role that needs a password another one, and ends its connections. The database has carts."""
+    make_carts(database)
+    with psycopg.connect(database, autocommit=True) as root:
+        root.execute(f"CREATE ROLE {locked_role} LOGIN SUPERUSER".encode())
+
+        def change(password: str) -> None:
+            statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
+            root.execute(statement.format(sql.Identifier(locked_role), sql.Literal(password)))
+            root.execute("UPDATE carts SET status = 'old'")
+            root.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (locked_role,))
+
+        yield change
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A Valkey of the test's own."""
+    made = Server("valkey").start()
+    yield made
+    made.remove()
 
 
 def statuses(url: str) -> dict[str, int]:

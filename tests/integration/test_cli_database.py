@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import yaml
-from psycopg import sql
 
 from tests.deadlines import scaled
 from tests.integration.cli_desk import Desk, equation
-from tests.integration.pod import ROWS, make_carts, statuses
+from tests.integration.pod import ROWS, statuses
 from tests.integration.postgres import LOCKED_ROLE
 from tests.integration.postgres import Server as Postgres
 from tests.servers import until
@@ -25,22 +24,6 @@ PASSWORD = "p@ss/w:rd %41 'q' \" #?"
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
-
-
-@pytest.fixture
-def role(locked_role: str, database: str) -> Iterator[Callable[[str], None]]:
-    """Gives the role another password and ends its connections."""
-    make_carts(database)
-    with psycopg.connect(database, autocommit=True) as root:
-        root.execute(f"CREATE ROLE {locked_role} LOGIN SUPERUSER".encode())
-
-        def change(password: str) -> None:
-            statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
-            root.execute(statement.format(sql.Identifier(locked_role), sql.Literal(password)))
-            root.execute("UPDATE carts SET status = 'old'")
-            root.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (locked_role,))
-
-        yield change
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 
 from kubesweep.api.database import Parts
 from kubesweep.queue.model import OpenSweep
-from tests.integration.pod import Pod, make_carts, pod_plan
+from tests.integration.pod import Pod, pod_plan
 from tests.integration.postgres import LOCKED_ROLE
 from tests.integration.postgres import Server as Postgres
 from tests.integration.test_pod_work import FINISHED, PAUSES, all_new, ended, idle, said
@@ -28,36 +28,11 @@ KEYS = {"username": "username", "password": "password"}
 
 
 @pytest.fixture
-def server() -> Any:
-    made = Server("valkey").start()
-    yield made
-    made.remove()
-
-
-@pytest.fixture
 async def pod(tmp_path: Path, server: Server) -> AsyncIterator[Pod]:
     made = Pod(tmp_path / "pod", server, pod_plan())
     del made.environment["KUBESWEEP_DATABASE_URL_FILE"], made.environment["KUBESWEEP_DATABASE_SECRET"]
     yield made
     await made.close()
-
-
-@pytest.fixture
-def role(locked_role: str, database: str) -> Iterator[Callable[[str], None]]:
-    """Gives the role that needs a password another one, and ends its connections."""
-    make_carts(database)
-    with psycopg.connect(database, autocommit=True) as root:
-        root.execute(f"CREATE ROLE {locked_role} LOGIN SUPERUSER".encode())
-
-        def change(password: str) -> None:
-            literal = psycopg.sql.Literal(password)
-            root.execute(
-                psycopg.sql.SQL("ALTER ROLE {} PASSWORD {}").format(psycopg.sql.Identifier(locked_role), literal)
-            )
-            root.execute("UPDATE carts SET status = 'old'")
-            root.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (locked_role,))
-
-        yield change
 
 
 def environment(pod: Pod, postgres: Postgres, database: str, **parts: Any) -> dict[str, str]:

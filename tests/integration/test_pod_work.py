@@ -43,13 +43,6 @@ async def hang(row, ctx):
 
 
 @pytest.fixture
-def server() -> Any:
-    made = Server("valkey").start()
-    yield made
-    made.remove()
-
-
-@pytest.fixture
 async def make_pod(tmp_path: Path, server: Server) -> AsyncIterator[Callable[..., Pod]]:
     made: list[Pod] = []
 

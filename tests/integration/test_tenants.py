@@ -18,15 +18,16 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Limits, OpenAnswer, OpenSweep, PlanVersion, ScheduleRef, SweepState
-from kubesweep.queue.redis_connect import request
+from kubesweep.queue.redis_connect import parse, request
 from kubesweep.queue.redis_scripts import keys
 from kubesweep_controller.logins import SOON, Logins
 from kubesweep_controller.metrics import Metrics
+from kubesweep_controller.queue_memory import delete_unserved, shrink
 from kubesweep_controller.queue_users import known_users
 from kubesweep_controller.settings import from_environment
 from kubesweep_controller.tenants import MEASURE, OFF, Tenants
 from tests.controller_kit import Recorder
-from tests.servers import Server, binaries, until
+from tests.servers import Server, binaries, cluster, until
 
 INSTALL = "abcd1234"
 EVIL = ScheduleRef(INSTALL, "evil", "carts", "8b5f6f0e-0000-4000-8000-000000000001")
@@ -208,6 +209,15 @@ def busy(world: World) -> bool:
     return False
 
 
+async def ended(world: World, attacker: redis.Redis) -> None:
+    """It sends a script without an end, and the controller ends that."""
+    running = endless(attacker, ENDLESS)
+    until(lambda: busy(world))
+    with pytest.raises(Outage):
+        await world.tenants.look()
+    await asyncio.to_thread(running.join)
+
+
 async def test_a_script_without_an_end_is_ended(world: World) -> None:
     await world.tenants.look()
     running = endless(world.client("evil"), ENDLESS)
@@ -224,11 +234,7 @@ async def test_a_script_without_an_end_is_ended(world: World) -> None:
 async def test_who_sends_such_a_script_again_loses_its_logins_for_a_while(world: World) -> None:
     attacker = world.client("evil")
     for told in ([], ["evil"]):
-        running = endless(attacker, ENDLESS)
-        until(lambda: busy(world))
-        with pytest.raises(Outage):
-            await world.tenants.look()
-        await asyncio.to_thread(running.join)
+        await ended(world, attacker)
         assert world.told == told
     with pytest.raises(ResponseError):
         attacker.eval("return 1", 0)
@@ -440,11 +446,7 @@ async def test_the_rules_of_the_page_are_enough_to_look_after_a_server(server: S
         await world.serve(EVIL)
     attacker = world.client("good")
     for told in (["evil"], ["evil", "good"]):
-        running = endless(attacker, ENDLESS)
-        until(lambda: busy(world))
-        with pytest.raises(Outage):
-            await world.tenants.look()
-        await asyncio.to_thread(running.join)
+        await ended(world, attacker)
         assert world.told == told
     world.refs.remove(EVIL)
     world.logins.forget("evil", EVIL.name)
@@ -471,3 +473,21 @@ async def test_without_one_of_these_rules_its_part_rests_and_everything_else_goe
     assert await known_users(world.url) == {"default", "least", *pair(world, "good")}
     measured = world.metric("kubesweep_queue_memory_bytes", namespace="good") is not None
     assert measured is (missing not in ("+scan", "+memory|usage"))
+
+
+@pytest.mark.parametrize("kind", sorted(binaries()))
+async def test_in_a_cluster_each_key_is_deleted_where_it_is(kind: str) -> None:
+    with cluster(kind, requirepass="sesame") as nodes:
+        names = [ScheduleRef(INSTALL, "evil", f"carts-{number}", EVIL.uid) for number in range(6)]
+        targets = [parse(node.root_url) for node in nodes]
+        with redis.RedisCluster(host="127.0.0.1", port=nodes[0].port, password="sesame") as client:
+            for number, ref in enumerate(names):
+                client.hset(f"{ref.prefix}:meta", "uid", "x" * SHARE if number < 3 else "x")
+                client.hset(f"{{ks:{INSTALL}/evil/x{number}}}:y", "a", "b")
+            await shrink(targets, INSTALL, "evil", names, SHARE)
+            assert [client.exists(f"{ref.prefix}:meta") for ref in names] == [0, 0, 0, 1, 1, 1]
+            assert not any(client.exists(f"{{ks:{INSTALL}/evil/x{number}}}:y") for number in range(6))
+            await delete_unserved(targets[0], INSTALL, {"evil"})
+            for target in targets:
+                await delete_unserved(target, INSTALL, ())
+            assert not any(client.exists(f"{ref.prefix}:meta") for ref in names)
