@@ -14,8 +14,17 @@ from typing import Protocol
 
 import msgspec
 
-from kubesweep.api.database import CA_FILE, FIELD, Parts, compose, missing, read_password, read_text, read_url
-from kubesweep.api.entries import check_url
+from kubesweep.api.database import (
+    CA_FILE,
+    FIELD,
+    Parts,
+    compose,
+    missing,
+    read_password,
+    read_text,
+    read_url,
+    usable_url,
+)
 from kubesweep.errors import Outage, SpecError, SweepFailure
 from kubesweep_worker.mounted import SOON
 from kubesweep_worker.pod_environment import CODE, given
@@ -69,10 +78,7 @@ class DatabaseUrl:
                 f'no database URL: {self._secret} does not exist, or its key "{self._key}" is missing or empty. Create it '
                 f"with {self._key}=postgresql://user:password@host:5432/database, and {SOON}",
             )
-        try:
-            return check_url(text)
-        except ValueError as error:
-            raise SweepFailure("UrlInvalid", f"{error}.") from None
+        return usable_url(text)
 
 
 class DatabaseFile:

@@ -168,6 +168,11 @@ def read_url(file: Path, field: str, advice: str = "") -> str:
         raise Outage(
             "UrlMissing", f"no database URL: the file {file} ({field}) is missing or empty. {advice or _WRITER}"
         )
+    return usable_url(text)
+
+
+def usable_url(text: str) -> str:
+    """The URL as it was read. Raises SweepFailure UrlInvalid."""
     try:
         return check_url(text)
     except ValueError as error:
