@@ -26,7 +26,7 @@ from typing import Any
 from bench import queue_rivals as rivals
 from bench.peers.probe import BATCH, Settings
 from bench.queue_rivals import Contestant
-from tests.servers import Server, binaries
+from tests.kits.servers import Server, binaries
 
 Say = Callable[[str], None]
 NAPPERS = 100  # concurrency of the jobs that nap

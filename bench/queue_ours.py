@@ -17,11 +17,11 @@ import uvloop
 from bench.peers.probe import BATCH, NAP, Probe, Settings, say
 from kubesweep.api.plan import Assignment, Match, Plan, Source, Write
 from kubesweep.queue.model import Job, JobKind, Key, OpenAnswer, OpenSweep, ScheduleRef, Window
-from kubesweep.queue.redis import RedisQueue
-from kubesweep_worker.assemble import freeze_imports
+from kubesweep.queue.redis.queue import RedisQueue
+from kubesweep_worker.runtime.build import freeze_imports
+from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Cuts, Scope, SourceRow, Table, Written
-from kubesweep_worker.worker import Worker
 
 CUTOFF = "2026-11-23 08:00:00+00"
 

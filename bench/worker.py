@@ -10,8 +10,8 @@ import signal
 import sys
 
 from kubesweep.api.plan import Plan
-from kubesweep_worker.assemble import assemble, freeze_imports
-from kubesweep_worker.running import run
+from kubesweep_worker.runtime.build import assemble, freeze_imports
+from kubesweep_worker.runtime.event_loop import run
 from kubesweep_worker.settings import WorkerSettings
 
 

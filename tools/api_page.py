@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from kubesweep.api import cel
 from kubesweep.api.crd import custom_resource_definition
+from kubesweep.api.models import cel
 
 Schema = dict[str, Any]
 

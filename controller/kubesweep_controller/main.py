@@ -19,26 +19,27 @@ from kubesweep import logging as logs
 from kubesweep.errors import SpecError
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import ScheduleRef
-from kubesweep_controller import connection, http
-from kubesweep_controller.api import Api, Kind
-from kubesweep_controller.apply import Applier
-from kubesweep_controller.bounds import PARSED
-from kubesweep_controller.connection import Connection
-from kubesweep_controller.events import Events
-from kubesweep_controller.gate import Gate
-from kubesweep_controller.household import Household
-from kubesweep_controller.lease import Lease
-from kubesweep_controller.logins import Logins
+from kubesweep_controller.health import Health, serve
+from kubesweep_controller.kube import kubeconfig
+from kubesweep_controller.kube.apply import Applier
+from kubesweep_controller.kube.cache import Store
+from kubesweep_controller.kube.client import Api, Kind
+from kubesweep_controller.kube.events import Events
+from kubesweep_controller.kube.kubeconfig import Connection
+from kubesweep_controller.kube.leader_election import Lease
+from kubesweep_controller.kube.object_limits import PARSED
+from kubesweep_controller.kube.watch import Watcher
+from kubesweep_controller.kube.workqueue import WorkQueue
 from kubesweep_controller.metrics import Metrics
-from kubesweep_controller.queue_password import QueuePassword
-from kubesweep_controller.reconcile import Reconciler
-from kubesweep_controller.releases import Releases
-from kubesweep_controller.resync import PERIOD, Resync
+from kubesweep_controller.queue.circuit_breaker import Gate
+from kubesweep_controller.queue.credentials import Logins
+from kubesweep_controller.queue.password import QueuePassword
+from kubesweep_controller.queue.tenants import Tenants
+from kubesweep_controller.reconcile.children_reconciler import Household
+from kubesweep_controller.reconcile.ownership import Releases
+from kubesweep_controller.reconcile.reconciler import Reconciler
+from kubesweep_controller.reconcile.resync import PERIOD, Resync
 from kubesweep_controller.settings import Settings, from_environment
-from kubesweep_controller.store import Store
-from kubesweep_controller.tenants import Tenants
-from kubesweep_controller.watch import Watcher
-from kubesweep_controller.work import WorkQueue
 
 LEASE_TIMEOUT = 5.0  # seconds that one call for the Lease may take
 _log = logging.getLogger("kubesweep.controller")
@@ -71,13 +72,13 @@ def _lead_kopf(level: str) -> None:
 
 async def run(settings: Settings, at: Connection | None = None) -> int:
     """Lead when it is our turn, until a signal or the loss of the Lease. The exit code."""
-    at = at or connection.find()
+    at = at or kubeconfig.find()
     api, lease_api = Api(at), Api(at, LEASE_TIMEOUT)
-    health, metrics = http.Health(max_age=3 * PERIOD), Metrics()
+    health, metrics = Health(max_age=3 * PERIOD), Metrics()
     lease = Lease(lease_api, settings.namespace, settings.lease_name, settings.identity)
     stop = _stop_signal()
     turning = asyncio.create_task(health.run())
-    probes = await http.serve(health, metrics, settings.port)
+    probes = await serve(health, metrics, settings.port)
     try:
         uid = await _unless(stop, _follow(lease, health))
         if uid is None:
@@ -92,7 +93,7 @@ async def run(settings: Settings, at: Connection | None = None) -> int:
         await lease_api.close()
 
 
-async def _follow(lease: Lease, health: http.Health) -> str:
+async def _follow(lease: Lease, health: Health) -> str:
     async def show() -> None:
         while True:
             health.follows = lease.follows
@@ -111,7 +112,7 @@ async def _lead(
     api: Api,
     lease: Lease,
     uid: str,
-    health: http.Health,
+    health: Health,
     metrics: Metrics,
     stop: asyncio.Event,
 ) -> int:
@@ -150,7 +151,7 @@ class Parts:
         at: Connection,
         api: Api,
         install: str,
-        health: http.Health,
+        health: Health,
         metrics: Metrics,
     ) -> None:
         self._health = health

@@ -16,10 +16,10 @@ from prometheus_client.registry import Collector
 
 from kubesweep.errors import Damaged
 from kubesweep.queue.model import Stats, SweepState
-from kubesweep_controller.facts import Facts
-from kubesweep_controller.misses import counts_of
-from kubesweep_controller.sweeps import COUNTS
-from kubesweep_controller.words import parse_time, place
+from kubesweep_controller.status.formatting import parse_time, place
+from kubesweep_controller.status.history import COUNTS
+from kubesweep_controller.status.missed_ticks import counts_of
+from kubesweep_controller.status.observation import Facts
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 

@@ -12,9 +12,9 @@ import msgspec
 
 from kubesweep.api.problems import SpecErrors
 from kubesweep.errors import SpecError
-from kubesweep_controller.poddefaults import PodDefaults, read_defaults
-from kubesweep_controller.podpolicy import ANY, PodPolicy
-from kubesweep_controller.queue_address import QueueAddress
+from kubesweep_controller.children.pod_defaults import PodDefaults, read_defaults
+from kubesweep_controller.children.pod_policy import ANY, PodPolicy
+from kubesweep_controller.queue.address import QueueAddress
 
 LEVELS = ("debug", "info", "warning", "error")
 NAMESPACES = "KUBESWEEP_NAMESPACES"

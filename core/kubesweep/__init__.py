@@ -22,21 +22,21 @@ from kubesweep.errors import (
 
 if TYPE_CHECKING:
     from kubesweep.api.compile import compile_plan
-    from kubesweep.api.load import Loaded, load
-    from kubesweep.api.objects import load_object
+    from kubesweep.api.loading.files import Loaded, load
+    from kubesweep.api.loading.objects import load_object
+    from kubesweep.api.models.spec import SweepSchedule
     from kubesweep.api.plan import Plan
     from kubesweep.api.problems import Problem, SpecErrors
-    from kubesweep.api.spec import SweepSchedule
 
 _HOMES = {
-    "Loaded": "kubesweep.api.load",
+    "Loaded": "kubesweep.api.loading.files",
     "Plan": "kubesweep.api.plan",
     "Problem": "kubesweep.api.problems",
     "SpecErrors": "kubesweep.api.problems",
-    "SweepSchedule": "kubesweep.api.spec",
+    "SweepSchedule": "kubesweep.api.models.spec",
     "compile_plan": "kubesweep.api.compile",
-    "load": "kubesweep.api.load",
-    "load_object": "kubesweep.api.objects",
+    "load": "kubesweep.api.loading.files",
+    "load_object": "kubesweep.api.loading.objects",
 }
 
 __all__ = [

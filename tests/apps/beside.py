@@ -19,11 +19,11 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from kubesweep.api.load import load
+from kubesweep.api.loading.files import load
 from kubesweep.queue.model import SweepState
 from kubesweep_worker import testing
-from tests.deadlines import scaled
 from tests.integration.postgres import Server
+from tests.kits.deadlines import scaled
 
 HOUSE = Path(__file__).parents[2]
 INSTALLED = HOUSE / ".venv" / "apps"

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from kubesweep.api.load import load
+from kubesweep.api.loading.files import load
 from tests.apps.beside import Rows, Twins, libpq, program, rows, run, sweep
 
 APPLICATION = Path(__file__).parent / "airflow"

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from kubesweep.queue.sqlite import SqliteQueue
+from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_controller.metrics import Metrics
 from tests.chart.rendering import CHART, HOUSE, Object, one, render
 from tests.chart.scraping import scraped
-from tests.controller_kit import Clock, House
+from tests.kits.controller import Clock, House
 
 ALERTS = CHART / "files" / "alerts.yaml"
 CASES = Path(__file__).with_name("alerts.yaml")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kubesweep_controller.podpolicy import PodPolicy
+from kubesweep_controller.children.pod_policy import PodPolicy
 from kubesweep_controller.settings import from_environment
 from tests.chart.rendering import CHART, NAMESPACE, Refused, environment, helm, kinds, one, pods, render, text
 

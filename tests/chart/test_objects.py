@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from kubesweep.queue.redis_connect import parse
+from kubesweep.queue.redis.connections import parse
 from tests.chart.rendering import (
     CHART,
     CLUSTER_SCOPED,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kubesweep_controller.poddefaults import PodDefaults, read_defaults
+from kubesweep_controller.children.pod_defaults import PodDefaults, read_defaults
 from kubesweep_controller.settings import from_environment
 from tests.chart.rendering import Refused, environment, render
 

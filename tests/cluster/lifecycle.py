@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.cluster import pki
 from tests.cluster.bed import REPOSITORY, Bed, Broken, hierarchies, membership, paths, step
 from tests.cluster.components import write_files
-from tests.deadlines import scaled
+from tests.kits.deadlines import scaled
 
 GRACE = 120.0
 PATIENCE = 240.0  # a deadline that costs nothing where all is well

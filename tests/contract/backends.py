@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kubesweep.queue.connect import connect
 from kubesweep.queue.service import QueueService
-from tests.servers import binaries, shared
+from tests.kits.servers import binaries, shared
 
 
 class Clock:

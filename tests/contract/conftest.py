@@ -6,7 +6,7 @@ import pytest
 
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import BACKENDS, Backend, Clock, Open
-from tests.memory import pytest_configure
+from tests.kits.memory import pytest_configure
 
 __all__ = ["backend", "clock", "make_queue", "pytest_configure", "queue"]
 

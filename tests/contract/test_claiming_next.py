@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kubesweep.queue.model import Claims, Limits, ScheduleRef, Settlement
 from kubesweep.queue.service import QueueService
-from kubesweep.queue.sqlite import SqliteQueue
+from kubesweep.queue.sqlite.queue import SqliteQueue
 from tests.contract.backends import Clock, Open
 from tests.contract.hands import LIMITS, OTHER, PLAN, REF, latest, look, one, open_sweep, retry, settle, start, take
 

@@ -16,8 +16,8 @@ import pytest
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenAnswer, Settlement, Window
-from kubesweep.queue.sqlite import SqliteQueue
-from kubesweep.queue.sqlite_store import VERSION
+from kubesweep.queue.sqlite.queue import SqliteQueue
+from kubesweep.queue.sqlite.store import VERSION
 from tests.contract.hands import CUTOFF, LIMITS, REF, TICK, look, one, open_sweep, range_job, settle, start
 
 ROOT = Path(__file__).parents[2]

@@ -41,7 +41,7 @@ from kubesweep.queue.service import QueueService
 from tests.contract.backends import BACKENDS, Backend, Clock
 from tests.contract.hands import CUTOFF, OTHER, REF
 from tests.contract.model import Book, Model
-from tests.servers import shared
+from tests.kits.servers import shared
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Window
-from kubesweep.queue.sqlite import SqliteQueue
+from kubesweep.queue.sqlite.queue import SqliteQueue
 from tests.contract.hands import CUTOFF, REF, look, one, open_sweep, plan_job, range_job
 
 NOBODY = 65534

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from tests.deadlines import scaled
 from tests.e2e.desk import becomes
+from tests.kits.deadlines import scaled
 
 CRD = Path(__file__).parents[2] / "manifests" / "crd.yaml"
 

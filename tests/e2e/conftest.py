@@ -27,7 +27,7 @@ from tests.e2e.releases import OPEN, another
 from tests.e2e.shards import FOLDER, Scheduling, Turn, arrange, group_of, one_at_a_time
 from tests.e2e.stage import Stage, staged
 from tests.e2e.summary import pytest_terminal_summary
-from tests.servers import Server
+from tests.kits.servers import Server
 
 __all__ = ["pytest_terminal_summary", "whole_cluster"]
 

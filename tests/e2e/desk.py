@@ -18,10 +18,10 @@ import yaml
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import ScheduleRef, Stats
 from tests.cluster.bed import REPOSITORY
-from tests.deadlines import scaled
 from tests.e2e.kube import Cluster, Namespace, Object
 from tests.e2e.releases import OWN, SCHEDULE, Release, another, apply
 from tests.e2e.workloads import PYTHON, Server, deployment, pod_spec, service, start_postgres
+from tests.kits.deadlines import scaled
 
 EXAMPLE = REPOSITORY / "examples" / "conversations"
 EXPIRED, IDLE = "process-expired-conversations", "process-idle-conversations"

@@ -6,8 +6,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.deadlines import scaled
 from tests.e2e.kube import Namespace
+from tests.kits.deadlines import scaled
 
 SHOWN = 40  # lines of events
 BRIEF = ("pods", "deployments", "scaledobjects", "sweepschedules")

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.bed import NODE, NODE_ADDRESS, PODS, Bed, build, paths
-from tests.deadlines import scaled
 from tests.e2e.kube import Cluster, Namespace
 from tests.e2e.network import outside
+from tests.kits.deadlines import scaled
 
 TOOL, HOME, QUEUE = "kube-network-policies", "kube-system", "100"
 CHAIN = "NETWORK-POLICIES"

@@ -19,7 +19,7 @@ from kubernetes import config
 from kubernetes.client import ApiException
 from kubernetes.dynamic import DynamicClient
 
-from tests.deadlines import scaled
+from tests.kits.deadlines import scaled
 
 Object = dict[str, Any]
 PATIENCE = 60.0

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from kubesweep_controller.api import Api, Kind
+from kubesweep_controller.kube.client import Api, Kind
 from tests.cluster.bed import REPOSITORY
 
 RBAC = "rbac.authorization.k8s.io"

@@ -22,7 +22,7 @@ from kubesweep.api.crd import custom_resource_definition
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Finding, Limits, ScheduleRef, Settlement, Stats
 from kubesweep.queue.service import QueueService
-from kubesweep_controller.api import (
+from kubesweep_controller.kube.client import (
     CRONJOBS,
     DEPLOYMENTS,
     EVENTS,
@@ -33,13 +33,13 @@ from kubesweep_controller.api import (
     Api,
     Kind,
 )
-from kubesweep_controller.conditions import find as condition_of
-from kubesweep_controller.connection import Connection, find
-from tests.deadlines import scaled
+from kubesweep_controller.kube.kubeconfig import Connection, find
+from kubesweep_controller.status.conditions import find as condition_of
 from tests.e2e.audit import Request, requests
 from tests.e2e.processes import Controller
 from tests.e2e.rights import account
-from tests.servers import Server, free_port
+from tests.kits.deadlines import scaled
+from tests.kits.servers import Server, free_port
 
 T = TypeVar("T")
 CHILDREN: tuple[tuple[Kind, str], ...] = (

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, PODS, Kind
+from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, PODS, Kind
 from tests.e2e.stage import Stage, until
 
 ADMISSION = "admissionregistration.k8s.io/v1"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kubesweep.queue.model import OpenSweep
-from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, SCALEDOBJECTS, SECRETS, Kind
+from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCALEDOBJECTS, SECRETS, Kind
 from tests.e2e.stage import CHILDREN, Stage, now, until, writes_since
 
 PARKED = "autoscaling.keda.sh/paused-replicas"

@@ -16,10 +16,10 @@ from typing import TypeVar
 
 import pytest
 
-from kubesweep_controller.api import SCALEDOBJECTS, SCHEDULES
-from kubesweep_controller.conditions import find
+from kubesweep_controller.kube.client import SCALEDOBJECTS, SCHEDULES
+from kubesweep_controller.status.conditions import find
 from tests.e2e.stage import Stage, now, requests_since, until, writes_since
-from tests.servers import free_port
+from tests.kits.servers import free_port
 
 CROWD = 300
 SOON = 120.0  # seconds

@@ -7,12 +7,12 @@ import signal
 from pathlib import Path
 
 from kubesweep.queue.model import OpenSweep, PlanVersion
-from kubesweep_controller.api import DEPLOYMENTS, LEASES, SCHEDULES, Api
-from kubesweep_controller.connection import Connection
-from tests.deadlines import scaled
+from kubesweep_controller.kube.client import DEPLOYMENTS, LEASES, SCHEDULES, Api
+from kubesweep_controller.kube.kubeconfig import Connection
 from tests.e2e.rights import ACCOUNTS, account
 from tests.e2e.stage import Stage, Wire, kubeconfig, until
-from tests.servers import Server
+from tests.kits.deadlines import scaled
+from tests.kits.servers import Server
 
 PARKED = "autoscaling.keda.sh/paused-replicas"
 

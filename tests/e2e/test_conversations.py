@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deadlines import scaled
 from tests.e2e.desk import EXPIRED, IDLE, Desk, becomes, condition, desk
 from tests.e2e.kube import Cluster, Object
+from tests.kits.deadlines import scaled
 
 ROWS = 200_000
 SWEPT = {EXPIRED: ROWS * 2 // 10, IDLE: ROWS * 3 // 10}

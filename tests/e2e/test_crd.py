@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from kubesweep import load_object
-from kubesweep.api import yamlfile
-from kubesweep.api.status import Status
-from tests.deadlines import scaled
+from kubesweep.api.loading import yaml_document
+from kubesweep.api.models.status import Status
 from tests.e2e.applying import apply, done, kubectl, namespace_with_crd, read, schedule
-from tests.unit.test_status import WHOLE
+from tests.kits.deadlines import scaled
+from tests.unit.core.test_status import WHOLE
 
 HOUSE = Path(__file__).parents[2]
 SIDES = ((), ("--server-side",))
@@ -215,8 +215,8 @@ def test_bare_yaml_is_for_us_what_it_is_for_kubectl() -> None:
     text += "  metadata: {name: bare}\n  spec: {worker: {podTemplate: {values: [" + ", ".join(bare) + "]}}}\n"
     printed = done("create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-", stdin=text)
     theirs = json.loads(printed)["spec"]["worker"]["podTemplate"]["values"]
-    (document,) = yamlfile.read(text, "")
-    assert isinstance(document, yamlfile.Document)
+    (document,) = yaml_document.read(text, "")
+    assert isinstance(document, yaml_document.Document)
     ours = document.data["items"][0]["spec"]["worker"]["podTemplate"]["values"]
     assert [(word, kind(each), each) for word, each in zip(bare, ours, strict=True)] == [
         (word, kind(each), each) for word, each in zip(bare, theirs, strict=True)

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kubesweep.api.spec import SweepSchedule
+from kubesweep.api.models.spec import SweepSchedule
 from tests.e2e.applying import kubectl, namespace_with_crd, schedule
-from tests.unit.test_plan import SPEC
+from tests.unit.core.test_plan import SPEC
 
 FEW = settings(
     deadline=None, max_examples=8, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate)

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests.deadlines import scaled
 from tests.e2e.desk import EXPIRED, Desk, becomes, desk
 from tests.e2e.kube import Cluster, Object
+from tests.kits.deadlines import scaled
 
 ROWS = 20_000
 STALE = ROWS * 2 // 10

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from kubesweep_controller import connection
-from kubesweep_controller.api import Api
-from kubesweep_controller.events import BURST, Events
-from kubesweep_controller.reasons import Reason
-from kubesweep_controller.story import Wanted
-from tests.controller_kit import SPEC, START
+from kubesweep_controller.kube import kubeconfig
+from kubesweep_controller.kube.client import Api
+from kubesweep_controller.kube.events import BURST, Events
+from kubesweep_controller.status.event_rules import Wanted
+from kubesweep_controller.status.reasons import Reason
 from tests.e2e.applying import done, namespace_with_crd
+from tests.kits.controller import SPEC, START
 
 HELD = Wanted(Reason.HELD, "The sweep of noon waits.", "sweep-1/Held")
 DEAD = Wanted(
@@ -60,7 +60,7 @@ class Controllers:
 
 @pytest.fixture
 async def controllers() -> AsyncIterator[Controllers]:
-    api = Api(connection.find())
+    api = Api(kubeconfig.find())
     yield Controllers(api)
     await api.close()
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kubesweep_controller.api import DEPLOYMENTS, SCHEDULES, Kind, Refused
-from kubesweep_controller.bounds import PARSED
+from kubesweep_controller.kube.client import DEPLOYMENTS, SCHEDULES, Kind, Refused
+from kubesweep_controller.kube.object_limits import PARSED
 from tests.e2e.rights import RBAC
 from tests.e2e.stage import Stage, until
 

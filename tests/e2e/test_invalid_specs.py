@@ -17,7 +17,7 @@ import yaml
 
 from kubesweep import SpecErrors, load_object
 from tests.e2e.applying import kubectl, namespace_with_crd, read
-from tests.invalid_specs import WAYS, ClusterRow, base, change, cluster_rows
+from tests.kits.invalid_specs import WAYS, ClusterRow, base, change, cluster_rows
 
 
 @pytest.fixture(scope="module")

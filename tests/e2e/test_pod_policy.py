@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from kubesweep.api.compile import compile_plan
-from kubesweep.api.spec import SweepSchedule, Worker
+from kubesweep.api.models.spec import SweepSchedule, Worker
 from kubesweep_controller.children.pod import worker_template
 from kubesweep_controller.settings import Pods
-from tests.controller_kit import SPEC
 from tests.e2e.applying import done, kubectl
-from tests.unit.test_pod_policy import EVERYDAY, PRIVILEGED, TOKENS
+from tests.kits.controller import SPEC
+from tests.unit.controller.test_pod_policy import EVERYDAY, PRIVILEGED, TOKENS
 
 NAMESPACE = f"baseline-{uuid.uuid4().hex[:8]}"
 SCHEDULE = {

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, EVENTS, SCHEDULES
+from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, EVENTS, SCHEDULES
 from tests.e2e.applying import done
 from tests.e2e.stage import Stage, until
-from tests.invalid_specs import IGNORE, base, change, cluster_rows
+from tests.kits.invalid_specs import IGNORE, base, change, cluster_rows
 
 ROWS = [row for row in cluster_rows() if row.ignoring.startswith("condition ")]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kubesweep.api.plan import Plan
-from kubesweep_controller.api import DEPLOYMENTS, SCHEDULES
+from kubesweep_controller.kube.client import DEPLOYMENTS, SCHEDULES
 from tests.e2e.stage import Stage, until
 from tests.e2e.workloads import PYTHON, deployment, pod_spec
 

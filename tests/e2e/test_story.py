@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from kubesweep.queue.model import Claim, FailedRow, Finding, Job, JobKind, Limits, Settlement, SweepState, Window
-from kubesweep_controller.api import EVENTS, SCHEDULES
-from kubesweep_controller.reasons import Reason
-from tests.deadlines import scaled
+from kubesweep_controller.kube.client import EVENTS, SCHEDULES
+from kubesweep_controller.status.reasons import Reason
 from tests.e2e.stage import Stage, until
-from tests.servers import Server
+from tests.kits.deadlines import scaled
+from tests.kits.servers import Server
 
 MANY = Limits(halt_above=10_000)
 HAND = "hand"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kubesweep.queue.model import OpenSweep
-from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, SCHEDULES
+from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCHEDULES
 from tests.cluster.bed import REPOSITORY
 from tests.e2e.stage import CHILDREN, Stage, now, until, writes_since
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from kubesweep.queue.redis_scripts import KEY_NAMES
+from kubesweep.queue.redis.scripts import KEY_NAMES
 
 WORDS = st.sampled_from(
     ["", "w", "h", "b", "uid", "ids", "tick", "paused", "approved", "cur", "behind", "tokens", "h\n{}", "-", "0"]

@@ -18,15 +18,24 @@ import redis
 import yaml
 
 from kubesweep.queue.model import ScheduleRef
-from kubesweep.queue.redis_scripts import KEY_NAMES
-from kubesweep_controller.api import CRONJOBS, DEPLOYMENTS, SCALEDOBJECTS, SCHEDULES, SECRETS, Api, Kind, Refused
-from kubesweep_controller.connection import from_kubeconfig
-from kubesweep_controller.queue_users import user_names
+from kubesweep.queue.redis.scripts import KEY_NAMES
+from kubesweep_controller.kube.client import (
+    CRONJOBS,
+    DEPLOYMENTS,
+    SCALEDOBJECTS,
+    SCHEDULES,
+    SECRETS,
+    Api,
+    Kind,
+    Refused,
+)
+from kubesweep_controller.kube.kubeconfig import from_kubeconfig
+from kubesweep_controller.queue.users import user_names
 from tests.e2e.processes import Controller
 from tests.e2e.rights import ACCOUNTS, RBAC
 from tests.e2e.stage import Stage, kubeconfig, staged, until
 from tests.hostile.mischief import Annotation, Child, Command, Key, Spec
-from tests.servers import Server, free_port
+from tests.kits.servers import Server, free_port
 
 NAMESPACES = Kind("v1", "Namespace", "namespaces")
 PERIOD = 5.0  # of the good tenant's schedule

@@ -12,11 +12,11 @@ import pytest
 import redis
 from hypothesis import HealthCheck, Phase, given, settings
 
-from kubesweep_controller.api import SCHEDULES, Refused
+from kubesweep_controller.kube.client import SCHEDULES, Refused
 from tests.e2e.stage import until
 from tests.hostile.mischief import MISCHIEF
 from tests.hostile.tenant import PERIOD, Mischief, Tenants, tenants
-from tests.servers import Server, binaries
+from tests.kits.servers import Server, binaries
 
 LIMIT = 256  # MiB, the memory limit of the chart's controller
 DELAY = 30.0  # seconds that a tick may be late while a server is kept busy; docs/redis.md says how that adds up

@@ -15,7 +15,7 @@ from contextlib import closing
 from fcntl import ioctl
 from pathlib import Path
 
-from tests.deadlines import scaled
+from tests.kits.deadlines import scaled
 
 PROGRAM = str(Path(sys.executable).parent / "kubesweep")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

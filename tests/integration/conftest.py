@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from kubesweep.queue.redis import RedisQueue
+from kubesweep.queue.redis.queue import RedisQueue
 from tests.apps.beside import twins
 from tests.integration.pod import role, server
 from tests.integration.postgres import LOCKED_ROLE, Server, postgres
-from tests.memory import pytest_configure
-from tests.servers import shared
+from tests.kits.memory import pytest_configure
+from tests.kits.servers import shared
 
 __all__ = [
     "database",

@@ -8,7 +8,7 @@ import pytest
 
 from kubesweep.queue.model import Job, JobKind, Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement, Window
 from kubesweep.queue.service import QueueService
-from tests.servers import binaries
+from tests.kits.servers import binaries
 
 PLAN = PlanVersion(1, "aaaa")
 LIMITS = Limits()

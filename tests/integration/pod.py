@@ -18,8 +18,8 @@ from psycopg import sql
 from kubesweep.api.plan import Assignment, Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import DeadLetter, Finding, OpenSweep, ScheduleRef, Stats
-from tests.deadlines import scaled
-from tests.servers import Server
+from tests.kits.deadlines import scaled
+from tests.kits.servers import Server
 
 PROGRAM = str(Path(sys.executable).parent / "kubesweep-worker")
 ROWS = 40

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import psycopg
 
-from tests.deadlines import scaled
 from tests.integration.postgres import Server
+from tests.kits.deadlines import scaled
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 PORT = 6432  # names the socket file; nothing listens on it

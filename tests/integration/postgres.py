@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from tests.deadlines import scaled
+from tests.kits.deadlines import scaled
 
 LOCKED_ROLE = "with_password"  # the only role that needs a password
 FAST = {

@@ -27,7 +27,7 @@ from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, Row
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenAnswer, OpenSweep, Stats, SweepState
 from kubesweep.queue.service import QueueService
-from tests.deadlines import scaled
+from tests.kits.deadlines import scaled
 
 __all__ = ["Storm", "assert_written_once", "make_table", "plan_with_effect"]
 
@@ -88,7 +88,7 @@ async def note(row: object, context: object) -> None:
 
 def work(plan: str, url: str, queue_url: str, effects: str, lease: float) -> None:
     """The body of a worker process; ends only by a signal."""
-    from kubesweep_worker.assemble import assemble
+    from kubesweep_worker.runtime.build import assemble
     from kubesweep_worker.settings import WorkerSettings
 
     os.environ[EFFECTS_FILE] = effects
@@ -124,7 +124,13 @@ class Storm:
         self._random = random.Random(self.seed)
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(
-            ["kubesweep_worker.assemble", "kubesweep_worker.testing", "psycopg", "aiohttp", "tests.integration.storm"]
+            [
+                "kubesweep_worker.runtime.build",
+                "kubesweep_worker.testing",
+                "psycopg",
+                "aiohttp",
+                "tests.integration.storm",
+            ]
         )
 
     def spawn(self) -> ForkServerProcess:

@@ -16,9 +16,9 @@ from kubesweep.api.plan import Archive, Write
 from kubesweep.errors import RowError, SweepFailure
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import InspectableSource, Keys, Range, Scope
-from tests.deadlines import scaled
 from tests.integration.postgres import Server
 from tests.integration.test_source_postgres import make_plan
+from tests.kits.deadlines import scaled
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 ALL = Range(None, None, 3)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import queue
 from bench.queue_rivals import PEERS, PINS
-from tests.deadlines import scaled
+from tests.kits.deadlines import scaled
 
 HOUSE = Path(__file__).parents[2]
 

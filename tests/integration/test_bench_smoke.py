@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from bench import sweep
-from tests.deadlines import scaled
+from tests.kits.deadlines import scaled
 
 HOUSE = Path(__file__).parents[2]
 

@@ -11,12 +11,12 @@ import psycopg
 import pytest
 import yaml
 
-from tests.deadlines import scaled
 from tests.integration.cli_desk import Desk, equation
 from tests.integration.pod import ROWS, statuses
 from tests.integration.postgres import LOCKED_ROLE
 from tests.integration.postgres import Server as Postgres
-from tests.servers import until
+from tests.kits.deadlines import scaled
+from tests.kits.servers import until
 
 PASSWORD = "p@ss/w:rd %41 'q' \" #?"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.deadlines import scaled
 from tests.integration.cli_desk import Desk, equation, next_commands, read_until
-from tests.servers import Server, binaries
+from tests.kits.deadlines import scaled
+from tests.kits.servers import Server, binaries
 
 ROWS = 300
 TABLE = """

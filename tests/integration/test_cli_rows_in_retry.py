@@ -11,9 +11,9 @@ from rich.console import Console
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Settlement
 from kubesweep.queue.service import QueueService
-from kubesweep_cli.dead import Choice, dead_doomed, dead_list, dead_purge, dead_retry, dead_show
-from kubesweep_cli.exits import Nothing
-from kubesweep_cli.terminal import THEME, Terminal
+from kubesweep_cli.commands.dead_letters import Choice, dead_doomed, dead_list, dead_purge, dead_retry, dead_show
+from kubesweep_cli.shell.exit_codes import Nothing
+from kubesweep_cli.shell.terminal import THEME, Terminal
 from tests.contract.hands import REF, TICK, bury, key, look, one, retry, settle, start
 
 NAME = REF.name

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from kubesweep.api.load import Loaded, load
+from kubesweep.api.loading.files import Loaded, load
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenSweep, Stats, SweepState, Window
 from kubesweep.queue.service import QueueService
-from kubesweep_cli.crew import WorkerCrew
-from kubesweep_cli.glance import Glance
-from kubesweep_cli.run import Runner, RunSettings
+from kubesweep_cli.runner.runner import Runner, RunSettings
+from kubesweep_cli.runner.worker_group import WorkerCrew
+from kubesweep_cli.views.schedule_view import Glance
 
 SWEEP = """
 apiVersion: kubesweep.dev/v1alpha1

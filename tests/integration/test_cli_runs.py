@@ -11,11 +11,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from kubesweep.api.load import load
+from kubesweep.api.loading.files import load
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenSweep
-from tests.deadlines import scaled
 from tests.integration.cli_desk import Desk, equation, next_commands, read_until
+from tests.kits.deadlines import scaled
 
 
 @pytest.fixture

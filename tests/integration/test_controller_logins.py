@@ -13,11 +13,11 @@ from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement
 from kubesweep_controller.children.secret import Login
-from kubesweep_controller.logins import SOON, Logins, derived
-from kubesweep_controller.queue_users import set_users, user_names
+from kubesweep_controller.queue.credentials import SOON, Logins, derived
+from kubesweep_controller.queue.users import set_users, user_names
 from kubesweep_controller.settings import from_environment
-from tests.controller_kit import Recorder
-from tests.servers import Server, binaries, cluster, fail_over, sentinel
+from tests.kits.controller import Recorder
+from tests.kits.servers import Server, binaries, cluster, fail_over, sentinel
 
 INSTALL = "abcd1234"
 OURS = ScheduleRef(INSTALL, "shop", "carts", "8b5f6f0e-0000-4000-8000-000000000001")

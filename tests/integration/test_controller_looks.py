@@ -10,21 +10,21 @@ import msgspec
 import pytest
 
 from kubesweep.errors import KubesweepError, Outage
-from kubesweep.queue.redis import RedisQueue
-from kubesweep.queue.redis_scripts import keys
-from kubesweep_controller.api import SCHEDULES, Kind
-from kubesweep_controller.conditions import find
-from kubesweep_controller.facts import Children, Facts
-from kubesweep_controller.gate import Gate
+from kubesweep.queue.redis.queue import RedisQueue
+from kubesweep.queue.redis.scripts import keys
+from kubesweep_controller.children.pod_policy import PodPolicy
+from kubesweep_controller.kube.cache import Store
+from kubesweep_controller.kube.client import SCHEDULES, Kind
+from kubesweep_controller.kube.workqueue import Key
 from kubesweep_controller.metrics import Metrics
-from kubesweep_controller.podpolicy import PodPolicy
-from kubesweep_controller.reconcile import Reconciler
-from kubesweep_controller.store import Store
-from kubesweep_controller.words import time_text
-from kubesweep_controller.work import Key
-from tests.controller_kit import SPEC, START, Clock, Recorder
+from kubesweep_controller.queue.circuit_breaker import Gate
+from kubesweep_controller.reconcile.reconciler import Reconciler
+from kubesweep_controller.status.conditions import find
+from kubesweep_controller.status.formatting import time_text
+from kubesweep_controller.status.observation import Children, Facts
 from tests.integration.one_row import KINDS
-from tests.servers import shared
+from tests.kits.controller import SPEC, START, Clock, Recorder
+from tests.kits.servers import shared
 
 MINE = "ks/kubesweep"
 

@@ -16,14 +16,14 @@ from kubesweep.api.plan import Effect, Plan, Webhook
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenSweep
 from kubesweep.queue.service import QueueService
-from kubesweep_worker.assemble import assemble
-from kubesweep_worker.drain import install_signals
+from kubesweep_worker.runtime.build import assemble
+from kubesweep_worker.runtime.signals import install_signals
 from kubesweep_worker.settings import WorkerSettings
-from tests.deadlines import scaled
 from tests.integration import drain_handlers as effects
 from tests.integration.test_worker_handlers import handler_plan, left, make_table
 from tests.integration.test_worker_webhook import receiver
-from tests.servers import shared
+from tests.kits.deadlines import scaled
+from tests.kits.servers import shared
 
 ROWS = 500
 SIGNALS = 20  # in each of six tests

@@ -19,14 +19,14 @@ from aiohttp import web
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, Source, Webhook, Write
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import DeadLetter, OpenSweep, Stats, SweepState
-from kubesweep_worker.assemble import assemble
+from kubesweep_worker.effects.values import iso_duration, python_values
+from kubesweep_worker.runtime.build import assemble
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import Range
-from kubesweep_worker.values import iso_duration, python_values
-from tests.deadlines import scaled
 from tests.integration.postgres import Server
 from tests.integration.test_worker_webhook import receiver
+from tests.kits.deadlines import scaled
 
 DEEP = f"{'[' * 1200}{']' * 1200}"
 NINES = "9" * 5000

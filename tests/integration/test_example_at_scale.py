@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deadlines import scaled
+from tests.kits.deadlines import scaled
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "at-scale"
 ROWS = 50_000

@@ -23,7 +23,7 @@ from examples.conversations.receiver import Receiver
 from examples.conversations.support import sweeps
 from kubesweep.errors import Reject
 from kubesweep_worker import testing
-from tests.deadlines import scaled
+from tests.kits.deadlines import scaled
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "conversations"
 VARIANTS = {"schema-from-number.sql": None, "schema-session-key.sql": 40}  # schema -> phone numbers; None: one each

@@ -16,8 +16,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.deadlines import scaled
 from tests.integration.postgres import Server
+from tests.kits.deadlines import scaled
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "django-sessions"
 SESSIONS = int(os.environ.get("DJANGO_SESSIONS", "300000"))

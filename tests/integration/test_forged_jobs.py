@@ -12,7 +12,7 @@ import pytest
 from kubesweep.api.plan import Assignment, Match, RowLimits, Source, Write
 from kubesweep.queue.model import Job, JobKind, Limits, SweepState, Window
 from kubesweep_worker.sources import open_source
-from tests.worker_kit import Workbench, a_plan
+from tests.kits.worker import Workbench, a_plan
 
 PLAN = a_plan(
     source=Source(table="carts", key=("id",)),

@@ -15,9 +15,9 @@ from kubesweep.api.plan import Match, Plan, RetryPolicy, RowLimits, Source, Writ
 from kubesweep.errors import Outage, ScopeOutage
 from kubesweep.queue.model import SweepState
 from kubesweep_worker.sources.base import Range
-from kubesweep_worker.sources.postgres import PostgresSource
-from tests.deadlines import scaled
+from kubesweep_worker.sources.postgres.source import PostgresSource
 from tests.integration.test_worker_postgres import Site, cart_plan, carts
+from tests.kits.deadlines import scaled
 
 CHILDREN = """
 CREATE TABLE lines (id bigint PRIMARY KEY, cart bigint NOT NULL REFERENCES carts ON DELETE CASCADE);

@@ -12,12 +12,12 @@ from aiohttp import web
 from kubesweep.api.plan import Effect, RetryPolicy, RowLimits, Webhook
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenSweep
-from kubesweep_worker.assemble import assemble
+from kubesweep_worker.runtime.build import assemble
 from kubesweep_worker.settings import WorkerSettings
-from tests.deadlines import scaled
 from tests.integration.test_worker_handlers import handler_plan, make_table
 from tests.integration.test_worker_webhook import receiver
-from tests.servers import shared
+from tests.kits.deadlines import scaled
+from tests.kits.servers import shared
 
 RATE = 50.0
 ROWS = 250

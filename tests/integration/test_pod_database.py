@@ -14,13 +14,13 @@ import msgspec
 import psycopg
 import pytest
 
-from kubesweep.api.database import Parts
+from kubesweep.api.database_url import Parts
 from kubesweep.queue.model import OpenSweep
 from tests.integration.pod import Pod, pod_plan
 from tests.integration.postgres import LOCKED_ROLE
 from tests.integration.postgres import Server as Postgres
 from tests.integration.test_pod_work import FINISHED, PAUSES, all_new, ended, idle, said
-from tests.servers import Server
+from tests.kits.servers import Server
 
 # Each of these ends a URL early, or means something else in one.
 PASSWORDS = ("p@ss/w:rd %41 #?[1]", " 'quotes\" and \\ blanks ", "X-Amz-Signature=0%2F&Expires=900")

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from kubesweep.queue.model import OpenSweep, SweepState, TickCounts
-from tests.deadlines import scaled
 from tests.integration.pod import Pod, pod_plan
-from tests.proxy import Cut, Proxy
-from tests.servers import Server, binaries
+from tests.kits.deadlines import scaled
+from tests.kits.proxy import Cut, Proxy
+from tests.kits.servers import Server, binaries
 
 MINUTE = 29_400_000
 MANUAL = {"KUBESWEEP_JOB_NAME": "carts-tick-by-hand", "KUBESWEEP_JOB_UID": "7b2e"}

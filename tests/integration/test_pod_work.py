@@ -17,12 +17,12 @@ from aiohttp import web
 
 from kubesweep.api.plan import Effect, Webhook
 from kubesweep.queue.model import SweepState
-from tests.deadlines import scaled
 from tests.integration.pod import ROWS, Pod, log_until, make_carts, pod_plan, statuses
 from tests.integration.postgres import LOCKED_ROLE
 from tests.integration.postgres import Server as Postgres
 from tests.integration.test_worker_webhook import receiver
-from tests.servers import Server, until
+from tests.kits.deadlines import scaled
+from tests.kits.servers import Server, until
 
 PAUSES = "claiming pauses"
 WELL = "the world is well again"

@@ -12,10 +12,10 @@ import pytest
 
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.connect import connect
-from kubesweep.queue.redis_connect import parse, servers
+from kubesweep.queue.redis.connections import parse, servers
 from tests.integration.one_row import KINDS, LIMITS, REFS, finish, start
-from tests.proxy import Proxy
-from tests.servers import Server, sentinel, shared
+from tests.kits.proxy import Proxy
+from tests.kits.servers import Server, sentinel, shared
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from kubesweep.queue.model import HeldRows, ScheduleRef
-from kubesweep.queue.redis import RedisQueue
-from kubesweep.queue.redis_link import AT_ONCE
-from tests.servers import Server, binaries
+from kubesweep.queue.redis.client import AT_ONCE
+from kubesweep.queue.redis.queue import RedisQueue
+from tests.kits.servers import Server, binaries
 
 REF = ScheduleRef.local("default", "crowd")
 

@@ -27,11 +27,11 @@ from kubesweep.queue.model import (
     SweepState,
     Window,
 )
-from kubesweep.queue.redis import RedisQueue
-from kubesweep.queue.redis_scripts import script
+from kubesweep.queue.redis.queue import RedisQueue
+from kubesweep.queue.redis.scripts import script
 from tests.contract.backends import Clock
-from tests.proxy import Cut, Proxy
-from tests.servers import Server, binaries, shared
+from tests.kits.proxy import Cut, Proxy
+from tests.kits.servers import Server, binaries, shared
 
 REF = ScheduleRef("local", "default", "expire-carts", "8b5f6f0e-0000-4000-8000-000000000001")
 PLAN = PlanVersion(1, "aaaa")

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from kubesweep.errors import Damaged, Outage
 from kubesweep.queue.model import HISTORY, MESSAGE, OpenSweep
-from kubesweep.queue.redis import RedisQueue
-from kubesweep.queue.redis_codec import GROUPS
-from kubesweep.queue.redis_scripts import keys
+from kubesweep.queue.redis.codec import GROUPS
+from kubesweep.queue.redis.queue import RedisQueue
+from kubesweep.queue.redis.scripts import keys
 from tests.integration.one_row import KINDS, PLAN, REFS, finish, start
-from tests.servers import Server, shared
+from tests.kits.servers import Server, shared
 
 MINE, OTHER = REFS[0], REFS[1]
 PLACES = [key.decode() for key in keys(MINE.prefix)]

@@ -14,10 +14,10 @@ from redis.exceptions import RedisClusterException
 from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Settlement
-from kubesweep.queue.redis_errors import outage
+from kubesweep.queue.redis.errors import outage
 from tests.integration.one_row import KINDS, LIMITS, PLAN, REFS, finish, start
-from tests.proxy import Proxy
-from tests.servers import Server, cluster, fail_over, free_port, sentinel
+from tests.kits.proxy import Proxy
+from tests.kits.servers import Server, cluster, fail_over, free_port, sentinel
 
 SLOTS = 16384
 TRIES = 12  # each may meet the dead server first

@@ -30,13 +30,13 @@ from kubesweep.queue.model import (
     SweepState,
     Window,
 )
-from kubesweep.queue.redis import RedisQueue
-from kubesweep.queue.redis_codec import body
-from kubesweep.queue.redis_scripts import KEY_NAMES
+from kubesweep.queue.redis.codec import body
+from kubesweep.queue.redis.queue import RedisQueue
+from kubesweep.queue.redis.scripts import KEY_NAMES
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
-from tests.deadlines import scaled
-from tests.servers import Server, binaries, shared
+from tests.kits.deadlines import scaled
+from tests.kits.servers import Server, binaries, shared
 
 REF = ScheduleRef("local", "default", "expire-carts", "8b5f6f0e-0000-4000-8000-000000000001")
 PLAN = PlanVersion(1, "aaaa")
@@ -44,7 +44,7 @@ LIMITS = Limits()
 KILLED_WORKER = """
 import asyncio, sys
 from kubesweep.queue.model import Limits, ScheduleRef
-from kubesweep.queue.redis import RedisQueue
+from kubesweep.queue.redis.queue import RedisQueue
 
 async def main(url, lease, *ref):
     queue = RedisQueue(url)

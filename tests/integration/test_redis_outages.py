@@ -23,11 +23,11 @@ from kubesweep.queue.model import (
     Settlement,
     Window,
 )
-from kubesweep.queue.redis import RedisQueue
-from kubesweep.queue.redis_errors import outage
+from kubesweep.queue.redis.errors import outage
+from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep.queue.service import QueueService
-from tests.proxy import Proxy
-from tests.servers import Server, binaries, until
+from tests.kits.proxy import Proxy
+from tests.kits.servers import Server, binaries, until
 
 REF = ScheduleRef("local", "default", "expire-carts", "8b5f6f0e-0000-4000-8000-000000000001")
 PLAN = PlanVersion(1, "aaaa")

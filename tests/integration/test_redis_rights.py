@@ -29,9 +29,9 @@ from kubesweep.queue.model import (
     SweepState,
     Window,
 )
-from kubesweep.queue.redis import RedisQueue
+from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep.queue.service import QueueService
-from tests.servers import Server, binaries, shared
+from tests.kits.servers import Server, binaries, shared
 
 PAGE = Path(__file__).parents[2] / "docs" / "redis-acl.md"
 RULES = {

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from kubesweep.queue.model import OpenSweep, PlanVersion, ScheduleRef
-from kubesweep.queue.redis import RedisQueue
-from tests.deadlines import scaled
-from tests.proxy import Withholding
-from tests.servers import binaries, shared
+from kubesweep.queue.redis.queue import RedisQueue
+from tests.kits.deadlines import scaled
+from tests.kits.proxy import Withholding
+from tests.kits.servers import binaries, shared
 
 SCHEDULES = 1000
 

@@ -10,10 +10,10 @@ import pytest
 
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Claims, JobKind, Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement, Stats
-from kubesweep.queue.redis import RedisQueue
-from tests.deadlines import scaled
-from tests.proxy import Proxy, Withholding
-from tests.servers import Server, binaries, shared
+from kubesweep.queue.redis.queue import RedisQueue
+from tests.kits.deadlines import scaled
+from tests.kits.proxy import Proxy, Withholding
+from tests.kits.servers import Server, binaries, shared
 
 REF = ScheduleRef("local", "default", "expire-carts", "8b5f6f0e-0000-4000-8000-000000000001")
 PLAN = PlanVersion(1, "aaaa")

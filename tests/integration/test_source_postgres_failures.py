@@ -16,10 +16,10 @@ from kubesweep.api.plan import Archive, Assignment, Effect, Match, Source, Write
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import InspectableSource, Keys, Range
-from kubesweep_worker.sources.postgres_pool import Patience, Pool, Rows, Transaction
-from tests.deadlines import scaled
+from kubesweep_worker.sources.postgres.pool import Patience, Pool, Rows, Transaction
 from tests.integration.postgres import Server, postgres
 from tests.integration.test_source_postgres import make_plan
+from tests.kits.deadlines import scaled
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 SCHEMA = """

@@ -14,7 +14,7 @@ import pytest
 from kubesweep.api.plan import Source, Write
 from kubesweep.errors import Outage
 from kubesweep_worker.sources.base import Range
-from kubesweep_worker.sources.postgres import PostgresSource
+from kubesweep_worker.sources.postgres.source import PostgresSource
 from tests.integration.test_source_postgres import make_plan
 from tests.integration.test_source_postgres_failures import SCHEMA, blocked
 

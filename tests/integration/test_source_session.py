@@ -11,7 +11,7 @@ import pytest
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, Session, Source, Write
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import InspectableSource, Keys, Range
-from kubesweep_worker.sources.postgres import PostgresSource
+from kubesweep_worker.sources.postgres.source import PostgresSource
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 SETTINGS = {"TimeZone": "Asia/Tokyo", "DateStyle": "SQL, DMY", "IntervalStyle": "iso_8601", "bytea_output": "escape"}

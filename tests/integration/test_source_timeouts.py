@@ -17,10 +17,10 @@ from kubesweep.errors import Outage
 from kubesweep.queue.model import Key
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import Cut, InspectableSource, Keys, Range
-from kubesweep_worker.sources.postgres import SNAPSHOT
-from kubesweep_worker.sources.postgres_cut import cut
-from kubesweep_worker.sources.postgres_pool import Transaction
-from kubesweep_worker.sources.stride import Page, Stride, cut_pages
+from kubesweep_worker.sources.paging import Page, Stride, cut_pages
+from kubesweep_worker.sources.postgres.pool import Transaction
+from kubesweep_worker.sources.postgres.source import SNAPSHOT
+from kubesweep_worker.sources.postgres.window import cut
 from tests.integration.test_source_postgres import make_plan
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from kubesweep.api.load import load
+from kubesweep.api.loading.files import load
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage
 from kubesweep.queue.model import OpenAnswer, ScheduleRef, Stats, SweepState
 from kubesweep.queue.service import QueueService
-from kubesweep_cli.track import Track
+from kubesweep_cli.runner.progress import Track
 from tests.integration.storm import Storm, assert_written_once, make_table, plan_with_effect
-from tests.servers import Server, binaries
+from tests.kits.servers import Server, binaries
 
 ROWS = int(os.environ.get("KUBESWEEP_STORM_ROWS", "400000"))
 KILLS = int(os.environ.get("KUBESWEEP_STORM_KILLS", "200"))

@@ -21,10 +21,10 @@ from kubesweep.api.plan import Effect, Match, Plan, RetryPolicy, RowLimits, Sour
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenAnswer, OpenSweep, Stats, SweepState
 from kubesweep.queue.service import QueueService
-from tests.deadlines import scaled
 from tests.integration.storm import Storm
 from tests.integration.test_worker_webhook import receiver
-from tests.servers import Server, binaries
+from tests.kits.deadlines import scaled
+from tests.kits.servers import Server, binaries
 
 ROWS = 20_000
 KILLS = 10

@@ -18,16 +18,16 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Limits, OpenAnswer, OpenSweep, PlanVersion, ScheduleRef, SweepState
-from kubesweep.queue.redis_connect import parse, request
-from kubesweep.queue.redis_scripts import keys
-from kubesweep_controller.logins import SOON, Logins
+from kubesweep.queue.redis.connections import parse, request
+from kubesweep.queue.redis.scripts import keys
 from kubesweep_controller.metrics import Metrics
-from kubesweep_controller.queue_memory import delete_unserved, shrink
-from kubesweep_controller.queue_users import known_users
+from kubesweep_controller.queue.credentials import SOON, Logins
+from kubesweep_controller.queue.memory import delete_unserved, shrink
+from kubesweep_controller.queue.tenants import MEASURE, OFF, Tenants
+from kubesweep_controller.queue.users import known_users
 from kubesweep_controller.settings import from_environment
-from kubesweep_controller.tenants import MEASURE, OFF, Tenants
-from tests.controller_kit import Recorder
-from tests.servers import Server, binaries, cluster, until
+from tests.kits.controller import Recorder
+from tests.kits.servers import Server, binaries, cluster, until
 
 INSTALL = "abcd1234"
 EVIL = ScheduleRef(INSTALL, "evil", "carts", "8b5f6f0e-0000-4000-8000-000000000001")

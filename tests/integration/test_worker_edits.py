@@ -15,11 +15,11 @@ from aiohttp import web
 from kubesweep.api.plan import Assignment, Plan, RowLimits, Write
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenSweep, SweepState
-from tests.deadlines import scaled
 from tests.integration.test_worker_handlers import left
 from tests.integration.test_worker_process import Site
 from tests.integration.test_worker_webhook import hook_plan, receiver
-from tests.servers import binaries, shared
+from tests.kits.deadlines import scaled
+from tests.kits.servers import binaries, shared
 
 ROWS, JOB = 60, 20
 PATIENT = {"lease": 30.0, "deadline": 60.0}

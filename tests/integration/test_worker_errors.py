@@ -14,17 +14,17 @@ from aiohttp import web
 from kubesweep.api.plan import Match, RetryPolicy, RowLimits, Source, Write
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Claim, Job, JobKind, Settlement
-from kubesweep_worker.crash import bury
-from kubesweep_worker.desk import Done
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.handler import HandlerEffect
-from kubesweep_worker.hands import JobRun
+from kubesweep_worker.jobs.context import Done
+from kubesweep_worker.jobs.poison_job import bury
+from kubesweep_worker.jobs.redelivery import Care, begins, care
+from kubesweep_worker.runtime.in_flight import JobRun
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.verdict import Care, begins, care
 from tests.integration.test_worker_handlers import MODULE, handler_plan
 from tests.integration.test_worker_webhook import deliver, raw_receiver, receiver
-from tests.unit.test_worker_elsewhere import moved, planned_elsewhere
-from tests.worker_kit import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
+from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
+from tests.unit.worker.test_foreign_rows import moved, planned_elsewhere
 
 Answer = tuple[str, str]
 Case = Callable[[Path], Awaitable[Answer]]

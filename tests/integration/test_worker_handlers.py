@@ -13,12 +13,12 @@ from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, Row
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import DeadLetter, OpenSweep, ScheduleRef, Stats, SweepState
-from kubesweep_worker.assemble import assemble
 from kubesweep_worker.effects.handler import HandlerEffect
 from kubesweep_worker.effects.loading import load_handler
+from kubesweep_worker.runtime.build import assemble
 from kubesweep_worker.settings import WorkerSettings
-from tests.deadlines import scaled
 from tests.integration import worker_handlers
+from tests.kits.deadlines import scaled
 
 MODULE = "tests.integration.worker_handlers"
 

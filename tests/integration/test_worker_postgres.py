@@ -13,12 +13,12 @@ from kubesweep.api.plan import Assignment, Match, Plan, RetryPolicy, RowLimits, 
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenSweep, ScheduleRef, Stats, SweepState
 from kubesweep.queue.service import QueueService
-from kubesweep_worker.assemble import assemble
+from kubesweep_worker.runtime.build import assemble
+from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.testing import context, row, sweep
-from kubesweep_worker.worker import Worker
-from tests.deadlines import scaled
 from tests.integration.postgres import postgres
+from tests.kits.deadlines import scaled
 
 QUICK = WorkerSettings(backoff=0.02, max_backoff=0.1)
 

@@ -17,8 +17,8 @@ import pytest
 from kubesweep.api.plan import Plan
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenSweep, Stats, SweepState
-from tests.deadlines import scaled
 from tests.integration.test_worker_handlers import handler_plan, left, make_table
+from tests.kits.deadlines import scaled
 
 QUICK = {"lease": 30.0, "deadline": 600.0, "backoff": 0.05, "max_backoff": 0.2}
 

@@ -27,12 +27,12 @@ from kubesweep.errors import Outage, RowError
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenSweep, Stats, SweepState
 from kubesweep.queue.service import QueueService
-from kubesweep_worker.assemble import assemble
-from kubesweep_worker.effects.answer import retry_after
 from kubesweep_worker.effects.base import Delivery
+from kubesweep_worker.effects.response import retry_after
+from kubesweep_worker.effects.values import json_safe
 from kubesweep_worker.effects.webhook import WebhookEffect
+from kubesweep_worker.runtime.build import assemble
 from kubesweep_worker.settings import WorkerSettings
-from kubesweep_worker.values import json_safe
 from tests.integration.test_worker_handlers import handler_plan, left, make_table
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

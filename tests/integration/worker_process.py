@@ -9,8 +9,8 @@ import sys
 
 from kubesweep.api.plan import Plan
 from kubesweep.logging import configure
-from kubesweep_worker.assemble import assemble
-from kubesweep_worker.drain import install_signals
+from kubesweep_worker.runtime.build import assemble
+from kubesweep_worker.runtime.signals import install_signals
 from kubesweep_worker.settings import WorkerSettings
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from kubesweep.queue.sqlite import SqliteQueue
-from tests.controller_kit import Clock, House
-from tests.memory import pytest_configure
+from kubesweep.queue.sqlite.queue import SqliteQueue
+from tests.kits.controller import Clock, House
+from tests.kits.memory import pytest_configure
 
 __all__ = ["house", "pytest_configure"]
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kubesweep.api.load import Loaded, load
+from kubesweep.api.loading.files import Loaded, load
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import DeadLetter, OpenSweep, Sweep
-from kubesweep_worker.assemble import assemble
 from kubesweep_worker.handlers import Context, Row
+from kubesweep_worker.runtime.build import assemble
 from kubesweep_worker.settings import WorkerSettings
 
 __all__ = ["Swept", "context", "row", "sweep"]

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from kubesweep.api.database import CA_FILE, Parts
-from kubesweep.api.work import Source
+from kubesweep.api.database_url import CA_FILE, Parts
+from kubesweep.api.models.rules import Source
 from kubesweep.text import unexpandable
 from kubesweep_controller.children.names import WORKER
 

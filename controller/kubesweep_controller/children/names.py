@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kubesweep.api.spec import API_VERSION, KIND
+from kubesweep.api.models.spec import API_VERSION, KIND
 
 MANAGER = "kubesweep"  # field manager, and the value of app.kubernetes.io/managed-by
 SCHEDULE_LABEL = "kubesweep.dev/schedule"

@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubesweep.api.podshape import MERGE_KEYS
+from kubesweep.api.models.pod_shape import MERGE_KEYS
 
 
 def merge(base: Any, over: Any, field: str = "") -> Any:

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from kubesweep.api.models.spec import Resources, Spec, Tick, Worker
 from kubesweep.api.plan import Plan
-from kubesweep.api.spec import Resources, Spec, Tick, Worker
 from kubesweep.draining import grace_seconds
 from kubesweep.durations import parse_duration
 from kubesweep_controller.children import database
 from kubesweep_controller.children.names import PRODUCER, SECRET, WORKER, labels
 from kubesweep_controller.children.overlay import merge
-from kubesweep_controller.poddefaults import combined
-from kubesweep_controller.queue_address import FOLDER
+from kubesweep_controller.children.pod_defaults import combined
+from kubesweep_controller.queue.address import FOLDER
 from kubesweep_controller.settings import Pods
 
 PLAN_VARIABLE = "KUBESWEEP_PLAN"

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kubesweep.api.spec import SweepSchedule
+from kubesweep.api.models.spec import SweepSchedule
 from kubesweep.queue.model import ScheduleRef
-from kubesweep.queue.redis_scripts import KEY_NAMES, keys
+from kubesweep.queue.redis.scripts import KEY_NAMES, keys
 from kubesweep_controller.children.names import SECRET, WORKER, metadata, worker_name
 from kubesweep_controller.children.pod import cooldown_seconds
-from kubesweep_controller.queue_address import QueueAddress
+from kubesweep_controller.queue.address import QueueAddress
 
 KEDA = "keda.sh/v1alpha1"
 PARKED = "autoscaling.keda.sh/paused-replicas"

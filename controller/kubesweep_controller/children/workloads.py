@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kubesweep.api.models.spec import SweepSchedule, Tick
 from kubesweep.api.plan import Plan
-from kubesweep.api.spec import SweepSchedule, Tick
 from kubesweep_controller.children.names import (
     PRODUCER,
     WORKER,

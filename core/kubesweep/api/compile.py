@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from kubesweep.api import plan, spec, work
-from kubesweep.api.types import before_offset
+from kubesweep.api import plan
+from kubesweep.api.models import rules, spec
+from kubesweep.api.models.types import before_offset
 from kubesweep.durations import parse_duration
 from kubesweep.queue.model import ScheduleRef
 
@@ -45,7 +46,7 @@ def compile_plan(
     )
 
 
-def _source(source: work.Source) -> plan.Source:
+def _source(source: rules.Source) -> plan.Source:
     return plan.Source(
         table=source.table,
         schema=source.schema_name,
@@ -57,7 +58,7 @@ def _source(source: work.Source) -> plan.Source:
     )
 
 
-def _session(session: work.Session) -> plan.Session:
+def _session(session: rules.Session) -> plan.Session:
     return plan.Session(
         time_zone=session.time_zone,
         date_style=session.date_style,
@@ -66,7 +67,7 @@ def _session(session: work.Session) -> plan.Session:
     )
 
 
-def _match(match: work.Match) -> plan.Match:
+def _match(match: rules.Match) -> plan.Match:
     if match.sql is not None:
         return plan.Match(op="sql", sql=match.sql)
     column = match.column or ""
@@ -85,7 +86,7 @@ def _match(match: work.Match) -> plan.Match:
     return plan.Match(op="isNull", column=column, is_null=bool(match.is_null))
 
 
-def _effect(effect: work.Effect) -> plan.Effect:
+def _effect(effect: rules.Effect) -> plan.Effect:
     hook = effect.webhook
     return plan.Effect(
         columns=tuple(effect.columns),
@@ -103,7 +104,7 @@ def _effect(effect: work.Effect) -> plan.Effect:
     )
 
 
-def _write(write: work.Write) -> plan.Write:
+def _write(write: rules.Write) -> plan.Write:
     archive = write.delete.archive_to if write.delete else None
     return plan.Write(
         update=tuple(plan.Assignment(each.column, each.value, each.sql) for each in write.update or ()),

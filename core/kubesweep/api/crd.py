@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubesweep.api import cel
-from kubesweep.api.spec import API_VERSION, KIND, SweepSchedule
-from kubesweep.api.status import Status
+from kubesweep.api.models import cel
+from kubesweep.api.models.spec import API_VERSION, KIND, SweepSchedule
+from kubesweep.api.models.status import Status
 
 GROUP, VERSION = API_VERSION.split("/")
 PLURAL = "sweepschedules"

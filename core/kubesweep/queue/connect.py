@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from kubesweep.errors import SpecError
 from kubesweep.queue.service import QueueService
-from kubesweep.queue.sqlite import SqliteQueue
+from kubesweep.queue.sqlite.queue import SqliteQueue
 
 Clock = Callable[[], float]
 
@@ -56,7 +56,7 @@ def _sqlite(url: str, clock: Clock) -> QueueService:
 
 
 def _redis(url: str, clock: Clock) -> QueueService:
-    from kubesweep.queue.redis import RedisQueue  # here: a laptop's run with a file should not pay for the client
+    from kubesweep.queue.redis.queue import RedisQueue  # here: a laptop's run with a file should not pay for the client
 
     # The server's clock is one for all; the host's would be one of many.
     return RedisQueue(url, clock=None if clock is time.time else clock)

@@ -14,7 +14,7 @@ from typing import Any
 from kubesweep.errors import RowError, SweepFailure
 from kubesweep.logging import keep_loggers
 from kubesweep.text import clip
-from kubesweep_worker.words import near
+from kubesweep_worker.phrases import near
 
 NOT_IMPORTABLE = "HandlerNotImportable"
 Function = Callable[..., Any]

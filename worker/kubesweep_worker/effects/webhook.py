@@ -20,12 +20,12 @@ from multidict import CIMultiDict
 from kubesweep.api.plan import Plan, Webhook
 from kubesweep.errors import Outage, RowError
 from kubesweep.text import clip
-from kubesweep_worker.effects.answer import drain, judge
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.masking import masking
 from kubesweep_worker.effects.proxy import proxy_for
+from kubesweep_worker.effects.response import drain, judge
 from kubesweep_worker.effects.salvage import Connector, status_of
-from kubesweep_worker.values import encode_row
+from kubesweep_worker.effects.values import encode_row
 
 LONG = 1 << 20  # bytes of one header: a cookie or a policy is no reason to repeat an effect
 MANY = 10_000  # headers

@@ -17,11 +17,11 @@ def open_source(plan: Plan, url: Callable[[], str]) -> InspectableSource:
     except OSError as error:
         raise Outage("UrlMissing", f"the database's URL cannot be read: {error.strerror or error}") from None
     if scheme in ("postgresql", "postgres"):
-        from kubesweep_worker.sources.postgres import PostgresSource
+        from kubesweep_worker.sources.postgres.source import PostgresSource
 
         return PostgresSource(plan, url)
     if scheme == "sqlite":
-        from kubesweep_worker.sources.sqlite import SqliteSource
+        from kubesweep_worker.sources.sqlite.source import SqliteSource
 
         return SqliteSource(plan, url)
     raise SweepFailure(

@@ -1,0 +1,186 @@
+"""Making a child what it should be, with as few writes as possible, and never somebody else's object.
+
+An object is ours if its controlling owner is this very SweepSchedule (by uid). That is looked at before each apply: a forced
+server-side apply would adopt a stranger's object of the same name without a word. Nothing is sent where nothing changed:
+the child carries a digest of what was applied, and what is in the cluster must still cover it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubesweep.errors import KubesweepError
+from kubesweep_controller.children.quantity import amount
+from kubesweep_controller.kube.client import MANAGER, Api, ApiOutage, Body, Kind, Refused
+from kubesweep_controller.kube.observed_child import APPLIED, Mark, mark_of, owner_uid
+
+_KEYS = ("name", "mountPath", "containerPort", "key")
+_QUANTITIES = ("requests", "limits", "sizeLimit")
+
+
+BIRTH = "kubesweep-birth"  # field manager of a Deployment's first replicas
+
+
+class NameTaken(KubesweepError):
+    """A child's name belongs to an object that is not ours; the sentence says whose."""
+
+
+class Rejected(KubesweepError):
+    """The API server refuses the child itself (422): another spec is needed."""
+
+
+class Hindered(KubesweepError):
+    """The child may be right, but the cluster does not let it be: rights, quota, a webhook, a namespace that goes."""
+
+
+@dataclass
+class Applier:
+    """Remembers, for this process only, which objects it left in which state, so that a look need not ask again."""
+
+    api: Api
+    left: dict[tuple[str, str, str], tuple[str, Mark]] = field(default_factory=dict)
+
+    async def ensure(self, kind: Kind, wanted: Body, seen: Mark | None = None, first: Body | None = None) -> Mark:
+        """See to it that the object is as ``wanted``. ``seen``: its mark, where a watch keeps it up to date.
+        ``first``: what to make of nothing, ``wanted`` with a field more that is somebody else's later."""
+        meta = wanted["metadata"]
+        place = (kind.plural, meta["namespace"], meta["name"])
+        digest = _digest(wanted)
+        if seen is not None and self.left.get(place) == (digest, seen):
+            return seen
+        live = await self.api.get(kind, meta["namespace"], meta["name"])
+        marked = _with_digest(wanted, digest)
+        if live is not None:
+            _check_owner(kind, live, marked)
+            untouched = self.left.get(place) == (digest, mark_of(live))
+            if not untouched and (not covers(live, marked) or _entry(live, MANAGER) is None):
+                live = await self._write(kind, marked)
+        else:
+            if first is not None:
+                await self._bear(kind, _with_digest(first, digest))
+            live = await self._write(kind, marked)
+        if first is not None and "f:template" in _fields(_entry(live, BIRTH)):
+            live = await self._leave(kind, live)
+        mark = mark_of(live)
+        self.left[place] = digest, mark
+        return mark
+
+    async def remove(self, kind: Kind, namespace: str, name: str, owner: str) -> None:
+        """Delete the object if it is ours."""
+        self.left.pop((kind.plural, namespace, name), None)
+        live = await self.api.get(kind, namespace, name)
+        if live is not None and owner_uid(live["metadata"]) == owner:
+            await self.api.delete(kind, namespace, name, live["metadata"]["uid"])
+
+    def remembered(self, kind: Kind, namespace: str, name: str) -> Mark | None:
+        """In which state this process left the object; for kinds that are not watched."""
+        known = self.left.get((kind.plural, namespace, name))
+        return known[1] if known else None
+
+    def forget(self, namespace: str, *names: str) -> None:
+        """The objects of these names are gone."""
+        for place in [place for place in self.left if place[1] == namespace and place[2] in names]:
+            del self.left[place]
+
+    async def _bear(self, kind: Kind, body: Body) -> None:
+        """Make a Deployment whole, as admission policies look at it, and without replicas, by a manager of its own: a field that
+        its manager no longer applies is taken away, and so ``replicas`` would become 1 by the apply that follows."""
+        try:
+            await self.api.apply(kind, body, BIRTH, force=False)
+        except Refused as refused:
+            raise _explained(kind, body, refused) from refused
+
+    async def _leave(self, kind: Kind, live: Body) -> Body:
+        """The manager of the birth keeps the number alone, whoever sets it later: else a field of the template that is no longer
+        wanted would stay, as it had two managers."""
+        meta = {name: live["metadata"][name] for name in ("name", "namespace")}
+        number = {"replicas": live["spec"].get("replicas", 0)}
+        body = {"apiVersion": kind.group_version, "kind": kind.kind, "metadata": meta, "spec": number}
+        try:
+            return await self.api.apply(kind, body, BIRTH)
+        except Refused as refused:
+            raise _explained(kind, body, refused) from refused
+
+    async def _write(self, kind: Kind, body: Body) -> Body:
+        try:
+            return await self.api.apply(kind, body)
+        except Refused as refused:
+            raise _explained(kind, body, refused) from refused
+
+
+def _entry(live: Body, manager: str) -> Mapping[str, Any] | None:
+    """What ``manager`` has applied of the object, as its managedFields say."""
+    entries = live["metadata"].get("managedFields") or ()
+    return next((each for each in entries if each.get("manager") == manager and each.get("operation") == "Apply"), None)
+
+
+def _fields(entry: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    fields = (entry or {}).get("fieldsV1") or {}
+    spec: Mapping[str, Any] = fields.get("f:spec") or {}
+    return spec
+
+
+def covers(live: Any, wanted: Any, field_name: str = "", *, quantity: bool = False) -> bool:
+    """Whether ``live`` has all that is ``wanted``; what others (or defaults) added beside it does not matter."""
+    quantity = quantity or field_name in _QUANTITIES
+    if isinstance(wanted, Mapping):
+        return isinstance(live, Mapping) and all(
+            covers(live[name], value, name, quantity=quantity) if name in live else value in (False, 0, "")
+            for name, value in wanted.items()
+        )
+    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        return isinstance(live, Sequence) and _covers_list(live, wanted)
+    if quantity and (number := amount(wanted)) is not None:
+        return amount(live) == number
+    return bool(live == wanted)
+
+
+def _covers_list(live: Sequence[Any], wanted: Sequence[Any]) -> bool:
+    key = next((key for key in _KEYS if _tells_apart(wanted, key)), None)
+    if key is None:
+        return len(live) == len(wanted) and all(map(covers, live, wanted))
+    known = {each.get(key): each for each in live if isinstance(each, Mapping)}
+    return all(each[key] in known and covers(known[each[key]], each) for each in wanted)
+
+
+def _tells_apart(elements: Sequence[Any], key: str) -> bool:
+    names = [each.get(key) for each in elements if isinstance(each, Mapping)]
+    return len(names) == len(elements) == len({str(name) for name in names if name is not None})
+
+
+def _digest(body: Body) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _with_digest(body: Body, digest: str) -> Body:
+    meta = body["metadata"]
+    return {**body, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), APPLIED: digest}}}
+
+
+def _check_owner(kind: Kind, live: Body, wanted: Body) -> None:
+    meta, ours = live["metadata"], wanted["metadata"]["ownerReferences"][0]
+    if owner_uid(meta) == ours["uid"]:
+        if "deletionTimestamp" in meta:
+            raise ApiOutage("ChildLeaving", f"{kind.kind} {meta['name']} is being deleted; it is made anew after that")
+        return
+    former = [each for each in meta.get("ownerReferences") or () if each.get("controller")]
+    if any(each["kind"] == ours["kind"] and each["name"] == ours["name"] for each in former):
+        raise ApiOutage(
+            "ChildLeaving", f"{kind.kind} {meta['name']} is of the SweepSchedule before; it is being removed"
+        )
+    whose = f"{former[0]['kind']} {former[0]['name']}" if former else "nobody that is known here"
+    raise NameTaken(f"the {kind.kind} {meta['name']} is there already and belongs to {whose}")
+
+
+def _explained(kind: Kind, body: Body, refused: Refused) -> KubesweepError:
+    """What a refusal means: the object is wrong, or the world is (rights, quota, a namespace that is being deleted)."""
+    what = f"{kind.kind} {body['metadata']['name']}"
+    if refused.invalid:
+        return Rejected(f"the {what}: {refused}")
+    if refused.reason == "Conflict":
+        return ApiOutage("ApiBusy", f"{what}: {refused}")
+    return Hindered(f"{what}: {refused}")

@@ -1,0 +1,191 @@
+"""What the API server showed last: the SweepSchedules as they are, their watched children as sights.
+
+Filled by two streams that may cross: events of a watch, and full lists now and then (a watch that breaks loses deletions).
+An object never goes back to an older version, and an event that brings nothing new asks for no look.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubesweep.api.loading.objects import APPLIED
+from kubesweep_controller.children.names import SCHEDULE_LABEL, cronjob_name, worker_name
+from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCHEDULES, Kind
+from kubesweep_controller.kube.object_limits import heavy, lean, weight
+from kubesweep_controller.kube.observed_child import Sight, sight_of
+from kubesweep_controller.kube.workqueue import Key
+
+Body = Mapping[str, Any]
+_log = logging.getLogger("kubesweep.controller.store")
+WATCHED = (SCHEDULES, DEPLOYMENTS, CRONJOBS)  # the schedules first
+SHARE = 32 * 2**20  # bytes that the SweepSchedules of one namespace may take beyond what is usual, see bounds.weight
+USUAL = 8 * 2**10  # of one of them: however many a namespace has, those of this size are served
+
+
+@dataclass
+class Store:
+    schedules: dict[Key, Body] = field(default_factory=dict)
+    children: dict[tuple[str, Key], Sight] = field(default_factory=dict)
+    unread: dict[tuple[str, str], str] = field(
+        default_factory=dict
+    )  # plural and uid of objects that nothing is known of -> why
+    _versions: dict[tuple[str, str], int] = field(default_factory=dict)  # plural, uid
+    _deleted: dict[tuple[str, str], int] = field(
+        default_factory=dict
+    )  # plural, uid: a list of before may still have it
+    _weights: dict[Key, int] = field(default_factory=dict)
+    _totals: Counter[str] = field(default_factory=Counter)  # of the weights of a namespace
+
+    def deployment(self, key: Key) -> Sight | None:
+        return self.children.get((DEPLOYMENTS.plural, key))
+
+    def cronjob(self, key: Key) -> Sight | None:
+        return self.children.get((CRONJOBS.plural, key))
+
+    def saw(self, kind: Kind, body: Body, *, deleted: bool = False) -> Key | None:
+        """Take in one event. The key that needs a look because of it, if any. Whatever an object makes fail here is its own trouble."""
+        place = kind.plural, _uid(body)
+        try:
+            key = self._saw(kind, body, deleted)
+        except Exception as error:
+            if self.unread.setdefault(place, why := f"{type(error).__name__}: {error}"[:200]) == why:
+                _log.warning(
+                    "an object cannot be read and is left alone: %s", why, extra={"kind": kind.kind, **_about(body)}
+                )
+            return None
+        self.unread.pop(place, None)
+        return key
+
+    def _saw(self, kind: Kind, body: Body, deleted: bool) -> Key | None:
+        key = key_of(kind, body)
+        if key is None or not self._is_news(kind, body, deleted):
+            return None
+        if kind is SCHEDULES:
+            before: Any = self.schedules.get(key)
+            self._keep_schedule(key, body, deleted)
+            now: Any = self.schedules.get(key)
+            return key if deleted or before is None or _without_version(before) != _without_version(now) else None
+        place = kind.plural, key
+        if deleted:
+            if (known := self.children.get(place)) and known.mark.uid == body["metadata"]["uid"]:
+                del self.children[place]
+            return key
+        sight = sight_of(lean(body))
+        seen, self.children[place] = self.children.get(place), sight
+        return key if seen != sight else None
+
+    def replace(self, kind: Kind, bodies: Iterable[Body], namespace: str | None, version: int = 0) -> set[Key]:
+        """Take in a full list (of one namespace, or of all): what it lacks is gone, unless it is younger than the list, whose
+        ``version`` says how old that is (0: unknown). The keys that need a look."""
+        changed, listed = self.page(kind, bodies)
+        return changed | self.listed(kind, listed, namespace, version)
+
+    def page(self, kind: Kind, bodies: Iterable[Body]) -> tuple[set[Key], set[str]]:
+        """Take in a part of a full list: the keys that need a look, and the uids that were in it."""
+        changed: set[Key] = set()
+        listed: set[str] = set()
+        for body in bodies:
+            listed.add(_uid(body))
+            changed |= {found} if (found := self.saw(kind, body)) else set()
+        return changed, listed
+
+    def listed(self, kind: Kind, listed: set[str], namespace: str | None, version: int = 0) -> set[Key]:
+        """A full list was taken in, of these uids. See :meth:`replace`."""
+        changed = self._drop(kind, listed, namespace, version)
+        for place in [place for place, at in self._deleted.items() if place[0] == kind.plural and at <= version]:
+            del self._deleted[place]  # no list from now on has it
+        for place in [place for place in self.unread if place[0] == kind.plural and place[1] not in listed]:
+            if namespace is None:
+                del self.unread[place]
+        return changed
+
+    def _drop(self, kind: Kind, listed: set[str], namespace: str | None, version: int) -> set[Key]:
+        uids = (
+            {key: str(body["metadata"]["uid"]) for key, body in self.schedules.items()}
+            if kind is SCHEDULES
+            else {key: seen.mark.uid for (plural, key), seen in self.children.items() if plural == kind.plural}
+        )
+        gone = set()
+        for key, uid in uids.items():
+            younger = version and self._versions.get((kind.plural, uid), 0) > version
+            if uid in listed or younger or namespace not in (None, key[0]):
+                continue
+            gone.add(key)
+            self._versions.pop((kind.plural, uid), None)
+            if kind is SCHEDULES:
+                self._lose(key)
+            else:
+                del self.children[kind.plural, key]
+        return gone
+
+    def _keep_schedule(self, key: Key, body: Body, deleted: bool) -> None:
+        if not deleted:
+            kept = lean(body)
+            kept["metadata"].pop("managedFields", None)  # each of our own writes is one
+            self.schedules[key] = self._fitting(key, kept)
+        elif (known := self.schedules.get(key)) and known["metadata"]["uid"] == body["metadata"]["uid"]:
+            self._lose(key)
+
+    def _fitting(self, key: Key, body: dict[str, Any]) -> Body:
+        """The object, without its spec where the namespace's objects would take too much."""
+        total = self._totals[key[0]] - self._weights.get(key, 0)
+        mine = _excess(body)
+        if total + mine > SHARE:
+            annotations = {name: "" for name in body["metadata"].get("annotations") or {} if name == APPLIED}
+            body = {**body, "spec": heavy(body.get("spec"))}
+            body["metadata"] = {**body["metadata"], "annotations": annotations}
+            mine = _excess(body)
+        self._weights[key], self._totals[key[0]] = mine, total + mine
+        return body
+
+    def _lose(self, key: Key) -> None:
+        del self.schedules[key]
+        self._totals[key[0]] -= self._weights.pop(key, 0)
+
+    def _is_news(self, kind: Kind, body: Body, deleted: bool) -> bool:
+        meta = body["metadata"]
+        place, text = (kind.plural, meta["uid"]), meta["resourceVersion"]
+        version = int(text) if text.isdecimal() else self._versions.get(place, 0)
+        if version < self._versions.get(place, 0) or (not deleted and place in self._deleted):
+            return False
+        if deleted:
+            self._versions.pop(place, None)
+            self._deleted[place] = version
+        else:
+            self._versions[place] = version
+        return True
+
+
+def _excess(body: Body) -> int:
+    return max(0, weight({**body, "status": None}, SHARE) - USUAL)  # the status is ours
+
+
+def _uid(body: Body) -> str:
+    meta = body.get("metadata")
+    return str(meta.get("uid", "")) if isinstance(meta, Mapping) else ""
+
+
+def _about(body: Body) -> dict[str, str]:
+    meta = body.get("metadata")
+    known = meta if isinstance(meta, Mapping) else {}
+    return {"namespace": str(known.get("namespace", ""))[:253], "object": str(known.get("name", ""))[:253]}
+
+
+def key_of(kind: Kind, body: Body) -> Key | None:
+    """The schedule that an object belongs to, by owner (or label) and name; None for what only looks like a child."""
+    meta = body["metadata"]
+    if kind is SCHEDULES:
+        return meta["namespace"], meta["name"]
+    owners = [each["name"] for each in meta.get("ownerReferences") or () if each["kind"] == SCHEDULES.kind]
+    schedule = owners[0] if owners else (meta.get("labels") or {}).get(SCHEDULE_LABEL)
+    name = worker_name if kind is DEPLOYMENTS else cronjob_name
+    return (meta["namespace"], schedule) if schedule and meta["name"] == name(schedule) else None
+
+
+def _without_version(body: Body) -> Body:
+    meta = {name: value for name, value in body["metadata"].items() if name != "resourceVersion"}
+    return {**body, "metadata": meta}

@@ -1,0 +1,152 @@
+"""Who of several controllers works: the one that holds the Lease. Its uid also names this installation in the queue.
+
+It is hygiene, not a fence: two that both think they lead do no harm, as the queue opens no tick twice and the API server
+takes the same apply twice. So nothing here is clever. A holder that cannot renew stops in time (one call's timeout < the
+renew deadline < the lease), and whoever waits goes by its own clock since it last saw the Lease change, never by the holder's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kubesweep.errors import Outage
+from kubesweep_controller.kube.client import LEASES, Api, Body, Refused
+
+_log = logging.getLogger("kubesweep.controller.lease")
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds. A call to the API server must take less than ``deadline`` minus ``retry``."""
+
+    duration: float = 15.0
+    deadline: float = 10.0
+    retry: float = 2.0
+
+
+class Lease:
+    """``identity``: this pod's name, so that its restarted container goes on without waiting."""
+
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        name: str,
+        identity: str,
+        times: Times = Times(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api, self._namespace, self._name, self._identity = api, namespace, name, identity
+        self._times, self._clock = times, clock
+        self._body: Body | None = None
+        self._seen: tuple[str, float] = ("", 0.0)
+        self.follows = False  # somebody else was seen to renew it while we wait
+
+    async def acquire(self) -> str:
+        """Wait until the Lease is ours. Its uid."""
+        told = ""
+        while True:
+            try:
+                if await self._try():
+                    self.follows = False
+                    assert self._body is not None
+                    _log.info("leading", extra={"lease": self._name, "identity": self._identity})
+                    return str(self._body["metadata"]["uid"])
+                problem = f"{self._holder()} holds the Lease; waiting"
+            except (Outage, Refused) as error:
+                problem = f"cannot take the Lease: {error}"
+            if problem != told:
+                _log.info(problem, extra={"lease": self._name})
+                told = problem
+            await asyncio.sleep(self._times.retry)
+
+    async def hold(self) -> str:
+        """Renew until it is lost; returns why. From then on this process must do nothing more."""
+        renewed = self._clock()
+        while True:
+            await asyncio.sleep(self._times.retry)
+            try:
+                async with asyncio.timeout(max(0.1, renewed + self._times.deadline - self._clock())):
+                    lost = await self._renew()
+                if lost:
+                    return lost
+                renewed = self._clock()
+            except (Outage, Refused, TimeoutError) as error:
+                if self._clock() - renewed >= self._times.deadline:
+                    return f"it could not be renewed for {self._times.deadline:g} s: {error or 'no answer'}"
+
+    async def release(self) -> None:
+        """Let the next one take it at once. Never fails: otherwise it just waits for the end of the lease."""
+        try:
+            if self._body is not None and self._holder() == self._identity:
+                await self._put("", 1)
+        except (Outage, Refused) as error:
+            _log.info("the Lease was not released: %s", error)
+
+    async def _try(self) -> bool:
+        live = await self._api.get(LEASES, self._namespace, self._name)
+        if live is None:
+            meta = {"name": self._name, "namespace": self._namespace}
+            fresh = {"apiVersion": LEASES.group_version, "kind": LEASES.kind, "metadata": meta}
+            return await self._taken(self._api.create(LEASES, {**fresh, "spec": self._spec(self._identity, 0)}))
+        self._body = live
+        spec, now = live.get("spec") or {}, self._clock()
+        mark = live["metadata"]["resourceVersion"]
+        if mark != self._seen[0]:
+            self.follows = bool(self._seen[0])
+            self._seen = mark, now
+        duration = float(spec.get("leaseDurationSeconds") or 0)
+        free = not self._holder() or self._holder() == self._identity
+        if not free and now - self._seen[1] < duration:
+            return False
+        return await self._put(self._identity, int(self._times.duration))
+
+    async def _renew(self) -> str:
+        """Empty: it is ours still."""
+        if await self._put(self._identity, int(self._times.duration)):
+            return ""
+        known = self._body
+        live = await self._api.get(LEASES, self._namespace, self._name)
+        if live is None or known is None or live["metadata"]["uid"] != known["metadata"]["uid"]:
+            return "it was deleted"
+        self._body = live
+        return "" if self._holder() == self._identity else f"{self._holder() or 'somebody'} has taken it"
+
+    async def _put(self, holder: str, seconds: int) -> bool:
+        """Write it as it should be; False where somebody was faster."""
+        assert self._body is not None
+        spec = self._body.get("spec") or {}
+        moved = holder and holder != spec.get("holderIdentity")
+        changes = int(spec.get("leaseTransitions") or 0) + (1 if moved else 0)
+        wanted = {**self._body, "spec": {**spec, **self._spec(holder, changes), "leaseDurationSeconds": seconds}}
+        if not moved and "acquireTime" in spec:
+            wanted["spec"]["acquireTime"] = spec["acquireTime"]
+        return await self._taken(self._api.replace(LEASES, wanted))
+
+    async def _taken(self, call: Any) -> bool:
+        try:
+            self._body = await call
+        except Refused as refused:
+            if refused.reason in ("Conflict", "AlreadyExists", "NotFound"):
+                return False
+            raise
+        return True
+
+    def _spec(self, holder: str, changes: int) -> Body:
+        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": int(self._times.duration),
+            "acquireTime": now,
+            "renewTime": now,
+            "leaseTransitions": changes,
+        }
+
+    def _holder(self) -> str:
+        return str(((self._body or {}).get("spec") or {}).get("holderIdentity") or "")

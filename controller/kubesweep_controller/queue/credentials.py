@@ -1,0 +1,149 @@
+"""How the pods of a namespace and KEDA log in to the queue: one Secret a namespace, and with it users of least rights.
+
+Passwords are derived from the controller's own and the namespace's uid, so nothing has to be stored, the Secret is only ever
+written, and a namespace that is made again has another password. The Secret is written again where its content changed, and now
+and then because nobody can look whether it is still there. So are the users: a server may lose them (a restart without an ACL
+file) or never have had them (a failover to a replica made since, because servers do not tell each other of users).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from kubesweep.errors import Outage
+from kubesweep_controller.children.secret import Login, build_secret
+from kubesweep_controller.kube.apply import Hindered
+from kubesweep_controller.kube.client import NAMESPACES, SECRETS, Api, Refused
+from kubesweep_controller.queue.users import delete_users, known_users, namespace_of, set_users, switch_off, user_names
+from kubesweep_controller.settings import Settings
+
+AGAIN = 600.0  # seconds after which Secret and users are written again, whatever is known of them
+SOON = 60.0  # the same where one of them may be gone: at a resync, or because work waits and nobody does it
+_log = logging.getLogger("kubesweep.controller.logins")
+
+
+class Logins:
+    """``install`` is part of every user's name and of the keys that they may touch."""
+
+    def __init__(self, settings: Settings, install: str, api: Api, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._install = install
+        self._api = api
+        self._clock = clock
+        self._written: dict[str, tuple[str, float]] = {}
+        self._users: dict[str, tuple[str, float]] = {}
+        self._uids: dict[str, str] = {}  # of namespaces
+        self._served: dict[tuple[str, str], str] = {}  # uids of schedules
+        self._off: dict[str, Outage] = {}
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def user(self, namespace: str) -> str:
+        """Whom the pods of the namespace log in as; empty: the server's default user."""
+        return user_names(self._install, namespace)[0] if self.own_users else self._settings.queue.user
+
+    def doubt(self) -> None:
+        """The server may have lost its users: set them again at the next occasion."""
+        self._users.clear()
+
+    async def ensure(
+        self, namespace: str, schedule: Mapping[str, Any] | None = None, *, doubtful: bool = False
+    ) -> None:
+        """The namespace's Secret, and its users, as they should be. ``schedule``: the metadata of the one that needs them; one that
+        was never seen may be in a namespace made again. ``doubtful``: there is a sign that the Secret is not there. Raises
+        Outage or Hindered."""
+        async with self._turns[namespace]:
+            if schedule is not None and self._served.get((namespace, schedule["name"])) != schedule["uid"]:
+                await self._meet(namespace)
+                self._served[namespace, schedule["name"]] = schedule["uid"]
+            digest, now = self._settings.queue.digest(), self._clock()
+
+            def stands(known: dict[str, tuple[str, float]]) -> bool:
+                written, at = known.get(namespace, ("", 0.0))
+                return written == digest and now - at < (SOON if doubtful else AGAIN)
+
+            if namespace in self._off:
+                raise self._off[namespace]
+            if self.own_users and not stands(self._users):
+                await set_users(self._settings.queue_url, self._install, namespace, self.login(namespace))
+                self._users[namespace] = digest, now
+            if not stands(self._written):
+                await self._write(namespace)
+                self._written[namespace] = digest, now
+
+    def forget(self, namespace: str, name: str) -> None:
+        """The schedule is gone."""
+        self._served.pop((namespace, name), None)
+
+    async def delete_unused(self, served: Callable[[], Collection[str]]) -> None:
+        """Delete the users of namespaces that have no schedule any more. Raises Outage."""
+        if not self.own_users:
+            return
+        names = await known_users(self._settings.queue_url)
+        found = {of for name in names if (of := namespace_of(self._install, name)) is not None}
+        for namespace in found:
+            async with self._turns[namespace]:
+                if namespace in served() or any(key[0] == namespace for key in self._served):
+                    continue
+                await delete_users(self._settings.queue_url, self._install, namespace)
+                for known in (self._users, self._written, self._uids, self._off):
+                    known.pop(namespace, None)
+                _log.info("the namespace has no schedule: its logins are deleted", extra={"namespace": namespace})
+
+    async def switch_off(self, namespace: str, why: Outage) -> None:
+        """Take all rights from the namespace's users until :meth:`switch_on`. Raises Outage."""
+        async with self._turns[namespace]:
+            self._off[namespace] = why
+            self._users.pop(namespace, None)
+            await switch_off(self._settings.queue_url, self._install, namespace)
+
+    def switch_on(self, namespace: str) -> None:
+        """The users get their rights back at the next :meth:`ensure`."""
+        self._off.pop(namespace, None)
+
+    @property
+    def own_users(self) -> bool:
+        """Whether each namespace has users of its own."""
+        return self._settings.per_namespace_users and self._settings.queue.has_login
+
+    def login(self, namespace: str) -> Login:
+        """Users and passwords of the namespace."""
+        queue = self._settings.queue
+        password = queue.password()
+        if not self.own_users:
+            return Login(queue.user, password, queue.user, password)
+        pods, keda = user_names(self._install, namespace)
+        place = f"{namespace}/{self._uids.get(namespace, '')}"
+        return Login(pods, derived(password, f"worker/{place}"), keda, derived(password, f"keda/{place}"))
+
+    async def _meet(self, namespace: str) -> None:
+        """See whether the namespace is the one that Secret and users were made for."""
+        try:
+            body = await self._api.get(NAMESPACES, None, namespace)
+        except Refused as refused:  # the rules of an older chart
+            _log.warning("the namespace cannot be looked at: %s", refused, extra={"namespace": namespace})
+            body = None
+        uid = str(body["metadata"]["uid"]) if body else ""
+        if not uid or uid != self._uids.get(namespace):
+            self._uids[namespace] = uid
+            self._users.pop(namespace, None)
+            self._written.pop(namespace, None)
+
+    async def _write(self, namespace: str) -> None:
+        queue = self._settings.queue
+        secret = build_secret(namespace, self.login(namespace), queue.ca(), queue.sentinel_password())
+        try:
+            await self._api.apply(SECRETS, secret)
+        except Refused as refused:
+            raise Hindered(f"Secret {secret['metadata']['name']} in namespace {namespace}: {refused}") from refused
+
+
+def derived(password: str, purpose: str) -> str:
+    """A password that follows from the controller's own, and does not tell it."""
+    return hmac.new(password.encode(), purpose.encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,46 @@
+"""Ending a script that keeps a server from everything else, and finding out whose it was.
+
+While a script runs for longer than ``busy-reply-threshold`` the server does little more than SCRIPT KILL. Once it is free, the slow
+log has the address of who sent the script, and the list of clients whose login that is, if it is still connected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from kubesweep.errors import Outage
+from kubesweep.queue.redis.connections import Target
+from kubesweep_controller.queue.servers import ask
+
+ROUNDS, PAUSE = 20, 0.05  # how often the freed server is asked, and seconds in between
+_LATEST = 4  # entries of the slow log, newest first: the first long one is the one that was killed just now
+_CALLS = (b"EVAL", b"FCALL")
+
+
+async def end_script(server: Target) -> str | None:
+    """The user whose script was ended, "" where nobody knows any more who it was; None: there was none. Raises Outage (with UNKILLABLE
+    in it where the script has written, so that only a restart ends it)."""
+    try:
+        await ask(server, lambda client: client.execute_command("SCRIPT", "KILL"))
+    except Outage as met:
+        if "NOTBUSY" in str(met):
+            return None
+        raise
+    for _ in range(ROUNDS):
+        try:
+            return await ask(server, _sender)
+        except Outage as met:
+            if met.reason != "QueueBusy":  # such as a login that may not ask that
+                break
+        await asyncio.sleep(PAUSE)  # the script ends at its next step; or there is another one
+    return ""
+
+
+async def _sender(client: Any) -> str:
+    entries = [each for each in await client.slowlog_get(_LATEST) if bytes(each["command"]).upper().startswith(_CALLS)]
+    if not entries:
+        return ""
+    long = max(int(each["duration"]) for each in entries) / 2
+    address = next(each for each in entries if int(each["duration"]) >= long)["client_address"].decode()
+    return next((str(each["user"]) for each in await client.client_list() if each["addr"] == address), "")

@@ -1,0 +1,82 @@
+"""The queue's users of least rights, on a real server: one for the pods of a namespace, one for KEDA to look at it.
+
+A user's name tells whose it is. ``.keda`` stands in no namespace's name (a DNS label has no dot), so no two users are ever
+called the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from kubesweep.queue.redis.connections import parse
+from kubesweep_controller.children.secret import Login
+from kubesweep_controller.queue.servers import ask_everywhere
+
+# docs/redis-acl.md, worker and producer together: both run in the namespace. A test compares them with the page.
+POD_RULES = (
+    "resetchannels -@all +eval +evalsha +exists +hdel +hget +hgetall +hincrby +hkeys +hlen +hmget +hrandfield "
+    "+hscan +hset +hstrlen +pexpire +sadd +srem +time +unlink +xack +xadd +xclaim +xdel +xgroup|create "
+    "+xgroup|delconsumer +xinfo|consumers +xlen +xpending +xrange +xread +xrevrange +zadd +zcard +zcount +zrange "
+    "+zrangebyscore +zrem +zscore"
+)
+KEDA_RULES = "resetchannels -@all +ping +xlen"
+CLUSTER_RULES = "+cluster|slots +cluster|shards +command +readonly +asking +ping"
+_KEDA = ".keda"
+
+
+def user_names(install: str, namespace: str) -> tuple[str, str]:
+    """Of the pods, and of KEDA."""
+    name = f"ks-{install}-{namespace}"
+    return name, name + _KEDA
+
+
+def namespace_of(install: str, user: str) -> str | None:
+    """Whose user it is; None: none that this install made."""
+    start = f"ks-{install}-"
+    return user.removeprefix(start).removesuffix(_KEDA) if user.startswith(start) else None
+
+
+async def set_users(queue_url: str, install: str, namespace: str, login: Login) -> None:
+    """Give the namespace's pods and KEDA their users, with the rules of docs/redis-acl.md, on each server that serves and,
+    where it can be reached, on each replica. Raises Outage."""
+    target = parse(queue_url)
+    more = ["+select"] if target.options["db"] else []
+    more += CLUSTER_RULES.split() if target.kind == "cluster" else []
+    own = f"{{ks:{install}/{namespace}/*"
+    users = (
+        _user(login.user, login.password, [f"~{own}", f"%R~control:{own}", *POD_RULES.split(), *more]),
+        _user(login.keda_user, login.keda_password, [f"%R~{own}", *KEDA_RULES.split(), *more]),
+    )
+    await ask_everywhere(target, lambda client: _say(client, users))
+
+
+async def switch_off(queue_url: str, install: str, namespace: str) -> None:
+    """Take every right from the namespace's users, at once also where they are connected. Raises Outage."""
+    users = [
+        ("ACL", "SETUSER", name, "off", "resetpass", "resetkeys", "-@all") for name in user_names(install, namespace)
+    ]
+    await ask_everywhere(parse(queue_url), lambda client: _say(client, users))
+
+
+async def known_users(queue_url: str) -> set[str]:
+    """The names of all users. Raises Outage."""
+    found = await ask_everywhere(parse(queue_url), lambda client: client.execute_command("ACL", "USERS"))
+    return {name.decode() if isinstance(name, bytes) else name for names in found for name in names}
+
+
+async def delete_users(queue_url: str, install: str, namespace: str) -> None:
+    """Take the namespace's users from every server. Raises Outage."""
+    words = ("ACL", "DELUSER", *user_names(install, namespace))
+    await ask_everywhere(parse(queue_url), lambda client: client.execute_command(*words))
+
+
+def _user(name: str, password: str, rules: list[str]) -> tuple[str, ...]:
+    secret = "#" + hashlib.sha256(password.encode()).hexdigest()
+    return ("ACL", "SETUSER", name, "on", "resetpass", secret, "resetkeys", *rules)
+
+
+async def _say(client: Any, commands: Sequence[tuple[str, ...]]) -> None:
+    for words in commands:
+        await client.execute_command(*words)

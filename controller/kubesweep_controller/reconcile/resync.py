@@ -1,0 +1,182 @@
+"""What happens by the clock: full lists, looking for KEDA, and clearing up after schedules that went unseen.
+
+A watch may lose deletions, so now and then everything is listed, and every schedule is looked at thoroughly: also at the
+children that nobody watches. A cluster where nothing changed gets no write from that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kubesweep.errors import Outage
+from kubesweep_controller.children.names import MANAGED_SELECTOR
+from kubesweep_controller.kube.cache import WATCHED, Store
+from kubesweep_controller.kube.client import SCHEDULES, Api, Kind, Refused
+from kubesweep_controller.kube.workqueue import Key, WorkQueue
+from kubesweep_controller.reconcile.children_reconciler import Household
+from kubesweep_controller.reconcile.reconciler import Reconciler
+
+PERIOD = 600.0  # seconds between full lists
+SPREAD = 30.0  # over which the looks of a resync are spread
+LOOK_FOR_KEDA = 30.0
+RETRY = 2.0
+SEARCHES = 3  # of the queue that take too long, until it is let be
+KEDA = "keda.sh/v1alpha1"
+_log = logging.getLogger("kubesweep.controller.resync")
+
+
+@dataclass
+class Resync:
+    api: Api
+    namespaces: tuple[str, ...]
+    store: Store
+    work: WorkQueue
+    household: Household
+    reconciler: Reconciler
+    listed: Callable[[], None]
+    rewatch: Callable[[], None] = lambda: None  # the namespaces that can be watched are others now
+    refused: dict[str, str] = field(default_factory=dict)  # namespaces that cannot be listed, and why
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)  # a list is due now
+    _once: asyncio.Event = field(default_factory=asyncio.Event)  # everything was listed once
+
+    async def until_served(self) -> None:
+        """Wait until the cluster knows SweepSchedules (the CRD may come after us) and has said whether it has KEDA."""
+        told = ""
+        while True:
+            try:
+                if await self.api.serves(SCHEDULES.group_version):
+                    self.household.keda = await self.api.serves(KEDA)
+                    return
+                problem = f"the cluster does not serve {SCHEDULES.group_version}: install the CRD"
+            except (Outage, Refused) as error:
+                problem = str(error)
+            if problem != told:
+                _log.warning("waiting: %s", problem)
+                told = problem
+            await asyncio.sleep(RETRY)
+
+    async def run(self) -> None:
+        """Full lists for ever, each ``PERIOD`` or when one is wanted."""
+        first, told = True, ""
+        while True:
+            self.wanted.clear()
+            try:
+                await self._list(spread=0.0 if first else SPREAD)
+                pause, first, told = PERIOD * random.uniform(0.9, 1.1), False, ""
+                if self.refused:  # a namespace may come, or its rights
+                    pause = min(pause, LOOK_FOR_KEDA)
+            except (Outage, Refused) as error:
+                if str(error) != told:
+                    _log.warning("the full list failed: %s", error)
+                pause, told = RETRY, str(error)
+            except Exception as error:  # whatever it is, the controller goes on with what it knows
+                if (said := f"{type(error).__name__}: {error}") != told:
+                    _log.error("an error in the full list; please report it", exc_info=error)
+                pause, told = LOOK_FOR_KEDA, said
+            try:
+                async with asyncio.timeout(pause):
+                    await self.wanted.wait()
+            except TimeoutError:
+                pass
+
+    async def _list(self, spread: float) -> None:
+        """Children first: a schedule that is looked at before its children are known would seem to have none."""
+        changed: set[Key] = set()
+        refused: dict[str, str] = {}
+        for namespace in self.namespaces or (None,):
+            try:
+                for kind in reversed(WATCHED):
+                    selector = "" if kind is SCHEDULES else MANAGED_SELECTOR
+                    changed |= await self._take(kind, namespace, selector)
+            except Refused as error:
+                if namespace is None:
+                    raise
+                refused[namespace] = str(error)
+        self._tell(refused)
+        for key in changed:
+            self.work.add(key)
+        self.listed()
+        self._once.set()
+        self.everything(spread)
+
+    async def _take(self, kind: Kind, namespace: str | None, selector: str) -> set[Key]:
+        """One list, a page in memory at a time."""
+        changed: set[Key] = set()
+        listed: set[str] = set()
+        version = 0
+        async for page in self.api.pages(kind, namespace, selector):
+            found, uids = self.store.page(kind, page)
+            changed |= found
+            listed |= uids
+            version = page.version
+        return changed | self.store.listed(kind, listed, namespace, version)
+
+    def _tell(self, refused: dict[str, str]) -> None:
+        """A namespace that is gone, or that the controller has no rights in, is its own trouble: the others are served."""
+        for namespace in refused.keys() - self.refused.keys():
+            _log.warning("the namespace is not served: %s", refused[namespace], extra={"namespace": namespace})
+        for namespace in self.refused.keys() - refused.keys():
+            _log.info("the namespace is served", extra={"namespace": namespace})
+        changed = self.refused.keys() != refused.keys()
+        self.refused = refused
+        if changed:
+            self.rewatch()
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """The namespaces that can be watched; empty: all."""
+        return tuple(each for each in self.namespaces if each not in self.refused)
+
+    def everything(self, spread: float = 0.0) -> None:
+        """Look at every schedule thoroughly."""
+        for key in self.store.schedules:
+            self.household.thorough.add(key)
+            self.work.add(key, random.uniform(0.0, spread))
+
+    async def listed_once(self) -> None:
+        """Wait until everything was listed."""
+        await self._once.wait()
+
+    async def work_on(self) -> None:
+        """Look at schedules for ever, from the first full list on."""
+        await self.listed_once()
+        await self.work.run()
+
+    async def find_keda(self) -> None:
+        """Notice KEDA when it comes, and when it goes."""
+        while True:
+            try:
+                served = await self.api.serves(KEDA)
+                if served != self.household.keda:
+                    _log.info("KEDA is there" if served else "KEDA is gone")
+                    self.household.keda = served
+                    self.everything()
+            except (Outage, Refused) as error:
+                _log.debug("cannot look for KEDA: %s", error)
+            await asyncio.sleep(LOOK_FOR_KEDA)
+
+    async def clear_up(self) -> None:
+        """Forget, once, what the queue knows of schedules that were deleted while no controller ran."""
+        await self.listed_once()
+        slow = 0
+        while True:
+            try:
+                await self.reconciler.forget_strangers()
+                return
+            except Outage as outage:
+                slow += outage.reason == "QueueTimeout"
+                if outage.reason == "QueueRights" or slow == SEARCHES:
+                    _log.info(
+                        "the queue cannot be searched; keys of schedules that are gone expire by themselves: %s", outage
+                    )
+                    return
+            except Exception as error:
+                _log.error(
+                    "an error in clearing up; keys of schedules that are gone expire by themselves", exc_info=error
+                )
+                return
+            await asyncio.sleep(LOOK_FOR_KEDA)

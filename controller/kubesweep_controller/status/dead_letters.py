@@ -1,0 +1,83 @@
+"""Dead letters as a person is told of them: one sentence in Degraded, and which error classes deserve an Event. Pure.
+
+Told are keys and what the database or the receiver said, never a row's data. The queue counts; this compares its groups with
+those in the status, so what was told before is known after a restart too.
+"""
+
+from __future__ import annotations
+
+from kubesweep.queue.model import ErrorGroup, key_text
+from kubesweep.text import clip, escaped
+from kubesweep_controller.status.formatting import annotate, parse_time, rows
+from kubesweep_controller.status.history import previous
+from kubesweep_controller.status.observation import Facts
+from kubesweep_controller.status.reasons import ConditionType, Reason
+
+__all__ = ["dead_letters", "group_sentence", "risen"]
+
+SHOWN_GROUPS = 5
+SHOWN_KEYS = 3
+
+
+def dead_letters(facts: Facts) -> tuple[Reason, str] | None:
+    """What Degraded says of them. They count until none is left and none of them is being tried again."""
+    dead, groups = _dead(facts)
+    if dead:
+        named = ", ".join(f"{count:,} {clip(error, 64)}" for error, count in groups[:SHOWN_GROUPS])
+        more = ", ..." if len(groups) > SHOWN_GROUPS else ""
+        which = f" ({named}{more})" if named else ""
+        verb = "is a dead letter" if dead == 1 else "are dead letters"
+        retry = annotate(facts.body, "retry-dead-letters")
+        told = f"{rows(dead)} {verb}{which}: see status.errors. Once cured, try again: {retry}.{_set_aside(facts)}"
+        return Reason.DEAD_LETTERS, told
+    if facts.stats is not None and facts.stats.held and _was_told(facts):
+        return Reason.DEAD_LETTERS, f"Rows that had died are being tried again; {rows(facts.stats.held)} wait for it."
+    return None
+
+
+def _set_aside(facts: Facts) -> str:
+    """Dead letters of a table that is not swept any more, as far as the groups tell."""
+    here = facts.stats.origin if facts.stats is not None else ""
+    aside = sum(group.count for group in facts.groups if here and group.origin not in ("", here))
+    return (
+        f" {rows(aside)} of another table than {clip(here, 128)} are set aside and expire by retention."
+        if aside
+        else ""
+    )
+
+
+def _dead(facts: Facts) -> tuple[int, list[tuple[str, int]]]:
+    if facts.stats is not None:
+        return facts.stats.dead, [(group.error, group.count) for group in facts.groups]
+    status = previous(facts)
+    groups = [(str(each.get("error")), int(each.get("count", 0))) for each in status.get("errors") or ()]
+    return int((status.get("queue") or {}).get("dead", 0)), groups
+
+
+def _was_told(facts: Facts) -> bool:
+    return any(
+        each.get("type") == ConditionType.DEGRADED
+        and each.get("status") == "True"
+        and each.get("reason") == Reason.DEAD_LETTERS
+        for each in previous(facts).get("conditions") or ()
+    )
+
+
+def risen(facts: Facts) -> list[ErrorGroup]:
+    """The error classes of which more rows died, or some again, since the status was written."""
+    known = {str(each.get("error")): each for each in previous(facts).get("errors") or ()}
+    found = []
+    for group in facts.groups:
+        old = known.get(clip(group.error, 128), {})
+        if group.count > int(old.get("count", 0)) or int(group.last) > (parse_time(old.get("lastTime")) or 0):
+            found.append(group)
+    return found
+
+
+def group_sentence(facts: Facts, group: ErrorGroup) -> str:
+    """One error class: which rows, what was said, what to do. Without its number, which grows."""
+    keys = ", ".join(text for key in group.samples[:SHOWN_KEYS] if len(text := escaped(key_text(key))) <= 80)
+    which = f" (such as {keys})" if keys else ""
+    retry = annotate(facts.body, "retry-dead-letters")
+    error, message = clip(group.error, 128), clip(group.message, 500).rstrip(".")
+    return f"{error}: rows used up their attempts{which}: {message}. Once cured, try again: {retry}"

@@ -1,0 +1,124 @@
+"""The sweeps that a status tells of: what the queue remembers, continued by what the status remembers.
+
+The queue may be lost at any time, the status outlives it. A sweep that the status says is under way and that a queue
+which answers does not know is Lost; nobody else ever says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from kubesweep.queue.model import HISTORY, Key, PlanVersion, Stats, Sweep, SweepState, key_text, parse_key
+from kubesweep.text import clip, escaped
+from kubesweep_controller.status.formatting import parse_time, time_text
+from kubesweep_controller.status.observation import Facts
+
+__all__ = ["decided", "key_texts", "known_sweeps", "last_of", "past_of", "previous", "sweeps_of"]
+
+LOST_REASON = "QueueLost"
+LOST_MESSAGE = "the queue no longer knows this sweep; what is still stale is found by the next one"
+MAX_KEY_TEXT = 1000
+COUNTS = ("planned", "applied", "skipped", "unconfirmed", "held", "dead")
+_NO_PLAN = PlanVersion(0, "")
+
+
+def previous(facts: Facts) -> Mapping[str, Any]:
+    """The status as it was written last."""
+    status = facts.body.get("status")
+    return status if isinstance(status, Mapping) else {}
+
+
+def sweeps_of(facts: Facts) -> tuple[Sweep, ...]:
+    """The latest first, at most one more than ``HISTORY``: as many as the queue remembers, so that one which only left its
+    memory by age is not called lost."""
+    status = previous(facts)
+    written = [status.get("lastSweep"), *(status.get("history") or ())]
+    before = [sweep for entry in written if (sweep := _read(entry)) is not None]
+    if facts.stats is None:
+        return tuple(before[: HISTORY + 1])
+    known = known_sweeps(facts.stats)
+    ids = {sweep.id for sweep in known}
+    gone = [sweep for sweep in before if sweep.id not in ids]
+    merged = [*known, *(sweep if sweep.state.settled else _lost(sweep) for sweep in gone)]
+    return tuple(sorted(merged, key=lambda sweep: sweep.started, reverse=True)[: HISTORY + 1])
+
+
+def known_sweeps(stats: Stats) -> tuple[Sweep, ...]:
+    """What the queue itself remembers, the latest first."""
+    return stats.history if stats.sweep is None else (stats.sweep, *stats.history)
+
+
+def decided(sweeps: tuple[Sweep, ...]) -> Sweep | None:
+    """The latest sweep that came to an end of its own; one that has only begun, or was replaced, decides nothing."""
+    return next((one for one in sweeps if one.state.settled and one.state is not SweepState.SUPERSEDED), None)
+
+
+def _lost(sweep: Sweep) -> Sweep:
+    return msgspec.structs.replace(sweep, state=SweepState.LOST, reason=LOST_REASON, message=LOST_MESSAGE)
+
+
+def past_of(sweep: Sweep) -> dict[str, Any]:
+    """A sweep as status.history has it."""
+    entry: dict[str, Any] = {
+        "id": clip(sweep.id, 128),
+        "tick": time_text(sweep.tick),
+        "mode": clip(sweep.mode, 128),
+        "state": str(sweep.state),
+    }
+    if sweep.reason:
+        entry["reason"] = clip(sweep.reason, 128)
+    if sweep.started:
+        entry["startTime"] = time_text(int(sweep.started))
+    if sweep.finished is not None:
+        entry["completionTime"] = time_text(int(sweep.finished))
+    return entry | {name: getattr(sweep, name) for name in COUNTS}
+
+
+def last_of(sweep: Sweep) -> dict[str, Any]:
+    """A sweep as status.lastSweep has it."""
+    entry = past_of(sweep) | {"capped": sweep.capped}
+    if sweep.message:
+        entry["message"] = clip(sweep.message, 1024)
+    if sweep.cutoff is not None:
+        entry["cutoff"] = clip(sweep.cutoff, 128)
+    if samples := key_texts(sweep.samples):
+        entry["sampleKeys"] = samples
+    return entry
+
+
+def key_texts(keys: Iterable[Key]) -> list[str]:
+    """Keys for people; one that is longer than a screen helps nobody and is left out."""
+    return [text for text in (escaped(key_text(key)) for key in keys) if len(text) <= MAX_KEY_TEXT]
+
+
+def _read(entry: object) -> Sweep | None:
+    """The inverse of :func:`last_of`; None for what a controller of another version may have written."""
+    if not isinstance(entry, Mapping):
+        return None
+    tick = parse_time(entry.get("tick"))
+    try:
+        state = SweepState(entry.get("state", ""))
+        counts = {name: int(entry.get(name, 0)) for name in COUNTS}
+    except (ValueError, TypeError):
+        return None
+    if tick is None or not entry.get("id"):
+        return None
+    return Sweep(
+        id=str(entry["id"]),
+        tick=tick,
+        plan=_NO_PLAN,
+        mode=str(entry.get("mode", "Enforce")),
+        state=state,
+        reason=str(entry.get("reason", "")),
+        message=str(entry.get("message", "")),
+        cutoff=entry.get("cutoff"),
+        started=parse_time(entry.get("startTime")) or 0.0,
+        finished=parse_time(entry.get("completionTime")),
+        capped=bool(entry.get("capped", False)),
+        stopped="",  # only the queue's own record says it
+        samples=tuple(parse_key(text) for text in entry.get("sampleKeys") or ()),
+        **counts,
+    )

@@ -1,0 +1,219 @@
+"""Files -> what a local run needs. The same files that a cluster takes: SweepSchedules and the Secrets they name.
+
+All problems of all files are reported at once, each with its line. Nothing that a Secret holds is ever part of a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kubesweep.api import problems
+from kubesweep.api.compile import compile_plan
+from kubesweep.api.loading import unquoted, validation, yaml_document
+from kubesweep.api.loading.local_database import LocalDatabase, Resolver
+from kubesweep.api.loading.yaml_document import Document
+from kubesweep.api.models.secret import Secret
+from kubesweep.api.models.secret_values import check_headers
+from kubesweep.api.models.spec import API_VERSION, KIND, SweepSchedule
+from kubesweep.api.plan import Plan
+from kubesweep.api.problems import Problem, SpecErrors
+from kubesweep.queue.model import ScheduleRef
+from kubesweep.ticks import Ticks
+
+SUFFIXES = (".yaml", ".yml")
+_Object = TypeVar("_Object", SweepSchedule, Secret)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One schedule, ready to run. ``database`` and ``headers`` are secret: they are not part of the repr."""
+
+    spec: SweepSchedule
+    plan: Plan
+    origin: str  # file:line
+    database: LocalDatabase = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False, default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The database's URL, as it is now. Raises Outage and SweepFailure where it is in a file that cannot be read."""
+        return self.database.read()
+
+    @property
+    def ref(self) -> ScheduleRef:
+        return self.plan.ref
+
+    @property
+    def name(self) -> str:
+        return self.plan.name
+
+    @property
+    def ticks(self) -> Ticks:
+        return self.spec.spec.ticks
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds after which a late tick is missed."""
+        seconds = self.spec.spec.starting_deadline_seconds
+        return None if seconds is None else float(seconds)
+
+    @property
+    def suspend(self) -> bool:
+        return self.spec.spec.suspend
+
+
+def load(paths: Sequence[Path], *, generation: int = 0, url: str | None = None) -> list[Loaded]:
+    """Read YAML files, or folders of them, in the order given. ``generation`` counts where the metadata has none;
+    ``url`` replaces the database's URL of every schedule. Raises ``SpecErrors`` with everything that is wrong."""
+    found = _Files(generation, url)
+    for path in paths:
+        for file in found.files(Path(path)):
+            found.read(file)
+    return found.resolve()
+
+
+class _Files:
+    """Collects objects and problems over all files, then joins schedules with Secrets."""
+
+    def __init__(self, generation: int, url: str | None) -> None:
+        self.generation = generation
+        self.url = url
+        self.problems: list[Problem] = []
+        self.order: dict[str, int] = {}
+        self.schedules: dict[tuple[str, str], tuple[Document, SweepSchedule]] = {}
+        self.secrets: dict[tuple[str, str], tuple[Document, Secret]] = {}
+        self.broken_secrets = False
+
+    def files(self, path: Path) -> Iterator[Path]:
+        if not path.is_dir():
+            yield path
+            return
+        inside = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES and each.is_file())
+        if not inside:
+            self.problems.append(Problem("NoSchedule", "the folder has no *.yaml or *.yml file", str(path)))
+        yield from inside
+
+    def read(self, path: Path) -> None:
+        file = str(path)
+        self.order.setdefault(file, len(self.order))
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            self.problems.append(Problem("NotUtf8", f"not UTF-8 text at byte {error.start}: save it as UTF-8", file))
+            return
+        except OSError as error:
+            self.problems.append(Problem("FileUnreadable", f"cannot be read: {error.strerror}", file))
+            return
+        before = len(self.problems)
+        documents = 0
+        for each in yaml_document.read(text, file):
+            if isinstance(each, Problem):
+                self.problems.append(each)
+            elif each.data is not None or each.problems:
+                documents += 1
+                self._document(each)
+        if not documents and len(self.problems) == before:
+            self.problems.append(Problem("NoSchedule", f"is empty: it should hold a {KIND}", file))
+
+    def _document(self, document: Document) -> None:
+        data = document.data if isinstance(document.data, dict) else {}
+        kind, version = data.get("kind"), data.get("apiVersion")
+        if document.problems:
+            self.problems += document.problems
+            self.broken_secrets |= kind != KIND
+        elif kind == "Secret":
+            secret = self._parse(document, Secret, secret=True)
+            self.broken_secrets |= secret is None
+            if secret:
+                self._keep(self.secrets, document, secret)
+        elif kind == KIND:
+            self.problems += unquoted.take(document)
+            schedule = self._parse(document, SweepSchedule)
+            if schedule:
+                self._keep(self.schedules, document, schedule)
+        else:
+            allowed = (f"{KIND} ({API_VERSION})", "Secret (v1)")
+            near = validation.nearest(str(kind), (KIND, "Secret")) if kind else ""
+            given = problems.shown(f"{kind} ({version})") if kind else "nothing"
+            where: problems.Path = ("kind",) if "kind" in data else ()
+            self.problems.append(
+                document.problem(
+                    "WrongKind", "not a kind that is read here", where, given=given, nearest=near, allowed=allowed
+                )
+            )
+
+    def _parse(self, document: Document, model: type[_Object], *, secret: bool = False) -> _Object | None:
+        made, found = validation.parse(document, model, secret=secret)
+        self.problems += found
+        return made
+
+    def _keep(
+        self, kept: dict[tuple[str, str], tuple[Document, Any]], document: Document, made: SweepSchedule | Secret
+    ) -> None:
+        meta = made.metadata
+        first = kept.setdefault((meta.namespace, meta.name), (document, made))[0]
+        if first is not document:
+            text = f'{made.kind} "{meta.name}" in namespace "{meta.namespace}" was given before, at {first.file}:{first.line}'
+            self.problems.append(document.problem(f"Duplicate{made.kind}", text, ("metadata", "name")))
+
+    def resolve(self) -> list[Loaded]:
+        loaded = [each for each in (self._resolve(*pair) for pair in self.schedules.values()) if each]
+        if not self.problems and not loaded:
+            files = ", ".join(self.order) or "no file"
+            self.problems.append(Problem("NoSchedule", f"no {KIND} in what was given", files))
+        if self.problems:
+            raise SpecErrors(
+                sorted(self.problems, key=lambda each: (self.order.get(each.file, -1), each.line, each.column))
+            )
+        return loaded
+
+    def _resolve(self, document: Document, schedule: SweepSchedule) -> Loaded | None:
+        database, headers = self._database(document, schedule), self._headers(document, schedule)
+        if database is None or headers is None:
+            return None
+        generation = schedule.metadata.generation or self.generation
+        plan = compile_plan(schedule, generation=generation)
+        return Loaded(schedule, plan, f"{document.file}:{document.line}", database, headers)
+
+    def _database(self, document: Document, schedule: SweepSchedule) -> LocalDatabase | None:
+        source = schedule.spec.source
+        resolver = Resolver(document, lambda name, path: self._secret(document, schedule, name, path), self.problems)
+        if self.url is not None:
+            return resolver.url(self.url)
+        if source.url_from is not None:
+            return resolver.url_from(source.url_from)
+        assert source.connection is not None  # exactly one of the two is given
+        return resolver.connection(source.connection)
+
+    def _headers(self, document: Document, schedule: SweepSchedule) -> Mapping[str, str] | None:
+        hook = schedule.spec.effect.webhook if schedule.spec.effect else None
+        if hook is None or hook.headers_from is None:
+            return {}
+        path = ("spec", "effect", "webhook", "headersFrom", "secretRef", "name")
+        entries = self._secret(document, schedule, hook.headers_from.secret_ref.name, path)
+        try:
+            return None if entries is None else check_headers(entries)
+        except ValueError as error:
+            self.problems.append(document.problem("BadHeader", str(error), path))
+            return None
+
+    def _secret(
+        self, document: Document, schedule: SweepSchedule, name: str, path: problems.Path
+    ) -> Mapping[str, str] | None:
+        space = schedule.metadata.namespace
+        if (space, name) in self.secrets:
+            return self.secrets[space, name][1].entries
+        elsewhere = [other for other, known in self.secrets if known == name]
+        if elsewhere:
+            text = f'the Secret "{name}" is in namespace "{elsewhere[0]}", the schedule in "{space}"'
+        else:
+            text = f'no Secret "{name}" in what was given: add its file with -f'
+        if not self.broken_secrets:
+            self.problems.append(document.problem("SecretMissing", text, path))
+        return None
+
+
+__all__ = ["Loaded", "load"]

@@ -1,0 +1,139 @@
+"""Where a local run reads its database's URL: from the Secrets beside the schedule, as a cluster would mount them, or from files."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubesweep.api.database_url import CA_FILE, FIELD, Parts, compose, missing, read_password, read_url
+from kubesweep.api.loading import validation
+from kubesweep.api.loading.yaml_document import Document
+from kubesweep.api.models.connection import Connection, SecretKeyRef, UrlFrom
+from kubesweep.api.models.secret_values import check_url
+from kubesweep.api.problems import Path as Where
+from kubesweep.api.problems import Problem
+
+Entries = Callable[[str, Where], Mapping[str, str] | None]
+SOURCE: Where = ("spec", "source")
+_ADVICE = "In a cluster a container of the pod writes it; here, write it yourself, or pass --url"
+
+
+@dataclass(frozen=True)
+class LocalDatabase:
+    """``read`` gives the URL, as it is now; ``where`` is a sentence that names its place for people."""
+
+    read: Callable[[], str]
+    where: str = ""
+    refreshed: bool = False
+
+
+class Resolver:
+    """For one document. ``entries`` gives those of a Secret by its name, and tells of one that is missing at the path; ``problems`` takes
+    what is wrong."""
+
+    def __init__(self, document: Document, entries: Entries, problems: list[Problem]) -> None:
+        self._document, self._entries, self._problems = document, entries, problems
+
+    def url(self, text: str, path: Where = SOURCE) -> LocalDatabase | None:
+        """A URL that is known: that of a Secret, or of the command line."""
+        try:
+            checked = check_url(text)
+        except ValueError as error:
+            self._refuse("BadDatabaseUrl", str(error), path)
+            return None
+        return LocalDatabase(lambda: checked)
+
+    def url_from(self, source: UrlFrom) -> LocalDatabase | None:
+        if source.file is not None:
+            file = Path(source.file)
+            where = f"The URL is the file {file} (spec.source.urlFrom.file)."
+            return LocalDatabase(lambda: read_url(file, "spec.source.urlFrom.file", _ADVICE), where, refreshed=True)
+        assert source.secret_key_ref is not None  # exactly one of the two is given
+        path = (*SOURCE, "urlFrom", "secretKeyRef")
+        text = self._entry(source.secret_key_ref, path)
+        return None if text is None else self.url(text, path)
+
+    def connection(self, connection: Connection) -> LocalDatabase | None:
+        parts = connection.parts
+        found = self._found(parts) if parts.keys else {}
+        ca = connection.ca_from
+        ca_path = (*SOURCE, "connection", "caFrom", "secretKeyRef")
+        certificate = self._entry(ca.secret_key_ref, ca_path) if ca else None
+        if found is None or (ca and certificate is None):
+            return None
+        read = _Reader(parts, found, certificate)
+        try:  # what is wrong in the Secret is known now; a file may come later
+            compose(parts, {**found, "password": "-"})
+        except ValueError as error:
+            self._refuse("BadDatabaseUrl", str(error), (*SOURCE, "connection"))
+            return None
+        with_secret = f' with the Secret "{parts.secret}"' if parts.keys else ""
+        return LocalDatabase(read, f"The login is {FIELD}{with_secret}.", refreshed=bool(parts.password_file))
+
+    def _found(self, parts: Parts) -> dict[str, str] | None:
+        """What the Secret says of each part that it is asked for."""
+        path = (*SOURCE, "connection", "secretRef")
+        entries = self._entries(parts.secret, (*path, "name"))
+        if entries is None:
+            return None
+        found = {part: entries[key] for part, key in parts.keys.items() if key in entries}
+        lacks = missing(parts, found)
+        for part in lacks:
+            key = parts.keys[part]
+            how = "is empty in" if key in entries else "is missing in"
+            instead = f"write {FIELD}.{'passwordFile' if part == 'password' else part}"
+            text = f'the key "{key}" {how} the Secret "{parts.secret}": name the one that has the {part} in keys.{part}, or {instead}'
+            self._lacking(text, key, entries, path)
+        return None if lacks else found
+
+    def _entry(self, ref: SecretKeyRef, path: Where) -> str | None:
+        entries = self._entries(ref.name, (*path, "name"))
+        if entries is None:
+            return None
+        if ref.key not in entries:
+            self._lacking(f'the Secret "{ref.name}" has no entry "{ref.key}"', ref.key, entries, (*path, "key"))
+            return None
+        return entries[ref.key]
+
+    def _lacking(self, text: str, key: str, entries: Mapping[str, str], path: Where) -> None:
+        allowed = tuple(sorted(entries))
+        problem = self._document.problem(
+            "SecretKeyMissing",
+            text,
+            path,
+            allowed=allowed,
+            nearest="" if key in entries else validation.nearest(key, allowed),
+        )
+        self._problems.append(problem)
+
+    def _refuse(self, code: str, text: str, path: Where) -> None:
+        self._problems.append(self._document.problem(code, text, path))
+
+
+class _Reader:
+    """Composes the URL at each call, because a password file may have changed. The certificate gets a file, as libpq reads no other."""
+
+    def __init__(self, parts: Parts, found: Mapping[str, str], certificate: str | None) -> None:
+        self._parts, self._found, self._certificate = parts, found, certificate
+        self._folder: Path | None = None
+
+    def __call__(self) -> str:
+        found = dict(self._found)
+        if self._parts.password_file:
+            found["password"] = read_password(Path(self._parts.password_file), _ADVICE)
+        return compose(self._parts, found, self._ca_file())
+
+    def _ca_file(self) -> Path | None:
+        if self._certificate is None:
+            return None
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="kubesweep-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        file = self._folder / CA_FILE
+        if not file.exists():
+            file.write_text(self._certificate, "utf-8")
+        return file

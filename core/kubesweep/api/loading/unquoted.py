@@ -1,0 +1,52 @@
+"""Values of columns that stand in a file without quotes: taken as they are written where everybody reads them alike.
+
+``true``, ``false`` and decimals such as ``1.10`` keep their text. An integer that YAML reads as another number (``007`` is 7,
+``1_000`` is 1000) and everything else that is no text need quotes. The API server takes integers only: of the rest its JSON has
+lost what was written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from kubesweep.api.loading.yaml_document import Document
+from kubesweep.api.problems import Path, Problem
+
+_AS_WRITTEN = re.compile(r"true|false|-?(0|[1-9][0-9]*)\.[0-9]+")
+
+
+def take(document: Document) -> list[Problem]:
+    """Puts the texts into the document's data; problems for integers that would become others."""
+    problems = []
+    for place, step, path in list(_values(document.data)):
+        given, written = place[step], document.written(path)
+        if isinstance(given, bool | int | float) and written is not None:
+            if _AS_WRITTEN.fullmatch(written):
+                place[step] = written
+            elif type(given) is int and str(given) != written:
+                text = f"YAML reads this as {given}: put it into quotes"
+                problems.append(document.problem("NotAString", text, path, given=written[:60]))
+    return problems
+
+
+def _values(data: Any) -> Iterator[tuple[Any, str | int, Path]]:
+    """Where each is: what holds it, under which key or index, and the path."""
+    spec = _in(data, "spec", dict)
+    for n, match in enumerate(_in(spec, "match", list)):
+        for name in ("in", "notIn"):
+            listed = _in(match, name, list)
+            yield from ((listed, each, ("spec", "match", n, name, each)) for each in range(len(listed)))
+        if isinstance(match, dict):
+            yield from (
+                (match, name, ("spec", "match", n, name)) for name in ("lessThan", "greaterThan") if name in match
+            )
+    for n, assignment in enumerate(_in(_in(spec, "write", dict), "update", list)):
+        if isinstance(assignment, dict) and "value" in assignment:
+            yield assignment, "value", ("spec", "write", "update", n, "value")
+
+
+def _in(data: Any, name: str, kind: type) -> Any:
+    found = data.get(name) if isinstance(data, dict) else None
+    return found if isinstance(found, kind) else kind()

@@ -1,0 +1,276 @@
+"""SweepSchedule: what a person writes. Every field with its unit, bounds and default.
+
+A model that exists is valid in itself; what only the world can tell (a missing column, a wrong password) is found later.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from kubesweep.api.models import cel
+from kubesweep.api.models.pod_shape import odd_template
+from kubesweep.api.models.rules import Effect, Match, Source, Write, known_zone
+from kubesweep.api.models.types import (
+    Amounts,
+    Duration,
+    FreeList,
+    FreeMap,
+    Image,
+    Model,
+    Namespace,
+    ObjectName,
+    ScheduleName,
+    Uid,
+    Value,
+    exactly_one,
+    refuse,
+)
+from kubesweep.durations import parse_duration
+from kubesweep.ticks import MAX_CRON_LENGTH, Cron, Ticks, make_ticks
+
+API_VERSION = "kubesweep.dev/v1alpha1"
+KIND = "SweepSchedule"
+Labels = Annotated[dict[str, Value], Field(max_length=256)]
+
+
+class ObjectMeta(Model):
+    """What Kubernetes keeps about any object, as ``kubectl get -o yaml`` prints it; only a few fields matter here."""
+
+    name: ObjectName = Field(description="Name of the object.")
+    namespace: Namespace = Field("default", description="Namespace of the object.")
+    labels: Labels | None = Field(None, description="Labels of the object.")
+    annotations: dict[str, str] | None = Field(None, max_length=256, description="Annotations of the object.")
+    uid: Uid | None = Field(None, description="Identity that the API server gave; follows from the name in a file.")
+    generation: int = Field(0, ge=0, description="Number of the spec's version that the API server gave.")
+    resource_version: str | None = Field(None, max_length=64, description="Set by the API server; ignored.")
+    creation_timestamp: str | None = Field(None, max_length=64, description="Set by the API server; ignored.")
+    deletion_timestamp: str | None = Field(None, max_length=64, description="Set by the API server; ignored.")
+    deletion_grace_period_seconds: int | None = Field(None, description="Set by the API server; ignored.")
+    self_link: str | None = Field(None, max_length=2048, description="Set by the API server; ignored.")
+    finalizers: list[str] | None = Field(None, max_length=64, description="Ignored.")
+    owner_references: FreeList | None = Field(None, description="Ignored.")
+    managed_fields: FreeList | None = Field(None, description="Set by the API server; ignored.")
+
+
+class ScheduleMeta(ObjectMeta):
+    """The name is short enough for the names that are made from it (CronJob, Deployment)."""
+
+    name: ScheduleName = Field(description="A DNS label of at most 45 characters.")
+
+
+class RowLimits(Model):
+    """How much at once."""
+
+    batch_rows: int = Field(1000, ge=1, le=10_000, description="Rows of one job and one transaction (1 to 10000).")
+    rows_per_second: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Rows a second of all workers together: calls of the effect, retries too, or rows written where there is none; default no limit.",
+    )
+    max_rows_per_sweep: int | None = Field(
+        None,
+        ge=1,
+        le=10**12,
+        description="Rows that one sweep plans at most, the rest waits for the next tick; default all.",
+    )
+    hold_above_rows: int | None = Field(
+        None, ge=0, le=10**12, description="A sweep of more rows waits until somebody approves it; default never."
+    )
+
+
+class Retry(Model):
+    """What happens to a row that fails."""
+
+    model_config = cel.checked(
+        cel.forbidden(
+            cel.at_most("self.backoff", "self.maxBackoff"), "must not be longer than maxBackoff", at="backoff"
+        )
+    )
+
+    max_attempts: int = Field(5, ge=1, le=20, description="Attempts before a row becomes a dead letter (1 to 20).")
+    backoff: Annotated[str, Duration("100ms", "1h")] = Field(
+        "2s",
+        description="Wait before the second attempt, doubled for each later one; chance shortens each wait by up to a half (100ms to 1h).",
+    )
+    max_backoff: Annotated[str, Duration("100ms", "24h")] = Field(
+        "5m",
+        description="Longest wait between two attempts (100ms to 24h). A row that asks for its own delay (Retry-After) waits for that, a day at most.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if parse_duration(self.backoff) > parse_duration(self.max_backoff):
+            raise refuse("OutOfOrder", f"backoff {self.backoff} is longer than maxBackoff {self.max_backoff}")
+        return self
+
+
+class DeadLetters(Model):
+    """What happens to rows that used up their attempts."""
+
+    retention: Annotated[str, Duration("1m", "365d")] = Field(
+        "168h", description="How long a dead letter is kept; then its row is eligible again (1m to 365d)."
+    )
+    halt_above: int = Field(
+        1000, ge=1, le=10_000, description="Rows in retry or dead above which the sweep Halts (1 to 10000)."
+    )
+
+
+def _shaped(template: dict[str, Any]) -> dict[str, Any]:
+    if odd := odd_template(template):
+        raise refuse("BadPodTemplate", odd)
+    return template
+
+
+def _named(env: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for number, each in enumerate(env):
+        if not isinstance(each.get("name"), str):
+            raise refuse("BadPodTemplate", f"[{number}].name: required, text")
+    return env
+
+
+PodTemplate = Annotated[FreeMap, AfterValidator(_shaped)]
+Env = Annotated[FreeList, AfterValidator(_named)]
+
+
+class Resources(Model):
+    """What a container may use, and what is set aside for it."""
+
+    limits: Amounts | None = Field(None, description="The most of each resource, such as memory: 256Mi.")
+    requests: Amounts | None = Field(None, description="What is set aside of each resource, such as cpu: 100m.")
+    claims: FreeList | None = Field(None, description="Resource claims, as in a pod.")
+
+
+class Worker(Model):
+    """The pods that do the work."""
+
+    model_config = cel.checked(
+        cel.forbidden("self.minReplicas <= self.maxReplicas", "must not be above maxReplicas", at="minReplicas")
+    )
+
+    image: Image | None = Field(None, description="Image with the handler's code; default the image of Kubesweep.")
+    min_replicas: int = Field(0, ge=0, le=1000, description="Pods that always run (0 to 1000).")
+    max_replicas: int = Field(4, ge=1, le=1000, description="Pods at most (1 to 1000).")
+    jobs_per_replica: int = Field(
+        10, ge=1, le=1000, description="Waiting jobs for each pod that is started (1 to 1000)."
+    )
+    concurrency: int = Field(2, ge=1, le=64, description="Jobs at once in one pod (1 to 64).")
+    cooldown: Annotated[str, Duration("1s", "1h")] = Field(
+        "60s", description="Idle time before the last pod is stopped (1s to 1h)."
+    )
+    resources: Resources | None = Field(None, description="Resources of the worker's container, as in a pod.")
+    env: Env | None = Field(None, description="Environment of the worker's container, as in a pod.")
+    env_from: FreeList | None = Field(None, description="Sources of that environment, as in a pod.")
+    pod_template: PodTemplate | None = Field(
+        None, description="Overlay for every other field of the pod template; the container in it is called worker."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise refuse("OutOfOrder", f"minReplicas {self.min_replicas} is above maxReplicas {self.max_replicas}")
+        return self
+
+
+class Tick(Model):
+    """The pods that start sweeps of a cron schedule. What worker.podTemplate says of where and as whom pods run holds for them too."""
+
+    resources: Resources | None = Field(None, description="Resources of the container; default small ones.")
+    pod_template: PodTemplate | None = Field(
+        None, description="Overlay for other fields of the pod template; the container in it is called producer."
+    )
+    ttl_seconds_after_finished: int | None = Field(
+        None, ge=0, le=604_800, description="Seconds after which a finished Job is deleted; default never."
+    )
+    failed_jobs_history_limit: int = Field(1, ge=0, le=100, description="Failed Jobs that are kept (0 to 100).")
+
+
+_NO_WRITE = "only a handler may leave it out (and must change the row itself)"
+_CRON_RULES = cel.schema(
+    cel.rule("!self.upperAscii().contains('TZ=')", "a zone inside the expression is refused: use timeZone"),
+    cel.rule("!self.startsWith('@every')", 'use every, such as every: "30s"'),
+    cel.rule(
+        cel.matches(r"^(@.*|\s*\S+(\s+\S+){4}\s*|(?i:.*TZ=.*))$"),
+        "needs 5 fields (minute hour day-of-month month day-of-week); seconds are not supported: use every",
+    ),
+)
+
+
+class Spec(Model):
+    """When, which rows, and what becomes of them."""
+
+    model_config = cel.checked(
+        *cel.one_of("schedule", "every"),
+        cel.missing("has(self.write) || (has(self.effect) && has(self.effect.handler))", _NO_WRITE, at="write"),
+    )
+
+    schedule: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_CRON_LENGTH,
+        json_schema_extra=_CRON_RULES,
+        description='Five-field cron expression such as "*/5 * * * *", or @hourly, @daily, @weekly, @monthly, @yearly.',
+    )
+    every: Annotated[str, Duration("5s", "24h")] | None = Field(
+        None, description="Fire at each multiple of this period since the epoch (5s to 24h)."
+    )
+    time_zone: str = Field(
+        "Etc/UTC", min_length=1, max_length=64, description="IANA zone that the cron expression is read in."
+    )
+    starting_deadline_seconds: int | None = Field(
+        None, ge=10, le=604_800, description="Seconds after which a late tick is Missed (10 to 604800); default never."
+    )
+    suspend: bool = Field(False, description="true: fire no tick and stop the workers.")
+    mode: Literal["Enforce", "DryRun"] = Field("Enforce", description="DryRun counts and samples, and changes nothing.")
+    source: Source = Field(description="The table that is looked at.")
+    match: list[Match] = Field(
+        min_length=1, max_length=16, description="Conditions (1 to 16), all of which a row must meet."
+    )
+    effect: Effect | None = Field(None, description="What happens for each row before it is written, at least once.")
+    write: Write | None = Field(None, description="What becomes of the row; may be missing only with a handler.")
+    limits: RowLimits = Field(default_factory=RowLimits, description="How much at once.")
+    retry: Retry = Field(default_factory=Retry, description="What happens to a row that fails.")
+    dead_letters: DeadLetters = Field(
+        default_factory=DeadLetters, description="What happens to rows that keep failing."
+    )
+    worker: Worker = Field(default_factory=Worker, description="The pods that do the work.")
+    tick: Tick | None = Field(None, description="The pods that start sweeps.")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        return known_zone(name)
+
+    @field_validator("schedule")
+    @classmethod
+    def _readable_cron(cls, expression: str | None) -> str | None:
+        try:
+            if expression is not None:
+                Cron(expression)
+        except ValueError as error:
+            raise refuse("BadCron", str(error)) from None
+        return expression
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        exactly_one(self, "schedule", "every")
+        if self.write is None and (self.effect is None or self.effect.handler is None):
+            raise refuse("WriteMissing", f"write is missing: {_NO_WRITE}")
+        return self
+
+    @property
+    def ticks(self) -> Ticks:
+        every = parse_duration(self.every) if self.every else None
+        return make_ticks(schedule=self.schedule, every=every, time_zone=self.time_zone)
+
+
+class SweepSchedule(Model):
+    """Which rows go stale, when to look for them, and what becomes of each."""
+
+    api_version: Literal["kubesweep.dev/v1alpha1"] = Field(description="Version of this format.")
+    kind: Literal["SweepSchedule"] = Field(description="Always SweepSchedule.")
+    metadata: ScheduleMeta = Field(description="Name and namespace.")
+    spec: Spec = Field(description="When, which rows, and what becomes of them.")
+    status: dict[str, Any] | None = Field(None, description="Written by the controller; ignored in a file.")

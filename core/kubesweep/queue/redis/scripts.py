@@ -1,0 +1,65 @@
+"""The Lua files as scripts. A file names the chunks that it stands on in its first lines::
+
+    -- flags: allow-oom      what the server must know: see below
+    -- needs: sweeps claims  chunks, put between prelude.lua and the move in this order
+
+``allow-oom`` marks moves that end work, or lead to its end: they must go on where memory is short, everything else is
+refused as a whole before it wrote a thing. ``no-writes`` marks moves that only look.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+KEY_NAMES = (
+    "meta",
+    "work",
+    "sweeps",
+    "leases",
+    "rest",
+    "delayed",
+    "held",
+    "dead",
+    "findings",
+    "early",
+    "wake",
+    "marker",
+)
+
+
+class Script(NamedTuple):
+    name: str
+    source: str
+    sha: str  # by which EVALSHA calls it
+
+
+@cache
+def script(name: str) -> Script:
+    flags, needs = _directives(_read(name))
+    shebang = f"#!lua flags={flags[0]}" if flags else "#!lua"
+    source = "\n".join([shebang, *(_read(part) for part in ("prelude", *needs, name))])
+    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+@cache
+def keys(prefix: str) -> tuple[bytes, ...]:
+    """All keys of the schedule with this prefix, in the order that prelude.lua reads them."""
+    return tuple(f"{prefix}:{name}".encode() for name in KEY_NAMES)
+
+
+def _directives(text: str) -> tuple[list[str], list[str]]:
+    found: dict[str, list[str]] = {"flags": [], "needs": []}
+    for line in text.splitlines():
+        name, colon, value = line.removeprefix("-- ").partition(": ")
+        if not line.startswith("-- ") or not colon or name not in found:
+            break
+        found[name] = value.split()
+    return found["flags"], found["needs"]
+
+
+@cache
+def _read(name: str) -> str:
+    return resources.files("kubesweep.queue.redis").joinpath("lua", f"{name}.lua").read_text("utf-8")

@@ -1,0 +1,188 @@
+"""Between rows of the SQLite file and the queue's own classes, and the named statements that the moves are made of."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, NamedTuple
+
+import msgspec
+
+from kubesweep.queue.model import (
+    Attempt,
+    Job,
+    Key,
+    PlanVersion,
+    ScheduleRef,
+    Sweep,
+    SweepState,
+    key_text,
+    to_json,
+)
+
+_decode_job = msgspec.json.Decoder(Job).decode
+_decode_attempts = msgspec.json.Decoder(tuple[Attempt, ...]).decode
+_decode_samples = msgspec.json.Decoder(tuple[Key, ...]).decode
+
+
+class Schedule(NamedTuple):
+    """One row of the table of schedules: what nearly every move has to know first."""
+
+    id: int
+    last_tick: float | None
+    paused: int
+    held_version: int
+    tokens: float | None
+    tokens_at: float
+    rate: float | None
+    enqueued: int
+    duplicate: int
+    forbidden: int
+    late: int
+    origin: str
+    learnt: str
+    approved: str
+
+    def budget(self, rate: float, most: float, now: float) -> float:
+        """Tokens left now; negative is debt. At most ``most`` are ever saved up."""
+        if self.tokens is None:
+            return most
+        if now < self.tokens_at:  # the clock was set back: a debt of then would last until it comes there again
+            return min(most, max(0.0, self.tokens))
+        return min(most, self.tokens + (now - self.tokens_at) * rate)
+
+
+class Held(NamedTuple):
+    """One row of the held set as a settlement writes it."""
+
+    sweep: str
+    dead: bool
+    error: str
+    message: str
+    at: float
+    attempts: tuple[Attempt, ...]
+
+
+@cache
+def statements(file: str) -> dict[str, str]:
+    """The statements of ``sql/<file>.sql`` by the name in the ``-- name:`` line above each."""
+    text = resources.files("kubesweep.queue.sqlite").joinpath("sql", f"{file}.sql").read_text("utf-8")
+    named = (part.partition("\n") for part in text.split("-- name: ")[1:])
+    return {name.strip(): body.strip() for name, _, body in named}
+
+
+@cache
+def schema() -> tuple[str, ...]:
+    """The statements that make an empty file a queue."""
+    text = resources.files("kubesweep.queue.sqlite").joinpath("sql", "schema.sql").read_text("utf-8")
+    return tuple(part.strip() for part in text.split(";\n") if part.strip())
+
+
+def find(con: sqlite3.Connection, ref: ScheduleRef) -> Schedule | None:
+    row = con.execute(statements("schedule")["find"], _named(ref)).fetchone()
+    return None if row is None else Schedule(*row)
+
+
+def find_or_create(con: sqlite3.Connection, ref: ScheduleRef) -> Schedule:
+    con.execute(statements("schedule")["create"], _named(ref))
+    found = find(con, ref)
+    if found is None:
+        raise sqlite3.DatabaseError(
+            f"the row of schedule {ref.namespace}/{ref.name} vanished inside its own transaction"
+        )
+    return found
+
+
+def _named(ref: ScheduleRef) -> dict[str, str]:
+    return {"install": ref.install, "namespace": ref.namespace, "name": ref.name, "uid": ref.uid}
+
+
+def remembered(con: sqlite3.Connection, schedule: int, most: int) -> list[Sweep]:
+    """The latest sweeps, newest first."""
+    rows = con.execute(statements("sweep")["remembered"], {"schedule": schedule, "most": most})
+    return [_sweep(row) for row in rows]
+
+
+def sweep_by_id(con: sqlite3.Connection, schedule: int, sweep: str) -> Sweep | None:
+    row = con.execute(statements("sweep")["by_id"], {"id": sweep, "schedule": schedule}).fetchone()
+    return None if row is None else _sweep(row)
+
+
+def _sweep(row: tuple[Any, ...]) -> Sweep:
+    return Sweep(
+        id=row[0],
+        tick=row[1],
+        plan=PlanVersion(row[2], row[3]),
+        mode=row[4],
+        state=SweepState(row[5]),
+        reason=row[6],
+        message=row[7],
+        cutoff=row[8],
+        started=row[9],
+        finished=row[10],
+        planned=row[11],
+        applied=row[12],
+        skipped=row[13],
+        unconfirmed=row[14],
+        held=row[15],
+        dead=row[16],
+        capped=bool(row[17]),
+        samples=_decode_samples(row[18]),
+        stopped=row[19],
+        open_jobs=row[20],
+    )
+
+
+def enqueue(con: sqlite3.Connection, schedule: int, jobs: Iterable[tuple[Job, float, bool]]) -> None:
+    """Append (job, when it is ready, whether it is a retry that waits for that moment)."""
+    con.executemany(
+        statements("job")["enqueue"],
+        [(schedule, job.sweep, job.held, job.rows, delayed, ready, to_json(job)) for job, ready, delayed in jobs],
+    )
+
+
+def decode_job(body: bytes) -> Job:
+    return _decode_job(body)
+
+
+def decode_attempts(body: bytes) -> tuple[Attempt, ...]:
+    return _decode_attempts(body)
+
+
+def set_budget(con: sqlite3.Connection, schedule: Schedule, tokens: float, rate: float, now: float) -> Schedule:
+    values = {"schedule": schedule.id, "tokens": tokens, "now": now, "rate": rate}
+    con.execute(statements("schedule")["set_budget"], values)
+    return schedule._replace(tokens=tokens, tokens_at=now, rate=rate)
+
+
+def refund(
+    con: sqlite3.Connection, schedule: Schedule, rows: int, rate: float | None, most: float, now: float
+) -> Schedule:
+    """Give the row budget back what was not tried, or debit what no claim had counted. The schedule as it is then."""
+    if not rate or not rows:
+        return schedule
+    tokens = min(most, schedule.budget(rate, most, now) + rows)
+    return set_budget(con, schedule, tokens, rate, now)
+
+
+def put_held(con: sqlite3.Connection, schedule: int, rows: dict[str, Held]) -> None:
+    con.executemany(
+        statements("held")["put"],
+        [(schedule, key, r.sweep, r.dead, r.error, r.message, r.at, to_json(r.attempts)) for key, r in rows.items()],
+    )
+
+
+def remove_held(con: sqlite3.Connection, schedule: int, keys: Iterable[str]) -> None:
+    con.executemany(statements("held")["remove"], [(schedule, key) for key in keys])
+
+
+def touch_held(con: sqlite3.Connection, schedule: int) -> None:
+    """Tell every worker that the held set is another one now."""
+    con.execute(statements("schedule")["touch_held"], {"schedule": schedule})
+
+
+def keys_json(keys: Sequence[Key] | None) -> str | None:
+    return None if keys is None else json.dumps([key_text(key) for key in keys])

@@ -1,0 +1,291 @@
+"""``settle`` on an open transaction: what became of jobs is counted in the same step that moves the jobs.
+
+First everything is decided in memory from the rows as the transaction found them (:class:`_Books`), then written with a
+handful of statements, however many jobs were settled.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import msgspec
+
+from kubesweep.queue.excluded import parse_row, row_text, too_many_held
+from kubesweep.queue.model import (
+    ATTEMPTS,
+    FLOOD,
+    Attempt,
+    Claims,
+    FailedRow,
+    Job,
+    JobKind,
+    Limits,
+    PlanVersion,
+    Retry,
+    ScheduleRef,
+    Settlement,
+    Sweep,
+    SweepState,
+    to_json,
+)
+from kubesweep.queue.service import Settled
+from kubesweep.queue.sqlite.edits import admit
+from kubesweep.queue.sqlite.operations import close_sweep, finish, owned, take
+from kubesweep.queue.sqlite.records import (
+    Held,
+    Schedule,
+    decode_attempts,
+    decode_job,
+    enqueue,
+    find,
+    put_held,
+    refund,
+    remembered,
+    remove_held,
+    statements,
+    sweep_by_id,
+    touch_held,
+)
+
+_NOTHING = dict.fromkeys(("planned", "applied", "skipped", "unconfirmed", "held", "dead"), 0)
+
+
+def settle(
+    con: sqlite3.Connection,
+    now: float,
+    ref: ScheduleRef,
+    consumer: str,
+    settlements: Sequence[Settlement],
+    want: int,
+    limits: Limits,
+) -> Settled:
+    schedule = find(con, ref)
+    if schedule is None:
+        return Settled(lost=tuple(s.claim.id for s in settlements), claims=Claims(lost=True))
+    mine = owned(con, schedule.id, [s.claim for s in settlements])
+    sweeps = {id_: sweep_by_id(con, schedule.id, id_) for id_ in {sweep for sweep, _, _ in mine.values()}}
+    latest = next(iter(remembered(con, schedule.id, 1)), None) if any(s.retry for s in settlements) else None
+    known, sizes = _history(con, schedule.id, settlements)
+    books = _Books(now, limits, known, sizes, latest.plan if latest else None)
+    lost = []
+    for s in settlements:
+        owner = mine.pop(s.claim.id, None)
+        if owner is None:
+            lost.append(s.claim.id)
+        elif _is_repeat(s, owner[2]):
+            books.kept.append((owner[2], decode_job(owner[2]).rows, books.until, int(s.claim.id)))
+        else:
+            books.settle(s, *owner, sweeps[owner[0]])
+    schedule = _write(con, schedule, books, limits)
+    halted, finished = _verdicts(con, schedule.id, books, sweeps, late=limits.halt_late)
+    admit(con, schedule.id, now)
+    claims = take(con, now, schedule, consumer, want, limits)
+    return Settled(tuple(lost), tuple(finished), tuple(halted), claims)
+
+
+def _is_repeat(s: Settlement, body: bytes) -> bool:
+    """True for a part that was counted before: the owner keeps the claim, so only what is left tells it from the next one."""
+    return s.rest is not None and s.rest != s.claim.job and body == to_json(s.rest)
+
+
+class _Books:
+    """What one call of settle is going to write. ``known``: the history of those failing rows that are held already,
+    ``sizes``: how many rows of an origin are held, ``plan``: that of the latest sweep."""
+
+    def __init__(
+        self,
+        now: float,
+        limits: Limits,
+        known: dict[str, tuple[Attempt, ...]],
+        sizes: Counter[str],
+        plan: PlanVersion | None,
+    ) -> None:
+        self.now = now
+        self.until = now + limits.lease
+        self.most = limits.halt_above
+        self.known = known
+        self.plan = plan
+        self.sizes = sizes
+        self.overflowing: dict[str, str] = {}  # sweeps with a failing row for which there was no room: its origin
+        self.done: list[tuple[int]] = []
+        self.kept: list[tuple[bytes, int, float, int]] = []
+        self.jobs: list[tuple[Job, float, bool]] = []
+        self.counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self.fails: dict[str, tuple[str, str]] = {}
+        self.deaths: Counter[tuple[str, str]] = Counter()
+        self.failing: set[str] = set()
+        self.holds: dict[str, Held] = {}
+        self.added: set[str] = set()
+        self.freed: set[str] = set()
+        self.unused = 0
+        self.learnt: str | None = None
+
+    def settle(self, s: Settlement, name: str, held: bool, body: bytes, sweep: Sweep | None) -> None:
+        self.learnt = self.learnt if s.learnt is None else s.learnt
+        if s.rest is None:
+            self.done.append((int(s.claim.id),))
+        else:
+            self.kept.append((to_json(s.rest), s.rest.rows, self.until, int(s.claim.id)))
+        is_open = sweep is not None and not sweep.state.settled
+        self.jobs.extend((job, self.now, False) for job in s.jobs if job.held or is_open)
+        job = decode_job(body) if held or s.retry else s.claim.job
+        if self._outdated(job):
+            s = msgspec.structs.replace(s, retry=(), skipped=s.skipped + sum(len(group.rows) for group in s.retry))
+        mine = {row_text(job.origin, key) for key in job.keys} if held else set()
+        retried = sum(self._retry(group, job, name, mine) for group in s.retry)
+        dead = [row for row in s.dead if self._hold(row, job.origin, name, mine, dead=True)]
+        self.deaths.update((name, row.error) for row in dead)
+        if s.retry or s.dead:
+            self.failing.add(name)
+        if s.fails is not None:
+            self.fails[name] = s.fails
+        elsewhere = sum(len(group.rows) for group in s.retry) + len(s.dead) - retried - len(dead)
+        self._count(s, name, held, retried, len(dead), elsewhere)
+        if held:
+            self._free(s, job.origin, mine)
+
+    def _outdated(self, job: Job) -> bool:
+        """The plan was edited while the job ran: what failed of it is for the sweep of the new plan to find."""
+        return self.plan is not None and job.plan is not None and not job.plan.same(self.plan)
+
+    def _retry(self, group: Retry, job: Job, sweep: str, mine: set[str]) -> int:
+        rows = tuple(row for row in group.rows if self._hold(row, job.origin, sweep, mine, dead=False))
+        keys = tuple(row.key for row in rows)
+        if keys:
+            again = Job(
+                JobKind.KEYS,
+                job.plan,
+                sweep,
+                job.cutoff,
+                keys=keys,
+                rows=len(keys),
+                attempt=group.attempt,
+                held=True,
+                origin=job.origin,
+                told=tuple((row.key, row.told) for row in rows if row.told),
+            )
+            self.jobs.append((again, self.now + group.delay, True))
+        return len(keys)
+
+    def _hold(self, row: FailedRow, origin: str, sweep: str, mine: set[str], *, dead: bool) -> bool:
+        """False where another job or a dead letter has the row already: it must not be in two places."""
+        key = row_text(origin, row.key)
+        if key in self.holds or (key in self.known and key not in mine):
+            return False
+        if key not in self.known:
+            if self._held_of(origin) >= self.most:
+                self.overflowing[sweep] = origin
+                return False
+            self.sizes[origin] += 1
+        latest = Attempt(self.now, row.error, row.message, row.where, row.told)
+        history = (*self.known.get(key, ()), latest)[-ATTEMPTS:]
+        self.holds[key] = Held(sweep, dead, row.error, row.message, self.now, history)
+        if key not in self.known:
+            self.added.add(key)
+        return True
+
+    def _count(self, s: Settlement, sweep: str, held: bool, retried: int, dead: int, elsewhere: int) -> None:
+        counts = self.counts[sweep]
+        counts["applied"] += s.applied
+        counts["skipped"] += s.skipped + elsewhere
+        counts["unconfirmed"] += s.unconfirmed
+        counts["dead"] += dead
+        if held:
+            counts["held"] -= s.applied + s.skipped + elsewhere + s.unconfirmed + dead
+        else:
+            counts["held"] += retried
+            counts["planned"] += s.extra
+        self.unused += s.refund
+
+    def _free(self, s: Settlement, origin: str, mine: set[str]) -> None:
+        stay = {row_text(origin, row.key) for group in (*s.retry, Retry(s.dead, 0, 0)) for row in group.rows}
+        for job in s.jobs if s.rest is None else (*s.jobs, s.rest):
+            stay.update(row_text(origin, key) for key in job.keys)
+        self.freed |= mine - stay
+        self.sizes[origin] -= len(mine - stay)
+
+    def _held_of(self, origin: str) -> int:
+        """Rows without an origin belong to each."""
+        return self.sizes[origin] + self.sizes[""] if origin else self.sizes.total()
+
+
+def _history(
+    con: sqlite3.Connection, schedule: int, settlements: Sequence[Settlement]
+) -> tuple[dict[str, tuple[Attempt, ...]], Counter[str]]:
+    groups = ((s.claim.job.origin, group) for s in settlements for group in (*(each.rows for each in s.retry), s.dead))
+    failed = [row_text(origin, row.key) for origin, rows in groups for row in rows]
+    if not failed:
+        return {}, Counter()
+    rows = con.execute(statements("held")["known"], {"schedule": schedule, "keys": json.dumps(failed)})
+    sizes = con.execute(statements("held")["sizes"], {"schedule": schedule})
+    return {key: decode_attempts(attempts) for key, attempts in rows}, Counter(dict(sizes))
+
+
+def _write(con: sqlite3.Connection, schedule: Schedule, books: _Books, limits: Limits) -> Schedule:
+    """Returns the schedule as it is now."""
+    con.executemany(statements("job")["delete"], books.done)
+    con.executemany(statements("job")["replace"], books.kept)
+    enqueue(con, schedule.id, books.jobs)
+    remove_held(con, schedule.id, books.freed)
+    put_held(con, schedule.id, books.holds)
+    con.executemany(
+        statements("sweep")["count"],
+        [_NOTHING | counts | {"id": sweep} for sweep, counts in books.counts.items() if sweep],
+    )
+    con.executemany(
+        statements("sweep")["add_deaths"],
+        [{"sweep": sweep, "error": error, "died": died} for (sweep, error), died in books.deaths.items()],
+    )
+    if books.freed or books.added:
+        touch_held(con, schedule.id)
+        schedule = schedule._replace(held_version=schedule.held_version + 1)
+    if books.learnt is not None:
+        con.execute(statements("schedule")["set_learnt"], {"schedule": schedule.id, "learnt": books.learnt})
+        schedule = schedule._replace(learnt=books.learnt)
+    return refund(con, schedule, books.unused, limits.rows_per_second, limits.saved, books.now)
+
+
+def _verdicts(
+    con: sqlite3.Connection, schedule: int, books: _Books, sweeps: dict[str, Sweep | None], *, late: bool
+) -> tuple[list[str], list[str]]:
+    halted, finished = list[str](), list[str]()
+    for name in books.counts:
+        sweep = sweeps[name]
+        if sweep is None or (sweep.state.settled and sweep.state is not SweepState.COMPLETED):
+            continue
+        why = _too_bad(con, schedule, sweep, books) if name in books.failing else None
+        if not sweep.state.settled:
+            _foretell(con, name, books.fails.get(name))
+            if late:
+                _foretell(con, name, why)
+                why = None
+        if why is not None:
+            close_sweep(con, name, SweepState.HALTED, *why, books.now)
+            halted.append(name)
+        elif (ended := finish(con, name, sweep.state, books.now)) is not None:
+            (finished if ended is SweepState.COMPLETED else halted).append(name)
+    return halted, finished
+
+
+def _foretell(con: sqlite3.Connection, sweep: str, why: tuple[str, str] | None) -> None:
+    """Why a sweep that still runs is to end."""
+    if why is not None:
+        con.execute(statements("sweep")["foretell"], {"id": sweep, "reason": why[0], "message": why[1]})
+
+
+def _too_bad(con: sqlite3.Connection, schedule: int, sweep: Sweep, books: _Books) -> tuple[str, str] | None:
+    """Why a sweep with failing rows must stop: (reason, message)."""
+    if not sweep.state.settled and (origin := books.overflowing.get(sweep.id)) is not None:
+        values = {"schedule": schedule, "origin": origin}
+        error, held = con.execute(statements("held")["worst"], values).fetchone() or ("", "")
+        return "TooManyHeld", too_many_held(books.most, error, parse_row(held)[1] if held else None)
+    worst = con.execute(statements("sweep")["worst_death"], {"id": sweep.id}).fetchone()
+    if worst is None or worst[1] < FLOOD or sweep.applied + books.counts[sweep.id]["applied"] > 0:
+        return None
+    return (
+        "Flood",
+        f"{worst[1]} rows died of {worst[0]} and none was applied; fix the cause, then retry the dead letters",
+    )

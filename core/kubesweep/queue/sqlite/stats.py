@@ -1,0 +1,76 @@
+"""Looking at the queue without moving anything: statistics, and when a claim may find something."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from kubesweep.queue.model import HISTORY, Finding, ScheduleRef, Stats, TickCounts
+from kubesweep.queue.sqlite.records import Schedule, find, remembered, statements
+
+_decode_finding = msgspec.json.Decoder(Finding).decode
+
+
+def stats(con: sqlite3.Connection, clock: Callable[[], float], refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
+    schedules = [find(con, ref) for ref in refs]
+    # The snapshot is of the first read: asked before it, a job that was just given back would not be due yet.
+    now = clock()
+    return tuple(_stats(con, now, each) for each in schedules)
+
+
+def approved(con: sqlite3.Connection, ref: ScheduleRef) -> str | None:
+    schedule = find(con, ref)
+    return (schedule and schedule.approved) or None
+
+
+def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> Stats:
+    if schedule is None:
+        return Stats()
+    only = {"schedule": schedule.id}
+    counts = con.execute(statements("job")["counts"], only | {"now": now}).fetchone()
+    ready, running, delayed, due, waiting, lease = counts
+    held, dead = con.execute(statements("held")["counts"], only).fetchone()
+    sweeps = remembered(con, schedule.id, HISTORY + 1)
+    findings = con.execute(statements("schedule")["findings"], only)
+    return Stats(
+        known=True,
+        ready=ready,
+        running=running,
+        delayed=delayed,
+        held=held,
+        dead=dead,
+        oldest_ready=min((since for since in (due, waiting) if since is not None), default=None),
+        first_lease=lease,
+        paused=bool(schedule.paused),
+        last_tick=schedule.last_tick,
+        ticks=TickCounts(schedule.enqueued, schedule.duplicate, schedule.forbidden, schedule.late),
+        sweep=sweeps[0] if sweeps else None,
+        history=tuple(sweeps[1:]),
+        findings=tuple(_decode_finding(body) for (body,) in findings),
+        origin=schedule.origin,
+    )
+
+
+def schedules(con: sqlite3.Connection) -> tuple[ScheduleRef, ...]:
+    return tuple(sorted(ScheduleRef(*row) for row in con.execute(statements("schedule")["names"])))
+
+
+def next_claim(con: sqlite3.Connection, ref: ScheduleRef) -> float | None:
+    """When a claim may find something, if nobody changes the queue until then; None: never."""
+    schedule = find(con, ref)
+    if schedule is None or schedule.paused:
+        return None
+    only = {"schedule": schedule.id}
+    if con.execute(statements("job")["any_waiting"], only).fetchone() is not None:
+        soonest = 0.0
+    else:
+        times = [con.execute(statements("job")[name], only).fetchone()[0] for name in ("next_delayed", "next_lease")]
+        known = [time for time in times if time is not None]
+        if not known:
+            return None
+        soonest = min(known)
+    if schedule.tokens is not None and schedule.rate and schedule.tokens < 0:
+        soonest = max(soonest, schedule.tokens_at - schedule.tokens / schedule.rate)
+    return soonest

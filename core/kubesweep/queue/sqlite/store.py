@@ -1,0 +1,218 @@
+"""One SQLite file as a store of a queue: opening it, transactions on it, and what its errors mean.
+
+A queue may lose everything, it must never half-lose: each move is one transaction that took the write lock at its
+start, so what two processes see is a sequence of whole moves. After an error that says something about the file itself
+the connection is dropped and the next move opens the file anew: a file that came back heals by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from kubesweep.errors import Outage
+from kubesweep.queue.sqlite.records import schema, statements
+
+T = TypeVar("T")
+
+VERSION = 5  # PRAGMA user_version: grows with every change of schema.sql
+APPLICATION_ID = 0x4B535750  # "KSWP": tells a queue from somebody's application database
+BUSY_SECONDS = 5.0
+
+_REASONS = {
+    sqlite3.SQLITE_FULL: ("QueueFull", "the disk is full. Free some space; work goes on by itself"),
+    sqlite3.SQLITE_IOERR: (
+        "QueueFull",
+        "the disk refused to read or write (full, over a quota or failing). Free some space or look at the kernel's "
+        "log; work goes on by itself",
+    ),
+    sqlite3.SQLITE_READONLY: ("QueueReadOnly", "the file or its folder is read-only. Give this user write permission"),
+    sqlite3.SQLITE_PERM: ("QueueReadOnly", "the file or its folder is read-only. Give this user write permission"),
+    sqlite3.SQLITE_BUSY: (
+        "QueueBusy",
+        f"another process holds its lock for more than {BUSY_SECONDS:g} seconds. Look for a stopped or debugged process",
+    ),
+    sqlite3.SQLITE_LOCKED: ("QueueBusy", "another connection of this process holds its lock. Try again"),
+    sqlite3.SQLITE_CORRUPT: (
+        "QueueCorrupt",
+        "the file is damaged. Stop all workers and remove it with its -wal and -shm: the next tick starts over, "
+        "only dead letters and retries are lost",
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        "QueueCorrupt",
+        "the file is no SQLite database. Name another file, or remove this one: the next tick starts over",
+    ),
+    sqlite3.SQLITE_CANTOPEN: ("QueueMissing", "the file cannot be opened. See that its folder exists and is writable"),
+}
+_DOES_NOT_CONCERN_THE_FILE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class SqliteStore:
+    """Connections to one file. Every method must be called on one and the same thread."""
+
+    def __init__(self, path: str, *, busy: float = BUSY_SECONDS) -> None:
+        self.path = path
+        self._busy = busy
+        self._con: sqlite3.Connection | None = None
+        self._watch: sqlite3.Connection | None = None
+        self.inode: tuple[int, int] | None = None
+
+    def write(self, move: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``move`` in a transaction that holds the write lock from its start. All of it happens, or nothing."""
+        return self._transaction("BEGIN IMMEDIATE", move)
+
+    def read(self, look: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``look`` on one snapshot of the file, waiting for nobody."""
+        return self._transaction("BEGIN", look)
+
+    def version(self) -> int:
+        """A number that changes whenever anybody, in any process, commits a move."""
+        try:
+            self._connection()
+            if self._watch is None:
+                self._watch = self._connect()
+            return int(self._watch.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            raise self._outage(error) from error
+
+    def close(self) -> None:
+        for con in (self._watch, self._con):
+            if con is not None:
+                con.close()
+        self._con = self._watch = None
+
+    def _transaction(self, begin: str, move: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            con = self._connection()
+            con.execute(begin)
+            try:
+                answer = move(con)
+                con.execute("COMMIT")
+            except BaseException:
+                if con.in_transaction:
+                    con.execute("ROLLBACK")
+                raise
+            return answer
+        except sqlite3.Error as error:
+            raise self._outage(error) from error
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._con is not None:
+            self._check_same_file()
+            return self._con
+        con = self._connect()
+        try:
+            _prepare(con, self.path, self._busy)
+            self.inode = _inode(self.path)
+        except BaseException:
+            con.close()
+            raise
+        self._con = con
+        return con
+
+    def _connect(self) -> sqlite3.Connection:
+        con = sqlite3.connect(self.path, timeout=self._busy, isolation_level=None)
+        con.execute("PRAGMA synchronous = NORMAL")
+        return con
+
+    def _check_same_file(self) -> None:
+        # Without this a worker would go on for ever in a file that has no name any more, alone.
+        if _inode(self.path) != self.inode:
+            self.close()
+            raise self._gone()
+
+    def _gone(self) -> Outage:
+        return Outage(
+            "QueueGone",
+            f"queue {self.path}: the file was removed or replaced while in use. A new one is made at the next try; "
+            "the next tick starts over, only dead letters and retries are lost",
+        )
+
+    def _outage(self, error: sqlite3.Error) -> Outage:
+        # It went amid a statement: SQLite has many words for that.
+        if self._con is not None and _inode(self.path) != self.inode:
+            self.close()
+            return self._gone()
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code not in _DOES_NOT_CONCERN_THE_FILE:
+            self.close()
+        reason, advice = _REASONS.get(code, ("QueueError", "SQLite refused the statement. See the error above"))
+        if code == sqlite3.SQLITE_CANTOPEN and os.path.exists(self.path) and not _writable(self.path):
+            reason, advice = _REASONS[sqlite3.SQLITE_READONLY]
+        return Outage(reason, f"queue {self.path}: {advice} ({error})")
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _writable(path: str) -> bool:
+    return os.access(path, os.W_OK) and os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
+
+
+def _prepare(con: sqlite3.Connection, path: str, busy: float) -> None:
+    """Make an empty file a queue, one of an older version a queue of this one; refuse what is none, or of a later version."""
+    version = con.execute("PRAGMA user_version").fetchone()[0]
+    if version != VERSION:
+        _refuse_foreign(con, path)
+    _use_wal(con, busy)
+    if version == VERSION:
+        return
+    con.execute("BEGIN IMMEDIATE")
+    try:
+        _refuse_foreign(con, path)
+        version = con.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            _create(con)
+        for older in range(version or VERSION, VERSION):
+            con.execute(statements("upgrade")[str(older + 1)])
+        con.execute(f"PRAGMA user_version = {VERSION}")
+        con.execute("COMMIT")
+    except BaseException:
+        if con.in_transaction:
+            con.execute("ROLLBACK")
+        raise
+
+
+def _create(con: sqlite3.Connection) -> None:
+    for statement in schema():
+        con.execute(statement)
+    # An id is never used twice, not even by a file that replaces a lost one: a claim of then fences nothing now.
+    con.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('job', ?)", (time.time_ns() // 1000,))
+    con.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _refuse_foreign(con: sqlite3.Connection, path: str) -> None:
+    # One statement, one snapshot: another process may be making the file a queue at this very moment.
+    version, owner, tables = con.execute(
+        "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master) "
+        "FROM pragma_user_version, pragma_application_id"
+    ).fetchone()
+    if tables and owner != APPLICATION_ID:
+        raise Outage("QueueForeign", f"queue {path}: this SQLite database belongs to something else. Name another file")
+    if version > VERSION:
+        raise Outage(
+            "QueueNewer",
+            f"queue {path}: its schema is version {version}, this program knows versions up to {VERSION}. "
+            "Upgrade kubesweep, or name another file",
+        )
+
+
+def _use_wal(con: sqlite3.Connection, busy: float) -> None:
+    # The switch to WAL does not wait for other openers by itself: SQLite answers busy at once.
+    until = time.monotonic() + busy
+    while True:
+        try:
+            con.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)

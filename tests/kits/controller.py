@@ -1,0 +1,221 @@
+"""A schedule as the controller sees it: a real queue in a file, a clock that tests move, an object whose status is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from kubesweep.api.compile import compile_plan
+from kubesweep.api.models.spec import SweepSchedule
+from kubesweep.api.models.status import Status
+from kubesweep.errors import Outage, SpecError
+from kubesweep.queue.model import (
+    Claim,
+    FailedRow,
+    Finding,
+    Job,
+    JobKind,
+    Limits,
+    OpenSweep,
+    Retry,
+    ScheduleRef,
+    Settlement,
+    SweepState,
+    Window,
+)
+from kubesweep.queue.service import Opened, QueueService
+from kubesweep_controller.kube.client import MANAGER, Api, Kind
+from kubesweep_controller.kube.kubeconfig import Connection
+from kubesweep_controller.reconcile.commands import Order
+from kubesweep_controller.status.build import build_status
+from kubesweep_controller.status.conditions import find
+from kubesweep_controller.status.formatting import time_text
+from kubesweep_controller.status.observation import Children, Facts
+
+START = 1_800_000_000.0  # 2027-01-15T08:00:00Z
+MANY = Limits(halt_above=10_000)
+SPEC: dict[str, Any] = {
+    "schedule": "*/5 * * * *",
+    "source": {"urlFrom": {"secretKeyRef": {"name": "support-db", "key": "url"}}, "table": "conversations"},
+    "match": [{"column": "status", "in": ["pending"]}, {"column": "expires_at", "before": "now"}],
+    "write": {"update": [{"column": "status", "value": "expired"}]},
+}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class House:
+    """One schedule, the queue that serves it, and what was written about it so far."""
+
+    def __init__(self, queue: QueueService, clock: Clock, spec: Mapping[str, Any] = SPEC) -> None:
+        self.queue, self.clock = queue, clock
+        self.children = Children(keda=True, scaled=True, cron_since=START)
+        self.outage: Outage | None = None
+        self.away = 60.0  # seconds, while there is an outage
+        self.refusal: SpecError | None = None
+        self.writes = 0
+        self.body: dict[str, Any] = {
+            "apiVersion": "kubesweep.dev/v1alpha1",
+            "kind": "SweepSchedule",
+            "metadata": {
+                "name": "close-idle",
+                "namespace": "support",
+                "uid": "8b5f6f0e-0000-4000-8000-000000000001",
+                "generation": 1,
+                "creationTimestamp": time_text(START - 3600),
+                "annotations": {},
+            },
+            "spec": dict(spec),
+            "status": {
+                "observedGeneration": -1,
+                "activeSchedule": {"name": "*/5 * * * * (Etc/UTC)", "since": time_text(START)},
+            },
+        }
+
+    # the person
+
+    def edit(self, **fields: Any) -> None:
+        self.body["spec"] = self.body["spec"] | fields
+        self.body["metadata"]["generation"] += 1
+
+    def annotate(self, order: str, nonce: str) -> None:
+        self.body["metadata"]["annotations"][f"kubesweep.dev/{order}"] = nonce
+
+    # the controller
+
+    @property
+    def schedule(self) -> SweepSchedule:
+        return SweepSchedule.model_validate({**self.body, "status": None})
+
+    @property
+    def plan(self) -> Any:
+        return compile_plan(self.schedule, install="local")
+
+    @property
+    def ref(self) -> ScheduleRef:
+        return ScheduleRef("local", "support", "close-idle", self.body["metadata"]["uid"])
+
+    async def facts(self) -> Facts:
+        """One look."""
+        asked = self.outage is None
+        (stats,) = await self.queue.stats([self.ref])
+        groups = await self.queue.error_groups(self.ref)
+        return Facts(
+            body={**self.body, "status": dict(self.body["status"])},
+            now=self.clock.now,
+            ref=self.ref,
+            schedule=None if self.refusal else self.schedule,
+            refusal=self.refusal,
+            plan=None if self.refusal else self.plan,
+            stats=stats if asked else None,
+            outage=self.outage,
+            away=self.away if self.outage else 0.0,
+            groups=groups if asked else (),
+            children=self.children,
+        )
+
+    async def look(self, *obeyed: Order) -> dict[str, Any]:
+        """Look once and write the status if there is something to write; the status as it is then."""
+        facts = await self.facts()
+        status = build_status(facts, obeyed)
+        if status != self.body["status"]:
+            self.writes += 1
+            Status.model_validate(status)
+            self.body["status"] = status
+        return status
+
+    async def see(self, type_: str) -> tuple[str, str]:
+        """Look once; status and reason of a condition."""
+        condition = find(await self.look(), type_)
+        assert condition is not None
+        return condition["status"], condition["reason"]
+
+    def message(self, type_: str) -> str:
+        condition = find(self.body["status"], type_)
+        assert condition is not None
+        return str(condition["message"])
+
+    def wait(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    def child(self, **fields: Any) -> None:
+        self.children = replace(self.children, **fields)
+
+    # the workers
+
+    async def find(
+        self, ok: bool = True, reason: str = "Checked", message: str = "fine", kind: str = "SourceReady"
+    ) -> None:
+        await self.queue.report(self.ref, Finding(kind, ok, reason, message, self.plan.version, self.clock.now))
+
+    async def ready(self) -> None:
+        """The check job of this plan ran and was content."""
+        await self.queue.enqueue_check(self.ref, self.plan.version)
+        (claim,) = (await self.queue.claim(self.ref, "ann", 1, MANY)).jobs
+        await self.find()
+        await self.settle(Settlement(claim))
+
+    async def tick(self, tick: float | None = None, **wish: Any) -> Opened:
+        tick = self.clock.now if tick is None else tick
+        return await self.queue.open_sweep(self.ref, OpenSweep(tick=tick, plan=self.plan.version, **wish))
+
+    async def claim(self) -> Claim:
+        (claim,) = (await self.queue.claim(self.ref, "ann", 1, MANY)).jobs
+        return claim
+
+    async def start(self, rows: int, tick: float | None = None) -> Claim:
+        """A sweep with one job of so many rows, in somebody's hands."""
+        sweep = (await self.tick(tick)).sweep
+        job = Job(JobKind.RANGE, self.plan.version, sweep, "cutoff", low=("0",), high=("9",), rows=rows)
+        assert await self.queue.advance(self.ref, await self.claim(), Window("cutoff", (job,), planned=rows))
+        return await self.claim()
+
+    async def settle(self, *settlements: Settlement) -> None:
+        await self.queue.settle(self.ref, "ann", settlements, 0, MANY)
+
+    async def sweep(self, rows: int = 3, tick: float | None = None) -> None:
+        """A sweep from its tick to Completed, every row applied."""
+        await self.settle(Settlement(await self.start(rows, tick), applied=rows))
+
+    async def bury(self, *keys: str, error: str = "CheckViolation", tick: float | None = None) -> None:
+        """A sweep all of whose rows die."""
+        claim = await self.start(len(keys), tick)
+        await self.settle(Settlement(claim, dead=failed(*keys, error=error)))
+
+    async def end(self, state: SweepState, reason: str, message: str, tick: float | None = None) -> None:
+        """A sweep that its plan job ends at once."""
+        await self.tick(tick)
+        assert await self.queue.end_sweep(self.ref, await self.claim(), state, reason, message)
+
+    async def flush(self) -> None:
+        """The queue loses everything."""
+        await self.queue.forget(self.ref)
+
+
+def failed(*keys: str, error: str = "CheckViolation") -> tuple[FailedRow, ...]:
+    return tuple(FailedRow((key,), error, "the row was refused") for key in keys)
+
+
+def retry(*keys: str, delay: float = 10.0) -> tuple[Retry, ...]:
+    return (Retry(failed(*keys), 2, delay),)
+
+
+class Recorder(Api):
+    """An API server that takes everything, and counts."""
+
+    def __init__(self) -> None:
+        super().__init__(Connection("https://nowhere.example"))
+        self.written: list[str] = []
+
+    async def apply(
+        self, kind: Kind, body: Mapping[str, Any], manager: str = MANAGER, *, force: bool = True
+    ) -> dict[str, Any]:
+        self.written.append(f"{body['metadata']['namespace']}/{body['metadata']['name']}")
+        return dict(body)

@@ -1,0 +1,101 @@
+"""The tables of invalid specs in docs/errors.md, as data: what a file gets, and what a cluster says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+DOCS = Path(__file__).parents[2] / "docs" / "errors.md"
+SERVER_SIDE, IGNORE = "--server-side", "--validate=ignore"
+WAYS = {
+    "kubectl apply": ("--validate=strict",),
+    IGNORE: (IGNORE,),
+    SERVER_SIDE: (SERVER_SIDE, "--validate=strict"),
+    f"{SERVER_SIDE} {IGNORE}": (SERVER_SIDE, IGNORE),
+}
+
+
+class Row(NamedTuple):
+    """What a file gets."""
+
+    change: str
+    code: str
+    text: str
+
+    @property
+    def of_the_schedule(self) -> bool:
+        """About the spec or the name, not about a Secret, a file or what kubectl makes of any object."""
+        return self.code != "SecretMissing" and all(
+            re.match(r"-?spec\b|metadata\.name=", wish) for wish in self.change.split(" ; ")
+        )
+
+
+class ClusterRow(NamedTuple):
+    """What a cluster says, by the way in which the row was applied."""
+
+    change: str
+    applied: str
+    ignoring: str
+    server_side: str
+
+    def says(self, way: str) -> str:
+        if SERVER_SIDE in way:
+            return self.server_side
+        return self.ignoring if IGNORE in way else self.applied
+
+
+def section(title: str) -> str:
+    return DOCS.read_text().split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def base() -> str:
+    return section("Spec and files").split("```yaml\n")[1].split("```")[0]
+
+
+def cells(title: str) -> list[list[str]]:
+    """The rows of a section's tables that begin with code, cell by cell, without the backticks around."""
+    lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in section(title).splitlines() if line.startswith("| `")]
+    return [[cell.strip().replace("\\|", "|") for cell in line] for line in lines]
+
+
+def code(cell: str) -> str:
+    return cell.removeprefix("`").removesuffix("`")
+
+
+def rows() -> list[Row]:
+    return [Row(*map(code, line)) for line in cells("Spec and files") if len(line) == 3]
+
+
+def cluster_rows() -> list[ClusterRow]:
+    """An empty cell means the same as the first way; ``condition`` alone means a condition with the text that a file gets."""
+    of_file = {row.change: row.text for row in rows()}
+    found = []
+    for change, *says in cells("In a cluster"):
+        wish = code(change)
+        applied, *others = (said(cell, of_file[wish]) for cell in says)
+        found.append(ClusterRow(wish, applied, *(other or applied for other in others)))
+    return found
+
+
+def said(cell: str, of_file: str) -> str:
+    if cell == "condition":
+        return f"condition {of_file}"
+    text = cell.removeprefix("condition ")
+    return ("condition " if text != cell else "") + "<br>".join(map(code, text.split("<br>")))
+
+
+def change(documents: dict[str, Any], text: str) -> None:
+    """``a.b.0=value`` sets, ``-a.b`` removes; paths start in the SweepSchedule, with ``Secret/`` in the Secret."""
+    wish, _, value = text.partition("=")
+    path = wish.removeprefix("-").removeprefix("Secret/").split(".")
+    at = documents["Secret" if "Secret/" in wish else "SweepSchedule"]
+    for step in path[:-1]:
+        at = at[int(step) if isinstance(at, list) else step]
+    last: Any = int(path[-1]) if isinstance(at, list) else path[-1]
+    if wish.startswith("-"):
+        del at[last]
+    else:
+        at[last] = yaml.safe_load(value)

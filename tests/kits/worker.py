@@ -1,0 +1,271 @@
+"""A database in memory that keeps the source's contract, and a workbench that runs real workers on a real SQLite queue."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, RowLimits, Source, Write
+from kubesweep.errors import RowError, ScopeOutage
+from kubesweep.queue.model import DeadLetter, Finding, Key, OpenSweep, ScheduleRef, Stats, SweepState
+from kubesweep.queue.sqlite.queue import SqliteQueue
+from kubesweep_worker.effects.base import Delivery
+from kubesweep_worker.runtime.worker import Worker
+from kubesweep_worker.settings import WorkerSettings
+from kubesweep_worker.sources.base import Column, Cut, Cuts, Keys, Range, Scope, SourceRow, Table, Written
+from tests.kits.deadlines import scaled
+
+
+def key(number: int) -> Key:
+    return (f"{number:05d}",)
+
+
+def a_plan(**changes: Any) -> Plan:
+    ref = ScheduleRef.local("default", "test")
+    fields: dict[str, Any] = {
+        "namespace": "default",
+        "name": "test",
+        "uid": ref.uid,
+        "source": Source(table="rows"),
+        "match": (Match("in", "status", ("old",)),),
+        "write": Write(update=(Assignment("status", "new"),)),
+        "limits": RowLimits(batch_rows=100),
+        "retry": RetryPolicy(max_attempts=3, backoff=0.2, max_backoff=0.4),
+    }
+    return Plan(**{**fields, **changes})
+
+
+class MemorySource:
+    """Rows 0..n-1, all stale. ``poison`` refuse to be written, ``locked`` belong to the application, ``child_locked`` have
+    a row that refers to them and belongs to the application, ``down`` raises; ``cursed`` provoke a defect of the worker,
+    in the call of that name. A statement whose rows cost more than 1 times out: ``write_cost`` and ``read_cost`` of each
+    row, ``slow`` where a row has its own."""
+
+    def __init__(self, rows: int) -> None:
+        self.stale_keys = {key(i) for i in range(rows)}
+        self.poison: set[Key] = set()
+        self.cursed: dict[str, set[Key]] = {}
+        self.locked: set[Key] = set()
+        self.refused: set[Key] = set()  # left as they are, without an error
+        self.child_locked: set[Key] = set()
+        self.slow: dict[Key, float] = {}
+        self.write_cost = self.read_cost = 0.0
+        self.timeouts: list[int] = []  # how many rows each statement had that timed out
+        self.lock_waits = 0
+        self.warnings: tuple[tuple[str, str], ...] = ()
+        self.stamp = "t0"
+        self.down: Callable[[str], None] = lambda call: None
+        self.unchanged: set[Key] = set()  # rows that match after their write
+        self.where = "rows(id) #here"
+        self.windows: list[int] = []  # the most rows that each cut was asked for
+        self.writes: list[tuple[Key, ...]] = []
+        self.gate = asyncio.Event()  # where a test holds writes back
+        self.gate.set()
+        self.writing = asyncio.Event()
+
+    def _in(self, scope: Scope, held: Collection[Key]) -> list[Key]:
+        if isinstance(scope, Keys):
+            found = [k for k in scope.keys if k in self.stale_keys]
+        else:
+            low, high = scope.low or ("",), scope.high or ("~",)
+            found = [k for k in self.stale_keys if low < k <= high]
+        return sorted(k for k in found if k not in held)
+
+    def _curse(self, call: str, keys: Collection[Key]) -> None:
+        if self.cursed.get(call, set()) & set(keys):
+            raise ZeroDivisionError
+
+    def _spend(self, rows: list[Key], cost: float, own: dict[Key, float]) -> None:
+        if sum(own.get(k, cost) for k in rows) > 1:
+            self.timeouts.append(len(rows))
+            raise ScopeOutage("StatementTimeout", "canceling statement due to statement timeout")
+
+    def _wait_for_locks(self, rows: list[Key]) -> None:
+        if any(k in self.child_locked for k in rows):
+            self.lock_waits += 1
+            raise ScopeOutage("Locked", "canceling statement due to lock timeout")
+
+    async def close(self) -> None:
+        return None
+
+    async def warm(self) -> None:
+        return None
+
+    async def probe(self) -> None:
+        self.down("probe")
+
+    async def inspect(self) -> Table:
+        self.down("inspect")
+        return Table("rows", {"id": Column("id", "text", False)}, ("id",), len(self.stale_keys), self.warnings)
+
+    async def origin(self) -> str:
+        return self.where
+
+    async def now(self) -> str:
+        self.down("now")
+        return "2026-01-01 00:00:00+00"
+
+    async def bounds(self) -> tuple[str, Key | None]:
+        return await self.now(), max(self.stale_keys, default=None)
+
+    async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
+        return min(most, len(self._in(Range(), held)))
+
+    async def cut(
+        self,
+        cutoff: str,
+        after: Key | None,
+        held: Collection[Key],
+        batch: int,
+        most: int,
+        until: Key | None = None,
+    ) -> Cuts:
+        self.down("cut")
+        self.windows.append(most)
+        found = self._in(Range(after, until), held)
+        taken = found[:most]
+        edges = [taken[i : i + batch] for i in range(0, len(taken), batch)]
+        lows = [after, *(part[-1] for part in edges)]
+        cuts = tuple(Cut(Range(low, part[-1]), len(part)) for low, part in zip(lows, edges, strict=False))
+        return Cuts(cuts, len(taken), taken[-1] if len(found) > len(taken) else None)
+
+    async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
+        self.down("stale")
+        found = self._in(scope, held)[:most]
+        self._curse("stale", found)
+        self._spend(found, self.read_cost, {})
+        return [SourceRow(k, {"id": k[0]}, (self.stamp,)) for k in found]
+
+    async def keys(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
+        self.down("keys")
+        found = self._in(scope, held)
+        self._spend(found, self.read_cost, {})
+        return tuple(found)
+
+    async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
+        self.writing.set()
+        await self.gate.wait()
+        self.down("write")
+        found = self._in(scope, held)
+        taken = [k for k in found if k not in self.locked]
+        if len(taken) < len(found) and not skip_locked:
+            raise ScopeOutage("Locked", "lock timeout")
+        self._curse("write", taken)
+        self._wait_for_locks(taken)
+        self._spend(taken, self.write_cost, self.slow)
+        if any(k in self.poison for k in taken):
+            raise RowError("23505", "duplicate")
+        if taken and self.unchanged.issuperset(taken):
+            self.writes.append(tuple(taken))
+            return Written(0, still_stale=len(taken), refused=tuple(taken))
+        left = self.refused | self.unchanged
+        refused, taken = [k for k in taken if k in left], [k for k in taken if k not in left]
+        self.writes.append(tuple(taken))
+        self.stale_keys -= set(taken)
+        locked = tuple(k for k in found if k in self.locked)
+        return Written(len(taken), locked=locked, refused=tuple(refused), why="a trigger keeps it")
+
+
+class ScriptedEffect:
+    """Does what ``script`` says for each delivery: it may raise; what it was given is recorded."""
+
+    leaked = 0
+
+    def __init__(self, script: Callable[[Delivery], Any] = lambda delivery: None) -> None:
+        self.script = script
+        self.calls: list[Delivery] = []
+
+    def check(self) -> None:
+        return None
+
+    async def probe(self) -> None:
+        self.check()
+
+    async def ask(self) -> None:
+        return None
+
+    async def start(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+    async def deliver(self, delivery: Delivery) -> None:
+        self.calls.append(delivery)
+        answer = self.script(delivery)
+        if asyncio.iscoroutine(answer):
+            await answer
+
+
+class Overheard(SqliteQueue):
+    """A queue that writes down what is reported to it: kind, ok and reason of each finding."""
+
+    said: list[tuple[str, bool, str]]
+
+    async def report(self, ref: ScheduleRef, finding: Finding) -> None:
+        self.said.append((finding.kind, finding.ok, finding.reason))
+        await super().report(ref, finding)
+
+
+@dataclass
+class Workbench:
+    """One schedule, one queue file, as many workers as a test wants."""
+
+    folder: Path
+    source: Any
+    plan: Plan = field(default_factory=a_plan)
+    effect: Any = None
+    settings: WorkerSettings = field(
+        default_factory=lambda: WorkerSettings(backoff=0.01, max_backoff=0.05, old_plan_pause=0.05)
+    )
+    clock: Callable[[], float] | None = None
+    ticks: Any = field(default_factory=lambda: itertools.count(1000))
+    said: list[tuple[str, bool, str]] = field(default_factory=list)  # every finding that was reported
+
+    def __post_init__(self) -> None:
+        self.queue = self.connect()
+
+    def connect(self) -> SqliteQueue:
+        path = str(self.folder / "queue.db")
+        queue = Overheard(path, clock=self.clock) if self.clock else Overheard(path)
+        queue.said = self.said
+        return queue
+
+    async def open(self, **changes: Any) -> str:
+        wish = OpenSweep(tick=float(next(self.ticks)), plan=self.plan.version, mode=self.plan.mode)
+        return (await self.queue.open_sweep(self.plan.ref, msgspec.structs.replace(wish, **changes))).sweep
+
+    def worker(self, **changes: Any) -> Worker:
+        settings = dataclasses.replace(self.settings, **changes)
+        return Worker(self.plan, self.connect(), self.source, self.effect, settings, self.connect)
+
+    async def sweep(self, *, retries: bool = False) -> Stats:
+        """One tick, run to its end by one worker."""
+        await self.open()
+        return await self.run(retries=retries)
+
+    async def run(self, *, retries: bool = False) -> Stats:
+        async with asyncio.timeout(scaled(60)):
+            await self.worker().run(until_settled=True, await_retries=retries)
+        return await self.stats()
+
+    async def stats(self) -> Stats:
+        (stats,) = await self.queue.stats([self.plan.ref])
+        assert stats.sweep is not None
+        if stats.sweep.state is SweepState.COMPLETED and stats.sweep.mode == "Enforce":
+            assert stats.sweep.balanced
+        return stats
+
+    async def dead(self) -> tuple[DeadLetter, ...]:
+        return await self.queue.dead_letters(self.plan.ref, most=10_000)
+
+
+def with_effect(plan: Plan, **changes: Any) -> Plan:
+    return msgspec.structs.replace(plan, effect=Effect(handler="tests:nothing", **changes))

@@ -1,0 +1,168 @@
+"""Autoscaling: True only when KEDA said so, and what is said while KEDA says nothing. A real queue, a clock that tests move."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from kubesweep_controller.kube.apply import Applier
+from kubesweep_controller.kube.cache import Store
+from kubesweep_controller.queue.credentials import Logins
+from kubesweep_controller.reconcile.children_reconciler import PATIENCE, Household
+from kubesweep_controller.settings import from_environment
+from kubesweep_controller.status.autoscaling import SILENCE
+from tests.kits.controller import House, Recorder
+
+KEY = ("support", "close-idle")
+ENVIRONMENT = {
+    "KUBESWEEP_QUEUE": "redis://:sesame@redis.example:6379/0",
+    "KUBESWEEP_WORKER_IMAGE": "worker:1",
+    "POD_NAMESPACE": "kubesweep",
+    "POD_NAME": "kubesweep-0",
+    "KUBESWEEP_POLLING_INTERVAL": "30",
+}
+
+
+class Cluster(Recorder):
+    """An API server with one ScaledObject, as far as KEDA has written its status."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ready: dict[str, Any] | None = None
+        self.asked = 0
+
+    async def get(self, kind: Any, namespace: str | None, name: str) -> dict[str, Any]:
+        self.asked += 1
+        return {"status": {"conditions": [{"type": "Ready", **self.ready}]} if self.ready else {}}
+
+
+async def test_nothing_is_said_for_keda_before_keda_said_it(house: House) -> None:
+    house.child(scaled=None)
+    assert await house.see("Autoscaling") == ("Unknown", "Checking")
+    house.child(scaled=False)
+    assert await house.see("Autoscaling") == ("Unknown", "Checking")
+    assert await house.see("Ready") == ("False", "Checking")
+    house.child(scaled=True)
+    assert await house.see("Autoscaling") == ("True", "ScaledByKeda")
+
+
+async def test_after_a_minute_of_silence_the_likely_causes_are_named_and_ready_repeats_them(house: House) -> None:
+    house.child(scaled=False, wanted=0)
+    await house.look()
+    house.wait(SILENCE - 1)
+    assert await house.see("Autoscaling") == ("Unknown", "Checking")
+    house.wait(1)
+    assert await house.see("Autoscaling") == ("Unknown", "ScalerSilent")
+    message = house.message("Autoscaling")
+    for word in (
+        "operator is down",
+        "watchNamespace",
+        "watchLabelSelector",
+        "kubectl get scaledobject close-idle-worker -n support",
+    ):
+        assert word in message
+    assert await house.see("Ready") == ("False", "WorkerStuck")
+    assert message in house.message("Ready")
+    house.child(scaled=True)
+    assert await house.see("Autoscaling") == ("True", "ScaledByKeda")
+    assert await house.see("Ready") == ("False", "Checking")
+
+
+async def test_a_schedule_that_was_checked_stays_ready_while_keda_is_silent(house: House) -> None:
+    await house.ready()
+    house.child(scaled=False)
+    await house.look()
+    house.wait(2 * SILENCE)
+    assert await house.see("Autoscaling") == ("Unknown", "ScalerSilent")
+    assert await house.see("Ready") == ("True", "Ready")
+
+
+async def test_no_silence_is_told_where_a_worker_runs_or_is_on_its_way(house: House) -> None:
+    house.child(scaled=False, wanted=1)
+    await house.look()
+    house.wait(2 * SILENCE)
+    assert await house.see("Ready") == ("False", "Checking")
+
+
+async def test_what_keda_complains_of_is_told_at_once_and_after_a_minute_as_the_reason_why_no_worker_starts(
+    house: House,
+) -> None:
+    house.child(scaled=False, wanted=0, scaler_problem="KEDA: NOAUTH")
+    await house.look()
+    assert await house.see("Ready") == ("False", "Checking")
+    assert "KEDA: NOAUTH" in house.message("Ready")
+    house.wait(SILENCE)
+    assert await house.see("Ready") == ("False", "WorkerStuck")
+    assert "KEDA: NOAUTH" in house.message("Ready")
+
+
+async def test_an_operator_that_died_after_it_said_ready_is_noticed_by_the_work_that_waits(house: House) -> None:
+    await house.ready()
+    house.child(scaled=True, wanted=0)
+    await house.look()
+    house.wait(3600)
+    await house.look()
+    await house.tick()
+    house.wait(SILENCE)
+    assert await house.see("Autoscaling") == ("True", "ScaledByKeda")
+    house.wait(2 * house.children.polling)
+    assert await house.see("Autoscaling") == ("Unknown", "ScalerSilent")
+    assert "no worker was started" in house.message("Autoscaling")
+    house.wait(1)
+    assert await house.see("Autoscaling") == ("Unknown", "ScalerSilent")
+    house.child(wanted=1)
+    assert await house.see("Autoscaling") == ("True", "ScaledByKeda")
+
+
+async def test_work_that_waited_while_the_schedule_was_suspended_is_no_silence_of_keda(house: House) -> None:
+    await house.ready()
+    house.child(scaled=True, wanted=0)
+    house.edit(suspend=True)
+    await house.look()
+    await house.tick()
+    await house.queue.pause(house.ref, True)
+    house.wait(3600)
+    assert await house.see("Autoscaling") == ("True", "ScaledByKeda")
+    house.edit(suspend=False)
+    await house.queue.pause(house.ref, False)
+    assert await house.see("Autoscaling") == ("True", "ScaledByKeda")
+    house.wait(1)
+    assert await house.see("Autoscaling") == ("True", "ScaledByKeda")
+
+
+async def test_a_spec_that_is_refused_takes_back_nothing_that_keda_said(house: House) -> None:
+    house.child(scaled=False)
+    await house.look()
+    house.child(scaled=None)
+    house.wait(2 * SILENCE)
+    assert await house.see("Autoscaling") == ("Unknown", "Checking")
+
+
+@pytest.mark.parametrize(
+    ("ready", "scaled", "problem"),
+    [
+        (None, False, None),
+        ({"status": "Unknown"}, False, None),
+        ({"status": "True", "message": "ready for scaling"}, True, None),
+        ({"status": "False", "message": "no connection"}, False, "KEDA: no connection"),
+    ],
+)
+async def test_the_household_answers_what_keda_wrote_and_asks_no_more_than_it_must(
+    house: House, monkeypatch: pytest.MonkeyPatch, ready: dict[str, Any] | None, scaled: bool, problem: str | None
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    settings, api = from_environment(ENVIRONMENT), Cluster()
+    home = Household(settings, api, Store(), Applier(api), Logins(settings, "abcd1234", api), keda=True)
+    assert home.seen(KEY).scaled is None
+    api.ready = ready
+    await home._ask_keda(KEY, await house.facts())
+    seen = home.seen(KEY)
+    assert (seen.scaled, seen.scaler_problem, seen.polling) == (scaled, problem, 30)
+    await home._ask_keda(KEY, await house.facts())
+    assert api.asked == 1
+    now[0] += PATIENCE
+    await home._ask_keda(KEY, await house.facts())
+    assert api.asked == (1 if scaled else 2)

@@ -1,0 +1,151 @@
+"""What Prometheus is told, read back as Prometheus reads it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from kubesweep.errors import Outage
+from kubesweep.queue.model import Settlement, SweepState
+from kubesweep_controller.metrics import Metrics
+from kubesweep_controller.status.build import build_status
+from kubesweep_controller.status.reasons import ConditionType
+from tests.kits.controller import START, House, failed, retry
+
+ROOT = Path(__file__).parents[3]
+ALERTS = ROOT / "charts" / "kubesweep" / "files" / "alerts.yaml"
+
+
+class Scraped:
+    def __init__(self, metrics: Metrics) -> None:
+        self.families = list(text_string_to_metric_families(metrics.text().decode()))
+        self.samples = [sample for family in self.families for sample in family.samples]
+
+    def get(self, name: str, **labels: str) -> float | None:
+        found = [one.value for one in self.samples if one.name == name and labels.items() <= one.labels.items()]
+        assert len(found) <= 1
+        return found[0] if found else None
+
+
+async def observe(metrics: Metrics, house: House) -> None:
+    facts = await house.facts()
+    metrics.observe(facts, build_status(facts))
+    await house.look()
+
+
+async def test_a_schedule_has_its_numbers_under_its_namespace_and_name(house: House) -> None:
+    metrics = Metrics()
+    await house.ready()
+    claim = await house.start(5, START)
+    await house.settle(Settlement(claim, applied=2, skipped=1, retry=retry("7"), dead=failed("8")))
+    await house.tick(START)
+    await observe(metrics, house)
+    seen = Scraped(metrics)
+    who = {"namespace": "support", "schedule": "close-idle"}
+    expected = {
+        ("kubesweep_queue_jobs", "state", "delayed"): 1,
+        ("kubesweep_queue_jobs", "state", "ready"): 0,
+        ("kubesweep_ticks_total", "answer", "enqueued"): 1,
+        ("kubesweep_ticks_total", "answer", "duplicate"): 1,
+        ("kubesweep_last_sweep_rows", "outcome", "planned"): 5,
+        ("kubesweep_last_sweep_rows", "outcome", "dead"): 1,
+        ("kubesweep_last_sweep_state", "state", "Completed"): 1,
+        ("kubesweep_last_sweep_state", "state", "Running"): 0,
+        ("kubesweep_schedule_condition", "type", "Ready"): 1,
+        ("kubesweep_schedule_condition", "type", "Degraded"): 1,
+    }
+    assert {key: seen.get(key[0], **who, **{key[1]: key[2]}) for key in expected} == expected
+    assert seen.get("kubesweep_dead_letters", **who) == 1
+    assert seen.get("kubesweep_held_rows", **who) == 2
+    assert seen.get("kubesweep_last_tick_timestamp_seconds", **who) == START
+    assert seen.get("kubesweep_last_success_timestamp_seconds", **who) == START
+    assert seen.get("kubesweep_oldest_ready_timestamp_seconds", **who) is None
+    assert seen.get("kubesweep_queue_up") == 1
+
+
+async def test_while_the_queue_is_away_its_last_numbers_stay_and_that_is_said(house: House) -> None:
+    metrics = Metrics()
+    await house.bury("1")
+    await observe(metrics, house)
+    house.outage = Outage("QueueUnreachable", "cannot be reached")
+    await observe(metrics, house)
+    seen = Scraped(metrics)
+    assert (seen.get("kubesweep_dead_letters"), seen.get("kubesweep_queue_up")) == (1, 0)
+
+
+async def test_a_sweep_that_the_queue_lost_is_lost_here_too(house: House) -> None:
+    metrics = Metrics()
+    await house.start(1)
+    await observe(metrics, house)
+    await house.flush()
+    await observe(metrics, house)
+    assert Scraped(metrics).get("kubesweep_last_sweep_state", state="Lost") == 1
+
+
+async def test_a_schedule_that_is_gone_leaves_no_series(house: House) -> None:
+    metrics = Metrics()
+    await house.bury("1")
+    await observe(metrics, house)
+    metrics.forget("support", "close-idle")
+    assert [one for one in Scraped(metrics).samples if "schedule" in one.labels] == []
+
+
+async def test_no_label_can_grow_without_bounds(house: House) -> None:
+    """An error class, a key or a message in a label would make a series of each."""
+    metrics = Metrics()
+    await house.bury("1", "2", error="Some error with the number 4711")
+    await observe(metrics, house)
+    allowed = {"namespace", "schedule", "state", "answer", "outcome", "type", "reason", "le"}
+    assert {name for one in Scraped(metrics).samples for name in one.labels} <= allowed
+    assert b"4711" not in metrics.text()
+    states = {one.labels["state"] for one in Scraped(metrics).samples if one.name == "kubesweep_last_sweep_state"}
+    types = {one.labels["type"] for one in Scraped(metrics).samples if one.name == "kubesweep_schedule_condition"}
+    assert (states, types) == (set(SweepState), set(ConditionType))
+
+
+def test_looks_are_timed_and_their_errors_counted() -> None:
+    metrics = Metrics()
+    metrics.reconciled(0.02)
+    metrics.reconciled(1.5, "Outage")
+    metrics.leading(True)
+    seen = Scraped(metrics)
+    assert seen.get("kubesweep_reconcile_duration_seconds_count") == 2
+    assert seen.get("kubesweep_reconcile_errors_total", reason="Outage") == 1
+    assert seen.get("kubesweep_leader") == 1
+
+
+@pytest.fixture
+async def names(house: House) -> set[str]:
+    """Every series that there can be."""
+    metrics = Metrics()
+    await house.start(1)
+    house.wait(420)
+    metrics.reconciled(0.1, "Outage")
+    await observe(metrics, house)
+    await observe(metrics, house)
+    return {f"{family.name}_total" if family.type == "counter" else family.name for family in Scraped(metrics).families}
+
+
+async def test_the_page_lists_every_metric_and_no_other(names: set[str]) -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    listed = set(re.findall(r"^\| `(kubesweep_[a-z_]+)`", page, re.MULTILINE))
+    assert listed == {name for name in names if not name.endswith("_created")}
+
+
+async def test_alerts_ask_for_metrics_that_exist_and_each_has_its_runbook(names: set[str]) -> None:
+    rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+    assert len(rules) >= 8
+    for rule in rules:
+        asked = set(re.findall(r"\bkubesweep_[a-z_]+", rule["expr"]))
+        assert asked
+        assert asked <= names, rule["alert"]
+        assert {"summary", "description", "runbook_url"} <= rule["annotations"].keys()
+        page = rule["annotations"]["runbook_url"].rpartition("/docs/runbooks/")[2]
+        text = (ROOT / "docs" / "runbooks" / page).read_text()
+        assert text.startswith(f"# {rule['alert']}\n")
+    pages = {rule["annotations"]["runbook_url"].rpartition("/")[2] for rule in rules}
+    assert {file.name for file in (ROOT / "docs" / "runbooks").glob("*.md")} - {"README.md"} == pages

@@ -1,0 +1,105 @@
+"""What each error code of a database means: every one is decided, and docs/errors.md says what the code does."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from kubesweep.errors import KubesweepError, Outage, RowError, SweepFailure
+from kubesweep_worker.sources.postgres import sqlstates
+from kubesweep_worker.sources.postgres.errors import classify
+from kubesweep_worker.sources.postgres.sqlstates import CLASSES, CODES, Decision, Verdict
+from kubesweep_worker.sources.sqlite import errors
+from kubesweep_worker.sources.sqlite.errors import EXTENDED, PRIMARY, classify_sqlite
+
+DOCS = (Path(__file__).parents[3] / "docs" / "errors.md").read_text()
+EVERY = sorted(
+    {
+        state
+        for known in vars(psycopg.errors).values()
+        if isinstance(known, type) and isinstance(state := getattr(known, "sqlstate", None), str)
+    }
+)
+KINDS: dict[Verdict, type[KubesweepError]] = {
+    Verdict.SWEEP: SweepFailure,
+    Verdict.OUTAGE: Outage,
+    Verdict.ROW: RowError,
+    Verdict.DEFECT: SweepFailure,
+}
+
+
+def lines(decisions: dict[str, Decision]) -> list[str]:
+    return [
+        f"| `{code}` | {one.verdict.value} | {f'`{one.reason}`' if one.reason else 'its name'} | {one.why} |"
+        for code, one in decisions.items()
+    ]
+
+
+def test_every_code_of_postgres_is_decided() -> None:
+    assert len(EVERY) > 250
+    assert [state for state in EVERY if state[:2] not in CLASSES] == []
+    assert [code for code in CODES if code not in EVERY] == []
+
+
+@pytest.mark.parametrize("state", EVERY)
+def test_a_code_of_postgres_becomes_the_error_of_its_verdict(state: str) -> None:
+    decision = sqlstates.decide(state)
+    found = classify(state, "text", "Name", maybe_applied=True)
+    assert type(found) is KINDS[decision.verdict]
+    if isinstance(found, Outage):
+        assert (found.reason, found.maybe_applied) == (decision.reason, True)
+    elif isinstance(found, SweepFailure):
+        assert found.reason == decision.reason
+    else:
+        assert isinstance(found, RowError)
+        assert found.error == "Name"
+
+
+@pytest.mark.parametrize("state", [*EVERY, "45000", "99999", "VIP01"])
+def test_what_a_trigger_raises_by_itself_is_about_its_row_whatever_the_code(state: str) -> None:
+    assert isinstance(classify(state, "is a vip", "Name", function="exec_stmt_raise"), RowError)
+
+
+def test_an_outage_that_another_language_passes_on_stays_one() -> None:
+    assert isinstance(classify("55P03", "text", "Name", function="PLy_elog_impl"), Outage)
+    assert isinstance(classify("42501", "text", "Name", function="PLy_elog_impl"), RowError)
+
+
+def test_a_code_that_nobody_lists_was_chosen_in_a_trigger() -> None:
+    assert isinstance(classify("45000", "text", "Name"), RowError)
+
+
+def test_a_broken_connection_has_no_code() -> None:
+    found = classify(None, "text", "Name", maybe_applied=True)
+    assert isinstance(found, Outage)
+    assert (found.reason, found.maybe_applied) == ("ConnectionLost", True)
+
+
+def test_every_result_code_of_sqlite_is_decided() -> None:
+    primary = {
+        name
+        for name, code in vars(sqlite3).items()
+        if name.startswith("SQLITE_")
+        and isinstance(code, int)
+        and name in {"SQLITE_NOTICE", "SQLITE_WARNING", *PRIMARY}
+    }
+    assert primary == PRIMARY.keys()
+    assert sorted(getattr(sqlite3, name) for name in PRIMARY) == [*range(1, 29)]
+    assert [name for name in EXTENDED if not hasattr(sqlite3, name)] == []
+
+
+@pytest.mark.parametrize("name", [*PRIMARY, *EXTENDED])
+def test_a_code_of_sqlite_becomes_the_error_of_its_verdict(name: str) -> None:
+    error = sqlite3.OperationalError("text")
+    error.sqlite_errorcode, error.sqlite_errorname = getattr(sqlite3, name), name
+    decision = errors.decide(error.sqlite_errorcode, name)
+    assert isinstance(classify_sqlite(error), KINDS[decision.verdict])
+
+
+def test_the_documented_codes_are_the_real_ones() -> None:
+    documented = re.findall(r"^\| `(?:[0-9A-Z]{2}|[0-9A-Z]{5}|SQLITE_\w+)` \| .*$", DOCS, re.MULTILINE)
+    assert documented == [*lines(CLASSES), *lines(CODES), *lines(PRIMARY), *lines(EXTENDED)]

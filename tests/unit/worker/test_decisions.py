@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubesweep.api.plan import RetryPolicy, RowLimits
+from kubesweep.errors import Outage, Reject
+from kubesweep.queue.model import Claim, Job, JobKind, PlanVersion
+from kubesweep_worker.flow_control.backoff import outage_delay, retry_delay
+from kubesweep_worker.flow_control.circuit_breaker import Breaker, Gate, State
+from kubesweep_worker.jobs.plan_job import window_rows
+from kubesweep_worker.jobs.redelivery import Care, Version, care, version
+from kubesweep_worker.jobs.rows.delivery import Blame, blame
+from kubesweep_worker.jobs.rows.settlement import Failure, Tally, settlement
+from tests.kits.worker import a_plan, key
+
+
+def a_claim(delivery: int = 1, **job: Any) -> Claim:
+    return Claim("1", "me", delivery, Job(**{"kind": JobKind.RANGE, "rows": 100, **job}))
+
+
+@given(st.integers(-3, 10_000), st.floats(0, 1))
+def test_a_retry_waits_for_its_doubled_backoff_or_at_least_for_half_of_it(attempt: int, chance: float) -> None:
+    delay = retry_delay(attempt, 2.0, 300.0, lambda: chance)
+    full = min(300.0, 2.0 * 2 ** min(max(attempt, 1) - 1, 10))
+    assert full / 2 <= delay <= full
+
+
+def test_an_outage_waits_at_least_as_long_as_it_was_asked_to() -> None:
+    assert outage_delay(1, 0.5, 30.0, lambda: 0.0) == 0.25
+    assert outage_delay(50, 0.5, 30.0, lambda: 1.0) == 30.0
+    assert outage_delay(1, 0.5, 30.0, lambda: 0.0, retry_after=120.0) == 120.0
+    assert outage_delay(1, 0.5, 30.0, lambda: 0.0, retry_after=86_400.0) == 300.0
+
+
+counts = st.integers(0, 150)
+
+
+@given(counts, counts, counts, counts, counts, st.booleans(), st.booleans(), st.booleans())
+def test_every_settlement_adds_up(
+    applied: int, skipped: int, failed: int, unspent: int, child: int, rest: bool, maybe: bool, last: bool
+) -> None:
+    claim = a_claim(attempt=3 if last else 1, maybe=maybe)
+    tally = Tally(
+        applied,
+        skipped,
+        [Failure(key(i), "E", "m", final=i % 7 == 0, retry_after=5.0 if i % 5 == 0 else None) for i in range(failed)],
+        [Failure(key(1000 + i), "Locked", "m") for i in range(unspent)],
+    )
+    jobs = (Job(JobKind.KEYS, rows=child),) if child else ()
+    left = claim.job if rest else None
+    s = settlement(claim, tally, RetryPolicy(max_attempts=3), lambda: 0.5, jobs=jobs, rest=left)
+    named = s.applied + s.skipped + s.unconfirmed + len(s.dead) + sum(len(r.rows) for r in s.retry)
+    total = named + sum(j.rows for j in s.jobs) + (s.rest.rows if s.rest else 0)
+    assert total == claim.job.rows + s.extra
+    assert s.unconfirmed == 0 or maybe
+    assert min(s.applied, s.skipped, s.unconfirmed, s.extra) >= 0
+
+
+def test_rows_not_found_are_skipped_at_first_and_unconfirmed_on_a_redelivery() -> None:
+    for claim, expected in ((a_claim(1), (10, 0)), (a_claim(2), (0, 10)), (a_claim(1, maybe=True), (0, 10))):
+        s = settlement(claim, Tally(applied=90), RetryPolicy(), lambda: 0.5)
+        assert (s.skipped, s.unconfirmed) == expected
+
+
+def test_an_attempt_that_nobody_is_blamed_for_keeps_its_number() -> None:
+    tally = Tally(failed=[Failure(key(1), "E", "m")], unspent=[Failure(key(2), "Locked", "m", retry_after=60.0)])
+    s = settlement(a_claim(attempt=2), tally, RetryPolicy(), lambda: 0.0)
+    assert [(r.attempt, len(r.rows)) for r in s.retry] == [(3, 1), (2, 1)]
+    assert s.retry[1].delay == 60.0
+
+
+def test_a_reject_dies_at_once_and_messages_are_bounded() -> None:
+    s = settlement(a_claim(), Tally(failed=[Failure.of(key(1), Reject("x" * 5000))]), RetryPolicy(), lambda: 0.5)
+    assert len(s.dead[0].message) == 1024
+    assert s.retry == ()
+
+
+@pytest.mark.parametrize(
+    ("delivery", "job", "expected"),
+    [
+        (1, {}, Care.NORMAL),
+        (2, {}, Care.NORMAL),
+        (3, {}, Care.ALONE),
+        (4, {}, Care.ALONE),
+        (5, {}, Care.HALVE),
+        (1, {"suspect": True}, Care.ALONE),
+        (2, {"suspect": True}, Care.HALVE),
+        (1, {"suspect": True, "rows": 1}, Care.ALONE),
+        (1, {"suspect": True, "rows": 1, "begun": 4}, Care.ALONE),
+        (1, {"suspect": True, "rows": 1, "begun": 5}, Care.BURY),
+        (2, {"rows": 1}, Care.NORMAL),
+        (99, {"rows": 1, "begun": 4}, Care.ALONE),
+        (3, {"rows": 1, "begun": 5}, Care.BURY),
+        (2, {"kind": JobKind.PLAN, "rows": 0}, Care.NORMAL),
+        (3, {"kind": JobKind.PLAN, "rows": 0}, Care.ALONE),
+        (99, {"kind": JobKind.PLAN, "rows": 0, "begun": 4}, Care.ALONE),
+        (3, {"kind": JobKind.PLAN, "rows": 0, "begun": 5}, Care.BURY),
+        (99, {"kind": JobKind.CHECK, "rows": 0, "begun": 4}, Care.ALONE),
+        (3, {"kind": JobKind.CHECK, "rows": 0, "begun": 5}, Care.BURY),
+    ],
+)
+def test_a_job_that_kills_workers_is_treated_with_growing_care(
+    delivery: int, job: dict[str, Any], expected: Care
+) -> None:
+    assert care(a_claim(delivery, **job)) is expected
+
+
+def test_only_a_strictly_newer_plan_makes_the_worker_step_aside() -> None:
+    mine = PlanVersion(3, "mine")
+    assert version(None, mine) is Version.SAME
+    assert version(PlanVersion(9, "mine"), mine) is Version.SAME
+    assert version(PlanVersion(4, "other"), mine) is Version.OLD_WORKER
+    assert version(PlanVersion(2, "other"), mine) is Version.OLD_JOB
+    assert version(PlanVersion(3, "other"), mine) is Version.OLD_JOB
+
+
+def judged(down: int, answered: int, *, reason: str = "Http500", vouched: bool = False, **job: Any) -> Blame:
+    more = {"strikes": job.pop("strikes", 0), "asked": job.pop("asked", False)}
+    return blame(down=down, answered=answered, reason=reason, job=a_claim(**job).job, vouched=vouched, **more)
+
+
+def test_blame_goes_to_the_rows_only_where_the_receiver_serves_others() -> None:
+    assert judged(1, 49) is Blame.ROWS
+    assert judged(30, 20) is Blame.WORLD
+    assert judged(50, 0, vouched=True) is Blame.WORLD
+    assert judged(1, 0, vouched=True) is Blame.ROWS
+    assert judged(1, 0) is Blame.WORLD
+    assert judged(1, 0, strikes=5) is Blame.NOBODY
+    assert judged(1, 0, asked=True) is Blame.NOBODY
+    assert judged(50, 0, asked=True) is Blame.WORLD
+    assert judged(1, 0, held=True, attempt=2) is Blame.ROWS
+    assert judged(1, 0, held=True, attempt=2, reason="Timeout") is Blame.NOBODY
+    assert judged(1, 0, held=True, attempt=1) is Blame.NOBODY
+
+
+def test_the_breaker_opens_after_ten_failures_in_a_row_or_half_of_fifty() -> None:
+    breaker = Breaker()
+    for _ in range(9):
+        breaker.record(False)
+    assert not breaker.open
+    breaker.record(False)
+    assert breaker.open
+    breaker.reset()
+    for _ in range(24):
+        breaker.record(True)
+        breaker.record(False)
+    breaker.record(True)
+    assert not breaker.open
+    assert breaker.vouches
+    breaker.record(False)
+    assert breaker.open
+    assert not breaker.vouches
+
+
+def test_the_gate_opens_fully_only_when_a_job_worked() -> None:
+    gate = Gate(1.0, 8.0, lambda: 1.0)
+    assert gate.allows(2, 0) == 2
+    gate.shut(Outage("X", "x"), 0.0)
+    gate.shut(Outage("X", "x"), 0.0)
+    assert (gate.strikes, gate.allows(2, 0), gate.due(0.9), gate.due(1.0)) == (1, 0, False, True)
+    assert not gate.worked()
+    gate.ajar()
+    assert (gate.allows(2, 0), gate.allows(1, 1)) == (1, 0)
+    assert gate.shut(Outage("X", "x"), 1.0) == 2.0
+    assert gate.shut(Outage("X", "x", retry_after=60.0), 1.0) == 60.0
+    gate.ajar()
+    assert gate.worked()
+    assert (gate.state, gate.strikes) == (State.OPEN, 0)
+
+
+def test_a_window_is_bounded_by_workers_by_ten_seconds_of_rate_and_by_the_cap() -> None:
+    assert window_rows(a_plan(limits=RowLimits(batch_rows=100), max_replicas=1, jobs_per_replica=10), 0) == 2000
+    assert window_rows(a_plan(limits=RowLimits(batch_rows=100, rows_per_second=50.0)), 0) == 500
+    assert window_rows(a_plan(limits=RowLimits(batch_rows=1000, rows_per_second=5.0)), 0) == 1000
+    assert window_rows(a_plan(limits=RowLimits(batch_rows=100)), 200, cap=250) == 50
+    assert window_rows(a_plan(limits=RowLimits(batch_rows=100)), 250, cap=250) == 0
+
+
+def test_each_worker_that_a_window_killed_halves_it_down_to_one_batch() -> None:
+    plan = a_plan(limits=RowLimits(batch_rows=100), max_replicas=1, jobs_per_replica=10)
+    assert [window_rows(plan, 0, kills) for kills in range(6)] == [2000, 1000, 500, 250, 125, 100]

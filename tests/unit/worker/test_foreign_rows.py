@@ -1,0 +1,118 @@
+"""Held rows and jobs of another database, table or key than the worker's."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kubesweep.api.plan import RetryPolicy
+from kubesweep.queue.model import Claim, Job, JobKind, Limits, SweepState, Window
+from kubesweep_worker.jobs.context import Desk, Gone
+from kubesweep_worker.jobs.foreign_rows import leave
+from kubesweep_worker.runtime.in_flight import JobRun
+from tests.kits.worker import MemorySource, Workbench, a_plan, key
+
+THERE = "sessions(id) #there"
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
+    made = Workbench(tmp_path, MemorySource(1000))
+    yield made
+    await made.queue.close()
+
+
+def moved(bench: Workbench, rows: int = 1000) -> MemorySource:
+    """The schedule sweeps another table from now on; the old one is returned."""
+    before: MemorySource = bench.source
+    bench.source = MemorySource(rows)
+    bench.source.where = THERE
+    return before
+
+
+async def test_a_row_of_another_table_is_swept_though_one_of_its_key_is_dead(bench: Workbench) -> None:
+    bench.source.poison = {key(417)}
+    await bench.sweep(retries=True)
+    old = moved(bench)
+    stats = await bench.sweep()
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied) == (SweepState.COMPLETED, 1000)
+    assert bench.source.stale_keys == set()
+    (letter,) = await bench.dead()
+    assert (letter.key, letter.origin) == (key(417), "rows(id) #here")
+
+    bench.source = old
+    assert (await bench.sweep()).sweep.planned == 0  # type: ignore[union-attr]
+    old.poison = set()
+    assert await bench.queue.replay(bench.plan.ref) == 1
+    await bench.run(retries=True)
+    assert (old.stale_keys, await bench.dead()) == (set(), ())
+
+
+async def test_rows_in_retry_of_another_table_are_let_go_and_found_when_it_comes_back(tmp_path: Path) -> None:
+    now = [1_800_000_000.0]
+    later = RetryPolicy(max_attempts=3, backoff=60.0, max_backoff=60.0)
+    bench = Workbench(tmp_path, MemorySource(100), a_plan(retry=later), clock=lambda: now[0])
+    bench.source.poison = {key(1), key(2)}
+    await bench.sweep()
+    old = moved(bench, rows=0)
+    now[0] += 61
+    stats = await bench.sweep()
+    assert (stats.held, stats.delayed, bench.source.writes) == (0, 0, [])
+    assert old.stale_keys == {key(1), key(2)}
+
+    bench.source, old.poison = old, set()
+    stats = await bench.sweep()
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, old.stale_keys) == (2, set())
+    await bench.queue.close()
+
+
+async def test_a_replay_that_meets_another_table_becomes_a_dead_letter_again(bench: Workbench) -> None:
+    bench.source.poison = {key(3)}
+    await bench.sweep(retries=True)
+    assert await bench.queue.replay(bench.plan.ref) == 1
+    old = moved(bench, rows=10)
+    await bench.run(retries=True)
+    (letter,) = await bench.dead()
+    assert (letter.key, letter.origin, letter.error) == (key(3), "rows(id) #here", "OtherTable")
+    assert "rows(id) #here" in letter.message
+    assert (key(3) in old.stale_keys, bench.source.writes) == (True, [])
+
+
+async def planned_elsewhere(bench: Workbench) -> Claim:
+    """The first job of a new sweep, which was planned in another table."""
+    ref, sweep = bench.plan.ref, await bench.open()
+    (step,) = (await bench.queue.claim(ref, "ann", 1, Limits())).jobs
+    jobs = (Job(JobKind.RANGE, bench.plan.version, sweep, "2026-01-01", high=key(9), rows=9, origin=THERE),)
+    assert await bench.queue.advance(ref, step, Window("2026-01-01", jobs, origin=THERE, planned=9))
+    (claim,) = (await bench.queue.claim(ref, "ann", 1, Limits())).jobs
+    return claim
+
+
+async def test_a_sweep_that_was_planned_in_another_table_is_planned_anew(bench: Workbench) -> None:
+    claim = await planned_elsewhere(bench)
+    await bench.queue.give_back(bench.plan.ref, [claim])
+    stats = await bench.run()
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.planned, stats.sweep.applied) == (SweepState.COMPLETED, 1000, 1000)
+    (before,) = stats.history
+    assert (before.state, before.reason) == (SweepState.SUPERSEDED, "SourceChanged")
+    assert "rows(id) #here" in before.message
+
+
+async def test_workers_that_disagree_do_not_replace_each_others_sweeps_for_ever(bench: Workbench) -> None:
+    bench.ticks = itertools.count(int(time.time()) + 60)
+    desk = Desk(bench.plan, bench.queue, bench.source, None, bench.settings)
+    ended = []
+    for _ in range(2):
+        claim = await planned_elsewhere(bench)
+        assert await leave(desk, JobRun(claim, time.monotonic, alone=False)) == Gone()
+        (stats,) = await bench.queue.stats([bench.plan.ref])
+        ended.append({sweep.id: sweep.state for sweep in (*stats.history, stats.sweep) if sweep}[claim.job.sweep])
+        await bench.run()
+    assert ended == [SweepState.SUPERSEDED, SweepState.FAILED]

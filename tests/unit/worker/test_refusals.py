@@ -1,0 +1,139 @@
+"""Rows that a write leaves as they were without an error: each is its own failure, and all of them end the sweep."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kubesweep.api.plan import RetryPolicy, RowLimits
+from kubesweep.queue.model import Job, JobKind, SweepState
+from kubesweep_worker.jobs.rows.refused_writes import Refusals
+from kubesweep_worker.jobs.rows.settlement import Tally
+from kubesweep_worker.sources.base import Written
+from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
+
+JOB = Job(kind=JobKind.KEYS, sweep="s", keys=(key(1),), rows=1)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
+    made = Workbench(tmp_path, MemorySource(300))
+    yield made
+    await made.queue.close()
+
+
+@pytest.mark.parametrize("effect", [False, True], ids=["without an effect", "with an effect"])
+async def test_refused_rows_spend_attempts_and_die_while_the_others_are_applied(bench: Workbench, effect: bool) -> None:
+    bench.source.refused = {key(3), key(250)}
+    if effect:
+        bench.plan, bench.effect = with_effect(bench.plan), ScriptedEffect()
+    stats = await bench.sweep(retries=True)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied) == (SweepState.COMPLETED, 298)
+    assert (stats.sweep.skipped, stats.sweep.dead) == (0, 2)
+    letters = {letter.key: letter for letter in await bench.dead()}
+    assert letters.keys() == {key(3), key(250)}
+    assert {(one.error, one.message, len(one.attempts)) for one in letters.values()} == {
+        ("WriteRefused", "a trigger keeps it", 3)
+    }
+    calls = len(bench.effect.calls) if effect else 0
+    again = await bench.sweep()
+    assert again.sweep is not None
+    assert again.sweep.planned == 0
+    assert (len(bench.effect.calls) if effect else 0) == calls
+
+
+async def test_fifty_refused_rows_and_none_applied_fail_the_sweep(bench: Workbench) -> None:
+    bench.source.refused = set(bench.source.stale_keys)
+    stats = await bench.sweep()
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.reason) == (SweepState.FAILED, "WriteRefused")
+    assert stats.sweep.message.endswith("none was. Of each: a trigger keeps it")
+    assert (stats.held, stats.dead, set(bench.source.writes)) == (0, 0, {()})
+
+
+async def test_a_sweep_without_an_effect_reaches_the_free_rows_behind_refused_ones(bench: Workbench) -> None:
+    bench.source.refused = {key(number) for number in range(200)}
+    bench.plan = a_plan(limits=RowLimits(batch_rows=20), halt_above=5)
+    stats = await bench.sweep()
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, bench.source.stale_keys) == (100, bench.source.refused)
+    assert (stats.sweep.state, stats.sweep.reason, stats.held) == (SweepState.HALTED, "TooManyHeld", 5)
+
+
+async def test_the_sweep_after_a_capped_one_that_failed_at_its_end_goes_on_behind_it(bench: Workbench) -> None:
+    bench.source.refused = {key(number) for number in range(200)}
+    bench.plan = a_plan(limits=RowLimits(batch_rows=100, max_rows_per_sweep=100))
+    states = []
+    for _ in range(3):
+        sweep = (await bench.sweep()).sweep
+        assert sweep is not None
+        states.append((sweep.state, sweep.applied, sweep.skipped))
+    assert states == [(SweepState.FAILED, 0, 100), (SweepState.FAILED, 0, 100), (SweepState.COMPLETED, 100, 0)]
+
+
+async def test_fifty_refused_rows_with_an_effect_fail_the_sweep_and_are_not_notified_by_the_next(
+    bench: Workbench,
+) -> None:
+    bench.source.refused = set(bench.source.stale_keys)
+    later = RetryPolicy(backoff=3600.0, max_backoff=3600.0)  # not due before the test has looked
+    bench.plan, bench.effect = with_effect(a_plan(retry=later)), ScriptedEffect()
+    for _ in range(2):
+        stats = await bench.sweep()
+        assert stats.sweep is not None
+        assert (stats.sweep.state, stats.sweep.reason) == (SweepState.FAILED, "WriteRefused")
+    notified = [delivery.key for delivery in bench.effect.calls]
+    assert 100 <= len(notified) == len(set(notified)) < 300
+
+
+def refused_rows(number: int, *, still_stale: bool = False) -> Tally:
+    tally = Tally()
+    keys = tuple(key(each) for each in range(number))
+    tally.add(Written(0, still_stale=number if still_stale else 0, refused=keys, why="a trigger keeps it"))
+    return tally
+
+
+async def test_rows_that_another_worker_applied_keep_the_sweep_going() -> None:
+    applied = 1
+
+    async def ask() -> int:
+        return applied
+
+    refusals, all_refused = Refusals(ask), refused_rows(50)
+    assert await refusals.of_all(JOB, all_refused) is None
+    applied = 0
+    assert await refusals.of_all(JOB, refused_rows(1)) is not None
+    assert await refusals.of_all(JOB, Tally(applied=1)) is None
+    assert await refusals.of_all(JOB, all_refused) is None
+
+
+@pytest.mark.parametrize(("rows", "reason"), [(49, None), (50, "NeverEnds")])
+async def test_rows_that_match_after_their_own_write_fail_the_sweep_only_where_they_are_many_and_none_was_applied(
+    rows: int, reason: str | None
+) -> None:
+    async def none() -> int:
+        return 0
+
+    tally = refused_rows(rows, still_stale=True)
+    failure = await Refusals(none).of_all(JOB, tally)
+    assert (failure.reason if failure else None) == reason
+    assert {failed.error for failed in tally.failed} == {"StillStale"}
+
+
+@pytest.mark.parametrize("effect", [False, True])
+async def test_one_row_that_its_write_leaves_as_it_was_stops_no_other_and_is_told_once(
+    bench: Workbench, effect: bool
+) -> None:
+    bench.source.unchanged = {key(0)}
+    bench.plan = a_plan(limits=RowLimits(batch_rows=1), retry=RetryPolicy(max_attempts=2, backoff=0.1, max_backoff=0.1))
+    if effect:
+        bench.plan, bench.effect = with_effect(bench.plan), ScriptedEffect()
+    stats = await bench.sweep(retries=True)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied, stats.dead) == (SweepState.COMPLETED, 299, 1)
+    assert [letter.error for letter in await bench.dead()] == ["StillStale"]
+    if effect:
+        assert Counter(call.key for call in bench.effect.calls)[key(0)] == 1

@@ -1,0 +1,360 @@
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from kubesweep.api.plan import Match, RetryPolicy, RowLimits, Write
+from kubesweep.errors import Outage, SweepFailure
+from kubesweep.queue.model import Finding, PlanVersion, SweepState
+from kubesweep_worker.runtime.in_flight import JobRun
+from tests.kits.deadlines import scaled
+from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
+    made = Workbench(tmp_path, MemorySource(1000))
+    yield made
+    await made.queue.close()
+
+
+async def test_a_sweep_applies_every_stale_row_and_completes(bench: Workbench) -> None:
+    sweep = (await bench.sweep()).sweep
+    assert sweep is not None
+    assert (sweep.state, sweep.planned, sweep.applied) == (SweepState.COMPLETED, 1000, 1000)
+    assert len(bench.source.writes) == 10
+
+
+async def test_one_poison_row_costs_only_itself_and_is_applied_after_cure_and_replay(bench: Workbench) -> None:
+    bench.source.poison = {key(417)}
+    stats = await bench.sweep(retries=True)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.dead) == (SweepState.COMPLETED, 999, 1)
+    (letter,) = await bench.dead()
+    assert (letter.key, letter.error, len(letter.attempts)) == (key(417), "23505", 3)
+
+    bench.source.writes.clear()
+    again = (await bench.sweep()).sweep
+    assert again is not None
+    assert (again.state, again.planned, bench.source.writes) == (SweepState.COMPLETED, 0, [])
+
+    bench.source.poison = set()
+    assert await bench.queue.replay(bench.plan.ref) == 1
+    await bench.run(retries=True)
+    assert bench.source.stale_keys == set()
+    assert await bench.dead() == ()
+
+
+async def test_rows_that_fail_together_are_retried_together(tmp_path: Path) -> None:
+    later = RetryPolicy(backoff=3600.0, max_backoff=3600.0)  # not due before the test has looked
+    bench = Workbench(tmp_path, MemorySource(1000), a_plan(retry=later))
+    bench.source.poison = {key(1), key(50), key(99)}
+    await bench.sweep()
+    stats = await bench.stats()
+    await bench.queue.close()
+    assert (stats.delayed, stats.held) == (1, 3)
+
+
+async def test_a_write_that_leaves_its_rows_stale_fails_the_sweep(bench: Workbench) -> None:
+    bench.source.unchanged = set(bench.source.stale_keys)
+    sweep = (await bench.sweep()).sweep
+    assert sweep is not None
+    assert (sweep.state, sweep.reason) == (SweepState.FAILED, "NeverEnds")
+    assert "match" in sweep.message
+
+
+async def test_locked_rows_leave_the_sweep_without_spending_an_attempt(bench: Workbench) -> None:
+    bench.source.locked = {key(3), key(4)}
+    stats = await bench.sweep()
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.held) == (SweepState.COMPLETED, 998, 2)
+    bench.source.locked = set()
+    await bench.run(retries=True)
+    stats = await bench.stats()
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, stats.sweep.held, stats.held) == (1000, 0, 0)
+
+
+async def test_planning_that_killed_workers_goes_on_with_smaller_windows_and_then_as_before(tmp_path: Path) -> None:
+    now = [1000.0]
+    plan = a_plan(limits=RowLimits(batch_rows=10), max_replicas=1, jobs_per_replica=4)
+    bench = Workbench(tmp_path, MemorySource(100), plan, clock=lambda: now[0])
+    await bench.open()
+    for victim in range(5):
+        (claim,) = (await bench.queue.claim(bench.plan.ref, f"victim {victim}", 1, bench.plan.queue_limits)).jobs
+        assert claim.delivery == victim + 1
+        now[0] += 60
+    sweep = (await bench.run()).sweep
+    await bench.queue.close()
+    assert sweep is not None
+    assert (sweep.state, sweep.applied) == (SweepState.COMPLETED, 100)
+    assert bench.source.windows == [10, 80, 80]
+
+
+async def test_a_dry_run_counts_and_samples_but_writes_nothing(bench: Workbench) -> None:
+    bench.plan = a_plan(mode="DryRun")
+    sweep = (await bench.sweep()).sweep
+    assert sweep is not None
+    assert (sweep.state, sweep.planned, len(sweep.samples)) == (SweepState.COMPLETED, 1000, 10)
+    assert bench.source.writes == []
+
+
+UNIT = (("epoch-unit", 'values of column "at" look like milliseconds'),)
+NAIVE = (("naive-time-zone", 'column "at" has no time zone'),)
+
+
+@pytest.mark.parametrize(
+    ("warnings", "write", "held"),
+    [(NAIVE, Write(), "NaiveTimeZone"), (NAIVE, None, ""), ((), Write(), ""), (UNIT, Write(), "EpochUnit")],
+)
+async def test_a_first_sweep_that_deletes_by_times_that_nobody_explained_waits_for_approval(
+    bench: Workbench, warnings: tuple[tuple[str, str], ...], write: Write | None, held: str
+) -> None:
+    bench.source.warnings = warnings
+    bench.plan = a_plan(match=(Match("before", "at"),), **({"write": write} if write else {}))
+    sweep = (await bench.sweep()).sweep
+    assert sweep is not None
+    assert (sweep.state is SweepState.HELD) is bool(held)
+    if held:
+        assert (sweep.reason, bench.source.writes) == (held, [])
+        assert f"{warnings[0][1]}. This first sweep would delete by them" in sweep.message
+        assert "kubesweep approve test" in sweep.message
+        await bench.queue.approve(bench.plan.ref)
+        assert (await bench.run()).sweep is not None
+    again = await bench.sweep()
+    assert again.sweep is not None
+    assert again.sweep.state is SweepState.COMPLETED
+
+
+async def test_too_many_rows_hold_the_sweep_until_somebody_approves(bench: Workbench) -> None:
+    bench.plan = a_plan(limits=RowLimits(batch_rows=100, hold_above_rows=500))
+    sweep = (await bench.sweep()).sweep
+    assert sweep is not None
+    assert (sweep.state, sweep.reason, bench.source.writes) == (SweepState.HELD, "AboveHoldLimit", [])
+    assert "kubesweep approve test" in sweep.message
+    assert sweep.cutoff == "2026-01-01 00:00:00+00"
+    assert await bench.queue.approve(bench.plan.ref) == sweep.id
+    done = (await bench.run()).sweep
+    assert done is not None
+    assert (done.state, done.applied) == (SweepState.COMPLETED, 1000)
+
+
+async def test_rows_beyond_the_cap_wait_for_the_next_tick(bench: Workbench) -> None:
+    bench.plan = a_plan(limits=RowLimits(batch_rows=100, max_rows_per_sweep=250))
+    first = (await bench.sweep()).sweep
+    assert first is not None
+    assert (first.applied, first.capped) == (250, True)
+    second = (await bench.sweep()).sweep
+    assert second is not None
+    assert (second.applied, len(bench.source.stale_keys)) == (250, 500)
+
+
+async def test_a_sweep_cut_for_an_older_plan_is_superseded_and_a_new_one_finishes_the_work(bench: Workbench) -> None:
+    old = bench.plan.version
+    await bench.open()
+    bench.plan = a_plan(generation=2, retry=RetryPolicy(max_attempts=4))
+    assert not bench.plan.version.same(old)
+    stats = await bench.run()
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied) == (SweepState.COMPLETED, 1000)
+    assert [s.state for s in stats.history] == [SweepState.SUPERSEDED]
+
+
+async def test_an_old_worker_leaves_the_job_of_a_newer_plan_alone(bench: Workbench) -> None:
+    await bench.open(plan=PlanVersion(7, "newer"))
+    worker = bench.worker()
+    running = asyncio.create_task(worker.run())
+    while not worker._desk.quiet_until:
+        await asyncio.sleep(0)
+        await bench.queue.wait(bench.plan.ref, 0.01)
+    worker.stop()
+    assert await running == 0
+    stats = await bench.stats()
+    assert (stats.ready, stats.running, bench.source.writes) == (1, 0, [])
+
+
+async def test_a_check_job_reports_what_the_source_looks_like(bench: Workbench) -> None:
+    await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
+    stats = await bench.sweep()
+    found = {f.kind: f for f in stats.findings}
+    assert (found["SourceReady"].ok, found["SourceReady"].reason) == (True, "Checked")
+
+
+async def test_a_check_stays_until_the_table_is_there_and_no_probe_says_otherwise(bench: Workbench) -> None:
+    clock = Clock()
+    bench.settings = with_clock(bench.settings, clock)
+    asked = []
+
+    def down(call: str) -> None:
+        asked.append(call)
+        if call == "inspect" and clock.now < 601.0:
+            raise SweepFailure("TableMissing", "no such table")
+
+    bench.source.down = down
+    worker = bench.worker()
+    await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
+    running = asyncio.create_task(worker.run())
+    while (stats := (await bench.queue.stats([bench.plan.ref]))[0]).ready + stats.running:
+        await bench.queue.wait(bench.plan.ref, 0.01)
+    worker.stop()
+    await running
+    inspected = asked.count("inspect")
+    assert [each for each in bench.said if each[0] == "SourceReady"] == [
+        *[("SourceReady", False, "TableMissing")] * (inspected - 1),
+        ("SourceReady", True, "Checked"),
+    ]
+    assert asked.count("probe") == inspected - 1
+    assert 20 < inspected < 60
+
+
+async def test_a_check_cures_what_another_worker_said_and_did_not_live_to_take_back(bench: Workbench) -> None:
+    bench.plan = with_effect(bench.plan)
+    bench.effect = ScriptedEffect()
+    running = asyncio.create_task((worker := bench.worker()).run())
+    ref, version = bench.plan.ref, bench.plan.version
+
+    async def checked() -> None:
+        while (stats := (await bench.queue.stats([ref]))[0]).ready + stats.running:
+            await bench.queue.wait(ref, 0.01)
+
+    await bench.queue.enqueue_check(ref, version)
+    await checked()
+    for kind in ("SourceReady", "SourceWarnings", "Effect"):
+        await bench.queue.report(ref, Finding(kind, False, "Unreachable", "a blip", version, at=time.time()))
+    await bench.queue.enqueue_check(ref, version, again=True)
+    await checked()
+    worker.stop()
+    await running
+    (stats,) = await bench.queue.stats([ref])
+    assert {finding.kind: finding.ok for finding in stats.findings} == {
+        "SourceReady": True,
+        "SourceWarnings": True,
+        "Effect": True,
+    }
+
+
+async def test_a_database_that_cannot_be_reached_is_no_trouble_of_the_effect(bench: Workbench) -> None:
+    """A receiver is Unreachable too; a plan without an effect would never take that word back."""
+    asked = []
+
+    def down(call: str) -> None:
+        asked.append(call)
+        if len(asked) < 3:
+            raise Outage("Unreachable", "connection refused")
+
+    bench.source.down = down
+    await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
+    stats = await bench.sweep()
+    assert {finding.kind: finding.ok for finding in stats.findings} == {"SourceReady": True, "SourceWarnings": True}
+
+
+async def test_ten_minutes_without_the_database_spend_no_attempt(bench: Workbench, tmp_path: Path) -> None:
+    clock = Clock()
+    bench.settings = with_clock(bench.settings, clock)
+    bench.source.poison = {key(5)}
+
+    def down(call: str) -> None:
+        if 1.0 < clock.now < 601.0:
+            clock.asked += 1
+            raise Outage("ConnectionLost", "server closed the connection", maybe_applied=call == "write")
+
+    bench.source.down = down
+    clock.now = 2.0
+    stats = await bench.sweep()
+    assert clock.now > 601.0
+    assert clock.asked < 100
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.held) == (SweepState.COMPLETED, 999, 1)
+    assert await bench.dead() == ()
+    found = {f.kind: f for f in stats.findings}
+    assert found["SourceReady"].ok
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.asked = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+def with_clock(settings: Any, clock: Clock) -> Any:
+    return dataclasses.replace(
+        settings, backoff=0.5, max_backoff=30.0, deadline=1e9, monotonic=lambda: clock.now, sleep=clock.sleep
+    )
+
+
+async def test_a_replay_in_dry_run_writes_nothing_and_lets_its_rows_go(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path, MemorySource(3), plan=a_plan(retry=RetryPolicy(max_attempts=1)))
+    bench.source.poison = {key(1)}
+    await bench.sweep()
+    assert [letter.key for letter in await bench.dead()] == [key(1)]
+    bench.source.poison = set()
+    bench.plan = msgspec.structs.replace(bench.plan, mode="DryRun")
+    assert await bench.queue.replay(bench.plan.ref) == 1
+    stats = await bench.run(retries=True)
+    assert bench.source.stale_keys == {key(1)}
+    assert (stats.held, stats.dead, stats.ready) == (0, 0, 0)
+    await bench.queue.close()
+
+
+async def test_a_job_that_is_stopped_before_its_first_step_is_given_back(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.open()
+    died: list[int] = []
+    worker = bench.worker(die=died.append)
+    start = worker._loop._start
+
+    def stopped_at_once(run: JobRun) -> None:
+        start(run)
+        worker.stop()
+
+    monkeypatch.setattr(worker._loop, "_start", stopped_at_once)
+    async with asyncio.timeout(scaled(60)):
+        await worker.run()
+    stats = await bench.stats()
+    assert (died, stats.running, stats.ready) == ([], 0, 1)
+
+
+async def test_a_statement_that_is_on_its_way_when_the_worker_is_stopped_is_settled_and_the_rest_given_back(
+    bench: Workbench,
+) -> None:
+    bench.source.gate.clear()
+    await bench.open()
+    worker = bench.worker(grace=3600.0)
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(scaled(60)):
+        await bench.source.writing.wait()
+        worker.stop()
+        bench.source.gate.set()
+        await running
+    stats = await bench.stats()
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, stats.running) == (1000 - len(bench.source.stale_keys), 0)
+    assert stats.sweep.applied >= 100
+
+
+async def test_a_statement_that_hangs_is_given_up_within_the_grace(bench: Workbench) -> None:
+    bench.source.gate.clear()
+    await bench.open()
+    worker = bench.worker(grace=0.05)
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(scaled(60)):
+        await bench.source.writing.wait()
+        worker.stop()
+        await running
+    stats = await bench.stats()
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, stats.running, len(bench.source.stale_keys)) == (0, 0, 1000)

@@ -1,0 +1,55 @@
+"""The worker of a pod: a plan from the environment, the database and the headers from mounted files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from kubesweep.api.plan import Plan
+from kubesweep.draining import drain_seconds
+from kubesweep.logging import safe_url
+from kubesweep_worker.pod import environment as pod
+from kubesweep_worker.pod.database import pod_database
+from kubesweep_worker.pod.mounted_secrets import HeaderFiles
+from kubesweep_worker.runtime.build import assemble, freeze_imports
+from kubesweep_worker.runtime.signals import install_signals
+
+log = logging.getLogger("kubesweep.pod")
+
+
+async def work(environment: Mapping[str, str]) -> int:
+    """Work until SIGTERM; the exit code. Raises SpecError for an environment that cannot be worked with."""
+    plan = pod.plan(environment)
+    queue = pod.given(environment, "KUBESWEEP_QUEUE")
+    url = pod_database(environment, plan.namespace)
+    # A handler is found where `python -m` in the image would find it.
+    worker = assemble(
+        plan,
+        url=url,
+        queue_url=queue,
+        headers=_headers(environment, plan),
+        path=Path.cwd(),
+        where=url.where,
+        refreshed=url.refreshed,
+    )
+    install_signals(worker, within=drain_seconds(plan))
+    freeze_imports()
+    log.info(
+        "working",
+        extra={
+            "schedule": f"{plan.namespace}/{plan.name}",
+            "generation": plan.generation,
+            "plan": plan.version.hash,
+            "queue": safe_url(queue),
+        },
+    )
+    return await worker.run()
+
+
+def _headers(environment: Mapping[str, str], plan: Plan) -> Callable[[], Mapping[str, str]]:
+    hook = plan.effect.webhook if plan.effect else None
+    if hook is None or hook.headers_secret is None:
+        return dict
+    folder = Path(pod.given(environment, "KUBESWEEP_HEADERS_DIR"))
+    return HeaderFiles(folder, hook.headers_secret, plan.namespace)

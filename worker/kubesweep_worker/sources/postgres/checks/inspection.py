@@ -1,0 +1,143 @@
+"""What people are told before anything is swept: does the plan fit, what would run, what would be slow or surprising."""
+
+from __future__ import annotations
+
+from kubesweep.api.plan import Plan, Write
+from kubesweep.errors import RowError, SweepFailure
+from kubesweep_worker.sources.base import Column, Explanation, Keys, Range, Scope, Table, Tried
+from kubesweep_worker.sources.postgres.checks.catalog import Relation, sql
+from kubesweep_worker.sources.postgres.checks.warnings import converted, index_advice, planned, units, warnings
+from kubesweep_worker.sources.postgres.pool import Transaction
+from kubesweep_worker.sources.postgres.statements import Statements
+from kubesweep_worker.sources.postgres.table import Known
+from kubesweep_worker.sources.postgres.values import query_plan
+from kubesweep_worker.sources.postgres.write import UNDEFERRED, Hindrances, apply
+from kubesweep_worker.sources.predicate import quote_name, stamp_columns, used_columns
+
+EXAMPLE = "2026-01-01 00:00:00+00"
+TRIGGERS = {"update": 16, "delete": 8}  # bits of pg_trigger.tgtype
+
+Missing = tuple[str, str]  # what the role may not do, the GRANT that lets it
+
+
+async def inspect(tx: Transaction, plan: Plan, known: Known) -> Table:
+    """Raises SweepFailure with what to change; what is only worth knowing is in ``Table.warnings``."""
+    relation, statements = known.relation, known.statements
+    deletes = plan.write is not None and plan.write.deletes
+    around = await tx.query(sql("surroundings"), relation.oid, TRIGGERS["delete" if deletes else "update"])
+    rights = {str(name) for kind, name, _ in around if kind == "privilege"}
+    check_rights(plan, relation, statements, rights)
+    check_archive(plan, relation, statements, known.archive)
+    try:
+        found = query_plan((await tx.run(f"EXPLAIN (FORMAT JSON) {statements.any(Range(), EXAMPLE, ())}"))[0])
+        await _try_plan(tx, plan, statements)
+    except RowError as error:
+        raise SweepFailure(
+            "ValueInvalid", f"a value of the spec does not fit its column: {error}. Correct spec.match or spec.write."
+        ) from None
+    told = (
+        *warnings(plan, known, around, found),
+        *await units(tx, plan, relation),
+        *await converted(tx, plan, relation, statements),
+    )
+    columns = {c.name: Column(c.name, c.type, not c.not_null) for c in relation.columns.values()}
+    key = tuple(part.name for part in statements.key)
+    return Table(relation.quoted, columns, key, max(relation.rows, 0), told, session=known.session)
+
+
+async def _try_plan(tx: Transaction, plan: Plan, statements: Statements) -> None:
+    """Plan the write, once the search is known to be right."""
+    if plan.write is None:
+        return
+    try:
+        await tx.run(f"EXPLAIN {statements.write(Range(), EXAMPLE, ())}")
+    except SweepFailure as failure:
+        if statements.archive is None or failure.reason != "SqlInvalid":
+            raise
+        text = f"spec.write.delete.archiveTo: {statements.archive[0]} cannot take the rows: {str(failure).partition('. Correct the sql')[0]}. Give it the table's types"
+        raise SweepFailure("ArchiveMismatch", text) from None
+
+
+def check_rights(plan: Plan, relation: Relation, statements: Statements, rights: set[str]) -> None:
+    role, table = quote_name(relation.role), relation.quoted
+    if not relation.schema_usage:
+        schema = quote_name(relation.schema)
+        raise _denied((f"use schema {schema}", f"GRANT USAGE ON SCHEMA {schema} TO {role}"))
+    read = {*used_columns(plan.match), *(part.name for part in statements.key), *statements.effect_columns}
+    read.update(stamp_columns(plan))
+    unread = sorted(name for name in read if not relation.columns[name].may_select)
+    missing = [(f"read {', '.join(unread)} of {table}", f"GRANT SELECT ON {table} TO {role}")] if unread else []
+    writes = plan.write is not None and not plan.dry_run
+    if writes and relation.read_only and not missing:
+        raise SweepFailure(
+            "ReadOnly",
+            "the database takes no writes from this role (transaction_read_only is on): connect to the primary, or ALTER ROLE "
+            + role
+            + " SET default_transaction_read_only = off",
+        )
+    if plan.write is not None and writes:
+        missing += _unwritten(plan.write, relation, rights)
+    if missing:
+        raise _denied(*missing)
+
+
+def _unwritten(write: Write, relation: Relation, rights: set[str]) -> list[Missing]:
+    role, table = quote_name(relation.role), relation.quoted
+    if write.deletes:
+        return [] if "DELETE" in rights else [(f"delete from {table}", f"GRANT DELETE ON {table} TO {role}")]
+    names = sorted(one.column for one in write.update if not relation.columns[one.column].may_update)
+    columns = ", ".join(quote_name(name) for name in names)
+    return (
+        [(f"update {', '.join(names)} of {table}", f"GRANT UPDATE ({columns}) ON {table} TO {role}")] if names else []
+    )
+
+
+def check_archive(plan: Plan, relation: Relation, statements: Statements, archive: Relation | None) -> None:
+    if archive is None or statements.archive is None or plan.dry_run:
+        return
+    if not all(archive.columns[name].may_insert for name in statements.archive[1]):
+        grant = f"GRANT INSERT ON {archive.quoted} TO {quote_name(relation.role)}"
+        raise _denied((f"insert into {archive.quoted}", grant))
+
+
+def _denied(*missing: Missing) -> SweepFailure:
+    """All that is missing at once: each round of a person and a database takes a while."""
+    what, grants = " and not ".join(what for what, _ in missing), "; ".join(grant for _, grant in missing)
+    return SweepFailure("PermissionDenied", f"the login's role may not {what}: {grants}")
+
+
+async def explain(tx: Transaction, plan: Plan, relation: Relation, statements: Statements, cutoff: str) -> Explanation:
+    batch, most = plan.limits.batch_rows, plan.window_jobs * plan.limits.batch_rows
+    example: Scope = Range(*await _example(tx, statements, cutoff, batch))
+    find = statements.any(Range(), cutoff, ())
+    as_json, as_text = await tx.run(f"EXPLAIN (FORMAT JSON) {find}", f"EXPLAIN {find}")
+    tree = query_plan(as_json)
+    return Explanation(
+        plan_sql=statements.gather(Range(), cutoff, (), most, 10 * most),
+        stale_sql=statements.rows(example, cutoff, (), batch),
+        write_sql=statements.write(example, cutoff, ()) if plan.write is not None else None,
+        plan_text="\n".join(str(row[0]) for row in as_text),
+        rows_estimate=planned(tree),
+        index_advice=index_advice(plan, relation, tree),
+    )
+
+
+async def _example(
+    tx: Transaction, statements: Statements, cutoff: str, batch: int
+) -> tuple[None, tuple[str, ...] | None]:
+    [rows] = await tx.run(statements.walk_end(Range(), batch))
+    return None, tuple(str(value) for value in rows[0][1:]) if rows else None
+
+
+async def try_write(tx: Transaction, statements: Statements, hindrances: Hindrances, cutoff: str, most: int) -> Tried:
+    [rows] = await tx.run(f"{statements.keys(Range(), cutoff, ())} LIMIT {most}")
+    keys = tuple(tuple(str(value) for value in row) for row in rows)
+    if not keys or statements.plan.write is None:
+        return Tried(len(keys), 0, 0)
+    counted = statements.archive is not None and bool(statements.copied)
+    done = await apply(tx, statements, hindrances, Keys(keys), cutoff, (), counted=counted)
+    await tx.run(UNDEFERRED)
+    if done.never_ends(hindrances):
+        return Tried(len(keys), done.applied, done.again)
+    refused = max(done.again, len(done.left))
+    return Tried(len(keys), min(done.applied, len(keys) - refused), 0, refused, hindrances.why)

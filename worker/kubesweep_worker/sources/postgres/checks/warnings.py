@@ -1,0 +1,279 @@
+"""What people are told of a sweep on PostgreSQL that works and may surprise: (code, sentence) pairs, see docs/errors.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kubesweep.api.plan import Plan
+from kubesweep_worker.sources.archive_types import Fate
+from kubesweep_worker.sources.base import DAY, EPOCH_UNIT, NAIVE_ZONE, date_of_today
+from kubesweep_worker.sources.children import CHANGES
+from kubesweep_worker.sources.fit import lost_columns
+from kubesweep_worker.sources.postgres.checks.catalog import Relation
+from kubesweep_worker.sources.postgres.checks.fit import NUMBERS, changed_types
+from kubesweep_worker.sources.postgres.pool import Transaction
+from kubesweep_worker.sources.postgres.session import is_utc
+from kubesweep_worker.sources.postgres.statements import Statements
+from kubesweep_worker.sources.postgres.table import Known
+from kubesweep_worker.sources.postgres.values import query_plan
+from kubesweep_worker.sources.predicate import condition, one_key_for_ever, other_unit, quote_name, time_columns
+
+SAMPLE = 100  # values that are looked at
+BIG = 64 * 1024 * 1024  # bytes; a sequential scan of less is nothing to talk about
+BIG_ROWS = 100_000
+
+EPOCH_SQL = re.compile(r"epoch|to_timestamp|make_interval|date_part", re.IGNORECASE)
+# NOT EXISTS (SELECT ... FROM other AS o WHERE o.this_id = t.id AND ...), alone.
+REFERRED = re.compile(
+    r"\s*not\s+exists\s*\(\s*select\b([^()]*?)\bfrom\s+(?:\"?(\w+)\"?\.)?\"?(\w+)\"?\s+(?:as\s+)?(\w+)\s+where\s+"
+    r"\4\.\"?(\w+)\"?\s*=\s*t\.\"?(\w+)\"?(?:\s+and\b(?:(?!\bselect\b|\bor\b)[^()])*)?\)\s*"
+)
+Around = list[tuple[str, str, str]]  # what pg_surroundings.sql found: kind, name, another name
+Warnings = Iterator[tuple[str, str]]
+
+
+def warnings(plan: Plan, known: Known, around: Around, tree: dict[str, object]) -> Warnings:
+    """``tree``: PostgreSQL's plan of finding all stale rows."""
+    relation, statements, archive = known.relation, known.statements, known.archive
+    yield from _row_security(relation)
+    yield from _triggers_and_keys(plan, around)
+    yield from _nullable(plan, relation)
+    yield from _naive(plan, relation, known.session["TimeZone"])
+    yield from _days(plan, relation)
+    yield from _volatile(plan, known)
+    yield from one_key_for_ever(plan)
+    yield from _missing_index(plan, relation, tree)
+    yield from _key_order(relation, statements)
+    yield from _inheritance(around, relation)
+    yield from _heirs_columns(around, archive)
+    yield from _lost_columns(relation, archive)
+    yield from _changed_types(plan, relation, archive)
+    yield from _unlockable(plan, relation)
+
+
+def _lost_columns(relation: Relation, archive: Relation | None) -> Warnings:
+    lost = [name for name in relation.columns if name in lost_columns(relation, archive)]
+    if archive is not None and lost:
+        yield "archive-columns", f"the archive {archive.quoted} has no column {', '.join(lost)}: what they hold is lost"
+
+
+def _changed_types(plan: Plan, relation: Relation, archive: Relation | None) -> Warnings:
+    changed = changed_types(relation, archive, (Fate.TOLD,)) if archive is not None else []
+    lost = changed_types(relation, archive, (Fate.LOSSY,)) if archive is not None and plan.dry_run else []
+    if archive is not None and lost:
+        yield (
+            "archive-types",
+            f"the archive {archive.quoted} would lose a part of column {', '.join(lost)}: a sweep that deletes is refused until the types agree or "
+            "spec.write.delete.archiveTo.lossy is true",
+        )
+    if archive is not None and changed:
+        yield (
+            "archive-types",
+            f"the archive {archive.quoted} has other types: column {', '.join(changed)}; a value may be refused, which is its row's failure, or change its form",
+        )
+
+
+def _unlockable(plan: Plan, relation: Relation) -> Warnings:
+    if plan.write is not None and not relation.lockable:
+        column = quote_name(next(iter(relation.columns)))
+        yield (
+            "no-right-to-lock",
+            f"the login's role may delete but not lock rows, so a batch waits for the last row that the application holds: GRANT UPDATE ({column}) ON {relation.quoted} TO {quote_name(relation.role)}",
+        )
+
+
+def _row_security(relation: Relation) -> Warnings:
+    if relation.row_security:
+        yield (
+            "row-level-security",
+            f"row-level security of {relation.quoted} applies to role {quote_name(relation.role)}: rows that its policies hide are neither seen nor swept; use a role with BYPASSRLS if all rows are meant",
+        )
+
+
+def _triggers_and_keys(plan: Plan, around: list[tuple[str, str, str]]) -> Warnings:
+    for kind, name, other in around:
+        if kind == "trigger" and plan.write is not None:
+            yield "trigger", f'trigger "{name}" fires for every row that is written'
+        if kind == "foreign key" and plan.write is not None and plan.write.deletes:
+            yield (
+                "foreign-key-without-index",
+                f'foreign key "{name}" of {other} points here and its columns have no index: every deleted row reads all of {other}; create the index first',
+            )
+
+
+def _nullable(plan: Plan, relation: Relation) -> Warnings:
+    for name in time_columns(plan.match):
+        if not relation.columns[name].not_null:
+            yield "nullable-time", f'column "{name}" may be NULL: such rows are never stale'
+
+
+async def units(tx: Transaction, plan: Plan, relation: Relation) -> list[tuple[str, str]]:
+    """Numbers that look like another unit than the spec's."""
+    told = []
+    for match in plan.match:
+        if not match.unit:
+            continue
+        name = quote_name(match.column)
+        [rows] = await tx.run(f"SELECT {name}::float8 FROM {relation.quoted} WHERE {name} IS NOT NULL LIMIT {SAMPLE}")
+        told += [(EPOCH_UNIT, sentence) for sentence in other_unit(match, [float(value) for (value,) in rows])]
+    return told
+
+
+def _naive(plan: Plan, relation: Relation, zone: str) -> Warnings:
+    """Rows deleted hours early, or late."""
+    if plan.source.naive_time_zone is not None or is_utc(zone):
+        return
+    for name in dict.fromkeys(one.column for one in plan.match if one.op in ("before", "after") and not one.unit):
+        if relation.columns[name].type != "timestamp with time zone":
+            yield (
+                NAIVE_ZONE,
+                f'column "{name}" has no time zone and spec.source.naiveTimeZone is not set, so its times count as UTC, while this login '
+                f"lives in {zone}: set naiveTimeZone to {zone}, or to UTC if that is what the application writes",
+            )
+
+
+def _volatile(plan: Plan, known: Known) -> Warnings:
+    for match in plan.match:
+        words = match.sql.lower()
+        for word in ("random(", "clock_timestamp(", "nextval(", "now(", "current_timestamp", "localtimestamp"):
+            if re.search(rf"(?<!\w){re.escape(word)}", words):
+                yield (
+                    "volatile-sql",
+                    f"spec.match sql uses {word.rstrip('(')}, which answers differently each time: write :cutoff, which is the same for the whole sweep",
+                )
+        if ("select" in words.split() or "(select" in words) and not _guarded(plan, known, words):
+            yield (
+                "subquery",
+                "spec.match sql has a subquery, which sees other rows as they were when the statement began: one that comes meanwhile stops nothing, "
+                "unless a foreign key refuses it",
+            )
+
+
+def _guarded(plan: Plan, known: Known, words: str) -> bool:
+    """The subquery asks for rows that refer to this one, by their foreign key, which stops a delete that it let pass."""
+    if plan.write is None or not plan.write.deletes or not (found := REFERRED.fullmatch(words)):
+        return False
+    _, schema, table, _, mine, its = found.groups()
+    # As PostgreSQL writes a name: without its schema where the search path leads to it.
+    named = [[table]] if schema is None else [[schema, table]]
+    if schema == known.relation.schema.lower():
+        named.append([table])
+    return any(
+        each.child.action not in CHANGES
+        and each.child.depth == 1
+        and [_bare(name) for name in (*each.columns, *each.referred)] == [mine, its]
+        and [_bare(part) for part in each.child.table.split(".")] in named
+        for each in known.references
+    )
+
+
+def _bare(name: str) -> str:
+    return name.strip('"').lower()
+
+
+async def converted(tx: Transaction, plan: Plan, relation: Relation, statements: Statements) -> list[tuple[str, str]]:
+    """Numbers that sql makes times of in each row (or compares with one of another type), so that their index serves no longer:
+    PostgreSQL would read the table even where it is told not to."""
+    leading = {index.columns[0] for index in relation.indexes if index.columns}
+    mentioned = [
+        (match, name)
+        for match in plan.match
+        for name, found in relation.columns.items()
+        if match.sql and found.type in NUMBERS and name in leading and re.search(rf"\b{re.escape(name)}\b", match.sql)
+        if EPOCH_SQL.search(match.sql)
+    ]
+    if not mentioned:
+        return []
+    # The condition in sql alone: another one's index would hide it.
+    told = []
+    for match, name in mentioned:
+        alone = (
+            f"SELECT FROM {relation.quoted} AS t WHERE {condition(match, statements.dialect, '2026-01-01 00:00:00+00')}"
+        )
+        [answer] = (
+            await tx.run(
+                "SET LOCAL enable_seqscan = off", f"EXPLAIN (FORMAT JSON) {alone}", "SET LOCAL enable_seqscan = on"
+            )
+        )[1:2]
+        if _scans(query_plan(answer)) or not _conditions(query_plan(answer)):
+            sentence = f'spec.match sql converts column "{name}" in each row, so no index of it serves: write {{column: {name}, before: now-..., unit: seconds}} '
+            told.append(("epoch-sql", f"{sentence}(or milliseconds, microseconds) instead, with the age for the dots"))
+    return told
+
+
+def _conditions(tree: object) -> bool:
+    """Whether an index is searched in."""
+    if not isinstance(tree, dict):
+        return False
+    return "Index Cond" in tree or any(_conditions(child) for child in tree.get("Plans", ()))
+
+
+def _days(plan: Plan, relation: Relation) -> Warnings:
+    for match in plan.match:
+        if match.op == "before" and relation.columns[match.column].type == "date" and match.offset < DAY:
+            yield date_of_today(match.column)
+
+
+def _inheritance(around: Around, relation: Relation) -> Warnings:
+    heirs = [name for kind, name, _ in around if kind == "heir"]
+    if heirs:
+        yield (
+            "inheritance",
+            f"rows of {', '.join(heirs[:8])}, which inherit from {relation.quoted}, are swept too, and no index of {relation.quoted} keeps their keys apart from "
+            "its own: two rows of one key are one to a receiver and to a dead letter",
+        )
+
+
+def _heirs_columns(around: Around, archive: Relation | None) -> Warnings:
+    """What an heir has beside the columns of the parent comes into no archive."""
+    more = [f"{name} of {heir}" for kind, name, heir in around if kind == "heir column"]
+    if archive is not None and more:
+        yield (
+            "archive-columns",
+            f"the archive {archive.quoted} gets no column {', '.join(more[:8])}, which an heir has by itself: what they hold is lost",
+        )
+
+
+def _missing_index(plan: Plan, relation: Relation, tree: dict[str, object]) -> Warnings:
+    advice = index_advice(plan, relation, tree)
+    if advice:
+        yield "no-index", f"finding stale rows reads all of {relation.quoted}: {advice}"
+
+
+def _key_order(relation: Relation, statements: Statements) -> Warnings:
+    key = tuple(part.name for part in statements.key)
+    if not any(index.unique and index.columns == key for index in relation.indexes):
+        yield (
+            "key-order",
+            f"no unique index has the key's columns in the order {', '.join(key)}: every window sorts the table; write spec.source.key in the index's order",
+        )
+
+
+def index_advice(plan: Plan, relation: Relation, tree: dict[str, object]) -> str | None:
+    """A statement to create the index, where the plan reads a whole big table for a small part of it."""
+    big = relation.rows >= BIG_ROWS or relation.size >= BIG
+    if not big or not _scans(tree) or planned(tree) * 10 > max(relation.rows, 1):
+        return None
+    times = time_columns(plan.match)
+    equal = tuple(m.column for m in plan.match if m.op == "in" and m.column not in times)
+    columns = (*equal, *times[:1]) or times[:1]
+    if not columns or any(index.columns[: len(columns)] == columns for index in relation.indexes):
+        return None
+    names = ", ".join(quote_name(name) for name in columns)
+    if relation.partitioned:
+        return (
+            f"CREATE INDEX ON ONLY {relation.quoted} ({names}); then for each partition CREATE INDEX CONCURRENTLY, and ALTER INDEX ... ATTACH PARTITION "
+            "(on a small table CREATE INDEX without ONLY does all, under a lock)"
+        )
+    return f"CREATE INDEX CONCURRENTLY ON {relation.quoted} ({names});"
+
+
+def _scans(tree: object) -> bool:
+    if not isinstance(tree, dict):
+        return False
+    return tree.get("Node Type") == "Seq Scan" or any(_scans(child) for child in tree.get("Plans", ()))
+
+
+def planned(tree: dict[str, object]) -> int:
+    return int(str(tree.get("Plan Rows", 0)))

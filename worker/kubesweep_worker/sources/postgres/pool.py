@@ -1,0 +1,283 @@
+"""Connections and transactions. One message carries a whole transaction wherever that is possible.
+
+The simple query protocol takes many statements at once, so BEGIN, the settings and the statement cost one round trip;
+the settings are LOCAL, so a transaction pooler may hand each transaction to another server connection. Nothing is
+committed before ``commit``: a connection that breaks earlier has done nothing, and only a COMMIT without an answer is
+``maybe_applied``.
+
+A peer that vanished without a word (a firewall that forgot the connection, a frozen host) never answers, and the server's
+own statement_timeout does not reach us. So every message has a deadline on this side, and the connection is cut there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import psycopg
+from psycopg import pq
+
+from kubesweep.errors import Outage, SweepFailure
+from kubesweep.urls import UNESCAPED, has_unescaped_login
+from kubesweep_worker.sources.postgres.errors import classify, classify_connect
+from kubesweep_worker.sources.postgres.sqlstates import RAISED
+from kubesweep_worker.sources.postgres.values import LOADERS, fetch
+
+Rows = list[tuple[Any, ...]]
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+CONNECT_TIMEOUT = 10
+CANCELLED = "57014"
+# Seconds, times: an idle connection whose peer vanished is found in about a minute. The URL may say otherwise.
+KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
+
+class NoAnswer(psycopg.OperationalError):
+    """The database did not answer by the deadline of this side."""
+
+
+@contextmanager
+def _deadline(connection: Connection, seconds: float) -> Iterator[None]:
+    """Cut the connection after ``seconds``: whoever waits for it gets an error. Raises NoAnswer then."""
+    expired = False
+
+    def cut() -> None:
+        nonlocal expired
+        expired = True
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as same:
+            same.shutdown(socket.SHUT_RDWR)
+
+    alarm = asyncio.get_running_loop().call_later(seconds, cut)
+    try:
+        yield
+    except psycopg.Error:
+        if expired:
+            raise NoAnswer(f"no answer within {seconds:g} s, so the connection is given up") from None
+        raise
+    finally:
+        alarm.cancel()
+
+
+def translate(error: psycopg.Error, *, maybe_applied: bool = False, timed_out: bool = True) -> Exception:
+    """``timed_out``: the statement ran as long as statementTimeout allows. One that was cancelled earlier has the same
+    SQLSTATE, but somebody else ended it."""
+    if error.sqlstate == CANCELLED and not timed_out and error.diag.source_function not in RAISED:
+        return Outage("StatementCancelled", "somebody cancelled the statement (57014), before statementTimeout")
+    if isinstance(error, NoAnswer):
+        return Outage("NoAnswer", f"the database is silent: {error}", maybe_applied=maybe_applied)
+    if error.diag.source_function == "RevalidateCachedQuery":
+        return Outage("TableChanged", "the table was altered while a statement ran")
+    name = type(error).__name__
+    text = (error.diag.message_primary or str(error)).strip()
+    if error.sqlstate is None and not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+        return SweepFailure("SqlInvalid", f"the database driver refuses: {text}")
+    return classify(error.sqlstate, text, name, function=error.diag.source_function, maybe_applied=maybe_applied)
+
+
+def _dead(connection: Connection) -> bool:
+    """An idle connection with something to read has been told goodbye (or a notice): not worth a failed statement."""
+    if connection.closed or connection.broken:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long this side waits, in seconds: ``statement``, which the server keeps to for each one, and ``margin`` for the way."""
+
+    statement: float
+    margin: float = 5.0
+
+    def seconds(self, statements: int) -> float:
+        return self.statement * statements + self.margin
+
+
+class Transaction:
+    """An open transaction on a lent connection."""
+
+    def __init__(self, connection: Connection, begin: str, patience: Patience) -> None:
+        self._connection = connection
+        self._patience = patience
+        self._sent = 0.0
+        self._begin = begin
+        self._skip = begin.count(";")
+
+    async def run(self, *statements: str) -> list[Rows]:
+        """All statements in one message; the rows of each (the number of rows touched, where it gives none)."""
+        try:
+            return await self._send(*statements)
+        except psycopg.Error as error:
+            raise translate(error, timed_out=self._timed_out) from None
+
+    @property
+    def _timed_out(self) -> bool:
+        return time.monotonic() - self._sent >= 0.9 * self._patience.statement
+
+    async def finish(self, *statements: str) -> list[Rows]:
+        """Like ``run``, with the COMMIT in the same message: for transactions that write nothing."""
+        return (await self.run(*statements, "COMMIT"))[:-1]
+
+    async def query(self, statement: str, *values: object) -> Rows:
+        """One statement with parameters ($1), for the catalogue."""
+        if self._begin:
+            await self.run("SELECT 1")
+        try:
+            with _deadline(self._connection, self._patience.seconds(1)):
+                async with psycopg.AsyncRawCursor(self._connection) as cursor:
+                    await cursor.execute(statement.encode(), values)
+                    return await cursor.fetchall()
+        except psycopg.Error as error:
+            raise translate(error) from None
+
+    async def commit(self) -> None:
+        try:
+            await self._send("COMMIT")
+        except psycopg.Error as error:
+            unknown = error.sqlstate is None or error.sqlstate.startswith(("08", "57P", "40003"))
+            raise translate(error, maybe_applied=unknown, timed_out=self._timed_out) from None
+
+    async def _send(self, *statements: str) -> list[Rows]:
+        skip, begin = self._skip, self._begin
+        self._skip, self._begin = 0, ""
+        self._sent = time.monotonic()
+        answers: list[Rows] = []
+        with _deadline(self._connection, self._patience.seconds(len(statements))):
+            async with psycopg.AsyncRawCursor(self._connection) as cursor:
+                await cursor.execute((begin + ";\n".join(statements)).encode())
+                while True:
+                    if skip:
+                        skip -= 1
+                    elif cursor.description is not None:
+                        answers.append(await fetch(cursor))
+                    else:
+                        answers.append([(cursor.rowcount,)])
+                    if not cursor.nextset():
+                        return answers
+
+
+class Pool:
+    """At most ``size`` connections, opened when needed, kept, replaced when broken."""
+
+    def __init__(self, url: Callable[[], str], size: int, name: str, patience: Patience) -> None:
+        self._url = url
+        self._name = name
+        self._patience = patience
+        self._free = asyncio.Semaphore(size)
+        self._idle: list[Connection] = []
+        self._closed = False
+
+    async def close(self) -> None:
+        self._closed = True
+        while self._idle:
+            await self._idle.pop().close()
+
+    @asynccontextmanager
+    async def transaction(self, settings: Sequence[str]) -> AsyncIterator[Transaction]:
+        """Nothing is sent before the first ``run``; whatever is not committed at the end is rolled back."""
+        begin = "".join(f"{one};" for one in ("BEGIN ISOLATION LEVEL READ COMMITTED", *settings))
+        async with self._free:
+            connection = await self._get()
+            try:
+                yield Transaction(connection, begin, self._patience)
+            except (asyncio.CancelledError, GeneratorExit):
+                await self._drop(connection)
+                raise
+            finally:
+                await self._put(connection)
+
+    async def _get(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not _dead(connection):
+                return connection
+            await self._drop(connection)
+        return await self._connect()
+
+    async def _connect(self) -> Connection:
+        try:
+            url = self._url()
+        except OSError as error:
+            raise Outage("UrlMissing", f"the database's URL cannot be read: {error.strerror or error}") from None
+        check_url(url)
+        try:
+            connection = await psycopg.AsyncConnection.connect(
+                _kept_alive(url.strip()),
+                autocommit=True,
+                prepare_threshold=None,
+                connect_timeout=CONNECT_TIMEOUT,
+                application_name=self._name[:63],
+                client_encoding="UTF8",
+            )
+        except psycopg.OperationalError as error:
+            raise classify_connect(_without_password(str(error), url)) from None
+        except (psycopg.Error, ValueError):
+            # The driver's text quotes the URL with its password.
+            raise SweepFailure(
+                "UrlInvalid",
+                "the database's URL cannot be parsed: write postgresql://user:password@host:5432/database, with special characters percent-encoded",
+            ) from None
+        for name, loader in LOADERS.items():
+            connection.adapters.register_loader(name, loader)
+        return connection
+
+    async def _put(self, connection: Connection) -> None:
+        try:
+            await self._end(connection)
+        except BaseException:  # cancelled while it rolled back
+            await self._drop(connection)
+            raise
+        if self._closed or connection.closed or connection.info.transaction_status is not pq.TransactionStatus.IDLE:
+            await self._drop(connection)
+        else:
+            self._idle.append(connection)
+
+    async def _end(self, connection: Connection) -> None:
+        status = connection.info.transaction_status
+        if not connection.closed and status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
+            with suppress(psycopg.Error), _deadline(connection, self._patience.seconds(1)):
+                await connection.execute("ROLLBACK")
+
+    @staticmethod
+    async def _drop(connection: Connection) -> None:
+        with suppress(psycopg.Error, OSError):
+            await connection.close()
+
+
+def check_url(url: str) -> None:
+    """Raises SweepFailure for what libpq would tell with a part of the password, or not by name."""
+    if has_unescaped_login(url):
+        raise SweepFailure("UrlInvalid", f"the database's URL cannot be read: {UNESCAPED}")
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    with suppress(ValueError):
+        for name, _ in parse_qsl(urlsplit(url.strip()).query, keep_blank_values=True):
+            if name not in known:
+                instead = ": name the schema in spec.source.schema" if name == "schema" else ""
+                raise SweepFailure(
+                    "UrlInvalid",
+                    f"the database's URL has the parameter {name}, which belongs to another client and which libpq does not know{instead}: remove it from the URL",
+                )
+
+
+def _kept_alive(url: str) -> str:
+    given = psycopg.conninfo.conninfo_to_dict(url)
+    return psycopg.conninfo.make_conninfo(url, **{name: n for name, n in KEEPALIVES.items() if name not in given})
+
+
+def _without_password(text: str, url: str) -> str:
+    with suppress(ValueError):
+        password = urlsplit(url).password
+        if password:
+            text = text.replace(password, "***").replace(unquote(password), "***")
+    return text
+
+
+__all__ = ["Patience", "Pool", "Rows", "Transaction", "translate"]

@@ -1,0 +1,76 @@
+"""What is known of a table, its archive and the session: read in one transaction, and judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kubesweep.api.plan import Plan
+from kubesweep_worker.sources.children import Child, Reference, check_children
+from kubesweep_worker.sources.fit import check_update
+from kubesweep_worker.sources.postgres.checks.catalog import Relation, is_part, read_relation
+from kubesweep_worker.sources.postgres.checks.children import read_children
+from kubesweep_worker.sources.postgres.checks.fit import build_statements, check_kin, check_new_columns, check_types
+from kubesweep_worker.sources.postgres.pool import Transaction
+from kubesweep_worker.sources.postgres.session import is_utc, read_session
+from kubesweep_worker.sources.postgres.statements import Statements
+from kubesweep_worker.sources.postgres.write import Hindrances, read_hindrances
+
+ARCHIVE = "spec.write.delete.archiveTo"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    relation: Relation
+    statements: Statements
+    archive: Relation | None
+    hindrances: Hindrances
+    references: tuple[Reference, ...]
+    session: dict[str, str]
+
+    @property
+    def children(self) -> list[Child]:
+        return [each.child for each in self.references]
+
+    @property
+    def alike(self) -> bool:
+        """Whether the user's sql means the same under our settings."""
+        session = self.session
+        return (
+            is_utc(session["TimeZone"])
+            and session["DateStyle"] == "ISO, MDY"
+            and session["IntervalStyle"] == "postgres"
+        )
+
+    def permit(self, plan: Plan) -> None:
+        """Raises SweepFailure for what a sweep must not begin with."""
+        check_children(plan, self.relation.quoted, self.children)
+        check_types(plan, self.relation, self.archive)
+        hindered = bool(self.hindrances.before or self.hindrances.after)
+        check_update(plan, self.relation.quoted, self.relation.columns, hindered=hindered)
+
+    def altered(self, before: Known | None) -> bool:
+        """Whether the tables have other columns than they had."""
+        if before is None or self.relation.columns != before.relation.columns:
+            return True
+        return (
+            self.archive is not None and before.archive is not None and self.archive.columns != before.archive.columns
+        )
+
+
+async def look(tx: Transaction, plan: Plan, before: Known | None) -> Known:
+    """``before``: what a sweep was permitted by. Raises SweepFailure where the plan does not fit, or no longer."""
+    source, write = plan.source, plan.write
+    relation = await read_relation(tx, source.schema, source.table)
+    archive = None
+    if write is not None and write.archive is not None:
+        archive = await read_relation(tx, write.archive.schema or relation.schema, write.archive.table, ARCHIVE)
+    statements = build_statements(plan, relation, archive)
+    hindrances = await read_hindrances(tx, plan, statements, relation, archive)
+    references = await read_children(tx, relation) if write is not None and write.deletes else ()
+    check_kin(relation, archive, await is_part(tx, relation, archive))
+    known = Known(relation, statements, archive, hindrances, references, await read_session(tx))
+    if before is not None:
+        check_new_columns((relation, archive), (before.relation, before.archive))
+        check_types(plan, relation, archive)
+        check_children(plan, relation.quoted, known.children)
+    return known

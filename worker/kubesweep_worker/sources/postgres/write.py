@@ -1,0 +1,180 @@
+"""Writing to PostgreSQL, and what makes a write leave a row as it was without an error.
+
+A policy, a BEFORE trigger or an AFTER trigger that undoes the write leaves no trace but a smaller number of rows, or none
+at all. So a write that touches fewer rows than its scope should have asks, in its own transaction, what still matches.
+What matches after a second try is refused: everything is rolled back and written again without those rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from kubesweep.api.plan import Plan
+from kubesweep.errors import Outage, RowError, SweepFailure
+from kubesweep.queue.model import Key
+from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Scope, refusal, unkept
+from kubesweep_worker.sources.postgres.checks.catalog import Relation, sql
+from kubesweep_worker.sources.postgres.pool import Rows, Transaction
+from kubesweep_worker.sources.postgres.sqlstates import NO_IDENTITY
+from kubesweep_worker.sources.postgres.statements import Statements
+from kubesweep_worker.sources.predicate import quote_name
+
+UNDEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"  # else deferred triggers would undo the write after the look
+COMMANDS = {"INSERT": (4, "a"), "UPDATE": (16, "w"), "DELETE": (8, "d")}  # bit of pg_trigger.tgtype, pg_policy.polcmd
+
+
+class Uncounted(Exception):
+    """The archive took fewer rows than were deleted: a trigger drops them, or puts them into a child of it."""
+
+
+class TableAltered(Outage):
+    """The write knew other columns than the tables have now."""
+
+    def __init__(self) -> None:
+        super().__init__("TableChanged", "the table or its archive was altered, time and again")
+
+
+@dataclass(frozen=True, slots=True)
+class Hindrances:
+    """What the catalogue says of the plan's command on its table. ``why`` is the message of a row that is refused."""
+
+    before: tuple[str, ...] = ()  # triggers that may drop a row
+    after: tuple[str, ...] = ()  # triggers that may undo a write
+    lockable: bool = True
+    why: str = ""
+    shape: str = ""  # of the table and its archive, see Statements.shape
+    unkept: str = ""  # the message of a row that the archive did not take
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What one write did within its transaction; ``left`` still match, so the transaction must not be committed."""
+
+    applied: int
+    again: int = 0
+    left: tuple[Key, ...] = ()
+
+    def never_ends(self, hindrances: Hindrances) -> bool:
+        """True where the write itself leaves its rows matching: all of them, and no trigger could have done it."""
+        triggers = hindrances.before or hindrances.after
+        return self.again > 0 and (not self.left or (self.again == self.applied and not triggers))
+
+
+async def read_hindrances(
+    tx: Transaction, plan: Plan, statements: Statements, relation: Relation, archive: Relation | None
+) -> Hindrances:
+    """Raises SweepFailure where the catalogue proves that no row can be written."""
+    if plan.write is None or plan.dry_run:
+        return Hindrances(lockable=relation.lockable)
+    command = "DELETE" if plan.write.deletes else "UPDATE"
+    found: dict[str, list[str]] = {}
+    for kind, name in await tx.query(sql("hindrances"), relation.oid, *COMMANDS[command]):
+        found.setdefault(str(kind), []).append(str(name))
+    check_hindrances(relation, command, found)
+    check_identity(command, await tx.query(sql("identity"), relation.oid, command == "DELETE"))
+    before, after = tuple(found.get("before", ())), tuple(found.get("after", ()))
+    lockable = relation.lockable and (not relation.row_security or "lock" in found)
+    causes = [f'trigger "{name}"' for name in dict.fromkeys((*before, *after))]
+    if relation.row_security:
+        causes.append(f"a policy of row-level security that hides the row from {command}")
+    why = refusal(relation.quoted, causes)
+    if archive is None:
+        return Hindrances(before, after, lockable, why)
+    [[(shape,)]] = await tx.run(statements.shape())
+    return Hindrances(before, after, lockable, why, str(shape), unkept(archive.quoted, await _dropping(tx, archive)))
+
+
+async def _dropping(tx: Transaction, archive: Relation) -> tuple[str, ...]:
+    """The triggers of the archive that may drop a row, in words. Raises SweepFailure where a rule rewrites the INSERT."""
+    found = await tx.query(sql("hindrances"), archive.oid, *COMMANDS["INSERT"])
+    for kind, name in found:
+        if kind == "rule":
+            raise SweepFailure(
+                WRITE_REFUSED,
+                f"rule {quote_name(str(name))} rewrites what is inserted into the archive {archive.quoted}, so nobody could tell what it keeps: "
+                f"DROP RULE {quote_name(str(name))} ON {archive.quoted}, and put what it does into a trigger",
+            )
+    return tuple(f'trigger "{name}" of {archive.quoted}' for kind, name in found if kind in ("before", "instead"))
+
+
+def check_hindrances(relation: Relation, command: str, found: dict[str, list[str]]) -> None:
+    """Raises SweepFailure where a rule rewrites the command, or no policy permits it."""
+    for name in found.get("rule", ()):
+        raise SweepFailure(
+            WRITE_REFUSED,
+            f"rule {quote_name(name)} rewrites every {command} of {relation.quoted}, so a sweep cannot write its rows: "
+            f"DROP RULE {quote_name(name)} ON {relation.quoted}, and put what it does into a trigger",
+        )
+    if relation.row_security and "policy" not in found:
+        role = quote_name(relation.role)
+        raise SweepFailure(
+            WRITE_REFUSED,
+            f"row-level security of {relation.quoted} has no policy that lets role {role} {command.lower()} rows, so they would stay as "
+            f"they are: CREATE POLICY kubesweep ON {relation.quoted} FOR {command} TO {role} USING (true), or use a role with BYPASSRLS",
+        )
+
+
+def check_identity(command: str, missing: Rows) -> None:
+    """``missing``: the statements that give an identity to each published table without one."""
+    if missing:
+        raise SweepFailure(
+            NO_IDENTITY,
+            f"a publication replicates every {command} of this table, and its rows have no replica identity, so the database "
+            f"refuses the write: {'; '.join(str(statement) for (statement,) in missing[:5])}",
+        )
+
+
+async def apply(
+    tx: Transaction,
+    statements: Statements,
+    hindrances: Hindrances,
+    scope: Scope,
+    cutoff: str,
+    held: Collection[Key],
+    *,
+    counted: bool = False,
+) -> Done:
+    """One write, not committed. Where nothing hinders it, one statement. Raises TableAltered, Uncounted, and RowError where the
+    archive keeps no copy of a row. ``counted``: the archive's rows are counted before and after."""
+    before = 0
+    if counted:
+        [found] = await tx.run(statements.keys(scope, cutoff, held))
+        if not found:
+            return Done(0)
+        scope, held = Keys(tuple(found)), ()
+        [[(before,)]] = await tx.run(statements.copies(scope.keys))
+    write, look = statements.write(scope, cutoff, held), statements.keys(scope, cutoff, held)
+    left: list[Key] | None = None
+    # EXPLAIN takes the locks of the write, so that nobody alters a table between the look at its columns and the write.
+    guard = (f"EXPLAIN {write}", statements.shape()) if hindrances.shape else ()
+    answers = await tx.run(*guard, write, *((UNDEFERRED, look) if hindrances.after else ()))
+    if guard and answers[1] != [(hindrances.shape,)]:
+        raise TableAltered
+    [(applied, again)] = answers[len(guard)]
+    if statements.archive is not None:
+        applied, kept, again = int(applied), int(again), 0
+    else:
+        kept = applied
+    if hindrances.after:
+        left = answers[-1]
+    if left is None and (again or applied < scope.expected):
+        [left] = await tx.run(look)
+    if left and not again:
+        # Rows that turned stale only now were not there for the write: they go along with the second try.
+        rest = Keys(tuple(left))
+        again_look = statements.keys(rest, cutoff, ())
+        [[(more, other)], _, left] = await tx.run(statements.write(rest, cutoff, ()), UNDEFERRED, again_look)
+        applied += more
+        kept, again = (kept + other, 0) if statements.archive is not None else (applied, other)
+    if kept < applied:
+        if statements.copied and not counted:
+            raise Uncounted
+        after = (
+            int((await tx.run(statements.copies(scope.keys)))[0][0][0])
+            if isinstance(scope, Keys) and counted
+            else before
+        )
+        if after - before < applied:
+            raise RowError(WRITE_REFUSED, hindrances.unkept)
+    return Done(applied, again, tuple(left or ()))

@@ -1,0 +1,202 @@
+"""Plan -> the condition that makes a row stale, as SQL text over the alias ``t``. Pure: the same text everywhere.
+
+Values are literals, not parameters: the planner can then prove a partial index, ``check`` shows exactly what runs, and
+a ``%`` or ``$1`` in a user's ``sql`` stays what it is. Three values of SQL stay three: NULL in a column is not stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from kubesweep.api.models.sql_text import substitute_cutoff
+from kubesweep.api.plan import Assignment, Match, Plan
+from kubesweep_worker.sources.epochs import MICROSECONDS, exact, floor, unit_of
+
+
+def quote_name(name: str) -> str:
+    """An identifier, whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(text: str) -> str:
+    """A string literal of standard SQL. Only SQLite stores U+0000, which no literal can hold."""
+    literals = ["'" + part.replace("'", "''") + "'" for part in text.split("\0")]
+    return literals[0] if len(literals) == 1 else f"({' || char(0) || '.join(literals)})"
+
+
+def quote_pg(text: str) -> str:
+    """A string literal that means the same whether standard_conforming_strings is on or off."""
+    if "\\" not in text:
+        return quote_text(text)
+    return " E" + quote_text(text.replace("\\", "\\\\"))
+
+
+def column(name: str) -> str:
+    return f"t.{quote_name(name)}"
+
+
+def parenthesised(sql: str, literal: str) -> str:
+    # Lines of its own: a comment at the end of the user's text ends there.
+    return f"(\n{substitute_cutoff(sql, literal)}\n)"
+
+
+# A cutoff comes out of the queue, where others may write: nothing is stale by a moment that the database's own clock has not reached.
+NEARER = {"before": "LEAST", "after": "GREATEST"}
+SIGNS = {"before": "<", "after": ">", "lessThan": "<", "greaterThan": ">"}
+INTEGERS = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
+
+
+class Dialect(Protocol):
+    """What differs between databases."""
+
+    def value(self, name: str, text: str) -> str:
+        """The literal of a value of column ``name``."""
+        ...
+
+    def values(self, name: str, texts: Sequence[str]) -> str:
+        """The literals of several values of column ``name``."""
+        ...
+
+    def when(self, match: Match, cutoff: str) -> str:
+        """``column < cutoff - offset``, or ``>``, with nothing but a constant on the right."""
+        ...
+
+    def compare(self, match: Match) -> str:
+        """``column < value``, or ``>``, among values of the column's own kind."""
+        ...
+
+    def expression(self, sql: str, cutoff: str) -> str:
+        """A user's expression in parentheses, ``:cutoff`` filled in."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresDialect:
+    """``types`` are the columns' own types without length (a cast to varchar(3) would cut silently)."""
+
+    types: Mapping[str, str]
+    zone: str = "UTC"
+
+    def value(self, name: str, text: str) -> str:
+        return f"{quote_pg(text)}::{self.types[name]}"
+
+    def values(self, name: str, texts: Sequence[str]) -> str:
+        return ", ".join(self.value(name, text) for text in texts)
+
+    def when(self, match: Match, cutoff: str) -> str:
+        name, sign = column(match.column), SIGNS[match.op]
+        if match.unit:
+            return self._number(match, cutoff)
+        instant = f"{NEARER[match.op]}({quote_pg(cutoff)}::timestamptz, now())"
+        if match.offset:
+            instant = f"{instant} - '{match.offset:.6f} seconds'::interval"
+        if self.types[match.column] == "timestamp with time zone":
+            return f"{name} {sign} {instant}"
+        naive = f"{name} {sign} ({instant}) AT TIME ZONE {quote_pg(self.zone)}"
+        if self.zone == "UTC":
+            return naive
+        # An index serves the naive one. Where the zone's clock shows a time twice, PostgreSQL reads the later one.
+        return f"{naive} AND {name}::timestamp AT TIME ZONE {quote_pg(self.zone)} {sign} {instant}"
+
+    def _number(self, match: Match, cutoff: str) -> str:
+        """With a constant of the column's own type, so that its index serves; one that the type cannot hold means all rows, or none."""
+        name, sign, kind = column(match.column), SIGNS[match.op], self.types[match.column]
+        moment = floor(cutoff, match.offset, match.unit)
+        now = f"extract(epoch FROM now() - '{match.offset:.6f} seconds'::interval) * {1_000_000 // MICROSECONDS[match.unit]}"
+        if kind in INTEGERS:
+            most, now = INTEGERS[kind], f"floor({now})::bigint"
+            if -most - 1 <= moment <= most:
+                return f"{name} {sign} {NEARER[match.op]}('{moment}'::bigint, {now})"
+            return f"{name} {sign} {now}" if (moment > 0) is (match.op == "before") else "false"
+        number, now = (
+            (str(moment), f"floor({now})") if match.op == "before" else (exact(cutoff, match.offset, match.unit), now)
+        )
+        wide = "numeric" if kind == "numeric" else "double precision"
+        # NaN is greater than any number.
+        return f"{name} {sign} {NEARER[match.op]}('{number}'::{wide}, ({now})::{wide}) AND {name} <> 'NaN'::{wide}"
+
+    def compare(self, match: Match) -> str:
+        return f"{column(match.column)} {SIGNS[match.op]} {self.value(match.column, match.values[0])}"
+
+    def expression(self, sql: str, cutoff: str) -> str:
+        return parenthesised(sql, f"LEAST({quote_pg(cutoff)}::timestamptz, now())")
+
+
+def condition(match: Match, dialect: Dialect, cutoff: str) -> str:
+    if match.op in ("in", "notIn"):
+        some = "IN" if match.op == "in" else "NOT IN"
+        return f"{column(match.column)} {some} ({dialect.values(match.column, match.values)})"
+    if match.op in ("before", "after"):
+        return dialect.when(match, cutoff)
+    if match.op in ("lessThan", "greaterThan"):
+        return dialect.compare(match)
+    if match.op == "isNull":
+        return f"{column(match.column)} IS {'' if match.is_null else 'NOT '}NULL"
+    return dialect.expression(match.sql, cutoff)
+
+
+def stale(matches: tuple[Match, ...], dialect: Dialect, cutoff: str) -> str:
+    """All conditions, ANDed."""
+    return " AND ".join(condition(match, dialect, cutoff) for match in matches)
+
+
+def stays_stale(plan: Plan) -> bool:
+    """Whether the update's own literals leave every condition of match true, so that no row would ever stop matching. Only what is
+    certain counts: an expression, or a condition in sql, may do what it likes."""
+    update = {one.column: one for one in plan.write.update} if plan.write is not None else {}
+    return bool(update) and all(_stays(match, update) for match in plan.match)
+
+
+def _stays(match: Match, update: Mapping[str, Assignment]) -> bool:
+    one = update.get(match.column)
+    if one is None:
+        return match.op != "sql"
+    if one.sql is not None:
+        return False
+    if match.op == "in":
+        return one.value in match.values
+    if match.op == "notIn":
+        return one.value is not None and one.value not in match.values
+    return match.op == "isNull" and (one.value is None) is match.is_null
+
+
+def time_columns(matches: tuple[Match, ...]) -> tuple[str, ...]:
+    """The match's time columns in order, each once."""
+    return tuple(dict.fromkeys(match.column for match in matches if match.op == "before"))
+
+
+def stamp_columns(plan: Plan) -> tuple[str, ...]:
+    """The columns whose values tell one staleness of a row from the next: they are part of the Idempotency-Key."""
+    named = plan.effect.key if plan.effect is not None else ()
+    return named or time_columns(plan.match)
+
+
+def one_key_for_ever(plan: Plan) -> Iterator[tuple[str, str]]:
+    """A warning where nothing tells them apart, and the write leaves a row that can turn stale again."""
+    if plan.effect is None or stamp_columns(plan) or (plan.write is not None and plan.write.deletes):
+        return
+    yield (
+        "idempotency-key",
+        "nothing tells a row's second staleness from its first, so both have one Idempotency-Key and a receiver that "
+        "remembers keys drops the second: name a column that changes in between in spec.effect.key",
+    )
+
+
+def other_unit(match: Match, values: Sequence[float]) -> list[str]:
+    """A sentence where a sample of the column's numbers looks like times in another unit."""
+    looks, unit = unit_of(values), match.unit or "seconds"
+    if not values or looks == unit:
+        return []
+    if looks is None:
+        such = f"{sorted(values)[len(values) // 2]:.15g}"
+        return [
+            f'values of column "{match.column}", such as {such}, are read as {unit} since 1970, and are no times of our days then: choose '
+            "another column, or write the comparison as sql"
+        ]
+    return [f'values of column "{match.column}" look like {looks} since 1970 and are read as {unit}: set unit: {looks}']
+
+
+def used_columns(matches: tuple[Match, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(match.column for match in matches if match.column))

@@ -1,0 +1,60 @@
+"""Cutting a window on SQLite: the next stale keys in key order, or page by page where that outlasts the timeout."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+
+from kubesweep.queue.model import Key
+from kubesweep_worker.sources.base import Cut, Cuts, Keys, Range
+from kubesweep_worker.sources.paging import Page
+from kubesweep_worker.sources.sqlite.statements import SqliteStatements
+
+SPAN = 10  # a range job reads at most this many rows for each stale one
+
+
+def cut(
+    c: sqlite3.Connection,
+    sql: SqliteStatements,
+    cutoff: str,
+    behind: Range,
+    held: Collection[Key],
+    batch: int,
+    most: int,
+) -> Cuts:
+    keys = _stale_keys(c, sql, cutoff, behind, held, most)
+    cuts = []
+    for start in range(0, len(keys), batch):
+        part = keys[start : start + batch]
+        span = Range(behind.low if start == 0 else keys[start - 1], part[-1])
+        [(rows,)] = c.execute(sql.span(span, SPAN * len(part) + 1))
+        cuts.append(Cut(span if rows <= SPAN * len(part) else Keys(tuple(part)), len(part)))
+    return Cuts(tuple(cuts), len(keys), keys[-1] if len(keys) == most else None)
+
+
+def _stale_keys(
+    c: sqlite3.Connection, sql: SqliteStatements, cutoff: str, behind: Range, held: Collection[Key], most: int
+) -> list[Key]:
+    """In the key's order. An index of the match finds them where there are few; of many the first are found along the key."""
+    if behind == Range(None, behind.high) and sql.finds_by_index(c, cutoff):
+        found: list[Key] = c.execute(sql.gather(behind, cutoff, held, most)).fetchall()
+        if len(found) <= most:
+            return found
+    return c.execute(sql.keys(behind, cutoff, held, most)).fetchall()
+
+
+def page(
+    c: sqlite3.Connection,
+    sql: SqliteStatements,
+    cutoff: str,
+    behind: Range,
+    held: Collection[Key],
+    most: int,
+    rows: int,
+) -> Page:
+    """At most ``most`` stale keys among the next ``rows`` rows of the table. See stride."""
+    end = c.execute(sql.nth(behind, rows)).fetchone()
+    keys = tuple(c.execute(sql.keys(Range(behind.low, end or behind.high), cutoff, held, most)))
+    if len(keys) == most:
+        return Page(keys, rows, keys[-1])
+    return Page(keys, rows, end)
