@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.servers import Server
 from kubesweep.api.plan import Assignment, Match, Plan, RowLimits, Source, Write
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenAnswer, OpenSweep, ScheduleRef, Stats, Sweep
+from kubesweep.queue.model import OpenResult, ScheduleRef, Stats, Sweep, SweepRequest
 from kubesweep.queue.service import QueueService
 
 GLANCE = 0.02  # seconds between two looks at the queue; the figures come from the queue's own clock
@@ -65,8 +65,8 @@ async def _sweep(url: str, size: Size) -> Sweep:
             async with _workers(compiled, url, queue_url, size.workers):
                 await queue.enqueue_check(compiled.ref, compiled.version)
                 await _until(queue, compiled, lambda stats: bool(stats.findings) and stats.running + stats.ready == 0)
-                opened = await queue.open_sweep(compiled.ref, OpenSweep(tick=time.time(), plan=compiled.version))
-                if opened.answer is not OpenAnswer.ENQUEUED:
+                opened = await queue.open_sweep(compiled.ref, SweepRequest(tick=time.time(), plan=compiled.version))
+                if opened.answer is not OpenResult.ENQUEUED:
                     raise RuntimeError(f"the tick was answered {opened.answer}")
                 stats = await _until(queue, compiled, _finished)
         finally:

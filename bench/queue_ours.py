@@ -16,7 +16,7 @@ import uvloop
 
 from bench.peers.probe import BATCH, NAP, Probe, Settings, say
 from kubesweep.api.plan import Assignment, Match, Plan, Source, Write
-from kubesweep.queue.model import Job, JobKind, Key, OpenAnswer, OpenSweep, ScheduleRef, Window
+from kubesweep.queue.model import Job, JobKind, Key, OpenResult, ScheduleRef, SweepRequest, Window
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep_worker.runtime.build import freeze_imports
 from kubesweep_worker.runtime.worker import Worker
@@ -57,27 +57,29 @@ class NoDatabase:
     async def bounds(self) -> tuple[str, Key | None]:
         return await self.now(), None
 
-    async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
+    async def count(self, cutoff: str, excluded: Collection[Key], most: int) -> int:
         return 0
 
     async def cut(
         self,
         cutoff: str,
         after: Key | None,
-        held: Collection[Key],
+        excluded: Collection[Key],
         batch: int,
         most: int,
         until: Key | None = None,
     ) -> Cuts:
         return Cuts((), 0, None)
 
-    async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
+    async def stale(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> list[SourceRow]:
         return []
 
-    async def keys(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
+    async def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
         return ()
 
-    async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
+    async def write(
+        self, scope: Scope, cutoff: str, excluded: Collection[Key], *, skip_locked: bool = False
+    ) -> Written:
         if self._nap:
             await asyncio.sleep(self._nap)
         self._probe.done()
@@ -120,7 +122,7 @@ async def fill(settings: Settings) -> None:
         return await trickle(Settings(settings.port, "pick", 1, 0, 1, pause=0.0))
     compiled, queue = plan(settings.concurrency), RedisQueue(settings.url)
     ref, version, limits = compiled.ref, compiled.version, compiled.queue_limits
-    opened = await queue.open_sweep(ref, OpenSweep(tick=time.time(), plan=version))
+    opened = await queue.open_sweep(ref, SweepRequest(tick=time.time(), plan=version))
     began = time.monotonic()
     for first in range(0, settings.jobs, BATCH):
         (claim,) = (await queue.claim(ref, "planner", 1, limits)).jobs
@@ -145,8 +147,8 @@ async def trickle(settings: Settings) -> None:
         due += settings.pause
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         now = time.monotonic()
-        opened = await queue.open_sweep(compiled.ref, OpenSweep(tick=time.time(), plan=compiled.version))
-        if opened.answer is OpenAnswer.ENQUEUED:
+        opened = await queue.open_sweep(compiled.ref, SweepRequest(tick=time.time(), plan=compiled.version))
+        if opened.answer is OpenResult.ENQUEUED:
             sent.append(now)
     say(sent=sent)
     await queue.close()

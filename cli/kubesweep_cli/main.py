@@ -238,7 +238,7 @@ def approve(
     namespace: Namespace = None,
     queue: Queue = None,
 ) -> None:
-    """Let a sweep go on that waits: it found more than holdAboveRows, or times that may mean something else."""
+    """Let a sweep go on that waits: it found more than approveAbove.rows, or times that may mean something else."""
     from kubesweep_cli.commands.status import run_approve
 
     _ends(lambda terminal: run_approve(terminal, queue, name, namespace))

@@ -129,7 +129,7 @@ def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
 def _queue(known: _Known) -> Iterator[Metric]:
     jobs = _gauge("queue_jobs", "Jobs in the queue: ready, running or delayed.", "state")
     dead = _gauge("dead_letters", "Rows that used up their attempts.")
-    held = _gauge("held_rows", "Rows that wait for another attempt or are dead: no sweep picks them up.")
+    excluded = _gauge("excluded_rows", "Rows that wait for another attempt or are dead: no sweep picks them up.")
     oldest = _gauge("oldest_ready_timestamp_seconds", "Since when the longest waiting job waits; absent if none does.")
     last = _gauge("last_tick_timestamp_seconds", "Nominal time of the latest tick.")
     ticks = CounterMetricFamily(
@@ -141,14 +141,14 @@ def _queue(known: _Known) -> Iterator[Metric]:
         for state in ("ready", "running", "delayed"):
             jobs.add_metric((*key, state), getattr(stats, state))
         dead.add_metric(key, stats.dead)
-        held.add_metric(key, stats.held)
+        excluded.add_metric(key, stats.excluded)
         if stats.oldest_ready is not None:
             oldest.add_metric(key, stats.oldest_ready)
         if stats.last_tick is not None:
             last.add_metric(key, stats.last_tick)
         for answer, number in counts_of(stats.ticks).items():
             ticks.add_metric((*key, answer), number)
-    yield from (jobs, dead, held, oldest, last, ticks)
+    yield from (jobs, dead, excluded, oldest, last, ticks)
 
 
 def _sweeps(seen: _All) -> Iterator[Metric]:

@@ -120,7 +120,7 @@ class Shop:
             self._command("status", "-o", "json", files=False), env=self._environment, capture_output=True, check=True
         )
         sweep = json.loads(told.stdout)[0]["sweep"]
-        settled = sum(sweep[name] for name in ("applied", "skipped", "unconfirmed", "held", "dead"))
+        settled = sum(sweep[name] for name in ("applied", "skipped", "unconfirmed", "retrying", "dead"))
         return all(
             [
                 verdict(code == 0, f"the run ended with exit code {code}"),

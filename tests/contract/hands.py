@@ -10,13 +10,13 @@ from kubesweep.queue.model import (
     JobKind,
     Key,
     Limits,
-    OpenSweep,
     PlanVersion,
     Retry,
     ScheduleRef,
     Settlement,
     Stats,
     Sweep,
+    SweepRequest,
     Window,
 )
 from kubesweep.queue.service import Opened, QueueService, Settled
@@ -54,7 +54,7 @@ def plan_job(sweep: str, cursor: int = 100, planned: int = 0) -> Job:
 async def open_sweep(
     queue: QueueService, tick: float | None = TICK, plan: PlanVersion = PLAN, ref: ScheduleRef = REF, **wish: object
 ) -> Opened:
-    return await queue.open_sweep(ref, OpenSweep(tick=tick, plan=plan, **wish))  # type: ignore[arg-type]
+    return await queue.open_sweep(ref, SweepRequest(tick=tick, plan=plan, **wish))  # type: ignore[arg-type]
 
 
 async def take(

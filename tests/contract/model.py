@@ -17,10 +17,10 @@ from kubesweep.queue.model import (
     AHEAD,
     BEHIND,
     FLOOD,
-    HELD_PAUSE,
     HISTORY,
     LONGEST_LEASE,
     MAX_JOB_KEYS,
+    RETRY_PAUSE,
     Claim,
     Claims,
     FailedRow,
@@ -28,10 +28,10 @@ from kubesweep.queue.model import (
     JobKind,
     Key,
     Limits,
-    OpenAnswer,
-    OpenSweep,
+    OpenResult,
     PlanVersion,
     Settlement,
+    SweepRequest,
     SweepState,
     Window,
 )
@@ -39,7 +39,7 @@ from tests.contract.hands import REF
 
 Rank = tuple[int, float]
 
-OUTCOMES = ("applied", "skipped", "unconfirmed", "held", "dead")
+OUTCOMES = ("applied", "skipped", "unconfirmed", "retrying", "dead")
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Entry:
 
     @property
     def planned(self) -> bool:
-        return bool(self.job.sweep) and not self.job.held
+        return bool(self.job.sweep) and not self.job.is_retry
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Book:
     applied: int = 0
     skipped: int = 0
     unconfirmed: int = 0
-    held: int = 0
+    retrying: int = 0
     dead: int = 0
     deaths: dict[str, int] = field(default_factory=dict)
     bad: str = ""  # why it is to be Halted or Failed at its end
@@ -95,7 +95,7 @@ class Model:
         self.known = False
         self.paused = False
         self.last_tick: float | None = None
-        self.ticks = dict.fromkeys(OpenAnswer, 0)
+        self.ticks = dict.fromkeys(OpenResult, 0)
         self.sweeps: list[Book] = []  # newest first
         self.entries: list[Entry] = []
         self.attempts: dict[Key, list[str]] = {}  # of every held row
@@ -119,7 +119,7 @@ class Model:
         return [entry for entry in self.entries if entry.planned and entry.job.sweep == sweep]
 
     def retrying(self) -> list[Key]:
-        return [key for entry in self.entries if entry.job.held for key in entry.job.keys]
+        return [key for entry in self.entries if entry.job.is_retry for key in entry.job.keys]
 
     def oldest_ready(self) -> float | None:
         """Of the retries that are due, and of the first in line: where the clock was set back, others may seem older."""
@@ -138,39 +138,39 @@ class Model:
 
     # Moves
 
-    def open_sweep(self, wish: OpenSweep) -> OpenAnswer:
+    def open_sweep(self, wish: SweepRequest) -> OpenResult:
         self.known = True
         for key in [key for key, letter in self.letters.items() if letter.at < self.clock() - wish.retention]:
             del self.letters[key], self.attempts[key]
         answer = self._answer(wish)
         self.ticks[answer] += 1
-        if answer is not OpenAnswer.DUPLICATE:
+        if answer is not OpenResult.DUPLICATE:
             self.last_tick = self._tick(wish)
         return answer
 
-    def _tick(self, wish: OpenSweep) -> float:
+    def _tick(self, wish: SweepRequest) -> float:
         tick, last = self.clock() if wish.tick is None else wish.tick, self._last_tick()
         if tick > self.clock() + AHEAD:
             tick = self.clock()
-        return tick if wish.once is None or last is None or tick > last else last + BEHIND
+        return tick if wish.dedup_key is None or last is None or tick > last else last + BEHIND
 
     def _last_tick(self) -> float | None:
         return None if self.last_tick is None or self.last_tick > self.clock() + AHEAD else self.last_tick
 
-    def _answer(self, wish: OpenSweep) -> OpenAnswer:
+    def _answer(self, wish: SweepRequest) -> OpenResult:
         latest = self.sweeps[0] if self.sweeps else None
-        if wish.once is not None and self.book(wish.sweep_id(REF)) is not None:
-            return OpenAnswer.DUPLICATE
+        if wish.dedup_key is not None and self.book(wish.sweep_id(REF)) is not None:
+            return OpenResult.DUPLICATE
         tick, last = self._tick(wish), self._last_tick()
         if last is not None and tick <= last:
-            return OpenAnswer.DUPLICATE
+            return OpenResult.DUPLICATE
         if wish.deadline is not None and tick + wish.deadline < self.clock():
-            return OpenAnswer.LATE
+            return OpenResult.LATE
         if latest is not None and not latest.state.settled and not wish.plan.newer_than(latest.plan):
-            return OpenAnswer.FORBIDDEN
-        return OpenAnswer.ENQUEUED
+            return OpenResult.FORBIDDEN
+        return OpenResult.ENQUEUED
 
-    def opened(self, sweep: str, wish: OpenSweep) -> None:
+    def opened(self, sweep: str, wish: SweepRequest) -> None:
         if self.sweeps and not self.sweeps[0].state.settled:
             self._end(self.sweeps[0], SweepState.SUPERSEDED)
         assert self.last_tick is not None
@@ -185,13 +185,13 @@ class Model:
             self.entries.append(Entry(first, until, delayed=True))
 
     def _free_retries(self, plan: PlanVersion) -> None:
-        idle = [entry for entry in self.entries if entry.owner is None and entry.job.held]
+        idle = [entry for entry in self.entries if entry.owner is None and entry.job.is_retry]
         for entry in [each for each in idle if each.job.plan is not None and not each.job.plan.same(plan)]:
             self.entries.remove(entry)
             for key in entry.job.keys:
                 del self.attempts[key]
             if (book := self.book(entry.job.sweep)) is not None:
-                book.held -= len(entry.job.keys)
+                book.retrying -= len(entry.job.keys)
                 book.skipped += len(entry.job.keys)
 
     def _leased_until(self) -> float | None:
@@ -298,7 +298,7 @@ class Model:
     def extend(self, claims: Sequence[Claim], lease: float) -> set[str]:
         return self._each(claims, lambda entry, claim: setattr(entry, "lease", self.clock() + lease))
 
-    def give_back(self, claims: Sequence[Claim]) -> set[str]:
+    def release(self, claims: Sequence[Claim]) -> set[str]:
         refund = sum(claim.refund for claim in claims if self.entry_of(claim) is not None)
         lost = self._each(claims, self._give_back)
         self._admit()
@@ -345,8 +345,8 @@ class Model:
         entry = self.entry_of(claim)
         if entry is None:
             return False
-        if entry.job.held:
-            entry.owner, entry.ready, entry.delayed = None, self.clock() + HELD_PAUSE, True
+        if entry.job.is_retry:
+            entry.owner, entry.ready, entry.delayed = None, self.clock() + RETRY_PAUSE, True
             entry.deliveries -= 1
         else:
             self.entries.remove(entry)
@@ -354,14 +354,14 @@ class Model:
         if book is None:
             self._admit()
             return False
-        if state is SweepState.HELD:
+        if state is SweepState.AWAITING_APPROVAL:
             book.cutoff = book.cutoff or claim.job.cutoff
             book.planned -= sum(entry.job.rows for entry in self.open_entries(book.id) if entry.owner is None)
         self._end(book, state)
         return True
 
     def approve(self) -> str | None:
-        if not self.sweeps or self.sweeps[0].state is not SweepState.HELD:
+        if not self.sweeps or self.sweeps[0].state is not SweepState.AWAITING_APPROVAL:
             return None
         book = self.sweeps[0]
         book.state = SweepState.PLANNING
@@ -384,8 +384,8 @@ class Model:
             if s.retry or s.dead:
                 failing.add(entry.job.sweep)
             book = self.open_book(entry.job.sweep)
-            if s.fails is not None and book is not None and book.bad != "TooManyHeld":
-                book.bad = s.fails[0]
+            if s.sweep_failure is not None and book is not None and book.bad != "TooManyFailedRows":
+                book.bad = s.sweep_failure[0]
             self._settle(entry, s, limits)
             unused += s.refund
         self.refund(unused, limits.rows_per_second)
@@ -395,8 +395,8 @@ class Model:
             if book.state.settled and book.state is not SweepState.COMPLETED:
                 continue
             why = self._too_bad(book) if book.id in failing else ""
-            if why and limits.halt_late and not book.state.settled:
-                book.bad = why if why == "TooManyHeld" or book.bad in ("", "Flood") else book.bad
+            if why and limits.halt_at_end and not book.state.settled:
+                book.bad = why if why == "TooManyFailedRows" or book.bad in ("", "Flood") else book.bad
                 why = ""
             if why:
                 self._end(book, SweepState.HALTED)
@@ -415,7 +415,7 @@ class Model:
         else:
             entry.job, entry.lease = s.rest, self.clock() + limits.lease
         for job in s.jobs:
-            if job.held or self.open_book(job.sweep) is not None:
+            if job.is_retry or self.open_book(job.sweep) is not None:
                 self._enqueue(job)
         skipped = s.skipped
         held = dead = 0
@@ -427,7 +427,7 @@ class Model:
                 keys = tuple(row.key for row in rows)
                 again = Job(
                     JobKind.KEYS, before.plan, before.sweep, before.cutoff, keys=keys, rows=len(keys),
-                    attempt=group.attempt, held=True,
+                    attempt=group.attempt, is_retry=True,
                 )  # fmt: skip
                 self.entries.append(Entry(again, self.clock() + group.delay, delayed=True))
         for row in s.dead:
@@ -436,14 +436,14 @@ class Model:
             else:
                 skipped += 1
         self._count(before, s, skipped, held, dead, limits)
-        if before.held:
+        if before.is_retry:
             failed = {row.key for group in s.retry for row in group.rows} | {row.key for row in s.dead}
             stay = failed | {key for job in (*s.jobs, *filter(None, [s.rest])) for key in job.keys}
             for key in set(before.keys) - stay:
                 del self.attempts[key]
 
     def _fail(self, row: FailedRow, job: Job, letter: Letter | None, limits: Limits) -> bool:
-        if row.key in self.attempts and not (job.held and row.key in job.keys):
+        if row.key in self.attempts and not (job.is_retry and row.key in job.keys):
             return False
         if row.key not in self.attempts and len(self.attempts) >= limits.halt_above:
             self.overflowing.add(job.sweep)
@@ -463,15 +463,15 @@ class Model:
         book.dead += dead
         for row in s.dead[:dead]:
             book.deaths[row.error] = book.deaths.get(row.error, 0) + 1
-        if job.held:
-            book.held -= s.applied + skipped + s.unconfirmed + dead
+        if job.is_retry:
+            book.retrying -= s.applied + skipped + s.unconfirmed + dead
         else:
-            book.held += held
+            book.retrying += held
             book.planned += s.extra
 
     def _too_bad(self, book: Book) -> str:
         if book.id in self.overflowing and not book.state.settled:
-            return "TooManyHeld"
+            return "TooManyFailedRows"
         return "Flood" if max(book.deaths.values(), default=0) >= FLOOD and book.applied == 0 else ""
 
     def replay(self, keys: Sequence[Key] | None) -> int:
@@ -483,15 +483,17 @@ class Model:
             book = self.book(sweep)
             if book is not None:
                 book.dead -= len(part)
-                book.held += len(part)
-            self._enqueue(Job(JobKind.KEYS, None, sweep, keys=tuple(sorted(part)), rows=len(part), held=True), place)
+                book.retrying += len(part)
+            self._enqueue(
+                Job(JobKind.KEYS, None, sweep, keys=tuple(sorted(part)), rows=len(part), is_retry=True), place
+            )
         for key in chosen:
             del self.letters[key]
         return len(chosen) + self._retry_now(keys, place)
 
     def _retry_now(self, keys: Sequence[Key] | None, place: int) -> int:
         count = 0
-        for entry in [each for each in self._idle_held() if each.delayed and each.ready > self.clock()]:
+        for entry in [each for each in self._idle_retries() if each.delayed and each.ready > self.clock()]:
             taken = self._narrow(entry, keys, place)
             if taken:
                 again = replace(entry.job, plan=None, cutoff=None, keys=taken, rows=len(taken), attempt=1)
@@ -504,18 +506,18 @@ class Model:
         for key in chosen:
             del self.letters[key], self.attempts[key]
         count, place = len(chosen), self._next_place()
-        for entry in self._idle_held():
+        for entry in self._idle_retries():
             taken = self._narrow(entry, keys, place)
             for key in taken:
                 del self.attempts[key]
             if (book := self.book(entry.job.sweep)) is not None:
-                book.held -= len(taken)
+                book.retrying -= len(taken)
                 book.skipped += len(taken)
             count += len(taken)
         return count
 
-    def _idle_held(self) -> list[Entry]:
-        return [entry for entry in self.entries if entry.job.held and entry.owner is None]
+    def _idle_retries(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.job.is_retry and entry.owner is None]
 
     def _narrow(self, entry: Entry, keys: Sequence[Key] | None, place: int) -> tuple[Key, ...]:
         """Take rows out of a retry. What is left of one that waits in line goes behind the others."""
@@ -538,14 +540,14 @@ class Model:
 
     def _end(self, book: Book, state: SweepState) -> None:
         book.state = state
-        book.finished = None if state is SweepState.HELD else self.clock()
+        book.finished = None if state is SweepState.AWAITING_APPROVAL else self.clock()
         gone = [entry for entry in self.open_entries(book.id) if entry.owner is None]
         self.entries = [entry for entry in self.entries if entry not in gone]
 
     def _finish(self, book: Book) -> bool:
         if book.state not in (SweepState.PLANNING, SweepState.RUNNING) or self.open_entries(book.id):
             return False
-        ends = {"TooManyHeld": SweepState.HALTED, "Flood": SweepState.HALTED, "": SweepState.COMPLETED}
-        lapses = book.bad != "TooManyHeld" and book.applied > 0
+        ends = {"TooManyFailedRows": SweepState.HALTED, "Flood": SweepState.HALTED, "": SweepState.COMPLETED}
+        lapses = book.bad != "TooManyFailedRows" and book.applied > 0
         self._end(book, SweepState.COMPLETED if lapses else ends.get(book.bad, SweepState.FAILED))
         return True

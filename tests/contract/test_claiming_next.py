@@ -62,7 +62,7 @@ async def test_at_its_timeout_it_has_nothing_and_says_what_a_claim_says(queue: Q
         waited = await ask(queue, timeout=timeout, limits=SLOW)
         claimed = await queue.claim(REF, "ann", 1, SLOW)
         assert (waited.jobs, waited.lost) == ((), False)
-        assert (waited.next_delayed, waited.held_version) == (claimed.next_delayed, claimed.held_version)
+        assert (waited.next_delayed, waited.excluded_version) == (claimed.next_delayed, claimed.excluded_version)
         assert waited.wait is not None
 
 
@@ -72,7 +72,7 @@ async def test_it_takes_a_retry_when_it_is_due(queue: QueueService, clock: Clock
     waiting = await _waiter(queue)
     clock.advance(30)
     (claim,) = (await waiting).jobs
-    assert claim.job.held
+    assert claim.job.is_retry
 
 
 async def test_it_takes_a_job_whose_lease_ends(queue: QueueService, clock: Clock) -> None:
@@ -125,7 +125,7 @@ async def test_cancelled_while_nothing_comes_it_holds_nothing(make_queue: Open) 
     waiting.cancel()
     await asyncio.wait({waiting})
     assert waiting.cancelled()
-    assert await bob.give_back(REF, [job]) == ()
+    assert await bob.release(REF, [job]) == ()
     stats = await look(bob)
     assert (stats.ready, stats.running) == (1, 0)
     assert (await one(bob, "bob")).delivery == 1
@@ -137,12 +137,12 @@ async def test_cancelled_at_any_moment_it_gives_back_what_it_took_and_nothing_is
     for turns in range(0, 240, 6):
         job = await one(bob, "bob")
         assert job.delivery == 1
-        waiting, giving = ask(ann), asyncio.create_task(bob.give_back(REF, [job]))
+        waiting, giving = ask(ann), asyncio.create_task(bob.release(REF, [job]))
         await _some_turns(turns)
         waiting.cancel()
         await asyncio.wait({waiting, giving})
         if not waiting.cancelled():
-            assert await ann.give_back(REF, waiting.result().jobs) == ()
+            assert await ann.release(REF, waiting.result().jobs) == ()
         stats = await look(bob)
         assert (stats.ready, stats.running) == (1, 0)
     settled = await settle(bob, Settlement(await one(bob), applied=7))
@@ -155,7 +155,7 @@ async def test_cancelled_twice_it_ends_and_the_lease_brings_back_what_it_took(ma
     await start(bob, 7)
     for turns in range(0, 240, 24):
         job = await one(bob, "bob")
-        waiting, giving = ask(ann), asyncio.create_task(bob.give_back(REF, [job]))
+        waiting, giving = ask(ann), asyncio.create_task(bob.release(REF, [job]))
         await _some_turns(turns)
         waiting.cancel()
         await _some_turns(turns % 7)
@@ -165,7 +165,7 @@ async def test_cancelled_twice_it_ends_and_the_lease_brings_back_what_it_took(ma
         await look(ann)  # behind a claim that nobody waits for any more: its lease begins before the clock goes on
         clock.advance(LIMITS.lease)
         (again,) = await take(bob, 5, "bob")
-        assert await bob.give_back(REF, [again]) == ()
+        assert await bob.release(REF, [again]) == ()
     assert (await look(bob)).running == 0
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kubesweep.queue.model import Claims, HeldRows, Job, JobKind, PlanVersion, Settlement, SweepState, Window
+from kubesweep.queue.model import Claims, ExcludedRows, Job, JobKind, PlanVersion, Settlement, SweepState, Window
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
 from tests.contract.hands import (
@@ -79,7 +79,7 @@ async def test_the_order_is_expired_then_due_retries_then_waiting(queue: QueueSe
     claims = await take(queue, 5, "bob")
     assert [claim.job.rows for claim in claims] == [2, 1, 3]
     assert (claims[0].job, claims[0].delivery) == (crashed.job, 2)
-    assert claims[1].job.held
+    assert claims[1].job.is_retry
 
 
 async def test_due_retries_are_claimed_in_the_order_they_became_due(queue: QueueService, clock: Clock) -> None:
@@ -202,7 +202,7 @@ async def test_the_fence_is_id_consumer_and_delivery(queue: QueueService, clock:
     unknown = msgspec.structs.replace(second, id="no-such-entry")
     for stale in (first, thief, unknown):
         assert await queue.extend(REF, [stale], 30) == (stale.id,)
-        assert await queue.give_back(REF, [stale]) == (stale.id,)
+        assert await queue.release(REF, [stale]) == (stale.id,)
         assert (await settle(queue, Settlement(stale, applied=5))).lost == (stale.id,)
         assert not await queue.advance(REF, stale, Window(CUTOFF))
         assert not await queue.end_sweep(REF, stale, SweepState.FAILED, "x", "x")
@@ -219,7 +219,7 @@ async def test_giving_back_counts_nothing_and_keeps_the_delivery_number(queue: Q
     second = await one(queue)
     assert second.delivery == 2
     clock.advance(7)
-    assert await queue.give_back(REF, [second]) == ()
+    assert await queue.release(REF, [second]) == ()
     stats = await look(queue)
     assert (stats.ready, stats.running, stats.oldest_ready) == (1, 0, clock.now)
     again = await one(queue, "bob")
@@ -230,8 +230,8 @@ async def test_giving_back_counts_nothing_and_keeps_the_delivery_number(queue: Q
 async def test_what_goes_back_is_the_body_that_the_caller_hands_in(queue: QueueService) -> None:
     await start(queue, 5)
     claim = await one(queue)
-    left = msgspec.structs.replace(claim.job, low=key(3), rows=2, maybe=True)
-    await queue.give_back(REF, [msgspec.structs.replace(claim, job=left)])
+    left = msgspec.structs.replace(claim.job, low=key(3), rows=2, may_have_committed=True)
+    await queue.release(REF, [msgspec.structs.replace(claim, job=left)])
     again = await one(queue, "bob")
     assert (again.job, again.delivery, again.redelivered) == (left, 1, True)
 
@@ -240,11 +240,11 @@ async def test_a_job_given_back_goes_behind_those_that_wait_longer(queue: QueueS
     await start(queue, 1, 2, 3)
     bad = await one(queue)
     clock.advance(1)
-    await queue.give_back(REF, [bad])
+    await queue.release(REF, [bad])
     assert [claim.job.rows for claim in await take(queue, 1)] == [2]
     rest = await take(queue, 2)
     assert [claim.job.rows for claim in rest] == [3, 1]
-    await queue.give_back(REF, rest)
+    await queue.release(REF, rest)
     assert [claim.job.rows for claim in await take(queue, 5)] == [3, 1]
 
 
@@ -255,8 +255,8 @@ async def test_a_retry_given_back_goes_behind_waiting_jobs_and_those_behind_it(
     await settle(queue, Settlement(await one(queue), retry=retry(7, delay=5)))
     clock.advance(5)
     retried = await one(queue)
-    assert retried.job.held
-    await queue.give_back(REF, [retried])
+    assert retried.job.is_retry
+    await queue.release(REF, [retried])
     await queue.enqueue_check(REF, PLAN)
     assert [claim.job.kind for claim in await take(queue, 5)] == [JobKind.RANGE, JobKind.KEYS, JobKind.CHECK]
 
@@ -264,8 +264,8 @@ async def test_a_retry_given_back_goes_behind_waiting_jobs_and_those_behind_it(
 async def test_what_was_given_back_is_not_the_callers_any_more(queue: QueueService) -> None:
     await start(queue, 5)
     claim = await one(queue)
-    assert await queue.give_back(REF, [claim]) == ()
-    assert await queue.give_back(REF, [claim]) == (claim.id,)
+    assert await queue.release(REF, [claim]) == ()
+    assert await queue.release(REF, [claim]) == (claim.id,)
     assert (await settle(queue, Settlement(claim, applied=5))).lost == (claim.id,)
     assert (await look(queue)).ready == 1
 
@@ -274,7 +274,7 @@ async def test_a_planned_job_given_back_to_a_settled_sweep_is_deleted(queue: Que
     await start(queue, 5)
     claim = await one(queue)
     await open_sweep(queue, TICK + 60, NEWER)
-    assert await queue.give_back(REF, [claim]) == ()
+    assert await queue.release(REF, [claim]) == ()
     stats = await look(queue)
     assert (stats.ready, stats.running, stats.history[0].open_jobs) == (1, 0, 0)
 
@@ -283,9 +283,9 @@ async def test_a_retry_given_back_is_ready_at_once(queue: QueueService, clock: C
     await bury(queue, 1)
     await queue.replay(REF)
     claim = await one(queue)
-    assert await queue.give_back(REF, [claim]) == ()
+    assert await queue.release(REF, [claim]) == ()
     assert (await one(queue)).job == claim.job
-    assert (await look(queue)).held == 1
+    assert (await look(queue)).excluded == 1
 
 
 async def test_without_a_row_budget_nothing_waits(queue: QueueService) -> None:
@@ -328,7 +328,7 @@ async def test_a_check_that_was_lost_or_given_back_is_done_again(queue: QueueSer
     clock.advance(LIMITS.lease + 1)
     claim = await one(queue, "bob")
     assert claim.delivery == 2
-    assert await queue.give_back(REF, [claim]) == ()
+    assert await queue.release(REF, [claim]) == ()
     claim = await one(queue)
     assert not await queue.end_sweep(REF, claim, SweepState.FAILED, "x", "x")
     assert (await look(queue)).running == 0
@@ -342,12 +342,12 @@ async def test_an_unknown_schedule_is_lost_and_nothing_creates_it(queue: QueueSe
     settled = await settle(queue, Settlement(claim, applied=5), want=1)
     assert (settled.lost, settled.finished, settled.claims) == ((claim.id,), (), Claims(lost=True))
     assert await queue.extend(REF, [claim], 30) == (claim.id,)
-    assert await queue.give_back(REF, [claim]) == (claim.id,)
+    assert await queue.release(REF, [claim]) == (claim.id,)
     assert not await queue.advance(REF, claim, Window(CUTOFF))
     assert not await queue.end_sweep(REF, claim, SweepState.FAILED, "x", "x")
     assert await queue.approve(REF) is None
     await queue.pause(REF, True)
-    assert await queue.held(REF) == HeldRows(0, frozenset())
+    assert await queue.excluded(REF) == ExcludedRows(0, frozenset())
     assert (await queue.error_groups(REF), await queue.dead_letters(REF)) == ((), ())
     assert (await queue.replay(REF), await queue.purge(REF)) == (0, 0)
     assert not (await look(queue)).known

@@ -3,9 +3,9 @@ from __future__ import annotations
 from kubesweep.queue.model import (
     MAX_FINDINGS,
     MAX_JOB_KEYS,
+    ExcludedRows,
     FailedRow,
     Finding,
-    HeldRows,
     Job,
     JobKind,
     Retry,
@@ -68,22 +68,22 @@ async def test_dead_letters_are_listed_newest_first_and_chosen_by_error_and_key(
 
 async def test_a_replay_tries_rows_again_at_once_with_fresh_attempts(queue: QueueService, clock: Clock) -> None:
     sweep = await bury(queue, 1, 2, 3)
-    version = (await queue.held(REF))[0]
+    version = (await queue.excluded(REF))[0]
     assert await queue.replay(REF, keys=[key(1), key(3)]) == 2
     stats = await look(queue)
     assert stats.sweep is not None
-    assert (stats.held, stats.dead, stats.ready) == (3, 1, 1)
-    assert (stats.sweep.held, stats.sweep.dead, stats.sweep.balanced) == (2, 1, True)
+    assert (stats.excluded, stats.dead, stats.ready) == (3, 1, 1)
+    assert (stats.sweep.retrying, stats.sweep.dead, stats.sweep.balanced) == (2, 1, True)
     assert stats.sweep.open_jobs == 0
-    assert await queue.held(REF) == HeldRows(version, frozenset({key(1), key(2), key(3)}))
+    assert await queue.excluded(REF) == ExcludedRows(version, frozenset({key(1), key(2), key(3)}))
     claim = await one(queue)
-    assert claim.job == Job(JobKind.KEYS, None, sweep, keys=(key(1), key(3)), rows=2, held=True)
+    assert claim.job == Job(JobKind.KEYS, None, sweep, keys=(key(1), key(3)), rows=2, is_retry=True)
     assert await dead_keys(queue) == [key(2)]
     await settle(queue, Settlement(claim, applied=2))
     stats = await look(queue)
     assert stats.sweep is not None
-    assert (stats.sweep.applied, stats.sweep.held, stats.sweep.dead, stats.sweep.balanced) == (2, 0, 1, True)
-    assert (await queue.held(REF))[1] == {key(2)}
+    assert (stats.sweep.applied, stats.sweep.retrying, stats.sweep.dead, stats.sweep.balanced) == (2, 0, 1, True)
+    assert (await queue.excluded(REF))[1] == {key(2)}
 
 
 async def test_a_row_that_dies_again_after_a_replay_has_its_whole_history(queue: QueueService, clock: Clock) -> None:
@@ -95,7 +95,7 @@ async def test_a_row_that_dies_again_after_a_replay_has_its_whole_history(queue:
     (letter,) = await queue.dead_letters(REF)
     assert ([attempt.error for attempt in letter.attempts], letter.error) == (["Before", "After"], "After")
     stats = await look(queue)
-    assert (stats.held, stats.dead) == (1, 1)
+    assert (stats.excluded, stats.dead) == (1, 1)
 
 
 async def test_a_replay_of_many_rows_makes_bounded_jobs_of_one_sweep_each(queue: QueueService) -> None:
@@ -113,22 +113,22 @@ async def test_a_replay_of_many_rows_makes_bounded_jobs_of_one_sweep_each(queue:
         (True, False, 2, 2),
         (True, False, MAX_JOB_KEYS, MAX_JOB_KEYS),
     ]
-    assert {key for job in jobs for key in job.keys} == (await queue.held(REF))[1]
+    assert {key for job in jobs for key in job.keys} == (await queue.excluded(REF))[1]
 
 
 async def test_purged_rows_are_eligible_again_and_history_keeps_its_numbers(queue: QueueService) -> None:
     await bury(queue, 1, 2, error="One")
     await bury(queue, 3, error="Two", tick=TICK + 60)
-    version = (await queue.held(REF))[0]
+    version = (await queue.excluded(REF))[0]
     assert await queue.purge(REF, error="One", keys=[key(2), key(3)]) == 1
-    held = await queue.held(REF)
+    held = await queue.excluded(REF)
     assert held.keys == {key(1), key(3)}
     assert held.version != version
     assert await queue.purge(REF) == 2
     assert await queue.purge(REF) == 0
     stats = await look(queue)
     assert stats.sweep is not None
-    assert (stats.held, stats.dead, stats.sweep.dead, stats.history[0].dead) == (0, 0, 1, 2)
+    assert (stats.excluded, stats.dead, stats.sweep.dead, stats.history[0].dead) == (0, 0, 1, 2)
 
 
 async def test_a_tick_forgets_dead_letters_older_than_the_retention(queue: QueueService, clock: Clock) -> None:
@@ -136,10 +136,10 @@ async def test_a_tick_forgets_dead_letters_older_than_the_retention(queue: Queue
     clock.advance(3600)
     await bury(queue, 2, tick=TICK + 60)
     clock.advance(10)
-    before = await queue.held(REF)
+    before = await queue.excluded(REF)
     await open_sweep(queue, TICK + 120, retention=3600)
     assert await dead_keys(queue) == [key(2)]
-    after = await queue.held(REF)
+    after = await queue.excluded(REF)
     assert (after.keys, after.version != before.version) == ({key(2)}, True)
 
 
@@ -196,7 +196,7 @@ async def test_schedules_are_listed_and_one_is_forgotten_without_the_other(queue
     assert (await queue.claim(REF, "ann", 1, LIMITS)).lost
     assert await queue.enqueue_check(REF, PLAN)
     stats = await look(queue)
-    assert (stats.ready, stats.held, stats.sweep, stats.findings, stats.last_tick) == (1, 0, None, (), None)
+    assert (stats.ready, stats.excluded, stats.sweep, stats.findings, stats.last_tick) == (1, 0, None, (), None)
 
 
 async def test_a_schedule_of_the_same_name_made_anew_is_another_one(queue: QueueService) -> None:
@@ -224,17 +224,19 @@ async def test_a_row_carries_the_key_of_its_successful_effect_through_retries_de
 ) -> None:
     sweep = await start(queue, 3)
     (claim,) = await take(queue, 1)
-    told = FailedRow(key(1), "CheckViolation", "refused", told='stamp "1"')
+    told = FailedRow(key(1), "CheckViolation", "refused", effect_key='stamp "1"')
     rows = (told, *failed(2))
     await settle(queue, Settlement(claim=claim, skipped=1, retry=(Retry(rows, 2, 10.0),)))
     clock.advance(11)
     (again,) = await take(queue, 1)
-    assert (again.job.keys, again.job.told) == ((key(1), key(2)), ((key(1), 'stamp "1"'),))
+    assert (again.job.keys, again.job.effects_done) == ((key(1), key(2)), ((key(1), 'stamp "1"'),))
     await settle(queue, Settlement(claim=again, dead=rows))
-    assert [letter.attempts[-1].told for letter in sorted(await queue.dead_letters(REF), key=lambda one: one.key)] == [
+    assert [
+        letter.attempts[-1].effect_key for letter in sorted(await queue.dead_letters(REF), key=lambda one: one.key)
+    ] == [
         'stamp "1"',
         "",
     ]
     assert await queue.replay(REF) == 2
     (replayed,) = await take(queue, 1)
-    assert (replayed.job.sweep, replayed.job.told) == (sweep, ((key(1), 'stamp "1"'),))
+    assert (replayed.job.sweep, replayed.job.effects_done) == (sweep, ((key(1), 'stamp "1"'),))

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from kubesweep.queue.model import Claim, JobKind, OpenAnswer, Settlement, SweepState, Window
+from kubesweep.queue.model import Claim, JobKind, OpenResult, Settlement, SweepState, Window
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
 from tests.contract.hands import (
@@ -35,7 +35,7 @@ from tests.contract.hands import (
 async def edited(queue: QueueService, tick: float = TICK + 60) -> str:
     """The sweep of an edited plan. Returns its id."""
     opened = await open_sweep(queue, tick, NEWER)
-    assert opened.answer is OpenAnswer.ENQUEUED
+    assert opened.answer is OpenResult.ENQUEUED
     return opened.sweep
 
 
@@ -44,7 +44,7 @@ async def settled(queue: QueueService, claim: Claim) -> None:
 
 
 async def given_back(queue: QueueService, claim: Claim) -> None:
-    assert await queue.give_back(REF, [claim]) == ()
+    assert await queue.release(REF, [claim]) == ()
 
 
 async def failed_whole(queue: QueueService, claim: Claim) -> None:
@@ -83,7 +83,7 @@ async def test_a_sweep_after_one_that_failed_waits_for_its_jobs_too(queue: Queue
     await start(queue, 5, 5)
     broken, other = await take(queue, 2)
     assert await queue.end_sweep(REF, broken, SweepState.FAILED, "Broken", "a sentence")
-    assert (await open_sweep(queue, TICK + 60)).answer is OpenAnswer.ENQUEUED
+    assert (await open_sweep(queue, TICK + 60)).answer is OpenResult.ENQUEUED
     assert await take(queue, 5, "bob") == ()
     await settled(queue, other)
     assert len(await take(queue, 5, "bob")) == 1
@@ -150,15 +150,15 @@ async def test_an_edit_frees_the_rows_whose_retry_is_far_away(queue: QueueServic
     old = await start(queue, 3)
     waits = retry(1, 2, delay=86_400.0)
     await settle(queue, Settlement(await one(queue), applied=1, retry=waits))
-    before_edit = await queue.held(REF)
+    before_edit = await queue.excluded(REF)
     await edited(queue)
-    after = await queue.held(REF)
+    after = await queue.excluded(REF)
     assert after.keys == frozenset()
     assert after.version != before_edit.version
     stats = await look(queue)
-    assert (stats.delayed, stats.held) == (0, 0)
+    assert (stats.delayed, stats.excluded) == (0, 0)
     (before,) = stats.history
-    assert (before.id, before.applied, before.skipped, before.held) == (old, 1, 2, 0)
+    assert (before.id, before.applied, before.skipped, before.retrying) == (old, 1, 2, 0)
     assert before.balanced
 
 
@@ -171,12 +171,12 @@ async def test_a_retry_of_the_same_plan_waits_and_one_in_a_workers_hands_is_left
     busy = await one(queue)
     assert busy.job.keys == (key(1),)
     await open_sweep(queue, TICK + 60)
-    assert (await queue.held(REF)).keys == {key(1), key(2)}
+    assert (await queue.excluded(REF)).keys == {key(1), key(2)}
     await queue.advance(REF, await one(queue, "bob"), Window(CUTOFF))
     await edited(queue, TICK + 120)
-    assert (await queue.held(REF)).keys == {key(1)}
+    assert (await queue.excluded(REF)).keys == {key(1)}
     await settle(queue, Settlement(busy, applied=1))
-    assert (await queue.held(REF)).keys == frozenset()
+    assert (await queue.excluded(REF)).keys == frozenset()
 
 
 async def test_an_edit_frees_a_retry_that_was_given_back_and_leaves_replays_and_dead_letters(
@@ -190,8 +190,8 @@ async def test_an_edit_frees_a_retry_that_was_given_back_and_leaves_replays_and_
     await given_back(queue, await one(queue))
     assert await queue.replay(REF, keys=[key(1)]) == 1
     await edited(queue, TICK + 120)
-    assert (await queue.held(REF)).keys == {key(1), key(2)}
-    replayed = [claim for claim in await take(queue, 5) if claim.job.held]
+    assert (await queue.excluded(REF)).keys == {key(1), key(2)}
+    replayed = [claim for claim in await take(queue, 5) if claim.job.is_retry]
     assert [claim.job.keys for claim in replayed] == [(key(1),)]
     await settle(queue, Settlement(replayed[0], dead=failed(1)))
     assert (await look(queue)).dead == 2
@@ -202,7 +202,7 @@ async def test_what_fails_after_the_edit_of_its_plan_is_left_to_the_new_one(queu
     await settle(queue, Settlement(await one(queue), applied=1, retry=retry(1, delay=5)))
     clock.advance(6)
     held, planned = await take(queue, 2)
-    assert (held.job.held, planned.job.held) == (True, False)
+    assert (held.job.is_retry, planned.job.is_retry) == (True, False)
     await edited(queue)
     late = await settle(
         queue,
@@ -211,9 +211,9 @@ async def test_what_fails_after_the_edit_of_its_plan_is_left_to_the_new_one(queu
     )
     assert late.lost == ()
     stats = await look(queue)
-    assert (stats.delayed, stats.held, stats.ready) == (0, 0, 1)
+    assert (stats.delayed, stats.excluded, stats.ready) == (0, 0, 1)
     (before,) = stats.history
-    assert (before.id, before.applied, before.skipped, before.held) == (old, 2, 2, 0)
+    assert (before.id, before.applied, before.skipped, before.retrying) == (old, 2, 2, 0)
     assert before.balanced
 
 
@@ -228,7 +228,7 @@ async def test_an_edit_leaves_a_job_to_its_worker_that_was_handed_out_before_old
     claim = await one(queue, "eve")
     assert claim.job.kind is JobKind.PLAN
     newest = msgspec.structs.replace(NEWER, generation=3, hash="cccc")
-    assert (await open_sweep(queue, TICK + 120, newest)).answer is OpenAnswer.ENQUEUED
+    assert (await open_sweep(queue, TICK + 120, newest)).answer is OpenResult.ENQUEUED
     assert await queue.extend(REF, [claim], LIMITS.lease) == ()
     stats = await look(queue)
     assert (stats.running, stats.ready, stats.delayed) == (1, 1, 1)
@@ -245,9 +245,9 @@ async def test_an_edit_leaves_a_half_of_a_retry_to_the_worker_that_has_it(queue:
     busy = await one(queue)
     assert busy.job.keys == (key(1),)
     await edited(queue)
-    assert (await queue.held(REF)).keys == {key(1)}
+    assert (await queue.excluded(REF)).keys == {key(1)}
     await settle(queue, Settlement(busy, applied=1))
-    assert (await queue.held(REF)).keys == frozenset()
+    assert (await queue.excluded(REF)).keys == frozenset()
 
 
 async def test_an_edit_leaves_rows_that_somebody_wants_tried_now(queue: QueueService) -> None:
@@ -255,5 +255,5 @@ async def test_an_edit_leaves_rows_that_somebody_wants_tried_now(queue: QueueSer
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2, delay=86_400.0)))
     assert await queue.replay(REF, keys=[key(1)]) == 1
     await edited(queue)
-    assert (await queue.held(REF)).keys == {key(1)}
+    assert (await queue.excluded(REF)).keys == {key(1)}
     assert (await one(queue)).job.keys == (key(1),)

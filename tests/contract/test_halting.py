@@ -42,38 +42,38 @@ async def test_a_sweep_halts_at_the_row_that_would_be_held_beyond_the_bound(queu
     found = await latest(queue)
     assert (found.state, found.finished, found.open_jobs) == (SweepState.HALTED, clock.now, 1)
     assert (found.reason, found.message) == (
-        "TooManyHeld",
+        "TooManyFailedRows",
         '3 rows are in retry or dead, most by ForeignKeyViolation, such as ["2"]: as many as deadLetters.haltAbove allows; '
         "fix the cause, then retry them, or purge them",
     )
     settled = await settle(queue, Settlement(third, applied=4, retry=retry(6)), limits=few)
     assert (settled.halted, settled.finished, settled.lost) == ((), (), ())
     found = await latest(queue)
-    assert (found.applied, found.held, found.dead, found.skipped, found.open_jobs) == (9, 3, 0, 3, 0)
-    assert (await queue.held(REF)).keys == {key(1), key(2), key(3)}
+    assert (found.applied, found.retrying, found.dead, found.skipped, found.open_jobs) == (9, 3, 0, 3, 0)
+    assert (await queue.excluded(REF)).keys == {key(1), key(2), key(3)}
 
 
 async def test_a_sweep_that_halts_late_has_tried_every_row_first(queue: QueueService) -> None:
-    few = Limits(halt_above=3, halt_late=True)
+    few = Limits(halt_above=3, halt_at_end=True)
     sweep = await start(queue, 5, 5)
     settled = await settle(queue, Settlement(await one(queue), dead=failed(1, 2, 3, 4, 5)), want=1, limits=few)
     assert (settled.halted, settled.finished, len(settled.claims.jobs)) == ((), (), 1)
     found = await latest(queue)
-    assert (found.state, found.reason, found.dead, found.skipped) == (SweepState.RUNNING, "TooManyHeld", 3, 2)
+    assert (found.state, found.reason, found.dead, found.skipped) == (SweepState.RUNNING, "TooManyFailedRows", 3, 2)
     settled = await settle(queue, Settlement(settled.claims.jobs[0], applied=5), limits=few)
     assert (settled.halted, settled.finished) == ((sweep,), ())
     found = await latest(queue)
-    assert (found.state, found.reason, found.applied, found.open_jobs) == (SweepState.HALTED, "TooManyHeld", 5, 0)
+    assert (found.state, found.reason, found.applied, found.open_jobs) == (SweepState.HALTED, "TooManyFailedRows", 5, 0)
 
 
 @pytest.mark.parametrize(("applied", "died"), [(0, 0), (0, FLOOD), (5, 0)])
 async def test_a_sweep_fails_at_its_end_for_what_a_settlement_says_unless_a_row_was_applied(
     queue: QueueService, applied: int, died: int
 ) -> None:
-    late = Limits(halt_late=True)
+    late = Limits(halt_at_end=True)
     sweep = await start(queue, 5, 50 + died)
     why = ("WriteRefused", "none was written")
-    settled = await settle(queue, Settlement(await one(queue), skipped=5, fails=why), want=1, limits=late)
+    settled = await settle(queue, Settlement(await one(queue), skipped=5, sweep_failure=why), want=1, limits=late)
     found = await latest(queue)
     assert (settled.halted, found.state, found.reason, found.message) == ((), SweepState.RUNNING, *why)
     done = Settlement(settled.claims.jobs[0], applied=applied, skipped=50 - applied, dead=failed(*range(died)))
@@ -84,16 +84,16 @@ async def test_a_sweep_fails_at_its_end_for_what_a_settlement_says_unless_a_row_
 
 
 async def test_too_many_held_rows_outlast_what_a_settlement_says(queue: QueueService) -> None:
-    few = Limits(halt_above=3, halt_late=True)
+    few = Limits(halt_above=3, halt_at_end=True)
     await start(queue, 5, 5, 5)
     why = ("WriteRefused", "none was written")
     first, second, third = await take(queue, 3)
-    await settle(queue, Settlement(first, skipped=5, fails=why), limits=few)
+    await settle(queue, Settlement(first, skipped=5, sweep_failure=why), limits=few)
     await settle(queue, Settlement(second, dead=failed(1, 2, 3, 4, 5)), limits=few)
-    assert (await latest(queue)).reason == "TooManyHeld"
-    await settle(queue, Settlement(third, skipped=5, fails=why), limits=few)
+    assert (await latest(queue)).reason == "TooManyFailedRows"
+    await settle(queue, Settlement(third, skipped=5, sweep_failure=why), limits=few)
     found = await latest(queue)
-    assert (found.state, found.reason) == (SweepState.HALTED, "TooManyHeld")
+    assert (found.state, found.reason) == (SweepState.HALTED, "TooManyFailedRows")
 
 
 @pytest.mark.parametrize("late", [True, False], ids=["at its end", "early"])
@@ -102,7 +102,7 @@ async def test_a_halted_sweep_keeps_where_it_was_capped(queue: QueueService, lat
     jobs = (range_job(sweep, 5), range_job(sweep, 5, 5))
     window = Window(CUTOFF, jobs, planned=10, capped=True, stopped='x["10"]')
     assert await queue.advance(REF, await one(queue, "planner"), window)
-    few = Limits(halt_above=3, halt_late=late)
+    few = Limits(halt_above=3, halt_at_end=late)
     settled = await settle(queue, Settlement(await one(queue), dead=failed(1, 2, 3, 4, 5)), want=1, limits=few)
     for claim in settled.claims.jobs:
         await settle(queue, Settlement(claim, dead=failed(6), applied=4), limits=few)
@@ -114,7 +114,7 @@ async def test_a_halted_sweep_keeps_where_it_was_capped(queue: QueueService, lat
 
 @pytest.mark.parametrize("applied", [0, 5])
 async def test_a_flood_is_judged_at_the_end_of_a_sweep_that_halts_late(queue: QueueService, applied: int) -> None:
-    late = Limits(halt_late=True)
+    late = Limits(halt_at_end=True)
     sweep = await start(queue, FLOOD, 5)
     settled = await settle(queue, Settlement(await one(queue), dead=failed(*range(FLOOD))), want=1, limits=late)
     assert (settled.halted, (await latest(queue)).reason) == ((), "Flood")
@@ -133,7 +133,7 @@ async def test_a_row_that_is_held_already_may_fail_again_at_the_bound(queue: Que
     settled = await settle(queue, Settlement(await one(queue), retry=retry(1, attempt=3), dead=failed(2)), limits=few)
     assert settled.halted == ()
     stats = await look(queue)
-    assert (stats.held, stats.dead) == (2, 1)
+    assert (stats.excluded, stats.dead) == (2, 1)
 
 
 async def test_room_is_made_by_rows_that_leave_in_the_same_call(queue: QueueService, clock: Clock) -> None:
@@ -145,7 +145,7 @@ async def test_room_is_made_by_rows_that_leave_in_the_same_call(queue: QueueServ
     settled = await settle(
         queue, Settlement(held, applied=2), Settlement(planned, applied=3, retry=retry(3, 4)), limits=few
     )
-    assert (settled.halted, (await queue.held(REF)).keys) == ((), {key(3), key(4)})
+    assert (settled.halted, (await queue.excluded(REF)).keys) == ((), {key(3), key(4)})
 
 
 async def test_the_bound_is_one_for_each_origin(queue: QueueService) -> None:
@@ -215,7 +215,7 @@ async def test_a_flood_that_shows_only_after_the_retries_halts_the_completed_swe
     assert (settled.halted, settled.finished) == ((sweep,) if halts else (), ())
     found = await latest(queue)
     assert found.state is (SweepState.HALTED if halts else SweepState.COMPLETED)
-    assert (found.dead, found.held, found.succeeded) == (died, 0, False)
+    assert (found.dead, found.retrying, found.succeeded) == (died, 0, False)
     if halts:
         assert (found.reason, found.finished) == ("Flood", clock.now)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubesweep.queue.model import HeldRows, Settlement
+from kubesweep.queue.model import ExcludedRows, Settlement
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
 from tests.contract.hands import (
@@ -29,16 +29,16 @@ NEW = "public.sessions(id) #ba9876543210"
 async def test_a_row_of_another_origin_is_not_excluded_but_counted(queue: QueueService) -> None:
     await bury(queue, 1, 2, origin=OLD)
     await bury(queue, 1, tick=TICK + 60, origin=NEW)
-    version = (await queue.held(REF)).version
-    assert await queue.held(REF, OLD) == HeldRows(version, frozenset({key(1), key(2)}), elsewhere=1)
-    assert await queue.held(REF, NEW) == HeldRows(version, frozenset({key(1)}), elsewhere=2)
+    version = (await queue.excluded(REF)).version
+    assert await queue.excluded(REF, OLD) == ExcludedRows(version, frozenset({key(1), key(2)}), foreign=1)
+    assert await queue.excluded(REF, NEW) == ExcludedRows(version, frozenset({key(1)}), foreign=2)
     stats = await look(queue)
-    assert (stats.held, stats.dead, stats.origin) == (3, 3, NEW)
+    assert (stats.excluded, stats.dead, stats.origin) == (3, 3, NEW)
 
 
 async def test_held_rows_without_an_origin_belong_to_each(queue: QueueService) -> None:
     await bury(queue, 1)
-    assert (await queue.held(REF, NEW))[1:] == (frozenset({key(1)}), 0)
+    assert (await queue.excluded(REF, NEW))[1:] == (frozenset({key(1)}), 0)
 
 
 async def test_the_same_key_is_held_dies_and_is_freed_for_each_origin_apart(queue: QueueService, clock: Clock) -> None:
@@ -46,13 +46,13 @@ async def test_the_same_key_is_held_dies_and_is_freed_for_each_origin_apart(queu
     await settle(queue, Settlement(await one(queue), retry=retry(1, delay=5)))
     await start(queue, 1, tick=TICK + 60, origin=NEW)
     await settle(queue, Settlement(await one(queue), retry=retry(1, delay=10)))
-    assert (await look(queue)).held == 2
+    assert (await look(queue)).excluded == 2
     clock.advance(5)
     older = await one(queue)
     assert older.job.origin == OLD
     await settle(queue, Settlement(older, applied=1))
-    assert (await queue.held(REF, OLD)).keys == frozenset()
-    assert (await queue.held(REF, NEW)).keys == {key(1)}
+    assert (await queue.excluded(REF, OLD)).keys == frozenset()
+    assert (await queue.excluded(REF, NEW)).keys == {key(1)}
     clock.advance(5)
     newer = await one(queue)
     assert newer.job.origin == NEW
@@ -100,5 +100,5 @@ async def test_a_held_job_keeps_its_origin_through_parts_halves_and_a_crash(queu
     again = await one(queue, "bob")
     assert (again.job.origin, again.delivery) == (OLD, 2)
     await settle(queue, Settlement(again, skipped=1, retry=retry(2, 3, attempt=3)), who="bob")
-    assert (await queue.held(REF, OLD)).keys == {key(2), key(3)}
-    assert (await latest(queue)).held == 2
+    assert (await queue.excluded(REF, OLD)).keys == {key(2), key(3)}
+    assert (await latest(queue)).retrying == 2

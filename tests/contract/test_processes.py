@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenAnswer, SweepState
+from kubesweep.queue.model import OpenResult, SweepState
 from tests.contract.hands import look, open_sweep, start
 
 JOBS, ROWS = 400, 5
@@ -68,6 +68,6 @@ async def test_processes_that_open_one_new_file_at_once_agree_on_it(tmp_path: Pa
     queues = [connect(url) for _ in range(8)]
     tick = time.time()
     opened = await asyncio.gather(*(open_sweep(queue, tick) for queue in queues))
-    assert sorted(each.answer for each in opened) == [OpenAnswer.DUPLICATE] * 7 + [OpenAnswer.ENQUEUED]
+    assert sorted(each.answer for each in opened) == [OpenResult.DUPLICATE] * 7 + [OpenResult.ENQUEUED]
     for queue in queues:
         await queue.close()

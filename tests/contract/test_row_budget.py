@@ -60,7 +60,10 @@ async def test_jobs_of_a_lost_lease_and_due_retries_are_debited_too(queue: Queue
     assert await waits(queue) == pytest.approx(0.5)
     clock.advance(1)
     retry = await queue.claim(REF, "bob", 1, SLOW)
-    assert ([(claim.job.held, claim.job.rows) for claim in retry.jobs], rows_of(retry.budget)) == ([(True, 1)], 50.0)
+    assert ([(claim.job.is_retry, claim.job.rows) for claim in retry.jobs], rows_of(retry.budget)) == (
+        [(True, 1)],
+        50.0,
+    )
 
 
 async def test_what_is_left_of_a_job_whose_lease_was_lost_is_debited_not_the_whole(
@@ -104,12 +107,12 @@ async def test_rows_that_the_plan_had_not_counted_are_debited_when_they_are_sett
 async def test_a_claim_that_goes_back_gives_back_its_rows_but_those_that_were_tried(queue: QueueService) -> None:
     await start(queue, 500)
     claim = await one(queue, limits=SLOW)
-    await queue.give_back(REF, [msgspec.structs.replace(claim, spent=150)])
+    await queue.release(REF, [msgspec.structs.replace(claim, spent=150)])
     assert await waits(queue) == pytest.approx(0.5)
     await queue.forget(REF)
     await start(queue, 500)
     claim = await one(queue, limits=SLOW)
-    await queue.give_back(REF, [claim])
+    await queue.release(REF, [claim])
     assert await waits(queue) == 0.0
 
 
@@ -123,7 +126,7 @@ async def test_only_the_owner_of_a_claim_gives_back_its_rows(queue: QueueService
     await one(queue, who="bob", limits=SLOW)
     assert await waits(queue) == pytest.approx(1.0)
     await settle(queue, Settlement(msgspec.structs.replace(old, job=rest), skipped=200), limits=SLOW)
-    await queue.give_back(REF, [old])
+    await queue.release(REF, [old])
     assert await waits(queue) == pytest.approx(1.0)
 
 
@@ -132,7 +135,7 @@ async def test_a_refund_wakes_whoever_waits_for_the_end_of_the_debt(make_queue: 
     await start(ann, 10**6, 10)
     claim: Claim = await one(ann, limits=SLOW)
     assert (await bob.claim(REF, "bob", 1, SLOW)).jobs == ()
-    await ann.give_back(REF, [claim])
+    await ann.release(REF, [claim])
     assert len((await bob.claim_next(REF, "bob", 1, SLOW, 3600.0)).jobs) == 1
 
 

@@ -8,7 +8,7 @@ from kubesweep.queue.model import (
     FailedRow,
     Job,
     JobKind,
-    OpenAnswer,
+    OpenResult,
     Retry,
     Settlement,
     SweepState,
@@ -92,9 +92,9 @@ async def test_a_lost_settlement_changes_nothing_while_its_neighbours_count(queu
     settled = await settle(queue, spoiled, Settlement(kept, applied=6))
     assert settled.lost == (stale.id,)
     found = await latest(queue)
-    assert (found.applied, found.held, found.dead, found.planned, found.open_jobs) == (6, 0, 0, 11, 1)
+    assert (found.applied, found.retrying, found.dead, found.planned, found.open_jobs) == (6, 0, 0, 11, 1)
     stats = await look(queue)
-    assert (stats.held, stats.ready, stats.running, stats.delayed) == (0, 0, 1, 0)
+    assert (stats.excluded, stats.ready, stats.running, stats.delayed) == (0, 0, 1, 0)
 
 
 async def test_rows_that_the_plan_had_not_counted_are_added_to_planned(queue: QueueService) -> None:
@@ -112,9 +112,9 @@ async def test_the_rest_of_a_job_stays_with_its_consumer_under_a_new_lease(queue
     settled = await settle(queue, Settlement(claim, applied=49, retry=retry(7), rest=rest), want=1)
     assert (settled.lost, settled.finished, settled.claims.jobs) == ((), (), ())
     found = await latest(queue)
-    assert (found.applied, found.held, found.open_jobs) == (49, 1, 1)
+    assert (found.applied, found.retrying, found.open_jobs) == (49, 1, 1)
     clock.advance(LIMITS.lease - 1)
-    assert [claim.job.held for claim in await take(queue, 5, "bob")] == [True]
+    assert [claim.job.is_retry for claim in await take(queue, 5, "bob")] == [True]
     clock.advance(1)
     again = await take(queue, 1, "bob")
     assert [(claim.job, claim.delivery) for claim in again] == [(rest, 2)]
@@ -132,7 +132,7 @@ async def test_a_part_that_is_settled_twice_counts_once_and_keeps_the_lease(queu
     clock.advance(LIMITS.lease - 1)
     assert (await settle(queue, part)).lost == ()
     found = await latest(queue)
-    assert (found.planned, found.applied, found.held, found.skipped, found.open_jobs) == (10, 3, 1, 0, 1)
+    assert (found.planned, found.applied, found.retrying, found.skipped, found.open_jobs) == (10, 3, 1, 0, 1)
     assert (await look(queue)).delayed == 1
     clock.advance(LIMITS.lease - 1)
     assert await take(queue, 1, "bob") == ()
@@ -160,7 +160,7 @@ async def test_halves_of_a_settled_sweep_are_dropped_and_its_retries_kept(queue:
     await settle(queue, Settlement(claim, retry=retry(1, 2), jobs=(range_job(sweep, 8),)))
     stats = await look(queue)
     assert stats.sweep is not None
-    assert (stats.ready, stats.delayed, stats.held, stats.sweep.held) == (0, 1, 2, 2)
+    assert (stats.ready, stats.delayed, stats.excluded, stats.sweep.retrying) == (0, 1, 2, 2)
     assert stats.sweep.open_jobs == 0
 
 
@@ -170,13 +170,13 @@ async def test_rows_in_retry_are_held_and_do_not_keep_the_sweep_open(queue: Queu
     settled = await settle(queue, Settlement(claim, applied=8, retry=retry(4, 9, delay=10)))
     assert settled.finished == (sweep,)
     found = await latest(queue)
-    assert (found.state, found.applied, found.held, found.balanced) == (SweepState.COMPLETED, 8, 2, True)
-    assert (await queue.held(REF))[1] == {key(4), key(9)}
-    assert (await open_sweep(queue, TICK + 60)).answer is OpenAnswer.ENQUEUED
+    assert (found.state, found.applied, found.retrying, found.balanced) == (SweepState.COMPLETED, 8, 2, True)
+    assert (await queue.excluded(REF))[1] == {key(4), key(9)}
+    assert (await open_sweep(queue, TICK + 60)).answer is OpenResult.ENQUEUED
     await one(queue)
     clock.advance(10)
     again = await one(queue, "bob")
-    expected = Job(JobKind.KEYS, PLAN, sweep, CUTOFF, keys=(key(4), key(9)), rows=2, attempt=2, held=True)
+    expected = Job(JobKind.KEYS, PLAN, sweep, CUTOFF, keys=(key(4), key(9)), rows=2, attempt=2, is_retry=True)
     assert (again.job, again.delivery, again.redelivered) == (expected, 1, False)
 
 
@@ -193,16 +193,16 @@ async def test_every_outcome_of_a_held_row_moves_it_from_held_to_where_it_belong
     assert (await settle(queue, outcome)).finished == ()
     found = await latest(queue)
     assert (found.applied, found.skipped, found.unconfirmed) == (1, 1, 1)
-    assert (found.held, found.dead, found.balanced) == (2, 1, True)
-    assert (await queue.held(REF))[1] == {key(4), key(5), key(6)}
+    assert (found.retrying, found.dead, found.balanced) == (2, 1, True)
+    assert (await queue.excluded(REF))[1] == {key(4), key(5), key(6)}
     stats = await look(queue)
-    assert (stats.held, stats.dead, stats.delayed) == (3, 1, 1)
+    assert (stats.excluded, stats.dead, stats.delayed) == (3, 1, 1)
     clock.advance(20)
     last = await one(queue)
     assert (last.job.attempt, last.job.keys) == (3, (key(5), key(6)))
     await settle(queue, Settlement(last, applied=2))
-    assert (await queue.held(REF))[1] == {key(4)}
-    assert ((await latest(queue)).held, (await latest(queue)).balanced) == (0, True)
+    assert (await queue.excluded(REF))[1] == {key(4)}
+    assert ((await latest(queue)).retrying, (await latest(queue)).balanced) == (0, True)
 
 
 async def test_a_held_job_is_settled_in_parts_and_halves(queue: QueueService, clock: Clock) -> None:
@@ -212,44 +212,44 @@ async def test_a_held_job_is_settled_in_parts_and_halves(queue: QueueService, cl
     claim = await one(queue)
     rest = msgspec.structs.replace(claim.job, keys=(key(2), key(3), key(4)), rows=3)
     await settle(queue, Settlement(claim, applied=1, rest=rest))
-    assert (await queue.held(REF))[1] == {key(2), key(3), key(4)}
+    assert (await queue.excluded(REF))[1] == {key(2), key(3), key(4)}
     halves = tuple(msgspec.structs.replace(rest, keys=part, rows=len(part)) for part in (rest.keys[1:2], rest.keys[2:]))
     await settle(queue, Settlement(claim, skipped=1, jobs=halves))
-    assert (await queue.held(REF))[1] == {key(3), key(4)}
+    assert (await queue.excluded(REF))[1] == {key(3), key(4)}
     found = await latest(queue)
-    assert (found.applied, found.skipped, found.held, found.open_jobs) == (1, 1, 2, 0)
+    assert (found.applied, found.skipped, found.retrying, found.open_jobs) == (1, 1, 2, 0)
     for part in await take(queue, 5):
         await settle(queue, Settlement(part, applied=1))
     found = await latest(queue)
-    assert (found.id, found.applied, found.held, found.balanced) == (sweep, 3, 0, True)
-    assert (await queue.held(REF))[1] == frozenset()
+    assert (found.id, found.applied, found.retrying, found.balanced) == (sweep, 3, 0, True)
+    assert (await queue.excluded(REF))[1] == frozenset()
 
 
 async def test_the_version_of_the_held_set_changes_whenever_the_set_does(queue: QueueService, clock: Clock) -> None:
     await start(queue, 5, 5)
     first, second = await take(queue, 2)
-    versions = [(await queue.held(REF))[0]]
+    versions = [(await queue.excluded(REF))[0]]
     settled = await settle(queue, Settlement(first, applied=5))
-    assert settled.claims.held_version == versions[0]
+    assert settled.claims.excluded_version == versions[0]
     settled = await settle(queue, Settlement(second, applied=4, retry=retry(1)))
-    versions.append(settled.claims.held_version)
-    assert (await queue.held(REF))[0] == versions[-1]
+    versions.append(settled.claims.excluded_version)
+    assert (await queue.excluded(REF))[0] == versions[-1]
     clock.advance(10)
     await settle(queue, Settlement(await one(queue), dead=failed(1)))
     await queue.purge(REF)
-    versions.append((await queue.claim(REF, "ann", 0, LIMITS)).held_version)
+    versions.append((await queue.claim(REF, "ann", 0, LIMITS)).excluded_version)
     assert len(set(versions)) == 3
 
 
 async def test_the_version_changes_when_a_row_leaves_the_held_set(queue: QueueService, clock: Clock) -> None:
     await start(queue, 2)
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2)))
-    before = await queue.held(REF)
+    before = await queue.excluded(REF)
     clock.advance(10)
     settled = await settle(queue, Settlement(await one(queue), applied=1, dead=failed(2)))
-    after = await queue.held(REF)
+    after = await queue.excluded(REF)
     assert (before.keys, after.keys) == ({key(1), key(2)}, {key(2)})
-    assert before.version != after.version == settled.claims.held_version
+    assert before.version != after.version == settled.claims.excluded_version
 
 
 async def test_a_row_that_another_job_holds_is_not_held_twice(queue: QueueService, clock: Clock) -> None:
@@ -258,9 +258,9 @@ async def test_a_row_that_another_job_holds_is_not_held_twice(queue: QueueServic
     await settle(queue, Settlement(quick, applied=1, retry=retry(1), dead=failed(2)))
     await settle(queue, Settlement(slow, retry=retry(1, 3), dead=failed(2)))
     stats = await look(queue)
-    assert (stats.held, stats.dead, stats.delayed) == (3, 1, 2)
+    assert (stats.excluded, stats.dead, stats.delayed) == (3, 1, 2)
     assert stats.sweep is not None
-    assert (stats.sweep.applied, stats.sweep.held, stats.sweep.dead, stats.sweep.skipped) == (1, 2, 1, 2)
+    assert (stats.sweep.applied, stats.sweep.retrying, stats.sweep.dead, stats.sweep.skipped) == (1, 2, 1, 2)
     clock.advance(10)
     assert sorted(claim.job.keys for claim in await take(queue, 5)) == [(key(1),), (key(3),)]
     (letter,) = await queue.dead_letters(REF)
@@ -278,7 +278,7 @@ async def test_a_retry_does_not_take_over_a_row_that_another_job_holds(queue: Qu
     assert sorted(claim.job.keys for claim in await take(queue, 5)) == [(key(3),)]
     clock.advance(20)
     assert [claim.job.keys for claim in await take(queue, 1)] == [(key(2),)]
-    assert (await queue.held(REF)).keys == {key(1), key(2), key(3)}
+    assert (await queue.excluded(REF)).keys == {key(1), key(2), key(3)}
 
 
 async def test_a_row_that_left_a_job_for_a_retry_stays_held_when_the_job_ends(
@@ -291,9 +291,9 @@ async def test_a_row_that_left_a_job_for_a_retry_stays_held_when_the_job_ends(
     rest = msgspec.structs.replace(claim.job, keys=(key(2), key(3)), rows=2)
     await settle(queue, Settlement(claim, retry=retry(1, attempt=3, delay=20), rest=rest))
     await settle(queue, Settlement(claim, applied=2))
-    assert (await queue.held(REF)).keys == {key(1)}
+    assert (await queue.excluded(REF)).keys == {key(1)}
     found = await latest(queue)
-    assert (found.applied, found.held, found.balanced) == (2, 1, True)
+    assert (found.applied, found.retrying, found.balanced) == (2, 1, True)
     clock.advance(20)
     assert (await one(queue)).job.keys == (key(1),)
 
@@ -305,11 +305,11 @@ async def test_outcomes_of_a_sweep_that_is_forgotten_change_no_other_books(queue
         await start(queue, tick=TICK + at)
     clock.advance(1000)
     claim = await one(queue)
-    assert claim.job.held
+    assert claim.job.is_retry
     before = await look(queue)
     assert (await settle(queue, Settlement(claim, applied=1, dead=failed(2)))).lost == ()
     after = await look(queue)
-    assert (after.held, after.dead) == (1, 1)
+    assert (after.excluded, after.dead) == (1, 1)
     assert (after.sweep, after.history) == (before.sweep, before.history)
 
 
@@ -357,10 +357,10 @@ async def test_the_history_of_a_row_is_bounded_and_keeps_the_latest(queue: Queue
 async def test_what_a_settlement_says_was_learnt_is_part_of_each_later_claim(queue: QueueService) -> None:
     await start(queue, 1, 1, 1, 1)
     first, second, third = await take(queue, 3)
-    answer = await settle(queue, Settlement(claim=first, applied=1, learnt="aaaa 125"))
-    assert answer.claims.learnt == "aaaa 125"
+    answer = await settle(queue, Settlement(claim=first, applied=1, batch_hint="aaaa 125"))
+    assert answer.claims.batch_hint == "aaaa 125"
     answer = await settle(queue, Settlement(claim=second, applied=1))
-    assert answer.claims.learnt == "aaaa 125"
-    assert (await queue.claim(REF, "bob", 1, LIMITS)).learnt == "aaaa 125"
-    answer = await settle(queue, Settlement(claim=third, applied=1, learnt=""))
-    assert answer.claims.learnt == ""
+    assert answer.claims.batch_hint == "aaaa 125"
+    assert (await queue.claim(REF, "bob", 1, LIMITS)).batch_hint == "aaaa 125"
+    answer = await settle(queue, Settlement(claim=third, applied=1, batch_hint=""))
+    assert answer.claims.batch_hint == ""

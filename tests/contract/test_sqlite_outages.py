@@ -15,7 +15,7 @@ import pytest
 
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenAnswer, Settlement, Window
+from kubesweep.queue.model import FailedRow, OpenResult, Retry, Settlement, SweepState, Window
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep.queue.sqlite.store import VERSION
 from tests.contract.hands import CUTOFF, LIMITS, REF, TICK, look, one, open_sweep, range_job, settle, start
@@ -115,7 +115,7 @@ async def test_a_removed_file_is_an_outage_once_and_then_a_lost_queue(open_file:
         assert caught.value.reason == "QueueGone"
     settled = await settle(queue, Settlement(claim, applied=5), want=1)
     assert (settled.lost, settled.claims.lost) == ((claim.id,), True)
-    assert (await open_sweep(other, TICK)).answer is OpenAnswer.ENQUEUED
+    assert (await open_sweep(other, TICK)).answer is OpenResult.ENQUEUED
     fresh = await one(queue)
     assert fresh.id != claim.id
 
@@ -135,7 +135,7 @@ async def test_a_removed_folder_is_an_outage(open_file: Open, tmp_path: Path) ->
         await open_sweep(queue)
     assert caught.value.reason == "QueueMissing"
     (tmp_path / "gone").mkdir()
-    assert (await open_sweep(queue)).answer is OpenAnswer.ENQUEUED
+    assert (await open_sweep(queue)).answer is OpenResult.ENQUEUED
 
 
 async def test_a_file_of_garbage_is_an_outage(open_file: Open, tmp_path: Path) -> None:
@@ -179,16 +179,29 @@ async def test_a_file_of_an_older_version_is_brought_up_to_date_with_all_that_is
 ) -> None:
     path = tmp_path / "queue.db"
     await _fill(path)
+    before = open_file(path)
+    failed = FailedRow(('"told":',), "Boom", "it failed", effect_key="sent-1")
+    await settle(before, Settlement(await one(before), applied=4, retry=(Retry((failed,), 2, 0.0),)))
+    await before.close()
     con = sqlite3.connect(path)
     con.executescript(
+        "ALTER TABLE schedule RENAME COLUMN batch_hint TO learnt; ALTER TABLE sweep RENAME COLUMN retrying TO held; "
+        "ALTER TABLE schedule RENAME COLUMN excluded_version TO held_version; ALTER TABLE excluded_row RENAME TO held; "
+        "ALTER TABLE job RENAME COLUMN is_retry TO held; UPDATE sweep SET state = 'Held'; "
+        """UPDATE job SET body = CAST(replace(replace(CAST(body AS TEXT), '"is_retry":', '"held":'),
+           '"effects_done":', '"told":') AS BLOB); """
         "ALTER TABLE schedule DROP COLUMN origin; ALTER TABLE schedule DROP COLUMN learnt; "
         "ALTER TABLE schedule DROP COLUMN approved; ALTER TABLE sweep DROP COLUMN stopped; PRAGMA user_version = 1"
     )
     con.close()
     queue = open_file(path)
     stats = await look(queue)
-    assert (stats.ready, stats.origin) == (1, "")
-    assert (await one(queue)).delivery == 1
+    assert (stats.ready, stats.excluded, stats.origin) == (1, 1, "")
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.retrying) == (SweepState.AWAITING_APPROVAL, 1)
+    claim = await one(queue)
+    assert (claim.delivery, claim.job.is_retry, claim.job.keys) == (1, True, (('"told":',),))
+    assert claim.job.effects_done == ((('"told":',), "sent-1"),)
     con = sqlite3.connect(path)
     assert con.execute("PRAGMA user_version").fetchone() == (VERSION,)
     con.close()

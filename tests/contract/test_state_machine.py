@@ -28,12 +28,12 @@ from kubesweep.queue.model import (
     JobKind,
     Key,
     Limits,
-    OpenAnswer,
-    OpenSweep,
+    OpenResult,
     PlanVersion,
     Retry,
     Settlement,
     Sweep,
+    SweepRequest,
     SweepState,
     Window,
 )
@@ -97,13 +97,13 @@ class QueueMachine(RuleBasedStateMachine):
         queue = self.queues["ann"]
         self.do(queue.pause(REF, False))
         claims = self.do(queue.claim(REF, "last", 10**6, Limits())).jobs
-        retrying = [key for claim in claims if claim.job.held for key in claim.job.keys]
+        retrying = [key for claim in claims if claim.job.is_retry for key in claim.job.keys]
         dead = [letter.key for letter in self.do(queue.dead_letters(REF, most=10**6))]
-        assert sorted(retrying + dead) == sorted(self.do(queue.held(REF))[1])
+        assert sorted(retrying + dead) == sorted(self.do(queue.excluded(REF))[1])
 
     @initialize(rate=st.sampled_from([None, 4.0]), halt_above=st.sampled_from([4, 1000]), late=st.booleans())
     def settings_of_the_plan(self, rate: float | None, halt_above: int, late: bool) -> None:
-        self.limits = Limits(rows_per_second=rate, halt_above=halt_above, halt_late=late)
+        self.limits = Limits(rows_per_second=rate, halt_above=halt_above, halt_at_end=late)
 
     # The schedule's side
 
@@ -115,14 +115,14 @@ class QueueMachine(RuleBasedStateMachine):
     ) -> None:
         self.generation += newer
         tick = (self.clock.now if self.model.last_tick is None else self.model.last_tick) + ahead
-        wish = OpenSweep(tick=tick, plan=self.plan, deadline=deadline, retention=retention, once=once)
+        wish = SweepRequest(tick=tick, plan=self.plan, deadline=deadline, retention=retention, dedup_key=once)
         expected = self.model.open_sweep(wish)
         opened = self.do(self.queues[who].open_sweep(REF, wish))
         assert opened.answer is expected
-        if expected is OpenAnswer.ENQUEUED:
+        if expected is OpenResult.ENQUEUED:
             assert self.model.book(opened.sweep) is None
             self.model.opened(opened.sweep, wish)
-        elif expected is OpenAnswer.FORBIDDEN:
+        elif expected is OpenResult.FORBIDDEN:
             assert opened.sweep == self.model.sweeps[0].id
 
     @rule(who=workers, again=st.booleans())
@@ -164,9 +164,9 @@ class QueueMachine(RuleBasedStateMachine):
         """Whatever happens to it shows in no book of the first."""
         queue = self.queues[who]
         self.other_tick = max(self.other_tick + 1, self.clock.now)
-        opened = self.do(queue.open_sweep(OTHER, OpenSweep(tick=self.other_tick, plan=self.plan)))
+        opened = self.do(queue.open_sweep(OTHER, SweepRequest(tick=self.other_tick, plan=self.plan)))
         claims = self.do(queue.claim(OTHER, who, 5, Limits())).jobs
-        if fate == "sweeps" and opened.answer is OpenAnswer.ENQUEUED:
+        if fate == "sweeps" and opened.answer is OpenResult.ENQUEUED:
             assert [claim.job.sweep for claim in claims] == [opened.sweep]
             assert self.do(queue.advance(OTHER, claims[0], Window(CUTOFF)))
         elif fate == "fails" and claims:
@@ -215,11 +215,11 @@ class QueueMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.hands)
     @rule(pick=picks, maybe=st.booleans())
-    def give_back(self, pick: int, maybe: bool) -> None:
+    def release(self, pick: int, maybe: bool) -> None:
         claim = self.pick(pick)
-        claim = msgspec.structs.replace(claim, job=msgspec.structs.replace(claim.job, maybe=maybe))
-        lost = self.do(self.queues[claim.consumer].give_back(REF, [claim]))
-        assert set(lost) == self.model.give_back([claim])
+        claim = msgspec.structs.replace(claim, job=msgspec.structs.replace(claim.job, may_have_committed=maybe))
+        lost = self.do(self.queues[claim.consumer].release(REF, [claim]))
+        assert set(lost) == self.model.release([claim])
 
     @precondition(lambda self: any(claim.job.kind is JobKind.PLAN for claim in self.hands))
     @rule(pick=picks, sizes=st.lists(st.sampled_from([1, 2, 3, 55]), max_size=3), last=st.booleans(),
@@ -243,7 +243,9 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(pick=picks, state=st.sampled_from(sorted(END_STATES)), chance=st.integers(0, 2))
     def end_sweep(self, pick: int, state: SweepState, chance: int) -> None:
         claim = self.pick(pick)
-        if claim.job.kind is JobKind.PLAN or (chance == 0 and state is not SweepState.HELD):  # only a plan job holds
+        if claim.job.kind is JobKind.PLAN or (
+            chance == 0 and state is not SweepState.AWAITING_APPROVAL
+        ):  # only a plan job holds
             ended = self.do(self.queues[claim.consumer].end_sweep(REF, claim, state, "Reason", "a sentence"))
             assert ended is self.model.end_sweep(claim, state)
 
@@ -283,7 +285,7 @@ class QueueMachine(RuleBasedStateMachine):
         for at, row in enumerate(rows):
             where[fates[at % len(fates)]].append(row)
         error = data.draw(st.sampled_from(ERRORS))
-        extra = 0 if claim.job.held or not rows else data.draw(st.integers(0, 2))
+        extra = 0 if claim.job.is_retry or not rows else data.draw(st.integers(0, 2))
         retry = tuple(FailedRow(row, error, "refused") for row in where["retry"])
         return Settlement(
             claim,
@@ -295,11 +297,11 @@ class QueueMachine(RuleBasedStateMachine):
             dead=tuple(FailedRow(row, error, "refused") for row in where["dead"]),
             jobs=(self.part(claim.job, where["half"]),) if where["half"] else (),
             rest=self.part(claim.job, where["rest"]) if where["rest"] else None,
-            fails=data.draw(st.sampled_from([None, None, None, ("WriteRefused", "none was written")])),
+            sweep_failure=data.draw(st.sampled_from([None, None, None, ("WriteRefused", "none was written")])),
         )
 
     def part(self, job: Job, keys: list[Key]) -> Job:
-        low = None if job.held else self.fresh(1)[0]  # tells apart jobs of the shared rows
+        low = None if job.is_retry else self.fresh(1)[0]  # tells apart jobs of the shared rows
         return msgspec.structs.replace(job, keys=tuple(keys), rows=len(keys), low=low)
 
     def pick(self, number: int) -> Claim:
@@ -324,11 +326,11 @@ class QueueMachine(RuleBasedStateMachine):
         assert (stats.known, stats.paused, stats.last_tick) == (model.known, model.paused, model.last_tick)
         assert (stats.ready, stats.delayed) == (len(ready), len(idle) - len(ready))
         assert (stats.running, stats.oldest_ready) == (len(model.entries) - len(idle), model.oldest_ready())
-        assert (stats.held, stats.dead) == (len(model.attempts), len(model.letters))
-        assert {answer: getattr(stats.ticks, answer) for answer in OpenAnswer} == model.ticks
+        assert (stats.excluded, stats.dead) == (len(model.attempts), len(model.letters))
+        assert {answer: getattr(stats.ticks, answer) for answer in OpenResult} == model.ticks
         sweeps = stats.history if stats.sweep is None else (stats.sweep, *stats.history)
         assert [self.shown(sweep) for sweep in sweeps] == [self.expected(book) for book in model.sweeps]
-        held = self.do(self.queues["eve"].held(REF))
+        held = self.do(self.queues["eve"].excluded(REF))
         assert held.keys == set(model.attempts)
         if self.held is not None and self.held[0] == held.version:
             assert self.held[1] == held.keys, "workers keep a held set for as long as its version is the same"
@@ -338,11 +340,11 @@ class QueueMachine(RuleBasedStateMachine):
         assert found == {key: (x.error, x.sweep, x.at, model.attempts[key][-20:]) for key, x in model.letters.items()}
 
     def shown(self, sweep: Sweep) -> tuple[Any, ...]:
-        counts = (sweep.planned, sweep.applied, sweep.skipped, sweep.unconfirmed, sweep.held, sweep.dead)
+        counts = (sweep.planned, sweep.applied, sweep.skipped, sweep.unconfirmed, sweep.retrying, sweep.dead)
         return (sweep.id, sweep.tick, sweep.plan, sweep.state, sweep.cutoff, sweep.finished, sweep.open_jobs, *counts)
 
     def expected(self, book: Book) -> tuple[Any, ...]:
-        counts = (book.planned, book.applied, book.skipped, book.unconfirmed, book.held, book.dead)
+        counts = (book.planned, book.applied, book.skipped, book.unconfirmed, book.retrying, book.dead)
         left = len(self.model.open_entries(book.id))
         return (book.id, book.tick, book.plan, book.state, book.cutoff, book.finished, left, *counts)
 

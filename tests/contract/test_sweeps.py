@@ -7,7 +7,7 @@ from kubesweep.queue.model import (
     HISTORY,
     MAX_SAMPLES,
     JobKind,
-    OpenAnswer,
+    OpenResult,
     PlanVersion,
     Settlement,
     SweepState,
@@ -40,7 +40,7 @@ from tests.contract.hands import (
 async def test_a_tick_starts_a_sweep_with_one_plan_job(queue: QueueService, clock: Clock) -> None:
     opened = await open_sweep(queue, mode="DryRun")
     stats = await look(queue)
-    assert opened.answer is OpenAnswer.ENQUEUED
+    assert opened.answer is OpenResult.ENQUEUED
     assert stats.known
     assert (stats.ready, stats.last_tick, stats.oldest_ready) == (1, TICK, clock.now)
     assert stats.sweep is not None
@@ -52,9 +52,9 @@ async def test_a_tick_starts_a_sweep_with_one_plan_job(queue: QueueService, cloc
 
 async def test_a_tick_enqueued_twice_is_one_tick(make_queue: Open) -> None:
     first, second = make_queue(), make_queue()
-    assert (await open_sweep(first)).answer is OpenAnswer.ENQUEUED
-    assert (await open_sweep(second)).answer is OpenAnswer.DUPLICATE
-    assert (await open_sweep(second, TICK - 60)).answer is OpenAnswer.DUPLICATE
+    assert (await open_sweep(first)).answer is OpenResult.ENQUEUED
+    assert (await open_sweep(second)).answer is OpenResult.DUPLICATE
+    assert (await open_sweep(second, TICK - 60)).answer is OpenResult.DUPLICATE
     stats = await look(first)
     assert (stats.ready, stats.last_tick) == (1, TICK)
     assert stats.ticks == TickCounts(enqueued=1, duplicate=2)
@@ -63,34 +63,34 @@ async def test_a_tick_enqueued_twice_is_one_tick(make_queue: Open) -> None:
 async def test_a_wish_that_is_made_once_goes_by_its_name_not_by_its_time(make_queue: Open) -> None:
     first, second = make_queue(), make_queue()
     await finished(first)
-    made = await open_sweep(first, TICK - 60, once="job/1")
-    assert made.answer is OpenAnswer.ENQUEUED
-    again = await open_sweep(second, TICK + 600, once="job/1")
-    assert (again.answer, again.sweep) == (OpenAnswer.DUPLICATE, made.sweep)
+    made = await open_sweep(first, TICK - 60, dedup_key="job/1")
+    assert made.answer is OpenResult.ENQUEUED
+    again = await open_sweep(second, TICK + 600, dedup_key="job/1")
+    assert (again.answer, again.sweep) == (OpenResult.DUPLICATE, made.sweep)
     stats = await look(first)
     assert stats.sweep is not None
     assert (stats.ready, stats.last_tick, stats.sweep.id) == (1, TICK + BEHIND, made.sweep)
     assert stats.ticks == TickCounts(enqueued=2, duplicate=1)
-    other = await open_sweep(second, TICK, once="job/2")
-    assert (other.answer, other.sweep) == (OpenAnswer.FORBIDDEN, made.sweep)
-    elsewhere = await open_sweep(second, TICK, once="job/1", ref=OTHER)
-    assert elsewhere.answer is OpenAnswer.ENQUEUED
+    other = await open_sweep(second, TICK, dedup_key="job/2")
+    assert (other.answer, other.sweep) == (OpenResult.FORBIDDEN, made.sweep)
+    elsewhere = await open_sweep(second, TICK, dedup_key="job/1", ref=OTHER)
+    assert elsewhere.answer is OpenResult.ENQUEUED
     assert elsewhere.sweep != made.sweep
 
 
 async def test_a_tick_that_finds_a_sweep_unsettled_is_forbidden_and_moves_the_last_tick(queue: QueueService) -> None:
     sweep = await start(queue, 5)
     again = await open_sweep(queue, TICK + 60)
-    assert (again.answer, again.sweep) == (OpenAnswer.FORBIDDEN, sweep)
-    assert (await open_sweep(queue, TICK + 60)).answer is OpenAnswer.DUPLICATE
+    assert (again.answer, again.sweep) == (OpenResult.FORBIDDEN, sweep)
+    assert (await open_sweep(queue, TICK + 60)).answer is OpenResult.DUPLICATE
     stats = await look(queue)
     assert (stats.last_tick, stats.ticks) == (TICK + 60, TickCounts(enqueued=1, duplicate=1, forbidden=1))
 
 
 async def test_a_tick_past_its_deadline_is_late_and_moves_the_last_tick(queue: QueueService, clock: Clock) -> None:
     clock.advance(301)
-    assert (await open_sweep(queue, TICK, deadline=300)).answer is OpenAnswer.LATE
-    assert (await open_sweep(queue, TICK, deadline=900)).answer is OpenAnswer.DUPLICATE
+    assert (await open_sweep(queue, TICK, deadline=300)).answer is OpenResult.LATE
+    assert (await open_sweep(queue, TICK, deadline=900)).answer is OpenResult.DUPLICATE
     stats = await look(queue)
     assert (stats.last_tick, stats.sweep, stats.ready) == (TICK, None, 0)
     assert stats.ticks == TickCounts(late=1, duplicate=1)
@@ -98,14 +98,14 @@ async def test_a_tick_past_its_deadline_is_late_and_moves_the_last_tick(queue: Q
 
 async def test_a_tick_at_its_deadline_still_starts(queue: QueueService, clock: Clock) -> None:
     clock.advance(300)
-    assert (await open_sweep(queue, TICK, deadline=300)).answer is OpenAnswer.ENQUEUED
+    assert (await open_sweep(queue, TICK, deadline=300)).answer is OpenResult.ENQUEUED
 
 
 async def test_a_newer_plan_supersedes_the_sweep_and_its_waiting_jobs_go(queue: QueueService) -> None:
     old = await start(queue, 5, 5)
     running = await one(queue)
     newer = await open_sweep(queue, TICK + 60, NEWER)
-    assert newer.answer is OpenAnswer.ENQUEUED
+    assert newer.answer is OpenResult.ENQUEUED
     stats = await look(queue)
     assert stats.sweep is not None
     assert (stats.sweep.id, stats.sweep.plan) == (newer.sweep, NEWER)
@@ -126,21 +126,23 @@ async def finished(queue: QueueService) -> None:
 @pytest.mark.parametrize(
     ("plan", "answer"),
     [
-        (PlanVersion(2, PLAN.hash), OpenAnswer.FORBIDDEN),
-        (PlanVersion(0, "older"), OpenAnswer.FORBIDDEN),
-        (PlanVersion(1, "other"), OpenAnswer.ENQUEUED),
+        (PlanVersion(2, PLAN.hash), OpenResult.FORBIDDEN),
+        (PlanVersion(0, "older"), OpenResult.FORBIDDEN),
+        (PlanVersion(1, "other"), OpenResult.ENQUEUED),
     ],
 )
-async def test_only_a_newer_plan_supersedes(queue: QueueService, plan: PlanVersion, answer: OpenAnswer) -> None:
+async def test_only_a_newer_plan_supersedes(queue: QueueService, plan: PlanVersion, answer: OpenResult) -> None:
     await start(queue, 5)
     assert (await open_sweep(queue, TICK + 60, plan)).answer is answer
 
 
 async def test_a_newer_plan_supersedes_a_held_sweep(queue: QueueService) -> None:
     held = (await open_sweep(queue)).sweep
-    assert await queue.end_sweep(REF, await one(queue), SweepState.HELD, "TooMany", "more than 50,000 rows")
-    assert (await open_sweep(queue, TICK + 60)).answer is OpenAnswer.FORBIDDEN
-    assert (await open_sweep(queue, TICK + 120, NEWER)).answer is OpenAnswer.ENQUEUED
+    assert await queue.end_sweep(
+        REF, await one(queue), SweepState.AWAITING_APPROVAL, "TooMany", "more than 50,000 rows"
+    )
+    assert (await open_sweep(queue, TICK + 60)).answer is OpenResult.FORBIDDEN
+    assert (await open_sweep(queue, TICK + 120, NEWER)).answer is OpenResult.ENQUEUED
     (before,) = (await look(queue)).history
     assert (before.id, before.state) == (held, SweepState.SUPERSEDED)
 
@@ -214,7 +216,7 @@ async def test_a_sweep_that_planned_nothing_is_completed_at_once(queue: QueueSer
     stats = await look(queue)
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.finished, stats.sweep.cutoff) == (SweepState.COMPLETED, clock.now, CUTOFF)
-    assert (await open_sweep(queue, TICK + 60)).answer is OpenAnswer.ENQUEUED
+    assert (await open_sweep(queue, TICK + 60)).answer is OpenResult.ENQUEUED
 
 
 async def test_a_last_empty_window_completes_a_sweep_whose_jobs_are_settled(queue: QueueService) -> None:
@@ -270,11 +272,11 @@ async def test_a_held_job_that_ends_its_sweep_keeps_its_rows_and_rests(queue: Qu
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2, delay=1)))
     clock.advance(1)
     held = await one(queue)
-    assert held.job.held
+    assert held.job.is_retry
     assert await queue.end_sweep(REF, held, SweepState.FAILED, "TableMissing", "")
     assert await take(queue, 5) == ()
     stats = await look(queue)
-    assert (stats.held, stats.delayed) == (2, 1)
+    assert (stats.excluded, stats.delayed) == (2, 1)
     clock.advance(60)
     again = await one(queue)
     assert (again.job, again.delivery) == (held.job, held.delivery)
@@ -284,10 +286,14 @@ async def test_a_held_sweep_waits_for_approval_and_keeps_its_cutoff(queue: Queue
     sweep = (await open_sweep(queue)).sweep
     claim = await one(queue)
     told = type(claim)(claim.id, claim.consumer, claim.delivery, plan_job(sweep))
-    assert await queue.end_sweep(REF, told, SweepState.HELD, "HoldAboveRows", "50,001 rows")
+    assert await queue.end_sweep(REF, told, SweepState.AWAITING_APPROVAL, "HoldAboveRows", "50,001 rows")
     stats = await look(queue)
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.finished, stats.sweep.reason) == (SweepState.HELD, None, "HoldAboveRows")
+    assert (stats.sweep.state, stats.sweep.finished, stats.sweep.reason) == (
+        SweepState.AWAITING_APPROVAL,
+        None,
+        "HoldAboveRows",
+    )
     assert (stats.ready, stats.running, stats.sweep.open_jobs) == (0, 0, 0)
     assert await queue.approved(REF) is None
     assert await queue.approve(REF) == sweep
@@ -304,7 +310,7 @@ async def test_approving_something_else_releases_nothing(queue: QueueService) ->
     assert await queue.approve(REF) is None
     sweep = (await open_sweep(queue)).sweep
     assert await queue.approve(REF) is None
-    await queue.end_sweep(REF, await one(queue), SweepState.HELD, "HoldAboveRows", "")
+    await queue.end_sweep(REF, await one(queue), SweepState.AWAITING_APPROVAL, "HoldAboveRows", "")
     assert await queue.approve(REF, "another") is None
     assert await queue.approve(REF, sweep) == sweep
     assert await queue.approve(REF, sweep) is None
@@ -320,9 +326,9 @@ async def test_parking_a_sweep_late_keeps_its_books_right(queue: QueueService) -
     await queue.advance(REF, await one(queue), Window(CUTOFF, jobs, plan_job(sweep), planned=17))
     (running,) = await take(queue, 1)
     plan, waiting = await take(queue, 2, "bob")
-    assert await queue.give_back(REF, [waiting]) == ()
-    assert await queue.end_sweep(REF, plan, SweepState.HELD, "HoldAboveRows", "")
+    assert await queue.release(REF, [waiting]) == ()
+    assert await queue.end_sweep(REF, plan, SweepState.AWAITING_APPROVAL, "HoldAboveRows", "")
     assert (await settle(queue, Settlement(running, applied=10))).finished == ()
     stats = await look(queue)
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.planned, stats.sweep.applied) == (SweepState.HELD, 10, 10)
+    assert (stats.sweep.state, stats.sweep.planned, stats.sweep.applied) == (SweepState.AWAITING_APPROVAL, 10, 10)

@@ -65,13 +65,13 @@ async def test_a_wait_ends_when_a_window_a_gift_a_resume_or_a_replay_arrives(mak
     await waiting
     job, plan = await take(bob, 2)
     waiting = await _waiter(ann)
-    await bob.give_back(REF, [plan])
+    await bob.release(REF, [plan])
     await waiting
     await bob.pause(REF, True)
     waiting = await _waiter(ann)
     await bob.pause(REF, False)
     await waiting
-    assert await bob.end_sweep(REF, await one(bob), SweepState.HELD, "HoldAboveRows", "")
+    assert await bob.end_sweep(REF, await one(bob), SweepState.AWAITING_APPROVAL, "HoldAboveRows", "")
     await settle(bob, Settlement(job, applied=5))
     waiting = await _waiter(ann)
     await bob.approve(REF)

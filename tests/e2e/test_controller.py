@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kubesweep.queue.model import OpenSweep
+from kubesweep.queue.model import SweepRequest
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCALEDOBJECTS, SECRETS, Kind
 from tests.e2e.stage import CHILDREN, Stage, now, until, writes_since
 
@@ -204,7 +204,7 @@ async def test_an_edit_while_a_sweep_runs_starts_it_anew_with_the_new_plan(stage
     await stage.be_the_worker()
     await stage.says("Ready", "Ready")
     [finding] = (await stage.stats()).findings
-    opened = await stage.queue.open_sweep(await stage.ref(), OpenSweep(tick=time.time(), plan=finding.plan))
+    opened = await stage.queue.open_sweep(await stage.ref(), SweepRequest(tick=time.time(), plan=finding.plan))
     await stage.apply(write={"update": [{"column": "status", "value": "gone"}]})
 
     async def superseded() -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from pathlib import Path
 
-from kubesweep.queue.model import OpenSweep, PlanVersion
+from kubesweep.queue.model import PlanVersion, SweepRequest
 from kubesweep_controller.kube.client import DEPLOYMENTS, LEASES, SCHEDULES, Api
 from kubesweep_controller.kube.kubeconfig import Connection
 from tests.e2e.rights import ACCOUNTS, account
@@ -22,7 +22,7 @@ async def test_a_deleted_schedule_leaves_nothing_in_the_queue_and_its_successor_
     await stage.apply()
     await stage.be_the_worker()
     old = await stage.ref()
-    await stage.queue.open_sweep(old, OpenSweep(tick=1.0, plan=PlanVersion(1, "x")))
+    await stage.queue.open_sweep(old, SweepRequest(tick=1.0, plan=PlanVersion(1, "x")))
     await stage.api.delete(SCHEDULES, stage.namespace, "carts")
     await stage.apply()
 

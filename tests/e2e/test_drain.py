@@ -68,7 +68,7 @@ def _is(pod: Object, type_: str, status: str) -> bool:
 def balanced(support: Desk) -> None:
     """The sweep completed, and each row was written once and told once."""
     sweep = support.completed(EXPIRED, patience=600)
-    assert (sweep["planned"], sweep["applied"], sweep["held"], sweep["dead"]) == (STALE, STALE, 0, 0), sweep
+    assert (sweep["planned"], sweep["applied"], sweep["retrying"], sweep["dead"]) == (STALE, STALE, 0, 0), sweep
     assert "history" not in support.status(EXPIRED)
     assert support.ask("SELECT count(*) FROM written") == support.ask("SELECT count(DISTINCT id) FROM written") == STALE
     assert support.expired() == STALE

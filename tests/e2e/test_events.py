@@ -19,7 +19,7 @@ from kubesweep_controller.status.reasons import Reason
 from tests.e2e.applying import done, namespace_with_crd
 from tests.kits.controller import SPEC, START
 
-HELD = Wanted(Reason.HELD, "The sweep of noon waits.", "sweep-1/Held")
+HELD = Wanted(Reason.AWAITING_APPROVAL, "The sweep of noon waits.", "sweep-1/Held")
 DEAD = Wanted(
     Reason.DEAD_LETTERS, "CheckViolation: rows used up their attempts", "1/1", error="CheckViolation", count=1
 )
@@ -83,7 +83,11 @@ def described(schedule: dict[str, Any]) -> str:
 async def test_an_event_is_shown_by_describe(schedule: dict[str, Any], controllers: Controllers) -> None:
     await controllers.start().post(schedule, HELD)
     (event,) = posted(schedule)
-    assert (event["type"], event["reason"], event["reportingInstance"]) == ("Warning", "Held", "controller-0")
+    assert (event["type"], event["reason"], event["reportingInstance"]) == (
+        "Warning",
+        "AwaitingApproval",
+        "controller-0",
+    )
     assert re.search(r"Warning +Held +\S+ +kubesweep.dev/controller +The sweep of noon waits\.", described(schedule))
 
 

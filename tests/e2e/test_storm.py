@@ -94,6 +94,6 @@ def test_the_same_table_comes_of_a_storm(support: Desk) -> None:
     assert support.expired() == STALE
     assert support.ask("SELECT count(*) FROM written") == support.ask("SELECT count(DISTINCT id) FROM written") == STALE
     assert received["keys"] == STALE
-    assert sweep["planned"] == sum(sweep[one] for one in ("applied", "skipped", "unconfirmed", "held", "dead"))
-    assert (sweep["held"], sweep["dead"]) == (0, 0)
+    assert sweep["planned"] == sum(sweep[one] for one in ("applied", "skipped", "unconfirmed", "retrying", "dead"))
+    assert (sweep["retrying"], sweep["dead"]) == (0, 0)
     support.asleep(EXPIRED)

@@ -125,8 +125,8 @@ async def test_a_bad_day_is_told_by_describe_although_no_controller_outlives_a_l
     await stage.says("Degraded", "LastSweepFailed")
     await tale.anew()
     await tale.order("trigger")
-    await tale.end(SweepState.HELD, "AboveHoldLimit", "too many")
-    await stage.says("Degraded", "Held")
+    await tale.end(SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "too many")
+    await stage.says("Degraded", "AwaitingApproval")
     await tale.anew(signal.SIGKILL)
     await tale.order("approve")
     await tale.plan(3)
@@ -151,7 +151,7 @@ async def test_a_bad_day_is_told_by_describe_although_no_controller_outlives_a_l
         ("Normal", "Ready", 1),
         ("Normal", "Triggered", 3),
         ("Warning", "LastSweepFailed", 1),
-        ("Warning", "Held", 1),
+        ("Warning", "AwaitingApproval", 1),
         ("Normal", "Approved", 1),
         ("Warning", "DeadLetters", 2),
         ("Normal", "DeadLettersRetried", 1),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kubesweep.queue.model import OpenSweep
+from kubesweep.queue.model import SweepRequest
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCHEDULES
 from tests.cluster.bed import REPOSITORY
 from tests.e2e.stage import CHILDREN, Stage, now, until, writes_since
@@ -80,7 +80,7 @@ async def test_of_two_versions_the_leader_decides_and_no_field_is_fought_over(st
     await stage.be_the_worker()
     await stage.says("Ready", "Ready")
     [finding] = (await stage.stats()).findings
-    sweep = await stage.queue.open_sweep(await stage.ref(), OpenSweep(tick=1.0, plan=finding.plan))
+    sweep = await stage.queue.open_sweep(await stage.ref(), SweepRequest(tick=1.0, plan=finding.plan))
     later = await stage.start("later", KUBESWEEP_WORKER_IMAGE="worker:later", PYTHONPATH=path)
     await until(lambda: _says(stage, "later", "holds the Lease; waiting"))
     await nobody_writes(stage, "1")

@@ -20,9 +20,9 @@ NUMBERS = st.one_of(
 JOBS = st.sampled_from(
     [
         '{"kind":"plan","sweep":"x","cutoff":"2999-01-01"}',
-        '{"kind":"keys","keys":[["1"]],"rows":99999999999999999999,"held":true}',
+        '{"kind":"keys","keys":[["1"]],"rows":99999999999999999999,"is_retry":true}',
         '{"kind":"keys","keys":' + "[" * 2000 + "]" * 2000 + "}",
-        '{"id":"x","tick":1e999,"state":"Held"}',
+        '{"id":"x","tick":1e999,"state":"AwaitingApproval"}',
         "{}",
         "null",
     ]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from kubesweep.queue.model import Job, JobKind, Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement, Window
+from kubesweep.queue.model import Job, JobKind, Limits, PlanVersion, ScheduleRef, Settlement, SweepRequest, Window
 from kubesweep.queue.service import QueueService
 from tests.kits.servers import binaries
 
@@ -17,7 +17,7 @@ KINDS = pytest.mark.parametrize("kind", sorted(binaries()))
 
 
 async def start(queue: QueueService, ref: ScheduleRef) -> None:
-    sweep = (await queue.open_sweep(ref, OpenSweep(tick=time.time(), plan=PLAN))).sweep
+    sweep = (await queue.open_sweep(ref, SweepRequest(tick=time.time(), plan=PLAN))).sweep
     (plan,) = (await queue.claim(ref, "ann", 1, LIMITS)).jobs
     job = Job(JobKind.KEYS, PLAN, sweep, keys=(("1",),), rows=1)
     assert await queue.advance(ref, plan, Window("now", (job,), planned=1))

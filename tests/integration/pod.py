@@ -17,7 +17,7 @@ from psycopg import sql
 
 from kubesweep.api.plan import Assignment, Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import DeadLetter, Finding, OpenSweep, ScheduleRef, Stats
+from kubesweep.queue.model import DeadLetter, Finding, ScheduleRef, Stats, SweepRequest
 from tests.kits.deadlines import scaled
 from tests.kits.servers import Server
 
@@ -114,7 +114,7 @@ class Pod:
         return [json.loads(line) for line in errors.splitlines()]
 
     async def open(self) -> None:
-        await self.queue.open_sweep(self.plan.ref, OpenSweep(tick=1.0, plan=self.plan.version))
+        await self.queue.open_sweep(self.plan.ref, SweepRequest(tick=1.0, plan=self.plan.version))
 
     async def check(self) -> None:
         assert await self.queue.enqueue_check(self.plan.ref, self.plan.version)

@@ -25,7 +25,7 @@ import psycopg
 
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenAnswer, OpenSweep, Stats, SweepState
+from kubesweep.queue.model import OpenResult, Stats, SweepRequest, SweepState
 from kubesweep.queue.service import QueueService
 from tests.kits.deadlines import scaled
 
@@ -144,8 +144,8 @@ class Storm:
         queue = connect(self.queue_url)
         workers = [self.spawn(), self.spawn()]
         try:
-            opened = await queue.open_sweep(self.plan.ref, OpenSweep(tick=time.time(), plan=self.plan.version))
-            assert opened.answer is OpenAnswer.ENQUEUED
+            opened = await queue.open_sweep(self.plan.ref, SweepRequest(tick=time.time(), plan=self.plan.version))
+            assert opened.answer is OpenResult.ENQUEUED
             give_up = time.monotonic() + limit
             while not done(stats := (await queue.stats([self.plan.ref]))[0]):
                 assert time.monotonic() < give_up, f"not settled after {limit:.0f} s (seed {self.seed}): {stats}"
@@ -194,7 +194,7 @@ class Storm:
 
 
 def done(stats: Stats) -> bool:
-    return stats.sweep is not None and stats.sweep.state.settled and stats.held == stats.dead and stats.running == 0
+    return stats.sweep is not None and stats.sweep.state.settled and stats.excluded == stats.dead and stats.running == 0
 
 
 def failed(stats: Stats) -> bool:

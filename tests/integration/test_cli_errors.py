@@ -11,7 +11,7 @@ import pytest
 
 import kubesweep_cli
 from kubesweep.queue import connect as queue_connect
-from kubesweep.queue.model import FailedRow, Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement
+from kubesweep.queue.model import FailedRow, Limits, PlanVersion, ScheduleRef, Settlement, SweepRequest
 from tests.integration.cli_desk import Desk
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"
@@ -56,7 +56,7 @@ async def _dead_letter(desk: Desk, name: str, namespace: str = "default") -> Non
     queue = queue_connect.connect(f"sqlite:///{desk.folder}/state/kubesweep/queue.db")
     ref, limits = ScheduleRef.local(namespace, name), Limits()
     try:
-        await queue.open_sweep(ref, OpenSweep(tick=1.0, plan=PLAN))
+        await queue.open_sweep(ref, SweepRequest(tick=1.0, plan=PLAN))
         (claim,) = (await queue.claim(ref, "me", 1, limits)).jobs
         dead = (FailedRow(("1",), "CarrierRefused", "no"),)
         await queue.settle(ref, "me", [Settlement(claim, extra=1, dead=dead)], 0, limits)

@@ -186,7 +186,7 @@ def test_a_flush_in_the_middle_is_lost_and_a_run_heals_it(place: Place) -> None:
     sweep, ticks = stats["sweep"], stats["ticks"]
     assert isinstance(sweep, dict)
     settled = sweep["applied"] + sweep["skipped"] + sweep["unconfirmed"]
-    assert (sweep["state"], sweep["planned"], sweep["held"], stats["dead"]) == ("Completed", settled, 0, 0)
+    assert (sweep["state"], sweep["planned"], sweep["retrying"], stats["dead"]) == ("Completed", settled, 0, 0)
     assert (place.rows(), ticks["enqueued"]) == ((ROWS, ROWS), 1)  # type: ignore[index]
     assert {len(keys) for keys in place.told().values()} == {1}
     assert len(place.told()) == ROWS
@@ -239,7 +239,7 @@ def test_the_other_commands_work_and_their_advice_keeps_the_password_to_itself(t
     server.start()
     place = Place(tmp_path, database, server)
     place.environ["KUBESWEEP_QUEUE"] = url = server.url.replace("//", "//:geheim@")
-    place.limited("holdAboveRows: 5")
+    place.limited("approveAbove: {rows: 5}")
     place.let_go()
     (place.folder / "bad").touch()
     said, bad = [], ROWS // 10
@@ -255,7 +255,7 @@ def test_the_other_commands_work_and_their_advice_keeps_the_password_to_itself(t
     assert "knows no schedule yet" in place.run("status").stdout
     triggered = place.run("trigger", "-f", str(place.file), "--queue", url).stdout
     held = copied(triggered, " run --once")
-    assert "Held" in held
+    assert "AwaitingApproval" in held
     approved = copied(held, " approve ")
     dead = copied(approved, " run --once")
     assert equation(dead) == (ROWS, ROWS - bad, 0, 0, bad)

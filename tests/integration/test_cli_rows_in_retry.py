@@ -49,7 +49,7 @@ async def test_rows_in_retry_are_listed_shown_retried_and_purged(url: str) -> No
     assert (stats.ready, stats.delayed) == (1, 1)
     assert await dead_doomed(queue, Choice(queue=url, name=NAME)) == 2
     await dead_purge(queue, shown.terminal, Choice(queue=url, name=NAME))
-    assert (await queue.held(REF)).keys == frozenset()
+    assert (await queue.excluded(REF)).keys == frozenset()
     with pytest.raises(Nothing, match="No rows in retry"):
         await dead_show(queue, shown.terminal, choice)
     await queue.close()
@@ -63,5 +63,5 @@ async def test_dead_letters_of_another_table_are_named_and_refuse_a_retry(url: s
     assert "1 row of public.old(id) #1, set aside: public.new(id) #2 is swept now" in shown.text.getvalue()
     with pytest.raises(Nothing, match="none of the dead letters belongs to the table that is swept now"):
         await dead_retry(queue, shown.terminal, Choice(queue=url, name=NAME))
-    assert (await queue.held(REF)).keys == {key(1)}
+    assert (await queue.excluded(REF)).keys == {key(1)}
     await queue.close()

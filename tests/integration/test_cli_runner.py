@@ -9,7 +9,7 @@ import pytest
 
 from kubesweep.api.loading.files import Loaded, load
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenSweep, Stats, SweepState, Window
+from kubesweep.queue.model import Stats, SweepRequest, SweepState, Window
 from kubesweep.queue.service import QueueService
 from kubesweep_cli.runner.runner import Runner, RunSettings
 from kubesweep_cli.runner.worker_group import WorkerCrew
@@ -219,7 +219,7 @@ async def test_a_lost_sweep_is_started_anew_however_far_the_queues_clock_is_ahea
     plan, hour = loaded[0].plan, 3600.0
     bench.time.now = 100 * hour
     late = Runner(loaded, bench.queue, WorkerCrew([]), bench.paper, RunSettings(), lambda: bench.time.now - hour)
-    await bench.queue.open_sweep(plan.ref, OpenSweep(tick=99 * hour, plan=plan.version))
+    await bench.queue.open_sweep(plan.ref, SweepRequest(tick=99 * hour, plan=plan.version))
     await late.step()
     await bench.queue.forget(plan.ref)
     await late.step()
@@ -255,7 +255,9 @@ async def test_once_ends_without_waiting_for_a_held_sweep(bench: Bench) -> None:
     plan = loaded[0].plan
     await bench.queue.open_sweep(plan.ref, runner.tracks[0].wish(960.0))
     claims = await bench.queue.claim(plan.ref, "w", 1, plan.queue_limits)
-    assert await bench.queue.end_sweep(plan.ref, claims.jobs[0], SweepState.HELD, "Held", "too many rows")
+    assert await bench.queue.end_sweep(
+        plan.ref, claims.jobs[0], SweepState.AWAITING_APPROVAL, "AwaitingApproval", "too many rows"
+    )
     ending = await runner.run()
     assert not ending.interrupted
     assert ending.code == 1

@@ -13,7 +13,7 @@ import pytest
 
 from kubesweep.api.loading.files import load
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenSweep
+from kubesweep.queue.model import SweepRequest
 from tests.integration.cli_desk import Desk, equation, next_commands, read_until
 from tests.kits.deadlines import scaled
 
@@ -91,7 +91,7 @@ def test_a_sweep_of_too_many_rows_waits_for_approval_and_says_the_command(desk: 
     file = desk.slow(30)
     (desk.folder / "go").touch()
     path = Path(file)
-    path.write_text(path.read_text().replace("batchRows: 10", "batchRows: 10, holdAboveRows: 5"))
+    path.write_text(path.read_text().replace("batchRows: 10", "batchRows: 10, approveAbove: {rows: 5}"))
     held = desk.run("run", "--once", "-f", file, code=1)
     approve = next(command for command in next_commands(held.stdout) if " approve " in command)
     assert desk.states() == {"old": 30}
@@ -102,14 +102,14 @@ def test_a_sweep_of_too_many_rows_waits_for_approval_and_says_the_command(desk: 
 
 def test_a_file_edited_in_the_middle_of_a_sweep_counts_from_the_next_start_on(desk: Desk) -> None:
     path = Path(desk.slow(3))
-    path.write_text(path.read_text().replace("batchRows: 10", "batchRows: 10, holdAboveRows: 1"))
+    path.write_text(path.read_text().replace("batchRows: 10", "batchRows: 10, approveAbove: {rows: 1}"))
     desk.run("run", "--once", "-f", str(path), code=1)
     (held,) = json.loads(desk.run("status", "-o", "json").stdout)
-    path.write_text(path.read_text().replace(", holdAboveRows: 1", ""))
+    path.write_text(path.read_text().replace(", approveAbove: {rows: 1}", ""))
     (desk.folder / "go").touch()
     desk.run("run", "--once", "-f", str(path))
     (done,) = json.loads(desk.run("status", "-o", "json").stdout)
-    assert (held["sweep"]["state"], done["history"][0]["state"]) == ("Held", "Superseded")
+    assert (held["sweep"]["state"], done["history"][0]["state"]) == ("AwaitingApproval", "Superseded")
     assert (done["sweep"]["state"], done["sweep"]["applied"]) == ("Completed", 3)
     assert done["sweep"]["plan"]["generation"] > held["sweep"]["plan"]["generation"]
 
@@ -122,7 +122,7 @@ def test_a_sweep_of_a_run_whose_clock_was_ahead_is_replaced_after_an_edit(desk: 
 
     async def begin() -> None:
         queue = connect(where)
-        await queue.open_sweep(ahead.ref, OpenSweep(tick=None, plan=ahead.plan.version))
+        await queue.open_sweep(ahead.ref, SweepRequest(tick=None, plan=ahead.plan.version))
         await queue.close()
 
     asyncio.run(begin())

@@ -11,7 +11,7 @@ import redis
 
 from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement
+from kubesweep.queue.model import Limits, PlanVersion, ScheduleRef, Settlement, SweepRequest
 from kubesweep_controller.children.secret import Login
 from kubesweep_controller.queue.credentials import SOON, Logins, derived
 from kubesweep_controller.queue.users import set_users, user_names
@@ -54,13 +54,13 @@ async def test_a_namespace_can_sweep_and_cannot_touch_its_neighbour(server: Serv
     for space in ("shop", "bank"):
         await set_users(admin(server), INSTALL, space, login(space))
     ours, theirs = connect(url(server, "shop")), connect(url(server, "bank"))
-    opened = await ours.open_sweep(OURS, OpenSweep(tick=1.0, plan=PLAN))
+    opened = await ours.open_sweep(OURS, SweepRequest(tick=1.0, plan=PLAN))
     [claim] = (await ours.claim(OURS, "worker", 1, Limits())).jobs
     assert claim.job.sweep == opened.sweep
     assert not (await ours.settle(OURS, "worker", [Settlement(claim)], 1, Limits())).lost
     for queue, ref in ((ours, THEIRS), (theirs, OURS)):
         with pytest.raises(Outage) as refused:
-            await queue.open_sweep(ref, OpenSweep(tick=2.0, plan=PLAN))
+            await queue.open_sweep(ref, SweepRequest(tick=2.0, plan=PLAN))
         assert refused.value.reason == "QueueRights"
         with pytest.raises(Outage):
             await queue.schedules()
@@ -71,7 +71,7 @@ async def test_a_namespace_can_sweep_and_cannot_touch_its_neighbour(server: Serv
 async def test_keda_sees_two_lengths_and_changes_nothing(server: Server) -> None:
     await set_users(admin(server), INSTALL, "shop", login("shop"))
     queue = connect(url(server, "shop"))
-    await queue.open_sweep(OURS, OpenSweep(tick=1.0, plan=PLAN))
+    await queue.open_sweep(OURS, SweepRequest(tick=1.0, plan=PLAN))
     await queue.close()
     own = login("shop")
     with server.client(username=own.keda_user, password=own.keda_password) as client:
@@ -127,7 +127,7 @@ async def test_every_node_of_a_cluster_gets_the_users_and_they_are_enough_there(
         queue = connect(f"redis+cluster://{own.user}:{own.password}@{where}")
         for number in range(6):
             ref = ScheduleRef(INSTALL, "shop", f"carts-{number}", OURS.uid)
-            await queue.open_sweep(ref, OpenSweep(tick=1.0, plan=PLAN))
+            await queue.open_sweep(ref, SweepRequest(tick=1.0, plan=PLAN))
             await queue.wait(ref, 0.001)
             [claim] = (await queue.claim_next(ref, "worker", 1, Limits(), 1.0)).jobs
             assert not (await queue.settle(ref, "worker", [Settlement(claim)], 0, Limits())).lost
@@ -143,7 +143,7 @@ async def test_a_replica_has_the_users_before_sentinels_promote_it(kind: str) ->
         assert made(replica) == {own.user, own.keda_user}
         fail_over(watcher)
         queue = connect(f"redis+sentinel://{own.user}:{own.password}@{where}")
-        await queue.open_sweep(OURS, OpenSweep(tick=1.0, plan=PLAN))
+        await queue.open_sweep(OURS, SweepRequest(tick=1.0, plan=PLAN))
         await queue.close()
 
 
@@ -174,7 +174,7 @@ async def test_users_are_set_again_with_another_password_and_where_nobody_does_t
         own = logins.login("shop")
         queue = connect(f"redis://{own.user}:{own.password}@127.0.0.1:{server.port}/0")
         try:
-            await queue.open_sweep(OURS, OpenSweep(tick=1.0, plan=PLAN))
+            await queue.open_sweep(OURS, SweepRequest(tick=1.0, plan=PLAN))
         finally:
             await queue.close()
 

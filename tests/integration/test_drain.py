@@ -14,7 +14,7 @@ from aiohttp import web
 
 from kubesweep.api.plan import Effect, Plan, Webhook
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenSweep
+from kubesweep.queue.model import SweepRequest
 from kubesweep.queue.service import QueueService
 from kubesweep_worker.runtime.build import assemble
 from kubesweep_worker.runtime.signals import install_signals
@@ -71,7 +71,7 @@ async def test_a_worker_stopped_during_slow_effects_begins_no_other_and_writes_t
     effects.Round.told = Counter()
     async with slow_plan(kind) as plan:
         await queue.forget(plan.ref)
-        await queue.open_sweep(plan.ref, OpenSweep(tick=1.0, plan=plan.version))
+        await queue.open_sweep(plan.ref, SweepRequest(tick=1.0, plan=plan.version))
         assert plan.effect is not None
         for _ in range(SIGNALS):
             at = chance.randint(1, plan.effect.concurrency)

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, Source, Webhook, Write
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import DeadLetter, OpenSweep, Stats, SweepState
+from kubesweep.queue.model import DeadLetter, Stats, SweepRequest, SweepState
 from kubesweep_worker.effects.values import iso_duration, python_values
 from kubesweep_worker.runtime.build import assemble
 from kubesweep_worker.settings import WorkerSettings
@@ -62,7 +62,7 @@ async def swept(
     try:
         async with receiver(answer) as base:
             plan = value_plan(base + "/hook", columns)
-            await queue.open_sweep(plan.ref, OpenSweep(tick=1.0, plan=plan.version))
+            await queue.open_sweep(plan.ref, SweepRequest(tick=1.0, plan=plan.version))
             async with asyncio.timeout(scaled(60)):
                 worker = assemble(plan, url=lambda: database, queue_url=where, settings=WorkerSettings())
                 await worker.run(until_settled=True)

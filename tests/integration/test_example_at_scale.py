@@ -14,7 +14,7 @@ from tests.kits.deadlines import scaled
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "at-scale"
 ROWS = 50_000
-PACE = "rowsPerSecond: 40000"
+TUNING = "rowsPerSecond: 40000"
 SLOW = "rowsPerSecond: 2000"  # five seconds between two kills, on a machine of any speed
 
 
@@ -22,8 +22,8 @@ SLOW = "rowsPerSecond: 2000"  # five seconds between two kills, on a machine of 
 def test_workers_are_killed_and_every_stale_row_is_written_exactly_once(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE, tmp_path, dirs_exist_ok=True)
     sweep = tmp_path / "sweep.yaml"
-    assert PACE in sweep.read_text()
-    sweep.write_text(sweep.read_text().replace(PACE, SLOW))
+    assert TUNING in sweep.read_text()
+    sweep.write_text(sweep.read_text().replace(TUNING, SLOW))
     done = subprocess.run(
         (sys.executable, "storm.py", "--rows", str(ROWS), "--kills", "2"),
         check=False,

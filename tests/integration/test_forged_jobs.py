@@ -18,7 +18,7 @@ PLAN = a_plan(
     source=Source(table="carts", key=("id",)),
     match=(Match("in", "status", ("open",)), Match("before", "at", offset=3600.0)),
     write=Write(update=(Assignment("status", "closed"),)),
-    limits=RowLimits(batch_rows=100, hold_above_rows=5),
+    limits=RowLimits(batch_rows=100, approve_above_rows=5),
 )
 STALE, FRESH, OTHER = range(10), range(10, 20), range(20, 30)
 
@@ -54,7 +54,7 @@ async def test_so_many_rows_wait_for_an_approval(bench: Workbench) -> None:
     await bench.open()
     sweep = (await bench.run()).sweep
     assert sweep is not None
-    assert (sweep.state, closed(bench)) == (SweepState.HELD, set())
+    assert (sweep.state, closed(bench)) == (SweepState.AWAITING_APPROVAL, set())
 
 
 @pytest.mark.parametrize("kind", [JobKind.RANGE, JobKind.KEYS])

@@ -61,7 +61,7 @@ async def test_a_locked_child_row_holds_its_own_row_only(site: Site) -> None:
         application.execute("SELECT 1 FROM lines WHERE id IN (5, 700) FOR UPDATE")
         stats = await site.sweep(plan)
         assert stats.sweep is not None
-        assert (stats.sweep.state, stats.sweep.applied, stats.sweep.held) == (SweepState.COMPLETED, 998, 2)
+        assert (stats.sweep.state, stats.sweep.applied, stats.sweep.retrying) == (SweepState.COMPLETED, 998, 2)
         assert left(site.url) == [5, 700]
         assert (await site.sweep(plan)).sweep.state is SweepState.COMPLETED  # type: ignore[union-attr]
     await site.worker(plan).run(until_settled=True, await_retries=True)
@@ -80,12 +80,12 @@ async def test_a_table_that_the_application_locks_costs_nothing(site: Site) -> N
         while not any((f.kind, f.reason) == ("SourceReady", "Locked") for f in (await site.stats(plan)).findings):
             assert not running.done()
             await site.queue.wait(plan.ref, 0.02)
-        assert (await site.stats(plan)).held == 0
+        assert (await site.stats(plan)).excluded == 0
     async with asyncio.timeout(scaled(60)):
         await running
     stats = await site.stats(plan)
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.held, left(site.url)) == (SweepState.COMPLETED, 0, [])
+    assert (stats.sweep.state, stats.excluded, left(site.url)) == (SweepState.COMPLETED, 0, [])
 
 
 async def test_a_row_whose_delete_takes_too_long_is_dead_lettered_and_the_others_go(site: Site) -> None:
@@ -106,7 +106,7 @@ async def test_a_batch_that_takes_too_long_is_written_in_pieces(site: Site) -> N
     execute(site.url, SLOW.format(rows=", ".join(str(n) for n in range(1, 601)), seconds=0.002))
     stats = await site.sweep(deleting())
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.applied, stats.held) == (SweepState.COMPLETED, 600, 0)
+    assert (stats.sweep.state, stats.sweep.applied, stats.excluded) == (SweepState.COMPLETED, 600, 0)
 
 
 async def test_a_statement_that_an_administrator_cancels_is_no_timeout(site: Site) -> None:
@@ -163,10 +163,10 @@ async def test_a_flood_of_rows_that_cannot_be_deleted_hides_none_of_those_behind
     plan = deleting(halt_above=100, retry=RetryPolicy(max_attempts=1))
     stats = await site.sweep(plan)
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.reason) == (SweepState.HALTED, "TooManyHeld")
+    assert (stats.sweep.state, stats.sweep.reason) == (SweepState.HALTED, "TooManyFailedRows")
     assert (stats.sweep.applied, stats.sweep.dead, stats.sweep.skipped) == (150, 100, 150)
     assert left(site.url) == list(range(1, 251))
-    held = {int(key[0]) for key in (await site.queue.held(plan.ref)).keys}
+    held = {int(key[0]) for key in (await site.queue.excluded(plan.ref)).keys}
     free = sorted(set(left(site.url)) - held)[-10:]
     execute(site.url, f"DELETE FROM lines WHERE cart IN ({', '.join(map(str, free))})")
     stats = await site.sweep(plan)

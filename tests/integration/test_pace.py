@@ -11,7 +11,7 @@ from aiohttp import web
 
 from kubesweep.api.plan import Effect, RetryPolicy, RowLimits, Webhook
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenSweep
+from kubesweep.queue.model import SweepRequest
 from kubesweep_worker.runtime.build import assemble
 from kubesweep_worker.settings import WorkerSettings
 from tests.integration.test_worker_handlers import handler_plan, make_table
@@ -59,7 +59,7 @@ async def test_two_workers_send_no_more_than_the_rate_and_fifty_in_any_ten_secon
         where = f"sqlite:///{tmp_path / 'queue.db'}" if backend == "sqlite" else shared("valkey").socket_url
         queue = connect(where)
         await queue.forget(plan.ref)
-        await queue.open_sweep(plan.ref, OpenSweep(tick=1.0, plan=plan.version))
+        await queue.open_sweep(plan.ref, SweepRequest(tick=1.0, plan=plan.version))
         settings = WorkerSettings(backoff=0.05, max_backoff=0.2)
         workers = [assemble(plan, url=lambda: table, queue_url=where, settings=settings) for _ in range(2)]
         async with asyncio.timeout(scaled(60)):

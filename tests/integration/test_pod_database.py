@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from kubesweep.api.database_url import Parts
-from kubesweep.queue.model import OpenSweep
+from kubesweep.queue.model import SweepRequest
 from tests.integration.pod import Pod, pod_plan
 from tests.integration.postgres import LOCKED_ROLE
 from tests.integration.postgres import Server as Postgres
@@ -72,7 +72,7 @@ async def test_a_secret_with_user_and_password_alone_is_waited_for_used_and_rota
     for tick, password in enumerate(PASSWORDS[1:], 2):
         role(password)
         pod.database.show(username=LOCKED_ROLE, password=password)
-        await pod.queue.open_sweep(pod.plan.ref, OpenSweep(tick=tick, plan=pod.plan.version))
+        await pod.queue.open_sweep(pod.plan.ref, SweepRequest(tick=tick, plan=pod.plan.version))
         await said(worker, FINISHED)
         await all_new(pod, database)
     assert (await pod.finding("SourceReady")).ok

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kubesweep.queue.model import OpenSweep, SweepState, TickCounts
+from kubesweep.queue.model import SweepRequest, SweepState, TickCounts
 from tests.integration.pod import Pod, pod_plan
 from tests.kits.deadlines import scaled
 from tests.kits.proxy import Cut, Proxy
@@ -113,7 +113,7 @@ async def test_a_job_made_by_hand_with_a_number_of_its_own_is_no_tick_of_1970(po
 
 async def test_a_job_made_by_hand_runs_though_a_later_tick_was_seen(pod: Pod) -> None:
     ahead = time.time() + 200  # as far as clocks may differ; what is further ahead counts as now
-    wish = OpenSweep(tick=ahead, plan=pod.plan.version, deadline=-400.0)  # late at once: only its tick is remembered
+    wish = SweepRequest(tick=ahead, plan=pod.plan.version, deadline=-400.0)  # late at once: only its tick is remembered
     await pod.queue.open_sweep(pod.plan.ref, wish)
     (entry,) = await run(pod, MANUAL)
     assert entry["answer"] == "enqueued"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from kubesweep.queue.model import HeldRows, ScheduleRef
+from kubesweep.queue.model import ExcludedRows, ScheduleRef
 from kubesweep.queue.redis.client import AT_ONCE
 from kubesweep.queue.redis.queue import RedisQueue
 from tests.kits.servers import Server, binaries
@@ -16,8 +16,8 @@ async def test_three_hundred_moves_at_once_share_few_connections() -> None:
     server = Server(next(iter(binaries()))).start()
     queue = RedisQueue(server.url)
     try:
-        answers = await asyncio.gather(*(queue.held(REF) for _ in range(300)))
-        assert answers == [HeldRows(0, frozenset())] * 300
+        answers = await asyncio.gather(*(queue.excluded(REF) for _ in range(300)))
+        assert answers == [ExcludedRows(0, frozenset())] * 300
         with server.client() as client:
             assert client.info("stats")["total_connections_received"] <= AT_ONCE + 5
     finally:

@@ -19,11 +19,11 @@ from kubesweep.queue.model import (
     Job,
     JobKind,
     Limits,
-    OpenSweep,
     PlanVersion,
     Retry,
     ScheduleRef,
     Settlement,
+    SweepRequest,
     SweepState,
     Window,
 )
@@ -47,7 +47,7 @@ MOVES = (
     "advance",
     "end_sweep",
     "approve",
-    "give_back",
+    "release",
     "report",
     "replay",
     "pause",
@@ -94,7 +94,7 @@ class Worker:
 
     async def plan(self, claim: Claim) -> None:
         if await self.call("approved", REF) != claim.job.sweep:
-            await self.call("end_sweep", REF, claim, SweepState.HELD, "ManyRows", "approve it")
+            await self.call("end_sweep", REF, claim, SweepState.AWAITING_APPROVAL, "ManyRows", "approve it")
             await self.call("approve", REF)
             return
         cut = [
@@ -104,14 +104,14 @@ class Worker:
         await self.call("advance", REF, claim, window)
 
     async def batch(self, claim: Claim) -> None:
-        (first, *more), held = claim.job.keys, claim.job.held
+        (first, *more), held = claim.job.keys, claim.job.is_retry
         await self.call("extend", REF, [claim], 30.0)
         if first == ("0",) and not held:
             retry, dead = (FailedRow(first, "Late", ""),), (FailedRow(more[0], "Bad", ""),)
             await self.settle(Settlement(claim, retry=(Retry(retry, 2, 5.0),), dead=dead))
         elif first == ("2",) and more and not self.given:
             self.given = True
-            await self.call("give_back", REF, [claim])
+            await self.call("release", REF, [claim])
         elif first == ("4",) and more:
             rest = msgspec.structs.replace(claim.job, keys=tuple(more), rows=1)
             await self.settle(Settlement(claim, applied=1, rest=rest))
@@ -125,7 +125,7 @@ class Worker:
 
 async def sweep_once(call: Caller, clock: Clock) -> None:
     """Everything that a queue goes through between a tick and an empty queue."""
-    await call("open_sweep", REF, OpenSweep(tick=clock.now, plan=PLAN))
+    await call("open_sweep", REF, SweepRequest(tick=clock.now, plan=PLAN))
     await call("enqueue_check", REF, PLAN)
     await call("pause", REF, True)
     await call("pause", REF, False)
@@ -149,7 +149,7 @@ def server(request: pytest.FixtureRequest) -> Server:
     found = shared(request.param)
     with found.client() as client:
         client.flushall()
-        for move in (*MOVES, "look", "stats", "held"):
+        for move in (*MOVES, "look", "stats", "excluded"):
             if move != "claim_next":  # it sends claim
                 client.script_load(script(move).source)
     return found
@@ -168,7 +168,7 @@ async def test_a_cut_in_any_move_loses_nothing_and_counts_nothing_twice(server: 
             await sweep_once(call, clock)
             (stats,) = await queue.stats([REF])
             assert stats.sweep is not None
-            assert (stats.ready, stats.running, stats.delayed, stats.held, stats.dead) == (0, 0, 0, 0, 0)
+            assert (stats.ready, stats.running, stats.delayed, stats.excluded, stats.dead) == (0, 0, 0, 0, 0)
             assert (stats.sweep.state, stats.sweep.planned) == (SweepState.COMPLETED, ROWS)
             assert (stats.sweep.applied, stats.sweep.open_jobs, stats.sweep.balanced) == (ROWS, 0, True)
             assert len(stats.findings) == 1
@@ -183,7 +183,7 @@ async def test_a_cut_in_any_move_loses_nothing_and_counts_nothing_twice(server: 
 async def test_a_wait_that_is_cut_says_so_and_the_next_one_works(server: Server) -> None:
     async with Proxy(server.port) as proxy:
         queue, other = RedisQueue(proxy.url), RedisQueue(server.url)
-        await queue.open_sweep(REF, OpenSweep(tick=1.0, plan=PLAN))
+        await queue.open_sweep(REF, SweepRequest(tick=1.0, plan=PLAN))
         await queue.claim(REF, "ann", 1, LIMITS)
         waiting = asyncio.create_task(queue.wait(REF, 20.0))
         await server.until_a_client_blocks()

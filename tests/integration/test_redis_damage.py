@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubesweep.errors import Damaged, Outage
-from kubesweep.queue.model import HISTORY, MESSAGE, OpenSweep
+from kubesweep.queue.model import HISTORY, MESSAGE, SweepRequest
 from kubesweep.queue.redis.codec import GROUPS
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep.queue.redis.scripts import keys
@@ -57,11 +57,11 @@ async def recovered(queue: RedisQueue) -> None:
     try:
         await queue.stats([MINE])
         await queue.error_groups(MINE)
-        await queue.open_sweep(MINE, OpenSweep(tick=2e9, plan=PLAN))
+        await queue.open_sweep(MINE, SweepRequest(tick=2e9, plan=PLAN))
     except Damaged:
         await queue.forget(MINE)
         await queue.stats([MINE])
-        await queue.open_sweep(MINE, OpenSweep(tick=2e9, plan=PLAN))
+        await queue.open_sweep(MINE, SweepRequest(tick=2e9, plan=PLAN))
 
 
 @pytest.mark.parametrize("write", [as_string, as_list, as_hash, as_sorted, as_stream])
@@ -200,7 +200,7 @@ async def test_all_dead_letters_are_purged_however_long_they_are(kind: str, queu
     dead_letters_of_many_attempts(kind, 40)
     assert await queue.purge(MINE) == 40
     (stats,) = await queue.stats([MINE])
-    assert (stats.dead, stats.held) == (0, 0)
+    assert (stats.dead, stats.excluded) == (0, 0)
 
 
 async def test_a_sweep_that_is_longer_than_any_is_not_read_as_a_table(kind: str, queue: RedisQueue) -> None:
@@ -208,7 +208,7 @@ async def test_a_sweep_that_is_longer_than_any_is_not_read_as_a_table(kind: str,
         (name,) = client.hget(PLACES[0], "ids").split()[:1]
         client.hset(PLACES[2], name, '{"id":' + "[" * 500 + "]" * 500 + ',"x":[' + ",".join(["[]"] * 100_000) + "]}")
     with pytest.raises(Damaged, match="longer than any"):
-        await queue.open_sweep(MINE, OpenSweep(tick=2e9, plan=PLAN))
+        await queue.open_sweep(MINE, SweepRequest(tick=2e9, plan=PLAN))
 
 
 async def test_error_classes_without_end_are_told_as_some_of_them(kind: str, queue: RedisQueue) -> None:

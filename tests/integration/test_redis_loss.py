@@ -20,13 +20,13 @@ from kubesweep.queue.model import (
     Job,
     JobKind,
     Limits,
-    OpenAnswer,
-    OpenSweep,
+    OpenResult,
     PlanVersion,
     Retry,
     ScheduleRef,
     Settlement,
     Stats,
+    SweepRequest,
     SweepState,
     Window,
 )
@@ -72,7 +72,7 @@ async def queue(server: Server) -> AsyncIterator[RedisQueue]:
 
 
 async def planned(queue: QueueService, jobs: int, tick: float = 1.0) -> str:
-    sweep = (await queue.open_sweep(REF, OpenSweep(tick=tick, plan=PLAN))).sweep
+    sweep = (await queue.open_sweep(REF, SweepRequest(tick=tick, plan=PLAN))).sweep
     (claim,) = (await queue.claim(REF, "planner", 1, LIMITS)).jobs
     cut = tuple(Job(JobKind.KEYS, PLAN, sweep, keys=((str(n),),), rows=1) for n in range(jobs))
     assert await queue.advance(REF, claim, Window("now", cut, planned=jobs))
@@ -83,7 +83,7 @@ async def test_after_a_flush_every_move_says_lost_or_nothing_and_writes_nothing(
     server: Server, queue: RedisQueue
 ) -> None:
     await queue.enqueue_check(REF, PLAN)
-    await queue.open_sweep(REF, OpenSweep(tick=1.0, plan=PLAN))
+    await queue.open_sweep(REF, SweepRequest(tick=1.0, plan=PLAN))
     check, plan = (await queue.claim(REF, "ann", 2, LIMITS)).jobs
     row = FailedRow(("1",), "Bad", "")
     with server.client() as client:
@@ -96,11 +96,11 @@ async def test_after_a_flush_every_move_says_lost_or_nothing_and_writes_nothing(
         assert (settled.lost, settled.claims.lost) == ((check.id, plan.id), True)
         assert not await queue.advance(REF, plan, Window("now"))
         assert not await queue.end_sweep(REF, plan, SweepState.FAILED, "Reason", "")
-        assert await queue.give_back(REF, [plan]) == (plan.id,)
+        assert await queue.release(REF, [plan]) == (plan.id,)
         assert await queue.approve(REF) is None
         await queue.pause(REF, True)
         await queue.report(REF, Finding("Effect", True, "Fine", "", PLAN))
-        held = await queue.held(REF)
+        held = await queue.excluded(REF)
         assert (held.version, held.keys) == (0, frozenset())
         assert await queue.stats([REF]) == (Stats(),)
         assert await queue.error_groups(REF) == ()
@@ -108,7 +108,7 @@ async def test_after_a_flush_every_move_says_lost_or_nothing_and_writes_nothing(
         assert (await queue.replay(REF), await queue.purge(REF)) == (0, 0)
         await queue.wait(REF, 0.001)
         assert client.dbsize() == 0
-    assert (await queue.open_sweep(REF, OpenSweep(tick=1.0, plan=PLAN))).answer is OpenAnswer.ENQUEUED
+    assert (await queue.open_sweep(REF, SweepRequest(tick=1.0, plan=PLAN))).answer is OpenResult.ENQUEUED
     (again,) = (await queue.claim(REF, "ann", 1, LIMITS)).jobs
     assert again.job.kind is JobKind.PLAN
 
@@ -124,8 +124,8 @@ async def test_half_a_queue_is_lost_and_the_next_tick_heals_it(server: Server, q
             client.unlink(f"{REF.prefix}:{part}")
     settled = await queue.settle(REF, "ann", [Settlement(claim, applied=1) for claim in claims], 0, LIMITS)
     assert settled.lost == tuple(claim.id for claim in claims)
-    opened = await queue.open_sweep(REF, OpenSweep(tick=2.0, plan=PLAN))
-    assert opened.answer is OpenAnswer.ENQUEUED
+    opened = await queue.open_sweep(REF, SweepRequest(tick=2.0, plan=PLAN))
+    assert opened.answer is OpenResult.ENQUEUED
     (stats,) = await queue.stats([REF])
     assert (stats.ready, stats.running, stats.history) == (1, 0, ())
     (plan,) = (await queue.claim(REF, "ann", 5, LIMITS)).jobs
@@ -147,12 +147,12 @@ async def test_claims_outlive_a_killed_server_that_keeps_a_log(kind: str) -> Non
     server.start()
     settled = await queue.settle(REF, "ann", [Settlement(two, applied=1), Settlement(one, applied=1)], 5, LIMITS)
     assert settled.lost == (one.id,)
-    assert {claim.job.held for claim in settled.claims.jobs} == {True, False}
+    assert {claim.job.is_retry for claim in settled.claims.jobs} == {True, False}
     done = [Settlement(claim, applied=1) for claim in (three, *settled.claims.jobs)]
     assert (await queue.settle(REF, "ann", done, 1, LIMITS)).finished == (sweep,)
     (stats,) = await queue.stats([REF])
     assert stats.sweep is not None
-    assert (stats.sweep.applied, stats.sweep.held, stats.running, stats.ready) == (4, 0, 0, 0)
+    assert (stats.sweep.applied, stats.sweep.retrying, stats.running, stats.ready) == (4, 0, 0, 0)
     await queue.close()
     server.remove()
 
@@ -197,13 +197,13 @@ async def test_whatever_brings_work_ends_a_wait(server: Server, queue: RedisQueu
         async with asyncio.timeout(scaled(60)):
             await waiting
 
-    await ended_by(other.open_sweep(REF, OpenSweep(tick=1.0, plan=PLAN)))
+    await ended_by(other.open_sweep(REF, SweepRequest(tick=1.0, plan=PLAN)))
     (plan,) = (await other.claim(REF, "bob", 1, LIMITS)).jobs
     await ended_by(other.enqueue_check(REF, PLAN))
     (check,) = (await other.claim(REF, "bob", 1, LIMITS)).jobs
-    await ended_by(other.give_back(REF, [check]))
+    await ended_by(other.release(REF, [check]))
     (check,) = (await other.claim(REF, "bob", 1, LIMITS)).jobs
-    await other.end_sweep(REF, plan, SweepState.HELD, "ManyRows", "")
+    await other.end_sweep(REF, plan, SweepState.AWAITING_APPROVAL, "ManyRows", "")
     await ended_by(other.approve(REF))
     (plan,) = (await other.claim(REF, "bob", 1, LIMITS)).jobs
     cut = Job(JobKind.KEYS, PLAN, plan.job.sweep, keys=(("0",),), rows=1)
@@ -226,7 +226,7 @@ async def next_job(queue: QueueService) -> Claim:
 
 
 async def test_a_paused_queue_with_work_does_not_keep_a_wait_awake(server: Server, queue: RedisQueue) -> None:
-    await queue.open_sweep(REF, OpenSweep(tick=time.time(), plan=PLAN))
+    await queue.open_sweep(REF, SweepRequest(tick=time.time(), plan=PLAN))
     await queue.pause(REF, True)
     waiting = asyncio.create_task(queue.wait(REF, 3600.0))
     await server.until_a_client_blocks()
@@ -273,8 +273,8 @@ async def test_every_key_has_an_end_and_twenty_four_hours_of_ticks_leave_nothing
         settled_down = (0, 0)
         for tick in range(24 * 720):
             clock.advance(5.0)
-            opened = await queue.open_sweep(REF, OpenSweep(tick=clock.now, plan=PLAN))
-            assert opened.answer is OpenAnswer.ENQUEUED
+            opened = await queue.open_sweep(REF, SweepRequest(tick=clock.now, plan=PLAN))
+            assert opened.answer is OpenResult.ENQUEUED
             (claim,) = (await queue.claim(REF, f"worker{tick}", 1, LIMITS)).jobs
             assert await queue.advance(REF, claim, Window("now"))
             if tick == 100:
@@ -331,7 +331,7 @@ async def test_only_a_tick_puts_off_the_end_of_a_key(server: Server, queue: Redi
         await queue.report(REF, Finding("Effect", True, "Fine", "", PLAN))
         assert await queue.extend(REF, [two], 30.0) == ()
         assert max(client.ttl(name) for name in names) <= 1000
-        await queue.open_sweep(REF, OpenSweep(tick=2.0, plan=PLAN))
+        await queue.open_sweep(REF, SweepRequest(tick=2.0, plan=PLAN))
         assert min(client.ttl(name) for name in names if not name.endswith(":wake")) > 1000
 
 
@@ -345,7 +345,7 @@ async def test_an_empty_schedule_takes_at_most_two_kibibytes(server: Server, que
             ref = ScheduleRef(
                 "inst0001", "default", "expire-conversations-idle", f"{number:08d}-0000-4000-8000-000000000001"
             )
-            await queue.open_sweep(ref, OpenSweep(tick=1.0, plan=PLAN))
+            await queue.open_sweep(ref, SweepRequest(tick=1.0, plan=PLAN))
             (plan,) = (await queue.claim(ref, str(uuid.uuid4()), 1, LIMITS)).jobs
             assert await queue.advance(ref, plan, Window("2027-01-15 08:00:00+00"))
         assert (client.info("memory")["used_memory_dataset"] - before) / schedules <= 2048

@@ -16,11 +16,11 @@ from kubesweep.queue.model import (
     Job,
     JobKind,
     Limits,
-    OpenAnswer,
-    OpenSweep,
+    OpenResult,
     PlanVersion,
     ScheduleRef,
     Settlement,
+    SweepRequest,
     Window,
 )
 from kubesweep.queue.redis.errors import outage
@@ -53,13 +53,13 @@ async def queue(server: Server) -> AsyncIterator[RedisQueue]:
 async def reason(queue: QueueService, tick: float) -> str:
     """What open_sweep says of the server's state."""
     with pytest.raises(Outage) as refused:
-        await queue.open_sweep(REF, OpenSweep(tick=tick, plan=PLAN))
+        await queue.open_sweep(REF, SweepRequest(tick=tick, plan=PLAN))
     assert "redis://127.0.0.1" in str(refused.value)
     return refused.value.reason
 
 
 async def planned(queue: QueueService, jobs: int) -> str:
-    sweep = (await queue.open_sweep(REF, OpenSweep(tick=1.0, plan=PLAN))).sweep
+    sweep = (await queue.open_sweep(REF, SweepRequest(tick=1.0, plan=PLAN))).sweep
     (claim,) = (await queue.claim(REF, "ann", 1, LIMITS)).jobs
     cut = tuple(Job(JobKind.KEYS, PLAN, sweep, keys=((str(n),),), rows=1) for n in range(jobs))
     assert await queue.advance(REF, claim, Window("now", cut, planned=jobs))
@@ -79,7 +79,7 @@ async def test_without_memory_new_work_is_refused_whole_and_work_in_hand_settles
         settled = await queue.settle(REF, "ann", [Settlement(one, applied=1)], 2, LIMITS)
         two, three = settled.claims.jobs
         assert await queue.extend(REF, [two, three], 30.0) == ()
-        assert await queue.give_back(REF, [three]) == ()
+        assert await queue.release(REF, [three]) == ()
         (three,) = (await queue.claim(REF, "ann", 1, LIMITS)).jobs
         done = [Settlement(two, applied=1), Settlement(three, applied=1)]
         assert (await queue.settle(REF, "ann", done, 0, LIMITS)).finished == (sweep,)
@@ -93,20 +93,20 @@ async def test_a_replica_is_named_as_such(server: Server, queue: RedisQueue) -> 
         client.replicaof("127.0.0.1", server.port)
         assert await reason(queue, 2.0) == "QueueReadOnly"
         client.replicaof("NO", "ONE")
-    assert (await queue.open_sweep(REF, OpenSweep(tick=2.0, plan=PLAN))).sweep
+    assert (await queue.open_sweep(REF, SweepRequest(tick=2.0, plan=PLAN))).sweep
 
 
 async def test_a_name_that_leads_to_the_new_primary_heals_by_itself(server: Server) -> None:
     after = Server(server.kind).start()
     async with Proxy(server.port) as name:
         queue = RedisQueue(name.url)
-        assert (await queue.open_sweep(REF, OpenSweep(tick=time.time(), plan=PLAN))).answer
+        assert (await queue.open_sweep(REF, SweepRequest(tick=time.time(), plan=PLAN))).answer
         with server.client() as client:
             client.replicaof("127.0.0.1", after.port)
             name.to = after.port
             assert await reason(queue, 2.0) == "QueueReadOnly"
             client.replicaof("NO", "ONE")
-        assert (await queue.open_sweep(REF, OpenSweep(tick=time.time(), plan=PLAN))).answer is OpenAnswer.ENQUEUED
+        assert (await queue.open_sweep(REF, SweepRequest(tick=time.time(), plan=PLAN))).answer is OpenResult.ENQUEUED
         await queue.close()
     after.remove()
 
@@ -131,7 +131,7 @@ async def test_a_disk_that_takes_nothing_is_named(server: Server, queue: RedisQu
         assert await reason(queue, 2.0) == "QueueDisk"
         client.config_set("save", "")
         client.config_set("dir", str(server.folder))
-    assert (await queue.open_sweep(REF, OpenSweep(tick=2.0, plan=PLAN))).sweep
+    assert (await queue.open_sweep(REF, SweepRequest(tick=2.0, plan=PLAN))).sweep
 
 
 async def test_a_refused_password_is_named(server: Server) -> None:
@@ -141,7 +141,7 @@ async def test_a_refused_password_is_named(server: Server) -> None:
         stranger = RedisQueue(server.url.replace("redis://", "redis://default:guess@"))
         assert [await reason(nobody, 2.0), await reason(stranger, 2.0)] == ["QueueAuth", "QueueAuth"]
         client.config_set("requirepass", "")
-        assert (await nobody.open_sweep(REF, OpenSweep(tick=time.time(), plan=PLAN))).answer
+        assert (await nobody.open_sweep(REF, SweepRequest(tick=time.time(), plan=PLAN))).answer
     await nobody.close()
     await stranger.close()
 
@@ -173,7 +173,7 @@ async def test_a_server_that_runs_somebodys_endless_script_is_named(server: Serv
         client.script_kill()
         await asyncio.to_thread(endless.join)
         client.config_set("busy-reply-threshold", 5000)
-    assert (await queue.open_sweep(REF, OpenSweep(tick=2.0, plan=PLAN))).sweep
+    assert (await queue.open_sweep(REF, SweepRequest(tick=2.0, plan=PLAN))).sweep
 
 
 async def test_a_server_that_does_not_answer_is_given_up_after_the_timeout(server: Server, queue: RedisQueue) -> None:

@@ -21,11 +21,11 @@ from kubesweep.queue.model import (
     Job,
     JobKind,
     Limits,
-    OpenSweep,
     PlanVersion,
     Retry,
     ScheduleRef,
     Settlement,
+    SweepRequest,
     SweepState,
     Window,
 )
@@ -54,7 +54,7 @@ def row(number: int) -> FailedRow:
 
 
 async def planned(queue: QueueService, *jobs: int, tick: float) -> str:
-    sweep = (await queue.open_sweep(REF, OpenSweep(tick=tick, plan=OLD))).sweep
+    sweep = (await queue.open_sweep(REF, SweepRequest(tick=tick, plan=OLD))).sweep
     (claim,) = (await queue.claim(REF, "planner", 1, LIMITS)).jobs
     cut = tuple(Job(JobKind.KEYS, OLD, sweep, keys=((str(n),),), rows=1) for n in jobs)
     assert await queue.advance(REF, claim, Window("now", cut, planned=len(jobs)))
@@ -63,7 +63,7 @@ async def planned(queue: QueueService, *jobs: int, tick: float) -> str:
 
 async def worker(root: QueueService, queue: QueueService) -> None:
     now = time.time()
-    await root.open_sweep(REF, OpenSweep(tick=now, plan=OLD))
+    await root.open_sweep(REF, SweepRequest(tick=now, plan=OLD))
     for number in range(65):
         await queue.report(REF, Finding(f"kind{number}", True, "Fine", "", OLD))
     (plan,) = (await queue.claim(REF, "ann", 1, LIMITS)).jobs
@@ -78,10 +78,10 @@ async def worker(root: QueueService, queue: QueueService) -> None:
     ]
     settled = await queue.settle(REF, "ann", done, 1, LIMITS)
     (again,) = settled.claims.jobs
-    assert again.job.held
-    assert len((await queue.held(REF)).keys) == 2
+    assert again.job.is_retry
+    assert len((await queue.excluded(REF)).keys) == 2
     await queue.settle(REF, "ann", [Settlement(again, applied=1), Settlement(kept, applied=1)], 0, LIMITS)
-    assert await queue.give_back(REF, [back]) == ()
+    assert await queue.release(REF, [back]) == ()
     (given,) = (await queue.claim(REF, "ann", 1, AT_ONCE)).jobs
     (late,) = (await queue.claim_next(REF, "bob", 1, LIMITS, 1.0)).jobs
     assert (given.job, late.delivery) == (late.job, 2)
@@ -94,7 +94,7 @@ async def worker(root: QueueService, queue: QueueService) -> None:
     assert (await queue.stats([REF]))[0].known
     await planned(root, 5, tick=now + 1)
     (bad,) = (await queue.claim(REF, "ann", 1, LIMITS)).jobs
-    await root.open_sweep(REF, OpenSweep(tick=now + 2, plan=NEW))  # waits for the job that ann has
+    await root.open_sweep(REF, SweepRequest(tick=now + 2, plan=NEW))  # waits for the job that ann has
     await queue.settle(REF, "ann", [Settlement(bad, applied=1)], 0, LIMITS)
     await root.forget(REF)
     sweep = await planned(root, 6, 7, tick=now + 3)
@@ -108,23 +108,23 @@ async def worker(root: QueueService, queue: QueueService) -> None:
 
 async def producer(root: QueueService, queue: QueueService) -> None:
     now = time.time()
-    assert (await queue.open_sweep(REF, OpenSweep(tick=now - 60, plan=OLD))).sweep
+    assert (await queue.open_sweep(REF, SweepRequest(tick=now - 60, plan=OLD))).sweep
     await root.forget(REF)
     await planned(root, 1, tick=now - 50)
     (claim,) = (await root.claim(REF, "ann", 1, LIMITS)).jobs
     await root.settle(REF, "ann", [Settlement(claim, dead=(row(1),))], 0, LIMITS)
     await planned(root, 2, tick=now - 40)
-    assert (await queue.open_sweep(REF, OpenSweep(tick=now - 30, plan=NEW, retention=0.0))).sweep
-    assert (await root.held(REF)).version > 0
-    assert (await root.held(REF)).keys == frozenset()
+    assert (await queue.open_sweep(REF, SweepRequest(tick=now - 30, plan=NEW, retention=0.0))).sweep
+    assert (await root.excluded(REF)).version > 0
+    assert (await root.excluded(REF)).keys == frozenset()
     await root.forget(REF)
     await planned(root, 3, 4, 5, tick=now - 20)
     again, bad, _ = (await root.claim(REF, "ann", 3, LIMITS)).jobs
     failed = [Settlement(again, retry=(Retry((row(3),), 2, 60.0),)), Settlement(bad, dead=(row(4),))]
     await root.settle(REF, "ann", failed, 0, LIMITS)
     assert await root.replay(REF, keys=[("4",)]) == 1
-    assert (await queue.open_sweep(REF, OpenSweep(tick=now - 10, plan=NEW))).sweep
-    assert (await root.held(REF)).keys == {("4",)}
+    assert (await queue.open_sweep(REF, SweepRequest(tick=now - 10, plan=NEW))).sweep
+    assert (await root.excluded(REF)).keys == {("4",)}
 
 
 async def controller(root: QueueService, queue: QueueService) -> None:
@@ -137,14 +137,14 @@ async def controller(root: QueueService, queue: QueueService) -> None:
     done = [Settlement(one, retry=(Retry((row(1),), 2, 0.0),)), Settlement(two, dead=(row(2),))]
     await root.settle(REF, "ann", done, 0, LIMITS)
     (stats,) = await queue.stats([REF])
-    assert (stats.ready, stats.held, stats.dead) == (1, 2, 1)
+    assert (stats.ready, stats.excluded, stats.dead) == (1, 2, 1)
     assert len(await queue.error_groups(REF)) == 1
     await queue.pause(REF, True)
     await queue.pause(REF, False)
-    await root.open_sweep(REF, OpenSweep(tick=time.time() + 60, plan=OLD))
+    await root.open_sweep(REF, SweepRequest(tick=time.time() + 60, plan=OLD))
     await root.settle(REF, "ann", [Settlement(c, applied=1) for c in await taken(root, 1)], 0, LIMITS)
     (plan,) = await taken(root, 1)
-    assert await root.end_sweep(REF, plan, SweepState.HELD, "ManyRows", "approve it")
+    assert await root.end_sweep(REF, plan, SweepState.AWAITING_APPROVAL, "ManyRows", "approve it")
     assert await queue.approve(REF) == plan.job.sweep
     await queue.forget(REF)
 
@@ -160,7 +160,7 @@ async def operator(root: QueueService, queue: QueueService) -> None:
     await root.settle(REF, "ann", done, 0, LIMITS)
     assert await queue.schedules() == (REF,)
     assert len(await queue.dead_letters(REF)) == 2
-    assert len((await queue.held(REF)).keys) == 2
+    assert len((await queue.excluded(REF)).keys) == 2
     assert await queue.replay(REF, keys=[("1",)]) == 1
     assert await queue.purge(REF) == 2  # the one that is tried again too
 
@@ -230,7 +230,7 @@ async def test_without_any_one_rule_of_the_page_some_move_says_that_rights_are_m
 async def test_a_user_cannot_touch_the_schedules_of_another_install(server: Server, name: str) -> None:
     queue = as_user(server, name)
     for move in (
-        queue.open_sweep(FOREIGN, OpenSweep(tick=1.0, plan=OLD)),
+        queue.open_sweep(FOREIGN, SweepRequest(tick=1.0, plan=OLD)),
         queue.stats([FOREIGN]),
         queue.forget(FOREIGN),
         queue.wait(FOREIGN, 0.001),

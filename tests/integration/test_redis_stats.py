@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from kubesweep.queue.model import OpenSweep, PlanVersion, ScheduleRef
+from kubesweep.queue.model import PlanVersion, ScheduleRef, SweepRequest
 from kubesweep.queue.redis.queue import RedisQueue
 from tests.kits.deadlines import scaled
 from tests.kits.proxy import Withholding
@@ -24,7 +24,7 @@ async def test_the_stats_of_a_thousand_schedules_are_one_round_trip(kind: str) -
         async with Withholding(server.port) as proxy:
             queue = RedisQueue(proxy.url)
             for ref in refs[::10]:
-                await queue.open_sweep(ref, OpenSweep(tick=1.0, plan=PlanVersion(1, "aaaa")))
+                await queue.open_sweep(ref, SweepRequest(tick=1.0, plan=PlanVersion(1, "aaaa")))
             await queue.stats(refs[:1])
             client.config_resetstat()
             proxy.open.clear()

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from kubesweep.errors import Outage
-from kubesweep.queue.model import Claims, JobKind, Limits, OpenSweep, PlanVersion, ScheduleRef, Settlement, Stats
+from kubesweep.queue.model import Claims, JobKind, Limits, PlanVersion, ScheduleRef, Settlement, Stats, SweepRequest
 from kubesweep.queue.redis.queue import RedisQueue
 from tests.kits.deadlines import scaled
 from tests.kits.proxy import Proxy, Withholding
@@ -153,13 +153,13 @@ async def test_a_caller_may_leave_at_any_moment(server: Server, bob: RedisQueue)
     (claim,) = (await bob.claim(REF, "bob", 1, LIMITS)).jobs
     for turns in range(0, 400, 8):
         task = asyncio.create_task(ann.claim_next(REF, "ann", 5, LIMITS, 60.0))
-        giving = asyncio.create_task(bob.give_back(REF, [claim]))
+        giving = asyncio.create_task(bob.release(REF, [claim]))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait({task, giving})
         if not task.cancelled():
-            await ann.give_back(REF, task.result().jobs)
+            await ann.release(REF, task.result().jobs)
         assert (await look(bob)).running == 0
         (claim,) = (await bob.claim(REF, "bob", 1, LIMITS)).jobs
         assert claim.delivery == 1
@@ -204,7 +204,7 @@ async def test_a_queue_that_is_lost_meanwhile_is_waited_for(server: Server, bob:
         client.flushall()
         await cancelled(await waiting(server, ann))
         assert client.dbsize() == 0
-    sweep = (await bob.open_sweep(REF, OpenSweep(tick=1.0, plan=PLAN))).sweep
+    sweep = (await bob.open_sweep(REF, SweepRequest(tick=1.0, plan=PLAN))).sweep
     (claim,) = (await task).jobs
     assert claim.job.sweep == sweep
     await ann.close()

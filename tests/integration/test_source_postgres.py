@@ -35,11 +35,11 @@ def make_plan(**changes: Any) -> Plan:
     )
 
 
-async def every_cut(source: InspectableSource, cutoff: str, held: set[Key], batch: int, most: int) -> list[Cut]:
+async def every_cut(source: InspectableSource, cutoff: str, excluded: set[Key], batch: int, most: int) -> list[Cut]:
     cuts: list[Cut] = []
     after: Key | None = None
     while True:
-        window = await source.cut(cutoff, after, held, batch, most)
+        window = await source.cut(cutoff, after, excluded, batch, most)
         cuts += window.cuts
         assert window.rows == sum(cut.rows for cut in window.cuts)
         if window.cursor is None:
@@ -107,19 +107,19 @@ async def check_cuts(database: str, connection: psycopg.AsyncConnection[tuple[An
         names = ", ".join(f'"{name}"::text' for name in table.key)
         cursor = await connection.execute(f"SELECT {names} FROM things WHERE status = 'pending'")
         expected = {tuple(row) for row in await cursor.fetchall()}
-        held = set(sorted(expected)[::7])
-        cuts = await every_cut(source, cutoff, held, 20, 100)
+        excluded = set(sorted(expected)[::7])
+        cuts = await every_cut(source, cutoff, excluded, 20, 100)
         found: list[Key] = []
         for cut in cuts:
-            keys = await source.keys(cut.scope, cutoff, held)
+            keys = await source.keys(cut.scope, cutoff, excluded)
             assert len(keys) == cut.rows
             assert 0 < cut.rows <= 20
             found += keys
-        assert sorted(found) == sorted(expected - held)
-        applied = [(await source.write(cut.scope, cutoff, held)).applied for cut in cuts]
+        assert sorted(found) == sorted(expected - excluded)
+        applied = [(await source.write(cut.scope, cutoff, excluded)).applied for cut in cuts]
         assert applied == [cut.rows for cut in cuts]
-        assert [(await source.write(cut.scope, cutoff, held)).applied for cut in cuts] == [0] * len(cuts)
-        assert await source.count(cutoff, (), 10_000) == len(held)
+        assert [(await source.write(cut.scope, cutoff, excluded)).applied for cut in cuts] == [0] * len(cuts)
+        assert await source.count(cutoff, (), 10_000) == len(excluded)
     finally:
         await source.close()
 

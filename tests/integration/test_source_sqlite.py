@@ -70,19 +70,19 @@ async def test_every_stale_row_is_in_exactly_one_cut(tmp_path: Path, kind: str, 
     expected = {
         tuple(str({"id": row[0], "other": row[3]}[name]) for name in table.key) for row in rows if row[1] == "pending"
     }
-    held = set(sorted(expected)[::7])
+    excluded = set(sorted(expected)[::7])
     cuts: list[Cut] = []
     after: Key | None = None
     while True:
-        window = await source.cut(CUTOFF, after, held, 20, 100)
+        window = await source.cut(CUTOFF, after, excluded, 20, 100)
         cuts += window.cuts
         after = window.cursor
         if after is None:
             break
-    found = [key for cut in cuts for key in await source.keys(cut.scope, CUTOFF, held)]
-    assert sorted(found) == sorted(expected - held)
-    assert [(await source.write(cut.scope, CUTOFF, held)).applied for cut in cuts] == [cut.rows for cut in cuts]
-    assert await source.count(CUTOFF, (), 10_000) == len(held)
+    found = [key for cut in cuts for key in await source.keys(cut.scope, CUTOFF, excluded)]
+    assert sorted(found) == sorted(expected - excluded)
+    assert [(await source.write(cut.scope, CUTOFF, excluded)).applied for cut in cuts] == [cut.rows for cut in cuts]
+    assert await source.count(CUTOFF, (), 10_000) == len(excluded)
     await source.close()
 
 

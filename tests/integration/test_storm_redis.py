@@ -15,7 +15,7 @@ import pytest
 from kubesweep.api.loading.files import load
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage
-from kubesweep.queue.model import OpenAnswer, ScheduleRef, Stats, SweepState
+from kubesweep.queue.model import OpenResult, ScheduleRef, Stats, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_cli.runner.progress import Track
 from tests.integration.storm import Storm, assert_written_once, make_table, plan_with_effect
@@ -64,7 +64,7 @@ class WorseStorm(Storm):
         now = time.time()
         if self.watcher.look(stats, now):
             opened = await queue.open_sweep(self.plan.ref, self.watcher.demand(now))
-            assert opened.answer is OpenAnswer.ENQUEUED
+            assert opened.answer is OpenResult.ENQUEUED
             self.watcher.expect(opened)
         if (state := self.watcher.glance(now, clock=False).state) not in self.shown[-1:]:
             self.shown.append(state)

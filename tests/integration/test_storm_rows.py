@@ -19,7 +19,7 @@ from aiohttp import ClientSession, web
 
 from kubesweep.api.plan import Effect, Match, Plan, RetryPolicy, RowLimits, Source, Webhook, Write
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenAnswer, OpenSweep, Stats, SweepState
+from kubesweep.queue.model import OpenResult, Stats, SweepRequest, SweepState
 from kubesweep.queue.service import QueueService
 from tests.integration.storm import Storm
 from tests.integration.test_worker_webhook import receiver
@@ -93,8 +93,8 @@ class RoughStorm(Storm):
 
     async def settle(self, queue: QueueService, workers: list[ForkServerProcess]) -> Stats:
         """Open a tick, end workers while it is swept, and return what the settled sweep left."""
-        opened = await queue.open_sweep(self.plan.ref, OpenSweep(tick=time.time(), plan=self.plan.version))
-        assert opened.answer is OpenAnswer.ENQUEUED, "a sweep before stands in the way of this tick"
+        opened = await queue.open_sweep(self.plan.ref, SweepRequest(tick=time.time(), plan=self.plan.version))
+        assert opened.answer is OpenResult.ENQUEUED, "a sweep before stands in the way of this tick"
         give_up = time.monotonic() + scaled(240)
         while True:
             (stats,) = await queue.stats([self.plan.ref])
@@ -165,7 +165,7 @@ async def test_no_row_stops_the_others_while_workers_die_and_stop(database: str,
                 application.execute("INSERT INTO conversations SELECT g, 'old' FROM generate_series(20001, 20100) g")
                 application.commit()
             stats = await storm.settle(queue, workers)
-            while stats.held > stats.dead or stats.running:
+            while stats.excluded > stats.dead or stats.running:
                 await queue.wait(storm.plan.ref, 0.2)
                 (stats,) = await queue.stats([storm.plan.ref])
             dead = await queue.dead_letters(storm.plan.ref)

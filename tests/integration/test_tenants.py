@@ -17,7 +17,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 
 from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import Limits, OpenAnswer, OpenSweep, PlanVersion, ScheduleRef, SweepState
+from kubesweep.queue.model import Limits, OpenResult, PlanVersion, ScheduleRef, SweepRequest, SweepState
 from kubesweep.queue.redis.connections import parse, request
 from kubesweep.queue.redis.scripts import keys
 from kubesweep_controller.metrics import Metrics
@@ -101,12 +101,12 @@ class World:
         user, password = (own.keda_user, own.keda_password) if keda else (own.user, own.password)
         return redis.Redis(port=self.server.port, username=user, password=password)
 
-    async def sweeps(self, ref: ScheduleRef, tick: float) -> OpenAnswer:
+    async def sweeps(self, ref: ScheduleRef, tick: float) -> OpenResult:
         """Whether the namespace's own login still opens one."""
         own = self.logins.login(ref.namespace)
         queue = connect(f"redis://{own.user}:{own.password}@127.0.0.1:{self.server.port}/0")
         try:
-            return (await queue.open_sweep(ref, OpenSweep(tick=tick, plan=PLAN))).answer
+            return (await queue.open_sweep(ref, SweepRequest(tick=tick, plan=PLAN))).answer
         finally:
             await queue.close()
 
@@ -126,7 +126,7 @@ async def test_no_two_users_have_one_name_whatever_the_namespace_is_called(world
     odd = ScheduleRef(INSTALL, "keda", "carts", EVIL.uid)
     world.cluster.uids["keda"] = "3"
     await world.serve(odd)
-    assert await world.sweeps(odd, 1.0) is OpenAnswer.ENQUEUED
+    assert await world.sweeps(odd, 1.0) is OpenResult.ENQUEUED
     with world.client("keda", keda=True) as client:
         assert client.xlen(f"{odd.prefix}:work") == 1
     assert len(await known_users(world.url)) == 1 + 2 * 3
@@ -160,12 +160,12 @@ async def test_the_decisions_of_people_are_out_of_reach_of_a_namespaces_login(wo
     assert (await queue.stats([EVIL]))[0].paused
     await root.pause(EVIL, False)
     [plan] = (await queue.claim(EVIL, "ann", 1, Limits())).jobs
-    await queue.end_sweep(EVIL, plan, SweepState.HELD, "ManyRows", "approve it")
+    await queue.end_sweep(EVIL, plan, SweepState.AWAITING_APPROVAL, "ManyRows", "approve it")
     with pytest.raises(Outage):
         await queue.approve(EVIL)
     assert await queue.approved(EVIL) is None
     [stats] = await queue.stats([EVIL])
-    assert (stats.ready, stats.sweep and stats.sweep.state) == (0, SweepState.HELD)
+    assert (stats.ready, stats.sweep and stats.sweep.state) == (0, SweepState.AWAITING_APPROVAL)
     await root.pause(EVIL, True)
     control = f"control:{EVIL.prefix}"
     with world.client("evil") as client:
@@ -182,7 +182,7 @@ async def test_the_decisions_of_people_are_out_of_reach_of_a_namespaces_login(wo
             with pytest.raises(ResponseError, match=r"permission|can.t|ACL"):
                 client.execute_command(*words)
         client.unlink(*keys(EVIL.prefix))  # its own work it can destroy
-    assert await world.sweeps(EVIL, 2.0) is OpenAnswer.ENQUEUED
+    assert await world.sweeps(EVIL, 2.0) is OpenResult.ENQUEUED
     assert (await root.stats([EVIL]))[0].paused, "but not what a person said of it"
     await queue.close()
     await root.close()
@@ -225,7 +225,7 @@ async def test_a_script_without_an_end_is_ended(world: World) -> None:
     with pytest.raises(Outage) as met:
         await world.tenants.look()
     assert met.value.reason == "QueueBusy"
-    assert await world.sweeps(GOOD, 1.0) is OpenAnswer.ENQUEUED
+    assert await world.sweeps(GOOD, 1.0) is OpenResult.ENQUEUED
     assert world.metric("kubesweep_queue_scripts_killed_total") == 1
     await asyncio.to_thread(running.join)
     await world.tenants.look()
@@ -241,11 +241,11 @@ async def test_who_sends_such_a_script_again_loses_its_logins_for_a_while(world:
     with pytest.raises(Outage) as refused:
         await world.serve(EVIL)
     assert refused.value.reason == "QueueScript"
-    assert await world.sweeps(GOOD, 1.0) is OpenAnswer.ENQUEUED
+    assert await world.sweeps(GOOD, 1.0) is OpenResult.ENQUEUED
     world.now += OFF
     await world.tenants.look()
     await world.serve(EVIL)
-    assert await world.sweeps(EVIL, 1.0) is OpenAnswer.ENQUEUED
+    assert await world.sweeps(EVIL, 1.0) is OpenResult.ENQUEUED
 
 
 async def test_a_script_that_has_written_is_told_of_and_not_counted_as_ended(
@@ -286,20 +286,20 @@ async def test_a_namespace_above_its_share_loses_its_logins_and_what_was_too_muc
         assert client.exists(f"{EVIL.prefix}:meta"), "its own schedule's keys were not too much"
         assert not client.exists(f"{{ks:{INSTALL}/evil/x}}:y")
     await world.serve(GOOD)
-    assert await world.sweeps(GOOD, 2.0) is OpenAnswer.FORBIDDEN
+    assert await world.sweeps(GOOD, 2.0) is OpenResult.FORBIDDEN
 
     world.now += OFF
     await world.tenants.look()
     assert world.told == ["evil", "evil"]
     await world.serve(EVIL)
-    assert await world.sweeps(EVIL, 2.0) is OpenAnswer.FORBIDDEN
+    assert await world.sweeps(EVIL, 2.0) is OpenResult.FORBIDDEN
     attacker.close()
 
 
 async def test_large_entries_among_many_small_ones_are_counted(world: World) -> None:
     with world.client("evil") as client:
-        client.hset(f"{EVIL.prefix}:held", mapping={f"f{number}": "x" * 70 for number in range(3000)})
-        fill(client, f"{EVIL.prefix}:held", 2 * SHARE)
+        client.hset(f"{EVIL.prefix}:excluded", mapping={f"f{number}": "x" * 70 for number in range(3000)})
+        fill(client, f"{EVIL.prefix}:excluded", 2 * SHARE)
     await world.tenants.look()
     assert (world.metric("kubesweep_queue_memory_bytes", namespace="evil") or 0) > 2 * SHARE
 
@@ -310,7 +310,7 @@ async def test_schedules_that_are_too_much_themselves_start_anew_largest_first(w
     for ref in (EVIL, small):
         await world.sweeps(ref, 1.0)
     with world.client("evil") as client:
-        fill(client, f"{EVIL.prefix}:held", 2 * SHARE)
+        fill(client, f"{EVIL.prefix}:excluded", 2 * SHARE)
     await world.tenants.look()
     root = connect(world.url)
     assert [stats.known for stats in await root.stats([EVIL, small])] == [False, True]
@@ -347,7 +347,7 @@ async def test_memory_that_runs_short_is_summed_up_at_once(world: World) -> None
         world.now += MEASURE / 10
         await world.tenants.look()
         assert not client.exists(f"{{ks:{INSTALL}/evil/x}}:y2")
-    assert await world.sweeps(GOOD, 1.0) is OpenAnswer.ENQUEUED
+    assert await world.sweeps(GOOD, 1.0) is OpenResult.ENQUEUED
 
 
 def answered(client: Any, scripts: int) -> bool:
@@ -375,7 +375,7 @@ async def test_answers_that_nobody_reads_do_not_fill_the_memory_of_a_server_that
             for count, line in enumerate(lines, 1):
                 line.sendall(words)
                 until(partial(answered, client, count))
-            assert await world.sweeps(GOOD, 1.0) is OpenAnswer.ENQUEUED
+            assert await world.sweeps(GOOD, 1.0) is OpenResult.ENQUEUED
             assert client.info("stats")["evicted_clients"] > 0
         for line in lines:
             line.close()
@@ -400,7 +400,7 @@ async def test_a_namespace_without_schedules_loses_its_logins_and_gets_them_back
     assert not await known_users(world.url) & {*before}
     world.refs.append(EVIL)
     await world.serve(EVIL)
-    assert await world.sweeps(EVIL, 1.0) is OpenAnswer.ENQUEUED
+    assert await world.sweeps(EVIL, 1.0) is OpenResult.ENQUEUED
 
 
 async def test_a_namespace_made_again_has_another_login_with_its_first_schedule(world: World) -> None:
@@ -413,7 +413,7 @@ async def test_a_namespace_made_again_has_another_login_with_its_first_schedule(
     assert len(world.cluster.written) == written + 1
     assert (after.user, after.keda_user) == (before.user, before.keda_user)
     assert not {after.password, after.keda_password} & {before.password, before.keda_password}
-    assert await world.sweeps(again, 1.0) is OpenAnswer.ENQUEUED
+    assert await world.sweeps(again, 1.0) is OpenResult.ENQUEUED
     with pytest.raises((AuthenticationError, ResponseError)):
         redis.Redis(port=world.server.port, username=before.user, password=before.password).ping()
 
@@ -462,7 +462,7 @@ async def test_without_one_of_these_rules_its_part_rests_and_everything_else_goe
     world = least(server, *USERS, *(rule for rules in LOOKS for rule in rules if rule != missing))
     for ref in world.refs:
         await world.serve(ref)
-        assert await world.sweeps(ref, 1.0) is OpenAnswer.ENQUEUED
+        assert await world.sweeps(ref, 1.0) is OpenResult.ENQUEUED
     world.refs.remove(EVIL)
     world.logins.forget("evil", EVIL.name)
     with world.server.client() as client:

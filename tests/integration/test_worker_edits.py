@@ -14,7 +14,7 @@ from aiohttp import web
 
 from kubesweep.api.plan import Assignment, Plan, RowLimits, Write
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenSweep, SweepState
+from kubesweep.queue.model import SweepRequest, SweepState
 from tests.integration.test_worker_handlers import left
 from tests.integration.test_worker_process import Site
 from tests.integration.test_worker_webhook import hook_plan, receiver
@@ -76,7 +76,7 @@ async def begun(site: Site, told: Receiver) -> asyncio.subprocess.Process:
 
 async def edit(site: Site, plan: Plan) -> asyncio.subprocess.Process:
     """A worker of the edited plan that asked the queue for work: it has done the check that was enqueued for it."""
-    await site.queue.open_sweep(plan.ref, OpenSweep(tick=2.0, plan=plan.version))
+    await site.queue.open_sweep(plan.ref, SweepRequest(tick=2.0, plan=plan.version))
     await site.queue.enqueue_check(plan.ref, plan.version)
     site.plan = plan
     worker = await site.start(settings=PATIENT)

@@ -154,8 +154,8 @@ async def all_refused(folder: Path) -> Answer:
     return await swept(bench)
 
 
-async def above_hold(folder: Path) -> Answer:
-    return await swept(Workbench(folder, MemorySource(10), a_plan(limits=RowLimits(hold_above_rows=5))))
+async def above_approval(folder: Path) -> Answer:
+    return await swept(Workbench(folder, MemorySource(10), a_plan(limits=RowLimits(approve_above_rows=5))))
 
 
 async def naive_zone(folder: Path) -> Answer:
@@ -227,7 +227,7 @@ async def defect_while_planning(folder: Path) -> Answer:
 async def buried(folder: Path) -> Answer:
     bench = Workbench(folder, MemorySource(10))
     desk = bench.worker()._desk
-    job = Job(JobKind.KEYS, sweep="s", cutoff="now", keys=(key(3),), rows=1, suspect=True, begun=5)
+    job = Job(JobKind.KEYS, sweep="s", cutoff="now", keys=(key(3),), rows=1, suspect=True, crashes=5)
     result = await bury(desk, JobRun(Claim("1", "me", 6, job), lambda: 0.0))
     await bench.queue.close()
     row = result.settlement.dead[0]  # type: ignore[union-attr]
@@ -238,7 +238,7 @@ async def test_a_killer_range_that_grew_is_cut_in_two_before_anybody_is_buried(t
     bench = Workbench(tmp_path, MemorySource(2))
     desk = bench.worker()._desk
     await bench.open()
-    job = Job(JobKind.RANGE, sweep="s", cutoff="now", rows=1, begun=5)
+    job = Job(JobKind.RANGE, sweep="s", cutoff="now", rows=1, crashes=5)
     result = await bury(desk, JobRun(Claim("1", "me", 8, job), lambda: 0.0))
     await bench.queue.close()
     assert isinstance(result, Done)
@@ -276,7 +276,7 @@ async def plan_changed(folder: Path) -> Answer:
 async def source_changed(folder: Path) -> Answer:
     bench = Workbench(folder, MemorySource(10))
     claim = await planned_elsewhere(bench)
-    await bench.queue.give_back(bench.plan.ref, [claim])
+    await bench.queue.release(bench.plan.ref, [claim])
     stats = await bench.run()
     await bench.queue.close()
     return stats.history[0].reason, stats.history[0].message
@@ -320,7 +320,7 @@ CASES: dict[str, Case] = {
     "rows still match after the write": never_ends,
     "a trigger keeps a row from being written": refused,
     "no row is written, though nothing fails": all_refused,
-    "more than holdAboveRows are stale": above_hold,
+    "more than approveAbove.rows are stale": above_approval,
     "a first sweep deletes by times whose zone nobody named": naive_zone,
     "a row is locked by the application": locked,
     "a row alone takes longer than statementTimeout": slow,

@@ -12,7 +12,7 @@ import pytest
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import DeadLetter, OpenSweep, ScheduleRef, Stats, SweepState
+from kubesweep.queue.model import DeadLetter, ScheduleRef, Stats, SweepRequest, SweepState
 from kubesweep_worker.effects.handler import HandlerEffect
 from kubesweep_worker.effects.loading import load_handler
 from kubesweep_worker.runtime.build import assemble
@@ -61,7 +61,7 @@ async def run(tmp_path: Path, plan: Plan, rows: int = 20, **settings: Any) -> tu
     where = f"sqlite:///{tmp_path / 'queue.db'}"
     queue = connect(where)
     try:
-        await queue.open_sweep(plan.ref, OpenSweep(tick=1.0, plan=plan.version))
+        await queue.open_sweep(plan.ref, SweepRequest(tick=1.0, plan=plan.version))
         worker = assemble(plan, url=lambda: url, queue_url=where, settings=WorkerSettings(**settings))
         code = await worker.run(until_settled=True)
         (stats,) = await queue.stats([plan.ref])

@@ -11,7 +11,7 @@ import pytest
 
 from kubesweep.api.plan import Assignment, Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenSweep, ScheduleRef, Stats, SweepState
+from kubesweep.queue.model import ScheduleRef, Stats, SweepRequest, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_worker.runtime.build import assemble
 from kubesweep_worker.runtime.worker import Worker
@@ -58,7 +58,7 @@ class Site:
 
     async def open(self, plan: Plan) -> None:
         self.ticks += 1
-        await self.queue.open_sweep(plan.ref, OpenSweep(tick=self.ticks, plan=plan.version, mode=plan.mode))
+        await self.queue.open_sweep(plan.ref, SweepRequest(tick=self.ticks, plan=plan.version, mode=plan.mode))
 
     async def sweep(self, plan: Plan, *, retries: bool = False) -> Stats:
         await self.open(plan)
@@ -112,10 +112,10 @@ async def test_rows_that_the_application_locks_do_not_hold_the_sweep(site: Site)
         application.execute("SELECT 1 FROM carts WHERE id IN (5, 6, 700) FOR UPDATE")
         stats = await site.sweep(plan)
         assert stats.sweep is not None
-        assert (stats.sweep.state, stats.sweep.applied, stats.sweep.held) == (SweepState.COMPLETED, 997, 3)
+        assert (stats.sweep.state, stats.sweep.applied, stats.sweep.retrying) == (SweepState.COMPLETED, 997, 3)
     await site.worker(plan).run(until_settled=True, await_retries=True)
     assert site.statuses() == {"new": 1000}
-    assert (await site.stats(plan)).held == 0
+    assert (await site.stats(plan)).excluded == 0
 
 
 async def test_a_stopped_worker_cancels_its_statement_and_another_one_finishes(site: Site) -> None:
@@ -166,7 +166,7 @@ async def test_a_server_that_goes_away_in_the_middle_costs_nothing(tmp_path: Pat
             await running
         stats = await site.stats(plan)
         assert stats.sweep is not None
-        assert (stats.sweep.state, stats.held, stats.dead) == (SweepState.COMPLETED, 0, 0)
+        assert (stats.sweep.state, stats.excluded, stats.dead) == (SweepState.COMPLETED, 0, 0)
         assert stats.sweep.applied + stats.sweep.unconfirmed == 2000
         assert stats.sweep.balanced
         assert site.statuses() == {"new": 2000}
@@ -183,7 +183,7 @@ async def test_a_table_that_is_missing_fails_the_sweep_with_a_reason(site: Site)
     assert stats.sweep is not None
     assert stats.sweep.state is SweepState.FAILED
     assert "carts" in stats.sweep.message
-    assert (stats.dead, stats.held) == (0, 0)
+    assert (stats.dead, stats.excluded) == (0, 0)
 
 
 async def test_two_workers_share_a_sweep_and_write_every_row_once(site: Site) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from kubesweep.api.plan import Plan
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenSweep, Stats, SweepState
+from kubesweep.queue.model import Stats, SweepRequest, SweepState
 from tests.integration.test_worker_handlers import handler_plan, left, make_table
 from tests.kits.deadlines import scaled
 
@@ -35,7 +35,7 @@ class Site:
         self.started: list[asyncio.subprocess.Process] = []
 
     async def open(self) -> None:
-        await self.queue.open_sweep(self.plan.ref, OpenSweep(tick=1.0, plan=self.plan.version))
+        await self.queue.open_sweep(self.plan.ref, SweepRequest(tick=1.0, plan=self.plan.version))
 
     async def start(self, *, once: bool = True, **options: Any) -> asyncio.subprocess.Process:
         settings = {**QUICK, "concurrency": 2, **options.pop("settings", {})}

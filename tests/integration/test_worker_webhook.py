@@ -25,7 +25,7 @@ from aiohttp import web
 from kubesweep.api.plan import Effect, Plan, Webhook
 from kubesweep.errors import Outage, RowError
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenSweep, Stats, SweepState
+from kubesweep.queue.model import Stats, SweepRequest, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.response import retry_after
@@ -87,7 +87,7 @@ def hook_plan(url: str, timeout: float = 5.0, **changes: Any) -> Plan:
 
 async def swept(plan: Plan, url: str, queue: QueueService, where: str) -> Stats:
     """One sweep by one worker; ``where`` is the queue's URL."""
-    await queue.open_sweep(plan.ref, OpenSweep(tick=1.0, plan=plan.version))
+    await queue.open_sweep(plan.ref, SweepRequest(tick=1.0, plan=plan.version))
     settings = WorkerSettings(backoff=0.01, max_backoff=0.05)
     await assemble(plan, url=lambda: url, queue_url=where, settings=settings).run(until_settled=True)
     (stats,) = await queue.stats([plan.ref])
@@ -473,4 +473,4 @@ async def test_a_receiver_that_is_away_is_a_finding_that_says_what_becomes_of_th
     assert set(said) == {f"the receiver answered 503. {waits}"}
     assert stats.sweep is not None
     # Where it comes back amid a batch, the rows that it had refused until then are tried again by themselves.
-    assert (stats.sweep.applied + stats.held, stats.dead) == (200, 0)
+    assert (stats.sweep.applied + stats.excluded, stats.dead) == (200, 0)

@@ -17,10 +17,10 @@ from kubesweep.queue.model import (
     Job,
     JobKind,
     Limits,
-    OpenSweep,
     Retry,
     ScheduleRef,
     Settlement,
+    SweepRequest,
     SweepState,
     Window,
 )
@@ -164,7 +164,7 @@ class House:
 
     async def tick(self, tick: float | None = None, **wish: Any) -> Opened:
         tick = self.clock.now if tick is None else tick
-        return await self.queue.open_sweep(self.ref, OpenSweep(tick=tick, plan=self.plan.version, **wish))
+        return await self.queue.open_sweep(self.ref, SweepRequest(tick=tick, plan=self.plan.version, **wish))
 
     async def claim(self) -> Claim:
         (claim,) = (await self.queue.claim(self.ref, "ann", 1, MANY)).jobs

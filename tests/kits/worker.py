@@ -14,7 +14,7 @@ import msgspec
 
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.errors import RowError, ScopeOutage
-from kubesweep.queue.model import DeadLetter, Finding, Key, OpenSweep, ScheduleRef, Stats, SweepState
+from kubesweep.queue.model import DeadLetter, Finding, Key, ScheduleRef, Stats, SweepRequest, SweepState
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.runtime.worker import Worker
@@ -70,13 +70,13 @@ class MemorySource:
         self.gate.set()
         self.writing = asyncio.Event()
 
-    def _in(self, scope: Scope, held: Collection[Key]) -> list[Key]:
+    def _in(self, scope: Scope, excluded: Collection[Key]) -> list[Key]:
         if isinstance(scope, Keys):
             found = [k for k in scope.keys if k in self.stale_keys]
         else:
             low, high = scope.low or ("",), scope.high or ("~",)
             found = [k for k in self.stale_keys if low < k <= high]
-        return sorted(k for k in found if k not in held)
+        return sorted(k for k in found if k not in excluded)
 
     def _curse(self, call: str, keys: Collection[Key]) -> None:
         if self.cursed.get(call, set()) & set(keys):
@@ -115,45 +115,47 @@ class MemorySource:
     async def bounds(self) -> tuple[str, Key | None]:
         return await self.now(), max(self.stale_keys, default=None)
 
-    async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
-        return min(most, len(self._in(Range(), held)))
+    async def count(self, cutoff: str, excluded: Collection[Key], most: int) -> int:
+        return min(most, len(self._in(Range(), excluded)))
 
     async def cut(
         self,
         cutoff: str,
         after: Key | None,
-        held: Collection[Key],
+        excluded: Collection[Key],
         batch: int,
         most: int,
         until: Key | None = None,
     ) -> Cuts:
         self.down("cut")
         self.windows.append(most)
-        found = self._in(Range(after, until), held)
+        found = self._in(Range(after, until), excluded)
         taken = found[:most]
         edges = [taken[i : i + batch] for i in range(0, len(taken), batch)]
         lows = [after, *(part[-1] for part in edges)]
         cuts = tuple(Cut(Range(low, part[-1]), len(part)) for low, part in zip(lows, edges, strict=False))
         return Cuts(cuts, len(taken), taken[-1] if len(found) > len(taken) else None)
 
-    async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
+    async def stale(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> list[SourceRow]:
         self.down("stale")
-        found = self._in(scope, held)[:most]
+        found = self._in(scope, excluded)[:most]
         self._curse("stale", found)
         self._spend(found, self.read_cost, {})
         return [SourceRow(k, {"id": k[0]}, (self.stamp,)) for k in found]
 
-    async def keys(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
+    async def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
         self.down("keys")
-        found = self._in(scope, held)
+        found = self._in(scope, excluded)
         self._spend(found, self.read_cost, {})
         return tuple(found)
 
-    async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
+    async def write(
+        self, scope: Scope, cutoff: str, excluded: Collection[Key], *, skip_locked: bool = False
+    ) -> Written:
         self.writing.set()
         await self.gate.wait()
         self.down("write")
-        found = self._in(scope, held)
+        found = self._in(scope, excluded)
         taken = [k for k in found if k not in self.locked]
         if len(taken) < len(found) and not skip_locked:
             raise ScopeOutage("Locked", "lock timeout")
@@ -239,7 +241,7 @@ class Workbench:
         return queue
 
     async def open(self, **changes: Any) -> str:
-        wish = OpenSweep(tick=float(next(self.ticks)), plan=self.plan.version, mode=self.plan.mode)
+        wish = SweepRequest(tick=float(next(self.ticks)), plan=self.plan.version, mode=self.plan.mode)
         return (await self.queue.open_sweep(self.plan.ref, msgspec.structs.replace(wish, **changes))).sweep
 
     def worker(self, **changes: Any) -> Worker:

@@ -17,7 +17,7 @@ from typing import Any
 
 from kubesweep.api.loading.files import Loaded, load
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import DeadLetter, OpenSweep, Sweep
+from kubesweep.queue.model import DeadLetter, Sweep, SweepRequest
 from kubesweep_worker.handlers import Context, Row
 from kubesweep_worker.runtime.build import assemble
 from kubesweep_worker.settings import WorkerSettings
@@ -70,7 +70,9 @@ async def sweep(
         where = f"sqlite:///{Path(folder) / 'queue.db'}"
         queue = connect(where)
         try:
-            wish = OpenSweep(tick=time.time(), plan=one.plan.version, mode=one.plan.mode, retention=one.plan.retention)
+            wish = SweepRequest(
+                tick=time.time(), plan=one.plan.version, mode=one.plan.mode, retention=one.plan.retention
+            )
             await queue.open_sweep(one.plan.ref, wish)
             worker = assemble(
                 one.plan,

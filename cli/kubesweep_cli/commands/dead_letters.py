@@ -14,7 +14,7 @@ from rich.text import Text
 
 from kubesweep.errors import SpecError
 from kubesweep.logging import safe_url
-from kubesweep.queue.model import DeadLetter, ErrorGroup, HeldState, Key, ScheduleRef, key_text, parse_key
+from kubesweep.queue.model import DeadLetter, ErrorGroup, Key, RowState, ScheduleRef, key_text, parse_key
 from kubesweep.queue.service import QueueService
 from kubesweep.text import escaped
 from kubesweep_cli.shell.exit_codes import Exit, Nothing
@@ -50,8 +50,8 @@ class Choice:
     retrying: bool = False  # rows in retry instead of dead letters
 
     @property
-    def state(self) -> HeldState:
-        return HeldState.RETRYING if self.retrying else HeldState.DEAD
+    def state(self) -> RowState:
+        return RowState.RETRYING if self.retrying else RowState.DEAD
 
     @property
     def what(self) -> str:

@@ -175,11 +175,11 @@ def _explain(terminal: Terminal, track: Track) -> None:
 def _next(ending: Ending, option: str | None, again: str) -> list[tuple[str, str]]:
     steps: list[tuple[str, str]] = []
     for track in ending.tracks:
-        if track.sweep is not None and track.sweep.state is SweepState.HELD:
+        if track.sweep is not None and track.sweep.state is SweepState.AWAITING_APPROVAL:
             steps.append(
                 (
                     f"{program()} approve {typed_name(track.ref)}{queue_option(option)}",
-                    f"let it go on: {track.sweep.reason or 'more than holdAboveRows'}",
+                    f"let it go on: {track.sweep.reason or 'more than approveAbove.rows'}",
                 )
             )
     if any(track.stats.dead for track in ending.tracks):

@@ -18,7 +18,7 @@ from kubesweep.api.loading.files import load
 from kubesweep.errors import SpecError
 from kubesweep.logging import safe_url
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenAnswer, OpenSweep, ScheduleRef, Stats, SweepState
+from kubesweep.queue.model import OpenResult, ScheduleRef, Stats, SweepRequest, SweepState
 from kubesweep.queue.service import Opened, QueueService
 from kubesweep_cli.shell.exit_codes import Exit, Nothing
 from kubesweep_cli.shell.schedule_names import find, label, labels, typed_name
@@ -77,7 +77,7 @@ def _advise(
 ) -> None:
     steps = []
     for ref, one in zip(refs, stats, strict=True):
-        if one.sweep is not None and one.sweep.state == "Held":
+        if one.sweep is not None and one.sweep.state == "AwaitingApproval":
             steps.append(
                 (f"{program()} approve {typed_name(ref)}{queue_option(option)}", f"let the sweep of {label(ref)} go on")
             )
@@ -100,7 +100,7 @@ def status_table(refs: Sequence[ScheduleRef], stats: Sequence[Stats], now: float
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
     for name in ("schedule", "state", "last tick"):
         table.add_column(name, no_wrap=True, overflow="fold")
-    for name in ("planned", "applied", "held", "dead"):
+    for name in ("planned", "applied", "retrying", "dead"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("queue")
     for name, one in zip(labels(refs), stats, strict=True):
@@ -114,7 +114,7 @@ def status_table(refs: Sequence[ScheduleRef], stats: Sequence[Stats], now: float
             tick,
             formatting.count(planned),
             "-" if seen.dry else formatting.count(applied),
-            formatting.count(one.held - one.dead),
+            formatting.count(one.excluded - one.dead),
             Text(formatting.count(one.dead), style="bad" if one.dead else ""),
             seen.queue or Text("empty", style="faint"),
         )
@@ -171,14 +171,14 @@ async def run_trigger(
             (f"{program()} status{namespace_option(namespace)}{queue_option(option)}", "how it stands"),
         ]
     )
-    started = all(opened.answer is OpenAnswer.ENQUEUED for _, opened in answers)
+    started = all(opened.answer is OpenResult.ENQUEUED for _, opened in answers)
     return Exit.CLEAN if started else Exit.ROWS_DIED
 
 
 def _answer(opened: Opened) -> str:
-    if opened.answer is OpenAnswer.ENQUEUED:
+    if opened.answer is OpenResult.ENQUEUED:
         return f"sweep {opened.sweep} is enqueued"
-    if opened.answer is OpenAnswer.FORBIDDEN:
+    if opened.answer is OpenResult.FORBIDDEN:
         return f"not started: sweep {opened.sweep} is not finished yet"
     return f"not started: {opened.answer}"
 
@@ -190,7 +190,7 @@ async def _wishes(
     name: str | None,
     namespace: str | None,
     files: Sequence[Path],
-) -> list[tuple[ScheduleRef, OpenSweep]]:
+) -> list[tuple[ScheduleRef, SweepRequest]]:
     if (name is None) == (not files):
         known = f"{program()} status{namespace_option(namespace)}{queue_option(option)}"
         raise SpecError("NameNeeded", f"trigger takes either a NAME or -f FILE.\nWhat there is:  {known}")
@@ -201,7 +201,7 @@ async def _wishes(
         return [
             (
                 one.ref,
-                OpenSweep(
+                SweepRequest(
                     tick=_tick(now, seen), plan=one.plan.version, mode=one.plan.mode, retention=one.plan.retention
                 ),
             )
@@ -216,7 +216,7 @@ async def _wishes(
             f"Give its file:  {program()} trigger -f FILE{queue_option(option)}",
         )
     # Without its file nobody knows the schedule's retention here: keep every dead letter that it might keep.
-    wish = OpenSweep(tick=_tick(now, seen), plan=seen.sweep.plan, mode=seen.sweep.mode, retention=_LONGEST_RETENTION)
+    wish = SweepRequest(tick=_tick(now, seen), plan=seen.sweep.plan, mode=seen.sweep.mode, retention=_LONGEST_RETENTION)
     return [(ref, wish)]
 
 

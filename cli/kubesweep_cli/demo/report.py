@@ -26,7 +26,7 @@ def checks(swept: Sequence[tuple[str, Sweep | None]], audit: Audit) -> list[Chec
     """Each line says what the queue counted and what the database or the outbox has. Pure."""
     done = [sweep for _, sweep in swept if sweep is not None]
     applied = sum(sweep.applied for sweep in done)
-    left = sum(sweep.held + sweep.dead for sweep in done)
+    left = sum(sweep.retrying + sweep.dead for sweep in done)
     changed = sum(audit.changed.values())
     whole = len(done) == len(swept) and all(sweep.balanced for sweep in done)
     return [
@@ -37,7 +37,7 @@ def checks(swept: Sequence[tuple[str, Sweep | None]], audit: Audit) -> list[Chec
         ),
         Check(
             audit.stale == left,
-            f"{formatting.rows(audit.stale)} of the table still stale, {formatting.count(left)} held or dead",
+            f"{formatting.rows(audit.stale)} of the table still stale, {formatting.count(left)} retrying or dead",
         ),
         Check(
             audit.notified >= applied,

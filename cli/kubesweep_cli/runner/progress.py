@@ -9,7 +9,7 @@ import msgspec
 
 from kubesweep.api.loading.files import Loaded
 from kubesweep.api.plan import Plan
-from kubesweep.queue.model import Finding, OpenAnswer, OpenSweep, ScheduleRef, Stats, Sweep
+from kubesweep.queue.model import Finding, OpenResult, ScheduleRef, Stats, Sweep, SweepRequest
 from kubesweep.queue.service import Opened
 from kubesweep_cli.runner.clock import Clock, active_finding
 from kubesweep_cli.shell.schedule_names import label
@@ -101,26 +101,26 @@ class Track:
             found = (self._found or {}).get(one.id, one)
             ends = ("applied", "skipped", "unconfirmed", "dead")
             became = {name: getattr(one, name) - getattr(found, name) for name in ends}
-            if one.held < found.held:
+            if one.retrying < found.retrying:
                 changes.append((one, {name: number for name, number in became.items() if number > 0}))
         return tuple(changes)
 
     def expect(self, opened: Opened) -> None:
         """From now on this sweep is missed if the queue does not have it, even if it was never seen there."""
-        if opened.answer in (OpenAnswer.ENQUEUED, OpenAnswer.FORBIDDEN):
+        if opened.answer in (OpenResult.ENQUEUED, OpenResult.FORBIDDEN):
             self.watching = opened.sweep
 
-    def wish(self, tick: float) -> OpenSweep:
+    def wish(self, tick: float) -> SweepRequest:
         """For a nominal time of the schedule."""
         return self._wish(tick, self.loaded.deadline)
 
-    def demand(self, now: float) -> OpenSweep:
+    def demand(self, now: float) -> SweepRequest:
         """For a sweep that is wanted now. It is never late, however far the queue's clock is from ours, and never a duplicate,
         whoever else opens one at the same moment."""
-        return msgspec.structs.replace(self._wish(now, None), once=uuid.uuid4().hex)
+        return msgspec.structs.replace(self._wish(now, None), dedup_key=uuid.uuid4().hex)
 
-    def _wish(self, tick: float, deadline: float | None) -> OpenSweep:
-        return OpenSweep(
+    def _wish(self, tick: float, deadline: float | None) -> SweepRequest:
+        return SweepRequest(
             tick=tick,
             plan=self.plan.version,
             mode=self.plan.mode,

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from kubesweep.api.loading.files import Loaded
 from kubesweep.errors import Outage
-from kubesweep.queue.model import OpenAnswer, SweepState
+from kubesweep.queue.model import OpenResult, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_cli.runner.progress import Track
 from kubesweep_cli.shell.exit_codes import Exit, code_of_sweep
@@ -187,7 +187,7 @@ class Runner:
         opened = await self._queue.open_sweep(track.ref, track.demand(now))
         track.expect(opened)
         track.opened = opened.sweep
-        if opened.answer is OpenAnswer.FORBIDDEN:
+        if opened.answer is OpenResult.FORBIDDEN:
             self._screen.remark(f"{track.name}: an earlier sweep is not finished; going on with it.", "warn")
 
     async def _heal(self, track: Track, now: float) -> None:
@@ -227,9 +227,9 @@ class Runner:
         at = formatting.clock_time(tick, now)
         if opened.warning:
             self._screen.remark(f"{track.name}: {opened.warning}.", "warn")
-        if opened.answer is OpenAnswer.FORBIDDEN:
+        if opened.answer is OpenResult.FORBIDDEN:
             self._screen.remark(f"{track.name}: tick {at} skipped, the sweep before it is not finished.", "warn")
-        elif opened.answer is OpenAnswer.LATE:
+        elif opened.answer is OpenResult.LATE:
             late = formatting.duration(now - tick)
             self._screen.remark(f"{track.name}: tick {at} missed by {late}, more than startingDeadlineSeconds.", "warn")
 
@@ -246,9 +246,9 @@ class Runner:
     @staticmethod
     def _over(track: Track) -> bool:
         sweep = track.sweep
-        return sweep is not None and (sweep.state.settled or sweep.state is SweepState.HELD)
+        return sweep is not None and (sweep.state.settled or sweep.state is SweepState.AWAITING_APPROVAL)
 
     @staticmethod
     def _quiet(track: Track) -> bool:
-        held = track.sweep is not None and track.sweep.state is SweepState.HELD
-        return track.idle or held or track.stats.paused
+        waits = track.sweep is not None and track.sweep.state is SweepState.AWAITING_APPROVAL
+        return track.idle or waits or track.stats.paused

@@ -9,7 +9,7 @@ from kubesweep.queue.model import Sweep, SweepState
 
 __all__ = ["Exit", "Nothing", "Unreachable", "code_of_error", "code_of_sweep"]
 
-_BAD = frozenset({SweepState.FAILED, SweepState.HALTED, SweepState.LOST, SweepState.HELD})
+_BAD = frozenset({SweepState.FAILED, SweepState.HALTED, SweepState.LOST, SweepState.AWAITING_APPROVAL})
 
 
 class Exit(IntEnum):

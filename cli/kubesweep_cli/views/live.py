@@ -108,7 +108,7 @@ def _left(one: Glance) -> str:
     return f"{formatting.duration(one.left)} left" if one.left is not None and one.active else ""
 
 
-_STYLES = {"applied": "good", "skipped": "", "unconfirmed": "warn", "held": "warn", "dead": "bad"}
+_STYLES = {"applied": "good", "skipped": "", "unconfirmed": "warn", "retrying": "warn", "dead": "bad"}
 
 
 def _outcomes(one: Glance) -> Text:

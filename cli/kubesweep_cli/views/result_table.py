@@ -14,9 +14,9 @@ from kubesweep_cli.views.schedule_view import outcomes
 
 __all__ = ["COLUMNS", "WIDE", "numbers", "result_table", "shown_columns"]
 
-COLUMNS = ("planned", "applied", "skipped", "unconfirmed", "held", "dead")
+COLUMNS = ("planned", "applied", "skipped", "unconfirmed", "retrying", "dead")
 WIDE = 98  # columns of a terminal that takes name, state and all numbers in one line
-_LOUD = {"unconfirmed": "warn", "held": "warn", "dead": "bad"}
+_LOUD = {"unconfirmed": "warn", "retrying": "warn", "dead": "bad"}
 
 
 def numbers(sweep: Sweep) -> dict[str, int]:
@@ -55,7 +55,7 @@ def result_table(sweeps: Sequence[tuple[str, Sweep | None]], *, width: int = 120
 def _state(sweep: Sweep) -> Text:
     good = sweep.state is SweepState.COMPLETED
     word = str(sweep.state) + (" (DryRun)" if sweep.mode == "DryRun" else "")
-    return Text(word, style="good" if good else "warn" if sweep.state is SweepState.HELD else "bad")
+    return Text(word, style="good" if good else "warn" if sweep.state is SweepState.AWAITING_APPROVAL else "bad")
 
 
 def _cells(sweep: Sweep, shown: Sequence[str]) -> list[Text]:

@@ -20,7 +20,7 @@ _TONES = {
     SweepState.PLANNING: "calm",
     SweepState.RUNNING: "calm",
     SweepState.COMPLETED: "good",
-    SweepState.HELD: "warn",
+    SweepState.AWAITING_APPROVAL: "warn",
     SweepState.SUPERSEDED: "warn",
     SweepState.LOST: "bad",
     SweepState.HALTED: "bad",
@@ -77,7 +77,7 @@ def outcomes(sweep: Sweep) -> tuple[tuple[str, int], ...]:
         ("applied", sweep.applied),
         ("skipped", sweep.skipped),
         ("unconfirmed", sweep.unconfirmed),
-        ("held", sweep.held),
+        ("retrying", sweep.retrying),
         ("dead", sweep.dead),
     )
 
@@ -140,7 +140,7 @@ def _reason(sweep: Sweep) -> str:
     if not sweep.message or sweep.state not in (SweepState.PLANNING, SweepState.RUNNING):
         return sweep.message
     end = "halts" if sweep.reason in HALTING else "fails"
-    unless = "" if sweep.reason == "TooManyHeld" else " unless a row is applied"
+    unless = "" if sweep.reason == "TooManyFailedRows" else " unless a row is applied"
     return f"{sweep.message}. The sweep goes on with its other rows and {end} at its end{unless}"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kubesweep.queue.model import OpenAnswer, OpenSweep, SweepState
+from kubesweep.queue.model import OpenResult, SweepRequest, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_controller.status.conditions import suspended
 from kubesweep_controller.status.formatting import GROUP, rows
@@ -101,30 +101,30 @@ def _are(number: int) -> str:
 
 async def _trigger(queue: QueueService, facts: Facts, nonce: str) -> tuple[Reason, str]:
     if suspended(facts):
-        return Reason.ORDER_REFUSED, "not triggered: the schedule is suspended"
+        return Reason.REQUEST_REFUSED, "not triggered: the schedule is suspended"
     if facts.plan is None:
-        return Reason.ORDER_REFUSED, "not triggered: the spec is refused"
-    wish = OpenSweep(
+        return Reason.REQUEST_REFUSED, "not triggered: the spec is refused"
+    wish = SweepRequest(
         tick=facts.now,
         plan=facts.plan.version,
         mode=facts.plan.mode,
         retention=facts.plan.retention,
-        once=f"trigger/{nonce}",
+        dedup_key=f"trigger/{nonce}",
     )
     opened = await queue.open_sweep(facts.ref, wish)
-    if opened.answer in (OpenAnswer.ENQUEUED, OpenAnswer.DUPLICATE) and opened.sweep:
+    if opened.answer in (OpenResult.ENQUEUED, OpenResult.DUPLICATE) and opened.sweep:
         return Reason.TRIGGERED, f"sweep {opened.sweep} is started"
-    if opened.answer is OpenAnswer.FORBIDDEN:
-        return Reason.ORDER_REFUSED, f"not triggered: sweep {opened.sweep} is not finished yet"
-    return Reason.ORDER_REFUSED, f"not triggered: the queue answers {opened.answer}"
+    if opened.answer is OpenResult.FORBIDDEN:
+        return Reason.REQUEST_REFUSED, f"not triggered: sweep {opened.sweep} is not finished yet"
+    return Reason.REQUEST_REFUSED, f"not triggered: the queue answers {opened.answer}"
 
 
 async def _approve(queue: QueueService, facts: Facts) -> tuple[Reason, str]:
     seen = previous(facts).get("lastSweep") or {}
     latest = facts.stats.sweep if facts.stats is not None else None
-    if seen.get("state") == SweepState.HELD and latest is not None and latest.id != seen.get("id"):
-        return Reason.ORDER_REFUSED, f"nothing to approve: sweep {seen.get('id')} is over"
+    if seen.get("state") == SweepState.AWAITING_APPROVAL and latest is not None and latest.id != seen.get("id"):
+        return Reason.REQUEST_REFUSED, f"nothing to approve: sweep {seen.get('id')} is over"
     sweep = await queue.approve(facts.ref, latest.id if latest is not None else None)
     if sweep is None:
-        return Reason.ORDER_REFUSED, "nothing to approve: no sweep is Held"
+        return Reason.REQUEST_REFUSED, "nothing to approve: no sweep is Held"
     return Reason.APPROVED, f"sweep {sweep} goes on, with the cutoff that it had"

@@ -7,7 +7,7 @@ for the queue to say. Cron is not decided here: its CronJob does that, the times
 
 from __future__ import annotations
 
-from kubesweep.queue.model import OpenSweep, SweepState
+from kubesweep.queue.model import SweepRequest, SweepState
 from kubesweep_controller.status.active_schedule import active_since
 from kubesweep_controller.status.build import COUNT_INTERVAL
 from kubesweep_controller.status.conditions import find, suspended
@@ -38,13 +38,13 @@ def due_tick(facts: Facts) -> float | None:
     return tick if last is None or tick > last else None
 
 
-def tick_wish(facts: Facts, tick: float) -> OpenSweep:
+def tick_wish(facts: Facts, tick: float) -> SweepRequest:
     """What to open for a due tick."""
     assert facts.plan is not None, "due_tick answers only for a spec that is served"
     assert facts.schedule is not None
     deadline = facts.schedule.spec.starting_deadline_seconds
     plan = facts.plan
-    return OpenSweep(
+    return SweepRequest(
         tick=tick,
         plan=plan.version,
         mode=plan.mode,

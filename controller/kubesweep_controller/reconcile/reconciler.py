@@ -22,7 +22,7 @@ from kubesweep.api.loading.objects import APPLIED, load_object
 from kubesweep.api.models.spec import SweepSchedule
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Damaged, KubesweepError, Outage, SpecError
-from kubesweep.queue.model import ErrorGroup, OpenSweep, ScheduleRef, Stats
+from kubesweep.queue.model import ErrorGroup, ScheduleRef, Stats, SweepRequest
 from kubesweep.queue.service import QueueService
 from kubesweep.text import clip
 from kubesweep_controller.children.pod_policy import PodPolicy, check_pods
@@ -329,7 +329,7 @@ def _parse(body: Mapping[str, Any], ref: ScheduleRef, version: tuple[Any, ...], 
         return _Spec(version, None, SpecError("Unreadable", f"the spec cannot be read ({type(error).__name__})"), None)
 
 
-def _wishes(facts: Facts) -> list[OpenSweep]:
+def _wishes(facts: Facts) -> list[SweepRequest]:
     """The sweeps to open now: in place of a lost one, of one that was cut for an older plan, and for a tick of ``every``."""
     wishes = []
     if (heal := heal_wish(facts)) is not None:
@@ -341,7 +341,7 @@ def _wishes(facts: Facts) -> list[OpenSweep]:
     return wishes
 
 
-def _superseding(facts: Facts) -> OpenSweep | None:
+def _superseding(facts: Facts) -> SweepRequest | None:
     """An edit while a sweep runs: what it planned is void, so the new plan gets its sweep now, not at the next tick."""
     plan, sweep = facts.plan, facts.stats.sweep if facts.stats else None
     if plan is None or sweep is None or sweep.state.settled or suspended(facts):
@@ -349,4 +349,4 @@ def _superseding(facts: Facts) -> OpenSweep | None:
     if not plan.version.newer_than(sweep.plan):
         return None
     once = f"plan/{plan.version.hash}/{sweep.id}"
-    return OpenSweep(tick=facts.now, plan=plan.version, mode=plan.mode, retention=plan.retention, once=once)
+    return SweepRequest(tick=facts.now, plan=plan.version, mode=plan.mode, retention=plan.retention, dedup_key=once)

@@ -6,7 +6,7 @@ sweep of it.
 
 from __future__ import annotations
 
-from kubesweep.queue.model import OpenSweep, Sweep, SweepState
+from kubesweep.queue.model import Sweep, SweepRequest, SweepState
 from kubesweep_controller.status.conditions import complaint, suspended
 from kubesweep_controller.status.history import sweeps_of
 from kubesweep_controller.status.observation import Facts
@@ -19,14 +19,14 @@ def needs_heal(facts: Facts) -> bool:
     return heal_wish(facts) is not None
 
 
-def heal_wish(facts: Facts) -> OpenSweep | None:
+def heal_wish(facts: Facts) -> SweepRequest | None:
     """The sweep to open in place of the lost one, if there is one."""
     lost = _lost(facts)
     if lost is None or facts.plan is None or suspended(facts):
         return None
     plan = facts.plan
-    return OpenSweep(
-        tick=facts.now, plan=plan.version, mode=plan.mode, retention=plan.retention, once=f"heal/{lost.id}"
+    return SweepRequest(
+        tick=facts.now, plan=plan.version, mode=plan.mode, retention=plan.retention, dedup_key=f"heal/{lost.id}"
     )
 
 

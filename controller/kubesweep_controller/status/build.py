@@ -98,7 +98,7 @@ def _whole(facts: Facts, before: Mapping[str, Any], obeyed: Sequence[Order]) -> 
 
 def _last_sweep(facts: Facts, sweep: Sweep) -> dict[str, Any]:
     """Workers advise those who have a command line; here is kubectl."""
-    if sweep.state is SweepState.HELD:
+    if sweep.state is SweepState.AWAITING_APPROVAL:
         sweep = msgspec.structs.replace(sweep, message=held_sentence(facts, sweep))
     return last_of(sweep)
 

@@ -30,8 +30,11 @@ def dead_letters(facts: Facts) -> tuple[Reason, str] | None:
         retry = annotate(facts.body, "retry-dead-letters")
         told = f"{rows(dead)} {verb}{which}: see status.errors. Once cured, try again: {retry}.{_set_aside(facts)}"
         return Reason.DEAD_LETTERS, told
-    if facts.stats is not None and facts.stats.held and _was_told(facts):
-        return Reason.DEAD_LETTERS, f"Rows that had died are being tried again; {rows(facts.stats.held)} wait for it."
+    if facts.stats is not None and facts.stats.excluded and _was_told(facts):
+        return (
+            Reason.DEAD_LETTERS,
+            f"Rows that had died are being tried again; {rows(facts.stats.excluded)} wait for it.",
+        )
     return None
 
 

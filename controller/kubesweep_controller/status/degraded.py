@@ -61,15 +61,15 @@ def ended_sentence(facts: Facts, sweep: Sweep) -> str:
 
 
 def _held(facts: Facts, sweeps: tuple[Sweep, ...]) -> tuple[Reason, str] | None:
-    if not sweeps or sweeps[0].state is not SweepState.HELD:
+    if not sweeps or sweeps[0].state is not SweepState.AWAITING_APPROVAL:
         return None
-    return Reason.HELD, held_sentence(facts, sweeps[0])
+    return Reason.AWAITING_APPROVAL, held_sentence(facts, sweeps[0])
 
 
 def held_sentence(facts: Facts, sweep: Sweep) -> str:
     """What waits, and what to type."""
-    most = facts.plan.limits.hold_above_rows if facts.plan is not None else None
-    limit = "limits.holdAboveRows" if most is None else f"limits.holdAboveRows ({most:,})"
+    most = facts.plan.limits.approve_above_rows if facts.plan is not None else None
+    limit = "limits.approveAbove.rows" if most is None else f"limits.approveAbove.rows ({most:,})"
     return (
         f"The sweep of {time_text(int(sweep.tick))} waits: more rows are stale than {limit}, nothing was touched. "
         f"If that is right, let it go: {annotate(facts.body, 'approve')}."

@@ -48,7 +48,7 @@ def events_of(facts: Facts, status: Mapping[str, Any], obeyed: Sequence[Obeyed] 
 
 
 def _order(obeyed: Obeyed) -> Wanted:
-    refused = obeyed.reason is Reason.ORDER_REFUSED
+    refused = obeyed.reason is Reason.REQUEST_REFUSED
     order = obeyed.order
     note = f"{obeyed.sentence} (kubesweep.dev/{order.kind}: {order.nonce[:64]})"
     return Wanted(obeyed.reason, note, f"{order.kind}/{order.nonce}", warning=refused, error=str(order.kind))
@@ -123,8 +123,8 @@ def _sweep(facts: Facts, sweep: Sweep) -> Wanted | None:
             return Wanted(Reason.LAST_SWEEP_FAILED, ended_sentence(facts, sweep), occurrence, error=sweep.reason)
         case SweepState.LOST:
             return Wanted(Reason.LOST, ended_sentence(facts, sweep), occurrence)
-        case SweepState.HELD:
-            return Wanted(Reason.HELD, held_sentence(facts, sweep), occurrence)
+        case SweepState.AWAITING_APPROVAL:
+            return Wanted(Reason.AWAITING_APPROVAL, held_sentence(facts, sweep), occurrence)
         case SweepState.SUPERSEDED:
             note = f"the sweep of {time_text(int(sweep.tick))} ended: {sweep.message or sweep.reason}"
             return Wanted(Reason.SUPERSEDED, note, occurrence, warning=False)
@@ -152,7 +152,7 @@ def _recovered(facts: Facts, before: Mapping[str, Any], status: Mapping[str, Any
         return
     latest = next(iter(sweeps_of(facts)), None)
     completed = latest is not None and latest.state is SweepState.COMPLETED
-    if old.get("reason") == Reason.HELD and not completed:
+    if old.get("reason") == Reason.AWAITING_APPROVAL and not completed:
         return  # an approval tells of itself
     note = f"{old.get('reason')} is over"
     if old.get("reason") == Reason.DEAD_LETTERS:

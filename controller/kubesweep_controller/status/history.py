@@ -21,7 +21,7 @@ __all__ = ["decided", "key_texts", "known_sweeps", "last_of", "past_of", "previo
 LOST_REASON = "QueueLost"
 LOST_MESSAGE = "the queue no longer knows this sweep; what is still stale is found by the next one"
 MAX_KEY_TEXT = 1000
-COUNTS = ("planned", "applied", "skipped", "unconfirmed", "held", "dead")
+COUNTS = ("planned", "applied", "skipped", "unconfirmed", "retrying", "dead")
 _NO_PLAN = PlanVersion(0, "")
 
 

@@ -44,7 +44,7 @@ class Reason(StrEnum):
     # Degraded
     LAST_SWEEP_FAILED = "LastSweepFailed"
     LOST = "Lost"
-    HELD = "Held"
+    AWAITING_APPROVAL = "AwaitingApproval"
     MISSED_SCHEDULE = "MissedSchedule"
     DEAD_LETTERS = "DeadLetters"
     QUEUE_EVICTS = "QueueEvicts"
@@ -59,5 +59,5 @@ class Reason(StrEnum):
     APPROVED = "Approved"
     DEAD_LETTERS_RETRIED = "DeadLettersRetried"
     DEAD_LETTERS_PURGED = "DeadLettersPurged"
-    ORDER_REFUSED = "OrderRefused"
+    REQUEST_REFUSED = "RequestRefused"
     SERVED_BY_ANOTHER = "ServedByAnother"

@@ -31,7 +31,7 @@ def compile_plan(
             # A float here as in the plan's JSON, or the two would not have one hash.
             rows_per_second=None if body.limits.rows_per_second is None else float(body.limits.rows_per_second),
             max_rows_per_sweep=body.limits.max_rows_per_sweep,
-            hold_above_rows=body.limits.hold_above_rows,
+            approve_above_rows=body.limits.approve_above.rows if body.limits.approve_above else None,
         ),
         retry=plan.RetryPolicy(
             max_attempts=body.retry.max_attempts,

@@ -106,7 +106,7 @@ class RowLimits(_Part, frozen=True, kw_only=True):
     batch_rows: int = 1000
     rows_per_second: float | None = None
     max_rows_per_sweep: int | None = None
-    hold_above_rows: int | None = None
+    approve_above_rows: int | None = None
 
 
 class RetryPolicy(_Part, frozen=True, kw_only=True):
@@ -158,7 +158,7 @@ class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: room for what 
         # What is saved up is one burst for a receiver; for a table it only keeps the pace of batches.
         burst = None if rate is None or self.effect is None else min(rate, BURST)
         # A failing write costs nobody outside anything, so the rows behind it have their turn first.
-        return Limits(rows_per_second=rate, burst=burst, halt_above=self.halt_above, halt_late=self.effect is None)
+        return Limits(rows_per_second=rate, burst=burst, halt_above=self.halt_above, halt_at_end=self.effect is None)
 
     @property
     def dry_run(self) -> bool:
@@ -181,7 +181,7 @@ class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: room for what 
 # Fields outside of the hash: how fast, in what pieces and for how long at most. Jobs that were cut before an edit of one of
 # them stay valid, and workers of both values may work side by side. Every other field decides which rows a job touches or
 # what happens to them; docs/concepts.md has the table.
-PACE: Mapping[type[_Part], frozenset[str]] = {
+TUNING: Mapping[type[_Part], frozenset[str]] = {
     Source: frozenset({"lock_timeout", "statement_timeout"}),
     Webhook: frozenset({"timeout"}),
     Effect: frozenset({"concurrency", "timeout"}),
@@ -197,7 +197,7 @@ def _fields(kind: type[_Part]) -> tuple[msgspec.structs.FieldInfo, ...]:
 
 def _without_pace(part: P) -> P:
     """The part with every field of ``PACE`` at its default, which :func:`_lean` leaves out."""
-    pace = next((names for kind, names in PACE.items() if isinstance(part, kind)), frozenset[str]())
+    pace = next((names for kind, names in TUNING.items() if isinstance(part, kind)), frozenset[str]())
     values: dict[str, Any] = {}
     for each in _fields(type(part)):
         value = getattr(part, each.name)

@@ -68,15 +68,17 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True):
     keys: tuple[Key, ...] = ()
     rows: int = 0  # planned rows that this job still has to account for
     attempt: int = 1  # which attempt of the rows this job is
-    held: bool = False  # its rows are in the held set: it does not keep the sweep open
+    is_retry: bool = False  # its rows are excluded from planning already: it does not keep the sweep open
     origin: str = (
         ""  # of its keys: which database, schema, table and key columns (see sources/origin.py); empty: unknown
     )
     suspect: bool = False  # half of a job that kept killing its workers: always alone, halved at the next crash
-    begun: int = 0  # times that a worker began it alone and was not heard of again, for which it may be buried
-    maybe: bool = False  # an earlier delivery may have committed: rows that are not stale are unconfirmed
-    told: tuple[tuple[Key, str], ...] = ()  # rows whose effect succeeded already, and under which Idempotency-Key
-    setbacks: int = 0  # times that it was given back because all of it failed
+    crashes: int = 0  # times that a worker began it alone and was not heard of again, for which it may be buried
+    may_have_committed: bool = False  # an earlier delivery may have committed: rows that are not stale are unconfirmed
+    effects_done: tuple[
+        tuple[Key, str], ...
+    ] = ()  # rows whose effect succeeded already, and under which Idempotency-Key
+    whole_failures: int = 0  # times that it was given back because all of it failed
     planned: int = 0  # plan jobs: rows planned by the chain so far
     wrap: Key | None = None  # plan jobs: the chain began behind this key, and goes on from the first key up to it
     cap: int = 0  # plan jobs: rows that the sweep may plan; 0: not counted yet
@@ -94,7 +96,7 @@ class Claim(msgspec.Struct, frozen=True):
     @property
     def redelivered(self) -> bool:
         """True where somebody may have committed a part of this job before."""
-        return self.delivery > 1 or self.job.maybe
+        return self.delivery > 1 or self.job.may_have_committed
 
     @property
     def refund(self) -> int:
@@ -118,8 +120,8 @@ class Claims(msgspec.Struct, frozen=True):
     wait: float | None = None  # seconds until the row budget is out of debt
     next_delayed: float | None = None  # when the earliest retry that nobody took is due (time, not duration)
     next_in: float | None = None  # seconds until then by the queue's clock, which need not be the caller's
-    held_version: int = 0  # changes whenever the held set does
-    learnt: str = ""  # see Settlement
+    excluded_version: int = 0  # changes whenever the excluded set does
+    batch_hint: str = ""  # see Settlement
     lost: bool = False  # the queue knows nothing of this schedule (never opened, or it lost everything)
     budget: Budget | None = None  # before ``jobs`` were debited; None: there is no rate
 
@@ -129,7 +131,7 @@ class FailedRow(msgspec.Struct, frozen=True):
     error: str  # error class: dead letters are grouped by it
     message: str  # bounded by the caller to MESSAGE characters; never row data
     where: str = ""  # file and line where a handler's exception was raised
-    told: str = ""  # the Idempotency-Key under which its effect succeeded; empty: it did not
+    effect_key: str = ""  # the Idempotency-Key under which its effect succeeded; empty: it did not
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -143,7 +145,7 @@ class Retry(msgspec.Struct, frozen=True):
 class Settlement(msgspec.Struct, frozen=True):
     """What became of a job, or of the part of it that is done. Counted only if the caller still owns the job.
 
-    For a job that is not ``held``: applied + skipped + unconfirmed + retry rows + dead rows + rows of ``jobs`` + rows of
+    For a job that is not ``is_retry``: applied + skipped + unconfirmed + retry rows + dead rows + rows of ``jobs`` + rows of
     ``rest`` = its ``rows`` + ``extra``.
     """
 
@@ -156,8 +158,10 @@ class Settlement(msgspec.Struct, frozen=True):
     dead: tuple[FailedRow, ...] = ()
     jobs: tuple[Job, ...] = ()  # replace a part of this job (halves, rows locked by the application)
     rest: Job | None = None  # the caller keeps the claim and goes on with this; without it the claim ends
-    learnt: str | None = None  # kept for the schedule and part of every later answer to a claim; None: as before
-    fails: tuple[str, str] | None = None  # (reason, message): the sweep Fails for it at its end if none was applied
+    batch_hint: str | None = None  # kept for the schedule and part of every later answer to a claim; None: as before
+    sweep_failure: tuple[str, str] | None = (
+        None  # (reason, message): the sweep Fails for it at its end if none was applied
+    )
     spent: int | None = None  # rows that have used up their share of the row budget; None: applied, retry and dead
 
     @property
@@ -194,7 +198,7 @@ class Window(msgspec.Struct, frozen=True):
         return (*self.jobs[:half], self.next, *self.jobs[half:])
 
 
-class OpenAnswer(StrEnum):
+class OpenResult(StrEnum):
     ENQUEUED = "enqueued"
     DUPLICATE = "duplicate"  # this tick or a later one was seen before
     FORBIDDEN = "forbidden"  # the sweep before it is not settled: skipped
@@ -204,7 +208,7 @@ class OpenAnswer(StrEnum):
 class SweepState(StrEnum):
     PLANNING = "Planning"
     RUNNING = "Running"
-    HELD = "Held"  # waits for approval
+    AWAITING_APPROVAL = "AwaitingApproval"  # waits for approval
     COMPLETED = "Completed"
     HALTED = "Halted"
     SUPERSEDED = "Superseded"
@@ -213,11 +217,11 @@ class SweepState(StrEnum):
 
     @property
     def settled(self) -> bool:
-        return self not in (SweepState.PLANNING, SweepState.RUNNING, SweepState.HELD)
+        return self not in (SweepState.PLANNING, SweepState.RUNNING, SweepState.AWAITING_APPROVAL)
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
-    """planned = applied + skipped + unconfirmed + held + dead + what is still ``open``, at every moment."""
+    """planned = applied + skipped + unconfirmed + retrying + dead + what is still ``open``, at every moment."""
 
     id: str
     tick: float
@@ -233,7 +237,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     applied: int = 0
     skipped: int = 0
     unconfirmed: int = 0
-    held: int = 0
+    retrying: int = 0
     dead: int = 0
     open_jobs: int = 0  # planned jobs and plan jobs that are not settled
     capped: bool = False
@@ -242,14 +246,14 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def settled_rows(self) -> int:
-        return self.applied + self.skipped + self.unconfirmed + self.held + self.dead
+        return self.applied + self.skipped + self.unconfirmed + self.retrying + self.dead
 
     @property
     def succeeded(self) -> bool:
         """True where it came to its end and did what it was for. Completed is not enough: all that it found may have failed,
         or waits for its retry."""
         return self.state is SweepState.COMPLETED and (
-            bool(self.applied + self.unconfirmed) or not self.held + self.dead
+            bool(self.applied + self.unconfirmed) or not self.retrying + self.dead
         )
 
     @property
@@ -291,7 +295,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     ready: int = 0  # jobs that a claim may take now; a retry that is due counts here
     running: int = 0  # jobs in somebody's hands, until their lease expired and another claim took them
     delayed: int = 0  # retries that are not due yet, and a plan job that waits for the jobs of ended sweeps
-    held: int = 0  # rows in retry or dead
+    excluded: int = 0  # rows in retry or dead, which no sweep plans
     dead: int = 0  # rows
     oldest_ready: float | None = None  # when the longest waiting ready job became ready
     first_lease: float | None = None  # when the first lease ends, unless its owner extends it before
@@ -309,16 +313,16 @@ class Attempt(msgspec.Struct, frozen=True):
     error: str
     message: str
     where: str = ""  # file and line where it was raised; kept of the latest attempt
-    told: str = ""  # see FailedRow
+    effect_key: str = ""  # see FailedRow
 
 
-class HeldState(StrEnum):
+class RowState(StrEnum):
     DEAD = "dead"
     RETRYING = "retrying"
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A held row with its history; one in retry too, where that is asked for."""
+    """an excluded row with its history; one in retry too, where that is asked for."""
 
     key: Key
     error: str
@@ -339,15 +343,15 @@ class ErrorGroup(msgspec.Struct, frozen=True):
     origin: str = ""  # see ``Job.origin``; one group has one origin
 
 
-class HeldRows(NamedTuple):
-    """The held set as a job of one origin sees it."""
+class ExcludedRows(NamedTuple):
+    """The excluded set as a job of one origin sees it."""
 
-    version: int  # see ``Claims.held_version``
+    version: int  # see ``Claims.excluded_version``
     keys: frozenset[Key]
-    elsewhere: int = 0  # held rows of other origins, which are not among ``keys``
+    foreign: int = 0  # excluded rows of other origins, which are not among ``keys``
 
 
-class OpenSweep(msgspec.Struct, frozen=True, kw_only=True):
+class SweepRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The wish to start a sweep. ``tick`` is the nominal time that the dedupe goes by; a wish without one (a person's) has
     the time it was made, and in ``once`` a name of its own that the dedupe goes by instead. None: now, by the queue's clock."""
 
@@ -356,23 +360,23 @@ class OpenSweep(msgspec.Struct, frozen=True, kw_only=True):
     mode: str = "Enforce"
     deadline: float | None = None  # startingDeadlineSeconds
     retention: float = 7 * 86400.0  # dead letters older than this are purged first (their rows become eligible again)
-    once: str | None = None
+    dedup_key: str | None = None
 
     def sweep_id(self, ref: ScheduleRef) -> str:
         """The id of the sweep that this wish makes: a fresh one, or with ``once`` the same each time it is wished."""
-        if self.once is None:
+        if self.dedup_key is None:
             return uuid.uuid4().hex
-        return uuid.uuid5(uuid.NAMESPACE_URL, f"{ref.prefix}/{ref.uid}/{self.once}").hex
+        return uuid.uuid5(uuid.NAMESPACE_URL, f"{ref.prefix}/{ref.uid}/{self.dedup_key}").hex
 
 
 class Limits(msgspec.Struct, frozen=True):
     """What claim and settle must respect; all but ``spare_expired`` is the same for every worker of one plan version."""
 
     rows_per_second: float | None = None
-    halt_above: int = 1000  # held rows of one origin; one more failing row is not held and Halts the sweep
+    halt_above: int = 1000  # excluded rows of one origin; one more failing row is not recorded and Halts the sweep
     lease: float = 30.0
     burst: float | None = None  # rows that an unused budget saves up; None: those of one second
-    halt_late: bool = (
+    halt_at_end: bool = (
         False  # a sweep Halts at its end, when every row was tried; until then its reason says that it will
     )
     spare_expired: bool = False  # the caller was cut off from the queue: whoever's lease expired may have been so too
@@ -400,11 +404,11 @@ MAX_JOB_KEYS = 1000  # rows in one job of a replay
 MESSAGE = 1024  # characters of what is told of a failure
 MAX_FINDINGS = 64  # kinds of findings that are kept; a further one pushes the oldest out
 MAX_SAMPLES = 20  # sample keys that a sweep remembers
-HELD_PAUSE = 60.0  # seconds that a retry rests when its sweep is ended by it
+RETRY_PAUSE = 60.0  # seconds that a retry rests when its sweep is ended by it
 HALTING = frozenset(
-    {"TooManyHeld", "Flood"}
+    {"TooManyFailedRows", "Flood"}
 )  # reasons for which a sweep that runs Halts at its end; for others it Fails
-END_STATES = frozenset({SweepState.FAILED, SweepState.HALTED, SweepState.SUPERSEDED, SweepState.HELD})
+END_STATES = frozenset({SweepState.FAILED, SweepState.HALTED, SweepState.SUPERSEDED, SweepState.AWAITING_APPROVAL})
 
 _encode_key = msgspec.json.Encoder().encode
 _decode_key = msgspec.json.Decoder(Key)

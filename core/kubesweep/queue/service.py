@@ -4,12 +4,12 @@ owns what it moves, so that a process that was away too long cannot undo what ot
 The queue is disposable, the database is the truth. An implementation that lost everything answers *lost* and creates
 nothing by itself; only ``open_sweep`` brings a schedule into being.
 
-Origins. The key of a held row names a row of one database and table. Whoever settles says which (``Job.origin``); the same
+Origins. The key of an excluded row names a row of one database and table. Whoever settles says which (``Job.origin``); the same
 key of another origin is another row.
 
 Accounting. Counters change only inside the move that moves the job. A sweep is finished when it has no plan job and no
-planned job left, and the move that takes the last one says so, once. Jobs with ``held`` set (retries, replays) do not
-keep a sweep open: their rows are counted as held, and each later outcome moves one from held to where it belongs, as
+planned job left, and the move that takes the last one says so, once. Jobs with ``is_retry`` set (retries, replays) do not
+keep a sweep open: their rows are counted as retrying, and each later outcome moves one from retrying to where it belongs, as
 long as the queue remembers the sweep.
 """
 
@@ -26,25 +26,25 @@ from kubesweep.queue.model import (
     Claims,
     DeadLetter,
     ErrorGroup,
+    ExcludedRows,
     Finding,
-    HeldRows,
-    HeldState,
     Job,
     Key,
     Limits,
-    OpenAnswer,
-    OpenSweep,
+    OpenResult,
     PlanVersion,
+    RowState,
     ScheduleRef,
     Settlement,
     Stats,
+    SweepRequest,
     SweepState,
     Window,
 )
 
 
 class Opened(msgspec.Struct, frozen=True):
-    answer: OpenAnswer
+    answer: OpenResult
     sweep: str  # id of the new sweep, or of the one in the way; empty if none
     ahead: float = 0.0  # seconds that the tick was ahead of the queue's clock, where it was counted as now instead
 
@@ -68,14 +68,14 @@ class Settled(msgspec.Struct, frozen=True):
 class QueueService(Protocol):
     """Every method raises ``Outage`` where the queue cannot be reached; nothing else is expected to be raised.
 
-    ``error`` and ``keys`` choose held rows; both given, a row must fit both; empty ``keys`` choose nothing.
+    ``error`` and ``keys`` choose excluded rows; both given, a row must fit both; empty ``keys`` choose nothing.
     """
 
     async def close(self) -> None:
         """Let go of the connection, not of the claims. Closing twice is harmless."""
         ...
 
-    async def open_sweep(self, ref: ScheduleRef, wish: OpenSweep) -> Opened:
+    async def open_sweep(self, ref: ScheduleRef, wish: SweepRequest) -> Opened:
         """Start a sweep with one plan job. At most one unsettled sweep a schedule; ``last_tick`` only moves forward.
 
         duplicate: tick <= last_tick; for a wish with ``once``, which takes a tick behind last_tick where its own is not: its
@@ -85,7 +85,7 @@ class QueueService(Protocol):
         does not make duplicates of those until then; a last_tick that far ahead (the clock was set back) counts for nothing.
         A sweep that begins while jobs of ended sweeps are in somebody's hands is planned
         after these are settled or their leases end: until then its plan job is delayed. Retries that were cut for another plan and that nobody works on end: their rows leave
-        the held set and count as skipped, so that the new sweep finds them. Each answer is counted. Purges dead letters older than the retention (bounded
+        the excluded set and count as skipped, so that the new sweep finds them. Each answer is counted. Purges dead letters older than the retention (bounded
         per call). Remembers this sweep and ``HISTORY`` older ones.
         """
         ...
@@ -112,22 +112,22 @@ class QueueService(Protocol):
     ) -> Settled:
         """Settle and then claim up to ``want`` jobs in one round trip. A settlement whose claim is lost changes nothing.
 
-        A settlement with ``rest`` replaces the job's body and renews its lease. Rows of ``retry`` enter the held set
-        (their attempt is recorded), rows of ``dead`` become dead letters; both stay held. Rows of a ``held`` job that are
-        neither retried, dead nor in ``rest``/``jobs`` leave the held set. The row budget gets
+        A settlement with ``rest`` replaces the job's body and renews its lease. Rows of ``retry`` enter the excluded set
+        (their attempt is recorded), rows of ``dead`` become dead letters; both stay excluded. Rows of a ``is_retry`` job that are
+        neither retried, dead nor in ``rest``/``jobs`` leave the excluded set. The row budget gets
         back what was not tried (``Settlement.refund``), of claims that are the caller's.
-        A failing row that would be one more than ``halt_above`` held rows of its origin is not held: it counts as skipped,
-        stays eligible, and Halts the sweep (state Halted, waiting jobs go; reason TooManyHeld). So does a flood: ``FLOOD``
+        A failing row that would be one more than ``halt_above`` excluded rows of its origin is not recorded: it counts as skipped,
+        stays eligible, and Halts the sweep (state Halted, waiting jobs go; reason TooManyFailedRows). So does a flood: ``FLOOD``
         rows of one error class of it died and none was applied; both are judged once per call, after all its settlements
-        were counted, and a sweep that halts is not finished besides. With ``halt_late`` the sweep runs on with that reason
+        were counted, and a sweep that halts is not finished besides. With ``halt_at_end`` the sweep runs on with that reason
         and Halts when its last planned job is settled. Of a settlement with ``fails`` it has that reason, unless it is to Halt
-        as TooManyHeld, and Fails when its last planned job is settled and none was applied. A Completed sweep becomes Halted
+        as TooManyFailedRows, and Fails when its last planned job is settled and none was applied. A Completed sweep becomes Halted
         where such a flood shows only after its rows were tried again.
 
-        ``jobs`` wait like new ones (delivery 1); of a sweep that is settled only held ones are kept, its retries too. A
-        failing row that is held by another job or dead letter already stays there and counts as skipped here. A retry's
+        ``jobs`` wait like new ones (delivery 1); of a sweep that is settled only retries are kept, its retries too. A
+        failing row that is excluded by another job or dead letter already stays there and counts as skipped here. A retry's
         job has the plan and the cutoff of the job its rows failed in; where the latest sweep is of another plan there is none:
-        its rows count as skipped and are held no longer. A check job is settled without any counts.
+        its rows count as skipped and are excluded no longer. A check job is settled without any counts.
         """
         ...
 
@@ -141,16 +141,16 @@ class QueueService(Protocol):
         ...
 
     async def end_sweep(self, ref: ScheduleRef, claim: Claim, state: SweepState, reason: str, message: str) -> bool:
-        """Settle ``claim`` and end its sweep as Failed, Halted or Superseded, or park it as Held (by a plan job).
+        """Settle ``claim`` and end its sweep as Failed, Halted or Superseded, or park it as AwaitingApproval (by a plan job).
 
         Its waiting planned jobs go; claimed ones may still settle and are counted. False where the claim is lost or the
-        sweep was already settled (the claim is gone all the same if it was the caller's). A held claim is not deleted, as
-        its rows would be in no hands: it goes back, due in ``HELD_PAUSE`` seconds. Held keeps the cutoff of the windows
+        sweep was already settled (the claim is gone all the same if it was the caller's). The claim of a retry is not deleted, as
+        its rows would be in no hands: it goes back, due in ``HELD_PAUSE`` seconds. AwaitingApproval keeps the cutoff of the windows
         before, or else the one in ``claim.job``; rows of jobs that go are taken off ``planned``, as they are planned again.
         """
         ...
 
-    async def give_back(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
+    async def release(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
         """Return jobs unfinished; counts nothing: the next delivery has the same number. The body of ``claim.job`` is what
         goes back (so that a caller can hand back what is left of a job, or set ``maybe``). It is ready at once, behind all
         that waits already. A planned job of a settled sweep is deleted instead. The row budget gets back ``Claim.refund``.
@@ -180,8 +180,8 @@ class QueueService(Protocol):
         ...
 
     async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:
-        """Release the Held sweep (``None``: whichever is held): it is planned from the start, with its cutoff, and is the one
-        that :meth:`approved` names. The id of the sweep, None if none is held."""
+        """Release the sweep that awaits approval (``None``: whichever does): it is planned from the start, with its cutoff, and is the one
+        that :meth:`approved` names. The id of the sweep, None if none does."""
         ...
 
     async def approved(self, ref: ScheduleRef) -> str | None:
@@ -198,8 +198,8 @@ class QueueService(Protocol):
         Ignored for an unknown schedule."""
         ...
 
-    async def held(self, ref: ScheduleRef, origin: str = "") -> HeldRows:
-        """The rows that no plan picks up. With an ``origin`` those of other origins are only counted; held rows without one
+    async def excluded(self, ref: ScheduleRef, origin: str = "") -> ExcludedRows:
+        """The rows that no plan picks up. With an ``origin`` those of other origins are only counted; excluded rows without one
         belong to each."""
         ...
 
@@ -212,9 +212,9 @@ class QueueService(Protocol):
         ...
 
     async def error_groups(
-        self, ref: ScheduleRef, most: int = 20, *, state: HeldState | None = HeldState.DEAD
+        self, ref: ScheduleRef, most: int = 20, *, state: RowState | None = RowState.DEAD
     ) -> tuple[ErrorGroup, ...]:
-        """Dead letters by error class and origin, most first. ``state`` chooses rows in retry instead, None all held rows."""
+        """Dead letters by error class and origin, most first. ``state`` chooses rows in retry instead, None all excluded rows."""
         ...
 
     async def dead_letters(
@@ -224,13 +224,13 @@ class QueueService(Protocol):
         error: str | None = None,
         keys: Sequence[Key] | None = None,
         most: int = 100,
-        state: HeldState | None = HeldState.DEAD,
+        state: RowState | None = RowState.DEAD,
     ) -> tuple[DeadLetter, ...]:
         """Dead letters, newest first. ``state`` as in ``error_groups``; a row in retry has the time of its last attempt."""
         ...
 
     async def replay(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
-        """Try dead letters again at once, with fresh attempts and the same keys (they stay held, their history too), in
+        """Try dead letters again at once, with fresh attempts and the same keys (they stay excluded, their history too), in
         keys jobs of at most ``MAX_JOB_KEYS`` rows of one sweep. Rows in retry that are not due yet are due at once, with
         fresh attempts too. Returns how many rows. Rows of another origin than ``Stats.origin`` stay as they are: their keys
         name rows of another table."""

@@ -42,7 +42,7 @@ def test_the_class_of_an_error_decides_the_exit_code(error: BaseException, code:
 
 @pytest.mark.parametrize("state", list(SweepState))
 def test_only_a_sweep_that_came_to_its_end_is_clean(state: SweepState) -> None:
-    bad = {SweepState.HELD, SweepState.HALTED, SweepState.FAILED, SweepState.LOST}
+    bad = {SweepState.AWAITING_APPROVAL, SweepState.HALTED, SweepState.FAILED, SweepState.LOST}
     sweep = Sweep(id="1", tick=0.0, plan=PlanVersion(0, "a"), state=state)
     assert code_of_sweep(sweep) == (Exit.ROWS_DIED if state in bad else Exit.CLEAN)
 

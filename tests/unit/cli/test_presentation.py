@@ -24,9 +24,9 @@ from kubesweep_cli.views.schedule_view import Glance, Meter, balance, glance
 VERSION = PlanVersion(1, "abc")
 RUNNING = Sweep(
     id="1", tick=100.0, plan=VERSION, state=SweepState.RUNNING, started=100.0,
-    planned=1000, applied=400, skipped=50, held=50, dead=0,
+    planned=1000, applied=400, skipped=50, retrying=50, dead=0,
 )  # fmt: skip
-DONE = msgspec.structs.replace(RUNNING, state=SweepState.COMPLETED, applied=900, dead=7, held=43, finished=110.0)
+DONE = msgspec.structs.replace(RUNNING, state=SweepState.COMPLETED, applied=900, dead=7, retrying=43, finished=110.0)
 
 
 def text_of(what: object, width: int = 100, height: int = 40) -> str:
@@ -133,7 +133,9 @@ def test_the_next_tick_is_a_time_and_a_distance() -> None:
 
 
 def test_the_balance_is_an_equation_or_says_that_it_is_not() -> None:
-    assert balance([DONE, DONE]) == ("2,000 planned = 1,800 applied + 100 skipped + 0 unconfirmed + 86 held + 14 dead")
+    assert balance([DONE, DONE]) == (
+        "2,000 planned = 1,800 applied + 100 skipped + 0 unconfirmed + 86 retrying + 14 dead"
+    )
     assert balance([RUNNING]).startswith("1,000 planned ≠ 500 = 400 applied")
     halted = msgspec.structs.replace(RUNNING, state=SweepState.HALTED)
     assert balance([halted]).endswith(" + 50 held + 0 dead + 500 not reached")
@@ -143,7 +145,7 @@ def test_the_balance_is_an_equation_or_says_that_it_is_not() -> None:
 def test_a_plain_line_leaves_out_what_is_zero() -> None:
     seen = glance("a", Stats(known=True, sweep=RUNNING), now=105.0, speed=100.0)
     assert sentence(seen) == (
-        "a: Running, 500 of 1,000 rows, 50 %, applied 400, skipped 50, held 50, 100 rows/s, 5.0 s left"
+        "a: Running, 500 of 1,000 rows, 50 %, applied 400, skipped 50, retrying 50, 100 rows/s, 5.0 s left"
     )
 
 
@@ -190,7 +192,7 @@ def test_the_status_of_a_sweep_that_halted_or_failed_says_why(state: SweepState)
     [
         ("Flood", "halts at its end unless a row is applied"),
         ("WriteRefused", "fails at its end unless a row is applied"),
-        ("TooManyHeld", "halts at its end"),
+        ("TooManyFailedRows", "halts at its end"),
     ],
 )
 def test_a_sweep_that_halts_at_its_end_says_that_it_goes_on(reason: str, end: str) -> None:
@@ -208,7 +210,7 @@ def test_a_sweep_after_an_edit_says_whose_jobs_it_waits_for() -> None:
 
 
 def test_a_dry_run_says_what_it_would_sweep_and_shows_no_outcomes() -> None:
-    dry = msgspec.structs.replace(DONE, mode="DryRun", applied=0, skipped=0, held=0, dead=0)
+    dry = msgspec.structs.replace(DONE, mode="DryRun", applied=0, skipped=0, retrying=0, dead=0)
     seen = glance("a", Stats(known=True, sweep=dry), now=120.0, clock=False)
     assert sentence(seen) == "a: Completed, DryRun, would sweep 1,000 rows"
     view = text_of(draw([seen], Console(width=100, height=40)))

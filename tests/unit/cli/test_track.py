@@ -25,7 +25,7 @@ spec:
 
 def a_sweep(name: str, planned: int = 0, applied: int = 0, held: int = 0) -> Sweep:
     done = Sweep(id=name, tick=float(len(name)), plan=PlanVersion(0, "a"), state=SweepState.COMPLETED)
-    return msgspec.structs.replace(done, planned=planned, applied=applied, held=held)
+    return msgspec.structs.replace(done, planned=planned, applied=applied, retrying=held)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_rows_that_an_earlier_sweep_left_for_a_retry_are_told_with_what_became_o
     before = a_sweep("before", planned=30, applied=9, held=21)
     track.look(Stats(known=True, sweep=before), 1.0)
     assert track.settled_earlier == ()
-    after = msgspec.structs.replace(before, applied=28, skipped=1, dead=1, held=0)
+    after = msgspec.structs.replace(before, applied=28, skipped=1, dead=1, retrying=0)
     track.look(Stats(known=True, sweep=a_sweep("now"), history=(after,)), 2.0)
     assert track.settled_earlier == ((after, {"applied": 19, "skipped": 1, "dead": 1}),)
 

@@ -49,7 +49,7 @@ async def test_a_controller_that_died_before_it_echoed_a_trigger_starts_no_secon
 async def test_a_trigger_amid_a_sweep_is_refused_and_done_with(house: House) -> None:
     claim = await house.start(1)
     house.annotate("trigger", "a")
-    assert [reason for reason, _ in await said(house)] == ["OrderRefused"]
+    assert [reason for reason, _ in await said(house)] == ["RequestRefused"]
     await house.settle(Settlement(claim, applied=1))
     assert await said(house) == []
     house.annotate("trigger", "b")
@@ -59,7 +59,7 @@ async def test_a_trigger_amid_a_sweep_is_refused_and_done_with(house: House) -> 
 async def test_a_trigger_of_a_suspended_schedule_is_refused(house: House) -> None:
     house.edit(suspend=True)
     house.annotate("trigger", "a")
-    assert await said(house) == [("OrderRefused", "not triggered: the schedule is suspended")]
+    assert await said(house) == [("RequestRefused", "not triggered: the schedule is suspended")]
 
 
 async def test_a_trigger_waits_until_the_spec_is_valid_and_the_others_do_not(house: House) -> None:
@@ -73,7 +73,7 @@ async def test_a_trigger_waits_until_the_spec_is_valid_and_the_others_do_not(hou
 
 
 async def test_an_approval_lets_the_held_sweep_go(house: House) -> None:
-    await house.end(SweepState.HELD, "AboveHoldLimit", "too many")
+    await house.end(SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "too many")
     status = await house.look()
     house.annotate("approve", "1")
     sentence = f"sweep {status['lastSweep']['id']} goes on, with the cutoff that it had"
@@ -83,22 +83,22 @@ async def test_an_approval_lets_the_held_sweep_go(house: House) -> None:
 
 async def test_an_approval_that_comes_twice_does_not_approve_what_nobody_saw(house: House) -> None:
     """The controller died after it obeyed; meanwhile the approved sweep ended, and the next one is held."""
-    await house.end(SweepState.HELD, "AboveHoldLimit", "too many")
+    await house.end(SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "too many")
     await house.look()
     house.annotate("approve", "1")
     assert [reason for reason, _ in await said(house, echo=False)] == ["Approved"]
     await house.queue.advance(house.ref, await house.claim(), Window("cutoff"))
     house.wait(300)
-    await house.end(SweepState.HELD, "AboveHoldLimit", "too many again")
-    assert [reason for reason, _ in await said(house)] == ["OrderRefused"]
+    await house.end(SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "too many again")
+    assert [reason for reason, _ in await said(house)] == ["RequestRefused"]
     (stats,) = await house.queue.stats([house.ref])
     assert stats.sweep is not None
-    assert stats.sweep.state == "Held"
+    assert stats.sweep.state == "AwaitingApproval"
 
 
 async def test_an_approval_of_nothing_is_said(house: House) -> None:
     house.annotate("approve", "1")
-    assert await said(house) == [("OrderRefused", "nothing to approve: no sweep is Held")]
+    assert await said(house) == [("RequestRefused", "nothing to approve: no sweep is Held")]
 
 
 async def test_a_retry_tries_all_dead_letters_again_and_twice_is_once(house: House) -> None:
@@ -119,7 +119,7 @@ async def test_a_purge_forgets_all_dead_letters(house: House) -> None:
     assert await said(house) == [
         ("DeadLettersPurged", "2 rows are forgotten; a later sweep finds those that are still stale")
     ]
-    assert (await house.queue.held(house.ref))[1] == frozenset()
+    assert (await house.queue.excluded(house.ref))[1] == frozenset()
     assert house.body["status"]["handled"] == {"purgeDeadLetters": "1"}
 
 

@@ -199,9 +199,9 @@ async def test_a_failed_sweep_degrades_until_one_completes_and_not_until_one_sta
 
 
 async def test_a_held_sweep_says_what_to_type_and_its_command_can_be_pasted(house: House) -> None:
-    house.edit(limits={"holdAboveRows": 50_000})
-    await house.end(SweepState.HELD, "AboveHoldLimit", "more than 50000 rows")
-    assert await house.see("Degraded") == ("True", "Held")
+    house.edit(limits={"approveAbove": {"rows": 50_000}})
+    await house.end(SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "more than 50000 rows")
+    assert await house.see("Degraded") == ("True", "AwaitingApproval")
     command = "kubectl annotate sweepschedule close-idle -n support --overwrite kubesweep.dev/approve=$(date +%s)"
     assert command in house.message("Degraded")
     assert "(50,000)" in house.message("Degraded")

@@ -47,7 +47,7 @@ async def _fail(house: House) -> None:
 
 
 async def _hold(house: House) -> None:
-    await house.end(SweepState.HELD, "AboveHoldLimit", "too many")
+    await house.end(SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "too many")
 
 
 async def _lose(house: House) -> None:
@@ -87,7 +87,7 @@ def _child(**fields: object) -> Callable[[House], Awaitable[None]]:
     ("what", "events"),
     [
         (_fail, [("LastSweepFailed", "TableMissing", True)]),
-        (_hold, [("Held", "", True)]),
+        (_hold, [("AwaitingApproval", "", True)]),
         (_lose, [("Lost", "", True)]),
         (_late, [("MissedSchedule", "", True)]),
         (_complain, [("SourceNotReady", "AuthenticationFailed", True)]),
@@ -235,6 +235,6 @@ async def test_orders_are_told_first_and_refused_ones_are_warnings(served: House
     facts = await served.facts()
     told = events_of(facts, build_status(facts, [each.order for each in obeyed]), obeyed)
     assert [(str(each.reason), each.error, each.warning) for each in told] == [
-        ("OrderRefused", "approve", True),
+        ("RequestRefused", "approve", True),
         ("Triggered", "trigger", False),
     ]

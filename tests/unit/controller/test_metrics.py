@@ -60,7 +60,7 @@ async def test_a_schedule_has_its_numbers_under_its_namespace_and_name(house: Ho
     }
     assert {key: seen.get(key[0], **who, **{key[1]: key[2]}) for key in expected} == expected
     assert seen.get("kubesweep_dead_letters", **who) == 1
-    assert seen.get("kubesweep_held_rows", **who) == 2
+    assert seen.get("kubesweep_excluded_rows", **who) == 2
     assert seen.get("kubesweep_last_tick_timestamp_seconds", **who) == START
     assert seen.get("kubesweep_last_success_timestamp_seconds", **who) == START
     assert seen.get("kubesweep_oldest_ready_timestamp_seconds", **who) is None

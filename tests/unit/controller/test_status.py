@@ -26,8 +26,8 @@ async def test_a_status_tells_the_last_sweep_the_queue_and_the_errors(house: Hou
     await house.settle(Settlement(claim, applied=2, skipped=1, retry=retry("7"), dead=failed("8")))
     status = await house.look()
     sweep = status["lastSweep"]
-    books = {name: sweep[name] for name in ("planned", "applied", "skipped", "unconfirmed", "held", "dead")}
-    assert books == {"planned": 5, "applied": 2, "skipped": 1, "unconfirmed": 0, "held": 1, "dead": 1}
+    books = {name: sweep[name] for name in ("planned", "applied", "skipped", "unconfirmed", "retrying", "dead")}
+    assert books == {"planned": 5, "applied": 2, "skipped": 1, "unconfirmed": 0, "retrying": 1, "dead": 1}
     assert (sweep["state"], sweep["tick"], sweep["cutoff"]) == ("Completed", "2027-01-15T07:59:59.500Z", "cutoff")
     assert status["queue"] == {"ready": 0, "running": 0, "delayed": 1, "dead": 1}
     assert status["ticks"] == {"enqueued": 1, "duplicate": 0, "forbidden": 0, "late": 0}
@@ -93,7 +93,7 @@ async def test_what_is_read_back_is_what_was_written(house: House) -> None:
 
 
 async def test_a_held_sweep_advises_those_who_have_kubectl(house: House) -> None:
-    await house.end(SweepState.HELD, "AboveHoldLimit", "let it go with `kubesweep approve close-idle`")
+    await house.end(SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "let it go with `kubesweep approve close-idle`")
     message = (await house.look())["lastSweep"]["message"]
     assert "kubectl annotate sweepschedule close-idle -n support --overwrite kubesweep.dev/approve=" in message
     house.outage = Outage("QueueAuth", "refused")

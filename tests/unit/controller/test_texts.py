@@ -106,7 +106,7 @@ async def test_a_key_with_an_escape_sequence_is_shown_so_that_it_can_be_typed_ag
 @pytest.mark.parametrize("note", ["Строка отклонена. " * 38, "é" * 513, "y" * 5000, "👩\u200d👧" * 300, "\0" * 1024])
 async def test_a_note_has_no_more_bytes_than_the_api_server_takes(house: House, note: str) -> None:
     api = Posted()
-    wanted = Wanted(Reason.HELD, "short", "one")
+    wanted = Wanted(Reason.AWAITING_APPROVAL, "short", "one")
     await Events(api, "pod").post(house.body, wanted)
     await Events(api, "ж" * 100).post(house.body, replace(wanted, note=note))
     short, long = api.bodies

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from kubesweep.errors import Outage, SpecError
-from kubesweep.queue.model import OpenAnswer, Settlement, SweepState
+from kubesweep.queue.model import OpenResult, Settlement, SweepState
 from kubesweep_controller.reconcile.interval_ticks import due_tick, next_look, tick_wish
 from kubesweep_controller.reconcile.recovery import heal_wish, needs_check, needs_heal
 from kubesweep_controller.status.formatting import time_text
@@ -26,7 +26,7 @@ async def clockwork(house: House) -> House:
     return house
 
 
-async def tick(house: House) -> OpenAnswer | None:
+async def tick(house: House) -> OpenResult | None:
     """One look of a controller: open what is due."""
     facts = await house.facts()
     due = due_tick(facts)
@@ -43,7 +43,7 @@ async def test_ticks_come_at_multiples_of_the_period_and_not_before_the_first(cl
     clockwork.wait(596.9)
     assert await tick(clockwork) is None
     clockwork.wait(0.1)
-    assert await tick(clockwork) is OpenAnswer.ENQUEUED
+    assert await tick(clockwork) is OpenResult.ENQUEUED
     (stats,) = await clockwork.queue.stats([clockwork.ref])
     assert stats.last_tick == START + 600
     assert await tick(clockwork) is None
@@ -57,7 +57,7 @@ async def test_two_controllers_that_both_think_they_lead_open_one_sweep(clockwor
         due = due_tick(facts)
         assert due is not None
         answers.append((await clockwork.queue.open_sweep(clockwork.ref, tick_wish(facts, due))).answer)
-    assert answers == [OpenAnswer.ENQUEUED, OpenAnswer.DUPLICATE]
+    assert answers == [OpenResult.ENQUEUED, OpenResult.DUPLICATE]
 
 
 async def test_after_a_pause_of_the_controller_the_latest_missed_tick_runs_once(clockwork: House) -> None:
@@ -65,7 +65,7 @@ async def test_after_a_pause_of_the_controller_the_latest_missed_tick_runs_once(
     await tick(clockwork)
     await finish(clockwork)
     clockwork.wait(6 * 600 + 5)
-    assert await tick(clockwork) is OpenAnswer.ENQUEUED
+    assert await tick(clockwork) is OpenResult.ENQUEUED
     (stats,) = await clockwork.queue.stats([clockwork.ref])
     assert (stats.last_tick, stats.ticks.enqueued) == (START + 7 * 600, 2)
     assert await tick(clockwork) is None
@@ -75,12 +75,12 @@ async def test_a_tick_that_is_too_late_is_missed_and_said(clockwork: House) -> N
     clockwork.edit(startingDeadlineSeconds=60)
     await clockwork.look()
     clockwork.wait(700)
-    assert await tick(clockwork) is OpenAnswer.LATE
+    assert await tick(clockwork) is OpenResult.LATE
     status = await clockwork.look()
     assert status["lastMissedTime"] == "2027-01-15T08:10:00Z"
     assert await clockwork.see("Degraded") == ("True", "MissedSchedule")
     clockwork.wait(510)
-    assert await tick(clockwork) is OpenAnswer.ENQUEUED
+    assert await tick(clockwork) is OpenResult.ENQUEUED
     assert await clockwork.see("Degraded") == ("True", "MissedSchedule"), "a start is no success"
 
 
@@ -95,7 +95,7 @@ async def test_a_suspended_schedule_does_not_tick_and_waits_for_its_next_time_wh
     clockwork.wait(596)
     assert await tick(clockwork) is None
     clockwork.wait(1)
-    assert await tick(clockwork) is OpenAnswer.ENQUEUED
+    assert await tick(clockwork) is OpenResult.ENQUEUED
     (stats,) = await clockwork.queue.stats([clockwork.ref])
     assert stats.last_tick == START + 4 * 600
 
@@ -122,7 +122,7 @@ async def test_an_edit_of_anything_else_leaves_the_moment_since_which_a_schedule
     clockwork.wait(700)
     clockwork.edit(every="600s", worker={"maxReplicas": 9}, timeZone="Europe/Berlin")
     assert (await clockwork.look())["activeSchedule"] == since
-    assert await tick(clockwork) is OpenAnswer.ENQUEUED
+    assert await tick(clockwork) is OpenResult.ENQUEUED
 
 
 async def test_after_an_edit_no_tick_is_missed_although_the_cronjob_of_before_is_still_in_the_cache(
@@ -268,7 +268,7 @@ async def test_a_lost_sweep_is_healed_at_once_and_once(house: House) -> None:
         (stats,) = await house.queue.stats([house.ref])
         if stats.ready:
             await finish(house)
-    assert answers == [OpenAnswer.ENQUEUED, OpenAnswer.DUPLICATE]
+    assert answers == [OpenResult.ENQUEUED, OpenResult.DUPLICATE]
     assert not needs_heal(await house.facts())
     status = await house.look()
     assert [status["lastSweep"]["state"], status["history"][0]["state"]] == ["Failed", "Lost"]

@@ -102,13 +102,13 @@ def test_a_limit_that_was_applied_under_a_wrong_name_is_refused_although_the_obj
     told = problems(applied({**SPEC, "limits": {"rowPerSecond": 5}}))
     assert told == [
         "spec.limits.rowPerSecond: unknown field, which the API server dropped (applied with --validate=ignore); "
-        'did you mean "rowsPerSecond"? allowed: batchRows, rowsPerSecond, maxRowsPerSweep, holdAboveRows'
+        'did you mean "rowsPerSecond"? allowed: batchRows, rowsPerSecond, maxRowsPerSweep, approveAbove'
     ]
 
 
 def test_a_limit_that_was_applied_without_a_value_is_refused_although_the_object_shows_nothing_of_it() -> None:
-    assert problems(applied({**SPEC, "limits": {"holdAboveRows": None}})) == [
-        "spec.limits.holdAboveRows: has no value: give one ({} for an empty map) or remove the line"
+    assert problems(applied({**SPEC, "limits": {"approveAbove": None}})) == [
+        "spec.limits.approveAbove: has no value: give one ({} for an empty map) or remove the line"
     ]
 
 

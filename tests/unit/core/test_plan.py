@@ -48,7 +48,7 @@ spec:
     handler: support.sweeps:close_idle
   write:
     update: [{column: status, value: expired}, {column: closed_at, sql: "now()"}]
-  limits: {batchRows: 500, rowsPerSecond: 5000, maxRowsPerSweep: 1000000, holdAboveRows: 50000}
+  limits: {batchRows: 500, rowsPerSecond: 5000, maxRowsPerSweep: 1000000, approveAbove: {rows: 50000}}
   retry: {maxAttempts: 6, backoff: 3s, maxBackoff: 10m}
   deadLetters: {retention: 48h, haltAbove: 2000}
   worker:
@@ -103,7 +103,7 @@ def test_the_plan_of_a_full_schedule_has_everything_in_seconds() -> None:
             update=(plans.Assignment("status", value="expired"), plans.Assignment("closed_at", sql="now()"))
         ),
         limits=plans.RowLimits(
-            batch_rows=500, rows_per_second=5000, max_rows_per_sweep=1_000_000, hold_above_rows=50_000
+            batch_rows=500, rows_per_second=5000, max_rows_per_sweep=1_000_000, approve_above_rows=50_000
         ),
         retry=plans.RetryPolicy(max_attempts=6, backoff=3.0, max_backoff=600.0),
         retention=172_800.0,
@@ -196,7 +196,7 @@ def edit(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
         (edit("spec", "limits", "batchRows", value=50), True),
         (edit("spec", "limits", "rowsPerSecond", value=50), True),
         (edit("spec", "limits", "maxRowsPerSweep", value=50), False),
-        (edit("spec", "limits", "holdAboveRows", value=50), False),
+        (edit("spec", "limits", "approveAbove", value={"rows": 50}), False),
         (edit("spec", "retry", "maxAttempts", value=2), False),
         (edit("spec", "retry", "maxBackoff", value="1h"), False),
         (edit("spec", "deadLetters", value={}), True),
@@ -225,11 +225,11 @@ Effect columns key webhook handler
 Assignment column value sql
 Archive table schema lossy
 Write update archive children
-RowLimits max_rows_per_sweep hold_above_rows
+RowLimits max_rows_per_sweep approve_above_rows
 RetryPolicy max_attempts backoff max_backoff
 Plan namespace name uid source match format install mode effect write limits retry
 """
-PACE = """
+TUNING = """
 Source lock_timeout statement_timeout
 Webhook timeout
 Effect concurrency timeout
@@ -244,8 +244,8 @@ def named(text: str) -> dict[str, set[str]]:
 
 def test_of_every_field_of_a_plan_it_is_decided_whether_it_is_in_the_hash() -> None:
     """A new field goes into ``HASHED``, or into ``PACE`` of the plan, of docs/concepts.md and of this test."""
-    hashed, pace = named(HASHED), named(PACE)
-    assert {part.__name__: names for part, names in plans.PACE.items()} == pace
+    hashed, pace = named(HASHED), named(TUNING)
+    assert {part.__name__: names for part, names in plans.TUNING.items()} == pace
     for name, fields in hashed.items():
         part = getattr(plans, name)
         assert set(part.__struct_fields__) == fields | pace.get(name, set()), name
@@ -261,10 +261,10 @@ def test_of_every_field_of_a_plan_it_is_decided_whether_it_is_in_the_hash() -> N
                     "webhook": {"url": "https://h.example/x", "headersFrom": {"secretRef": {"name": "hs"}}},
                 },
                 "write": {"update": [{"column": "status", "value": "closed"}]},
-                "limits": {"maxRowsPerSweep": 5, "holdAboveRows": 9},
+                "limits": {"maxRowsPerSweep": 5, "approveAbove": {"rows": 9}},
                 "retry": {"maxAttempts": 3, "backoff": "1s", "maxBackoff": "1m"},
             },
-            "db3b39d2b254fbd4",
+            "7edcca5b5454f485",
         ),
         (
             {
@@ -366,7 +366,11 @@ SPEC = st.fixed_dictionaries(
         "mode": st.sampled_from(["Enforce", "DryRun"]),
         "suspend": st.booleans(),
         "limits": st.fixed_dictionaries(
-            {}, optional={"batchRows": st.integers(1, 10_000), "holdAboveRows": st.integers(0, 9)}
+            {},
+            optional={
+                "batchRows": st.integers(1, 10_000),
+                "approveAbove": st.fixed_dictionaries({"rows": st.integers(0, 9)}),
+            },
         ),
         "effect": st.fixed_dictionaries(
             {"handler": st.just("a.b:c")},

@@ -34,7 +34,7 @@ WHOLE: dict[str, Any] = {
         "applied": 900,
         "skipped": 1,
         "unconfirmed": 0,
-        "held": 2,
+        "retrying": 2,
         "dead": 1,
         "capped": True,
         "sampleKeys": ['["42"]'],

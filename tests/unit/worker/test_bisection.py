@@ -39,14 +39,14 @@ async def test_a_row_that_is_locked_through_a_child_leaves_alone_and_spends_noth
     bench.source.child_locked = {key(7), key(700)}
     stats = await bench.sweep()
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.held) == (SweepState.COMPLETED, 998, 2)
+    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.retrying) == (SweepState.COMPLETED, 998, 2)
     assert bench.source.stale_keys == {key(7), key(700)}
     again = await bench.sweep()
     assert again.sweep is not None
     assert again.sweep.state is SweepState.COMPLETED
     bench.source.child_locked = set()
     stats = await bench.run(retries=True)
-    assert (bench.source.stale_keys, stats.held, await bench.dead()) == (set(), 0, ())
+    assert (bench.source.stale_keys, stats.excluded, await bench.dead()) == (set(), 0, ())
 
 
 @EFFECTS
@@ -58,7 +58,7 @@ async def test_a_row_that_times_out_alone_dies_and_its_neighbours_are_applied_in
     bench.source.slow = {key(7): 2.0}
     stats = await bench.sweep()
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.held) == (SweepState.COMPLETED, 999, 1)
+    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.retrying) == (SweepState.COMPLETED, 999, 1)
     assert len(bench.source.timeouts) <= 5
     await bench.run(retries=True)
     (letter,) = await bench.dead()
@@ -79,7 +79,7 @@ async def test_a_batch_that_is_too_slow_as_a_whole_is_written_in_pieces(bench: W
     bench.source.write_cost = 0.004
     stats = await bench.sweep()
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.held) == (SweepState.COMPLETED, 1000, 0)
+    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.retrying) == (SweepState.COMPLETED, 1000, 0)
     assert len(bench.source.timeouts) <= 2  # one for each job that is in hand when it is learnt
 
 
@@ -137,7 +137,7 @@ async def test_a_table_that_is_locked_as_a_whole_is_an_outage_with_a_bounded_num
     bench.source.down = probe
     stats = await bench.sweep()
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.held) == (SweepState.COMPLETED, 1000, 0)
+    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.retrying) == (SweepState.COMPLETED, 1000, 0)
     assert waits[0] <= 2 * 60
 
 
@@ -145,7 +145,7 @@ async def test_rows_that_stay_locked_for_ever_leave_a_sweep_that_has_nothing_els
     bench.source.child_locked = set(bench.source.stale_keys)
     stats = await bench.sweep()
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.held) == (SweepState.COMPLETED, 1000)
+    assert (stats.sweep.state, stats.sweep.retrying) == (SweepState.COMPLETED, 1000)
 
 
 @EFFECTS
@@ -166,7 +166,7 @@ async def test_a_database_that_times_out_on_everything_costs_no_attempt(bench: W
     bench.source.down = probe
     stats = await bench.sweep()
     assert stats.sweep is not None
-    assert (stats.sweep.applied + stats.sweep.unconfirmed, stats.sweep.held, stats.dead) == (1000, 0, 0)
+    assert (stats.sweep.applied + stats.sweep.unconfirmed, stats.sweep.retrying, stats.dead) == (1000, 0, 0)
     assert ("SourceReady", False, "StatementTimeout") in bench.said
 
 

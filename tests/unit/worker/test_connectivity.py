@@ -132,7 +132,7 @@ async def test_a_job_that_is_given_back_was_killed_by_nobody(tmp_path: Path) -> 
         await plan_only(bench)  # begun alone, and given back
     (claim,) = (await bench.queue.claim(ref, "somebody", 1, Limits(lease=LEASE))).jobs
     assert claim.delivery >= 3
-    assert claim.job.begun == 0
+    assert claim.job.crashes == 0
     await bench.queue.close()
 
 
@@ -152,7 +152,7 @@ async def test_settlements_that_are_lost_in_drains_bury_nothing(
                 await super().settle(*given)
             raise Outage("QueueUnreachable", "connection reset")
 
-        async def give_back(self, *given: Any) -> Any:
+        async def release(self, *given: Any) -> Any:
             raise Outage("QueueUnreachable", "connection reset")
 
     def mute() -> SqliteQueue:

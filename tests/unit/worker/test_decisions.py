@@ -43,7 +43,7 @@ counts = st.integers(0, 150)
 def test_every_settlement_adds_up(
     applied: int, skipped: int, failed: int, unspent: int, child: int, rest: bool, maybe: bool, last: bool
 ) -> None:
-    claim = a_claim(attempt=3 if last else 1, maybe=maybe)
+    claim = a_claim(attempt=3 if last else 1, may_have_committed=maybe)
     tally = Tally(
         applied,
         skipped,
@@ -61,7 +61,11 @@ def test_every_settlement_adds_up(
 
 
 def test_rows_not_found_are_skipped_at_first_and_unconfirmed_on_a_redelivery() -> None:
-    for claim, expected in ((a_claim(1), (10, 0)), (a_claim(2), (0, 10)), (a_claim(1, maybe=True), (0, 10))):
+    for claim, expected in (
+        (a_claim(1), (10, 0)),
+        (a_claim(2), (0, 10)),
+        (a_claim(1, may_have_committed=True), (0, 10)),
+    ):
         s = settlement(claim, Tally(applied=90), RetryPolicy(), lambda: 0.5)
         assert (s.skipped, s.unconfirmed) == expected
 
@@ -90,17 +94,17 @@ def test_a_reject_dies_at_once_and_messages_are_bounded() -> None:
         (1, {"suspect": True}, Care.ALONE),
         (2, {"suspect": True}, Care.HALVE),
         (1, {"suspect": True, "rows": 1}, Care.ALONE),
-        (1, {"suspect": True, "rows": 1, "begun": 4}, Care.ALONE),
-        (1, {"suspect": True, "rows": 1, "begun": 5}, Care.BURY),
+        (1, {"suspect": True, "rows": 1, "crashes": 4}, Care.ALONE),
+        (1, {"suspect": True, "rows": 1, "crashes": 5}, Care.BURY),
         (2, {"rows": 1}, Care.NORMAL),
-        (99, {"rows": 1, "begun": 4}, Care.ALONE),
-        (3, {"rows": 1, "begun": 5}, Care.BURY),
+        (99, {"rows": 1, "crashes": 4}, Care.ALONE),
+        (3, {"rows": 1, "crashes": 5}, Care.BURY),
         (2, {"kind": JobKind.PLAN, "rows": 0}, Care.NORMAL),
         (3, {"kind": JobKind.PLAN, "rows": 0}, Care.ALONE),
-        (99, {"kind": JobKind.PLAN, "rows": 0, "begun": 4}, Care.ALONE),
-        (3, {"kind": JobKind.PLAN, "rows": 0, "begun": 5}, Care.BURY),
-        (99, {"kind": JobKind.CHECK, "rows": 0, "begun": 4}, Care.ALONE),
-        (3, {"kind": JobKind.CHECK, "rows": 0, "begun": 5}, Care.BURY),
+        (99, {"kind": JobKind.PLAN, "rows": 0, "crashes": 4}, Care.ALONE),
+        (3, {"kind": JobKind.PLAN, "rows": 0, "crashes": 5}, Care.BURY),
+        (99, {"kind": JobKind.CHECK, "rows": 0, "crashes": 4}, Care.ALONE),
+        (3, {"kind": JobKind.CHECK, "rows": 0, "crashes": 5}, Care.BURY),
     ],
 )
 def test_a_job_that_kills_workers_is_treated_with_growing_care(

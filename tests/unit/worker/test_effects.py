@@ -134,7 +134,7 @@ async def test_a_receiver_that_is_away_costs_no_attempt_and_is_not_hammered(benc
     bench.source.down, bench.effect.script = count, script
     stats = await bench.sweep()
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.applied, stats.held) == (SweepState.COMPLETED, 300, 0)
+    assert (stats.sweep.state, stats.sweep.applied, stats.excluded) == (SweepState.COMPLETED, 300, 0)
     assert {call.attempt for call in bench.effect.calls} == {1}
     assert len(bench.effect.calls) <= 300 + 9 * 20  # each probe is cut short, long before a whole sub-batch
 
@@ -158,7 +158,7 @@ async def test_an_outage_in_the_middle_of_a_sub_batch_keeps_what_succeeded(bench
         ("Effect", True, "Works"),
     ]
     assert stats.sweep is not None
-    assert (stats.sweep.applied, stats.sweep.held, stats.sweep.dead) == (300, 0, 0)
+    assert (stats.sweep.applied, stats.sweep.retrying, stats.sweep.dead) == (300, 0, 0)
     calls = Counter(call.key for call in bench.effect.calls)
     assert all(calls[key(i)] == 1 for i in range(10))
     assert any(count > 1 for count in calls.values())
@@ -174,7 +174,7 @@ async def test_a_lonely_row_that_nobody_vouches_for_leaves_the_sweep_without_bla
     bench.effect.script = script
     stats = await bench.sweep()
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.held, stats.sweep.dead) == (SweepState.COMPLETED, 1, 0)
+    assert (stats.sweep.state, stats.sweep.retrying, stats.sweep.dead) == (SweepState.COMPLETED, 1, 0)
 
 
 async def test_a_handler_without_write_must_leave_its_rows_not_stale(bench: Workbench) -> None:
@@ -196,7 +196,7 @@ async def test_a_poison_write_after_an_effect_fails_only_its_row(bench: Workbenc
     bench.source.poison = {key(7)}
     sweep = (await bench.sweep()).sweep
     assert sweep is not None
-    assert (sweep.applied, sweep.held + sweep.dead) == (299, 1)  # a slow machine retries it meanwhile
+    assert (sweep.applied, sweep.retrying + sweep.dead) == (299, 1)  # a slow machine retries it meanwhile
 
 
 async def test_a_flood_of_dead_rows_halts_the_sweep(bench: Workbench) -> None:
@@ -265,7 +265,7 @@ async def test_rows_written_before_an_outage_in_the_same_write_are_not_counted_a
     bench.source.down = third_write_is_lost
     sweep = (await bench.sweep()).sweep
     assert sweep is not None
-    assert (sweep.applied + sweep.unconfirmed, sweep.skipped, sweep.held) == (299, 0, 1)
+    assert (sweep.applied + sweep.unconfirmed, sweep.skipped, sweep.retrying) == (299, 0, 1)
     assert sweep.unconfirmed > 0
 
 

@@ -60,12 +60,12 @@ async def test_a_row_that_failed_in_one_part_of_a_job_is_kept_from_the_next_part
     desk.consumer = "me"
     plan = await bench.queue.claim(bench.plan.ref, "me", 1, Limits())
     job = Job(JobKind.KEYS, bench.plan.version, plan.jobs[0].job.sweep, keys=(key(1), key(2)), rows=2)
-    assert key(1) not in await desk.held(job)
+    assert key(1) not in await desk.excluded(job)
     run = JobRun(plan.jobs[0], lambda: 0.0)
     failed = FailedRow(key(1), "ValueError", "refused")
     rest = Job(JobKind.KEYS, job.plan, job.sweep, keys=(key(2),), rows=1)
     await desk.progress(run, Settlement(run.claim, retry=(Retry((failed,), 2, 60.0),), rest=rest))
-    assert key(1) in await desk.held(job)
+    assert key(1) in await desk.excluded(job)
 
 
 async def test_a_write_whose_commit_nobody_answered_counts_as_unconfirmed(bench: Workbench) -> None:
@@ -141,7 +141,7 @@ async def test_rows_that_timed_out_before_and_do_so_again_spend_an_attempt_thoug
     keys = tuple(key(n) for n in range(5))
     bench.source.slow = dict.fromkeys(keys, 2.0)
     tally, now = Tally(), iter(range(100))
-    job = Job(JobKind.KEYS, keys=keys, rows=5, held=True, attempt=2)
+    job = Job(JobKind.KEYS, keys=keys, rows=5, is_retry=True, attempt=2)
     desk = a_desk(bench, monotonic=lambda: float(next(now)))
     await write_keys(desk, JobRun(Claim("1", "me", 1, job), lambda: 0.0), keys, "now", tally)
     assert [failure.key for failure in tally.failed] == list(keys)
@@ -152,7 +152,7 @@ async def test_a_held_job_that_failed_whole_does_not_show_that_the_receiver_resp
         raise Outage("Http503", "the receiver answered 503")
 
     bench.plan, bench.effect = with_effect(a_plan()), ScriptedEffect(away)
-    job = Job(JobKind.KEYS, bench.plan.version, cutoff="now", keys=(key(1),), rows=1, held=True, attempt=2)
+    job = Job(JobKind.KEYS, bench.plan.version, cutoff="now", keys=(key(1),), rows=1, is_retry=True, attempt=2)
     result = await run_effect(a_desk(bench), JobRun(Claim("1", "me", 1, job), lambda: 0.0))
     assert isinstance(result, Done)
     assert (result.worked, [group.attempt for group in result.settlement.retry]) == (False, [2])

@@ -62,7 +62,7 @@ async def test_rows_in_retry_of_another_table_are_let_go_and_found_when_it_comes
     old = moved(bench, rows=0)
     now[0] += 61
     stats = await bench.sweep()
-    assert (stats.held, stats.delayed, bench.source.writes) == (0, 0, [])
+    assert (stats.excluded, stats.delayed, bench.source.writes) == (0, 0, [])
     assert old.stale_keys == {key(1), key(2)}
 
     bench.source, old.poison = old, set()
@@ -96,7 +96,7 @@ async def planned_elsewhere(bench: Workbench) -> Claim:
 
 async def test_a_sweep_that_was_planned_in_another_table_is_planned_anew(bench: Workbench) -> None:
     claim = await planned_elsewhere(bench)
-    await bench.queue.give_back(bench.plan.ref, [claim])
+    await bench.queue.release(bench.plan.ref, [claim])
     stats = await bench.run()
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.planned, stats.sweep.applied) == (SweepState.COMPLETED, 1000, 1000)

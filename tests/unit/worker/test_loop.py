@@ -35,7 +35,7 @@ class Moody(SqliteQueue):
     """A queue that is away for a while, once a job was claimed."""
 
     away = 0
-    only: tuple[str, ...] = ("settle", "claim", "advance", "wait", "stats", "held")
+    only: tuple[str, ...] = ("settle", "claim", "advance", "wait", "stats", "excluded")
 
     def __getattribute__(self, name: str) -> Any:
         if name in Moody.only and Moody.away > 0:
@@ -107,7 +107,7 @@ async def test_stopping_in_the_middle_of_halving_keeps_what_was_applied(bench: W
     bench.source.write = write
     done = (await bench.run()).sweep
     assert done is not None
-    assert (done.applied, done.held, done.unconfirmed) == (985, 15, 0)
+    assert (done.applied, done.retrying, done.unconfirmed) == (985, 15, 0)
 
 
 async def test_a_job_that_crashed_twice_runs_alone(tmp_path: Path) -> None:
@@ -285,9 +285,9 @@ class Counting(SqliteQueue):
     asked: list[str]
     wanted: list[int]
 
-    async def held(self, *given: Any) -> Any:
-        self.asked.append("held")
-        return await super().held(*given)
+    async def excluded(self, *given: Any) -> Any:
+        self.asked.append("excluded")
+        return await super().excluded(*given)
 
     async def report(self, *given: Any) -> None:
         self.asked.append("report")
@@ -338,12 +338,12 @@ async def test_jobs_that_start_together_ask_the_queue_and_tell_it_once(tmp_path:
     Counting.asked = []
     desk = Desk(plan, queue, MemorySource(0), None, WorkerSettings())
     job = Job(JobKind.RANGE, plan.version)
-    assert await asyncio.gather(*(desk.held(job) for _ in range(50))) == [frozenset()] * 50
+    assert await asyncio.gather(*(desk.excluded(job) for _ in range(50))) == [frozenset()] * 50
     await asyncio.gather(*(desk.well("SourceReady") for _ in range(50)))
-    assert sorted(Counting.asked) == ["held", "report"]
+    assert sorted(Counting.asked) == ["excluded", "report"]
     desk.saw_held_version(7)
-    await asyncio.gather(*(desk.held(job) for _ in range(50)))
-    assert sorted(Counting.asked) == ["held", "held", "report"]
+    await asyncio.gather(*(desk.excluded(job) for _ in range(50)))
+    assert sorted(Counting.asked) == ["excluded", "excluded", "report"]
     await queue.close()
 
 
@@ -377,9 +377,9 @@ class OneClaimAtATime(SqliteQueue):
         settling = super().settle(ref, consumer, settlements, want, limits)
         return await (self._alone(settling) if want else settling)
 
-    async def give_back(self, ref: Any, claims: Sequence[Claim]) -> tuple[str, ...]:
+    async def release(self, ref: Any, claims: Sequence[Claim]) -> tuple[str, ...]:
         self.back += [claim.id for claim in claims]
-        return await super().give_back(ref, claims)
+        return await super().release(ref, claims)
 
 
 async def test_a_claim_that_waits_is_the_only_one_and_a_stop_takes_it_back(bench: Workbench) -> None:

@@ -65,7 +65,7 @@ async def test_a_sweep_of_six_such_rows_only_ends_without_blame(bench: Workbench
     answers_500(bench, set(bench.source.stale_keys))
     stats = await bench.sweep()
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.held, stats.sweep.dead) == (SweepState.COMPLETED, 6, 0)
+    assert (stats.sweep.state, stats.sweep.retrying, stats.sweep.dead) == (SweepState.COMPLETED, 6, 0)
 
 
 async def test_a_receiver_that_goes_in_the_middle_of_a_sub_batch_and_comes_back_costs_no_attempt(
@@ -88,8 +88,8 @@ async def test_a_receiver_that_goes_in_the_middle_of_a_sub_batch_and_comes_back_
     assert {call.attempt for call in bench.effect.calls} == {1}
 
 
-HELD = Job(JobKind.KEYS, held=True, rows=6)
-AGAIN = Job(JobKind.KEYS, held=True, rows=6, attempt=2)
+HELD = Job(JobKind.KEYS, is_retry=True, rows=6)
+AGAIN = Job(JobKind.KEYS, is_retry=True, rows=6, attempt=2)
 PLANNED = Job(JobKind.RANGE, rows=100)
 
 

@@ -52,7 +52,7 @@ async def test_fifty_refused_rows_and_none_applied_fail_the_sweep(bench: Workben
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.reason) == (SweepState.FAILED, "WriteRefused")
     assert stats.sweep.message.endswith("none was. Of each: a trigger keeps it")
-    assert (stats.held, stats.dead, set(bench.source.writes)) == (0, 0, {()})
+    assert (stats.excluded, stats.dead, set(bench.source.writes)) == (0, 0, {()})
 
 
 async def test_a_sweep_without_an_effect_reaches_the_free_rows_behind_refused_ones(bench: Workbench) -> None:
@@ -61,7 +61,7 @@ async def test_a_sweep_without_an_effect_reaches_the_free_rows_behind_refused_on
     stats = await bench.sweep()
     assert stats.sweep is not None
     assert (stats.sweep.applied, bench.source.stale_keys) == (100, bench.source.refused)
-    assert (stats.sweep.state, stats.sweep.reason, stats.held) == (SweepState.HALTED, "TooManyHeld", 5)
+    assert (stats.sweep.state, stats.sweep.reason, stats.excluded) == (SweepState.HALTED, "TooManyFailedRows", 5)
 
 
 async def test_the_sweep_after_a_capped_one_that_failed_at_its_end_goes_on_behind_it(bench: Workbench) -> None:

@@ -83,7 +83,7 @@ async def test_a_handler_may_raise_any_delay_for_one_row(bench: Workbench) -> No
     bench.effect.script = script
     stats = await bench.sweep()
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.applied, stats.held) == (SweepState.COMPLETED, 97, 3)
+    assert (stats.sweep.state, stats.sweep.applied, stats.excluded) == (SweepState.COMPLETED, 97, 3)
 
 
 async def test_a_lonely_row_that_asks_for_a_day_waits_alone(bench: Workbench) -> None:
@@ -97,7 +97,7 @@ async def test_a_lonely_row_that_asks_for_a_day_waits_alone(bench: Workbench) ->
     bench.effect.script = script
     stats = await bench.sweep()
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.applied, stats.held) == (SweepState.COMPLETED, 99, 1)
+    assert (stats.sweep.state, stats.sweep.applied, stats.excluded) == (SweepState.COMPLETED, 99, 1)
     assert stats.delayed == 1
 
 
@@ -116,6 +116,6 @@ async def test_a_receiver_that_answers_429_to_all_is_left_alone_for_as_long_as_m
     bench.effect.script = script
     stats = await bench.sweep()
     assert stats.sweep is not None
-    assert (stats.sweep.applied, stats.held) == (100, 0)
+    assert (stats.sweep.applied, stats.excluded) == (100, 0)
     assert 60 <= clock.now < 120
     assert len(bench.effect.calls) < 150

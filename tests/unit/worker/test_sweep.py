@@ -59,7 +59,7 @@ async def test_rows_that_fail_together_are_retried_together(tmp_path: Path) -> N
     await bench.sweep()
     stats = await bench.stats()
     await bench.queue.close()
-    assert (stats.delayed, stats.held) == (1, 3)
+    assert (stats.delayed, stats.excluded) == (1, 3)
 
 
 async def test_a_write_that_leaves_its_rows_stale_fails_the_sweep(bench: Workbench) -> None:
@@ -74,12 +74,12 @@ async def test_locked_rows_leave_the_sweep_without_spending_an_attempt(bench: Wo
     bench.source.locked = {key(3), key(4)}
     stats = await bench.sweep()
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.held) == (SweepState.COMPLETED, 998, 2)
+    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.retrying) == (SweepState.COMPLETED, 998, 2)
     bench.source.locked = set()
     await bench.run(retries=True)
     stats = await bench.stats()
     assert stats.sweep is not None
-    assert (stats.sweep.applied, stats.sweep.held, stats.held) == (1000, 0, 0)
+    assert (stats.sweep.applied, stats.sweep.retrying, stats.excluded) == (1000, 0, 0)
 
 
 async def test_planning_that_killed_workers_goes_on_with_smaller_windows_and_then_as_before(tmp_path: Path) -> None:
@@ -111,19 +111,19 @@ NAIVE = (("naive-time-zone", 'column "at" has no time zone'),)
 
 
 @pytest.mark.parametrize(
-    ("warnings", "write", "held"),
+    ("warnings", "write", "reason"),
     [(NAIVE, Write(), "NaiveTimeZone"), (NAIVE, None, ""), ((), Write(), ""), (UNIT, Write(), "EpochUnit")],
 )
 async def test_a_first_sweep_that_deletes_by_times_that_nobody_explained_waits_for_approval(
-    bench: Workbench, warnings: tuple[tuple[str, str], ...], write: Write | None, held: str
+    bench: Workbench, warnings: tuple[tuple[str, str], ...], write: Write | None, reason: str
 ) -> None:
     bench.source.warnings = warnings
     bench.plan = a_plan(match=(Match("before", "at"),), **({"write": write} if write else {}))
     sweep = (await bench.sweep()).sweep
     assert sweep is not None
-    assert (sweep.state is SweepState.HELD) is bool(held)
-    if held:
-        assert (sweep.reason, bench.source.writes) == (held, [])
+    assert (sweep.state is SweepState.AWAITING_APPROVAL) is bool(reason)
+    if reason:
+        assert (sweep.reason, bench.source.writes) == (reason, [])
         assert f"{warnings[0][1]}. This first sweep would delete by them" in sweep.message
         assert "kubesweep approve test" in sweep.message
         await bench.queue.approve(bench.plan.ref)
@@ -134,10 +134,10 @@ async def test_a_first_sweep_that_deletes_by_times_that_nobody_explained_waits_f
 
 
 async def test_too_many_rows_hold_the_sweep_until_somebody_approves(bench: Workbench) -> None:
-    bench.plan = a_plan(limits=RowLimits(batch_rows=100, hold_above_rows=500))
+    bench.plan = a_plan(limits=RowLimits(batch_rows=100, approve_above_rows=500))
     sweep = (await bench.sweep()).sweep
     assert sweep is not None
-    assert (sweep.state, sweep.reason, bench.source.writes) == (SweepState.HELD, "AboveHoldLimit", [])
+    assert (sweep.state, sweep.reason, bench.source.writes) == (SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", [])
     assert "kubesweep approve test" in sweep.message
     assert sweep.cutoff == "2026-01-01 00:00:00+00"
     assert await bench.queue.approve(bench.plan.ref) == sweep.id
@@ -271,7 +271,7 @@ async def test_ten_minutes_without_the_database_spend_no_attempt(bench: Workbenc
     assert clock.now > 601.0
     assert clock.asked < 100
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.held) == (SweepState.COMPLETED, 999, 1)
+    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.retrying) == (SweepState.COMPLETED, 999, 1)
     assert await bench.dead() == ()
     found = {f.kind: f for f in stats.findings}
     assert found["SourceReady"].ok
@@ -305,7 +305,7 @@ async def test_a_replay_in_dry_run_writes_nothing_and_lets_its_rows_go(tmp_path:
     assert await bench.queue.replay(bench.plan.ref) == 1
     stats = await bench.run(retries=True)
     assert bench.source.stale_keys == {key(1)}
-    assert (stats.held, stats.dead, stats.ready) == (0, 0, 0)
+    assert (stats.excluded, stats.dead, stats.ready) == (0, 0, 0)
     await bench.queue.close()
 
 

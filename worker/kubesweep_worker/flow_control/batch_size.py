@@ -43,11 +43,11 @@ class Batch:
         self._heard = f"{self._plan} {self.most}" if self.most < self._top else ""
         return self._heard
 
-    def hear(self, learnt: str) -> None:
+    def hear(self, batch_hint: str) -> None:
         """What the queue knows. News of ours that it does not know yet are newer."""
-        if learnt == self._heard or self._news:
+        if batch_hint == self._heard or self._news:
             return
-        self._heard = learnt
-        plan, _, rows = learnt.partition(" ")
+        self._heard = batch_hint
+        plan, _, rows = batch_hint.partition(" ")
         known = plan == self._plan and rows.isdecimal()
         self.most, self._clean = (max(1, min(self._top, int(rows))) if known else self._top), 0

@@ -23,15 +23,15 @@ async def run_batch(desk: Desk, run: JobRun) -> Result:
     """Raises Outage, SweepFailure, LeaseLost, Interrupted (after settling what was achieved)."""
     job = run.claim.job
     cutoff = job.cutoff or await desk.source.now()
-    held = await desk.held(job)
+    excluded = await desk.excluded(job)
     scope, tally = scope_of(job), Tally()
     run.checkpoint()
     try:
         failed = None
         if job.rows <= desk.batch.most:
-            failed = await _try_once(desk, run, scope, cutoff, held, tally)
+            failed = await _try_once(desk, run, scope, cutoff, excluded, tally)
         if failed is not None or job.rows > desk.batch.most:
-            keys = await read_keys(desk, run, scope, cutoff, held)
+            keys = await read_keys(desk, run, scope, cutoff, excluded)
             # The keys of a range may be others by now.
             await write_keys(desk, run, keys, cutoff, tally, failed=failed)
     except Interrupted as stop:
@@ -45,7 +45,7 @@ async def run_batch(desk: Desk, run: JobRun) -> Result:
         spare_refused(tally)
     jobs = locked_rows(job, tally)
     made = desk.settlement(run, tally, jobs=jobs)
-    return Done(made if fails is None else msgspec.structs.replace(made, fails=(fails.reason, str(fails))))
+    return Done(made if fails is None else msgspec.structs.replace(made, sweep_failure=(fails.reason, str(fails))))
 
 
 def unrefused(tally: Tally) -> list[Failure]:
@@ -61,12 +61,12 @@ def spare_refused(tally: Tally) -> None:
 
 
 async def _try_once(
-    desk: Desk, run: JobRun, scope: Scope, cutoff: str, held: frozenset[Key], tally: Tally
+    desk: Desk, run: JobRun, scope: Scope, cutoff: str, excluded: frozenset[Key], tally: Tally
 ) -> RowError | ScopeOutage | None:
     """The whole job in one statement. What it raises where a smaller scope may succeed."""
     job = run.claim.job
     try:
-        await write_once(desk.source, scope, cutoff, held, tally)
+        await write_once(desk.source, scope, cutoff, excluded, tally)
     except (RowError, ScopeOutage) as error:
         return error
     desk.wrote()
@@ -78,8 +78,8 @@ async def settle_part(desk: Desk, run: JobRun, stop: Interrupted) -> None:
     """Settle what an interrupted job achieved; ``run.claim`` keeps the keys that were not reached."""
     job = run.claim.job
     jobs = locked_rows(job, stop.tally)
-    setbacks = job.setbacks + isinstance(stop.cause, ScopeOutage)
-    rest = keys_job(job, stop.remaining, maybe=True, setbacks=setbacks)
+    whole_failures = job.whole_failures + isinstance(stop.cause, ScopeOutage)
+    rest = keys_job(job, stop.remaining, may_have_committed=True, whole_failures=whole_failures)
     part = desk.settlement(run, stop.tally, jobs=jobs, rest=rest)
     await desk.progress(run, part)
 
@@ -92,7 +92,7 @@ def locked_rows(job: Job, tally: Tally, stamps: Mapping[Key, str] | None = None)
     tally.locked = []
     if not locked:
         return ()
-    if job.held or (job.kind is JobKind.KEYS and len(locked) >= len(job.keys)):
+    if job.is_retry or (job.kind is JobKind.KEYS and len(locked) >= len(job.keys)):
         told = stamps or {}
         tally.unspent.extend(Failure(key, "Locked", LOCKED_MESSAGE, told=told.get(key, "")) for key in locked)
         return ()

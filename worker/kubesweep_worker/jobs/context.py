@@ -20,12 +20,12 @@ from kubesweep.queue.model import (
     MESSAGE,
     Budget,
     Claim,
+    ExcludedRows,
     Finding,
-    HeldRows,
     Job,
     Key,
-    OpenSweep,
     Settlement,
+    SweepRequest,
     SweepState,
     Window,
 )
@@ -101,7 +101,7 @@ class Desk:
         self.touch: Callable[[], None] = lambda: None  # waiting for the queue is no hang: all deadlines start anew
         self.strangers: set[str] = set()  # origins whose sweep this process replaced
         self.quiet_until = 0.0  # met a newer plan: claim nothing before this (monotonic)
-        self._held: tuple[str, HeldRows] | None = None
+        self._excluded: tuple[str, ExcludedRows] | None = None
         self._wrote = -math.inf
         self._held_version = 0
         self._asking = asyncio.Lock()  # many jobs start at once and want the same answer
@@ -147,26 +147,26 @@ class Desk:
     def saw_held_version(self, version: int) -> None:
         self._held_version = version
 
-    async def held(self, job: Job) -> frozenset[Key]:
+    async def excluded(self, job: Job) -> frozenset[Key]:
         """Rows that this job must leave alone. A held job works on held rows: nothing is kept from it."""
-        if job.held:
+        if job.is_retry:
             return frozenset()
-        return (await self.held_rows(await self.source.origin())).keys
+        return (await self.excluded_rows(await self.source.origin())).keys
 
-    async def held_rows(self, origin: str) -> HeldRows:
+    async def excluded_rows(self, origin: str) -> ExcludedRows:
         """The held set as a job of this origin sees it; asked again only after it changed."""
         if (known := self._fresh(origin)) is not None:
             return known
         async with self._asking:
             if (known := self._fresh(origin)) is None:
-                known = await self.insist(lambda: self.queue.held(self.ref, origin))
-                self._held, self._held_version = (origin, known), known.version
+                known = await self.insist(lambda: self.queue.excluded(self.ref, origin))
+                self._excluded, self._held_version = (origin, known), known.version
         return known
 
-    def _fresh(self, origin: str) -> HeldRows | None:
-        if self._held is None or self._held[0] != origin or self._held[1].version != self._held_version:
+    def _fresh(self, origin: str) -> ExcludedRows | None:
+        if self._excluded is None or self._excluded[0] != origin or self._excluded[1].version != self._held_version:
             return None
-        return self._held[1]
+        return self._excluded[1]
 
     def settlement(
         self, run: JobRun, tally: Tally, *, jobs: tuple[Job, ...] = (), rest: Job | None = None
@@ -175,7 +175,7 @@ class Desk:
             self._log_first(run.claim.job.sweep, tally)
         made = settlement(run.claim, tally, self.plan.retry, self.settings.random, jobs=jobs, rest=rest)
         news = self.batch.news()
-        return made if news is None else msgspec.structs.replace(made, learnt=news)
+        return made if news is None else msgspec.structs.replace(made, batch_hint=news)
 
     def _log_first(self, sweep: str, tally: Tally) -> None:
         """The traceback of the first failure of each error class and sweep; the others are told by the dead letters."""
@@ -222,7 +222,7 @@ class Desk:
         if run.claim.id in answer.lost:
             raise LeaseLost(f"job {run.claim.id} was lost before its part was settled")
         if part.retry or part.dead:
-            self._held = None  # a row that just failed must not be met again in the same job
+            self._excluded = None  # a row that just failed must not be met again in the same job
         assert part.rest is not None
         run.claim = msgspec.structs.replace(run.claim, job=part.rest)
         run.touch()
@@ -239,7 +239,7 @@ class Desk:
     async def open_instead_of(self, sweep: str) -> Opened:
         """A sweep by this worker's plan after one that it ended. By name and the queue's clock: this one may be wrong."""
         plan, once = self.plan, f"instead of {sweep}"
-        wish = OpenSweep(tick=None, plan=self.mine, mode=plan.mode, retention=plan.retention, once=once)
+        wish = SweepRequest(tick=None, plan=self.mine, mode=plan.mode, retention=plan.retention, dedup_key=once)
         return await self.insist(lambda: self.queue.open_sweep(self.ref, wish))
 
     async def report(self, kind: str, ok: bool, reason: str, message: str, *, again: bool = False) -> None:

@@ -105,7 +105,7 @@ async def _well(desk: Desk, run: JobRun, result: Result) -> None:
 
 def _maybe(run: JobRun) -> Claim:
     """The claim, saying that some of its rows may be committed."""
-    return msgspec.structs.replace(run.claim, job=msgspec.structs.replace(run.claim.job, maybe=True))
+    return msgspec.structs.replace(run.claim, job=msgspec.structs.replace(run.claim.job, may_have_committed=True))
 
 
 async def _run(desk: Desk, run: JobRun) -> Result:
@@ -159,7 +159,7 @@ async def _supersede(desk: Desk, run: JobRun) -> Result:
     job = run.claim.job
     if job.kind is JobKind.CHECK:
         return Done(Settlement(claim=run.claim))
-    if job.held:
+    if job.is_retry:
         return Done(Settlement(claim=run.claim, skipped=job.rows))
     message = "the schedule was changed while this sweep ran; a new sweep goes by the new plan"
     if await desk.end_sweep(run, SweepState.SUPERSEDED, "PlanChanged", message):
@@ -177,7 +177,7 @@ async def _fail(desk: Desk, run: JobRun, failure: SweepFailure) -> Result:
     log.error("%s: %s", failure.reason, failure, extra={"job": run.name})
     if job.kind is JobKind.CHECK:
         return Done(Settlement(claim=run.claim))
-    if job.held:
+    if job.is_retry:
         rows = tuple(FailedRow(key, failure.reason, clip(str(failure), MESSAGE)) for key in job.keys)
         again = Retry(rows, job.attempt, desk.plan.retry.max_backoff)
         return Done(Settlement(claim=run.claim, retry=(again,)))

@@ -82,16 +82,16 @@ def _apart(job: Job, delivered: Delivered, *, last: bool) -> tuple[Job, ...]:
     down = tuple(delivered.down)
     if delivered.split:
         return tuple(keys_job(job, down[at : at + FEW]) for at in range(0, len(down), FEW))
-    if delivered.whole and delivered.outage is not None and job.setbacks and not job.held and not last:
-        return (keys_job(job, down, setbacks=job.setbacks + 1),)
+    if delivered.whole and delivered.outage is not None and job.whole_failures and not job.is_retry and not last:
+        return (keys_job(job, down, whole_failures=job.whole_failures + 1),)
     return ()
 
 
 def rest_of(job: Job, part: Part) -> Job:
     """What is left of the job after a sub-batch; its number of rows is the settlement's business."""
-    told = tuple(one for one in job.told if one[0] not in part.handled)
-    setbacks = job.setbacks + 1 if part.whole and part.outage is not None else 0
-    job = msgspec.structs.replace(job, told=told, setbacks=setbacks)
+    told = tuple(one for one in job.effects_done if one[0] not in part.handled)
+    whole_failures = job.whole_failures + 1 if part.whole and part.outage is not None else 0
+    job = msgspec.structs.replace(job, effects_done=told, whole_failures=whole_failures)
     if job.kind is JobKind.KEYS:
         keys = tuple(key for key in job.keys if key not in part.handled)
         return msgspec.structs.replace(job, keys=keys)
@@ -130,9 +130,9 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
         if desk.plan.write is not None:
             _remember(part)
         rest = rest_of(job, part)
-        if job.held and part.whole and part.tally.unspent:
+        if job.is_retry and part.whole and part.tally.unspent:
             rest = _hold_all(rest, part)
-        jobs = (*part.apart, *locked_rows(msgspec.structs.replace(job, held=True), part.tally, part.stamps))
+        jobs = (*part.apart, *locked_rows(msgspec.structs.replace(job, is_retry=True), part.tally, part.stamps))
         last = not part.left and (batch.last or (rest.kind is JobKind.KEYS and not rest.keys))
         if last and part.outage is None and refused is None:
             return Done(desk.settlement(run, part.tally, jobs=jobs), worked=not part.whole)
@@ -145,9 +145,9 @@ async def run_effect(desk: Desk, run: JobRun) -> Result:
 
 def _hold_all(rest: Job, part: Part) -> Job:
     """Nobody is to blame: the rows that were not tried leave with those that were."""
-    why, told = part.tally.unspent[-1], dict(rest.told)
+    why, told = part.tally.unspent[-1], dict(rest.effects_done)
     part.tally.unspent += [Failure(key, why.error, why.message, told=told.get(key, "")) for key in rest.keys]
-    return msgspec.structs.replace(rest, keys=(), told=())
+    return msgspec.structs.replace(rest, keys=(), effects_done=())
 
 
 def _remember(part: Part) -> None:
@@ -161,10 +161,10 @@ def _remember(part: Part) -> None:
 def _unwritten(job: Job, part: Part, stop: Interrupted) -> Job:
     """The job whose write stopped half-way. What was committed is not counted, so the next delivery must not take it for
     skipped; what was not goes straight to the write."""
-    told = tuple({**dict(job.told), **part.stamps}.items())
-    setbacks = job.setbacks + isinstance(stop.cause, ScopeOutage)
-    maybe = job.maybe or part.tally.applied > 0
-    return msgspec.structs.replace(job, maybe=maybe, setbacks=setbacks, told=told)
+    told = tuple({**dict(job.effects_done), **part.stamps}.items())
+    whole_failures = job.whole_failures + isinstance(stop.cause, ScopeOutage)
+    maybe = job.may_have_committed or part.tally.applied > 0
+    return msgspec.structs.replace(job, may_have_committed=maybe, whole_failures=whole_failures, effects_done=told)
 
 
 async def _write(desk: Desk, run: JobRun, part: Part, cutoff: str) -> None:

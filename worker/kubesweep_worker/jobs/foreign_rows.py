@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from kubesweep.queue.model import FailedRow, HeldRows, JobKind, Settlement, SweepState
+from kubesweep.queue.model import ExcludedRows, FailedRow, JobKind, Settlement, SweepState
 from kubesweep_worker.jobs.context import Desk, Done, Gone, Result
 from kubesweep_worker.runtime.in_flight import JobRun
 
@@ -25,7 +25,7 @@ async def leave(desk: Desk, run: JobRun) -> Result:
     """A retry's rows leave the held set, a replay's become dead letters again, a planned job's sweep is planned anew."""
     job, here = run.claim.job, await desk.source.origin()
     log.warning("a job of another table was left alone", extra={"job": run.name, "theirs": job.origin, "mine": here})
-    if not job.held:
+    if not job.is_retry:
         return await _replace_sweep(desk, run, here)
     if job.plan is not None:
         return Done(Settlement(claim=run.claim, skipped=job.rows))
@@ -47,10 +47,10 @@ async def _replace_sweep(desk: Desk, run: JobRun, here: str) -> Result:
     return Gone()
 
 
-def tell_held_elsewhere(held: HeldRows, here: str) -> None:
+def report_foreign_rows(excluded: ExcludedRows, here: str) -> None:
     """Say once a sweep that some held rows are not this table's."""
-    if held.elsewhere:
-        rows = "1 row" if held.elsewhere == 1 else f"{held.elsewhere} rows"
+    if excluded.foreign:
+        rows = "1 row" if excluded.foreign == 1 else f"{excluded.foreign} rows"
         log.warning(
             "%s in retry or dead belong to another database, table or key than %s: they are set aside and exclude no row "
             "here; `kubesweep dead list` shows where they belong",

@@ -15,10 +15,10 @@ import msgspec
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage
-from kubesweep.queue.excluded import parse_row, row_text, too_many_held
+from kubesweep.queue.excluded import parse_row, row_text, too_many_failed
 from kubesweep.queue.model import Job, JobKind, Key, SweepState, Window
 from kubesweep_worker.jobs.context import Desk, Gone, Result
-from kubesweep_worker.jobs.foreign_rows import tell_held_elsewhere
+from kubesweep_worker.jobs.foreign_rows import report_foreign_rows
 from kubesweep_worker.jobs.redelivery import lone_deliveries
 from kubesweep_worker.runtime.in_flight import JobRun
 from kubesweep_worker.sources.base import EPOCH_UNIT, NAIVE_ZONE, Cut, Cuts, Keys
@@ -63,7 +63,7 @@ def job_of(cut: Cut, step: Job, plan: Plan, cutoff: str) -> Job:
 def window_of(cuts: Cuts, step: Job, plan: Plan, cutoff: str, samples: tuple[Key, ...] = ()) -> Window:
     """The window that follows from what the source cut; in DryRun it has counts and samples, but no jobs."""
     planned, cap = step.planned + cuts.rows, cap_of(plan, step)
-    changes = {"plan": plan.version, "cutoff": cutoff, "low": cuts.cursor, "planned": planned, "begun": 0}
+    changes = {"plan": plan.version, "cutoff": cutoff, "low": cuts.cursor, "planned": planned, "crashes": 0}
     following = msgspec.structs.replace(step, **changes)
     more = cuts.cursor is not None
     if not more and step.wrap is not None:  # the end of the table: on with its beginning
@@ -90,25 +90,25 @@ async def run_plan(desk: Desk, run: JobRun) -> Result:
     if first or not cutoff:
         now, last = await desk.source.bounds()
         cutoff = cutoff or now
-    held_rows = await desk.held_rows(origin)
-    held = held_rows.keys
-    if len(held) >= plan.halt_above and not plan.dry_run and not desk.limits.halt_late:
+    excluded_rows = await desk.excluded_rows(origin)
+    excluded = excluded_rows.keys
+    if len(excluded) >= plan.halt_above and not plan.dry_run and not desk.limits.halt_at_end:
         return await _halt(desk, run)
     if first:
-        tell_held_elsewhere(held_rows, origin)
+        report_foreign_rows(excluded_rows, origin)
         asks = not plan.dry_run and await desk.insist(lambda: desk.queue.approved(desk.ref)) != step.sweep
-        if asks and (await _doubtful(desk, run, cutoff) or await _above_hold(desk, run, cutoff, held)):
+        if asks and (await _doubtful(desk, run, cutoff) or await _above_hold(desk, run, cutoff, excluded)):
             return Gone(worked=True)
         start = None if plan.dry_run else await _start(desk, origin)
         step = msgspec.structs.replace(step, low=start, high=last, wrap=start)
     most = window_rows(plan, step.planned, lone_deliveries(run.claim), cap_of(plan, step))
     if cap_of(plan, step) is None and step.planned + most > UNCOUNTED:
-        step = msgspec.structs.replace(step, cap=await _cap(desk, cutoff, held, step.planned))
+        step = msgspec.structs.replace(step, cap=await _cap(desk, cutoff, excluded, step.planned))
         most = window_rows(plan, step.planned, lone_deliveries(run.claim), cap_of(plan, step))
-    cuts = await desk.source.cut(cutoff, step.low, held, plan.limits.batch_rows, most, step.high)
+    cuts = await desk.source.cut(cutoff, step.low, excluded, plan.limits.batch_rows, most, step.high)
     samples: tuple[Key, ...] = ()
     if plan.dry_run and step.low is None and cuts.cuts:
-        rows = await desk.source.stale(cuts.cuts[0].scope, cutoff, held, SAMPLES)
+        rows = await desk.source.stale(cuts.cuts[0].scope, cutoff, excluded, SAMPLES)
         samples = tuple(row.key for row in rows)
     taken = await desk.advance(run, window_of(cuts, step, plan, cutoff, samples))
     log.info(
@@ -131,11 +131,11 @@ async def _start(desk: Desk, origin: str) -> Key | None:
     return None
 
 
-async def _cap(desk: Desk, cutoff: str, held: frozenset[Key], planned: int) -> int:
+async def _cap(desk: Desk, cutoff: str, excluded: frozenset[Key], planned: int) -> int:
     """What the sweep may plan: twice the rows that are stale now. Rows that turn stale as fast as they are written would
     keep it going for ever; they are the next sweep's."""
     try:
-        stale = await desk.source.count(cutoff, held, MOST_COUNTED)
+        stale = await desk.source.count(cutoff, excluded, MOST_COUNTED)
     except Outage as outage:
         if not timed_out(outage):
             raise
@@ -149,8 +149,8 @@ async def _halt(desk: Desk, run: JobRun) -> Result:
     mine = [group for group in groups if group.origin in ("", await desk.source.origin())]
     worst = max(mine, key=lambda group: group.count, default=None)
     most = desk.plan.halt_above
-    message = too_many_held(most, worst.error if worst else "", worst.samples[0] if worst else None)
-    await desk.end_sweep(run, SweepState.HALTED, "TooManyHeld", message)
+    message = too_many_failed(most, worst.error if worst else "", worst.samples[0] if worst else None)
+    await desk.end_sweep(run, SweepState.HALTED, "TooManyFailedRows", message)
     log.error("sweep halted: %s", message, extra={"sweep": run.claim.job.sweep})
     return Gone(worked=True)
 
@@ -183,29 +183,29 @@ async def _hold(desk: Desk, run: JobRun, cutoff: str, reason: str, why: str) -> 
         f"{why}: nothing was touched; "
         f"look at them with `kubesweep check`, then let this sweep go with `kubesweep approve {desk.plan.name}`"
     )
-    await desk.end_sweep(run, SweepState.HELD, reason, message)
+    await desk.end_sweep(run, SweepState.AWAITING_APPROVAL, reason, message)
     log.info("sweep held: %s", message, extra={"sweep": run.claim.job.sweep})
 
 
-async def _above_hold(desk: Desk, run: JobRun, cutoff: str, held: frozenset[Key]) -> bool:
-    most = desk.plan.limits.hold_above_rows
-    if most is None or await _count(desk, run, cutoff, held, most + 1) <= most:
+async def _above_hold(desk: Desk, run: JobRun, cutoff: str, excluded: frozenset[Key]) -> bool:
+    most = desk.plan.limits.approve_above_rows
+    if most is None or await _count(desk, run, cutoff, excluded, most + 1) <= most:
         return False
-    await _hold(desk, run, cutoff, "AboveHoldLimit", f"more than {most} rows are stale (limits.holdAboveRows)")
+    await _hold(desk, run, cutoff, "AboveApprovalLimit", f"more than {most} rows are stale (limits.approveAbove.rows)")
     return True
 
 
-async def _count(desk: Desk, run: JobRun, cutoff: str, held: frozenset[Key], most: int) -> int:
+async def _count(desk: Desk, run: JobRun, cutoff: str, excluded: frozenset[Key], most: int) -> int:
     """Stale rows up to ``most``. A count that outlasts the statement timeout is taken window by window."""
     try:
-        return await desk.source.count(cutoff, held, most)
+        return await desk.source.count(cutoff, excluded, most)
     except Outage as outage:
         if not timed_out(outage):
             raise
     rows, after = 0, None
     while True:
         run.checkpoint()
-        cuts = await desk.source.cut(cutoff, after, held, desk.plan.limits.batch_rows, most - rows)
+        cuts = await desk.source.cut(cutoff, after, excluded, desk.plan.limits.batch_rows, most - rows)
         rows, after = rows + cuts.rows, cuts.cursor
         if after is None or rows >= most:
             return rows

@@ -18,7 +18,7 @@ async def stale_keys(desk: Desk, run: JobRun) -> tuple[Key, ...]:
     job = run.claim.job
     cutoff = job.cutoff or await desk.source.now()
     try:
-        return await desk.source.keys(scope_of(job), cutoff, await desk.held(job))
+        return await desk.source.keys(scope_of(job), cutoff, await desk.excluded(job))
     except RowError as error:
         raise match_fails(error) from error
 
@@ -27,7 +27,7 @@ def halves(job: Job, keys: tuple[Key, ...], *, suspect: bool) -> tuple[Job, ...]
     """Two jobs for ``keys``; some of them may be committed."""
     half = (len(keys) + 1) // 2
     parts = [part for part in (keys[:half], keys[half:]) if part]
-    return tuple(keys_job(job, part, suspect=suspect, maybe=True) for part in parts)
+    return tuple(keys_job(job, part, suspect=suspect, may_have_committed=True) for part in parts)
 
 
 async def halve(desk: Desk, run: JobRun) -> Result:
@@ -42,7 +42,7 @@ def _split(desk: Desk, run: JobRun, keys: tuple[Key, ...]) -> Result:
 
 async def bury(desk: Desk, run: JobRun) -> Result:
     """The end of a job that killed a worker whenever it ran, alone."""
-    claim, times = run.claim, run.claim.job.begun
+    claim, times = run.claim, run.claim.job.crashes
     if claim.job.kind is JobKind.PLAN:
         message = f"the worker died {times} times while it planned alone; look at its last logs and its memory limit"
         await desk.end_sweep(run, SweepState.FAILED, "WorkerKilled", message)

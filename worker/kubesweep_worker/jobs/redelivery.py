@@ -6,7 +6,7 @@ while it ran alone is buried. Planning is given up by the same count: workers th
 beside it, are no reason to fail a sweep.
 
 A delivery does not prove a crash: the answer to a claim may be lost on its way, and a lease runs out while the queue is
-away. So the worker that begins a suspected job alone writes that into the job first (``Job.begun``), and takes it off when it gives
+away. So the worker that begins a suspected job alone writes that into the job first (``Job.crashes``), and takes it off when it gives
 the job back.
 """
 
@@ -53,23 +53,23 @@ def begins(job: Job) -> Job | None:
     """The job as it has to be in the queue before it runs alone, None where it cannot be buried for what happens then."""
     if job.kind in (JobKind.RANGE, JobKind.KEYS) and job.rows > 1:
         return None
-    return msgspec.structs.replace(job, begun=job.begun + 1)
+    return msgspec.structs.replace(job, crashes=job.crashes + 1)
 
 
 def acquitted(claim: Claim) -> Claim:
     """The claim as it goes back: the worker that began its job alone lives."""
-    job = msgspec.structs.replace(claim.job, begun=max(0, claim.job.begun - 1))
+    job = msgspec.structs.replace(claim.job, crashes=max(0, claim.job.crashes - 1))
     return msgspec.structs.replace(claim, job=job)
 
 
 def care(claim: Claim) -> Care:
     job = claim.job
     if job.kind in (JobKind.PLAN, JobKind.CHECK):
-        if job.begun >= SOLO_KILLS:
+        if job.crashes >= SOLO_KILLS:
             return Care.BURY
         return Care.ALONE if claim.delivery >= ALONE_FROM else Care.NORMAL
     if job.rows <= 1:
-        if job.begun >= SOLO_KILLS:
+        if job.crashes >= SOLO_KILLS:
             return Care.BURY
         return Care.ALONE if job.suspect or claim.delivery >= ALONE_FROM else Care.NORMAL
     if claim.delivery >= HALVED_FROM or (job.suspect and claim.delivery > 1):

@@ -18,16 +18,16 @@ from collections.abc import Mapping
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SpecError
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import OpenAnswer, OpenSweep
+from kubesweep.queue.model import OpenResult, SweepRequest
 from kubesweep_worker.pod import environment as pod
 
 log = logging.getLogger("kubesweep.pod")
 MINUTES = "[1-9][0-9]{7,8}"  # since the epoch, from 1989 on: a shorter number at the end of a name is a person's
 SAID = {
-    OpenAnswer.ENQUEUED: "a sweep begins",
-    OpenAnswer.DUPLICATE: "it was there before, or a later one was: nothing to do",
-    OpenAnswer.FORBIDDEN: "skipped, because the sweep before it is not finished",
-    OpenAnswer.LATE: "missed, because it is older than startingDeadlineSeconds",
+    OpenResult.ENQUEUED: "a sweep begins",
+    OpenResult.DUPLICATE: "it was there before, or a later one was: nothing to do",
+    OpenResult.FORBIDDEN: "skipped, because the sweep before it is not finished",
+    OpenResult.LATE: "missed, because it is older than startingDeadlineSeconds",
 }
 
 
@@ -48,7 +48,7 @@ async def tick(environment: Mapping[str, str]) -> int:
     finally:
         await queue.close()
     said = "; ".join(part for part in (SAID[opened.answer], opened.warning) if part)
-    fine = opened.answer in (OpenAnswer.ENQUEUED, OpenAnswer.DUPLICATE) and not opened.warning
+    fine = opened.answer in (OpenResult.ENQUEUED, OpenResult.DUPLICATE) and not opened.warning
     log.log(
         logging.INFO if fine else logging.WARNING,
         "tick %s of %s/%s: %s", "now" if made.tick is None else _text(made.tick), plan.namespace, plan.name, said,
@@ -61,12 +61,12 @@ def _text(seconds: float) -> str:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")
 
 
-def wish(environment: Mapping[str, str], plan: Plan) -> OpenSweep:
+def wish(environment: Mapping[str, str], plan: Plan) -> SweepRequest:
     """What the Job of this environment asks for. Without a nominal time (a person made the Job) it is now, by the queue's clock."""
     nominal = nominal_time(pod.given(environment, "KUBESWEEP_JOB_NAME"), f"{plan.name}-tick")
-    return OpenSweep(
+    return SweepRequest(
         tick=nominal,
-        once=f"job/{pod.given(environment, 'KUBESWEEP_JOB_UID')}" if nominal is None else None,
+        dedup_key=f"job/{pod.given(environment, 'KUBESWEEP_JOB_UID')}" if nominal is None else None,
         plan=plan.version,
         mode=plan.mode,
         deadline=None if nominal is None else _deadline(environment),

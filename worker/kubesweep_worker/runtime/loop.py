@@ -84,7 +84,7 @@ class Loop:
         desk = self.desk
         if self._back:
             back = dict(self._back)
-            await desk.queue.give_back(desk.ref, tuple(back.values()))
+            await desk.queue.release(desk.ref, tuple(back.values()))
             for claim_id in back:
                 self._back.pop(claim_id, None)
                 self.hands.drop(claim_id)
@@ -128,8 +128,8 @@ class Loop:
 
     def _receive(self, claims: Claims, want: int, now: float, asked: float) -> None:
         self.seen = claims
-        self.desk.saw_held_version(claims.held_version)
-        self.desk.batch.hear(claims.learnt)
+        self.desk.saw_held_version(claims.excluded_version)
+        self.desk.batch.hear(claims.batch_hint)
         self._alone = False
         self._start_all(claims, self._want(now), asked)
         if len(claims.jobs) >= want:

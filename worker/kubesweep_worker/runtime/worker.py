@@ -170,7 +170,7 @@ class Worker:
         if not self._loop.empty:  # a job came meanwhile
             return False
         sweep = stats.sweep
-        over = sweep is None or sweep.state.settled or sweep.state is SweepState.HELD
+        over = sweep is None or sweep.state.settled or sweep.state is SweepState.AWAITING_APPROVAL
         if over and await_retries:
             over = not (stats.ready or stats.running or stats.delayed)
         if not over:

@@ -185,7 +185,7 @@ class Source(Protocol):
         """The database's clock as text, and the greatest key of the table: where a sweep that starts now ends."""
         ...
 
-    async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
+    async def count(self, cutoff: str, excluded: Collection[Key], most: int) -> int:
         """Stale rows, counted up to ``most``."""
         ...
 
@@ -193,7 +193,7 @@ class Source(Protocol):
         self,
         cutoff: str,
         after: Key | None,
-        held: Collection[Key],
+        excluded: Collection[Key],
         batch: int,
         most: int,
         until: Key | None = None,
@@ -201,15 +201,17 @@ class Source(Protocol):
         """The next window: up to ``most`` stale rows behind ``after`` in key order, ``until`` included, in cuts of ``batch``."""
         ...
 
-    async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
+    async def stale(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> list[SourceRow]:
         """Up to ``most`` rows of the scope that match now, in key order."""
         ...
 
-    async def keys(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
+    async def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
         """The keys of all rows of the scope that match now, in key order."""
         ...
 
-    async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
+    async def write(
+        self, scope: Scope, cutoff: str, excluded: Collection[Key], *, skip_locked: bool = False
+    ) -> Written:
         """Apply the plan's write, in one transaction, to the rows of the scope that match now.
 
         Rows that still match after it (a trigger, a rule or a policy kept them) are ``refused``, the others applied.

@@ -84,28 +84,30 @@ class LateSource:
     async def bounds(self) -> tuple[str, Key | None]:
         return await self._ask(lambda source: source.bounds())
 
-    async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
-        return await self._ask(lambda source: source.count(cutoff, held, most))
+    async def count(self, cutoff: str, excluded: Collection[Key], most: int) -> int:
+        return await self._ask(lambda source: source.count(cutoff, excluded, most))
 
     async def cut(
         self,
         cutoff: str,
         after: Key | None,
-        held: Collection[Key],
+        excluded: Collection[Key],
         batch: int,
         most: int,
         until: Key | None = None,
     ) -> Cuts:
-        return await self._ask(lambda source: source.cut(cutoff, after, held, batch, most, until))
+        return await self._ask(lambda source: source.cut(cutoff, after, excluded, batch, most, until))
 
-    async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
-        return await self._ask(lambda source: source.stale(scope, cutoff, held, most))
+    async def stale(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> list[SourceRow]:
+        return await self._ask(lambda source: source.stale(scope, cutoff, excluded, most))
 
-    async def keys(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
-        return await self._ask(lambda source: source.keys(scope, cutoff, held))
+    async def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
+        return await self._ask(lambda source: source.keys(scope, cutoff, excluded))
 
-    async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
-        return await self._ask(lambda source: source.write(scope, cutoff, held, skip_locked=skip_locked))
+    async def write(
+        self, scope: Scope, cutoff: str, excluded: Collection[Key], *, skip_locked: bool = False
+    ) -> Written:
+        return await self._ask(lambda source: source.write(scope, cutoff, excluded, skip_locked=skip_locked))
 
     async def _ask(self, call: Callable[[InspectableSource], Awaitable[T]]) -> T:
         try:

@@ -60,6 +60,12 @@ class ScheduleMeta(ObjectMeta):
     name: ScheduleName = Field(description="A DNS label of at most 45 characters.")
 
 
+class ApproveAbove(Model):
+    """When a sweep waits for approval before it touches a row."""
+
+    rows: int = Field(ge=0, le=10**12, description="A sweep that finds more stale rows than this waits for approval.")
+
+
 class RowLimits(Model):
     """How much at once."""
 
@@ -76,8 +82,8 @@ class RowLimits(Model):
         le=10**12,
         description="Rows that one sweep plans at most, the rest waits for the next tick; default all.",
     )
-    hold_above_rows: int | None = Field(
-        None, ge=0, le=10**12, description="A sweep of more rows waits until somebody approves it; default never."
+    approve_above: ApproveAbove | None = Field(
+        None, description="Sweeps that start only after somebody approves them; default none."
     )
 
 

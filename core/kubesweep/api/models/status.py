@@ -57,7 +57,7 @@ class Condition(Model):
 
 
 class PastSweep(Model):
-    """One sweep and its books: planned = applied + skipped + unconfirmed + held + dead, plus what is still open."""
+    """One sweep and its books: planned = applied + skipped + unconfirmed + retrying + dead, plus what is still open."""
 
     id: Word = Field(description="Name of the sweep in the queue and in logs.")
     tick: Time = Field(description="Nominal time that the sweep was started for.")
@@ -72,7 +72,7 @@ class PastSweep(Model):
         0, description="Rows that were no longer stale when they were reached, or left for the next sweep."
     )
     unconfirmed: Count = Field(0, description="Rows not stale at a second delivery: the first may have written them.")
-    held: Count = Field(0, description="Rows that failed and wait for another attempt.")
+    retrying: Count = Field(0, description="Rows that failed and wait for another attempt.")
     dead: Count = Field(0, description="Rows that used up their attempts.")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from kubesweep.queue.excluded import held_rows, parse_row, row_text
+from kubesweep.queue.excluded import excluded_rows, parse_row, row_text
 from kubesweep.queue.model import (
     ATTEMPTS,
     MESSAGE,
@@ -24,9 +24,9 @@ from kubesweep.queue.model import (
     Claims,
     DeadLetter,
     ErrorGroup,
+    ExcludedRows,
     FailedRow,
     Finding,
-    HeldRows,
     Job,
     JobKind,
     Key,
@@ -69,7 +69,7 @@ class _Record(msgspec.Struct):
     applied: int
     skipped: int
     unconfirmed: int
-    held: int
+    retrying: int
     dead: int
     open: int
     finished: float | None = None
@@ -80,7 +80,7 @@ class _Record(msgspec.Struct):
 
 
 class _Row(msgspec.Struct):
-    """A held row as its Lua table is written: sweep and attempts (time, error class, message), oldest first."""
+    """an excluded row as its Lua table is written: sweep and attempts (time, error class, message), oldest first."""
 
     s: str
     a: tuple[tuple[float, str, str], ...]
@@ -129,8 +129,8 @@ def body(job: Job) -> str:
 
 
 def kind(job: Job) -> str:
-    """What the queue must know of a job: held, planned (it keeps its sweep open), or none of both."""
-    if job.held:
+    """What the queue must know of a job: retry, planned (it keeps its sweep open), or none of both."""
+    if job.is_retry:
         return "h"
     return "p" if job.sweep else "n"
 
@@ -142,13 +142,13 @@ def fence(claim: Claim) -> tuple[str, str, int]:
 def settlement(s: Settlement) -> tuple[Any, ...]:
     claim = s.claim
     job = claim.job
-    plain = not (job.held or s.retry or s.dead or s.jobs or s.rest or s.fails) and s.learnt is None
+    plain = not (job.is_retry or s.retry or s.dead or s.jobs or s.rest or s.sweep_failure) and s.batch_hint is None
     return (
         claim.id,
         claim.consumer,
         claim.delivery,
         job.sweep,
-        job.held,
+        job.is_retry,
         s.applied,
         s.skipped,
         s.unconfirmed,
@@ -160,7 +160,7 @@ def settlement(s: Settlement) -> tuple[Any, ...]:
 
 def _more(s: Settlement) -> dict[str, Any]:
     job = s.claim.job
-    again = Job(JobKind.KEYS, job.plan, job.sweep, job.cutoff, held=True, origin=job.origin)
+    again = Job(JobKind.KEYS, job.plan, job.sweep, job.cutoff, is_retry=True, origin=job.origin)
     more: dict[str, Any] = {
         "origin": job.origin,
         "retry": [
@@ -173,23 +173,23 @@ def _more(s: Settlement) -> dict[str, Any]:
         ],
         "dead": [_failed(row) for row in s.dead],
         "jobs": [(kind(child), child.rows, body(child)) for child in s.jobs],
-        "free": _freed(s) if job.held else (),
+        "free": _freed(s) if job.is_retry else (),
     }
     if s.rest is not None:
         more["rest"] = body(s.rest)
-    if s.learnt is not None:
-        more["learnt"] = s.learnt
-    if s.fails is not None:
-        more["fails"] = s.fails
+    if s.batch_hint is not None:
+        more["batch_hint"] = s.batch_hint
+    if s.sweep_failure is not None:
+        more["sweep_failure"] = s.sweep_failure
     return more
 
 
 def _failed(row: FailedRow) -> tuple[str, ...]:
-    return key_text(row.key), row.error, row.message, row.where, row.told
+    return key_text(row.key), row.error, row.message, row.where, row.effect_key
 
 
 def _freed(s: Settlement) -> list[str]:
-    """Rows of a held job that are dealt with: neither failing again nor in what is left of the job."""
+    """Rows of a retry job that are dealt with: neither failing again nor in what is left of the job."""
     stay = {row.key for group in s.retry for row in group.rows} | {row.key for row in s.dead}
     for job in s.jobs if s.rest is None else (*s.jobs, s.rest):
         stay.update(job.keys)
@@ -205,7 +205,7 @@ def budget(rows: bytes | str, now: bytes | str) -> Budget | None:
 def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
     if not reply:
         return Claims(lost=True)
-    paused, wait, next_delayed, held_version, flat, learnt, next_in, rows, now = reply
+    paused, wait, next_delayed, excluded_version, flat, batch_hint, next_in, rows, now = reply
     parts = iter(flat)
     return Claims(
         jobs=tuple(
@@ -217,8 +217,8 @@ def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
         next_delayed=number(next_delayed),
         next_in=number(next_in),
         budget=budget(rows, now),
-        held_version=int(held_version),
-        learnt=text(learnt),
+        excluded_version=int(excluded_version),
+        batch_hint=text(batch_hint),
     )
 
 
@@ -242,7 +242,7 @@ def stats(reply: Sequence[Any] | None) -> Stats:
         ready=count(ready),  # differences of what several keys hold
         running=running,
         delayed=count(delayed),
-        held=held,
+        excluded=held,
         dead=dead,
         oldest_ready=moment(oldest),
         first_lease=moment(lease),
@@ -278,7 +278,7 @@ def sweep(raw: bytes | str) -> Sweep:
         applied=count(r.applied),
         skipped=count(r.skipped),
         unconfirmed=count(r.unconfirmed),
-        held=count(r.held),
+        retrying=count(r.retrying),
         dead=count(r.dead),
         open_jobs=count(r.open),
         capped=r.capped,
@@ -294,7 +294,7 @@ def letters(flat: Sequence[Any]) -> list[DeadLetter]:
         origin, key = parse_row(text(name))
         row = _decode_row(raw)
         attempts = tuple(Attempt(*attempt) for attempt in row.a[-ATTEMPTS:])
-        attempts = (*attempts[:-1], msgspec.structs.replace(attempts[-1], where=row.w, told=row.t))
+        attempts = (*attempts[:-1], msgspec.structs.replace(attempts[-1], where=row.w, effect_key=row.t))
         found.append(
             DeadLetter(key, attempts[-1].error, attempts[-1].message, moment(at) or 0.0, row.s, attempts, origin)
         )
@@ -350,5 +350,5 @@ class Groups:
         )
 
 
-def held(version: bytes | str, names: Iterable[bytes | str], origin: str) -> HeldRows:
-    return held_rows(int(version), (text(name) for name in names), origin)
+def excluded(version: bytes | str, names: Iterable[bytes | str], origin: str) -> ExcludedRows:
+    return excluded_rows(int(version), (text(name) for name in names), origin)

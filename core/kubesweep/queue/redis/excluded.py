@@ -1,4 +1,4 @@
-"""The held set on Redis as people see and change it: dead letters, and rows in retry.
+"""The excluded set on Redis as people see and change it: dead letters, and rows in retry.
 
 Rows in retry are in the bodies of their jobs, which only Python reads. So a change of them is two moves: one reads the jobs
 that no worker has, the other replaces those that are still there as they were.
@@ -14,8 +14,8 @@ from kubesweep.queue.model import (
     MAX_JOB_KEYS,
     DeadLetter,
     ErrorGroup,
-    HeldState,
     Key,
+    RowState,
     ScheduleRef,
     key_text,
 )
@@ -28,14 +28,14 @@ Keys = Sequence[Key] | None
 
 
 async def letters(
-    link: RedisLink, ref: ScheduleRef, error: str | None, wanted: Keys, state: HeldState | None
+    link: RedisLink, ref: ScheduleRef, error: str | None, wanted: Keys, state: RowState | None
 ) -> list[DeadLetter]:
     """All that fit, newest first."""
     found = [each async for each in _rows(link, ref, state) if _fits(each, error, wanted)]
     return sorted(found, key=lambda letter: (-letter.at, letter.key))
 
 
-async def groups(link: RedisLink, ref: ScheduleRef, state: HeldState | None, most: int) -> tuple[ErrorGroup, ...]:
+async def groups(link: RedisLink, ref: ScheduleRef, state: RowState | None, most: int) -> tuple[ErrorGroup, ...]:
     """The largest groups by error class and origin. Rows are counted as they come, none is kept."""
     known = codec.Groups()
     async for each in _rows(link, ref, state):
@@ -47,15 +47,15 @@ def _fits(letter: DeadLetter, error: str | None, wanted: Keys) -> bool:
     return error in (None, letter.error) and (wanted is None or letter.key in wanted)
 
 
-async def _rows(link: RedisLink, ref: ScheduleRef, state: HeldState | None) -> AsyncIterator[DeadLetter]:
+async def _rows(link: RedisLink, ref: ScheduleRef, state: RowState | None) -> AsyncIterator[DeadLetter]:
     """Held rows, a page in memory at a time: dead ones newest first, then those in retry."""
-    at = 0 if state is not HeldState.RETRYING else -1
+    at = 0 if state is not RowState.RETRYING else -1
     while 0 <= at < MOST:
         at, flat = await link.move("letters", ref, **{"from": at, "most": PAGE})
         for letter in link.understood(codec.letters, flat):
             yield letter
     cursor, seen = "0", set[tuple[str, Key]]()
-    while state is not HeldState.DEAD:
+    while state is not RowState.DEAD:
         cursor, flat = await link.move("retrying", ref, cursor=codec.text(cursor))
         for row in link.understood(codec.rows_in_retry, flat):
             if (row.origin, row.key) not in seen:
@@ -84,7 +84,7 @@ async def _all_of(link: RedisLink, ref: ScheduleRef, name: str, **arguments: Any
 
 
 async def _rearrange(link: RedisLink, ref: ScheduleRef, error: str | None, keys: Keys, *, purge: bool) -> int:
-    rows = _rows(link, ref, HeldState.RETRYING)
+    rows = _rows(link, ref, RowState.RETRYING)
     chosen = {row_text(row.origin, row.key) async for row in rows if _fits(row, error, keys)}
     if not chosen:
         return 0

@@ -23,35 +23,35 @@ from kubesweep.queue.model import (
     BEHIND,
     END_STATES,
     FLOOD,
-    HELD_PAUSE,
     HISTORY,
     LONGEST_LEASE,
     MAX_FINDINGS,
     MAX_SAMPLES,
+    RETRY_PAUSE,
     Budget,
     Claim,
     Claims,
     DeadLetter,
     ErrorGroup,
+    ExcludedRows,
     Finding,
-    HeldRows,
-    HeldState,
     Job,
     JobKind,
     Key,
     Limits,
-    OpenAnswer,
-    OpenSweep,
+    OpenResult,
     PlanVersion,
+    RowState,
     ScheduleRef,
     Settlement,
     Stats,
+    SweepRequest,
     SweepState,
     Window,
     key_text,
 )
 from kubesweep.queue.redis import codec as codec
-from kubesweep.queue.redis import excluded as held
+from kubesweep.queue.redis import excluded
 from kubesweep.queue.redis.client import RedisLink
 from kubesweep.queue.redis.scripts import keys
 from kubesweep.queue.service import Opened, Settled
@@ -76,7 +76,7 @@ class RedisQueue:
         """Close the connections. Claims stay with their consumer until their leases end; closing twice is harmless."""
         await self._link.close()
 
-    async def open_sweep(self, ref: ScheduleRef, wish: OpenSweep) -> Opened:
+    async def open_sweep(self, ref: ScheduleRef, wish: SweepRequest) -> Opened:
         id_ = wish.sweep_id(ref)
         answer, sweep, ahead = await self._link.move(
             "open_sweep",
@@ -85,7 +85,7 @@ class RedisQueue:
             uid=ref.uid,
             tick=wish.tick,
             ahead=AHEAD,
-            behind=None if wish.once is None else BEHIND,
+            behind=None if wish.dedup_key is None else BEHIND,
             deadline=wish.deadline,
             generation=wish.plan.generation,
             hash=wish.plan.hash,
@@ -95,7 +95,7 @@ class RedisQueue:
             remember=HISTORY + 1,
             body=codec.body(Job(JobKind.PLAN, wish.plan, id_)),
         )
-        return Opened(OpenAnswer(codec.text(answer)), codec.text(sweep), float(ahead))
+        return Opened(OpenResult(codec.text(answer)), codec.text(sweep), float(ahead))
 
     async def claim(self, ref: ScheduleRef, consumer: str, want: int, limits: Limits) -> Claims:
         reply = await self._link.move("claim", ref, **_taking(consumer, want, limits))
@@ -113,7 +113,7 @@ class RedisQueue:
             ref,
             settlements=[codec.settlement(s) for s in settlements],
             halt_above=limits.halt_above,
-            halt_late=limits.halt_late,
+            halt_at_end=limits.halt_at_end,
             attempts=ATTEMPTS,
             flood=FLOOD,
             **_taking(consumer, want, limits),
@@ -149,18 +149,18 @@ class RedisQueue:
             ref,
             claim=codec.fence(claim),
             sweep=claim.job.sweep,
-            is_held=claim.job.held,
+            is_retry=claim.job.is_retry,
             cutoff=claim.job.cutoff,
             state=state.value,
             reason=reason,
             message=message,
-            pause=HELD_PAUSE,
+            pause=RETRY_PAUSE,
         )
         return bool(done)
 
-    async def give_back(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
+    async def release(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
         back = [(*codec.fence(claim), claim.job.rows, codec.body(claim.job), claim.refund) for claim in claims]
-        return _lost(await self._link.move("give_back", ref, claims=back), claims)
+        return _lost(await self._link.move("release", ref, claims=back), claims)
 
     async def reserve(self, ref: ScheduleRef, rows: int, limits: Limits) -> Budget:
         left, now = await self._link.move("reserve", ref, rows=rows, debt=limits.debt, **_rate(limits))
@@ -206,7 +206,7 @@ class RedisQueue:
             async with asyncio.timeout(self._link.timeout):
                 if claiming.done() or await self._link.move("wake", ref):
                     _, claims = await asyncio.shield(claiming)
-                    await self.give_back(ref, claims.jobs)
+                    await self.release(ref, claims.jobs)
         except (Outage, TimeoutError):
             return
         finally:
@@ -238,9 +238,9 @@ class RedisQueue:
         body = msgspec.json.encode(finding).decode()
         await self._link.move("report", ref, kind=finding.kind, at=finding.at or None, body=body, most=MAX_FINDINGS)
 
-    async def held(self, ref: ScheduleRef, origin: str = "") -> HeldRows:
-        version, names = await self._link.move("held", ref)
-        return codec.held(version, names, origin)
+    async def excluded(self, ref: ScheduleRef, origin: str = "") -> ExcludedRows:
+        version, names = await self._link.move("excluded", ref)
+        return codec.excluded(version, names, origin)
 
     async def stats(self, refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
         return tuple(self._link.understood(codec.stats, reply) for reply in await self._link.move_each("stats", refs))
@@ -250,9 +250,9 @@ class RedisQueue:
         return tuple(sorted(ref for ref in refs if ref is not None))
 
     async def error_groups(
-        self, ref: ScheduleRef, most: int = 20, *, state: HeldState | None = HeldState.DEAD
+        self, ref: ScheduleRef, most: int = 20, *, state: RowState | None = RowState.DEAD
     ) -> tuple[ErrorGroup, ...]:
-        return await held.groups(self._link, ref, state, most)
+        return await excluded.groups(self._link, ref, state, most)
 
     async def dead_letters(
         self,
@@ -261,15 +261,15 @@ class RedisQueue:
         error: str | None = None,
         keys: Sequence[Key] | None = None,
         most: int = 100,
-        state: HeldState | None = HeldState.DEAD,
+        state: RowState | None = RowState.DEAD,
     ) -> tuple[DeadLetter, ...]:
-        return tuple((await held.letters(self._link, ref, error, keys, state))[:most])
+        return tuple((await excluded.letters(self._link, ref, error, keys, state))[:most])
 
     async def replay(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
-        return await held.replay(self._link, ref, error, keys)
+        return await excluded.replay(self._link, ref, error, keys)
 
     async def purge(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
-        return await held.purge(self._link, ref, error, keys)
+        return await excluded.purge(self._link, ref, error, keys)
 
     async def forget(self, ref: ScheduleRef) -> None:
         await self._link.move("forget", ref)

@@ -21,7 +21,7 @@ KEY_NAMES = (
     "leases",
     "rest",
     "delayed",
-    "held",
+    "excluded",
     "dead",
     "findings",
     "early",

@@ -9,7 +9,7 @@ import sqlite3
 
 from kubesweep.queue.excluded import row_text
 from kubesweep.queue.model import PlanVersion
-from kubesweep.queue.sqlite.records import decode_job, remove_held, statements, touch_held
+from kubesweep.queue.sqlite.records import decode_job, remove_excluded, statements, touch_excluded
 
 
 def leased_until(con: sqlite3.Connection, schedule: int, now: float) -> float | None:
@@ -32,16 +32,16 @@ def admit(con: sqlite3.Connection, schedule: int, now: float) -> None:
 
 
 def free_retries(con: sqlite3.Connection, schedule: int, plan: PlanVersion) -> None:
-    """Rows whose retry was cut for another plan leave the held set, unless a worker has the retry: the sweep of ``plan``
+    """Rows whose retry was cut for another plan leave the excluded set, unless a worker has the retry: the sweep of ``plan``
     finds them. Counted as skipped by the sweep in which they failed."""
     freed = False
-    for id_, sweep, body, *_ in con.execute(statements("job")["idle_held"], {"schedule": schedule}).fetchall():
+    for id_, sweep, body, *_ in con.execute(statements("job")["idle_retries"], {"schedule": schedule}).fetchall():
         job = decode_job(body)
         if job.plan is None or job.plan.same(plan):
             continue
         freed = True
         con.execute(statements("job")["delete"], (id_,))
-        remove_held(con, schedule, [row_text(job.origin, key) for key in job.keys])
+        remove_excluded(con, schedule, [row_text(job.origin, key) for key in job.keys])
         con.execute(statements("sweep")["give_up"], {"id": sweep, "rows": len(job.keys)})
     if freed:
-        touch_held(con, schedule)
+        touch_excluded(con, schedule)

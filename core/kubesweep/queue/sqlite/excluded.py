@@ -1,6 +1,6 @@
 """Held rows and dead letters on an open transaction.
 
-A held row is either in exactly one retry job or in the dead store, and one row of the table ``held`` says which. Its column
+an excluded row is either in exactly one retry job or in the dead store, and one row of the table ``excluded_row`` says which. Its column
 ``key`` has the row's origin before the key (``row_text``).
 """
 
@@ -12,16 +12,16 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from kubesweep.queue.excluded import held_rows, narrowed, parse_row, retry_now, row_text, split_retry
+from kubesweep.queue.excluded import excluded_rows, narrowed, parse_row, retry_now, row_text, split_retry
 from kubesweep.queue.model import (
     MAX_JOB_KEYS,
     DeadLetter,
     ErrorGroup,
-    HeldRows,
-    HeldState,
+    ExcludedRows,
     Job,
     JobKind,
     Key,
+    RowState,
     ScheduleRef,
     key_text,
     to_json,
@@ -33,24 +33,24 @@ from kubesweep.queue.sqlite.records import (
     enqueue,
     find,
     keys_json,
-    remove_held,
+    remove_excluded,
     statements,
-    touch_held,
+    touch_excluded,
 )
 
 PURGE_AT_ONCE = 1000
 
 
-def held(con: sqlite3.Connection, ref: ScheduleRef, origin: str) -> HeldRows:
+def excluded(con: sqlite3.Connection, ref: ScheduleRef, origin: str) -> ExcludedRows:
     schedule = find(con, ref)
     if schedule is None:
-        return HeldRows(0, frozenset())
-    rows = con.execute(statements("held")["keys"], {"schedule": schedule.id})
-    return held_rows(schedule.held_version, (row for (row,) in rows), origin)
+        return ExcludedRows(0, frozenset())
+    rows = con.execute(statements("excluded")["keys"], {"schedule": schedule.id})
+    return excluded_rows(schedule.excluded_version, (row for (row,) in rows), origin)
 
 
 def error_groups(
-    con: sqlite3.Connection, ref: ScheduleRef, most: int, state: HeldState | None
+    con: sqlite3.Connection, ref: ScheduleRef, most: int, state: RowState | None
 ) -> tuple[ErrorGroup, ...]:
     schedule = find(con, ref)
     if schedule is None:
@@ -58,10 +58,10 @@ def error_groups(
 
     def samples(error: str, origin: str) -> tuple[Key, ...]:
         values = {"schedule": schedule.id, "error": error, "origin": origin, "dead": _dead(state)}
-        return tuple(parse_row(row)[1] for (row,) in con.execute(statements("held")["samples"], values))
+        return tuple(parse_row(row)[1] for (row,) in con.execute(statements("excluded")["samples"], values))
 
     rows = con.execute(
-        statements("held")["groups"], {"schedule": schedule.id, "most": most, "dead": _dead(state)}
+        statements("excluded")["groups"], {"schedule": schedule.id, "most": most, "dead": _dead(state)}
     ).fetchall()
     return tuple(
         ErrorGroup(error, count, message, first, last, samples(error, origin), origin)
@@ -75,18 +75,18 @@ def dead_letters(
     error: str | None,
     keys: Sequence[Key] | None,
     most: int,
-    state: HeldState | None,
+    state: RowState | None,
 ) -> tuple[DeadLetter, ...]:
     schedule = find(con, ref)
     if schedule is None:
         return ()
     values = {"schedule": schedule.id, "error": error, "keys": keys_json(keys), "most": most, "dead": _dead(state)}
-    rows = con.execute(statements("held")["letters"], values)
+    rows = con.execute(statements("excluded")["letters"], values)
     return tuple(_letter(*row) for row in rows)
 
 
-def _dead(state: HeldState | None) -> bool | None:
-    return None if state is None else state is HeldState.DEAD
+def _dead(state: RowState | None) -> bool | None:
+    return None if state is None else state is RowState.DEAD
 
 
 def _letter(row: str, error: str, message: str, at: float, sweep: str, attempts: bytes) -> DeadLetter:
@@ -101,10 +101,10 @@ def replay(con: sqlite3.Connection, now: float, ref: ScheduleRef, error: str | N
     found = _select(con, schedule.id, error, keys)
     rows = [_Dead(*parse_row(row), row, sweep, attempts) for row, sweep, attempts in found]
     rows = [row for row in rows if row.origin in ("", schedule.origin) or not schedule.origin]
-    con.executemany(statements("held")["revive"], [(schedule.id, row.text) for row in rows])
+    con.executemany(statements("excluded")["revive"], [(schedule.id, row.text) for row in rows])
     for sweep, count in Counter(row.sweep for row in rows).items():
         nothing = {"planned": 0, "applied": 0, "skipped": 0, "unconfirmed": 0}
-        con.execute(statements("sweep")["count"], nothing | {"id": sweep, "held": count, "dead": -count})
+        con.execute(statements("sweep")["count"], nothing | {"id": sweep, "retrying": count, "dead": -count})
     enqueue(con, schedule.id, [(job, now, False) for job in _replays(rows)])
     return len(rows) + _retry_now(con, now, schedule, error, keys)
 
@@ -126,14 +126,14 @@ def _retry_now(
 
 
 def _retries(con: sqlite3.Connection, schedule: int) -> list[tuple[int, Job, bool, float]]:
-    """(id, job, whether it waits for its time, since when it is ready) of the held jobs that no worker has."""
-    found = con.execute(statements("job")["idle_held"], {"schedule": schedule}).fetchall()
+    """(id, job, whether it waits for its time, since when it is ready) of the retry jobs that no worker has."""
+    found = con.execute(statements("job")["idle_retries"], {"schedule": schedule}).fetchall()
     return [(id_, decode_job(body), bool(delayed), ready) for id_, _, body, delayed, ready in found]
 
 
 def _chosen(con: sqlite3.Connection, schedule: int, error: str | None, keys: Sequence[Key] | None) -> set[str]:
     values = {"schedule": schedule, "error": error, "keys": keys_json(keys), "dead": False}
-    return {row for row, _, _ in con.execute(statements("held")["select"], values)}
+    return {row for row, _, _ in con.execute(statements("excluded")["select"], values)}
 
 
 def _keep(con: sqlite3.Connection, id_: int, job: Job, left: tuple[Key, ...]) -> None:
@@ -154,12 +154,14 @@ class _Dead(NamedTuple):
 
 def _replays(rows: list[_Dead]) -> Iterator[Job]:
     for (sweep, origin), group in groupby(rows, key=lambda row: (row.sweep, row.origin)):
-        told = {row.key: decode_attempts(row.attempts)[-1].told for row in group}
+        told = {row.key: decode_attempts(row.attempts)[-1].effect_key for row in group}
         keys = list(told)
         for at in range(0, len(keys), MAX_JOB_KEYS):
             part = tuple(sorted(keys[at : at + MAX_JOB_KEYS], key=key_text))
             stamps = tuple((key, told[key]) for key in part if told[key])
-            yield Job(JobKind.KEYS, None, sweep, keys=part, rows=len(part), held=True, origin=origin, told=stamps)
+            yield Job(
+                JobKind.KEYS, None, sweep, keys=part, rows=len(part), is_retry=True, origin=origin, effects_done=stamps
+            )
 
 
 def purge(con: sqlite3.Connection, ref: ScheduleRef, error: str | None, keys: Sequence[Key] | None) -> int:
@@ -173,7 +175,7 @@ def purge(con: sqlite3.Connection, ref: ScheduleRef, error: str | None, keys: Se
         if taken:
             _keep(con, id_, job, left)
             counts = {"planned": 0, "applied": 0, "skipped": len(taken), "unconfirmed": 0, "dead": 0}
-            con.execute(statements("sweep")["count"], counts | {"id": job.sweep, "held": -len(taken)})
+            con.execute(statements("sweep")["count"], counts | {"id": job.sweep, "retrying": -len(taken)})
             rows += [row_text(job.origin, key) for key in taken]
     return _forget_rows(con, schedule.id, rows)
 
@@ -181,14 +183,14 @@ def purge(con: sqlite3.Connection, ref: ScheduleRef, error: str | None, keys: Se
 def purge_older(con: sqlite3.Connection, schedule: int, before: float) -> int:
     """Forget dead letters of before that time, a bounded number: the rest goes with the next tick."""
     values = {"schedule": schedule, "before": before, "most": PURGE_AT_ONCE}
-    rows = con.execute(statements("held")["expired"], values).fetchall()
+    rows = con.execute(statements("excluded")["expired"], values).fetchall()
     return _forget_rows(con, schedule, [key for key, _ in rows])
 
 
 def _forget_rows(con: sqlite3.Connection, schedule: int, keys: list[str]) -> int:
     if keys:
-        remove_held(con, schedule, keys)
-        touch_held(con, schedule)
+        remove_excluded(con, schedule, keys)
+        touch_excluded(con, schedule)
     return len(keys)
 
 
@@ -196,4 +198,4 @@ def _select(
     con: sqlite3.Connection, schedule: int, error: str | None, keys: Sequence[Key] | None
 ) -> list[tuple[str, str, bytes]]:
     values = {"schedule": schedule, "error": error, "keys": keys_json(keys), "dead": True}
-    return con.execute(statements("held")["select"], values).fetchall()
+    return con.execute(statements("excluded")["select"], values).fetchall()

@@ -1,6 +1,6 @@
 """The moves of the queue on an open transaction: sweeps and claims. Each function is one move, or a part of one.
 
-A planned job is one that keeps its sweep open: it has a sweep and is not ``held``. How many are left is always counted
+A planned job is one that keeps its sweep open: it has a sweep and is not ``is_retry``. How many are left is always counted
 in the table of jobs, never kept beside it, so a sweep can be finished neither early nor twice.
 """
 
@@ -15,11 +15,11 @@ from kubesweep.queue.model import (
     BEHIND,
     END_STATES,
     HALTING,
-    HELD_PAUSE,
     HISTORY,
     LONGEST_LEASE,
     MAX_FINDINGS,
     MAX_SAMPLES,
+    RETRY_PAUSE,
     Budget,
     Claim,
     Claims,
@@ -27,11 +27,11 @@ from kubesweep.queue.model import (
     Job,
     JobKind,
     Limits,
-    OpenAnswer,
-    OpenSweep,
+    OpenResult,
     PlanVersion,
     ScheduleRef,
     Sweep,
+    SweepRequest,
     SweepState,
     Window,
     to_json,
@@ -55,10 +55,10 @@ from kubesweep.queue.sqlite.records import (
 MAX_CHECKED = 100  # plan hashes whose check is remembered
 SUPERSEDED = "the spec changed while it ran, and a sweep by the new one took over"
 
-_FORGET = ("deaths", "sweeps", "jobs", "held", "checked", "findings", "schedule")
+_FORGET = ("deaths", "sweeps", "jobs", "excluded", "checked", "findings", "schedule")
 
 
-def open_sweep(con: sqlite3.Connection, now: float, ref: ScheduleRef, wish: OpenSweep) -> Opened:
+def open_sweep(con: sqlite3.Connection, now: float, ref: ScheduleRef, wish: SweepRequest) -> Opened:
     schedule = find_or_create(con, ref)
     purge_older(con, schedule.id, now - wish.retention)
     latest = next(iter(remembered(con, schedule.id, 1)), None)
@@ -68,14 +68,14 @@ def open_sweep(con: sqlite3.Connection, now: float, ref: ScheduleRef, wish: Open
         tick = now
     if schedule.last_tick is not None and schedule.last_tick > now + AHEAD:
         schedule = schedule._replace(last_tick=None)
-    if wish.once is not None and schedule.last_tick is not None and tick <= schedule.last_tick:
+    if wish.dedup_key is not None and schedule.last_tick is not None and tick <= schedule.last_tick:
         tick = schedule.last_tick + BEHIND
-    twice = wish.once is not None and sweep_by_id(con, schedule.id, id_) is not None
-    answer = OpenAnswer.DUPLICATE if twice else _answer(schedule, latest, wish, tick, now)
+    twice = wish.dedup_key is not None and sweep_by_id(con, schedule.id, id_) is not None
+    answer = OpenResult.DUPLICATE if twice else _answer(schedule, latest, wish, tick, now)
     con.execute(statements("schedule")["count_tick"], {"schedule": schedule.id, "answer": answer, "tick": tick})
-    if answer is OpenAnswer.FORBIDDEN and latest is not None:
+    if answer is OpenResult.FORBIDDEN and latest is not None:
         return Opened(answer, latest.id, ahead)
-    if answer is not OpenAnswer.ENQUEUED:
+    if answer is not OpenResult.ENQUEUED:
         return Opened(answer, id_ if twice else "", ahead)
     if latest is not None and not latest.state.settled:
         close_sweep(con, latest.id, SweepState.SUPERSEDED, "PlanChanged", SUPERSEDED, now)
@@ -85,17 +85,17 @@ def open_sweep(con: sqlite3.Connection, now: float, ref: ScheduleRef, wish: Open
     return Opened(answer, id_, ahead)
 
 
-def _answer(schedule: Schedule, latest: Sweep | None, wish: OpenSweep, tick: float, now: float) -> OpenAnswer:
+def _answer(schedule: Schedule, latest: Sweep | None, wish: SweepRequest, tick: float, now: float) -> OpenResult:
     if schedule.last_tick is not None and tick <= schedule.last_tick:
-        return OpenAnswer.DUPLICATE
+        return OpenResult.DUPLICATE
     if wish.deadline is not None and tick + wish.deadline < now:
-        return OpenAnswer.LATE
+        return OpenResult.LATE
     if latest is not None and not latest.state.settled and not wish.plan.newer_than(latest.plan):
-        return OpenAnswer.FORBIDDEN
-    return OpenAnswer.ENQUEUED
+        return OpenResult.FORBIDDEN
+    return OpenResult.ENQUEUED
 
 
-def _create(con: sqlite3.Connection, schedule: int, sweep: str, wish: OpenSweep, tick: float, now: float) -> None:
+def _create(con: sqlite3.Connection, schedule: int, sweep: str, wish: SweepRequest, tick: float, now: float) -> None:
     values = {"id": sweep, "schedule": schedule, "tick": tick, "mode": wish.mode, "now": now}
     plan = {"generation": wish.plan.generation, "hash": wish.plan.hash, "state": SweepState.PLANNING}
     con.execute(statements("sweep")["create"], values | plan)
@@ -116,13 +116,13 @@ def close_sweep(
 
 def finish(con: sqlite3.Connection, sweep: str, state: SweepState, now: float) -> SweepState | None:
     """End the sweep if nothing of it is left. Its last state for the one move that took the last job. A sweep that runs
-    with a reason Halts or Fails for it, if it still holds: none but TooManyHeld does where a row was applied."""
+    with a reason Halts or Fails for it, if it still holds: none but TooManyFailedRows does where a row was applied."""
     if state not in (SweepState.PLANNING, SweepState.RUNNING):
         return None
     if con.execute(statements("job")["any_planned"], {"id": sweep}).fetchone() is not None:
         return None
     reason, message, applied = con.execute(statements("sweep")["verdict"], {"id": sweep}).fetchone()
-    if not reason or (reason != "TooManyHeld" and applied):
+    if not reason or (reason != "TooManyFailedRows" and applied):
         close_sweep(con, sweep, SweepState.COMPLETED, "", "", now)
         return SweepState.COMPLETED
     ended = SweepState.HALTED if reason in HALTING else SweepState.FAILED
@@ -164,8 +164,8 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
         wait=wait,
         next_delayed=next_delayed,
         next_in=None if next_delayed is None else next_delayed - now,
-        held_version=schedule.held_version,
-        learnt=schedule.learnt,
+        excluded_version=schedule.excluded_version,
+        batch_hint=schedule.batch_hint,
         budget=Budget(budget, now) if rate else None,
     )
 
@@ -192,13 +192,13 @@ def reserve(con: sqlite3.Connection, now: float, ref: ScheduleRef, rows: int, li
 
 
 def owned(con: sqlite3.Connection, schedule: int, claims: Iterable[Claim]) -> dict[str, tuple[str, bool, bytes]]:
-    """(sweep, held, body) of those claims that are still the caller's, by claim id."""
+    """(sweep, is_retry, body) of those claims that are still the caller's, by claim id."""
     wanted = {claim.id: (claim.consumer, claim.delivery) for claim in claims if claim.id.isdecimal()}
     ids = json.dumps([int(id_) for id_ in wanted])
     rows = con.execute(statements("job")["owned"], {"schedule": schedule, "ids": ids})
     return {
-        str(id_): (sweep, bool(held), body)
-        for id_, consumer, delivery, sweep, held, body in rows
+        str(id_): (sweep, bool(is_retry), body)
+        for id_, consumer, delivery, sweep, is_retry, body in rows
         if wanted[str(id_)] == (consumer, delivery)
     }
 
@@ -214,7 +214,7 @@ def extend(
     return tuple(claim.id for claim in claims if claim.id not in mine)
 
 
-def give_back(con: sqlite3.Connection, now: float, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
+def release(con: sqlite3.Connection, now: float, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
     schedule = find(con, ref)
     if schedule is None:
         return tuple(claim.id for claim in claims)
@@ -224,12 +224,12 @@ def give_back(con: sqlite3.Connection, now: float, ref: ScheduleRef, claims: Seq
         if item.id not in mine:
             continue
         unused += item.refund
-        sweep, held, _ = mine[item.id]
+        sweep, is_retry, _ = mine[item.id]
         done.append((int(item.id),))
-        if held or not sweep or _is_open(con, schedule.id, sweep):
+        if is_retry or not sweep or _is_open(con, schedule.id, sweep):
             back.append((item.job.rows, now, to_json(item.job), int(item.id)))
     # A new id: waiting jobs are claimed by id, so that one that comes back takes its place behind them.
-    con.executemany(statements("job")["give_back"], back)
+    con.executemany(statements("job")["release"], back)
     con.executemany(statements("job")["delete"], done)
     admit(con, schedule.id, now)
     refund(con, schedule, unused, schedule.rate, schedule.rate or 0.0, now)
@@ -277,25 +277,30 @@ def end_sweep(
     mine = {} if schedule is None else owned(con, schedule.id, [claim])
     if schedule is None or claim.id not in mine:
         return False
-    name, held, body = mine[claim.id]
-    if held:
-        con.execute(statements("job")["postpone"], (now + HELD_PAUSE, body, decode_job(body).rows, int(claim.id)))
+    name, is_retry, body = mine[claim.id]
+    if is_retry:
+        con.execute(statements("job")["postpone"], (now + RETRY_PAUSE, body, decode_job(body).rows, int(claim.id)))
     else:
         con.execute(statements("job")["delete"], (int(claim.id),))
     sweep = sweep_by_id(con, schedule.id, name)
     if sweep is None or sweep.state.settled:
         admit(con, schedule.id, now)
         return False
-    if state is SweepState.HELD:
+    if state is SweepState.AWAITING_APPROVAL:
         con.execute(statements("sweep")["park"], {"id": sweep.id, "cutoff": claim.job.cutoff})
-    close_sweep(con, sweep.id, state, reason, message, None if state is SweepState.HELD else now)
+    close_sweep(con, sweep.id, state, reason, message, None if state is SweepState.AWAITING_APPROVAL else now)
     return True
 
 
 def approve(con: sqlite3.Connection, now: float, ref: ScheduleRef, sweep: str | None) -> str | None:
     schedule = find(con, ref)
     latest = None if schedule is None else next(iter(remembered(con, schedule.id, 1)), None)
-    if schedule is None or latest is None or latest.state is not SweepState.HELD or sweep not in (None, latest.id):
+    if (
+        schedule is None
+        or latest is None
+        or latest.state is not SweepState.AWAITING_APPROVAL
+        or sweep not in (None, latest.id)
+    ):
         return None
     values = {"id": latest.id, "state": SweepState.PLANNING, "reason": "", "message": "", "finished": None}
     con.execute(statements("sweep")["set_state"], values)

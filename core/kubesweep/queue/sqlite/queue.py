@@ -24,16 +24,16 @@ from kubesweep.queue.model import (
     Claims,
     DeadLetter,
     ErrorGroup,
+    ExcludedRows,
     Finding,
-    HeldRows,
-    HeldState,
     Key,
     Limits,
-    OpenSweep,
     PlanVersion,
+    RowState,
     ScheduleRef,
     Settlement,
     Stats,
+    SweepRequest,
     SweepState,
     Window,
 )
@@ -77,7 +77,7 @@ class SqliteQueue:
         self._thread.shutdown(wait=True)
         self._wake()
 
-    async def open_sweep(self, ref: ScheduleRef, wish: OpenSweep) -> Opened:
+    async def open_sweep(self, ref: ScheduleRef, wish: SweepRequest) -> Opened:
         return await self._move(lambda con: operations.open_sweep(con, self._clock(), ref, wish))
 
     async def claim(self, ref: ScheduleRef, consumer: str, want: int, limits: Limits) -> Claims:
@@ -104,8 +104,8 @@ class SqliteQueue:
             lambda con: operations.end_sweep(con, self._clock(), ref, claim, state, reason, message)
         )
 
-    async def give_back(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
-        return await self._move(lambda con: operations.give_back(con, self._clock(), ref, claims))
+    async def release(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
+        return await self._move(lambda con: operations.release(con, self._clock(), ref, claims))
 
     async def reserve(self, ref: ScheduleRef, rows: int, limits: Limits) -> Budget:
         return await self._move(lambda con: operations.reserve(con, self._clock(), ref, rows, limits), ring=rows < 0)
@@ -138,7 +138,7 @@ class SqliteQueue:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
             with contextlib.suppress(Outage):
-                await self.give_back(ref, (await claiming).jobs)
+                await self.release(ref, (await claiming).jobs)
             raise
 
     async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion, *, again: bool = False) -> bool:
@@ -156,8 +156,8 @@ class SqliteQueue:
     async def report(self, ref: ScheduleRef, finding: Finding) -> None:
         await self._move(lambda con: operations.report(con, self._clock(), ref, finding), ring=False)
 
-    async def held(self, ref: ScheduleRef, origin: str = "") -> HeldRows:
-        return await self._look(lambda con: excluded.held(con, ref, origin))
+    async def excluded(self, ref: ScheduleRef, origin: str = "") -> ExcludedRows:
+        return await self._look(lambda con: excluded.excluded(con, ref, origin))
 
     async def stats(self, refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
         return await self._look(lambda con: stats.stats(con, self._clock, refs))
@@ -166,7 +166,7 @@ class SqliteQueue:
         return await self._look(stats.schedules)
 
     async def error_groups(
-        self, ref: ScheduleRef, most: int = 20, *, state: HeldState | None = HeldState.DEAD
+        self, ref: ScheduleRef, most: int = 20, *, state: RowState | None = RowState.DEAD
     ) -> tuple[ErrorGroup, ...]:
         return await self._look(lambda con: excluded.error_groups(con, ref, most, state))
 
@@ -177,7 +177,7 @@ class SqliteQueue:
         error: str | None = None,
         keys: Sequence[Key] | None = None,
         most: int = 100,
-        state: HeldState | None = HeldState.DEAD,
+        state: RowState | None = RowState.DEAD,
     ) -> tuple[DeadLetter, ...]:
         return await self._look(lambda con: excluded.dead_letters(con, ref, error, keys, most, state))
 

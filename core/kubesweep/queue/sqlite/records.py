@@ -34,7 +34,7 @@ class Schedule(NamedTuple):
     id: int
     last_tick: float | None
     paused: int
-    held_version: int
+    excluded_version: int
     tokens: float | None
     tokens_at: float
     rate: float | None
@@ -43,7 +43,7 @@ class Schedule(NamedTuple):
     forbidden: int
     late: int
     origin: str
-    learnt: str
+    batch_hint: str
     approved: str
 
     def budget(self, rate: float, most: float, now: float) -> float:
@@ -56,7 +56,7 @@ class Schedule(NamedTuple):
 
 
 class Held(NamedTuple):
-    """One row of the held set as a settlement writes it."""
+    """One row of the excluded set as a settlement writes it."""
 
     sweep: str
     dead: bool
@@ -127,7 +127,7 @@ def _sweep(row: tuple[Any, ...]) -> Sweep:
         applied=row[12],
         skipped=row[13],
         unconfirmed=row[14],
-        held=row[15],
+        retrying=row[15],
         dead=row[16],
         capped=bool(row[17]),
         samples=_decode_samples(row[18]),
@@ -140,7 +140,7 @@ def enqueue(con: sqlite3.Connection, schedule: int, jobs: Iterable[tuple[Job, fl
     """Append (job, when it is ready, whether it is a retry that waits for that moment)."""
     con.executemany(
         statements("job")["enqueue"],
-        [(schedule, job.sweep, job.held, job.rows, delayed, ready, to_json(job)) for job, ready, delayed in jobs],
+        [(schedule, job.sweep, job.is_retry, job.rows, delayed, ready, to_json(job)) for job, ready, delayed in jobs],
     )
 
 
@@ -168,20 +168,20 @@ def refund(
     return set_budget(con, schedule, tokens, rate, now)
 
 
-def put_held(con: sqlite3.Connection, schedule: int, rows: dict[str, Held]) -> None:
+def put_excluded(con: sqlite3.Connection, schedule: int, rows: dict[str, Held]) -> None:
     con.executemany(
-        statements("held")["put"],
+        statements("excluded")["put"],
         [(schedule, key, r.sweep, r.dead, r.error, r.message, r.at, to_json(r.attempts)) for key, r in rows.items()],
     )
 
 
-def remove_held(con: sqlite3.Connection, schedule: int, keys: Iterable[str]) -> None:
-    con.executemany(statements("held")["remove"], [(schedule, key) for key in keys])
+def remove_excluded(con: sqlite3.Connection, schedule: int, keys: Iterable[str]) -> None:
+    con.executemany(statements("excluded")["remove"], [(schedule, key) for key in keys])
 
 
-def touch_held(con: sqlite3.Connection, schedule: int) -> None:
-    """Tell every worker that the held set is another one now."""
-    con.execute(statements("schedule")["touch_held"], {"schedule": schedule})
+def touch_excluded(con: sqlite3.Connection, schedule: int) -> None:
+    """Tell every worker that the excluded set is another one now."""
+    con.execute(statements("schedule")["touch_excluded"], {"schedule": schedule})
 
 
 def keys_json(keys: Sequence[Key] | None) -> str | None:

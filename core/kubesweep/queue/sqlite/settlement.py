@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from kubesweep.queue.excluded import parse_row, row_text, too_many_held
+from kubesweep.queue.excluded import parse_row, row_text, too_many_failed
 from kubesweep.queue.model import (
     ATTEMPTS,
     FLOOD,
@@ -41,16 +41,16 @@ from kubesweep.queue.sqlite.records import (
     decode_job,
     enqueue,
     find,
-    put_held,
+    put_excluded,
     refund,
     remembered,
-    remove_held,
+    remove_excluded,
     statements,
     sweep_by_id,
-    touch_held,
+    touch_excluded,
 )
 
-_NOTHING = dict.fromkeys(("planned", "applied", "skipped", "unconfirmed", "held", "dead"), 0)
+_NOTHING = dict.fromkeys(("planned", "applied", "skipped", "unconfirmed", "retrying", "dead"), 0)
 
 
 def settle(
@@ -80,7 +80,7 @@ def settle(
         else:
             books.settle(s, *owner, sweeps[owner[0]])
     schedule = _write(con, schedule, books, limits)
-    halted, finished = _verdicts(con, schedule.id, books, sweeps, late=limits.halt_late)
+    halted, finished = _verdicts(con, schedule.id, books, sweeps, late=limits.halt_at_end)
     admit(con, schedule.id, now)
     claims = take(con, now, schedule, consumer, want, limits)
     return Settled(tuple(lost), tuple(finished), tuple(halted), claims)
@@ -92,8 +92,8 @@ def _is_repeat(s: Settlement, body: bytes) -> bool:
 
 
 class _Books:
-    """What one call of settle is going to write. ``known``: the history of those failing rows that are held already,
-    ``sizes``: how many rows of an origin are held, ``plan``: that of the latest sweep."""
+    """What one call of settle is going to write. ``known``: the history of those failing rows that are excluded already,
+    ``sizes``: how many rows of an origin are excluded, ``plan``: that of the latest sweep."""
 
     def __init__(
         self,
@@ -121,30 +121,30 @@ class _Books:
         self.added: set[str] = set()
         self.freed: set[str] = set()
         self.unused = 0
-        self.learnt: str | None = None
+        self.batch_hint: str | None = None
 
-    def settle(self, s: Settlement, name: str, held: bool, body: bytes, sweep: Sweep | None) -> None:
-        self.learnt = self.learnt if s.learnt is None else s.learnt
+    def settle(self, s: Settlement, name: str, is_retry: bool, body: bytes, sweep: Sweep | None) -> None:
+        self.batch_hint = self.batch_hint if s.batch_hint is None else s.batch_hint
         if s.rest is None:
             self.done.append((int(s.claim.id),))
         else:
             self.kept.append((to_json(s.rest), s.rest.rows, self.until, int(s.claim.id)))
         is_open = sweep is not None and not sweep.state.settled
-        self.jobs.extend((job, self.now, False) for job in s.jobs if job.held or is_open)
-        job = decode_job(body) if held or s.retry else s.claim.job
+        self.jobs.extend((job, self.now, False) for job in s.jobs if job.is_retry or is_open)
+        job = decode_job(body) if is_retry or s.retry else s.claim.job
         if self._outdated(job):
             s = msgspec.structs.replace(s, retry=(), skipped=s.skipped + sum(len(group.rows) for group in s.retry))
-        mine = {row_text(job.origin, key) for key in job.keys} if held else set()
+        mine = {row_text(job.origin, key) for key in job.keys} if is_retry else set()
         retried = sum(self._retry(group, job, name, mine) for group in s.retry)
         dead = [row for row in s.dead if self._hold(row, job.origin, name, mine, dead=True)]
         self.deaths.update((name, row.error) for row in dead)
         if s.retry or s.dead:
             self.failing.add(name)
-        if s.fails is not None:
-            self.fails[name] = s.fails
+        if s.sweep_failure is not None:
+            self.fails[name] = s.sweep_failure
         elsewhere = sum(len(group.rows) for group in s.retry) + len(s.dead) - retried - len(dead)
-        self._count(s, name, held, retried, len(dead), elsewhere)
-        if held:
+        self._count(s, name, is_retry, retried, len(dead), elsewhere)
+        if is_retry:
             self._free(s, job.origin, mine)
 
     def _outdated(self, job: Job) -> bool:
@@ -163,9 +163,9 @@ class _Books:
                 keys=keys,
                 rows=len(keys),
                 attempt=group.attempt,
-                held=True,
+                is_retry=True,
                 origin=job.origin,
-                told=tuple((row.key, row.told) for row in rows if row.told),
+                effects_done=tuple((row.key, row.effect_key) for row in rows if row.effect_key),
             )
             self.jobs.append((again, self.now + group.delay, True))
         return len(keys)
@@ -176,27 +176,27 @@ class _Books:
         if key in self.holds or (key in self.known and key not in mine):
             return False
         if key not in self.known:
-            if self._held_of(origin) >= self.most:
+            if self._excluded_of(origin) >= self.most:
                 self.overflowing[sweep] = origin
                 return False
             self.sizes[origin] += 1
-        latest = Attempt(self.now, row.error, row.message, row.where, row.told)
+        latest = Attempt(self.now, row.error, row.message, row.where, row.effect_key)
         history = (*self.known.get(key, ()), latest)[-ATTEMPTS:]
         self.holds[key] = Held(sweep, dead, row.error, row.message, self.now, history)
         if key not in self.known:
             self.added.add(key)
         return True
 
-    def _count(self, s: Settlement, sweep: str, held: bool, retried: int, dead: int, elsewhere: int) -> None:
+    def _count(self, s: Settlement, sweep: str, is_retry: bool, retried: int, dead: int, elsewhere: int) -> None:
         counts = self.counts[sweep]
         counts["applied"] += s.applied
         counts["skipped"] += s.skipped + elsewhere
         counts["unconfirmed"] += s.unconfirmed
         counts["dead"] += dead
-        if held:
-            counts["held"] -= s.applied + s.skipped + elsewhere + s.unconfirmed + dead
+        if is_retry:
+            counts["retrying"] -= s.applied + s.skipped + elsewhere + s.unconfirmed + dead
         else:
-            counts["held"] += retried
+            counts["retrying"] += retried
             counts["planned"] += s.extra
         self.unused += s.refund
 
@@ -207,7 +207,7 @@ class _Books:
         self.freed |= mine - stay
         self.sizes[origin] -= len(mine - stay)
 
-    def _held_of(self, origin: str) -> int:
+    def _excluded_of(self, origin: str) -> int:
         """Rows without an origin belong to each."""
         return self.sizes[origin] + self.sizes[""] if origin else self.sizes.total()
 
@@ -219,8 +219,8 @@ def _history(
     failed = [row_text(origin, row.key) for origin, rows in groups for row in rows]
     if not failed:
         return {}, Counter()
-    rows = con.execute(statements("held")["known"], {"schedule": schedule, "keys": json.dumps(failed)})
-    sizes = con.execute(statements("held")["sizes"], {"schedule": schedule})
+    rows = con.execute(statements("excluded")["known"], {"schedule": schedule, "keys": json.dumps(failed)})
+    sizes = con.execute(statements("excluded")["sizes"], {"schedule": schedule})
     return {key: decode_attempts(attempts) for key, attempts in rows}, Counter(dict(sizes))
 
 
@@ -229,8 +229,8 @@ def _write(con: sqlite3.Connection, schedule: Schedule, books: _Books, limits: L
     con.executemany(statements("job")["delete"], books.done)
     con.executemany(statements("job")["replace"], books.kept)
     enqueue(con, schedule.id, books.jobs)
-    remove_held(con, schedule.id, books.freed)
-    put_held(con, schedule.id, books.holds)
+    remove_excluded(con, schedule.id, books.freed)
+    put_excluded(con, schedule.id, books.holds)
     con.executemany(
         statements("sweep")["count"],
         [_NOTHING | counts | {"id": sweep} for sweep, counts in books.counts.items() if sweep],
@@ -240,11 +240,11 @@ def _write(con: sqlite3.Connection, schedule: Schedule, books: _Books, limits: L
         [{"sweep": sweep, "error": error, "died": died} for (sweep, error), died in books.deaths.items()],
     )
     if books.freed or books.added:
-        touch_held(con, schedule.id)
-        schedule = schedule._replace(held_version=schedule.held_version + 1)
-    if books.learnt is not None:
-        con.execute(statements("schedule")["set_learnt"], {"schedule": schedule.id, "learnt": books.learnt})
-        schedule = schedule._replace(learnt=books.learnt)
+        touch_excluded(con, schedule.id)
+        schedule = schedule._replace(excluded_version=schedule.excluded_version + 1)
+    if books.batch_hint is not None:
+        con.execute(statements("schedule")["set_batch_hint"], {"schedule": schedule.id, "batch_hint": books.batch_hint})
+        schedule = schedule._replace(batch_hint=books.batch_hint)
     return refund(con, schedule, books.unused, limits.rows_per_second, limits.saved, books.now)
 
 
@@ -280,8 +280,8 @@ def _too_bad(con: sqlite3.Connection, schedule: int, sweep: Sweep, books: _Books
     """Why a sweep with failing rows must stop: (reason, message)."""
     if not sweep.state.settled and (origin := books.overflowing.get(sweep.id)) is not None:
         values = {"schedule": schedule, "origin": origin}
-        error, held = con.execute(statements("held")["worst"], values).fetchone() or ("", "")
-        return "TooManyHeld", too_many_held(books.most, error, parse_row(held)[1] if held else None)
+        error, row = con.execute(statements("excluded")["worst"], values).fetchone() or ("", "")
+        return "TooManyFailedRows", too_many_failed(books.most, error, parse_row(row)[1] if row else None)
     worst = con.execute(statements("sweep")["worst_death"], {"id": sweep.id}).fetchone()
     if worst is None or worst[1] < FLOOD or sweep.applied + books.counts[sweep.id]["applied"] > 0:
         return None

@@ -31,7 +31,7 @@ def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> St
     only = {"schedule": schedule.id}
     counts = con.execute(statements("job")["counts"], only | {"now": now}).fetchone()
     ready, running, delayed, due, waiting, lease = counts
-    held, dead = con.execute(statements("held")["counts"], only).fetchone()
+    held, dead = con.execute(statements("excluded")["counts"], only).fetchone()
     sweeps = remembered(con, schedule.id, HISTORY + 1)
     findings = con.execute(statements("schedule")["findings"], only)
     return Stats(
@@ -39,7 +39,7 @@ def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> St
         ready=ready,
         running=running,
         delayed=delayed,
-        held=held,
+        excluded=held,
         dead=dead,
         oldest_ready=min((since for since in (due, waiting) if since is not None), default=None),
         first_lease=lease,

@@ -18,7 +18,7 @@ from kubesweep.queue.sqlite.records import schema, statements
 
 T = TypeVar("T")
 
-VERSION = 5  # PRAGMA user_version: grows with every change of schema.sql
+VERSION = 6  # PRAGMA user_version: grows with every change of schema.sql
 APPLICATION_ID = 0x4B535750  # "KSWP": tells a queue from somebody's application database
 BUSY_SECONDS = 5.0
 
@@ -172,7 +172,8 @@ def _prepare(con: sqlite3.Connection, path: str, busy: float) -> None:
         if version == 0:
             _create(con)
         for older in range(version or VERSION, VERSION):
-            con.execute(statements("upgrade")[str(older + 1)])
+            for statement in statements("upgrade")[str(older + 1)].split(";\n"):
+                con.execute(statement)
         con.execute(f"PRAGMA user_version = {VERSION}")
         con.execute("COMMIT")
     except BaseException:

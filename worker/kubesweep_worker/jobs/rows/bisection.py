@@ -37,7 +37,7 @@ class Interrupted(KubesweepError):
 
 
 async def write_once(
-    source: Source, scope: Scope, cutoff: str, held: Collection[Key], tally: Tally, *, skip_locked: bool = False
+    source: Source, scope: Scope, cutoff: str, excluded: Collection[Key], tally: Tally, *, skip_locked: bool = False
 ) -> None:
     """One write, with a second try that skips rows locked by others. Raises RowError, Outage, SweepFailure.
 
@@ -45,11 +45,11 @@ async def write_once(
     """
     try:
         try:
-            written = await source.write(scope, cutoff, held, skip_locked=skip_locked)
+            written = await source.write(scope, cutoff, excluded, skip_locked=skip_locked)
         except Outage as outage:
             if skip_locked or outage.reason not in LOCKS:
                 raise
-            written = await source.write(scope, cutoff, held, skip_locked=True)
+            written = await source.write(scope, cutoff, excluded, skip_locked=True)
     except (KubesweepError, MemoryError):
         raise
     except Exception as error:
@@ -70,7 +70,7 @@ async def write_keys(
 
     ``failed``: what a write of all of them raised just now. Raises Interrupted, SweepFailure, LeaseLost.
     """
-    await _Division(desk, run, cutoff, await desk.held(run.claim.job), tally).write_all(keys, failed)
+    await _Division(desk, run, cutoff, await desk.excluded(run.claim.job), tally).write_all(keys, failed)
 
 
 def pieces(keys: tuple[Key, ...], most: int) -> list[tuple[Key, ...]]:
@@ -78,11 +78,13 @@ def pieces(keys: tuple[Key, ...], most: int) -> list[tuple[Key, ...]]:
 
 
 class _Division:
-    def __init__(self, desk: Desk, run: JobRun, cutoff: str, held: Collection[Key], tally: Tally) -> None:
-        self.desk, self.run, self.cutoff, self.held, self.tally = desk, run, cutoff, held, tally
+    def __init__(self, desk: Desk, run: JobRun, cutoff: str, excluded: Collection[Key], tally: Tally) -> None:
+        self.desk, self.run, self.cutoff, self.excluded, self.tally = desk, run, cutoff, excluded, tally
         self.began = desk.settings.monotonic()
         self.most = desk.batch.most  # keys in one statement
-        self.learnt: int | None = None  # keys in one statement that follow from a timeout which no single row explains
+        self.batch_hint: int | None = (
+            None  # keys in one statement that follow from a timeout which no single row explains
+        )
         self.skip_locked = False  # a lock was met: the try that waits for it is left out
         self.slow: list[tuple[Key, ScopeOutage]] = []
         self.silent = 0  # single rows that timed out since something was written
@@ -101,13 +103,13 @@ class _Division:
             slow = tuple(key for key, _ in self.slow)
             raise Interrupted(self.tally, slow + stop.remaining, stop.cause) from stop.cause
         finally:
-            if self.learnt is not None:
-                self.desk.batch.shrink(self.learnt)
-        if self.gave_up is not None and not self._vouched() and not self.run.claim.job.held:
+            if self.batch_hint is not None:
+                self.desk.batch.shrink(self.batch_hint)
+        if self.gave_up is not None and not self._vouched() and not self.run.claim.job.is_retry:
             remaining = tuple(self.tally.locked[locked:])
             del self.tally.locked[locked:]
             raise Interrupted(self.tally, remaining, self.gave_up)
-        if self.learnt is None:
+        if self.batch_hint is None:
             self.desk.batch.clean(len(keys))
 
     async def _write(self, part: tuple[Key, ...]) -> None:
@@ -117,7 +119,7 @@ class _Division:
         applied = self.tally.applied
         try:
             source = self.desk.source
-            await write_once(source, Keys(part), self.cutoff, self.held, self.tally, skip_locked=self.skip_locked)
+            await write_once(source, Keys(part), self.cutoff, self.excluded, self.tally, skip_locked=self.skip_locked)
         except (RowError, ScopeOutage) as error:
             if len(part) > 1:
                 await self._divide(part, error)
@@ -143,9 +145,9 @@ class _Division:
         self.most = min(self.most, size)
         await self._each(pieces(part, size))
         if len(self.slow) == found:
-            self.learnt = min(size, self.learnt or size)
+            self.batch_hint = min(size, self.batch_hint or size)
         else:  # a single row explains it
-            self.most = min(before, self.learnt or before)
+            self.most = min(before, self.batch_hint or before)
         return None
 
     async def _each(
@@ -200,5 +202,5 @@ class _Division:
     def _vouched(self) -> bool:
         """Something shows that the database works, or nothing will: this job came back several times."""
         job = self.run.claim.job
-        convicted = job.held and job.attempt > 1
-        return convicted or job.setbacks >= SETBACKS or self.desk.wrote_since(self.began)
+        convicted = job.is_retry and job.attempt > 1
+        return convicted or job.whole_failures >= SETBACKS or self.desk.wrote_since(self.began)

@@ -51,7 +51,7 @@ class Blame(Enum):
 
 def convicted(job: Job) -> bool:
     """Its rows failed before, while the receiver served others."""
-    return job.held and job.attempt > 1
+    return job.is_retry and job.attempt > 1
 
 
 def blame(
@@ -71,11 +71,11 @@ def blame(
     if total <= FEW:
         if vouched:
             return Blame.ROWS
-        return Blame.NOBODY if job.held or asked or max(strikes, job.setbacks) >= STRIKES else Blame.WORLD
-    if job.held:
+        return Blame.NOBODY if job.is_retry or asked or max(strikes, job.whole_failures) >= STRIKES else Blame.WORLD
+    if job.is_retry:
         return Blame.SPLIT if vouched else Blame.WORLD
-    gave_way = vouched and job.setbacks >= SETBACKS
-    return Blame.NOBODY if gave_way or (job.setbacks >= STRIKES and job.rows <= total) else Blame.WORLD
+    gave_way = vouched and job.whole_failures >= SETBACKS
+    return Blame.NOBODY if gave_way or (job.whole_failures >= STRIKES and job.rows <= total) else Blame.WORLD
 
 
 class _Round:
@@ -87,7 +87,7 @@ class _Round:
         self.tail: list[Key] = []  # failed since the last call that got through
         self.convicted = convicted(run.claim.job)
         self.vouched = desk.breaker.vouches
-        self.told = dict(run.claim.job.told)
+        self.told = dict(run.claim.job.effects_done)
         self.cut = False  # nobody answers: the rows not begun are not tried
 
     async def lane(self) -> None:

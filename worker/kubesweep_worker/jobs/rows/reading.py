@@ -31,27 +31,27 @@ class Rows:
     last: bool  # no row of the scope lies behind these
 
 
-async def read_rows(desk: Desk, run: JobRun, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> Rows:
+async def read_rows(desk: Desk, run: JobRun, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> Rows:
     """The first ``most`` stale rows of the scope, in key order. Raises RowError, Outage, SweepFailure, LeaseLost."""
     try:
-        rows = await desk.source.stale(scope, cutoff, held, most)
+        rows = await desk.source.stale(scope, cutoff, excluded, most)
         return Rows(rows, len(rows) < most)
     except ScopeOutage as outage:
         size = len(scope.keys) if isinstance(scope, Keys) else most
         if size == 1 or outage.reason in LOCKS:
             raise
     if isinstance(scope, Keys):
-        return await _by_keys(desk, run, scope.keys, cutoff, held, most)
-    return await _by_limit(desk, run, scope, cutoff, held, most)
+        return await _by_keys(desk, run, scope.keys, cutoff, excluded, most)
+    return await _by_limit(desk, run, scope, cutoff, excluded, most)
 
 
-async def _by_limit(desk: Desk, run: JobRun, scope: Range, cutoff: str, held: Collection[Key], most: int) -> Rows:
+async def _by_limit(desk: Desk, run: JobRun, scope: Range, cutoff: str, excluded: Collection[Key], most: int) -> Rows:
     found: list[SourceRow] = []
     step = -(-most // LESS)
     while len(found) < most:
         run.checkpoint()
         low = found[-1].key if found else scope.low
-        part = await read_rows(desk, run, Range(low, scope.high), cutoff, held, min(step, most - len(found)))
+        part = await read_rows(desk, run, Range(low, scope.high), cutoff, excluded, min(step, most - len(found)))
         found += part.rows
         if part.last:
             return Rows(found, last=True)
@@ -59,25 +59,25 @@ async def _by_limit(desk: Desk, run: JobRun, scope: Range, cutoff: str, held: Co
 
 
 async def _by_keys(
-    desk: Desk, run: JobRun, keys: tuple[Key, ...], cutoff: str, held: Collection[Key], most: int
+    desk: Desk, run: JobRun, keys: tuple[Key, ...], cutoff: str, excluded: Collection[Key], most: int
 ) -> Rows:
     found: list[SourceRow] = []
     step = -(-len(keys) // LESS)
     for at in range(0, len(keys), step):
         run.checkpoint()
-        part = await read_rows(desk, run, Keys(keys[at : at + step]), cutoff, held, most - len(found))
+        part = await read_rows(desk, run, Keys(keys[at : at + step]), cutoff, excluded, most - len(found))
         found += part.rows
         if len(found) >= most:
             return Rows(found, last=False)
     return Rows(found, last=True)
 
 
-async def read_keys(desk: Desk, run: JobRun, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
+async def read_keys(desk: Desk, run: JobRun, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
     """The keys of all stale rows of the scope; a list of keys is what it is."""
     if isinstance(scope, Keys):
         return scope.keys
     try:
-        return await desk.source.keys(scope, cutoff, held)
+        return await desk.source.keys(scope, cutoff, excluded)
     except RowError as error:
         raise match_fails(error) from error
     except ScopeOutage as outage:
@@ -87,7 +87,7 @@ async def read_keys(desk: Desk, run: JobRun, scope: Scope, cutoff: str, held: Co
     found: list[Key] = []
     while True:
         run.checkpoint()
-        part = await read_rows(desk, run, Range(found[-1] if found else scope.low, scope.high), cutoff, held, rows)
+        part = await read_rows(desk, run, Range(found[-1] if found else scope.low, scope.high), cutoff, excluded, rows)
         found += [row.key for row in part.rows]
         if part.last:
             return tuple(found)

@@ -25,7 +25,7 @@ class Refusals:
 
     async def of_all(self, job: Job, tally: Tally) -> SweepFailure | None:
         """What ends the sweep of ``job``, once its refused rows are many and none was applied."""
-        if job.held:
+        if job.is_retry:
             return None
         if job.sweep != self._sweep:
             self._sweep, self._refused, self._applied = job.sweep, 0, 0

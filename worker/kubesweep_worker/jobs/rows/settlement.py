@@ -107,16 +107,16 @@ def scope_of(job: Job) -> Scope:
 
 def keys_job(job: Job, keys: tuple[Key, ...], **changes: object) -> Job:
     """A job for exactly ``keys`` that inherits everything else from ``job``."""
-    mine = frozenset(keys) if job.told else ()
-    told = tuple(one for one in job.told if one[0] in mine)
+    mine = frozenset(keys) if job.effects_done else ()
+    told = tuple(one for one in job.effects_done if one[0] in mine)
     fields = {
         "kind": JobKind.KEYS,
         "keys": keys,
         "low": None,
         "high": None,
         "rows": len(keys),
-        "told": told,
-        "begun": 0,
+        "effects_done": told,
+        "crashes": 0,
         **changes,
     }
     return msgspec.structs.replace(job, **fields)
@@ -178,7 +178,7 @@ def settlement(
     if retry or dead or jobs:
         named += len(dead) + sum(len(r.rows) for r in retry) + sum(j.rows for j in jobs)
     missing = max(0, job.rows - named)
-    extra = 0 if job.held else max(0, named - job.rows)
+    extra = 0 if job.is_retry else max(0, named - job.rows)
     if rest is not None:
         rest, missing = msgspec.structs.replace(rest, rows=missing), 0
     unconfirmed = missing if claim.redelivered else 0

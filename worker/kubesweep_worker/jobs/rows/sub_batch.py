@@ -30,13 +30,13 @@ class Offered:
 async def offered(desk: Desk, run: JobRun, cutoff: str, most: int) -> Offered:
     """Up to ``most`` stale rows of the job. Raises SweepFailure MatchFails where even their keys cannot be read."""
     job = run.claim.job
-    held, scope = await desk.held(job), scope_of(job)
+    excluded, scope = await desk.excluded(job), scope_of(job)
     try:
-        read = await read_rows(desk, run, scope, cutoff, held, most)
+        read = await read_rows(desk, run, scope, cutoff, excluded, most)
         return Offered(tuple(row.key for row in read.rows), read.rows, read.last)
     except RowError:
         try:
-            keys = (await desk.source.keys(scope, cutoff, held))[:most]
+            keys = (await desk.source.keys(scope, cutoff, excluded))[:most]
         except RowError as error:
             raise match_fails(error) from error
     found = Offered(keys, [], len(keys) < most)

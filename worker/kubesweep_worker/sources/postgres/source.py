@@ -140,16 +140,16 @@ class PostgresSource:
         async with self._pool.transaction(patient) as tx:
             return await try_write(tx, known.statements, known.hindrances, cutoff, most)
 
-    async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
+    async def count(self, cutoff: str, excluded: Collection[Key], most: int) -> int:
         statements = await self._statements()
-        [[(number,)]] = await self._read(statements.count(cutoff, held, most))
+        [[(number,)]] = await self._read(statements.count(cutoff, excluded, most))
         return int(number)
 
     async def cut(
         self,
         cutoff: str,
         after: Key | None,
-        held: Collection[Key],
+        excluded: Collection[Key],
         batch: int,
         most: int,
         until: Key | None = None,
@@ -161,7 +161,7 @@ class PostgresSource:
         try:
             if self._stride is None:
                 async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
-                    return await cut(tx, known.relation, statements, cutoff, Range(after, until), held, batch, most)
+                    return await cut(tx, known.relation, statements, cutoff, Range(after, until), excluded, batch, most)
         except Outage as outage:
             if not timed_out(outage):
                 raise
@@ -172,16 +172,16 @@ class PostgresSource:
 
         async def ask(start: Key | None, stale: int, rows: int) -> Page:
             async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
-                return await page(tx, statements, cutoff, Range(start, until), held, stale, rows)
+                return await page(tx, statements, cutoff, Range(start, until), excluded, stale, rows)
 
         return await cut_pages(ask, self._stride, after, batch, most)
 
-    async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
+    async def stale(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> list[SourceRow]:
         if isinstance(scope, Keys) and not scope.keys:
             return []
         known = await self._learn()
         statements = known.statements
-        rows = await self._rows(known, scope, cutoff, held, most)
+        rows = await self._rows(known, scope, cutoff, excluded, most)
         end = len(statements.key)
         names = statements.effect_columns
         return [
@@ -193,15 +193,15 @@ class PostgresSource:
             for row in rows
         ]
 
-    async def _rows(self, known: Known, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> Rows:
+    async def _rows(self, known: Known, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> Rows:
         """Found under the login's settings, read under ours; in one statement where that makes no difference."""
         statements = known.statements
         if known.alike:
-            *_, rows = await self._read(*OURS, statements.rows(scope, cutoff, held, most))
+            *_, rows = await self._read(*OURS, statements.rows(scope, cutoff, excluded, most))
             return rows
         try:
             async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
-                [found] = await tx.run(f"{statements.keys(scope, cutoff, held)} LIMIT {most}")
+                [found] = await tx.run(f"{statements.keys(scope, cutoff, excluded)} LIMIT {most}")
                 if not found:
                     return []
                 # Without the COMMIT in the same message: the driver converts by the settings that it was told last.
@@ -211,21 +211,23 @@ class PostgresSource:
             self._known = None
             raise
 
-    async def keys(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
+    async def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
         if isinstance(scope, Keys) and not scope.keys:
             return ()
         statements = await self._statements()
-        [rows] = await self._read(statements.keys(scope, cutoff, held))
+        [rows] = await self._read(statements.keys(scope, cutoff, excluded))
         return tuple(rows)
 
-    async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
+    async def write(
+        self, scope: Scope, cutoff: str, excluded: Collection[Key], *, skip_locked: bool = False
+    ) -> Written:
         if isinstance(scope, Keys) and not scope.keys:
             return Written(0)
         refused: tuple[Key, ...] = ()
         altered: Exception | None = None
         for _ in range(ROUNDS):
             try:
-                left, written = await self._write(scope, cutoff, (*held, *refused), refused, skip_locked)
+                left, written = await self._write(scope, cutoff, (*excluded, *refused), refused, skip_locked)
             except Uncounted:
                 self._counted = True
                 continue
@@ -245,7 +247,7 @@ class PostgresSource:
         return (await self._learn()).altered(known)
 
     async def _write(
-        self, scope: Scope, cutoff: str, held: Collection[Key], refused: tuple[Key, ...], skip_locked: bool
+        self, scope: Scope, cutoff: str, excluded: Collection[Key], refused: tuple[Key, ...], skip_locked: bool
     ) -> tuple[tuple[Key, ...], Written | None]:
         """One transaction: what it wrote, or, rolled back, the rows that it cannot write."""
         known = await self._learn()
@@ -253,10 +255,10 @@ class PostgresSource:
         locked: tuple[Key, ...] = ()
         async with self._pool.transaction(self._settings) as tx:
             if skip_locked and hindrances.lockable:
-                scope, locked = await _lock(tx, statements, scope, cutoff, held)
+                scope, locked = await _lock(tx, statements, scope, cutoff, excluded)
                 if not scope.keys:
                     return (), Written(0, locked=locked, refused=refused, why=hindrances.why)
-            done = await apply(tx, statements, hindrances, scope, cutoff, held, counted=self._counted)
+            done = await apply(tx, statements, hindrances, scope, cutoff, excluded, counted=self._counted)
             if done.never_ends(hindrances):
                 return (), Written(0, still_stale=done.again, locked=locked, refused=done.left)
             if done.left:
@@ -287,10 +289,10 @@ class PostgresSource:
 
 
 async def _lock(
-    tx: Transaction, statements: Statements, scope: Scope, cutoff: str, held: Collection[Key]
+    tx: Transaction, statements: Statements, scope: Scope, cutoff: str, excluded: Collection[Key]
 ) -> tuple[Keys, tuple[Key, ...]]:
     """Take what nobody else holds. The list of all comes first: a row that its holder finished with in between is then
     reported as locked and found not stale later, never lost."""
-    every, got = await tx.run(statements.keys(scope, cutoff, held), statements.lock(scope, cutoff, held))
+    every, got = await tx.run(statements.keys(scope, cutoff, excluded), statements.lock(scope, cutoff, excluded))
     mine = dict.fromkeys(got)
     return Keys(tuple(mine)), tuple(key for key in every if key not in mine)

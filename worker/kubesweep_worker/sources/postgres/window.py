@@ -41,11 +41,11 @@ async def cut(
     statements: Statements,
     cutoff: str,
     behind: Range,
-    held: Collection[Key],
+    excluded: Collection[Key],
     batch: int,
     most: int,
 ) -> Cuts:
-    window = _Window(tx, relation, statements, cutoff, behind, held, batch, most)
+    window = _Window(tx, relation, statements, cutoff, behind, excluded, batch, most)
     if not await window.looks_dense():
         found = await window.gather()
         if found is not None:
@@ -54,10 +54,10 @@ async def cut(
 
 
 async def page(
-    tx: Transaction, statements: Statements, cutoff: str, behind: Range, held: Collection[Key], most: int, span: int
+    tx: Transaction, statements: Statements, cutoff: str, behind: Range, excluded: Collection[Key], most: int, span: int
 ) -> Page:
     """At most ``most`` stale keys among the next ``span`` rows of the table. See stride."""
-    *_, rows = await tx.run(*ALONG_THE_KEY, statements.walk(behind, cutoff, held, 1, most, span))
+    *_, rows = await tx.run(*ALONG_THE_KEY, statements.walk(behind, cutoff, excluded, 1, most, span))
     keys = tuple(row[1:] for row in rows)
     if len(keys) == most:
         return Page(keys, span, keys[-1])
@@ -74,7 +74,7 @@ class _Window:
         statements: Statements,
         cutoff: str,
         behind: Range,
-        held: Collection[Key],
+        excluded: Collection[Key],
         batch: int,
         most: int,
     ) -> None:
@@ -85,7 +85,7 @@ class _Window:
         self._cutoff = cutoff
         self._behind = behind
         self._after = behind.low
-        self._held = held
+        self._excluded = excluded
         self._batch = batch
         self._most = most
         self._gathered = False
@@ -104,7 +104,7 @@ class _Window:
         limit = SPAN * self._most
         _, rows, _ = await self._tx.run(
             *PAGE_BY_PAGE,
-            self._statements.gather(self._behind, self._cutoff, self._held, self._most, limit),
+            self._statements.gather(self._behind, self._cutoff, self._excluded, self._most, limit),
             *ANY_INDEX_SCAN,
         )
         total = int(rows[0][0])
@@ -118,7 +118,7 @@ class _Window:
         span = SPAN * self._most
         *_, rows = await self._tx.run(
             *ALONG_THE_KEY,
-            self._statements.walk(self._behind, self._cutoff, self._held, self._batch, self._most, span),
+            self._statements.walk(self._behind, self._cutoff, self._excluded, self._batch, self._most, span),
         )
         ends = [(int(row[0]), row[1:]) for row in rows]
         count = ends[-1][0] if ends else 0
@@ -135,7 +135,7 @@ class _Window:
             if found is not None:
                 return found
         [listed] = await self._tx.run(
-            self._statements.keys(Range(self._after, end or self._behind.high), self._cutoff, self._held)
+            self._statements.keys(Range(self._after, end or self._behind.high), self._cutoff, self._excluded)
         )
         return self._lists(listed, end)
 

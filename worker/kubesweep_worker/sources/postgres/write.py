@@ -131,7 +131,7 @@ async def apply(
     hindrances: Hindrances,
     scope: Scope,
     cutoff: str,
-    held: Collection[Key],
+    excluded: Collection[Key],
     *,
     counted: bool = False,
 ) -> Done:
@@ -139,12 +139,12 @@ async def apply(
     archive keeps no copy of a row. ``counted``: the archive's rows are counted before and after."""
     before = 0
     if counted:
-        [found] = await tx.run(statements.keys(scope, cutoff, held))
+        [found] = await tx.run(statements.keys(scope, cutoff, excluded))
         if not found:
             return Done(0)
-        scope, held = Keys(tuple(found)), ()
+        scope, excluded = Keys(tuple(found)), ()
         [[(before,)]] = await tx.run(statements.copies(scope.keys))
-    write, look = statements.write(scope, cutoff, held), statements.keys(scope, cutoff, held)
+    write, look = statements.write(scope, cutoff, excluded), statements.keys(scope, cutoff, excluded)
     left: list[Key] | None = None
     # EXPLAIN takes the locks of the write, so that nobody alters a table between the look at its columns and the write.
     guard = (f"EXPLAIN {write}", statements.shape()) if hindrances.shape else ()

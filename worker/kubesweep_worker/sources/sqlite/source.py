@@ -125,14 +125,14 @@ class SqliteSource:
     async def try_write(self, cutoff: str, most: int = 10) -> Tried:
         return await self._do(lambda c: self._try_write(c, cutoff, most))
 
-    async def count(self, cutoff: str, held: Collection[Key], most: int) -> int:
-        return await self._do(lambda c: int(c.execute(self._sql(c).count(cutoff, held, most)).fetchone()[0]))
+    async def count(self, cutoff: str, excluded: Collection[Key], most: int) -> int:
+        return await self._do(lambda c: int(c.execute(self._sql(c).count(cutoff, excluded, most)).fetchone()[0]))
 
     async def cut(
         self,
         cutoff: str,
         after: Key | None,
-        held: Collection[Key],
+        excluded: Collection[Key],
         batch: int,
         most: int,
         until: Key | None = None,
@@ -141,14 +141,16 @@ class SqliteSource:
             self._stride = None
         try:
             if self._stride is None:
-                return await self._do(lambda c: cut(c, self._sql(c), cutoff, Range(after, until), held, batch, most))
+                return await self._do(
+                    lambda c: cut(c, self._sql(c), cutoff, Range(after, until), excluded, batch, most)
+                )
         except Outage as outage:
             if not timed_out(outage):
                 raise
             self._stride = Stride(self._plan.source.statement_timeout)
         return await cut_pages(
             lambda start, stale, rows: self._do(
-                lambda c: page(c, self._sql(c), cutoff, Range(start, until), held, stale, rows)
+                lambda c: page(c, self._sql(c), cutoff, Range(start, until), excluded, stale, rows)
             ),
             self._stride,
             after,
@@ -156,20 +158,22 @@ class SqliteSource:
             most,
         )
 
-    async def stale(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> list[SourceRow]:
+    async def stale(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> list[SourceRow]:
         if isinstance(scope, Keys) and not scope.keys:
             return []
-        return await self._do(lambda c: self._stale(c, scope, cutoff, held, most))
+        return await self._do(lambda c: self._stale(c, scope, cutoff, excluded, most))
 
-    async def keys(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[Key, ...]:
+    async def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
         if isinstance(scope, Keys) and not scope.keys:
             return ()
-        return await self._do(lambda c: tuple(c.execute(self._sql(c).keys(scope, cutoff, held))))
+        return await self._do(lambda c: tuple(c.execute(self._sql(c).keys(scope, cutoff, excluded))))
 
-    async def write(self, scope: Scope, cutoff: str, held: Collection[Key], *, skip_locked: bool = False) -> Written:
+    async def write(
+        self, scope: Scope, cutoff: str, excluded: Collection[Key], *, skip_locked: bool = False
+    ) -> Written:
         if isinstance(scope, Keys) and not scope.keys:
             return Written(0)
-        return await self._do(lambda c: self._write(c, scope, cutoff, held))
+        return await self._do(lambda c: self._write(c, scope, cutoff, excluded))
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
@@ -273,7 +277,7 @@ class SqliteSource:
         return self._learn(connection)[1]
 
     def _stale(
-        self, c: sqlite3.Connection, scope: Scope, cutoff: str, held: Collection[Key], most: int
+        self, c: sqlite3.Connection, scope: Scope, cutoff: str, excluded: Collection[Key], most: int
     ) -> list[SourceRow]:
         sql = self._sql(c)
         end, times = len(sql.key), len(stamp_columns(self._plan))
@@ -283,7 +287,7 @@ class SqliteSource:
                 SourceRow(
                     row[:end], dict(zip(sql.effect_columns, row[end + times :], strict=True)), row[end : end + times]
                 )
-                for row in c.execute(sql.rows(scope, cutoff, held, most))
+                for row in c.execute(sql.rows(scope, cutoff, excluded, most))
             ]
             for row in rows if sql.loose_key else ():
                 "".join(row.key).encode()  # a key that is no UTF-8 names no row
@@ -291,11 +295,11 @@ class SqliteSource:
         finally:
             c.text_factory = str
 
-    def _write(self, c: sqlite3.Connection, scope: Scope, cutoff: str, held: Collection[Key]) -> Written:
+    def _write(self, c: sqlite3.Connection, scope: Scope, cutoff: str, excluded: Collection[Key]) -> Written:
         self._found.check(self._plan)
         for _ in range(ROUNDS):
             try:
-                return write(c, *self._learn(c), scope, cutoff, held)
+                return write(c, *self._learn(c), scope, cutoff, excluded)
             except TableAltered as altered:
                 self._known, failure = None, altered
         raise failure

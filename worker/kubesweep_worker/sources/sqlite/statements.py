@@ -169,17 +169,17 @@ class SqliteStatements:
     def matching(self, cutoff: str) -> str:
         return stale(self.plan.match, self.dialect, cutoff)
 
-    def where(self, scope: Scope, cutoff: str, held: Collection[Key]) -> str:
-        without = [f"{self._key()} NOT IN {self._among(held)}"] if held else []
+    def where(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
+        without = [f"{self._key()} NOT IN {self._among(excluded)}"] if excluded else []
         return " AND ".join([*self.scope(scope), *self._named(), *without, self.matching(cutoff)])
 
-    def keys(self, scope: Scope, cutoff: str, held: Collection[Key], most: int | None = None) -> str:
+    def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int | None = None) -> str:
         limit = "" if most is None else f" LIMIT {most}"
-        return f"SELECT {self.key_texts} FROM {self.table} AS t WHERE {self.where(scope, cutoff, held)} ORDER BY {self.key_list}{limit}"
+        return f"SELECT {self.key_texts} FROM {self.table} AS t WHERE {self.where(scope, cutoff, excluded)} ORDER BY {self.key_list}{limit}"
 
-    def gather(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> str:
+    def gather(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> str:
         """All stale keys of the scope, sorted after they are found, so that the best index of the match finds them; one more than ``most``: there are more."""
-        where = self.where(scope, cutoff, held)
+        where = self.where(scope, cutoff, excluded)
         parts = [f"k{n}" for n in range(len(self.key))]
         texts = ", ".join(f"CAST({part} AS TEXT)" for part in parts)
         names = ", ".join(f"{column(name)} AS {part}" for name, part in zip(self.key, parts, strict=True))
@@ -191,12 +191,12 @@ class SqliteStatements:
         few = f"SELECT 1 FROM {self.table} AS t WHERE {self.where(Range(), cutoff, ())}"
         return any(str(step[3]).startswith("SEARCH t ") for step in c.execute(f"EXPLAIN QUERY PLAN {few}"))
 
-    def count(self, cutoff: str, held: Collection[Key], most: int) -> str:
-        return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} AS t WHERE {self.where(Range(), cutoff, held)} LIMIT {most})"
+    def count(self, cutoff: str, excluded: Collection[Key], most: int) -> str:
+        return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} AS t WHERE {self.where(Range(), cutoff, excluded)} LIMIT {most})"
 
-    def again(self, scope: Scope, cutoff: str, held: Collection[Key]) -> str:
+    def again(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
         """After the update, under the same lock: nobody else writes, so whatever still matches was written and will not end."""
-        return f"SELECT count(*) FROM {self.table} AS t WHERE {self.where(scope, cutoff, held)}"
+        return f"SELECT count(*) FROM {self.table} AS t WHERE {self.where(scope, cutoff, excluded)}"
 
     def last(self) -> str:
         """The greatest key: one step backwards along the key's index."""
@@ -227,17 +227,17 @@ class SqliteStatements:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} AS t{where} LIMIT {most})"
 
-    def rows(self, scope: Scope, cutoff: str, held: Collection[Key], most: int) -> str:
+    def rows(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> str:
         times = [f"CAST({column(name)} AS TEXT)" for name in stamp_columns(self.plan)]
         wanted = ", ".join([self.key_texts, *times, *(column(name) for name in self.effect_columns)])
-        return f"SELECT {wanted} FROM {self.table} AS t WHERE {self.where(scope, cutoff, held)} ORDER BY {self.key_list} LIMIT {most}"
+        return f"SELECT {wanted} FROM {self.table} AS t WHERE {self.where(scope, cutoff, excluded)} ORDER BY {self.key_list} LIMIT {most}"
 
-    def write(self, scope: Scope, cutoff: str, held: Collection[Key]) -> tuple[str, ...]:
+    def write(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[str, ...]:
         """Statements of one transaction; the last one's number of rows is the number written."""
         write = self.plan.write
         if write is None:
             raise ValueError("this plan writes nothing")
-        where = self.where(scope, cutoff, held)
+        where = self.where(scope, cutoff, excluded)
         if not write.deletes:
             sets = ", ".join(
                 f"{quote_name(a.column)} = "

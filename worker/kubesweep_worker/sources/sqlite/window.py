@@ -18,11 +18,11 @@ def cut(
     sql: SqliteStatements,
     cutoff: str,
     behind: Range,
-    held: Collection[Key],
+    excluded: Collection[Key],
     batch: int,
     most: int,
 ) -> Cuts:
-    keys = _stale_keys(c, sql, cutoff, behind, held, most)
+    keys = _stale_keys(c, sql, cutoff, behind, excluded, most)
     cuts = []
     for start in range(0, len(keys), batch):
         part = keys[start : start + batch]
@@ -33,14 +33,14 @@ def cut(
 
 
 def _stale_keys(
-    c: sqlite3.Connection, sql: SqliteStatements, cutoff: str, behind: Range, held: Collection[Key], most: int
+    c: sqlite3.Connection, sql: SqliteStatements, cutoff: str, behind: Range, excluded: Collection[Key], most: int
 ) -> list[Key]:
     """In the key's order. An index of the match finds them where there are few; of many the first are found along the key."""
     if behind == Range(None, behind.high) and sql.finds_by_index(c, cutoff):
-        found: list[Key] = c.execute(sql.gather(behind, cutoff, held, most)).fetchall()
+        found: list[Key] = c.execute(sql.gather(behind, cutoff, excluded, most)).fetchall()
         if len(found) <= most:
             return found
-    return c.execute(sql.keys(behind, cutoff, held, most)).fetchall()
+    return c.execute(sql.keys(behind, cutoff, excluded, most)).fetchall()
 
 
 def page(
@@ -48,13 +48,13 @@ def page(
     sql: SqliteStatements,
     cutoff: str,
     behind: Range,
-    held: Collection[Key],
+    excluded: Collection[Key],
     most: int,
     rows: int,
 ) -> Page:
     """At most ``most`` stale keys among the next ``rows`` rows of the table. See stride."""
     end = c.execute(sql.nth(behind, rows)).fetchone()
-    keys = tuple(c.execute(sql.keys(Range(behind.low, end or behind.high), cutoff, held, most)))
+    keys = tuple(c.execute(sql.keys(Range(behind.low, end or behind.high), cutoff, excluded, most)))
     if len(keys) == most:
         return Page(keys, rows, keys[-1])
     return Page(keys, rows, end)

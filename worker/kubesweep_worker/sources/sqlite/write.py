@@ -45,7 +45,7 @@ def write(
     sql: SqliteStatements,
     scope: Scope,
     cutoff: str,
-    held: Collection[Key],
+    excluded: Collection[Key],
     *,
     keep: bool = True,
 ) -> Written:
@@ -57,7 +57,7 @@ def write(
         with transaction(c):
             if c.execute("PRAGMA schema_version").fetchone() != (table.version,):
                 raise TableAltered
-            applied, left, again = _apply(c, table, sql, scope, cutoff, (*held, *refused))
+            applied, left, again = _apply(c, table, sql, scope, cutoff, (*excluded, *refused))
             if again and (not left or (applied == len(left) and not table.triggers)):
                 return Written(0, still_stale=again, refused=left)
             if not left:
@@ -74,20 +74,20 @@ def _apply(
     sql: SqliteStatements,
     scope: Scope,
     cutoff: str,
-    held: Collection[Key],
+    excluded: Collection[Key],
 ) -> tuple[int, tuple[Key, ...], int]:
     """Rows written, rows of the scope that still match, and rows that match after an update under any key."""
     deletes = sql.plan.write is not None and sql.plan.write.deletes
     counts: list[int] = []
     moved: tuple[Key, ...] = ()
-    for statement in sql.write(scope, cutoff, held):
+    for statement in sql.write(scope, cutoff, excluded):
         cursor = c.execute(statement)
         moved = tuple(cursor.fetchall())
         counts.append(cursor.rowcount)
     applied = counts[-1]
     if deletes and applied >= scope.expected and len(set(counts)) == 1 and not table.triggers:
         return applied, (), 0
-    left = tuple(c.execute(sql.keys(scope, cutoff, held)).fetchall())
+    left = tuple(c.execute(sql.keys(scope, cutoff, excluded)).fetchall())
     if deletes:
         if not left and counts[0] < applied:
             archive = sql.archive[0] if sql.archive is not None else ""
@@ -95,7 +95,7 @@ def _apply(
         return applied, left, 0
     again = len(left)
     if moved:
-        [(again,)] = c.execute(sql.again(Keys(moved), cutoff, held))
+        [(again,)] = c.execute(sql.again(Keys(moved), cutoff, excluded))
     return applied, left, again
 
 

@@ -2,7 +2,7 @@
 if not known() then return '' end
 local id = remembered()[1]
 local sweep = id and find_sweep(id)
-if not sweep or sweep.state ~= 'Held' or (args.sweep and args.sweep ~= id) then return '' end
+if not sweep or sweep.state ~= 'AwaitingApproval' or (args.sweep and args.sweep ~= id) then return '' end
 call('HSET', CONTROL, 'approved', id) -- first: whoever may not do that has written nothing
 call('PEXPIRE', CONTROL, lifetime())
 sweep.state, sweep.reason, sweep.message = 'Planning', '', ''

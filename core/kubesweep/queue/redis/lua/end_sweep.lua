@@ -3,7 +3,7 @@
 if not known() or not owns(args.claim) then return 0 end
 local id = args.claim[1]
 local sweep = find_sweep(args.sweep)
-if args.is_held then
+if args.is_retry then
   -- A retry cannot end its rows with the sweep: it rests, its delivery not counted.
   local h = header_of(id)
   local _, _, _, rows, _, token = parse(h)
@@ -21,7 +21,7 @@ end
 local ended = is_open(sweep)
 if ended then
   local rows = close_sweep(sweep, args.state, args.reason, args.message)
-  if args.state == 'Held' then
+  if args.state == 'AwaitingApproval' then
     sweep.cutoff = sweep.cutoff or args.cutoff
     sweep.planned = sweep.planned - rows
   end

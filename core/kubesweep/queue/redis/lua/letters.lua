@@ -8,7 +8,7 @@ local names = call('ZRANGE', DEAD, at, at + args.most - 1)
 for _, name in ipairs(names) do
   if size > PAGE then return {at, out} end
   at = at + 1
-  local died, record = call('ZSCORE', DEAD, name), call('HGET', HELD, name)
+  local died, record = call('ZSCORE', DEAD, name), call('HGET', EXCLUDED, name)
   if died and record and #name <= LONGEST and #record <= LONGEST then
     size = size + #name + #record
     out[#out + 1], out[#out + 2], out[#out + 3] = name, text(-tonumber(died)), record

@@ -12,9 +12,9 @@ end
 local function purge_older(before)
   local keys = call('ZRANGEBYSCORE', DEAD, '(' .. text(-before), '+inf', 'LIMIT', 0, CHUNK)
   if #keys == 0 then return end
-  call('HDEL', HELD, unpack(keys))
+  call('HDEL', EXCLUDED, unpack(keys))
   call('ZREM', DEAD, unpack(keys))
-  held_changed()
+  excluded_changed()
 end
 
 local function seen()
@@ -51,7 +51,7 @@ local function give_up(h, body)
   for _, key in ipairs(job.keys) do given_up[row_name(job.origin, key)] = true end
   local sweep = find_sweep(id)
   if sweep then
-    sweep.held, sweep.skipped = sweep.held - rows, sweep.skipped + rows
+    sweep.retrying, sweep.skipped = sweep.retrying - rows, sweep.skipped + rows
     change(sweep)
   end
   return true
@@ -70,7 +70,7 @@ local function give_up_waiting()
   in_chunks(gone, function(...) call('XDEL', WORK, ...) end)
 end
 
--- After an edit of the plan no retry waits out its delay, unless a worker has it: its rows leave the held set.
+-- After an edit of the plan no retry waits out its delay, unless a worker has it: its rows leave the excluded set.
 local function free_retries()
   for _, member in ipairs(call('ZRANGE', DELAYED, 0, -1)) do
     local h, body = string.match(member, '^([^\n]*)\n(.*)$')
@@ -80,7 +80,7 @@ local function free_retries()
   if not next(given_up) then return end
   local cursor, freed = '0', {}
   repeat
-    local page = call('HSCAN', HELD, cursor, 'COUNT', CHUNK)
+    local page = call('HSCAN', EXCLUDED, cursor, 'COUNT', CHUNK)
     cursor = page[1]
     for i = 1, #page[2], 2 do
       -- Inside a text of the record every quote is escaped.
@@ -90,8 +90,8 @@ local function free_retries()
       end
     end
   until cursor == '0'
-  in_chunks(freed, function(...) call('HDEL', HELD, ...) end)
-  held_changed()
+  in_chunks(freed, function(...) call('HDEL', EXCLUDED, ...) end)
+  excluded_changed()
 end
 
 local function begin(ids)
@@ -99,7 +99,7 @@ local function begin(ids)
   change({
     id = id, tick = text(args.tick), generation = args.generation, hash = args.hash, mode = args.mode,
     state = 'Planning', reason = '', message = '', started = text(now), planned = 0, applied = 0, skipped = 0,
-    unconfirmed = 0, held = 0, dead = 0, open = 1,
+    unconfirmed = 0, retrying = 0, dead = 0, open = 1,
   })
   local due, h = leased_until(), header(id, 'p', 0, 0, now)
   if due then

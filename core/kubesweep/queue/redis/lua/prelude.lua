@@ -3,7 +3,7 @@
 -- group's pending list under its owner and its delivery count); who finishes it acknowledges and deletes in one script,
 -- so XLEN is always waiting + running. LEASES carries the deadlines, because the group's idle times know only the
 -- server's clock and nothing else than a scan finds the expired ones. Times are text with 17 digits: cjson keeps 14.
-local META, WORK, SWEEPS, LEASES, REST, DELAYED, HELD, DEAD, FINDINGS, EARLY, WAKE, MARKER = unpack(KEYS)
+local META, WORK, SWEEPS, LEASES, REST, DELAYED, EXCLUDED, DEAD, FINDINGS, EARLY, WAKE, MARKER = unpack(KEYS)
 -- What a person decided: `paused`, and `approved`, the id of the sweep that was let go. Only the controller's user (or a
 -- person's) may write it. It is none of KEYS, because a server takes every key that EVAL names for one that is written, and
 -- lies outside of the prefix that the users of a namespace may write, under the same hash tag.
@@ -59,13 +59,13 @@ local function wake()
   call('PEXPIRE', WAKE, 60000)
 end
 
--- Tells the rows of one held job from those of another: a row leaves the held set only with the job it is in.
+-- Tells the rows of one retry job from those of another: a row leaves the excluded set only with the job it is in.
 local function new_token() return tostring(call('HINCRBY', META, 'token', 1)) end
 
-local function held_changed() call('HINCRBY', META, 'held', 1) end
+local function excluded_changed() call('HINCRBY', META, 'excluded', 1) end
 
 -- An entry is (h, b): b the job, h what the queue itself must know of it without reading the job:
--- sweep, p(lanned) h(eld) or n(one), crashes so far, rows, since when it is ready, which held rows are its own.
+-- sweep, p(lanned) h (retry) or n(one), crashes so far, rows, since when it is ready, which excluded rows are its own.
 local function header(sweep, kind, crashes, rows, since, token)
   return table.concat({sweep == '' and '-' or sweep, kind, crashes, rows, text(since), token or '-'}, ' ')
 end
@@ -82,7 +82,7 @@ local function parse(h)
   return sweep, kind, tonumber(crashes), tonumber(rows), tonumber(since), token
 end
 
--- A held row's name is its origin and its key's text: held.row_text.
+-- An excluded row's name is its origin and its key's text: excluded.row_text.
 local function parse_row(name) return string.match(name, '^([^%[]*)(%[.*)$') end
 
 local function add(h, body) return call('XADD', WORK, 'NOMKSTREAM', '*', 'h', h, 'b', body) end
@@ -102,12 +102,12 @@ local function undelay(member)
 end
 
 -- The job of rows that are tried again, from a body without keys. A key's text is JSON already.
-local function with_keys(body, keys, told)
-  local more = #told > 0 and ',"told":[' .. table.concat(told, ',') .. ']' or ''
+local function with_keys(body, keys, effects_done)
+  local more = #effects_done > 0 and ',"effects_done":[' .. table.concat(effects_done, ',') .. ']' or ''
   return string.sub(body, 1, -2) .. ',"keys":[' .. table.concat(keys, ',') .. '],"rows":' .. #keys .. more .. '}'
 end
 
 -- `stamp`: the Idempotency-Key under which the row's effect succeeded, if it did.
-local function add_told(told, key, stamp)
-  if stamp and stamp ~= '' then told[#told + 1] = '[' .. key .. ',' .. cjson.encode(stamp) .. ']' end
+local function add_effect(effects_done, key, stamp)
+  if stamp and stamp ~= '' then effects_done[#effects_done + 1] = '[' .. key .. ',' .. cjson.encode(stamp) .. ']' end
 end

@@ -4,8 +4,8 @@ if not known() then return 0 end
 local rows = {}
 for i, row in ipairs(selected('')) do rows[i] = row[1] .. row[2] end
 in_chunks(rows, function(...)
-  call('HDEL', HELD, ...)
+  call('HDEL', EXCLUDED, ...)
   call('ZREM', DEAD, ...)
 end)
-if #rows > 0 then held_changed() end
+if #rows > 0 then excluded_changed() end
 return #rows

@@ -1,6 +1,6 @@
 -- flags: allow-oom
 -- needs: sweeps claims
--- Take rows out of held jobs that no worker has: {where, header, body, rows left, body left, body of the rows to be tried now or
+-- Take rows out of retry jobs that no worker has: {where, header, body, rows left, body left, body of the rows to be tried now or
 -- false, names of the rows taken} each. A job that a worker took meanwhile stays as it is.
 local count, freed = 0, 0
 
@@ -30,17 +30,17 @@ for _, move in ipairs(args.changes) do
     if move[6] then
       add(header(id, 'h', 0, #names, now, token), move[6])
     else
-      in_chunks(names, function(...) call('HDEL', HELD, ...) end)
+      in_chunks(names, function(...) call('HDEL', EXCLUDED, ...) end)
       freed = freed + #names
       local sweep = find_sweep(id)
       if sweep then
-        sweep.held, sweep.skipped = sweep.held - #names, sweep.skipped + #names
+        sweep.retrying, sweep.skipped = sweep.retrying - #names, sweep.skipped + #names
         change(sweep)
       end
     end
     count = count + #names
   end
 end
-if freed > 0 then held_changed() end
+if freed > 0 then excluded_changed() end
 save_sweeps()
 return count

@@ -14,22 +14,22 @@ end
 for _, group in ipairs(order) do
   local sweep = find_sweep(group.id)
   for first = 1, #group, args.most do
-    local keys, told, token = {}, {}, new_token()
+    local keys, effects_done, token = {}, {}, new_token()
     for i = first, math.min(first + args.most - 1, #group) do
       local key, record = group[i][2], group[i][3]
       record.j = token
-      call('HSET', HELD, group.origin .. key, cjson.encode(record))
+      call('HSET', EXCLUDED, group.origin .. key, cjson.encode(record))
       call('ZREM', DEAD, group.origin .. key)
       keys[#keys + 1] = key
-      add_told(told, key, record.t)
+      add_effect(effects_done, key, record.t)
     end
     table.sort(keys)
-    local body = cjson.encode({kind = 'keys', sweep = group.id, held = true, origin = group.origin})
-    add(header(group.id, 'h', 0, #keys, now, token), with_keys(body, keys, told))
+    local body = cjson.encode({kind = 'keys', sweep = group.id, is_retry = true, origin = group.origin})
+    add(header(group.id, 'h', 0, #keys, now, token), with_keys(body, keys, effects_done))
   end
   if sweep then
     sweep.dead = sweep.dead - #group
-    sweep.held = sweep.held + #group
+    sweep.retrying = sweep.retrying + #group
     change(sweep)
   end
 end

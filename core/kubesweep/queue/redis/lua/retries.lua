@@ -1,6 +1,6 @@
 -- flags: no-writes
 -- needs: sweeps
--- {now, origin that is swept, held jobs that no worker has}: {where, when it is due, header, body, ...}. A retry that is not due is found by itself (its
+-- {now, origin that is swept, retry jobs that no worker has}: {where, when it is due, header, body, ...}. A retry that is not due is found by itself (its
 -- member of DELAYED), any other by its id. No job is longer than LONGEST, and all that a schedule may have in retry are shorter than ALL:
 -- what goes beyond that was written by somebody else.
 local LONGEST, ALL = 1048576, 16777216

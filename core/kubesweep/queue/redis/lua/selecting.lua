@@ -13,7 +13,7 @@ local function selected(here)
     if size > PAGE then break end
     local origin, key = parse_row(name)
     local fits = (not wanted or wanted[key]) and (here == '' or origin == '' or origin == here)
-    local raw = fits and call('HGET', HELD, name)
+    local raw = fits and call('HGET', EXCLUDED, name)
     local record = raw and #raw <= LONGEST and cjson.decode(raw)
     if record and (not args.error or record.a[#record.a][2] == args.error) then
       out[#out + 1] = {origin, key, record}

@@ -1,17 +1,17 @@
 -- flags: allow-oom
 -- needs: sweeps claims take
--- A settlement is {id, owner, delivery, sweep, is held, applied, skipped, unconfirmed, extra, more, refund}; `more` is false
--- for a job that simply ended, else a map. A row is {key, error, message, where, told}, see model.FailedRow.
+-- A settlement is {id, owner, delivery, sweep, is a retry, applied, skipped, unconfirmed, extra, more, refund}; `more` is false
+-- for a job that simply ended, else a map. A row is {key, error, message, where, effect key}, see model.FailedRow.
 local failing, order, unused, moved = {}, {}, 0, 0
 local until_ = text(now + args.lease)
 
--- How many rows of an origin are held; those without one belong to each. Counted only where there may be no room.
+-- How many rows of an origin are excluded; those without one belong to each. Counted only where there may be no room.
 local sizes, overflowing = {}, {}
 local function is_full(origin)
-  if call('HLEN', HELD) < args.halt_above then return false end
+  if call('HLEN', EXCLUDED) < args.halt_above then return false end
   if not sizes[origin] then
     local size = 0
-    for _, name in ipairs(call('HKEYS', HELD)) do
+    for _, name in ipairs(call('HKEYS', EXCLUDED)) do
       local of = parse_row(name)
       if origin == '' or of == '' or of == origin then size = size + 1 end
     end
@@ -25,11 +25,11 @@ local function resized(origin, by)
   if origin ~= '' and sizes[''] then sizes[''] = sizes[''] + by end
 end
 
--- Put a failed row into the held set. False where another job or a dead letter has it already: a row is in one place.
--- Held rows are named by their origin and key, see held.row_text.
+-- Put a failed row into the excluded set. False where another job or a dead letter has it already: a row is in one place.
+-- Held rows are named by their origin and key, see excluded.row_text.
 local function hold(row, sweep, mine, token, origin)
   local name = origin .. row[1]
-  local raw = call('HGET', HELD, name)
+  local raw = call('HGET', EXCLUDED, name)
   local record = raw and cjson.decode(raw) or {a = {}}
   if raw and (not mine or record.j ~= mine) then return false end
   if not raw then
@@ -42,16 +42,16 @@ local function hold(row, sweep, mine, token, origin)
   local attempts = record.a
   attempts[#attempts + 1] = {text(now), row[2], row[3]}
   if #attempts > args.attempts then table.remove(attempts, 1) end
-  call('HSET', HELD, name, cjson.encode({s = sweep, j = token, a = attempts, w = row[4], t = row[5]}))
+  call('HSET', EXCLUDED, name, cjson.encode({s = sweep, j = token, a = attempts, w = row[4], t = row[5]}))
   if not raw then moved = moved + 1 end
   return true
 end
 
 local function free(names, mine, origin)
   for _, name in ipairs(names) do
-    local raw = call('HGET', HELD, name)
+    local raw = call('HGET', EXCLUDED, name)
     if raw and cjson.decode(raw).j == mine then
-      call('HDEL', HELD, name)
+      call('HDEL', EXCLUDED, name)
       resized(origin, -1)
       moved = moved + 1
     end
@@ -65,7 +65,7 @@ local function outdated(body)
 end
 
 local function retry(group, sweep_id, mine, origin)
-  local keys, told, token = {}, {}, new_token()
+  local keys, effects_done, token = {}, {}, new_token()
   if outdated(group.body) then
     for i, row in ipairs(group.rows) do keys[i] = origin .. row[1] end
     if mine then free(keys, mine, origin) end
@@ -74,12 +74,12 @@ local function retry(group, sweep_id, mine, origin)
   for _, row in ipairs(group.rows) do
     if hold(row, sweep_id, mine, token, origin) then
       keys[#keys + 1] = row[1]
-      add_told(told, row[1], row[5])
+      add_effect(effects_done, row[1], row[5])
     end
   end
   if #keys > 0 then
     local due = now + group.delay
-    delay(due, header(sweep_id, 'h', 0, #keys, due, token), with_keys(group.body, keys, told))
+    delay(due, header(sweep_id, 'h', 0, #keys, due, token), with_keys(group.body, keys, effects_done))
   end
   return #keys
 end
@@ -119,14 +119,14 @@ local function is_repeat(s)
   return s[10] and s[10].rest and call('HGET', REST, s[1]) == s[10].rest
 end
 
--- Why a sweep that still runs is to end: TooManyHeld stays, a Flood replaces no other reason.
+-- Why a sweep that still runs is to end: TooManyFailedRows stays, a Flood replaces no other reason.
 local function foretell(sweep, reason, message)
-  if sweep.reason == 'TooManyHeld' then return end
+  if sweep.reason == 'TooManyFailedRows' then return end
   if reason == 'Flood' and sweep.reason ~= '' and sweep.reason ~= 'Flood' then return end
   sweep.reason, sweep.message = reason, message
 end
 
--- What only some settlements have. Answers rows retried, rows dead, failed rows that are held elsewhere.
+-- What only some settlements have. Answers rows retried, rows dead, failed rows that are excluded already.
 local function settle_more(s, more, sweep)
   local mine
   if s[5] then
@@ -141,8 +141,8 @@ local function settle_more(s, more, sweep)
   end
   local dead = bury(more.dead, s[4], sweep, mine, more.origin)
   if s[5] then free(more.free, mine, more.origin) end
-  if more.fails and is_open(sweep) then foretell(sweep, more.fails[1], more.fails[2]) end
-  if more.learnt then call('HSET', META, 'learnt', more.learnt) end
+  if more.sweep_failure and is_open(sweep) then foretell(sweep, more.sweep_failure[1], more.sweep_failure[2]) end
+  if more.batch_hint then call('HSET', META, 'batch_hint', more.batch_hint) end
   if more.rest then
     call('HSET', REST, s[1], more.rest)
     keep(REST)
@@ -158,18 +158,18 @@ local function count(s, sweep, retried, dead, elsewhere)
   sweep.unconfirmed = sweep.unconfirmed + s[8]
   sweep.dead = sweep.dead + dead
   if s[5] then
-    sweep.held = sweep.held - s[6] - skipped - s[8] - dead
+    sweep.retrying = sweep.retrying - s[6] - skipped - s[8] - dead
   else
-    sweep.held = sweep.held + retried
+    sweep.retrying = sweep.retrying + retried
     sweep.planned = sweep.planned + s[9]
   end
   change(sweep)
 end
 
--- The error of most held rows and one of their keys, as far as a thousand of them tell.
-local function worst_held(origin)
+-- The error of most excluded rows and one of their keys, as far as a thousand of them tell.
+local function worst_excluded(origin)
   local counts, keys = {}, {}
-  local sample = call('HRANDFIELD', HELD, CHUNK, 'WITHVALUES')
+  local sample = call('HRANDFIELD', EXCLUDED, CHUNK, 'WITHVALUES')
   for i = 1, #sample, 2 do
     local of, key = parse_row(sample[i])
     if origin == '' or of == '' or of == origin then
@@ -187,13 +187,13 @@ local function worst_held(origin)
 end
 
 local function too_many(origin)
-  local worst, key = worst_held(origin)
+  local worst, key = worst_excluded(origin)
   return args.halt_above .. ' rows are in retry or dead' .. (worst and ', most by ' .. worst .. ', such as ' .. key or '')
     .. ': as many as deadLetters.haltAbove allows; fix the cause, then retry them, or purge them'
 end
 
 local function too_bad(sweep)
-  if overflowing[sweep.id] and is_open(sweep) then return 'TooManyHeld', too_many(overflowing[sweep.id]) end
+  if overflowing[sweep.id] and is_open(sweep) then return 'TooManyFailedRows', too_many(overflowing[sweep.id]) end
   local worst, most = nil, 0
   for name, died in pairs(sweep.errors or {}) do
     if died > most or (died == most and name < worst) then worst, most = name, died end
@@ -234,16 +234,16 @@ for _, s in ipairs(args.settlements) do
   end
 end
 remove(done)
-if moved > 0 then held_changed() end
+if moved > 0 then excluded_changed() end
 if next(failing) then
-  keep(HELD)
+  keep(EXCLUDED)
   keep(DEAD)
 end
 for _, sweep in ipairs(order) do
   if is_open(sweep) or sweep.state == 'Completed' then
     local reason, message
     if failing[sweep.id] then reason, message = too_bad(sweep) end
-    if reason and args.halt_late and is_open(sweep) then
+    if reason and args.halt_at_end and is_open(sweep) then
       foretell(sweep, reason, message)
       reason = nil
     end
@@ -257,7 +257,7 @@ for _, sweep in ipairs(order) do
   end
 end
 if args.rate then refund(unused, args.rate, args.burst) end
-admit()  -- before the answer says when the next job is due; also where all claims were lost, as in give_back
+admit()  -- before the answer says when the next job is due; also where all claims were lost, as in release
 removed = false
 local taken = take(args.consumer, args.want, args.lease, args.rate, args.burst)
 save_sweeps()

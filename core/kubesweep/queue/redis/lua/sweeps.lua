@@ -12,7 +12,7 @@ local function find_sweep(id)
 end
 
 local function is_open(sweep)
-  return sweep ~= nil and (sweep.state == 'Planning' or sweep.state == 'Running' or sweep.state == 'Held')
+  return sweep ~= nil and (sweep.state == 'Planning' or sweep.state == 'Running' or sweep.state == 'AwaitingApproval')
 end
 
 -- Planned jobs of a settled or forgotten sweep are handed to nobody.
@@ -86,18 +86,18 @@ end
 
 local function close_sweep(sweep, state, reason, message)
   sweep.state, sweep.reason, sweep.message = state, reason, message
-  if state ~= 'Held' then sweep.finished = text(now) end
+  if state ~= 'AwaitingApproval' then sweep.finished = text(now) end
   -- The rows in retry of a Completed sweep may die yet, all of one error.
-  if state ~= 'Held' and state ~= 'Completed' then sweep.errors = nil end
+  if state ~= 'AwaitingApproval' and state ~= 'Completed' then sweep.errors = nil end
   return drop_waiting(sweep)
 end
 
 -- True for the one move that took the last job. A sweep that runs with a reason Halts or Fails for it, if it still holds:
--- none but TooManyHeld does where a row was applied.
+-- none but TooManyFailedRows does where a row was applied.
 local function finish(sweep)
   if sweep.open > 0 or (sweep.state ~= 'Planning' and sweep.state ~= 'Running') then return false end
   local reason = sweep.reason
-  if reason == '' or (reason ~= 'TooManyHeld' and sweep.applied > 0) then close_sweep(sweep, 'Completed', '', '')
-  else close_sweep(sweep, (reason == 'TooManyHeld' or reason == 'Flood') and 'Halted' or 'Failed', reason, sweep.message) end
+  if reason == '' or (reason ~= 'TooManyFailedRows' and sweep.applied > 0) then close_sweep(sweep, 'Completed', '', '')
+  else close_sweep(sweep, (reason == 'TooManyFailedRows' or reason == 'Flood') and 'Halted' or 'Failed', reason, sweep.message) end
   return true
 end

@@ -110,10 +110,10 @@ end
 -- A job's own field: inside of a text JSON escapes the quotes.
 local function rows_of(body) return tonumber(string.match(body, '"rows":(%d+)')) or 0 end
 
--- Answers {paused, wait, next delayed, held version, {id, delivery, body, ...}, learnt, seconds until the next delayed, row budget
+-- Answers {paused, wait, next delayed, excluded version, {id, delivery, body, ...}, batch_hint, seconds until the next delayed, row budget
 -- before, now}; empty text where there is nothing.
 local function take(consumer, want, lease, rate, burst)
-  local meta = call('HMGET', META, 'tokens', 'tokens_at', 'held', 'cur', 'learnt', 'behind')
+  local meta = call('HMGET', META, 'tokens', 'tokens_at', 'excluded', 'cur', 'batch_hint', 'behind')
   local paused = call('HGET', CONTROL, 'paused') or '0'
   local jobs, wait = {}, ''
   local left = rate and budget(meta[1], meta[2], rate, burst)

@@ -1,5 +1,5 @@
 -- name: enqueue
-INSERT INTO job (schedule, sweep, held, planned, delayed, ready, body)
+INSERT INTO job (schedule, sweep, is_retry, planned, delayed, ready, body)
 VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: cap_leases
@@ -8,7 +8,7 @@ SET lease = :now + :lease
 WHERE schedule = :schedule AND consumer IS NOT NULL AND lease > :now + :longest;
 
 -- name: owned
-SELECT id, consumer, deliveries, sweep, held, body
+SELECT id, consumer, deliveries, sweep, is_retry, body
 FROM job
 WHERE schedule = :schedule AND consumer IS NOT NULL AND id IN (SELECT value FROM json_each(:ids));
 
@@ -26,9 +26,9 @@ UPDATE job
 SET lease = ?
 WHERE id = ?;
 
--- name: give_back
-INSERT INTO job (schedule, sweep, held, planned, delayed, ready, deliveries, body)
-SELECT schedule, sweep, held, ?, 0, ?, deliveries - 1, ?
+-- name: release
+INSERT INTO job (schedule, sweep, is_retry, planned, delayed, ready, deliveries, body)
+SELECT schedule, sweep, is_retry, ?, 0, ?, deliveries - 1, ?
 FROM job
 WHERE id = ?;
 
@@ -39,8 +39,8 @@ WHERE id = ?;
 
 -- name: drop_expired
 DELETE FROM job
-WHERE schedule = :schedule AND consumer IS NOT NULL AND lease <= :now AND held = 0 AND sweep <> ''
-  AND NOT EXISTS (SELECT 1 FROM sweep AS s WHERE s.id = job.sweep AND s.state IN ('Planning', 'Running', 'Held'));
+WHERE schedule = :schedule AND consumer IS NOT NULL AND lease <= :now AND is_retry = 0 AND sweep <> ''
+  AND NOT EXISTS (SELECT 1 FROM sweep AS s WHERE s.id = job.sweep AND s.state IN ('Planning', 'Running', 'AwaitingApproval'));
 
 -- name: candidates
 SELECT id, delivery, body
@@ -80,13 +80,13 @@ WHERE id = ?;
 -- name: leased_until
 SELECT max(j.lease)
 FROM job AS j
-WHERE j.schedule = :schedule AND j.consumer IS NOT NULL AND j.lease > :now AND j.held = 0 AND j.sweep <> ''
-  AND NOT EXISTS (SELECT 1 FROM sweep AS s WHERE s.id = j.sweep AND s.state IN ('Planning', 'Running', 'Held'));
+WHERE j.schedule = :schedule AND j.consumer IS NOT NULL AND j.lease > :now AND j.is_retry = 0 AND j.sweep <> ''
+  AND NOT EXISTS (SELECT 1 FROM sweep AS s WHERE s.id = j.sweep AND s.state IN ('Planning', 'Running', 'AwaitingApproval'));
 
 -- name: unplanned
 SELECT j.id, j.ready
 FROM sweep AS s
-JOIN job AS j ON j.sweep = s.id AND j.held = 0
+JOIN job AS j ON j.sweep = s.id AND j.is_retry = 0
 WHERE s.schedule = :schedule AND s.state = 'Planning' AND s.cutoff IS NULL AND j.consumer IS NULL AND j.delayed = 1;
 
 -- name: put_off
@@ -94,14 +94,14 @@ UPDATE job
 SET ready = ?
 WHERE id = ?;
 
--- name: idle_held
+-- name: idle_retries
 SELECT id, sweep, body, delayed, ready
 FROM job
-WHERE schedule = :schedule AND held = 1 AND consumer IS NULL;
+WHERE schedule = :schedule AND is_retry = 1 AND consumer IS NULL;
 
 -- name: narrow
-INSERT INTO job (schedule, sweep, held, planned, delayed, ready, deliveries, body)
-SELECT schedule, sweep, held, ?, delayed, ready, deliveries, ?
+INSERT INTO job (schedule, sweep, is_retry, planned, delayed, ready, deliveries, body)
+SELECT schedule, sweep, is_retry, ?, delayed, ready, deliveries, ?
 FROM job
 WHERE id = ?;
 
@@ -124,7 +124,7 @@ LIMIT 1;
 -- name: any_planned
 SELECT 1
 FROM job
-WHERE sweep = :id AND held = 0
+WHERE sweep = :id AND is_retry = 0
 LIMIT 1;
 
 -- name: counts
@@ -141,4 +141,4 @@ WHERE schedule = :schedule;
 -- name: of_no_sweep
 SELECT body
 FROM job
-WHERE schedule = :schedule AND sweep = '' AND held = 0;
+WHERE schedule = :schedule AND sweep = '' AND is_retry = 0;

@@ -1,6 +1,6 @@
 -- name: find
-SELECT id, last_tick, paused, held_version, tokens, tokens_at, rate, enqueued, duplicate, forbidden, late,
-       origin, learnt, approved
+SELECT id, last_tick, paused, excluded_version, tokens, tokens_at, rate, enqueued, duplicate, forbidden, late,
+       origin, batch_hint, approved
 FROM schedule
 WHERE install = :install AND namespace = :namespace AND name = :name AND uid = :uid;
 
@@ -32,9 +32,9 @@ UPDATE schedule
 SET approved = :sweep
 WHERE id = :schedule;
 
--- name: set_learnt
+-- name: set_batch_hint
 UPDATE schedule
-SET learnt = :learnt
+SET batch_hint = :batch_hint
 WHERE id = :schedule;
 
 -- name: set_budget
@@ -47,9 +47,9 @@ UPDATE schedule
 SET origin = :origin
 WHERE id = :schedule;
 
--- name: touch_held
+-- name: touch_excluded
 UPDATE schedule
-SET held_version = held_version + 1
+SET excluded_version = excluded_version + 1
 WHERE id = :schedule;
 
 -- name: is_checked
@@ -97,8 +97,8 @@ WHERE schedule = :schedule;
 DELETE FROM job
 WHERE schedule = :schedule;
 
--- name: forget_held
-DELETE FROM held
+-- name: forget_excluded
+DELETE FROM excluded_row
 WHERE schedule = :schedule;
 
 -- name: forget_checked

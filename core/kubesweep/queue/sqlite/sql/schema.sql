@@ -7,7 +7,7 @@ CREATE TABLE schedule (
   last_tick REAL,
   paused INTEGER NOT NULL DEFAULT 0,
   approved TEXT NOT NULL DEFAULT '',
-  held_version INTEGER NOT NULL DEFAULT 0,
+  excluded_version INTEGER NOT NULL DEFAULT 0,
   -- the row budget: tokens as of tokens_at, refilled by rate a second; NULL tokens: full
   tokens REAL,
   tokens_at REAL NOT NULL DEFAULT 0,
@@ -19,7 +19,7 @@ CREATE TABLE schedule (
   -- of the rows that were planned last
   origin TEXT NOT NULL DEFAULT '',
   -- by workers, see model.Settlement
-  learnt TEXT NOT NULL DEFAULT '',
+  batch_hint TEXT NOT NULL DEFAULT '',
   UNIQUE (install, namespace, name, uid)
 );
 
@@ -41,7 +41,7 @@ CREATE TABLE sweep (
   applied INTEGER NOT NULL DEFAULT 0,
   skipped INTEGER NOT NULL DEFAULT 0,
   unconfirmed INTEGER NOT NULL DEFAULT 0,
-  held INTEGER NOT NULL DEFAULT 0,
+  retrying INTEGER NOT NULL DEFAULT 0,
   dead INTEGER NOT NULL DEFAULT 0,
   capped INTEGER NOT NULL DEFAULT 0,
   samples TEXT NOT NULL DEFAULT '[]',
@@ -63,7 +63,7 @@ CREATE TABLE job (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   schedule INTEGER NOT NULL,
   sweep TEXT NOT NULL,
-  held INTEGER NOT NULL,
+  is_retry INTEGER NOT NULL,
   planned INTEGER NOT NULL,
   -- a retry that nobody took yet
   delayed INTEGER NOT NULL,
@@ -80,12 +80,12 @@ CREATE INDEX job_delayed ON job (schedule, ready) WHERE consumer IS NULL AND del
 
 CREATE INDEX job_running ON job (schedule, lease) WHERE consumer IS NOT NULL;
 
-CREATE INDEX job_planned ON job (sweep) WHERE held = 0;
+CREATE INDEX job_planned ON job (sweep) WHERE is_retry = 0;
 
--- the held set: rows in retry (dead = 0) and dead letters (dead = 1)
-CREATE TABLE held (
+-- rows that no sweep plans: those in retry (dead = 0) and dead letters (dead = 1)
+CREATE TABLE excluded_row (
   schedule INTEGER NOT NULL,
-  -- the row's origin and its key, as held.row_text writes them
+  -- the row's origin and its key, as excluded.row_text writes them
   key TEXT NOT NULL,
   sweep TEXT NOT NULL,
   dead INTEGER NOT NULL,
@@ -96,7 +96,7 @@ CREATE TABLE held (
   PRIMARY KEY (schedule, key)
 ) WITHOUT ROWID;
 
-CREATE INDEX held_dead ON held (schedule, at) WHERE dead = 1;
+CREATE INDEX excluded_row_dead ON excluded_row (schedule, at) WHERE dead = 1;
 
 CREATE TABLE checked (
   schedule INTEGER NOT NULL,

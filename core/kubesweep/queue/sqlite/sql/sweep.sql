@@ -4,8 +4,8 @@ VALUES (:id, :schedule, :tick, :generation, :hash, :mode, :state, :now);
 
 -- name: remembered
 SELECT s.id, s.tick, s.generation, s.hash, s.mode, s.state, s.reason, s.message, s.cutoff, s.started, s.finished,
-       s.planned, s.applied, s.skipped, s.unconfirmed, s.held, s.dead, s.capped, s.samples, s.stopped,
-       (SELECT count(*) FROM job AS j WHERE j.sweep = s.id AND j.held = 0) AS open_jobs
+       s.planned, s.applied, s.skipped, s.unconfirmed, s.retrying, s.dead, s.capped, s.samples, s.stopped,
+       (SELECT count(*) FROM job AS j WHERE j.sweep = s.id AND j.is_retry = 0) AS open_jobs
 FROM sweep AS s
 WHERE s.schedule = :schedule
 ORDER BY s.seq DESC
@@ -13,8 +13,8 @@ LIMIT :most;
 
 -- name: by_id
 SELECT s.id, s.tick, s.generation, s.hash, s.mode, s.state, s.reason, s.message, s.cutoff, s.started, s.finished,
-       s.planned, s.applied, s.skipped, s.unconfirmed, s.held, s.dead, s.capped, s.samples, s.stopped,
-       (SELECT count(*) FROM job AS j WHERE j.sweep = s.id AND j.held = 0) AS open_jobs
+       s.planned, s.applied, s.skipped, s.unconfirmed, s.retrying, s.dead, s.capped, s.samples, s.stopped,
+       (SELECT count(*) FROM job AS j WHERE j.sweep = s.id AND j.is_retry = 0) AS open_jobs
 FROM sweep AS s
 WHERE s.id = :id AND s.schedule = :schedule;
 
@@ -24,13 +24,13 @@ SET planned = planned + :planned,
     applied = applied + :applied,
     skipped = skipped + :skipped,
     unconfirmed = unconfirmed + :unconfirmed,
-    held = held + :held,
+    retrying = retrying + :retrying,
     dead = dead + :dead
 WHERE id = :id;
 
 -- name: give_up
 UPDATE sweep
-SET held = held - :rows, skipped = skipped + :rows
+SET retrying = retrying - :rows, skipped = skipped + :rows
 WHERE id = :id;
 
 -- name: record_window
@@ -46,7 +46,7 @@ WHERE id = :id;
 -- name: foretell
 UPDATE sweep
 SET reason = :reason, message = :message
-WHERE id = :id AND reason <> 'TooManyHeld' AND (:reason <> 'Flood' OR reason IN ('', 'Flood'));
+WHERE id = :id AND reason <> 'TooManyFailedRows' AND (:reason <> 'Flood' OR reason IN ('', 'Flood'));
 
 -- name: verdict
 SELECT reason, message, applied
@@ -57,13 +57,13 @@ WHERE id = :id;
 UPDATE sweep
 SET cutoff = coalesce(cutoff, :cutoff),
     planned = planned - (
-      SELECT coalesce(sum(j.planned), 0) FROM job AS j WHERE j.sweep = :id AND j.held = 0 AND j.consumer IS NULL
+      SELECT coalesce(sum(j.planned), 0) FROM job AS j WHERE j.sweep = :id AND j.is_retry = 0 AND j.consumer IS NULL
     )
 WHERE id = :id;
 
 -- name: drop_waiting
 DELETE FROM job
-WHERE sweep = :id AND held = 0 AND consumer IS NULL;
+WHERE sweep = :id AND is_retry = 0 AND consumer IS NULL;
 
 -- name: add_deaths
 INSERT INTO death (sweep, error, died)

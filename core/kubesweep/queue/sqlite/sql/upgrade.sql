@@ -9,3 +9,17 @@ ALTER TABLE sweep ADD COLUMN stopped TEXT NOT NULL DEFAULT '';
 
 -- name: 5
 ALTER TABLE schedule ADD COLUMN approved TEXT NOT NULL DEFAULT '';
+
+-- name: 6
+ALTER TABLE schedule RENAME COLUMN learnt TO batch_hint;
+ALTER TABLE schedule RENAME COLUMN held_version TO excluded_version;
+ALTER TABLE sweep RENAME COLUMN held TO retrying;
+ALTER TABLE job RENAME COLUMN held TO is_retry;
+ALTER TABLE held RENAME TO excluded_row;
+UPDATE sweep SET state = 'AwaitingApproval' WHERE state = 'Held';
+-- a key's own text has its quotes escaped, so it matches none of these
+UPDATE job
+SET body = CAST(replace(replace(replace(replace(replace(CAST(body AS TEXT),
+  '"held":', '"is_retry":'), '"told":', '"effects_done":'), '"begun":', '"crashes":'),
+  '"maybe":', '"may_have_committed":'), '"setbacks":', '"whole_failures":') AS BLOB);
+UPDATE excluded_row SET attempts = CAST(replace(CAST(attempts AS TEXT), '"told":', '"effect_key":') AS BLOB);
