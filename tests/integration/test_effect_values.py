@@ -19,7 +19,7 @@ from aiohttp import web
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, Source, Webhook, Write
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import DeadLetter, Stats, SweepRequest, SweepState
-from kubesweep_worker.effects.values import iso_duration, python_values
+from kubesweep_worker.row_values import iso_duration, python_values
 from kubesweep_worker.runtime.build import assemble
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources import open_source

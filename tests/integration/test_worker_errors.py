@@ -16,10 +16,10 @@ from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Claim, Job, JobKind, Settlement
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.handler import HandlerEffect
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Done
 from kubesweep_worker.jobs.poison_job import bury
 from kubesweep_worker.jobs.redelivery import Care, begins, care
-from kubesweep_worker.runtime.in_flight import JobRun
 from kubesweep_worker.sources import open_source
 from tests.integration.test_worker_handlers import MODULE, handler_plan
 from tests.integration.test_worker_webhook import deliver, raw_receiver, receiver

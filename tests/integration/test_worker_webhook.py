@@ -29,8 +29,8 @@ from kubesweep.queue.model import Stats, SweepRequest, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.response import retry_after
-from kubesweep_worker.effects.values import json_safe
 from kubesweep_worker.effects.webhook import WebhookEffect
+from kubesweep_worker.row_values import json_safe
 from kubesweep_worker.runtime.build import assemble
 from kubesweep_worker.settings import WorkerSettings
 from tests.integration.test_worker_handlers import handler_plan, left, make_table

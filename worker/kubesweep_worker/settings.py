@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from kubesweep import draining
+from kubesweep import grace_period
 
 EXIT_DEADLINE = 70  # a job hung: the process leaves, the queue hands the job to another one
 EXIT_LEAKED = 75  # too many handler threads never came back: drained, wants to be started anew
@@ -33,8 +33,8 @@ class WorkerSettings:
     max_backoff: float = 30.0
     old_plan_pause: float = 30.0  # how long a worker keeps still after it met a job of a newer plan
     idle_wait: float = 30.0  # longest single wait for the queue
-    patience: float = draining.SETTLE
-    closing: float = draining.CLOSE
+    patience: float = grace_period.SETTLE
+    closing: float = grace_period.CLOSE
     grace: float = 1.0  # what stop(now=True) may take; what a stop waits for a statement that writes
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random

@@ -12,8 +12,8 @@ from typing import Any
 
 from kubesweep.api.models.spec import Resources, Spec, Tick, Worker
 from kubesweep.api.plan import Plan
-from kubesweep.draining import grace_seconds
 from kubesweep.durations import parse_duration
+from kubesweep.grace_period import grace_seconds
 from kubesweep_controller.children import database
 from kubesweep_controller.children.names import PRODUCER, SECRET, WORKER, labels
 from kubesweep_controller.children.overlay import merge

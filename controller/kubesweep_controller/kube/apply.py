@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubesweep.errors import KubesweepError
+from kubesweep_controller.children.observed import APPLIED, Mark, mark_of, owner_uid
 from kubesweep_controller.children.quantity import amount
 from kubesweep_controller.kube.client import MANAGER, Api, ApiOutage, Body, Kind, Refused
-from kubesweep_controller.kube.observed_child import APPLIED, Mark, mark_of, owner_uid
 
 _KEYS = ("name", "mountPath", "containerPort", "key")
 _QUANTITIES = ("requests", "limits", "sizeLimit")

@@ -14,9 +14,9 @@ from typing import Any
 
 from kubesweep.api.loading.objects import APPLIED
 from kubesweep_controller.children.names import SCHEDULE_LABEL, cronjob_name, worker_name
+from kubesweep_controller.children.observed import Sight, sight_of
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCHEDULES, Kind
 from kubesweep_controller.kube.object_limits import heavy, lean, weight
-from kubesweep_controller.kube.observed_child import Sight, sight_of
 from kubesweep_controller.kube.workqueue import Key
 
 Body = Mapping[str, Any]

@@ -19,10 +19,10 @@ from kubesweep_controller.children.names import (
     inherited,
     worker_name,
 )
+from kubesweep_controller.children.observed import Sight
 from kubesweep_controller.kube.apply import Applier, Hindered, NameTaken, Rejected
 from kubesweep_controller.kube.cache import Store
 from kubesweep_controller.kube.client import PODS, SCALEDOBJECTS, Api, ApiOutage
-from kubesweep_controller.kube.observed_child import Sight
 from kubesweep_controller.kube.workqueue import Key
 from kubesweep_controller.queue.credentials import Logins
 from kubesweep_controller.reconcile.ensure_children import Wish, settled_plan, stand_up

@@ -11,11 +11,11 @@ import msgspec
 from kubesweep.api.models.spec import SweepSchedule
 from kubesweep.api.plan import Plan
 from kubesweep_controller.children.names import cronjob_name, dressed, worker_name
+from kubesweep_controller.children.observed import Sight
 from kubesweep_controller.children.scaling import build_scaledobject, build_trigger_authentication
 from kubesweep_controller.children.workloads import build_cronjob, build_deployment, fixed_replicas, newborn
 from kubesweep_controller.kube.apply import Applier
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCALEDOBJECTS, TRIGGER_AUTHENTICATIONS, Api
-from kubesweep_controller.kube.observed_child import Sight
 from kubesweep_controller.settings import Settings
 
 

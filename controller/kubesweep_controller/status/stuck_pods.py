@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kubesweep_controller.kube.observed_child import Sight
+from kubesweep_controller.children.observed import Sight
 
 _FINE = ("ContainerCreating", "PodInitializing", "")
 

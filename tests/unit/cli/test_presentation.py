@@ -138,7 +138,7 @@ def test_the_balance_is_an_equation_or_says_that_it_is_not() -> None:
     )
     assert balance([RUNNING]).startswith("1,000 planned ≠ 500 = 400 applied")
     halted = msgspec.structs.replace(RUNNING, state=SweepState.HALTED)
-    assert balance([halted]).endswith(" + 50 held + 0 dead + 500 not reached")
+    assert balance([halted]).endswith(" + 50 retrying + 0 dead + 500 not reached")
     assert "≠" not in balance([halted])
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from kubesweep.queue.model import Stats
+from kubesweep_controller.children.observed import sight_of
 from kubesweep_controller.kube.apply import covers
 from kubesweep_controller.kube.cache import Store
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCHEDULES
-from kubesweep_controller.kube.observed_child import sight_of
 from kubesweep_controller.reconcile.suspension import LEASE, may_park
 from kubesweep_controller.status.stuck_pods import why_stuck
 

@@ -12,14 +12,14 @@ from kubesweep import load_object
 from kubesweep.api.compile import compile_plan
 from kubesweep.api.models.spec import SweepSchedule
 from kubesweep.api.plan import Plan
-from kubesweep.draining import grace_seconds
+from kubesweep.grace_period import grace_seconds
 from kubesweep_controller.children.names import dressed, inherited
+from kubesweep_controller.children.observed import Sight, sight_of
 from kubesweep_controller.children.overlay import merge, without_empty
 from kubesweep_controller.children.pod import PLAN_VARIABLE
 from kubesweep_controller.children.scaling import build_scaledobject, build_trigger_authentication
 from kubesweep_controller.children.secret import Login, build_secret
 from kubesweep_controller.children.workloads import build_cronjob, build_deployment, fixed_replicas, newborn
-from kubesweep_controller.kube.observed_child import Sight, sight_of
 from kubesweep_controller.queue.address import QueueAddress
 from kubesweep_controller.reconcile.ensure_children import settled_plan
 from kubesweep_controller.settings import Pods

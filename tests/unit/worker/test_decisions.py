@@ -136,9 +136,9 @@ def test_blame_goes_to_the_rows_only_where_the_receiver_serves_others() -> None:
     assert judged(1, 0, strikes=5) is Blame.NOBODY
     assert judged(1, 0, asked=True) is Blame.NOBODY
     assert judged(50, 0, asked=True) is Blame.WORLD
-    assert judged(1, 0, held=True, attempt=2) is Blame.ROWS
-    assert judged(1, 0, held=True, attempt=2, reason="Timeout") is Blame.NOBODY
-    assert judged(1, 0, held=True, attempt=1) is Blame.NOBODY
+    assert judged(1, 0, is_retry=True, attempt=2) is Blame.ROWS
+    assert judged(1, 0, is_retry=True, attempt=2, reason="Timeout") is Blame.NOBODY
+    assert judged(1, 0, is_retry=True, attempt=1) is Blame.NOBODY
 
 
 def test_the_breaker_opens_after_ten_failures_in_a_row_or_half_of_fifty() -> None:

@@ -12,12 +12,12 @@ import pytest
 from kubesweep.errors import LeaseLost, Outage
 from kubesweep.queue.model import Claim, FailedRow, Job, JobKind, Limits, Retry, Settlement, SweepState
 from kubesweep_worker.flow_control.circuit_breaker import Gate, State
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Desk, Done
 from kubesweep_worker.jobs.effect_job import part_of, run_effect
 from kubesweep_worker.jobs.rows.bisection import write_keys
 from kubesweep_worker.jobs.rows.delivery import Delivered, deliver_all
 from kubesweep_worker.jobs.rows.settlement import Tally
-from kubesweep_worker.runtime.in_flight import JobRun
 from kubesweep_worker.sources.base import SourceRow
 from tests.kits.deadlines import scaled
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect

@@ -11,9 +11,9 @@ import pytest
 
 from kubesweep.api.plan import RetryPolicy
 from kubesweep.queue.model import Claim, Job, JobKind, Limits, SweepState, Window
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Desk, Gone
 from kubesweep_worker.jobs.foreign_rows import leave
-from kubesweep_worker.runtime.in_flight import JobRun
 from tests.kits.worker import MemorySource, Workbench, a_plan, key
 
 THERE = "sessions(id) #there"

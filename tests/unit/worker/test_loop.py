@@ -12,10 +12,10 @@ from kubesweep.api.plan import RowLimits
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Claim, Job, JobKind, Limits, SweepState
 from kubesweep.queue.sqlite.queue import SqliteQueue
+from kubesweep_worker.in_flight import Hands, JobRun
 from kubesweep_worker.jobs.context import Desk
 from kubesweep_worker.jobs.plan_job import run_plan
 from kubesweep_worker.runtime.heartbeat import Heartbeat
-from kubesweep_worker.runtime.in_flight import Hands, JobRun
 from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import EXIT_DEADLINE, WorkerSettings
 from tests.kits.deadlines import scaled

@@ -14,7 +14,7 @@ from kubesweep.errors import Outage, RowError, Skip
 from kubesweep.queue.model import Budget, Claim, Job, JobKind, Settlement, SweepState
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.flow_control.rate_limiter import Pace
-from kubesweep_worker.runtime.in_flight import JobRun
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.settings import WorkerSettings
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 

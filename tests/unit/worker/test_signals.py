@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kubesweep.api.plan import RowLimits, Source
-from kubesweep.draining import grace_seconds, work_seconds
+from kubesweep.grace_period import grace_seconds, work_seconds
 from kubesweep.queue.model import Key, Limits
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_worker.runtime.event_loop import _factory

@@ -13,7 +13,7 @@ import pytest
 from kubesweep.api.plan import Match, RetryPolicy, RowLimits, Write
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import Finding, PlanVersion, SweepState
-from kubesweep_worker.runtime.in_flight import JobRun
+from kubesweep_worker.in_flight import JobRun
 from tests.kits.deadlines import scaled
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 

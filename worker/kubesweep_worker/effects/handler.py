@@ -18,8 +18,8 @@ from kubesweep.text import clip
 from kubesweep_worker.effects.base import Delivery, NotBegun, as_row_error
 from kubesweep_worker.effects.loading import check_result, is_async, load_handler
 from kubesweep_worker.effects.threads import Threads
-from kubesweep_worker.effects.values import python_values
 from kubesweep_worker.handlers import ATTRIBUTE, Context, Lifespan, Row
+from kubesweep_worker.row_values import python_values
 
 
 async def _apart(work: Awaitable[Any], variables: contextvars.Context) -> Any:

@@ -25,7 +25,7 @@ from kubesweep_worker.effects.masking import masking
 from kubesweep_worker.effects.proxy import proxy_for
 from kubesweep_worker.effects.response import drain, judge
 from kubesweep_worker.effects.salvage import Connector, status_of
-from kubesweep_worker.effects.values import encode_row
+from kubesweep_worker.row_values import encode_row
 
 LONG = 1 << 20  # bytes of one header: a cookie or a policy is no reason to repeat an effect
 MANY = 10_000  # headers

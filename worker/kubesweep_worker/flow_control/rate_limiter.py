@@ -24,8 +24,8 @@ import msgspec
 
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Budget, Claim, Limits, Settlement
-from kubesweep_worker.runtime.in_flight import JobRun
-from kubesweep_worker.runtime.queue_clock import QueueClock
+from kubesweep_worker.flow_control.queue_clock import QueueClock
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.settings import WorkerSettings
 
 LATE_ROWS = 20.0  # a turn is lost when so many others were due after it,

@@ -8,12 +8,12 @@ import msgspec
 
 from kubesweep.errors import RowError, ScopeOutage
 from kubesweep.queue.model import Job, JobKind, Key
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Desk, Done, Result
 from kubesweep_worker.jobs.rows.bisection import Interrupted, write_keys, write_once
 from kubesweep_worker.jobs.rows.reading import read_keys
 from kubesweep_worker.jobs.rows.refused_writes import never_ends
 from kubesweep_worker.jobs.rows.settlement import UNWRITTEN, Failure, Tally, keys_job, scope_of
-from kubesweep_worker.runtime.in_flight import JobRun
 from kubesweep_worker.sources.base import Scope
 
 LOCKED_MESSAGE = "the row is locked by another transaction of the application; no attempt is spent"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import Settlement
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Desk, Done, Result, Return
-from kubesweep_worker.runtime.in_flight import JobRun
 
 Trouble = Outage | SweepFailure
 

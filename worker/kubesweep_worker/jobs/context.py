@@ -36,10 +36,10 @@ from kubesweep_worker.flow_control.backoff import outage_delay
 from kubesweep_worker.flow_control.batch_size import Batch
 from kubesweep_worker.flow_control.circuit_breaker import Breaker, Gate
 from kubesweep_worker.flow_control.rate_limiter import Pace
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.rows.refused_writes import Refusals
 from kubesweep_worker.jobs.rows.settlement import Tally, settlement
 from kubesweep_worker.phrases import sentence
-from kubesweep_worker.runtime.in_flight import JobRun
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Source
 

@@ -14,6 +14,7 @@ import msgspec
 from kubesweep.errors import LeaseLost, Outage, RowError, SweepFailure
 from kubesweep.queue.model import MESSAGE, Claim, FailedRow, JobKind, Retry, Settlement, SweepState
 from kubesweep.text import clip
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.batch_job import run_batch
 from kubesweep_worker.jobs.check_job import run_check
 from kubesweep_worker.jobs.context import Desk, Done, Gone, Result, Return
@@ -24,7 +25,6 @@ from kubesweep_worker.jobs.poison_job import bury, halve, halves, stale_keys
 from kubesweep_worker.jobs.redelivery import Care, Version, begins, care, version
 from kubesweep_worker.jobs.rows.reading import match_fails
 from kubesweep_worker.jobs.rows.settlement import Failure, Tally, defect
-from kubesweep_worker.runtime.in_flight import JobRun
 
 log = logging.getLogger("kubesweep.worker")
 NOT_THE_SOURCE = frozenset({"NeverEnds", "WorkerDefect"})  # the sweep's own reason says it

@@ -15,6 +15,7 @@ import msgspec
 from kubesweep.api.plan import Effect as EffectPlan
 from kubesweep.errors import Outage, ScopeOutage
 from kubesweep.queue.model import Job, JobKind, Key
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.batch_job import locked_rows
 from kubesweep_worker.jobs.context import Desk, Done, EffectOutage, Result, Return
 from kubesweep_worker.jobs.rows.bisection import Interrupted, write_keys
@@ -22,7 +23,6 @@ from kubesweep_worker.jobs.rows.delivery import FEW, Delivered, deliver_all
 from kubesweep_worker.jobs.rows.refused_writes import never_ends
 from kubesweep_worker.jobs.rows.settlement import Failure, Tally, keys_job
 from kubesweep_worker.jobs.rows.sub_batch import offered
-from kubesweep_worker.runtime.in_flight import JobRun
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Keys
 

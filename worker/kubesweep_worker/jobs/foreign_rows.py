@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 
 from kubesweep.queue.model import ExcludedRows, FailedRow, JobKind, Settlement, SweepState
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Desk, Done, Gone, Result
-from kubesweep_worker.runtime.in_flight import JobRun
 
 log = logging.getLogger("kubesweep.worker")
 

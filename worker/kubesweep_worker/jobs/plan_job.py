@@ -17,10 +17,10 @@ from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage
 from kubesweep.queue.excluded import parse_row, row_text, too_many_failed
 from kubesweep.queue.model import Job, JobKind, Key, SweepState, Window
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Desk, Gone, Result
 from kubesweep_worker.jobs.foreign_rows import report_foreign_rows
 from kubesweep_worker.jobs.redelivery import lone_deliveries
-from kubesweep_worker.runtime.in_flight import JobRun
 from kubesweep_worker.sources.base import EPOCH_UNIT, NAIVE_ZONE, Cut, Cuts, Keys
 from kubesweep_worker.sources.paging import timed_out
 

@@ -6,10 +6,10 @@ import logging
 
 from kubesweep.errors import RowError
 from kubesweep.queue.model import Job, JobKind, Key, Settlement, SweepState
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Desk, Done, Gone, Result
 from kubesweep_worker.jobs.rows.reading import match_fails
 from kubesweep_worker.jobs.rows.settlement import Failure, Tally, keys_job, scope_of
-from kubesweep_worker.runtime.in_flight import JobRun
 
 log = logging.getLogger("kubesweep.worker")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kubesweep.api.plan import Plan
-from kubesweep.draining import drain_seconds
+from kubesweep.grace_period import drain_seconds
 from kubesweep.logging import safe_url
 from kubesweep_worker.pod import environment as pod
 from kubesweep_worker.pod.database import pod_database

@@ -20,7 +20,7 @@ from types import FrameType
 from kubesweep.errors import Outage
 from kubesweep.queue.model import ScheduleRef
 from kubesweep.queue.service import QueueService
-from kubesweep_worker.runtime.in_flight import Hands, JobRun
+from kubesweep_worker.in_flight import Hands, JobRun
 from kubesweep_worker.settings import EXIT_DEADLINE, WorkerSettings
 
 log = logging.getLogger("kubesweep.worker")

@@ -17,11 +17,11 @@ import msgspec
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import Budget, Claim, Claims, Settlement
 from kubesweep_worker.flow_control.circuit_breaker import State
+from kubesweep_worker.in_flight import Hands, JobRun
 from kubesweep_worker.jobs.context import Desk, Done, Gone, Result, Return
 from kubesweep_worker.jobs.dispatch import run_job
 from kubesweep_worker.jobs.redelivery import Care, acquitted, care
 from kubesweep_worker.runtime.connectivity import Contact
-from kubesweep_worker.runtime.in_flight import Hands, JobRun
 
 log = logging.getLogger("kubesweep.worker")
 PAUSED = 1.0  # a paused queue is asked this often at most

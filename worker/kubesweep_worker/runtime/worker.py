@@ -8,15 +8,15 @@ import uuid
 from collections.abc import Callable
 
 from kubesweep.api.plan import Plan
-from kubesweep.draining import work_seconds
 from kubesweep.errors import KubesweepError, Outage
+from kubesweep.grace_period import work_seconds
 from kubesweep.queue.model import JobKind, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_worker.effects.base import Effect
+from kubesweep_worker.in_flight import Hands
 from kubesweep_worker.jobs.check_job import check_effect
 from kubesweep_worker.jobs.context import Desk
 from kubesweep_worker.runtime.heartbeat import Heartbeat
-from kubesweep_worker.runtime.in_flight import Hands
 from kubesweep_worker.runtime.loop import Loop
 from kubesweep_worker.settings import EXIT_DEADLINE, EXIT_LEAKED, WorkerSettings
 from kubesweep_worker.sources.base import Source

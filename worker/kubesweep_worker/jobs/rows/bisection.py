@@ -15,9 +15,9 @@ from collections.abc import Collection, Sequence
 
 from kubesweep.errors import KubesweepError, Outage, RowError, ScopeOutage
 from kubesweep.queue.model import Key
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Desk
 from kubesweep_worker.jobs.rows.settlement import Failure, Tally, defect
-from kubesweep_worker.runtime.in_flight import JobRun
 from kubesweep_worker.sources.base import LOCKS, Keys, Scope, Source
 
 TIMEOUT = "StatementTimeout"

@@ -16,9 +16,9 @@ from kubesweep.queue.model import Job, Key
 from kubesweep_worker.effects.base import Delivery, NotBegun, as_row_error, idempotency_key
 from kubesweep_worker.flow_control.backoff import LONGEST, heeded
 from kubesweep_worker.flow_control.circuit_breaker import IN_A_ROW
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Desk
 from kubesweep_worker.jobs.rows.settlement import Failure
-from kubesweep_worker.runtime.in_flight import JobRun
 from kubesweep_worker.sources.base import SourceRow
 
 FEW = 5  # up to so many rows a sub-batch proves nothing about the receiver

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from kubesweep.errors import RowError, ScopeOutage, SweepFailure
 from kubesweep.queue.model import Key
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Desk
-from kubesweep_worker.runtime.in_flight import JobRun
 from kubesweep_worker.sources.base import LOCKS, Keys, Range, Scope, SourceRow
 
 LESS = 8  # a statement that times out is asked again for this fraction of its rows

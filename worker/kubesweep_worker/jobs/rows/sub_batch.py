@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from kubesweep.errors import RowError
 from kubesweep.queue.model import Key
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Desk
 from kubesweep_worker.jobs.rows.reading import match_fails, read_rows
 from kubesweep_worker.jobs.rows.settlement import Failure, scope_of
-from kubesweep_worker.runtime.in_flight import JobRun
 from kubesweep_worker.sources.base import Keys, SourceRow
 
 

@@ -23,7 +23,7 @@ from psycopg.types.datetime import (
     TimetzLoader,
 )
 
-from kubesweep_worker.effects.values import Interval
+from kubesweep_worker.row_values import Interval
 
 Cursor = psycopg.AsyncRawCursor[tuple[Any, ...]]
 
@@ -42,7 +42,7 @@ def _forgiving(base: type[Any]) -> type[Any]:
 
 
 class _Json(Loader):
-    """Checked to be UTF-8 and otherwise left as it is: see kubesweep_worker.effects.values."""
+    """Checked to be UTF-8 and otherwise left as it is: see kubesweep_worker.row_values."""
 
     def load(self, data: Any) -> msgspec.Raw:
         text = bytes(data)
