@@ -17,7 +17,8 @@ from typing import Any
 
 from kubesweep.api.loading.files import Loaded, load
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import DeadLetter, Sweep, SweepRequest
+from kubesweep.queue.model import DeadLetter, Sweep
+from kubesweep.scheduling import sweep_request
 from kubesweep_worker.handlers import Context, Row
 from kubesweep_worker.runtime.build import assemble
 from kubesweep_worker.settings import WorkerSettings
@@ -70,10 +71,7 @@ async def sweep(
         where = f"sqlite:///{Path(folder) / 'queue.db'}"
         queue = connect(where)
         try:
-            wish = SweepRequest(
-                tick=time.time(), plan=one.plan.version, mode=one.plan.mode, retention=one.plan.retention
-            )
-            await queue.open_sweep(one.plan.ref, wish)
+            await queue.open_sweep(one.plan.ref, sweep_request(one.plan, time.time()))
             worker = assemble(
                 one.plan,
                 url=lambda: one.url,

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kubesweep.queue.model import OpenResult, SweepRequest, SweepState
+from kubesweep.queue.model import OpenResult, SweepState
 from kubesweep.queue.service import QueueService
+from kubesweep.scheduling import trigger_request
 from kubesweep_controller.status.conditions import suspended
 from kubesweep_controller.status.formatting import GROUP, rows
 from kubesweep_controller.status.history import previous
@@ -104,14 +105,7 @@ async def _trigger(queue: QueueService, facts: Facts, nonce: str) -> tuple[Reaso
         return Reason.REQUEST_REFUSED, "not triggered: the schedule is suspended"
     if facts.plan is None:
         return Reason.REQUEST_REFUSED, "not triggered: the spec is refused"
-    wish = SweepRequest(
-        tick=facts.now,
-        plan=facts.plan.version,
-        mode=facts.plan.mode,
-        retention=facts.plan.retention,
-        dedup_key=f"trigger/{nonce}",
-    )
-    opened = await queue.open_sweep(facts.ref, wish)
+    opened = await queue.open_sweep(facts.ref, trigger_request(facts.plan, nonce, facts.now))
     if opened.answer in (OpenResult.ENQUEUED, OpenResult.DUPLICATE) and opened.sweep:
         return Reason.TRIGGERED, f"sweep {opened.sweep} is started"
     if opened.answer is OpenResult.FORBIDDEN:

@@ -1,60 +1,51 @@
-"""``spec.every``: ticks from the controller's clock, at multiples of the period since the epoch. And when to look again.
+"""Ticks of ``spec.every``, which the controller opens itself, and when to reconcile a schedule again.
 
-The queue's last tick, which only moves forward, is the fence: two controllers that both think they lead open one sweep. Of
-all ticks since the last one only the latest is opened, so a pause is never made up for in a burst; whether it is too late is
-for the queue to say. Cron is not decided here: its CronJob does that, the times computed here only say when to look.
+Ticks are at multiples of the period since the epoch, by the controller's clock. The queue's last tick only moves forward,
+so two controllers that both believe to be the leader open one sweep. A CronJob opens the ticks of ``spec.schedule``: the
+times of cron that are computed here only say when to reconcile. :mod:`kubesweep.scheduling` has the rules.
 """
 
 from __future__ import annotations
 
+from kubesweep import scheduling
 from kubesweep.queue.model import SweepRequest, SweepState
 from kubesweep_controller.status.active_schedule import active_since
 from kubesweep_controller.status.build import COUNT_INTERVAL
 from kubesweep_controller.status.conditions import find, suspended
 from kubesweep_controller.status.formatting import parse_time
 from kubesweep_controller.status.history import previous
-from kubesweep_controller.status.missed_ticks import grace, last_tick
+from kubesweep_controller.status.missed_ticks import arrival_limit, last_tick
 from kubesweep_controller.status.observation import Facts
 from kubesweep_controller.status.reasons import ConditionType
 
-__all__ = ["due_tick", "next_look", "tick_wish"]
+__all__ = ["due_tick", "seconds_to_next", "tick_request"]
 
-BUSY = 2.0  # seconds from look to look while something moves
+BUSY = 2.0  # seconds between two reconciliations while work is under way
 IDLE = 60.0
-AFTER_TICK = 1.0  # a CronJob's pod needs at least this long
+AFTER_TICK = 1.0  # seconds that a CronJob's pod needs at least
 
 
 def due_tick(facts: Facts) -> float | None:
-    """The tick of ``every`` to open now: the latest that nobody opened since the schedule was created, edited or resumed."""
+    """The tick of ``spec.every`` to open now, in seconds since the epoch."""
     schedule = facts.schedule
     if schedule is None or schedule.spec.every is None or facts.plan is None or facts.stats is None:
         return None
-    if suspended(facts):
+    since = active_since(facts)
+    if suspended(facts) or since is None:
         return None
-    tick, since = schedule.spec.ticks.latest(facts.now), active_since(facts)
-    if tick is None or since is None or tick <= since:
-        return None
-    last = last_tick(facts)
-    return tick if last is None or tick > last else None
+    return scheduling.due(schedule.spec.ticks, now=facts.now, since=since, last=last_tick(facts))
 
 
-def tick_wish(facts: Facts, tick: float) -> SweepRequest:
-    """What to open for a due tick."""
-    assert facts.plan is not None, "due_tick answers only for a spec that is served"
+def tick_request(facts: Facts, tick: float) -> SweepRequest:
+    """The sweep to open for a due tick."""
+    assert facts.plan is not None, "due_tick answers only for a valid spec"
     assert facts.schedule is not None
     deadline = facts.schedule.spec.starting_deadline_seconds
-    plan = facts.plan
-    return SweepRequest(
-        tick=tick,
-        plan=plan.version,
-        mode=plan.mode,
-        retention=plan.retention,
-        deadline=None if deadline is None else float(deadline),
-    )
+    return scheduling.sweep_request(facts.plan, tick, deadline=None if deadline is None else float(deadline))
 
 
-def next_look(facts: Facts) -> float:
-    """Seconds until something may have changed that nobody tells: the queue sends no news, and ticks come by the clock."""
+def seconds_to_next(facts: Facts) -> float:
+    """Seconds until the next reconciliation. The queue sends no notifications, and ticks depend on the clock alone."""
     soonest = facts.now + (BUSY if _moving(facts) else IDLE)
     if facts.schedule is not None and not suspended(facts):
         ticks = facts.schedule.spec.ticks
@@ -62,14 +53,14 @@ def next_look(facts: Facts) -> float:
         upcoming = ticks.next(facts.now) if every else ticks.next(facts.now - AFTER_TICK)
         if upcoming is not None:
             soonest = min(soonest, upcoming if every else upcoming + AFTER_TICK)
-        late = None if every else ticks.next(facts.now - grace(facts))
-        if late is not None:
-            soonest = min(soonest, late + grace(facts))
+        overdue = None if every else ticks.next(facts.now - arrival_limit(facts))
+        if overdue is not None:
+            soonest = min(soonest, overdue + arrival_limit(facts))
     return max(0.0, soonest - facts.now)
 
 
 def _moving(facts: Facts) -> bool:
-    """Whether work is under way, or the status lags behind it."""
+    """True while work is under way, or while the status may be older than the queue's numbers."""
     if facts.stats is None:
         return True
     if facts.stats.ready or facts.stats.running or facts.stats.delayed:

@@ -24,6 +24,7 @@ from kubesweep.api.plan import Plan
 from kubesweep.errors import Damaged, KubesweepError, Outage, SpecError
 from kubesweep.queue.model import ErrorGroup, ScheduleRef, Stats, SweepRequest
 from kubesweep.queue.service import QueueService
+from kubesweep.scheduling import edit_request
 from kubesweep.text import clip
 from kubesweep_controller.children.pod_policy import PodPolicy, check_pods
 from kubesweep_controller.kube.cache import SHARE, Store
@@ -35,9 +36,9 @@ from kubesweep_controller.metrics import Metrics
 from kubesweep_controller.queue.circuit_breaker import Gate
 from kubesweep_controller.reconcile.children_reconciler import Household
 from kubesweep_controller.reconcile.commands import Obeyed, obey, pending_orders
-from kubesweep_controller.reconcile.interval_ticks import due_tick, next_look, tick_wish
+from kubesweep_controller.reconcile.interval_ticks import due_tick, seconds_to_next, tick_request
 from kubesweep_controller.reconcile.ownership import LOOK, Releases, served_by
-from kubesweep_controller.reconcile.recovery import heal_wish, needs_check
+from kubesweep_controller.reconcile.recovery import needs_check, recovery_request
 from kubesweep_controller.status.build import build_status
 from kubesweep_controller.status.conditions import suspended
 from kubesweep_controller.status.event_rules import events_of
@@ -231,8 +232,8 @@ class Reconciler:
             acted = await self._resume(facts)
             for order in pending_orders(facts):
                 obeyed.append(await obey(self.queue, facts, order))
-            for wish in _wishes(facts):
-                opened = await self.gate.ask(self.queue.open_sweep(facts.ref, wish))
+            for request in _requests(facts):
+                opened = await self.gate.ask(self.queue.open_sweep(facts.ref, request))
                 if opened.warning:
                     _log.warning("%s/%s: %s", facts.ref.namespace, facts.ref.name, opened.warning)
                 acted = True
@@ -272,7 +273,7 @@ class Reconciler:
             self.store.saw(SCHEDULES, written)
 
     def _again(self, facts: Facts) -> float:
-        seconds = next_look(facts)
+        seconds = seconds_to_next(facts)
         children = facts.children
         if (children.wanted or 0) > children.ready:
             seconds = min(seconds, STARTING)
@@ -329,24 +330,20 @@ def _parse(body: Mapping[str, Any], ref: ScheduleRef, version: tuple[Any, ...], 
         return _Spec(version, None, SpecError("Unreadable", f"the spec cannot be read ({type(error).__name__})"), None)
 
 
-def _wishes(facts: Facts) -> list[SweepRequest]:
-    """The sweeps to open now: in place of a lost one, of one that was cut for an older plan, and for a tick of ``every``."""
-    wishes = []
-    if (heal := heal_wish(facts)) is not None:
-        wishes.append(heal)
-    if (newer := _superseding(facts)) is not None:
-        wishes.append(newer)
+def _requests(facts: Facts) -> list[SweepRequest]:
+    """The sweeps to open now: in place of a lost one, for an edit during a sweep, and for a tick of ``every``."""
+    requests = []
+    if (recovery := recovery_request(facts)) is not None:
+        requests.append(recovery)
+    if (newer := _edit_request(facts)) is not None:
+        requests.append(newer)
     if (tick := due_tick(facts)) is not None:
-        wishes.append(tick_wish(facts, tick))
-    return wishes
+        requests.append(tick_request(facts, tick))
+    return requests
 
 
-def _superseding(facts: Facts) -> SweepRequest | None:
-    """An edit while a sweep runs: what it planned is void, so the new plan gets its sweep now, not at the next tick."""
-    plan, sweep = facts.plan, facts.stats.sweep if facts.stats else None
-    if plan is None or sweep is None or sweep.state.settled or suspended(facts):
+def _edit_request(facts: Facts) -> SweepRequest | None:
+    """After an edit during a sweep: what that sweep planned is void, so the new plan gets a sweep now."""
+    if facts.plan is None or facts.stats is None or suspended(facts):
         return None
-    if not plan.version.newer_than(sweep.plan):
-        return None
-    once = f"plan/{plan.version.hash}/{sweep.id}"
-    return SweepRequest(tick=facts.now, plan=plan.version, mode=plan.mode, retention=plan.retention, dedup_key=once)
+    return edit_request(facts.plan, facts.stats.sweep, facts.now)

@@ -1,33 +1,31 @@
-"""What the queue lost is swept again at once: the database is the truth, so a new sweep finds whatever is left.
+"""Recovery: a new sweep in place of one that the queue lost, and a new check after a worker reported a problem.
 
-The heal tick carries the lost sweep's name. However many controllers see the loss, and however often, the queue makes one
-sweep of it.
+The database keeps the stale rows, so a new sweep finds whatever the lost one left. Its request carries the id of the lost
+sweep: the queue opens one sweep for it, however many controllers notice the loss.
 """
 
 from __future__ import annotations
 
+from kubesweep import scheduling
 from kubesweep.queue.model import Sweep, SweepRequest, SweepState
 from kubesweep_controller.status.conditions import complaint, suspended
 from kubesweep_controller.status.history import sweeps_of
 from kubesweep_controller.status.observation import Facts
 
-__all__ = ["heal_wish", "needs_check", "needs_heal"]
+__all__ = ["needs_check", "needs_recovery", "recovery_request"]
 
 
-def needs_heal(facts: Facts) -> bool:
+def needs_recovery(facts: Facts) -> bool:
     """True where the latest sweep is Lost and the schedule may sweep."""
-    return heal_wish(facts) is not None
+    return recovery_request(facts) is not None
 
 
-def heal_wish(facts: Facts) -> SweepRequest | None:
+def recovery_request(facts: Facts) -> SweepRequest | None:
     """The sweep to open in place of the lost one, if there is one."""
     lost = _lost(facts)
     if lost is None or facts.plan is None or suspended(facts):
         return None
-    plan = facts.plan
-    return SweepRequest(
-        tick=facts.now, plan=plan.version, mode=plan.mode, retention=plan.retention, dedup_key=f"heal/{lost.id}"
-    )
+    return scheduling.recovery_request(facts.plan, lost.id, facts.now)
 
 
 def _lost(facts: Facts) -> Sweep | None:
@@ -38,7 +36,7 @@ def _lost(facts: Facts) -> Sweep | None:
 
 
 def needs_check(facts: Facts) -> bool:
-    """True where a worker complained about this plan: it should look again, for nobody tells it when the cause is gone."""
+    """True where a worker reported a problem with this plan. Only another check finds out that its cause is gone."""
     if facts.stats is None or facts.plan is None or suspended(facts):
         return False
     found = (complaint(facts, kind) for kind in ("SourceReady", "Effect"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kubesweep.scheduling import Activation, activation
 from kubesweep_controller.status.formatting import parse_time, time_text
 from kubesweep_controller.status.history import previous
 from kubesweep_controller.status.observation import Facts
@@ -23,10 +24,11 @@ def active_schedule(facts: Facts) -> dict[str, Any] | None:
         return before  # the spec is refused: what was valid before still fires
     if facts.schedule.spec.suspend:
         return None
-    name = facts.schedule.spec.ticks.name
-    if before and before.get("name") == name and parse_time(before.get("since")) is not None:
-        return dict(before)
-    return {"name": name, "since": time_text(int(facts.now))}
+    written = before or {}
+    since = parse_time(written.get("since"))
+    known = None if since is None else Activation(str(written.get("name")), since)
+    active = activation(facts.schedule.spec.ticks, known, int(facts.now))
+    return dict(written) if active is known else {"name": active.name, "since": time_text(active.since)}
 
 
 def active_since(facts: Facts) -> float | None:

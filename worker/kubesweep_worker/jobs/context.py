@@ -25,11 +25,11 @@ from kubesweep.queue.model import (
     Job,
     Key,
     Settlement,
-    SweepRequest,
     SweepState,
     Window,
 )
 from kubesweep.queue.service import Opened, QueueService, Settled
+from kubesweep.scheduling import sweep_request
 from kubesweep.text import clip
 from kubesweep_worker.effects.base import Effect
 from kubesweep_worker.flow_control.backoff import outage_delay
@@ -239,8 +239,8 @@ class Desk:
     async def open_instead_of(self, sweep: str) -> Opened:
         """A sweep by this worker's plan after one that it ended. By name and the queue's clock: this one may be wrong."""
         plan, once = self.plan, f"instead of {sweep}"
-        wish = SweepRequest(tick=None, plan=self.mine, mode=plan.mode, retention=plan.retention, dedup_key=once)
-        return await self.insist(lambda: self.queue.open_sweep(self.ref, wish))
+        request = sweep_request(plan, None, dedup_key=once)
+        return await self.insist(lambda: self.queue.open_sweep(self.ref, request))
 
     async def report(self, kind: str, ok: bool, reason: str, message: str, *, again: bool = False) -> None:
         """Tell the queue what changed; the same finding twice is said once. Never fails. ``again``: say it however
