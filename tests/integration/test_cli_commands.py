@@ -72,7 +72,7 @@ def test_check_shows_the_sql_samples_and_the_tried_write_and_changes_nothing(des
     plain = desk.run("check", "-f", file).stdout
     assert "UPDATE" not in plain
     assert plain.count("UTC,") == 2  # three ticks
-    assert "verdict  nothing to complain of" in plain
+    assert "result  no problem found" in plain
     text = desk.run("check", "-f", file, "--try-write", "--sql").stdout
     assert "12 rows, such as 0, 1, 2, 3, 4" in text
     assert 'UPDATE "items"' in text
@@ -97,8 +97,8 @@ def test_check_tells_the_rows_that_a_tried_write_leaves_as_they_are(desk: Desk) 
             "CREATE TRIGGER keeps BEFORE UPDATE ON items WHEN OLD.id % 5 = 0 BEGIN SELECT RAISE(IGNORE); END"
         )
     text = desk.run("check", "-f", file, "--try-write", code=1).stdout
-    assert "2 of 10 rows would stay as they are" in text
-    assert "WriteRefused: 2 rows stay as they are" in text
+    assert "2 of 10 rows would stay unchanged" in text
+    assert "WriteRefused: 2 rows stay unchanged" in text
 
 
 def test_check_says_what_outlasts_the_timeout_and_shows_the_rest(desk: Desk) -> None:
@@ -122,7 +122,7 @@ def test_check_warns_of_a_trigger_with_exit_code_1(desk: Desk) -> None:
 
 def test_an_empty_queue_is_no_error(desk: Desk) -> None:
     assert "No dead letters" in desk.run("dead", "list").stdout
-    assert "knows no schedule yet" in desk.run("status").stdout
+    assert "has no schedule yet" in desk.run("status").stdout
     assert json.loads(desk.run("status", "-o", "json").stdout) == []
 
 

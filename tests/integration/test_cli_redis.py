@@ -157,14 +157,15 @@ def test_a_worker_that_gets_sigterm_gives_back_what_it_holds_and_nothing_waits_f
     worker = place.serve("worker")
     until_a_row_is_in_hand(worker)
     worker.send_signal(signal.SIGTERM)
-    said = read_until(worker.stderr, "finishing the rows in hand")
+    said = read_until(worker.stderr, "finishing the rows in progress")
     place.let_go()
     _, errors = worker.communicate(timeout=scaled(60))
     assert worker.returncode == 0, errors
-    status = place.status()
+    queue = place.status()["queue"]
+    assert isinstance(queue, dict)
     in_the_air = 1 + (said + errors).count("handler entered")
     assert 1 <= in_the_air <= 4  # of two jobs with two rows each: no row begins after the signal
-    assert (status["running"], place.rows()) == (0, (in_the_air, in_the_air))
+    assert (queue["running"], place.rows()) == (0, (in_the_air, in_the_air))
     assert equation(place.run("run", "--once", "-f", str(place.file)).stdout) == (ROWS, ROWS, 0, 0, 0)
     assert (place.rows(), len(place.told())) == ((ROWS, ROWS), ROWS)
     assert sum(len(rows) for rows in place.effects().values()) == ROWS
@@ -183,10 +184,11 @@ def test_a_flush_in_the_middle_is_lost_and_a_run_heals_it(place: Place) -> None:
     read_until(run.stdout, "items: Completed")
     stats = place.status()
     dismissed(run, worker)
-    sweep, ticks = stats["sweep"], stats["ticks"]
+    sweep, ticks, queue = stats["lastSweep"], stats["ticks"], stats["queue"]
     assert isinstance(sweep, dict)
+    assert isinstance(queue, dict)
     settled = sweep["applied"] + sweep["skipped"] + sweep["unconfirmed"]
-    assert (sweep["state"], sweep["planned"], sweep["retrying"], stats["dead"]) == ("Completed", settled, 0, 0)
+    assert (sweep["state"], sweep["planned"], sweep["retrying"], queue["dead"]) == ("Completed", settled, 0, 0)
     assert (place.rows(), ticks["enqueued"]) == ((ROWS, ROWS), 1)  # type: ignore[index]
     assert {len(keys) for keys in place.told().values()} == {1}
     assert len(place.told()) == ROWS
@@ -202,9 +204,9 @@ def test_a_queue_that_goes_away_and_comes_back_is_waited_for(keeps: bool, place:
     place.server.kill()
     said = read_until(run.stderr, "The queue cannot be reached, trying again")
     assert "Traceback" not in said
-    read_until(run.stdout, "as it was when the queue was last seen")
+    read_until(run.stdout, "as it was when the queue last answered")
     place.server.start(*([] if keeps else ["--appendonly", "no"]))
-    read_until(run.stderr, "The queue is back")
+    read_until(run.stderr, "The queue answers again")
     if not keeps:
         read_until(run.stderr, "items: Lost")
     place.let_go()
@@ -252,7 +254,7 @@ def test_the_other_commands_work_and_their_advice_keeps_the_password_to_itself(t
         said.append(done.stdout + done.stderr)
         return done.stdout
 
-    assert "knows no schedule yet" in place.run("status").stdout
+    assert "has no schedule yet" in place.run("status").stdout
     triggered = place.run("trigger", "-f", str(place.file), "--queue", url).stdout
     held = copied(triggered, " run --once")
     assert "AwaitingApproval" in held

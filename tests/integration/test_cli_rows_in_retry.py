@@ -11,8 +11,8 @@ from rich.console import Console
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Settlement
 from kubesweep.queue.service import QueueService
-from kubesweep_cli.commands.dead_letters import Choice, dead_doomed, dead_list, dead_purge, dead_retry, dead_show
-from kubesweep_cli.shell.exit_codes import Nothing
+from kubesweep_cli.commands.dead_letters import Choice, count_purge, dead_list, dead_purge, dead_retry, dead_show
+from kubesweep_cli.shell.exit_codes import NotFound
 from kubesweep_cli.shell.terminal import THEME, Terminal
 from tests.contract.hands import REF, TICK, bury, key, look, one, retry, settle, start
 
@@ -47,10 +47,10 @@ async def test_rows_in_retry_are_listed_shown_retried_and_purged(url: str) -> No
     await dead_retry(queue, shown.terminal, Choice(queue=url, name=NAME, keys=("1",)))
     stats = await look(queue)
     assert (stats.ready, stats.delayed) == (1, 1)
-    assert await dead_doomed(queue, Choice(queue=url, name=NAME)) == 2
+    assert await count_purge(queue, Choice(queue=url, name=NAME)) == 2
     await dead_purge(queue, shown.terminal, Choice(queue=url, name=NAME))
     assert (await queue.excluded(REF)).keys == frozenset()
-    with pytest.raises(Nothing, match="No rows in retry"):
+    with pytest.raises(NotFound, match="No rows in retry"):
         await dead_show(queue, shown.terminal, choice)
     await queue.close()
 
@@ -60,8 +60,8 @@ async def test_dead_letters_of_another_table_are_named_and_refuse_a_retry(url: s
     await bury(queue, 1, origin="public.old(id) #1")
     await start(queue, tick=TICK + 60, origin="public.new(id) #2")
     await dead_list(queue, shown.terminal, Choice(queue=url, name=NAME))
-    assert "1 row of public.old(id) #1, set aside: public.new(id) #2 is swept now" in shown.text.getvalue()
-    with pytest.raises(Nothing, match="none of the dead letters belongs to the table that is swept now"):
+    assert "1 row of public.old(id) #1 set aside, because public.new(id) #2 is swept now" in shown.text.getvalue()
+    with pytest.raises(NotFound, match="none of the dead letters belongs to the table that is swept now"):
         await dead_retry(queue, shown.terminal, Choice(queue=url, name=NAME))
     assert (await queue.excluded(REF)).keys == {key(1)}
     await queue.close()

@@ -12,8 +12,8 @@ from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Stats, SweepRequest, SweepState, Window
 from kubesweep.queue.service import QueueService
 from kubesweep_cli.runner.runner import Runner, RunSettings
-from kubesweep_cli.runner.worker_group import WorkerCrew
-from kubesweep_cli.views.schedule_view import Glance
+from kubesweep_cli.runner.worker_group import WorkerGroup
+from kubesweep_cli.views.schedule_view import ScheduleView
 
 SWEEP = """
 apiVersion: kubesweep.dev/v1alpha1
@@ -42,12 +42,12 @@ class Paper:
     interval = 0.0
 
     def __init__(self) -> None:
-        self.glances: Sequence[Glance] = ()
+        self.views: Sequence[ScheduleView] = ()
         self.remarks: list[str] = []
         self.pictures = 0
 
-    def update(self, glances: Sequence[Glance], now: float) -> None:
-        self.glances = glances
+    def update(self, views: Sequence[ScheduleView], now: float) -> None:
+        self.views = views
         self.pictures += 1
 
     def remark(self, text: str, style: str = "") -> None:
@@ -69,7 +69,7 @@ class Bench:
         return load([file], url="sqlite:///t.db")
 
     def runner(self, loaded: Sequence[Loaded], **settings: bool) -> Runner:
-        return Runner(loaded, self.queue, WorkerCrew([]), self.paper, RunSettings(**settings), self.time)
+        return Runner(loaded, self.queue, WorkerGroup([]), self.paper, RunSettings(**settings), self.time)
 
     async def stats(self, loaded: Sequence[Loaded]) -> Stats:
         (stats,) = await self.queue.stats([loaded[0].ref])
@@ -169,7 +169,7 @@ async def test_a_suspended_schedule_is_never_ticked(bench: Bench) -> None:
     for bench.time.now in (1000.0, 1020.0, 2000.0):
         await runner.step()
     assert not (await bench.stats(loaded)).known
-    assert bench.paper.glances[0].state == "suspended"
+    assert bench.paper.views[0].state == "suspended"
 
 
 async def test_a_worker_alone_ticks_nothing(bench: Bench) -> None:
@@ -194,11 +194,11 @@ async def test_a_running_sweep_that_the_queue_has_lost_is_started_anew_at_once(b
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.last_tick) == (SweepState.PLANNING, 1030.0)
     assert any("Lost" in text for text in bench.paper.remarks)
-    assert bench.paper.glances[0].state == "Lost"
+    assert bench.paper.views[0].state == "Lost"
     bench.time.now = 1040.0
     await runner.step()
     assert (await bench.stats(loaded)).ticks.enqueued == 1
-    assert bench.paper.glances[0].state == "Planning"
+    assert bench.paper.views[0].state == "Planning"
 
 
 async def test_a_sweep_that_is_lost_before_anybody_saw_it_is_started_anew(bench: Bench) -> None:
@@ -218,7 +218,7 @@ async def test_a_lost_sweep_is_started_anew_however_far_the_queues_clock_is_ahea
     loaded = bench.schedule(extra="startingDeadlineSeconds: 10")
     plan, hour = loaded[0].plan, 3600.0
     bench.time.now = 100 * hour
-    late = Runner(loaded, bench.queue, WorkerCrew([]), bench.paper, RunSettings(), lambda: bench.time.now - hour)
+    late = Runner(loaded, bench.queue, WorkerGroup([]), bench.paper, RunSettings(), lambda: bench.time.now - hour)
     await bench.queue.open_sweep(plan.ref, SweepRequest(tick=99 * hour, plan=plan.version))
     await late.step()
     await bench.queue.forget(plan.ref)
@@ -245,7 +245,7 @@ async def test_many_schedules_are_one_picture(bench: Bench) -> None:
     loaded = [*bench.schedule("a"), *bench.schedule("b"), *bench.schedule("c")]
     runner = bench.runner(loaded)
     await runner.step()
-    assert [one.name for one in bench.paper.glances] == ["a", "b", "c"]
+    assert [one.name for one in bench.paper.views] == ["a", "b", "c"]
     assert bench.paper.pictures == 1
 
 
@@ -253,7 +253,7 @@ async def test_once_ends_without_waiting_for_a_held_sweep(bench: Bench) -> None:
     loaded = bench.schedule()
     runner = bench.runner(loaded, once=True)
     plan = loaded[0].plan
-    await bench.queue.open_sweep(plan.ref, runner.tracks[0].wish(960.0))
+    await bench.queue.open_sweep(plan.ref, runner.schedules[0].tick_request(960.0))
     claims = await bench.queue.claim(plan.ref, "w", 1, plan.queue_limits)
     assert await bench.queue.end_sweep(
         plan.ref, claims.jobs[0], SweepState.AWAITING_APPROVAL, "AwaitingApproval", "too many rows"

@@ -29,15 +29,15 @@ def test_ctrl_c_settles_what_is_in_hand_gives_the_rest_back_and_the_next_run_goe
     assert process.stderr is not None
     read_until(process.stderr, "handler entered")
     process.send_signal(signal.SIGINT)
-    read_until(process.stderr, "finishing the rows in hand")
+    read_until(process.stderr, "finishing the rows in progress")
     (desk.folder / "go").touch()
     output, _ = process.communicate(timeout=scaled(60))
     assert process.returncode == 130
-    assert "goes on where this stopped" in output
+    assert "continue where this run stopped" in output
     states = desk.states()
     assert 0 < states["new"] < 300
     (stats,) = json.loads(desk.run("status", "-o", "json").stdout)
-    assert (stats["running"], stats["sweep"]["applied"]) == (0, states["new"])
+    assert (stats["queue"]["running"], stats["lastSweep"]["applied"]) == (0, states["new"])
     again = desk.run("run", "--once", "-f", file)
     assert "an earlier sweep is not finished" in again.stderr
     assert equation(again.stdout) == (300, 300, 0, 0, 0)
@@ -65,7 +65,7 @@ def test_a_second_ctrl_c_stops_a_handler_that_does_not_end(desk: Desk) -> None:
     assert process.stderr is not None
     read_until(process.stderr, "handler entered")
     process.send_signal(signal.SIGINT)
-    read_until(process.stderr, "finishing the rows in hand")
+    read_until(process.stderr, "finishing the rows in progress")
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=scaled(60))
     assert process.returncode == 130
@@ -109,9 +109,9 @@ def test_a_file_edited_in_the_middle_of_a_sweep_counts_from_the_next_start_on(de
     (desk.folder / "go").touch()
     desk.run("run", "--once", "-f", str(path))
     (done,) = json.loads(desk.run("status", "-o", "json").stdout)
-    assert (held["sweep"]["state"], done["history"][0]["state"]) == ("AwaitingApproval", "Superseded")
-    assert (done["sweep"]["state"], done["sweep"]["applied"]) == ("Completed", 3)
-    assert done["sweep"]["plan"]["generation"] > held["sweep"]["plan"]["generation"]
+    assert (held["lastSweep"]["state"], done["history"][0]["state"]) == ("AwaitingApproval", "Superseded")
+    assert (done["lastSweep"]["state"], done["lastSweep"]["applied"]) == ("Completed", 3)
+    assert done["lastSweep"]["planGeneration"] > held["lastSweep"]["planGeneration"]
 
 
 def test_a_sweep_of_a_run_whose_clock_was_ahead_is_replaced_after_an_edit(desk: Desk) -> None:
@@ -162,7 +162,7 @@ def test_purging_wants_a_yes_and_makes_the_rows_eligible_again(desk: Desk) -> No
     desk.run("run", "--once", "-f", "slow.yaml", code=1)
     assert "--yes" in desk.run("dead", "purge", "slow", code=2).stderr
     assert "NAME, or --all" in desk.run("dead", "purge", "--yes", code=2).stderr
-    assert "5 rows forgotten" in desk.run("dead", "purge", "slow", "--yes").stdout
+    assert "5 rows purged" in desk.run("dead", "purge", "slow", "--yes").stdout
     (desk.folder / "slow_handler.py").write_text("def wait(row, ctx):\n    pass\n")
     assert equation(desk.run("run", "--once", "-f", "slow.yaml").stdout) == (5, 5, 0, 0, 0)
 
@@ -172,7 +172,7 @@ def test_a_dry_run_counts_and_names_keys_and_changes_nothing(desk: Desk) -> None
     path.write_text(path.read_text().replace('schedule: "@yearly"', 'schedule: "@yearly"\n  mode: DryRun'))
     text = desk.run("run", "--once", "-f", str(path)).stdout
     assert "would sweep 12 rows" in text
-    assert "such keys would be swept: 0, 1, 2" in text
+    assert "keys of rows that match: 0, 1, 2" in text
     (line,) = (one for one in desk.run("status").stdout.splitlines() if "Completed" in one)
     assert line.split()[1:3] + line.split()[4:6] == ["Completed", "(DryRun)", "12", "-"]
     assert desk.states() == {"old": 12}
@@ -201,7 +201,7 @@ def test_a_second_ctrl_c_stops_a_handler_that_blocks_its_thread(desk: Desk) -> N
     assert process.stderr is not None
     read_until(process.stderr, "handler entered")
     process.send_signal(signal.SIGINT)
-    read_until(process.stderr, "finishing the rows in hand")
+    read_until(process.stderr, "finishing the rows in progress")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=scaled(60))
     assert process.returncode == 130

@@ -95,7 +95,7 @@ class Folder:
         ended = self.kubesweep("run", "--once", "-f", "sweep.yaml", "-f", "secret.yaml", "--url", url)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         told = self.kubesweep("status", "-o", "json")
-        return {one["name"]: one["sweep"] for one in json.loads(told.stdout)}
+        return {one["name"]: one["lastSweep"] for one in json.loads(told.stdout)}
 
 
 @pytest.fixture

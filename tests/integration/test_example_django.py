@@ -99,7 +99,7 @@ def test_the_sweep_leaves_exactly_what_clearsessions_leaves(
     assert before == SESSIONS
     assert SESSIONS * 0.35 < len(left) < SESSIONS * 0.45
     assert swept.sessions() == left
-    counted = json.loads(told)[0]["sweep"]
+    counted = json.loads(told)[0]["lastSweep"]
     assert (counted["state"], counted["applied"]) == ("Completed", before - len(left))
     with capsys.disabled():
         print(

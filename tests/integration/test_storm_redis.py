@@ -17,7 +17,7 @@ from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage
 from kubesweep.queue.model import OpenResult, ScheduleRef, Stats, SweepState
 from kubesweep.queue.service import QueueService
-from kubesweep_cli.runner.progress import Track
+from kubesweep_cli.runner.progress import ScheduleProgress
 from tests.integration.storm import Storm, assert_written_once, make_table, plan_with_effect
 from tests.kits.servers import Server, binaries
 
@@ -41,7 +41,7 @@ class WorseStorm(Storm):
     terminal remembers: it sees what is lost, heals it, and shows states."""
 
     server: Server = field(kw_only=True)
-    watcher: Track = field(kw_only=True)
+    watcher: ScheduleProgress = field(kw_only=True)
     shown: list[str] = field(default_factory=list)
     restarted: bool = False
     flushed: bool = False
@@ -62,19 +62,19 @@ class WorseStorm(Storm):
 
     async def watch(self, queue: QueueService, stats: Stats) -> None:
         now = time.time()
-        if self.watcher.look(stats, now):
-            opened = await queue.open_sweep(self.plan.ref, self.watcher.demand(now))
+        if (lost := self.watcher.update(stats, now)) is not None:
+            opened = await queue.open_sweep(self.plan.ref, self.watcher.recovery_request(lost, now))
             assert opened.answer is OpenResult.ENQUEUED
-            self.watcher.expect(opened)
-        if (state := self.watcher.glance(now, clock=False).state) not in self.shown[-1:]:
+            self.watcher.watch(opened)
+        if (state := self.watcher.view(now, clock=False).state) not in self.shown[-1:]:
             self.shown.append(state)
 
 
-def watcher_of(plan: Plan, folder: Path) -> Track:
+def watcher_of(plan: Plan, folder: Path) -> ScheduleProgress:
     file = folder / "storm.yaml"
     file.write_text(SCHEDULE)
     (loaded,) = load([file], url="sqlite:///unused.db")
-    return Track(replace(loaded, plan=plan), started=time.time())
+    return ScheduleProgress(replace(loaded, plan=plan), started=time.time())
 
 
 async def answering(queue: QueueService, ref: ScheduleRef) -> None:
@@ -121,13 +121,13 @@ async def test_kills_a_restart_and_a_flush_write_each_row_once_and_balance_the_b
     print(f"{storm.killed} kills: {sweep}")
     assert storm.killed == KILLS, "the sweep ended before the storm did: more rows are needed"
     assert (storm.restarted, storm.flushed) == (True, True)
-    assert not storm.watcher.look(stats, time.time())
+    assert not storm.watcher.update(stats, time.time())
     lost = storm.shown.index("Lost")
     before, after = storm.shown[:lost], storm.shown[lost + 1 :]
     assert (set(before) | set(after)) <= {"Planning", "Running", "Completed"}
     assert before
     assert not {"Completed", "Lost"} & {*before, *after[:-1]}
-    assert storm.watcher.glance(time.time(), clock=False).state == "Completed"
+    assert storm.watcher.view(time.time(), clock=False).state == "Completed"
     assert_written_once(database, storm.effects, ROWS // 2)
     assert (sweep.state, sweep.balanced, stats.dead) == (SweepState.COMPLETED, True, 0)
     assert sweep.applied + sweep.unconfirmed + sweep.skipped == sweep.planned

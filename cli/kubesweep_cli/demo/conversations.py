@@ -1,7 +1,7 @@
-"""What happens to a stale conversation before its row is changed: its customer is told.
+"""The effect for a stale conversation before its row changes: notify the customer.
 
 The "carrier" of this demo is a file: each message becomes a line of notifications.log. It refuses the numbers in
-refused-numbers.txt; empty that file, and it is repaired.
+refused-numbers.txt. Empty that file to make it accept all numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent
 
 
 class CarrierRefused(Exception):
-    """Anything that a handler raises is a failed attempt at this one row; its class names the dead letters' group."""
+    """Any exception of a handler is a failed attempt for this one row. Dead letters are grouped by its class."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,18 @@ class Carrier:
 
 
 @contextmanager
-def carrier() -> Iterator[Carrier]:
-    """Opened once per worker, closed when it stops: the place for an HTTP client or a connection pool."""
+def open_carrier() -> Iterator[Carrier]:
+    """Opened once for each worker, and closed when it stops: the place for an HTTP client or a connection pool."""
     refused = frozenset((FOLDER / "refused-numbers.txt").read_text().split())
-    # Line by line: a message has left before its row is changed, whatever happens next.
+    # Line-buffered: a message is written before its row changes.
     with (FOLDER / "notifications.log").open("a", buffering=1) as outbox:
         yield Carrier(outbox, refused)
 
 
-@handler(lifespan=carrier)
+@handler(lifespan=open_carrier)
 async def notify(row: Row, ctx: Context) -> None:
-    """Tell the customer. The key is the same however often this row is tried, so the receiver can drop repetitions."""
-    to: Carrier = ctx.state
-    if row["from_number"] in to.refused:
+    """Notify the customer. All attempts for a row have the same key, so the receiver can drop repetitions."""
+    carrier: Carrier = ctx.state
+    if row["from_number"] in carrier.refused:
         raise CarrierRefused("550 the carrier refuses this number")
-    to.outbox.write(f"{ctx.idempotency_key} {ctx.schedule} {row['from_number']} {row['session_key']}\n")
+    carrier.outbox.write(f"{ctx.idempotency_key} {ctx.schedule} {row['from_number']} {row['session_key']}\n")

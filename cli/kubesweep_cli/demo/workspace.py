@@ -1,5 +1,6 @@
-"""The demo's world: one folder with a database, a handler, the sweeps and the queue. It is kept, so that the commands that
-the demo prints at its end work.
+"""The demo's workspace: one folder with a database, a handler, the schedules and the queue.
+
+It is kept, so that the commands that the demo prints at its end work.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from pathlib import Path
 from kubesweep.errors import SpecError
 from kubesweep_cli.shell.state_paths import file_url
 
-__all__ = ["POISON", "Audit", "World", "audit", "make_world"]
+__all__ = ["REFUSED", "Workspace", "WorkspaceCounts", "count_workspace", "make_workspace"]
 
-POISON = {"process-idle-conversations": 4, "process-expired-conversations": 3}  # rows whose notification is refused
+REFUSED = {"process-idle-conversations": 4, "process-expired-conversations": 3}  # rows whose notification is refused
 STATUS = {
     "process-idle-conversations": "idle",
     "process-expired-conversations": "expired",
-}  # what the write makes of them
+}  # after the write
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Workspace:
     folder: Path
 
     @property
@@ -50,22 +51,22 @@ class World:
         return file_url(self.folder / "queue.db")
 
 
-def make_world(rows: int, folder: Path | None, now: float | None = None) -> World:
-    """Write everything. ``folder`` must be new or empty; without one a temporary folder is made (and stays)."""
-    world = World(_folder(folder))
+def make_workspace(rows: int, folder: Path | None, now: float | None = None) -> Workspace:
+    """Write all files. ``folder`` must be new or empty; without it they go to a new temporary folder, which stays."""
+    workspace = Workspace(_folder(folder))
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now))
-    with closing(sqlite3.connect(world.database, isolation_level=None)) as db:
+    with closing(sqlite3.connect(workspace.database, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.executescript(_text("schema.sql"))
         db.execute("BEGIN")
         db.execute(_text("rows.sql"), {"rows": rows, "now": moment})
         db.execute("COMMIT")
-        world.refused.write_text("".join(f"{number}\n" for number in _poison(db, moment)))
-    (world.folder / "conversations.py").write_text(_text("conversations.py"))
-    world.sweeps.write_text(_text("sweep.yaml").replace("@URL@", file_url(world.database)))
-    world.outbox.touch()
-    return world
+        workspace.refused.write_text("".join(f"{number}\n" for number in _refused_numbers(db, moment)))
+    (workspace.folder / "conversations.py").write_text(_text("conversations.py"))
+    workspace.sweeps.write_text(_text("sweep.yaml").replace("@URL@", file_url(workspace.database)))
+    workspace.outbox.touch()
+    return workspace
 
 
 def _folder(folder: Path | None) -> Path:
@@ -76,7 +77,9 @@ def _folder(folder: Path | None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         used = any(folder.iterdir())
     except OSError as error:
-        raise SpecError("DemoFolder", f"--keep {folder}: {error.strerror}.\nName a folder that can be made.") from None
+        raise SpecError(
+            "DemoFolder", f"--keep {folder}: {error.strerror}.\nName a folder that you can create."
+        ) from None
     if used:
         raise SpecError("DemoFolder", f"--keep {folder}: the folder is not empty.\nName a new one, or remove it first.")
     return folder
@@ -86,8 +89,8 @@ def _text(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _poison(db: sqlite3.Connection, now: str) -> list[str]:
-    """The numbers that the carrier will refuse, spread over the table."""
+def _refused_numbers(db: sqlite3.Connection, now: str) -> list[str]:
+    """The numbers that the carrier refuses, spread over the table."""
     conditions = {
         "process-idle-conversations": "updated_at < datetime(?, '-30 minutes')",
         "process-expired-conversations": "expires_at < ?",
@@ -96,36 +99,36 @@ def _poison(db: sqlite3.Connection, now: str) -> list[str]:
     for name, condition in conditions.items():
         where = f"status IN ('pending', 'progress') AND {condition}"
         ids = [row[0] for row in db.execute(f"SELECT id FROM conversations WHERE {where} ORDER BY id", (now,))]
-        step = max(1, len(ids) // (POISON[name] + 1))
-        chosen = ids[step::step][: POISON[name]]
+        step = max(1, len(ids) // (REFUSED[name] + 1))
+        chosen = ids[step::step][: REFUSED[name]]
         for key in chosen:
             numbers += [row[0] for row in db.execute("SELECT from_number FROM conversations WHERE id = ?", (key,))]
     return numbers
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
-    """What the database and the outbox say, whatever the queue counted."""
+class WorkspaceCounts:
+    """What the database and the outbox have, independent of the queue."""
 
-    changed: dict[str, int]  # schedule -> rows that carry its new status
+    changed: dict[str, int]  # schedule -> rows with its new status
     stale: int  # rows that still match one of the sweeps
     notified: int  # distinct idempotency keys in the outbox
     repeated: int  # notifications beyond the first under one key
 
 
-def audit(world: World) -> Audit:
-    """Count anew, from the files alone. Raises SpecError where somebody removed them."""
-    if not (world.database.exists() and world.outbox.exists()):
+def count_workspace(workspace: Workspace) -> WorkspaceCounts:
+    """Count in the files alone. Raises SpecError if they were removed."""
+    if not (workspace.database.exists() and workspace.outbox.exists()):
         raise SpecError(
-            "DemoFolder", f"The demo's folder {world.folder} was removed while it ran.\nStart it again, and let it be."
+            "DemoFolder", f"The demo's folder {workspace.folder} was removed while it ran.\nStart the demo again."
         )
-    with closing(sqlite3.connect(world.database)) as db:
+    with closing(sqlite3.connect(workspace.database)) as db:
         by_status = dict(db.execute("SELECT status, count(*) FROM conversations GROUP BY status"))
         (stale,) = db.execute(
             "SELECT count(*) FROM conversations WHERE status IN ('pending', 'progress')"
             " AND (expires_at < datetime('now') OR updated_at < datetime('now', '-30 minutes'))"
         ).fetchone()
-    with world.outbox.open(encoding="utf-8") as lines:
+    with workspace.outbox.open(encoding="utf-8") as lines:
         keys = Counter(line.split(" ", 1)[0] for line in lines)
     changed = {name: int(by_status.get(status, 0)) for name, status in STATUS.items()}
-    return Audit(changed, int(stale), len(keys), sum(keys.values()) - len(keys))
+    return WorkspaceCounts(changed, int(stale), len(keys), sum(keys.values()) - len(keys))

@@ -1,65 +1,67 @@
-"""When to tick, decided from what the queue remembers. Pure.
+"""The ticks that ``kubesweep run`` opens. :mod:`kubesweep.scheduling` has the rules.
 
-One rule serves the start, an ordinary moment and a laptop that slept: of all nominal times since the last tick only the
-latest counts. So nothing is ever made up for in a burst. Whether that tick is too late is for the queue to say, which counts
-it. A schedule that never ticked has missed nothing: it waits for its next time, as a CronJob does. So does one that was
-edited or resumed: what had passed by then never fires. The queue keeps, as a finding, what fired since when.
+The same rule serves the start of a run, an ordinary moment and a laptop that slept: only the latest missed tick runs. A
+schedule that never ticked waits for its next tick, as a CronJob does. The queue keeps what fires, and since when, as a
+finding: the next run reads it there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from kubesweep import scheduling
 from kubesweep.api.plan import Plan
 from kubesweep.queue.model import Finding
 from kubesweep.ticks import Ticks
 
-__all__ = ["Clock", "active_finding", "due"]
+__all__ = ["Clock", "activation_finding"]
 
-ACTIVE = "Clock"  # kind of the finding
+KIND = "Clock"  # of the finding
+ACTIVE = "Active"  # its reason; SUSPENDED for a schedule with spec.suspend
+SUSPENDED = "Suspended"
 
 
-def active_finding(
-    found: Iterable[Finding], ticks: Ticks, plan: Plan, now: float, *, suspended: bool = False
+def activation_finding(
+    findings: Iterable[Finding], ticks: Ticks, plan: Plan, now: float, *, suspended: bool = False
 ) -> Finding:
-    """What fires, and since when (``at``): the finding that the queue has, or a new one where that is of another schedule."""
-    made = Finding(ACTIVE, True, "Suspended" if suspended else "Active", ticks.name, plan.version, now)
-    known = next((each for each in found if each.kind == ACTIVE), None)
-    same = known is not None and (known.reason, known.message) == (made.reason, made.message)
-    return known if same and known is not None else made
-
-
-def due(ticks: Ticks, now: float, last: float) -> float | None:
-    """The tick to open at ``now``: the latest after ``last``, if there is one. Seconds since the epoch."""
-    tick = ticks.latest(now)
-    return tick if tick is not None and tick > last else None
+    """What fires (``message``), and since when (``at``): the finding of the queue, or a new one for another schedule."""
+    reason = SUSPENDED if suspended else ACTIVE
+    kept = next((each for each in findings if each.kind == KIND and each.reason == reason), None)
+    known = None if kept is None else scheduling.Activation(kept.message, kept.at)
+    active = scheduling.activation(ticks, known, now)
+    if kept is not None and active is known:
+        return kept
+    return Finding(KIND, True, reason, active.name, plan.version, active.since)
 
 
 class Clock:
-    """:func:`due` for one schedule, cheap enough to be asked four times a second: it computes only when a tick has come."""
+    """The due ticks of one schedule. It may be asked four times a second: it computes only when a tick has come."""
 
     def __init__(self, ticks: Ticks, started: float) -> None:
         self._ticks = ticks
-        self._dealt = started
+        self._since = started
         self._first = True
         self.next: float | None = None
 
-    def ask(self, now: float, last_tick: float | None, since: float = 0.0) -> float | None:
-        """``last_tick`` is what the queue remembers: later than our start it moves us on, earlier than it we have missed some.
-        ``since``: what had passed by then never fires."""
+    def due(self, now: float, last_tick: float | None, since: float = 0.0) -> float | None:
+        """The tick to open now.
+
+        ``last_tick`` is the queue's last one; at the first call it may be older than this run, which then opens what was
+        missed since. Ticks up to ``since`` never fire.
+        """
         if not self._first and (self.next is None or now < self.next):
             return None
         if last_tick is not None:
-            self._dealt = max(last_tick, since) if self._first else max(self._dealt, last_tick)
+            self._since = max(last_tick, since) if self._first else max(self._since, last_tick)
         self._first = False
-        tick = due(self._ticks, now, self._dealt)
+        tick = scheduling.due(self._ticks, now=now, since=self._since)
         self.next = self._ticks.next(now)
         return tick
 
-    def dealt(self, tick: float) -> None:
-        """The queue has answered about this tick; until then ``ask`` would be asked again after :meth:`again`."""
-        self._dealt = max(self._dealt, tick)
+    def answered(self, tick: float) -> None:
+        """The queue has answered to this tick, so it is not due again."""
+        self._since = max(self._since, tick)
 
-    def again(self, now: float) -> None:
-        """The tick could not be opened: ask at the next moment once more."""
+    def retry(self, now: float) -> None:
+        """The tick could not be opened: ask again at the next moment."""
         self.next = now

@@ -1,34 +1,37 @@
-"""What a run remembers of one schedule between two looks at the queue."""
+"""What a run keeps in memory about one schedule between two readings of the queue."""
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
 
-import msgspec
-
+from kubesweep import scheduling
 from kubesweep.api.loading.files import Loaded
 from kubesweep.api.plan import Plan
 from kubesweep.queue.model import Finding, OpenResult, ScheduleRef, Stats, Sweep, SweepRequest
 from kubesweep.queue.service import Opened
-from kubesweep_cli.runner.clock import Clock, active_finding
+from kubesweep_cli.runner.clock import Clock, activation_finding
 from kubesweep_cli.shell.schedule_names import label
-from kubesweep_cli.views.schedule_view import Glance, Meter, glance
+from kubesweep_cli.views.schedule_view import Meter, ScheduleView, schedule_view
 
-__all__ = ["Track"]
+__all__ = ["ScheduleProgress"]
+
+_OUTCOMES = ("applied", "skipped", "unconfirmed", "dead")
 
 
 @dataclass
-class Track:
+class ScheduleProgress:
+    """Times are seconds since the epoch."""
+
     loaded: Loaded
-    started: float  # a schedule that never ticked has missed nothing before this moment
+    started: float  # a schedule that never ticked has missed nothing before this time
     stats: Stats = field(default_factory=Stats)
-    watching: str | None = None  # the sweep that was last seen unsettled
-    opened: str | None = None  # the sweep that --once waits for
-    lost: bool = False  # the sweep that was running is gone, and no other has been seen since
-    active: Finding | None = None  # what fires, and since when
+    unfinished: str | None = None  # id of the sweep that was under way at the last reading
+    awaited: str | None = None  # id of the sweep that --once waits for
+    lost: bool = False  # the queue lost the sweep that was under way, and no other has started since
+    activation: Finding | None = None  # what fires, and since when
     clock: Clock = field(init=False)
-    _found: dict[str, Sweep] | None = None  # the sweeps that were there before us, as they were then
+    _before: dict[str, Sweep] | None = None  # the sweeps at the first reading
     _meter: Meter = field(default_factory=Meter)
     _metered: str = ""
     _speed: float | None = None
@@ -58,27 +61,28 @@ class Track:
 
     @property
     def idle(self) -> bool:
-        """Nothing waits, runs or is to be retried."""
+        """No job is ready, running or waiting for a retry."""
         return not (self.stats.ready or self.stats.running or self.stats.delayed)
 
-    def look(self, stats: Stats, now: float) -> bool:
-        """Take in a new reading. True where the sweep that was running is gone: the queue has lost it. Where ``sweep`` is
-        another one then, somebody else has healed it already."""
+    def update(self, stats: Stats, now: float) -> str | None:
+        """Store a new reading. Returns the id of the sweep that was under way and that the queue has lost, if any.
+
+        If ``sweep`` is another sweep then, another process has already recovered it.
+        """
         sweep = stats.sweep
-        remembered = {one.id for one in (sweep, *stats.history) if one is not None}
-        lost = self.watching is not None and self.watching not in remembered
+        lost = self.unfinished if self.unfinished and scheduling.is_lost(self.unfinished, stats) else None
         self.stats = stats
-        if self.active is None:
-            self.active = active_finding(
+        if self.activation is None:
+            self.activation = activation_finding(
                 stats.findings, self.loaded.ticks, self.plan, self.started, suspended=self.suspended
             )
-        if self._found is None:
-            self._found = {one.id: one for one in (sweep, *stats.history) if one is not None}
-        self.lost = lost or (self.lost and sweep is None)
+        if self._before is None:
+            self._before = {one.id: one for one in (sweep, *stats.history) if one is not None}
+        self.lost = lost is not None or (self.lost and sweep is None)
         if sweep is None:
             self._speed = None
             return lost
-        self.watching = None if sweep.state.settled else sweep.id
+        self.unfinished = None if sweep.state.settled else sweep.id
         if sweep.id != self._metered:
             self._metered, self._meter = sweep.id, Meter()
         self._speed = self._meter.feed(now, sweep.settled_rows)
@@ -86,50 +90,44 @@ class Track:
 
     def due(self, now: float) -> float | None:
         """The tick to open now."""
-        return self.clock.ask(now, self.stats.last_tick, self.active.at if self.active else self.started)
+        return self.clock.due(now, self.stats.last_tick, self.activation.at if self.activation else self.started)
 
     @property
-    def unsaid(self) -> Finding | None:
-        """What the queue should keep of the schedule for the next run, and did not when we looked."""
-        return None if self.active is None or self.active in self.stats.findings else self.active
+    def unreported(self) -> Finding | None:
+        """The activation, where the queue does not have it yet. The next run reads it there."""
+        return None if self.activation is None or self.activation in self.stats.findings else self.activation
 
     @property
     def settled_earlier(self) -> tuple[tuple[Sweep, dict[str, int]], ...]:
-        """Sweeps of before of which rows that waited for a retry came to an end meanwhile, and what became of them."""
+        """Earlier sweeps whose rows in retry were settled during this run, with the outcomes of these rows."""
         changes = []
         for one in self.stats.history:
-            found = (self._found or {}).get(one.id, one)
-            ends = ("applied", "skipped", "unconfirmed", "dead")
-            became = {name: getattr(one, name) - getattr(found, name) for name in ends}
-            if one.retrying < found.retrying:
+            before = (self._before or {}).get(one.id, one)
+            became = {name: getattr(one, name) - getattr(before, name) for name in _OUTCOMES}
+            if one.retrying < before.retrying:
                 changes.append((one, {name: number for name, number in became.items() if number > 0}))
         return tuple(changes)
 
-    def expect(self, opened: Opened) -> None:
-        """From now on this sweep is missed if the queue does not have it, even if it was never seen there."""
+    def watch(self, opened: Opened) -> None:
+        """From now on the sweep counts as lost if the queue does not have it, even if no reading showed it."""
         if opened.answer in (OpenResult.ENQUEUED, OpenResult.FORBIDDEN):
-            self.watching = opened.sweep
+            self.unfinished = opened.sweep
 
-    def wish(self, tick: float) -> SweepRequest:
-        """For a nominal time of the schedule."""
-        return self._wish(tick, self.loaded.deadline)
+    def tick_request(self, tick: float) -> SweepRequest:
+        """A sweep for a nominal time of the schedule."""
+        return scheduling.sweep_request(self.plan, tick, deadline=self.loaded.deadline)
 
-    def demand(self, now: float) -> SweepRequest:
-        """For a sweep that is wanted now. It is never late, however far the queue's clock is from ours, and never a duplicate,
-        whoever else opens one at the same moment."""
-        return msgspec.structs.replace(self._wish(now, None), dedup_key=uuid.uuid4().hex)
+    def trigger_request(self, now: float) -> SweepRequest:
+        """A sweep that is wanted now."""
+        return scheduling.trigger_request(self.plan, uuid.uuid4().hex, now)
 
-    def _wish(self, tick: float, deadline: float | None) -> SweepRequest:
-        return SweepRequest(
-            tick=tick,
-            plan=self.plan.version,
-            mode=self.plan.mode,
-            deadline=deadline,
-            retention=self.plan.retention,
-        )
+    def recovery_request(self, lost: str, now: float) -> SweepRequest:
+        """A sweep in place of the one with the id ``lost``."""
+        return scheduling.recovery_request(self.plan, lost, now)
 
-    def glance(self, now: float, *, clock: bool) -> Glance:
-        return glance(
+    def view(self, now: float, *, clock: bool) -> ScheduleView:
+        """What to show of the schedule now. ``clock``: this process opens its ticks."""
+        return schedule_view(
             self.name,
             self.stats,
             now=now,

@@ -1,8 +1,8 @@
-"""``kubesweep run``: the clock, the planner and the workers of every schedule in one process.
+"""``kubesweep run``: the clock, the planner and the workers of all schedules in one process.
 
-One loop looks at the queue (one call for all schedules), then ticks what is due, heals what was lost, and draws. The workers
-run beside it and know nothing of it; everything that they agree on is in the queue, so that more ``run``s and ``worker``s
-may serve the same queue.
+One loop reads the queue (one call for all schedules), recovers what the queue lost, opens the due ticks and draws. The
+workers run beside this loop and share only the queue with it. So several ``run`` and ``worker`` processes may serve the
+same queue.
 """
 
 from __future__ import annotations
@@ -17,28 +17,27 @@ from typing import Protocol
 from kubesweep.api.loading.files import Loaded
 from kubesweep.errors import Outage
 from kubesweep.queue.model import OpenResult, SweepState
-from kubesweep.queue.service import QueueService
-from kubesweep_cli.runner.progress import Track
+from kubesweep.queue.service import Opened, QueueService
+from kubesweep_cli.runner.progress import ScheduleProgress
 from kubesweep_cli.shell.exit_codes import Exit, code_of_sweep
 from kubesweep_cli.views import formatting
-from kubesweep_cli.views.schedule_view import Glance
+from kubesweep_cli.views.schedule_view import ScheduleView
 
-__all__ = ["Crew", "Ending", "RunSettings", "Runner", "Screen"]
+__all__ = ["RunResult", "RunSettings", "Runner", "Screen", "Workers"]
 
-RETRY_PATIENCE = 300.0  # how long --once waits for rows in retry after everything else is done
-
-STALE = "as it was when the queue was last seen"
+RETRY_PATIENCE = 300.0  # seconds that --once waits for rows in retry after everything else is done
+STALE = "as it was when the queue last answered"
 
 
 class Screen(Protocol):
-    interval: float
+    interval: float  # seconds between two updates
 
-    def update(self, glances: Sequence[Glance], now: float) -> None: ...
+    def update(self, views: Sequence[ScheduleView], now: float) -> None: ...
     def remark(self, text: str, style: str = "") -> None: ...
     def hint(self, text: str) -> None: ...
 
 
-class Crew(Protocol):
+class Workers(Protocol):
     """The workers of a run. ``done`` is set when all have ended, by :meth:`stop` or because one ``failed``."""
 
     done: asyncio.Event
@@ -49,31 +48,31 @@ class Crew(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    once: bool = False  # one sweep now for each schedule, then end
-    clock: bool = True  # False: work on what others enqueue
+    once: bool = False  # one sweep of each schedule now, then end
+    clock: bool = True  # False: only work on what other processes enqueue
     wait_retries: bool = True
-    patience: float = RETRY_PATIENCE
+    patience: float = RETRY_PATIENCE  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    tracks: tuple[Track, ...]
+class RunResult:
+    schedules: tuple[ScheduleProgress, ...]
     interrupted: bool
-    dismissed: bool  # by SIGTERM from a service that has no end of its own: the regular way out
-    failed: bool  # a worker gave up by itself
+    terminated: bool  # by SIGTERM without --once: the regular end of a service
+    failed: bool  # a worker ended by itself
     waiting: int  # jobs that still wait for a retry
-    took: float
+    took: float  # seconds
 
     @property
     def code(self) -> Exit:
         if self.failed:
-            return Exit.ROWS_DIED
-        if self.dismissed:
+            return Exit.FAILURE
+        if self.terminated:
             return Exit.CLEAN
         if self.interrupted:
             return Exit.INTERRUPTED
-        swept = [track for track in self.tracks if track.opened]
-        return max((code_of_sweep(track.sweep) for track in swept), default=Exit.CLEAN)
+        awaited = [one for one in self.schedules if one.awaited]
+        return max((code_of_sweep(one.sweep) for one in awaited), default=Exit.CLEAN)
 
 
 class Runner:
@@ -81,75 +80,78 @@ class Runner:
         self,
         loaded: Sequence[Loaded],
         queue: QueueService,
-        crew: Crew,
+        workers: Workers,
         screen: Screen,
         settings: RunSettings,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._queue = queue
-        self._crew = crew
+        self._workers = workers
         self._screen = screen
         self._settings = settings
         self._now = now
         self._started = now()
-        self.tracks = tuple(Track(one, self._started) for one in loaded)
+        self.schedules = tuple(ScheduleProgress(one, self._started) for one in loaded)
         self._signals = 0
-        self._dismissed = False
+        self._terminated = False
         self._wake = asyncio.Event()
-        self._outage: str | None = None
+        self._outage: Outage | None = None
         self._done_since: float | None = None
 
+    @property
+    def _ticking(self) -> bool:
+        return self._settings.clock and not self._settings.once
+
     def interrupt(self, *, term: bool = False) -> None:
-        """A signal: the first drains, the second stops now. ``term``: it was SIGTERM."""
+        """Handle a signal: the first one drains, the second one stops at once. ``term``: it was SIGTERM."""
         self._signals += 1
-        self._dismissed = term and self._signals == 1 and not self._settings.once
+        self._terminated = term and self._signals == 1 and not self._settings.once
         self._screen.hint(
-            "stopping now" if self._signals > 1 else "finishing the rows in hand; Ctrl-C again stops at once"
+            "stopping now" if self._signals > 1 else "finishing the rows in progress; Ctrl-C again stops at once"
         )
-        self._crew.stop(now=self._signals > 1)
+        self._workers.stop(now=self._signals > 1)
         self._wake.set()
 
-    async def run(self) -> Ending:
-        """Until interrupted, or with ``once`` until everything is settled."""
-        await self._first()
-        while not self._crew.done.is_set():
+    async def run(self) -> RunResult:
+        """Run until a signal, or with ``once`` until everything is settled."""
+        await self._start()
+        while not self._workers.done.is_set():
             await self.step()
             if not self._signals and self._settings.once and self._settled():
                 break
             await self._pause()
-        self._crew.stop()
-        await self._crew.done.wait()
-        await self._look(self._now())
-        waiting = sum(track.stats.delayed for track in self.tracks)
-        return Ending(
-            self.tracks,
+        self._workers.stop()
+        await self._workers.done.wait()
+        await self._read(self._now())
+        waiting = sum(one.stats.delayed for one in self.schedules)
+        return RunResult(
+            self.schedules,
             interrupted=bool(self._signals),
-            dismissed=self._dismissed,
-            failed=self._crew.failed,
+            terminated=self._terminated,
+            failed=self._workers.failed,
             waiting=waiting,
             took=self._now() - self._started,
         )
 
     async def step(self) -> None:
-        """One look and what follows from it."""
+        """Read the queue once, act on it, and draw."""
         now = self._now()
-        lost = await self._look(now)
-        for track in lost or ():
-            await self._heal(track, now)
-        if lost is not None and self._settings.clock and not self._settings.once and not self._signals:
-            for track in self.tracks:
-                if track.stats.known:
-                    await self._tell_active(track)
-                if not track.suspended:
-                    await self._tick(track, now)
-        clock = self._settings.clock and not self._settings.once
-        glances = [track.glance(now, clock=clock) for track in self.tracks]
+        lost = await self._read(now)
+        for one, sweep in lost or ():
+            await self._recover(one, sweep, now)
+        if lost is not None and self._ticking and not self._signals:
+            for one in self.schedules:
+                if one.stats.known:
+                    await self._report_activation(one)
+                if not one.suspended:
+                    await self._tick(one, now)
+        views = [one.view(now, clock=self._ticking) for one in self.schedules]
         if lost is None:
-            glances = [replace(one, rate=None, left=None, notes=(*one.notes, STALE)) for one in glances]
-        self._screen.update(glances, now)
+            views = [replace(view, rate=None, left=None, notes=(*view.notes, STALE)) for view in views]
+        self._screen.update(views, now)
 
     async def _pause(self) -> None:
-        ended = asyncio.ensure_future(self._crew.done.wait())
+        ended = asyncio.ensure_future(self._workers.done.wait())
         woken = asyncio.ensure_future(self._wake.wait())
         try:
             waits = (ended,) if self._signals else (ended, woken)
@@ -158,97 +160,100 @@ class Runner:
             ended.cancel()
             woken.cancel()
 
-    async def _look(self, now: float) -> list[Track] | None:
-        """The schedules that the queue has lost; None while it cannot be asked."""
+    async def _read(self, now: float) -> list[tuple[ScheduleProgress, str]] | None:
+        """The schedules whose sweep the queue has lost, with its id; None while the queue does not answer."""
         try:
-            answers = await self._queue.stats([track.ref for track in self.tracks])
+            answers = await self._queue.stats([one.ref for one in self.schedules])
         except Outage as error:
             if self._outage is None:
                 self._screen.remark(f"The queue cannot be reached, trying again: {error}", "warn")
-            self._outage = str(error)
+            self._outage = error
             return None
         if self._outage is not None:
-            self._screen.remark("The queue is back.", "good")
+            self._screen.remark("The queue answers again.", "good")
             self._outage = None
-        return [track for track, stats in zip(self.tracks, answers, strict=True) if track.look(stats, now)]
+        readings = [(one, one.update(stats, now)) for one, stats in zip(self.schedules, answers, strict=True)]
+        return [(one, lost) for one, lost in readings if lost is not None]
 
-    async def _first(self) -> None:
-        """What is opened at the start, so that the first picture already shows it. Raises Outage: nothing has begun yet."""
+    async def _start(self) -> None:
+        """Open the sweeps of ``once`` before the first drawing, which then shows them. Raises Outage."""
         now = self._now()
-        answers = await self._queue.stats([track.ref for track in self.tracks])
-        for track, stats in zip(self.tracks, answers, strict=True):
-            track.look(stats, now)
-            if track.suspended and self._settings.clock:
-                self._screen.remark(f"{track.name}: suspended (spec.suspend is true), so it is not swept.", "warn")
+        answers = await self._queue.stats([one.ref for one in self.schedules])
+        for one, stats in zip(self.schedules, answers, strict=True):
+            one.update(stats, now)
+            if one.suspended and self._settings.clock:
+                self._screen.remark(f"{one.name}: suspended (spec.suspend is true), so it is not swept.", "warn")
             elif self._settings.once:
-                await self._once(track, now)
+                await self._open_once(one, now)
 
-    async def _once(self, track: Track, now: float) -> None:
-        opened = await self._queue.open_sweep(track.ref, track.demand(now))
-        track.expect(opened)
-        track.opened = opened.sweep
+    async def _open_once(self, one: ScheduleProgress, now: float) -> None:
+        opened = await self._queue.open_sweep(one.ref, one.trigger_request(now))
+        one.watch(opened)
+        one.awaited = opened.sweep
         if opened.answer is OpenResult.FORBIDDEN:
-            self._screen.remark(f"{track.name}: an earlier sweep is not finished; going on with it.", "warn")
+            self._screen.remark(f"{one.name}: an earlier sweep is not finished; continuing it.", "warn")
 
-    async def _heal(self, track: Track, now: float) -> None:
-        """The queue is disposable: what it lost is planned again from the database, by whoever sees it first."""
-        gone = f"{track.name}: {SweepState.LOST}: the queue has forgotten the sweep that was running;"
-        if track.sweep is not None:
-            self._screen.remark(f"{gone} another process has started it anew.", "warn")
-            track.opened = track.opened and track.sweep.id
+    async def _recover(self, one: ScheduleProgress, lost: str, now: float) -> None:
+        """Open a new sweep, unless another process has: the queue is disposable, and the database has the stale rows."""
+        loss = f"{one.name}: {SweepState.LOST}: the queue has lost the sweep that was running;"
+        if one.sweep is not None:
+            self._screen.remark(f"{loss} another process has started a new one.", "warn")
+            one.awaited = one.awaited and one.sweep.id
             return
-        self._screen.remark(f"{gone} starting it anew from the database.", "warn")
+        self._screen.remark(f"{loss} starting a new one from the database.", "warn")
         try:
-            opened = await self._queue.open_sweep(track.ref, track.demand(now))
+            opened = await self._queue.open_sweep(one.ref, one.recovery_request(lost, now))
         except Outage:
-            track.watching = "lost"  # found lost again at the next look
-            return
-        track.expect(opened)
-        track.opened = track.opened and opened.sweep
+            return  # the next reading finds it lost again
+        one.watch(opened)
+        one.awaited = one.awaited and opened.sweep
 
-    async def _tell_active(self, track: Track) -> None:
-        """The queue keeps what fires since when, for the next run."""
-        if (finding := track.unsaid) is not None:
-            with suppress(Outage):  # said at the next look
-                await self._queue.report(track.ref, finding)
+    async def _report_activation(self, one: ScheduleProgress) -> None:
+        if (finding := one.unreported) is not None:
+            with suppress(Outage):  # the next step reports it
+                await self._queue.report(one.ref, finding)
 
-    async def _tick(self, track: Track, now: float) -> None:
-        tick = track.due(now)
+    async def _tick(self, one: ScheduleProgress, now: float) -> None:
+        tick = one.due(now)
         if tick is None:
             return
         try:
-            opened = await self._queue.open_sweep(track.ref, track.wish(tick))
+            opened = await self._queue.open_sweep(one.ref, one.tick_request(tick))
         except Outage:
-            track.clock.again(now)
+            one.clock.retry(now)
             return
-        track.clock.dealt(tick)
-        track.expect(opened)
-        await self._tell_active(track)
+        one.clock.answered(tick)
+        one.watch(opened)
+        await self._report_activation(one)
+        self._remark_tick(one, opened, tick, now)
+
+    def _remark_tick(self, one: ScheduleProgress, opened: Opened, tick: float, now: float) -> None:
         at = formatting.clock_time(tick, now)
         if opened.warning:
-            self._screen.remark(f"{track.name}: {opened.warning}.", "warn")
+            self._screen.remark(f"{one.name}: {opened.warning}.", "warn")
         if opened.answer is OpenResult.FORBIDDEN:
-            self._screen.remark(f"{track.name}: tick {at} skipped, the sweep before it is not finished.", "warn")
+            self._screen.remark(f"{one.name}: tick {at} skipped, the previous sweep is not finished.", "warn")
         elif opened.answer is OpenResult.LATE:
             late = formatting.duration(now - tick)
-            self._screen.remark(f"{track.name}: tick {at} missed by {late}, more than startingDeadlineSeconds.", "warn")
+            self._screen.remark(f"{one.name}: tick {at} missed by {late}, more than startingDeadlineSeconds.", "warn")
 
     def _settled(self) -> bool:
-        swept = [track for track in self.tracks if track.opened]
-        if not all(self._over(track) for track in swept):
+        """True where ``once`` may end."""
+        awaited = [one for one in self.schedules if one.awaited]
+        if not all(self._over(one) for one in awaited):
             return False
-        if not self._settings.wait_retries or all(self._quiet(track) for track in swept):
+        if not self._settings.wait_retries or all(self._quiet(one) for one in awaited):
             return True
         now = self._now()
         self._done_since = self._done_since or now
         return now - self._done_since > self._settings.patience
 
     @staticmethod
-    def _over(track: Track) -> bool:
-        sweep = track.sweep
+    def _over(one: ScheduleProgress) -> bool:
+        sweep = one.sweep
         return sweep is not None and (sweep.state.settled or sweep.state is SweepState.AWAITING_APPROVAL)
 
     @staticmethod
-    def _quiet(track: Track) -> bool:
-        waits = track.sweep is not None and track.sweep.state is SweepState.AWAITING_APPROVAL
-        return track.idle or waits or track.stats.paused
+    def _quiet(one: ScheduleProgress) -> bool:
+        waits = one.sweep is not None and one.sweep.state is SweepState.AWAITING_APPROVAL
+        return one.idle or waits or one.stats.paused

@@ -15,14 +15,14 @@ from kubesweep_worker.runtime.build import assemble, freeze_imports
 from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import WorkerSettings
 
-__all__ = ["WorkerCrew", "folder_of"]
+__all__ = ["WorkerGroup", "folder_of"]
 
 SHOW_CURSOR = "\x1b[?25h"
 
 
-class WorkerCrew:
-    """``done`` is set when every worker has ended. What a worker raised is raised when the crew is left; ``failed`` is True
-    where one left by itself (its handler's threads leaked) and wants a new process."""
+class WorkerGroup:
+    """``done`` is set when every worker has ended. ``failed`` is True where one ended by itself, because threads of its
+    handler hang: it needs a new process."""
 
     def __init__(self, workers: Sequence[Worker]) -> None:
         self.done = asyncio.Event()
@@ -31,33 +31,32 @@ class WorkerCrew:
         self._tasks = [asyncio.create_task(worker.run()) for worker in workers]
         for task in self._tasks:
             task.add_done_callback(self._ended)
-        self._idle = not workers
 
     @classmethod
     @asynccontextmanager
-    async def hired(cls, loaded: Sequence[Loaded], queue_url: str) -> AsyncIterator[WorkerCrew]:
-        """Workers for all of ``loaded``, running; stopped and awaited at the end."""
-        crew = cls([_assemble(one, queue_url) for one in loaded])
+    async def started(cls, loaded: Sequence[Loaded], queue_url: str) -> AsyncIterator[WorkerGroup]:
+        """Running workers for all of ``loaded``; stopped and awaited at the end. Raises what a worker raised."""
+        group = cls([_build(one, queue_url) for one in loaded])
         freeze_imports()
         try:
-            yield crew
+            yield group
         finally:
-            crew.stop()
-            results = await asyncio.gather(*crew._tasks, return_exceptions=True)
+            group.stop()
+            results = await asyncio.gather(*group._tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
 
     def hold(self) -> None:
-        """Begin no further effect; ``stop`` has to follow. May be called amid anything, as a signal's handler is."""
+        """Begin no further effect; ``stop`` must follow. Safe in a signal handler."""
         for worker in self._workers:
             worker.hold()
 
     def stop(self, *, now: bool = False) -> None:
-        """Drain; ``now`` within about a second."""
+        """Drain; with ``now`` end within about a second."""
         for worker in self._workers:
             worker.stop(now=now)
-        if self._idle:
+        if not self._workers:
             self.done.set()
 
     def _ended(self, task: asyncio.Task[int]) -> None:
@@ -66,11 +65,11 @@ class WorkerCrew:
         if all(other.done() for other in self._tasks):
             self.done.set()
         elif failed:
-            # One that failed takes the others with it: a run that serves half of its schedules looks healthy and is not.
+            # A run that serves only half of its schedules looks healthy and is not: stop the others too.
             self.stop()
 
 
-def _assemble(one: Loaded, queue_url: str) -> Worker:
+def _build(one: Loaded, queue_url: str) -> Worker:
     settings = dataclasses.replace(WorkerSettings(), concurrency=one.plan.concurrency, die=_die)
     return assemble(
         one.plan,
@@ -85,17 +84,22 @@ def _assemble(one: Loaded, queue_url: str) -> Worker:
 
 
 def folder_of(one: Loaded) -> Path:
-    """Where the schedule's file is: its handler may be beside it."""
-    return Path(one.origin.rpartition(":")[0]).absolute().parent
+    """The folder of the schedule's file, where its handler may be."""
+    return file_of(one).absolute().parent
+
+
+def file_of(one: Loaded) -> Path:
+    """The schedule's file; ``origin`` is ``file:line``."""
+    return Path(one.origin.rpartition(":")[0])
 
 
 def _die(code: int) -> None:
-    """A job hangs and holds the process: leave the terminal usable, and say what happened."""
+    """A job hangs and blocks the process: restore the terminal's cursor, say why, and exit."""
     if sys.stdout.isatty():
         sys.stdout.write(SHOW_CURSOR)
         sys.stdout.flush()
     sys.stderr.write(
-        "error: a job made no progress for too long; this process leaves, the queue hands the job out again.\n"
+        "error: a job made no progress for too long; this process exits, and the queue gives the job to another worker.\n"
     )
     sys.stderr.flush()
     os._exit(code)

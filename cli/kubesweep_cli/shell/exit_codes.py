@@ -1,4 +1,4 @@
-"""What the shell is told. The class of an error decides the code, nobody looks at its text."""
+"""Exit codes. The class of an error decides its code, never its text."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from enum import IntEnum
 from kubesweep.errors import KubesweepError, Outage, SpecError, SweepFailure
 from kubesweep.queue.model import Sweep, SweepState
 
-__all__ = ["Exit", "Nothing", "Unreachable", "code_of_error", "code_of_sweep"]
+__all__ = ["Exit", "NotFound", "Unreachable", "code_of_error", "code_of_sweep"]
 
 _BAD = frozenset({SweepState.FAILED, SweepState.HALTED, SweepState.LOST, SweepState.AWAITING_APPROVAL})
 
 
 class Exit(IntEnum):
     CLEAN = 0
-    ROWS_DIED = 1  # or a check warned, or what was asked for is not there
-    USAGE = 2  # or the spec, or the table that the spec names
+    FAILURE = 1  # rows died, a sweep did not complete, check warned, or nothing was found
+    USAGE = 2  # wrong arguments, spec or table
     UNREACHABLE = 3  # database or queue
     INTERRUPTED = 130
 
 
-class Nothing(KubesweepError):
-    """What was asked for is not there (no sweep waits for approval, no such dead letter): exit code 1."""
+class NotFound(KubesweepError):
+    """No sweep waits for approval, or no dead letter matches: exit code 1."""
 
 
 class Unreachable(KubesweepError):
-    """The database refused to talk to us before anything was started: exit code 3."""
+    """The database could not be reached or refused the credentials before anything started: exit code 3."""
 
 
 def code_of_error(error: BaseException) -> Exit:
-    """Anything that nobody foresaw is a 1, so that it is never taken for a clean end."""
+    """An unexpected error is a failure too, so that no script takes it for success."""
     if isinstance(error, KeyboardInterrupt):
         return Exit.INTERRUPTED
     if isinstance(error, (Outage, Unreachable)):
         return Exit.UNREACHABLE
     if isinstance(error, (SpecError, SweepFailure)):
         return Exit.USAGE
-    return Exit.ROWS_DIED
+    return Exit.FAILURE
 
 
 def code_of_sweep(sweep: Sweep | None) -> Exit:
-    """A sweep is clean where it came to its end and no row of it died."""
+    """Clean only if the sweep ended without failure and none of its rows died."""
     if sweep is None or sweep.dead or sweep.state in _BAD:
-        return Exit.ROWS_DIED
+        return Exit.FAILURE
     return Exit.CLEAN

@@ -1,6 +1,6 @@
-"""Where log records go at a terminal: everything into a file, warnings to the person.
+"""Log records of the command line: everything goes to a file, warnings also to the terminal.
 
-While the live view moves nothing may print beside it, so warnings go through whatever screen is open.
+While the live view is open nothing else may print, so warnings go through the open screen.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from kubesweep.logging import JsonFormatter, fields
 from kubesweep_cli.shell.state_paths import log_file
 from kubesweep_cli.shell.terminal import Terminal
 
-__all__ = ["UNFORESEEN", "ScreenHandler", "redirected", "start_logs"]
+__all__ = ["UNEXPECTED", "ScreenHandler", "redirected", "start_logs"]
 
 _MEGABYTE = 1 << 20
-UNFORESEEN = "kubesweep.unforeseen"  # for the file: the person is told in a better way
+UNEXPECTED = "kubesweep.unexpected"  # logger for the file only: the terminal gets a better message
 Remark = Callable[[str, str], None]
 
 
 class ScreenHandler(logging.Handler):
-    """Hands each record to ``remark`` as one short line; a line that repeats itself is said once."""
+    """Passes each record to ``remark`` as one short line, without immediate repetitions."""
 
     def __init__(self, remark: Remark, level: int) -> None:
         super().__init__(level)
@@ -42,20 +42,20 @@ class ScreenHandler(logging.Handler):
 
 
 def extras(record: logging.LogRecord) -> str:
-    """What a structured record carries besides its message, as far as it fits a line: ``  schedule=a  rows=3``."""
+    """The fields of a structured record that fit on a line: ``  schedule=a  rows=3``."""
     texts = ((name, str(value)) for name, value in fields(record).items())
     return "".join(f"  {name}={text}" for name, text in texts if "\n" not in text)
 
 
 def start_logs(terminal: Terminal) -> None:
-    """Once per process. A state folder that cannot be written costs the log, not the command."""
+    """Call once per process. Without a writable state folder the command works, but has no log file."""
     root = logging.getLogger("kubesweep")
     root.setLevel(logging.INFO)
     root.propagate = False
     root.handlers.clear()
     level = {-1: logging.ERROR, 0: logging.WARNING}.get(terminal.verbosity, logging.INFO)
     screen = ScreenHandler(lambda text, style: terminal.err.print(text, style=style or None, soft_wrap=True), level)
-    screen.addFilter(lambda record: record.name != UNFORESEEN)
+    screen.addFilter(lambda record: record.name != UNEXPECTED)
     root.addHandler(screen)
     with contextlib.suppress(OSError, KubesweepError):
         file = logging.handlers.RotatingFileHandler(log_file(), maxBytes=4 * _MEGABYTE, backupCount=2, delay=True)
@@ -67,13 +67,13 @@ def start_logs(terminal: Terminal) -> None:
 
 @contextlib.contextmanager
 def redirected(remark: Remark) -> Iterator[None]:
-    """While a screen is open, records for people appear through it."""
-    screens = [one for one in logging.getLogger("kubesweep").handlers if isinstance(one, ScreenHandler)]
-    before = [screen.remark for screen in screens]
-    for screen in screens:
-        screen.remark = remark
+    """While a screen is open, warnings appear through it."""
+    handlers = [one for one in logging.getLogger("kubesweep").handlers if isinstance(one, ScreenHandler)]
+    before = [each.remark for each in handlers]
+    for each in handlers:
+        each.remark = remark
     try:
         yield
     finally:
-        for screen, usual in zip(screens, before, strict=True):
-            screen.remark = usual
+        for each, former in zip(handlers, before, strict=True):
+            each.remark = former

@@ -1,4 +1,4 @@
-"""From the NAME that a person types to the schedule of the queue that they mean."""
+"""From the NAME on the command line to a schedule of the queue."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["find", "label", "labels", "typed_name"]
 
 
 def find(known: Sequence[ScheduleRef], name: str, namespace: str | None, queue: str) -> ScheduleRef:
-    """The schedule of that name; the namespace is needed only where two share the name.
+    """The schedule of that name. ``namespace`` is needed only if two schedules share the name.
 
-    Raises SpecError that lists what there is, the nearest first.
+    Raises SpecError, which names the nearest schedule and lists the others.
     """
     found = [ref for ref in known if ref.name == name and namespace in (None, ref.namespace)]
     if len(found) == 1:
@@ -25,36 +25,36 @@ def find(known: Sequence[ScheduleRef], name: str, namespace: str | None, queue: 
         spaces = ", ".join(sorted({ref.namespace for ref in found}))
         raise SpecError(
             "AmbiguousName",
-            f"{len(found)} schedules of this queue are called {name}.\nSay which: -n NAMESPACE, one of {spaces}.",
+            f"{len(found)} schedules of this queue have the name {name}.\nName one: -n NAMESPACE, one of {spaces}.",
         )
     if not known:
         raise SpecError(
             "UnknownSchedule",
-            f"The queue {safe_url(queue)} knows no schedule yet, so no {name} either.\n"
-            f"Sweep something first:  {program()} run -f FILE{queue_option(None if queue == queue_url(None) else queue)}\n"
-            f"or name the queue that was used:  --queue URL, or the variable KUBESWEEP_QUEUE.",
+            f"The queue {safe_url(queue)} has no schedule yet, so there is no {name}.\n"
+            f"Run a sweep first:  {program()} run -f FILE{queue_option(None if queue == queue_url(None) else queue)}\n"
+            f"or name another queue:  --queue URL, or the variable KUBESWEEP_QUEUE.",
         )
     where = f" in namespace {namespace}" if namespace else ""
     near = difflib.get_close_matches(name, [ref.name for ref in known], n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]}? " if near else ""
     shown = ", ".join(label(ref) for ref in known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
     raise SpecError(
-        "UnknownSchedule", f"No schedule {name}{where} in the queue {safe_url(queue)}.\n{hint}It knows: {shown}."
+        "UnknownSchedule", f"No schedule {name}{where} in the queue {safe_url(queue)}.\n{hint}It has: {shown}."
     )
 
 
 def label(ref: ScheduleRef) -> str:
-    """A name for people: the namespace only where it is not the usual one."""
+    """The name to show: with the namespace unless that is ``default``."""
     return ref.name if ref.namespace == "default" else f"{ref.namespace}/{ref.name}"
 
 
 def typed_name(ref: ScheduleRef) -> str:
-    """The name as it must be typed, with the namespace where it is not the usual one."""
+    """The arguments that name the schedule: with ``-n`` unless its namespace is ``default``."""
     return f"{ref.name}{namespace_option(ref.namespace if ref.namespace != 'default' else None)}"
 
 
 def labels(refs: Sequence[ScheduleRef]) -> list[str]:
-    """Labels that tell these schedules apart."""
+    """Unique labels for these schedules."""
     short = [label(ref) for ref in refs]
     twice = {text for text in short if short.count(text) > 1}
     return [

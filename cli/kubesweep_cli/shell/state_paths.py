@@ -1,4 +1,4 @@
-"""Where a laptop keeps its queue and its log, so that ``run`` and ``dead list`` meet without being told."""
+"""Where the queue and the log are on this machine, so that all commands use the same queue by default."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ QUEUE_VARIABLE = "KUBESWEEP_QUEUE"
 
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """``$XDG_STATE_HOME/kubesweep`` or ``~/.local/state/kubesweep``, made if it is missing, for this user only."""
+    """``$XDG_STATE_HOME/kubesweep`` or ``~/.local/state/kubesweep``; created if missing, readable only by this user."""
     base = environ.get("XDG_STATE_HOME") or ""
     # The XDG specification says to ignore a path that is not absolute.
     root = Path(base) if os.path.isabs(base) else Path(environ.get("HOME") or Path.home()) / ".local" / "state"
@@ -40,8 +40,8 @@ def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
     except OSError as error:
         raise SpecError(
             "StateFolder",
-            f"The state folder {folder} cannot be made: {error.strerror}.\n"
-            f"Name a queue with --queue sqlite:////path/to/queue.db, or set XDG_STATE_HOME to a folder of yours.",
+            f"The state folder {folder} cannot be created: {error.strerror}.\n"
+            f"Name a queue with --queue sqlite:////path/to/queue.db, or set XDG_STATE_HOME to a folder that you can write.",
         ) from None
     return folder
 
@@ -61,23 +61,25 @@ def queue_url(option: str | None, environ: Mapping[str, str] = os.environ) -> st
 
 
 def queue_option(option: str | None) -> str:
-    """What a printed command must say to meet the same queue: empty where the default or the variable says it already."""
+    """``--queue`` for a printed command that must use the same queue; empty if the default or the variable names it."""
     if not option:
         return ""
-    # A password in a printed command ends up in scrollbacks and logs of builds.
+    # A password in a printed command ends up in scrollback buffers and build logs.
     return f" --queue {shlex.quote(option)}" if safe_url(option) == option else f' --queue "${QUEUE_VARIABLE}"'
 
 
 def url_option(option: str | None) -> str:
-    """What a printed command must say to meet the same database: empty where no ``--url`` was given. A URL with a password
-    is not printed, for the same reason as a queue's; ``URL`` stands for it."""
+    """``--url`` for a printed command that must use the same database; empty if none was given.
+
+    A URL with a password is not printed; ``URL`` stands for it.
+    """
     if not option:
         return ""
     return f" --url {shlex.quote(option)}" if safe_url(option) == option else " --url URL"
 
 
 def namespace_option(namespace: str | None) -> str:
-    """``-n`` as it must be typed again: empty where none was given or needed."""
+    """``-n`` for a printed command; empty if no namespace is needed."""
     return f" -n {shlex.quote(namespace)}" if namespace else ""
 
 
@@ -86,7 +88,7 @@ def log_file(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def program() -> str:
-    """How this program is called from here, so that printed commands work when they are copied."""
+    """How to call this program from here, so that printed commands work when they are copied."""
     script = Path(sys.argv[0])
     if script.name != "kubesweep":
         return "kubesweep" if shutil.which("kubesweep") else f"{shlex.quote(sys.executable)} -m kubesweep_cli"

@@ -1,4 +1,4 @@
-"""The two streams that a command talks on: results on stdout, everything else on stderr.
+"""The two streams of a command: results on stdout, everything else on stderr.
 
 Colours, boxes and moving lines are for terminals only. A pipe, a file and a pod's log get plain lines.
 """
@@ -34,12 +34,12 @@ THEME = Theme(
         "bar.back": "bright_black",
     }
 )
-PLAIN_WIDTH = 160  # a log line is not wrapped at 80 only because nobody watches
+PLAIN_WIDTH = 160  # columns without a terminal, where the default of 80 would wrap log lines
 
 
 @dataclass(frozen=True, slots=True)
 class Printable:
-    """A renderable without escape sequences of others: messages, keys and names come from databases and receivers."""
+    """A renderable without foreign escape sequences: messages, keys and names come from databases and receivers."""
 
     what: RenderableType
 
@@ -64,15 +64,15 @@ class Terminal:
 
     @property
     def live(self) -> bool:
-        """True where a person watches: there may be a view that moves."""
+        """True on an interactive terminal: the live view may be shown."""
         return self.out.is_terminal and not self.out.is_dumb_terminal and self.verbosity >= 0
 
     def line(self, text: str) -> None:
-        """One plain line of a result; never wrapped, never marked up."""
+        """One plain line of a result, without wrapping and markup."""
         self.out.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     def say(self, text: str, style: str = "") -> None:
-        """A remark for the person, on stderr; silent under ``-q``."""
+        """A remark on stderr; silent with ``-q``."""
         if self.verbosity >= 0:
             self.err.print(Text(text, style=style), soft_wrap=True)
 
@@ -83,7 +83,7 @@ class Terminal:
         self.out.print(what)
 
     def next_steps(self, steps: Sequence[tuple[str, str]]) -> None:
-        """What to type next: (command, what it does) pairs. Commands are never wrapped, so that they can be copied."""
+        """Print what to type next: pairs of command and purpose. Commands are never wrapped, so that they can be copied."""
         if self.verbosity < 0 or not steps:
             return
         self.out.print()
@@ -93,7 +93,7 @@ class Terminal:
             self.out.print(Text(f"  {command}", style="command"), soft_wrap=True)
 
     def error(self, text: str) -> None:
-        """Why a command ends. The first line is the message, the rest is help."""
+        """Why a command fails. The first line is the message, the rest is help."""
         head, _, rest = text.partition("\n")
         self.err.print(Text.assemble(("error: ", "bad"), head), soft_wrap=True)
         if rest:
@@ -101,7 +101,7 @@ class Terminal:
 
 
 def open_terminal(*, color: bool = True, verbosity: int = 0, environ: Mapping[str, str] = os.environ) -> Terminal:
-    """``color`` False or the variable NO_COLOR (any text) switches colours off; the live view stays."""
+    """``color=False`` or the variable NO_COLOR (any text) turns colours off, but not the live view."""
     plain = not color or bool(environ.get("NO_COLOR"))
 
     def console(stderr: bool) -> Console:

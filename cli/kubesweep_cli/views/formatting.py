@@ -1,4 +1,4 @@
-"""Numbers, durations and times as people read them. Pure; the tests are the specification."""
+"""Numbers, durations and times as text. Pure; the tests are the specification."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def rows(number: int) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """Whole per cent, and never 100 before all is done."""
+    """Whole per cent, rounded down: 100 only when all is done."""
     if whole <= 0:
         return "0 %"
     return f"{min(part, whole) * 100 // whole} %"
 
 
 def rate(per_second: float | None) -> str:
-    """``11234.5`` -> ``11,200 rows/s``: three digits are all that a person uses."""
+    """``11234.5`` -> ``11,200 rows/s``: three significant digits."""
     if per_second is None:
         return ""
     if per_second < 10:
@@ -50,7 +50,7 @@ def duration(seconds: float) -> str:
 
 
 def clock_time(moment: float, now: float | None = None) -> str:
-    """The local time of day; with the date where ``now`` is another day."""
+    """The local time of day; with the date where ``now`` is on another day."""
     here = time.localtime(moment)
     if now is not None and time.localtime(now)[:3] != here[:3]:
         return time.strftime("%Y-%m-%d %H:%M:%S", here)

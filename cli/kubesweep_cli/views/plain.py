@@ -1,4 +1,4 @@
-"""The same glances without a terminal: a line when a schedule changes, and a sign of life every few seconds while it works."""
+"""The views without a terminal: a line when a schedule changes, and one every few seconds while a sweep runs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from types import TracebackType
 
 from kubesweep_cli.shell.terminal import Terminal
 from kubesweep_cli.views import formatting
-from kubesweep_cli.views.schedule_view import Glance
+from kubesweep_cli.views.schedule_view import ScheduleView
 
 __all__ = ["PlainScreen", "sentence"]
 
 
 class PlainScreen:
     interval = 0.5
-    EVERY = 5.0  # seconds between two lines about a schedule that only makes progress
+    EVERY = 5.0  # seconds between two lines while a sweep only makes progress
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
-        self._said: dict[str, tuple[tuple[object, ...], float]] = {}
+        self._printed: dict[str, tuple[tuple[object, ...], float]] = {}
 
     def __enter__(self) -> PlainScreen:
         return self
@@ -26,14 +26,14 @@ class PlainScreen:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         return None
 
-    def update(self, glances: Sequence[Glance], now: float) -> None:
-        for one in glances:
-            mark = (one.state, one.active, one.notes)
-            before, at = self._said.get(one.name, (None, 0.0))
-            if mark != before or (one.active and now - at >= self.EVERY):
-                self._said[one.name] = (mark, now)
+    def update(self, views: Sequence[ScheduleView], now: float) -> None:
+        for view in views:
+            shown = (view.state, view.active, view.notes)
+            before, at = self._printed.get(view.name, (None, 0.0))
+            if shown != before or (view.active and now - at >= self.EVERY):
+                self._printed[view.name] = (shown, now)
                 if self._terminal.verbosity >= 0:
-                    self._terminal.line(f"{formatting.clock_time(now)} {sentence(one)}")
+                    self._terminal.line(f"{formatting.clock_time(now)} {sentence(view)}")
 
     def remark(self, text: str, style: str = "") -> None:
         self._terminal.say(text)
@@ -42,22 +42,22 @@ class PlainScreen:
         self._terminal.say(text)
 
 
-def sentence(one: Glance) -> str:
+def sentence(view: ScheduleView) -> str:
     """``process-idle: Running, 43,000 of 60,000 rows, 71 %, applied 43,000, 11,200 rows/s, 2 s left``."""
-    parts = [one.state]
-    if one.dry:
-        parts.append(f"DryRun, would sweep {formatting.rows(one.planned)}{' so far' if one.planning else ''}")
-    elif one.planned:
+    parts = [view.state]
+    if view.dry:
+        parts.append(f"DryRun, would sweep {formatting.rows(view.planned)}{' so far' if view.planning else ''}")
+    elif view.planned:
         parts.append(
-            f"{formatting.count(one.settled)} of {formatting.rows(one.planned)}{' so far' if one.planning else ''}"
+            f"{formatting.count(view.settled)} of {formatting.rows(view.planned)}{' so far' if view.planning else ''}"
         )
-        if one.active and not one.planning:
-            parts.append(formatting.percent(one.settled, one.planned))
-        parts += [f"{name} {formatting.count(number)}" for name, number in one.outcomes if number]
-        parts.append(formatting.rate(one.rate))
-    if one.active and one.left is not None:
-        parts.append(f"{formatting.duration(one.left)} left")
-    if not one.active:
-        parts.append(one.next)
-    parts += one.notes
-    return f"{one.name}: " + ", ".join(part for part in parts if part)
+        if view.active and not view.planning:
+            parts.append(formatting.percent(view.settled, view.planned))
+        parts += [f"{name} {formatting.count(number)}" for name, number in view.outcomes if number]
+        parts.append(formatting.rate(view.rate))
+    if view.active and view.left is not None:
+        parts.append(f"{formatting.duration(view.left)} left")
+    if not view.active:
+        parts.append(view.next)
+    parts += view.notes
+    return f"{view.name}: " + ", ".join(part for part in parts if part)

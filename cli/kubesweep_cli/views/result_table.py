@@ -1,4 +1,4 @@
-"""The table that a run ends with. It adds up, and says so."""
+"""The table at the end of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kubesweep_cli.views.schedule_view import outcomes
 __all__ = ["COLUMNS", "WIDE", "numbers", "result_table", "shown_columns"]
 
 COLUMNS = ("planned", "applied", "skipped", "unconfirmed", "retrying", "dead")
-WIDE = 98  # columns of a terminal that takes name, state and all numbers in one line
+WIDE = 98  # columns that name, state and all numbers need on one line
 _LOUD = {"unconfirmed": "warn", "retrying": "warn", "dead": "bad"}
 
 
@@ -25,21 +25,19 @@ def numbers(sweep: Sweep) -> dict[str, int]:
 
 
 def shown_columns(sweeps: Sequence[Sweep], *, narrow: bool) -> tuple[str, ...]:
-    """All columns; a narrow terminal does without ``unconfirmed`` while it is zero everywhere."""
+    """All columns; on a narrow terminal without ``unconfirmed`` while it is zero everywhere."""
     quiet = narrow and not any(sweep.unconfirmed for sweep in sweeps)
     return tuple(name for name in COLUMNS if not (quiet and name == "unconfirmed"))
 
 
 def result_table(sweeps: Sequence[tuple[str, Sweep | None]], *, width: int = 120, took: float | None = None) -> Table:
-    """One line a schedule and, for more than one, their sum; a narrow terminal has the state below the name."""
+    """One line for each schedule and a line of totals for several. On a narrow terminal the state is below the name."""
     narrow = width < WIDE
     done = [sweep for _, sweep in sweeps if sweep is not None]
     shown = shown_columns(done, narrow=narrow)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold", footer_style="bold")
     table.show_footer = len(done) > 1
-    table.add_column(
-        "schedule", footer="together" if took is None else f"in {formatting.duration(took)}", overflow="fold"
-    )
+    table.add_column("schedule", footer="total" if took is None else f"in {formatting.duration(took)}", overflow="fold")
     if not narrow:
         table.add_column("state", no_wrap=True)
     for name in shown:
@@ -54,8 +52,8 @@ def result_table(sweeps: Sequence[tuple[str, Sweep | None]], *, width: int = 120
 
 def _state(sweep: Sweep) -> Text:
     good = sweep.state is SweepState.COMPLETED
-    word = str(sweep.state) + (" (DryRun)" if sweep.mode == "DryRun" else "")
-    return Text(word, style="good" if good else "warn" if sweep.state is SweepState.AWAITING_APPROVAL else "bad")
+    text = str(sweep.state) + (" (DryRun)" if sweep.mode == "DryRun" else "")
+    return Text(text, style="good" if good else "warn" if sweep.state is SweepState.AWAITING_APPROVAL else "bad")
 
 
 def _cells(sweep: Sweep, shown: Sequence[str]) -> list[Text]:

@@ -1,6 +1,6 @@
-"""From the queue's Stats to what a person sees of a schedule at one moment. Pure: no terminal, no clock, no queue.
+"""From the queue's Stats to what the terminal shows of one schedule at one moment. Pure: no terminal, no clock, no queue.
 
-The live view and the plain lines show the same glance, so both are right or wrong together.
+The live view and the plain lines show the same ScheduleView.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from kubesweep.queue.model import HALTING, Finding, Limits, Stats, Sweep, SweepState
 from kubesweep_cli.views import formatting
 
-__all__ = ["Glance", "Meter", "Tone", "balance", "glance", "outcomes", "troubles"]
+__all__ = ["Meter", "ScheduleView", "Tone", "balance", "outcomes", "problems", "schedule_view"]
 
 Tone = str  # "calm", "good", "warn", "bad"
 
@@ -30,16 +30,16 @@ _ENDED_EARLY = frozenset({SweepState.FAILED, SweepState.HALTED, SweepState.SUPER
 
 
 class Meter:
-    """Rows per second over the last few seconds. Fed with a total; a total that shrinks is a new sweep."""
+    """Rows per second over the last few seconds, from totals. A total that shrinks belongs to a new sweep."""
 
-    WINDOW = 5.0
+    WINDOW = 5.0  # seconds
     LEAST = 1.0
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
 
     def feed(self, at: float, total: int) -> float | None:
-        """The rate after this reading, None while there is too little to tell; that nothing happens takes a window to tell."""
+        """The rate after this reading; None while the readings span too little time. A rate of 0 needs a whole window."""
         seen = self._seen
         if seen and total < seen[-1][1]:
             seen.clear()
@@ -54,25 +54,25 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class ScheduleView:
     name: str
     state: str  # "Running", "waiting", "suspended"
     tone: Tone
     planned: int = 0
     settled: int = 0
-    planning: bool = False  # planned still grows: no share, no time left
+    planning: bool = False  # planned still grows: show no percentage and no time left
     active: bool = False
     rate: float | None = None
     left: float | None = None  # seconds
     outcomes: tuple[tuple[str, int], ...] = ()
     queue: str = ""
     next: str = ""
-    notes: tuple[str, ...] = field(default=())  # sentences that want to be read
-    dry: bool = False  # DryRun: planned rows are all that there is, none of them gets an outcome
+    notes: tuple[str, ...] = field(default=())  # warnings
+    dry: bool = False  # DryRun: rows are planned only and get no outcome
 
 
 def outcomes(sweep: Sweep) -> tuple[tuple[str, int], ...]:
-    """Always all five, in the order of the equation."""
+    """All five outcomes, in the order of :func:`balance`."""
     return (
         ("applied", sweep.applied),
         ("skipped", sweep.skipped),
@@ -82,7 +82,7 @@ def outcomes(sweep: Sweep) -> tuple[tuple[str, int], ...]:
     )
 
 
-def glance(
+def schedule_view(
     name: str,
     stats: Stats,
     *,
@@ -93,31 +93,23 @@ def glance(
     clock: bool = True,
     ended: float | None = None,
     lost: bool = False,
-) -> Glance:
-    """What to show now. ``clock`` is False where this process does not tick; ``speed`` is of settled rows; ``lost`` says
-    that the queue forgot a sweep that was running."""
-    upcoming = _next(now, next_tick, suspended, clock)
-    queue = _queue(stats, now)
-    notes = _findings(stats)
-    sweep = stats.sweep
-    if lost:
-        return Glance(name, str(SweepState.LOST), _TONES[SweepState.LOST], queue=queue, next=upcoming, notes=notes)
-    if sweep is None:
-        state = "suspended" if suspended else "waiting"
-        return Glance(name, state, "calm", queue=queue, next=upcoming, notes=notes)
+) -> ScheduleView:
+    """What to show at ``now``.
+
+    ``clock`` is False where this process opens no ticks. ``speed`` is in settled rows per second. ``lost``: the queue
+    lost a sweep that was under way.
+    """
+    upcoming, queue, sweep = _next(now, next_tick, suspended, clock), _queue(stats, now), stats.sweep
+    if lost or sweep is None:
+        state = str(SweepState.LOST) if lost else "suspended" if suspended else "waiting"
+        tone = _TONES[SweepState.LOST] if lost else "calm"
+        return ScheduleView(name, state, tone, queue=queue, next=upcoming, notes=_finding_notes(stats))
     active = not sweep.state.settled
     left = None
     if sweep.state is SweepState.RUNNING and speed:
         left = max(0, sweep.planned - sweep.settled_rows) / speed
     dry = sweep.mode == "DryRun"
-    why = _reason(sweep)
-    if why and not any(note.endswith(why) for note in notes):  # a finding may have said it
-        notes = (*notes, why)
-    if (waits := _waits(stats)) is not None:
-        notes = (*notes, waits)
-    elif active and sweep.planned and speed == 0 and stats.running and not dry and not troubles(stats):
-        notes = (*notes, _stall(stats, now))
-    return Glance(
+    return ScheduleView(
         name,
         str(sweep.state),
         "warn" if sweep.state is SweepState.COMPLETED and sweep.dead else _TONES[sweep.state],
@@ -130,18 +122,33 @@ def glance(
         outcomes=() if dry else outcomes(sweep),
         queue=queue,
         next=upcoming,
-        notes=notes,
+        notes=_notes(stats, sweep, now, speed),
         dry=dry,
     )
 
 
+def _notes(stats: Stats, sweep: Sweep, now: float, speed: float | None) -> tuple[str, ...]:
+    """Problems, the reason of the sweep, and what it waits for."""
+    notes, found = _finding_notes(stats), problems(stats)
+    if sweep.message and (_runs(sweep) or all(each.message != sweep.message for each in found)):
+        notes = (*notes, _reason(sweep))
+    stalled = not sweep.state.settled and sweep.planned and speed == 0 and stats.running and sweep.mode != "DryRun"
+    if (waits := _waits(stats)) is not None:
+        return (*notes, waits)
+    return (*notes, _stall(stats, now)) if stalled and not found else notes
+
+
+def _runs(sweep: Sweep) -> bool:
+    return sweep.state in (SweepState.PLANNING, SweepState.RUNNING)
+
+
 def _reason(sweep: Sweep) -> str:
-    """Why the sweep ended or waits. A sweep without an effect has the reason of its end while it still runs."""
-    if not sweep.message or sweep.state not in (SweepState.PLANNING, SweepState.RUNNING):
+    """Why the sweep ended or waits. While it runs, its message says why it will fail or halt at its end."""
+    if not _runs(sweep):
         return sweep.message
     end = "halts" if sweep.reason in HALTING else "fails"
     unless = "" if sweep.reason == "TooManyFailedRows" else " unless a row is applied"
-    return f"{sweep.message}. The sweep goes on with its other rows and {end} at its end{unless}"
+    return f"{sweep.message}. The sweep continues with its other rows and {end} at its end{unless}"
 
 
 def _average(sweep: Sweep, ended: float | None) -> float | None:
@@ -153,7 +160,7 @@ def _average(sweep: Sweep, ended: float | None) -> float | None:
 
 def _next(now: float, next_tick: float | None, suspended: bool, clock: bool) -> str:
     if suspended:
-        return "suspended: not ticked"
+        return "suspended: no ticks"
     if not clock:
         return ""
     if next_tick is None:
@@ -172,17 +179,17 @@ def _queue(stats: Stats, now: float) -> str:
 
 
 def _stall(stats: Stats, now: float) -> str:
-    """A worker extends its leases every third of one: a lease that is half over has lost its worker."""
+    """A worker extends its leases after a third of their time, so a lease that is half over has lost its worker."""
     jobs = "1 job is" if stats.running == 1 else f"{formatting.count(stats.running)} jobs are"
-    still = f"no row for {Meter.WINDOW:.0f} s, {jobs} in hand"
+    still = f"no row for {Meter.WINDOW:.0f} s, {jobs} running"
     left = Limits().lease if stats.first_lease is None else stats.first_lease - now
     if left < Limits().lease / 2:
-        return f"{still}: what a killed worker held comes again in {formatting.duration(left)}"
+        return f"{still}: jobs of a killed worker are delivered again in {formatting.duration(left)}"
     return f"{still}: a statement or an effect takes long"
 
 
 def _waits(stats: Stats) -> str | None:
-    """A sweep that is not planned yet, because jobs of the sweeps before it are in somebody's hands."""
+    """Why a sweep is not planned yet: jobs of earlier sweeps are still running."""
     sweep = stats.sweep
     if sweep is None or sweep.state is not SweepState.PLANNING or sweep.cutoff is not None:
         return None
@@ -190,11 +197,14 @@ def _waits(stats: Stats) -> str | None:
     if not jobs:
         return None
     what = "1 job" if jobs == 1 else f"{formatting.count(jobs)} jobs"
-    return f"begins when {what} of the sweep before it ended, or {formatting.duration(Limits().lease)} after their worker was killed"
+    return (
+        f"starts when {what} of the previous sweep {'ends' if jobs == 1 else 'end'}, "
+        f"or {formatting.duration(Limits().lease)} after their worker was killed"
+    )
 
 
-def troubles(stats: Stats) -> tuple[Finding, ...]:
-    """What workers complained of, without what a sweep that completed later refutes."""
+def problems(stats: Stats) -> tuple[Finding, ...]:
+    """Problems that workers reported. A sweep that completed after a report outdates it."""
     sweeps = (stats.sweep, *stats.history) if stats.sweep is not None else ()
     ends = [one.finished for one in sweeps if one.state is SweepState.COMPLETED and one.finished is not None]
     latest = max(ends, default=0.0)
@@ -203,14 +213,14 @@ def troubles(stats: Stats) -> tuple[Finding, ...]:
     )
 
 
-def _findings(stats: Stats) -> tuple[str, ...]:
-    return tuple(f"{finding.reason}: {finding.message}" for finding in troubles(stats))
+def _finding_notes(stats: Stats) -> tuple[str, ...]:
+    return tuple(f"{finding.reason}: {finding.message}" for finding in problems(stats))
 
 
 def balance(sweeps: Sequence[Sweep]) -> str:
-    """The law of the table as one line: ``140,000 planned = 139,993 applied + 0 skipped + ... + 7 dead``.
+    """The totals as one equation: ``140,000 planned = 139,993 applied + 0 skipped + ... + 7 dead``.
 
-    Rows of a sweep that was ended early are ``not reached``. Not for DryRun, whose rows have no outcome.
+    ``not reached`` are rows of sweeps that ended early. Not for DryRun, whose rows have no outcome.
     """
     planned = sum(sweep.planned for sweep in sweeps)
     sums: dict[str, int] = {}

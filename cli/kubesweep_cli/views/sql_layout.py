@@ -1,4 +1,4 @@
-"""The exact SQL on lines that a person can read: only spaces become line breaks, never inside a literal or a name."""
+"""Line breaks for the exact SQL. Only spaces become line breaks, never inside a literal or a name."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["laid_out"]
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[()]|[A-Za-z_]+|\s+|.""", re.DOTALL)
 _BREAKS = frozenset({"FROM", "WHERE", "AND", "ORDER", "LIMIT", "RETURNING", "SET", "LEFT", "UNION"})
 _INSIDE = frozenset({"AND"})
-DEEPEST = 1  # what is nested deeper is an expression, and short
+DEEPEST = 1  # parentheses nested deeper are short expressions
 
 
 def laid_out(sql: str) -> str:
-    """``sql`` with a line for each clause; as it is where a comment or dollar quote makes line breaks a matter of meaning."""
+    """``sql`` with a line for each clause; unchanged if it has comments or dollar quotes, where line breaks have a meaning."""
     if "--" in sql or "/*" in sql or "$" in sql:
         return sql
     tokens = _TOKEN.findall(sql)

@@ -10,12 +10,13 @@ import pytest
 from kubesweep.errors import KubesweepError, LeaseLost, Outage, SpecError, SweepFailure
 from kubesweep.queue.model import PlanVersion, ScheduleRef, Sweep, SweepState, parse_key
 from kubesweep.ticks import Cron, Every
-from kubesweep_cli.commands.dead_letters import Choice, plain_key
-from kubesweep_cli.main import _unforeseen, hoist
-from kubesweep_cli.runner.clock import Clock, due
-from kubesweep_cli.shell.exit_codes import Exit, Nothing, Unreachable, code_of_error, code_of_sweep
+from kubesweep_cli.commands.dead_letters import Choice
+from kubesweep_cli.main import _unexpected, global_options_first
+from kubesweep_cli.runner.clock import Clock
+from kubesweep_cli.shell.exit_codes import Exit, NotFound, Unreachable, code_of_error, code_of_sweep
 from kubesweep_cli.shell.schedule_names import find, label, labels, typed_name
 from kubesweep_cli.shell.state_paths import file_url, log_file, queue_option, queue_url, state_folder, url_option
+from kubesweep_cli.views.keys import plain_key
 
 IDLE = ScheduleRef.local("default", "process-idle")
 EXPIRED = ScheduleRef.local("default", "process-expired")
@@ -29,7 +30,7 @@ ELSEWHERE = ScheduleRef.local("shop", "process-idle")
         (SweepFailure("TableMissing", "x"), 2),
         (Outage("Unreachable", "x"), 3),
         (Unreachable("x"), 3),
-        (Nothing("x"), 1),
+        (NotFound("x"), 1),
         (LeaseLost("x"), 1),
         (KubesweepError("x"), 1),
         (ValueError("x"), 1),
@@ -44,18 +45,24 @@ def test_the_class_of_an_error_decides_the_exit_code(error: BaseException, code:
 def test_only_a_sweep_that_came_to_its_end_is_clean(state: SweepState) -> None:
     bad = {SweepState.AWAITING_APPROVAL, SweepState.HALTED, SweepState.FAILED, SweepState.LOST}
     sweep = Sweep(id="1", tick=0.0, plan=PlanVersion(0, "a"), state=state)
-    assert code_of_sweep(sweep) == (Exit.ROWS_DIED if state in bad else Exit.CLEAN)
+    assert code_of_sweep(sweep) == (Exit.FAILURE if state in bad else Exit.CLEAN)
 
 
 def test_a_sweep_with_a_dead_row_or_no_sweep_at_all_is_not_clean() -> None:
     sweep = Sweep(id="1", tick=0.0, plan=PlanVersion(0, "a"), state=SweepState.COMPLETED, planned=9, applied=8, dead=1)
-    assert code_of_sweep(sweep) == Exit.ROWS_DIED
-    assert code_of_sweep(None) == Exit.ROWS_DIED
+    assert code_of_sweep(sweep) == Exit.FAILURE
+    assert code_of_sweep(None) == Exit.FAILURE
 
 
 def test_global_options_may_stand_behind_the_command() -> None:
-    assert hoist(["run", "-f", "a.yaml", "-v", "--no-color"]) == ["-v", "--no-color", "run", "-f", "a.yaml"]
-    assert hoist(["dead", "show", "--", "-v"]) == ["dead", "show", "--", "-v"]
+    assert global_options_first(["run", "-f", "a.yaml", "-v", "--no-color"]) == [
+        "-v",
+        "--no-color",
+        "run",
+        "-f",
+        "a.yaml",
+    ]
+    assert global_options_first(["dead", "show", "--", "-v"]) == ["dead", "show", "--", "-v"]
 
 
 def test_an_unforeseen_error_is_a_sentence_that_names_the_log(
@@ -63,7 +70,7 @@ def test_an_unforeseen_error_is_a_sentence_that_names_the_log(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with pytest.raises(SystemExit) as ended:
-        _unforeseen(ZeroDivisionError("by nought"))
+        _unexpected(ZeroDivisionError("by nought"))
     told = capsys.readouterr().err
     assert ended.value.code == 1
     assert "ZeroDivisionError: by nought" in told
@@ -82,7 +89,7 @@ def test_a_name_that_two_namespaces_share_must_be_told_apart() -> None:
 
 
 def test_an_unknown_name_comes_with_the_nearest_and_with_what_there_is() -> None:
-    with pytest.raises(SpecError, match=r"Did you mean process-idle\? It knows: process-idle, process-expired"):
+    with pytest.raises(SpecError, match=r"Did you mean process-idle\? It has: process-idle, process-expired"):
         find([IDLE, EXPIRED], "proces-idle", None, "q")
 
 
@@ -136,60 +143,55 @@ def test_a_printed_command_repeats_the_queue_but_no_password() -> None:
     assert queue_option("redis://:s3cret@host/0") == ' --queue "$KUBESWEEP_QUEUE"'
 
 
-def test_of_all_missed_ticks_only_the_latest_is_due() -> None:
-    assert due(Every(60.0), now=1000.0, last=0.0) == 960.0
-    assert due(Every(60.0), now=1000.0, last=960.0) is None
-
-
 def test_a_schedule_that_never_ticked_waits_for_its_next_time() -> None:
     clock = Clock(Every(60.0), started=1000.0)
-    assert clock.ask(1000.0, None) is None
+    assert clock.due(1000.0, None) is None
     assert clock.next == 1020.0
-    assert clock.ask(1019.9, None) is None
-    assert clock.ask(1020.0, None) == 1020.0
+    assert clock.due(1019.9, None) is None
+    assert clock.due(1020.0, None) == 1020.0
 
 
 def test_a_clock_that_was_away_gives_the_latest_missed_tick_once() -> None:
     clock = Clock(Every(60.0), started=1000.0)
-    assert clock.ask(1000.0, 120.0) == 960.0
-    clock.dealt(960.0)
-    assert clock.ask(1001.0, 120.0) is None
+    assert clock.due(1000.0, 120.0) == 960.0
+    clock.answered(960.0)
+    assert clock.due(1001.0, 120.0) is None
     assert clock.next == 1020.0
 
 
 def test_a_clock_makes_up_for_nothing_that_had_passed_when_its_schedule_was_edited() -> None:
     clock = Clock(Every(60.0), started=1000.0)
-    assert clock.ask(1000.0, 120.0, since=970.0) is None
-    assert clock.ask(1020.0, 120.0, since=970.0) == 1020.0
+    assert clock.due(1000.0, 120.0, since=970.0) is None
+    assert clock.due(1020.0, 120.0, since=970.0) == 1020.0
     later = Clock(Every(60.0), started=1000.0)
-    assert later.ask(1000.0, 120.0, since=950.0) == 960.0
+    assert later.due(1000.0, 120.0, since=950.0) == 960.0
 
 
 def test_a_machine_that_slept_makes_up_for_one_tick_only() -> None:
     clock = Clock(Every(60.0), started=1000.0)
-    clock.ask(1000.0, None)
-    assert clock.ask(5000.0, None) == 4980.0
-    clock.dealt(4980.0)
-    assert clock.ask(5001.0, 4980.0) is None
+    clock.due(1000.0, None)
+    assert clock.due(5000.0, None) == 4980.0
+    clock.answered(4980.0)
+    assert clock.due(5001.0, 4980.0) is None
 
 
 def test_a_tick_that_another_process_opened_is_not_opened_again() -> None:
     clock = Clock(Every(60.0), started=1000.0)
-    clock.ask(1000.0, None)
-    assert clock.ask(1020.5, 1020.0) is None
+    clock.due(1000.0, None)
+    assert clock.due(1020.5, 1020.0) is None
 
 
 def test_a_tick_that_could_not_be_opened_is_asked_for_again() -> None:
     clock = Clock(Every(60.0), started=1000.0)
-    clock.ask(1000.0, None)
-    assert clock.ask(1020.0, None) == 1020.0
-    clock.again(1020.0)
-    assert clock.ask(1020.3, None) == 1020.0
+    clock.due(1000.0, None)
+    assert clock.due(1020.0, None) == 1020.0
+    clock.retry(1020.0)
+    assert clock.due(1020.3, None) == 1020.0
 
 
 def test_a_cron_clock_follows_its_zone() -> None:
     clock = Clock(Cron("0 3 * * *", "America/Sao_Paulo"), started=1_767_225_600.0)  # 2026-01-01T00:00:00Z
-    clock.ask(1_767_225_600.0, None)
+    clock.due(1_767_225_600.0, None)
     assert clock.next == 1_767_247_200.0  # 06:00 UTC
 
 

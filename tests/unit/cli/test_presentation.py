@@ -1,25 +1,21 @@
-"""What a person sees, from the numbers that the queue gives. No terminal, no queue."""
+"""What the terminal shows for the numbers of the queue. No terminal, no queue."""
 
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import msgspec
 import pytest
 from rich.console import Console
 
-from kubesweep.errors import SpecError
 from kubesweep.queue.model import Finding, PlanVersion, Stats, Sweep, SweepState
-from kubesweep_cli.commands.status import status_notes
-from kubesweep_cli.demo.report import checks
-from kubesweep_cli.demo.workspace import Audit, audit, make_world
 from kubesweep_cli.shell.terminal import THEME
 from kubesweep_cli.views import formatting
 from kubesweep_cli.views.live import HINT, draw
 from kubesweep_cli.views.plain import sentence
 from kubesweep_cli.views.result_table import COLUMNS, result_table, shown_columns
-from kubesweep_cli.views.schedule_view import Glance, Meter, balance, glance
+from kubesweep_cli.views.schedule_view import Meter, ScheduleView, balance, schedule_view
+from kubesweep_cli.views.status_table import status_notes
 
 VERSION = PlanVersion(1, "abc")
 RUNNING = Sweep(
@@ -68,7 +64,7 @@ def test_one_row_is_not_rows() -> None:
     assert (formatting.rows(1), formatting.rows(2000)) == ("1 row", "2,000 rows")
 
 
-def test_the_meter_knows_no_rate_in_its_first_second_and_follows_the_last_five() -> None:
+def test_the_meter_has_no_rate_in_its_first_second_and_follows_the_last_five() -> None:
     meter = Meter()
     assert meter.feed(0.0, 0) is None
     assert meter.feed(0.5, 900) is None
@@ -78,7 +74,7 @@ def test_the_meter_knows_no_rate_in_its_first_second_and_follows_the_last_five()
     assert last == 0.0
 
 
-def test_that_nothing_happens_is_not_said_before_a_whole_window_of_it() -> None:
+def test_a_rate_of_zero_needs_a_whole_window() -> None:
     meter = Meter()
     assert [meter.feed(at, 0) for at in (0.0, 1.0, 4.5)] == [None, None, None]
     assert meter.feed(5.0, 0) == 0.0
@@ -93,42 +89,42 @@ def test_a_total_that_shrinks_is_a_new_sweep_to_the_meter() -> None:
 
 
 def test_a_running_sweep_shows_share_and_time_left() -> None:
-    seen = glance("a", Stats(known=True, sweep=RUNNING, ready=3), now=105.0, speed=100.0, clock=False)
+    seen = schedule_view("a", Stats(known=True, sweep=RUNNING, ready=3), now=105.0, speed=100.0, clock=False)
     assert (seen.planned, seen.settled, seen.active, seen.left) == (1000, 500, True, 5.0)
     assert seen.queue == "3 ready"
 
 
-def test_while_planning_nobody_guesses_the_time_left() -> None:
+def test_while_planning_there_is_no_time_left() -> None:
     planning = msgspec.structs.replace(RUNNING, state=SweepState.PLANNING)
-    seen = glance("a", Stats(known=True, sweep=planning), now=105.0, speed=100.0)
+    seen = schedule_view("a", Stats(known=True, sweep=planning), now=105.0, speed=100.0)
     assert seen.planning
     assert seen.left is None
     assert "so far" in text_of(draw([seen], Console(width=100, height=40)))
 
 
 def test_a_completed_sweep_with_dead_rows_is_not_green() -> None:
-    assert glance("a", Stats(known=True, sweep=DONE), now=120.0).tone == "warn"
+    assert schedule_view("a", Stats(known=True, sweep=DONE), now=120.0).tone == "warn"
     clean = msgspec.structs.replace(DONE, dead=0, applied=907)
-    assert glance("a", Stats(known=True, sweep=clean), now=120.0).tone == "good"
+    assert schedule_view("a", Stats(known=True, sweep=clean), now=120.0).tone == "good"
 
 
 def test_a_completed_sweep_shows_its_own_average() -> None:
-    assert glance("a", Stats(known=True, sweep=DONE), now=999.0, speed=0.0).rate == 100.0
+    assert schedule_view("a", Stats(known=True, sweep=DONE), now=999.0, speed=0.0).rate == 100.0
 
 
-def test_what_a_worker_found_wrong_is_said() -> None:
+def test_a_problem_that_a_worker_reported_is_a_note() -> None:
     bad = Finding("SourceReady", False, "Unreachable", "no connection", VERSION)
     good = Finding("Effect", True, "Loaded", "fine", VERSION)
-    assert glance("a", Stats(known=True, findings=(bad, good)), now=0.0).notes == ("Unreachable: no connection",)
+    assert schedule_view("a", Stats(known=True, findings=(bad, good)), now=0.0).notes == ("Unreachable: no connection",)
 
 
 def test_a_suspended_schedule_says_so() -> None:
-    seen = glance("a", Stats(), now=0.0, suspended=True)
-    assert (seen.state, seen.next) == ("suspended", "suspended: not ticked")
+    seen = schedule_view("a", Stats(), now=0.0, suspended=True)
+    assert (seen.state, seen.next) == ("suspended", "suspended: no ticks")
 
 
 def test_the_next_tick_is_a_time_and_a_distance() -> None:
-    seen = glance("a", Stats(), now=1000.0, next_tick=1075.0)
+    seen = schedule_view("a", Stats(), now=1000.0, next_tick=1075.0)
     assert seen.next == f"next tick {formatting.clock_time(1075.0)}, in 1 min 15 s"
 
 
@@ -143,38 +139,38 @@ def test_the_balance_is_an_equation_or_says_that_it_is_not() -> None:
 
 
 def test_a_plain_line_leaves_out_what_is_zero() -> None:
-    seen = glance("a", Stats(known=True, sweep=RUNNING), now=105.0, speed=100.0)
+    seen = schedule_view("a", Stats(known=True, sweep=RUNNING), now=105.0, speed=100.0)
     assert sentence(seen) == (
         "a: Running, 500 of 1,000 rows, 50 %, applied 400, skipped 50, retrying 50, 100 rows/s, 5.0 s left"
     )
 
 
-def test_a_sweep_that_stands_still_says_what_it_may_wait_for() -> None:
-    standing = Stats(known=True, sweep=RUNNING, running=2, first_lease=130.0)
-    (note,) = glance("a", standing, now=105.0, speed=0.0).notes
-    assert note == "no row for 5 s, 2 jobs are in hand: a statement or an effect takes long"
-    (note,) = glance("a", standing, now=118.0, speed=0.0).notes
-    assert note == "no row for 5 s, 2 jobs are in hand: what a killed worker held comes again in 12 s"
-    assert glance("a", standing, now=105.0, speed=3.0).notes == ()
-    assert glance("a", Stats(known=True, sweep=DONE, running=2), now=105.0, speed=0.0).notes == ()
+def test_a_stalled_sweep_says_what_it_may_wait_for() -> None:
+    stalled = Stats(known=True, sweep=RUNNING, running=2, first_lease=130.0)
+    (note,) = schedule_view("a", stalled, now=105.0, speed=0.0).notes
+    assert note == "no row for 5 s, 2 jobs are running: a statement or an effect takes long"
+    (note,) = schedule_view("a", stalled, now=118.0, speed=0.0).notes
+    assert note == "no row for 5 s, 2 jobs are running: jobs of a killed worker are delivered again in 12 s"
+    assert schedule_view("a", stalled, now=105.0, speed=3.0).notes == ()
+    assert schedule_view("a", Stats(known=True, sweep=DONE, running=2), now=105.0, speed=0.0).notes == ()
 
 
-def test_a_sweep_that_an_outage_holds_up_names_the_outage_and_no_killed_worker() -> None:
+def test_a_sweep_that_an_outage_stalls_names_the_outage_and_no_killed_worker() -> None:
     locked = Finding("SourceReady", False, "LockNotAvailable", "table carts: it is locked", VERSION, at=104.0)
-    held_up = Stats(known=True, sweep=RUNNING, running=2, first_lease=106.0, findings=(locked,))
+    stalled = Stats(known=True, sweep=RUNNING, running=2, first_lease=106.0, findings=(locked,))
     expected = ("LockNotAvailable: table carts: it is locked",)
-    assert glance("a", held_up, now=105.0, speed=0.0).notes == status_notes(held_up, 105.0) == expected
+    assert schedule_view("a", stalled, now=105.0, speed=0.0).notes == status_notes(stalled, 105.0) == expected
     done = msgspec.structs.replace(DONE, finished=110.0)
-    assert glance("a", Stats(known=True, sweep=done, findings=(locked,)), now=120.0).notes == ()
+    assert schedule_view("a", Stats(known=True, sweep=done, findings=(locked,)), now=120.0).notes == ()
     assert status_notes(Stats(known=True, sweep=DONE, findings=(locked,)), 120.0) == ()
 
 
-def test_a_reason_that_a_finding_said_is_said_once() -> None:
+def test_a_reason_that_a_finding_has_too_is_shown_once() -> None:
     ended = msgspec.structs.replace(DONE, state=SweepState.FAILED, reason="MatchFails", message="correct the sql")
     found = Finding("SourceReady", False, "MatchFails", "correct the sql", VERSION, at=104.0)
-    said = "MatchFails: correct the sql"
-    assert glance("a", Stats(known=True, sweep=ended, findings=(found,)), now=120.0).notes == (said,)
-    assert glance("a", Stats(known=True, sweep=ended), now=120.0).notes == ("correct the sql",)
+    expected = "MatchFails: correct the sql"
+    assert schedule_view("a", Stats(known=True, sweep=ended, findings=(found,)), now=120.0).notes == (expected,)
+    assert schedule_view("a", Stats(known=True, sweep=ended), now=120.0).notes == ("correct the sql",)
 
 
 @pytest.mark.parametrize("state", [SweepState.HALTED, SweepState.FAILED])
@@ -195,23 +191,23 @@ def test_the_status_of_a_sweep_that_halted_or_failed_says_why(state: SweepState)
         ("TooManyFailedRows", "halts at its end"),
     ],
 )
-def test_a_sweep_that_halts_at_its_end_says_that_it_goes_on(reason: str, end: str) -> None:
-    foretold = msgspec.structs.replace(RUNNING, reason=reason, message="too many rows fail")
-    (note,) = status_notes(Stats(known=True, sweep=foretold), 105.0)
-    assert note == f"too many rows fail. The sweep goes on with its other rows and {end}"
+def test_a_sweep_that_halts_at_its_end_says_that_it_continues(reason: str, end: str) -> None:
+    failing = msgspec.structs.replace(RUNNING, reason=reason, message="too many rows fail")
+    (note,) = status_notes(Stats(known=True, sweep=failing), 105.0)
+    assert note == f"too many rows fail. The sweep continues with its other rows and {end}"
 
 
-def test_a_sweep_after_an_edit_says_whose_jobs_it_waits_for() -> None:
+def test_a_sweep_after_an_edit_says_which_jobs_it_waits_for() -> None:
     before = msgspec.structs.replace(RUNNING, state=SweepState.SUPERSEDED, open_jobs=2)
     after = Sweep(id="s2", tick=100.0, plan=VERSION, started=100.0, open_jobs=1)
     waiting = Stats(known=True, sweep=after, history=(before,), running=2, delayed=1, first_lease=130.0)
     (note,) = status_notes(waiting, 105.0)
-    assert note == "begins when 2 jobs of the sweep before it ended, or 30 s after their worker was killed"
+    assert note == "starts when 2 jobs of the previous sweep end, or 30 s after their worker was killed"
 
 
 def test_a_dry_run_says_what_it_would_sweep_and_shows_no_outcomes() -> None:
     dry = msgspec.structs.replace(DONE, mode="DryRun", applied=0, skipped=0, retrying=0, dead=0)
-    seen = glance("a", Stats(known=True, sweep=dry), now=120.0, clock=False)
+    seen = schedule_view("a", Stats(known=True, sweep=dry), now=120.0, clock=False)
     assert sentence(seen) == "a: Completed, DryRun, would sweep 1,000 rows"
     view = text_of(draw([seen], Console(width=100, height=40)))
     assert "would sweep 1,000 rows" in view
@@ -245,8 +241,8 @@ def test_unconfirmed_is_never_hidden_when_there_is_some() -> None:
 
 
 def test_a_view_that_does_not_fit_becomes_one_line_a_schedule_and_says_how_many_are_hidden() -> None:
-    many = [glance(f"s{number:02}", Stats(known=True, sweep=DONE), now=0.0) for number in range(30)]
-    many.append(glance("busy", Stats(known=True, sweep=RUNNING), now=0.0))
+    many = [schedule_view(f"s{number:02}", Stats(known=True, sweep=DONE), now=0.0) for number in range(30)]
+    many.append(schedule_view("busy", Stats(known=True, sweep=RUNNING), now=0.0))
     console = Console(width=80, height=24)
     lines = text_of(draw(many, console, HINT), width=80, height=24).splitlines()
     assert len(lines) <= 24
@@ -256,34 +252,14 @@ def test_a_view_that_does_not_fit_becomes_one_line_a_schedule_and_says_how_many_
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 def test_no_line_of_the_view_touches_the_edge_where_a_control_c_is_echoed(width: int) -> None:
-    seen = glance("a" * 45, Stats(known=True, sweep=RUNNING, ready=9, running=2), now=105.0, speed=3.0)
+    seen = schedule_view("a" * 45, Stats(known=True, sweep=RUNNING, ready=9, running=2), now=105.0, speed=3.0)
     lines = text_of(draw([seen], Console(width=width, height=40), HINT), width=width).rstrip("\n").splitlines()
     assert max(len(line) for line in lines) <= width
     assert len(lines[-1].rstrip()) <= width - 3
 
 
 def test_text_that_looks_like_markup_is_shown_as_it_is() -> None:
-    one = Glance("[bold]x[/bold]", "Failed", "bad", notes=("[red]TableMissing[/red]: no such table",))
+    one = ScheduleView("[bold]x[/bold]", "Failed", "bad", notes=("[red]TableMissing[/red]: no such table",))
     text = text_of(draw([one], Console(width=100, height=40)))
     assert "[bold]x[/bold]" in text
     assert "[red]TableMissing[/red]" in text
-
-
-def test_a_demo_whose_folder_is_gone_is_a_sentence(tmp_path: Path) -> None:
-    world = make_world(100, tmp_path / "world")
-    assert audit(world).stale == 70
-    world.database.unlink()
-    with pytest.raises(SpecError, match="was removed while it ran"):
-        audit(world)
-
-
-def test_the_demo_is_right_only_where_database_and_queue_agree() -> None:
-    swept = [("a", DONE)]
-    right = Audit({"a": 900}, stale=50, notified=900, repeated=0)
-    assert all(check.right for check in checks(swept, right))
-    for wrong in ({"changed": {"a": 899}}, {"stale": 49}, {"notified": 899}):
-        audit = Audit(**{"changed": {"a": 900}, "stale": 50, "notified": 900, "repeated": 0, **wrong})  # type: ignore[arg-type]
-        assert not all(check.right for check in checks(swept, audit))
-    unbalanced = msgspec.structs.replace(DONE, planned=1001)
-    assert not checks([("a", unbalanced)], right)[0].right
-    assert not checks([("a", DONE), ("b", None)], right)[0].right

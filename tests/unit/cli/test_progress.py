@@ -1,4 +1,4 @@
-"""What a run remembers of a schedule between two looks at the queue."""
+"""What a run remembers of a schedule between two readings of the queue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from kubesweep.api.loading.files import load
 from kubesweep.queue.model import PlanVersion, Stats, Sweep, SweepState
-from kubesweep_cli.runner.progress import Track
+from kubesweep_cli.runner.progress import ScheduleProgress
 
 SCHEDULE = """
 apiVersion: kubesweep.dev/v1alpha1
@@ -29,24 +29,26 @@ def a_sweep(name: str, planned: int = 0, applied: int = 0, held: int = 0) -> Swe
 
 
 @pytest.fixture
-def track(tmp_path: Path) -> Track:
+def progress(tmp_path: Path) -> ScheduleProgress:
     path = tmp_path / "sweep.yaml"
     path.write_text(SCHEDULE)
     (loaded,) = load([path], url="sqlite:///shop.db")
-    return Track(loaded, 0.0)
+    return ScheduleProgress(loaded, 0.0)
 
 
-def test_rows_that_an_earlier_sweep_left_for_a_retry_are_told_with_what_became_of_them(track: Track) -> None:
+def test_rows_that_an_earlier_sweep_left_for_a_retry_are_told_with_what_became_of_them(
+    progress: ScheduleProgress,
+) -> None:
     before = a_sweep("before", planned=30, applied=9, held=21)
-    track.look(Stats(known=True, sweep=before), 1.0)
-    assert track.settled_earlier == ()
+    progress.update(Stats(known=True, sweep=before), 1.0)
+    assert progress.settled_earlier == ()
     after = msgspec.structs.replace(before, applied=28, skipped=1, dead=1, retrying=0)
-    track.look(Stats(known=True, sweep=a_sweep("now"), history=(after,)), 2.0)
-    assert track.settled_earlier == ((after, {"applied": 19, "skipped": 1, "dead": 1}),)
+    progress.update(Stats(known=True, sweep=a_sweep("now"), history=(after,)), 2.0)
+    assert progress.settled_earlier == ((after, {"applied": 19, "skipped": 1, "dead": 1}),)
 
 
-def test_an_earlier_sweep_that_changed_nothing_is_not_told(track: Track) -> None:
+def test_an_earlier_sweep_that_changed_nothing_is_not_told(progress: ScheduleProgress) -> None:
     before = a_sweep("before", planned=30, applied=9, held=21)
-    track.look(Stats(known=True, sweep=a_sweep("latest"), history=(before,)), 1.0)
-    track.look(Stats(known=True, sweep=a_sweep("now"), history=(a_sweep("latest"), before)), 2.0)
-    assert track.settled_earlier == ()
+    progress.update(Stats(known=True, sweep=a_sweep("latest"), history=(before,)), 1.0)
+    progress.update(Stats(known=True, sweep=a_sweep("now"), history=(a_sweep("latest"), before)), 2.0)
+    assert progress.settled_earlier == ()

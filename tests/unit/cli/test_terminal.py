@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from kubesweep.queue.model import Attempt, DeadLetter, ErrorGroup, ScheduleRef, parse_key
-from kubesweep_cli.commands.dead_letters import _show_letter, group_table, plain_key
 from kubesweep_cli.shell.terminal import Printable, Terminal, open_terminal
+from kubesweep_cli.views.dead_letter_table import group_table, show_letter
+from kubesweep_cli.views.keys import plain_key
 from tests.unit.core.test_text import harmful
 
 HOSTILE = "\x1b]0;mine\x07 \x1b[2J\x9b31m\u202e\0\ud800"
@@ -49,7 +50,7 @@ def test_no_way_to_print_lets_escape_sequences_of_others_through(terminal: Termi
     "key", [("a\x1b[2J",), ("eu\u202e", "17"), ("two\nlines",), ("[42]",), ("42",), ("a b",), ("Ё",)]
 )
 def test_a_key_is_shown_so_that_it_can_be_typed_again(terminal: Terminal, key: tuple[str, ...]) -> None:
-    _show_letter(terminal, "carts", DeadLetter(key, "E", "no", 0.0, "s", (Attempt(0.0, "E", "no"),)))
+    show_letter(terminal, "carts", DeadLetter(key, "E", "no", 0.0, "s", (Attempt(0.0, "E", "no"),)))
     assert plain_key(key) in written(terminal).splitlines()[0]
     assert (parse_key(plain_key(key)), harmful(plain_key(key))) == (key, [])
 
@@ -63,7 +64,7 @@ def test_a_live_view_is_printable_too() -> None:
 def test_a_dead_letter_shows_where_it_was_raised_when_asked(terminal: Terminal) -> None:
     attempt = Attempt(0.0, "ValueError", "no", "/app/sweeps.py:42")
     letter = DeadLetter(("1",), "ValueError", "no", 0.0, "s", (attempt,))
-    _show_letter(terminal, "carts", letter)
+    show_letter(terminal, "carts", letter)
     assert "sweeps.py:42" not in written(terminal)
-    _show_letter(dataclasses.replace(terminal, verbosity=1), "carts", letter)
+    show_letter(dataclasses.replace(terminal, verbosity=1), "carts", letter)
     assert "raised at /app/sweeps.py:42" in written(terminal)

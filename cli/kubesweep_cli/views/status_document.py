@@ -1,0 +1,114 @@
+"""The document of ``kubesweep status -o json``: a list with one object for each schedule.
+
+Names are those of the SweepSchedule's status in the cluster, and times are RFC 3339 in UTC: a script that reads
+``lastSweep.planned`` reads it in both places. What the status has no field for is named in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from kubesweep.api.models.status import LastSweep, PastSweep, QueueCounts, TickCounts
+from kubesweep.queue.model import Finding, ScheduleRef, Stats, Sweep, key_text
+
+__all__ = ["rfc3339", "status_document"]
+
+
+def status_document(refs: Sequence[ScheduleRef], stats: Sequence[Stats]) -> list[dict[str, Any]]:
+    """One object for each schedule, in the order given."""
+    return [_schedule(ref, one) for ref, one in zip(refs, stats, strict=True)]
+
+
+def rfc3339(seconds: float) -> str:
+    """``1767225600`` -> ``2026-01-01T00:00:00Z``; with milliseconds if there are any."""
+    moment = datetime.fromtimestamp(round(seconds, 3), UTC).replace(tzinfo=None)
+    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds") + "Z"
+
+
+def _schedule(ref: ScheduleRef, stats: Stats) -> dict[str, Any]:
+    queue = QueueCounts.model_construct(
+        ready=stats.ready, running=stats.running, delayed=stats.delayed, dead=stats.dead
+    )
+    ticks = TickCounts.model_construct(
+        enqueued=stats.ticks.enqueued,
+        duplicate=stats.ticks.duplicate,
+        forbidden=stats.ticks.forbidden,
+        late=stats.ticks.late,
+    )
+    return _given(
+        namespace=ref.namespace,
+        name=ref.name,
+        uid=ref.uid,
+        known=stats.known,
+        paused=stats.paused,
+        lastScheduleTime=_time(stats.last_tick),
+        lastSweep=None if stats.sweep is None else _last_sweep(stats.sweep),
+        history=[_past_sweep(sweep) for sweep in stats.history],
+        queue={**queue.model_dump(by_alias=True), "excluded": stats.excluded},
+        ticks=ticks.model_dump(by_alias=True),
+        oldestReadyTime=_time(stats.oldest_ready),
+        firstLeaseTime=_time(stats.first_lease),
+        origin=stats.origin or None,
+        findings=[_finding(finding) for finding in stats.findings],
+    )
+
+
+def _last_sweep(sweep: Sweep) -> dict[str, Any]:
+    last = LastSweep.model_construct(
+        **_fields(sweep),
+        message=sweep.message,
+        cutoff=sweep.cutoff,
+        capped=sweep.capped,
+        sample_keys=[key_text(key) for key in sweep.samples] or None,
+    )
+    return last.model_dump(by_alias=True, exclude_none=True) | _internals(sweep)
+
+
+def _past_sweep(sweep: Sweep) -> dict[str, Any]:
+    return PastSweep.model_construct(**_fields(sweep)).model_dump(by_alias=True, exclude_none=True) | _internals(sweep)
+
+
+def _fields(sweep: Sweep) -> dict[str, Any]:
+    return {
+        "id": sweep.id,
+        "tick": rfc3339(sweep.tick),
+        "mode": sweep.mode,
+        "state": str(sweep.state),
+        "reason": sweep.reason,
+        "start_time": _time(sweep.started or None),
+        "completion_time": _time(sweep.finished),
+        "planned": sweep.planned,
+        "applied": sweep.applied,
+        "skipped": sweep.skipped,
+        "unconfirmed": sweep.unconfirmed,
+        "retrying": sweep.retrying,
+        "dead": sweep.dead,
+    }
+
+
+def _internals(sweep: Sweep) -> dict[str, Any]:
+    """What the cluster's status does not show of a sweep."""
+    return _given(openJobs=sweep.open_jobs, plan=sweep.plan.hash, planGeneration=sweep.plan.generation)
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "kind": finding.kind,
+        "ok": finding.ok,
+        "reason": finding.reason,
+        "message": finding.message,
+        "plan": finding.plan.hash,
+        "planGeneration": finding.plan.generation,
+        "time": rfc3339(finding.at),
+    }
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else rfc3339(seconds)
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    """The fields that have a value."""
+    return {name: value for name, value in fields.items() if value is not None}

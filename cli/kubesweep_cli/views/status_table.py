@@ -1,0 +1,54 @@
+"""What ``kubesweep status`` prints: one line for each schedule, and why a sweep does not progress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from kubesweep.queue.model import ScheduleRef, Stats, SweepState
+from kubesweep_cli.shell.schedule_names import labels
+from kubesweep_cli.views import formatting
+from kubesweep_cli.views.schedule_view import schedule_view
+
+__all__ = ["status_notes", "status_table"]
+
+
+def status_table(refs: Sequence[ScheduleRef], stats: Sequence[Stats], now: float) -> Table:
+    """One line for each schedule: its latest sweep and its queue."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
+    for name in ("schedule", "state", "last tick"):
+        table.add_column(name, no_wrap=True, overflow="fold")
+    for name in ("planned", "applied", "retrying", "dead"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("queue")
+    for name, one in zip(labels(refs), stats, strict=True):
+        view = schedule_view(name, one, now=now, clock=False)
+        sweep = one.sweep
+        planned, applied = (sweep.planned, sweep.applied) if sweep else (0, 0)
+        tick = formatting.clock_time(one.last_tick, now) if one.last_tick is not None else "never"
+        table.add_row(
+            Text(name),
+            Text(f"{view.state} (DryRun)" if view.dry else view.state, style=view.tone),
+            tick,
+            formatting.count(planned),
+            "-" if view.dry else formatting.count(applied),
+            formatting.count(one.excluded - one.dead),
+            Text(formatting.count(one.dead), style="bad" if one.dead else ""),
+            view.queue or Text("empty", style="faint"),
+        )
+    return table
+
+
+def status_notes(stats: Stats, now: float) -> tuple[str, ...]:
+    """Why the sweep Failed or Halted, or why an open one does not progress."""
+    sweep = stats.sweep
+    if sweep is None:
+        return ()
+    if sweep.state in (SweepState.FAILED, SweepState.HALTED):
+        return (f"{sweep.reason}: {sweep.message}",)
+    if sweep.state.settled:
+        return ()
+    return schedule_view("", stats, now=now, clock=False).notes
