@@ -161,7 +161,7 @@ def test_purging_wants_a_yes_and_makes_the_rows_eligible_again(desk: Desk) -> No
     file.write_text(file.read_text().replace("limits:", "retry: {maxAttempts: 1}\n  limits:"))
     desk.run("run", "--once", "-f", "slow.yaml", code=1)
     assert "--yes" in desk.run("dead", "purge", "slow", code=2).stderr
-    assert "NAME, or --all" in desk.run("dead", "purge", "--yes", code=2).stderr
+    assert "needs the NAME of a schedule, or --all" in desk.run("dead", "purge", "--yes", code=2).stderr
     assert "5 rows purged" in desk.run("dead", "purge", "slow", "--yes").stdout
     (desk.folder / "slow_handler.py").write_text("def wait(row, ctx):\n    pass\n")
     assert equation(desk.run("run", "--once", "-f", "slow.yaml").stdout) == (5, 5, 0, 0, 0)

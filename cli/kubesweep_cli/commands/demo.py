@@ -45,8 +45,8 @@ async def run_demo(terminal: Terminal, rows: int, keep: Path | None) -> Exit:
 def _introduction(workspace: Workspace, rows: int, took: str) -> Text:
     return Text.assemble(
         (f"{formatting.count(rows)} conversations", "bold"),
-        f" of a sample support desk, created in {took}: idle, expired, active, and seven whose customer cannot be"
-        " notified.\nAll files are in ",
+        f" of a sample support desk, created in {took}:\n"
+        "idle, expired and active ones, and seven whose customer cannot be notified.\nAll files are in ",
         (str(workspace.folder), "name"),
         "\n",
     )
@@ -70,7 +70,7 @@ def _report(
     sweeps = _sweeps(result)
     terminal.show(result_table(sweeps, width=terminal.out.width, took=result.took))
     lines = comparisons(sweeps, count_workspace(workspace))
-    terminal.show(comparison_text(lines))
+    terminal.out.print(comparison_text(lines), soft_wrap=True)
     if dead:
         terminal.out.print()
         terminal.out.print(Text("Dead letters", style="bold"))

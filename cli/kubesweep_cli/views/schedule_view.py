@@ -104,11 +104,7 @@ def schedule_view(
         state = str(SweepState.LOST) if lost else "suspended" if suspended else "waiting"
         tone = _TONES[SweepState.LOST] if lost else "calm"
         return ScheduleView(name, state, tone, queue=queue, next=upcoming, notes=_finding_notes(stats))
-    active = not sweep.state.settled
-    left = None
-    if sweep.state is SweepState.RUNNING and speed:
-        left = max(0, sweep.planned - sweep.settled_rows) / speed
-    dry = sweep.mode == "DryRun"
+    active, dry = not sweep.state.settled, sweep.mode == "DryRun"
     return ScheduleView(
         name,
         str(sweep.state),
@@ -118,7 +114,7 @@ def schedule_view(
         planning=sweep.state is SweepState.PLANNING,
         active=active,
         rate=speed if active else _average(sweep, ended),
-        left=left,
+        left=_left(sweep, speed),
         outcomes=() if dry else outcomes(sweep),
         queue=queue,
         next=upcoming,
@@ -149,6 +145,12 @@ def _reason(sweep: Sweep) -> str:
     end = "halts" if sweep.reason in HALTING else "fails"
     unless = "" if sweep.reason == "TooManyFailedRows" else " unless a row is applied"
     return f"{sweep.message}. The sweep continues with its other rows and {end} at its end{unless}"
+
+
+def _left(sweep: Sweep, speed: float | None) -> float | None:
+    if sweep.state is not SweepState.RUNNING or not speed:
+        return None
+    return max(0, sweep.planned - sweep.settled_rows) / speed
 
 
 def _average(sweep: Sweep, ended: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Ticks of ``every``, ticks that a CronJob missed, sweeps that the queue lost, and when to look again."""
+"""Ticks of ``every``, ticks that a CronJob missed, and when to reconcile again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.model import OpenResult, Settlement, SweepState
 from kubesweep_controller.reconcile.interval_ticks import due_tick, seconds_to_next, tick_request
-from kubesweep_controller.reconcile.recovery import needs_check, needs_recovery, recovery_request
 from kubesweep_controller.status.formatting import time_text
 from kubesweep_controller.status.missed_ticks import missed
 from tests.kits.controller import START, House, failed
@@ -19,7 +18,7 @@ from tests.kits.controller import START, House, failed
 
 @pytest.fixture
 async def clockwork(house: House) -> House:
-    """A schedule by the controller's clock, made 3 s after a multiple of its period."""
+    """A schedule of the controller's clock, created 3 s after a multiple of its period."""
     house.edit(schedule=None, every="10m")
     house.wait(3)
     await house.look()
@@ -27,7 +26,7 @@ async def clockwork(house: House) -> House:
 
 
 async def tick(house: House) -> OpenResult | None:
-    """One look of a controller: open what is due."""
+    """One reconciliation: open what is due."""
     facts = await house.facts()
     due = due_tick(facts)
     return None if due is None else (await house.queue.open_sweep(house.ref, tick_request(facts, due))).answer
@@ -49,7 +48,7 @@ async def test_ticks_come_at_multiples_of_the_period_and_not_before_the_first(cl
     assert await tick(clockwork) is None
 
 
-async def test_two_controllers_that_both_think_they_lead_open_one_sweep(clockwork: House) -> None:
+async def test_two_controllers_that_both_believe_to_lead_open_one_sweep(clockwork: House) -> None:
     clockwork.wait(600)
     ours, theirs = await clockwork.facts(), await clockwork.facts()
     answers = []
@@ -71,7 +70,7 @@ async def test_after_a_pause_of_the_controller_the_latest_missed_tick_runs_once(
     assert await tick(clockwork) is None
 
 
-async def test_a_tick_that_is_too_late_is_missed_and_said(clockwork: House) -> None:
+async def test_a_tick_that_is_too_late_is_missed_and_reported(clockwork: House) -> None:
     clockwork.edit(startingDeadlineSeconds=60)
     await clockwork.look()
     clockwork.wait(700)
@@ -117,7 +116,7 @@ async def test_a_time_that_had_passed_when_the_schedule_was_edited_does_not_fire
     assert await lost_tick(clockwork) is None
 
 
-async def test_an_edit_of_anything_else_leaves_the_moment_since_which_a_schedule_fires(clockwork: House) -> None:
+async def test_an_edit_of_another_field_keeps_the_time_since_which_a_schedule_fires(clockwork: House) -> None:
     since = clockwork.body["status"]["activeSchedule"]
     clockwork.wait(700)
     clockwork.edit(every="600s", worker={"maxReplicas": 9}, timeZone="Europe/Berlin")
@@ -125,7 +124,7 @@ async def test_an_edit_of_anything_else_leaves_the_moment_since_which_a_schedule
     assert await tick(clockwork) is OpenResult.ENQUEUED
 
 
-async def test_after_an_edit_no_tick_is_missed_although_the_cronjob_of_before_is_still_in_the_cache(
+async def test_after_an_edit_no_tick_is_missed_while_the_cache_has_the_old_cronjob(
     house: House,
 ) -> None:
     await house.look()
@@ -139,14 +138,14 @@ async def test_after_an_edit_no_tick_is_missed_although_the_cronjob_of_before_is
     assert await lost_tick(house) == "11:00"
 
 
-async def test_a_refused_spec_leaves_what_fires(house: House) -> None:
+async def test_a_refused_spec_keeps_the_active_schedule(house: House) -> None:
     before = (await house.look())["activeSchedule"]
     house.refusal = SpecError("BadCron", "schedule: not a cron expression")
     house.wait(60)
     assert (await house.look())["activeSchedule"] == before
 
 
-async def test_a_queue_that_forgot_the_last_tick_does_not_make_it_tick_again(clockwork: House) -> None:
+async def test_a_queue_that_lost_the_last_tick_does_not_repeat_it(clockwork: House) -> None:
     clockwork.wait(600)
     await tick(clockwork)
     await finish(clockwork)
@@ -183,7 +182,7 @@ async def test_a_tick_is_missed_when_it_had_time_to_arrive_and_did_not(house: Ho
     assert "kubectl describe cronjob close-idle-tick -n support" in house.message("Degraded")
 
 
-async def test_a_miss_is_over_when_a_sweep_completed_and_not_when_it_began(house: House) -> None:
+async def test_a_missed_tick_is_over_when_a_sweep_completes_not_when_it_starts(house: House) -> None:
     await house.sweep(1, START)
     house.wait(420)
     assert await house.see("Degraded") == ("True", "MissedSchedule")
@@ -194,7 +193,7 @@ async def test_a_miss_is_over_when_a_sweep_completed_and_not_when_it_began(house
     assert await house.see("Degraded") == ("False", "AsExpected")
 
 
-async def test_the_deadline_of_the_spec_is_the_time_that_a_tick_has(house: House) -> None:
+async def test_the_deadline_of_the_spec_is_the_time_that_a_tick_has_to_arrive(house: House) -> None:
     house.edit(startingDeadlineSeconds=600)
     house.wait(300 + 599)
     assert await lost_tick(house) is None
@@ -202,7 +201,7 @@ async def test_the_deadline_of_the_spec_is_the_time_that_a_tick_has(house: House
     assert await lost_tick(house) == "08:05"
 
 
-async def test_a_new_or_changed_cronjob_has_missed_nothing_before_it_was_there(house: House) -> None:
+async def test_a_new_or_changed_cronjob_has_missed_nothing_before_its_change(house: House) -> None:
     house.child(cron_since=START + 301)
     house.wait(420)
     assert await lost_tick(house) is None
@@ -210,7 +209,7 @@ async def test_a_new_or_changed_cronjob_has_missed_nothing_before_it_was_there(h
     assert await lost_tick(house) == "08:10"
 
 
-async def test_a_suspended_schedule_misses_nothing_nor_does_it_when_it_resumes(house: House) -> None:
+async def test_a_suspended_or_resumed_schedule_has_missed_nothing(house: House) -> None:
     house.edit(suspend=True)
     house.wait(3000)
     assert await lost_tick(house) is None
@@ -219,7 +218,7 @@ async def test_a_suspended_schedule_misses_nothing_nor_does_it_when_it_resumes(h
     assert await lost_tick(house) is None
 
 
-async def test_a_queue_that_forgot_its_ticks_does_not_make_them_missed(house: House) -> None:
+async def test_a_queue_that_lost_its_ticks_does_not_make_them_missed(house: House) -> None:
     await house.sweep(1, START)
     await house.look()
     await house.flush()
@@ -228,7 +227,7 @@ async def test_a_queue_that_forgot_its_ticks_does_not_make_them_missed(house: Ho
     assert await lost_tick(house) is None
 
 
-async def test_where_the_cluster_reads_the_expression_otherwise_no_alarm_is_raised(house: House) -> None:
+async def test_no_tick_is_missed_where_the_cluster_reads_the_expression_otherwise(house: House) -> None:
     house.wait(420)
     house.child(cron_last=START + 240)  # 08:04 is no tick of */5 by our reading
     assert await lost_tick(house) is None
@@ -250,70 +249,10 @@ async def test_the_schedule_of_the_controllers_clock_is_counted_by_the_queue(clo
     assert await lost_tick(clockwork) is None
 
 
-# heal
+# when to reconcile again
 
 
-async def test_a_lost_sweep_is_healed_at_once_and_once(house: House) -> None:
-    await house.start(3)
-    await house.look()
-    assert not needs_recovery(await house.facts())
-    await house.flush()
-    ours = await house.facts()
-    house.wait(1)
-    theirs, answers = await house.facts(), []
-    for facts in (ours, theirs):
-        request = recovery_request(facts)
-        assert request is not None
-        answers.append((await house.queue.open_sweep(house.ref, request)).answer)
-        (stats,) = await house.queue.stats([house.ref])
-        if stats.ready:
-            await finish(house)
-    assert answers == [OpenResult.ENQUEUED, OpenResult.DUPLICATE]
-    assert not needs_recovery(await house.facts())
-    status = await house.look()
-    assert [status["lastSweep"]["state"], status["history"][0]["state"]] == ["Failed", "Lost"]
-
-
-async def test_a_controller_that_died_after_it_wrote_lost_heals_all_the_same(house: House) -> None:
-    await house.start(3)
-    await house.look()
-    await house.flush()
-    assert (await house.look())["lastSweep"]["state"] == "Lost"
-    assert needs_recovery(await house.facts())
-
-
-async def test_a_suspended_schedule_is_healed_when_it_resumes(house: House) -> None:
-    await house.start(3)
-    await house.look()
-    await house.flush()
-    house.edit(suspend=True)
-    await house.look()
-    assert not needs_recovery(await house.facts())
-    house.edit(suspend=False)
-    assert needs_recovery(await house.facts())
-
-
-async def test_a_queue_that_is_away_has_lost_nothing(house: House) -> None:
-    await house.start(3)
-    await house.look()
-    house.outage = Outage("QueueUnreachable", "cannot be reached")
-    assert not needs_recovery(await house.facts())
-    assert (await house.look())["lastSweep"]["state"] == "Running"
-
-
-async def test_what_a_worker_complained_of_is_looked_at_again(house: House) -> None:
-    await house.ready()
-    assert not needs_check(await house.facts())
-    await house.find(False, "TableMissing", "no table")
-    assert needs_check(await house.facts())
-    house.edit(source=house.body["spec"]["source"] | {"table": "chats"})
-    assert not needs_check(await house.facts()), "the new plan has a check of its own"
-
-
-# when to look again
-
-
-async def test_it_looks_often_while_something_moves_and_seldom_when_nothing_does(house: House) -> None:
+async def test_it_reconciles_often_during_a_sweep_and_seldom_without_one(house: House) -> None:
     await house.ready()
     await house.look()
     house.wait(40)
@@ -322,14 +261,14 @@ async def test_it_looks_often_while_something_moves_and_seldom_when_nothing_does
     assert seconds_to_next(await house.facts()) == 2
 
 
-async def test_it_looks_when_a_tick_is_due(clockwork: House) -> None:
+async def test_it_reconciles_when_a_tick_is_due(clockwork: House) -> None:
     await clockwork.ready()
     await clockwork.look()
     clockwork.wait(590)
     assert seconds_to_next(await clockwork.facts()) == pytest.approx(7)
 
 
-async def test_it_looks_when_a_tick_of_cron_should_have_come_and_when_it_is_missed(house: House) -> None:
+async def test_it_reconciles_when_a_tick_of_cron_should_have_arrived_and_when_it_is_missed(house: House) -> None:
     await house.ready()
     await house.look()
     house.wait(290)
@@ -338,8 +277,8 @@ async def test_it_looks_when_a_tick_of_cron_should_have_come_and_when_it_is_miss
     assert seconds_to_next(await house.facts()) == pytest.approx(1)
 
 
-async def test_numbers_that_were_held_back_are_not_forgotten(house: House) -> None:
-    """A status that was written just now may lag behind until its numbers may be written again."""
+async def test_it_reconciles_again_to_write_numbers_that_were_delayed(house: House) -> None:
+    """A recent status may have old numbers until the next time that numbers may be written."""
     await house.ready()
     await house.bury("1")
     await house.look()
