@@ -1,4 +1,4 @@
-"""Local runs with a login from parts: the file of the cluster, with the Secret beside it, and a password that changes while a worker runs."""
+"""Local runs with spec.source.connection: the cluster's file with its Secret, and a password that changes during a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import yaml
 
-from tests.integration.cli_desk import Desk, equation
+from tests.integration.command_line import CommandLine, equation
 from tests.integration.pod import ROWS, statuses
 from tests.integration.postgres import LOCKED_ROLE
 from tests.integration.postgres import Server as Postgres
@@ -22,12 +22,12 @@ PASSWORD = "p@ss/w:rd %41 'q' \" #?"
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def cli(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)
 
 
 @pytest.fixture
-def write(desk: Desk, postgres_server: Postgres, database: str) -> Callable[..., str]:
+def write(cli: CommandLine, postgres_server: Postgres, database: str) -> Callable[..., str]:
     """Writes the schedule's file, with a Secret of these entries; returns its path."""
 
     def saved(entries: dict[str, str] | None, **connection: Any) -> str:
@@ -44,7 +44,7 @@ def write(desk: Desk, postgres_server: Postgres, database: str) -> Callable[...,
         if entries is not None:
             secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shop-db"}, "stringData": entries}
             documents.append(secret)
-        file = desk.folder / "sweep.yaml"
+        file = cli.folder / "sweep.yaml"
         file.write_text(yaml.safe_dump_all(documents))
         return str(file)
 
@@ -52,53 +52,52 @@ def write(desk: Desk, postgres_server: Postgres, database: str) -> Callable[...,
 
 
 def test_check_and_run_take_user_and_password_of_a_secret(
-    desk: Desk, role: Callable[[str], None], write: Callable[..., str], database: str
+    cli: CommandLine, role: Callable[[str], None], write: Callable[..., str], database: str
 ) -> None:
     role(PASSWORD)
     file = write({"username": LOCKED_ROLE, "password": PASSWORD}, secretRef={"name": "shop-db"})
-    assert "40" in desk.run("check", "-f", file).stdout
-    done = desk.run("run", "--once", "-f", file)
+    assert "40" in cli.run("check", "-f", file).stdout
+    done = cli.run("run", "--once", "-f", file)
     assert equation(done.stdout + done.stderr)[:2] == (ROWS, ROWS)
     assert statuses(database) == {"new": ROWS}
 
 
 @pytest.mark.parametrize("command", [["check"], ["run", "--once"], ["worker"]])
 def test_a_password_that_is_refused_names_the_field_and_is_not_shown(
-    desk: Desk, role: Callable[[str], None], write: Callable[..., str], command: list[str]
+    cli: CommandLine, role: Callable[[str], None], write: Callable[..., str], command: list[str]
 ) -> None:
     role("right")
     file = write({"username": LOCKED_ROLE, "password": PASSWORD}, secretRef={"name": "shop-db"})
-    done = desk.run(*command, "-f", file, code=3)
+    done = cli.run(*command, "-f", file, code=3)
     assert 'The login is spec.source.connection with the Secret "shop-db".' in done.stderr
     assert "AuthenticationFailed" in done.stderr
     assert not [part for part in (PASSWORD, "p@ss", "p%40ss") if part in done.stdout + done.stderr]
 
 
 def test_a_password_file_that_is_not_there_names_the_field(
-    desk: Desk, role: Callable[[str], None], write: Callable[..., str]
+    cli: CommandLine, role: Callable[[str], None], write: Callable[..., str]
 ) -> None:
     role(PASSWORD)
-    file = write(None, username=LOCKED_ROLE, passwordFile=str(desk.folder / "token"))
-    done = desk.run("check", "-f", file, code=3)
+    file = write(None, username=LOCKED_ROLE, passwordFile=str(cli.folder / "token"))
+    done = cli.run("check", "-f", file, code=3)
     assert (
-        f"UrlMissing: no password: the file {desk.folder / 'token'} (spec.source.connection.passwordFile)"
-        in done.stderr
+        f"UrlMissing: no password: the file {cli.folder / 'token'} (spec.source.connection.passwordFile)" in done.stderr
     )
     assert "write it yourself, or pass --url" in done.stderr
 
 
 def test_a_password_file_that_is_rewritten_counts_while_a_worker_runs(
-    desk: Desk, role: Callable[[str], None], write: Callable[..., str], database: str
+    cli: CommandLine, role: Callable[[str], None], write: Callable[..., str], database: str
 ) -> None:
-    token = desk.folder / "token"
+    token = cli.folder / "token"
     file = write(None, username=LOCKED_ROLE, passwordFile=str(token))
     role("first")
     token.write_text("first\n")
-    worker = desk.start("worker", "-f", file)
+    worker = cli.start("worker", "-f", file)
     for password in ("first", PASSWORD):
         role(password)
         token.write_text(password)
-        desk.run("trigger", "-f", file)
+        cli.run("trigger", "-f", file)
         until(lambda: statuses(database) == {"new": ROWS})
     worker.send_signal(signal.SIGTERM)
     out, errors = worker.communicate(timeout=scaled(60))

@@ -12,7 +12,7 @@ import pytest
 import kubesweep_cli
 from kubesweep.queue import connect as queue_connect
 from kubesweep.queue.model import FailedRow, Limits, PlanVersion, ScheduleRef, Settlement, SweepRequest
-from tests.integration.cli_desk import Desk
+from tests.integration.command_line import CommandLine
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"
 PLAN = PlanVersion(1, "0123456789abcdef")
@@ -33,27 +33,27 @@ def test_every_code_of_the_command_line_has_a_row() -> None:
 
 @pytest.mark.parametrize(("how", "code", "text"), [row for row in rows() if row[0].startswith("`kubesweep")])
 def test_the_command_answers_with_the_documented_text(how: str, code: str, text: str, tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    asyncio.run(_prepare(desk, code))
+    cli = CommandLine(tmp_path)
+    asyncio.run(_prepare(cli, code))
     command = _here(how.partition("`")[2].partition("`")[0], tmp_path)
-    said = desk.run(*shlex.split(command)[1:], code=2).stderr
+    printed = cli.run(*shlex.split(command)[1:], code=2).stderr
     expected = _here(text, tmp_path)
-    assert expected in said if code == "NotConfirmed" else said.startswith(f"error: {expected}")
+    assert expected in printed if code == "NotConfirmed" else printed.startswith(f"error: {expected}")
 
 
 def _here(text: str, folder: Path) -> str:
     return re.sub(r"\bhere\b", str(folder), text)
 
 
-async def _prepare(desk: Desk, code: str) -> None:
-    """A dead letter where the row is about purging; else only a folder that is not empty."""
-    (desk.folder / "state").mkdir()
+async def _prepare(cli: CommandLine, code: str) -> None:
+    """A dead letter for the row about purging; else only a folder that is not empty."""
+    (cli.folder / "state").mkdir()
     if code == "NotConfirmed":
-        await _dead_letter(desk, "one")
+        await _dead_letter(cli, "one")
 
 
-async def _dead_letter(desk: Desk, name: str, namespace: str = "default") -> None:
-    queue = queue_connect.connect(f"sqlite:///{desk.folder}/state/kubesweep/queue.db")
+async def _dead_letter(cli: CommandLine, name: str, namespace: str = "default") -> None:
+    queue = queue_connect.connect(f"sqlite:///{cli.folder}/state/kubesweep/queue.db")
     ref, limits = ScheduleRef.local(namespace, name), Limits()
     try:
         await queue.open_sweep(ref, SweepRequest(tick=1.0, plan=PLAN))
@@ -65,24 +65,24 @@ async def _dead_letter(desk: Desk, name: str, namespace: str = "default") -> Non
 
 
 async def test_two_schedules_of_one_name_want_a_namespace(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+    cli = CommandLine(tmp_path)
     for namespace in ("east", "west"):
-        await _dead_letter(desk, "twin", namespace)
-    assert _text("AmbiguousName") in desk.run("dead", "list", "twin", code=2).stderr
+        await _dead_letter(cli, "twin", namespace)
+    assert _text("AmbiguousName") in cli.run("dead", "list", "twin", code=2).stderr
 
 
 async def test_a_schedule_that_never_ticked_cannot_be_triggered_by_name(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    queue = queue_connect.connect(f"sqlite:///{desk.folder}/state/kubesweep/queue.db")
+    cli = CommandLine(tmp_path)
+    queue = queue_connect.connect(f"sqlite:///{cli.folder}/state/kubesweep/queue.db")
     await queue.enqueue_check(ScheduleRef.local("default", "young"), PLAN)
     await queue.close()
-    assert _text("NeverSwept") in desk.run("trigger", "young", code=2).stderr
+    assert _text("NeverSwept") in cli.run("trigger", "young", code=2).stderr
 
 
 def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+    cli = CommandLine(tmp_path)
     (tmp_path / "file").write_text("")
-    assert _text("StateFolder") in desk.run("status", code=2, XDG_STATE_HOME=str(tmp_path / "file")).stderr
+    assert _text("StateFolder") in cli.run("status", code=2, XDG_STATE_HOME=str(tmp_path / "file")).stderr
 
 
 def _text(wanted: str) -> str:

@@ -1,4 +1,4 @@
-"""The command line on a queue that is a server: real processes that share it, lose it, and find it again."""
+"""The command line with a queue server: real processes that share it, lose it, and reconnect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.integration.cli_desk import Desk, equation, next_commands, read_until
+from tests.integration.command_line import CommandLine, equation, next_commands, read_until
 from tests.kits.deadlines import scaled
 from tests.kits.servers import Server, binaries
 
@@ -36,7 +36,7 @@ async def note(row, ctx):
     while not (HERE / "go").exists():
         await asyncio.sleep(0.01)
     if (HERE / "bad").exists() and row["id"] % 10 == 0:
-        raise ValueError("nobody answers")
+        raise ValueError("no answer")
     with (HERE / f"did-{os.getpid()}").open("a") as file:
         file.write(f"{row['id']} {ctx.idempotency_key}\\n")
 """
@@ -60,8 +60,8 @@ stringData: {url: "@URL@"}
 """
 
 
-class Place(Desk):
-    """A desk whose queue is a server and whose rows are in Postgres; no handler returns before :meth:`let_go`."""
+class ServerCommandLine(CommandLine):
+    """A command line with a queue server and rows in Postgres. No handler returns before :meth:`let_go`."""
 
     def __init__(self, folder: Path, database: str, server: Server) -> None:
         super().__init__(folder)
@@ -83,12 +83,12 @@ class Place(Desk):
         self.file.write_text(self.file.read_text().replace("batchRows: 10", f"batchRows: 10, {limit}"))
 
     def effects(self) -> dict[str, list[tuple[str, str]]]:
-        """By process: the rows that it did, with their keys."""
+        """By process: the rows whose effect it ran, with their keys."""
         files = sorted(self.folder.glob("did-*"))
         return {file.name: [tuple(line.split()) for line in file.read_text().splitlines()] for file in files}  # type: ignore[misc]
 
-    def told(self) -> dict[str, set[str]]:
-        """By row: the keys that its effect was told under."""
+    def keys_by_row(self) -> dict[str, set[str]]:
+        """By row: the idempotency keys of its effect."""
         found: dict[str, set[str]] = defaultdict(set)
         for done in self.effects().values():
             for row, key in done:
@@ -117,17 +117,17 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, database: str, server: Server) -> Place:
-    return Place(tmp_path, database, server)
+def cli(tmp_path: Path, database: str, server: Server) -> ServerCommandLine:
+    return ServerCommandLine(tmp_path, database, server)
 
 
-def until_a_row_is_in_hand(*processes: subprocess.Popen[str]) -> None:
+def until_a_handler_runs(*processes: subprocess.Popen[str]) -> None:
     for process in processes:
         read_until(process.stderr, "handler entered")
 
 
-def dismissed(*processes: subprocess.Popen[str]) -> None:
-    """SIGTERM ends each of them cleanly."""
+def terminate(*processes: subprocess.Popen[str]) -> None:
+    """End each of them with SIGTERM, cleanly."""
     for process in processes:
         process.send_signal(signal.SIGTERM)
     for process in processes:
@@ -138,138 +138,138 @@ def dismissed(*processes: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize("kind", sorted(binaries()))
 def test_a_run_and_two_workers_share_one_sweep(kind: str, tmp_path: Path, database: str) -> None:
     server = Server(kind).start()
-    place = Place(tmp_path, database, server)
-    workers = [place.serve("worker"), place.serve("worker")]
-    run = place.serve("run", "--once")
-    until_a_row_is_in_hand(run, *workers)
-    place.let_go()
+    cli = ServerCommandLine(tmp_path, database, server)
+    workers = [cli.serve("worker"), cli.serve("worker")]
+    run = cli.serve("run", "--once")
+    until_a_handler_runs(run, *workers)
+    cli.let_go()
     output, errors = run.communicate(timeout=scaled(60))
     assert run.returncode == 0, errors
     assert equation(output) == (ROWS, ROWS, 0, 0, 0)
-    dismissed(*workers)
-    done = [len(rows) for rows in place.effects().values()]
-    assert (len(done), sum(done), place.rows()) == (3, ROWS, (ROWS, ROWS))
+    terminate(*workers)
+    done = [len(rows) for rows in cli.effects().values()]
+    assert (len(done), sum(done), cli.rows()) == (3, ROWS, (ROWS, ROWS))
     server.remove()
 
 
-def test_a_worker_that_gets_sigterm_gives_back_what_it_holds_and_nothing_waits_for_a_lease(place: Place) -> None:
-    place.run("trigger", "-f", str(place.file))
-    worker = place.serve("worker")
-    until_a_row_is_in_hand(worker)
+def test_a_worker_returns_its_jobs_on_sigterm_and_nothing_waits_for_a_lease(cli: ServerCommandLine) -> None:
+    cli.run("trigger", "-f", str(cli.file))
+    worker = cli.serve("worker")
+    until_a_handler_runs(worker)
     worker.send_signal(signal.SIGTERM)
-    said = read_until(worker.stderr, "finishing the rows in progress")
-    place.let_go()
+    printed = read_until(worker.stderr, "finishing the rows in progress")
+    cli.let_go()
     _, errors = worker.communicate(timeout=scaled(60))
     assert worker.returncode == 0, errors
-    queue = place.status()["queue"]
+    queue = cli.status()["queue"]
     assert isinstance(queue, dict)
-    in_the_air = 1 + (said + errors).count("handler entered")
-    assert 1 <= in_the_air <= 4  # of two jobs with two rows each: no row begins after the signal
-    assert (queue["running"], place.rows()) == (0, (in_the_air, in_the_air))
-    assert equation(place.run("run", "--once", "-f", str(place.file)).stdout) == (ROWS, ROWS, 0, 0, 0)
-    assert (place.rows(), len(place.told())) == ((ROWS, ROWS), ROWS)
-    assert sum(len(rows) for rows in place.effects().values()) == ROWS
+    in_flight = 1 + (printed + errors).count("handler entered")
+    assert 1 <= in_flight <= 4  # of two jobs with two rows each: no row begins after the signal
+    assert (queue["running"], cli.rows()) == (0, (in_flight, in_flight))
+    assert equation(cli.run("run", "--once", "-f", str(cli.file)).stdout) == (ROWS, ROWS, 0, 0, 0)
+    assert (cli.rows(), len(cli.keys_by_row())) == ((ROWS, ROWS), ROWS)
+    assert sum(len(rows) for rows in cli.effects().values()) == ROWS
 
 
-def test_a_flush_in_the_middle_is_lost_and_a_run_heals_it(place: Place) -> None:
-    worker, run = place.serve("worker"), place.serve("run")
-    place.run("trigger", "-f", str(place.file))
-    until_a_row_is_in_hand(run, worker)
+def test_a_sweep_that_a_flush_lost_is_recovered_by_a_run(cli: ServerCommandLine) -> None:
+    worker, run = cli.serve("worker"), cli.serve("run")
+    cli.run("trigger", "-f", str(cli.file))
+    until_a_handler_runs(run, worker)
     read_until(run.stdout, "items: Running")
-    with place.server.client() as client:
+    with cli.server.client() as client:
         client.flushall()
     read_until(run.stdout, "items: Lost")
     read_until(run.stdout, "items: Planning")
-    place.let_go()
+    cli.let_go()
     read_until(run.stdout, "items: Completed")
-    stats = place.status()
-    dismissed(run, worker)
+    stats = cli.status()
+    terminate(run, worker)
     sweep, ticks, queue = stats["lastSweep"], stats["ticks"], stats["queue"]
     assert isinstance(sweep, dict)
     assert isinstance(queue, dict)
     settled = sweep["applied"] + sweep["skipped"] + sweep["unconfirmed"]
     assert (sweep["state"], sweep["planned"], sweep["retrying"], queue["dead"]) == ("Completed", settled, 0, 0)
-    assert (place.rows(), ticks["enqueued"]) == ((ROWS, ROWS), 1)  # type: ignore[index]
-    assert {len(keys) for keys in place.told().values()} == {1}
-    assert len(place.told()) == ROWS
+    assert (cli.rows(), ticks["enqueued"]) == ((ROWS, ROWS), 1)  # type: ignore[index]
+    assert {len(keys) for keys in cli.keys_by_row().values()} == {1}
+    assert len(cli.keys_by_row()) == ROWS
 
 
 @pytest.mark.parametrize("keeps", [True, False], ids=["with its data", "empty"])
-def test_a_queue_that_goes_away_and_comes_back_is_waited_for(keeps: bool, place: Place) -> None:
+def test_a_run_waits_for_a_queue_that_restarts(keeps: bool, cli: ServerCommandLine) -> None:
     if not keeps:
-        with place.server.client() as client:
+        with cli.server.client() as client:
             client.config_set("appendonly", "no")
-    worker, run = place.serve("worker"), place.serve("run", "--once")
-    until_a_row_is_in_hand(run, worker)
-    place.server.kill()
-    said = read_until(run.stderr, "The queue cannot be reached, trying again")
-    assert "Traceback" not in said
+    worker, run = cli.serve("worker"), cli.serve("run", "--once")
+    until_a_handler_runs(run, worker)
+    cli.server.kill()
+    printed = read_until(run.stderr, "The queue cannot be reached, trying again")
+    assert "Traceback" not in printed
     read_until(run.stdout, "as it was when the queue last answered")
-    place.server.start(*([] if keeps else ["--appendonly", "no"]))
+    cli.server.start(*([] if keeps else ["--appendonly", "no"]))
     read_until(run.stderr, "The queue answers again")
     if not keeps:
         read_until(run.stderr, "items: Lost")
-    place.let_go()
+    cli.let_go()
     output, errors = run.communicate(timeout=scaled(60))
     assert run.returncode == 0, errors
-    dismissed(worker)
-    planned, applied, skipped, held, dead = equation(output)
-    assert (planned, held, dead, place.rows()) == (applied + skipped, 0, 0, (ROWS, ROWS))
+    terminate(worker)
+    planned, applied, skipped, retrying, dead = equation(output)
+    assert (planned, retrying, dead, cli.rows()) == (applied + skipped, 0, 0, (ROWS, ROWS))
     assert not keeps or (planned, skipped) == (ROWS, 0)
-    assert {len(keys) for keys in place.told().values()} == {1}
+    assert {len(keys) for keys in cli.keys_by_row().values()} == {1}
 
 
 def test_a_refused_password_ends_each_command_with_3_and_one_sentence(tmp_path: Path, database: str) -> None:
     server = Server("valkey", requirepass="geheim")
     server.login = {"password": "geheim"}
     server.start()
-    place = Place(tmp_path, database, server)
+    cli = ServerCommandLine(tmp_path, database, server)
     wrong, none = server.url.replace("//", "//:falsch@"), server.url
-    file = ("-f", str(place.file))
+    file = ("-f", str(cli.file))
     for url, sentence in ((wrong, "the server refused user or password"), (none, "the server wants a password")):
         for command in (("run", *file), ("worker", *file), ("trigger", *file), ("status",), ("dead", "list")):
-            said = place.run(*command, "--queue", url, code=3).stderr
-            assert said.startswith("error: queue redis://127.0.0.1"), said
-            assert sentence in said
-            assert (said.count("\n"), "falsch" in said) == (1, False)
+            printed = cli.run(*command, "--queue", url, code=3).stderr
+            assert printed.startswith("error: queue redis://127.0.0.1"), printed
+            assert sentence in printed
+            assert (printed.count("\n"), "falsch" in printed) == (1, False)
     server.remove()
 
 
-def test_the_other_commands_work_and_their_advice_keeps_the_password_to_itself(tmp_path: Path, database: str) -> None:
+def test_the_other_commands_work_and_print_no_password(tmp_path: Path, database: str) -> None:
     server = Server("valkey", requirepass="geheim")
     server.login = {"password": "geheim"}
     server.start()
-    place = Place(tmp_path, database, server)
-    place.environ["KUBESWEEP_QUEUE"] = url = server.url.replace("//", "//:geheim@")
-    place.limited("approveAbove: {rows: 5}")
-    place.let_go()
-    (place.folder / "bad").touch()
-    said, bad = [], ROWS // 10
+    cli = ServerCommandLine(tmp_path, database, server)
+    cli.environ["KUBESWEEP_QUEUE"] = url = server.url.replace("//", "//:geheim@")
+    cli.limited("approveAbove: {rows: 5}")
+    cli.let_go()
+    (cli.folder / "bad").touch()
+    outputs, bad = [], ROWS // 10
 
     def copied(printed: str, word: str) -> str:
-        """Run the command with ``word`` that was printed, as it was printed, for the file of this test."""
+        """Run the printed command that has ``word``, for the file of this test."""
         command = next(command for command in next_commands(printed) if word in command)
-        done = place.shell(command.replace("-f FILE", f"-f {place.file}"))
+        done = cli.shell(command.replace("-f FILE", f"-f {cli.file}"))
         assert done.returncode in (0, 1), done.stderr
-        said.append(done.stdout + done.stderr)
+        outputs.append(done.stdout + done.stderr)
         return done.stdout
 
-    assert "has no schedule yet" in place.run("status").stdout
-    triggered = place.run("trigger", "-f", str(place.file), "--queue", url).stdout
-    held = copied(triggered, " run --once")
-    assert "AwaitingApproval" in held
-    approved = copied(held, " approve ")
+    assert "has no schedule yet" in cli.run("status").stdout
+    triggered = cli.run("trigger", "-f", str(cli.file), "--queue", url).stdout
+    waiting = copied(triggered, " run --once")
+    assert "AwaitingApproval" in waiting
+    approved = copied(waiting, " approve ")
     dead = copied(approved, " run --once")
     assert equation(dead) == (ROWS, ROWS - bad, 0, 0, bad)
     listed = copied(dead, " dead list")
     assert "ValueError" in listed
-    (place.folder / "bad").unlink()
+    (cli.folder / "bad").unlink()
     retried = copied(listed, " dead retry")
     assert f"{bad} rows will be tried again" in retried
-    place.limited("maxRowsPerSweep: 1000")
+    cli.limited("maxRowsPerSweep: 1000")
     assert copied(retried, " run --once").count("Completed") >= 1
-    assert "No dead letters" in place.run("dead", "list").stdout
-    assert place.rows() == (ROWS, ROWS)
-    assert "is enqueued" in place.run("trigger", "items").stdout
-    assert "geheim" not in "".join((triggered, *said))
+    assert "No dead letters" in cli.run("dead", "list").stdout
+    assert cli.rows() == (ROWS, ROWS)
+    assert "is enqueued" in cli.run("trigger", "items").stdout
+    assert "geheim" not in "".join((triggered, *outputs))
     server.remove()

@@ -1,4 +1,4 @@
-"""`kubesweep dead` reaches rows in retry, and says which rows belong to another table."""
+"""`kubesweep dead` selects rows in retry too, and reports which rows belong to another table."""
 
 from __future__ import annotations
 

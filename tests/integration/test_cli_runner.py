@@ -1,4 +1,4 @@
-"""The run's own decisions over a real queue, with a clock of the test's own and no worker: nobody sleeps."""
+"""The decisions of a run over a real queue, with a clock that the test sets, and without workers."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ class Time:
         return self.now
 
 
-class Paper:
-    """A screen that keeps what it was shown."""
+class RecordingScreen:
+    """A screen that records what it shows."""
 
     interval = 0.0
 
     def __init__(self) -> None:
         self.views: Sequence[ScheduleView] = ()
         self.remarks: list[str] = []
-        self.pictures = 0
+        self.updates = 0
 
     def update(self, views: Sequence[ScheduleView], now: float) -> None:
         self.views = views
-        self.pictures += 1
+        self.updates += 1
 
     def remark(self, text: str, style: str = "") -> None:
         self.remarks.append(text)
@@ -57,9 +57,9 @@ class Paper:
         self.remarks.append(text)
 
 
-class Bench:
+class RunnerKit:
     def __init__(self, folder: Path) -> None:
-        self.folder, self.time, self.paper = folder, Time(), Paper()
+        self.folder, self.time, self.screen = folder, Time(), RecordingScreen()
         self.url = f"sqlite:///{folder / 'queue.db'}"
         self.queue: QueueService = connect(self.url, clock=self.time)
 
@@ -69,193 +69,193 @@ class Bench:
         return load([file], url="sqlite:///t.db")
 
     def runner(self, loaded: Sequence[Loaded], **settings: bool) -> Runner:
-        return Runner(loaded, self.queue, WorkerGroup([]), self.paper, RunSettings(**settings), self.time)
+        return Runner(loaded, self.queue, WorkerGroup([]), self.screen, RunSettings(**settings), self.time)
 
     async def stats(self, loaded: Sequence[Loaded]) -> Stats:
         (stats,) = await self.queue.stats([loaded[0].ref])
         return stats
 
     async def finish(self, loaded: Sequence[Loaded]) -> None:
-        """End the open sweep as a worker that finds nothing stale would."""
+        """End the open sweep like a worker that finds no stale row."""
         plan = loaded[0].plan
         claims = await self.queue.claim(plan.ref, "w", 1, plan.queue_limits)
         assert await self.queue.advance(plan.ref, claims.jobs[0], Window(cutoff="x"))
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    made = Bench(tmp_path)
+async def kit(tmp_path: Path) -> AsyncIterator[RunnerKit]:
+    made = RunnerKit(tmp_path)
     yield made
     await made.queue.close()
 
 
-async def test_a_schedule_ticks_at_its_time_and_not_before(bench: Bench) -> None:
-    loaded = bench.schedule()
-    runner = bench.runner(loaded)
+async def test_a_schedule_ticks_at_its_time_and_not_before(kit: RunnerKit) -> None:
+    loaded = kit.schedule()
+    runner = kit.runner(loaded)
     await runner.step()
-    assert not (await bench.stats(loaded)).known
-    bench.time.now = 1020.0
+    assert not (await kit.stats(loaded)).known
+    kit.time.now = 1020.0
     await runner.step()
     await runner.step()
-    stats = await bench.stats(loaded)
+    stats = await kit.stats(loaded)
     assert (stats.last_tick, stats.ticks.enqueued, stats.ticks.duplicate) == (1020.0, 1, 0)
 
 
-async def test_ticks_missed_while_nobody_ran_are_one_tick(bench: Bench) -> None:
-    loaded = bench.schedule()
-    first = bench.runner(loaded)
+async def test_ticks_missed_between_two_runs_are_one_tick(kit: RunnerKit) -> None:
+    loaded = kit.schedule()
+    first = kit.runner(loaded)
     await first.step()
-    bench.time.now = 1020.0
+    kit.time.now = 1020.0
     await first.step()
-    await bench.finish(loaded)
-    bench.time.now = 5000.0
-    second = bench.runner(loaded)
+    await kit.finish(loaded)
+    kit.time.now = 5000.0
+    second = kit.runner(loaded)
     await second.step()
     await second.step()
-    stats = await bench.stats(loaded)
+    stats = await kit.stats(loaded)
     assert (stats.last_tick, stats.ticks.enqueued) == (4980.0, 2)
 
 
 @pytest.mark.parametrize("between", ["every: 59s", "every: 60s\n  suspend: true"])
 async def test_a_tick_that_had_passed_when_the_schedule_was_edited_or_resumed_does_not_run(
-    bench: Bench, between: str
+    kit: RunnerKit, between: str
 ) -> None:
-    first = bench.runner(bench.schedule())
+    first = kit.runner(kit.schedule())
     await first.step()
-    bench.time.now = 1020.0
+    kit.time.now = 1020.0
     await first.step()
-    bench.time.now = 5000.0
-    file = bench.folder / "a.yaml"
+    kit.time.now = 5000.0
+    file = kit.folder / "a.yaml"
     file.write_text(file.read_text().replace("every: 60s", between))
-    await bench.runner(load([file], url="sqlite:///t.db")).step()
-    bench.time.now = 9000.0
-    loaded = bench.schedule()
-    await bench.finish(loaded)
-    last = bench.runner(loaded)
+    await kit.runner(load([file], url="sqlite:///t.db")).step()
+    kit.time.now = 9000.0
+    loaded = kit.schedule()
+    await kit.finish(loaded)
+    last = kit.runner(loaded)
     await last.step()
     await last.step()
-    assert (await bench.stats(loaded)).last_tick == 1020.0
-    bench.time.now = 9060.0
+    assert (await kit.stats(loaded)).last_tick == 1020.0
+    kit.time.now = 9060.0
     await last.step()
-    assert (await bench.stats(loaded)).last_tick == 9060.0
+    assert (await kit.stats(loaded)).last_tick == 9060.0
 
 
-async def test_a_missed_tick_older_than_the_deadline_is_said_and_not_run(bench: Bench) -> None:
-    loaded = bench.schedule(extra="startingDeadlineSeconds: 10")
-    runner = bench.runner(loaded)
+async def test_a_missed_tick_older_than_the_deadline_is_said_and_not_run(kit: RunnerKit) -> None:
+    loaded = kit.schedule(extra="startingDeadlineSeconds: 10")
+    runner = kit.runner(loaded)
     await runner.step()
-    bench.time.now = 1075.0
+    kit.time.now = 1075.0
     await runner.step()
     await runner.step()
-    stats = await bench.stats(loaded)
+    stats = await kit.stats(loaded)
     assert (stats.sweep, stats.ticks.late, stats.ticks.enqueued) == (None, 1, 0)
-    assert [text for text in bench.paper.remarks if "missed by 55 s" in text] == bench.paper.remarks
-    assert len(bench.paper.remarks) == 1
+    assert [text for text in kit.screen.remarks if "missed by 55 s" in text] == kit.screen.remarks
+    assert len(kit.screen.remarks) == 1
 
 
-async def test_a_tick_that_meets_an_unfinished_sweep_is_skipped_and_said(bench: Bench) -> None:
-    loaded = bench.schedule()
-    runner = bench.runner(loaded)
+async def test_a_tick_that_meets_an_unfinished_sweep_is_skipped_and_said(kit: RunnerKit) -> None:
+    loaded = kit.schedule()
+    runner = kit.runner(loaded)
     await runner.step()
-    for bench.time.now in (1020.0, 1080.0):
+    for kit.time.now in (1020.0, 1080.0):
         await runner.step()
-    assert (await bench.stats(loaded)).ticks.forbidden == 1
-    assert [text for text in bench.paper.remarks if "skipped" in text] == bench.paper.remarks
+    assert (await kit.stats(loaded)).ticks.forbidden == 1
+    assert [text for text in kit.screen.remarks if "skipped" in text] == kit.screen.remarks
 
 
-async def test_a_suspended_schedule_is_never_ticked(bench: Bench) -> None:
-    loaded = bench.schedule(extra="suspend: true")
-    runner = bench.runner(loaded)
-    for bench.time.now in (1000.0, 1020.0, 2000.0):
+async def test_a_suspended_schedule_is_never_ticked(kit: RunnerKit) -> None:
+    loaded = kit.schedule(extra="suspend: true")
+    runner = kit.runner(loaded)
+    for kit.time.now in (1000.0, 1020.0, 2000.0):
         await runner.step()
-    assert not (await bench.stats(loaded)).known
-    assert bench.paper.views[0].state == "suspended"
+    assert not (await kit.stats(loaded)).known
+    assert kit.screen.views[0].state == "suspended"
 
 
-async def test_a_worker_alone_ticks_nothing(bench: Bench) -> None:
-    loaded = bench.schedule()
-    runner = bench.runner(loaded, clock=False)
-    for bench.time.now in (1000.0, 1020.0):
+async def test_a_worker_alone_ticks_nothing(kit: RunnerKit) -> None:
+    loaded = kit.schedule()
+    runner = kit.runner(loaded, clock=False)
+    for kit.time.now in (1000.0, 1020.0):
         await runner.step()
-    assert not (await bench.stats(loaded)).known
+    assert not (await kit.stats(loaded)).known
 
 
-async def test_a_running_sweep_that_the_queue_has_lost_is_started_anew_at_once(bench: Bench) -> None:
-    loaded = bench.schedule()
-    runner = bench.runner(loaded)
+async def test_a_running_sweep_that_the_queue_has_lost_is_recovered_at_once(kit: RunnerKit) -> None:
+    loaded = kit.schedule()
+    runner = kit.runner(loaded)
     await runner.step()
-    bench.time.now = 1020.0
+    kit.time.now = 1020.0
     await runner.step()
     await runner.step()
-    await bench.queue.forget(loaded[0].ref)
-    bench.time.now = 1030.0
+    await kit.queue.forget(loaded[0].ref)
+    kit.time.now = 1030.0
     await runner.step()
-    stats = await bench.stats(loaded)
+    stats = await kit.stats(loaded)
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.last_tick) == (SweepState.PLANNING, 1030.0)
-    assert any("Lost" in text for text in bench.paper.remarks)
-    assert bench.paper.views[0].state == "Lost"
-    bench.time.now = 1040.0
+    assert any("Lost" in text for text in kit.screen.remarks)
+    assert kit.screen.views[0].state == "Lost"
+    kit.time.now = 1040.0
     await runner.step()
-    assert (await bench.stats(loaded)).ticks.enqueued == 1
-    assert bench.paper.views[0].state == "Planning"
+    assert (await kit.stats(loaded)).ticks.enqueued == 1
+    assert kit.screen.views[0].state == "Planning"
 
 
-async def test_a_sweep_that_is_lost_before_anybody_saw_it_is_started_anew(bench: Bench) -> None:
-    loaded = bench.schedule()
-    runner = bench.runner(loaded)
+async def test_a_sweep_that_is_lost_before_the_first_reading_is_recovered(kit: RunnerKit) -> None:
+    loaded = kit.schedule()
+    runner = kit.runner(loaded)
     await runner.step()
-    bench.time.now = 1020.0
+    kit.time.now = 1020.0
     await runner.step()
-    await bench.queue.forget(loaded[0].ref)
-    bench.time.now = 1021.0
+    await kit.queue.forget(loaded[0].ref)
+    kit.time.now = 1021.0
     await runner.step()
-    stats = await bench.stats(loaded)
+    stats = await kit.stats(loaded)
     assert (stats.last_tick, stats.ticks.enqueued) == (1021.0, 1)
 
 
-async def test_a_lost_sweep_is_started_anew_however_far_the_queues_clock_is_ahead(bench: Bench) -> None:
-    loaded = bench.schedule(extra="startingDeadlineSeconds: 10")
+async def test_a_lost_sweep_is_recovered_even_if_the_queues_clock_is_ahead(kit: RunnerKit) -> None:
+    loaded = kit.schedule(extra="startingDeadlineSeconds: 10")
     plan, hour = loaded[0].plan, 3600.0
-    bench.time.now = 100 * hour
-    late = Runner(loaded, bench.queue, WorkerGroup([]), bench.paper, RunSettings(), lambda: bench.time.now - hour)
-    await bench.queue.open_sweep(plan.ref, SweepRequest(tick=99 * hour, plan=plan.version))
+    kit.time.now = 100 * hour
+    late = Runner(loaded, kit.queue, WorkerGroup([]), kit.screen, RunSettings(), lambda: kit.time.now - hour)
+    await kit.queue.open_sweep(plan.ref, SweepRequest(tick=99 * hour, plan=plan.version))
     await late.step()
-    await bench.queue.forget(plan.ref)
+    await kit.queue.forget(plan.ref)
     await late.step()
-    stats = await bench.stats(loaded)
+    stats = await kit.stats(loaded)
     assert (stats.ticks.late, stats.ticks.enqueued) == (0, 1)
 
 
-async def test_a_settled_sweep_that_the_queue_forgot_needs_no_healing(bench: Bench) -> None:
-    loaded = bench.schedule()
-    runner = bench.runner(loaded)
+async def test_a_settled_sweep_that_the_queue_lost_is_not_recovered(kit: RunnerKit) -> None:
+    loaded = kit.schedule()
+    runner = kit.runner(loaded)
     await runner.step()
-    bench.time.now = 1020.0
+    kit.time.now = 1020.0
     await runner.step()
-    await bench.finish(loaded)
+    await kit.finish(loaded)
     await runner.step()
-    await bench.queue.forget(loaded[0].ref)
-    bench.time.now = 1030.0
+    await kit.queue.forget(loaded[0].ref)
+    kit.time.now = 1030.0
     await runner.step()
-    assert not (await bench.stats(loaded)).known
+    assert not (await kit.stats(loaded)).known
 
 
-async def test_many_schedules_are_one_picture(bench: Bench) -> None:
-    loaded = [*bench.schedule("a"), *bench.schedule("b"), *bench.schedule("c")]
-    runner = bench.runner(loaded)
+async def test_many_schedules_are_one_update(kit: RunnerKit) -> None:
+    loaded = [*kit.schedule("a"), *kit.schedule("b"), *kit.schedule("c")]
+    runner = kit.runner(loaded)
     await runner.step()
-    assert [one.name for one in bench.paper.views] == ["a", "b", "c"]
-    assert bench.paper.pictures == 1
+    assert [one.name for one in kit.screen.views] == ["a", "b", "c"]
+    assert kit.screen.updates == 1
 
 
-async def test_once_ends_without_waiting_for_a_held_sweep(bench: Bench) -> None:
-    loaded = bench.schedule()
-    runner = bench.runner(loaded, once=True)
+async def test_once_does_not_wait_for_a_sweep_that_waits_for_approval(kit: RunnerKit) -> None:
+    loaded = kit.schedule()
+    runner = kit.runner(loaded, once=True)
     plan = loaded[0].plan
-    await bench.queue.open_sweep(plan.ref, runner.schedules[0].tick_request(960.0))
-    claims = await bench.queue.claim(plan.ref, "w", 1, plan.queue_limits)
-    assert await bench.queue.end_sweep(
+    await kit.queue.open_sweep(plan.ref, runner.schedules[0].tick_request(960.0))
+    claims = await kit.queue.claim(plan.ref, "w", 1, plan.queue_limits)
+    assert await kit.queue.end_sweep(
         plan.ref, claims.jobs[0], SweepState.AWAITING_APPROVAL, "AwaitingApproval", "too many rows"
     )
     ending = await runner.run()
@@ -263,8 +263,8 @@ async def test_once_ends_without_waiting_for_a_held_sweep(bench: Bench) -> None:
     assert ending.code == 1
 
 
-async def test_an_interrupt_ends_a_run_with_130(bench: Bench) -> None:
-    runner = bench.runner(bench.schedule())
+async def test_an_interrupt_ends_a_run_with_130(kit: RunnerKit) -> None:
+    runner = kit.runner(kit.schedule())
     runner.interrupt()
     ending = await runner.run()
     assert ending.code == 130

@@ -1,4 +1,4 @@
-"""Exit codes, names, the place of the queue, and the clock: the decisions of the command line."""
+"""Exit codes, names, the cli of the queue, and the clock: the decisions of the command line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_class_of_an_error_decides_the_exit_code(error: BaseException, code:
 
 
 @pytest.mark.parametrize("state", list(SweepState))
-def test_only_a_sweep_that_came_to_its_end_is_clean(state: SweepState) -> None:
+def test_only_a_sweep_without_failure_is_clean(state: SweepState) -> None:
     bad = {SweepState.AWAITING_APPROVAL, SweepState.HALTED, SweepState.FAILED, SweepState.LOST}
     sweep = Sweep(id="1", tick=0.0, plan=PlanVersion(0, "a"), state=state)
     assert code_of_sweep(sweep) == (Exit.FAILURE if state in bad else Exit.CLEAN)
@@ -65,42 +65,42 @@ def test_global_options_may_stand_behind_the_command() -> None:
     assert global_options_first(["dead", "show", "--", "-v"]) == ["dead", "show", "--", "-v"]
 
 
-def test_an_unforeseen_error_is_a_sentence_that_names_the_log(
+def test_an_unexpected_error_is_a_message_that_names_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with pytest.raises(SystemExit) as ended:
         _unexpected(ZeroDivisionError("by nought"))
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     assert ended.value.code == 1
-    assert "ZeroDivisionError: by nought" in told
-    assert str(tmp_path / "kubesweep" / "kubesweep.log") in told
-    assert "Traceback" not in told
+    assert "ZeroDivisionError: by nought" in printed
+    assert str(tmp_path / "kubesweep" / "kubesweep.log") in printed
+    assert "Traceback" not in printed
 
 
-def test_a_name_finds_its_schedule_whatever_the_namespace() -> None:
+def test_a_name_finds_its_schedule_in_any_namespace() -> None:
     assert find([IDLE, EXPIRED], "process-idle", None, "q") == IDLE
     assert find([IDLE, ELSEWHERE], "process-idle", "shop", "q") == ELSEWHERE
 
 
-def test_a_name_that_two_namespaces_share_must_be_told_apart() -> None:
+def test_a_name_that_two_namespaces_share_needs_a_namespace() -> None:
     with pytest.raises(SpecError, match="-n NAMESPACE, one of default, shop"):
         find([IDLE, ELSEWHERE], "process-idle", None, "q")
 
 
-def test_an_unknown_name_comes_with_the_nearest_and_with_what_there_is() -> None:
+def test_an_unknown_name_lists_the_nearest_and_the_others() -> None:
     with pytest.raises(SpecError, match=r"Did you mean process-idle\? It has: process-idle, process-expired"):
         find([IDLE, EXPIRED], "proces-idle", None, "q")
 
 
-def test_a_queue_that_knows_nothing_says_what_to_do_and_hides_its_password() -> None:
+def test_an_empty_queue_has_a_hint_and_hides_its_password() -> None:
     with pytest.raises(SpecError) as caught:
         find([], "a", None, "redis://user:s3cret@host:6379/0")
     assert "run -f FILE" in str(caught.value)
     assert "s3cret" not in str(caught.value)
 
 
-def test_labels_tell_schedules_of_one_name_apart() -> None:
+def test_labels_of_schedules_with_one_name_differ() -> None:
     again = ScheduleRef("local", "default", "process-idle", "11111111-2222")
     assert (label(IDLE), label(ELSEWHERE)) == ("process-idle", "shop/process-idle")
     assert len(set(labels([IDLE, again, ELSEWHERE]))) == 3
@@ -151,7 +151,7 @@ def test_a_schedule_that_never_ticked_waits_for_its_next_time() -> None:
     assert clock.due(1020.0, None) == 1020.0
 
 
-def test_a_clock_that_was_away_gives_the_latest_missed_tick_once() -> None:
+def test_after_a_break_the_latest_missed_tick_is_due_once() -> None:
     clock = Clock(Every(60.0), started=1000.0)
     assert clock.due(1000.0, 120.0) == 960.0
     clock.answered(960.0)
@@ -159,7 +159,7 @@ def test_a_clock_that_was_away_gives_the_latest_missed_tick_once() -> None:
     assert clock.next == 1020.0
 
 
-def test_a_clock_makes_up_for_nothing_that_had_passed_when_its_schedule_was_edited() -> None:
+def test_a_tick_before_an_edit_is_never_due() -> None:
     clock = Clock(Every(60.0), started=1000.0)
     assert clock.due(1000.0, 120.0, since=970.0) is None
     assert clock.due(1020.0, 120.0, since=970.0) == 1020.0
@@ -167,7 +167,7 @@ def test_a_clock_makes_up_for_nothing_that_had_passed_when_its_schedule_was_edit
     assert later.due(1000.0, 120.0, since=950.0) == 960.0
 
 
-def test_a_machine_that_slept_makes_up_for_one_tick_only() -> None:
+def test_after_the_machine_slept_one_tick_is_due() -> None:
     clock = Clock(Every(60.0), started=1000.0)
     clock.due(1000.0, None)
     assert clock.due(5000.0, None) == 4980.0
@@ -181,7 +181,7 @@ def test_a_tick_that_another_process_opened_is_not_opened_again() -> None:
     assert clock.due(1020.5, 1020.0) is None
 
 
-def test_a_tick_that_could_not_be_opened_is_asked_for_again() -> None:
+def test_a_tick_that_could_not_be_opened_is_due_again() -> None:
     clock = Clock(Every(60.0), started=1000.0)
     clock.due(1000.0, None)
     assert clock.due(1020.0, None) == 1020.0

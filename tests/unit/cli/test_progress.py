@@ -1,4 +1,4 @@
-"""What a run remembers of a schedule between two readings of the queue."""
+"""What a run keeps about a schedule between two readings of the queue."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ spec:
 """
 
 
-def a_sweep(name: str, planned: int = 0, applied: int = 0, held: int = 0) -> Sweep:
+def a_sweep(name: str, planned: int = 0, applied: int = 0, retrying: int = 0) -> Sweep:
     done = Sweep(id=name, tick=float(len(name)), plan=PlanVersion(0, "a"), state=SweepState.COMPLETED)
-    return msgspec.structs.replace(done, planned=planned, applied=applied, retrying=held)
+    return msgspec.structs.replace(done, planned=planned, applied=applied, retrying=retrying)
 
 
 @pytest.fixture
@@ -36,10 +36,10 @@ def progress(tmp_path: Path) -> ScheduleProgress:
     return ScheduleProgress(loaded, 0.0)
 
 
-def test_rows_that_an_earlier_sweep_left_for_a_retry_are_told_with_what_became_of_them(
+def test_rows_in_retry_from_an_earlier_sweep_are_reported_with_their_outcome(
     progress: ScheduleProgress,
 ) -> None:
-    before = a_sweep("before", planned=30, applied=9, held=21)
+    before = a_sweep("before", planned=30, applied=9, retrying=21)
     progress.update(Stats(known=True, sweep=before), 1.0)
     assert progress.settled_earlier == ()
     after = msgspec.structs.replace(before, applied=28, skipped=1, dead=1, retrying=0)
@@ -47,8 +47,8 @@ def test_rows_that_an_earlier_sweep_left_for_a_retry_are_told_with_what_became_o
     assert progress.settled_earlier == ((after, {"applied": 19, "skipped": 1, "dead": 1}),)
 
 
-def test_an_earlier_sweep_that_changed_nothing_is_not_told(progress: ScheduleProgress) -> None:
-    before = a_sweep("before", planned=30, applied=9, held=21)
+def test_an_earlier_sweep_without_a_change_is_not_reported(progress: ScheduleProgress) -> None:
+    before = a_sweep("before", planned=30, applied=9, retrying=21)
     progress.update(Stats(known=True, sweep=a_sweep("latest"), history=(before,)), 1.0)
     progress.update(Stats(known=True, sweep=a_sweep("now"), history=(a_sweep("latest"), before)), 2.0)
     assert progress.settled_earlier == ()

@@ -1,4 +1,4 @@
-"""Text of others on a person's terminal."""
+"""Foreign text on the terminal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def written(terminal: Terminal) -> str:
     return file.getvalue()
 
 
-def test_no_way_to_print_lets_escape_sequences_of_others_through(terminal: Terminal) -> None:
+def test_no_way_to_print_lets_foreign_escape_sequences_through(terminal: Terminal) -> None:
     terminal.line(HOSTILE)
     terminal.say(HOSTILE)
     terminal.warn(HOSTILE)

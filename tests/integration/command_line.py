@@ -1,4 +1,4 @@
-"""A folder, a state folder, and the command line in it; a sweep whose handler waits to be let go."""
+"""A folder, a state folder, and the command line in it; a sweep whose handler waits for a file."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ stringData: {url: "sqlite:///@FOLDER@/items.db"}
 """
 
 
-class Desk:
-    """A folder with a state folder of its own, and commands run in it."""
+class CommandLine:
+    """Runs commands in a folder with a state folder of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -100,7 +100,7 @@ class Desk:
         )
 
     def slow(self, rows: int) -> str:
-        """A sweep whose handler waits until a file called ``go`` is there. Returns its file."""
+        """Write a sweep whose handler waits until the file ``go`` exists. Returns its file."""
         with closing(sqlite3.connect(self.folder / "items.db")) as db:
             db.execute("CREATE TABLE items (id INTEGER PRIMARY KEY, state TEXT NOT NULL)")
             db.executemany("INSERT INTO items VALUES (?, 'old')", [(number,) for number in range(rows)])
@@ -127,23 +127,23 @@ def next_commands(text: str) -> list[str]:
 
 
 def read_until(stream: Iterable[str] | None, word: str) -> str:
-    """The lines up to the one that has ``word``; fails at the end of the stream."""
+    """The lines up to the one with ``word``. Fails at the end of the stream."""
     seen = ""
     for line in stream or ():
         seen += line
         if word in line:
             return seen
-    raise AssertionError(f"{word!r} never came:\n{seen}")
+    raise AssertionError(f"no {word!r} in the output:\n{seen}")
 
 
-def on_a_terminal(desk: Desk, arguments: Sequence[str], **environ: str) -> tuple[int, str]:
-    """Run on a pseudo-terminal of 100 x 30; exit code and everything that it was sent."""
+def on_a_terminal(cli: CommandLine, arguments: Sequence[str], **environ: str) -> tuple[int, str]:
+    """Run on a pseudo-terminal of 100 x 30. Returns the exit code and all output."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     process = subprocess.Popen(
         [PROGRAM, *arguments],
-        cwd=desk.folder,
-        env={**desk.environ, "TERM": "xterm-256color", **environ},
+        cwd=cli.folder,
+        env={**cli.environ, "TERM": "xterm-256color", **environ},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -153,7 +153,7 @@ def on_a_terminal(desk: Desk, arguments: Sequence[str], **environ: str) -> tuple
     while True:
         try:
             part = os.read(ours, 65536)
-        except OSError:  # the last writer has gone
+        except OSError:  # the last writer has closed it
             break
         if not part:
             break
