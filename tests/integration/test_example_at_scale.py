@@ -35,10 +35,10 @@ def test_workers_are_killed_and_every_stale_row_is_written_exactly_once(tmp_path
     assert done.returncode == 0, done.stdout + done.stderr
     stale = ROWS * 3 // 5
     assert re.findall(r"^== kill (\d): worker", done.stdout, re.MULTILINE) == ["1", "2"]
-    assert f"== ok    of {stale:,} stale carts 0 are left" in done.stdout
+    assert f"== ok    0 of {stale:,} stale carts are left" in done.stdout
     assert f"== ok    {stale:,} writes made {stale:,} abandoned carts" in done.stdout
     assert "== ok    0 carts were written twice" in done.stdout
-    assert f"the books: {stale:,} planned, {stale:,} accounted for" in done.stdout
+    assert f"totals: {stale:,} planned, {stale:,} settled" in done.stdout
     assert "WRONG" not in done.stdout
 
 

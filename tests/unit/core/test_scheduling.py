@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -144,3 +147,10 @@ def test_an_edit_replaces_only_an_unfinished_sweep_of_an_older_plan(plan: Plan) 
     assert scheduling.edit_request(plan, a_sweep("newer", PlanVersion(4, "newer")), 61.0) is None
     settled = a_sweep("settled", PlanVersion(2, "older"), SweepState.COMPLETED)
     assert scheduling.edit_request(plan, settled, 61.0) is None
+
+
+def test_product_code_builds_sweep_requests_only_here() -> None:
+    root = Path(__file__).parents[3]
+    files = [file for part in ("core", "cli", "worker", "controller") for file in (root / part).rglob("*.py")]
+    builders = {file.name for file in files if re.search(r"(?<!class )\bSweepRequest\(", file.read_text())}
+    assert builders == {"scheduling.py"}
