@@ -15,7 +15,7 @@ from kubesweep_worker.runtime.build import assemble, freeze_imports
 from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import WorkerSettings
 
-__all__ = ["WorkerGroup", "folder_of"]
+__all__ = ["WorkerGroup", "file_of", "folder_of"]
 
 SHOW_CURSOR = "\x1b[?25h"
 
