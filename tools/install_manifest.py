@@ -1,7 +1,7 @@
-"""manifests/install.yaml: what the chart renders, for people who use kubectl alone. Needs the ``helm`` of the test bed.
+"""Write manifests/install.yaml: what the chart renders, for installing with kubectl alone. Needs the ``helm`` of the test bed.
 
-The CRD is a file of its own beside it. What only Helm reads is left out, and so is the password of the queue: whoever
-applies the file makes that Secret.
+The CRD is a separate file. What only Helm reads is left out, and so is the password of the queue: you create that Secret
+before you apply the file.
 """
 
 from __future__ import annotations
