@@ -1,21 +1,22 @@
-# Kubesweep: one vocabulary of commands; CI calls the same ones. `make` lists them.
-# All that is needed is Python 3.11 or newer with pip: make PYTHON=/path/to/python3.11
+# The commands of this repository; CI runs the same ones. `make` lists them.
+# You need Python 3.11 or newer with pip: make PYTHON=/path/to/python3.11
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python tools/pip_install.py
-# Two processes: a test's servers and databases are its own, or have room for others.
+# Two processes. Tests share no server or database, except where one serves several tests.
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 # More options for the measurement: make bench BENCH="--rows 200000 --rounds 1"
 BENCH ?=
+COVERAGE ?= tests/unit tests/contract tests/integration
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint site unit chart contract integration example-at-scale apps bench generate cluster images e2e cluster-down pins clean
+.PHONY: help demo live-view test lint site unit chart contract integration coverage example-at-scale apps bench generate cluster images e2e cluster-down pins clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-# Debian has venv and pip in packages of their own: without python3-venv, the pip that is there fills the folder.
+# Debian ships venv and pip in separate packages: without python3-venv, the installed pip fills the folder.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Kubesweep needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
 	@echo "installing Kubesweep into $(VENV), once: Python's own tools, then its packages"
@@ -30,7 +31,7 @@ $(VENV)/run.stamp: requirements/run.txt requirements/build.txt pyproject.toml | 
 	@$(EDITABLE)
 	@touch $@
 
-# All of build.txt and run.txt is in dev.txt too: one call of pip instead of two.
+# dev.txt contains all of build.txt and run.txt, so one call of pip is enough.
 $(VENV)/dev.stamp: requirements/run.txt requirements/build.txt requirements/dev.txt pyproject.toml | $(BIN)/python
 	@$(INSTALL) -r requirements/dev.txt
 	@$(EDITABLE)
@@ -39,15 +40,20 @@ $(VENV)/dev.stamp: requirements/run.txt requirements/build.txt requirements/dev.
 demo: $(VENV)/run.stamp ## sweep 200,000 conversations on this machine, no server needed
 	@$(BIN)/kubesweep demo
 
+live-view: $(VENV)/run.stamp ## record the picture of the live view that the README shows, from a real run
+	$(BIN)/python -m tools.record_live_view
+
 test: lint site unit chart contract integration ## everything that needs no cluster and no root
 
-lint: $(VENV)/dev.stamp ## style, types, architecture
+lint: $(VENV)/dev.stamp ## style, types, layers between packages, generated files, words
 	@echo "== lint"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.generate --check
+	$(BIN)/python -m tools.check_words
+	$(BIN)/python -m tools.check_editorconfig
 
 $(VENV)/docs.stamp: requirements/docs.txt | $(VENV)/dev.stamp
 	@$(INSTALL) -r requirements/docs.txt
@@ -61,11 +67,11 @@ unit: $(VENV)/dev.stamp ## pure functions
 	@echo "== unit"
 	$(PYTEST) tests/unit
 
-chart: $(VENV)/dev.stamp ## what the Helm chart renders, allows and refuses (needs Go, which builds helm once)
+chart: $(VENV)/dev.stamp ## what the Helm chart renders, accepts and rejects (needs Go, which builds helm once)
 	@echo "== chart"
 	$(BIN)/pytest tests/chart
 
-contract: $(VENV)/dev.stamp ## every queue implementation against the one contract
+contract: $(VENV)/dev.stamp ## every queue implementation against the same contract
 	@echo "== contract"
 	$(PYTEST) tests/contract
 
@@ -73,10 +79,18 @@ integration: $(VENV)/dev.stamp ## real Postgres, real processes
 	@echo "== integration"
 	$(PYTEST) tests/integration
 
-example-at-scale: $(VENV)/dev.stamp ## a million rows, three workers, a SIGKILL for one of them now and then
+# Processes that the tests start are measured too (patch = subprocess in pyproject.toml).
+coverage: $(VENV)/dev.stamp ## which lines and branches the tests run, as a table and in .build/coverage (minutes; fewer tests: COVERAGE=tests/unit)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal $(COVERAGE)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report --skip-covered --sort=cover
+
+example-at-scale: $(VENV)/dev.stamp ## a million rows and three workers, one of which is killed from time to time
 	@$(BIN)/python examples/at-scale/storm.py
 
-# Each application has a virtual environment of its own: their pins exclude each other.
+# One virtual environment for each application: their pins exclude each other.
 $(VENV)/apps/%.stamp: requirements/apps/%.txt | $(VENV)/dev.stamp
 	@$(BIN)/python -m venv --clear --without-pip $(VENV)/apps/$*
 	@$(INSTALL) --python $(VENV)/apps/$*/bin/python -r $<
@@ -92,24 +106,24 @@ $(VENV)/apps/sequelize.stamp: $(SEQUELIZE)/package.json $(SEQUELIZE)/package-loc
 	@touch $@
 
 APPS := $(patsubst requirements/apps/%.txt,$(VENV)/apps/%.stamp,$(wildcard requirements/apps/*.txt)) $(if $(shell command -v npm 2>/dev/null),$(VENV)/apps/sequelize.stamp)
-apps: $(VENV)/dev.stamp $(APPS) ## six real applications, each swept beside its own clean-up (installs them once: minutes)
+apps: $(VENV)/dev.stamp $(APPS) ## six real applications, each swept next to its own clean-up command (installs them once: minutes)
 	@echo "== apps"
 	$(PYTEST) tests/apps tests/integration/test_example_django.py tests/integration/test_example_procrastinate.py
 
-bench: $(VENV)/dev.stamp ## measure against one UPDATE and against the loop (minutes; options in BENCH)
+bench: $(VENV)/dev.stamp ## compare with one UPDATE and with a loop (minutes; options in BENCH)
 	$(BIN)/python -m bench.sweep $(BENCH)
 
-generate: $(VENV)/dev.stamp ## write the files that are made from the code: CRD, references, plain manifest (needs Go)
+generate: $(VENV)/dev.stamp ## write the files that are generated from the code: CRD, references, plain manifest (needs Go)
 	$(BIN)/python -m tools.generate
 	$(BIN)/python -m tools.install_manifest
 
-cluster: ## a real Kubernetes of one node on this machine, without Docker (root, Go 1.26, Debian's packages)
+cluster: ## a real Kubernetes with one node on this machine, without Docker (root, Go 1.26, Debian's packages)
 	@$(PYTHON) -m tests.cluster up
 
-images: $(if $(filter e2e,$(MAKECMDGOALS)),cluster) ## build what has changed of the controller's and the worker's image, and give it to the cluster
+images: $(if $(filter e2e,$(MAKECMDGOALS)),cluster) ## build the controller's and the worker's image if they changed, and load them into the cluster
 	@$(PYTHON) -m tests.cluster images
 
-cluster-down: ## take the cluster away, with all that it made
+cluster-down: ## delete the cluster and everything that it created
 	@$(PYTHON) -m tests.cluster down
 
 e2e: $(VENV)/dev.stamp $(if $(E2E_KUBECONFIG),,cluster images) ## the tests on that cluster, or on yours: E2E_KUBECONFIG, E2E_IMAGES (docs/testing.md)
@@ -117,7 +131,7 @@ e2e: $(VENV)/dev.stamp $(if $(E2E_KUBECONFIG),,cluster images) ## the tests on t
 	$(BIN)/pytest tests/e2e tests/hostile -n 3 --durations=15 $(if $(E2E_KUBECONFIG),-m "not bed")
 
 PIN := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
-pins: ## pin every dependency anew, with hashes (needs uv)
+pins: ## update the pins of every dependency, with hashes (needs uv)
 	$(PIN) --extra cli pyproject.toml -o requirements/run.txt
 	$(PIN) --constraint requirements/run.txt --extra worker -o requirements/worker.txt pyproject.toml
 	$(PIN) --constraint requirements/run.txt --extra controller -o requirements/controller.txt pyproject.toml
@@ -129,5 +143,5 @@ pins: ## pin every dependency anew, with hashes (needs uv)
 	printf '%s\n' django-oauth-toolkit 'django>=5.2,<6' 'psycopg[binary]' | $(PIN) - -o requirements/apps/django-oauth-toolkit.txt
 	cd $(SEQUELIZE) && npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts
 
-clean: ## remove what the commands above made
-	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+clean: ## remove what the commands above created
+	rm -rf $(VENV) .build/coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
