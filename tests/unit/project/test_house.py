@@ -137,7 +137,7 @@ def test_every_command_that_a_page_names_exists() -> None:
 
 def test_the_boxes_of_the_readmes_picture_are_the_packages_of_the_import_contracts() -> None:
     contracts = tomllib.loads(committed()["pyproject.toml"])["tool"]["importlinter"]
-    picture = committed()["README.md"].partition("## The way of a row")[2]
+    picture = committed()["README.md"].partition("## How a row is swept")[2]
     assert sorted(re.findall(r"^  subgraph (\w+)$", picture, re.MULTILINE)) == sorted(contracts["root_packages"])
 
 
@@ -150,3 +150,28 @@ def test_every_deadline_of_a_test_scales_with_the_patience_of_the_run() -> None:
         for hit in fixed.finditer(text)
     ]
     assert found == [], "write timeout=scaled(60), of tests/kits/deadlines.py"
+
+
+def test_the_badges_of_the_readme_are_true() -> None:
+    project = tomllib.loads(committed()["pyproject.toml"])["project"]
+    shown = dict(re.findall(r"!\[(\w+): ([^\]]+)\]\(docs/images/badge-\w+\.svg\)", committed()["README.md"]))
+    (status,) = [each for each in project["classifiers"] if each.startswith("Development Status")]
+    kubernetes = re.search(
+        r"^kubeVersion: \">=\s?([\d.]+?)(?:\.0)?(?:-0)?\"", committed()["charts/kubesweep/Chart.yaml"], re.MULTILINE
+    )
+    assert kubernetes is not None
+    assert shown == {
+        "status": status.rpartition(" - ")[2].lower(),
+        "license": project["license"],
+        "python": f"{project['requires-python'].removeprefix('>=')} or newer",
+        "kubernetes": f"{kubernetes.group(1)} or newer",
+    }
+    for name, text in shown.items():
+        assert f"<title>{name}: {text}</title>" in committed()[f"docs/images/badge-{name}.svg"]
+
+
+def test_the_readme_shows_a_picture_that_a_target_makes() -> None:
+    assert "](docs/images/live-view.svg)" in committed()["README.md"]
+    picture = committed()["docs/images/live-view.svg"]
+    assert "rows/s" in picture
+    assert re.search(r"https?://(?!www\.w3\.org/|www\.textualize\.io)", picture) is None  # it loads nothing
