@@ -16,7 +16,7 @@ HEAD = """\
 
 Made by `make generate` from the models in `core/kubesweep/api`, which are also what the cluster's schema is made from;
 `kubectl explain sweepschedule.spec --recursive` prints the same. Durations are whole numbers with a unit (`ms`, `s`, `m`, `h`,
-`d`), the largest unit first: `300ms`, `1h30m`. [concepts.md](concepts.md) has the words, [errors.md](errors.md) what is refused.
+`d`), the largest unit first: `300ms`, `1h30m`. [glossary.md](glossary.md) has the terms, [errors.md](errors.md) the messages of a spec that is refused.
 """
 TABLE = "| field | type | default | |\n|---|---|---|---|\n"
 
