@@ -34,7 +34,7 @@ _HELMS = re.compile(
 
 @cache
 def helm() -> str:
-    """The helm that the test bed builds; HELM names another one."""
+    """The helm that the test cluster builds; the variable HELM names another one."""
     if named := os.environ.get("HELM"):
         return named
     build = str(ROOT / "tests" / "cluster" / "build")

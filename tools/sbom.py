@@ -1,6 +1,6 @@
-"""Prints what an image is made of, as CycloneDX: the Python packages of the environment that runs this, and Debian's packages under it.
+"""Print the contents of an image as CycloneDX: the Python packages of the environment that runs this, and Debian's packages.
 
-Standard library only: it runs while an image is built, in the environment that the image gets.
+It uses the standard library only, because it runs while an image is built, in the environment of the image.
 """
 
 from __future__ import annotations

@@ -149,3 +149,15 @@ def test_the_glossary_uses_none_of_the_words() -> None:
     text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
     assert list(check_text("docs/glossary.md", text, project())) == []
     assert len(re.findall(r"^\| [\w ,-]+ \| .+ \|$", text, re.MULTILINE)) > 50
+
+
+def test_the_glossary_defines_each_term_once_and_is_linked() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    terms = [term.strip() for term in re.findall(r"^\| ([\w ,-]+) \| ", text, re.MULTILINE) if term.strip() != "term"]
+    assert len(terms) == len(set(terms))
+    for page, link in (
+        ("README.md", "docs/glossary.md"),
+        ("docs/README.md", "glossary.md"),
+        ("CONTRIBUTING.md", "docs/glossary.md"),
+    ):
+        assert f"({link})" in (ROOT / page).read_text(encoding="utf-8")
