@@ -1,5 +1,5 @@
-"""Write the files that are generated from the code: ``make generate``. With ``--check``, write nothing and fail if a file
-differs from what would be generated, with the lines that differ; ``make lint`` does this."""
+"""Writes the files that are made from the code: ``make generate``. ``--check`` writes nothing and fails where a file is
+not what it would be, with the lines that differ; ``make lint`` runs that."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 FILES: dict[str, Callable[[], str]] = {
     "manifests/crd.yaml": manifests.crd,
     "charts/kubesweep/files/crd.yaml": manifests.crd,
-    # Defaults for releases that keep the values of an older chart; a template cannot read values.yaml itself.
+    # What the templates fill in where a release has the values of an older chart; a template cannot read values.yaml itself.
     "charts/kubesweep/files/values.yaml": lambda: (ROOT / "charts/kubesweep/values.yaml").read_text(encoding="utf-8"),
     "docs/api.md": api_page.page,
     "docs/values.md": values_page.page,
@@ -24,7 +24,7 @@ FILES: dict[str, Callable[[], str]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, fail if a file differs")
+    parser.add_argument("--check", action="store_true", help="write nothing, fail where a file differs")
     check = parser.parse_args(arguments).check
     stale = 0
     for name, make in FILES.items():

@@ -1,4 +1,4 @@
-"""The manifests that are generated from the models, as text."""
+"""The manifests that are made from the models, as text."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def crd() -> str:
     """The CustomResourceDefinition."""
     text = yaml.dump(custom_resource_definition(), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
     if "{{" in text:
-        raise ValueError("the CRD contains {{, which Helm would read as a template")
+        raise ValueError("the CRD holds {{, which Helm would read as a template")
     return HEAD + text

@@ -1,9 +1,9 @@
-"""``pip install`` with its progress: a line for each package, or one changing line on a terminal.
+"""``pip install`` that shows how far it is: a line for each package, or one line that changes where there is a terminal.
 
     python tools/pip_install.py [--python .venv/apps/NAME/bin/python] -r requirements/run.txt [-r ...]
 
-Only packages that are pinned with hashes are installed. ``--python`` installs into another virtual environment, which needs no pip.
-It uses the standard library only, because it runs before anything is installed.
+Only what is pinned with hashes is installed. ``--python`` installs into another virtual environment, which needs no pip of its own.
+Uses the standard library alone: it runs before anything is installed.
 """
 
 from __future__ import annotations

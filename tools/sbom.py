@@ -1,6 +1,6 @@
-"""Print the contents of an image as CycloneDX: the Python packages of the environment that runs this, and Debian's packages.
+"""Prints what an image is made of, as CycloneDX: the Python packages of the environment that runs this, and Debian's packages under it.
 
-It uses the standard library only, because it runs while an image is built, in the environment of the image.
+Standard library only: it runs while an image is built, in the environment that the image gets.
 """
 
 from __future__ import annotations
