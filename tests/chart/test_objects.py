@@ -163,7 +163,7 @@ def test_an_external_redis_brings_no_redis_and_its_files_come_from_its_secret() 
     assert [o["metadata"]["name"] for o in kinds(objects, "Secret") if not is_hook(o)] == []
     [_, queue] = one(objects, "Deployment")["spec"]["template"]["spec"]["volumes"]
     assert queue["secret"] == {
-        "secretName": "queue-login",
+        "secretName": "queue-credentials",
         "items": [{"key": "ca.crt", "path": "ca.crt"}, {"key": "password", "path": "password"}],
     }
     [_, queue] = one(render("sentinel"), "Deployment")["spec"]["template"]["spec"]["volumes"]
