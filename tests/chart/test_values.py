@@ -42,8 +42,8 @@ LATER = json.dumps([{"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSched
         (["externalRedis.url=redis://h:6379"], "set redis.enabled=false to use your own Redis"),
         ([EXTERNAL], "externalRedis.url: name the queue"),
         ([EXTERNAL, "externalRedis.url=redis://h"], "externalRedis.existingSecret.name: name the Secret"),
-        ([EXTERNAL, SECRET, "externalRedis.url=redis://u:p@h"], "a password does not belong there"),
-        ([EXTERNAL, SECRET, "externalRedis.url=redis://h?password_file=/x"], "a password does not belong there"),
+        ([EXTERNAL, SECRET, "externalRedis.url=redis://u:p@h"], "remove the password"),
+        ([EXTERNAL, SECRET, "externalRedis.url=redis://h?password_file=/x"], "remove the password"),
         (
             [EXTERNAL, SECRET, "externalRedis.url=rediss://h?ssl_ca_certs=/x"],
             "its key in externalRedis.existingSecret.caKey",
@@ -63,8 +63,8 @@ LATER = json.dumps([{"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSched
             "name it in one place",
         ),
         (["namespaced=true", "watchNamespaces={shop}"], "namespaced and watchNamespaces: set one of them"),
-        (["serviceAccount.create=false"], "name the ServiceAccount that exists"),
-        (["metrics.serviceMonitor.enabled=true", "metrics.service.enabled=false"], "needs metrics.service.enabled"),
+        (["serviceAccount.create=false"], "name an existing ServiceAccount"),
+        (["metrics.serviceMonitor.enabled=true", "metrics.service.enabled=false"], "Set metrics.service.enabled=true"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_keys_name(sets: list[str], said: str) -> None:

@@ -1,5 +1,5 @@
-# The server gets its password's hash on standard input: the password stands in no file of ours, no argument and no environment.
-# A line's end after the password in the Secret is not part of it: no client sends it.
+# The server reads the hash of its password from standard input, so the password is in no other file, argument or environment variable.
+# A line break after the password in the Secret is not part of it, because no client sends it.
 set -eu
 password=$(cat /run/kubesweep/redis/password)
 [ -n "$password" ] || { echo "the key password of the Secret is empty: put a password there"; exit 1; }

@@ -1,6 +1,6 @@
-"""What `helm test` runs: waits until the SweepSchedule beside it has swept its one row, and says what it sees meanwhile.
+"""The program of `helm test`: waits until its SweepSchedule has swept its one row, and prints the progress.
 
-Standard library only: it runs in the controller's image, but must not share the controller's mistakes.
+Standard library only: it runs in the controller's image, but must not depend on the controller's code.
 """
 
 import json
@@ -18,7 +18,7 @@ SECONDS = float(os.environ["SWEEP_TIMEOUT"])
 
 
 def schedule():
-    """The object as the API server has it; None before it is there."""
+    """The SweepSchedule from the API server; None if it cannot be read."""
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
     host = f"[{host}]" if ":" in host else host
     url = f"https://{host}:{port}/apis/kubesweep.dev/v1alpha1/namespaces/{NAMESPACE}/sweepschedules/{NAME}"
@@ -34,8 +34,8 @@ def schedule():
         return None
 
 
-def told(status):
-    """One line for each thing that a person would look at."""
+def summary(status):
+    """One line for each condition, and one for the last sweep."""
     lines = [
         f"{condition['type']}={condition['status']} {condition.get('reason', '')}: {condition.get('message', '')}"
         for condition in status.get("conditions", [])
@@ -50,21 +50,21 @@ def main():
     began, seen = time.monotonic(), set()
     while time.monotonic() - began < SECONDS:
         status = (schedule() or {}).get("status", {})
-        for line in told(status):
+        for line in summary(status):
             if line not in seen:
                 seen.add(line)
                 print(f"{time.monotonic() - began:5.1f} s  {line}", flush=True)
         sweep = status.get("lastSweep") or {}
         if sweep.get("state") == "Completed":
             if sweep.get("applied") != 1:
-                sys.exit("the sweep completed without writing its one row")
+                sys.exit("the sweep completed, but did not write its row")
             print(f"{time.monotonic() - began:5.1f} s  one row swept: API server, controller, queue, worker, database")
             return
         if sweep.get("state") in ("Failed", "Halted"):
             sys.exit(f"the sweep ended {sweep['state']}: see above")
         time.sleep(1)
     sys.exit(
-        f"no row was swept in {SECONDS:.0f} s. The conditions are above; then look at\n"
+        f"no row was swept in {SECONDS:.0f} s. Read the conditions above, then run\n"
         f"  kubectl --namespace {NAMESPACE} describe sweep {NAME}\n"
         f"  kubectl --namespace {NAMESPACE} get pods -l kubesweep.dev/schedule={NAME}"
     )

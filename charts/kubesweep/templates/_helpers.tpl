@@ -1,4 +1,4 @@
-{{/* Names. Objects of a namespace are called after the release; cluster-scoped ones after its namespace too, so that two releases of one name do not meet. */}}
+{{/* Names. Namespaced objects are named after the release. Cluster-scoped ones also have its namespace in the name, so that two releases with one name do not collide. */}}
 {{- define "kubesweep.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
@@ -10,13 +10,13 @@
 {{- end -}}
 {{- end }}
 
-{{/* Of the objects of the release. */}}
+{{/* The namespace of the release's objects. */}}
 {{- define "kubesweep.namespace" -}}
 {{- default .Release.Namespace .Values.namespaceOverride -}}
 {{- end }}
 
-{{/* Fills in what the values of a release that was made by an older chart lack (`helm upgrade --reuse-values`), block by block: a key that was set to null on
-purpose stays away. Each template begins with it. */}}
+{{/* Adds missing values to a release of an older chart (`helm upgrade --reuse-values`), block by block. A key that was set to null on purpose stays
+null. Each template begins with it. */}}
 {{- define "kubesweep.defaults" -}}
 {{- $blocks := list "image" "persistence" "podDisruptionBudget" "service" "serviceMonitor" "prometheusRule" "existingSecret" "egress" "strategy" "livenessProbe" "readinessProbe" "podTemplate" "defaults" -}}
 {{- range $name, $default := .Files.Get "files/values.yaml" | fromYaml -}}
@@ -39,11 +39,11 @@ purpose stays away. Each template begins with it. */}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "kubesweep.fullname" .) .Values.serviceAccount.name -}}
 {{- else -}}
-{{- required "serviceAccount.name: name the ServiceAccount that exists, or let serviceAccount.create make one" .Values.serviceAccount.name -}}
+{{- required "serviceAccount.name: name an existing ServiceAccount, or set serviceAccount.create=true to create one" .Values.serviceAccount.name -}}
 {{- end -}}
 {{- end }}
 
-{{/* Labels. Call with (list $ "controller"); of a pod with (list $ "controller" LABELS). */}}
+{{/* The labels that a selector matches. Call with (list $ COMPONENT). */}}
 {{- define "kubesweep.selector" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride | quote }}
@@ -51,14 +51,14 @@ app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{/* Of a pod: nothing that changes with each version of the chart, or each upgrade would restart the queue. What a selector asks for is ours, of the rest the
-user's own wins. */}}
+{{/* A pod's labels. Call with (list $ COMPONENT LABELS). They have nothing that changes with the chart's version, because then each upgrade would restart the
+queue. The selector's labels cannot be overridden; for all others the user's value wins. */}}
 {{- define "kubesweep.podLabels" -}}
 {{- $root := index . 0 -}}
 {{- merge (include "kubesweep.selector" . | fromYaml) (index . 2) $root.Values.commonLabels (dict "app.kubernetes.io/part-of" "kubesweep") | toYaml -}}
 {{- end }}
 
-{{/* Of an object. Call with (list $ COMPONENT), and LABELS of its own where it has any. */}}
+{{/* An object's labels. Call with (list $ COMPONENT), or (list $ COMPONENT LABELS) to add labels. */}}
 {{- define "kubesweep.labels" -}}
 {{- $root := index . 0 -}}
 {{- $own := dict -}}
@@ -69,13 +69,13 @@ user's own wins. */}}
 {{- merge (include "kubesweep.selector" . | fromYaml) $helm $own $root.Values.commonLabels $ours | toYaml -}}
 {{- end }}
 
-{{/* Name, labels and annotations of an object. Call with (list $ COMPONENT NAME), and ANNOTATIONS and LABELS of its own where it has any. */}}
+{{/* Name, labels and annotations of an object. Call with (list $ COMPONENT NAME), followed by optional ANNOTATIONS and LABELS to add. */}}
 {{- define "kubesweep.metadata" -}}
 {{ include "kubesweep.metadataAnywhere" . }}
 namespace: {{ include "kubesweep.namespace" (index . 0) | quote }}
 {{- end }}
 
-{{/* The same for what is in no namespace, or in another one than the release. */}}
+{{/* The same for cluster-scoped objects, and for objects in another namespace than the release's. */}}
 {{- define "kubesweep.metadataAnywhere" -}}
 {{- $root := index . 0 -}}
 {{- $own := dict -}}
@@ -103,8 +103,8 @@ annotations:
 {{- end -}}
 {{- end }}
 
-{{/* The names of the Secrets with which images are pulled, as JSON. Call with (list $ LIST): its entries are names, or maps with one; those of global.imagePullSecrets
-come along. */}}
+{{/* The names of the Secrets for pulling images, as JSON. Call with (list $ LIST); its entries are names, or maps with a name. Those of global.imagePullSecrets
+are added. */}}
 {{- define "kubesweep.pullSecrets" -}}
 {{- $names := list -}}
 {{- range concat (default list (index . 1)) (default list ((index . 0).Values.global).imagePullSecrets) -}}
@@ -129,13 +129,13 @@ imagePullSecrets:
 {{- toYaml $kept -}}
 {{- end }}
 
-{{/* Whether OpenShift chooses user and group of pods. A value of its own, because a parent chart cannot set a key to null. */}}
+{{/* Whether OpenShift chooses user and group of pods. It is a separate value, because a parent chart cannot set a key to null. */}}
 {{- define "kubesweep.openshift" -}}
 {{- $said := toString .Values.openshift -}}
 {{- has $said (list "true" "false") | ternary $said (.Capabilities.APIVersions.Has "security.openshift.io/v1" | toString) -}}
 {{- end }}
 
-{{/* The namespaces that are served, as JSON; an empty list: all of them. */}}
+{{/* The namespaces to serve, as JSON; an empty list means all. */}}
 {{- define "kubesweep.namespaces" -}}
 {{- if .Values.namespaced -}}
 {{- list (include "kubesweep.namespace" .) | toJson -}}
@@ -144,7 +144,7 @@ imagePullSecrets:
 {{- end -}}
 {{- end }}
 
-{{/* Values that fit the schema one by one and not together. */}}
+{{/* Refuses combinations of values that the schema cannot check. */}}
 {{- define "kubesweep.check" -}}
 {{- if and .Values.namespaced .Values.watchNamespaces -}}
 {{- fail "namespaced and watchNamespaces: set one of them. namespaced serves the release's own namespace" -}}
@@ -156,34 +156,34 @@ imagePullSecrets:
 {{- fail "externalRedis.url: name the queue, or set redis.enabled=true to install one" -}}
 {{- end -}}
 {{- if and .Values.externalRedis.url (not .Values.externalRedis.existingSecret.name) -}}
-{{- fail "externalRedis.existingSecret.name: name the Secret that has the password of the queue. A queue without a password is not supported: whoever reaches it could forge work; give it one (on ElastiCache an AUTH token)" -}}
+{{- fail "externalRedis.existingSecret.name: name the Secret that has the password of the queue. A queue without a password is not supported, because anyone who can connect could forge jobs. Set a password (on ElastiCache an AUTH token)" -}}
 {{- end -}}
 {{- if and .Values.redis.persistence.existingClaim (not .Values.redis.persistence.enabled) -}}
-{{- fail "redis.persistence.existingClaim: it is not used while redis.persistence.enabled is false; set that to true" -}}
+{{- fail "redis.persistence.existingClaim: it is not used while redis.persistence.enabled is false. Set redis.persistence.enabled=true" -}}
 {{- end -}}
 {{- if regexMatch "://[^@/?]*:[^@/?]*@|[?&](sentinel_)?password(_file)?=" .Values.externalRedis.url -}}
-{{- fail "externalRedis.url: a password does not belong there: everybody who may read the Deployment would read it. Put it in the Secret that externalRedis.existingSecret names" -}}
+{{- fail "externalRedis.url: remove the password, because everyone who may read the Deployment could read it. Put it in the Secret that externalRedis.existingSecret names" -}}
 {{- end -}}
 {{- if contains "ssl_ca_certs=" .Values.externalRedis.url -}}
-{{- fail "externalRedis.url: ssl_ca_certs names a file; put the certificate authority in the Secret and its key in externalRedis.existingSecret.caKey" -}}
+{{- fail "externalRedis.url: remove ssl_ca_certs, which names a file. Put the certificate authority in the Secret and its key in externalRedis.existingSecret.caKey" -}}
 {{- end -}}
 {{- if and .Values.externalRedis.existingSecret.usernameKey (contains "@" .Values.externalRedis.url) -}}
-{{- fail "externalRedis.existingSecret.usernameKey: the user is in externalRedis.url already; name it in one place" -}}
+{{- fail "externalRedis.existingSecret.usernameKey: externalRedis.url has a user already. Name the user in one place" -}}
 {{- end -}}
 {{- if and .Values.externalRedis.existingSecret.caKey (not (regexMatch "^(rediss|valkeys)" .Values.externalRedis.url)) -}}
-{{- fail "externalRedis.existingSecret.caKey: a certificate authority needs TLS; write rediss:// in externalRedis.url" -}}
+{{- fail "externalRedis.existingSecret.caKey: a certificate authority needs TLS. Write rediss:// in externalRedis.url" -}}
 {{- end -}}
 {{- if regexMatch "[+]sentinel://[^/?]*/?([?]|$)" .Values.externalRedis.url -}}
-{{- fail "externalRedis.url: the name of the Sentinel service is missing; write redis+sentinel://HOST:26379,HOST2:26379/SERVICE" -}}
+{{- fail "externalRedis.url: the name of the Sentinel service is missing. Write redis+sentinel://HOST:26379,HOST2:26379/SERVICE" -}}
 {{- end -}}
 {{- if and .Values.externalRedis.existingSecret.sentinelPasswordKey (not (contains "+sentinel://" .Values.externalRedis.url)) -}}
-{{- fail "externalRedis.existingSecret.sentinelPasswordKey: externalRedis.url names no Sentinels; write redis+sentinel://" -}}
+{{- fail "externalRedis.existingSecret.sentinelPasswordKey: externalRedis.url names no Sentinels. Write redis+sentinel://" -}}
 {{- end -}}
 {{- if and .Values.crds.enabled (not .Values.namespaced) .Release.IsInstall -}}
 {{- range .Values.extraObjects -}}
 {{- $kind := kindIs "map" . | ternary (get (kindIs "map" . | ternary . dict) "kind") "" -}}
 {{- if or (eq "SweepSchedule" (toString $kind)) (and (kindIs "string" .) (regexMatch "(?m)^kind:\\s*[\"']?SweepSchedule\\b" .)) -}}
-{{- fail "extraObjects: a SweepSchedule cannot be installed together with its CRD. Apply it after the release, or set crds.enabled=false and apply the CRD before" -}}
+{{- fail "extraObjects: a SweepSchedule cannot be installed together with its CRD. Apply it after the release, or apply the CRD first and set crds.enabled=false" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

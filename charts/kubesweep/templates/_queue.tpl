@@ -1,6 +1,6 @@
-{{/* The queue, seen by the controller: address, login, files. Workers get theirs from the controller. */}}
+{{/* The controller's connection to the queue: URL, credentials, files. Workers get theirs from the controller. */}}
 {{- define "kubesweep.redisName" -}}
-{{- /* A StatefulSet's pods carry its name and a hash of ten in a label. */ -}}
+{{- /* The pods of a StatefulSet have a label with its name and a hash of ten characters; a label has at most 63. */ -}}
 {{- printf "%s-redis" (include "kubesweep.fullname" . | trunc 46 | trimSuffix "-") -}}
 {{- end }}
 
@@ -36,7 +36,7 @@ redis://default@{{ include "kubesweep.redisName" . }}.{{ include "kubesweep.name
 {{- end -}}
 {{- end }}
 
-{{/* What the release's Redis runs with. Its pod is made anew when this changes, and only then: not with each version of the chart. */}}
+{{/* The configuration files of the bundled Redis. Its pod restarts only if they change, not with each version of the chart. */}}
 {{- define "kubesweep.redisFiles" -}}
 redis.conf: |
   {{- .Files.Get "files/redis.conf" | trim | nindent 2 }}

@@ -1,51 +1,51 @@
-{{/* What the controller may do in a namespace that it serves: all that it does, nothing else. A test compares the API server's audit log with these. */}}
+{{/* The controller's permissions in a namespace that it serves: exactly those that it uses. A test compares the API server's audit log with them. */}}
 {{- define "kubesweep.rules" -}}
-# The schedules that it serves. It never writes their spec or metadata, so it needs no update, no patch and no finalizer.
+# The schedules. The controller never writes their spec or metadata, so it needs no update, no patch and no finalizer.
 - apiGroups: [kubesweep.dev]
   resources: [sweepschedules]
   verbs:
-    - list # to start, and to find what was missed: deletions, mostly
-    - watch # to hear of changes
+    - list # at the start, and to find missed changes, mostly deletions
+    - watch # to get changes
 - apiGroups: [kubesweep.dev]
   resources: [sweepschedules/status]
   verbs:
-    - patch # to tell conditions, counts and history
-# The workers of a schedule. They are deleted by the garbage collector, through their owner.
+    - patch # to write conditions, counts and history
+# The workers of a schedule. The garbage collector deletes them through their owner reference.
 - apiGroups: [apps]
   resources: [deployments]
   verbs:
-    - get # to see whether the object is ours before it is changed, and whether another release is still there
-    - list # to start, and to find what was missed
-    - watch # to put back what somebody deleted or edited, and to report pods that do not start
-    - create # a new one begins with zero replicas; later the number is KEDA's
+    - get # to check the owner before a change, and whether another release still exists
+    - list # at the start, and to find missed changes
+    - watch # to restore deleted or edited objects, and to report pods that do not start
+    - create # with zero replicas; later KEDA sets the number
     - patch # server-side apply
 - apiGroups: [apps]
   resources: [deployments/scale]
   verbs:
-    - patch # the number of replicas where there is no KEDA
-# The clock of a schedule.
+    - patch # the number of replicas, if there is no KEDA
+# The cron schedule.
 - apiGroups: [batch]
   resources: [cronjobs]
   verbs:
-    - get # to see whether the object is ours before it is changed
-    - list # to start, and to find what was missed
-    - watch # to put back what somebody deleted or edited, and to see the ticks that never came
+    - get # to check the owner before a change
+    - list # at the start, and to find missed changes
+    - watch # to restore deleted or edited objects, and to detect missed ticks
     - create # server-side apply of a new one
     - patch # server-side apply
-    - delete # when spec.schedule becomes spec.every
-# The size of a schedule.
+    - delete # when spec.schedule is replaced by spec.every
+# The scaling of a schedule's workers.
 - apiGroups: [keda.sh]
   resources: [scaledobjects, triggerauthentications]
   verbs:
-    - get # to see whether the object is ours before it is changed, and what KEDA says of it
+    - get # to check the owner before a change, and to read KEDA's conditions
     - create # server-side apply of a new one
     - patch # server-side apply
-# Why a worker does not start: ImagePullBackOff and the like are told by pods only.
+# Why a worker does not start: only pods report ImagePullBackOff and similar reasons.
 - apiGroups: [""]
   resources: [pods]
   verbs:
-    - list # those of one schedule, when its Deployment is not ready
-# The login to the queue, for the workers of a namespace. The controller asks for none.
+    - list # those of one schedule, if its Deployment is not ready
+# The queue credentials for the workers of a namespace. The controller reads no Secret through the API.
 - apiGroups: [""]
   resources: [secrets]
   verbs:
@@ -54,13 +54,13 @@
   resources: [secrets]
   resourceNames: [kubesweep-queue]
   verbs:
-    - patch # server-side apply; the answer shows the Secret, so that this one can be read
-# Whether the namespace is the one that its login was made for: one that is made again gets another.
+    - patch # server-side apply; the response contains the Secret, so this permission can read it
+# Whether the namespace still has the uid for which its credentials were created: a recreated namespace gets new ones.
 - apiGroups: [""]
   resources: [namespaces]
   verbs:
-    - get # of each namespace that has a schedule
-# Dead letters and other things that somebody should know.
+    - get # each namespace that has a schedule
+# Events, such as for dead letters.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs:
