@@ -1,4 +1,4 @@
--- What Argo CD shows as the health of a SweepSchedule. Argo CD runs this for each object and takes the table that it returns.
+-- The health of a SweepSchedule in Argo CD. Argo CD runs this script for each object and shows the table that it returns.
 local status = obj.status or {}
 
 local function condition(kind)
@@ -8,14 +8,14 @@ local function condition(kind)
   return {status = "Unknown", reason = "", message = ""}
 end
 
-local function health(said, message) return {status = said, message = message} end
+local function health(status, message) return {status = status, message = message} end
 
 local ready, stalled, degraded = condition("Ready"), condition("Stalled"), condition("Degraded")
 
 if (status.observedGeneration or -1) ~= obj.metadata.generation then
-  return health("Progressing", "The controller has not seen this version yet")
+  return health("Progressing", "The controller has not observed this generation yet")
 end
--- Before Suspended: what only an edit cures is not cured by a resume.
+-- Checked before Suspended: if only an edit can fix the schedule, resuming it does not help.
 if stalled.status == "True" then
   return health("Degraded", stalled.message)
 end

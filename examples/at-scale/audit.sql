@@ -1,4 +1,4 @@
--- What the database says when all is over: still_stale 0, written = abandoned, twice 0.
+-- The final check in the database. Expected: still_stale 0, written = abandoned, twice 0.
 SELECT
     (SELECT count(*) FROM carts) AS carts,
     (SELECT count(*) FROM carts WHERE status = 'abandoned') AS abandoned,

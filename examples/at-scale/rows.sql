@@ -1,5 +1,5 @@
--- A shop's carts, three of five abandoned, and a note of every write of every row: the proof that none was written twice.
--- How many: PGOPTIONS='-c carts.rows=20000'; a million if nothing is said.
+-- A shop's carts, three of five abandoned, and a record of every write of every row, to prove that none was written twice.
+-- The number of carts: PGOPTIONS='-c carts.rows=20000'; the default is a million.
 SET client_min_messages = warning;
 DROP TABLE IF EXISTS carts, written;
 CREATE TABLE carts (

@@ -13,6 +13,6 @@ CREATE TABLE conversations (
 
 CREATE INDEX conversations_by_from_number ON conversations (from_number);
 
--- One index for each sweep, over open conversations only: what is done costs nothing to look for.
+-- One index for each sweep, over open conversations only, so that closed ones take no space in it.
 CREATE INDEX conversations_open_by_updated_at ON conversations (updated_at) WHERE status IN ('pending', 'progress');
 CREATE INDEX conversations_open_by_expires_at ON conversations (expires_at) WHERE status IN ('pending', 'progress');

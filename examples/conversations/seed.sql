@@ -1,7 +1,7 @@
--- Conversations to try the sweeps on. Of every 10: 2 expired, 3 idle, 3 live, 2 closed long ago.
+-- Sample conversations. Of every 10: 2 expired, 3 idle, 3 active, 2 closed before.
 -- Settings (PGOPTIONS='-c seed.rows=20000 -c seed.numbers=500'):
 --   seed.rows     how many conversations, default 2000
---   seed.numbers  how many phone numbers they share, default one each (all that schema-from-number.sql allows)
+--   seed.numbers  how many phone numbers they share; default one each, as schema-from-number.sql requires
 WITH setting AS (
     SELECT coalesce(current_setting('seed.rows', true), '2000')::bigint AS rows,
            coalesce(current_setting('seed.numbers', true), current_setting('seed.rows', true), '2000')::bigint AS numbers

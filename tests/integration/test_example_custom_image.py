@@ -34,7 +34,7 @@ async def test_each_owner_of_an_abandoned_cart_is_mailed_once_whatever_comes_twi
     first = await sweep(files, url=shop)
     assert (first.sweep.planned, first.sweep.applied, first.sweep.dead) == (100, 99, 1)
     (letter,) = first.dead
-    assert (letter.error, letter.message) == ("Rejected", "there is no address to mail to")
+    assert (letter.error, letter.message) == ("Rejected", "the cart has no email address")
     with psycopg.connect(shop, autocommit=True) as connection:
         connection.execute("UPDATE carts SET status = 'open' WHERE id <= 10")  # as if the write had been lost
     again = await sweep(files, url=shop)

@@ -1,12 +1,12 @@
-"""What Kubesweep replaces: one loop, one thread, everything in it. Kept as it was, for docs/migrating.md and for bench/.
+"""The loop that Kubesweep replaces: one thread that does everything. It is kept for docs/migrating.md and bench/.
 
-What is wrong with it, in the order that it hurts:
+Its problems, the worst first:
 
-* a crash between the notification and the commit notifies again, and nobody can tell that it is the same one;
-* one row whose notification always fails comes back at the head of every round: nothing behind it moves;
-* a conversation that its owner answered a moment ago is still closed: the UPDATE does not look again;
-* 100 rows a round, one commit a row: it falls behind on the day when it matters;
-* a second copy does the same rows again.
+* after a crash between the notification and the commit it notifies again, and the receiver cannot detect the duplicate;
+* a row whose notification always fails is first in every round, and blocks all rows after it;
+* it closes a conversation even if the customer has just answered, because the UPDATE does not check the condition again;
+* it processes 100 rows per round with one commit per row, and falls behind under load;
+* a second copy of the loop processes the same rows again.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ CLOSE_EXPIRED = "UPDATE conversations SET status = 'expired', closed_at = now() 
 
 
 def notify(what: str, conversation: Conversation) -> None:
-    log.info("%s: told %s", what, conversation["from_number"])
+    log.info("%s: notified %s", what, conversation["from_number"])
 
 
 def process_idle_conversations(connection: psycopg.Connection[Any], tell: Notify = notify) -> int:
-    """One round over idle conversations. Returns how many it dealt with."""
+    """One round over idle conversations. Returns how many it processed."""
     return _round(connection, "idle", FIND_IDLE, CLOSE_IDLE, tell)
 
 
 def process_expired_conversations(connection: psycopg.Connection[Any], tell: Notify = notify) -> int:
-    """One round over expired conversations. Returns how many it dealt with."""
+    """One round over expired conversations. Returns how many it processed."""
     return _round(connection, "expired", FIND_EXPIRED, CLOSE_EXPIRED, tell)
 
 

@@ -1,4 +1,4 @@
-"""A part of the shop that was there before: whoever wants a mail sent puts it into the outbox."""
+"""An existing part of the shop: other parts put mails into this outbox to send them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psycopg
 
 
 class Outbox:
-    """Mails to send, each once by its key."""
+    """Mails to send. Each key is stored once."""
 
     def __init__(self, url: str | None = None) -> None:
         self._url = url or os.environ["SHOP_DATABASE_URL"]

@@ -1,4 +1,4 @@
-"""What Kubesweep calls for each abandoned cart. It runs in the shop's own image, on the shop's own code."""
+"""The handler that Kubesweep calls for each abandoned cart. It runs in the shop's image and uses the shop's code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shop.outbox import Outbox
 
 @handler(lifespan=Outbox)
 async def remind(row: Row, ctx: Context) -> None:
-    """Mail the owner once, however often this cart comes: the outbox goes by the same key each time."""
+    """Mail the owner once, even if the handler is called again for this cart: the outbox stores each key once."""
     if "@" not in (row["email"] or ""):
-        raise Reject("there is no address to mail to")
+        raise Reject("the cart has no email address")
     await ctx.state.put(ctx.idempotency_key, row["email"], "you-forgot-something")

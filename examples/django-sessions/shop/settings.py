@@ -1,4 +1,4 @@
-"""A Django project with nothing but sessions. DATABASE_URL is postgresql://... or sqlite:///file, default sqlite:///shop.sqlite3."""
+"""A Django project with only sessions. DATABASE_URL is postgresql://... or sqlite:///file; the default is sqlite:///shop.sqlite3."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DEFAULT = "sqlite:///shop.sqlite3"
 
 
 def database(url: str) -> dict[str, object]:
-    """Django's settings for the URL that the sweep is given too."""
+    """Django's database settings for a URL of the same form as the sweep's."""
     if url.startswith("sqlite:///"):
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": url.removeprefix("sqlite:///")}
     given = conninfo_to_dict(url)
@@ -20,9 +20,9 @@ def database(url: str) -> dict[str, object]:
     }
 
 
-SECRET_KEY = "an example's key: it signs nothing that matters"
+SECRET_KEY = "for this example only"
 INSTALLED_APPS = ["django.contrib.sessions", "shop"]
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 DATABASES = {"default": database(os.environ.get("DATABASE_URL", DEFAULT))}
 USE_TZ = True
-TIME_ZONE = "America/Sao_Paulo"  # Django stores UTC all the same
+TIME_ZONE = "America/Sao_Paulo"  # Django stores UTC regardless

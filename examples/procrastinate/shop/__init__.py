@@ -1,4 +1,4 @@
-"""A procrastinate application: three tasks, and a database named by DATABASE_URL, default postgresql:///shop."""
+"""A procrastinate application with four tasks. DATABASE_URL names its database; the default is postgresql:///shop."""
 
 from __future__ import annotations
 
@@ -28,4 +28,4 @@ async def report(context: JobContext, number: int) -> None:
 @app.periodic(cron="0 3 * * *")
 @app.task(queue="reports")
 async def nightly(timestamp: int) -> None:
-    """Succeeds. Each of its runs has a row in procrastinate_periodic_defers."""
+    """Succeeds. Each run has a row in procrastinate_periodic_defers."""

@@ -1,4 +1,4 @@
-"""python -m shop makejobs --count N: jobs in every state and of several ages. python -m shop clean: procrastinate's own clean-up."""
+"""python -m shop makejobs --count N creates jobs of every state and several ages. python -m shop clean runs procrastinate's own clean-up."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from procrastinate.tasks import Task
 
 from shop import app, nightly, refuse, report, send
 
-AGES = (0, 71, 73, 24 * 30)  # hours since the latest event; the clean-up removes what is older than 72
+AGES = (0, 71, 73, 24 * 30)  # hours since the latest event; the clean-up removes jobs older than 72
 UNFINISHED = 8
 
-# procrastinate has no call for the past: this moves each job's events and each worker's heartbeat back, a job in four by each age.
+# procrastinate cannot create past events. These statements move each job's events and each worker's heartbeat back in time; a quarter of the jobs gets each age.
 MOVE_EVENTS = "UPDATE procrastinate_events SET at = at - make_interval(hours => (%(ages)s::int[])[1 + mod(job_id, 4)])"
 MOVE_HEARTBEATS = (
     "UPDATE procrastinate_workers SET last_heartbeat = last_heartbeat - make_interval(hours => 2 * mod(id, 2)::int)"
@@ -34,7 +34,7 @@ async def makejobs(count: int) -> None:
     for job in await defer(send, count // 4):
         await app.job_manager.cancel_job_by_id_async(job)
     await defer(report, UNFINISHED)
-    for _ in range(UNFINISHED):  # workers that took a job and never came back
+    for _ in range(UNFINISHED):  # workers that crashed with a job
         worker = await app.job_manager.register_worker()
         await app.job_manager.fetch_job(queues=["reports"], worker_id=worker)
     await defer(send, UNFINISHED)
@@ -52,7 +52,7 @@ async def main() -> None:
     parser.add_argument("command", choices=["makejobs", "clean"])
     parser.add_argument("--count", type=int, default=1000)
     given = parser.parse_args()
-    logging.getLogger("procrastinate").setLevel(logging.CRITICAL)  # a job that fails is meant to
+    logging.getLogger("procrastinate").setLevel(logging.CRITICAL)  # the failures of jobs are intended
     async with app.open_async():
         await (clean() if given.command == "clean" else makejobs(given.count))
 

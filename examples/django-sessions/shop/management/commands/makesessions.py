@@ -1,4 +1,4 @@
-"""Fill the session store through its own backend: its keys, its signed payloads, its model."""
+"""Fills the session store through Django's backend, with its keys, signed payloads and model."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from django.contrib.sessions.models import Session
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-SAVED = 200  # through SessionStore.save, one by one, as requests do; the others in bulk
-PAYLOADS = 500  # different baskets
-MARGIN = timedelta(hours=1)  # nothing expires while an example runs
+SAVED = 200  # saved one by one through SessionStore.save, as requests do; the others are created in bulk
+PAYLOADS = 500  # number of different baskets
+MARGIN = timedelta(hours=1)  # so that no session expires while an example runs
 
 
 class Command(BaseCommand):
-    help = "Make sessions: 60 % expired during the last 30 days, the others good for up to 14 days."
+    help = "Create sessions: 60 % expired during the last 30 days, the others valid for up to 14 days."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--count", type=int, default=300_000)
