@@ -1,5 +1,5 @@
 'use strict';
-// The roles of probe.py, and the same measuring, in Node.
+// The roles and the measurement of probe.py, in Node.
 const net = require('net');
 const { Queue, Worker } = require('bullmq');
 

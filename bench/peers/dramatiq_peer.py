@@ -5,7 +5,7 @@ import os
 import threading
 import time
 
-os.environ["dramatiq_queue_prefetch"] = "500"  # noqa: SIM112  twice the threads are too few here
+os.environ["dramatiq_queue_prefetch"] = "500"  # noqa: SIM112  the default, twice the threads, is too few here
 
 import dramatiq
 import roles
@@ -43,7 +43,7 @@ def work() -> None:
 
 
 def main() -> None:
-    """It blocks: what roles.py does for the others, without asyncio."""
+    """The same roles as in roles.py, without asyncio, because dramatiq's calls block."""
     if role == "work":
         return work()
     send = {"noop": noop, "nap": nap, "pick": pick}[settings.kind].send

@@ -1,4 +1,4 @@
-"""The roles of probe.py for peers whose API is: enqueue one job."""
+"""The roles of probe.py, for peers whose API enqueues one job per call."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from probe import TOGETHER, Probe, Settings, say
+from probe import CONCURRENT_ENQUEUES, Probe, Settings, say
 
 Enqueue = Callable[[int], Awaitable[object]]
 
 
 async def fill(settings: Settings, enqueue: Enqueue) -> None:
-    """Many at once: none of these peers has a call for a batch."""
+    """Enqueue concurrently, because none of these peers has a call for a batch."""
     began = time.monotonic()
-    for first in range(0, settings.jobs, TOGETHER):
-        await asyncio.gather(*(enqueue(i) for i in range(first, min(settings.jobs, first + TOGETHER))))
+    for first in range(0, settings.jobs, CONCURRENT_ENQUEUES):
+        await asyncio.gather(*(enqueue(i) for i in range(first, min(settings.jobs, first + CONCURRENT_ENQUEUES))))
     say(jobs=settings.jobs, seconds=time.monotonic() - began)
 
 

@@ -30,7 +30,7 @@ async def main() -> None:
         await Worker(queue, functions=[noop, nap, pick], concurrency=settings.concurrency).start()
         return
     play = roles.fill if role == "fill" else roles.trickle
-    await play(settings, lambda i: queue.enqueue(settings.kind, i=i, ttl=-1))  # without ttl it keeps each result
+    await play(settings, lambda i: queue.enqueue(settings.kind, i=i, ttl=-1))  # without ttl=-1 it keeps each result
     await queue.disconnect()
 
 
