@@ -1,6 +1,6 @@
-"""Prints what an image is made of, as CycloneDX: the Python packages of the environment that runs this, and Debian's packages under it.
+"""Prints the packages of an image as CycloneDX: the Python packages of the environment that runs this, and Debian's packages.
 
-Standard library only: it runs while an image is built, in the environment that the image gets.
+Standard library only: it runs during the build of an image, in that image's environment.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def test_every_package_is_shown_as_it_is_reached_and_then_that_they_are_unpacked
         "  1 of 3  colorama",
         "  2 of 3  msgspec",
         "  3 of 3  redis",
-        "  all are here: unpacking",
+        "  all packages are downloaded: unpacking",
     ]
 
 
