@@ -27,7 +27,7 @@ from bench.pages import Touched, touched
 from bench.servers import Server, postgres
 
 HERE = Path(__file__).parent
-STATEMENT, LOOP, HELD = "one UPDATE", "the loop", ", an old snapshot held"
+STATEMENT, LOOP, WITH_SNAPSHOT = "one UPDATE", "the loop", ", with an old snapshot"
 
 Say = Callable[[str], None]
 Run = Callable[[str], tuple[int, float]]  # database -> rows, seconds
@@ -98,7 +98,7 @@ def contest(server: Server, options: Options, share: float, say: Say) -> Contest
                     continue
                 most = options.loop_rows if label == LOOP else result.stale
                 rate = race(server, run, hold, min(most, result.stale))
-                label += HELD if hold else ""
+                label += WITH_SNAPSHOT if hold else ""
                 result.rates.setdefault(label, []).append(rate)
                 say(f"{result.name}, round {turn}: {label:42} {rate:10,.0f} rows/s")
     return result

@@ -1,7 +1,7 @@
-"""manifests/install.yaml: the rendered chart, for installing with kubectl alone. Needs the ``helm`` of the test cluster.
+"""Write manifests/install.yaml: what the chart renders, for installing with kubectl alone. Needs the ``helm`` of the test bed.
 
-The CRD is a separate file. Labels and comments of Helm are removed. The file has no Secret for the queue's password,
-which the user creates.
+The CRD is a separate file. What only Helm reads is left out, and so is the password of the queue: you create that Secret
+before you apply the file.
 """
 
 from __future__ import annotations
