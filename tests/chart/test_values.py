@@ -60,7 +60,7 @@ LATER = json.dumps([{"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSched
         ([EXTERNAL, SECRET, "externalRedis.url=redis+sentinel://h:26379/"], "name of the Sentinel service is missing"),
         (
             [EXTERNAL, SECRET, "externalRedis.url=redis://u@h", "externalRedis.existingSecret.usernameKey=user"],
-            "name it in one place",
+            "Name the user in one place",
         ),
         (["namespaced=true", "watchNamespaces={shop}"], "namespaced and watchNamespaces: set one of them"),
         (["serviceAccount.create=false"], "name an existing ServiceAccount"),
