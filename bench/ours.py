@@ -1,4 +1,4 @@
-"""One complete sweep, from the tick to its end, by worker processes that were started before."""
+"""One whole sweep, tick to finished, by worker processes that were started before and wait."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenResult, ScheduleRef, Stats, Sweep, SweepRequest
 from kubesweep.queue.service import QueueService
 
-POLL = 0.02  # seconds between two reads of the queue's stats; the figures come from the queue's own clock
+GLANCE = 0.02  # seconds between two looks at the queue; the figures come from the queue's own clock
 PATIENCE = 900.0
 
 
@@ -31,7 +31,7 @@ class Size:
 
 
 def plan(size: Size) -> Plan:
-    """The sweep of expired conversations in examples/conversations, without the webhook, because the one UPDATE has none either."""
+    """What examples/conversations does to expired conversations, without the webhook: the statement has none either."""
     return Plan(
         namespace="default",
         name="bench",
@@ -80,18 +80,18 @@ def _finished(stats: Stats) -> bool:
 
 
 async def _until(queue: QueueService, compiled: Plan, holds: Callable[[Stats], bool]) -> Stats:
-    """The first stats for which ``holds`` is true."""
+    """The first stats that ``holds`` says yes to."""
     async with asyncio.timeout(PATIENCE):
         while True:
             (stats,) = await queue.stats([compiled.ref])
             if holds(stats):
                 return stats
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(GLANCE)
 
 
 @asynccontextmanager
 async def _workers(compiled: Plan, url: str, queue_url: str, count: int) -> AsyncIterator[None]:
-    """Worker processes that have reported that they are ready; terminated and awaited at the end."""
+    """Worker processes that have said that they are ready; asked to stop, and waited for, at the end."""
     command = (sys.executable, "-m", "bench.worker", compiled.to_json(), url, queue_url)
     processes = [
         await asyncio.create_subprocess_exec(
@@ -103,7 +103,7 @@ async def _workers(compiled: Plan, url: str, queue_url: str, count: int) -> Asyn
         for process in processes:
             assert process.stdout is not None
             if not await process.stdout.readline():
-                raise RuntimeError(f"a worker exited with {await process.wait()} before it was ready")
+                raise RuntimeError(f"a worker ended with {await process.wait()} before it was ready")
         yield
     finally:
         for process in processes:

@@ -18,7 +18,7 @@ SIZE = "SELECT relpages FROM pg_class WHERE relname = 'conversations'"
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """``heap`` and ``index`` count every access, including repeated ones to the same page."""
+    """``heap`` and ``index`` count every access, also the second to the same page."""
 
     stale: int
     table_pages: int
@@ -34,7 +34,7 @@ class Touched:
 def touched(server: Server, database: str, size: ours.Size) -> Touched:
     """Sweep ``database`` and read Postgres's own counters before and after.
 
-    A backend reports its counts at its end at the latest, so the counters are read after all other backends have ended.
+    A backend reports what it counted when it ends, at the latest: the counters are read when all others have ended.
     """
     before = _counters(server, database)
     rows, seconds = ours.sweep(server, database, size)

@@ -1,12 +1,12 @@
-"""How many jobs does one worker process run, compared with the best job queues?
+"""How many jobs does one worker process get through, beside the best of the job queues?
 
-    python -m bench.queue --install       # once: installs the pinned peers into a folder in the user's cache
-    python -m bench.queue                 # as in RESULTS.md; takes minutes
-    python -m bench.queue --smoke         # takes seconds, without peers; its figures are meaningless
+    python -m bench.queue --install       # once: the peers, pinned, into a folder of their own in the user's cache
+    python -m bench.queue                 # as in RESULTS.md: minutes
+    python -m bench.queue --smoke         # seconds, without peers; the figures mean nothing
     python -m bench.queue --json out.json
 
-Each figure is measured on a freshly started server, contestants take turns, and medians are compared, so that a slow
-moment of the machine affects all contestants alike.
+Each figure is taken on a server that was started for it, contestants take turns, and medians are compared, so that a slow
+moment of the machine falls on all alike.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from bench.queue_rivals import Contestant
 from tests.kits.servers import Server, binaries
 
 Say = Callable[[str], None]
-NAP_CONCURRENCY = 100  # concurrency of the jobs that sleep
+NAPPERS = 100  # concurrency of the jobs that nap
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     rounds: int = 5
-    jobs: int = 150_000  # Kubesweep's no-op jobs
+    jobs: int = 150_000  # no-op jobs of ours
     naps: int = 25_000
     picks: int = 100
-    warm: int = 500  # jobs that do not count, and a tenth as many pick-ups
+    warm: int = 500  # jobs, and a tenth as many picks, that do not count
     peers: bool = True
     drains: bool = True
 
@@ -64,7 +64,7 @@ class Figures:
 
 @contextmanager
 def server() -> Iterator[Server]:
-    """An empty server, as durable as docs/redis.md recommends."""
+    """An empty one, as durable as the docs ask for."""
     kind = "redis" if "redis" in binaries() else "valkey"
     made = Server(kind, appendonly="yes", appendfsync="everysec").start()
     try:
@@ -74,9 +74,9 @@ def server() -> Iterator[Server]:
 
 
 def drain(one: Contestant, kind: str, concurrency: int, jobs: int, warm: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fill a queue, then let a fresh worker empty it. Returns the figures of both."""
+    """Fill a queue, then let a fresh worker empty it. Returns what both said."""
     with server() as store:
-        # More jobs than are counted, because a worker with an empty queue would wait during the measurement.
+        # More than are counted: a worker whose queue runs dry would wait within the measurement.
         all_ = -(-(jobs + warm + concurrency) // BATCH) * BATCH
         filled = one.run("fill", Settings(store.port, kind, all_, 0, concurrency))
         with one.worker(Settings(store.port, kind, jobs, warm, concurrency)) as words:
@@ -84,7 +84,7 @@ def drain(one: Contestant, kind: str, concurrency: int, jobs: int, warm: int) ->
 
 
 def picks(one: Contestant, options: Options) -> list[float]:
-    """Seconds between sending a job and its first line, with an idle worker."""
+    """Seconds between sending a job and its first line, by a worker that has nothing else to do."""
     with server() as store:
         settings = Settings(store.port, "pick", options.picks, options.warm // 10, one.concurrency)
         one.run("fill", replace(settings, jobs=1, warm=0))
@@ -108,7 +108,7 @@ def drains(one: Contestant, options: Options, figures: Figures) -> None:
     figures.noop.append(noop["jobs"] / noop["seconds"])
     figures.worker_cpu.append(1000 * noop["worker_cpu"] / noop["jobs"])
     figures.server_cpu.append(1000 * noop["server_cpu"] / noop["jobs"])
-    _, nap = drain(one, "nap", NAP_CONCURRENCY, one.naps, options.warm)
+    _, nap = drain(one, "nap", NAPPERS, one.naps, options.warm)
     figures.nap.append(nap["jobs"] / nap["seconds"])
 
 
@@ -116,7 +116,7 @@ def contest(options: Options, say: Say) -> dict[str, Figures]:
     entrants = [rivals.ours(options.jobs, options.naps), *(rivals.peers() if options.peers else ())]
     found = {one.name: Figures() for one in entrants}
     for number in range(options.rounds):
-        first = number % len(entrants)  # rotates who goes first
+        first = number % len(entrants)  # nobody always goes first
         for one in entrants[first:] + entrants[:first]:
             turn(one, options, found[one.name])
             say(f"round {number + 1}, load {os.getloadavg()[0]:.1f}: {one.name:10} {_latest(found[one.name])}")
@@ -155,17 +155,17 @@ def table(found: dict[str, Figures]) -> str:
 
 def parse(arguments: Sequence[str]) -> tuple[Options, Path | None, bool]:
     parser = argparse.ArgumentParser(prog="python -m bench.queue", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--install", action="store_true", help="install the peers into the user's cache, and exit")
+    parser.add_argument("--install", action="store_true", help="install the peers into the user's cache, and end")
     parser.add_argument(
         "--smoke", action="store_true", help="few jobs, one round, no peers: shows that everything runs"
     )
     parser.add_argument("--rounds", type=int, help="turns of each contestant")
-    parser.add_argument("--jobs", type=int, help="Kubesweep's no-op jobs in a turn")
+    parser.add_argument("--jobs", type=int, help="no-op jobs of ours in a turn")
     parser.add_argument("--picks", type=int, help="jobs in a turn whose pick-up is timed")
     parser.add_argument(
-        "--picks-only", action="store_false", dest="drains", default=None, help="measure only the pick-up"
+        "--picks-only", action="store_false", dest="drains", default=None, help="time nothing but the pick-up"
     )
-    parser.add_argument("--no-peers", action="store_false", dest="peers", default=None, help="measure only Kubesweep")
+    parser.add_argument("--no-peers", action="store_false", dest="peers", default=None, help="only ours")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     given = vars(parser.parse_args(arguments))
     start, file, install = SMOKE if given.pop("smoke") else Options(), given.pop("json"), given.pop("install")
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if install:
         return rivals.install()
     if options.peers and not rivals.installed():
-        sys.exit("the peers are not installed: run python -m bench.queue --install, or use --no-peers")
+        sys.exit("the peers are not installed: python -m bench.queue --install, or go on with --no-peers")
     found = contest(options, lambda line: print(line, file=sys.stderr, flush=True))
     print(table(found))
     if file is not None:

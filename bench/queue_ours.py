@@ -27,7 +27,7 @@ CUTOFF = "2026-11-23 08:00:00+00"
 
 
 class NoDatabase:
-    """Every job finds its one row and writes it, at once or after a sleep. Planning finds no rows, which ends the sweep."""
+    """Every job finds its one row and writes it, at once or after a nap. Planning finds nothing: its sweep is over then."""
 
     def __init__(self, settings: Settings, probe: Probe) -> None:
         self._nap = NAP if settings.kind == "nap" else 0.0
@@ -50,7 +50,7 @@ class NoDatabase:
         return "t(id)"
 
     async def now(self) -> str:
-        """The first call of a plan job, so its time is the pick-up."""
+        """The first that a plan job asks, so the moment at which it was picked up."""
         self._probe.picked(next(self._plans))
         return CUTOFF
 
@@ -113,12 +113,12 @@ async def work(settings: Settings) -> None:
 
 
 async def fill(settings: Settings) -> None:
-    """One sweep of ``jobs`` jobs, enqueued with the planner's own operation: each window replaces the job that cut it.
+    """One sweep of ``jobs`` jobs by the chain's own move: each window takes the place of the job that cut it.
 
-    A planner's next step is queued behind the waiting jobs. To avoid claiming these, the first job that is claimed acts as
-    the planner here.
+    A chain's planner is handed its next step behind what waits; so that nothing else need be claimed, whichever job comes
+    first stands in for it here.
     """
-    if settings.kind == "pick":  # the worker plans itself
+    if settings.kind == "pick":  # the worker plans by itself
         return await trickle(Settings(settings.port, "pick", 1, 0, 1, pause=0.0))
     compiled, queue = plan(settings.concurrency), RedisQueue(settings.url)
     ref, version, limits = compiled.ref, compiled.version, compiled.queue_limits
@@ -138,8 +138,8 @@ async def fill(settings: Settings) -> None:
 
 
 async def trickle(settings: Settings) -> None:
-    """Send ticks: each opens a sweep, whose plan job finds no rows and ends it. A tick before the end of the previous sweep
-    is not counted, but sent again."""
+    """Ticks: each opens a sweep, whose plan job finds nothing and so ends it. A tick that comes before the end of the sweep
+    before it is not counted but sent again."""
     compiled, queue = plan(settings.concurrency), RedisQueue(settings.url)
     sent: list[float] = []
     due = time.monotonic()

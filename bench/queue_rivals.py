@@ -1,4 +1,4 @@
-"""The contestants of bench/queue.py, where the peers are installed, and how to run one of their programs."""
+"""Who takes part in bench/queue.py, where the peers are installed, and how one program of them is run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PINS = ("requirements.txt", "requirements-saq.txt", "package.json")
 
 
 def folder() -> Path:
-    """The folder of the installed peers; each set of pins has its own."""
+    """Where the peers of these pins live; other pins, another folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     pins = hashlib.sha256(b"".join((PEERS / name).read_bytes() for name in PINS)).hexdigest()[:12]
     return cache / "kubesweep-bench" / pins
@@ -31,7 +31,7 @@ def folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """``concurrency`` is the one with the fastest no-op jobs; ``jobs`` and ``naps`` are counts that take some seconds."""
+    """``concurrency`` is the one at which its no-op jobs run fastest; ``jobs`` and ``naps`` take it some seconds."""
 
     name: str
     command: tuple[str, ...]
@@ -47,16 +47,16 @@ class Contestant:
         )
 
     def run(self, role: str, settings: Settings) -> dict[str, Any]:
-        """Run a program that exits by itself, and return the figures that it prints."""
+        """What the program says; it ends by itself."""
         process = self.start(role, settings)
         out, error = process.communicate(timeout=PATIENCE)
         if process.returncode:
-            raise RuntimeError(f"{self.name} {role} exited with {process.returncode}: {error[-2000:]}")
+            raise RuntimeError(f"{self.name} {role} ended with {process.returncode}: {error[-2000:]}")
         return dict(json.loads(out.splitlines()[-1]))
 
     @contextmanager
     def worker(self, settings: Settings) -> Iterator[Iterator[dict[str, Any]]]:
-        """Run a worker process and iterate over the figures that it prints. It is killed at the end, or after ``PATIENCE`` seconds."""
+        """A worker process and what it says; killed at the end, or when it says nothing for too long."""
         process = self.start("work", settings)
         watch = threading.Timer(PATIENCE, process.kill)
         watch.start()
@@ -93,7 +93,7 @@ def peers() -> tuple[Contestant, ...]:
 
 
 def install() -> None:
-    """Install the pinned peers: a virtualenv, another one for saq (it needs another redis-py), and BullMQ."""
+    """Install the pinned peers beside each other: a virtualenv, one for saq alone (it wants another redis-py), and BullMQ."""
     for venv, pins in (("python", "requirements.txt"), ("saq", "requirements-saq.txt")):
         subprocess.run((sys.executable, "-m", "venv", str(folder() / venv)), check=True)
         pip = (str(folder() / venv / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install")

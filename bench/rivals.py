@@ -1,4 +1,4 @@
-"""The rivals of the sweep: one UPDATE statement for the same rows, and the loop that it replaces."""
+"""What the sweep is measured against: one UPDATE statement of the same rows, and the loop that it replaces."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def loop(server: Server, database: str, most: int) -> tuple[int, float]:
 
 @contextmanager
 def old_snapshot(server: Server, database: str, hold: bool) -> Iterator[None]:
-    """Within this context, an idle transaction keeps every dead row version of ``database`` alive (it holds xmin)."""
+    """While inside, a forgotten transaction keeps every dead row version of ``database`` alive (it holds xmin)."""
     if not hold:
         yield
         return

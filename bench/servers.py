@@ -1,7 +1,7 @@
-"""The Postgres of the measurements: the tests' server, but as durable as a real one (fsync stays on).
+"""The Postgres of the measurements: the tests' own, but as durable as yours (fsync stays on).
 
-The settings are the same for every contestant: enough memory and WAL, so that no checkpoint falls into only some of the
-runs, and no autovacuum for the same reason.
+What is set is set for every contestant alike: room in memory and WAL, so that no checkpoint falls into one run and not into
+the next, and no autovacuum for the same reason.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Server:
         return self._server.connect(database)
 
     def template(self) -> str:
-        """An empty database to fill, which ``fresh`` copies. Drops the previous one."""
+        """An empty database to fill; ``fresh`` copies it. Drops the one before."""
         with self.connect() as connection:
             connection.execute(f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
             connection.execute(f"CREATE DATABASE {TEMPLATE}")

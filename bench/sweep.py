@@ -1,11 +1,11 @@
-"""How fast is a sweep, compared with one UPDATE statement for the same rows and with the loop that it replaces?
+"""How fast is a sweep, beside one UPDATE statement of the same rows and beside the loop that it replaces?
 
-    python -m bench.sweep                 # as in RESULTS.md; takes minutes, and 4 GB of disk
-    python -m bench.sweep --smoke         # takes seconds; its figures are meaningless
+    python -m bench.sweep                 # as in RESULTS.md: minutes, and 4 GB of disk
+    python -m bench.sweep --smoke         # seconds; the figures mean nothing
     python -m bench.sweep --json out.json
 
 Every run starts from the same bytes (a copy of one template database), contestants take turns, and medians are compared,
-so that a slow moment of the machine affects all contestants alike.
+so that a slow moment of the machine falls on all alike.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bench.pages import Touched, touched
 from bench.servers import Server, postgres
 
 HERE = Path(__file__).parent
-STATEMENT, LOOP, WITH_SNAPSHOT = "one UPDATE", "the loop", ", with an old snapshot"
+STATEMENT, LOOP, HELD = "one UPDATE", "the loop", ", an old snapshot held"
 
 Say = Callable[[str], None]
 Run = Callable[[str], tuple[int, float]]  # database -> rows, seconds
@@ -40,7 +40,7 @@ class Options:
     rounds: int = 5
     workers: tuple[int, ...] = (1, 2)
     batch_rows: int = 1000
-    concurrency: int = 1  # two processes with one job each, for two cores, which the database shares
+    concurrency: int = 1  # two processes with a job each: as many as there are cores, which the database shares
     loop_rows: int = 10_000
     sparse_rows: int = 10_000_000
     sparse_stale: tuple[int, ...] = (1_000, 10_000)
@@ -88,36 +88,36 @@ def entrants(server: Server, options: Options) -> dict[str, Run]:
 
 
 def contest(server: Server, options: Options, share: float, say: Say) -> Contest:
-    """All contestants on the same table, in turns; all but the loop also with an old snapshot."""
+    """All contestants over the same table, in turns; all but the loop also beside an old snapshot."""
     result = Contest(f"{share:.1%} of {options.rows:,} rows stale", build(server, options.rows, share))
     for turn in range(1, options.rounds + 1):
         for hold in (False, True):
             order = list(entrants(server, options).items())
-            for label, run in order[turn % len(order) :] + order[: turn % len(order)]:  # rotates who goes first
+            for label, run in order[turn % len(order) :] + order[: turn % len(order)]:  # nobody always goes first
                 if hold and label == LOOP:
                     continue
                 most = options.loop_rows if label == LOOP else result.stale
                 rate = race(server, run, hold, min(most, result.stale))
-                label += WITH_SNAPSHOT if hold else ""
+                label += HELD if hold else ""
                 result.rates.setdefault(label, []).append(rate)
                 say(f"{result.name}, round {turn}: {label:42} {rate:10,.0f} rows/s")
     return result
 
 
 def race(server: Server, run: Run, hold: bool, expected: int) -> float:
-    """Rows/s of one contestant on a fresh copy in the operating system's cache."""
+    """Rows/s of one contestant over a fresh copy that sits in memory."""
     with server.fresh() as name:
         with server.connect(name) as connection:
             connection.execute("SELECT count(*), sum(length(body)) FROM conversations")
         with rivals.old_snapshot(server, name, hold):
             rows, seconds = run(name)
     if not expected <= rows < expected + 100:  # the loop ends on a full round of 100
-        raise RuntimeError(f"{rows} rows were written, but {expected} were stale")
+        raise RuntimeError(f"{rows} rows were written where {expected} were stale")
     return rows / seconds
 
 
 def sparse(server: Server, options: Options, say: Say) -> list[Touched]:
-    """Pages touched by complete sweeps of few rows in a large table."""
+    """Pages touched by whole sweeps of few rows in a large table."""
     found = []
     size = ours.Size(max(options.workers), options.batch_rows, options.concurrency)
     for stale in options.sparse_stale:
@@ -165,7 +165,7 @@ def surroundings(server: Server) -> dict[str, object]:
 
 
 def measure(options: Options, say: Say) -> tuple[str, dict[str, object]]:
-    """Run everything. Returns the report as Markdown and the figures for programs."""
+    """Run it all. Returns the report for people and the figures for programs."""
     with postgres() as server:
         around = surroundings(server)
         contests = [contest(server, options, share, say) for share in options.stale]
@@ -187,7 +187,7 @@ def parse(arguments: Sequence[str]) -> tuple[Options, Path | None]:
     parser.add_argument("--batch-rows", type=int, help="limits.batchRows")
     parser.add_argument("--concurrency", type=int, help="worker.concurrency")
     parser.add_argument("--loop-rows", type=int, help="rows after which the loop is stopped")
-    parser.add_argument("--sparse-rows", type=int, help="rows of the table for the page count; 0 skips it")
+    parser.add_argument("--sparse-rows", type=int, help="rows of the table of the page count; 0 leaves it out")
     parser.add_argument("--stale", type=float, nargs="+", help="shares of stale rows, such as 0.5 0.007")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     given = vars(parser.parse_args(arguments))

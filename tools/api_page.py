@@ -1,4 +1,4 @@
-"""docs/api.md: every field of a SweepSchedule, generated from the schema of the CRD."""
+"""docs/api.md: every field of a SweepSchedule, from the schema that the API server has."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Writes the generated files: ``make generate``. With ``--check`` it writes nothing, prints the lines that differ, and
-fails if a file is out of date; ``make lint`` runs this."""
+"""Writes the files that are made from the code: ``make generate``. ``--check`` writes nothing and fails where a file is
+not what it would be, with the lines that differ; ``make lint`` runs that."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 FILES: dict[str, Callable[[], str]] = {
     "manifests/crd.yaml": manifests.crd,
     "charts/kubesweep/files/crd.yaml": manifests.crd,
-    # The templates add missing values from this copy to a release of an older chart, because they cannot read values.yaml.
+    # What the templates fill in where a release has the values of an older chart; a template cannot read values.yaml itself.
     "charts/kubesweep/files/values.yaml": lambda: (ROOT / "charts/kubesweep/values.yaml").read_text(encoding="utf-8"),
     "docs/api.md": api_page.page,
     "docs/values.md": values_page.page,
@@ -24,7 +24,7 @@ FILES: dict[str, Callable[[], str]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file differs")
+    parser.add_argument("--check", action="store_true", help="write nothing, fail where a file differs")
     check = parser.parse_args(arguments).check
     stale = 0
     for name, make in FILES.items():
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         stale += 1
         if check:
             lines = difflib.unified_diff(found.splitlines(), text.splitlines(), name, f"{name} as generated", n=1)
-            print("\n".join([*list(lines)[:20], f"{name} is out of date: run make generate"]))
+            print("\n".join([*list(lines)[:20], f"{name} is not what the code says: run make generate"]))
         else:
             file.write_text(text, encoding="utf-8")
             print(f"written: {name}")

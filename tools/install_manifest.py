@@ -1,7 +1,7 @@
-"""Write manifests/install.yaml: what the chart renders, for installing with kubectl alone. Needs the ``helm`` of the test bed.
+"""manifests/install.yaml: what the chart renders, for people who use kubectl alone. Needs the ``helm`` of the test bed.
 
-The CRD is a separate file. What only Helm reads is left out, and so is the password of the queue: you create that Secret
-before you apply the file.
+The CRD is a file of its own beside it. What only Helm reads is left out, and so is the password of the queue: whoever
+applies the file makes that Secret.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HELMS = re.compile(
 
 @cache
 def helm() -> str:
-    """The path of the helm that ``tests/cluster/build`` builds, or of the one that the variable HELM names."""
+    """The helm that the test bed builds; HELM names another one."""
     if named := os.environ.get("HELM"):
         return named
     build = str(ROOT / "tests" / "cluster" / "build")

@@ -1,9 +1,9 @@
-"""``pip install`` with progress: one line for each package, or on a terminal one line that changes.
+"""``pip install`` that shows how far it is: a line for each package, or one line that changes where there is a terminal.
 
     python tools/pip_install.py [--python .venv/apps/NAME/bin/python] -r requirements/run.txt [-r ...]
 
-Installs only packages that are pinned with hashes. ``--python`` installs into another virtual environment, which needs no pip of its own.
-Uses only the standard library, because it runs before anything is installed.
+Only what is pinned with hashes is installed. ``--python`` installs into another virtual environment, which needs no pip of its own.
+Uses the standard library alone: it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def remembered(lines: Iterable[str], said: list[str]) -> Iterator[str]:
 
 
 def progress(lines: Iterable[str], count: int) -> Iterator[str]:
-    """The progress messages for pip's output."""
+    """What to show of pip's output."""
     seen = 0
     for each in lines:
         if found := REACHED.match(each):
@@ -74,7 +74,7 @@ def progress(lines: Iterable[str], count: int) -> Iterator[str]:
 
 
 class Line:
-    """A line of output. On a terminal each text overwrites the one before."""
+    """Overwrites itself on a terminal."""
 
     def __init__(self) -> None:
         self._terminal = sys.stdout.isatty()

@@ -1,6 +1,6 @@
-"""Prints the packages of an image as CycloneDX: the Python packages of the environment that runs this, and Debian's packages.
+"""Prints what an image is made of, as CycloneDX: the Python packages of the environment that runs this, and Debian's packages under it.
 
-Standard library only: it runs during the build of an image, in that image's environment.
+Standard library only: it runs while an image is built, in the environment that the image gets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/values.md: every value of the chart, with its default and with its comment in values.yaml as the description."""
+"""docs/values.md: every value of the chart with its default, and its comment in values.yaml as the description."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def page() -> str:
 
 
 def _values(mapping: yaml.MappingNode, lines: list[str], prefix: str) -> Iterator[Value]:
-    """One for each key with a comment of its own, outermost first; raises ``ValueError`` for a key without any."""
+    """One for each key that is described as a whole; raises ``ValueError`` for one that is not described at all."""
     for key, value in mapping.value:
         name, description = f"{prefix}{key.value}", _comment(lines, key.start_mark.line)
         parts = isinstance(value, yaml.MappingNode) and not value.flow_style
