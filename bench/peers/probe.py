@@ -1,10 +1,11 @@
-"""The measurement inside every contestant's worker. Standard library only, because it also runs in the peers' environments.
+"""What every contestant's worker measures of itself, with the same few lines: nothing but the standard library, for it runs
+in the peers' environments too.
 
 A contestant is a program with three roles, ``PROGRAM ROLE SETTINGS`` (SETTINGS is one JSON object):
 
-- ``fill`` enqueues ``jobs`` jobs in the fastest way that it supports, and prints the seconds that this took;
-- ``work`` is one worker process; it prints its measurements, and is then killed;
-- ``trickle`` enqueues jobs 1, 2, ... one after the other, with a pause between them, and prints when each was sent.
+- ``fill`` enqueues ``jobs`` jobs by the fastest way that it has, and prints the seconds that took;
+- ``work`` is one worker process; it prints what it measured, and is killed then;
+- ``trickle`` enqueues jobs 1, 2, ... one after the other, a pause between them, and prints when each was sent.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ import time
 from dataclasses import dataclass, fields
 
 NAP = 0.01  # seconds that a job of the kind "nap" sleeps
-BATCH = 1000  # jobs enqueued in one call, if the contestant supports it
-CONCURRENT_ENQUEUES = 50  # concurrent calls for one job each, if it does not
+BATCH = 1000  # jobs enqueued at once, where the contestant can
+TOGETHER = 50  # single enqueues under way at once, where it cannot
 
 
 @dataclass(frozen=True)
 class Settings:
     port: int
     kind: str  # noop, nap or pick
-    jobs: int  # measured
-    warm: int  # before the measured ones
+    jobs: int  # that count
+    warm: int  # that come before
     concurrency: int
     pause: float = 0.05  # trickle: seconds between two jobs
 
@@ -63,7 +64,7 @@ class Probe:
         self._picked: dict[int, float] = {}
 
     def done(self) -> None:
-        """Call this at the end of each job of the kinds noop and nap."""
+        """To be called at the end of each job of the kinds noop and nap."""
         self._count = count = self._count + 1
         if count == self._settings.warm:
             self._before = self._now()
@@ -72,8 +73,8 @@ class Probe:
             say(jobs=self._settings.jobs, seconds=spent[0], worker_cpu=spent[1], server_cpu=spent[2])
 
     def picked(self, i: int) -> None:
-        """Call this first in job number ``i`` of the kind pick. Number 0 only shows that the worker is ready. A job that
-        runs twice counts once."""
+        """To be called first in job number ``i`` of the kind pick. Number 0 only tells that the worker is there; a job that
+        is run twice counts once."""
         now = time.monotonic()
         if i == 0:
             say(ready=True)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from probe import CONCURRENT_ENQUEUES, Probe, Settings, say
+from probe import TOGETHER, Probe, Settings, say
 
 Enqueue = Callable[[int], Awaitable[object]]
 
@@ -15,8 +15,8 @@ Enqueue = Callable[[int], Awaitable[object]]
 async def fill(settings: Settings, enqueue: Enqueue) -> None:
     """Enqueue concurrently, because none of these peers has a call for a batch."""
     began = time.monotonic()
-    for first in range(0, settings.jobs, CONCURRENT_ENQUEUES):
-        await asyncio.gather(*(enqueue(i) for i in range(first, min(settings.jobs, first + CONCURRENT_ENQUEUES))))
+    for first in range(0, settings.jobs, TOGETHER):
+        await asyncio.gather(*(enqueue(i) for i in range(first, min(settings.jobs, first + TOGETHER))))
     say(jobs=settings.jobs, seconds=time.monotonic() - began)
 
 

@@ -13,7 +13,7 @@ local function health(status, message) return {status = status, message = messag
 local ready, stalled, degraded = condition("Ready"), condition("Stalled"), condition("Degraded")
 
 if (status.observedGeneration or -1) ~= obj.metadata.generation then
-  return health("Progressing", "The controller has not observed this generation yet")
+  return health("Progressing", "The controller has not seen this version yet")
 end
 -- Checked before Suspended: if only an edit can fix the schedule, resuming it does not help.
 if stalled.status == "True" then

@@ -21,7 +21,7 @@ def health(body: dict[str, Any]) -> tuple[str, str]:
 
 
 async def test_a_schedule_is_healthy_only_when_it_is_ready_and_nothing_waits_for_anybody(house: House) -> None:
-    assert health(house.body) == ("Progressing", "The controller has not observed this generation yet")
+    assert health(house.body) == ("Progressing", "The controller has not seen this version yet")
     await house.look()
     said, message = health(house.body)
     assert (said, message) == ("Progressing", house.message("Ready"))
