@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from bench import ours
+from bench import kubesweep_sweep
 from bench.servers import Server
 
 COUNTERS = """
@@ -31,13 +31,13 @@ class Touched:
         return (self.heap + self.index) / self.stale
 
 
-def touched(server: Server, database: str, size: ours.Size) -> Touched:
+def touched(server: Server, database: str, size: kubesweep_sweep.Size) -> Touched:
     """Sweep ``database`` and read Postgres's own counters before and after.
 
     A backend reports what it counted when it ends, at the latest: the counters are read when all others have ended.
     """
     before = _counters(server, database)
-    rows, seconds = ours.sweep(server, database, size)
+    rows, seconds = kubesweep_sweep.sweep(server, database, size)
     after = _counters(server, database)
     with server.connect(database) as connection:
         found = connection.execute(SIZE).fetchone()

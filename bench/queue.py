@@ -23,9 +23,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench import queue_rivals as rivals
+from bench import queue_competitors as competitors
 from bench.peers.probe import BATCH, Settings
-from bench.queue_rivals import Contestant
+from bench.queue_competitors import Contestant
 from tests.kits.servers import Server, binaries
 
 Say = Callable[[str], None]
@@ -113,7 +113,7 @@ def drains(one: Contestant, options: Options, figures: Figures) -> None:
 
 
 def contest(options: Options, say: Say) -> dict[str, Figures]:
-    entrants = [rivals.ours(options.jobs, options.naps), *(rivals.peers() if options.peers else ())]
+    entrants = [competitors.kubesweep(options.jobs, options.naps), *(competitors.peers() if options.peers else ())]
     found = {one.name: Figures() for one in entrants}
     for number in range(options.rounds):
         first = number % len(entrants)  # nobody always goes first
@@ -175,8 +175,8 @@ def parse(arguments: Sequence[str]) -> tuple[Options, Path | None, bool]:
 def main(arguments: Sequence[str] | None = None) -> None:
     options, file, install = parse(sys.argv[1:] if arguments is None else arguments)
     if install:
-        return rivals.install()
-    if options.peers and not rivals.installed():
+        return competitors.install()
+    if options.peers and not competitors.installed():
         sys.exit("the peers are not installed: python -m bench.queue --install, or go on with --no-peers")
     found = contest(options, lambda line: print(line, file=sys.stderr, flush=True))
     print(table(found))

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import ours, rivals
+from bench import competitors, kubesweep_sweep
 from bench.pages import Touched, touched
 from bench.servers import Server, postgres
 
@@ -75,15 +75,15 @@ def build(server: Server, rows: int, share: float) -> int:
         for statement in (HERE / "index.sql").read_text().split(";"):
             if statement.strip():
                 connection.execute(statement.encode())
-        return rivals.stale(connection)
+        return competitors.stale(connection)
 
 
 def entrants(server: Server, options: Options) -> dict[str, Run]:
-    sizes = {ours_label(n): ours.Size(n, options.batch_rows, options.concurrency) for n in options.workers}
+    sizes = {ours_label(n): kubesweep_sweep.Size(n, options.batch_rows, options.concurrency) for n in options.workers}
     return {
-        STATEMENT: partial(rivals.statement, server),
-        **{label: partial(ours.sweep, server, size=size) for label, size in sizes.items()},
-        LOOP: partial(rivals.loop, server, most=options.loop_rows),
+        STATEMENT: partial(competitors.statement, server),
+        **{label: partial(kubesweep_sweep.sweep, server, size=size) for label, size in sizes.items()},
+        LOOP: partial(competitors.loop, server, most=options.loop_rows),
     }
 
 
@@ -109,7 +109,7 @@ def race(server: Server, run: Run, hold: bool, expected: int) -> float:
     with server.fresh() as name:
         with server.connect(name) as connection:
             connection.execute("SELECT count(*), sum(length(body)) FROM conversations")
-        with rivals.old_snapshot(server, name, hold):
+        with competitors.old_snapshot(server, name, hold):
             rows, seconds = run(name)
     if not expected <= rows < expected + 100:  # the loop ends on a full round of 100
         raise RuntimeError(f"{rows} rows were written where {expected} were stale")
@@ -119,7 +119,7 @@ def race(server: Server, run: Run, hold: bool, expected: int) -> float:
 def sparse(server: Server, options: Options, say: Say) -> list[Touched]:
     """Pages touched by whole sweeps of few rows in a large table."""
     found = []
-    size = ours.Size(max(options.workers), options.batch_rows, options.concurrency)
+    size = kubesweep_sweep.Size(max(options.workers), options.batch_rows, options.concurrency)
     for stale in options.sparse_stale:
         build(server, options.sparse_rows, stale / options.sparse_rows)
         with server.fresh() as name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.apps.beside import twins
+from tests.apps.comparison import twins
 from tests.integration.conftest import (
     database,
     postgres_server,

@@ -11,7 +11,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from kubesweep.api.loading.files import load
-from tests.apps.beside import Rows, Twins, libpq, program, rows, run, sweep
+from tests.apps.comparison import Rows, Twins, libpq, program, rows, run, sweep
 
 APPLICATION = Path(__file__).parent / "airflow"
 SWEEPS = APPLICATION / "sweep.yaml"

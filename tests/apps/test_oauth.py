@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.apps.beside import Twins, libpq, program, run, sweep
+from tests.apps.comparison import Twins, libpq, program, run, sweep
 
 APPLICATION = Path(__file__).parent / "oauth"
 

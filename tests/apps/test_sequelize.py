@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.beside import INSTALLED, assert_same, removed, rows, run, summary, sweep
+from tests.apps.comparison import INSTALLED, assert_same, removed, rows, run, summary, sweep
 
 APPLICATION = Path(__file__).parent / "sequelize"
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster import addons, images, lifecycle
-from tests.cluster.bed import CACHE, HERE, NODE, Bed, Broken, build, paths, run, say, step
 from tests.cluster.packages import install
+from tests.cluster.testbed import CACHE, HERE, NODE, Bed, Broken, build, paths, run, say, step
 
 ASIDE = (
     "kubeconform",

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from string import Template
 
-from tests.cluster.bed import DNS_SERVICE, HERE, NODE, Bed, run, step
+from tests.cluster.testbed import DNS_SERVICE, HERE, NODE, Bed, run, step
 
 DEPLOYMENTS = {"kube-system": ["coredns"], "keda": ["keda-operator", "keda-metrics-apiserver"]}
 VOLUMES = 40

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from string import Template
 
-from tests.cluster.bed import DNS_SERVICE, HERE, NODE, NODE_ADDRESS, PODS, SERVICES, Bed
+from tests.cluster.testbed import DNS_SERVICE, HERE, NODE, NODE_ADDRESS, PODS, SERVICES, Bed
 
 ETCD = "http://127.0.0.1:2379"
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.bed import CACHE, HERE, REPOSITORY, Bed, paths, run, step
+from tests.cluster.testbed import CACHE, HERE, REPOSITORY, Bed, paths, run, step
 
 FOLDER = CACHE / "images"
 BASE = "docker.io/library/python:3.11-slim"

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.cluster import pki
-from tests.cluster.bed import REPOSITORY, Bed, Broken, hierarchies, membership, paths, step
 from tests.cluster.components import write_files
+from tests.cluster.testbed import REPOSITORY, Bed, Broken, hierarchies, membership, paths, step
 from tests.kits.deadlines import scaled
 
 GRACE = 120.0
@@ -48,7 +48,7 @@ def up(bed: Bed) -> None:
     apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     with (bed.folder / "log" / "init.log").open("wb") as log:
         started = subprocess.Popen(
-            ["sh", "-c", enter, "sh", *apart, sys.executable, "-m", "tests.cluster.machine", bed.name],
+            ["sh", "-c", enter, "sh", *apart, sys.executable, "-m", "tests.cluster.node_init", bed.name],
             cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     (bed.folder / "pid").write_text(str(started.pid))

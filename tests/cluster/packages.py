@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.cluster.bed import Broken, step
+from tests.cluster.testbed import Broken, step
 
 # a program, and the package that has it
 NEEDED = {

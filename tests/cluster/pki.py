@@ -9,7 +9,7 @@ import base64
 import json
 from pathlib import Path
 
-from tests.cluster.bed import API, API_SERVICE, NODE, NODE_ADDRESS, Bed, run
+from tests.cluster.testbed import API, API_SERVICE, NODE, NODE_ADDRESS, Bed, run
 
 DAYS = "30"
 CLIENTS = {

@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.bed import REPOSITORY, Bed
 from tests.cluster.lifecycle import running
-from tests.e2e.dump import dump
-from tests.e2e.kube import Cluster, Namespace
-from tests.e2e.network import enter
-from tests.e2e.pages import whole_cluster
-from tests.e2e.releases import OPEN, another
+from tests.cluster.testbed import REPOSITORY, Bed
 from tests.e2e.shards import FOLDER, Scheduling, Turn, arrange, group_of, one_at_a_time
-from tests.e2e.stage import Stage, staged
 from tests.e2e.summary import pytest_terminal_summary
+from tests.kits.cluster_network import enter
+from tests.kits.controller_environment import Stage, staged
+from tests.kits.diagnostics import dump
+from tests.kits.kube_client import Cluster, Namespace
+from tests.kits.page_commands import whole_cluster
+from tests.kits.releases import OPEN, another
 from tests.kits.servers import Server
 
 __all__ = ["pytest_terminal_summary", "whole_cluster"]

@@ -17,33 +17,33 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.cluster.bed import REPOSITORY
+from tests.cluster.testbed import REPOSITORY
 
 FOLDER = REPOSITORY / ".e2e"
 # Each takes about as long. The crowd occupies KEDA for minutes, so the other shards begin with tests that need no KEDA.
 SHARDS = (
     (
-        "test_controller_crowd.py",
+        "test_controller_scale.py",
         "test_conversations.py",
-        "test_storm.py",
+        "test_chaos.py",
         "test_queue_modes.py",
         "test_scaling.py",
         "test_tenant.py",
     ),
     (
-        "test_story.py",
+        "test_status_across_restarts.py",
         "test_platform.py",
         "test_images.py",
         "test_custom_image.py",
         "test_refused_specs.py",
         "test_crd.py",
         "test_crd_agrees.py",
-        "test_bad_days.py",
-        "test_chart_logins.py",
-        "test_chart_rights.py",
+        "test_recovery.py",
+        "test_chart_credentials.py",
+        "test_chart_rbac.py",
     ),
     (
-        "test_controller_life.py",
+        "test_controller_lifecycle.py",
         "test_controller.py",
         "test_hostile.py",
         "test_admission.py",
@@ -64,7 +64,7 @@ ALONE = (
     "test_drain.py",
     "test_strict_cluster.py",
     "test_pruning_crd.py",
-    "test_rights.py",
+    "test_rbac.py",
 )
 GROUPS = {**{f"shard {number}": files for number, files in enumerate(SHARDS, 1)}, "alone": ALONE}
 PLACES = {name: (group, place) for group, names in GROUPS.items() for place, name in enumerate(names)}

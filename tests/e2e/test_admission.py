@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, PODS, Kind
-from tests.e2e.stage import Stage, until
+from tests.kits.controller_environment import Stage, until
 
 ADMISSION = "admissionregistration.k8s.io/v1"
 POLICIES = Kind(ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies")

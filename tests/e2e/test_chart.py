@@ -12,11 +12,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.cluster.bed import REPOSITORY
-from tests.e2e.desk import becomes, fast, slow
-from tests.e2e.kube import Cluster, Namespace, Object
-from tests.e2e.releases import OWN, SCHEDULE, Release, apply, later_chart, ready, sweep, swept, visits
-from tests.e2e.workloads import start_postgres
+from tests.cluster.testbed import REPOSITORY
+from tests.kits.conversations_app import becomes, fast, slow
+from tests.kits.kube_client import Cluster, Namespace, Object
+from tests.kits.releases import OWN, SCHEDULE, Release, apply, later_chart, ready, sweep, swept, visits
+from tests.kits.workloads import start_postgres
 
 ROWS = 4000
 

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from tests.cluster import addons
-from tests.cluster.bed import REPOSITORY, Bed
-from tests.e2e.kube import Cluster, Namespace, Object
-from tests.e2e.releases import OWN, SCHEDULE, Release, another, apply, ready, swept, visits
-from tests.e2e.test_chart_rights import asked
+from tests.cluster.testbed import REPOSITORY, Bed
+from tests.e2e.test_chart_rbac import asked
+from tests.kits.kube_client import Cluster, Namespace, Object
+from tests.kits.releases import OWN, SCHEDULE, Release, another, apply, ready, swept, visits
 
 CRDS = "apiextensions.k8s.io/v1 CustomResourceDefinition"
 CRD = REPOSITORY / "manifests" / "crd.yaml"

@@ -11,7 +11,7 @@ import pytest
 
 from kubesweep.queue.model import SweepRequest
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCALEDOBJECTS, SECRETS, Kind
-from tests.e2e.stage import CHILDREN, Stage, now, until, writes_since
+from tests.kits.controller_environment import CHILDREN, Stage, now, until, writes_since
 
 PARKED = "autoscaling.keda.sh/paused-replicas"
 

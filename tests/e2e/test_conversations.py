@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.desk import EXPIRED, IDLE, Desk, becomes, condition, desk
-from tests.e2e.kube import Cluster, Object
+from tests.kits.conversations_app import EXPIRED, IDLE, Desk, becomes, condition, desk
 from tests.kits.deadlines import scaled
+from tests.kits.kube_client import Cluster, Object
 
 ROWS = 200_000
 SWEPT = {EXPIRED: ROWS * 2 // 10, IDLE: ROWS * 3 // 10}

@@ -15,8 +15,8 @@ import yaml
 from kubesweep import load_object
 from kubesweep.api.loading import yaml_document
 from kubesweep.api.models.status import Status
-from tests.e2e.applying import apply, done, kubectl, namespace_with_crd, read, schedule
 from tests.kits.deadlines import scaled
+from tests.kits.kubectl import apply, done, kubectl, namespace_with_crd, read, schedule
 from tests.unit.core.test_status import WHOLE
 
 HOUSE = Path(__file__).parents[2]

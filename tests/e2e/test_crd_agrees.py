@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kubesweep.api.models.spec import SweepSchedule
-from tests.e2e.applying import kubectl, namespace_with_crd, schedule
+from tests.kits.kubectl import kubectl, namespace_with_crd, schedule
 from tests.unit.core.test_plan import SPEC
 
 FEW = settings(

@@ -12,12 +12,12 @@ import psycopg
 import pytest
 import yaml
 
-from tests.cluster.bed import REPOSITORY, Bed
 from tests.cluster.images import BASE, Image, provide
-from tests.e2e.kube import Cluster, Namespace
-from tests.e2e.network import outside
-from tests.e2e.releases import OWN, SCHEDULE, Release, swept
-from tests.e2e.workloads import start_postgres
+from tests.cluster.testbed import REPOSITORY, Bed
+from tests.kits.cluster_network import outside
+from tests.kits.kube_client import Cluster, Namespace
+from tests.kits.releases import OWN, SCHEDULE, Release, swept
+from tests.kits.workloads import start_postgres
 
 EXAMPLE = REPOSITORY / "examples" / "custom-image"
 SHOP, SWEEPER = "localhost/shop:1", "localhost/shop-sweeper:1"

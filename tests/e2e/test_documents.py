@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kube import Cluster
-from tests.e2e.pages import follow
+from tests.kits.kube_client import Cluster
+from tests.kits.page_commands import follow
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests.e2e.desk import EXPIRED, Desk, becomes, desk
-from tests.e2e.kube import Cluster, Object
+from tests.kits.conversations_app import EXPIRED, Desk, becomes, desk
 from tests.kits.deadlines import scaled
+from tests.kits.kube_client import Cluster, Object
 
 ROWS = 20_000
 STALE = ROWS * 2 // 10

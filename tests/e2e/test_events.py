@@ -16,8 +16,8 @@ from kubesweep_controller.kube.client import Api
 from kubesweep_controller.kube.events import BURST, Events
 from kubesweep_controller.status.event_rules import Wanted
 from kubesweep_controller.status.reasons import Reason
-from tests.e2e.applying import done, namespace_with_crd
 from tests.kits.controller import SPEC, START
+from tests.kits.kubectl import done, namespace_with_crd
 
 HELD = Wanted(Reason.AWAITING_APPROVAL, "The sweep of noon waits.", "sweep-1/Held")
 DEAD = Wanted(

@@ -11,8 +11,8 @@ import pytest
 
 from kubesweep_controller.kube.client import DEPLOYMENTS, SCHEDULES, Kind, Refused
 from kubesweep_controller.kube.object_limits import PARSED
-from tests.e2e.rights import RBAC
-from tests.e2e.stage import Stage, until
+from tests.kits.controller_environment import Stage, until
+from tests.kits.rbac import RBAC
 
 LATE = "not-served-yet-"  # begins the names of namespaces in which a controller has no rights at first
 NAMESPACES = Kind("v1", "Namespace", "namespaces")

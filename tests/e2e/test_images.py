@@ -10,8 +10,8 @@ from importlib.metadata import version
 import pytest
 
 from tests.cluster import images
-from tests.e2e.kube import Namespace
-from tests.e2e.workloads import SECURE, pod_spec, product_image
+from tests.kits.kube_client import Namespace
+from tests.kits.workloads import SECURE, pod_spec, product_image
 
 MEGABYTES = 120
 LOOK = """

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from kubesweep import SpecErrors, load_object
-from tests.e2e.applying import kubectl, namespace_with_crd, read
 from tests.kits.invalid_specs import WAYS, ClusterRow, base, change, cluster_rows
+from tests.kits.kubectl import kubectl, namespace_with_crd, read
 
 
 @pytest.fixture(scope="module")

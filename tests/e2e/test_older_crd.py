@@ -13,7 +13,7 @@ import yaml
 from kubesweep import SpecErrors, load_object
 from kubesweep.api.crd import custom_resource_definition
 from kubesweep.api.models import cel
-from tests.e2e.applying import apply, done, established, kubectl, namespace_with_crd, read, schedule
+from tests.kits.kubectl import apply, done, established, kubectl, namespace_with_crd, read, schedule
 
 GROUP = "older.kubesweep.dev"
 LACKS = (

@@ -14,8 +14,8 @@ import pytest
 import redis
 from kubernetes.client import ApiException
 
-from tests.e2e.kube import Cluster, Namespace, Object
-from tests.e2e.workloads import PYTHON, pod, pod_spec, start_postgres, start_redis
+from tests.kits.kube_client import Cluster, Namespace, Object
+from tests.kits.workloads import PYTHON, pod, pod_spec, start_postgres, start_redis
 
 WAIT = "import signal; signal.signal(signal.SIGTERM, lambda *_: exit()); print('here', flush=True); signal.pause()"
 

@@ -13,8 +13,8 @@ from kubesweep.api.compile import compile_plan
 from kubesweep.api.models.spec import SweepSchedule, Worker
 from kubesweep_controller.children.pod import worker_template
 from kubesweep_controller.settings import Pods
-from tests.e2e.applying import done, kubectl
 from tests.kits.controller import SPEC
+from tests.kits.kubectl import done, kubectl
 from tests.unit.controller.test_pod_policy import EVERYDAY, PRIVILEGED, TOKENS
 
 NAMESPACE = f"baseline-{uuid.uuid4().hex[:8]}"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.desk import EXPIRED, NEVER, Desk, becomes, config_map, desk
-from tests.e2e.kube import Cluster, Object
+from tests.kits.conversations_app import EXPIRED, NEVER, Desk, becomes, config_map, desk
 from tests.kits.deadlines import scaled
+from tests.kits.kube_client import Cluster, Object
 
 ROWS = 10_000
 STALE = ROWS * 2 // 10

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from kubesweep.api.crd import custom_resource_definition
-from tests.e2e.stage import Stage, install_crd, now, until, writes_since
-from tests.e2e.test_story import Tale
+from tests.e2e.test_status_across_restarts import Tale
+from tests.kits.controller_environment import Stage, install_crd, now, until, writes_since
 
 LACKS = ("handled", "plan", "countedTime", "lastMissedTime", "ticks")
 

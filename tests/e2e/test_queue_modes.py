@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from kubesweep.queue.model import ScheduleRef
-from tests.e2e.desk import Desk, becomes, furnished
-from tests.e2e.kube import Namespace, Object
-from tests.e2e.queues import NODES, SENTINELS, Queue, start_cluster, start_sentinels
-from tests.e2e.releases import SCHEDULE
+from tests.kits.conversations_app import Desk, becomes, furnished
+from tests.kits.kube_client import Namespace, Object
+from tests.kits.redis_topologies import NODES, SENTINELS, Queue, start_cluster, start_sentinels
+from tests.kits.releases import SCHEDULE
 
 ROWS = 2000
 STALE = ROWS * 2 // 10

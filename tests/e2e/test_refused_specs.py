@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, EVENTS, SCHEDULES
-from tests.e2e.applying import done
-from tests.e2e.stage import Stage, until
+from tests.kits.controller_environment import Stage, until
 from tests.kits.invalid_specs import IGNORE, base, change, cluster_rows
+from tests.kits.kubectl import done
 
 ROWS = [row for row in cluster_rows() if row.ignoring.startswith("condition ")]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from kubesweep.api.plan import Plan
 from kubesweep_controller.kube.client import DEPLOYMENTS, SCHEDULES
-from tests.e2e.stage import Stage, until
-from tests.e2e.workloads import PYTHON, deployment, pod_spec
+from tests.kits.controller_environment import Stage, until
+from tests.kits.workloads import PYTHON, deployment, pod_spec
 
 FIRST, SECOND = "kubesweep-controller", "second"
 

@@ -7,8 +7,8 @@ from contextlib import closing
 
 import redis
 
-from tests.e2e.kube import Namespace, Object
-from tests.e2e.workloads import PYTHON, Server, deployment, pod_spec, start_redis
+from tests.kits.kube_client import Namespace, Object
+from tests.kits.workloads import PYTHON, Server, deployment, pod_spec, start_redis
 
 STREAM = "{e2e}:jobs"
 SLEEP = ["python3", "-c", "import signal; signal.signal(signal.SIGTERM, lambda *_: exit()); signal.pause()"]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.applying import done, kubectl
-from tests.e2e.rights import RBAC, rules_of_the_chart
+from tests.kits.kubectl import done, kubectl
+from tests.kits.rbac import RBAC, rules_of_the_chart
 
 NAMESPACE = f"taken-over-{uuid.uuid4().hex[:8]}"
 WHO = f"system:serviceaccount:{NAMESPACE}:controller"

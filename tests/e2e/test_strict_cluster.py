@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.bed import Bed
-from tests.e2e.audit import requests
-from tests.e2e.enforcing import build_it, enforced
-from tests.e2e.kube import Cluster, Namespace, Object
-from tests.e2e.pages import HOME, HOUSE, follow
-from tests.e2e.releases import RESTRICTED
-from tests.e2e.stage import now, until
+from tests.cluster.testbed import Bed
+from tests.kits.audit_log import requests
+from tests.kits.controller_environment import now, until
+from tests.kits.kube_client import Cluster, Namespace, Object
+from tests.kits.network_policies import build_it, enforced
+from tests.kits.page_commands import HOME, HOUSE, follow
+from tests.kits.releases import RESTRICTED
 
 pytestmark = pytest.mark.bed  # it changes how the node treats packets
 

@@ -15,8 +15,8 @@ import pytest
 
 from kubesweep.queue.model import SweepRequest
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCHEDULES
-from tests.cluster.bed import REPOSITORY
-from tests.e2e.stage import CHILDREN, Stage, now, until, writes_since
+from tests.cluster.testbed import REPOSITORY
+from tests.kits.controller_environment import CHILDREN, Stage, now, until, writes_since
 
 LATER = (
     ("core/kubesweep/api/plan.py", "jobs_per_replica: int = 10", "jobs_per_replica: int = 10\n    later: int = 1"),

@@ -13,9 +13,9 @@ import redis
 from hypothesis import HealthCheck, Phase, given, settings
 
 from kubesweep_controller.kube.client import SCHEDULES, Refused
-from tests.e2e.stage import until
-from tests.hostile.mischief import MISCHIEF
-from tests.hostile.tenant import PERIOD, Mischief, Tenants, tenants
+from tests.hostile.attacks import MISCHIEF
+from tests.hostile.tenants import PERIOD, Mischief, Tenants, tenants
+from tests.kits.controller_environment import until
 from tests.kits.servers import Server, binaries
 
 LIMIT = 256  # MiB, the memory limit of the chart's controller

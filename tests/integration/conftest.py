@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kubesweep.queue.redis.queue import RedisQueue
-from tests.apps.beside import twins
+from tests.apps.comparison import twins
 from tests.integration.pod import role, server
 from tests.integration.postgres import LOCKED_ROLE, Server, postgres
 from tests.kits.memory import pytest_configure

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from bench import queue
-from bench.queue_rivals import PEERS, PINS
+from bench.queue_competitors import PEERS, PINS
 from tests.kits.deadlines import scaled
 
 HOUSE = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.apps.beside import Twins, run, sweep
+from tests.apps.comparison import Twins, run, sweep
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "procrastinate"
 JOBS = 400

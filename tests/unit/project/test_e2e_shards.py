@@ -20,7 +20,7 @@ def test_each_file_that_is_named_is_there_and_in_one_group() -> None:
 
 def test_what_all_tests_would_notice_runs_alone_and_the_look_back_last() -> None:
     assert group_of("tests/e2e/test_chart_cluster.py::test_it[a::b]") == "alone"
-    assert GROUPS["alone"][-1] == "test_rights.py"
+    assert GROUPS["alone"][-1] == "test_rbac.py"
 
 
 def test_a_file_that_is_not_named_runs_in_a_shard() -> None:

@@ -35,10 +35,10 @@ from kubesweep_controller.kube.client import (
 )
 from kubesweep_controller.kube.kubeconfig import Connection, find
 from kubesweep_controller.status.conditions import find as condition_of
-from tests.e2e.audit import Request, requests
-from tests.e2e.processes import Controller
-from tests.e2e.rights import account
+from tests.kits.audit_log import Request, requests
+from tests.kits.controller_process import Controller
 from tests.kits.deadlines import scaled
+from tests.kits.rbac import account
 from tests.kits.servers import Server, free_port
 
 T = TypeVar("T")

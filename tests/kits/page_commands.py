@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kube import Cluster, Namespace
-from tests.e2e.releases import OPEN
 from tests.kits.deadlines import scaled
 from tests.kits.documents import File, difference, steps
+from tests.kits.kube_client import Cluster, Namespace
+from tests.kits.releases import OPEN
 
 HOUSE = Path(__file__).parents[2]
 CRD = ("apiextensions.k8s.io/v1 CustomResourceDefinition", "sweepschedules.kubesweep.dev")

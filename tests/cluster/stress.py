@@ -1,4 +1,4 @@
-"""``python3 -m tests.cluster.endure``: up and down ten times, a start that is killed half way,
+"""``python3 -m tests.cluster.stress``: up and down ten times, a start that is killed half way,
 SIGKILL for each process; a new pod must run after each.
 
 It takes a quarter of an hour, so it is run by hand after a change in this folder, on a bed of its own beside yours.
@@ -18,9 +18,9 @@ from pathlib import Path
 
 from tests.cluster.__main__ import down, up
 from tests.cluster.addons import kubectl
-from tests.cluster.bed import Bed, Broken, hierarchies, membership, say
+from tests.cluster.testbed import Bed, Broken, hierarchies, membership, say
 
-BED = Bed("endure")
+BED = Bed("stress")
 PROGRAMS = {  # what is killed, and how its command line looks
     "etcd": r"/bin/etcd ",
     "kube-apiserver": r"/bin/kube-apiserver ",
@@ -34,7 +34,7 @@ PROGRAMS = {  # what is killed, and how its command line looks
     "coredns": r"^/program -conf ",
     "keda": r"^/keda ",
     "keda-adapter": r"^/keda-adapter ",
-    "init": r"^\S+ -m tests\.cluster\.machine ",
+    "init": r"^\S+ -m tests\.cluster\.node_init ",
     "unshare": r"^unshare ",
 }
 TIMES = 10

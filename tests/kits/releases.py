@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.kube import Cluster, Namespace, Object
-from tests.e2e.workloads import PRODUCT, product_image
 from tests.kits.deadlines import scaled
+from tests.kits.kube_client import Cluster, Namespace, Object
+from tests.kits.workloads import PRODUCT, product_image
 
 CHART = "charts/kubesweep"
 PATIENCE = f"{scaled(180):.0f}s"

@@ -18,7 +18,7 @@ import pytest
 
 from kubesweep_controller.kube.client import SCALEDOBJECTS, SCHEDULES
 from kubesweep_controller.status.conditions import find
-from tests.e2e.stage import Stage, now, requests_since, until, writes_since
+from tests.kits.controller_environment import Stage, now, requests_since, until, writes_since
 from tests.kits.servers import free_port
 
 CROWD = 300

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.e2e.audit import Request, requests
 from tests.e2e.conftest import BEGAN, WHOLE
-from tests.e2e.rights import Right, rights_of_the_chart
 from tests.e2e.test_hostile import LATE
+from tests.kits.audit_log import Request, requests
+from tests.kits.rbac import Right, rights_of_the_chart
 
 pytestmark = pytest.mark.bed  # a cluster of your own keeps its audit log where it likes, if at all
 AGENT = "kubesweep-controller"

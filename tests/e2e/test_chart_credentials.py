@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.bed import REPOSITORY
-from tests.e2e.kube import Cluster, Namespace, Object
-from tests.e2e.queues import certificate, rights_of_a_controller_with_users
-from tests.e2e.releases import OWN, SCHEDULE, Release, another, apply, swept, visits
-from tests.e2e.workloads import DATA, REDIS, deployment, pod_spec, service
+from tests.cluster.testbed import REPOSITORY
+from tests.kits.kube_client import Cluster, Namespace, Object
+from tests.kits.redis_topologies import certificate, rights_of_a_controller_with_users
+from tests.kits.releases import OWN, SCHEDULE, Release, another, apply, swept, visits
+from tests.kits.workloads import DATA, REDIS, deployment, pod_spec, service
 
 HOST = "queue"
 PASSWORD = 'a "long" one \\ with / odd : @ signs'

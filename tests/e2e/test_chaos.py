@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import pytest
 
-from tests.e2e.desk import EXPIRED, Desk, becomes, desk
-from tests.e2e.kube import Cluster
+from tests.kits.conversations_app import EXPIRED, Desk, becomes, desk
+from tests.kits.kube_client import Cluster
 
 ROWS = 100_000
 STALE = ROWS * 2 // 10

@@ -17,11 +17,11 @@ import yaml
 
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import ScheduleRef, Stats
-from tests.cluster.bed import REPOSITORY
-from tests.e2e.kube import Cluster, Namespace, Object
-from tests.e2e.releases import OWN, SCHEDULE, Release, another, apply
-from tests.e2e.workloads import PYTHON, Server, deployment, pod_spec, service, start_postgres
+from tests.cluster.testbed import REPOSITORY
 from tests.kits.deadlines import scaled
+from tests.kits.kube_client import Cluster, Namespace, Object
+from tests.kits.releases import OWN, SCHEDULE, Release, another, apply
+from tests.kits.workloads import PYTHON, Server, deployment, pod_spec, service, start_postgres
 
 EXAMPLE = REPOSITORY / "examples" / "conversations"
 EXPIRED, IDLE = "process-expired-conversations", "process-idle-conversations"

@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.cluster.bed import NODE_ADDRESS, Bed
 from tests.cluster.components import commands
+from tests.cluster.testbed import NODE_ADDRESS, Bed
 
 PAUSE = 1.0
 PRIVATE = {"/var/log": "log", "/var/lib/cni": "cni-state"}  # where kubelet and CNI write, whatever they are told

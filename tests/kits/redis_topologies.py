@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.bed import REPOSITORY
-from tests.e2e.kube import Namespace, Object
-from tests.e2e.workloads import DATA, REDIS, deployment, pod_spec
+from tests.cluster.testbed import REPOSITORY
+from tests.kits.kube_client import Namespace, Object
+from tests.kits.workloads import DATA, REDIS, deployment, pod_spec
 
 PAGE = REPOSITORY / "docs" / "redis-acl.md"
 NAME = "queue"

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.bed import NODE, NODE_ADDRESS, PODS, Bed, build, paths
-from tests.e2e.kube import Cluster, Namespace
-from tests.e2e.network import outside
+from tests.cluster.testbed import NODE, NODE_ADDRESS, PODS, Bed, build, paths
+from tests.kits.cluster_network import outside
 from tests.kits.deadlines import scaled
+from tests.kits.kube_client import Cluster, Namespace
 
 TOOL, HOME, QUEUE = "kube-network-policies", "kube-system", "100"
 CHAIN = "NETWORK-POLICIES"

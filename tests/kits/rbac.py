@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from kubesweep_controller.kube.client import Api, Kind
-from tests.cluster.bed import REPOSITORY
+from tests.cluster.testbed import REPOSITORY
 
 RBAC = "rbac.authorization.k8s.io"
 ACCOUNTS = Kind("v1", "ServiceAccount", "serviceaccounts")

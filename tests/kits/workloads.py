@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from tests.e2e.kube import Namespace, Object
+from tests.kits.kube_client import Namespace, Object
 
 PYTHON = "docker.io/library/python:3.11-slim"
 REDIS = "docker.io/library/redis:7.2.16"

@@ -9,9 +9,9 @@ from pathlib import Path
 from kubesweep.queue.model import PlanVersion, SweepRequest
 from kubesweep_controller.kube.client import DEPLOYMENTS, LEASES, SCHEDULES, Api
 from kubesweep_controller.kube.kubeconfig import Connection
-from tests.e2e.rights import ACCOUNTS, account
-from tests.e2e.stage import Stage, Wire, kubeconfig, until
+from tests.kits.controller_environment import Stage, Wire, kubeconfig, until
 from tests.kits.deadlines import scaled
+from tests.kits.rbac import ACCOUNTS, account
 from tests.kits.servers import Server
 
 PARKED = "autoscaling.keda.sh/paused-replicas"

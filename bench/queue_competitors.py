@@ -76,8 +76,8 @@ class Contestant:
         raise RuntimeError(f"the worker of {self.name} ended: {process.stderr.read()[-2000:]}")
 
 
-def ours(jobs: int = 150_000, naps: int = 25_000) -> Contestant:
-    return Contestant("kubesweep", (sys.executable, "-m", "bench.queue_ours"), 500, jobs, naps)
+def kubesweep(jobs: int = 150_000, naps: int = 25_000) -> Contestant:
+    return Contestant("kubesweep", (sys.executable, "-m", "bench.queue_kubesweep"), 500, jobs, naps)
 
 
 def peers() -> tuple[Contestant, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.bed import Bed
+from tests.cluster.testbed import Bed
 
 
 @dataclass(frozen=True)

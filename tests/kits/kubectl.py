@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from tests.e2e.desk import becomes
+from tests.kits.conversations_app import becomes
 from tests.kits.deadlines import scaled
 
 CRD = Path(__file__).parents[2] / "manifests" / "crd.yaml"

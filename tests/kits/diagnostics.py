@@ -6,8 +6,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.e2e.kube import Namespace
 from tests.kits.deadlines import scaled
+from tests.kits.kube_client import Namespace
 
 SHOWN = 40  # lines of events
 BRIEF = ("pods", "deployments", "scaledobjects", "sweepschedules")

@@ -1,6 +1,6 @@
 """The rights that the chart gives are those that the controller uses: what it may do and never does, or does and may not.
 
-One release lives through all that makes a controller act; then the API server's audit log is compared with tests/chart/test_rights.py.
+One release lives through all that makes a controller act; then the API server's audit log is compared with tests/chart/test_rbac.py.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.chart.test_rights import HOME, RIGHTS
-from tests.cluster.bed import REPOSITORY
-from tests.e2e.audit import Request, requests
-from tests.e2e.kube import Cluster, Namespace, Object
-from tests.e2e.releases import OWN, SCHEDULE, Release, apply, ready, swept, visits
+from tests.chart.test_rbac import HOME, RIGHTS
+from tests.cluster.testbed import REPOSITORY
+from tests.kits.audit_log import Request, requests
+from tests.kits.kube_client import Cluster, Namespace, Object
+from tests.kits.releases import OWN, SCHEDULE, Release, apply, ready, swept, visits
 
 pytestmark = pytest.mark.bed
 WITHOUT_KEDA = ("apps", "deployments/scale", "")  # test_chart_cluster.py takes KEDA away

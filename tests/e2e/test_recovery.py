@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.desk import Desk, becomes, desk
-from tests.e2e.kube import Cluster
-from tests.e2e.workloads import service
+from tests.kits.conversations_app import Desk, becomes, desk
+from tests.kits.kube_client import Cluster
+from tests.kits.workloads import service
 
 ROWS = 2000
 STALE = ROWS * 2 // 10

@@ -65,7 +65,7 @@ def plan_with_effect(name: str = "storm") -> Plan:
         uid="8d7a9a52-6f0e-4a39-9d3c-0f5f6c2f7e11",
         source=Source(schema="public", table="conversations", key=("id",)),
         match=(Match(op="in", column="status", values=("pending",)), Match(op="before", column="expires_at")),
-        effect=Effect(columns=("id", "session_key"), handler="tests.integration.storm:note"),
+        effect=Effect(columns=("id", "session_key"), handler="tests.integration.chaos:note"),
         write=Write(update=(Assignment("status", value="expired"),)),
         limits=RowLimits(batch_rows=1000),
         retry=RetryPolicy(backoff=0.1, max_backoff=1.0),
@@ -129,7 +129,7 @@ class Storm:
                 "kubesweep_worker.testing",
                 "psycopg",
                 "aiohttp",
-                "tests.integration.storm",
+                "tests.integration.chaos",
             ]
         )
 

@@ -31,10 +31,10 @@ from kubesweep_controller.kube.client import (
 )
 from kubesweep_controller.kube.kubeconfig import from_kubeconfig
 from kubesweep_controller.queue.users import user_names
-from tests.e2e.processes import Controller
-from tests.e2e.rights import ACCOUNTS, RBAC
-from tests.e2e.stage import Stage, kubeconfig, staged, until
-from tests.hostile.mischief import Annotation, Child, Command, Key, Spec
+from tests.hostile.attacks import Annotation, Child, Command, Key, Spec
+from tests.kits.controller_environment import Stage, kubeconfig, staged, until
+from tests.kits.controller_process import Controller
+from tests.kits.rbac import ACCOUNTS, RBAC
 from tests.kits.servers import Server, free_port
 
 NAMESPACES = Kind("v1", "Namespace", "namespaces")

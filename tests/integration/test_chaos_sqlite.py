@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kubesweep.queue.model import SweepState
-from tests.integration.storm import Storm, assert_written_once, make_table, plan_with_effect
+from tests.integration.chaos import Storm, assert_written_once, make_table, plan_with_effect
 
 ROWS = int(os.environ.get("KUBESWEEP_STORM_ROWS", "400000"))
 KILLS = int(os.environ.get("KUBESWEEP_STORM_KILLS", "200"))

@@ -18,7 +18,7 @@ from kubesweep.errors import Outage
 from kubesweep.queue.model import OpenResult, ScheduleRef, Stats, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_cli.runner.progress import Track
-from tests.integration.storm import Storm, assert_written_once, make_table, plan_with_effect
+from tests.integration.chaos import Storm, assert_written_once, make_table, plan_with_effect
 from tests.kits.servers import Server, binaries
 
 ROWS = int(os.environ.get("KUBESWEEP_STORM_ROWS", "400000"))
