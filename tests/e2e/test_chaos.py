@@ -10,8 +10,9 @@ from contextlib import suppress
 
 import pytest
 
-from tests.kits.conversations_app import EXPIRED, Desk, becomes, desk
+from tests.kits.conversations_app import EXPIRED, ConversationsApp, conversations_app
 from tests.kits.kube_client import Cluster
+from tests.kits.polling import eventually
 
 ROWS = 100_000
 STALE = ROWS * 2 // 10
@@ -28,72 +29,76 @@ CREATE TRIGGER audit AFTER UPDATE ON conversations FOR EACH ROW EXECUTE FUNCTION
 
 
 @pytest.fixture
-def support(cluster: Cluster) -> Iterator[Desk]:
-    with desk(cluster, "storm", ROWS, **{"controller.replicas": "2"}) as made:
+def app(cluster: Cluster) -> Iterator[ConversationsApp]:
+    with conversations_app(cluster, "storm", ROWS, **{"controller.replicas": "2"}) as made:
         yield made
 
 
-def kill(support: Desk, pod: str) -> None:
-    support.here.kubectl("delete", "pod", pod, "--grace-period=0", "--force", "--wait=false")
+def kill(app: ConversationsApp, pod: str) -> None:
+    app.namespace.kubectl("delete", "pod", pod, "--grace-period=0", "--force", "--wait=false")
 
 
-def leader(support: Desk) -> str:
+def leader(app: ConversationsApp) -> str:
     """The controller's pod that holds the Lease; empty where it is none that lives."""
-    lease = support.here.get("coordination.k8s.io/v1 Lease", support.release.fullname)
+    lease = app.namespace.get("coordination.k8s.io/v1 Lease", app.release.fullname)
     holder = ((lease or {}).get("spec") or {}).get("holderIdentity") or ""
-    pods = support.here.all("v1 Pod", "app.kubernetes.io/component=controller")
+    pods = app.namespace.all("v1 Pod", "app.kubernetes.io/component=controller")
     names = [one["metadata"]["name"] for one in pods if "deletionTimestamp" not in one["metadata"]]
     return next((name for name in names if holder.startswith(name)), "")
 
 
-def strike(support: Desk, step: str, chance: random.Random) -> str:
+def strike(app: ConversationsApp, step: str, chance: random.Random) -> str:
     """Kill one of them; its name."""
     if step == "worker":
-        pods = becomes("there is a worker to kill", 120, lambda: support.pods(EXPIRED))
+        pods = eventually("there is a worker to kill", 120, lambda: app.worker_pods(EXPIRED))
         victim = str(chance.choice(pods)["metadata"]["name"])
-        kill(support, victim)
+        kill(app, victim)
     elif step == "leader":
-        victim = becomes("there is a leader to kill", 120, lambda: leader(support))
-        kill(support, victim)
-        becomes("another one leads", 120, lambda: leader(support) not in ("", victim))
+        victim = eventually("there is a leader to kill", 120, lambda: leader(app))
+        kill(app, victim)
+        eventually("another one leads", 120, lambda: leader(app) not in ("", victim))
     else:
-        victim = f"{support.release.fullname}-redis-0"
-        before = restarts(support, victim)
-        password = support.release.password()
+        victim = f"{app.release.fullname}-redis-0"
+        before = restarts(app, victim)
+        password = app.release.password()
         script = 'REDISCLI_AUTH="$1" redis-cli shutdown nosave; true'
         with suppress(AssertionError):  # the shell may be killed with its container; the restart is seen below
-            support.here.kubectl("exec", victim, "--", "sh", "-c", script, "sh", password)
-        becomes("the queue was restarted", 60, lambda: restarts(support, victim) > before)
+            app.namespace.kubectl("exec", victim, "--", "sh", "-c", script, "sh", password)
+        eventually("the queue was restarted", 60, lambda: restarts(app, victim) > before)
     return victim
 
 
-def restarts(support: Desk, pod: str) -> int:
-    found = support.here.get("v1 Pod", pod)
+def restarts(app: ConversationsApp, pod: str) -> int:
+    found = app.namespace.get("v1 Pod", pod)
     return sum(each["restartCount"] for each in ((found or {}).get("status") or {}).get("containerStatuses") or ())
 
 
-def test_the_same_table_comes_of_a_storm(support: Desk) -> None:
+def test_the_same_table_comes_of_a_storm(app: ConversationsApp) -> None:
     chance = random.Random(20261124)
-    with support.sql() as root:
+    with app.connect() as root:
         root.execute(AUDIT.encode())
-    support.apply(support.example(EXPIRED, limits=SMALL))
-    support.is_(EXPIRED, "Ready", "True", patience=120)
-    support.slow(SLOW)
-    support.order(EXPIRED, "trigger", "storm")
+    app.apply(app.example_schedule(EXPIRED, limits=SMALL))
+    app.until_condition(EXPIRED, "Ready", "True", patience=120)
+    app.slow_writes(SLOW)
+    app.annotate(EXPIRED, "trigger", "storm")
     began = time.monotonic()
     for number, step in enumerate(chance.sample(STEPS, len(STEPS))):
-        goal = support.expired() + (STEP if number else 0)
-        becomes(f"{goal} rows are swept", 300, lambda goal=goal: support.expired() >= goal)  # type: ignore[misc]
-        victim = strike(support, step, chance)
+        goal = app.count_expired() + (STEP if number else 0)
+        eventually(f"{goal} rows are swept", 300, lambda goal=goal: app.count_expired() >= goal)  # type: ignore[misc]
+        victim = strike(app, step, chance)
         print(f"{time.monotonic() - began:6.1f} s  after {goal:6d} rows: {step} {victim}")
-    assert support.expired() < STALE
-    support.fast()
-    sweep = support.completed(EXPIRED, patience=600)
-    received = support.received()
+    assert app.count_expired() < STALE
+    app.full_speed()
+    sweep = app.until_completed(EXPIRED, patience=600)
+    received = app.receiver_summary()
     print(f"{time.monotonic() - began:6.1f} s  Completed: {sweep}", f"the receiver: {received}", sep="\n")
-    assert support.expired() == STALE
-    assert support.ask("SELECT count(*) FROM written") == support.ask("SELECT count(DISTINCT id) FROM written") == STALE
+    assert app.count_expired() == STALE
+    assert (
+        app.query_value("SELECT count(*) FROM written")
+        == app.query_value("SELECT count(DISTINCT id) FROM written")
+        == STALE
+    )
     assert received["keys"] == STALE
     assert sweep["planned"] == sum(sweep[one] for one in ("applied", "skipped", "unconfirmed", "retrying", "dead"))
     assert (sweep["retrying"], sweep["dead"]) == (0, 0)
-    support.asleep(EXPIRED)
+    app.until_no_workers(EXPIRED)

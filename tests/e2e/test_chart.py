@@ -13,8 +13,9 @@ import psycopg
 import pytest
 
 from tests.cluster.testbed import REPOSITORY
-from tests.kits.conversations_app import becomes, fast, slow
+from tests.kits.conversations_app import full_speed, slow_writes
 from tests.kits.kube_client import Cluster, Namespace, Object
+from tests.kits.polling import eventually
 from tests.kits.releases import OWN, SCHEDULE, Release, apply, later_chart, ready, sweep, swept, visits
 from tests.kits.workloads import start_postgres
 
@@ -60,25 +61,25 @@ def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once
     )
     with namespace.forwarded(f"service/{postgres.service}", postgres.port) as port:
         local = f"postgresql://postgres:{postgres.password}@127.0.0.1:{port}/postgres"
-        with closing(psycopg.connect(local, autocommit=True)) as desk:
-            desk.execute("create table carts (id bigint primary key, status text, updated_at timestamptz)")
-            desk.execute("create table writes (id bigint)")
-            desk.execute(
+        with closing(psycopg.connect(local, autocommit=True)) as connection:
+            connection.execute("create table carts (id bigint primary key, status text, updated_at timestamptz)")
+            connection.execute("create table writes (id bigint)")
+            connection.execute(
                 "create function note() returns trigger language plpgsql as "
                 "'begin insert into writes values (new.id); return new; end'"
             )
-            desk.execute("create trigger note after update on carts for each row execute function note()")
-            desk.execute(
+            connection.execute("create trigger note after update on carts for each row execute function note()")
+            connection.execute(
                 "insert into carts select i, 'open', now() - interval '1 day' from generate_series(1, %s) i", [ROWS]
             )
-            slow(desk, "carts", 0.4)  # the sweep is under way until the releases are through
+            slow_writes(connection, "carts", 0.4)  # the sweep is under way until the releases are through
             apply(namespace, carts)
 
             def written(at_least: int) -> bool:
-                [[count]] = desk.execute("select count(*) from writes").fetchall()
+                [[count]] = connection.execute("select count(*) from writes").fetchall()
                 return int(count) >= at_least
 
-            becomes("the first rows are written", 120, lambda: written(1))
+            eventually("the first rows are written", 120, lambda: written(1))
             password, queue = release.password(), _uid(namespace, release)
             release.upgrade({**OWN, "controller.logLevel": "debug"}, later_chart(tmp_path))
             assert not written(ROWS), "the upgrade was to come amid the sweep"
@@ -86,11 +87,11 @@ def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once
             release.rollback(1)
             assert (release.password(), _uid(namespace, release)) == (password, queue)
             assert not written(ROWS), "the rollback was to come amid the sweep"
-            fast(desk)
+            full_speed(connection)
             found = namespace.until(SCHEDULE, "carts", swept(), what="the sweep completes", patience=240)
             last = found["status"]["lastSweep"]
             assert last["applied"] + last["unconfirmed"] == last["planned"] == ROWS
-            [[total, rows]] = desk.execute("select count(*), count(distinct id) from writes").fetchall()
+            [[total, rows]] = connection.execute("select count(*), count(distinct id) from writes").fetchall()
             assert (total, rows) == (ROWS, ROWS)
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kits.conversations_app import EXPIRED, IDLE, Desk, becomes, condition, desk
+from tests.kits.conversations_app import EXPIRED, IDLE, ConversationsApp, conversations_app
 from tests.kits.deadlines import scaled
 from tests.kits.kube_client import Cluster, Object
+from tests.kits.polling import eventually
+from tests.kits.schedules import condition
 
 ROWS = 200_000
 SWEPT = {EXPIRED: ROWS * 2 // 10, IDLE: ROWS * 3 // 10}
@@ -44,8 +46,8 @@ class Times:
 
 
 @pytest.fixture
-def support(cluster: Cluster) -> Iterator[Desk]:
-    with desk(cluster, "conversations", ROWS) as made:
+def app(cluster: Cluster) -> Iterator[ConversationsApp]:
+    with conversations_app(cluster, "conversations", ROWS) as made:
         yield made
 
 
@@ -53,60 +55,60 @@ def books(sweep: Object) -> tuple[int, int, int]:
     return sweep["planned"], sweep["applied"], sum(sweep[one] for one in ("skipped", "unconfirmed", "retrying", "dead"))
 
 
-def test_200000_conversations_are_swept_exactly_by_workers_that_come_and_go(support: Desk) -> None:
+def test_200000_conversations_are_swept_exactly_by_workers_that_come_and_go(app: ConversationsApp) -> None:
     times = Times()
-    with support.sql() as root:
+    with app.connect() as root:
         root.execute(POISON.encode())
     times.start()
-    support.apply(*(support.example(name, retry={"maxAttempts": 2, "backoff": "1s"}) for name in SWEPT))
+    app.apply(*(app.example_schedule(name, retry={"maxAttempts": 2, "backoff": "1s"}) for name in SWEPT))
     for name in SWEPT:
-        support.is_(name, "Ready", "True", patience=120)
+        app.until_condition(name, "Ready", "True", patience=120)
     times.note("applied until both are Ready, which a worker has to say")
     for name in SWEPT:
-        support.asleep(name)
+        app.until_no_workers(name)
 
     times.start()
-    support.order(EXPIRED, "trigger", "1")
-    becomes("the first row is swept", 120, support.expired)
-    support.order(IDLE, "trigger", "1")
+    app.annotate(EXPIRED, "trigger", "1")
+    eventually("the first row is swept", 120, app.count_expired)
+    app.annotate(IDLE, "trigger", "1")
     most = dict.fromkeys(SWEPT, 0)
 
     def swept() -> bool:
         for name in SWEPT:
-            most[name] = max(most[name], support.replicas(name))
-        found = support.statuses()
+            most[name] = max(most[name], app.replicas(name))
+        found = app.counts_by_status()
         return (found.get("expired"), found.get("idle")) == (TABLE["expired"] - 1, TABLE["idle"])
 
-    becomes("all rows but the poison one are swept", 900, swept)
+    eventually("all rows but the poison one are swept", 900, swept)
     times.note("triggered until all rows but the poison one are swept")
-    sweeps = {name: support.completed(name) for name in SWEPT}
+    sweeps = {name: app.until_completed(name) for name in SWEPT}
     closed = "SELECT extract(epoch FROM %s(closed_at)) FROM conversations WHERE status = 'expired'"
-    first, last = (float(support.ask(closed % which)) - support.opened(EXPIRED) for which in ("min", "max"))
+    first, last = (float(app.query_value(closed % which)) - app.sweep_started(EXPIRED) for which in ("min", "max"))
     times.note("tick until the first row is applied, from no worker", first)
     times.note(f"the first until the last of {SWEPT[EXPIRED]:,} rows, a webhook each", last - first)
 
-    status = support.until(EXPIRED, lambda found: found["queue"]["dead"] == 1, "it has one dead letter")
+    status = app.until_status(EXPIRED, lambda found: found["queue"]["dead"] == 1, "it has one dead letter")
     assert condition(status, "Degraded")["reason"] == "DeadLetters"
-    assert "series" not in support.event(EXPIRED, "DeadLetters")
-    assert support.statuses() == TABLE | {"expired": TABLE["expired"] - 1, "pending": TABLE["pending"] + 1}
+    assert "series" not in app.until_event(EXPIRED, "DeadLetters")
+    assert app.counts_by_status() == TABLE | {"expired": TABLE["expired"] - 1, "pending": TABLE["pending"] + 1}
     assert books(status["lastSweep"]) == (SWEPT[EXPIRED], SWEPT[EXPIRED] - 1, 1)
     assert books(sweeps[IDLE]) == (SWEPT[IDLE], SWEPT[IDLE], 0)
-    assert support.received()["keys"] == SWEPT[EXPIRED]
+    assert app.receiver_summary()["keys"] == SWEPT[EXPIRED]
     assert min(most.values()) > 1
     times.start()
     for name in SWEPT:
-        support.asleep(name)
+        app.until_no_workers(name)
     times.note(f"swept until no worker is left, of {most[EXPIRED]} and {most[IDLE]}")
 
-    with support.sql() as root:
+    with app.connect() as root:
         root.execute(b"DROP TRIGGER refuse ON conversations")
     times.start()
-    support.order(EXPIRED, "retry-dead-letters", "1")
-    becomes("the row is swept after the cure", 120, lambda: support.statuses() == TABLE)
+    app.annotate(EXPIRED, "retry-dead-letters", "1")
+    eventually("the row is swept after the cure", 120, lambda: app.counts_by_status() == TABLE)
     times.note("retry after the cure until the row is applied, from no worker")
-    support.is_(EXPIRED, "Degraded", "False")
-    support.asleep(EXPIRED)
+    app.until_condition(EXPIRED, "Degraded", "False")
+    app.until_no_workers(EXPIRED)
     nothing = {"ready": 0, "running": 0, "delayed": 0, "dead": 0}
-    support.until(EXPIRED, lambda found: found["queue"] == nothing, "its queue is empty")
+    app.until_status(EXPIRED, lambda found: found["queue"] == nothing, "its queue is empty")
     print(*times.lines, sep="\n")
     assert first <= FIRST_ROW

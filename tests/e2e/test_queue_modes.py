@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from kubesweep.queue.model import ScheduleRef
-from tests.kits.conversations_app import Desk, becomes, furnished
+from tests.kits.conversations_app import ConversationsApp, conversations_app_in
 from tests.kits.kube_client import Namespace, Object
+from tests.kits.polling import eventually
 from tests.kits.redis_topologies import NODES, SENTINELS, Queue, start_cluster, start_sentinels
 from tests.kits.releases import SCHEDULE
 
@@ -50,9 +51,9 @@ def step() -> Steps:
     return Steps()
 
 
-def late(support: Desk, name: str, which: str = "true", **spec: Any) -> Object:
+def late(app: ConversationsApp, name: str, which: str = "true", **spec: Any) -> Object:
     """A schedule of the expired conversations for which the SQL ``which`` is true."""
-    made = support.plain(name, limits={"batchRows": 5}, worker=WORKER, retry=RETRY, **spec)
+    made = app.plain_schedule(name, limits={"batchRows": 5}, worker=WORKER, retry=RETRY, **spec)
     made["spec"]["match"].append({"sql": which})
     return made
 
@@ -62,18 +63,18 @@ def test_a_sweep_goes_on_with_the_replica_that_sentinels_promote(
 ) -> None:
     queue = start_sentinels(namespace, tmp_path)
     step("the Sentinels know each other")
-    with furnished(namespace, ROWS, queue.values) as support:
+    with conversations_app_in(namespace, ROWS, queue.values) as app:
         step("installed")
-        begin(support, late(support, "late"))
+        begin(app, late(app, "late"))
         step("Ready, and asleep")
-        trigger(support, step, "late")
+        trigger(app, step, "late")
         first = primary(queue)
         queue.kill(first)
-        becomes("the other server is the primary", 60, lambda: primary(queue) != first)
-        assert support.expired() < STALE - 2
-        support.fast()
+        eventually("the other server is the primary", 60, lambda: primary(queue) != first)
+        assert app.count_expired() < STALE - 2
+        app.full_speed()
         step("the primary killed, the replica promoted")
-        finish(support, step, "late")
+        finish(app, step, "late")
 
 
 def test_a_sweep_goes_on_with_the_replica_that_a_cluster_promotes_and_its_neighbour_beside(
@@ -81,40 +82,40 @@ def test_a_sweep_goes_on_with_the_replica_that_a_cluster_promotes_and_its_neighb
 ) -> None:
     queue = start_cluster(namespace, tmp_path)
     step("the cluster is whole")
-    with furnished(namespace, ROWS, queue.values) as support:
+    with conversations_app_in(namespace, ROWS, queue.values) as app:
         step("installed")
-        even, odd = on_two_masters(support, queue)
+        even, odd = on_two_masters(app, queue)
         step("two schedules, whose keys are on two masters")
-        trigger(support, step, even, odd)
-        first = master(queue, support, even)
+        trigger(app, step, even, odd)
+        first = master(queue, app, even)
         queue.kill(first)
-        becomes("its replica is the master", 60, lambda: master(queue, support, even) not in (0, first))
-        assert support.expired() < STALE - 2
-        support.fast()
+        eventually("its replica is the master", 60, lambda: master(queue, app, even) not in (0, first))
+        assert app.count_expired() < STALE - 2
+        app.full_speed()
         step("a master killed, its replica promoted")
-        finish(support, step, even, odd)
+        finish(app, step, even, odd)
 
 
-def begin(support: Desk, *schedules: Object) -> None:
-    with support.sql() as root:
+def begin(app: ConversationsApp, *schedules: Object) -> None:
+    with app.connect() as root:
         root.execute(WATCHED.encode())
-    support.apply(*schedules)
+    app.apply(*schedules)
     names = [each["metadata"]["name"] for each in schedules]
     for name in names:
-        support.is_(name, "Ready", "True")
+        app.until_condition(name, "Ready", "True")
     for name in names:
-        support.asleep(name)
+        app.until_no_workers(name)
 
 
-def trigger(support: Desk, step: Steps, *names: str) -> None:
+def trigger(app: ConversationsApp, step: Steps, *names: str) -> None:
     """Returns amid the sweeps, which are slow, when each has two workers."""
-    support.slow(SLOW)
+    app.slow_writes(SLOW)
     for name in names:
-        support.order(name, "trigger", "1")
-    becomes("the first rows are swept", 120, lambda: support.expired() > 0)
+        app.annotate(name, "trigger", "1")
+    eventually("the first rows are swept", 120, lambda: app.count_expired() > 0)
     step("from no worker to the first rows")
     for name in names:
-        support.here.until(
+        app.namespace.until(
             "apps/v1 Deployment",
             f"{name}-worker",
             lambda found: found["status"].get("readyReplicas") == 2,
@@ -123,37 +124,40 @@ def trigger(support: Desk, step: Steps, *names: str) -> None:
     step("a second worker each")
 
 
-def finish(support: Desk, step: Steps, *names: str) -> None:
+def finish(app: ConversationsApp, step: Steps, *names: str) -> None:
     """The sweeps end. What was refused wakes a worker when it is due, and so does another tick. Every row is written once."""
-    becomes("all rows are swept but the refused ones", 120, lambda: support.expired() == STALE - 2)
+    eventually("all rows are swept but the refused ones", 120, lambda: app.count_expired() == STALE - 2)
     for name in names:
-        support.completed(name)
+        app.until_completed(name)
     step("all rows swept, and the sweeps Completed")
     for name in names:
-        suspend(support, name, "true")
+        suspend(app, name, "true")
     for name in names:
-        support.asleep(name)
-        support.until(name, only_a_retry, "only a retry waits")
+        app.until_no_workers(name)
+        app.until_status(name, only_a_retry, "only a retry waits")
     step("suspended, and asleep, with retries in the queue")
-    with support.sql() as root:
+    with app.connect() as root:
         root.execute(b"DELETE FROM refused")
     for name in names:
-        suspend(support, name, "false")
-    becomes("the refused rows are swept", 120, lambda: support.expired() == STALE)
+        suspend(app, name, "false")
+    eventually("the refused rows are swept", 120, lambda: app.count_expired() == STALE)
     step("resumed, and the retries woke workers")
     for name in names:
-        support.asleep(name)
+        app.until_no_workers(name)
     step("asleep")
-    with support.sql() as root:
+    with app.connect() as root:
         root.execute(b"UPDATE conversations SET status = 'pending' WHERE id IN (20, 21)")
     for name in names:
-        support.order(name, "trigger", "2")
-    becomes("the rows that turned stale are swept", 120, lambda: support.expired() == STALE)
+        app.annotate(name, "trigger", "2")
+    eventually("the rows that turned stale are swept", 120, lambda: app.count_expired() == STALE)
     step("from no worker to the rows of a second tick")
     for name in names:
-        support.asleep(name)
+        app.until_no_workers(name)
     step("asleep")
-    assert (support.ask("SELECT count(*) FROM writes"), support.ask("SELECT count(DISTINCT id) FROM writes")) == (
+    assert (
+        app.query_value("SELECT count(*) FROM writes"),
+        app.query_value("SELECT count(DISTINCT id) FROM writes"),
+    ) == (
         STALE + 2,
         STALE,
     )
@@ -164,8 +168,8 @@ def only_a_retry(status: Object) -> bool:
     return bool(queue["ready"] + queue["delayed"] == 1 and queue["running"] == 0)
 
 
-def suspend(support: Desk, name: str, value: str) -> None:
-    support.here.kubectl("patch", "sweepschedule", name, "--type=merge", f'--patch={{"spec":{{"suspend":{value}}}}}')
+def suspend(app: ConversationsApp, name: str, value: str) -> None:
+    app.namespace.kubectl("patch", "sweepschedule", name, "--type=merge", f'--patch={{"spec":{{"suspend":{value}}}}}')
 
 
 def primary(queue: Queue) -> int:
@@ -174,28 +178,28 @@ def primary(queue: Queue) -> int:
     return int(port)
 
 
-def on_two_masters(support: Desk, queue: Queue) -> tuple[str, str]:
+def on_two_masters(app: ConversationsApp, queue: Queue) -> tuple[str, str]:
     """Two schedules, of one half of the rows each, whose keys are on different masters: their uids, which chance makes, decide."""
-    begin(support, late(support, "even", "t.id % 2 = 0"))
+    begin(app, late(app, "even", "t.id % 2 = 0"))
     for number in range(20):
         name = f"odd-{number}"
-        support.apply(late(support, name, "t.id % 2 = 1", suspend=True))
-        if master(queue, support, name) != master(queue, support, "even"):
-            suspend(support, name, "false")
-            support.is_(name, "Ready", "True")
-            support.asleep(name)
+        app.apply(late(app, name, "t.id % 2 = 1", suspend=True))
+        if master(queue, app, name) != master(queue, app, "even"):
+            suspend(app, name, "false")
+            app.until_condition(name, "Ready", "True")
+            app.until_no_workers(name)
             return "even", name
-        support.delete(name)
+        app.delete(name)
     raise AssertionError("20 schedules on the master of the first")
 
 
-def master(queue: Queue, support: Desk, name: str) -> int:
+def master(queue: Queue, app: ConversationsApp, name: str) -> int:
     """The port of the node that serves the schedule's keys, as the last of the nodes sees it; 0: none."""
-    lease = support.here.get("coordination.k8s.io/v1 Lease", support.release.fullname)
-    schedule = support.here.get(SCHEDULE, name)
+    lease = app.namespace.get("coordination.k8s.io/v1 Lease", app.release.fullname)
+    schedule = app.namespace.get(SCHEDULE, name)
     assert lease is not None
     assert schedule is not None
-    ref = ScheduleRef(lease["metadata"]["uid"][:8], support.here.name, name, schedule["metadata"]["uid"])
+    ref = ScheduleRef(lease["metadata"]["uid"][:8], app.namespace.name, name, schedule["metadata"]["uid"])
     [slot] = queue.ask(NODES[-1], "cluster", "keyslot", ref.prefix)
     for line in queue.ask(NODES[-1], "cluster", "nodes"):
         _, address, flags, _, _, _, _, _, *served = line.split()  # 10.0.0.1:7001@17001,name

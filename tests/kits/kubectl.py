@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from tests.kits.conversations_app import becomes
 from tests.kits.deadlines import scaled
+from tests.kits.polling import eventually
 
 CRD = Path(__file__).parents[2] / "manifests" / "crd.yaml"
 
@@ -63,7 +63,7 @@ def established(crd: str) -> None:
         status = json.loads(done("get", "crd", crd, "-o", "json")).get("status") or {}
         return any((each["type"], each["status"]) == ("Established", "True") for each in status.get("conditions") or ())
 
-    becomes(f"{crd} is served", 60, served)
+    eventually(f"{crd} is served", 60, served)
 
 
 @contextmanager
