@@ -21,15 +21,15 @@ from tests.cluster.lifecycle import running
 from tests.cluster.testbed import REPOSITORY, Bed
 from tests.e2e.shards import FOLDER, Scheduling, Turn, arrange, group_of, one_at_a_time
 from tests.e2e.summary import pytest_terminal_summary
-from tests.kits.cluster_network import enter
-from tests.kits.controller_environment import Stage, staged
+from tests.kits.cluster_network import enter_cluster_network
+from tests.kits.controller_environment import ControllerEnvironment, controller_environment
 from tests.kits.diagnostics import dump
 from tests.kits.kube_client import Cluster, Namespace
-from tests.kits.page_commands import whole_cluster
-from tests.kits.releases import OPEN, another
+from tests.kits.page_commands import exclusive_cluster
+from tests.kits.releases import OPEN_NAMESPACES, temporary_namespace
 from tests.kits.servers import Server
 
-__all__ = ["pytest_terminal_summary", "whole_cluster"]
+__all__ = ["exclusive_cluster", "pytest_terminal_summary"]
 
 BEGAN = pytest.StashKey[str]()  # when this run began, as the API server writes times
 WHOLE = pytest.StashKey[bool]()  # whether all the tests of this folder run
@@ -90,7 +90,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     with one_at_a_time("up"):
         if not running(bed):
             subprocess.run([sys.executable, "-m", "tests.cluster", "up"], cwd=REPOSITORY, check=True)
-    enter(bed)
+    enter_cluster_network(bed)
     return Cluster(str(bed.kubeconfig), cache)
 
 
@@ -98,7 +98,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Namespace]:
     """A namespace of the test's own."""
     words = re.sub("[^a-z0-9]+", "-", request.node.originalname.removeprefix("test_").lower())[:40].strip("-")
-    with another(cluster, words) as made:
+    with temporary_namespace(cluster, words) as made:
         yield made
 
 
@@ -111,8 +111,8 @@ def redis() -> Iterator[Server]:
 
 
 @pytest.fixture
-async def stage(redis: Server, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(redis, tmp_path) as made:
+async def env(redis: Server, tmp_path: Path) -> AsyncIterator[ControllerEnvironment]:
+    async with controller_environment(redis, tmp_path) as made:
         yield made
 
 
@@ -121,6 +121,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed and report.when != "teardown":
         folder = Path(os.environ.get("E2E_DUMPS") or FOLDER) / item.name.replace("/", "-")
-        for namespace in OPEN:
+        for namespace in OPEN_NAMESPACES:
             report.sections.append((f"namespace {namespace.name}", dump(namespace, folder / namespace.name)))
     return report

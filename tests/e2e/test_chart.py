@@ -16,7 +16,17 @@ from tests.cluster.testbed import REPOSITORY
 from tests.kits.conversations_app import full_speed, slow_writes
 from tests.kits.kube_client import Cluster, Namespace, Object
 from tests.kits.polling import eventually
-from tests.kits.releases import OWN, SCHEDULE, Release, apply, later_chart, ready, sweep, swept, visits
+from tests.kits.releases import (
+    NAMESPACED,
+    SCHEDULE,
+    Release,
+    apply,
+    chart_of_next_version,
+    ready,
+    sqlite_schedule,
+    sweep,
+    swept,
+)
 from tests.kits.workloads import start_postgres
 
 ROWS = 4000
@@ -29,10 +39,10 @@ def crd(cluster: Cluster) -> None:
 
 def test_install_returns_when_a_schedule_can_be_served_and_helm_test_sweeps_a_row(namespace: Namespace) -> None:
     release, began = Release(namespace), time.monotonic()
-    release.install(OWN)
+    release.install(NAMESPACED)
     installed = time.monotonic() - began
     assert namespace.get("v1 Pod", release.leader()) is not None, "somebody leads already"
-    apply(namespace, visits("at-once"))
+    apply(namespace, sqlite_schedule("at-once"))
     namespace.until(SCHEDULE, "at-once", lambda found: bool(found.get("status", {}).get("conditions")), what="served")
     served = time.monotonic() - began - installed
     said = release.test()
@@ -47,7 +57,7 @@ def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once
     namespace: Namespace, tmp_path: Path
 ) -> None:
     release = Release(namespace)
-    release.install(OWN)
+    release.install(NAMESPACED)
     postgres = start_postgres(namespace)
     url = f"postgresql://postgres:{postgres.password}@{postgres.host}/postgres"
     carts = sweep(
@@ -81,7 +91,7 @@ def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once
 
             eventually("the first rows are written", 120, lambda: written(1))
             password, queue = release.password(), _uid(namespace, release)
-            release.upgrade({**OWN, "controller.logLevel": "debug"}, later_chart(tmp_path))
+            release.upgrade({**NAMESPACED, "controller.logLevel": "debug"}, chart_of_next_version(tmp_path))
             assert not written(ROWS), "the upgrade was to come amid the sweep"
             nobody_owns_with_helm(namespace, release)
             release.rollback(1)
@@ -97,7 +107,7 @@ def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once
 
 def test_a_password_that_was_rotated_by_hand_survives_upgrade_and_rollback(namespace: Namespace) -> None:
     release = Release(namespace)
-    release.install(OWN)
+    release.install(NAMESPACED)
     made, rotated = release.password(), "rotated-by-hand"
     assert made not in (rotated, "")
     patch = json.dumps({"stringData": {"password": rotated}})
@@ -105,7 +115,7 @@ def test_a_password_that_was_rotated_by_hand_survives_upgrade_and_rollback(names
     pod = f"{release.fullname}-redis-0"
     namespace.until("v1 Pod", pod, _restarted, what="its probe restarts the queue with it", patience=300)
     assert release.redis("ping", password=rotated) == "PONG"
-    release.upgrade({**OWN, "controller.logLevel": "debug"})
+    release.upgrade({**NAMESPACED, "controller.logLevel": "debug"})
     release.rollback(1)
     assert release.password() == rotated
     assert "one row swept" in release.test()
@@ -116,8 +126,8 @@ def _restarted(pod: Object) -> bool:
 
 
 def test_a_persistent_queue_outlives_its_pod_and_its_release(namespace: Namespace) -> None:
-    release, persistent = Release(namespace), {**OWN, "redis.persistence.enabled": "true"}
-    release.install(OWN)
+    release, persistent = Release(namespace), {**NAMESPACED, "redis.persistence.enabled": "true"}
+    release.install(NAMESPACED)
     password, queue = release.password(), _uid(namespace, release)
     release.upgrade({**persistent, "redis.maxmemory": "100mb"})
     before, queue = queue, _uid(namespace, release)
@@ -137,8 +147,8 @@ def test_a_persistent_queue_outlives_its_pod_and_its_release(namespace: Namespac
 
 def test_an_uninstall_leaves_the_schedules_and_nothing_that_hangs_their_deletion(namespace: Namespace) -> None:
     release = Release(namespace)
-    release.install(OWN)
-    apply(namespace, visits("stays"))
+    release.install(NAMESPACED)
+    apply(namespace, sqlite_schedule("stays"))
     namespace.until(SCHEDULE, "stays", ready, what="Ready", patience=120)
     release.uninstall()
     left = namespace.get(SCHEDULE, "stays")
@@ -163,7 +173,7 @@ def test_an_uninstall_leaves_the_schedules_and_nothing_that_hangs_their_deletion
 
 def test_of_two_replicas_one_leads_and_when_it_goes_the_other_does(namespace: Namespace) -> None:
     release = Release(namespace)
-    release.install({**OWN, "controller.replicas": "2"})
+    release.install({**NAMESPACED, "controller.replicas": "2"})
 
     first = release.leader()
     namespace.delete("v1 Pod", first)

@@ -14,7 +14,7 @@ from tests.cluster import addons
 from tests.cluster.testbed import REPOSITORY, Bed
 from tests.e2e.test_chart_rbac import asked
 from tests.kits.kube_client import Cluster, Namespace, Object
-from tests.kits.releases import OWN, SCHEDULE, Release, another, apply, ready, swept, visits
+from tests.kits.releases import NAMESPACED, SCHEDULE, Release, apply, ready, sqlite_schedule, swept, temporary_namespace
 
 CRDS = "apiextensions.k8s.io/v1 CustomResourceDefinition"
 CRD = REPOSITORY / "manifests" / "crd.yaml"
@@ -26,8 +26,8 @@ def test_helm_brings_the_crd_and_serves_all_and_after_an_uninstall_can_come_back
 ) -> None:
     release = Release(namespace)
     release.install({}, "--take-ownership")  # earlier tests applied the CRD by hand
-    with another(cluster, "made-later") as home:
-        apply(home, visits("visits"))
+    with temporary_namespace(cluster, "made-later") as home:
+        apply(home, sqlite_schedule("visits"))
         home.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
         assert "one row swept" in release.test()
         release.uninstall()
@@ -52,8 +52,8 @@ def test_with_crds_keep_false_an_uninstall_takes_schedules_and_workers_along_and
     release = Release(namespace)
     cluster.apply(CRD.read_text().replace("Always SweepSchedule.", "SweepSchedule."))  # by hand, of another version
     release.install({"crds.keep": "false"}, "--take-ownership", "--force-conflicts")
-    with another(cluster, "not-kept") as home:
-        apply(home, visits("visits"))
+    with temporary_namespace(cluster, "not-kept") as home:
+        apply(home, sqlite_schedule("visits"))
         home.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
         release.uninstall()
         name = "sweepschedules.kubesweep.dev"
@@ -61,7 +61,7 @@ def test_with_crds_keep_false_an_uninstall_takes_schedules_and_workers_along_and
         for kind in ("apps/v1 Deployment", "keda.sh/v1alpha1 ScaledObject", "keda.sh/v1alpha1 TriggerAuthentication"):
             home.until_gone(kind, "visits-worker")
         release.install({})
-        apply(home, visits("visits"))
+        apply(home, sqlite_schedule("visits"))
         home.until(SCHEDULE, "visits", swept(1), what="its row is swept again", patience=120)
     release.uninstall()
 
@@ -74,8 +74,8 @@ def test_kubectl_alone_installs_it_and_the_samples_are_taken(cluster: Cluster) -
         word = f"--from-literal=password={secrets.token_urlsafe(24)}"
         home.kubectl("create", "secret", "generic", "kubesweep-redis", word)
         home.rolled_out("kubesweep", patience=180)
-        with another(cluster, "plain") as shop:
-            apply(shop, visits("visits"))
+        with temporary_namespace(cluster, "plain") as shop:
+            apply(shop, sqlite_schedule("visits"))
             shop.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
             shop.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "manifests" / "samples"))
             found = shop.until(SCHEDULE, "close-abandoned-carts", unreachable, what="it says that the host is unknown")
@@ -95,9 +95,9 @@ def test_without_keda_rows_are_swept_and_when_keda_comes_it_is_taken_up(cluster:
     release = Release(namespace)
     try:
         take_keda_away(cluster)
-        assert "KEDA is not installed" in release.install(OWN)
+        assert "KEDA is not installed" in release.install(NAMESPACED)
         assert "one row swept" in release.test()
-        apply(namespace, visits("visits"))
+        apply(namespace, sqlite_schedule("visits"))
         found = namespace.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
         assert autoscaling(found) == ("False", "KedaMissing")
         scaled = [each for each in asked(namespace, release) if each.resource.endswith("/scale")]

@@ -13,7 +13,7 @@ import pytest
 from tests.cluster.testbed import REPOSITORY
 from tests.kits.kube_client import Cluster, Namespace, Object
 from tests.kits.redis_topologies import certificate, rights_of_a_controller_with_users
-from tests.kits.releases import OWN, SCHEDULE, Release, another, apply, swept, visits
+from tests.kits.releases import NAMESPACED, SCHEDULE, Release, apply, sqlite_schedule, swept, temporary_namespace
 from tests.kits.workloads import DATA, REDIS, deployment, pod_spec, service
 
 HOST = "queue"
@@ -32,11 +32,11 @@ def login(namespace: Namespace) -> dict[str, str]:
 
 
 def test_a_worker_of_one_namespace_cannot_touch_anothers_keys(cluster: Cluster, namespace: Namespace) -> None:
-    with another(cluster, "shop") as shop, another(cluster, "support") as support:
+    with temporary_namespace(cluster, "shop") as shop, temporary_namespace(cluster, "support") as support:
         release = Release(namespace)
         release.install({"watchNamespaces": f"{{{shop.name},{support.name}}}", "crds.enabled": "false"})
         for home in (shop, support):
-            apply(home, visits("visits"))
+            apply(home, sqlite_schedule("visits"))
         for home in (shop, support):
             home.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
         keys = release.redis("--raw", "keys", "*", password=release.password()).splitlines()
@@ -122,7 +122,7 @@ def start_tls_redis(namespace: Namespace, rules: str, folder: Path) -> None:
 
 def external(namespace: Namespace, user: str = "") -> dict[str, str]:
     return {
-        **OWN,
+        **NAMESPACED,
         "redis.enabled": "false",
         "externalRedis.url": f"rediss://{user}{HOST}.{namespace.name}.svc:6380/0",
         "externalRedis.existingSecret.name": "queue-login",

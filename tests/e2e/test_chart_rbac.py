@@ -13,7 +13,7 @@ from tests.chart.test_rbac import HOME, RIGHTS
 from tests.cluster.testbed import REPOSITORY
 from tests.kits.audit_log import Request, requests
 from tests.kits.kube_client import Cluster, Namespace, Object
-from tests.kits.releases import OWN, SCHEDULE, Release, apply, ready, swept, visits
+from tests.kits.releases import NAMESPACED, SCHEDULE, Release, apply, ready, sqlite_schedule, swept
 
 pytestmark = pytest.mark.bed
 WITHOUT_KEDA = ("apps", "deployments/scale", "")  # test_chart_cluster.py takes KEDA away
@@ -23,7 +23,7 @@ NAMED = {name for _, _, name in (*RIGHTS, *HOME) if name}
 def test_each_right_is_used_and_no_other_one_is_missed(cluster: Cluster, namespace: Namespace) -> None:
     cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
     release = Release(namespace)
-    release.install(OWN)
+    release.install(NAMESPACED)
     live(namespace, release)
     used: dict[tuple[str, str, str], set[str]] = {}
     refused = []
@@ -40,7 +40,7 @@ def test_each_right_is_used_and_no_other_one_is_missed(cluster: Cluster, namespa
 
 def live(namespace: Namespace, release: Release) -> None:
     """Everything that makes the controller read or write."""
-    apply(namespace, visits("one"))
+    apply(namespace, sqlite_schedule("one"))
     namespace.until(SCHEDULE, "one", swept(1), what="its row is swept", patience=120)
 
     def edit(patch: str, kind: str = "sweepschedule", name: str = "one") -> None:
@@ -58,7 +58,7 @@ def live(namespace: Namespace, release: Release) -> None:
         namespace.kubectl("annotate", "sweepschedule", "one", f"kubesweep.dev/trigger={nonce}", "--overwrite")
         namespace.until(SCHEDULE, "one", handled(nonce), what=f"{nonce} is handled", patience=120)
         namespace.until(SCHEDULE, "one", swept(), what="and swept", patience=120)
-    apply(namespace, visits("stuck", worker={"image": "ghcr.io/kubesweep/none:0", "minReplicas": 1}))
+    apply(namespace, sqlite_schedule("stuck", worker={"image": "ghcr.io/kubesweep/none:0", "minReplicas": 1}))
     namespace.until(SCHEDULE, "stuck", lambda found: "none:0" in str(found.get("status")), what="says so", patience=120)
     edit('{"spec": {"secretTargetRef": []}}', "triggerauthentication", "one-worker")
     leader = release.leader()  # its successor takes the Lease, and writes the queue's Secret again

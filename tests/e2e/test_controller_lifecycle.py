@@ -9,104 +9,112 @@ from pathlib import Path
 from kubesweep.queue.model import PlanVersion, SweepRequest
 from kubesweep_controller.kube.client import DEPLOYMENTS, LEASES, SCHEDULES, Api
 from kubesweep_controller.kube.kubeconfig import Connection
-from tests.kits.controller_environment import Stage, Wire, kubeconfig, until
+from tests.kits.api_server_proxy import ApiServerProxy
+from tests.kits.controller_environment import ControllerEnvironment, kubeconfig
 from tests.kits.deadlines import scaled
-from tests.kits.rbac import ACCOUNTS, account
+from tests.kits.polling import until
+from tests.kits.rbac import ACCOUNTS, create_account
 from tests.kits.servers import Server
 
 PARKED = "autoscaling.keda.sh/paused-replicas"
 
 
-async def test_a_deleted_schedule_leaves_nothing_in_the_queue_and_its_successor_starts_anew(stage: Stage) -> None:
-    await stage.start()
-    await stage.apply()
-    await stage.be_the_worker()
-    old = await stage.ref()
-    await stage.queue.open_sweep(old, SweepRequest(tick=1.0, plan=PlanVersion(1, "x")))
-    await stage.api.delete(SCHEDULES, stage.namespace, "carts")
-    await stage.apply()
+async def test_a_deleted_schedule_leaves_nothing_in_the_queue_and_its_successor_starts_anew(
+    env: ControllerEnvironment,
+) -> None:
+    await env.start_controller()
+    await env.apply()
+    await env.complete_check()
+    old = await env.ref()
+    await env.queue.open_sweep(old, SweepRequest(tick=1.0, plan=PlanVersion(1, "x")))
+    await env.api.delete(SCHEDULES, env.namespace, "carts")
+    await env.apply()
 
     async def forgotten() -> bool:
-        [stats] = await stage.queue.stats([old])
+        [stats] = await env.queue.stats([old])
         return not stats.known
 
     await until(forgotten)
-    await stage.says("Ready", "Checking")
-    new = (await stage.ref()).uid
+    await env.until_reason("Ready", "Checking")
+    new = (await env.ref()).uid
     assert new != old.uid
 
     async def its_own() -> bool:
-        worker = await stage.child(DEPLOYMENTS, "worker")
+        worker = await env.child(DEPLOYMENTS, "worker")
         return bool(worker["metadata"]["ownerReferences"][0]["uid"] == new)
 
     await until(its_own)  # the garbage collector takes its time with the one before
 
 
-async def test_a_schedule_that_is_deleted_while_no_controller_runs_is_forgotten_later(stage: Stage) -> None:
-    first = await stage.start()
-    await stage.apply()
-    await stage.be_the_worker()
-    old = await stage.ref()
-    await stage.kill(first)
-    await stage.api.delete(SCHEDULES, stage.namespace, "carts")
+async def test_a_schedule_that_is_deleted_while_no_controller_runs_is_forgotten_later(
+    env: ControllerEnvironment,
+) -> None:
+    first = await env.start_controller()
+    await env.apply()
+    await env.complete_check()
+    old = await env.ref()
+    await env.kill(first)
+    await env.api.delete(SCHEDULES, env.namespace, "carts")
 
     async def gone() -> bool:
-        return await stage.get(SCHEDULES, "carts") is None
+        return await env.get(SCHEDULES, "carts") is None
 
     await until(gone)  # no finalizer keeps it
-    await stage.start()
+    await env.start_controller()
 
     async def forgotten() -> bool:
-        [stats] = await stage.queue.stats([old])
+        [stats] = await env.queue.stats([old])
         return not stats.known
 
     await until(forgotten)
 
 
-async def test_of_two_controllers_the_other_takes_over_and_no_tick_is_missed_or_doubled(stage: Stage) -> None:
-    first = await stage.start("a")
-    await stage.apply(schedule=None, every="5s")
+async def test_of_two_controllers_the_other_takes_over_and_no_tick_is_missed_or_doubled(
+    env: ControllerEnvironment,
+) -> None:
+    first = await env.start_controller("a")
+    await env.apply(schedule=None, every="5s")
 
     async def ticked(number: int) -> int:
-        counts = (await stage.stats()).ticks
+        counts = (await env.stats()).ticks
         return counts.enqueued + counts.forbidden >= number and counts.duplicate == 0
 
     await until(lambda: ticked(1))
-    await stage.start("b")
-    before = (await stage.stats()).last_tick
-    await stage.kill(first)
+    await env.start_controller("b")
+    before = (await env.stats()).last_tick
+    await env.kill(first)
     await until(lambda: ticked(3))
-    after = await stage.stats()
+    after = await env.stats()
     assert before is not None
     assert after.last_tick is not None
     assert after.last_tick > before
     assert after.last_tick % 5 == 0
 
 
-async def test_a_leader_that_is_told_to_stop_hands_over_at_once(stage: Stage) -> None:
-    first = await stage.start("a")
-    await stage.apply()
-    await stage.says("Ready", "Checking")
-    await stage.start("b")
-    assert await stage.kill(first, signal.SIGTERM) == 0
-    lease = await stage.get(LEASES, "kubesweep-controller")
+async def test_a_leader_that_is_told_to_stop_hands_over_at_once(env: ControllerEnvironment) -> None:
+    first = await env.start_controller("a")
+    await env.apply()
+    await env.until_reason("Ready", "Checking")
+    await env.start_controller("b")
+    assert await env.kill(first, signal.SIGTERM) == 0
+    lease = await env.get(LEASES, "kubesweep-controller")
     assert lease
     assert lease["spec"].get("holderIdentity") != "a"
-    await stage.apply("second")
-    await stage.says("Ready", "Checking", "second")
+    await env.apply("second")
+    await env.until_reason("Ready", "Checking", "second")
 
 
 async def test_everything_goes_on_when_the_queue_comes_after_the_controller_and_loses_everything(
-    stage: Stage, tmp_path: Path
+    env: ControllerEnvironment, tmp_path: Path
 ) -> None:
     late = Server("valkey")
-    await stage.start(KUBESWEEP_QUEUE=late.url)
-    await stage.apply()
-    await stage.child(DEPLOYMENTS, "worker")
-    await stage.says("Ready", "QueueUnavailable")
+    await env.start_controller(KUBESWEEP_QUEUE=late.url)
+    await env.apply()
+    await env.child(DEPLOYMENTS, "worker")
+    await env.until_reason("Ready", "QueueUnavailable")
     late.start()
     try:
-        await stage.says("Ready", "Checking")
+        await env.until_reason("Ready", "Checking")
         with late.client() as client:
             assert client.keys("{ks:*")
             client.flushall()
@@ -119,71 +127,73 @@ async def test_everything_goes_on_when_the_queue_comes_after_the_controller_and_
         late.remove()
 
 
-async def test_a_queue_that_lets_nobody_make_users_is_said_and_heals(stage: Stage) -> None:
-    with stage.redis.client() as client:
+async def test_a_queue_that_lets_nobody_make_users_is_said_and_heals(env: ControllerEnvironment) -> None:
+    with env.redis.client() as client:
         client.execute_command("ACL", "SETUSER", "weak", "on", ">weak", "~*", "&*", "+@all", "-acl")
-        weak = stage.redis.url.replace("//", "//weak:weak@")
-        await stage.start(KUBESWEEP_QUEUE=weak, KUBESWEEP_QUEUE_USERS="per-namespace")
-        await stage.apply()
-        await stage.says("Ready", "QueueUnavailable")
-        assert "QueueRights" in await stage.message("Ready")
+        weak = env.redis.url.replace("//", "//weak:weak@")
+        await env.start_controller(KUBESWEEP_QUEUE=weak, KUBESWEEP_QUEUE_USERS="per-namespace")
+        await env.apply()
+        await env.until_reason("Ready", "QueueUnavailable")
+        assert "QueueRights" in await env.condition_message("Ready")
         client.execute_command("ACL", "SETUSER", "weak", "+acl")
-        await stage.says("Ready", "Checking")
-        made = f"ks-{(await stage.ref()).install}-{stage.namespace}"
+        await env.until_reason("Ready", "Checking")
+        made = f"ks-{(await env.ref()).install}-{env.namespace}"
         assert made in client.execute_command("ACL", "USERS")
 
 
-async def test_the_api_server_may_be_away_for_a_minute(stage: Stage) -> None:
-    wire = Wire(stage.at.server)
-    await wire.mend()
-    path = kubeconfig(stage, server=f"https://127.0.0.1:{wire.port}")
-    process = await stage.start(restarts=False, KUBECONFIG=path)
-    await stage.apply()
-    await stage.says("Ready", "Checking")
-    await wire.cut()
+async def test_the_api_server_may_be_away_for_a_minute(env: ControllerEnvironment) -> None:
+    proxy = ApiServerProxy(env.connection.server)
+    await proxy.open()
+    path = kubeconfig(env, server=f"https://127.0.0.1:{proxy.port}")
+    process = await env.start_controller(restarts=False, KUBECONFIG=path)
+    await env.apply()
+    await env.until_reason("Ready", "Checking")
+    await proxy.close()
     assert await asyncio.wait_for(process.wait(), scaled(120)) == 1  # the Lease was lost; its pod would start it again
-    await stage.apply("second")
-    process = await stage.start(restarts=False, KUBECONFIG=path)
-    await until(lambda: _in_log(stage, "cannot take the Lease"))
-    await wire.mend()
-    await stage.says("Ready", "Checking", "second")
+    await env.apply("second")
+    process = await env.start_controller(restarts=False, KUBECONFIG=path)
+    await until(lambda: _in_log(env, "cannot take the Lease"))
+    await proxy.open()
+    await env.until_reason("Ready", "Checking", "second")
     assert process.returncode is None
-    await wire.cut()
+    await proxy.close()
 
 
-async def _in_log(stage: Stage, text: str) -> bool:
-    return text in stage.log()
+async def _in_log(env: ControllerEnvironment, text: str) -> bool:
+    return text in env.controller_log()
 
 
-async def test_a_token_may_be_replaced_and_what_watches_goes_on_with_the_new_one(stage: Stage, tmp_path: Path) -> None:
+async def test_a_token_may_be_replaced_and_what_watches_goes_on_with_the_new_one(
+    env: ControllerEnvironment, tmp_path: Path
+) -> None:
     file = tmp_path / "token"
-    file.write_text((await account(stage.api, stage.namespace, "before", tmp_path)).read_text())
-    wire = Wire(stage.at.server)
-    await wire.mend()
-    way = kubeconfig(stage, server=f"https://127.0.0.1:{wire.port}", token_file=str(file))
-    process = await stage.start(restarts=False, KUBECONFIG=way)
-    await stage.apply()
-    await stage.says("Ready", "Checking")
-    file.write_text((await account(stage.api, stage.namespace, "after", tmp_path)).read_text())
-    await stage.api.delete(ACCOUNTS, stage.namespace, "before")
-    await _until_refused(stage, tmp_path)
-    await wire.cut()  # a watch that is open outlives its token
-    await wire.mend()
-    await stage.apply("second")
-    await stage.says("Ready", "Checking", "second")
-    assert "orbidden" not in stage.log()
+    file.write_text((await create_account(env.api, env.namespace, "before", tmp_path)).read_text())
+    proxy = ApiServerProxy(env.connection.server)
+    await proxy.open()
+    way = kubeconfig(env, server=f"https://127.0.0.1:{proxy.port}", token_file=str(file))
+    process = await env.start_controller(restarts=False, KUBECONFIG=way)
+    await env.apply()
+    await env.until_reason("Ready", "Checking")
+    file.write_text((await create_account(env.api, env.namespace, "after", tmp_path)).read_text())
+    await env.api.delete(ACCOUNTS, env.namespace, "before")
+    await _until_refused(env, tmp_path)
+    await proxy.close()  # a watch that is open outlives its token
+    await proxy.open()
+    await env.apply("second")
+    await env.until_reason("Ready", "Checking", "second")
+    assert "orbidden" not in env.controller_log()
     assert process.returncode is None
-    await stage.kill(process)
-    await wire.cut()
+    await env.kill(process)
+    await proxy.close()
 
 
-async def _until_refused(stage: Stage, folder: Path) -> None:
+async def _until_refused(env: ControllerEnvironment, folder: Path) -> None:
     """The API server remembers tokens for a few seconds."""
-    old = Api(Connection(stage.at.server, stage.at.ca, token_file=str(folder / "token-before")))
+    old = Api(Connection(env.connection.server, env.connection.ca, token_file=str(folder / "token-before")))
 
     async def refused() -> bool:
         try:
-            await old.list(SCHEDULES, stage.namespace)
+            await old.list(SCHEDULES, env.namespace)
         except Exception as error:
             return "nauthorized" in str(error) or getattr(error, "reason", "") == "ApiUnauthorized"
         return False

@@ -18,7 +18,8 @@ import pytest
 
 from kubesweep_controller.kube.client import SCALEDOBJECTS, SCHEDULES
 from kubesweep_controller.status.conditions import find
-from tests.kits.controller_environment import Stage, now, requests_since, until, writes_since
+from tests.kits.controller_environment import ControllerEnvironment, now, requests_since, writes_since
+from tests.kits.polling import until
 from tests.kits.servers import free_port
 
 CROWD = 300
@@ -52,16 +53,16 @@ def memory(pid: int) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
-async def count(stage: Stage, type_: str | None) -> int:
+async def count(env: ControllerEnvironment, type_: str | None) -> int:
     """How many were seen by the controller; with a type, of how many that condition is True."""
-    bodies = await stage.api.list(SCHEDULES, stage.namespace)
+    bodies = await env.api.list(SCHEDULES, env.namespace)
     statuses = [each.get("status") or {} for each in bodies]
     if type_ is None:
         return sum(each.get("observedGeneration") == 1 for each in statuses)
     return sum((find(each, type_) or {}).get("status") == "True" for each in statuses)
 
 
-async def quiet(stage: Stage, port: int, looks: int) -> None:
+async def quiet(env: ControllerEnvironment, port: int, looks: int) -> None:
     """Returns once the controller has looked at schedules so often since it last wrote."""
 
     def looked() -> int:
@@ -77,7 +78,7 @@ async def quiet(stage: Stage, port: int, looks: int) -> None:
         seen.append((now(), await asyncio.to_thread(looked)))
         if seen[-1][1] - seen[0][1] < looks:
             return False
-        written = writes_since(stage, seen[0][0])
+        written = writes_since(env, seen[0][0])
         if written:
             last = max(each.at for each in written)
             seen[:] = [each for each in seen if each[0] > last]
@@ -88,35 +89,35 @@ async def quiet(stage: Stage, port: int, looks: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.bed
-async def test_three_hundred_at_once_are_served_soon_and_cost_nothing_afterwards(stage: Stage) -> None:
+async def test_three_hundred_at_once_are_served_soon_and_cost_nothing_afterwards(env: ControllerEnvironment) -> None:
     port, start, began = free_port(), now(), time.monotonic()
-    process = await stage.start(KUBESWEEP_PORT=str(port))
+    process = await env.start_controller(KUBESWEEP_PORT=str(port))
 
     def step(what: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {what}")
 
-    await for_each(stage.apply)
+    await for_each(env.apply)
 
     async def all_seen() -> bool:
-        return await count(stage, None) == CROWD
+        return await count(env, None) == CROWD
 
     await until(all_seen, SOON)
-    asked = len(requests_since(stage, start))
+    asked = len(requests_since(env, start))
     step(f"{CROWD} applied and served, with {asked} requests")
-    await for_each(stage.be_the_worker)
+    await for_each(env.complete_check)
 
     async def all_ready() -> bool:
-        return await count(stage, "Ready") == CROWD
+        return await count(env, "Ready") == CROWD
 
     await until(all_ready, SOON)
     step("all Ready")
-    await quiet(stage, port, ROUNDS * CROWD)
+    await quiet(env, port, ROUNDS * CROWD)
     most = memory(process.pid)
     step(f"each looked at {ROUNDS} times without a write; {most:.0f} MiB at most")
-    await for_each(lambda name: stage.api.delete(SCHEDULES, stage.namespace, name))
+    await for_each(lambda name: env.api.delete(SCHEDULES, env.namespace, name))
 
     async def gone() -> bool:
-        return not await stage.api.list(SCALEDOBJECTS, stage.namespace)
+        return not await env.api.list(SCALEDOBJECTS, env.namespace)
 
     await until(gone, QUIET)  # until KEDA, too, has time for others
     step("all gone, with what they had")

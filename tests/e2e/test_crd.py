@@ -16,7 +16,7 @@ from kubesweep import load_object
 from kubesweep.api.loading import yaml_document
 from kubesweep.api.models.status import Status
 from tests.kits.deadlines import scaled
-from tests.kits.kubectl import apply, done, kubectl, namespace_with_crd, read, schedule
+from tests.kits.kubectl import apply, kubectl, kubectl_output, namespace_with_crd, read, schedule
 from tests.unit.core.test_status import WHOLE
 
 HOUSE = Path(__file__).parents[2]
@@ -85,7 +85,7 @@ def test_a_dry_run_on_the_server_says_what_would_be_refused_and_makes_nothing(na
 
 def test_a_field_that_somebody_changed_by_hand_is_a_conflict_only_if_the_file_has_it(namespace: str) -> None:
     apply(schedule("patched", namespace), "--server-side")
-    done("patch", "sweep", "patched", "-n", namespace, "--type=merge", "-p", '{"spec": {"suspend": true}}')
+    kubectl_output("patch", "sweep", "patched", "-n", namespace, "--type=merge", "-p", '{"spec": {"suspend": true}}')
     apply(schedule("patched", namespace), "--server-side")
     assert read("sweep/patched", namespace)["spec"]["suspend"] is True
     again = kubectl(
@@ -106,14 +106,14 @@ def test_a_field_that_somebody_changed_by_hand_is_a_conflict_only_if_the_file_ha
     ],
 )
 def test_explain_describes_the_fields(namespace: str, field: str, words: list[str]) -> None:
-    printed = done("explain", f"sweepschedule.{field}")
+    printed = kubectl_output("explain", f"sweepschedule.{field}")
     assert [word for word in words if word not in printed] == []
 
 
 @pytest.mark.parametrize("name", ["sweepschedules", "sweepschedule", "sweep", "sweeps", "all"])
 def test_each_name_that_people_type_finds_the_schedules(namespace: str, name: str) -> None:
     apply(schedule("named", namespace))
-    assert "named" in done("get", name, "-n", namespace, "-o", "name")
+    assert "named" in kubectl_output("get", name, "-n", namespace, "-o", "name")
 
 
 def test_the_columns_say_when_it_fires_and_how_it_is(namespace: str) -> None:
@@ -133,7 +133,7 @@ def test_the_columns_say_when_it_fires_and_how_it_is(namespace: str) -> None:
 
 
 def columns(namespace: str, *names: str, wide: bool = False) -> list[list[str]]:
-    printed = done("get", "sweep", *names, "-n", namespace, *(("-o", "wide") if wide else ()))
+    printed = kubectl_output("get", "sweep", *names, "-n", namespace, *(("-o", "wide") if wide else ()))
     head = printed.splitlines()[0]
     starts = [found.start() for found in re.finditer(r"(?:^|(?<=   ))\S", head)]
     pairs = list(zip(starts, [*starts[1:], None], strict=True))
@@ -142,7 +142,7 @@ def columns(namespace: str, *names: str, wide: bool = False) -> list[list[str]]:
 
 def write_status(name: str, namespace: str, status: dict[str, Any]) -> None:
     patch = json.dumps([{"op": "add", "path": "/status", "value": status}])
-    done("patch", "sweep", name, "-n", namespace, "--subresource=status", "--type=json", "-p", patch)
+    kubectl_output("patch", "sweep", name, "-n", namespace, "--subresource=status", "--type=json", "-p", patch)
 
 
 def test_a_schedule_that_no_controller_saw_has_seen_no_generation(namespace: str) -> None:
@@ -158,8 +158,8 @@ def test_a_whole_status_is_kept_as_it_was_written_and_moves_no_generation(namesp
     assert body["status"] == WHOLE
     assert body["metadata"]["generation"] == 1
     assert Status.model_validate(body["status"]).queue is not None
-    done("wait", "--for=condition=Ready", f"--timeout={scaled(60):.0f}s", "sweep/told", "-n", namespace)
-    printed = done("describe", "sweep", "told", "-n", namespace)
+    kubectl_output("wait", "--for=condition=Ready", f"--timeout={scaled(60):.0f}s", "sweep/told", "-n", namespace)
+    printed = kubectl_output("describe", "sweep", "told", "-n", namespace)
     assert [each for each in ("Applied:", "duplicate key", "Retry Dead Letters:") if each not in printed] == []
 
 
@@ -213,7 +213,7 @@ def test_bare_yaml_is_for_us_what_it_is_for_kubectl() -> None:
     ]
     text = "apiVersion: v1\nkind: List\nmetadata: {}\nitems:\n- apiVersion: kubesweep.dev/v1alpha1\n  kind: SweepSchedule\n"
     text += "  metadata: {name: bare}\n  spec: {worker: {podTemplate: {values: [" + ", ".join(bare) + "]}}}\n"
-    printed = done("create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-", stdin=text)
+    printed = kubectl_output("create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-", stdin=text)
     theirs = json.loads(printed)["spec"]["worker"]["podTemplate"]["values"]
     (document,) = yaml_document.read(text, "")
     assert isinstance(document, yaml_document.Document)

@@ -14,9 +14,9 @@ import yaml
 
 from tests.cluster.images import BASE, Image, provide
 from tests.cluster.testbed import REPOSITORY, Bed
-from tests.kits.cluster_network import outside
+from tests.kits.cluster_network import in_original_network
 from tests.kits.kube_client import Cluster, Namespace
-from tests.kits.releases import OWN, SCHEDULE, Release, swept
+from tests.kits.releases import NAMESPACED, SCHEDULE, Release, swept
 from tests.kits.workloads import start_postgres
 
 EXAMPLE = REPOSITORY / "examples" / "custom-image"
@@ -44,7 +44,7 @@ def image(tmp_path: Path) -> str:
             (f"{tmp_path}:/wheel",),
         ),
     ]
-    outside(lambda: provide(Bed.chosen(), parts))
+    in_original_network(lambda: provide(Bed.chosen(), parts))
     return SWEEPER
 
 
@@ -53,7 +53,7 @@ def test_a_handler_in_an_image_of_its_own_is_called_for_each_row(
     cluster: Cluster, namespace: Namespace, image: str
 ) -> None:
     cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
-    Release(namespace).install(OWN)
+    Release(namespace).install(NAMESPACED)
     postgres = start_postgres(namespace)
     login = f"postgres:{postgres.password}"
     (schedule,) = yaml.safe_load_all((EXAMPLE / "sweep.yaml").read_text())

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.kits.kube_client import Cluster
-from tests.kits.page_commands import follow
+from tests.kits.page_commands import run_page
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
-def test_a_page_s_commands_print_what_it_shows(page: str, whole_cluster: Cluster, tmp_path: Path) -> None:
-    assert follow(page, tmp_path) > 5
+def test_a_page_s_commands_print_what_it_shows(page: str, exclusive_cluster: Cluster, tmp_path: Path) -> None:
+    assert run_page(page, tmp_path) > 5

@@ -17,7 +17,7 @@ from kubesweep_controller.kube.events import BURST, Events
 from kubesweep_controller.status.event_rules import Wanted
 from kubesweep_controller.status.reasons import Reason
 from tests.kits.controller import SPEC, START
-from tests.kits.kubectl import done, namespace_with_crd
+from tests.kits.kubectl import kubectl_output, namespace_with_crd
 
 HELD = Wanted(Reason.AWAITING_APPROVAL, "The sweep of noon waits.", "sweep-1/Held")
 DEAD = Wanted(
@@ -42,9 +42,9 @@ def schedule(namespace: str) -> Iterator[dict[str, Any]]:
         "metadata": meta,
         "spec": SPEC | {"suspend": True},
     }
-    done("create", "-f", "-", stdin=json.dumps(body))
-    yield json.loads(done("get", "sweepschedule", name, "-n", namespace, "-o", "json"))
-    done("delete", "sweepschedule", name, "-n", namespace, "--wait=false")
+    kubectl_output("create", "-f", "-", stdin=json.dumps(body))
+    yield json.loads(kubectl_output("get", "sweepschedule", name, "-n", namespace, "-o", "json"))
+    kubectl_output("delete", "sweepschedule", name, "-n", namespace, "--wait=false")
 
 
 class Controllers:
@@ -67,7 +67,7 @@ async def controllers() -> AsyncIterator[Controllers]:
 
 def posted(schedule: dict[str, Any]) -> list[dict[str, Any]]:
     meta = schedule["metadata"]
-    listed = json.loads(done("get", "events.events.k8s.io", "-n", meta["namespace"], "-o", "json"))["items"]
+    listed = json.loads(kubectl_output("get", "events.events.k8s.io", "-n", meta["namespace"], "-o", "json"))["items"]
     return [each for each in listed if each["regarding"].get("uid") == meta["uid"]]
 
 
@@ -77,7 +77,9 @@ def counts(schedule: dict[str, Any]) -> list[int]:
 
 def described(schedule: dict[str, Any]) -> str:
     meta = schedule["metadata"]
-    return done("describe", "sweepschedule", meta["name"], "-n", meta["namespace"]).partition("\nEvents:\n")[2]
+    return kubectl_output("describe", "sweepschedule", meta["name"], "-n", meta["namespace"]).partition("\nEvents:\n")[
+        2
+    ]
 
 
 async def test_an_event_is_shown_by_describe(schedule: dict[str, Any], controllers: Controllers) -> None:

@@ -13,7 +13,7 @@ import yaml
 from kubesweep import SpecErrors, load_object
 from kubesweep.api.crd import custom_resource_definition
 from kubesweep.api.models import cel
-from tests.kits.kubectl import apply, done, established, kubectl, namespace_with_crd, read, schedule
+from tests.kits.kubectl import apply, kubectl, kubectl_output, namespace_with_crd, read, schedule, until_established
 
 GROUP = "older.kubesweep.dev"
 LACKS = (
@@ -59,9 +59,9 @@ def without_rules(schema: dict[str, Any]) -> None:
 def namespace() -> Iterator[str]:
     with namespace_with_crd() as name:
         apply(older(), "--server-side")
-        established(f"sweepschedules.{GROUP}")
+        until_established(f"sweepschedules.{GROUP}")
         yield name
-        done("delete", "crd", f"sweepschedules.{GROUP}")
+        kubectl_output("delete", "crd", f"sweepschedules.{GROUP}")
 
 
 def of_older(document: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from kubesweep.api.models.spec import SweepSchedule, Worker
 from kubesweep_controller.children.pod import worker_template
 from kubesweep_controller.settings import Pods
 from tests.kits.controller import SPEC
-from tests.kits.kubectl import done, kubectl
+from tests.kits.kubectl import kubectl, kubectl_output
 from tests.unit.controller.test_pod_policy import EVERYDAY, PRIVILEGED, TOKENS
 
 NAMESPACE = f"baseline-{uuid.uuid4().hex[:8]}"
@@ -33,9 +33,9 @@ def baseline() -> Iterator[None]:
     meta = {"name": NAMESPACE, "labels": labels}
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": NAMESPACE}}
     for body in ({"apiVersion": "v1", "kind": "Namespace", "metadata": meta}, account):  # pods wait for the account
-        done("apply", "-f", "-", stdin=json.dumps(body))
+        kubectl_output("apply", "-f", "-", stdin=json.dumps(body))
     yield
-    done("delete", "namespace", NAMESPACE, "--wait=false")
+    kubectl_output("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 def pod(overlay: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from kubesweep.queue.model import ScheduleRef
 from tests.kits.conversations_app import ConversationsApp, conversations_app_in
 from tests.kits.kube_client import Namespace, Object
 from tests.kits.polling import eventually
-from tests.kits.redis_topologies import NODES, SENTINELS, Queue, start_cluster, start_sentinels
+from tests.kits.redis_topologies import NODES, SENTINELS, RedisTopology, start_cluster, start_sentinels
 from tests.kits.releases import SCHEDULE
 
 ROWS = 2000
@@ -172,13 +172,13 @@ def suspend(app: ConversationsApp, name: str, value: str) -> None:
     app.namespace.kubectl("patch", "sweepschedule", name, "--type=merge", f'--patch={{"spec":{{"suspend":{value}}}}}')
 
 
-def primary(queue: Queue) -> int:
+def primary(queue: RedisTopology) -> int:
     """The port of the server that the Sentinels name."""
-    [_, port] = queue.ask(SENTINELS[0], "sentinel", "get-master-addr-by-name", "queue")
+    [_, port] = queue.command(SENTINELS[0], "sentinel", "get-master-addr-by-name", "queue")
     return int(port)
 
 
-def on_two_masters(app: ConversationsApp, queue: Queue) -> tuple[str, str]:
+def on_two_masters(app: ConversationsApp, queue: RedisTopology) -> tuple[str, str]:
     """Two schedules, of one half of the rows each, whose keys are on different masters: their uids, which chance makes, decide."""
     begin(app, late(app, "even", "t.id % 2 = 0"))
     for number in range(20):
@@ -193,15 +193,15 @@ def on_two_masters(app: ConversationsApp, queue: Queue) -> tuple[str, str]:
     raise AssertionError("20 schedules on the master of the first")
 
 
-def master(queue: Queue, app: ConversationsApp, name: str) -> int:
+def master(queue: RedisTopology, app: ConversationsApp, name: str) -> int:
     """The port of the node that serves the schedule's keys, as the last of the nodes sees it; 0: none."""
     lease = app.namespace.get("coordination.k8s.io/v1 Lease", app.release.fullname)
     schedule = app.namespace.get(SCHEDULE, name)
     assert lease is not None
     assert schedule is not None
     ref = ScheduleRef(lease["metadata"]["uid"][:8], app.namespace.name, name, schedule["metadata"]["uid"])
-    [slot] = queue.ask(NODES[-1], "cluster", "keyslot", ref.prefix)
-    for line in queue.ask(NODES[-1], "cluster", "nodes"):
+    [slot] = queue.command(NODES[-1], "cluster", "keyslot", ref.prefix)
+    for line in queue.command(NODES[-1], "cluster", "nodes"):
         _, address, flags, _, _, _, _, _, *served = line.split()  # 10.0.0.1:7001@17001,name
         if "master" in flags and "fail" not in flags:
             ranges = [each.partition("-") for each in served if not each.startswith("[")]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.kits.kubectl import done, kubectl
+from tests.kits.kubectl import kubectl, kubectl_output
 from tests.kits.rbac import RBAC, rules_of_the_chart
 
 NAMESPACE = f"taken-over-{uuid.uuid4().hex[:8]}"
@@ -33,17 +33,17 @@ def account() -> Iterator[None]:
         "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "controller"},
         "subjects": [{"kind": "ServiceAccount", "name": "controller", "namespace": NAMESPACE}],
     }
-    done("create", "namespace", NAMESPACE)
+    kubectl_output("create", "namespace", NAMESPACE)
     for each in (
         body(f"{RBAC}/v1", "Role", "controller", rules=rules_of_the_chart()),
         body(f"{RBAC}/v1", "RoleBinding", "controller", **binding),
         *(body("v1", "Secret", name, stringData={"password": f"of {name}"}) for name in (OURS, OTHER)),
     ):
-        done("create", "-f", "-", stdin=json.dumps(each))
+        kubectl_output("create", "-f", "-", stdin=json.dumps(each))
     while kubectl("auth", "can-i", "list", "deployments", "-n", NAMESPACE, "--as", WHO).returncode:
         pass
     yield
-    done("delete", "namespace", NAMESPACE, "--wait=false")
+    kubectl_output("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 def tries(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -80,7 +80,7 @@ def test_it_runs_pods_as_any_service_account_with_any_secret() -> None:
 def test_it_makes_secrets_that_kubernetes_fills_with_an_accounts_token() -> None:
     secret = body("v1", "Secret", "token", type="kubernetes.io/service-account-token")
     secret["metadata"]["annotations"] = {"kubernetes.io/service-account.name": "controller"}
-    done("create", "serviceaccount", "controller", "-n", NAMESPACE)
+    kubectl_output("create", "serviceaccount", "controller", "-n", NAMESPACE)
     ran = tries("create", "-f", "-", stdin=json.dumps(secret))
     assert ran.returncode == 0, ran.stderr
 

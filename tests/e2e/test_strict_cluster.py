@@ -17,10 +17,11 @@ import yaml
 
 from tests.cluster.testbed import Bed
 from tests.kits.audit_log import requests
-from tests.kits.controller_environment import now, until
+from tests.kits.controller_environment import now
 from tests.kits.kube_client import Cluster, Namespace, Object
-from tests.kits.network_policies import build_it, enforced
-from tests.kits.page_commands import HOME, HOUSE, follow
+from tests.kits.network_policies import build_tool, enforced_network_policies
+from tests.kits.page_commands import HOME, ROOT, run_page
+from tests.kits.polling import until
 from tests.kits.releases import RESTRICTED
 
 pytestmark = pytest.mark.bed  # it changes how the node treats packets
@@ -37,14 +38,14 @@ LABELS = {"app.kubernetes.io/name": "probe", "team": "shop"}
 
 @pytest.fixture(scope="module", autouse=True)
 def _built() -> None:
-    build_it()
+    build_tool()
 
 
 @pytest.fixture
-def strict(whole_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
+def strict(exclusive_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     """The namespace of the release is strict before the release comes; policies count for the user's as soon as it is there."""
-    cluster = whole_cluster
-    with admission(cluster), enforced(cluster, Bed.chosen(), tmp_path):
+    cluster = exclusive_cluster
+    with admission(cluster), enforced_network_policies(cluster, Bed.chosen(), tmp_path):
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}})
         make_strict(cluster, HOME)
         yield cluster
@@ -80,7 +81,7 @@ def make_strict(cluster: Cluster, name: str) -> None:
 
 def block(mark: str) -> str:
     """The YAML below this mark of docs/platforms.md."""
-    page = (HOUSE / "docs" / "platforms.md").read_text()
+    page = (ROOT / "docs" / "platforms.md").read_text()
     found = re.search(rf"^<!-- {mark} -->\n```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert found, mark
     return found[1]
@@ -153,7 +154,7 @@ def test_the_readmes_commands_do_their_work_in_a_strict_cluster(strict: Cluster,
             for each in allowed:
                 shop.apply(each)
 
-    assert follow("README.md", tmp_path, with_values, watched) > 5
+    assert run_page("README.md", tmp_path, with_values, watched) > 5
 
     shop.kubectl("create", "job", "--from=cronjob/close-abandoned-carts-tick", "tick-by-hand")
     ended = shop.until("batch/v1 Job", "tick-by-hand", over, what="the tick's Job ends", patience=120)

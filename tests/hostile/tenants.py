@@ -32,8 +32,9 @@ from kubesweep_controller.kube.client import (
 from kubesweep_controller.kube.kubeconfig import from_kubeconfig
 from kubesweep_controller.queue.users import user_names
 from tests.hostile.attacks import Annotation, Child, Command, Key, Spec
-from tests.kits.controller_environment import Stage, kubeconfig, staged, until
-from tests.kits.controller_process import Controller
+from tests.kits.controller_environment import ControllerEnvironment, controller_environment, kubeconfig
+from tests.kits.controller_process import ControllerProcess
+from tests.kits.polling import until
 from tests.kits.rbac import ACCOUNTS, RBAC
 from tests.kits.servers import Server, free_port
 
@@ -51,15 +52,15 @@ Mischief = Key | Spec | Annotation | Child | Command
 class Tenants:
     """``stage`` is the good one's."""
 
-    def __init__(self, stage: Stage, evil: str, api: Api, process: Controller, port: int) -> None:
-        self.stage, self.evil, self.api, self.process, self.port = stage, evil, api, process, port
+    def __init__(self, env: ControllerEnvironment, evil: str, api: Api, process: ControllerProcess, port: int) -> None:
+        self.env, self.evil, self.api, self.process, self.port = env, evil, api, process, port
         self.passwords: dict[bool, str] = {}
         self.ref: ScheduleRef
         self._clients: dict[bool, redis.Redis] = {}
         self.lateness: list[float] = []
 
     def body(self, name: str = "evil", **spec: Any) -> dict[str, Any]:
-        made = copy.deepcopy(self.stage.body(name, **spec))
+        made = copy.deepcopy(self.env.schedule_body(name, **spec))
         made["metadata"]["namespace"] = self.evil
         return made
 
@@ -73,7 +74,7 @@ class Tenants:
         if keda not in self._clients:
             user = user_names(self.ref.install, self.evil)[keda]
             self._clients[keda] = redis.Redis(
-                port=self.stage.redis.port, username=user, password=self.passwords[keda], socket_timeout=30
+                port=self.env.redis.port, username=user, password=self.passwords[keda], socket_timeout=30
             )
         return self._clients[keda]
 
@@ -153,12 +154,12 @@ class Tenants:
         await self.api.patch(kind, self.evil, name, {"metadata": meta})
 
     async def ticked(self) -> bool:
-        return (await self.stage.stats("good")).last_tick is not None
+        return (await self.env.stats("good")).last_tick is not None
 
     async def look(self) -> None:
         """The good tenant's schedule fires on time, the controller is the one that it was and answers."""
-        assert self.process.returncode is None, self.stage.log()[-3000:]
-        last = (await self.stage.stats("good")).last_tick or 0.0
+        assert self.process.returncode is None, self.env.controller_log()[-3000:]
+        last = (await self.env.stats("good")).last_tick or 0.0
         self.lateness.append(time.time() - last - PERIOD)
         where = f"http://127.0.0.1:{self.port}/metrics"
         async with aiohttp.ClientSession() as session, session.get(where) as answer:
@@ -179,25 +180,25 @@ class Tenants:
 async def tenants(server: Server, folder: Path) -> AsyncIterator[Tenants]:
     """A controller that serves both, with the rights and the settings of the chart."""
     evil, port = f"evil-{uuid.uuid4().hex[:8]}", free_port()
-    async with staged(server, folder) as stage:
-        await stage.api.create(NAMESPACES, {"metadata": {"name": evil, "namespace": ""}})
-        process = await stage.start(
+    async with controller_environment(server, folder) as env:
+        await env.api.create(NAMESPACES, {"metadata": {"name": evil, "namespace": ""}})
+        process = await env.start_controller(
             restarts=False,
-            KUBESWEEP_NAMESPACES=f"{stage.namespace},{evil}",
+            KUBESWEEP_NAMESPACES=f"{env.namespace},{evil}",
             KUBESWEEP_QUEUE=f"redis://:sesame@127.0.0.1:{server.port}/0",
             KUBESWEEP_QUEUE_USERS="per-namespace",
             KUBESWEEP_NAMESPACE_MEMORY="80Mi",
             KUBESWEEP_PORT=str(port),
         )
-        await bind(stage.api, evil, "Role", "controller", stage.namespace, of=stage.namespace)
-        api = Api(await _editor(stage, evil))
+        await bind(env.api, evil, "Role", "controller", env.namespace, of=env.namespace)
+        api = Api(await _editor(env, evil))
         api.agent = "evil"  # not a controller, for who reads the audit log
-        made = Tenants(stage, evil, api, process, port)
+        made = Tenants(env, evil, api, process, port)
         try:
-            await stage.apply("good", schedule=None, every=f"{PERIOD:.0f}s")
-            await stage.says("Ready", "Checking", "good")
-            body = await stage.api.apply(SCHEDULES, made.body())
-            good = await stage.ref("good")
+            await env.apply("good", schedule=None, every=f"{PERIOD:.0f}s")
+            await env.until_reason("Ready", "Checking", "good")
+            body = await env.api.apply(SCHEDULES, made.body())
+            good = await env.ref("good")
             made.ref = ScheduleRef(good.install, evil, "evil", body["metadata"]["uid"])
             await made.learn_the_logins()
             await until(made.ticked)
@@ -205,7 +206,7 @@ async def tenants(server: Server, folder: Path) -> AsyncIterator[Tenants]:
         finally:
             made.close()
             await api.close()
-            await stage.api.delete(NAMESPACES, "", evil)
+            await env.api.delete(NAMESPACES, "", evil)
 
 
 async def bind(api: Api, namespace: str, kind: str, role: str, account_of: str, *, of: str = "") -> None:
@@ -220,17 +221,17 @@ async def bind(api: Api, namespace: str, kind: str, role: str, account_of: str, 
     await api.create(Kind(f"{RBAC}/v1", "RoleBinding", "rolebindings"), body)
 
 
-async def _editor(stage: Stage, namespace: str) -> Any:
+async def _editor(env: ControllerEnvironment, namespace: str) -> Any:
     """A connection of somebody with the cluster role `edit`, and what the chart adds to it, in the namespace alone."""
-    await stage.api.create(ACCOUNTS, {"metadata": {"name": "evil", "namespace": namespace}})
-    await bind(stage.api, namespace, "ClusterRole", "edit", namespace)
+    await env.api.create(ACCOUNTS, {"metadata": {"name": "evil", "namespace": namespace}})
+    await bind(env.api, namespace, "ClusterRole", "edit", namespace)
     rules = [{"apiGroups": ["kubesweep.dev", "keda.sh"], "resources": ["*"], "verbs": ["*"]}]
     roles = Kind(f"{RBAC}/v1", "Role", "roles")
-    await stage.api.create(roles, {"metadata": {"name": "schedules", "namespace": namespace}, "rules": rules})
-    await bind(stage.api, namespace, "Role", "schedules", namespace)
+    await env.api.create(roles, {"metadata": {"name": "schedules", "namespace": namespace}, "rules": rules})
+    await bind(env.api, namespace, "Role", "schedules", namespace)
     asked = Kind("v1", "TokenRequest", "serviceaccounts/evil/token")
-    answer = await stage.api.create(asked, {"metadata": {"name": "evil", "namespace": namespace}, "spec": {}})
-    file = stage.folder / "token-evil"
+    answer = await env.api.create(asked, {"metadata": {"name": "evil", "namespace": namespace}, "spec": {}})
+    file = env.folder / "token-evil"
     file.write_text(answer["status"]["token"])
-    config = yaml.safe_load(await asyncio.to_thread(Path(kubeconfig(stage, token_file=str(file))).read_text))
-    return from_kubeconfig(config, stage.folder)
+    config = yaml.safe_load(await asyncio.to_thread(Path(kubeconfig(env, token_file=str(file))).read_text))
+    return from_kubeconfig(config, env.folder)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from kubesweep_controller.kube.client import SCHEDULES, Refused
 from tests.hostile.attacks import MISCHIEF
 from tests.hostile.tenants import PERIOD, Mischief, Tenants, tenants
-from tests.kits.controller_environment import until
+from tests.kits.polling import until
 from tests.kits.servers import Server, binaries
 
 LIMIT = 256  # MiB, the memory limit of the chart's controller
@@ -45,10 +45,10 @@ async def stands(both: Tenants) -> None:
     """What the good tenant and whoever runs the controller can expect in the end."""
     assert max(both.lateness) < DELAY
     assert both.peak() < LIMIT
-    assert "please report it" not in both.stage.log()
+    assert "please report it" not in both.env.controller_log()
     for name in ("good", "new"):
-        await both.stage.apply(name, schedule=None, every=f"{PERIOD:.0f}s")
-        await both.stage.says("Ready", "Checking", name)
+        await both.env.apply(name, schedule=None, every=f"{PERIOD:.0f}s")
+        await both.env.until_reason("Ready", "Checking", name)
     await both.look()
 
 
@@ -69,10 +69,10 @@ async def test_arbitrary_mischief_is_the_mischief_makers_own_trouble(both: Tenan
     # The namespace itself is as any other again, once the mischief ends.
     with contextlib.suppress(Refused):
         await both.api.delete(SCHEDULES, both.evil, "evil")
-    await both.stage.api.apply(SCHEDULES, both.body("honest", schedule=None, every=f"{PERIOD:.0f}s"))
+    await both.env.api.apply(SCHEDULES, both.body("honest", schedule=None, every=f"{PERIOD:.0f}s"))
 
     async def served() -> bool:
-        body = await both.stage.api.get(SCHEDULES, both.evil, "honest") or {}
+        body = await both.env.api.get(SCHEDULES, both.evil, "honest") or {}
         return bool((body.get("status") or {}).get("conditions"))
 
     await until(served)
@@ -94,7 +94,7 @@ async def test_scripts_without_an_end_and_a_full_memory_cost_the_others_seconds(
     async def told() -> bool:
         with contextlib.suppress(Exception):  # while the server is kept busy, nobody can ask it
             await both.look()
-        body = await both.stage.api.get(SCHEDULES, both.evil, "evil") or {}
+        body = await both.env.api.get(SCHEDULES, both.evil, "evil") or {}
         said = [each.get("message", "") for each in (body.get("status") or {}).get("conditions", ())]
         return any("QueueMemory" in each or "QueueScript" in each for each in said)
 

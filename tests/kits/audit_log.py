@@ -1,4 +1,4 @@
-"""What the API server's audit log says that somebody asked for. It has no bodies: who, what, and what became of it."""
+"""The requests in the API server's audit log: user, verb, object and response code. It has no bodies."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.cluster.testbed import Bed
 
 @dataclass(frozen=True)
 class Request:
-    at: str  # when it came in; such texts compare as the times do
+    at: str  # when it was received; these texts sort as the times do
     user: str
     agent: str
     verb: str
     group: str
-    resource: str  # with its subresource; empty: a path that is no resource
+    resource: str  # with its subresource; empty for a path that is no resource
     namespace: str
     name: str
     path: str
@@ -28,7 +28,7 @@ class Request:
 
     @property
     def verbs(self) -> set[str]:
-        """What it took: a server-side apply that made the object took two rights."""
+        """The verbs that RBAC checked: a server-side apply that creates the object needs two."""
         return {self.verb, "create"} if self.verb == "patch" and self.code == 201 else {self.verb}
 
     def __str__(self) -> str:
@@ -37,9 +37,12 @@ class Request:
 
 
 def requests(since: str, about: str = "") -> Iterator[Request]:
-    """Those that came in at or after a time, in the order in which they were answered; of lines that hold the text ``about``."""
+    """Requests received at or after ``since``, in the order of their responses. Only lines that contain ``about`` are parsed."""
     current = Path(os.environ.get("KUBESWEEP_AUDIT_LOG") or Bed.chosen().audit_log)
-    for file in (*sorted(current.parent.glob(f"{current.stem}-*{current.suffix}")), current):  # it is put by at 100 MB
+    for file in (
+        *sorted(current.parent.glob(f"{current.stem}-*{current.suffix}")),
+        current,
+    ):  # the API server rotates it at 100 MB
         with file.open(encoding="utf-8") as lines:
             for line in lines:
                 if about in line and line.endswith("\n"):

@@ -1,5 +1,4 @@
-"""The two networks of these tests: the cluster's, from which alone it can be reached, and the one that they came from, in which alone
-images can be built."""
+"""The two network namespaces of these tests: only the cluster's reaches the API server, and only the original one can build images."""
 
 from __future__ import annotations
 
@@ -11,15 +10,15 @@ from typing import TypeVar
 
 from tests.cluster.testbed import Bed
 
-OUTSIDE = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+ORIGINAL = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 T = TypeVar("T")
 
 
-def enter(bed: Bed) -> None:
-    """As tests/cluster/exec does, for this process: also what it starts later is inside."""
+def enter_cluster_network(bed: Bed) -> None:
+    """Move this process, and the processes that it starts later, into the cluster's network, as tests/cluster/exec does."""
     pid = (bed.folder / "pid").read_text()
     with open(f"/proc/{pid}/ns/net") as network:
-        _move(network.fileno())
+        _enter(network.fileno())
     os.environ |= {
         "KUBECONFIG": str(bed.kubeconfig),
         "KUBESWEEP_AUDIT_LOG": str(bed.audit_log),
@@ -27,13 +26,13 @@ def enter(bed: Bed) -> None:
     }
 
 
-def outside(work: Callable[[], T]) -> T:
-    """Do ``work``, and what it starts, in the network that the tests came from: a network is a thread's, not a process's."""
-    with ThreadPoolExecutor(1, initializer=_move, initargs=(OUTSIDE,)) as thread:
+def in_original_network(work: Callable[[], T]) -> T:
+    """Run ``work`` in the original network. A network namespace belongs to a thread, so a thread of its own runs it."""
+    with ThreadPoolExecutor(1, initializer=_enter, initargs=(ORIGINAL,)) as thread:
         return thread.submit(work).result()
 
 
-def _move(network: int) -> None:
+def _enter(network: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(network, 0) != 0:
-        raise OSError(ctypes.get_errno(), "cannot go into the other network")
+        raise OSError(ctypes.get_errno(), "cannot enter the other network namespace")

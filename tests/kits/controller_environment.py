@@ -1,20 +1,18 @@
-"""A stage for the controller: a namespace of a real cluster, a queue on loopback, and controllers as real processes.
+"""What a controller needs to run: a namespace of a real cluster, a queue on loopback, and controllers as real processes.
 
-For tests that run where kubectl works (tests/cluster/exec). No worker runs here: what one would do, a test does by hand.
+No worker runs here. A test acts for it, for example with ``complete_check``. kubectl must work where the tests run (tests/cluster/exec).
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
 import signal
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
@@ -36,12 +34,12 @@ from kubesweep_controller.kube.client import (
 from kubesweep_controller.kube.kubeconfig import Connection, find
 from kubesweep_controller.status.conditions import find as condition_of
 from tests.kits.audit_log import Request, requests
-from tests.kits.controller_process import Controller
-from tests.kits.deadlines import scaled
-from tests.kits.rbac import account
-from tests.kits.servers import Server, free_port
+from tests.kits.controller_process import ControllerProcess
+from tests.kits.polling import PATIENCE, until
+from tests.kits.rbac import create_account
+from tests.kits.servers import Server
 
-T = TypeVar("T")
+WORKER = "worker-0"
 CHILDREN: tuple[tuple[Kind, str], ...] = (
     (DEPLOYMENTS, "worker"),
     (CRONJOBS, "tick"),
@@ -55,73 +53,25 @@ SPEC: dict[str, Any] = {
     "match": [{"column": "updated_at", "before": "now-24h"}],
     "write": {"update": [{"column": "status", "value": "abandoned"}]},
 }
-PATIENCE = 240.0  # seconds; a deadline that costs nothing where all is well
 
 
-async def until(look: Callable[[], Awaitable[T]], seconds: float = PATIENCE) -> T:
-    """What ``look`` finds as soon as that is true. The cluster tells nobody in particular, so it is asked again and again."""
-    found: T | None = None
-    seconds = scaled(seconds)
-    try:
-        async with asyncio.timeout(seconds):
-            while not (found := await look()):  # noqa: ASYNC110  see above
-                await asyncio.sleep(0.05)
-            return found
-    except TimeoutError:
-        raise AssertionError(f"not within {seconds:g} s; the last answer was {found!r}") from None
+class ControllerEnvironment:
+    """One namespace with its queue and the controllers that serve it. ``connection`` has the rights of an administrator."""
 
-
-class Wire:
-    """A way to the API server that can be cut. It reads nothing of what goes through."""
-
-    def __init__(self, server: str) -> None:
-        host, _, port = server.removeprefix("https://").rpartition(":")
-        self._there = host, int(port)
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
-        self.port = free_port()
-
-    async def mend(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-
-    async def cut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        ends = list(self._open)
-        for writer in ends:
-            writer.close()
-        await asyncio.gather(*(writer.wait_closed() for writer in ends), return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back, there = await asyncio.open_connection(*self._there)
-        self._open |= {writer, there}
-        with contextlib.suppress(OSError):
-            await asyncio.gather(_pump(reader, there), _pump(back, writer))
-        for end in (writer, there):
-            end.close()
-        self._open -= {writer, there}
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
-
-
-class Stage:
-    def __init__(self, at: Connection, redis: Server, folder: Path) -> None:
-        self.at, self.redis, self.folder = at, redis, folder
-        self.api = Api(at)
-        self.namespace = f"stage-{uuid.uuid4().hex[:8]}"
+    def __init__(self, connection: Connection, redis: Server, folder: Path) -> None:
+        self.connection, self.redis, self.folder = connection, redis, folder
+        self.api = Api(connection)
+        self.namespace = f"controller-{uuid.uuid4().hex[:8]}"
         self.queue: QueueService = connect(redis.root_url)
-        self.processes: list[Controller] = []
+        self.processes: list[ControllerProcess] = []
         self._account: Path | None = None
 
-    async def start(self, name: str = "controller-0", *, restarts: bool = True, **env: str) -> Controller:
-        """A controller of this namespace, as a process, with the rights of the chart."""
+    async def start_controller(
+        self, name: str = "controller-0", *, restarts: bool = True, **env: str
+    ) -> ControllerProcess:
+        """Start a controller of this namespace as a process, with the rights that the chart grants. ``env`` adds variables."""
         if "KUBECONFIG" not in env:
-            self._account = self._account or await account(self.api, self.namespace, "controller", self.folder)
+            self._account = self._account or await create_account(self.api, self.namespace, "controller", self.folder)
             env["KUBECONFIG"] = kubeconfig(self, token_file=str(self._account))
         given = {
             "KUBESWEEP_QUEUE": self.redis.url,
@@ -133,22 +83,22 @@ class Stage:
             "KUBESWEEP_PORT": "0",
         }
         log = self.folder / f"{name}-{len(self.processes)}.log"
-        process = Controller({**given, **env}, log, restarts=restarts)
+        process = ControllerProcess({**given, **env}, log, restarts=restarts)
         await process.start()
         self.processes.append(process)
         return process
 
-    def log(self) -> str:
+    def controller_log(self) -> str:
         return "".join(file.read_text() for file in sorted(self.folder.glob("*.log")))
 
-    async def kill(self, process: Controller, how: signal.Signals = signal.SIGKILL) -> int:
+    async def kill(self, process: ControllerProcess, how: signal.Signals = signal.SIGKILL) -> int:
         return await process.kill(how)
 
     async def apply(self, name: str = "carts", **spec: Any) -> dict[str, Any]:
-        """Server-side apply, as a person does it; fields given as None are left out."""
-        return await self.api.apply(SCHEDULES, self.body(name, **spec))
+        """Server-side apply of a schedule. ``spec`` replaces fields; None removes one."""
+        return await self.api.apply(SCHEDULES, self.schedule_body(name, **spec))
 
-    def body(self, name: str = "carts", **spec: Any) -> dict[str, Any]:
+    def schedule_body(self, name: str = "carts", **spec: Any) -> dict[str, Any]:
         merged = {field: value for field, value in (SPEC | spec).items() if value is not None}
         meta = {"name": name, "namespace": self.namespace}
         return {"apiVersion": SCHEDULES.group_version, "kind": SCHEDULES.kind, "metadata": meta, "spec": merged}
@@ -160,7 +110,7 @@ class Stage:
         return await until(lambda: self.get(kind, f"{schedule}-{suffix}")) or {}
 
     async def condition(self, type_: str, name: str = "carts") -> tuple[str, str]:
-        """Status and reason, of the present generation only."""
+        """Status and reason of a condition; two empty strings where it is missing or of an earlier generation."""
         body = await self.get(SCHEDULES, name) or {}
         status = body.get("status") or {}
         found = (
@@ -168,22 +118,23 @@ class Stage:
         )
         return (found["status"], found["reason"]) if found else ("", "")
 
-    async def message(self, type_: str, name: str = "carts") -> str:
+    async def condition_message(self, type_: str, name: str = "carts") -> str:
         body = await self.get(SCHEDULES, name) or {}
         return str((condition_of(body.get("status") or {}, type_) or {}).get("message", ""))
 
-    async def says(self, type_: str, reason: str, name: str = "carts", seconds: float = PATIENCE) -> None:
-        # KEDA cannot reach the stage's queue: a minute after it was made, a schedule that nobody checked yet says that instead.
+    async def until_reason(self, type_: str, reason: str, name: str = "carts", seconds: float = PATIENCE) -> None:
+        """Wait until a condition has this reason."""
+        # KEDA cannot reach the queue on loopback: after a minute, a schedule that is not checked yet reports that instead.
         wanted = {reason, "WorkerStuck"} if reason == "Checking" else {reason}
 
-        async def look() -> bool:
+        async def has_reason() -> bool:
             return (await self.condition(type_, name))[1] in wanted
 
         try:
-            await until(look, seconds)
+            await until(has_reason, seconds)
         except AssertionError:
             raise AssertionError(
-                f"{type_} is {await self.condition(type_, name)}, not {reason}\n{self.log()}"
+                f"{type_} is {await self.condition(type_, name)}, not {reason}\n{self.controller_log()}"
             ) from None
 
     async def ref(self, name: str = "carts") -> ScheduleRef:
@@ -197,22 +148,22 @@ class Stage:
         [stats] = await self.queue.stats([await self.ref(name)])
         return stats
 
-    async def be_the_worker(self, name: str = "carts") -> None:
-        """Take the check job and find everything as it should be."""
+    async def complete_check(self, name: str = "carts") -> None:
+        """Act for the worker: claim the check job and report that the source is ready."""
         ref = await self.ref(name)
 
         async def check() -> bool:
-            for claim in (await self.queue.claim(ref, "hand", 1, Limits())).jobs:
+            for claim in (await self.queue.claim(ref, WORKER, 1, Limits())).jobs:
                 plan = claim.job.plan
                 assert plan is not None
-                await self.queue.report(ref, Finding("SourceReady", True, "Checked", "it is there", plan))
-                await self.queue.settle(ref, "hand", [Settlement(claim)], 0, Limits())
+                await self.queue.report(ref, Finding("SourceReady", True, "Checked", "the table exists", plan))
+                await self.queue.settle(ref, WORKER, [Settlement(claim)], 0, Limits())
                 return claim.job.kind == "check"
             return False
 
         await until(check)
 
-    async def events(self) -> set[str]:
+    async def event_reasons(self) -> set[str]:
         return {each["reason"] for each in await self.api.list(EVENTS, self.namespace)}
 
     async def close(self) -> None:
@@ -231,21 +182,22 @@ async def install_crd(api: Api, definition: dict[str, Any]) -> None:
 
 
 @asynccontextmanager
-async def staged(redis: Server, folder: Path) -> AsyncIterator[Stage]:
-    stage = Stage(find(), redis, folder)
-    await install_crd(stage.api, custom_resource_definition())
-    await until(lambda: stage.api.serves(SCHEDULES.group_version))
-    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": stage.namespace, "namespace": ""}}
-    await stage.api.create(Kind("v1", "Namespace", "namespaces"), body)
+async def controller_environment(redis: Server, folder: Path) -> AsyncIterator[ControllerEnvironment]:
+    """An environment with the CRD installed; everything in it is deleted at the end."""
+    env = ControllerEnvironment(find(), redis, folder)
+    await install_crd(env.api, custom_resource_definition())
+    await until(lambda: env.api.serves(SCHEDULES.group_version))
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": env.namespace, "namespace": ""}}
+    await env.api.create(Kind("v1", "Namespace", "namespaces"), body)
     try:
-        yield stage
+        yield env
     finally:
-        await stage.close()
+        await env.close()
 
 
-def kubeconfig(stage: Stage, *, server: str = "", token_file: str = "") -> str:
-    """The path of a kubeconfig that leads by another way, or logs in with a token file, or both."""
-    at = stage.at
+def kubeconfig(env: ControllerEnvironment, *, server: str = "", token_file: str = "") -> str:
+    """The path of a kubeconfig for another address of the API server, with another token, or both."""
+    at = env.connection
     user: dict[str, str] = {"tokenFile": token_file}
     if not token_file:
         user = {"client-certificate": str(at.cert_file), "client-key": str(at.key_file)}
@@ -259,25 +211,26 @@ def kubeconfig(stage: Stage, *, server: str = "", token_file: str = "") -> str:
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
         "current-context": "x",
     }
-    path = stage.folder / f"kubeconfig-{uuid.uuid4().hex[:6]}"
+    path = env.folder / f"kubeconfig-{uuid.uuid4().hex[:6]}"
     path.write_text(yaml.safe_dump(config))
     return str(path)
 
 
-def requests_since(stage: Stage, start: str) -> list[Request]:
-    """What controllers of the stage asked the API server for in its namespace, as the audit log has it, in the order of the answers."""
+def requests_since(env: ControllerEnvironment, start: str) -> list[Request]:
+    """The requests of the environment's controllers in its namespace, from the audit log, in the order of the responses."""
     return [
         each
-        for each in requests(start, stage.namespace)
-        if each.user.startswith(f"system:serviceaccount:{stage.namespace}:") and each.namespace == stage.namespace
+        for each in requests(start, env.namespace)
+        if each.user.startswith(f"system:serviceaccount:{env.namespace}:") and each.namespace == env.namespace
     ]
 
 
-def writes_since(stage: Stage, start: str) -> list[Request]:
-    """Those that write, besides the Lease's."""
-    found = requests_since(stage, start)
+def writes_since(env: ControllerEnvironment, start: str) -> list[Request]:
+    """The requests of ``requests_since`` that write, except to the Lease."""
+    found = requests_since(env, start)
     return [each for each in found if each.verb not in ("get", "list", "watch") and each.resource != "leases"]
 
 
 def now() -> str:
+    """The time as the audit log writes it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")

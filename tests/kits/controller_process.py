@@ -1,4 +1,4 @@
-"""A controller as a process of a test, which is started again where its pod would be."""
+"""A controller as a process of the test, restarted in the cases in which Kubernetes would restart its pod."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-LOST = 1  # how a controller ends that lost its Lease: an API server that is slow for ten seconds is enough
+LEASE_LOST = 1  # the exit code after a lost Lease, for which an API server that is slow for ten seconds is enough
 
 
-class Controller:
-    """``restarts``: whether it is started again when it lost its Lease. Its log is one file all the same."""
+class ControllerProcess:
+    """``restarts``: whether it restarts after a lost Lease. All of its processes write to the same log file."""
 
     def __init__(self, env: Mapping[str, str], log: Path, *, restarts: bool) -> None:
         self._env, self._log, self._restarts = env, log, restarts
-        self._turn = asyncio.Lock()
-        self._ends = False
+        self._lock = asyncio.Lock()
+        self._stopping = False
         self._process: asyncio.subprocess.Process
 
     async def start(self) -> None:
         await self._spawn()
         if self._restarts:
-            self._keeper = asyncio.create_task(self._keep())
+            self._supervisor = asyncio.create_task(self._supervise())
 
     @property
     def pid(self) -> int:
@@ -39,16 +39,16 @@ class Controller:
         return await self._process.wait()
 
     async def kill(self, how: signal.Signals) -> int:
-        async with self._turn:
-            self._ends = True
+        async with self._lock:
+            self._stopping = True
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(how)
             return await self._process.wait()
 
-    async def _keep(self) -> None:
-        while await self._process.wait() == LOST:
-            async with self._turn:
-                if self._ends:
+    async def _supervise(self) -> None:
+        while await self._process.wait() == LEASE_LOST:
+            async with self._lock:
+                if self._stopping:
                     return
                 await self._spawn()
 

@@ -16,7 +16,7 @@ import yaml
 
 from tests.cluster.testbed import REPOSITORY
 from tests.kits.kube_client import Cluster, Namespace, Object
-from tests.kits.releases import OWN, another
+from tests.kits.releases import NAMESPACED, temporary_namespace
 from tests.kits.schedules import ScheduleClient
 from tests.kits.workloads import PYTHON, Server, deployment, pod_spec, service, start_postgres
 
@@ -162,7 +162,7 @@ def config_map(name: str, files: dict[str, str]) -> Object:
 @contextmanager
 def conversations_app(cluster: Cluster, what: str, rows: int, **values: str) -> Iterator[ConversationsApp]:
     """The application in a namespace of its own, deleted at the end. ``values`` of the chart are added to a small release's."""
-    with another(cluster, what) as namespace, conversations_app_in(namespace, rows, values) as made:
+    with temporary_namespace(cluster, what) as namespace, conversations_app_in(namespace, rows, values) as made:
         yield made
 
 
@@ -172,7 +172,7 @@ def conversations_app_in(namespace: Namespace, rows: int, values: Mapping[str, s
     namespace.cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
     with ExitStack() as tunnels:
         made = ConversationsApp(namespace, tunnels)
-        made.release.install({**OWN, **values})
+        made.release.install({**NAMESPACED, **values})
         made.deploy(rows)
         made.apply(made.secret(), made.handlers())
         yield made

@@ -1,5 +1,7 @@
-"""What a failed test leaves in a folder: every object of its namespace but Secrets, the events in order, each container's log.
-What fits on a screen or two is said in its report too."""
+"""Diagnostics of a failed test, written to a folder: the objects of its namespace except Secrets, the events in order, each container's log.
+
+The report of the test shows a summary.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ BRIEF = ("pods", "deployments", "scaledobjects", "sweepschedules")
 
 
 def dump(namespace: Namespace, folder: Path) -> str:
-    """Returns what is told in the report."""
+    """Write the diagnostics to ``folder`` and return the summary for the report."""
     folder.mkdir(parents=True, exist_ok=True)
     listed = _kubectl("api-resources", "--verbs=list", "--namespaced", "--output=name").split()
     kinds = [kind for kind in listed if not kind.startswith(("secrets", "events"))]
@@ -39,7 +41,7 @@ def dump(namespace: Namespace, folder: Path) -> str:
 
 
 def _kubectl(*words: str) -> str:
-    """Also what went wrong: a dump shows what it can."""
+    """Output and errors of kubectl. A failure is part of the diagnostics and raises nothing."""
     done = subprocess.run(
         ["kubectl", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=scaled(60), check=False
     )

@@ -1,4 +1,4 @@
-"""The tables of invalid specs in docs/errors.md, as data: what a file gets, and what a cluster says."""
+"""The tables of invalid specs in docs/errors.md, as data: the message for a file, and the message in a cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WAYS = {
 
 
 class Row(NamedTuple):
-    """What a file gets."""
+    """A change of a file and the message for it."""
 
     change: str
     code: str
@@ -27,14 +27,14 @@ class Row(NamedTuple):
 
     @property
     def of_the_schedule(self) -> bool:
-        """About the spec or the name, not about a Secret, a file or what kubectl makes of any object."""
+        """Whether the message is about the spec or the name, and not about a Secret, the file or kubectl."""
         return self.code != "SecretMissing" and all(
             re.match(r"-?spec\b|metadata\.name=", wish) for wish in self.change.split(" ; ")
         )
 
 
 class ClusterRow(NamedTuple):
-    """What a cluster says, by the way in which the row was applied."""
+    """A change and the message for it in a cluster, for each way of applying it."""
 
     change: str
     applied: str
@@ -56,7 +56,7 @@ def base() -> str:
 
 
 def cells(title: str) -> list[list[str]]:
-    """The rows of a section's tables that begin with code, cell by cell, without the backticks around."""
+    """The cells of the table rows of a section whose first cell is code."""
     lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in section(title).splitlines() if line.startswith("| `")]
     return [[cell.strip().replace("\\|", "|") for cell in line] for line in lines]
 

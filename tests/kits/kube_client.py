@@ -1,6 +1,6 @@
-"""A namespace of a real cluster in the hands of a test: apply, watch until something is true, look inside pods.
+"""A client for a cluster and for one namespace: apply, wait for a condition, read logs, run commands in pods.
 
-Nothing here sleeps: ``until`` lists, then follows the API server's watch, and fails at its deadline with what it saw last.
+Nothing here sleeps. ``until`` lists, then follows the API server's watch, and fails at its deadline with what it saw last.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ Object = dict[str, Any]
 PATIENCE = 60.0
 
 
-class Late(AssertionError):
-    """What a test waited for did not come; the text has the objects as they were seen last."""
+class DeadlineExceeded(AssertionError):
+    """A condition did not become true in time. The text has the objects as they were seen last."""
 
 
 class Cluster:
-    """The API server of ``kubeconfig``. Kinds go by the words of a manifest: ``apps/v1 Deployment``. ``cache`` is a file for what the client
-    discovers; its own default is one for all processes of the machine."""
+    """The API server of ``kubeconfig``. A kind is given as in a manifest: ``apps/v1 Deployment``.
+
+    ``cache`` is the file of discovered resources. The client's default file is shared by all processes of the machine.
+    """
 
     def __init__(self, kubeconfig: str, cache: Path) -> None:
         client: Any = config.new_client_from_config(kubeconfig)
@@ -74,7 +76,7 @@ class Cluster:
         return cast(list[Object], found["items"])
 
     def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
-        """Asks for it; ``until`` it is gone."""
+        """Request the deletion in the background and return at once."""
         self.kind(kind).delete(name=name, namespace=namespace, body={"propagationPolicy": "Background"})
 
     def until(
@@ -88,7 +90,7 @@ class Cluster:
         name: str = "",
         patience: float = PATIENCE,
     ) -> list[Object]:
-        """Follows the objects of a kind until ``condition`` is true of all of them together; ``what`` completes "waited in vain until"."""
+        """Follow the objects of a kind until ``condition`` is true for the list of them. ``what`` describes it in the failure."""
         resource, limit = self.kind(kind), scaled(patience)
         deadline = time.monotonic() + limit
         chosen = {
@@ -113,14 +115,14 @@ class Cluster:
                     if condition(list(seen.values())):
                         return list(seen.values())
             except ApiException as error:
-                if error.status != 410:  # the watch began too long ago: list anew
+                if error.status != 410:  # the resource version expired: list again
                     raise
         last = "\n".join(json.dumps({"metadata": _brief(each), "status": each.get("status")}) for each in seen.values())
-        raise Late(f"waited {limit:.0f} s in vain until {what}; {kind} {name or selector}:\n{last or 'none'}")
+        raise DeadlineExceeded(f"not within {limit:.0f} s: {what}; {kind} {name or selector}:\n{last or 'none'}")
 
 
 class Namespace:
-    """One namespace. Its methods are those of the cluster, within it."""
+    """One namespace; the methods of ``Cluster`` within it."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.cluster = cluster
@@ -141,7 +143,7 @@ class Namespace:
     def until(
         self, kind: str, name: str, condition: Callable[[Object], bool], *, what: str, patience: float = PATIENCE
     ) -> Object:
-        """Until there is one of this name of which ``condition`` is true."""
+        """Wait until the object of this name exists and ``condition`` is true for it."""
         return self.cluster.until(
             kind,
             lambda found: bool(found) and condition(found[0]),
@@ -160,7 +162,7 @@ class Namespace:
         what: str,
         patience: float = PATIENCE,
     ) -> list[Object]:
-        """Until ``condition`` is true of all that have these labels."""
+        """Wait until ``condition`` is true for the list of objects with these labels."""
         return self.cluster.until(kind, condition, what=what, namespace=self.name, selector=selector, patience=patience)
 
     def until_gone(self, kind: str, name: str, patience: float = PATIENCE) -> None:
@@ -169,7 +171,7 @@ class Namespace:
         )
 
     def rolled_out(self, deployment: str, patience: float = PATIENCE) -> None:
-        """Until every pod of a Deployment is of its newest template, and ready."""
+        """Wait until every pod of a Deployment has its newest template and is ready."""
 
         def done(found: Object) -> bool:
             status, wanted = found.get("status", {}), found["spec"].get("replicas", 1)
@@ -185,7 +187,7 @@ class Namespace:
         self.until("apps/v1 Deployment", deployment, done, what=f"{deployment} is rolled out", patience=patience)
 
     def ended(self, pod: str, patience: float = PATIENCE) -> Object:
-        """The pod, once all its containers have ended."""
+        """Wait until all containers of the pod have terminated. Returns the pod."""
         return self.until(
             "v1 Pod",
             pod,
@@ -195,7 +197,7 @@ class Namespace:
         )
 
     def kubectl(self, *words: str, stdin: str = "") -> str:
-        """What kubectl prints, in this namespace."""
+        """Run kubectl in this namespace and return what it prints."""
         done = subprocess.run(
             ["kubectl", "--namespace", self.name, *words],
             input=stdin,
@@ -215,7 +217,7 @@ class Namespace:
 
     @contextmanager
     def forwarded(self, target: str, port: int) -> Iterator[int]:
-        """A port of loopback that leads to a port of ``pod/x`` or ``service/x``."""
+        """Forward a port of ``pod/x`` or ``service/x``. Yields the local port."""
         command = ["kubectl", "--namespace", self.name, "port-forward", target, f":{port}", "--address", "127.0.0.1"]
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

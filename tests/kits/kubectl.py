@@ -1,4 +1,4 @@
-"""kubectl, the CRD and a namespace, for tests of what the API server itself makes of a SweepSchedule."""
+"""kubectl, the CRD and a namespace, for tests of what the API server does with a SweepSchedule."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CRD = Path(__file__).parents[2] / "manifests" / "crd.yaml"
 
 
 def schedule(name: str, namespace: str = "", **spec: Any) -> dict[str, Any]:
-    """A valid one; ``spec`` replaces what it says."""
+    """A valid SweepSchedule; ``spec`` replaces fields."""
     return {
         "apiVersion": "kubesweep.dev/v1alpha1",
         "kind": "SweepSchedule",
@@ -35,32 +35,33 @@ def schedule(name: str, namespace: str = "", **spec: Any) -> dict[str, Any]:
 
 
 def kubectl(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Whatever becomes of it: refusals are what these tests are about."""
+    """Run kubectl and return the process, whatever its exit code: many tests expect a refusal."""
     return subprocess.run(
         ["kubectl", *words], input=stdin, capture_output=True, text=True, timeout=scaled(120), check=False
     )
 
 
-def done(*words: str, stdin: str = "") -> str:
+def kubectl_output(*words: str, stdin: str = "") -> str:
+    """Run kubectl, which must succeed, and return what it prints."""
     ran = kubectl(*words, stdin=stdin)
     assert ran.returncode == 0, f"kubectl {' '.join(words)}: {ran.stderr}"
     return ran.stdout
 
 
 def apply(document: dict[str, Any], *words: str) -> str:
-    return done("apply", *words, "-f", "-", stdin=yaml.safe_dump(document, sort_keys=False))
+    return kubectl_output("apply", *words, "-f", "-", stdin=yaml.safe_dump(document, sort_keys=False))
 
 
 def read(what: str, namespace: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(done("get", what, "-n", namespace, "-o", "json"))
+    found: dict[str, Any] = json.loads(kubectl_output("get", what, "-n", namespace, "-o", "json"))
     return found
 
 
-def established(crd: str) -> None:
-    """Returns when the API server serves a CRD. ``kubectl wait`` fails on one that has no conditions yet."""
+def until_established(crd: str) -> None:
+    """Wait until the API server serves a CRD. ``kubectl wait`` fails on a CRD that has no conditions yet."""
 
     def served() -> bool:
-        status = json.loads(done("get", "crd", crd, "-o", "json")).get("status") or {}
+        status = json.loads(kubectl_output("get", "crd", crd, "-o", "json")).get("status") or {}
         return any((each["type"], each["status"]) == ("Established", "True") for each in status.get("conditions") or ())
 
     eventually(f"{crd} is served", 60, served)
@@ -68,10 +69,10 @@ def established(crd: str) -> None:
 
 @contextmanager
 def namespace_with_crd() -> Iterator[str]:
-    done("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-    established("sweepschedules.kubesweep.dev")
+    kubectl_output("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
+    until_established("sweepschedules.kubesweep.dev")
     name = f"crd-{uuid.uuid4().hex[:8]}"
-    done("create", "namespace", name)
+    kubectl_output("create", "namespace", name)
     try:
         yield name
     finally:

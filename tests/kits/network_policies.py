@@ -1,7 +1,7 @@
-"""NetworkPolicies that count: for the time of one test, kube-network-policies decides about every new connection from or to a pod of the bed.
+"""Enforces NetworkPolicies during one test: kube-network-policies decides about every new connection from or to a pod of the test bed.
 
-It is a process on the node. It reads the policies and pods from the API server and answers for each packet that netfilter queues. The rules that queue
-them are ours: its own are written for a kernel with ``CONFIG_NFT_QUEUE``, and every kernel with netfilter's queue has the older target.
+It runs as a process on the node. It reads the policies and pods from the API server and decides about each packet that netfilter queues. This module
+adds the rules that queue packets: the program's own rules need a kernel with ``CONFIG_NFT_QUEUE``, the older NFQUEUE target does not.
 https://github.com/kubernetes-sigs/kube-network-policies
 """
 
@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.testbed import NODE, NODE_ADDRESS, PODS, Bed, build, paths
-from tests.kits.cluster_network import outside
+from tests.kits.cluster_network import in_original_network
 from tests.kits.deadlines import scaled
 from tests.kits.kube_client import Cluster, Namespace
 
 TOOL, HOME, QUEUE = "kube-network-policies", "kube-system", "100"
 CHAIN = "NETWORK-POLICIES"
-# Its account is where a pod would have it, in a mount namespace of its own.
+# The program looks for its token where a pod has it, so it gets a mount namespace of its own.
 START = """
 mount -t tmpfs tmpfs /run
 mkdir -p /run/secrets/kubernetes.io/serviceaccount
 cp token ca.crt /run/secrets/kubernetes.io/serviceaccount/
 exec "$@"
 """
-# What a node says to its own pods passes, as Kubernetes asks (a kubelet's probes), and so does what was allowed to begin.
+# Packets of the node (such as the kubelet's probes) and of established connections are not queued.
 RULES = (
     "-m owner --uid-owner 0 -j RETURN",
     "-m conntrack --ctstate ESTABLISHED,RELATED -j RETURN",
@@ -37,15 +37,15 @@ RULES = (
 )
 
 
-def build_it() -> None:
-    """Once on a machine; a test does so before its clock runs."""
-    outside(lambda: build([TOOL]))
+def build_tool() -> None:
+    """Compile the program where it is missing. Call it from a fixture, so that it does not count as the test's time."""
+    in_original_network(lambda: build([TOOL]))
 
 
 @contextmanager
-def enforced(cluster: Cluster, bed: Bed, folder: Path) -> Iterator[Path]:
-    """The file of its log. Policies that exist count when this is entered, later ones a moment after they are made."""
-    (folder / "token").write_text(_account(cluster))
+def enforced_network_policies(cluster: Cluster, bed: Bed, folder: Path) -> Iterator[Path]:
+    """Yields the program's log file. Existing policies are enforced on entry, later ones a moment after they are created."""
+    (folder / "token").write_text(_create_account(cluster))
     (folder / "ca.crt").write_bytes((bed.pki / "ca.crt").read_bytes())
     host, port = f"KUBERNETES_SERVICE_HOST={NODE_ADDRESS}", "KUBERNETES_SERVICE_PORT=6443"
     program = [str(paths()[TOOL]), f"--hostname-override={NODE}", "--netfilter-bug-1766-fix=false"]
@@ -54,12 +54,12 @@ def enforced(cluster: Cluster, bed: Bed, folder: Path) -> Iterator[Path]:
     log = folder / f"{TOOL}.log"
     with log.open("w") as out, subprocess.Popen(command, cwd=folder, stdout=out, stderr=out) as process:
         try:
-            _await_queue(process, log)
-            _queue_packets()
+            _until_listening(process, log)
+            _add_rules()
             yield log
             assert process.poll() is None, log.read_text()
         finally:
-            _let_packets_be()
+            _remove_rules()
             process.send_signal(signal.SIGINT)
             try:
                 process.wait(scaled(20))
@@ -67,8 +67,8 @@ def enforced(cluster: Cluster, bed: Bed, folder: Path) -> Iterator[Path]:
                 process.kill()
 
 
-def _account(cluster: Cluster) -> str:
-    """A token that may read what it decides by."""
+def _create_account(cluster: Cluster) -> str:
+    """A token that may read pods, namespaces and policies."""
     meta = {"name": TOOL}
     reads: list[dict[str, Any]] = [
         {"apiGroups": [""], "resources": ["pods", "namespaces"], "verbs": ["list", "watch"]},
@@ -92,8 +92,8 @@ def _account(cluster: Cluster) -> str:
     return Namespace(cluster, HOME).kubectl("create", "token", TOOL, "--duration=2h").strip()
 
 
-def _await_queue(process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until it listens: a packet that is queued for nobody is dropped. And until it has read the policies."""
+def _until_listening(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until the program listens and has read the policies. A packet without a listener would be dropped."""
     queues = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
     deadline = scaled(30)
     while not (
@@ -108,19 +108,19 @@ def _await_queue(process: subprocess.Popen[bytes], log: Path) -> None:
         assert deadline > 0, log.read_text()
 
 
-def _queue_packets() -> None:
-    _let_packets_be()
+def _add_rules() -> None:
+    _remove_rules()
     _iptables("-N", CHAIN)
     for rule in RULES:
         _iptables("-A", CHAIN, *rule.split())
     _iptables("-A", "POSTROUTING", "-j", CHAIN)
 
 
-def _let_packets_be() -> None:
+def _remove_rules() -> None:
     for words in (("-D", "POSTROUTING", "-j", CHAIN), ("-F", CHAIN), ("-X", CHAIN)):
         _iptables(*words, check=False)
 
 
 def _iptables(*words: str, check: bool = True) -> None:
-    """After the address of a Service became a pod's, and before any becomes the node's."""
+    """In mangle/POSTROUTING, the addresses of Services are already translated to pods and nothing is masqueraded yet."""
     subprocess.run(["iptables", "--wait", "--table", "mangle", *words], check=check, capture_output=True)

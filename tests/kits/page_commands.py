@@ -1,7 +1,7 @@
-"""The commands of a page, taken from it and run one after the other; each must print what the page shows.
+"""Runs the commands of a documentation page in order. Each must print what the page shows.
 
-They install for the whole cluster, so no other release may live meanwhile. A CRD that other tests have left is given to the
-release first, as Helm asks for.
+The commands install a release for the whole cluster, so no other release may run at the same time. A CRD that other tests left gets Helm's
+ownership metadata first, because Helm refuses to adopt it otherwise.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import pytest
 from tests.kits.deadlines import scaled
 from tests.kits.documents import File, difference, steps
 from tests.kits.kube_client import Cluster, Namespace
-from tests.kits.releases import OPEN
+from tests.kits.releases import OPEN_NAMESPACES
 
-HOUSE = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 CRD = ("apiextensions.k8s.io/v1 CustomResourceDefinition", "sweepschedules.kubesweep.dev")
 HOME, RELEASE = "kubesweep-system", "kubesweep"
 PATIENCE = scaled(300)  # seconds; every command of the pages has a shorter limit of its own
 
 
 @pytest.fixture
-def whole_cluster(cluster: Cluster) -> Iterator[Cluster]:
-    """Nothing of the pages' names is there before, nor after."""
-    theirs = [Namespace(cluster, name) for name in ("shop", HOME, "keda")]
-    OPEN.extend(theirs)
+def exclusive_cluster(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, without the namespaces and the release that the pages create, before and after the test."""
+    namespaces = [Namespace(cluster, name) for name in ("shop", HOME, "keda")]
+    OPEN_NAMESPACES.extend(namespaces)
     if cluster.get(*CRD) is not None:
         helm = {"meta.helm.sh/release-name": RELEASE, "meta.helm.sh/release-namespace": HOME}
         labels = {"app.kubernetes.io/managed-by": "Helm"}
@@ -41,24 +41,26 @@ def whole_cluster(cluster: Cluster) -> Iterator[Cluster]:
             }
         )
     yield cluster
-    del OPEN[-len(theirs) :]
+    del OPEN_NAMESPACES[-len(namespaces) :]
     subprocess.run(["helm", "uninstall", RELEASE, "--namespace", HOME, "--ignore-not-found", "--wait"], check=True)
     for name in ("shop", HOME):
         command = ["kubectl", "delete", "namespace", name, "--ignore-not-found", f"--timeout={scaled(120):.0f}s"]
         subprocess.run(command, check=True)
 
 
-def follow(page: str, folder: Path, given: Callable[[str], str] = str, after: Callable[[str], None] = print) -> int:
-    """Does what the page says, in ``folder``, and returns how many steps that were. ``given`` makes of a command the one to run, ``after`` is told of
-    each that ended well."""
+def run_page(page: str, folder: Path, rewrite: Callable[[str], str] = str, after: Callable[[str], None] = print) -> int:
+    """Run the page's commands in ``folder`` and return the number of steps.
+
+    ``rewrite`` returns the command to run in place of the page's. ``after`` is called with each command that succeeded.
+    """
     for name in ("charts", "examples", "manifests"):
-        (folder / name).symlink_to(HOUSE / name)
-    todo = list(steps((HOUSE / page).read_text()))
+        (folder / name).symlink_to(ROOT / name)
+    todo = list(steps((ROOT / page).read_text()))
     for step in todo:
         if isinstance(step, File):
             (folder / step.path).write_text(step.text)
             continue
-        printed = run(given(step.text), folder)
+        printed = run(rewrite(step.text), folder)
         problem = difference(step.shown, printed)
         assert problem is None, f"{page}:{step.line}: $ {step.text}\n{problem}"
         after(step.text)
@@ -66,7 +68,7 @@ def follow(page: str, folder: Path, given: Callable[[str], str] = str, after: Ca
 
 
 def run(command: str, folder: Path) -> str:
-    """What the command prints; it must end well."""
+    """Run a command, which must succeed, and return what it prints."""
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
         cwd=folder,
@@ -79,5 +81,5 @@ def run(command: str, folder: Path) -> str:
         check=False,
     )
     assert ran.returncode == 0, f"$ {command}\n{ran.stdout}"
-    # Of a watch that it ended itself kubectl may log that it was ended.
+    # kubectl may log that it ended its own watch.
     return re.sub(r"^[IWE]\d{4} \d\d:\d\d:\d\d.*\n", "", ran.stdout, flags=re.MULTILINE)

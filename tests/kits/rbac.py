@@ -1,4 +1,4 @@
-"""Who a controller is to the API server, and what the chart lets it do there."""
+"""Service accounts with the rights that the chart grants the controller."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Right = tuple[str, str, str]  # API group, resource with its subresource, verb
 
 
 def rules_of_the_chart() -> list[dict[str, Any]]:
-    """What the plain manifest, which the chart rendered, lets a controller do."""
+    """The RBAC rules of the controller, from the plain manifest that the chart renders."""
     rules: list[dict[str, Any]] = []
     for each in yaml.safe_load_all((REPOSITORY / "manifests" / "install.yaml").read_text("utf-8")):
         if each and each["kind"] in ("ClusterRole", "Role") and "aggregat" not in json.dumps(each["metadata"]):
@@ -35,14 +35,14 @@ def rights_of_the_chart() -> set[Right]:
     }
 
 
-async def account(api: Api, namespace: str, name: str, folder: Path) -> Path:
-    """A new ServiceAccount that may do, here, what the chart says; the file of its token. Returns when the API server knows."""
+async def create_account(api: Api, namespace: str, name: str, folder: Path) -> Path:
+    """Create a ServiceAccount with the chart's rights in ``namespace``. Returns the file of its token, once RBAC grants the rights."""
     meta = {"name": name, "namespace": namespace}
     await api.create(ACCOUNTS, {"metadata": meta})
     rules = rules_of_the_chart()
     for rule in rules:
         if "leases" in rule["resources"]:
-            rule.pop("resourceNames", None)  # its name is another one in each release
+            rule.pop("resourceNames", None)  # the Lease has another name in each release
     await api.create(Kind(f"{RBAC}/v1", "Role", "roles"), {"metadata": meta, "rules": rules})
     binding = {
         "metadata": meta,
@@ -52,8 +52,8 @@ async def account(api: Api, namespace: str, name: str, folder: Path) -> Path:
     await api.create(Kind(f"{RBAC}/v1", "RoleBinding", "rolebindings"), binding)
     while not await _may_list(api, namespace, name):
         pass
-    asked = Kind("v1", "TokenRequest", f"serviceaccounts/{name}/token")
-    answer = await api.create(asked, {"metadata": meta, "spec": {}})
+    token_request = Kind("v1", "TokenRequest", f"serviceaccounts/{name}/token")
+    answer = await api.create(token_request, {"metadata": meta, "spec": {}})
     file = folder / f"token-{name}"
     file.write_text(answer["status"]["token"])
     return file

@@ -1,7 +1,7 @@
-"""Queues that are several servers: a primary with a replica under Sentinels, and a cluster of masters with a replica each.
+"""Queues of several Redis servers: a primary with a replica under Sentinels, and a Redis Cluster of three masters with a replica each.
 
-All processes of one are in one pod, each on a port of its own, and announce the pod's address: clients meet what they would
-meet with a pod for each, and one can be killed without being started again at once. Logins have the rights of docs/redis-acl.md.
+All servers of a topology run in one pod, each on a port of its own, and announce a name or address that other pods reach. A server can be killed
+and stays down, because the pod does not restart it. The users have the rights of docs/redis-acl.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.kits.workloads import DATA, REDIS, deployment, pod_spec
 
 PAGE = REPOSITORY / "docs" / "redis-acl.md"
 NAME = "queue"
-LOGIN = "queue-login"
+CREDENTIALS = "queue-login"
 SERVERS = (6379, 6380)
 SENTINELS = (26379, 26380, 26381)
 NODES = (7001, 7002, 7003, 7004, 7005, 7006)
@@ -59,11 +59,11 @@ tls-auth-clients no
 tls-replication yes
 tls-cluster yes
 """
-KNOWN = "; ".join(
+SENTINELS_READY = "; ".join(
     f"$CLI -p {port} sentinel master queue | tr '\\n' ' ' | grep -q 'flags master .*num-slaves 1 num-other-sentinels 2 '"
     for port in SENTINELS
 )
-WHOLE = "; ".join(
+CLUSTER_READY = "; ".join(
     f"$CLI -p {port} cluster info | grep -q cluster_state:ok; "
     f"test $($CLI -p {port} cluster slots | grep -c ^70) = {len(NODES)}"
     for port in NODES
@@ -71,18 +71,18 @@ WHOLE = "; ".join(
 
 
 @dataclass(frozen=True)
-class Queue:
-    """``values`` of the chart lead to it, once the Secret that they name is there."""
+class RedisTopology:
+    """``values`` are the chart's values that connect to it. The Secret that they name exists."""
 
     namespace: Namespace
     values: Mapping[str, str]
 
-    def ask(self, port: int, *words: str) -> list[str]:
-        """The lines that the process on this port answers to a command of somebody with all rights."""
+    def command(self, port: int, *words: str) -> list[str]:
+        """Run a command as a user with all rights on the server of this port. Returns the lines of its answer."""
         return self._run('$CLI -p "$@"', str(port), *words).splitlines()
 
     def kill(self, port: int) -> None:
-        """The way a machine dies."""
+        """Kill the server with SIGKILL."""
         self._run('kill -9 "$(cat "/data/$1.pid")"', str(port))
 
     def _run(self, script: str, *words: str) -> str:
@@ -90,25 +90,25 @@ class Queue:
 
 
 def rights(program: str) -> str:
-    """What docs/redis-acl.md gives a program, for any install."""
+    """The rules that docs/redis-acl.md gives a program, for any install ID."""
     [rules] = re.findall(rf"^user kubesweep-{program} on >PASSWORD (.*)$", PAGE.read_text(), re.MULTILINE)
     return str(rules.replace("{ks:INSTALL/*", "{ks:*"))
 
 
 def rights_of_a_controller_with_users() -> str:
-    """What the page gives a controller that makes users and looks after the server."""
+    """The rules that the page gives a controller that creates users and monitors the server."""
     section = PAGE.read_text().partition("## Controller\n")[2].partition("\n## ")[0]
     return " ".join([rights("controller"), *re.findall(r"`(\+[^`]*)`", section)])
 
 
 def more_rights(topic: str) -> str:
-    """What the page gives on top of that for a kind of server."""
+    """The additional rules that the page gives for a kind of server."""
     [rules] = re.findall(rf"^- {topic}:[^`]*`([^`]*)`", PAGE.read_text(), re.MULTILINE)
     return " ".join(rules.split())
 
 
-def start_sentinels(namespace: Namespace, folder: Path) -> Queue:
-    """Ready when each of three Sentinels knows the primary, its replica and the two others."""
+def start_sentinels(namespace: Namespace, folder: Path) -> RedisTopology:
+    """Start a primary, a replica and three Sentinels. Returns when each Sentinel knows the others and both servers."""
     password, name = secrets.token_hex(8), f"{NAME}.{namespace.name}.svc"
     watch = (
         "resolve-hostnames yes",
@@ -122,7 +122,7 @@ def start_sentinels(namespace: Namespace, folder: Path) -> Queue:
     )
     conf = {
         **certificate(name, folder),
-        "server.conf": _server(password, f"{rights_of_a_controller_with_users()}") + TLS,
+        "server.conf": _server_config(password, f"{rights_of_a_controller_with_users()}") + TLS,
         "sentinel.conf": "\n".join(
             (
                 TLS,
@@ -132,9 +132,9 @@ def start_sentinels(namespace: Namespace, folder: Path) -> Queue:
             )
         ),
     }
-    _start(namespace, START_SENTINELS, KNOWN, conf, password, (*SERVERS, *SENTINELS))
+    _start(namespace, START_SENTINELS, SENTINELS_READY, conf, password, (*SERVERS, *SENTINELS))
     url = f"rediss+sentinel://kubesweep@{_hosts(namespace, SENTINELS)}/queue?db=0&sentinel_username=kubesweep"
-    return Queue(
+    return RedisTopology(
         namespace,
         _values(url)
         | {
@@ -144,22 +144,25 @@ def start_sentinels(namespace: Namespace, folder: Path) -> Queue:
     )
 
 
-def start_cluster(namespace: Namespace, folder: Path) -> Queue:
-    """Of nodes that speak TLS only, and announce the Service's name. Ready when each knows three masters of all slots, and a
-    replica of each."""
+def start_cluster(namespace: Namespace, folder: Path) -> RedisTopology:
+    """Start a Redis Cluster whose nodes accept TLS only and announce the Service's name.
+
+    Returns when each node knows three masters, which serve all slots, and a replica of each.
+    """
     password = secrets.token_hex(8)
     pair = certificate(f"{NAME}.{namespace.name}.svc", folder)
     conf = {
         **pair,
-        "server.conf": _server(password, f"{rights_of_a_controller_with_users()} {more_rights('Redis Cluster')}") + TLS,
+        "server.conf": _server_config(password, f"{rights_of_a_controller_with_users()} {more_rights('Redis Cluster')}")
+        + TLS,
     }
-    _start(namespace, START_CLUSTER, WHOLE, conf, password, NODES)
+    _start(namespace, START_CLUSTER, CLUSTER_READY, conf, password, NODES)
     url = f"rediss+cluster://kubesweep@{_hosts(namespace, NODES[:3])}"
-    return Queue(namespace, _values(url) | {"externalRedis.existingSecret.caKey": "ca.crt"})
+    return RedisTopology(namespace, _values(url) | {"externalRedis.existingSecret.caKey": "ca.crt"})
 
 
 def certificate(name: str, folder: Path) -> dict[str, str]:
-    """tls.key and tls.crt of a host, which is its own authority."""
+    """tls.key and tls.crt of a self-signed certificate for ``name``."""
     command = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={name}"
     extra = f"-addext subjectAltName=DNS:{name} -keyout {folder}/tls.key -out {folder}/tls.crt"
     subprocess.run([*command.split(), *extra.split()], check=True, capture_output=True)
@@ -169,8 +172,8 @@ def certificate(name: str, folder: Path) -> dict[str, str]:
 def _start(
     namespace: Namespace, start: str, ready: str, conf: dict[str, str], password: str, ports: Sequence[int]
 ) -> None:
-    login = {"password": password, "ca.crt": conf.get("tls.crt", "")}
-    for name, files in ((NAME, conf), (LOGIN, login)):
+    credentials = {"password": password, "ca.crt": conf.get("tls.crt", "")}
+    for name, files in ((NAME, conf), (CREDENTIALS, credentials)):
         namespace.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": files})
     tls = "tls.crt" in conf
     plain = {
@@ -182,7 +185,7 @@ def _start(
         "env": [
             *({"name": name, "value": value} for name, value in plain.items()),
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-            {"name": "REDISCLI_AUTH", "valueFrom": {"secretKeyRef": {"name": LOGIN, "key": "password"}}},
+            {"name": "REDISCLI_AUTH", "valueFrom": {"secretKeyRef": {"name": CREDENTIALS, "key": "password"}}},
         ],
         "startupProbe": {"exec": {"command": ["sh", "-ec", ready]}, "periodSeconds": 1, "failureThreshold": 120},
         "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "conf", "mountPath": "/conf"}],
@@ -190,16 +193,20 @@ def _start(
     volumes = [*DATA["volumes"], {"name": "conf", "secret": {"secretName": NAME}}]
     spec = pod_spec(REDIS, ["sh", "-ec", start], user=999, container=container, volumes=volumes)
     opened = [{"name": f"p{port}", "port": port} for port in ports]
-    wanted = {"selector": {"app": NAME}, "ports": opened, "publishNotReadyAddresses": True}  # they meet by this name
+    wanted = {
+        "selector": {"app": NAME},
+        "ports": opened,
+        "publishNotReadyAddresses": True,
+    }  # the servers find each other by this name
     namespace.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": NAME}, "spec": wanted})
     namespace.apply(deployment(NAME, spec))
     namespace.rolled_out(NAME, patience=120)
 
 
-def _server(password: str, rights: str) -> str:
-    """A configuration. The servers know each other by the password of the default user, which nobody else is told."""
-    login = f"requirepass {password}\nmasterauth {password}\n{_user(password, rights)}"
-    return f'{login}\nsave ""\nmaxmemory-policy noeviction\nrepl-diskless-sync-delay 0\n'
+def _server_config(password: str, rights: str) -> str:
+    """A server's configuration. The servers authenticate to each other with the default user's password, which no client has."""
+    users = f"requirepass {password}\nmasterauth {password}\n{_user(password, rights)}"
+    return f'{users}\nsave ""\nmaxmemory-policy noeviction\nrepl-diskless-sync-delay 0\n'
 
 
 def _user(password: str, rights: str) -> str:
@@ -214,6 +221,6 @@ def _values(url: str) -> dict[str, str]:
     return {
         "redis.enabled": "false",
         "externalRedis.url": url.replace(",", r"\,"),  # helm --set splits at commas
-        "externalRedis.existingSecret.name": LOGIN,
+        "externalRedis.existingSecret.name": CREDENTIALS,
         "externalRedis.usersPerNamespace": "true",
     }

@@ -1,4 +1,4 @@
-"""Releases of the chart, through the helm that people use; each in a namespace of its own, so that several never meet."""
+"""Releases of the chart, installed with the helm program. Each has a namespace of its own, so several can run side by side."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tests.kits.workloads import PRODUCT, product_image
 
 CHART = "charts/kubesweep"
 PATIENCE = f"{scaled(180):.0f}s"
-OWN = {"namespaced": "true"}  # serves its own namespace, and needs the CRD to be there
+NAMESPACED = {"namespaced": "true"}  # serves only its own namespace; the CRD must exist
 SCHEDULE = "kubesweep.dev/v1alpha1 SweepSchedule"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-OPEN: list[Namespace] = []  # the namespaces that the tests of this process have now
+OPEN_NAMESPACES: list[Namespace] = []  # the namespaces of this process's tests, for diagnostics
 
 
 @dataclass(frozen=True)
 class Release:
-    """``install`` and its like return when Helm has waited for all to be ready; what they return is what helm printed."""
+    """Runs helm. ``install`` and ``upgrade`` wait until everything is ready; each method returns what helm printed."""
 
     namespace: Namespace
     name: str = "ks"
@@ -37,10 +37,10 @@ class Release:
         return f"{self.name}-kubesweep"
 
     def install(self, values: Mapping[str, str], *words: str) -> str:
-        return self._helm("install", CHART, *_sets(values), "--wait", f"--timeout={PATIENCE}", *words)
+        return self._helm("install", CHART, *_set_flags(values), "--wait", f"--timeout={PATIENCE}", *words)
 
     def upgrade(self, values: Mapping[str, str], chart: str = CHART) -> str:
-        return self._helm("upgrade", chart, *_sets(values), "--wait", f"--timeout={PATIENCE}")
+        return self._helm("upgrade", chart, *_set_flags(values), "--wait", f"--timeout={PATIENCE}")
 
     def rollback(self, revision: int) -> str:
         return self._helm("rollback", str(revision), "--wait", f"--timeout={PATIENCE}")
@@ -49,7 +49,7 @@ class Release:
         return self._helm("uninstall", "--wait")
 
     def test(self) -> str:
-        """``helm test``, which sweeps a row; with the log of its pod."""
+        """Run ``helm test``, which sweeps a row, and return its output with the log of its pod."""
         return self._helm("test", "--logs")
 
     def leader(self) -> str:
@@ -59,13 +59,13 @@ class Release:
         return str(lease["spec"]["holderIdentity"])
 
     def password(self) -> str:
-        """The bundled queue's, as its Secret has it."""
+        """The bundled queue's password, from its Secret."""
         found = self.namespace.get("v1 Secret", f"{self.fullname}-redis")
         assert found is not None
         return base64.b64decode(found["data"]["password"]).decode()
 
     def redis(self, *words: str, user: str = "default", password: str) -> str:
-        """What the bundled queue answers to this user's command."""
+        """Run a command as ``user`` in the bundled queue and return its answer."""
         script = 'export REDISCLI_AUTH="$1" && user="$2" && shift 2 && redis-cli --user "$user" "$@" 2>/dev/null'
         pod = f"{self.fullname}-redis-0"
         return self.namespace.exec(pod, "sh", "-c", script, "sh", password, user, *words).strip()
@@ -77,7 +77,7 @@ class Release:
         return ran.stdout
 
 
-def _sets(values: Mapping[str, str]) -> list[str]:
+def _set_flags(values: Mapping[str, str]) -> list[str]:
     registry, _, folder = PRODUCT.partition("/")
     usual = {"keda.pollingInterval": "2"}
     for part in ("controller", "worker"):
@@ -86,21 +86,21 @@ def _sets(values: Mapping[str, str]) -> list[str]:
 
 
 @contextmanager
-def another(cluster: Cluster, what: str) -> Iterator[Namespace]:
-    """A namespace under PodSecurity ``restricted``, gone afterwards. While it is there, a test that fails dumps it."""
+def temporary_namespace(cluster: Cluster, what: str) -> Iterator[Namespace]:
+    """A namespace with PodSecurity ``restricted``, deleted at the end. Until then a failed test collects its diagnostics."""
     name = f"e2e-{what}-{uuid.uuid4().hex[:6]}"
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}})
     made = Namespace(cluster, name)
-    OPEN.append(made)
+    OPEN_NAMESPACES.append(made)
     try:
         yield made
     finally:
-        OPEN.remove(made)
+        OPEN_NAMESPACES.remove(made)
         cluster.delete("v1 Namespace", name)
 
 
-def visits(name: str, **spec: Any) -> list[Object]:
-    """A Secret and a schedule whose table, with one stale row, is a SQLite file in the worker's own pod."""
+def sqlite_schedule(name: str, **spec: Any) -> list[Object]:
+    """A Secret and a schedule. Its table, a SQLite file in the worker's pod, has one stale row."""
     program = (
         "import sqlite3\n"
         "with sqlite3.connect('/tmp/visits.db') as db:\n"
@@ -125,7 +125,7 @@ def visits(name: str, **spec: Any) -> list[Object]:
 
 
 def sweep(name: str, url: str, table: str, **spec: Any) -> list[Object]:
-    """A Secret with the URL, and a schedule that sweeps once, now."""
+    """A Secret with the URL, and a schedule that sweeps once, immediately."""
     meta = {"name": name, "annotations": {"kubesweep.dev/trigger": "first"}}
     source = {"urlFrom": {"secretKeyRef": {"name": name, "key": "url"}}, "table": table}
     return [
@@ -145,14 +145,14 @@ def apply(namespace: Namespace, objects: list[Object]) -> None:
 
 
 def ready(found: Object) -> bool:
-    """Checked, and for the newest spec."""
+    """Whether Ready is True for the current generation."""
     status = found.get("status", {})
     current = status.get("observedGeneration") == found["metadata"]["generation"]
     return current and any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
 
 
 def swept(rows: int | None = None) -> Callable[[Object], bool]:
-    """Whether the latest sweep completed, and wrote that many rows."""
+    """A condition: the latest sweep is Completed and, if ``rows`` is given, applied that many rows."""
 
     def condition(found: Object) -> bool:
         last = found.get("status", {}).get("lastSweep") or {}
@@ -161,8 +161,8 @@ def swept(rows: int | None = None) -> Callable[[Object], bool]:
     return condition
 
 
-def later_chart(folder: Path) -> str:
-    """The path of the chart as it will be one version on; with the images of this one."""
+def chart_of_next_version(folder: Path) -> str:
+    """The path of a copy of the chart with a higher version and the same images."""
     copy = folder / "kubesweep"
     shutil.copytree(CHART, copy)
     text = (copy / "Chart.yaml").read_text()

@@ -1,4 +1,4 @@
-"""Pods that tests put into their namespace, fit for PodSecurity ``restricted``, from images that any cluster can pull."""
+"""Manifests of pods and servers for tests. They satisfy PodSecurity ``restricted`` and use images that any cluster can pull."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SECURE = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 DATA = {"volumes": [{"name": "data", "emptyDir": {}}]}
 POSTGRES_START = """
 umask 077
-if [ ! -e /data/pg ]; then # a container that is started again finds its data
+if [ ! -e /data/pg ]; then # a restarted container keeps its data
   printf %s "$POSTGRES_PASSWORD" >/data/password
   initdb --pgdata=/data/pg --username=postgres --pwfile=/data/password --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8
-  echo 'host all all all scram-sha-256' >>/data/pg/pg_hba.conf # initdb lets in this pod only
+  echo 'host all all all scram-sha-256' >>/data/pg/pg_hba.conf # initdb allows connections from this pod only
 fi
 exec postgres -D /data/pg -c listen_addresses='*' -c unix_socket_directories=/data
 """
@@ -30,7 +30,7 @@ exec postgres -D /data/pg -c listen_addresses='*' -c unix_socket_directories=/da
 def pod_spec(
     image: str, command: list[str], *, user: int = 65532, container: Object | None = None, **spec: Any
 ) -> Object:
-    """A pod of one container, ``main``. ``container`` and ``spec`` add to it."""
+    """The spec of a pod with one container, ``main``. ``container`` and ``spec`` add fields."""
     main = {"name": "main", "image": image, "command": command, "securityContext": SECURE, **(container or {})}
     identity = {"runAsNonRoot": True, "runAsUser": user, "fsGroup": user, "seccompProfile": {"type": "RuntimeDefault"}}
     return {"securityContext": identity, "terminationGracePeriodSeconds": 2, "containers": [main], **spec}
@@ -60,13 +60,13 @@ def service(name: str, port: int) -> Object:
 
 
 def product_image(name: str) -> str:
-    """The reference of the project's own image, ``controller`` or ``worker``."""
+    """The reference of the project's image ``controller`` or ``worker``."""
     return f"{PRODUCT}/{name}:{version('kubesweep')}"
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server in the cluster: its Service, and its address for pods of any namespace. ``Namespace.forwarded`` leads to it from outside."""
+    """A server in the cluster: its Service, and its host name for pods. From outside, use ``Namespace.forwarded``."""
 
     service: str
     port: int
@@ -75,18 +75,18 @@ class Server:
 
 
 def start_redis(namespace: Namespace, name: str = "redis") -> Server:
-    """A Redis without a login, ready."""
+    """Start a Redis without authentication and wait until it is ready."""
     container = {"readinessProbe": _open(6379), "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     command = ["redis-server", "--dir", "/data", "--protected-mode", "no", "--maxmemory-policy", "noeviction"]
     return _start(namespace, name, 6379, pod_spec(REDIS, command, user=999, container=container, **DATA))
 
 
 def start_postgres(namespace: Namespace, name: str = "postgres") -> Server:
-    """A Postgres with the superuser ``postgres`` and a database of that name, ready."""
+    """Start a Postgres with the superuser ``postgres`` and a database of that name, and wait until it is ready."""
     password = secrets.token_hex(8)
     container = {
         "env": [{"name": "POSTGRES_PASSWORD", "value": password}],
-        # Ready once it has started: each probe by exec costs a tenth of a second of the processor.
+        # A startup probe only: each exec probe costs a tenth of a second of CPU.
         "startupProbe": {
             "exec": {"command": ["pg_isready", "--host=127.0.0.1"]},
             "periodSeconds": 1,
