@@ -37,11 +37,11 @@ def ask(*words: str, stdin: str = "") -> str:
     return done.stdout + done.stderr
 
 
-def test_prometheus_takes_the_rules() -> None:
+def test_promtool_accepts_the_rules() -> None:
     assert "SUCCESS" in ask("check", "rules", "--lint=all", "--lint-fatal", str(ALERTS))
 
 
-def test_each_alert_fires_when_it_should_and_not_when_it_should_not(tmp_path: Path) -> None:
+def test_each_alert_fires_on_its_condition_only(tmp_path: Path) -> None:
     rules = {rule["alert"] for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]}
     cases = CASES.read_text()
     tried = {
@@ -56,7 +56,7 @@ def test_each_alert_fires_when_it_should_and_not_when_it_should_not(tmp_path: Pa
     assert "SUCCESS" in ask("test", "rules", str(file))
 
 
-async def test_prometheus_finds_nothing_to_say_about_the_metrics(tmp_path: Path) -> None:
+async def test_promtool_reports_no_problem_with_the_metrics(tmp_path: Path) -> None:
     clock = Clock()
     queue = SqliteQueue(str(tmp_path / "queue.db"), clock=clock)
     house, metrics = House(queue, clock), Metrics()
@@ -105,7 +105,9 @@ def expected(rules: Object, alert: str, **labels: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("suspended_first", [True, False])
-async def test_schedules_of_one_name_in_two_namespaces_are_told_apart(tmp_path: Path, suspended_first: bool) -> None:
+async def test_alerts_distinguish_schedules_of_one_name_in_two_namespaces(
+    tmp_path: Path, suspended_first: bool
+) -> None:
     """One is suspended and one is not Ready: neither speaks for the other, and the alert names the schedule's namespace."""
     clock = Clock()
     queue = SqliteQueue(str(tmp_path / "queue.db"), clock=clock)
@@ -134,7 +136,7 @@ async def test_schedules_of_one_name_in_two_namespaces_are_told_apart(tmp_path: 
 
 @pytest.mark.parametrize("second", [{"namespace": "ks-two"}, {"namespace": "ks-one", "release": "other"}])
 @pytest.mark.parametrize("shape", ["{value}x300", "{value}x5 _x300"], ids=["does not lead", "is gone"])
-async def test_a_release_that_is_well_does_not_cover_another_that_is_not(
+async def test_a_healthy_release_does_not_hide_the_alerts_of_another(
     tmp_path: Path, second: dict[str, str], shape: str
 ) -> None:
     ill, well = Metrics(), Metrics()

@@ -38,7 +38,7 @@ class Unique(yaml.SafeLoader):
         "metrics.serviceMonitor.enabled=true,metrics.serviceMonitor.labels.app\\.kubernetes\\.io/component=x",
     ],
 )
-def test_a_label_of_the_user_is_there_once_and_never_breaks_a_selector(sets: str) -> None:
+def test_a_users_label_appears_once_and_never_breaks_a_selector(sets: str) -> None:
     made = text("default", *sets.split(","))
     for document in yaml.load_all(made, Unique):
         if document and document["kind"] in ("Deployment", "StatefulSet"):
@@ -62,7 +62,7 @@ def test_a_mirror_and_its_secret_reach_every_image() -> None:
     assert init["image"].startswith(f"{MIRROR}/")
 
 
-def test_labels_for_all_reach_what_the_controller_makes() -> None:
+def test_common_labels_reach_the_controllers_children() -> None:
     env = one(render("default", "commonLabels.team=data", "worker.copiedLabels={cost}"), "Deployment")["spec"][
         "template"
     ]
@@ -88,7 +88,7 @@ def test_a_name_that_looks_like_a_number_stays_text(namespace: str) -> None:
     assert subject["namespace"] == namespace
 
 
-def test_objects_may_be_put_into_another_namespace() -> None:
+def test_namespace_override_moves_all_objects() -> None:
     made = render("default", "namespaceOverride=elsewhere")
     homes = {each["metadata"].get("namespace") for each in made if "namespace" in each["metadata"]}
     assert homes == {"elsewhere"}
@@ -97,7 +97,7 @@ def test_objects_may_be_put_into_another_namespace() -> None:
 
 
 @pytest.mark.parametrize("block", sorted(yaml.safe_load((CHART / "values.yaml").read_text()).keys() - {"enabled"}))
-def test_values_of_an_older_release_lack_whole_blocks(block: str, tmp_path: Path) -> None:
+def test_values_of_an_older_release_may_lack_whole_blocks(block: str, tmp_path: Path) -> None:
     """What `helm upgrade --reuse-values` gives the templates: no block that came since."""
     whole = render()
     file = tmp_path / "older.yaml"
@@ -107,7 +107,7 @@ def test_values_of_an_older_release_lack_whole_blocks(block: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("part", ["controller", "redis", "worker"])
-def test_values_of_an_older_release_lack_single_keys_that_came_since(part: str, tmp_path: Path) -> None:
+def test_values_of_an_older_release_may_lack_new_keys(part: str, tmp_path: Path) -> None:
     older = {
         "controller": dict.fromkeys(
             (
@@ -132,7 +132,7 @@ def test_values_of_an_older_release_lack_single_keys_that_came_since(part: str, 
     assert controller["template"]["spec"]["containers"][0]["livenessProbe"]["failureThreshold"] == 4
 
 
-def test_what_pods_may_ask_for_reaches_the_controller_and_is_little_by_default() -> None:
+def test_the_pod_policy_reaches_the_controller_and_is_restrictive_by_default() -> None:
     def policy(values: str = "") -> PodPolicy:
         return from_environment(environment(render(json=values)) | {"POD_NAMESPACE": "a", "POD_NAME": "b"}).pod_policy
 
@@ -144,13 +144,13 @@ def test_what_pods_may_ask_for_reaches_the_controller_and_is_little_by_default()
         policy('worker={"podTemplate": {"allowHostPath": true}}')
 
 
-def test_a_value_that_was_set_to_null_stays_away() -> None:
+def test_a_value_set_to_null_is_omitted() -> None:
     made = render(json='redis={"podSecurityContext": {"runAsUser": null, "runAsGroup": null, "fsGroup": null}}')
     pod = one(made, "StatefulSet")["spec"]["template"]["spec"]["securityContext"]
     assert not {"runAsUser", "runAsGroup", "fsGroup"} & pod.keys()
 
 
-def test_monitors_keep_the_schedules_namespace_and_take_what_prometheus_users_set() -> None:
+def test_monitors_honor_labels_and_accept_relabelings_and_rule_labels() -> None:
     monitor = {
         "enabled": True, "namespace": "monitoring", "annotations": {"a": "b"}, "relabelings": [{"action": "labeldrop", "regex": "pod"}],
     }  # fmt: skip
@@ -168,7 +168,7 @@ def test_monitors_keep_the_schedules_namespace_and_take_what_prometheus_users_se
     assert all(each["labels"]["team"] == "data" for each in alerts)
 
 
-def test_what_the_controller_may_connect_to_can_be_limited() -> None:
+def test_the_controllers_egress_can_be_limited() -> None:
     policy = one(
         render("default", "networkPolicy.enabled=true", "networkPolicy.egress.enabled=true"),
         "NetworkPolicy",
@@ -186,7 +186,7 @@ def test_what_the_controller_may_connect_to_can_be_limited() -> None:
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {about: a SweepSchedule}\n",
     ],
 )
-def test_an_object_that_only_mentions_a_schedule_is_taken(more: Any, tmp_path: Path) -> None:
+def test_an_extra_object_that_only_mentions_a_schedule_is_accepted(more: Any, tmp_path: Path) -> None:
     file = tmp_path / "more.yaml"
     file.write_text(yaml.safe_dump({"extraObjects": [more]}))
     made = helm("template", "ks", str(CHART), "--namespace", NAMESPACE, "--values", str(file))
@@ -200,12 +200,12 @@ def test_an_object_that_only_mentions_a_schedule_is_taken(more: Any, tmp_path: P
         ("redis.enabled=false,externalRedis.url=redis://cache:6379/0", "A queue without a password is not supported"),
     ],
 )
-def test_values_that_would_not_count_are_refused(sets: str, said: str) -> None:
+def test_values_without_effect_are_rejected(sets: str, said: str) -> None:
     with pytest.raises(Refused, match=said):
         render("default", *sets.split(","))
 
 
-def test_services_follow_the_clusters_families() -> None:
+def test_services_have_the_configured_ip_families() -> None:
     made = render(
         "default", "service.ipFamilyPolicy=PreferDualStack", "service.ipFamilies={IPv6,IPv4}", "enabled=false"
     )

@@ -37,7 +37,7 @@ def test_the_plain_manifest_is_what_the_chart_renders() -> None:
     assert FILE.read_text() == manifest(), "run make generate"
 
 
-def test_the_plain_manifest_says_in_which_namespace_each_object_is_and_nothing_of_helm() -> None:
+def test_the_plain_manifest_has_namespaces_and_nothing_of_helm() -> None:
     text = FILE.read_text()
     objects = [o for o in yaml.safe_load_all(text) if o]
     assert {o["metadata"].get("namespace") for o in objects if o["kind"] not in (*CLUSTER_SCOPED, "Namespace")} == {
@@ -48,13 +48,13 @@ def test_the_plain_manifest_says_in_which_namespace_each_object_is_and_nothing_o
     assert one(objects, "Deployment")["metadata"]["name"] == "kubesweep"
 
 
-def test_every_sample_is_a_schedule_that_is_read() -> None:
+def test_every_sample_is_a_valid_schedule() -> None:
     loaded = load(SAMPLES)
     assert len(loaded) == len(SAMPLES) - 1  # one file is the Secret that they share
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
-def test_no_sample_says_suspend(sample: Path) -> None:
+def test_no_sample_sets_suspend(sample: Path) -> None:
     """Whoever suspends a schedule by hand would meet the sample's own word at the next server-side apply."""
     assert "suspend" not in sample.read_text()
 
@@ -73,7 +73,7 @@ def notes(way: str) -> str:
     return helm(*words).partition("\nNOTES:\n")[2]
 
 
-def test_the_schedule_in_the_notes_is_one_that_is_read(tmp_path: Path) -> None:
+def test_the_schedule_in_the_notes_is_valid(tmp_path: Path) -> None:
     found = re.search(r"<<'END'\n(.*?)\n  END", notes("default"), re.DOTALL)
     assert found is not None
     file = tmp_path / "carts.yaml"
@@ -84,7 +84,7 @@ def test_the_schedule_in_the_notes_is_one_that_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_notes_speak_of_this_install(way: str) -> None:
+def test_the_notes_describe_this_installation(way: str) -> None:
     said = notes(way)
     assert ("in all namespaces" in said) == (way not in ("namespaced", "watch-namespaces", "second-release"))
     assert ("helm test ks" in said) == (way != "gitops")
@@ -94,7 +94,7 @@ def test_the_notes_speak_of_this_install(way: str) -> None:
 
 
 @pytest.mark.parametrize(("way", "namespace"), [("default", NAMESPACE), ("watch-namespaces", "shop")])
-def test_the_test_of_helm_is_in_a_namespace_that_is_served(way: str, namespace: str, tmp_path: Path) -> None:
+def test_the_helm_test_is_in_a_served_namespace(way: str, namespace: str, tmp_path: Path) -> None:
     hooks = [o for o in render(way) if is_hook(o)]
     assert {o["metadata"]["namespace"] for o in hooks} == {namespace}
     file = tmp_path / "test.yaml"
@@ -103,7 +103,7 @@ def test_the_test_of_helm_is_in_a_namespace_that_is_served(way: str, namespace: 
     assert loaded.url == "sqlite:////tmp/sweep-test.db"
 
 
-def test_the_table_of_the_test_of_helm_has_one_stale_row(tmp_path: Path) -> None:
+def test_the_table_of_the_helm_test_has_one_stale_row(tmp_path: Path) -> None:
     schedule = one(render(), "SweepSchedule")
     [init] = schedule["spec"]["worker"]["podTemplate"]["spec"]["initContainers"]
     *python, program = init["command"]
@@ -118,7 +118,7 @@ def test_the_table_of_the_test_of_helm_has_one_stale_row(tmp_path: Path) -> None
     assert re.search(r"\b1 applied|applied\D+1\b", ran.stdout + ran.stderr)
 
 
-def test_the_queue_starts_with_the_password_of_its_secret_and_no_other(tmp_path: Path) -> None:
+def test_the_queue_accepts_only_the_password_of_its_secret(tmp_path: Path) -> None:
     password = 'a "quoted" \\ $(word) #1'
     (tmp_path / "password").write_text(f"{password}\n")
     (tmp_path / "redis-server").symlink_to(get_binary_path())
@@ -147,7 +147,7 @@ def test_the_queue_starts_with_the_password_of_its_secret_and_no_other(tmp_path:
         server.communicate(timeout=scaled(60))
 
 
-def test_the_pods_of_the_chart_are_the_three_that_it_says() -> None:
+def test_the_chart_has_three_pods() -> None:
     assert [where for where, _ in pods(render())] == [
         "Deployment/ks-kubesweep",
         "StatefulSet/ks-kubesweep-redis",

@@ -53,7 +53,7 @@ def test_kubernetes_knows_every_field(way: str, version: str) -> None:
             assert kubernetes_validate.validate(o, version, strict=True) == version
 
 
-def test_a_field_that_kubernetes_does_not_know_would_be_found() -> None:
+def test_an_unknown_field_of_a_kubernetes_object_is_found() -> None:
     service = one(render(), "Service", "ks-kubesweep-metrics")
     service["spec"]["selectr"] = {}
     with pytest.raises(kubernetes_validate.ValidationError, match="selectr"):
@@ -61,12 +61,12 @@ def test_a_field_that_kubernetes_does_not_know_would_be_found() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_helm_finds_nothing_to_say(way: str) -> None:
+def test_helm_lint_reports_no_problem(way: str) -> None:
     assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART), "--values", str(values_file(way)))
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_object_is_there_twice(way: str) -> None:
+def test_no_object_is_rendered_twice(way: str) -> None:
     seen = [identity(o) for o in render(way)]
     assert len(seen) == len(set(seen))
 
@@ -79,14 +79,14 @@ def test_no_object_is_there_twice(way: str) -> None:
         ({"way": "namespaced"}, {"way": "namespaced", "namespace": "other"}),
     ],
 )
-def test_two_releases_in_one_cluster_do_not_meet(first: dict[str, str], second: dict[str, str]) -> None:
+def test_two_releases_in_one_cluster_share_no_object(first: dict[str, str], second: dict[str, str]) -> None:
     here = {identity(o) for o in render(**first)}
     there = {identity(o, second.get("namespace", NAMESPACE)) for o in render(**second)}
     assert here & there == set()
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_release_is_known_to_others_by_its_deployment(way: str) -> None:
+def test_other_releases_identify_a_release_by_its_deployment(way: str) -> None:
     """They look for it by what it writes into ``status.servedBy``: its namespace and the name of its Lease."""
     objects = render(way)
     deployment = one(objects, "Deployment")
@@ -113,7 +113,7 @@ def test_every_pod_is_restricted(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_container_says_what_it_needs_and_only_who_calls_the_api_server_gets_a_token(way: str) -> None:
+def test_every_container_has_requests_and_only_the_controller_has_a_token(way: str) -> None:
     for where, spec in pods(render(way)):
         assert spec["enableServiceLinks"] is False
         assert spec["automountServiceAccountToken"] is not where.startswith("StatefulSet/")
@@ -123,7 +123,7 @@ def test_every_container_says_what_it_needs_and_only_who_calls_the_api_server_ge
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_controller_reads_the_queues_address_as_it_is_meant(way: str) -> None:
+def test_the_controller_parses_the_queues_url(way: str) -> None:
     settings = environment(render(way))
     url = settings["KUBESWEEP_QUEUE"].replace("$(KUBESWEEP_QUEUE_USER)", "who")
     target = parse(url)  # the controller's own parser: raises where it would
@@ -135,7 +135,7 @@ def test_the_controller_reads_the_queues_address_as_it_is_meant(way: str) -> Non
     assert settings["KUBESWEEP_QUEUE_USERS"] in ("per-namespace", "shared")
 
 
-def test_the_ways_of_installing_lead_to_these_queues() -> None:
+def test_each_installation_uses_the_expected_queue() -> None:
     found = {
         way: (target.kind, target.tls, "ssl_ca_certs" in target.options, settings["KUBESWEEP_QUEUE_USERS"])
         for way in WAYS
@@ -157,7 +157,7 @@ def test_the_ways_of_installing_lead_to_these_queues() -> None:
     }
 
 
-def test_an_external_redis_brings_no_redis_and_its_files_come_from_its_secret() -> None:
+def test_an_external_redis_replaces_the_bundled_one_and_its_files_come_from_its_secret() -> None:
     objects = render("external-redis")
     assert kinds(objects, "StatefulSet", "PersistentVolumeClaim") == []
     assert [o["metadata"]["name"] for o in kinds(objects, "Secret") if not is_hook(o)] == []
@@ -178,11 +178,11 @@ def test_the_user_of_a_managed_redis_comes_from_its_secret() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_two_renderings_are_equal_as_gitops_tools_compare_them(way: str) -> None:
+def test_two_renderings_are_identical(way: str) -> None:
     assert text(way) == text.__wrapped__(way)
 
 
-def test_no_password_is_rendered_and_the_controller_is_told_which_secret_wants_one() -> None:
+def test_no_password_is_rendered_and_the_controller_gets_the_name_of_the_secret() -> None:
     objects = render()
     secret = one([o for o in objects if not is_hook(o)], "Secret")
     assert not {"data", "stringData"} & secret.keys()
@@ -197,14 +197,14 @@ def test_no_password_is_rendered_and_the_controller_is_told_which_secret_wants_o
 
 
 @pytest.mark.parametrize("way", ["gitops", "external-redis", "sentinel"])
-def test_a_password_that_somebody_else_brings_is_waited_for_and_never_made(way: str) -> None:
+def test_an_existing_password_is_required_and_never_generated(way: str) -> None:
     objects = render(way)
     assert "KUBESWEEP_QUEUE_SECRET" not in environment(objects)
     [_, queue] = one(objects, "Deployment")["spec"]["template"]["spec"]["volumes"]
     assert "optional" not in queue["secret"]
 
 
-def test_with_a_secret_of_yours_none_is_made() -> None:
+def test_an_existing_secret_replaces_the_charts() -> None:
     objects = render("gitops")
     assert kinds(objects, "Secret") == []
 
@@ -226,7 +226,7 @@ def test_a_change_of_its_settings_restarts_the_queue() -> None:
     assert before["spec"]["template"]["metadata"] != after["spec"]["template"]["metadata"]
 
 
-def test_namespaced_makes_nothing_outside_its_namespace() -> None:
+def test_namespaced_renders_nothing_outside_its_namespace() -> None:
     objects = render("namespaced")
     assert CLUSTER_SCOPED & {o["kind"] for o in objects} == set()
     assert {o["metadata"].get("namespace", NAMESPACE) for o in objects} == {NAMESPACE}
@@ -234,7 +234,7 @@ def test_namespaced_makes_nothing_outside_its_namespace() -> None:
     assert kinds(render("default", "namespaced=true"), *CLUSTER_SCOPED) == [], "with crds.enabled too"
 
 
-def test_everything_that_was_asked_for_is_there() -> None:
+def test_every_optional_value_is_rendered() -> None:
     objects = render("everything")
     for o in objects:
         if o["metadata"]["name"] not in ("sweeper-extra", "ks-as-text"):
@@ -265,7 +265,7 @@ def test_everything_that_was_asked_for_is_there() -> None:
     assert redis_conf.endswith("maxmemory 1gb\ntimeout 0\ntcp-keepalive 60\n")
 
 
-def test_containers_of_the_users_own_stand_beside_the_controller_and_before_it() -> None:
+def test_extra_containers_and_init_containers_are_added_to_the_controller() -> None:
     more = '{"extraContainers": [{"name": "refresher", "image": "r:1"}], "extraInitContainers": [{"name": "first", "image": "f:1"}]}'
     deployment = one(render(json=f"controller={more}"), "Deployment")
     assert kubernetes_validate.validate(deployment, VERSIONS[0], strict=True) == VERSIONS[0]
@@ -274,14 +274,14 @@ def test_containers_of_the_users_own_stand_beside_the_controller_and_before_it()
     assert [each["name"] for each in pod["initContainers"]] == ["first"]
 
 
-def test_a_budget_may_say_how_many_must_be_there() -> None:
+def test_a_disruption_budget_may_set_min_available() -> None:
     on = "controller.podDisruptionBudget.enabled=true"
     assert one(render("default", on), "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
     budget = one(render("default", on, "controller.podDisruptionBudget.minAvailable=1"), "PodDisruptionBudget")["spec"]
     assert (budget["minAvailable"], "maxUnavailable" in budget) == (1, False)
 
 
-def test_selectors_find_the_pods_that_they_mean_and_no_others() -> None:
+def test_selectors_match_only_their_pods() -> None:
     objects = render("everything")
     labels = {
         o["kind"]: o["spec"]["template"]["metadata"]["labels"] for o in kinds(objects, "Deployment", "StatefulSet")
@@ -299,7 +299,7 @@ def test_selectors_find_the_pods_that_they_mean_and_no_others() -> None:
         assert selected(policy["spec"]["podSelector"]["matchLabels"]) == {kind}
 
 
-def test_the_network_policy_lets_workers_in_from_the_namespaces_that_are_served() -> None:
+def test_the_network_policy_admits_workers_of_served_namespaces() -> None:
     def workers(way: str) -> Object:
         [rule] = one(render(way, "networkPolicy.enabled=true"), "NetworkPolicy", "ks-kubesweep-redis")["spec"][
             "ingress"
@@ -315,7 +315,7 @@ def test_the_network_policy_lets_workers_in_from_the_namespaces_that_are_served(
     assert workers("watch-namespaces")["matchExpressions"][0]["values"] == ["shop", "support"]
 
 
-def test_the_alerts_are_those_of_the_file_with_prometheuss_own_templates_left_alone() -> None:
+def test_the_alerts_are_those_of_the_file_with_prometheus_templates_unchanged() -> None:
     alerts = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
     plain = render("default", "metrics.prometheusRule.enabled=true")
     assert one(plain, "PrometheusRule")["spec"] == alerts
@@ -326,7 +326,7 @@ def test_the_alerts_are_those_of_the_file_with_prometheuss_own_templates_left_al
     assert kinds(render(), "PrometheusRule") == []
 
 
-def test_the_crd_is_the_generated_one_with_helms_marks() -> None:
+def test_the_crd_is_the_generated_one_with_helms_metadata() -> None:
     generated = yaml.safe_load((CHART / "files" / "crd.yaml").read_text())
     rendered = one(render(), "CustomResourceDefinition")
     assert rendered["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
@@ -335,7 +335,7 @@ def test_the_crd_is_the_generated_one_with_helms_marks() -> None:
     assert kinds(render("default", "crds.enabled=false"), "CustomResourceDefinition") == []
 
 
-def test_the_charts_version_is_the_projects_and_the_images_that_it_announces_are_those_that_it_runs() -> None:
+def test_the_chart_has_the_projects_version_and_announces_its_images() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]["version"]
     assert chart["version"] == chart["appVersion"] == project

@@ -90,33 +90,33 @@ def pod_template(cronjob: Object) -> Object:
     return dict(cronjob["spec"]["jobTemplate"]["spec"]["template"])
 
 
-def test_every_block_of_yaml_on_the_page_is_tried_as_something() -> None:
+def test_every_yaml_block_of_the_page_has_a_test() -> None:
     known = {"values", "schedule", "objects", *PATHS}
     assert len(ALL) > 10
     assert [each for each in ALL if each.mark.partition(":")[0] not in known] == []
 
 
 @pytest.mark.parametrize("block", [*of("values"), *(each for kind in PATHS for each in of(kind))])
-def test_values_render_to_objects_that_kubernetes_takes(block: Block, tmp_path: Path) -> None:
+def test_values_render_to_valid_objects(block: Block, tmp_path: Path) -> None:
     for made in rendered(values_of(block), tmp_path):
         if made["kind"] not in NOT_OF_KUBERNETES:
             assert kubernetes_validate.validate(made, VERSIONS[-1], strict=True) == VERSIONS[-1]
 
 
 @pytest.mark.parametrize("block", of("schedule"))
-def test_a_schedule_becomes_objects_that_kubernetes_takes(block: Block) -> None:
+def test_a_schedules_children_are_valid_objects(block: Block) -> None:
     for made in children(block.body):
         assert kubernetes_validate.validate(made, VERSIONS[-1], strict=True) == VERSIONS[-1]
 
 
 @pytest.mark.parametrize("block", of("objects"))
-def test_other_objects_are_ones_that_kubernetes_takes(block: Block) -> None:
+def test_other_objects_are_valid(block: Block) -> None:
     for made in yaml.safe_load_all(block.text):
         assert kubernetes_validate.validate(made, VERSIONS[-1], strict=True) == VERSIONS[-1]
 
 
 @pytest.mark.parametrize("kind", ["application", "kustomize"])
-def test_a_renderer_without_a_cluster_gets_no_test_no_schedule_and_no_password(kind: str, tmp_path: Path) -> None:
+def test_a_rendering_for_gitops_has_no_test_no_schedule_and_no_password(kind: str, tmp_path: Path) -> None:
     made = rendered(values_of(marked(kind)), tmp_path)
     assert [each for each in made if is_hook(each) or each["kind"] in ("Pod", "SweepSchedule")] == []
     secret = one(made, "Secret")
@@ -124,7 +124,7 @@ def test_a_renderer_without_a_cluster_gets_no_test_no_schedule_and_no_password(k
     assert made == rendered(values_of(marked(kind)), tmp_path)
 
 
-def test_a_rendering_has_the_test_of_helm_unless_one_says_otherwise() -> None:
+def test_a_rendering_has_the_helm_test_unless_it_is_disabled() -> None:
     words = ("template", "ks", str(CHART), "--namespace", NAMESPACE)
     for more, there in (((), True), (("--skip-tests",), False), (("--set", "tests.enabled=false"), False)):
         made = [each for each in yaml.safe_load_all(helm(*words, *more)) if each]
@@ -138,7 +138,7 @@ def test_argo_cd_ignores_the_data_of_the_secret_that_the_controller_fills(tmp_pa
 
 
 @pytest.mark.parametrize("parent", [False, True])
-def test_on_openshift_no_pod_names_its_user(parent: bool, tmp_path: Path) -> None:
+def test_on_openshift_no_pod_sets_its_user(parent: bool, tmp_path: Path) -> None:
     values = values_of(marked("values: openshift"))
     made = rendered(values, tmp_path) if not parent else in_a_parent(values, tmp_path)
     found = dict(pods(made))
@@ -149,7 +149,7 @@ def test_on_openshift_no_pod_names_its_user(parent: bool, tmp_path: Path) -> Non
         assert not {"runAsUser", "runAsGroup", "fsGroup"} & set(re.findall(r"\"(\w+)\":", json.dumps(child)))
 
 
-def test_openshift_is_recognized_where_the_renderer_knows_the_cluster() -> None:
+def test_openshift_is_detected_by_its_api() -> None:
     words = ("template", "ks", str(CHART), "--namespace", NAMESPACE, "--api-versions", "security.openshift.io/v1")
     for more, named in (((), False), (("--set", "openshift=false"), True)):
         made = [each for each in yaml.safe_load_all(helm(*words, *more)) if each]
@@ -166,7 +166,7 @@ def in_a_parent(values: dict[str, Any], tmp_path: Path) -> list[Object]:
     return [each for each in yaml.safe_load_all(made) if each]
 
 
-def test_the_mesh_is_left_by_the_pods_of_ticks_alone() -> None:
+def test_only_the_pods_of_ticks_are_outside_the_mesh() -> None:
     deployment, cronjob = children(marked("schedule: mesh").body)
     ticks = pod_template(cronjob)["metadata"]
     assert ticks["labels"]["sidecar.istio.io/inject"] == "false"
@@ -174,7 +174,7 @@ def test_the_mesh_is_left_by_the_pods_of_ticks_alone() -> None:
     assert "inject" not in json.dumps(deployment)
 
 
-def test_the_queue_and_the_controller_leave_the_mesh(tmp_path: Path) -> None:
+def test_the_queue_and_the_controller_are_outside_the_mesh(tmp_path: Path) -> None:
     made = rendered(values_of(marked("values: mesh")), tmp_path)
     for each in kinds(made, "Deployment", "StatefulSet"):
         meta = each["spec"]["template"]["metadata"]

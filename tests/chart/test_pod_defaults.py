@@ -31,7 +31,7 @@ def told(values: Any) -> dict[str, str]:
     return environment(render(json=f"worker={json.dumps({'defaults': values})}"))
 
 
-def test_the_controller_gets_the_defaults_as_they_were_written() -> None:
+def test_the_controller_gets_the_defaults_unchanged() -> None:
     env = told(GIVEN)
     # Kubernetes reads a reference to another variable, or half of a pair, out of any dollar.
     assert "$" not in env["KUBESWEEP_WORKER_DEFAULTS"]
@@ -40,7 +40,7 @@ def test_the_controller_gets_the_defaults_as_they_were_written() -> None:
     assert pods.defaults.env == GIVEN["env"]
 
 
-def test_there_are_none_without_values() -> None:
+def test_there_are_no_defaults_without_values() -> None:
     env = environment(render())
     made = from_environment(env | {"POD_NAMESPACE": "a", "POD_NAME": "b"}).pods.defaults
     assert not made.pod_template
@@ -70,7 +70,7 @@ def test_an_edit_of_the_defaults_restarts_the_controller() -> None:
         ({"tick": {"env": []}}, "/worker/defaults/tick"),
     ],
 )
-def test_a_wrong_default_is_refused_with_its_path(values: Any, path: str) -> None:
+def test_an_invalid_default_is_rejected_with_its_path(values: Any, path: str) -> None:
     with pytest.raises(Refused) as met:
         told(values)
     assert f"at '{path}'" in str(met.value)

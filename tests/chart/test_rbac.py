@@ -56,7 +56,7 @@ def bound(objects: list[Object]) -> list[Object]:
     return found
 
 
-def test_the_controller_may_do_in_the_cluster_what_it_does_and_nothing_else() -> None:
+def test_the_controller_has_exactly_the_rights_that_it_uses() -> None:
     everywhere, lease = bound(render())
     assert (everywhere["kind"], rights(everywhere)) == ("ClusterRole", RIGHTS)
     assert (lease["kind"], lease["metadata"]["namespace"], rights(lease)) == ("Role", NAMESPACE, HOME)
@@ -65,7 +65,7 @@ def test_the_controller_may_do_in_the_cluster_what_it_does_and_nothing_else() ->
 @pytest.mark.parametrize(
     ("way", "namespaces"), [("watch-namespaces", ["shop", "support"]), ("namespaced", [NAMESPACE])]
 )
-def test_with_named_namespaces_it_may_do_the_same_there_alone(way: str, namespaces: list[str]) -> None:
+def test_with_named_namespaces_it_has_the_same_rights_only_there(way: str, namespaces: list[str]) -> None:
     objects = render(way)
     assert kinds(objects, "ClusterRoleBinding") == []
     *homes, lease = bound(objects)
@@ -75,13 +75,13 @@ def test_with_named_namespaces_it_may_do_the_same_there_alone(way: str, namespac
 
 
 @pytest.mark.parametrize("way", ["gitops", "external-redis"])
-def test_it_writes_no_password_where_somebody_else_brings_one(way: str) -> None:
+def test_it_may_not_write_a_password_that_exists_already(way: str) -> None:
     _, lease = bound(render(way))
     assert rights(lease) == LEASE
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_nobody_gets_a_wildcard_or_may_read_a_secret(way: str) -> None:
+def test_no_role_has_a_wildcard_or_reads_secrets(way: str) -> None:
     for role in kinds(render(way), "Role", "ClusterRole"):
         for (group, resource, _), verbs in rights(role).items():
             assert "*" not in {group, resource, *verbs}
@@ -89,14 +89,14 @@ def test_nobody_gets_a_wildcard_or_may_read_a_secret(way: str) -> None:
                 assert verbs <= {"create", "patch"}
 
 
-def test_each_verb_says_why() -> None:
+def test_each_verb_has_a_reason() -> None:
     lines = (CHART / "templates" / "controller" / "_rules.tpl").read_text().splitlines()
     verbs = [line for line in lines if re.match(r"    - \w+", line)]
     assert len(verbs) == sum(map(len, RIGHTS.values())) - 3  # scaledobjects and triggerauthentications share theirs
     assert [line for line in verbs if not re.fullmatch(r"    - [a-z]+ # .{10,}", line)] == []
 
 
-def test_who_may_view_a_namespace_sees_schedules_and_who_may_edit_it_writes_them() -> None:
+def test_view_reads_schedules_and_edit_writes_them() -> None:
     given: dict[str, set[str]] = {}
     for role in kinds(render(), "ClusterRole"):
         for label in role["metadata"]["labels"]:
@@ -109,12 +109,12 @@ def test_who_may_view_a_namespace_sees_schedules_and_who_may_edit_it_writes_them
     assert [role for role in off if any(AGGREGATE in label for label in role["metadata"]["labels"])] == []
 
 
-def test_your_own_account_and_roles_are_used() -> None:
+def test_existing_accounts_and_roles_are_used() -> None:
     objects = render("default", "rbac.create=false", "serviceAccount.create=false", "serviceAccount.name=mine")
     assert kinds([o for o in objects if not o["metadata"]["name"].endswith("-test")], "ServiceAccount", "Role") == []
     assert one(objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
 
 
-def test_the_test_of_helm_may_read_its_one_schedule() -> None:
+def test_the_helm_test_may_read_only_its_schedule() -> None:
     [role] = [o for o in kinds(render(), "Role") if o["metadata"]["name"].endswith("-test")]
     assert rights(role) == {("kubesweep.dev", "sweepschedules", "ks-kubesweep-test"): {"get"}}

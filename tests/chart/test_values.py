@@ -67,7 +67,7 @@ LATER = json.dumps([{"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSched
         (["metrics.serviceMonitor.enabled=true", "metrics.service.enabled=false"], "needs metrics.service.enabled"),
     ],
 )
-def test_a_wrong_value_is_refused_with_the_keys_name(sets: list[str], said: str) -> None:
+def test_an_invalid_value_is_rejected_with_its_key(sets: list[str], said: str) -> None:
     with pytest.raises(Refused) as refused:
         text("default", *sets)
     assert said in str(refused.value)
@@ -110,5 +110,5 @@ def test_schema_and_values_have_the_same_keys() -> None:
     assert [key for key in found if not key.startswith(allowed)] == []
 
 
-def test_a_subchart_gets_global_values() -> None:
+def test_a_subchart_accepts_global_values() -> None:
     assert render("default", "global.anything=1")

@@ -66,7 +66,7 @@ async def denied(env: ControllerEnvironment) -> bool:
     return False
 
 
-async def test_a_deployment_is_whole_from_its_first_moment_and_starts_no_pod(env: ControllerEnvironment) -> None:
+async def test_a_deployment_is_created_complete_and_without_pods(env: ControllerEnvironment) -> None:
     await env.start_controller()
     async with policy(env, *RESTRICTED):
         await env.apply(worker={"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]})
@@ -93,7 +93,7 @@ async def worker_env(env: ControllerEnvironment) -> list[dict[str, Any]]:
     return found
 
 
-async def test_a_policys_denial_is_told_in_its_words_and_needs_no_edit_to_be_over(env: ControllerEnvironment) -> None:
+async def test_a_policys_denial_is_reported_and_ends_without_an_edit(env: ControllerEnvironment) -> None:
     await env.start_controller()
     async with policy(env, "has(object.metadata.labels) && 'team' in object.metadata.labels"):
         await env.apply()
@@ -104,7 +104,7 @@ async def test_a_policys_denial_is_told_in_its_words_and_needs_no_edit_to_be_ove
     assert await env.api.list(PODS, env.namespace) == []
 
 
-async def test_the_installations_defaults_satisfy_a_policy_and_an_edit_of_them_rolls_out(
+async def test_worker_defaults_satisfy_a_policy_and_their_edit_rolls_out(
     env: ControllerEnvironment,
 ) -> None:
     async def limits(kind: Kind, suffix: str) -> Any:

@@ -73,7 +73,7 @@ def restarts(app: ConversationsApp, pod: str) -> int:
     return sum(each["restartCount"] for each in ((found or {}).get("status") or {}).get("containerStatuses") or ())
 
 
-def test_the_same_table_comes_of_a_storm(app: ConversationsApp) -> None:
+def test_kills_during_a_sweep_leave_the_same_table(app: ConversationsApp) -> None:
     chance = random.Random(20261124)
     with app.connect() as root:
         root.execute(AUDIT.encode())

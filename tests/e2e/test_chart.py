@@ -37,7 +37,7 @@ def crd(cluster: Cluster) -> None:
     cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
 
 
-def test_install_returns_when_a_schedule_can_be_served_and_helm_test_sweeps_a_row(namespace: Namespace) -> None:
+def test_install_waits_for_a_leader_and_the_helm_test_sweeps_a_row(namespace: Namespace) -> None:
     release, began = Release(namespace), time.monotonic()
     release.install(NAMESPACED)
     installed = time.monotonic() - began
@@ -53,9 +53,7 @@ def test_install_returns_when_a_schedule_can_be_served_and_helm_test_sweeps_a_ro
     assert violations == []
 
 
-def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once(
-    namespace: Namespace, tmp_path: Path
-) -> None:
+def test_a_sweep_continues_during_an_upgrade_and_a_rollback(namespace: Namespace, tmp_path: Path) -> None:
     release = Release(namespace)
     release.install(NAMESPACED)
     postgres = start_postgres(namespace)
@@ -125,7 +123,7 @@ def _restarted(pod: Object) -> bool:
     return any(each["restartCount"] and each["ready"] for each in pod["status"].get("containerStatuses", []))
 
 
-def test_a_persistent_queue_outlives_its_pod_and_its_release(namespace: Namespace) -> None:
+def test_a_persistent_queue_survives_its_pod_and_its_release(namespace: Namespace) -> None:
     release, persistent = Release(namespace), {**NAMESPACED, "redis.persistence.enabled": "true"}
     release.install(NAMESPACED)
     password, queue = release.password(), _uid(namespace, release)
@@ -145,7 +143,7 @@ def test_a_persistent_queue_outlives_its_pod_and_its_release(namespace: Namespac
     assert "one row swept" in release.test()
 
 
-def test_an_uninstall_leaves_the_schedules_and_nothing_that_hangs_their_deletion(namespace: Namespace) -> None:
+def test_an_uninstall_keeps_the_schedules_and_does_not_block_their_deletion(namespace: Namespace) -> None:
     release = Release(namespace)
     release.install(NAMESPACED)
     apply(namespace, sqlite_schedule("stays"))
@@ -171,7 +169,7 @@ def test_an_uninstall_leaves_the_schedules_and_nothing_that_hangs_their_deletion
     assert remains == {"Secret/stays", "Secret/kubesweep-queue", f"Lease/{release.fullname}"}
 
 
-def test_of_two_replicas_one_leads_and_when_it_goes_the_other_does(namespace: Namespace) -> None:
+def test_the_second_replica_takes_over_when_the_leader_is_deleted(namespace: Namespace) -> None:
     release = Release(namespace)
     release.install({**NAMESPACED, "controller.replicas": "2"})
 

@@ -21,9 +21,7 @@ CRD = REPOSITORY / "manifests" / "crd.yaml"
 INSTALL = REPOSITORY / "manifests" / "install.yaml"
 
 
-def test_helm_brings_the_crd_and_serves_all_and_after_an_uninstall_can_come_back(
-    cluster: Cluster, namespace: Namespace
-) -> None:
+def test_a_release_for_all_namespaces_can_be_reinstalled(cluster: Cluster, namespace: Namespace) -> None:
     release = Release(namespace)
     release.install({}, "--take-ownership")  # earlier tests applied the CRD by hand
     with temporary_namespace(cluster, "made-later") as home:
@@ -46,7 +44,7 @@ def test_helm_brings_the_crd_and_serves_all_and_after_an_uninstall_can_come_back
     release.uninstall()
 
 
-def test_with_crds_keep_false_an_uninstall_takes_schedules_and_workers_along_and_a_release_can_come_back(
+def test_without_crds_keep_an_uninstall_deletes_the_schedules_and_their_workers(
     cluster: Cluster, namespace: Namespace
 ) -> None:
     release = Release(namespace)
@@ -66,7 +64,7 @@ def test_with_crds_keep_false_an_uninstall_takes_schedules_and_workers_along_and
     release.uninstall()
 
 
-def test_kubectl_alone_installs_it_and_the_samples_are_taken(cluster: Cluster) -> None:
+def test_kubectl_alone_installs_it_and_the_samples_are_accepted(cluster: Cluster) -> None:
     objects = [each for each in yaml.safe_load_all(INSTALL.read_text()) if each]
     home = Namespace(cluster, objects[0]["metadata"]["name"])
     try:
@@ -90,7 +88,7 @@ def unreachable(found: Object) -> bool:
 
 
 @pytest.mark.bed
-def test_without_keda_rows_are_swept_and_when_keda_comes_it_is_taken_up(cluster: Cluster, namespace: Namespace) -> None:
+def test_without_keda_rows_are_swept_and_keda_is_used_once_installed(cluster: Cluster, namespace: Namespace) -> None:
     cluster.apply(CRD.read_text())
     release = Release(namespace)
     try:

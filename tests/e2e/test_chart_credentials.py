@@ -31,7 +31,7 @@ def login(namespace: Namespace) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
 
 
-def test_a_worker_of_one_namespace_cannot_touch_anothers_keys(cluster: Cluster, namespace: Namespace) -> None:
+def test_a_worker_cannot_access_another_namespaces_keys(cluster: Cluster, namespace: Namespace) -> None:
     with temporary_namespace(cluster, "shop") as shop, temporary_namespace(cluster, "support") as support:
         release = Release(namespace)
         release.install({"watchNamespaces": f"{{{shop.name},{support.name}}}", "crds.enabled": "false"})
@@ -71,7 +71,7 @@ def test_a_worker_of_one_namespace_cannot_touch_anothers_keys(cluster: Cluster, 
         assert "NOPERM" in release.redis("exists", mine, **keda)
 
 
-def test_people_see_and_write_schedules_by_their_role_in_the_namespace(cluster: Cluster, namespace: Namespace) -> None:
+def test_users_read_and_write_schedules_by_their_role(cluster: Cluster, namespace: Namespace) -> None:
     Release(namespace).install({"watchNamespaces": f"{{{namespace.name}}}", "crds.enabled": "false"})
     for role in ("view", "edit"):
         namespace.kubectl("create", "rolebinding", role, f"--clusterrole={role}", f"--user={role}er")
@@ -130,7 +130,7 @@ def external(namespace: Namespace, user: str = "") -> dict[str, str]:
     }
 
 
-def test_on_a_redis_with_tls_each_namespace_gets_a_user_by_a_login_of_least_rights(
+def test_on_a_redis_with_tls_a_least_privileged_controller_creates_a_user_per_namespace(
     namespace: Namespace, tmp_path: Path
 ) -> None:
     start_tls_redis(namespace, rights_of_a_controller_with_users(), tmp_path)
@@ -143,9 +143,7 @@ def test_on_a_redis_with_tls_each_namespace_gets_a_user_by_a_login_of_least_righ
     assert namespace.all("apps/v1 StatefulSet") == []
 
 
-def test_on_a_managed_redis_all_parts_share_the_login_whose_user_is_in_its_secret(
-    namespace: Namespace, tmp_path: Path
-) -> None:
+def test_on_a_managed_redis_all_parts_share_the_secrets_user(namespace: Namespace, tmp_path: Path) -> None:
     start_tls_redis(namespace, "~* &* +@all -@admin -@dangerous", tmp_path)
     release = Release(namespace)
     release.install({**external(namespace), "externalRedis.existingSecret.usernameKey": "user"})

@@ -20,7 +20,7 @@ WITHOUT_KEDA = ("apps", "deployments/scale", "")  # test_chart_cluster.py takes 
 NAMED = {name for _, _, name in (*RIGHTS, *HOME) if name}
 
 
-def test_each_right_is_used_and_no_other_one_is_missed(cluster: Cluster, namespace: Namespace) -> None:
+def test_each_right_is_used_and_none_is_missing(cluster: Cluster, namespace: Namespace) -> None:
     cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
     release = Release(namespace)
     release.install(NAMESPACED)

@@ -44,7 +44,7 @@ async def _sets(env: ControllerEnvironment) -> int:
 
 
 @pytest.mark.bed
-async def test_a_second_controller_finds_every_child_in_place_and_writes_to_none(env: ControllerEnvironment) -> None:
+async def test_a_second_controller_writes_to_no_child(env: ControllerEnvironment) -> None:
     first = await env.start_controller()
     await env.apply()
     await env.complete_check()
@@ -77,7 +77,7 @@ async def test_each_child_applied_twice_keeps_its_version(env: ControllerEnviron
         assert twice["metadata"]["resourceVersion"] == once["metadata"]["resourceVersion"], kind.kind
 
 
-async def test_children_that_are_edited_or_deleted_by_hand_come_back(env: ControllerEnvironment) -> None:
+async def test_edited_or_deleted_children_are_restored(env: ControllerEnvironment) -> None:
     await env.start_controller()
     await env.apply()
     await env.until_reason("Ready", "Checking")
@@ -97,7 +97,7 @@ async def test_children_that_are_edited_or_deleted_by_hand_come_back(env: Contro
     await until(mended)
 
 
-async def test_an_object_of_somebody_else_is_left_alone_and_named(env: ControllerEnvironment) -> None:
+async def test_a_foreign_object_with_a_childs_name_is_left_alone_and_reported(env: ControllerEnvironment) -> None:
     theirs = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -124,7 +124,7 @@ async def test_an_object_of_somebody_else_is_left_alone_and_named(env: Controlle
     assert (await env.child(DEPLOYMENTS, "worker"))["metadata"]["ownerReferences"]
 
 
-async def test_an_edit_rolls_what_it_must_and_nothing_else(env: ControllerEnvironment) -> None:
+async def test_an_edit_changes_only_the_children_that_it_concerns(env: ControllerEnvironment) -> None:
     await env.start_controller()
     await env.apply()
     await env.until_reason("Ready", "Checking")
@@ -143,7 +143,7 @@ async def _is_max(env: ControllerEnvironment, most: int) -> bool:
     return bool((await env.child(SCALEDOBJECTS, "worker"))["spec"]["maxReplicaCount"] == most)
 
 
-async def test_what_the_api_server_refuses_in_a_child_is_said_and_an_edit_cures_it(env: ControllerEnvironment) -> None:
+async def test_a_rejected_child_is_reported_and_an_edit_fixes_it(env: ControllerEnvironment) -> None:
     await env.start_controller()
     await env.apply(
         worker={"podTemplate": {"spec": {"containers": [{"name": "worker", "ports": [{"containerPort": 80, "x": 1}]}]}}}
@@ -155,7 +155,7 @@ async def test_what_the_api_server_refuses_in_a_child_is_said_and_an_edit_cures_
     assert (await env.condition("Stalled"))[0] == "False"
 
 
-async def test_a_schedule_that_ticks_by_the_clock_has_no_cronjob_any_more(env: ControllerEnvironment) -> None:
+async def test_a_schedule_with_every_has_no_cronjob(env: ControllerEnvironment) -> None:
     await env.start_controller()
     await env.apply()
     await env.child(CRONJOBS, "tick")
@@ -173,7 +173,7 @@ async def test_a_schedule_that_ticks_by_the_clock_has_no_cronjob_any_more(env: C
     assert (await env.stats()).sweep is not None
 
 
-async def test_a_suspended_schedule_is_paused_and_parked_and_goes_on_where_it_was(env: ControllerEnvironment) -> None:
+async def test_a_suspended_schedule_has_no_workers_and_resumes(env: ControllerEnvironment) -> None:
     await env.start_controller()
     await env.apply()
     await env.complete_check()
@@ -199,7 +199,7 @@ async def test_a_suspended_schedule_is_paused_and_parked_and_goes_on_where_it_wa
     assert after["spec"]["template"] == before["spec"]["template"]
 
 
-async def test_an_edit_while_a_sweep_runs_starts_it_anew_with_the_new_plan(env: ControllerEnvironment) -> None:
+async def test_an_edit_during_a_sweep_restarts_it_with_the_new_plan(env: ControllerEnvironment) -> None:
     await env.start_controller()
     await env.apply()
     await env.complete_check()
@@ -216,7 +216,7 @@ async def test_an_edit_while_a_sweep_runs_starts_it_anew_with_the_new_plan(env: 
     assert [each.state for each in (await env.stats()).history] == ["Superseded"]
 
 
-async def test_an_edit_that_is_refused_leaves_what_was_valid_at_work(env: ControllerEnvironment) -> None:
+async def test_an_invalid_edit_keeps_the_last_valid_children(env: ControllerEnvironment) -> None:
     await env.start_controller()
     await env.apply()
     await env.complete_check()

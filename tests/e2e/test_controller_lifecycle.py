@@ -19,7 +19,7 @@ from tests.kits.servers import Server
 PARKED = "autoscaling.keda.sh/paused-replicas"
 
 
-async def test_a_deleted_schedule_leaves_nothing_in_the_queue_and_its_successor_starts_anew(
+async def test_a_deleted_schedule_leaves_nothing_in_the_queue_or_for_its_successor(
     env: ControllerEnvironment,
 ) -> None:
     await env.start_controller()
@@ -46,7 +46,7 @@ async def test_a_deleted_schedule_leaves_nothing_in_the_queue_and_its_successor_
     await until(its_own)  # the garbage collector takes its time with the one before
 
 
-async def test_a_schedule_that_is_deleted_while_no_controller_runs_is_forgotten_later(
+async def test_a_schedule_deleted_without_a_controller_is_cleaned_up_later(
     env: ControllerEnvironment,
 ) -> None:
     first = await env.start_controller()
@@ -69,7 +69,7 @@ async def test_a_schedule_that_is_deleted_while_no_controller_runs_is_forgotten_
     await until(forgotten)
 
 
-async def test_of_two_controllers_the_other_takes_over_and_no_tick_is_missed_or_doubled(
+async def test_a_second_controller_takes_over_without_missed_or_duplicate_ticks(
     env: ControllerEnvironment,
 ) -> None:
     first = await env.start_controller("a")
@@ -91,7 +91,7 @@ async def test_of_two_controllers_the_other_takes_over_and_no_tick_is_missed_or_
     assert after.last_tick % 5 == 0
 
 
-async def test_a_leader_that_is_told_to_stop_hands_over_at_once(env: ControllerEnvironment) -> None:
+async def test_a_stopped_leader_releases_its_lease(env: ControllerEnvironment) -> None:
     first = await env.start_controller("a")
     await env.apply()
     await env.until_reason("Ready", "Checking")
@@ -104,7 +104,7 @@ async def test_a_leader_that_is_told_to_stop_hands_over_at_once(env: ControllerE
     await env.until_reason("Ready", "Checking", "second")
 
 
-async def test_everything_goes_on_when_the_queue_comes_after_the_controller_and_loses_everything(
+async def test_a_controller_survives_a_late_queue_that_loses_its_data(
     env: ControllerEnvironment, tmp_path: Path
 ) -> None:
     late = Server("valkey")
@@ -127,7 +127,7 @@ async def test_everything_goes_on_when_the_queue_comes_after_the_controller_and_
         late.remove()
 
 
-async def test_a_queue_that_lets_nobody_make_users_is_said_and_heals(env: ControllerEnvironment) -> None:
+async def test_missing_rights_to_create_queue_users_are_reported_until_granted(env: ControllerEnvironment) -> None:
     with env.redis.client() as client:
         client.execute_command("ACL", "SETUSER", "weak", "on", ">weak", "~*", "&*", "+@all", "-acl")
         weak = env.redis.url.replace("//", "//weak:weak@")
@@ -141,7 +141,7 @@ async def test_a_queue_that_lets_nobody_make_users_is_said_and_heals(env: Contro
         assert made in client.execute_command("ACL", "USERS")
 
 
-async def test_the_api_server_may_be_away_for_a_minute(env: ControllerEnvironment) -> None:
+async def test_the_api_server_may_be_unreachable_for_a_minute(env: ControllerEnvironment) -> None:
     proxy = ApiServerProxy(env.connection.server)
     await proxy.open()
     path = kubeconfig(env, server=f"https://127.0.0.1:{proxy.port}")
@@ -163,9 +163,7 @@ async def _in_log(env: ControllerEnvironment, text: str) -> bool:
     return text in env.controller_log()
 
 
-async def test_a_token_may_be_replaced_and_what_watches_goes_on_with_the_new_one(
-    env: ControllerEnvironment, tmp_path: Path
-) -> None:
+async def test_a_replaced_token_is_used_by_open_watches(env: ControllerEnvironment, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text((await create_account(env.api, env.namespace, "before", tmp_path)).read_text())
     proxy = ApiServerProxy(env.connection.server)

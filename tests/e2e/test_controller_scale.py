@@ -89,7 +89,7 @@ async def quiet(env: ControllerEnvironment, port: int, looks: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.bed
-async def test_three_hundred_at_once_are_served_soon_and_cost_nothing_afterwards(env: ControllerEnvironment) -> None:
+async def test_three_hundred_schedules_are_served_soon_and_cost_nothing_afterwards(env: ControllerEnvironment) -> None:
     port, start, began = free_port(), now(), time.monotonic()
     process = await env.start_controller(KUBESWEEP_PORT=str(port))
 

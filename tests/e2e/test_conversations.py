@@ -55,7 +55,7 @@ def books(sweep: Object) -> tuple[int, int, int]:
     return sweep["planned"], sweep["applied"], sum(sweep[one] for one in ("skipped", "unconfirmed", "retrying", "dead"))
 
 
-def test_200000_conversations_are_swept_exactly_by_workers_that_come_and_go(app: ConversationsApp) -> None:
+def test_200000_conversations_are_swept_exactly_once_while_workers_scale(app: ConversationsApp) -> None:
     times = Times()
     with app.connect() as root:
         root.execute(POISON.encode())

@@ -40,7 +40,7 @@ def examples() -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("sides", SIDES, ids=("client", "server"))
 @pytest.mark.parametrize(("name", "document"), examples(), ids=lambda each: each if isinstance(each, str) else "")
-def test_every_example_is_taken_and_means_the_same_in_a_cluster(
+def test_every_example_is_accepted_and_has_the_same_spec_in_a_cluster(
     namespace: str, name: str, document: dict[str, Any], sides: tuple[str, ...]
 ) -> None:
     document = copy.deepcopy(document)
@@ -51,14 +51,12 @@ def test_every_example_is_taken_and_means_the_same_in_a_cluster(
     assert live.spec == file.spec
 
 
-def test_the_examples_are_more_than_a_few() -> None:
+def test_the_examples_include_known_files() -> None:
     assert {"README.md#0", "examples/conversations/sweep.yaml"} <= {name for name, _ in examples()}
 
 
 @pytest.mark.parametrize("sides", SIDES, ids=("client", "server"))
-def test_after_it_was_applied_nothing_differs_and_applying_again_writes_nothing(
-    namespace: str, sides: tuple[str, ...]
-) -> None:
+def test_applying_twice_changes_nothing(namespace: str, sides: tuple[str, ...]) -> None:
     name = f"twice-{len(sides)}"
     document = schedule(name, namespace, suspend=True, limits={"rowsPerSecond": 5})
     text = yaml.safe_dump(document)
@@ -74,7 +72,7 @@ def test_after_it_was_applied_nothing_differs_and_applying_again_writes_nothing(
     assert kubectl("diff", *sides, "-f", "-", stdin=text).returncode == 0
 
 
-def test_a_dry_run_on_the_server_says_what_would_be_refused_and_makes_nothing(namespace: str) -> None:
+def test_a_server_side_dry_run_reports_errors_and_creates_nothing(namespace: str) -> None:
     apply(schedule("dry", namespace), "--dry-run=server")
     refused = kubectl(
         "apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(schedule("dry", namespace, every="2s"))
@@ -83,7 +81,7 @@ def test_a_dry_run_on_the_server_says_what_would_be_refused_and_makes_nothing(na
     assert kubectl("get", "sweep", "dry", "-n", namespace).returncode == 1
 
 
-def test_a_field_that_somebody_changed_by_hand_is_a_conflict_only_if_the_file_has_it(namespace: str) -> None:
+def test_a_field_edited_by_hand_conflicts_only_if_the_file_has_it(namespace: str) -> None:
     apply(schedule("patched", namespace), "--server-side")
     kubectl_output("patch", "sweep", "patched", "-n", namespace, "--type=merge", "-p", '{"spec": {"suspend": true}}')
     apply(schedule("patched", namespace), "--server-side")
@@ -111,12 +109,12 @@ def test_explain_describes_the_fields(namespace: str, field: str, words: list[st
 
 
 @pytest.mark.parametrize("name", ["sweepschedules", "sweepschedule", "sweep", "sweeps", "all"])
-def test_each_name_that_people_type_finds_the_schedules(namespace: str, name: str) -> None:
+def test_each_resource_name_lists_the_schedules(namespace: str, name: str) -> None:
     apply(schedule("named", namespace))
     assert "named" in kubectl_output("get", name, "-n", namespace, "-o", "name")
 
 
-def test_the_columns_say_when_it_fires_and_how_it_is(namespace: str) -> None:
+def test_the_columns_show_the_schedule_and_its_state(namespace: str) -> None:
     apply(schedule("cron", namespace, every=None, schedule="*/5 * * * *"))
     apply(schedule("period", namespace, suspend=True))
     head, cron, period = columns(namespace, "cron", "period")
@@ -145,13 +143,13 @@ def write_status(name: str, namespace: str, status: dict[str, Any]) -> None:
     kubectl_output("patch", "sweep", name, "-n", namespace, "--subresource=status", "--type=json", "-p", patch)
 
 
-def test_a_schedule_that_no_controller_saw_has_seen_no_generation(namespace: str) -> None:
+def test_an_unseen_schedule_has_no_observed_generation(namespace: str) -> None:
     apply(schedule("unseen", namespace) | {"status": {"observedGeneration": 5}}, "--server-side")
     body = read("sweep/unseen", namespace)
     assert (body["metadata"]["generation"], body["status"]) == (1, {"observedGeneration": -1})
 
 
-def test_a_whole_status_is_kept_as_it_was_written_and_moves_no_generation(namespace: str) -> None:
+def test_a_status_is_stored_unchanged_and_keeps_the_generation(namespace: str) -> None:
     apply(schedule("told", namespace))
     write_status("told", namespace, WHOLE)
     body = read("sweep/told", namespace)
@@ -163,7 +161,7 @@ def test_a_whole_status_is_kept_as_it_was_written_and_moves_no_generation(namesp
     assert [each for each in ("Applied:", "duplicate key", "Retry Dead Letters:") if each not in printed] == []
 
 
-def test_the_conditions_of_two_writers_are_kept_apart_by_their_type(namespace: str) -> None:
+def test_conditions_of_two_writers_are_merged_by_type(namespace: str) -> None:
     apply(schedule("merged", namespace))
     for manager, kind in (("one", "Ready"), ("two", "Stalled")):
         condition = {**WHOLE["conditions"][0], "type": kind}
@@ -177,7 +175,7 @@ def test_the_conditions_of_two_writers_are_kept_apart_by_their_type(namespace: s
     assert [each["type"] for each in read("sweep/merged", namespace)["status"]["conditions"]] == ["Ready", "Stalled"]
 
 
-def test_bare_yaml_is_for_us_what_it_is_for_kubectl() -> None:
+def test_plain_yaml_scalars_are_read_as_kubectl_reads_them() -> None:
     bare = [
         "y",
         "Y",

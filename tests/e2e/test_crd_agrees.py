@@ -48,7 +48,7 @@ def taken_by_the_model(document: dict[str, Any]) -> bool:
 
 @FEW
 @given(specs=st.lists(SPEC, min_size=15, max_size=15))
-def test_what_the_model_takes_the_api_server_takes(namespace: str, specs: list[dict[str, Any]]) -> None:
+def test_the_api_server_accepts_what_the_model_accepts(namespace: str, specs: list[dict[str, Any]]) -> None:
     documents = [{**schedule(f"spec-{number}", namespace), "spec": spec} for number, spec in enumerate(specs)]
     assert all(map(taken_by_the_model, documents))
     assert refused(documents) == {}
@@ -84,7 +84,7 @@ DURATION = st.one_of(
 
 @FEW
 @given(texts=st.lists(DURATION, min_size=20, max_size=20))
-def test_a_duration_is_refused_by_both_or_by_none(namespace: str, texts: list[str]) -> None:
+def test_the_model_and_the_api_server_agree_on_durations(namespace: str, texts: list[str]) -> None:
     documents: list[dict[str, Any]] = []
     for text in texts:
         for spec in (

@@ -49,9 +49,7 @@ def image(tmp_path: Path) -> str:
 
 
 @pytest.mark.bed
-def test_a_handler_in_an_image_of_its_own_is_called_for_each_row(
-    cluster: Cluster, namespace: Namespace, image: str
-) -> None:
+def test_a_handler_in_a_custom_image_is_called_for_each_row(cluster: Cluster, namespace: Namespace, image: str) -> None:
     cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
     Release(namespace).install(NAMESPACED)
     postgres = start_postgres(namespace)

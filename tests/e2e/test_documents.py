@@ -11,5 +11,5 @@ from tests.kits.page_commands import run_page
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
-def test_a_page_s_commands_print_what_it_shows(page: str, exclusive_cluster: Cluster, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_print_what_it_shows(page: str, exclusive_cluster: Cluster, tmp_path: Path) -> None:
     assert run_page(page, tmp_path) > 5

@@ -106,7 +106,7 @@ def drain(app: ConversationsApp, pods: list[Object]) -> None:
 
 
 @pytest.mark.bed
-def test_workers_that_are_scaled_down_or_drained_lose_and_repeat_nothing(app: ConversationsApp) -> None:
+def test_workers_scaled_down_or_drained_lose_and_repeat_nothing(app: ConversationsApp) -> None:
     app.slow_writes(SLOW)
     app.annotate(EXPIRED, "trigger", "drain")
     goes_on(app, 1)

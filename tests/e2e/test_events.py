@@ -93,7 +93,7 @@ async def test_an_event_is_shown_by_describe(schedule: dict[str, Any], controlle
     assert re.search(r"Warning +Held +\S+ +kubesweep.dev/controller +The sweep of noon waits\.", described(schedule))
 
 
-async def test_the_same_happening_is_one_event_however_often_and_by_whomever_it_is_told(
+async def test_the_same_occurrence_is_one_event_from_any_controller(
     schedule: dict[str, Any], controllers: Controllers
 ) -> None:
     first = controllers.start()
@@ -104,7 +104,7 @@ async def test_the_same_happening_is_one_event_however_often_and_by_whomever_it_
     assert counts(schedule) == [1]
 
 
-async def test_another_happening_counts_in_the_series_and_the_note_stays(
+async def test_another_occurrence_counts_in_the_series_and_keeps_the_note(
     schedule: dict[str, Any], controllers: Controllers
 ) -> None:
     first, second = controllers.start(), controllers.start("controller-1")
@@ -117,7 +117,7 @@ async def test_another_happening_counts_in_the_series_and_the_note_stays(
     assert "another note" not in described(schedule)
 
 
-async def test_dead_letters_have_their_number_in_the_series(schedule: dict[str, Any], controllers: Controllers) -> None:
+async def test_the_series_counts_dead_letters(schedule: dict[str, Any], controllers: Controllers) -> None:
     await controllers.start().post(schedule, DEAD)
     assert counts(schedule) == [1]
     seven = replace(DEAD, occurrence="2/7", count=7)
@@ -128,9 +128,7 @@ async def test_dead_letters_have_their_number_in_the_series(schedule: dict[str, 
     assert counts(schedule) == [2, 7]
 
 
-async def test_each_five_minutes_have_an_object_of_their_own(
-    schedule: dict[str, Any], controllers: Controllers
-) -> None:
+async def test_a_new_event_object_starts_every_five_minutes(schedule: dict[str, Any], controllers: Controllers) -> None:
     events = controllers.start()
     await events.post(schedule, HELD)
     controllers.now += 299
@@ -140,7 +138,7 @@ async def test_each_five_minutes_have_an_object_of_their_own(
     assert counts(schedule) == [1, 2]
 
 
-async def test_a_flood_is_bounded_and_trickles_on(schedule: dict[str, Any], controllers: Controllers) -> None:
+async def test_events_are_rate_limited(schedule: dict[str, Any], controllers: Controllers) -> None:
     events = controllers.start()
     for number in range(BURST + 20):
         await events.post(schedule, replace(DEAD, error=f"Error{number}"))
@@ -156,7 +154,7 @@ async def test_a_flood_is_bounded_and_trickles_on(schedule: dict[str, Any], cont
     ["yes", "Строка отклонена. ", "e\u0301", "👩\u200d👧", "\x1b[2J"],
     ids=["latin", "russian", "accents", "emoji", "escapes"],
 )
-async def test_a_note_that_is_too_long_is_cut_and_taken(
+async def test_a_long_note_is_truncated_and_accepted(
     schedule: dict[str, Any], controllers: Controllers, written: str
 ) -> None:
     """The API server speaks of 1,024 characters and means bytes: of Russian it refused 683."""
@@ -167,7 +165,7 @@ async def test_a_note_that_is_too_long_is_cut_and_taken(
     assert "\x1b" not in described(schedule)
 
 
-async def test_every_reason_is_taken_as_normal_and_as_warning(
+async def test_every_reason_is_accepted_as_normal_and_as_warning(
     schedule: dict[str, Any], controllers: Controllers
 ) -> None:
     told = 0
@@ -178,7 +176,7 @@ async def test_every_reason_is_taken_as_normal_and_as_warning(
     assert len(posted(schedule)) == told == len(Reason)
 
 
-async def test_a_namespace_that_is_gone_stops_nothing(
+async def test_a_deleted_namespace_raises_nothing(
     schedule: dict[str, Any], controllers: Controllers, caplog: pytest.LogCaptureFixture
 ) -> None:
     elsewhere = {**schedule, "metadata": schedule["metadata"] | {"namespace": "no-such-namespace"}}

@@ -45,7 +45,7 @@ async def ticks(env: ControllerEnvironment, name: str, more: int) -> None:
     await until(came)
 
 
-async def test_objects_and_keys_that_make_their_reading_fail_stop_nobody(env: ControllerEnvironment) -> None:
+async def test_malformed_objects_and_keys_do_not_stop_the_controller(env: ControllerEnvironment) -> None:
     """There before the controller starts, and made while it runs."""
     await env.apply("good", schedule=None, every="5s")
     await env.apply("deep", worker={"podTemplate": {"spec": {"affinity": nested(1_100)}}})
@@ -89,7 +89,7 @@ async def _child_of_year_zero(env: ControllerEnvironment, schedule: str) -> None
     await until(replaced)
 
 
-async def test_what_no_pod_can_be_is_told_and_what_stood_before_ticks_on(env: ControllerEnvironment) -> None:
+async def test_an_invalid_pod_is_reported_and_the_schedule_still_ticks(env: ControllerEnvironment) -> None:
     process = await env.start_controller(restarts=False)
     await env.apply("good", schedule=None, every="5s")
     await env.until_reason("Ready", "Checking", "good")
@@ -106,7 +106,7 @@ async def test_what_no_pod_can_be_is_told_and_what_stood_before_ticks_on(env: Co
     assert process.returncode is None
 
 
-async def test_characters_of_every_kind_reach_the_pods_as_they_are(env: ControllerEnvironment) -> None:
+async def test_special_characters_reach_the_pods_unchanged(env: ControllerEnvironment) -> None:
     """What is applied is read as YAML, where not all that JSON may hold can stand as it is."""
     text = "\U0001f600 é \x7f \x85 \u2028 \ufeff \uffff"
     await env.start_controller()
@@ -116,7 +116,7 @@ async def test_characters_of_every_kind_reach_the_pods_as_they_are(env: Controll
     assert {"name": "TEXT", "value": text} in container["env"]
 
 
-async def test_a_namespace_that_is_not_there_yet_is_served_as_soon_as_it_is(env: ControllerEnvironment) -> None:
+async def test_a_missing_namespace_is_served_once_created(env: ControllerEnvironment) -> None:
     late = f"{LATE}{uuid.uuid4().hex[:8]}"
     process = await env.start_controller(restarts=False, KUBESWEEP_NAMESPACES=f"{env.namespace},{late}")
     await env.apply("good", schedule=None, every="5s")

@@ -34,7 +34,7 @@ print(json.dumps({
 
 
 @pytest.mark.parametrize("name", ["controller", "worker"])
-def test_an_image_is_small_and_runs_where_nothing_may_be_written(namespace: Namespace, name: str) -> None:
+def test_an_image_is_small_and_runs_with_a_read_only_root(namespace: Namespace, name: str) -> None:
     read_only = {"securityContext": SECURE | {"readOnlyRootFilesystem": True}}
     spec = pod_spec(product_image(name), ["python3", "-c", LOOK], container=read_only, restartPolicy="Never")
     namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "look"}, "spec": spec})
@@ -49,7 +49,7 @@ def test_an_image_is_small_and_runs_where_nothing_may_be_written(namespace: Name
 
 
 @pytest.mark.parametrize(("name", "missing"), [("controller", "KUBESWEEP_QUEUE"), ("worker", "KUBESWEEP_PLAN")])
-def test_the_program_of_an_image_starts_and_says_what_it_needs(namespace: Namespace, name: str, missing: str) -> None:
+def test_the_program_of_an_image_names_missing_settings(namespace: Namespace, name: str, missing: str) -> None:
     read_only = {"securityContext": SECURE | {"readOnlyRootFilesystem": True}}
     command = {"controller": ["kubesweep-controller"], "worker": ["kubesweep-worker", "work"]}[name]
     spec = pod_spec(product_image(name), command, container=read_only, restartPolicy="Never")
@@ -61,7 +61,7 @@ def test_the_program_of_an_image_starts_and_says_what_it_needs(namespace: Namesp
 
 @pytest.mark.bed
 @pytest.mark.parametrize("image", images.product(), ids=lambda image: image.target)
-def test_an_image_says_what_it_is(image: images.Image) -> None:
+def test_an_image_has_its_labels(image: images.Image) -> None:
     with tarfile.open(image.archive) as archive:
 
         def read(name: str) -> bytes:

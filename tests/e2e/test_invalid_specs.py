@@ -66,7 +66,7 @@ def refusal(body: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_each_row_of_the_table_is_what_the_user_gets(namespace: str, way: str) -> None:
+def test_each_row_of_the_table_is_the_message_that_a_user_gets(namespace: str, way: str) -> None:
     rows = cluster_rows()
     assert len(rows) >= 90
     with ThreadPoolExecutor(4) as pool:

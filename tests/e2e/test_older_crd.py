@@ -109,15 +109,13 @@ def live(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_what_would_widen_without_the_field_that_was_dropped_is_refused(
-    namespace: str, name: str, spec: dict[str, Any], text: str
-) -> None:
+def test_a_dropped_field_never_widens_a_sweep(namespace: str, name: str, spec: dict[str, Any], text: str) -> None:
     with pytest.raises(SpecErrors) as caught:
         load_object(live(namespace, name, **spec))
     assert text in str(caught.value).splitlines()
 
 
-def test_what_has_a_default_takes_it_from_the_model(namespace: str) -> None:
+def test_a_dropped_field_gets_the_models_default(namespace: str) -> None:
     spec = {"match": [{"column": "a", "in": ["b"]}], "write": {"update": [{"column": "a", "value": "c"}]}}
     body = live(namespace, "defaults", **spec)
     assert not {"retry", "deadLetters", "timeZone"} & body["spec"].keys()
@@ -125,7 +123,7 @@ def test_what_has_a_default_takes_it_from_the_model(namespace: str) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("--server-side",)], ids=("client", "server"))
-def test_kubectl_says_which_field_the_cluster_does_not_know(namespace: str, words: tuple[str, ...]) -> None:
+def test_kubectl_names_the_unknown_field(namespace: str, words: tuple[str, ...]) -> None:
     document = of_older(schedule("strict", namespace))
     refused = kubectl("apply", *words, "-f", "-", stdin=yaml.safe_dump(document))
     assert "spec.match[1].before" in refused.stderr

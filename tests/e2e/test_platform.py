@@ -80,7 +80,7 @@ print(server.recv(99))
 """
 
 
-def test_config_maps_and_secrets_are_files_that_follow_a_change(namespace: Namespace) -> None:
+def test_mounted_config_maps_and_secrets_are_updated(namespace: Namespace) -> None:
     for kind, name in (("ConfigMap", "settings"), ("Secret", "password")):
         namespace.apply(
             {
@@ -204,7 +204,7 @@ def test_a_network_policy_is_accepted(namespace: Namespace) -> None:
 
 
 @pytest.mark.bed
-def test_the_audit_log_tells_who_wrote_what(namespace: Namespace) -> None:
+def test_the_audit_log_has_user_and_verb(namespace: Namespace) -> None:
     namespace.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "noted"}})
     wanted = f"/api/v1/namespaces/{namespace.name}/configmaps/noted"
     with Path(os.environ["KUBESWEEP_AUDIT_LOG"]).open() as log:

@@ -54,7 +54,7 @@ def asked(overlay: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("path", PRIVILEGED)
-def test_baseline_refuses_what_needs_allow_privileged(path: str) -> None:
+def test_baseline_rejects_what_needs_allow_privileged(path: str) -> None:
     overlay = PRIVILEGED[path]
     if "hostProcess" in path:  # else the API server refuses it before any policy is asked
         overlay = {**overlay, "spec": overlay["spec"] | {"hostNetwork": True}}
@@ -64,11 +64,11 @@ def test_baseline_refuses_what_needs_allow_privileged(path: str) -> None:
 
 
 @pytest.mark.parametrize("what", EVERYDAY)
-def test_baseline_takes_what_the_controller_takes(what: str) -> None:
+def test_baseline_accepts_what_the_controller_accepts(what: str) -> None:
     assert asked(EVERYDAY[what]) == ""
 
 
 @pytest.mark.parametrize("path", TOKENS)
-def test_no_level_of_podsecurity_is_about_tokens(path: str) -> None:
+def test_pod_security_does_not_restrict_tokens(path: str) -> None:
     """So a value of the chart decides alone."""
     assert "PodSecurity" not in asked(TOKENS[path])

@@ -30,7 +30,7 @@ def app(shared_app: ConversationsApp) -> ConversationsApp:
     return shared_app
 
 
-def test_a_cronjob_ticks_on_its_minute_and_a_job_made_by_hand_now(app: ConversationsApp) -> None:
+def test_a_cronjob_ticks_on_its_minute_and_a_manual_job_at_once(app: ConversationsApp) -> None:
     app.apply(app.plain_schedule("ticking", schedule="* * * * *"))
     ticked = app.until_completed("ticking", patience=150)
     assert ticked["tick"].endswith(":00Z")
@@ -55,7 +55,7 @@ def test_a_cronjob_ticks_on_its_minute_and_a_job_made_by_hand_now(app: Conversat
     app.namespace.until_gone("batch/v1 CronJob", "ticking-tick")
 
 
-def test_workers_that_are_asked_to_go_lose_and_repeat_nothing(app: ConversationsApp) -> None:
+def test_deleted_or_evicted_workers_lose_and_repeat_nothing(app: ConversationsApp) -> None:
     sweep = app.example_schedule(EXPIRED, limits={"batchRows": 10})
     sweep["spec"]["effect"]["webhook"]["timeout"] = "60s"  # a receiver that is slow must not look like one that is away
     app.apply(sweep)
@@ -89,7 +89,7 @@ else:
 """
 
 
-def test_a_worker_that_is_asked_to_go_before_it_can_hear_it_goes_all_the_same(app: ConversationsApp) -> None:
+def test_a_worker_deleted_before_its_program_starts_terminates(app: ConversationsApp) -> None:
     """The interpreter of its first process does not begin with the program before somebody wants its end."""
     code = {"name": "start", "configMap": {"name": "start"}}
     container = {"name": "worker", "volumeMounts": [{"name": "start", "mountPath": "/start"}]}

@@ -28,7 +28,7 @@ async def older_crd(env: ControllerEnvironment) -> AsyncIterator[None]:
 
 @pytest.mark.bed
 @pytest.mark.usefixtures("older_crd")
-async def test_a_crd_that_drops_what_it_does_not_know_of_a_status_makes_nothing_happen_twice(
+async def test_a_crd_that_drops_status_fields_causes_no_duplicate_action(
     env: ControllerEnvironment,
 ) -> None:
     driver = ScheduleDriver(env)

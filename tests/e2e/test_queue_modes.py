@@ -58,7 +58,7 @@ def late(app: ConversationsApp, name: str, which: str = "true", **spec: Any) -> 
     return made
 
 
-def test_a_sweep_goes_on_with_the_replica_that_sentinels_promote(
+def test_a_sweep_continues_on_the_replica_that_sentinels_promote(
     namespace: Namespace, step: Steps, tmp_path: Path
 ) -> None:
     queue = start_sentinels(namespace, tmp_path)
@@ -77,7 +77,7 @@ def test_a_sweep_goes_on_with_the_replica_that_sentinels_promote(
         finish(app, step, "late")
 
 
-def test_a_sweep_goes_on_with_the_replica_that_a_cluster_promotes_and_its_neighbour_beside(
+def test_two_sweeps_continue_when_a_redis_cluster_promotes_a_replica(
     namespace: Namespace, step: Steps, tmp_path: Path
 ) -> None:
     queue = start_cluster(namespace, tmp_path)

@@ -34,7 +34,7 @@ def app(shared_app: ConversationsApp) -> ConversationsApp:
     return shared_app
 
 
-def test_what_is_wrong_with_a_source_is_said_and_over_with_its_cause(app: ConversationsApp) -> None:
+def test_a_problem_of_a_source_is_reported_and_ends_with_its_cause(app: ConversationsApp) -> None:
     right = app.database_url("sweeper", "right")
     late = service("late-db", 5432)
     app.apply(
@@ -77,7 +77,9 @@ def test_what_is_wrong_with_a_source_is_said_and_over_with_its_cause(app: Conver
         app.delete(name)
 
 
-def test_a_password_that_changes_after_the_check_fails_a_sweep_and_heals_without_a_tick(app: ConversationsApp) -> None:
+def test_a_password_that_changes_after_the_check_fails_a_sweep_and_recovers_without_a_tick(
+    app: ConversationsApp,
+) -> None:
     app.apply(app.secret("rotated", app.database_url("sweeper", "right")), app.plain_schedule("rotated", "rotated"))
     app.until_condition("rotated", "Ready", "True", patience=SEEN)
     app.until_no_workers("rotated")
@@ -97,7 +99,7 @@ def test_a_password_that_changes_after_the_check_fails_a_sweep_and_heals_without
     app.delete("rotated")
 
 
-def test_a_queue_that_is_down_at_the_start_is_waited_for(app: ConversationsApp) -> None:
+def test_a_schedule_becomes_ready_when_the_queue_starts_later(app: ConversationsApp) -> None:
     redis = f"{app.release.fullname}-redis"
     app.namespace.kubectl("scale", f"statefulset/{redis}", "--replicas=0")
     app.namespace.until_gone("v1 Pod", f"{redis}-0")
@@ -109,7 +111,7 @@ def test_a_queue_that_is_down_at_the_start_is_waited_for(app: ConversationsApp) 
     app.delete("early")
 
 
-def test_a_queue_that_forgets_everything_amid_a_sweep_is_healed_at_once(app: ConversationsApp) -> None:
+def test_a_sweep_restarts_when_the_queue_loses_its_data(app: ConversationsApp) -> None:
     app.apply(app.plain_schedule("flushed", limits=SMALL))
     app.until_condition("flushed", "Ready", "True", patience=120)
     app.slow_writes(SLOW)
@@ -125,7 +127,7 @@ def test_a_queue_that_forgets_everything_amid_a_sweep_is_healed_at_once(app: Con
     app.delete("flushed")
 
 
-def test_a_schedule_made_anew_under_its_name_amid_a_sweep_starts_over(app: ConversationsApp) -> None:
+def test_a_schedule_recreated_during_a_sweep_starts_over(app: ConversationsApp) -> None:
     app.apply(app.plain_schedule("anew", limits=SMALL))
     app.until_condition("anew", "Ready", "True", patience=120)
     app.slow_writes(SLOW)
@@ -146,7 +148,7 @@ def test_a_schedule_made_anew_under_its_name_amid_a_sweep_starts_over(app: Conve
     app.delete("anew")
 
 
-def test_a_row_that_waits_for_its_retry_wakes_a_worker_that_had_gone(app: ConversationsApp) -> None:
+def test_a_due_retry_scales_up_from_zero(app: ConversationsApp) -> None:
     with app.connect() as root:
         root.execute(
             b"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$"

@@ -41,7 +41,7 @@ async def messages(env: ControllerEnvironment) -> dict[str, str]:
     }
 
 
-async def test_every_refusal_is_a_condition_and_an_event_makes_nothing_and_is_cured_by_a_correct_file(
+async def test_every_invalid_spec_is_a_condition_and_an_event_until_corrected(
     env: ControllerEnvironment,
 ) -> None:
     assert len(ROWS) >= 25

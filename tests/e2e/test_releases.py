@@ -21,7 +21,7 @@ def installed(env: ControllerEnvironment) -> dict[str, Any]:
     return body
 
 
-async def test_a_second_release_leaves_a_namespace_to_the_first_until_that_is_gone(env: ControllerEnvironment) -> None:
+async def test_a_second_release_takes_over_a_namespace_only_after_the_first(env: ControllerEnvironment) -> None:
     first = await env.start_controller("a")
     await env.api.create(DEPLOYMENTS, installed(env))
     await env.apply()

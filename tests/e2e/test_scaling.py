@@ -34,7 +34,7 @@ def scaled_object(server: Server) -> Object:
     return {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "workers"}, "spec": spec}
 
 
-def test_a_stream_scales_a_deployment_from_zero_to_three_and_to_zero_again(namespace: Namespace) -> None:
+def test_a_stream_scales_a_deployment_from_zero_to_three_and_back(namespace: Namespace) -> None:
     server = start_redis(namespace)
     spec = pod_spec(PYTHON, SLEEP, container={"resources": {"requests": {"cpu": "10m"}}})
     namespace.apply(deployment("workers", spec, replicas=0))

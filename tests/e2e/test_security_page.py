@@ -51,7 +51,7 @@ def tries(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
-def test_it_reads_the_queues_secret_by_a_patch_and_no_other(way: tuple[str, ...]) -> None:
+def test_a_patch_reads_the_queues_secret_and_no_other(way: tuple[str, ...]) -> None:
     ran = tries(*way, stdin=json.dumps(body("v1", "Secret", OURS)))
     assert base64.b64decode(json.loads(ran.stdout)["data"]["password"]) == f"of {OURS}".encode()
     refused = tries(*way, stdin=json.dumps(body("v1", "Secret", OTHER)))
@@ -59,7 +59,7 @@ def test_it_reads_the_queues_secret_by_a_patch_and_no_other(way: tuple[str, ...]
     assert refused.stdout == ""
 
 
-def test_it_gets_and_lists_no_secret() -> None:
+def test_it_cannot_get_or_list_secrets() -> None:
     for words in (("get", "secret", OURS), ("get", "secret", OTHER), ("get", "secrets")):
         assert "Forbidden" in tries(*words).stderr
 
@@ -102,6 +102,6 @@ def test_it_makes_secrets_that_kubernetes_fills_with_an_accounts_token() -> None
     ],
     ids=" ".join,
 )
-def test_by_itself_it_does_nothing_else(words: tuple[str, ...]) -> None:
+def test_it_has_no_further_rights(words: tuple[str, ...]) -> None:
     ran = tries("auth", "can-i", *words)
     assert (ran.stdout.strip().splitlines()[-1], ran.returncode) == ("no", 1)

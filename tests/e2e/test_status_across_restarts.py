@@ -31,9 +31,7 @@ async def kubectl(env: ControllerEnvironment, *words: str) -> str:
 
 
 @pytest.mark.slow
-async def test_a_bad_day_is_told_by_describe_although_no_controller_outlives_a_line_of_it(
-    env: ControllerEnvironment, redis: Server
-) -> None:
+async def test_describe_shows_every_event_across_controller_restarts(env: ControllerEnvironment, redis: Server) -> None:
     driver = ScheduleDriver(env)
     await driver.make_ready()
     await driver.annotate("trigger")
@@ -87,7 +85,7 @@ async def test_a_bad_day_is_told_by_describe_although_no_controller_outlives_a_l
 
 
 @pytest.mark.slow
-async def test_dead_letters_are_counted_once_whoever_leads_and_whenever_it_dies(env: ControllerEnvironment) -> None:
+async def test_dead_letters_are_counted_once_across_leader_changes(env: ControllerEnvironment) -> None:
     driver = ScheduleDriver(env)
     await driver.make_ready()
 
@@ -114,7 +112,7 @@ async def test_dead_letters_are_counted_once_whoever_leads_and_whenever_it_dies(
     assert await env.condition("Degraded") == ("True", "DeadLetters")
 
 
-async def test_a_controller_that_starts_anew_writes_neither_status_nor_event(env: ControllerEnvironment) -> None:
+async def test_a_restarted_controller_writes_no_status_and_no_event(env: ControllerEnvironment) -> None:
     driver = ScheduleDriver(env)
     await driver.make_ready()
     await driver.annotate("trigger")
@@ -134,7 +132,7 @@ async def test_a_controller_that_starts_anew_writes_neither_status_nor_event(env
     assert await driver.events() == [*events, ("Warning", "SourceNotReady", 1)]
 
 
-async def test_wait_and_get_know_what_is_ready(env: ControllerEnvironment) -> None:
+async def test_kubectl_wait_and_get_show_readiness(env: ControllerEnvironment) -> None:
     driver = ScheduleDriver(env)
     waiting = asyncio.create_task(_after(env, driver))
     await driver.make_ready()

@@ -140,7 +140,7 @@ def tried(namespace: Namespace, kind: str, pod: Object) -> str:
     return subprocess.run(command, input=json.dumps(body), capture_output=True, text=True, check=False).stderr
 
 
-def test_the_readmes_commands_do_their_work_in_a_strict_cluster(strict: Cluster, tmp_path: Path) -> None:
+def test_the_readmes_commands_work_in_a_strict_cluster(strict: Cluster, tmp_path: Path) -> None:
     began, shop, home = now(), Namespace(strict, SHOP), Namespace(strict, HOME)
     (tmp_path / "strict.yaml").write_text(block("values: strict"))
     allowed = list(yaml.safe_load_all(block("objects: network")))

@@ -74,9 +74,7 @@ async def nobody_writes(env: ControllerEnvironment, nonce: str) -> None:
 
 
 @pytest.mark.bed
-async def test_of_two_versions_the_leader_decides_and_no_field_is_fought_over(
-    env: ControllerEnvironment, tmp_path: Path
-) -> None:
+async def test_only_the_leader_of_two_versions_writes(env: ControllerEnvironment, tmp_path: Path) -> None:
     path = later_version(tmp_path / "later")
     older = await env.start_controller("older", KUBESWEEP_WORKER_IMAGE="worker:older")
     await env.apply()

@@ -52,7 +52,7 @@ async def stands(both: Tenants) -> None:
     await both.look()
 
 
-async def test_arbitrary_mischief_is_the_mischief_makers_own_trouble(both: Tenants) -> None:
+async def test_arbitrary_attacks_harm_only_the_attacker(both: Tenants) -> None:
     loop = asyncio.get_running_loop()
 
     @settings(max_examples=MOVES, deadline=None, database=None, suppress_health_check=SLOW, phases=[Phase.generate])
@@ -78,7 +78,7 @@ async def test_arbitrary_mischief_is_the_mischief_makers_own_trouble(both: Tenan
     await until(served)
 
 
-async def test_scripts_without_an_end_and_a_full_memory_cost_the_others_seconds(both: Tenants) -> None:
+async def test_endless_scripts_and_a_full_memory_delay_other_tenants_by_seconds(both: Tenants) -> None:
     def attack() -> None:
         client = both.client()
         with contextlib.suppress(redis.exceptions.RedisError):

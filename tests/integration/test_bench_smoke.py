@@ -34,6 +34,6 @@ def test_a_smoke_run_measures_every_contestant_and_counts_pages(tmp_path: Path) 
     assert ours in done.stdout
 
 
-def test_options_of_the_command_line_change_the_smoke_run() -> None:
+def test_command_line_options_change_the_smoke_run() -> None:
     options, file = sweep.parse(["--smoke", "--rows", "500", "--stale", "0.1", "--json", "out.json"])
     assert (options.rows, options.stale, options.rounds, file) == (500, (0.1,), sweep.SMOKE.rounds, Path("out.json"))

@@ -94,7 +94,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.mark.slow
-async def test_kills_a_restart_and_a_flush_write_each_row_once_and_balance_the_books(
+async def test_kills_a_restart_and_a_flush_write_each_row_once_and_keep_the_totals(
     database: str, tmp_path: Path, server: Server
 ) -> None:
     seed = int(os.environ.get("KUBESWEEP_STORM_SEED", secrets.randbits(32)))

@@ -145,7 +145,9 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.slow
-async def test_no_row_stops_the_others_while_workers_die_and_stop(database: str, tmp_path: Path, where: str) -> None:
+async def test_no_row_blocks_others_while_workers_are_killed_and_stopped(
+    database: str, tmp_path: Path, where: str
+) -> None:
     seed = int(os.environ.get("KUBESWEEP_STORM_SEED", secrets.randbits(32)))
     print(f"seed {seed}")
     with psycopg.connect(database, autocommit=True) as connection:

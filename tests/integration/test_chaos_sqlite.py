@@ -16,7 +16,7 @@ KILLS = int(os.environ.get("KUBESWEEP_STORM_KILLS", "200"))
 
 
 @pytest.mark.slow
-async def test_200_kills_over_200000_stale_rows_write_each_row_once_and_balance_the_books(
+async def test_200_kills_over_200000_stale_rows_write_each_row_once_and_keep_the_totals(
     database: str, tmp_path: Path
 ) -> None:
     seed = int(os.environ.get("KUBESWEEP_STORM_SEED", secrets.randbits(32)))

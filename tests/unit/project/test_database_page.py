@@ -42,7 +42,7 @@ def test_each_snippet_is_a_part_of_a_spec(snippet: str) -> None:
         *(yaml.safe_load(each.read_text())["spec"] for each in EXAMPLES),
     ],
 )
-def test_each_makes_a_pod_that_an_api_server_takes(spec: dict[str, object]) -> None:
+def test_each_snippet_and_example_makes_a_valid_pod(spec: dict[str, object]) -> None:
     schedule = load_object(
         {"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSchedule", "metadata": META, "spec": spec}
     )
@@ -51,7 +51,7 @@ def test_each_makes_a_pod_that_an_api_server_takes(spec: dict[str, object]) -> N
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda each: each.stem)
-def test_each_example_is_read_with_the_secrets_that_it_names(example: Path, tmp_path: Path) -> None:
+def test_each_example_loads_with_the_secrets_that_it_names(example: Path, tmp_path: Path) -> None:
     document = yaml.safe_load(example.read_text())
     names = re.findall(r"(?:secretRef|secretKeyRef): \{name: ([-.\w]+)", example.read_text())
     assert names

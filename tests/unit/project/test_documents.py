@@ -48,7 +48,7 @@ def test_marked_blocks_become_files_and_commands_in_order() -> None:
         ("<!-- run -->\n```console\ntrue\n```\n", "begins with a command"),
     ],
 )
-def test_a_mark_that_would_run_nothing_is_refused(page: str, sentence: str) -> None:
+def test_a_mark_that_would_run_nothing_is_an_error(page: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         list(steps(page))
 
@@ -65,7 +65,7 @@ def test_a_mark_that_would_run_nothing_is_refused(page: str, sentence: str) -> N
         ("", "\n"),
     ],
 )
-def test_what_differs_at_every_run_is_alike(shown: str, printed: str) -> None:
+def test_output_that_differs_in_every_run_matches(shown: str, printed: str) -> None:
     assert difference(shown, printed) is None
 
 
@@ -81,5 +81,5 @@ def test_what_differs_at_every_run_is_alike(shown: str, printed: str) -> None:
         ("*/5 * * * *", "*/6 * * * *"),
     ],
 )
-def test_what_says_something_else_is_not(shown: str, printed: str) -> None:
+def test_different_output_does_not_match(shown: str, printed: str) -> None:
     assert difference(shown, printed) is not None

@@ -28,7 +28,7 @@ def test_the_exit_code_is_that_of_the_command_and_the_load_ends_with_it() -> Non
     assert b"load average" in said
 
 
-def test_a_load_whose_script_is_killed_ends_by_itself() -> None:
+def test_a_load_ends_when_its_script_is_killed() -> None:
     ran = beside_a_load("cat")
     assert ran.stdin is not None
     assert ran.stdout is not None

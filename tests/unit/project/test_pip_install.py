@@ -21,7 +21,7 @@ Successfully installed msgspec-0.22.0
 """
 
 
-def test_every_package_is_shown_as_it_is_reached_and_then_that_they_are_unpacked() -> None:
+def test_progress_shows_every_package_and_then_the_unpacking() -> None:
     assert list(progress(SAID.splitlines(keepends=True), 3)) == [
         "  1 of 3  colorama",
         "  2 of 3  msgspec",
@@ -30,7 +30,7 @@ def test_every_package_is_shown_as_it_is_reached_and_then_that_they_are_unpacked
     ]
 
 
-def test_what_it_installs_comes_first_and_a_failure_shows_the_words_of_pip(tmp_path: Path) -> None:
+def test_the_first_line_names_the_packages_and_a_failure_shows_pips_output(tmp_path: Path) -> None:
     pins = tmp_path / "pins.txt"
     pins.write_text("no-hash-for-this==1.0\n")
     done = subprocess.run(

@@ -61,7 +61,7 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
-def test_there_are_files_to_look_at() -> None:
+def test_files_are_found() -> None:
     assert {"README.md", "Makefile", "pyproject.toml"} <= committed().keys()
 
 
@@ -69,13 +69,13 @@ def test_no_file_names_a_package_registry() -> None:
     assert [(path, host) for path, text in committed().items() for host in REGISTRIES if host in text] == []
 
 
-def test_no_file_has_a_path_of_somebodys_machine() -> None:
+def test_no_file_has_a_path_of_a_developers_machine() -> None:
     found = [(path, hit.group()) for path, text in committed().items() for hit in SOMEBODYS_FOLDER.finditer(text)]
     assert found == []
 
 
 @pytest.mark.parametrize("page", pages())
-def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
+def test_every_link_of_a_page_exists(page: str) -> None:
     broken = []
     for target in LINK.findall(CODE.sub("code", FENCE.sub("", committed()[page]))):
         if re.match(r"[a-z]+:", target):
@@ -98,7 +98,7 @@ def test_every_make_target_that_a_page_names_exists() -> None:
     assert [(page, target) for page, target in sorted(named) if target not in targets] == []
 
 
-def test_every_make_target_says_what_it_does() -> None:
+def test_every_make_target_has_a_description() -> None:
     makefile = committed()["Makefile"]
     phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     assert phony is not None
@@ -113,7 +113,7 @@ def test_ci_runs_every_stage_of_make_test() -> None:
     assert sorted(" ".join(lanes).split()) == sorted(stages.group(1).split())
 
 
-def test_the_schedule_of_the_readme_is_one_that_is_read(tmp_path: Path) -> None:
+def test_the_schedule_of_the_readme_is_valid(tmp_path: Path) -> None:
     found = re.search(r"```yaml\n(.*?)```", committed()["README.md"], re.DOTALL)
     assert found is not None
     file = tmp_path / "carts.yaml"
