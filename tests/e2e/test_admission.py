@@ -1,4 +1,4 @@
-"""Policies of a strict cluster: nothing that the controller makes is ever less than what it is to be, and a denial is told and outlived."""
+"""Admission policies: the controller creates every Deployment complete, and reports a denial until the policy is gone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RESTRICTED = (
 
 @asynccontextmanager
 async def policy(env: ControllerEnvironment, *expressions: str) -> AsyncIterator[None]:
-    """A policy of this namespace's Deployments; entered once the API server heeds it, left once it forgot it."""
+    """A policy for this namespace's Deployments. Entry and exit wait until the API server enforces it, or no longer does."""
     meta = {"name": env.namespace, "namespace": ""}
     rule = {
         "apiGroups": ["apps"],
@@ -34,8 +34,8 @@ async def policy(env: ControllerEnvironment, *expressions: str) -> AsyncIterator
         "operations": ["CREATE", "UPDATE"],
         "resources": ["deployments"],
     }
-    checks = [{"expression": each, "message": f"the policy wants {each}"[:200]} for each in expressions]
-    # A Deployment of this name is always denied: by it the policy is seen to be heeded.
+    checks = [{"expression": each, "message": f"the policy requires {each}"[:200]} for each in expressions]
+    # A Deployment with this name is always denied, which shows that the policy is enforced.
     checks.append({"expression": "object.metadata.name != 'probe'", "message": "probe"})
     spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": checks, "failurePolicy": "Fail"}
     await env.api.create(POLICIES, {"metadata": meta, "spec": spec})
@@ -49,10 +49,10 @@ async def policy(env: ControllerEnvironment, *expressions: str) -> AsyncIterator
         await env.api.delete(BINDINGS, "", env.namespace)
         await env.api.delete(POLICIES, "", env.namespace)
 
-        async def forgotten() -> bool:
+        async def removed() -> bool:
             return not await denied(env)
 
-        await until(forgotten)
+        await until(removed)
 
 
 async def denied(env: ControllerEnvironment) -> bool:
@@ -80,7 +80,7 @@ async def test_a_deployment_is_created_complete_and_without_pods(env: Controller
     async def without() -> bool:
         return "B" not in {each["name"] for each in await worker_env(env)}
 
-    await until(without)  # a field that is no longer wanted goes, though it was there at the birth
+    await until(without)  # a removed field is deleted, although the Deployment was created with it
     made = await env.child(DEPLOYMENTS, "worker")
     assert made["spec"]["replicas"] == 3
     managers = {(each["manager"], each["operation"]) for each in made["metadata"]["managedFields"]}
@@ -98,7 +98,7 @@ async def test_a_policys_denial_is_reported_and_ends_without_an_edit(env: Contro
     async with policy(env, "has(object.metadata.labels) && 'team' in object.metadata.labels"):
         await env.apply()
         await env.until_reason("Ready", "WorkerStuck")
-        assert "denied request: the policy wants" in await env.condition_message("Ready")
+        assert "denied request: the policy requires" in await env.condition_message("Ready")
         assert await env.condition("Stalled") == ("False", "AsExpected")
     await env.until_reason("Ready", "Checking", seconds=120)
     assert await env.api.list(PODS, env.namespace) == []

@@ -1,5 +1,4 @@
-"""A sweep in a storm: workers killed without grace, the leading controller killed, the queue restarted. The table that comes of it
-is the one that would have come without."""
+"""A sweep while its parts are killed: workers without grace, the leading controller, and the queue. The table ends as without the kills."""
 
 from __future__ import annotations
 
@@ -17,8 +16,8 @@ from tests.kits.polling import eventually
 ROWS = 100_000
 STALE = ROWS * 2 // 10
 SMALL = {"batchRows": 20}
-SLOW = 0.3  # seconds for each row, so that the sweep is under way at the last strike
-STEP = 40  # rows from strike to strike
+SLOW = 0.3  # seconds for each row, so that the sweep still runs at the last kill
+STEP = 40  # rows between two kills
 STEPS = ("worker",) * 8 + ("leader",) * 2 + ("redis",)
 AUDIT = """
 CREATE TABLE written (id bigint NOT NULL);
@@ -30,16 +29,16 @@ CREATE TRIGGER audit AFTER UPDATE ON conversations FOR EACH ROW EXECUTE FUNCTION
 
 @pytest.fixture
 def app(cluster: Cluster) -> Iterator[ConversationsApp]:
-    with conversations_app(cluster, "storm", ROWS, **{"controller.replicas": "2"}) as made:
+    with conversations_app(cluster, "chaos", ROWS, **{"controller.replicas": "2"}) as made:
         yield made
 
 
-def kill(app: ConversationsApp, pod: str) -> None:
+def delete_now(app: ConversationsApp, pod: str) -> None:
     app.namespace.kubectl("delete", "pod", pod, "--grace-period=0", "--force", "--wait=false")
 
 
 def leader(app: ConversationsApp) -> str:
-    """The controller's pod that holds the Lease; empty where it is none that lives."""
+    """The controller pod that holds the Lease; empty where that pod is terminating or gone."""
     lease = app.namespace.get("coordination.k8s.io/v1 Lease", app.release.fullname)
     holder = ((lease or {}).get("spec") or {}).get("holderIdentity") or ""
     pods = app.namespace.all("v1 Pod", "app.kubernetes.io/component=controller")
@@ -47,22 +46,22 @@ def leader(app: ConversationsApp) -> str:
     return next((name for name in names if holder.startswith(name)), "")
 
 
-def strike(app: ConversationsApp, step: str, chance: random.Random) -> str:
-    """Kill one of them; its name."""
+def kill_one(app: ConversationsApp, step: str, chance: random.Random) -> str:
+    """Kill a worker, the leader or the queue. Returns the pod's name."""
     if step == "worker":
         pods = eventually("there is a worker to kill", 120, lambda: app.worker_pods(EXPIRED))
         victim = str(chance.choice(pods)["metadata"]["name"])
-        kill(app, victim)
+        delete_now(app, victim)
     elif step == "leader":
         victim = eventually("there is a leader to kill", 120, lambda: leader(app))
-        kill(app, victim)
-        eventually("another one leads", 120, lambda: leader(app) not in ("", victim))
+        delete_now(app, victim)
+        eventually("another pod is the leader", 120, lambda: leader(app) not in ("", victim))
     else:
         victim = f"{app.release.fullname}-redis-0"
         before = restarts(app, victim)
         password = app.release.password()
         script = 'REDISCLI_AUTH="$1" redis-cli shutdown nosave; true'
-        with suppress(AssertionError):  # the shell may be killed with its container; the restart is seen below
+        with suppress(AssertionError):  # the shell may be killed with its container; the restart is checked below
             app.namespace.kubectl("exec", victim, "--", "sh", "-c", script, "sh", password)
         eventually("the queue was restarted", 60, lambda: restarts(app, victim) > before)
     return victim
@@ -80,12 +79,12 @@ def test_kills_during_a_sweep_leave_the_same_table(app: ConversationsApp) -> Non
     app.apply(app.example_schedule(EXPIRED, limits=SMALL))
     app.until_condition(EXPIRED, "Ready", "True", patience=120)
     app.slow_writes(SLOW)
-    app.annotate(EXPIRED, "trigger", "storm")
+    app.annotate(EXPIRED, "trigger", "chaos")
     began = time.monotonic()
     for number, step in enumerate(chance.sample(STEPS, len(STEPS))):
         goal = app.count_expired() + (STEP if number else 0)
         eventually(f"{goal} rows are swept", 300, lambda goal=goal: app.count_expired() >= goal)  # type: ignore[misc]
-        victim = strike(app, step, chance)
+        victim = kill_one(app, step, chance)
         print(f"{time.monotonic() - began:6.1f} s  after {goal:6d} rows: {step} {victim}")
     assert app.count_expired() < STALE
     app.full_speed()

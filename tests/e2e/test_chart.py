@@ -1,4 +1,4 @@
-"""The chart's life on a cluster: install, upgrade, rollback, uninstall; each time in a namespace of its own."""
+"""The chart on a cluster: install, upgrade, rollback and uninstall, each in a namespace of its own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_install_waits_for_a_leader_and_the_helm_test_sweeps_a_row(namespace: Na
     release, began = Release(namespace), time.monotonic()
     release.install(NAMESPACED)
     installed = time.monotonic() - began
-    assert namespace.get("v1 Pod", release.leader()) is not None, "somebody leads already"
+    assert namespace.get("v1 Pod", release.leader()) is not None, "a controller holds the Lease"
     apply(namespace, sqlite_schedule("at-once"))
     namespace.until(SCHEDULE, "at-once", lambda found: bool(found.get("status", {}).get("conditions")), what="served")
     served = time.monotonic() - began - installed
@@ -80,7 +80,7 @@ def test_a_sweep_continues_during_an_upgrade_and_a_rollback(namespace: Namespace
             connection.execute(
                 "insert into carts select i, 'open', now() - interval '1 day' from generate_series(1, %s) i", [ROWS]
             )
-            slow_writes(connection, "carts", 0.4)  # the sweep is under way until the releases are through
+            slow_writes(connection, "carts", 0.4)  # so that the sweep still runs after upgrade and rollback
             apply(namespace, carts)
 
             def written(at_least: int) -> bool:
@@ -90,11 +90,11 @@ def test_a_sweep_continues_during_an_upgrade_and_a_rollback(namespace: Namespace
             eventually("the first rows are written", 120, lambda: written(1))
             password, queue = release.password(), _uid(namespace, release)
             release.upgrade({**NAMESPACED, "controller.logLevel": "debug"}, chart_of_next_version(tmp_path))
-            assert not written(ROWS), "the upgrade was to come amid the sweep"
-            nobody_owns_with_helm(namespace, release)
+            assert not written(ROWS), "the upgrade was to happen during the sweep"
+            assert_no_field_shared_with_helm(namespace, release)
             release.rollback(1)
             assert (release.password(), _uid(namespace, release)) == (password, queue)
-            assert not written(ROWS), "the rollback was to come amid the sweep"
+            assert not written(ROWS), "the rollback was to happen during the sweep"
             full_speed(connection)
             found = namespace.until(SCHEDULE, "carts", swept(), what="the sweep completes", patience=240)
             last = found["status"]["lastSweep"]
@@ -111,7 +111,7 @@ def test_a_password_that_was_rotated_by_hand_survives_upgrade_and_rollback(names
     patch = json.dumps({"stringData": {"password": rotated}})
     namespace.kubectl("patch", "secret", f"{release.fullname}-redis", "--type=merge", "--patch", patch)
     pod = f"{release.fullname}-redis-0"
-    namespace.until("v1 Pod", pod, _restarted, what="its probe restarts the queue with it", patience=300)
+    namespace.until("v1 Pod", pod, _restarted, what="the probe restarts the queue with the new password", patience=300)
     assert release.redis("ping", password=rotated) == "PONG"
     release.upgrade({**NAMESPACED, "controller.logLevel": "debug"})
     release.rollback(1)
@@ -129,17 +129,17 @@ def test_a_persistent_queue_survives_its_pod_and_its_release(namespace: Namespac
     password, queue = release.password(), _uid(namespace, release)
     release.upgrade({**persistent, "redis.maxmemory": "100mb"})
     before, queue = queue, _uid(namespace, release)
-    assert queue != before, "its settings are other ones"
+    assert queue != before, "changed settings restart the queue"
     assert release.password() == password
     assert release.redis("config", "get", "maxmemory", password=password).split() == ["maxmemory", "104857600"]
     assert release.redis("set", "kept", "1", password=password) == "OK"
     namespace.delete("v1 Pod", f"{release.fullname}-redis-0")
-    namespace.until("v1 Pod", f"{release.fullname}-redis-0", _another(queue), what="a new pod serves")
+    namespace.until("v1 Pod", f"{release.fullname}-redis-0", _replaced(queue), what="a new pod is ready")
     assert release.redis("get", "kept", password=password) == "1"
     release.uninstall()
     release.install(persistent)
-    assert release.password() != password, "the Secret went with the release"
-    assert release.redis("get", "kept", password=release.password()) == "1", "the claim stayed"
+    assert release.password() != password, "the uninstall deleted the Secret"
+    assert release.redis("get", "kept", password=release.password()) == "1", "the claim was kept"
     assert "one row swept" in release.test()
 
 
@@ -181,8 +181,8 @@ def test_the_second_replica_takes_over_when_the_leader_is_deleted(namespace: Nam
     assert release.leader() != first
 
 
-def nobody_owns_with_helm(namespace: Namespace, release: Release) -> None:
-    """Helm applies server-side and without force: a field that somebody else had taken would fail the next upgrade."""
+def assert_no_field_shared_with_helm(namespace: Namespace, release: Release) -> None:
+    """Helm applies server-side and without force, so a field of another manager would fail the next upgrade."""
     kinds = ("apps/v1 Deployment", "apps/v1 StatefulSet", "v1 Service", "v1 Secret", "v1 ConfigMap")
     managers = {
         each["metadata"]["name"]: {entry["manager"] for entry in each["metadata"].get("managedFields", [])}
@@ -194,7 +194,7 @@ def nobody_owns_with_helm(namespace: Namespace, release: Release) -> None:
     assert [name for name, found in managers.items() if {"helm", "kubesweep"} <= found] == []
 
 
-def _another(uid: str) -> Callable[[Object], bool]:
+def _replaced(uid: str) -> Callable[[Object], bool]:
     def condition(pod: Object) -> bool:
         conditions = pod.get("status", {}).get("conditions", [])
         return pod["metadata"]["uid"] != uid and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

@@ -1,6 +1,7 @@
-"""All namespaces served, by Helm and by kubectl alone. And a cluster without KEDA.
+"""Installations for all namespaces, by Helm and by kubectl alone, and a cluster without KEDA.
 
-They run alone (shards.py): no other controller may live in the cluster, and no other schedule."""
+They run alone (shards.py): the cluster must have no other controller and no other schedule.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import yaml
 
 from tests.cluster import addons
 from tests.cluster.testbed import REPOSITORY, Bed
-from tests.e2e.test_chart_rbac import asked
+from tests.e2e.test_chart_rbac import controller_requests
 from tests.kits.kube_client import Cluster, Namespace, Object
 from tests.kits.releases import NAMESPACED, SCHEDULE, Release, apply, ready, sqlite_schedule, swept, temporary_namespace
 
@@ -38,7 +39,7 @@ def test_a_release_for_all_namespaces_can_be_reinstalled(cluster: Cluster, names
             SCHEDULE,
             "visits",
             lambda found: swept(1)(found) and found["status"]["lastSweep"]["id"] != first,
-            what="it is swept again, by the controller that came back, from an empty queue",
+            what="the reinstalled controller sweeps it again, from an empty queue",
             patience=120,
         )
     release.uninstall()
@@ -48,7 +49,9 @@ def test_without_crds_keep_an_uninstall_deletes_the_schedules_and_their_workers(
     cluster: Cluster, namespace: Namespace
 ) -> None:
     release = Release(namespace)
-    cluster.apply(CRD.read_text().replace("Always SweepSchedule.", "SweepSchedule."))  # by hand, of another version
+    cluster.apply(
+        CRD.read_text().replace("Always SweepSchedule.", "SweepSchedule.")
+    )  # a CRD of another version, applied by hand
     release.install({"crds.keep": "false"}, "--take-ownership", "--force-conflicts")
     with temporary_namespace(cluster, "not-kept") as home:
         apply(home, sqlite_schedule("visits"))
@@ -76,14 +79,14 @@ def test_kubectl_alone_installs_it_and_the_samples_are_accepted(cluster: Cluster
             apply(shop, sqlite_schedule("visits"))
             shop.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
             shop.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "manifests" / "samples"))
-            found = shop.until(SCHEDULE, "close-abandoned-carts", unreachable, what="it says that the host is unknown")
+            found = shop.until(SCHEDULE, "close-abandoned-carts", unreachable, what="its status names the unknown host")
             assert not ready(found)
     finally:
         subprocess.run(["kubectl", "delete", "--ignore-not-found", "-f", str(INSTALL)], check=True, capture_output=True)
 
 
 def unreachable(found: Object) -> bool:
-    """The samples name a database that is not there: a condition says so."""
+    """Whether a condition names the samples' database, which does not exist."""
     return "postgres.shop.svc" in str(found.get("status"))
 
 
@@ -92,13 +95,13 @@ def test_without_keda_rows_are_swept_and_keda_is_used_once_installed(cluster: Cl
     cluster.apply(CRD.read_text())
     release = Release(namespace)
     try:
-        take_keda_away(cluster)
+        remove_keda(cluster)
         assert "KEDA is not installed" in release.install(NAMESPACED)
         assert "one row swept" in release.test()
         apply(namespace, sqlite_schedule("visits"))
         found = namespace.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
         assert autoscaling(found) == ("False", "KedaMissing")
-        scaled = [each for each in asked(namespace, release) if each.resource.endswith("/scale")]
+        scaled = [each for each in controller_requests(namespace, release) if each.resource.endswith("/scale")]
         assert {(each.verb, each.code) for each in scaled} == {("patch", 200)}
     finally:
         addons.apply(Bed.chosen())
@@ -108,12 +111,16 @@ def test_without_keda_rows_are_swept_and_keda_is_used_once_installed(cluster: Cl
     )
     worker = "apps/v1 Deployment"
     namespace.until(
-        worker, "visits-worker", lambda each: not each["spec"].get("replicas"), what="it sleeps", patience=120
+        worker,
+        "visits-worker",
+        lambda each: not each["spec"].get("replicas"),
+        what="it is scaled to zero",
+        patience=120,
     )
 
 
-def take_keda_away(cluster: Cluster) -> None:
-    """Its kinds too. What earlier tests left must be gone before: nobody else takes KEDA's finalizers off."""
+def remove_keda(cluster: Cluster) -> None:
+    """Delete KEDA and its CRDs. Objects of earlier tests must be gone first, because only KEDA removes its finalizers."""
     for kind in ("ScaledObject", "TriggerAuthentication"):
         cluster.until(f"keda.sh/v1alpha1 {kind}", lambda left: not left, what=f"no {kind} is left", patience=120)
     for name in addons.DEPLOYMENTS["keda"]:

@@ -1,4 +1,4 @@
-"""Who may do what: in the queue each namespace's workers and KEDA, in the API people by their role; a queue of one's own."""
+"""Access control: workers and KEDA in the queue, users in the Kubernetes API, and an external queue's credentials."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def crd(cluster: Cluster) -> None:
     cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
 
 
-def login(namespace: Namespace) -> dict[str, str]:
+def queue_credentials(namespace: Namespace) -> dict[str, str]:
     found = namespace.get("v1 Secret", "kubesweep-queue")
     assert found is not None
     return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
@@ -42,7 +42,7 @@ def test_a_worker_cannot_access_another_namespaces_keys(cluster: Cluster, namesp
         keys = release.redis("--raw", "keys", "*", password=release.password()).splitlines()
         [mine, *_] = [key for key in keys if key.startswith("{") and f"/{shop.name}/" in key]
         [theirs, *_] = [key for key in keys if key.startswith("{") and f"/{support.name}/" in key]
-        have = login(shop)
+        have = queue_credentials(shop)
         me = {"user": have["username"], "password": have["password"]}
         assert "NOPERM" not in release.redis("exists", mine, **me)
         for command, *rest in (
@@ -52,7 +52,7 @@ def test_a_worker_cannot_access_another_namespaces_keys(cluster: Cluster, namesp
             assert "NOPERM" in release.redis(command, theirs, *rest, **me), command
         assert "NOPERM" in release.redis("eval", "return redis.call('exists', KEYS[1])", "1", theirs, **me)
         hidden = release.redis("eval", f"return redis.call('exists', '{theirs}')", "0", **me)
-        assert "can't access at least one of the keys" in hidden  # a key that the script names itself
+        assert "can't access at least one of the keys" in hidden  # a key that is not declared
         for words in (
             ["keys", "*"],
             ["scan", "0"],
@@ -80,7 +80,9 @@ def test_users_read_and_write_schedules_by_their_role(cluster: Cluster, namespac
         return any("sweepschedules" in rule.get("resources", []) for each in found for rule in each["rules"])
 
     for role in ("view", "edit"):
-        cluster.until("rbac.authorization.k8s.io/v1 ClusterRole", aggregated, what=f"{role} has ours", name=role)
+        cluster.until(
+            "rbac.authorization.k8s.io/v1 ClusterRole", aggregated, what=f"{role} includes schedules", name=role
+        )
 
     def may(who: str, *verbs: str) -> set[bool]:
         answers = set()
@@ -98,7 +100,7 @@ def test_users_read_and_write_schedules_by_their_role(cluster: Cluster, namespac
 
 
 def start_tls_redis(namespace: Namespace, rules: str, folder: Path) -> None:
-    """A Redis that speaks TLS only, with a certificate of an authority of its own and one user, ``kubesweep-admin``."""
+    """Start a Redis that accepts TLS only, with a self-signed certificate and one user, ``kubesweep-admin``."""
     name = f"{HOST}.{namespace.name}.svc"
     digest = hashlib.sha256(PASSWORD.encode()).hexdigest()
     files = {
@@ -117,7 +119,9 @@ def start_tls_redis(namespace: Namespace, rules: str, folder: Path) -> None:
     namespace.apply(service(HOST, 6380))
     namespace.rolled_out(HOST, patience=120)
     secret = {"password": PASSWORD, "user": "kubesweep-admin", "ca.crt": files["tls.crt"]}
-    namespace.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "queue-login"}, "stringData": secret})
+    namespace.apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "queue-credentials"}, "stringData": secret}
+    )
 
 
 def external(namespace: Namespace, user: str = "") -> dict[str, str]:
@@ -125,7 +129,7 @@ def external(namespace: Namespace, user: str = "") -> dict[str, str]:
         **NAMESPACED,
         "redis.enabled": "false",
         "externalRedis.url": f"rediss://{user}{HOST}.{namespace.name}.svc:6380/0",
-        "externalRedis.existingSecret.name": "queue-login",
+        "externalRedis.existingSecret.name": "queue-credentials",
         "externalRedis.existingSecret.caKey": "ca.crt",
     }
 
@@ -137,7 +141,7 @@ def test_on_a_redis_with_tls_a_least_privileged_controller_creates_a_user_per_na
     release = Release(namespace)
     release.install({**external(namespace, "kubesweep-admin@"), "externalRedis.usersPerNamespace": "true"})
     assert "one row swept" in release.test()
-    have = login(namespace)
+    have = queue_credentials(namespace)
     assert re.fullmatch(rf"ks-[0-9a-f]{{8}}-{namespace.name}", have["username"])
     assert PASSWORD not in have.values()
     assert namespace.all("apps/v1 StatefulSet") == []
@@ -148,4 +152,7 @@ def test_on_a_managed_redis_all_parts_share_the_secrets_user(namespace: Namespac
     release = Release(namespace)
     release.install({**external(namespace), "externalRedis.existingSecret.usernameKey": "user"})
     assert "one row swept" in release.test()
-    assert (login(namespace)["username"], login(namespace)["password"]) == ("kubesweep-admin", PASSWORD)
+    assert (queue_credentials(namespace)["username"], queue_credentials(namespace)["password"]) == (
+        "kubesweep-admin",
+        PASSWORD,
+    )

@@ -1,6 +1,6 @@
-"""The rights that the chart gives are those that the controller uses: what it may do and never does, or does and may not.
+"""The chart grants exactly the rights that the controller uses.
 
-One release lives through all that makes a controller act; then the API server's audit log is compared with tests/chart/test_rbac.py.
+One release goes through everything that makes a controller act. Then the audit log is compared with the rights in tests/chart/test_rbac.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.kits.kube_client import Cluster, Namespace, Object
 from tests.kits.releases import NAMESPACED, SCHEDULE, Release, apply, ready, sqlite_schedule, swept
 
 pytestmark = pytest.mark.bed
-WITHOUT_KEDA = ("apps", "deployments/scale", "")  # test_chart_cluster.py takes KEDA away
+WITHOUT_KEDA = ("apps", "deployments/scale", "")  # used without KEDA only: test_chart_cluster.py
 NAMED = {name for _, _, name in (*RIGHTS, *HOME) if name}
 
 
@@ -24,10 +24,10 @@ def test_each_right_is_used_and_none_is_missing(cluster: Cluster, namespace: Nam
     cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
     release = Release(namespace)
     release.install(NAMESPACED)
-    live(namespace, release)
+    exercise(namespace, release)
     used: dict[tuple[str, str, str], set[str]] = {}
     refused = []
-    for each in asked(namespace, release):
+    for each in controller_requests(namespace, release):
         if each.code == 403:
             refused.append(str(each))
         verb = "create" if (each.verb, each.code) == ("patch", 201) else each.verb
@@ -38,8 +38,8 @@ def test_each_right_is_used_and_none_is_missing(cluster: Cluster, namespace: Nam
     assert used == {key: verbs for key, verbs in (RIGHTS | HOME).items() if key != WITHOUT_KEDA}
 
 
-def live(namespace: Namespace, release: Release) -> None:
-    """Everything that makes the controller read or write."""
+def exercise(namespace: Namespace, release: Release) -> None:
+    """Make the controller use each of its rights."""
     apply(namespace, sqlite_schedule("one"))
     namespace.until(SCHEDULE, "one", swept(1), what="its row is swept", patience=120)
 
@@ -49,7 +49,9 @@ def live(namespace: Namespace, release: Release) -> None:
     edit('{"spec": {"every": null, "schedule": "0 0 1 1 *"}}')
     namespace.until("batch/v1 CronJob", "one-tick", lambda _: True, what="a CronJob ticks")
     edit('{"spec": {"schedule": "1 1 1 1 *"}}')
-    namespace.until("batch/v1 CronJob", "one-tick", lambda found: found["spec"]["schedule"] == "1 1 1 1 *", what="anew")
+    namespace.until(
+        "batch/v1 CronJob", "one-tick", lambda found: found["spec"]["schedule"] == "1 1 1 1 *", what="the new cron"
+    )
     edit('{"spec": {"schedule": null, "every": "24h"}}')
     namespace.until_gone("batch/v1 CronJob", "one-tick")
     edit('{"spec": {"worker": {"maxReplicas": 3}}}')
@@ -59,9 +61,15 @@ def live(namespace: Namespace, release: Release) -> None:
         namespace.until(SCHEDULE, "one", handled(nonce), what=f"{nonce} is handled", patience=120)
         namespace.until(SCHEDULE, "one", swept(), what="and swept", patience=120)
     apply(namespace, sqlite_schedule("stuck", worker={"image": "ghcr.io/kubesweep/none:0", "minReplicas": 1}))
-    namespace.until(SCHEDULE, "stuck", lambda found: "none:0" in str(found.get("status")), what="says so", patience=120)
+    namespace.until(
+        SCHEDULE,
+        "stuck",
+        lambda found: "none:0" in str(found.get("status")),
+        what="its status names the image",
+        patience=120,
+    )
     edit('{"spec": {"secretTargetRef": []}}', "triggerauthentication", "one-worker")
-    leader = release.leader()  # its successor takes the Lease, and writes the queue's Secret again
+    leader = release.leader()  # the next leader takes the Lease and writes the queue's Secret again
     namespace.delete("v1 Pod", leader)
     namespace.until_gone("v1 Pod", leader)
     namespace.rolled_out(release.fullname)
@@ -69,14 +77,14 @@ def live(namespace: Namespace, release: Release) -> None:
         "keda.sh/v1alpha1 TriggerAuthentication",
         "one-worker",
         lambda a: bool(a["spec"]["secretTargetRef"]),
-        what="mended",
+        what="it is restored",
     )
     edit('{"spec": {"limits": {"batchRows": 7}}}')
-    namespace.until(SCHEDULE, "one", ready, what="served by the successor", patience=120)
+    namespace.until(SCHEDULE, "one", ready, what="the new leader serves it", patience=120)
 
 
-def asked(namespace: Namespace, release: Release) -> list[Request]:
-    """What the controller asked the API server for, besides discovery."""
+def controller_requests(namespace: Namespace, release: Release) -> list[Request]:
+    """The controller's requests to the API server, without discovery."""
     user = f"system:serviceaccount:{namespace.name}:{release.fullname}"
     return [each for each in requests("", user) if each.user == user and each.resource]
 

@@ -1,4 +1,4 @@
-"""Bad days of what a schedule needs: each is a condition and an Event that say what to do, and is over by itself with its cause."""
+"""Failures of the database, the Secret and the queue: each is reported by a condition and an Event, and recovers when its cause ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.kits.workloads import service
 
 ROWS = 2000
 STALE = ROWS * 2 // 10
-SEEN = 180  # seconds until kubelet shows a changed Secret to a pod, and the worker in it has looked
+SECRET_SEEN = 180  # seconds until the kubelet updates a mounted Secret and the worker reads it
 SMALL = {"batchRows": 10}
 SLOW = 1.0  # seconds for each row
 
@@ -28,7 +28,7 @@ def shared_app(cluster: Cluster) -> Iterator[ConversationsApp]:
 
 @pytest.fixture
 def app(shared_app: ConversationsApp) -> ConversationsApp:
-    """The desk as it was at first, whatever the test before did."""
+    """The application with its initial rows, whatever the previous test did."""
     with shared_app.connect() as root:
         root.execute(b"UPDATE conversations SET status = 'pending' WHERE status = 'expired'")
     return shared_app
@@ -36,9 +36,9 @@ def app(shared_app: ConversationsApp) -> ConversationsApp:
 
 def test_a_problem_of_a_source_is_reported_and_ends_with_its_cause(app: ConversationsApp) -> None:
     right = app.database_url("sweeper", "right")
-    late = service("late-db", 5432)
+    unreachable = service("late-db", 5432)
     app.apply(
-        {**late, "spec": {**late["spec"], "selector": {"app": "nobody"}}},
+        {**unreachable, "spec": {**unreachable["spec"], "selector": {"app": "none"}}},
         app.secret("no-server", right.replace("@postgres.", "@late-db.")),
         app.plain_schedule("no-server", "no-server"),
         app.secret("bad-password", app.database_url("sweeper", "wrong")),
@@ -56,13 +56,13 @@ def test_a_problem_of_a_source_is_reported_and_ends_with_its_cause(app: Conversa
         "no-server": ("Unreachable", "Connection refused"),
     }
     for name, (reason, sentence) in expected.items():
-        message = app.until_condition(name, "SourceReady", "False", reason, patience=SEEN)
+        message = app.until_condition(name, "SourceReady", "False", reason, patience=SECRET_SEEN)
         assert (sentence in message, "hunter2" in message) == (True, False)
         app.until_condition(name, "Ready", "False", "SourceNotReady")
         event = app.until_event(name, "SourceNotReady")
         assert (event["type"], reason in event["note"]) == ("Warning", True)
     app.apply(
-        {**late, "spec": {**late["spec"], "selector": {"app": "postgres"}}},
+        {**unreachable, "spec": {**unreachable["spec"], "selector": {"app": "postgres"}}},
         app.secret("no-such-secret"),
         app.secret("bad-password", right),
         app.secret("bad-scheme", right),
@@ -70,7 +70,7 @@ def test_a_problem_of_a_source_is_reported_and_ends_with_its_cause(app: Conversa
     with app.connect() as root:
         root.execute(b"CREATE TABLE later (LIKE conversations INCLUDING ALL)")
     for name in expected:
-        app.until_condition(name, "Ready", "True", patience=SEEN)
+        app.until_condition(name, "Ready", "True", patience=SECRET_SEEN)
         app.until_condition(name, "SourceReady", "True", "Checked")
     for name in expected:
         app.until_no_workers(name)
@@ -81,15 +81,15 @@ def test_a_password_that_changes_after_the_check_fails_a_sweep_and_recovers_with
     app: ConversationsApp,
 ) -> None:
     app.apply(app.secret("rotated", app.database_url("sweeper", "right")), app.plain_schedule("rotated", "rotated"))
-    app.until_condition("rotated", "Ready", "True", patience=SEEN)
+    app.until_condition("rotated", "Ready", "True", patience=SECRET_SEEN)
     app.until_no_workers("rotated")
     with app.connect() as root:
         root.execute(b"ALTER ROLE sweeper PASSWORD 'new'")
     app.annotate("rotated", "trigger", "1")
-    app.until_condition("rotated", "Ready", "False", "SourceNotReady", patience=SEEN)
+    app.until_condition("rotated", "Ready", "False", "SourceNotReady", patience=SECRET_SEEN)
     app.until_condition("rotated", "Degraded", "True", "LastSweepFailed")
     app.apply(app.secret("rotated", app.database_url("sweeper", "new")))
-    app.until_condition("rotated", "Ready", "True", patience=SEEN)
+    app.until_condition("rotated", "Ready", "True", patience=SECRET_SEEN)
     app.annotate("rotated", "trigger", "2")
     app.until_completed("rotated")
     assert app.count_expired() == STALE
@@ -128,24 +128,24 @@ def test_a_sweep_restarts_when_the_queue_loses_its_data(app: ConversationsApp) -
 
 
 def test_a_schedule_recreated_during_a_sweep_starts_over(app: ConversationsApp) -> None:
-    app.apply(app.plain_schedule("anew", limits=SMALL))
-    app.until_condition("anew", "Ready", "True", patience=120)
+    app.apply(app.plain_schedule("recreated", limits=SMALL))
+    app.until_condition("recreated", "Ready", "True", patience=120)
     app.slow_writes(SLOW)
-    app.annotate("anew", "trigger", "1")
+    app.annotate("recreated", "trigger", "1")
     eventually("some rows are swept", 120, lambda: app.count_expired() > 10)
-    app.delete("anew")
-    chosen = "kubesweep.dev/schedule=anew"
+    app.delete("recreated")
+    chosen = "kubesweep.dev/schedule=recreated"
     app.namespace.until_all("v1 Pod", chosen, lambda left: not left, what="its workers are gone", patience=120)
     app.full_speed()
-    app.apply(app.plain_schedule("anew"))
-    app.until_condition("anew", "Ready", "True", patience=120)
+    app.apply(app.plain_schedule("recreated"))
+    app.until_condition("recreated", "Ready", "True", patience=120)
     left = STALE - app.count_expired()
     assert left > 0
-    assert "lastSweep" not in app.status("anew")
-    app.annotate("anew", "trigger", "1")
-    sweep = app.until_completed("anew")
+    assert "lastSweep" not in app.status("recreated")
+    app.annotate("recreated", "trigger", "1")
+    sweep = app.until_completed("recreated")
     assert (sweep["planned"], sweep["applied"], app.count_expired()) == (left, left, STALE)
-    app.delete("anew")
+    app.delete("recreated")
 
 
 def test_a_due_retry_scales_up_from_zero(app: ConversationsApp) -> None:
@@ -156,17 +156,17 @@ def test_a_due_retry_scales_up_from_zero(app: ConversationsApp) -> None:
             b"CREATE TRIGGER refuse BEFORE UPDATE ON conversations FOR EACH ROW EXECUTE FUNCTION refuse()"
         )
     retry = {"maxAttempts": 20, "backoff": "20s", "maxBackoff": "20s"}
-    app.apply(app.plain_schedule("late", retry=retry))
-    app.until_condition("late", "Ready", "True", patience=120)
-    app.annotate("late", "trigger", "1")
-    app.until_completed("late")
-    app.apply(app.plain_schedule("late", retry=retry, suspend=True))
-    app.until_condition("late", "Suspended", "True")
-    app.until_no_workers("late")
-    assert app.status("late")["queue"] == {"ready": 0, "running": 0, "delayed": 1, "dead": 0}
+    app.apply(app.plain_schedule("retrying", retry=retry))
+    app.until_condition("retrying", "Ready", "True", patience=120)
+    app.annotate("retrying", "trigger", "1")
+    app.until_completed("retrying")
+    app.apply(app.plain_schedule("retrying", retry=retry, suspend=True))
+    app.until_condition("retrying", "Suspended", "True")
+    app.until_no_workers("retrying")
+    assert app.status("retrying")["queue"] == {"ready": 0, "running": 0, "delayed": 1, "dead": 0}
     with app.connect() as root:
         root.execute(b"DROP TRIGGER refuse ON conversations; DROP FUNCTION refuse")
-    app.apply(app.plain_schedule("late", retry=retry))
+    app.apply(app.plain_schedule("retrying", retry=retry))
     eventually("the row is swept", 180, lambda: app.count_expired() == STALE)
-    app.until_no_workers("late")
-    app.delete("late")
+    app.until_no_workers("retrying")
+    app.delete("retrying")
