@@ -1,4 +1,4 @@
-"""The controller as a process against a real API server: what it makes, and what it leaves alone."""
+"""The controller as a process against a real API server: the children that it creates, and what it does not change."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ PARKED = "autoscaling.keda.sh/paused-replicas"
 
 
 def versions(children: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    """Which object, and which version of its spec; KEDA and others write statuses as they like."""
+    """UID and generation of each child. The resourceVersion also changes when KEDA writes a status."""
     return [(each["metadata"]["uid"], each["metadata"]["generation"]) for each in children]
 
 
-async def family(env: ControllerEnvironment, name: str = "carts") -> list[dict[str, Any]]:
+async def children(env: ControllerEnvironment, name: str = "carts") -> list[dict[str, Any]]:
     return [await env.child(kind, suffix, name) for kind, suffix in CHILDREN]
 
 
 async def test_an_applied_schedule_gets_its_children_and_becomes_ready(env: ControllerEnvironment) -> None:
     await env.start_controller()
     await env.apply()
-    children = await family(env)
-    assert children[0]["spec"]["replicas"] <= 1
-    assert (await until(lambda: _sets(env))) == 1
+    made = await children(env)
+    assert made[0]["spec"]["replicas"] <= 1
+    assert (await until(lambda: _count_replica_sets(env))) == 1
     assert await until(lambda: env.get(SECRETS, "kubesweep-queue"))
     await env.until_reason("Ready", "Checking")
     await env.complete_check()
@@ -39,7 +39,7 @@ async def test_an_applied_schedule_gets_its_children_and_becomes_ready(env: Cont
     assert await env.condition("SourceReady") == ("True", "Checked")
 
 
-async def _sets(env: ControllerEnvironment) -> int:
+async def _count_replica_sets(env: ControllerEnvironment) -> int:
     return len(await env.api.list(Kind("apps/v1", "ReplicaSet", "replicasets"), env.namespace))
 
 
@@ -50,14 +50,18 @@ async def test_a_second_controller_writes_to_no_child(env: ControllerEnvironment
     await env.complete_check()
     await env.until_reason("Ready", "Ready")
     assert await env.kill(first, signal.SIGTERM) == 0
-    before = versions(await family(env))
+    before = versions(await children(env))
     start = now()
     await env.start_controller("controller-1")
     await env.apply("second")
     await env.until_reason("Ready", "Checking", "second")
     written = {f"{each.verb} {each.resource}" for each in writes_since(env, start) if "second" not in each.name}
-    assert written <= {"patch secrets", "patch sweepschedules/status", "create events"}  # KEDA may have news of its own
-    assert versions(await family(env)) == before
+    assert written <= {
+        "patch secrets",
+        "patch sweepschedules/status",
+        "create events",
+    }  # KEDA may change its own objects
+    assert versions(await children(env)) == before
 
 
 async def test_each_child_applied_twice_keeps_its_version(env: ControllerEnvironment) -> None:
@@ -87,18 +91,18 @@ async def test_edited_or_deleted_children_are_restored(env: ControllerEnvironmen
     before = (await env.child(CRONJOBS, "tick"))["metadata"]["uid"]
     await env.api.delete(CRONJOBS, env.namespace, "carts-tick")
 
-    async def mended() -> bool:
+    async def restored() -> bool:
         deployment, cronjob = await env.get(DEPLOYMENTS, "carts-worker"), await env.get(CRONJOBS, "carts-tick")
         container = (deployment or {})["spec"]["template"]["spec"]["containers"][0]
         labels = (deployment or {})["metadata"].get("labels") or {}
         same = container["command"] == ["kubesweep-worker", "work"] and "kubesweep.dev/schedule" in labels
         return bool(same and cronjob and cronjob["metadata"]["uid"] != before)
 
-    await until(mended)
+    await until(restored)
 
 
 async def test_a_foreign_object_with_a_childs_name_is_left_alone_and_reported(env: ControllerEnvironment) -> None:
-    theirs = {
+    foreign = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "carts-worker", "namespace": env.namespace},
@@ -111,7 +115,7 @@ async def test_a_foreign_object_with_a_childs_name_is_left_alone_and_reported(en
             },
         },
     }
-    made = await env.api.create(DEPLOYMENTS, theirs)
+    made = await env.api.create(DEPLOYMENTS, foreign)
     await env.start_controller()
     await env.apply()
     await env.until_reason("Ready", "NameTaken")
@@ -128,10 +132,10 @@ async def test_an_edit_changes_only_the_children_that_it_concerns(env: Controlle
     await env.start_controller()
     await env.apply()
     await env.until_reason("Ready", "Checking")
-    first = await family(env)
+    first = await children(env)
     await env.apply(schedule="0 1 1 1 *")
     await env.until_reason("Ready", "Checking")
-    deployment, cronjob, *scaling = await family(env)
+    deployment, cronjob, *scaling = await children(env)
     assert cronjob["spec"]["schedule"] == "0 1 1 1 *"
     assert deployment["spec"]["template"] == first[0]["spec"]["template"]
     assert versions(scaling) == versions(first[2:]) or scaling[0]["spec"] == first[2]["spec"]
@@ -181,18 +185,18 @@ async def test_a_suspended_schedule_has_no_workers_and_resumes(env: ControllerEn
     before = await env.child(DEPLOYMENTS, "worker")
     await env.apply(suspend=True)
 
-    async def parked() -> bool:
+    async def scaled_to_zero() -> bool:
         scaled = await env.child(SCALEDOBJECTS, "worker")
         return (scaled["metadata"].get("annotations") or {}).get(PARKED) == "0"
 
-    await until(parked)
+    await until(scaled_to_zero)
     assert (await env.child(CRONJOBS, "tick"))["spec"]["suspend"] is True
     assert (await env.stats()).paused
     await env.until_reason("Suspended", "Suspended")
     await env.apply(suspend=False)
 
     async def resumed() -> bool:
-        return not await parked() and not (await env.stats()).paused
+        return not await scaled_to_zero() and not (await env.stats()).paused
 
     await until(resumed)
     after = await env.child(DEPLOYMENTS, "worker")
@@ -221,10 +225,10 @@ async def test_an_invalid_edit_keeps_the_last_valid_children(env: ControllerEnvi
     await env.apply()
     await env.complete_check()
     await env.until_reason("Ready", "Ready")
-    before = versions(await family(env))
+    before = versions(await children(env))
     await env.apply(timeZone="Mars/Olympus")
     await env.until_reason("Ready", "InvalidSpec")
-    assert versions(await family(env)) == before
+    assert versions(await children(env)) == before
     await env.apply(timeZone="Europe/Lisbon")
     await env.until_reason("Ready", "Ready")
     assert "InvalidSpec" in await env.event_reasons()

@@ -1,4 +1,4 @@
-"""The controller as a process against a real API server: deletions, leaders, outages, logins and tokens."""
+"""The controller as a process against a real API server: deletions, leader election, outages, queue users and tokens."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ async def test_a_deleted_schedule_leaves_nothing_in_the_queue_or_for_its_success
     await env.api.delete(SCHEDULES, env.namespace, "carts")
     await env.apply()
 
-    async def forgotten() -> bool:
+    async def cleaned_up() -> bool:
         [stats] = await env.queue.stats([old])
         return not stats.known
 
-    await until(forgotten)
+    await until(cleaned_up)
     await env.until_reason("Ready", "Checking")
     new = (await env.ref()).uid
     assert new != old.uid
 
-    async def its_own() -> bool:
+    async def recreated() -> bool:
         worker = await env.child(DEPLOYMENTS, "worker")
         return bool(worker["metadata"]["ownerReferences"][0]["uid"] == new)
 
-    await until(its_own)  # the garbage collector takes its time with the one before
+    await until(recreated)  # the garbage collector may delete the previous one late
 
 
 async def test_a_schedule_deleted_without_a_controller_is_cleaned_up_later(
@@ -59,14 +59,14 @@ async def test_a_schedule_deleted_without_a_controller_is_cleaned_up_later(
     async def gone() -> bool:
         return await env.get(SCHEDULES, "carts") is None
 
-    await until(gone)  # no finalizer keeps it
+    await until(gone)  # no finalizer blocks it
     await env.start_controller()
 
-    async def forgotten() -> bool:
+    async def cleaned_up() -> bool:
         [stats] = await env.queue.stats([old])
         return not stats.known
 
-    await until(forgotten)
+    await until(cleaned_up)
 
 
 async def test_a_second_controller_takes_over_without_missed_or_duplicate_ticks(
@@ -119,10 +119,10 @@ async def test_a_controller_survives_a_late_queue_that_loses_its_data(
             assert client.keys("{ks:*")
             client.flushall()
 
-            async def asked_again() -> bool:
+            async def check_enqueued() -> bool:
                 return bool(client.keys("{ks:*"))
 
-            await until(asked_again)
+            await until(check_enqueued)
     finally:
         late.remove()
 
@@ -149,7 +149,9 @@ async def test_the_api_server_may_be_unreachable_for_a_minute(env: ControllerEnv
     await env.apply()
     await env.until_reason("Ready", "Checking")
     await proxy.close()
-    assert await asyncio.wait_for(process.wait(), scaled(120)) == 1  # the Lease was lost; its pod would start it again
+    assert (
+        await asyncio.wait_for(process.wait(), scaled(120)) == 1
+    )  # the Lease was lost; Kubernetes would restart the pod
     await env.apply("second")
     process = await env.start_controller(restarts=False, KUBECONFIG=path)
     await until(lambda: _in_log(env, "cannot take the Lease"))
@@ -168,14 +170,14 @@ async def test_a_replaced_token_is_used_by_open_watches(env: ControllerEnvironme
     file.write_text((await create_account(env.api, env.namespace, "before", tmp_path)).read_text())
     proxy = ApiServerProxy(env.connection.server)
     await proxy.open()
-    way = kubeconfig(env, server=f"https://127.0.0.1:{proxy.port}", token_file=str(file))
-    process = await env.start_controller(restarts=False, KUBECONFIG=way)
+    path = kubeconfig(env, server=f"https://127.0.0.1:{proxy.port}", token_file=str(file))
+    process = await env.start_controller(restarts=False, KUBECONFIG=path)
     await env.apply()
     await env.until_reason("Ready", "Checking")
     file.write_text((await create_account(env.api, env.namespace, "after", tmp_path)).read_text())
     await env.api.delete(ACCOUNTS, env.namespace, "before")
     await _until_refused(env, tmp_path)
-    await proxy.close()  # a watch that is open outlives its token
+    await proxy.close()  # an open watch outlives its token
     await proxy.open()
     await env.apply("second")
     await env.until_reason("Ready", "Checking", "second")
@@ -186,7 +188,7 @@ async def test_a_replaced_token_is_used_by_open_watches(env: ControllerEnvironme
 
 
 async def _until_refused(env: ControllerEnvironment, folder: Path) -> None:
-    """The API server remembers tokens for a few seconds."""
+    """The API server caches tokens for a few seconds."""
     old = Api(Connection(env.connection.server, env.connection.ca, token_file=str(folder / "token-before")))
 
     async def refused() -> bool:

@@ -1,4 +1,4 @@
-"""The example at size: 200,000 conversations, no worker at first, as many as it takes, none in the end."""
+"""The example with 200,000 conversations: workers scale up from zero and back to zero."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ TABLE = {
     "progress": ROWS // 5,
     "closed": ROWS // 5,
 }
-FIRST_ROW = scaled(30)  # seconds from the tick, with no worker there: 3 where nothing else runs
-POISON = """
+FIRST_ROW = scaled(30)  # seconds from the tick, with no worker running; 3 on an idle machine
+REJECT_ONE_ROW = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN IF NEW.id = 10 THEN RAISE EXCEPTION 'conversation 10 is being audited'; END IF; RETURN NEW; END $$;
 CREATE TRIGGER refuse BEFORE UPDATE ON conversations FOR EACH ROW EXECUTE FUNCTION refuse();
@@ -31,7 +31,7 @@ CREATE TRIGGER refuse BEFORE UPDATE ON conversations FOR EACH ROW EXECUTE FUNCTI
 
 
 class Times:
-    """How long each step took."""
+    """Collects how long each step took."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -51,19 +51,19 @@ def app(cluster: Cluster) -> Iterator[ConversationsApp]:
         yield made
 
 
-def books(sweep: Object) -> tuple[int, int, int]:
+def totals(sweep: Object) -> tuple[int, int, int]:
     return sweep["planned"], sweep["applied"], sum(sweep[one] for one in ("skipped", "unconfirmed", "retrying", "dead"))
 
 
 def test_200000_conversations_are_swept_exactly_once_while_workers_scale(app: ConversationsApp) -> None:
     times = Times()
     with app.connect() as root:
-        root.execute(POISON.encode())
+        root.execute(REJECT_ONE_ROW.encode())
     times.start()
     app.apply(*(app.example_schedule(name, retry={"maxAttempts": 2, "backoff": "1s"}) for name in SWEPT))
     for name in SWEPT:
         app.until_condition(name, "Ready", "True", patience=120)
-    times.note("applied until both are Ready, which a worker has to say")
+    times.note("applied until both are Ready, which takes a worker")
     for name in SWEPT:
         app.until_no_workers(name)
 
@@ -79,8 +79,8 @@ def test_200000_conversations_are_swept_exactly_once_while_workers_scale(app: Co
         found = app.counts_by_status()
         return (found.get("expired"), found.get("idle")) == (TABLE["expired"] - 1, TABLE["idle"])
 
-    eventually("all rows but the poison one are swept", 900, swept)
-    times.note("triggered until all rows but the poison one are swept")
+    eventually("all rows but the rejected one are swept", 900, swept)
+    times.note("triggered until all rows but the rejected one are swept")
     sweeps = {name: app.until_completed(name) for name in SWEPT}
     closed = "SELECT extract(epoch FROM %s(closed_at)) FROM conversations WHERE status = 'expired'"
     first, last = (float(app.query_value(closed % which)) - app.sweep_started(EXPIRED) for which in ("min", "max"))
@@ -91,8 +91,8 @@ def test_200000_conversations_are_swept_exactly_once_while_workers_scale(app: Co
     assert condition(status, "Degraded")["reason"] == "DeadLetters"
     assert "series" not in app.until_event(EXPIRED, "DeadLetters")
     assert app.counts_by_status() == TABLE | {"expired": TABLE["expired"] - 1, "pending": TABLE["pending"] + 1}
-    assert books(status["lastSweep"]) == (SWEPT[EXPIRED], SWEPT[EXPIRED] - 1, 1)
-    assert books(sweeps[IDLE]) == (SWEPT[IDLE], SWEPT[IDLE], 0)
+    assert totals(status["lastSweep"]) == (SWEPT[EXPIRED], SWEPT[EXPIRED] - 1, 1)
+    assert totals(sweeps[IDLE]) == (SWEPT[IDLE], SWEPT[IDLE], 0)
     assert app.receiver_summary()["keys"] == SWEPT[EXPIRED]
     assert min(most.values()) > 1
     times.start()
@@ -104,8 +104,8 @@ def test_200000_conversations_are_swept_exactly_once_while_workers_scale(app: Co
         root.execute(b"DROP TRIGGER refuse ON conversations")
     times.start()
     app.annotate(EXPIRED, "retry-dead-letters", "1")
-    eventually("the row is swept after the cure", 120, lambda: app.counts_by_status() == TABLE)
-    times.note("retry after the cure until the row is applied, from no worker")
+    eventually("the row is swept after the trigger was dropped", 120, lambda: app.counts_by_status() == TABLE)
+    times.note("retry of the dead letter until the row is applied, from no worker")
     app.until_condition(EXPIRED, "Degraded", "False")
     app.until_no_workers(EXPIRED)
     nothing = {"ready": 0, "running": 0, "delayed": 0, "dead": 0}

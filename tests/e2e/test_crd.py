@@ -1,4 +1,4 @@
-"""The CRD on a real API server: all that kubectl does with a SweepSchedule, without a controller."""
+"""The CRD on a real API server: what kubectl does with a SweepSchedule, without a controller."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.kits.deadlines import scaled
 from tests.kits.kubectl import apply, kubectl, kubectl_output, namespace_with_crd, read, schedule
 from tests.unit.core.test_status import WHOLE
 
-HOUSE = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 SIDES = ((), ("--server-side",))
 
 
@@ -30,9 +30,9 @@ def namespace() -> Iterator[str]:
 
 
 def examples() -> list[tuple[str, dict[str, Any]]]:
-    texts = {str(file.relative_to(HOUSE)): file.read_text() for file in sorted(HOUSE.glob("examples/**/*.yaml"))}
+    texts = {str(file.relative_to(ROOT)): file.read_text() for file in sorted(ROOT.glob("examples/**/*.yaml"))}
     for page in ("README.md", "docs/migrating.md", "docs/handlers.md", "docs/concepts.md"):
-        for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", (HOUSE / page).read_text(), re.DOTALL)):
+        for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)):
             texts[f"{page}#{number}"] = block
     found = [(name, each) for name, text in texts.items() for each in yaml.safe_load_all(text)]
     return [(name, each) for name, each in found if isinstance(each, dict) and each.get("kind") == "SweepSchedule"]
@@ -64,7 +64,7 @@ def test_applying_twice_changes_nothing(namespace: str, sides: tuple[str, ...]) 
     apply(document, *sides)
     compared = kubectl("diff", *sides, "-f", "-", stdin=text)
     assert (compared.returncode, compared.stdout) == (0, "")
-    # The API server stores the default of a status with the first write after the birth, which is a controller's.
+    # The API server stores the status's default with the first write after the creation, which is the controller's.
     write_status(name, namespace, WHOLE)
     before = read(f"sweep/{name}", namespace)
     apply(document, *sides)
@@ -150,14 +150,14 @@ def test_an_unseen_schedule_has_no_observed_generation(namespace: str) -> None:
 
 
 def test_a_status_is_stored_unchanged_and_keeps_the_generation(namespace: str) -> None:
-    apply(schedule("told", namespace))
-    write_status("told", namespace, WHOLE)
-    body = read("sweep/told", namespace)
+    apply(schedule("stored", namespace))
+    write_status("stored", namespace, WHOLE)
+    body = read("sweep/stored", namespace)
     assert body["status"] == WHOLE
     assert body["metadata"]["generation"] == 1
     assert Status.model_validate(body["status"]).queue is not None
-    kubectl_output("wait", "--for=condition=Ready", f"--timeout={scaled(60):.0f}s", "sweep/told", "-n", namespace)
-    printed = kubectl_output("describe", "sweep", "told", "-n", namespace)
+    kubectl_output("wait", "--for=condition=Ready", f"--timeout={scaled(60):.0f}s", "sweep/stored", "-n", namespace)
+    printed = kubectl_output("describe", "sweep", "stored", "-n", namespace)
     assert [each for each in ("Applied:", "duplicate key", "Retry Dead Letters:") if each not in printed] == []
 
 

@@ -1,4 +1,4 @@
-"""examples/custom-image as a user does it: the shop's image, Kubesweep installed on top by pip, and its handler called in a pod."""
+"""examples/custom-image: the shop's image with Kubesweep installed by pip, and its handler called in a pod."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CARTS = 300
 
 @pytest.fixture
 def image(tmp_path: Path) -> str:
-    """The image of the example, with this working tree's Kubesweep."""
+    """The image of the example with the Kubesweep of this working tree."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps"]
     subprocess.run([*pip, "--no-build-isolation", "--wheel-dir", str(tmp_path), str(REPOSITORY)], check=True)
     wheel = f"/wheel/kubesweep-{version('kubesweep')}-py3-none-any.whl"

@@ -1,4 +1,4 @@
-"""The commands of README and tutorial, taken from the pages and run one after the other; each must print what the page shows."""
+"""The commands of the README and the tutorial, run in order. Each must print what the page shows."""
 
 from __future__ import annotations
 

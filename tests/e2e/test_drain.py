@@ -1,5 +1,7 @@
-"""Workers that go during a sweep: scaled down by KEDA, drained with their node, replaced after an edit. Each ends what it has in
-hand, so no row is lost and none is done twice, in the table or at the receiver."""
+"""Workers that terminate during a sweep: scaled down by KEDA, drained with their node, replaced after an edit.
+
+Each finishes the jobs that it has claimed, so no row is lost, and none is written or sent to the receiver twice.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from tests.kits.polling import eventually
 ROWS = 20_000
 STALE = ROWS * 2 // 10
 SMALL = {"batchRows": 10}
-SLOW = 0.5  # seconds for each row, so that the sweep is under way at the drain
+SLOW = 0.5  # seconds for each row, so that the sweep still runs at the drain
 WORKERS = 3
 AUDIT = """
 CREATE TABLE written (id bigint NOT NULL);
@@ -32,26 +34,26 @@ def app(cluster: Cluster) -> Iterator[ConversationsApp]:
     with conversations_app(cluster, "drain", ROWS) as made:
         with made.connect() as root:
             root.execute(AUDIT.encode())
-        made.apply(a_sweep(made))
+        made.apply(slow_schedule(made))
         made.until_condition(EXPIRED, "Ready", "True", patience=120)
         yield made
 
 
-def a_sweep(app: ConversationsApp, worker: Mapping[str, object] | None = None, **spec: object) -> Object:
+def slow_schedule(app: ConversationsApp, worker: Mapping[str, object] | None = None, **spec: object) -> Object:
     small = {"maxReplicas": WORKERS, "jobsPerReplica": 2, "cooldown": "5s"}
     sweep = app.example_schedule(EXPIRED, limits=SMALL, worker={**small, **(worker or {})}, **spec)
-    sweep["spec"]["effect"]["webhook"]["timeout"] = "60s"  # a slow receiver must not look like one that is away
+    sweep["spec"]["effect"]["webhook"]["timeout"] = "60s"  # a slow receiver must not look unreachable
     return sweep
 
 
-def goes_on(app: ConversationsApp, rows: int) -> None:
-    """Returns when so many more rows are swept."""
+def until_more_rows(app: ConversationsApp, rows: int) -> None:
+    """Wait until ``rows`` more rows are swept."""
     goal = app.count_expired() + rows
     eventually(f"{goal} rows are swept", 300, lambda: app.count_expired() >= goal)
 
 
 def workers(app: ConversationsApp, *numbers: int) -> list[Object]:
-    """The pods of the workers, once there are as many as one of these numbers and all of them work."""
+    """Wait until the number of worker pods is one of ``numbers`` and all are ready. Returns the pods."""
 
     def ready(found: list[Object]) -> bool:
         return len(found) in numbers and all(
@@ -59,15 +61,15 @@ def workers(app: ConversationsApp, *numbers: int) -> list[Object]:
         )
 
     chosen = f"kubesweep.dev/schedule={EXPIRED},app.kubernetes.io/component=worker"
-    return app.namespace.until_all("v1 Pod", chosen, ready, what=f"{numbers} workers work", patience=120)
+    return app.namespace.until_all("v1 Pod", chosen, ready, what=f"{numbers} workers are ready", patience=120)
 
 
 def _is(pod: Object, type_: str, status: str) -> bool:
     return any((each["type"], each["status"]) == (type_, status) for each in pod["status"].get("conditions") or ())
 
 
-def balanced(app: ConversationsApp) -> None:
-    """The sweep completed, and each row was written once and told once."""
+def assert_swept_once(app: ConversationsApp) -> None:
+    """The sweep completed, and each row was written once and sent to the receiver once."""
     sweep = app.until_completed(EXPIRED, patience=600)
     assert (sweep["planned"], sweep["applied"], sweep["retrying"], sweep["dead"]) == (STALE, STALE, 0, 0), sweep
     assert "history" not in app.status(EXPIRED)
@@ -80,24 +82,22 @@ def balanced(app: ConversationsApp) -> None:
     assert app.receiver_summary() == {"requests": STALE, "keys": STALE, "duplicates": 0}
 
 
-def most(app: ConversationsApp, replicas: int) -> None:
+def limit_replicas(app: ConversationsApp, replicas: int) -> None:
     patch = json.dumps({"spec": {"maxReplicaCount": replicas}})
     app.namespace.kubectl("patch", "scaledobject", f"{EXPIRED}-worker", "--type=merge", f"--patch={patch}")
 
 
 def drain(app: ConversationsApp, pods: list[Object]) -> None:
-    """Empty the nodes of workers, and give them back once the schedule has said what it lacks."""
+    """Drain the workers' nodes, and uncordon them once the schedule reports that no pod can be scheduled."""
     nodes = {str(each["spec"]["nodeName"]) for each in pods}
     chosen = f"--pod-selector=kubesweep.dev/schedule={EXPIRED}"
     try:
         began = time.monotonic()
         for node in nodes:
             app.namespace.kubectl("drain", node, chosen, "--delete-emptydir-data", f"--timeout={scaled(180):.0f}s")
-        print(
-            f"{time.monotonic() - began:6.1f} s  until {len(pods)} workers had ended what they had in hand, and were gone"
-        )
+        print(f"{time.monotonic() - began:6.1f} s  until {len(pods)} workers had finished their jobs and terminated")
         done = app.count_expired()
-        assert done < STALE, "the node was to be drained amid the sweep"
+        assert done < STALE, "the node was to be drained during the sweep"
         assert "unschedulable" in app.until_condition(EXPIRED, "Ready", "False", "WorkerStuck")
         assert app.count_expired() == done
     finally:
@@ -109,32 +109,32 @@ def drain(app: ConversationsApp, pods: list[Object]) -> None:
 def test_workers_scaled_down_or_drained_lose_and_repeat_nothing(app: ConversationsApp) -> None:
     app.slow_writes(SLOW)
     app.annotate(EXPIRED, "trigger", "drain")
-    goes_on(app, 1)
+    until_more_rows(app, 1)
     workers(app, WORKERS)
-    most(app, 1)  # of KEDA alone: what the controller is told stays as it is
+    limit_replicas(app, 1)  # of the ScaledObject only; the schedule stays unchanged
     workers(app, 1)
-    most(app, WORKERS)
-    goes_on(app, 20)
-    drain(app, workers(app, 2, WORKERS))  # as many as KEDA finds the queue to need by now
+    limit_replicas(app, WORKERS)
+    until_more_rows(app, 20)
+    drain(app, workers(app, 2, WORKERS))  # as many as KEDA computes from the queue
     app.full_speed()
-    balanced(app)
+    assert_swept_once(app)
 
 
-def test_edits_during_a_sweep_call_the_receiver_once_for_each_row(app: ConversationsApp) -> None:
+def test_edits_during_slow_schedule_call_the_receiver_once_for_each_row(app: ConversationsApp) -> None:
     app.slow_writes(SLOW)
     app.annotate(EXPIRED, "trigger", "edit")
-    goes_on(app, 1)
+    until_more_rows(app, 1)
     faster = {"maxReplicas": WORKERS + 1, "jobsPerReplica": 1, "concurrency": 3}
-    app.apply(a_sweep(app, worker=faster))
-    goes_on(app, 50)
-    assert "history" not in app.status(EXPIRED), "an edit of the pace leaves the sweep as it is"
-    app.apply(a_sweep(app, worker=faster, retry={"maxAttempts": 7}))
+    app.apply(slow_schedule(app, worker=faster))
+    until_more_rows(app, 50)
+    assert "history" not in app.status(EXPIRED), "an edit of tuning fields keeps the sweep"
+    app.apply(slow_schedule(app, worker=faster, retry={"maxAttempts": 7}))
 
     def superseded(status: Object) -> bool:
         return [each["state"] for each in status.get("history") or ()] == ["Superseded"]
 
     app.until_status(EXPIRED, superseded, "the sweep is superseded")
-    goes_on(app, 50)
+    until_more_rows(app, 50)
     app.full_speed()
     app.until_completed(EXPIRED, patience=600)
     assert app.count_expired() == STALE

@@ -1,4 +1,4 @@
-"""Events on a real API server: what it takes, what it refuses, and what ``kubectl describe`` makes of it."""
+"""Events on a real API server: what it accepts, what it rejects, and what ``kubectl describe`` shows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kubesweep_controller.status.reasons import Reason
 from tests.kits.controller import SPEC, START
 from tests.kits.kubectl import kubectl_output, namespace_with_crd
 
-HELD = Wanted(Reason.AWAITING_APPROVAL, "The sweep of noon waits.", "sweep-1/Held")
+AWAITING = Wanted(Reason.AWAITING_APPROVAL, "The sweep of noon waits.", "sweep-1/AwaitingApproval")
 DEAD = Wanted(
     Reason.DEAD_LETTERS, "CheckViolation: rows used up their attempts", "1/1", error="CheckViolation", count=1
 )
@@ -33,7 +33,7 @@ def namespace() -> Iterator[str]:
 
 @pytest.fixture
 def schedule(namespace: str) -> Iterator[dict[str, Any]]:
-    """A SweepSchedule that nobody serves, as the API server has it."""
+    """A SweepSchedule that no controller serves, as the API server returns it."""
     name = f"sweep-{uuid.uuid4().hex[:8]}"
     meta = {"name": name, "namespace": namespace}
     body = {
@@ -48,7 +48,7 @@ def schedule(namespace: str) -> Iterator[dict[str, Any]]:
 
 
 class Controllers:
-    """Any number of controllers with one clock."""
+    """Starts any number of controllers' Events with one clock."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -83,24 +83,26 @@ def described(schedule: dict[str, Any]) -> str:
 
 
 async def test_an_event_is_shown_by_describe(schedule: dict[str, Any], controllers: Controllers) -> None:
-    await controllers.start().post(schedule, HELD)
+    await controllers.start().post(schedule, AWAITING)
     (event,) = posted(schedule)
     assert (event["type"], event["reason"], event["reportingInstance"]) == (
         "Warning",
         "AwaitingApproval",
         "controller-0",
     )
-    assert re.search(r"Warning +Held +\S+ +kubesweep.dev/controller +The sweep of noon waits\.", described(schedule))
+    assert re.search(
+        r"Warning +AwaitingApproval +\S+ +kubesweep.dev/controller +The sweep of noon waits\.", described(schedule)
+    )
 
 
 async def test_the_same_occurrence_is_one_event_from_any_controller(
     schedule: dict[str, Any], controllers: Controllers
 ) -> None:
     first = controllers.start()
-    await first.post(schedule, HELD)
-    await first.post(schedule, HELD)
-    await controllers.start("controller-0").post(schedule, HELD)
-    await controllers.start("controller-1").post(schedule, HELD)
+    await first.post(schedule, AWAITING)
+    await first.post(schedule, AWAITING)
+    await controllers.start("controller-0").post(schedule, AWAITING)
+    await controllers.start("controller-1").post(schedule, AWAITING)
     assert counts(schedule) == [1]
 
 
@@ -108,10 +110,10 @@ async def test_another_occurrence_counts_in_the_series_and_keeps_the_note(
     schedule: dict[str, Any], controllers: Controllers
 ) -> None:
     first, second = controllers.start(), controllers.start("controller-1")
-    await first.post(schedule, HELD)
-    await second.post(schedule, replace(HELD, occurrence="sweep-2/Held", note="another note"))
-    await first.post(schedule, replace(HELD, occurrence="sweep-3/Held"))
-    await second.post(schedule, replace(HELD, occurrence="sweep-3/Held"))
+    await first.post(schedule, AWAITING)
+    await second.post(schedule, replace(AWAITING, occurrence="sweep-2/AwaitingApproval", note="another note"))
+    await first.post(schedule, replace(AWAITING, occurrence="sweep-3/AwaitingApproval"))
+    await second.post(schedule, replace(AWAITING, occurrence="sweep-3/AwaitingApproval"))
     assert counts(schedule) == [3]
     assert "(x3 over " in described(schedule)
     assert "another note" not in described(schedule)
@@ -130,11 +132,11 @@ async def test_the_series_counts_dead_letters(schedule: dict[str, Any], controll
 
 async def test_a_new_event_object_starts_every_five_minutes(schedule: dict[str, Any], controllers: Controllers) -> None:
     events = controllers.start()
-    await events.post(schedule, HELD)
+    await events.post(schedule, AWAITING)
     controllers.now += 299
-    await events.post(schedule, replace(HELD, occurrence="sweep-2/Held"))
+    await events.post(schedule, replace(AWAITING, occurrence="sweep-2/AwaitingApproval"))
     controllers.now += 1
-    await events.post(schedule, replace(HELD, occurrence="sweep-3/Held"))
+    await events.post(schedule, replace(AWAITING, occurrence="sweep-3/AwaitingApproval"))
     assert counts(schedule) == [1, 2]
 
 
@@ -157,8 +159,8 @@ async def test_events_are_rate_limited(schedule: dict[str, Any], controllers: Co
 async def test_a_long_note_is_truncated_and_accepted(
     schedule: dict[str, Any], controllers: Controllers, written: str
 ) -> None:
-    """The API server speaks of 1,024 characters and means bytes: of Russian it refused 683."""
-    await controllers.start("ж" * 300).post(schedule, replace(HELD, note=written * 683))
+    """The API server's limit of 1,024 characters counts bytes: it rejected 683 Russian characters."""
+    await controllers.start("ж" * 300).post(schedule, replace(AWAITING, note=written * 683))
     (event,) = posted(schedule)
     assert 1000 < len(event["note"].encode()) <= 1024
     assert event["note"].endswith("...")
@@ -168,17 +170,17 @@ async def test_a_long_note_is_truncated_and_accepted(
 async def test_every_reason_is_accepted_as_normal_and_as_warning(
     schedule: dict[str, Any], controllers: Controllers
 ) -> None:
-    told = 0
+    posts = 0
     for reason in Reason:
-        events = controllers.start()  # each with a bucket of its own
-        await events.post(schedule, replace(HELD, reason=reason, warning=bool(told % 2)))
-        told += 1
-    assert len(posted(schedule)) == told == len(Reason)
+        events = controllers.start()  # each has a rate limit of its own
+        await events.post(schedule, replace(AWAITING, reason=reason, warning=bool(posts % 2)))
+        posts += 1
+    assert len(posted(schedule)) == posts == len(Reason)
 
 
 async def test_a_deleted_namespace_raises_nothing(
     schedule: dict[str, Any], controllers: Controllers, caplog: pytest.LogCaptureFixture
 ) -> None:
     elsewhere = {**schedule, "metadata": schedule["metadata"] | {"namespace": "no-such-namespace"}}
-    await controllers.start().post(elsewhere, HELD)
+    await controllers.start().post(elsewhere, AWAITING)
     assert "an Event was not posted" in caplog.text

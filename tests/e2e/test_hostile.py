@@ -1,4 +1,4 @@
-"""A tenant with every right in its namespace, and the login of its queue: it harms its own schedules and no others."""
+"""A tenant with every right in its namespace and its queue credentials harms its own schedules and no others."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.kits.controller_environment import ControllerEnvironment
 from tests.kits.polling import until
 from tests.kits.rbac import RBAC
 
-LATE = "not-served-yet-"  # begins the names of namespaces in which a controller has no rights at first
+LATE = "not-served-yet-"  # prefix of namespaces in which a controller has no rights at first
 NAMESPACES = Kind("v1", "Namespace", "namespaces")
 
 
 @pytest.fixture(autouse=True)
-def room() -> Iterator[None]:
-    """To write and read what is nested deep."""
+def deep_recursion() -> Iterator[None]:
+    """A higher recursion limit, to write and read deeply nested objects."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(PARSED)
     yield
@@ -35,8 +35,8 @@ def nested(levels: int) -> Any:
     return inside
 
 
-async def ticks(env: ControllerEnvironment, name: str, more: int) -> None:
-    """The schedule's period comes round so many times."""
+async def until_ticks(env: ControllerEnvironment, name: str, more: int) -> None:
+    """Wait until the schedule has ticked ``more`` times."""
     before = (await env.stats(name)).last_tick or 0.0
 
     async def came() -> bool:
@@ -46,10 +46,10 @@ async def ticks(env: ControllerEnvironment, name: str, more: int) -> None:
 
 
 async def test_malformed_objects_and_keys_do_not_stop_the_controller(env: ControllerEnvironment) -> None:
-    """There before the controller starts, and made while it runs."""
+    """Some exist before the controller starts, others are created while it runs."""
     await env.apply("good", schedule=None, every="5s")
     await env.apply("deep", worker={"podTemplate": {"spec": {"affinity": nested(1_100)}}})
-    await _child_of_year_zero(env, "good")
+    await _deployment_of_year_zero(env, "good")
     with env.redis.client() as client:
         client.hset("{ks:aaaa/attacker/a/b/c}:meta", "uid", "x")
         client.hset(b"{ks:\xff/attacker/a/b}:meta", "uid", "x")
@@ -61,12 +61,12 @@ async def test_malformed_objects_and_keys_do_not_stop_the_controller(env: Contro
     await env.until_reason("Ready", "InvalidSpec", "deeper")
     await env.apply("later", schedule=None, every="5s")  # still watched
     await env.until_reason("Ready", "Checking", "later")
-    await ticks(env, "good", 2)
+    await until_ticks(env, "good", 2)
     assert process.returncode is None
     assert "please report it" not in env.controller_log()
 
 
-async def _child_of_year_zero(env: ControllerEnvironment, schedule: str) -> None:
+async def _deployment_of_year_zero(env: ControllerEnvironment, schedule: str) -> None:
     labels = {"app.kubernetes.io/managed-by": "kubesweep", "kubesweep.dev/schedule": "other"}
     template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     meta = {"name": "other-worker", "namespace": env.namespace, "labels": labels}
@@ -81,7 +81,7 @@ async def _child_of_year_zero(env: ControllerEnvironment, schedule: str) -> None
         made["metadata"]["managedFields"] = [entry | fields]
         try:
             return bool(await env.api.replace(DEPLOYMENTS, made))
-        except Refused as refused:  # its status was written in between
+        except Refused as refused:  # another write came in between
             if refused.reason != "Conflict":
                 raise
             return False
@@ -97,7 +97,7 @@ async def test_an_invalid_pod_is_reported_and_the_schedule_still_ticks(env: Cont
     await env.apply("good", schedule=None, every="5s", worker=bad)
     await env.until_reason("Ready", "ChildRejected", "good")
     assert "quantities must match" in await env.condition_message("Ready", "good")
-    await ticks(env, "good", 2)
+    await until_ticks(env, "good", 2)
     await env.apply("good", schedule=None, every="5s", worker={"podTemplate": {"spec": {"containers": "x"}}})
     await env.until_reason("Ready", "InvalidSpec", "good")
     assert "spec.containers: must be a list" in await env.condition_message("Ready", "good")
@@ -107,7 +107,7 @@ async def test_an_invalid_pod_is_reported_and_the_schedule_still_ticks(env: Cont
 
 
 async def test_special_characters_reach_the_pods_unchanged(env: ControllerEnvironment) -> None:
-    """What is applied is read as YAML, where not all that JSON may hold can stand as it is."""
+    """An applied object is parsed as YAML, which needs escapes for some characters that JSON allows."""
     text = "\U0001f600 é \x7f \x85 \u2028 \ufeff \uffff"
     await env.start_controller()
     await env.apply("good", worker={"env": [{"name": "TEXT", "value": text}]})
@@ -121,7 +121,7 @@ async def test_a_missing_namespace_is_served_once_created(env: ControllerEnviron
     process = await env.start_controller(restarts=False, KUBESWEEP_NAMESPACES=f"{env.namespace},{late}")
     await env.apply("good", schedule=None, every="5s")
     await env.until_reason("Ready", "Checking", "good")
-    await ticks(env, "good", 1)
+    await until_ticks(env, "good", 1)
     assert "the namespace is not served" in env.controller_log()
     await env.api.create(NAMESPACES, {"metadata": {"name": late, "namespace": ""}})
     try:
@@ -134,14 +134,14 @@ async def test_a_missing_namespace_is_served_once_created(env: ControllerEnviron
             return bool(found and (found.get("status") or {}).get("conditions"))
 
         await until(served)
-        await ticks(env, "good", 1)
+        await until_ticks(env, "good", 1)
     finally:
         await env.api.delete(NAMESPACES, "", late)
     assert process.returncode is None
 
 
 async def _bind(env: ControllerEnvironment, namespace: str) -> None:
-    """The controller of the stage may do there what it may do at home."""
+    """Give the controller the same rights in ``namespace`` as in its own."""
     role = await env.api.get(Kind(f"{RBAC}/v1", "Role", "roles"), env.namespace, "controller")
     assert role is not None
     meta = {"name": "controller", "namespace": namespace}

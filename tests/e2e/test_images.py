@@ -1,4 +1,4 @@
-"""The project's own images: small, without a compiler, content with a numeric user and a root that cannot be written."""
+"""The project's images: small, without a compiler, with a numeric user and a read-only root."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.kits.kube_client import Namespace
 from tests.kits.workloads import SECURE, pod_spec, product_image
 
 MEGABYTES = 120
-LOOK = """
+INSPECT = """
 import json, os, pathlib, shutil, sys
 home = pathlib.Path("/opt/kubesweep")
 def written():
@@ -36,10 +36,10 @@ print(json.dumps({
 @pytest.mark.parametrize("name", ["controller", "worker"])
 def test_an_image_is_small_and_runs_with_a_read_only_root(namespace: Namespace, name: str) -> None:
     read_only = {"securityContext": SECURE | {"readOnlyRootFilesystem": True}}
-    spec = pod_spec(product_image(name), ["python3", "-c", LOOK], container=read_only, restartPolicy="Never")
-    namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "look"}, "spec": spec})
-    assert namespace.ended("look")["status"]["phase"] == "Succeeded", namespace.logs("look")
-    found = json.loads(namespace.logs("look"))
+    spec = pod_spec(product_image(name), ["python3", "-c", INSPECT], container=read_only, restartPolicy="Never")
+    namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "inspect"}, "spec": spec})
+    assert namespace.ended("inspect")["status"]["phase"] == "Succeeded", namespace.logs("inspect")
+    found = json.loads(namespace.logs("inspect"))
     assert found["user"] == 65532
     assert found["written"] == "Read-only file system"
     assert found["compilers"] == []

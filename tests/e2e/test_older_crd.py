@@ -1,5 +1,8 @@
-"""A CRD of an earlier version in the cluster: it knows less than this program. Here it lacks what it must not widen by
-(operators of a match, what is written) and what has a default; under a group of its own, so that no other test sees it."""
+"""A CRD of an earlier version, which drops fields that this version has.
+
+It lacks fields whose loss could widen a sweep (operators of a match, the write) and fields with a default. It has an API group of its own, so no
+other test is affected.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def older() -> dict[str, Any]:
 
 
 def without_rules(schema: dict[str, Any]) -> None:
-    """An earlier version had other rules; none is the worst that it can have."""
+    """Remove all rules: the worst case of an earlier version's other rules."""
     schema.pop(cel.RULES, None)
     for inner in (*schema.get("properties", {}).values(), *filter(None, [schema.get("items")])):
         without_rules(inner)
@@ -69,7 +72,7 @@ def of_older(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def live(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
-    """The object as a controller of this version sees it, whatever the API server kept of it."""
+    """The object as this version's controller reads it, with the fields that the API server kept."""
     apply(of_older(schedule(name, namespace, **spec)), "--validate=ignore")
     body = read(f"sweepschedules.{GROUP}/{name}", namespace)
     return body | {"apiVersion": "kubesweep.dev/v1alpha1"}

@@ -1,4 +1,4 @@
-"""The cluster is a real one: a small test for each thing of Kubernetes that Kubesweep or its tests build on."""
+"""A small test for each feature of Kubernetes that Kubesweep or its tests depend on."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_pod_finds_a_service_by_its_name(namespace: Namespace) -> None:
 
 PING = """
 import socket, sys, time
-while True: # a Service's address leads somewhere a moment after its pods are ready
+while True: # a Service forwards a moment after its pods are ready
     try:
         server = socket.create_connection((sys.argv[1], 6379), 5)
         break
@@ -90,7 +90,7 @@ def test_mounted_config_maps_and_secrets_are_updated(namespace: Namespace) -> No
                 f"{'stringData' if kind == 'Secret' else 'data'}": {"it": "first"},
             }
         )
-    # what the project does with Secrets: the volume is there, optional, before the Secret is
+    # as in the workers' pods: an optional volume whose Secret is created later
     volumes = [
         {"name": "settings", "configMap": {"name": "settings"}},
         {"name": "password", "secret": {"secretName": "password"}},

@@ -1,4 +1,4 @@
-"""The pods of a schedule in their cluster: the CronJob's, a Job's that a person makes, and workers that are asked to go."""
+"""The pods of a schedule: of its CronJob, of a Job created by hand, and workers that are deleted or evicted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def shared_app(cluster: Cluster) -> Iterator[ConversationsApp]:
 
 @pytest.fixture
 def app(shared_app: ConversationsApp) -> ConversationsApp:
-    """The desk as it was at first, whatever the test before did."""
+    """The application with its initial rows, whatever the previous test did."""
     with shared_app.connect() as root:
         root.execute(b"UPDATE conversations SET status = 'pending' WHERE status = 'expired'")
     return shared_app
@@ -57,7 +57,7 @@ def test_a_cronjob_ticks_on_its_minute_and_a_manual_job_at_once(app: Conversatio
 
 def test_deleted_or_evicted_workers_lose_and_repeat_nothing(app: ConversationsApp) -> None:
     sweep = app.example_schedule(EXPIRED, limits={"batchRows": 10})
-    sweep["spec"]["effect"]["webhook"]["timeout"] = "60s"  # a receiver that is slow must not look like one that is away
+    sweep["spec"]["effect"]["webhook"]["timeout"] = "60s"  # a slow receiver must not look unreachable
     app.apply(sweep)
     app.until_condition(EXPIRED, "Ready", "True", patience=120)
     app.slow_writes(0.5)
@@ -65,7 +65,7 @@ def test_deleted_or_evicted_workers_lose_and_repeat_nothing(app: ConversationsAp
     for number in range(4):
         goal = 20 * number
         eventually(f"{goal} rows are swept", 120, lambda goal=goal: app.count_expired() >= goal)  # type: ignore[misc]
-        pods = eventually("there is a worker", 60, lambda: alive(app))
+        pods = eventually("there is a worker", 60, lambda: running_workers(app))
         if number % 2:
             app.namespace.kubectl("delete", "pod", pods[0], "--wait=false")
         else:
@@ -90,27 +90,27 @@ else:
 
 
 def test_a_worker_deleted_before_its_program_starts_terminates(app: ConversationsApp) -> None:
-    """The interpreter of its first process does not begin with the program before somebody wants its end."""
+    """Process 1 starts the program only once the preStop hook runs, so the pod is deleted before the program handles signals."""
     code = {"name": "start", "configMap": {"name": "start"}}
     container = {"name": "worker", "volumeMounts": [{"name": "start", "mountPath": "/start"}]}
     spec = {"terminationGracePeriodSeconds": 600, "containers": [container], "volumes": [code]}
     env = [{"name": "PYTHONPATH", "value": "/start"}]
     app.namespace.apply(config_map("start", {"sitecustomize.py": SLOW_START}))
     app.apply(app.plain_schedule("starting", worker={"minReplicas": 1, "env": env, "podTemplate": {"spec": spec}}))
-    [pod] = eventually("there is a worker", 120, lambda: alive(app, "starting"))
+    [pod] = eventually("there is a worker", 120, lambda: running_workers(app, "starting"))
     app.namespace.delete("v1 Pod", pod)
     app.namespace.until_gone("v1 Pod", pod, patience=300)
     app.delete("starting")
 
 
-def alive(app: ConversationsApp, name: str = EXPIRED) -> list[str]:
-    """Workers that run and were not asked to go."""
+def running_workers(app: ConversationsApp, name: str = EXPIRED) -> list[str]:
+    """Names of the worker pods that run and are not terminating."""
     found = [one for one in app.worker_pods(name) if "deletionTimestamp" not in one["metadata"]]
     return [one["metadata"]["name"] for one in found if one["status"]["phase"] == "Running"]
 
 
 def evict(app: ConversationsApp, pod: str) -> None:
-    """As a drain of the node does it."""
+    """Evict the pod, as a drain of the node does."""
     where = {"name": pod, "namespace": app.namespace.name}
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": where}
     path = f"/api/v1/namespaces/{app.namespace.name}/pods/{pod}/eviction"

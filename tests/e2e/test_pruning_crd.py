@@ -1,4 +1,4 @@
-"""A controller under a CRD that is older than itself, and drops the fields of a status that it does not know. The CRD is the cluster's, so this runs alone."""
+"""A controller under an older CRD, which drops unknown fields of a status. The CRD belongs to the whole cluster, so this runs alone."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ async def test_a_crd_that_drops_status_fields_causes_no_duplicate_action(
     driver = ScheduleDriver(env)
     await driver.make_ready()
     await driver.annotate("purge-dead-letters")
-    await until(lambda: _told(driver, "DeadLettersPurged"))
+    await until(lambda: _has_event(driver, "DeadLettersPurged"))
     assert "handled" not in await driver.status()
     await driver.annotate("trigger")
     await driver.plan(1)
     await driver.settle(dead={"7": "CheckViolation"})
-    await env.until_reason("Degraded", "DeadLetters")  # and not purged once more
+    await env.until_reason("Degraded", "DeadLetters")  # and the dead letters are not purged again
     start = now()
     await driver.report_finding(False, "TableMissing", "there is no table")
     await env.until_reason("SourceReady", "TableMissing")
@@ -49,5 +49,5 @@ async def test_a_crd_that_drops_status_fields_causes_no_duplicate_action(
     assert "status.handled" in env.controller_log()
 
 
-async def _told(driver: ScheduleDriver, reason: str) -> bool:
-    return any(told[1] == reason for told in await driver.events())
+async def _has_event(driver: ScheduleDriver, reason: str) -> bool:
+    return any(event[1] == reason for event in await driver.events())

@@ -1,5 +1,7 @@
-"""What the API server cannot refuse, the controller does: a condition and an Event say what to do, nothing is made, and
-a correct file cures it. Every row of docs/errors.md that ends as a condition, at once."""
+"""Specs that only the controller rejects: a condition and an Event say what to do, no child is created, and a corrected file fixes it.
+
+The test applies every row of docs/errors.md that ends as a condition, all at once.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,12 @@ from tests.kits.polling import until
 ROWS = [row for row in cluster_rows() if row.ignoring.startswith("condition ")]
 
 
-def schedule(env: ControllerEnvironment, number: int, *wishes: str) -> dict[str, Any]:
+def schedule(env: ControllerEnvironment, number: int, *edits: str) -> dict[str, Any]:
     documents = {each["kind"]: copy.deepcopy(each) for each in yaml.safe_load_all(base())}
     made: dict[str, Any] = documents["SweepSchedule"]
     made["metadata"] = {"name": f"row-{number}", "namespace": env.namespace}
-    for wish in wishes:
-        change(documents, wish)
+    for edit in edits:
+        change(documents, edit)
     return made
 
 
@@ -31,7 +33,7 @@ def apply(documents: list[dict[str, Any]]) -> None:
 
 
 async def messages(env: ControllerEnvironment) -> dict[str, str]:
-    """The message of Ready where it is False for the spec's sake, by name."""
+    """The message of Ready=False with the reason InvalidSpec, by schedule."""
     return {
         body["metadata"]["name"]: condition["message"]
         for body in await env.api.list(SCHEDULES, env.namespace)

@@ -1,4 +1,4 @@
-"""Two releases that are both told to serve a namespace: the first does, the other one says that it does not, until the first goes."""
+"""Two releases configured for the same namespace: only the first serves it, and the second reports so until the first is uninstalled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIRST, SECOND = "kubesweep-controller", "second"
 
 
 def installed(env: ControllerEnvironment) -> dict[str, Any]:
-    """The Deployment that stands for the first release; its controller runs as a process of this test."""
+    """The Deployment that identifies the first release. Its controller runs as a process of this test."""
     body: dict[str, Any] = deployment(FIRST, pod_spec(PYTHON, ["sleep", "infinity"]))
     body["metadata"]["namespace"] = env.namespace
     body["spec"]["replicas"] = 0
@@ -30,10 +30,10 @@ async def test_a_second_release_takes_over_a_namespace_only_after_the_first(env:
 
     second = await env.start_controller("b", KUBESWEEP_LEASE_NAME=SECOND)
 
-    async def told() -> bool:
+    async def reported() -> bool:
         return "ServedByAnother" in await env.event_reasons()
 
-    await until(told)
+    await until(reported)
     await env.apply("later")
     await env.complete_check("later")
     await env.until_reason("Ready", "Ready", "later")
@@ -60,7 +60,7 @@ async def test_a_second_release_takes_over_a_namespace_only_after_the_first(env:
 
 
 async def install(env: ControllerEnvironment, name: str) -> str:
-    """Whose plan the workers have, as the queue calls that release."""
+    """The install ID of the workers' plan."""
     worker = await env.child(DEPLOYMENTS, "worker", name)
     variables = worker["spec"]["template"]["spec"]["containers"][0]["env"]
     (plan,) = [each["value"] for each in variables if each["name"] == "KUBESWEEP_PLAN"]

@@ -1,4 +1,4 @@
-"""KEDA sizes a plain Deployment to the length of a Redis stream, from nothing and back to nothing."""
+"""KEDA scales a plain Deployment with the length of a Redis stream, from zero and back to zero."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A bad day of one schedule, told by ``kubectl describe``: by controllers that do not live longer than a line of it.
+"""Status and Events of one schedule while the controller restarts after each of them.
 
-The controllers are real processes on a real API server and a real queue; the worker's part is played by hand.
+The controllers are real processes on a real API server and a real queue. The test acts as the worker.
 """
 
 from __future__ import annotations
@@ -89,26 +89,26 @@ async def test_dead_letters_are_counted_once_across_leader_changes(env: Controll
     driver = ScheduleDriver(env)
     await driver.make_ready()
 
-    async def at_once(dead: int) -> bool:
+    async def immediately(dead: int) -> bool:
         return True
 
-    async def told(dead: int) -> bool:
+    async def event_posted(dead: int) -> bool:
         return ("Warning", "DeadLetters", dead) in await driver.events()
 
-    async def written(dead: int) -> bool:
+    async def status_written(dead: int) -> bool:
         return bool((await driver.status()).get("queue", {}).get("dead") == dead)
 
-    moments = (at_once, told, written)
+    moments = (immediately, event_posted, status_written)
     for number, moment in enumerate(moments):
         await driver.annotate("trigger")
         await driver.plan(1)
         await driver.settle(dead={str(number): "CheckViolation"})
         await until(partial(moment, number + 1))
         await driver.restart_controller(signal.SIGKILL)
-    await until(partial(written, len(moments)))
+    await until(partial(status_written, len(moments)))
     assert ("Warning", "DeadLetters", len(moments)) in await driver.events()
     objects = [each for each in await env.api.list(EVENTS, env.namespace) if each["reason"] == "DeadLetters"]
-    assert len(objects) <= 2, "one for each five minutes"
+    assert len(objects) <= 2, "an object for each five minutes"
     assert await env.condition("Degraded") == ("True", "DeadLetters")
 
 
@@ -122,7 +122,7 @@ async def test_a_restarted_controller_writes_no_status_and_no_event(env: Control
     await until(lambda: driver.sweep_is("Completed"))
     before, events = await env.get(SCHEDULES, "carts"), await driver.events()
     await driver.restart_controller()
-    await driver.report_finding(False, "TableMissing", "there is no table")  # what it sees first of all that is new
+    await driver.report_finding(False, "TableMissing", "there is no table")  # the first change after its start
     await env.until_reason("SourceReady", "TableMissing")
     after = await env.get(SCHEDULES, "carts")
     assert before
@@ -134,7 +134,7 @@ async def test_a_restarted_controller_writes_no_status_and_no_event(env: Control
 
 async def test_kubectl_wait_and_get_show_readiness(env: ControllerEnvironment) -> None:
     driver = ScheduleDriver(env)
-    waiting = asyncio.create_task(_after(env, driver))
+    waiting = asyncio.create_task(_wait_ready(env, driver))
     await driver.make_ready()
     assert "condition met" in await waiting
     line = (await kubectl(env, "get", "sweeps", "--no-headers")).split()
@@ -142,6 +142,6 @@ async def test_kubectl_wait_and_get_show_readiness(env: ControllerEnvironment) -
     assert re.search(r"^carts ", await kubectl(env, "get", "sweep", "--no-headers"))
 
 
-async def _after(env: ControllerEnvironment, driver: ScheduleDriver) -> str:
+async def _wait_ready(env: ControllerEnvironment, driver: ScheduleDriver) -> str:
     await until(lambda: env.get(SCHEDULES, "carts"))
     return await kubectl(env, "wait", "--for=condition=Ready", "sweepschedule/carts", f"--timeout={scaled(90):.0f}s")
