@@ -1,5 +1,7 @@
-"""What somebody may do who has every right of `edit` in a namespace and the logins of its queue: arbitrary, and a little near to what is
-understood, as that is where it hurts. Strategies only; tenant.py does it."""
+"""Hypothesis strategies for what a tenant may do with the role `edit` in its namespace and the credentials of its queue.
+
+The values are arbitrary, with a bias to values that the controller and the workers parse. tenants.py carries the attacks out.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +50,11 @@ PATHS = st.sampled_from(
         ("worker", "resources"), ("worker", "image"), ("tick", "podTemplate"), ("unknown",),
     ]
 )  # fmt: skip
-ORDERS = st.sampled_from(["trigger", "approve", "retry-dead-letters", "purge-dead-letters", "throttle"])
+REQUESTS = st.sampled_from(["trigger", "approve", "retry-dead-letters", "purge-dead-letters", "throttle"])
 
 
 class Key(NamedTuple):
-    """A key of the queue that is overwritten. ``name``: one that the schedule has, or what follows the namespace's prefix."""
+    """A key of the queue to overwrite. ``name`` is one of the schedule's keys, or the part after the namespace's prefix."""
 
     name: str | bytes
     kind: str  # string, list, set, hash, zset, stream
@@ -60,25 +62,29 @@ class Key(NamedTuple):
 
 
 class Spec(NamedTuple):
+    """A field of the tenant's schedule that is set to ``value``."""
+
     path: tuple[str, ...]
     value: Any
 
 
 class Annotation(NamedTuple):
-    order: str
+    """A request annotation of the tenant's schedule."""
+
+    request: str
     value: str
 
 
 class Child(NamedTuple):
-    """Somebody's change of an object that the controller made."""
+    """A change of a child that the controller created."""
 
     kind: str  # deployment, cronjob, scaledobject, secret
-    how: str  # delete, labels, owner, managed
+    how: str  # delete, labels, owner, annotate
     value: str
 
 
 class Command(NamedTuple):
-    """Words for the queue, said with the login of the pods or of KEDA."""
+    """A Redis command, sent with the workers' or KEDA's credentials."""
 
     keda: bool
     words: tuple[Any, ...]
@@ -91,7 +97,7 @@ KEYS = st.builds(
     st.lists(st.tuples(VALUES, VALUES, SCORES), min_size=1, max_size=4).map(tuple),
 )  # fmt: skip
 SPECS = st.builds(Spec, PATHS, JSON)
-ANNOTATIONS = st.builds(Annotation, ORDERS, st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=2000))
+ANNOTATIONS = st.builds(Annotation, REQUESTS, st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=2000))
 CHILDREN = st.builds(
     Child,
     st.sampled_from(["deployment", "cronjob", "scaledobject", "secret"]),
@@ -118,4 +124,4 @@ COMMANDS = st.builds(
         ]
     ),
 )
-MISCHIEF = st.one_of(KEYS, KEYS, KEYS, SPECS, SPECS, ANNOTATIONS, CHILDREN, COMMANDS)
+ATTACKS = st.one_of(KEYS, KEYS, KEYS, SPECS, SPECS, ANNOTATIONS, CHILDREN, COMMANDS)

@@ -1,4 +1,4 @@
-"""Two namespaces that one controller serves, and one of them is hostile: with the rights of `edit` and the logins of its queue."""
+"""Two namespaces that one controller serves. One tenant is hostile and has the role `edit` and the credentials of its queue."""
 
 from __future__ import annotations
 
@@ -39,21 +39,23 @@ from tests.kits.rbac import ACCOUNTS, RBAC
 from tests.kits.servers import Server, free_port
 
 NAMESPACES = Kind("v1", "Namespace", "namespaces")
-PERIOD = 5.0  # of the good tenant's schedule
+PERIOD = 5.0  # seconds between ticks of the good tenant's schedule
 KINDS = {
     "deployment": (DEPLOYMENTS, "-worker"),
     "cronjob": (CRONJOBS, "-tick"),
     "scaledobject": (SCALEDOBJECTS, "-worker"),
 }
 SECRET = "kubesweep-queue"
-Mischief = Key | Spec | Annotation | Child | Command
+Attack = Key | Spec | Annotation | Child | Command
 
 
 class Tenants:
-    """``stage`` is the good one's."""
+    """``env`` is the good tenant's environment, ``hostile`` the other tenant's namespace, and ``api`` acts as the hostile tenant."""
 
-    def __init__(self, env: ControllerEnvironment, evil: str, api: Api, process: ControllerProcess, port: int) -> None:
-        self.env, self.evil, self.api, self.process, self.port = env, evil, api, process, port
+    def __init__(
+        self, env: ControllerEnvironment, hostile: str, api: Api, process: ControllerProcess, port: int
+    ) -> None:
+        self.env, self.hostile, self.api, self.process, self.port = env, hostile, api, process, port
         self.passwords: dict[bool, str] = {}
         self.ref: ScheduleRef
         self._clients: dict[bool, redis.Redis] = {}
@@ -61,43 +63,43 @@ class Tenants:
 
     def body(self, name: str = "evil", **spec: Any) -> dict[str, Any]:
         made = copy.deepcopy(self.env.schedule_body(name, **spec))
-        made["metadata"]["namespace"] = self.evil
+        made["metadata"]["namespace"] = self.hostile
         return made
 
-    async def learn_the_logins(self) -> None:
-        """As anybody who may read Secrets of the namespace."""
-        secret = await until(lambda: self.api.get(SECRETS, self.evil, SECRET)) or {}
+    async def read_credentials(self) -> None:
+        """Read the queue's credentials from the Secret, as the role `edit` allows."""
+        secret = await until(lambda: self.api.get(SECRETS, self.hostile, SECRET)) or {}
         read = {name: base64.b64decode(value).decode() for name, value in secret["data"].items()}
         self.passwords = {False: read["password"], True: read["kedaPassword"]}
 
     def client(self, keda: bool = False) -> redis.Redis:
         if keda not in self._clients:
-            user = user_names(self.ref.install, self.evil)[keda]
+            user = user_names(self.ref.install, self.hostile)[keda]
             self._clients[keda] = redis.Redis(
                 port=self.env.redis.port, username=user, password=self.passwords[keda], socket_timeout=30
             )
         return self._clients[keda]
 
-    async def do(self, mischief: Mischief) -> None:
-        """Whatever is refused is refused."""
+    async def carry_out(self, attack: Attack) -> None:
+        """Try an attack. Refusals are ignored."""
         with contextlib.suppress(Refused, redis.exceptions.RedisError):
-            match mischief:
+            match attack:
                 case Key():
-                    await asyncio.to_thread(self._overwrite, mischief)
+                    await asyncio.to_thread(self._overwrite, attack)
                 case Command():
-                    await asyncio.to_thread(self._say, mischief)
+                    await asyncio.to_thread(self._send, attack)
                 case Spec():
-                    await self._respecify(mischief)
+                    await self._set_field(attack)
                 case Annotation():
-                    meta = {"annotations": {f"kubesweep.dev/{mischief.order}": mischief.value}}
-                    await self.api.patch(SCHEDULES, self.evil, "evil", {"metadata": meta})
+                    meta = {"annotations": {f"kubesweep.dev/{attack.request}": attack.value}}
+                    await self.api.patch(SCHEDULES, self.hostile, "evil", {"metadata": meta})
                 case Child():
-                    await self._meddle(mischief)
+                    await self._change_child(attack)
 
     def _name(self, name: str | bytes) -> bytes:
         if isinstance(name, str) and name in KEY_NAMES:
             return f"{self.ref.prefix}:{name}".encode()
-        return f"{{ks:{self.ref.install}/{self.evil}/".encode() + (name.encode() if isinstance(name, str) else name)
+        return f"{{ks:{self.ref.install}/{self.hostile}/".encode() + (name.encode() if isinstance(name, str) else name)
 
     def _overwrite(self, key: Key) -> None:
         client, name = self.client(), self._name(key.name)
@@ -117,12 +119,12 @@ class Tenants:
                 case "stream":
                     client.xadd(name, {"h": field, "b": value})
 
-    def _say(self, command: Command) -> None:
+    def _send(self, command: Command) -> None:
         names = {"big", "all", *KEY_NAMES}
         words = [self._name(word) if word in names else word for word in command.words]
         self.client(command.keda).execute_command(*words)  # type: ignore[no-untyped-call]
 
-    async def _respecify(self, spec: Spec) -> None:
+    async def _set_field(self, spec: Spec) -> None:
         body = self.body()
         place = body["spec"]
         for step in spec.path[:-1]:
@@ -130,14 +132,14 @@ class Tenants:
         place[spec.path[-1]] = spec.value
         await self.api.apply(SCHEDULES, body)
 
-    async def _meddle(self, child: Child) -> None:
+    async def _change_child(self, child: Child) -> None:
         if child.kind == "secret":
             kind, name = SECRETS, SECRET
         else:
             kind, suffix = KINDS[child.kind]
             name = f"evil{suffix}"
         if child.how == "delete":
-            await self.api.delete(kind, self.evil, name)
+            await self.api.delete(kind, self.hostile, name)
             return
         label = {"kubesweep.dev/schedule": child.value, "app.kubernetes.io/managed-by": "kubesweep"}
         owner = {
@@ -151,13 +153,13 @@ class Tenants:
             "owner": {"ownerReferences": [owner]},
             "annotate": {"annotations": {"autoscaling.keda.sh/paused-replicas": child.value}},
         }[child.how]
-        await self.api.patch(kind, self.evil, name, {"metadata": meta})
+        await self.api.patch(kind, self.hostile, name, {"metadata": meta})
 
     async def ticked(self) -> bool:
         return (await self.env.stats("good")).last_tick is not None
 
-    async def look(self) -> None:
-        """The good tenant's schedule fires on time, the controller is the one that it was and answers."""
+    async def assert_other_tenant_served(self) -> None:
+        """The controller is the same process and serves /metrics. Records how late the good tenant's tick is."""
         assert self.process.returncode is None, self.env.controller_log()[-3000:]
         last = (await self.env.stats("good")).last_tick or 0.0
         self.lateness.append(time.time() - last - PERIOD)
@@ -166,8 +168,8 @@ class Tenants:
             assert answer.status == 200
             assert b'namespace="' in await answer.read()
 
-    def peak(self) -> int:
-        """The most memory that the controller had, in MiB (VmHWM of proc_pid_status(5))."""
+    def peak_memory(self) -> int:
+        """The controller's peak memory in MiB (VmHWM of proc_pid_status(5))."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) // 1024
 
@@ -178,39 +180,39 @@ class Tenants:
 
 @asynccontextmanager
 async def tenants(server: Server, folder: Path) -> AsyncIterator[Tenants]:
-    """A controller that serves both, with the rights and the settings of the chart."""
-    evil, port = f"evil-{uuid.uuid4().hex[:8]}", free_port()
+    """A controller that serves both tenants, with the rights and the settings of the chart."""
+    hostile, port = f"evil-{uuid.uuid4().hex[:8]}", free_port()
     async with controller_environment(server, folder) as env:
-        await env.api.create(NAMESPACES, {"metadata": {"name": evil, "namespace": ""}})
+        await env.api.create(NAMESPACES, {"metadata": {"name": hostile, "namespace": ""}})
         process = await env.start_controller(
             restarts=False,
-            KUBESWEEP_NAMESPACES=f"{env.namespace},{evil}",
+            KUBESWEEP_NAMESPACES=f"{env.namespace},{hostile}",
             KUBESWEEP_QUEUE=f"redis://:sesame@127.0.0.1:{server.port}/0",
             KUBESWEEP_QUEUE_USERS="per-namespace",
             KUBESWEEP_NAMESPACE_MEMORY="80Mi",
             KUBESWEEP_PORT=str(port),
         )
-        await bind(env.api, evil, "Role", "controller", env.namespace, of=env.namespace)
-        api = Api(await _editor(env, evil))
-        api.agent = "evil"  # not a controller, for who reads the audit log
-        made = Tenants(env, evil, api, process, port)
+        await bind(env.api, hostile, "Role", "controller", env.namespace, of=env.namespace)
+        api = Api(await _editor(env, hostile))
+        api.agent = "evil"  # so that test_rbac.py does not count it as a controller
+        made = Tenants(env, hostile, api, process, port)
         try:
             await env.apply("good", schedule=None, every=f"{PERIOD:.0f}s")
             await env.until_reason("Ready", "Checking", "good")
             body = await env.api.apply(SCHEDULES, made.body())
             good = await env.ref("good")
-            made.ref = ScheduleRef(good.install, evil, "evil", body["metadata"]["uid"])
-            await made.learn_the_logins()
+            made.ref = ScheduleRef(good.install, hostile, "evil", body["metadata"]["uid"])
+            await made.read_credentials()
             await until(made.ticked)
             yield made
         finally:
             made.close()
             await api.close()
-            await env.api.delete(NAMESPACES, "", evil)
+            await env.api.delete(NAMESPACES, "", hostile)
 
 
 async def bind(api: Api, namespace: str, kind: str, role: str, account_of: str, *, of: str = "") -> None:
-    """The account ``controller`` of a namespace may do in another what a Role there is copied from, or what a ClusterRole says."""
+    """Bind a service account of ``account_of`` in ``namespace``: to a copy of the Role in ``of``, or to a ClusterRole."""
     meta = {"name": role, "namespace": namespace}
     if of:
         found = await api.get(Kind(f"{RBAC}/v1", "Role", "roles"), of, role) or {}
@@ -222,15 +224,15 @@ async def bind(api: Api, namespace: str, kind: str, role: str, account_of: str, 
 
 
 async def _editor(env: ControllerEnvironment, namespace: str) -> Any:
-    """A connection of somebody with the cluster role `edit`, and what the chart adds to it, in the namespace alone."""
+    """A connection with the cluster role `edit`, including the chart's additions, only in the namespace."""
     await env.api.create(ACCOUNTS, {"metadata": {"name": "evil", "namespace": namespace}})
     await bind(env.api, namespace, "ClusterRole", "edit", namespace)
     rules = [{"apiGroups": ["kubesweep.dev", "keda.sh"], "resources": ["*"], "verbs": ["*"]}]
     roles = Kind(f"{RBAC}/v1", "Role", "roles")
     await env.api.create(roles, {"metadata": {"name": "schedules", "namespace": namespace}, "rules": rules})
     await bind(env.api, namespace, "Role", "schedules", namespace)
-    asked = Kind("v1", "TokenRequest", "serviceaccounts/evil/token")
-    answer = await env.api.create(asked, {"metadata": {"name": "evil", "namespace": namespace}, "spec": {}})
+    token_request = Kind("v1", "TokenRequest", "serviceaccounts/evil/token")
+    answer = await env.api.create(token_request, {"metadata": {"name": "evil", "namespace": namespace}, "spec": {}})
     file = env.folder / "token-evil"
     file.write_text(answer["status"]["token"])
     config = yaml.safe_load(await asyncio.to_thread(Path(kubeconfig(env, token_file=str(file))).read_text))
