@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.peers.probe import Settings
 
-HOUSE = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 PEERS = Path(__file__).parent / "peers"
 PATIENCE = 120.0
 PINS = ("requirements.txt", "requirements-saq.txt", "package.json")
@@ -43,7 +43,7 @@ class Contestant:
         command = (*self.command, role, json.dumps(asdict(settings)))
         environment = {**os.environ, "NODE_PATH": str(folder() / "node_modules"), "PYTHONWARNINGS": "ignore"}
         return subprocess.Popen(
-            command, cwd=HOUSE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     def run(self, role: str, settings: Settings) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from kubesweep_worker import testing
 from tests.integration.postgres import Server
 from tests.kits.deadlines import scaled
 
-HOUSE = Path(__file__).parents[2]
-INSTALLED = HOUSE / ".venv" / "apps"
+ROOT = Path(__file__).parents[2]
+INSTALLED = ROOT / ".venv" / "apps"
 Rows = dict[str, list[Any]]
 
 TABLES = """

@@ -1,4 +1,4 @@
-"""The chart beside other people's: labels, registries, pull secrets, long names, policies, monitors, and values of an older release."""
+"""Settings that installations need: labels, registries, pull secrets, long names, policies, monitors, and values of an older release."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.chart.rendering import CHART, NAMESPACE, Refused, environment, helm, 
 MIRROR = "mirror.corp.example:5000"
 
 
-class Unique(yaml.SafeLoader):
-    """Refuses a key that comes twice, as strict readers of YAML do."""
+class UniqueKeyLoader(yaml.SafeLoader):
+    """Rejects duplicate keys, as strict YAML parsers do."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key) for key, _ in node.value]
@@ -40,7 +40,7 @@ class Unique(yaml.SafeLoader):
 )
 def test_a_users_label_appears_once_and_never_breaks_a_selector(sets: str) -> None:
     made = text("default", *sets.split(","))
-    for document in yaml.load_all(made, Unique):
+    for document in yaml.load_all(made, UniqueKeyLoader):
         if document and document["kind"] in ("Deployment", "StatefulSet"):
             wanted = document["spec"]["selector"]["matchLabels"]
             assert wanted.items() <= document["spec"]["template"]["metadata"]["labels"].items()
@@ -75,7 +75,7 @@ def test_common_labels_reach_the_controllers_children() -> None:
 def test_names_stay_within_limits_for_any_release(release: str) -> None:
     made = render(release=release)
     assert len(one(made, "SweepSchedule")["metadata"]["name"]) <= 45
-    # A label with the name and a hash of ten is on each pod of a StatefulSet.
+    # Each pod of a StatefulSet has a label with the name and a hash of ten characters.
     assert len(one(made, "StatefulSet")["metadata"]["name"]) <= 52
     assert all(len(each["metadata"]["name"]) <= 63 for each in kinds(made, "Service", "Deployment"))
 
@@ -98,7 +98,7 @@ def test_namespace_override_moves_all_objects() -> None:
 
 @pytest.mark.parametrize("block", sorted(yaml.safe_load((CHART / "values.yaml").read_text()).keys() - {"enabled"}))
 def test_values_of_an_older_release_may_lack_whole_blocks(block: str, tmp_path: Path) -> None:
-    """What `helm upgrade --reuse-values` gives the templates: no block that came since."""
+    """`helm upgrade --reuse-values` renders without the blocks that were added since."""
     whole = render()
     file = tmp_path / "older.yaml"
     file.write_text(f"{block}: null\n")

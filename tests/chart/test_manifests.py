@@ -1,4 +1,4 @@
-"""The files for people who use kubectl, and the words and the test that Helm shows and runs."""
+"""The plain manifests and samples for kubectl, the chart's notes and its helm test."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from kubesweep.api.loading.files import load
 from tests.chart.rendering import (
     CHART,
     CLUSTER_SCOPED,
-    HOUSE,
     NAMESPACE,
-    WAYS,
+    PRESETS,
+    ROOT,
     helm,
     is_hook,
     kinds,
@@ -30,7 +30,7 @@ from tests.kits.deadlines import scaled
 from tests.kits.servers import free_port
 from tools.install_manifest import FILE, manifest
 
-SAMPLES = sorted((HOUSE / "manifests" / "samples").glob("*.yaml"))
+SAMPLES = sorted((ROOT / "manifests" / "samples").glob("*.yaml"))
 
 
 def test_the_plain_manifest_is_what_the_chart_renders() -> None:
@@ -50,16 +50,16 @@ def test_the_plain_manifest_has_namespaces_and_nothing_of_helm() -> None:
 
 def test_every_sample_is_a_valid_schedule() -> None:
     loaded = load(SAMPLES)
-    assert len(loaded) == len(SAMPLES) - 1  # one file is the Secret that they share
+    assert len(loaded) == len(SAMPLES) - 1  # one file is the shared Secret
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_no_sample_sets_suspend(sample: Path) -> None:
-    """Whoever suspends a schedule by hand would meet the sample's own word at the next server-side apply."""
+    """A schedule suspended by hand would be resumed by the next server-side apply of the sample."""
     assert "suspend" not in sample.read_text()
 
 
-def notes(way: str) -> str:
+def notes(preset: str) -> str:
     words = (
         "install",
         "ks",
@@ -68,7 +68,7 @@ def notes(way: str) -> str:
         "--namespace",
         NAMESPACE,
         "--values",
-        str(values_file(way)),
+        str(values_file(preset)),
     )
     return helm(*words).partition("\nNOTES:\n")[2]
 
@@ -83,19 +83,19 @@ def test_the_schedule_in_the_notes_is_valid(tmp_path: Path) -> None:
     assert loaded.name == "close-abandoned-carts"
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_notes_describe_this_installation(way: str) -> None:
-    said = notes(way)
-    assert ("in all namespaces" in said) == (way not in ("namespaced", "watch-namespaces", "second-release"))
-    assert ("helm test ks" in said) == (way != "gitops")
-    assert ("Redis of this release" in said) == any(o["kind"] == "StatefulSet" for o in render(way))
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_notes_describe_this_installation(preset: str) -> None:
+    said = notes(preset)
+    assert ("in all namespaces" in said) == (preset not in ("namespaced", "watch-namespaces", "second-release"))
+    assert ("helm test ks" in said) == (preset != "gitops")
+    assert ("Redis of this release" in said) == any(o["kind"] == "StatefulSet" for o in render(preset))
     assert "%!" not in said
     assert "<no value>" not in said
 
 
-@pytest.mark.parametrize(("way", "namespace"), [("default", NAMESPACE), ("watch-namespaces", "shop")])
-def test_the_helm_test_is_in_a_served_namespace(way: str, namespace: str, tmp_path: Path) -> None:
-    hooks = [o for o in render(way) if is_hook(o)]
+@pytest.mark.parametrize(("preset", "namespace"), [("default", NAMESPACE), ("watch-namespaces", "shop")])
+def test_the_helm_test_is_in_a_served_namespace(preset: str, namespace: str, tmp_path: Path) -> None:
+    hooks = [o for o in render(preset) if is_hook(o)]
     assert {o["metadata"]["namespace"] for o in hooks} == {namespace}
     file = tmp_path / "test.yaml"
     file.write_text(yaml.safe_dump_all(kinds(hooks, "SweepSchedule", "Secret")))
@@ -112,7 +112,7 @@ def test_the_table_of_the_helm_test_has_one_stale_row(tmp_path: Path) -> None:
     file = tmp_path / "test.yaml"
     secret = {**one([o for o in render() if is_hook(o)], "Secret"), "stringData": {"url": url}}
     file.write_text(yaml.safe_dump_all([schedule, secret]))
-    command = [str(HOUSE / ".venv" / "bin" / "kubesweep"), "run", "--once", "-f", str(file)]
+    command = [str(ROOT / ".venv" / "bin" / "kubesweep"), "run", "--once", "-f", str(file)]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert re.search(r"\b1 applied|applied\D+1\b", ran.stdout + ran.stderr)

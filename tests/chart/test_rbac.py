@@ -1,4 +1,4 @@
-"""What the chart allows whom: the controller exactly what it does, people what their role in the namespace says."""
+"""The chart's RBAC: the controller has exactly the rights that it uses, and users have those of their role in the namespace."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from tests.chart.rendering import CHART, NAMESPACE, WAYS, Object, kinds, one, render
+from tests.chart.rendering import CHART, NAMESPACE, PRESETS, Object, kinds, one, render
 
-# (API group, resource, only this name) -> verbs. The API server's audit log of the end-to-end tests equals this too.
+# (API group, resource, resource name if restricted) -> verbs. tests/e2e/test_chart_rbac.py compares them with the audit log.
 RIGHTS = {
     ("kubesweep.dev", "sweepschedules", ""): {"list", "watch"},
     ("kubesweep.dev", "sweepschedules/status", ""): {"patch"},
@@ -28,7 +28,7 @@ LEASE = {
     ("coordination.k8s.io", "leases", "ks-kubesweep"): {"get", "update"},
 }
 PASSWORD = {("", "secrets", "ks-kubesweep-redis"): {"patch"}}
-HOME = LEASE | PASSWORD  # in the release's own namespace
+HOME = LEASE | PASSWORD  # in the release's namespace
 AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
 
 
@@ -43,7 +43,7 @@ def rights(role: Object) -> dict[tuple[str, str, str], set[str]]:
 
 
 def bound(objects: list[Object]) -> list[Object]:
-    """The roles that the controller's account is bound to."""
+    """The roles to which the controller's account is bound."""
     roles = {(o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"]): o for o in objects if "rules" in o}
     found = []
     for binding in kinds(objects, "RoleBinding", "ClusterRoleBinding"):
@@ -63,10 +63,10 @@ def test_the_controller_has_exactly_the_rights_that_it_uses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("way", "namespaces"), [("watch-namespaces", ["shop", "support"]), ("namespaced", [NAMESPACE])]
+    ("preset", "namespaces"), [("watch-namespaces", ["shop", "support"]), ("namespaced", [NAMESPACE])]
 )
-def test_with_named_namespaces_it_has_the_same_rights_only_there(way: str, namespaces: list[str]) -> None:
-    objects = render(way)
+def test_with_named_namespaces_it_has_the_same_rights_only_there(preset: str, namespaces: list[str]) -> None:
+    objects = render(preset)
     assert kinds(objects, "ClusterRoleBinding") == []
     *homes, lease = bound(objects)
     assert [home["metadata"]["namespace"] for home in homes] == namespaces
@@ -74,15 +74,15 @@ def test_with_named_namespaces_it_has_the_same_rights_only_there(way: str, names
     assert rights(lease) == HOME
 
 
-@pytest.mark.parametrize("way", ["gitops", "external-redis"])
-def test_it_may_not_write_a_password_that_exists_already(way: str) -> None:
-    _, lease = bound(render(way))
+@pytest.mark.parametrize("preset", ["gitops", "external-redis"])
+def test_it_may_not_write_a_password_that_exists_already(preset: str) -> None:
+    _, lease = bound(render(preset))
     assert rights(lease) == LEASE
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_no_role_has_a_wildcard_or_reads_secrets(way: str) -> None:
-    for role in kinds(render(way), "Role", "ClusterRole"):
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_role_has_a_wildcard_or_reads_secrets(preset: str) -> None:
+    for role in kinds(render(preset), "Role", "ClusterRole"):
         for (group, resource, _), verbs in rights(role).items():
             assert "*" not in {group, resource, *verbs}
             if resource == "secrets":
@@ -92,7 +92,7 @@ def test_no_role_has_a_wildcard_or_reads_secrets(way: str) -> None:
 def test_each_verb_has_a_reason() -> None:
     lines = (CHART / "templates" / "controller" / "_rules.tpl").read_text().splitlines()
     verbs = [line for line in lines if re.match(r"    - \w+", line)]
-    assert len(verbs) == sum(map(len, RIGHTS.values())) - 3  # scaledobjects and triggerauthentications share theirs
+    assert len(verbs) == sum(map(len, RIGHTS.values())) - 3  # scaledobjects and triggerauthentications share a rule
     assert [line for line in verbs if not re.fullmatch(r"    - [a-z]+ # .{10,}", line)] == []
 
 

@@ -1,4 +1,4 @@
-"""What the chart refuses, and that values, schema and documentation speak of the same keys."""
+"""Values that the chart rejects, and the agreement of values and schema."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_schedule_cannot_come_with_its_crd_in_one_release() -> None:
 
 
 def leaves(schema: dict[str, Any], values: object, path: str = "") -> list[str]:
-    """Keys that only one of schema and values has."""
+    """Keys that only the schema or only the values have."""
     found: list[str] = []
     schema = DEFINITIONS[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
     if not isinstance(values, dict) or "properties" not in schema:
@@ -102,7 +102,7 @@ DEFINITIONS = SCHEMA["$defs"]
 def test_schema_and_values_have_the_same_keys() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     found = leaves(SCHEMA, values)
-    # Parts of a pod's specification, whose keys need no default.
+    # Parts of a pod's spec, whose keys need no default.
     defaults = [
         f".worker.defaults.{part}" for part in ("resources.", "podTemplate.", "tick.resources.", "tick.podTemplate.")
     ]

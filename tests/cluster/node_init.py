@@ -1,7 +1,7 @@
-"""The node's first process: it makes the network, starts every program and starts again what ends, like the init of a machine.
+"""The node's init process: it configures the network, starts every program and restarts those that exit.
 
-It is process 1 of the bed's own process namespace, and the bed's mounts are in a mount namespace of its own. So the kernel, not a list of ours, takes
-everything down with it: however it ends, no process, mount or interface of the bed outlives it.
+It is process 1 of the test bed's process namespace, and the mounts are in a mount namespace of their own. So however it ends, the kernel removes
+every process, mount and interface of the test bed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from tests.cluster.components import commands
 from tests.cluster.testbed import NODE_ADDRESS, Bed
 
 PAUSE = 1.0
-PRIVATE = {"/var/log": "log", "/var/lib/cni": "cni-state"}  # where kubelet and CNI write, whatever they are told
+PRIVATE = {
+    "/var/log": "log",
+    "/var/lib/cni": "cni-state",
+}  # folders that the kubelet and CNI use regardless of their options
 
 
 def network() -> None:
-    """One interface that leads nowhere: the node has an address and a default route, and nothing leaves."""
+    """Configure an interface without a peer: the node has an address and a default route, but no packet leaves."""
     for words in (
         "link set lo up",
         "link add node0 type veth peer name nowhere0",
@@ -32,7 +35,9 @@ def network() -> None:
         subprocess.run(["ip", *words.split()], check=True)
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     bridge = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
-    if bridge.exists():  # else pods that share a bridge would answer past the translation of a Service's address
+    if (
+        bridge.exists()
+    ):  # otherwise replies between pods of one bridge would bypass the translation of a Service's address
         bridge.write_text("1")
 
 
@@ -59,10 +64,10 @@ def main() -> None:
     todo = commands(bed)
     running = {start(bed, name, command): name for name, command in todo.items()}
     while True:
-        ended, status = os.wait()  # also what containers left to process 1
+        ended, status = os.wait()  # also orphans of containers
         if name := running.pop(ended, None):
             print(
-                f"{time.strftime('%X')} {name} ended with {os.waitstatus_to_exitcode(status)}: starting it again",
+                f"{time.strftime('%X')} {name} ended with {os.waitstatus_to_exitcode(status)}: restarting it",
                 flush=True,
             )
             time.sleep(PAUSE)

@@ -1,7 +1,6 @@
-"""``python3 -m tests.cluster.stress``: up and down ten times, a start that is killed half way,
-SIGKILL for each process; a new pod must run after each.
+"""``python3 -m tests.cluster.stress``: create and delete a cluster ten times, kill its creation at several moments, and kill each of its processes.
 
-It takes a quarter of an hour, so it is run by hand after a change in this folder, on a bed of its own beside yours.
+A new pod must run after each step. It takes a quarter of an hour. Run it by hand after a change in this folder; it uses a test bed of its own.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from pathlib import Path
 
 from tests.cluster.__main__ import down, up
 from tests.cluster.addons import kubectl
-from tests.cluster.testbed import Bed, Broken, hierarchies, membership, say
+from tests.cluster.testbed import Bed, BedError, hierarchies, membership, say
 
 BED = Bed("stress")
-PROGRAMS = {  # what is killed, and how its command line looks
+PROGRAMS = {  # the programs to kill, and patterns of their command lines
     "etcd": r"/bin/etcd ",
     "kube-apiserver": r"/bin/kube-apiserver ",
     "containerd": r"/containerd --config ",
@@ -37,27 +36,27 @@ PROGRAMS = {  # what is killed, and how its command line looks
     "init": r"^\S+ -m tests\.cluster\.node_init ",
     "unshare": r"^unshare ",
 }
-TIMES = 10
-CUT = (0.5, 1, 2, 3, 5, 8, 13, 21)
+ROUNDS = 10
+CREATION_KILLED_AFTER = (0.5, 1, 2, 3, 5, 8, 13, 21)
 
 
 def processes() -> Iterator[tuple[int, str]]:
-    """Every process of the bed with its command line."""
+    """The ID and command line of every process of the test bed."""
     for folder, _, _ in os.walk(membership(BED)):
         for pid in (Path(folder) / "cgroup.procs").read_text().split():
             words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
             yield int(pid), " ".join(words)
 
 
-def of(program: str) -> int:
+def find_process(program: str) -> int:
     for pid, line in processes():
         if re.search(PROGRAMS[program], line):
             return pid
-    raise Broken(f"no process of {BED.name} is {program}")
+    raise BedError(f"no process of {BED.name} is {program}")
 
 
-def left() -> list[str]:
-    """What a bed that is down has left on the machine."""
+def leftovers() -> list[str]:
+    """Cgroups, mounts, processes and folders that a deleted test bed left on the machine."""
     found = [str(tree / BED.cgroup) for tree in hierarchies() if (tree / BED.cgroup).exists()]
     found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{BED.folder}/" in line]
     for process in Path("/proc").glob("[0-9]*"):
@@ -69,8 +68,8 @@ def left() -> list[str]:
     return found + ([str(BED.folder)] if BED.folder.exists() else [])
 
 
-def works(name: str) -> None:
-    """A new pod is scheduled, gets an address, resolves a name and ends."""
+def assert_pod_runs(name: str) -> None:
+    """A new pod is scheduled, gets an address, resolves a name and succeeds."""
     ask = "import socket; socket.getaddrinfo('kubernetes.default.svc.cluster.local', 443)"
     image = "--image=docker.io/library/python:3.11-slim"
     kubectl(BED, "run", name, image, "--restart=Never", "--command", "--", "python3", "-c", ask)
@@ -79,36 +78,36 @@ def works(name: str) -> None:
 
 def main() -> None:
     down(BED)
-    for round_ in range(1, TIMES + 1):
+    for round_ in range(1, ROUNDS + 1):
         began = time.monotonic()
         up(BED)
         ready = time.monotonic() - began
-        works("first")
+        assert_pod_runs("first")
         down(BED)
-        if found := left():
+        if found := leftovers():
             sys.exit(f"round {round_}: left behind: {found}")
-        say(f"== round {round_} of {TIMES}: ready in {ready:.0f} s, nothing left behind")
+        say(f"== round {round_} of {ROUNDS}: ready in {ready:.0f} s, nothing left behind")
     up(BED)
-    for seconds in CUT:
+    for seconds in CREATION_KILLED_AFTER:
         down(BED)
-        cut = subprocess.Popen(
+        creation = subprocess.Popen(
             [sys.executable, "-m", "tests.cluster", "up"], env=os.environ | {"KUBESWEEP_CLUSTER": BED.name}
         )
         with suppress(subprocess.TimeoutExpired):
-            cut.wait(seconds)
-        cut.kill()
-        cut.wait()
+            creation.wait(seconds)
+        creation.kill()
+        creation.wait()
         up(BED)
-        works("first")
+        assert_pod_runs("first")
         say(f"== killed after {seconds} s of make cluster: the next one worked")
     for program in PROGRAMS:
-        os.kill(of(program), signal.SIGKILL)
+        os.kill(find_process(program), signal.SIGKILL)
         began = time.monotonic()
         up(BED)
-        works(f"after-{program}")
+        assert_pod_runs(f"after-{program}")
         say(f"== {program} was killed: a new pod ran {time.monotonic() - began:.0f} s later")
     down(BED)
-    if found := left():
+    if found := leftovers():
         sys.exit(f"left behind: {found}")
 
 

@@ -1,7 +1,7 @@
-"""What everything in this folder agrees on: the names, folders and addresses of one test bed.
+"""The names, folders and addresses of a test bed, which is one cluster on this machine.
 
-Each bed lives in a network, process and mount namespace of its own, so that beds of different names have the same addresses and never meet; what they
-share on the machine is the cache of binaries and images. ``KUBESWEEP_CLUSTER`` chooses the bed.
+Each test bed has a network, process and mount namespace of its own, so test beds use the same addresses without conflicts. They share the cache of
+binaries and images. ``KUBESWEEP_CLUSTER`` selects the test bed.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ PODS = "10.244.0.0/24"
 API = f"https://{NODE_ADDRESS}:6443"
 
 
-class Broken(Exception):
-    """The bed cannot do what it was asked; the text says what to look at."""
+class BedError(Exception):
+    """An operation on the test bed failed; the text says where to look."""
 
 
 @dataclass(frozen=True)
 class Bed:
-    """One cluster: its name and where it keeps what it has."""
+    """One cluster: its name and its files."""
 
     name: str
 
     @classmethod
-    def chosen(cls) -> Bed:
+    def selected(cls) -> Bed:
         name = os.environ.get("KUBESWEEP_CLUSTER") or "default"
         if not re.fullmatch(r"[a-z0-9]{1,20}", name):
-            raise Broken(f"KUBESWEEP_CLUSTER={name}: a cluster's name is 1 to 20 small letters and digits")
+            raise BedError(f"KUBESWEEP_CLUSTER={name}: a cluster's name is 1 to 20 small letters and digits")
         return cls(name)
 
     @property
@@ -68,33 +68,33 @@ class Bed:
 
     @property
     def cgroup(self) -> str:
-        """The name of the group that holds every process of the bed, in each hierarchy of the machine."""
+        """The name of the cgroup that holds every process of the test bed, in each hierarchy of the machine."""
         return f"kubesweep-{self.name}"
 
     def tool(self, name: str) -> str:
-        """The path of a program that ``build`` made; the folder has a link to each."""
+        """The path of a compiled program; the folder has a link to each."""
         return str(self.folder / "bin" / name)
 
 
 def hierarchies() -> list[Path]:
-    """Where the machine's cgroups are: one tree (v2), or one for each controller (v1)."""
+    """The machine's cgroup trees: one (v2), or one for each controller (v1)."""
     if (CGROUPS / "cgroup.controllers").exists():
         return [CGROUPS]
     return sorted(tree for tree in CGROUPS.iterdir() if (tree / "cgroup.procs").exists())
 
 
 def membership(bed: Bed) -> Path:
-    """The group whose list of processes says what belongs to the bed; it holds whatever the bed starts, and what that starts."""
+    """The cgroup of all processes that the test bed starts, directly or indirectly."""
     tree = CGROUPS if (CGROUPS / "cgroup.controllers").exists() else CGROUPS / "pids"
     return tree / bed.cgroup
 
 
 def run(*command: str | Path, stdin: str | None = None, timeout: float = 600) -> str:
-    """What a command prints; Broken with its last words if it fails."""
+    """Run a command and return its output. Raises BedError with the end of its output if it fails."""
     words = [str(word) for word in command]
     done = subprocess.run(words, input=stdin or "", capture_output=True, text=True, timeout=timeout, check=False)
     if done.returncode != 0:
-        raise Broken(f"{' '.join(words[:6])}: exit {done.returncode}\n{(done.stderr or done.stdout)[-2000:]}")
+        raise BedError(f"{' '.join(words[:6])}: exit {done.returncode}\n{(done.stderr or done.stdout)[-2000:]}")
     return done.stdout
 
 
@@ -104,7 +104,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Says what was done and how long it took, once it is done."""
+    """Print ``what`` and its duration at the end."""
     began = time.monotonic()
     yield
     say(f"{what} ({time.monotonic() - began:.1f} s)")
@@ -112,10 +112,10 @@ def step(what: str) -> Iterator[None]:
 
 def build(tools: Sequence[str] = ()) -> None:
     if subprocess.run([str(HERE / "build"), *tools], stdin=subprocess.DEVNULL, check=False).returncode != 0:
-        raise Broken("compiling failed; the lines above say where")
+        raise BedError("compiling failed; the lines above say where")
 
 
 def paths() -> dict[str, Path]:
-    """Every program of the bed by its name, whether it is built or not."""
+    """The path of every program by name, whether it is built or not."""
     listed = run(HERE / "build", "--paths").split()
     return dict(zip(listed[::2], map(Path, listed[1::2]), strict=True))

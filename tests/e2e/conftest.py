@@ -86,7 +86,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     if kubeconfig := os.environ.get("E2E_KUBECONFIG"):
         os.environ["KUBECONFIG"] = kubeconfig
         return Cluster(kubeconfig, cache)
-    bed = Bed.chosen()
+    bed = Bed.selected()
     with one_at_a_time("up"):
         if not running(bed):
             subprocess.run([sys.executable, "-m", "tests.cluster", "up"], cwd=REPOSITORY, check=True)

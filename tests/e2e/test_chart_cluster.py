@@ -104,8 +104,8 @@ def test_without_keda_rows_are_swept_and_keda_is_used_once_installed(cluster: Cl
         scaled = [each for each in controller_requests(namespace, release) if each.resource.endswith("/scale")]
         assert {(each.verb, each.code) for each in scaled} == {("patch", 200)}
     finally:
-        addons.apply(Bed.chosen())
-        addons.wait(Bed.chosen())
+        addons.apply(Bed.selected())
+        addons.wait(Bed.selected())
     namespace.until(
         SCHEDULE, "visits", lambda each: autoscaling(each)[0] == "True", what="KEDA scales it", patience=120
     )

@@ -44,7 +44,7 @@ def image(tmp_path: Path) -> str:
             (f"{tmp_path}:/wheel",),
         ),
     ]
-    in_original_network(lambda: provide(Bed.chosen(), parts))
+    in_original_network(lambda: provide(Bed.selected(), parts))
     return SWEEPER
 
 

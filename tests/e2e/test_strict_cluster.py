@@ -47,7 +47,7 @@ def _built() -> None:
 def strict(exclusive_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     """A cluster in which the release's namespace is strict before the release, and policies apply to the user's namespace once it exists."""
     cluster = exclusive_cluster
-    with admission(cluster), enforced_network_policies(cluster, Bed.chosen(), tmp_path):
+    with admission(cluster), enforced_network_policies(cluster, Bed.selected(), tmp_path):
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}})
         make_strict(cluster, HOME)
         yield cluster

@@ -11,7 +11,7 @@ from bench import queue
 from bench.queue_competitors import PEERS, PINS
 from tests.kits.deadlines import scaled
 
-HOUSE = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_smoke_run_measures_every_figure(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_a_smoke_run_measures_every_figure(tmp_path: Path) -> None:
     done = subprocess.run(
         (sys.executable, "-m", "bench.queue", "--smoke", "--json", str(file)),
         check=False,
-        cwd=HOUSE,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=scaled(240),

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import sweep
 from tests.kits.deadlines import scaled
 
-HOUSE = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_smoke_run_measures_every_contestant_and_counts_pages(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_a_smoke_run_measures_every_contestant_and_counts_pages(tmp_path: Path) 
     done = subprocess.run(
         (sys.executable, "-m", "bench.sweep", "--smoke", "--json", str(file)),
         check=False,
-        cwd=HOUSE,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=scaled(240),

@@ -38,7 +38,7 @@ class Request:
 
 def requests(since: str, about: str = "") -> Iterator[Request]:
     """Requests received at or after ``since``, in the order of their responses. Only lines that contain ``about`` are parsed."""
-    current = Path(os.environ.get("KUBESWEEP_AUDIT_LOG") or Bed.chosen().audit_log)
+    current = Path(os.environ.get("KUBESWEEP_AUDIT_LOG") or Bed.selected().audit_log)
     for file in (
         *sorted(current.parent.glob(f"{current.stem}-*{current.suffix}")),
         current,

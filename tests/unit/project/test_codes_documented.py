@@ -17,8 +17,8 @@ from kubesweep_controller.status.history import LOST_REASON
 from kubesweep_worker.sources.postgres import sqlstates
 from kubesweep_worker.sources.sqlite import errors
 
-HOUSE = Path(__file__).parents[3]
-DOCS = (HOUSE / "docs" / "errors.md").read_text()
+ROOT = Path(__file__).parents[3]
+DOCS = (ROOT / "docs" / "errors.md").read_text()
 # Which argument, by place or by name, of what is called holds a code.
 RAISED = {
     "SpecError": 0, "SweepFailure": 0, "Outage": 0, "ScopeOutage": 0, "ApiOutage": 0, "Damaged": 0, "RowError": 0, "Problem": 0,
@@ -38,8 +38,8 @@ def modules() -> Iterator[tuple[Path, ModuleType]]:
         "worker/kubesweep_worker",
         "controller/kubesweep_controller",
     ):
-        for file in sorted((HOUSE / package).rglob("[!_]*.py")):
-            name = ".".join(file.relative_to(HOUSE / package.split("/")[0]).with_suffix("").parts)
+        for file in sorted((ROOT / package).rglob("[!_]*.py")):
+            name = ".".join(file.relative_to(ROOT / package.split("/")[0]).with_suffix("").parts)
             yield file, importlib.import_module(name)
 
 

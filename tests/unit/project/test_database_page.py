@@ -16,10 +16,10 @@ from kubesweep_controller.children.workloads import build_deployment
 from kubesweep_controller.settings import Pods
 from tests.unit.controller.test_database import whole
 
-HOUSE = Path(__file__).parents[3]
-PAGE = (HOUSE / "docs/database.md").read_text()
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs/database.md").read_text()
 SNIPPETS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-EXAMPLES = sorted((HOUSE / "examples/database").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "examples/database").glob("*.yaml"))
 REST = {"every": "1h", "match": [{"column": "status", "in": ["done"]}], "write": {"delete": {}}}
 META = {"name": "carts", "namespace": "shop", "uid": "8b5f6f0e-0000-4000-8000-000000000001", "generation": 1}
 ENTRIES = {**dict.fromkeys(KEYS.values(), "db"), "port": "5432", "ca.crt": "-----BEGIN"}

@@ -13,7 +13,7 @@ import pytest
 from kubesweep.api.loading.files import load
 from kubesweep_cli.main import app
 
-HOUSE = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[3]
 
 # Put together here, so that this file does not name what it forbids.
 REGISTRIES = tuple(
@@ -39,14 +39,14 @@ def committed() -> dict[str, str]:
     """Every text file that git has or would take, by its path; without what tools write."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=HOUSE,
+        cwd=ROOT,
         check=True,
         capture_output=True,
         text=True,
     ).stdout
     texts = {}
     for path in filter(None, listed.split("\0")):
-        file = HOUSE / path
+        file = ROOT / path
         if file.is_file():
             texts[path] = file.read_text(encoding="utf-8", errors="replace")
     return texts
@@ -81,7 +81,7 @@ def test_every_link_of_a_page_exists(page: str) -> None:
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
-        file = (HOUSE / page).parent / path if path else HOUSE / page
+        file = (ROOT / page).parent / path if path else ROOT / page
         if not file.exists() or (anchor and anchor not in map(slug, HEADING.findall(FENCE.sub("", file.read_text())))):
             broken.append(target)
     assert broken == []
