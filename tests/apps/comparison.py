@@ -1,4 +1,4 @@
-"""A sweep beside an application's own clean-up: running the application's commands, sweeping, and comparing what is left.
+"""Compares a sweep with an application's own clean-up: run both on copies of one database, and compare the remaining rows.
 
 An application runs in its own process and, unless it belongs to the tests' own packages, in its own virtual environment:
 ``make apps`` creates those from ``requirements/apps``.
@@ -117,14 +117,14 @@ def removed(before: Rows, left: Rows) -> dict[str, int]:
 
 
 def summary(application: str, before: Rows, left: Rows) -> str:
-    """A line for the end of the run: a test records it as its property ``rows``."""
+    """A line for the end of the run. A test records it as its property ``rows``."""
     counts = [sum(len(each[table]) for table in before) for each in (before, left)]
     return f"{application}: {counts[0]:,} rows in {len(before)} tables, {counts[1]:,} left by each"
 
 
 @dataclass
-class Twins:
-    """The database that a sweep cleans, and from ``part`` on a copy of it, which the application cleans."""
+class DatabasePair:
+    """The database that a sweep cleans, and after ``copy`` a copy, which the application cleans."""
 
     server: Server
     swept: str
@@ -133,14 +133,14 @@ class Twins:
     before: Rows = field(default_factory=dict)
     left: Rows = field(default_factory=dict)
 
-    def part(self) -> str:
-        """The URL of the copy."""
+    def copy(self) -> str:
+        """Copy the database, with the rows that it has now. Returns the copy's URL."""
         self.cleaned = self.server.create(template=database_name(self.swept))
         self.before = rows(self.swept)
         return self.cleaned
 
     def compare(self, application: str, expected: Callable[[str], Rows] = rows) -> dict[str, int]:
-        """Both have the same rows now; how many each table lost."""
+        """Check that both have the same rows. Returns the number of rows that each table lost."""
         self.left = rows(self.swept)
         assert_same(self.left, expected(self.cleaned))
         self.record("rows", summary(application, self.before, self.left))
@@ -148,8 +148,10 @@ class Twins:
 
 
 @pytest.fixture
-def twins(database: str, postgres_server: Server, record_property: Callable[[str, object], None]) -> Iterator[Twins]:
-    made = Twins(postgres_server, database, record_property)
+def databases(
+    database: str, postgres_server: Server, record_property: Callable[[str, object], None]
+) -> Iterator[DatabasePair]:
+    made = DatabasePair(postgres_server, database, record_property)
     yield made
     if made.cleaned:
         postgres_server.drop(made.cleaned)

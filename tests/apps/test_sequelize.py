@@ -1,4 +1,4 @@
-"""Sequelize on SQLite: three schedules leave exactly the rows that the application's own ``Model.destroy`` leaves."""
+"""Sequelize on SQLite: three schedules leave the same rows as the application's ``Model.destroy``."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
-"""A storm of SIGKILLs over one sweep, for any queue: two worker processes, killed at random moments until enough died.
+"""Random SIGKILLs during one sweep, for any queue: one of two worker processes is killed ``kills`` times.
 
-Workers are forked from a server that has imported everything, so that kills hit the work and not the start of Python. The
-pace is the sweep's, not the clock's: kills are spread over the rows, and where ``BARREN`` of them in a row met no progress
-the next one waits for some. So a machine of any speed sees the same storm, and none in which nobody lives long enough to
-finish anything, which no queue survives.
+Workers are forked from a server that has imported everything, so kills interrupt their work and not the start of Python. Kills are spread over the
+rows, not over time. After ``BARREN`` kills in a row without progress, the next one waits for progress. So the test is the same on a machine of any
+speed, and workers always live long enough to finish something.
 
-Effects are recorded by appending one line to a file that survives the process; writes by a trigger in the database.
+An effect is recorded as a line in a file, which survives the process, and a write by a trigger in the database.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ from kubesweep.queue.model import OpenResult, Stats, SweepRequest, SweepState
 from kubesweep.queue.service import QueueService
 from tests.kits.deadlines import scaled
 
-__all__ = ["Storm", "assert_written_once", "make_table", "plan_with_effect"]
+__all__ = ["ChaosRun", "assert_written_once", "make_table", "plan_with_effect"]
 
 EFFECTS_FILE = "KUBESWEEP_TEST_EFFECTS"
 BARREN = 10
 LONGEST = 2.0
 SHARE = 0.8
-RECORD = 64  # bytes: a SIGKILL may tear a write where a page of memory ends, so no record may lie across such an end
+RECORD = 64  # bytes: a SIGKILL may split a write at a page boundary, so no record may cross one
 
 TABLE = """
 CREATE TABLE conversations (
@@ -53,12 +52,12 @@ ANALYZE conversations;
 
 
 def make_table(url: str, rows: int) -> None:
-    """``rows`` conversations, every second one stale, and a trigger that notes each write of each row."""
+    """Create ``rows`` conversations, every second one stale, and a trigger that records each write."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(TABLE.replace("%(rows)s", str(rows)).encode())
 
 
-def plan_with_effect(name: str = "storm") -> Plan:
+def plan_with_effect(name: str = "chaos") -> Plan:
     return Plan(
         namespace="default",
         name=name,
@@ -75,19 +74,19 @@ def plan_with_effect(name: str = "storm") -> Plan:
     )
 
 
-_notes: list[int] = []
+_effects_file: list[int] = []
 
 
 async def note(row: object, context: object) -> None:
-    """The effect under test: one line in a file, which a SIGKILL cannot take back."""
-    if not _notes:
-        _notes.append(os.open(os.environ[EFFECTS_FILE], os.O_WRONLY | os.O_APPEND | os.O_CREAT))
+    """The effect under test: append a line to a file, which a SIGKILL cannot undo."""
+    if not _effects_file:
+        _effects_file.append(os.open(os.environ[EFFECTS_FILE], os.O_WRONLY | os.O_APPEND | os.O_CREAT))
     record = f"{row['id']} {context.idempotency_key}".ljust(RECORD - 1) + "\n"  # type: ignore[index, attr-defined]
-    os.write(_notes[0], record.encode())
+    os.write(_effects_file[0], record.encode())
 
 
 def work(plan: str, url: str, queue_url: str, effects: str, lease: float) -> None:
-    """The body of a worker process; ends only by a signal."""
+    """The body of a worker process, which runs until a signal."""
     from kubesweep_worker.runtime.build import assemble
     from kubesweep_worker.settings import WorkerSettings
 
@@ -104,8 +103,8 @@ def work(plan: str, url: str, queue_url: str, effects: str, lease: float) -> Non
 
 
 @dataclass
-class Storm:
-    """Run one sweep of ``plan`` and kill a worker ``kills`` times. ``seed`` decides whom and when."""
+class ChaosRun:
+    """Runs one sweep of ``plan`` and kills a worker ``kills`` times. ``seed`` determines which worker and when."""
 
     plan: Plan
     url: str
@@ -115,7 +114,7 @@ class Storm:
     kills: int
     lease: float = 1.0
     longest: float = 0.25  # seconds to the next kill, at most, while no row is settled
-    rows: int = 0  # stale rows: the kills are spread over them, however fast this machine sweeps
+    rows: int = 0  # stale rows, over which the kills are spread
     killed: int = 0
 
     def __post_init__(self) -> None:
@@ -140,7 +139,7 @@ class Storm:
         return process
 
     async def run(self, limit: float = scaled(1800)) -> Stats:
-        """Open the sweep, let it storm, wait until the sweep is settled and no retry is left. The final stats."""
+        """Open the sweep, kill workers, and wait until it is settled without retries. Returns the final stats."""
         queue = connect(self.queue_url)
         workers = [self.spawn(), self.spawn()]
         try:
@@ -150,7 +149,7 @@ class Storm:
             while not done(stats := (await queue.stats([self.plan.ref]))[0]):
                 assert time.monotonic() < give_up, f"not settled after {limit:.0f} s (seed {self.seed}): {stats}"
                 assert not failed(stats), f"after {self.killed} kills (seed {self.seed}): {stats.sweep}"
-                await self._strike(queue, workers, stats)
+                await self._kill_one(queue, workers, stats)
             return stats
         finally:
             for process in workers:
@@ -158,7 +157,7 @@ class Storm:
                 process.join()
             await queue.close()
 
-    async def _strike(self, queue: QueueService, workers: list[ForkServerProcess], stats: Stats) -> None:
+    async def _kill_one(self, queue: QueueService, workers: list[ForkServerProcess], stats: Stats) -> None:
         if self.killed >= self.kills:
             await queue.wait(self.plan.ref, 0.2)
             return
@@ -166,7 +165,7 @@ class Storm:
             await asyncio.to_thread(workers[0].join, 0.02)
             return
         which = self._random.randrange(len(workers))
-        await asyncio.to_thread(workers[which].join, self._random.uniform(0.0, self._pace(stats)))
+        await asyncio.to_thread(workers[which].join, self._random.uniform(0.0, self._longest_delay(stats)))
         await self._end(workers[which])
         self.killed += 1
         workers[which] = self.spawn()
@@ -182,9 +181,11 @@ class Storm:
         self._seen = seen
         return self._barren < BARREN
 
-    def _pace(self, stats: Stats) -> float:
-        """The longest time to the next kill: at the speed so far, all kills find their turn in the first ``SHARE`` of the
-        rows. Where the sweep was faster than that, they follow each other at once."""
+    def _longest_delay(self, stats: Stats) -> float:
+        """The longest time to the next kill, so that all kills happen within the first ``SHARE`` of the rows at the speed so far.
+
+        It is 0 where the sweep was faster than that.
+        """
         settled = stats.sweep.settled_rows if stats.sweep is not None else 0
         if stats.sweep is None or not self.rows or not settled:
             return self.longest
@@ -202,7 +203,7 @@ def failed(stats: Stats) -> bool:
 
 
 def effects_by_row(path: Path) -> dict[str, set[str]]:
-    """The Idempotency-Keys that each row's effect was delivered under."""
+    """The Idempotency-Keys of each row's effect."""
     found: dict[str, set[str]] = defaultdict(set)
     for line in path.read_text().splitlines():
         row, key = line.split()

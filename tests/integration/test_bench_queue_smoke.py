@@ -1,4 +1,4 @@
-"""The measurement of the queue still runs, end to end and without peers, and reports what RESULTS.md is made of."""
+"""bench/queue.py runs end to end without peers and reports every figure of RESULTS.md."""
 
 from __future__ import annotations
 

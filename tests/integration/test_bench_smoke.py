@@ -1,4 +1,4 @@
-"""The measurement still runs, end to end, and reports what RESULTS.md is made of."""
+"""bench/sweep.py runs end to end and reports every figure of RESULTS.md."""
 
 from __future__ import annotations
 

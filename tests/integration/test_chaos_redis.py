@@ -1,4 +1,4 @@
-"""The same promise on a queue that restarts and forgets: a SIGKILL of the server and a FLUSHALL in the middle of the storm."""
+"""Workers are killed, and the queue restarts and loses its data: no effect is lost and no write is repeated."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from kubesweep.errors import Outage
 from kubesweep.queue.model import OpenResult, ScheduleRef, Stats, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_cli.runner.progress import Track
-from tests.integration.chaos import Storm, assert_written_once, make_table, plan_with_effect
+from tests.integration.chaos import ChaosRun, assert_written_once, make_table, plan_with_effect
 from tests.kits.servers import Server, binaries
 
-ROWS = int(os.environ.get("KUBESWEEP_STORM_ROWS", "400000"))
-KILLS = int(os.environ.get("KUBESWEEP_STORM_KILLS", "200"))
+ROWS = int(os.environ.get("KUBESWEEP_CHAOS_ROWS", "400000"))
+KILLS = int(os.environ.get("KUBESWEEP_CHAOS_KILLS", "200"))
 SCHEDULE = """
 apiVersion: kubesweep.dev/v1alpha1
 kind: SweepSchedule
-metadata: {name: storm}
+metadata: {name: chaos}
 spec:
   schedule: "@yearly"
   source: {urlFrom: {secretKeyRef: {name: db, key: url}}, table: conversations}
@@ -36,9 +36,11 @@ spec:
 
 
 @dataclass
-class WorseStorm(Storm):
-    """A third of the kills in, the server dies; two thirds in, it forgets everything. ``watcher`` is what a run at a
-    terminal remembers: it sees what is lost, heals it, and shows states."""
+class QueueChaosRun(ChaosRun):
+    """After a third of the kills the server restarts; after two thirds it loses its data.
+
+    ``watcher`` is the state of ``kubesweep run``: it detects the loss, opens the sweep again, and has the states that it shows.
+    """
 
     server: Server = field(kw_only=True)
     watcher: Track = field(kw_only=True)
@@ -46,9 +48,9 @@ class WorseStorm(Storm):
     restarted: bool = False
     flushed: bool = False
 
-    async def _strike(self, queue: QueueService, workers: list[ForkServerProcess], stats: Stats) -> None:
+    async def _kill_one(self, queue: QueueService, workers: list[ForkServerProcess], stats: Stats) -> None:
         await self.watch(queue, stats)
-        await super()._strike(queue, workers, stats)
+        await super()._kill_one(queue, workers, stats)
         if self.killed == self.kills // 3 and not self.restarted:
             self.server.kill()
             self.server.start()
@@ -58,7 +60,7 @@ class WorseStorm(Storm):
                 client.flushall()
             self.flushed = True
             self.rows -= stats.sweep.settled_rows
-        await answering(queue, self.plan.ref)
+        await until_answering(queue, self.plan.ref)
 
     async def watch(self, queue: QueueService, stats: Stats) -> None:
         now = time.time()
@@ -70,14 +72,14 @@ class WorseStorm(Storm):
             self.shown.append(state)
 
 
-def watcher_of(plan: Plan, folder: Path) -> Track:
-    file = folder / "storm.yaml"
+def new_watcher(plan: Plan, folder: Path) -> Track:
+    file = folder / "chaos.yaml"
     file.write_text(SCHEDULE)
     (loaded,) = load([file], url="sqlite:///unused.db")
     return Track(replace(loaded, plan=plan), started=time.time())
 
 
-async def answering(queue: QueueService, ref: ScheduleRef) -> None:
+async def until_answering(queue: QueueService, ref: ScheduleRef) -> None:
     while True:
         try:
             await queue.stats([ref])
@@ -97,37 +99,37 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 async def test_kills_a_restart_and_a_flush_write_each_row_once_and_keep_the_totals(
     database: str, tmp_path: Path, server: Server
 ) -> None:
-    seed = int(os.environ.get("KUBESWEEP_STORM_SEED", secrets.randbits(32)))
+    seed = int(os.environ.get("KUBESWEEP_CHAOS_SEED", secrets.randbits(32)))
     print(f"seed {seed}")
     make_table(database, ROWS)
     plan = plan_with_effect()
-    storm = WorseStorm(
+    chaos = QueueChaosRun(
         plan=plan,
         url=database,
         queue_url=server.url,
         effects=tmp_path / "effects",
         seed=seed,
         kills=KILLS,
-        longest=0.1,  # this queue is fast: the sweep should not end before the storm
+        longest=0.1,  # this queue is fast: the sweep should not end before the last kill
         rows=ROWS // 2,
         server=server,
-        watcher=watcher_of(plan, tmp_path),
+        watcher=new_watcher(plan, tmp_path),
     )
 
-    stats = await storm.run()
+    stats = await chaos.run()
 
     sweep = stats.sweep
     assert sweep is not None
-    print(f"{storm.killed} kills: {sweep}")
-    assert storm.killed == KILLS, "the sweep ended before the storm did: more rows are needed"
-    assert (storm.restarted, storm.flushed) == (True, True)
-    assert not storm.watcher.look(stats, time.time())
-    lost = storm.shown.index("Lost")
-    before, after = storm.shown[:lost], storm.shown[lost + 1 :]
+    print(f"{chaos.killed} kills: {sweep}")
+    assert chaos.killed == KILLS, "the sweep ended before the last kill: more rows are needed"
+    assert (chaos.restarted, chaos.flushed) == (True, True)
+    assert not chaos.watcher.look(stats, time.time())
+    lost = chaos.shown.index("Lost")
+    before, after = chaos.shown[:lost], chaos.shown[lost + 1 :]
     assert (set(before) | set(after)) <= {"Planning", "Running", "Completed"}
     assert before
     assert not {"Completed", "Lost"} & {*before, *after[:-1]}
-    assert storm.watcher.glance(time.time(), clock=False).state == "Completed"
-    assert_written_once(database, storm.effects, ROWS // 2)
+    assert chaos.watcher.glance(time.time(), clock=False).state == "Completed"
+    assert_written_once(database, chaos.effects, ROWS // 2)
     assert (sweep.state, sweep.balanced, stats.dead) == (SweepState.COMPLETED, True, 0)
     assert sweep.applied + sweep.unconfirmed + sweep.skipped == sweep.planned

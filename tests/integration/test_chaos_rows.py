@@ -1,4 +1,4 @@
-"""Rows that are locked, slow or always refused, and workers that die or are told to stop, cost no other row anything."""
+"""Locked, slow or always rejected rows, and workers that are killed or stopped, do not affect other rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kubesweep.api.plan import Effect, Match, Plan, RetryPolicy, RowLimits, Sour
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenResult, Stats, SweepRequest, SweepState
 from kubesweep.queue.service import QueueService
-from tests.integration.chaos import Storm
+from tests.integration.chaos import ChaosRun
 from tests.integration.test_worker_webhook import receiver
 from tests.kits.deadlines import scaled
 from tests.kits.servers import Server, binaries
@@ -53,7 +53,7 @@ ANALYZE;
 def plan(url: str) -> Plan:
     return Plan(
         namespace="default",
-        name="storm",
+        name="chaos",
         uid="8d7a9a52-6f0e-4a39-9d3c-0f5f6c2f7e12",
         source=Source(schema="public", table="conversations", lock_timeout=0.05, statement_timeout=0.5),
         match=(Match(op="in", column="status", values=("old",)),),
@@ -68,8 +68,8 @@ def plan(url: str) -> Plan:
 
 
 @dataclass
-class RoughStorm(Storm):
-    """Half of the workers that end are killed, the others are told to stop."""
+class StopOrKillRun(ChaosRun):
+    """Half of the workers are killed, the others are stopped with SIGTERM."""
 
     killings: list[float] = field(default_factory=list)
     stopped: int = 0
@@ -77,36 +77,36 @@ class RoughStorm(Storm):
     async def _end(self, worker: ForkServerProcess) -> None:
         if self._random.random() < 0.5:
             await super()._end(worker)
-            await self._heard()
+            await self._receiver_caught_up()
             self.killings.append(time.monotonic())
         else:
             worker.terminate()
-            await asyncio.to_thread(worker.join)  # it ends its calls first, and the receiver runs in this loop
+            await asyncio.to_thread(worker.join)  # it finishes its calls first, which this event loop answers
             self.stopped += 1
 
-    async def _heard(self) -> None:
-        """Returns when the receiver has seen the calls that a killed worker had sent: they came before this one."""
+    async def _receiver_caught_up(self) -> None:
+        """Wait until the receiver has handled the calls that a killed worker had sent, which arrived before this one."""
         assert self.plan.effect is not None
         assert self.plan.effect.webhook is not None
         async with ClientSession() as session, session.get(self.plan.effect.webhook.url) as answer:
             assert answer.status == 200
 
     async def settle(self, queue: QueueService, workers: list[ForkServerProcess]) -> Stats:
-        """Open a tick, end workers while it is swept, and return what the settled sweep left."""
+        """Open a sweep, kill and stop workers until it is settled, and return the stats."""
         opened = await queue.open_sweep(self.plan.ref, SweepRequest(tick=time.time(), plan=self.plan.version))
-        assert opened.answer is OpenResult.ENQUEUED, "a sweep before stands in the way of this tick"
+        assert opened.answer is OpenResult.ENQUEUED, "an earlier sweep blocks this tick"
         give_up = time.monotonic() + scaled(240)
         while True:
             (stats,) = await queue.stats([self.plan.ref])
             if stats.sweep is not None and stats.sweep.state.settled:
                 return stats
             assert time.monotonic() < give_up, f"seed {self.seed}: {stats}"
-            await self._strike(queue, workers, stats)
+            await self._kill_one(queue, workers, stats)
 
 
 @dataclass
 class Calls:
-    """What the receiver was asked: the moment and the attempt of each call for each row."""
+    """The time and the attempt of each call that the receiver got, by row."""
 
     of_row: dict[int, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
 
@@ -119,7 +119,7 @@ class Calls:
         return web.Response(status=500 if row in REFUSED else 200)
 
     def unexplained(self, killings: list[float]) -> dict[int, list[tuple[float, int]]]:
-        """Rows that were called again under the same attempt though no worker was killed in between."""
+        """Rows with two calls of the same attempt between which no worker was killed."""
         return {row: calls for row, calls in self.of_row.items() if sum(_repeats(calls, killings)) > (row in REFUSED)}
 
 
@@ -148,35 +148,35 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 async def test_no_row_blocks_others_while_workers_are_killed_and_stopped(
     database: str, tmp_path: Path, where: str
 ) -> None:
-    seed = int(os.environ.get("KUBESWEEP_STORM_SEED", secrets.randbits(32)))
+    seed = int(os.environ.get("KUBESWEEP_CHAOS_SEED", secrets.randbits(32)))
     print(f"seed {seed}")
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(TABLES.format(rows=ROWS, slow=", ".join(str(row) for row in sorted(SLOW))).encode())
     calls, queue = Calls(), connect(where)
     async with receiver(calls.answer) as url:
-        storm = RoughStorm(plan(url), database, where, tmp_path / "unused", seed, KILLS, lease=scaled(6), rows=ROWS)
-        workers = [storm.spawn(), storm.spawn()]
+        chaos = StopOrKillRun(plan(url), database, where, tmp_path / "unused", seed, KILLS, lease=scaled(6), rows=ROWS)
+        workers = [chaos.spawn(), chaos.spawn()]
         try:
             with psycopg.connect(database) as application:
                 application.execute("SELECT 1 FROM messages WHERE id = ANY (%s) FOR UPDATE", (list(LOCKED),))
-                stats = await storm.settle(queue, workers)
+                stats = await chaos.settle(queue, workers)
                 assert stats.sweep is not None
-                print(f"{len(storm.killings)} killed, {storm.stopped} stopped: {stats.sweep}")
+                print(f"{len(chaos.killings)} killed, {chaos.stopped} stopped: {stats.sweep}")
                 assert (stats.sweep.state, stats.sweep.balanced) == (SweepState.COMPLETED, True)
                 assert written(database) == Counter(set(range(1, ROWS + 1)) - AFFECTED)
                 application.execute("INSERT INTO conversations SELECT g, 'old' FROM generate_series(20001, 20100) g")
                 application.commit()
-            stats = await storm.settle(queue, workers)
+            stats = await chaos.settle(queue, workers)
             while stats.excluded > stats.dead or stats.running:
-                await queue.wait(storm.plan.ref, 0.2)
-                (stats,) = await queue.stats([storm.plan.ref])
-            dead = await queue.dead_letters(storm.plan.ref)
+                await queue.wait(chaos.plan.ref, 0.2)
+                (stats,) = await queue.stats([chaos.plan.ref])
+            dead = await queue.dead_letters(chaos.plan.ref)
         finally:
             for process in workers:
                 process.kill()
                 process.join()
             await queue.close()
-    assert storm.killed == KILLS, "the sweep ended before the storm did"
+    assert chaos.killed == KILLS, "the sweep ended before the last kill"
     assert {int(letter.key[0]) for letter in dead} == SLOW | REFUSED
     assert written(database) == Counter(set(range(1, ROWS + 101)) - SLOW - REFUSED)
-    assert calls.unexplained(storm.killings) == {}
+    assert calls.unexplained(chaos.killings) == {}

@@ -1,4 +1,4 @@
-"""examples/conversations as a newcomer runs it: the files of the folder, the command line, a real Postgres, the receiver."""
+"""examples/conversations, run by its README: the files of the folder, the command line, a real Postgres and the receiver."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ class Folder:
         """Sweep once. Returns the finished sweep of each schedule, by its name."""
         ended = self.kubesweep("run", "--once", "-f", "sweep.yaml", "-f", "secret.yaml", "--url", url)
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        told = self.kubesweep("status", "-o", "json")
-        return {one["name"]: one["sweep"] for one in json.loads(told.stdout)}
+        status = self.kubesweep("status", "-o", "json")
+        return {one["name"]: one["sweep"] for one in json.loads(status.stdout)}
 
 
 @pytest.fixture
@@ -127,11 +127,11 @@ def test_both_schemas_are_swept_with_the_same_result(schema: str, database: str,
 
 def test_the_sweep_leaves_what_the_loop_leaves(database: str, folder: Folder) -> None:
     prepare(database, "schema-session-key.sql", 40)
-    told: list[int] = []
+    notified: list[int] = []
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS TABLE conversations")
         for deal in (background_tasks.process_idle_conversations, background_tasks.process_expired_conversations):
-            while deal(connection, lambda what, conversation: told.append(conversation["id"])):
+            while deal(connection, lambda what, conversation: notified.append(conversation["id"])):
                 pass
         by_the_loop = rows(database)
         connection.execute("DELETE FROM conversations")
@@ -140,7 +140,7 @@ def test_the_sweep_leaves_what_the_loop_leaves(database: str, folder: Folder) ->
     folder.sweep(database)
 
     assert rows(database) == by_the_loop
-    assert len(told) == folder.receiver.ledger.summary()["keys"]
+    assert len(notified) == folder.receiver.ledger.summary()["keys"]
 
 
 def test_a_lost_response_is_retried_under_the_same_key(database: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""examples/custom-image without its image: the handler on a real database, through the file that a cluster takes."""
+"""examples/custom-image without its image: the handler on a real database, with the file for a cluster."""
 
 from __future__ import annotations
 
