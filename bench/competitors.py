@@ -1,4 +1,4 @@
-"""What the sweep is measured against: one UPDATE statement of the same rows, and the loop that it replaces."""
+"""The competitors of a sweep: one UPDATE statement of the same rows, and the loop that a sweep replaces."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def loop(server: Server, database: str, most: int) -> tuple[int, float]:
 
 @contextmanager
 def old_snapshot(server: Server, database: str, hold: bool) -> Iterator[None]:
-    """While inside, a forgotten transaction keeps every dead row version of ``database`` alive (it holds xmin)."""
+    """While inside, an open transaction keeps xmin back, so no dead row version of ``database`` can be removed."""
     if not hold:
         yield
         return
@@ -51,7 +51,7 @@ def old_snapshot(server: Server, database: str, hold: bool) -> Iterator[None]:
         connection.rollback()
 
 
-def stale(connection: psycopg.Connection[Any]) -> int:
+def count_stale(connection: psycopg.Connection[Any]) -> int:
     row = connection.execute(
         "SELECT count(*) FROM conversations WHERE status IN ('pending', 'progress') AND expires_at < now()"
     ).fetchone()

@@ -1,4 +1,4 @@
-"""One whole sweep, tick to finished, by worker processes that were started before and wait."""
+"""One complete sweep by worker processes that were started before and are idle."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenResult, ScheduleRef, Stats, Sweep, SweepRequest
 from kubesweep.queue.service import QueueService
 
-GLANCE = 0.02  # seconds between two looks at the queue; the figures come from the queue's own clock
+POLL_INTERVAL = 0.02  # seconds between two queries of the queue; the figures come from the queue's timestamps
 PATIENCE = 900.0
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How the workers are set up."""
+    """The workers' settings."""
 
     workers: int
     batch_rows: int = 1000
@@ -31,7 +31,7 @@ class Size:
 
 
 def plan(size: Size) -> Plan:
-    """What examples/conversations does to expired conversations, without the webhook: the statement has none either."""
+    """The schedule of examples/conversations for expired conversations, without the webhook, which the UPDATE statement lacks too."""
     return Plan(
         namespace="default",
         name="bench",
@@ -80,18 +80,18 @@ def _finished(stats: Stats) -> bool:
 
 
 async def _until(queue: QueueService, compiled: Plan, holds: Callable[[Stats], bool]) -> Stats:
-    """The first stats that ``holds`` says yes to."""
+    """The first stats for which ``holds`` is true."""
     async with asyncio.timeout(PATIENCE):
         while True:
             (stats,) = await queue.stats([compiled.ref])
             if holds(stats):
                 return stats
-            await asyncio.sleep(GLANCE)
+            await asyncio.sleep(POLL_INTERVAL)
 
 
 @asynccontextmanager
 async def _workers(compiled: Plan, url: str, queue_url: str, count: int) -> AsyncIterator[None]:
-    """Worker processes that have said that they are ready; asked to stop, and waited for, at the end."""
+    """Start worker processes and wait until they are ready. They are stopped at the end."""
     command = (sys.executable, "-m", "bench.worker", compiled.to_json(), url, queue_url)
     processes = [
         await asyncio.create_subprocess_exec(

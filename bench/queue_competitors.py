@@ -1,4 +1,4 @@
-"""Who takes part in bench/queue.py, where the peers are installed, and how one program of them is run."""
+"""The contestants of bench/queue.py: where the peers are installed, and how their programs run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PINS = ("requirements.txt", "requirements-saq.txt", "package.json")
 
 
 def folder() -> Path:
-    """Where the peers of these pins live; other pins, another folder."""
+    """The folder in which the peers with these pins are installed; other pins have another folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     pins = hashlib.sha256(b"".join((PEERS / name).read_bytes() for name in PINS)).hexdigest()[:12]
     return cache / "kubesweep-bench" / pins
@@ -31,7 +31,7 @@ def folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """``concurrency`` is the one at which its no-op jobs run fastest; ``jobs`` and ``naps`` take it some seconds."""
+    """``concurrency`` is the fastest for no-op jobs; ``jobs`` and ``naps`` are the numbers that take some seconds."""
 
     name: str
     command: tuple[str, ...]
@@ -47,7 +47,7 @@ class Contestant:
         )
 
     def run(self, role: str, settings: Settings) -> dict[str, Any]:
-        """What the program says; it ends by itself."""
+        """Run a program that ends by itself. Returns its last report."""
         process = self.start(role, settings)
         out, error = process.communicate(timeout=PATIENCE)
         if process.returncode:
@@ -56,18 +56,18 @@ class Contestant:
 
     @contextmanager
     def worker(self, settings: Settings) -> Iterator[Iterator[dict[str, Any]]]:
-        """A worker process and what it says; killed at the end, or when it says nothing for too long."""
+        """A worker process. Yields its reports; it is killed at the end, or when it reports nothing for ``PATIENCE`` seconds."""
         process = self.start("work", settings)
         watch = threading.Timer(PATIENCE, process.kill)
         watch.start()
         try:
-            yield self._words(process)
+            yield self._reports(process)
         finally:
             watch.cancel()
             process.kill()
             process.communicate()
 
-    def _words(self, process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    def _reports(self, process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
         assert process.stdout is not None
         assert process.stderr is not None
         for line in process.stdout:
@@ -93,7 +93,7 @@ def peers() -> tuple[Contestant, ...]:
 
 
 def install() -> None:
-    """Install the pinned peers beside each other: a virtualenv, one for saq alone (it wants another redis-py), and BullMQ."""
+    """Install the pinned peers: a virtualenv, another for saq, which needs another redis-py, and BullMQ."""
     for venv, pins in (("python", "requirements.txt"), ("saq", "requirements-saq.txt")):
         subprocess.run((sys.executable, "-m", "venv", str(folder() / venv)), check=True)
         pip = (str(folder() / venv / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install")

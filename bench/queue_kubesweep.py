@@ -27,7 +27,7 @@ CUTOFF = "2026-11-23 08:00:00+00"
 
 
 class NoDatabase:
-    """Every job finds its one row and writes it, at once or after a nap. Planning finds nothing: its sweep is over then."""
+    """A source in which every job writes one row, at once or after a nap. Planning finds no row, which ends its sweep."""
 
     def __init__(self, settings: Settings, probe: Probe) -> None:
         self._nap = NAP if settings.kind == "nap" else 0.0
@@ -50,7 +50,7 @@ class NoDatabase:
         return "t(id)"
 
     async def now(self) -> str:
-        """The first that a plan job asks, so the moment at which it was picked up."""
+        """A plan job calls this first, so it records the pick-up."""
         self._probe.picked(next(self._plans))
         return CUTOFF
 
@@ -113,12 +113,11 @@ async def work(settings: Settings) -> None:
 
 
 async def fill(settings: Settings) -> None:
-    """One sweep of ``jobs`` jobs by the chain's own move: each window takes the place of the job that cut it.
+    """Enqueue one sweep of ``jobs`` jobs as planning does: each window replaces the job that planned it.
 
-    A chain's planner is handed its next step behind what waits; so that nothing else need be claimed, whichever job comes
-    first stands in for it here.
+    The next planning job is behind the waiting jobs. So that nothing else is claimed, the first job takes its place here.
     """
-    if settings.kind == "pick":  # the worker plans by itself
+    if settings.kind == "pick":  # the worker plans
         return await trickle(Settings(settings.port, "pick", 1, 0, 1, pause=0.0))
     compiled, queue = plan(settings.concurrency), RedisQueue(settings.url)
     ref, version, limits = compiled.ref, compiled.version, compiled.queue_limits
@@ -138,8 +137,10 @@ async def fill(settings: Settings) -> None:
 
 
 async def trickle(settings: Settings) -> None:
-    """Ticks: each opens a sweep, whose plan job finds nothing and so ends it. A tick that comes before the end of the sweep
-    before it is not counted but sent again."""
+    """Send ticks: each opens a sweep, whose plan job finds nothing and ends it.
+
+    A tick that arrives before the previous sweep has ended is sent again and not counted.
+    """
     compiled, queue = plan(settings.concurrency), RedisQueue(settings.url)
     sent: list[float] = []
     due = time.monotonic()

@@ -26,8 +26,8 @@ def test_a_smoke_run_measures_every_contestant_and_counts_pages(tmp_path: Path) 
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(file.read_text())
     ours = sweep.ours_label(2)
-    everybody = {sweep.STATEMENT, ours, sweep.LOOP, sweep.STATEMENT + sweep.HELD, ours + sweep.HELD}
-    assert [set(one["rates"]) for one in figures["contests"]] == [everybody] * len(sweep.SMOKE.stale)
+    competitors = {sweep.STATEMENT, ours, sweep.LOOP, sweep.STATEMENT + sweep.SNAPSHOT, ours + sweep.SNAPSHOT}
+    assert [set(one["rates"]) for one in figures["contests"]] == [competitors] * len(sweep.SMOKE.stale)
     assert all(rate > 0 for one in figures["contests"] for rates in one["rates"].values() for rate in rates)
     few, more = figures["pages"]
     assert 0 < few["heap"] < more["heap"]

@@ -1,5 +1,5 @@
-"""Every code that the product can print has a row in docs/errors.md. The codes are read from the source: the tests of each section see only
-the rows that are there."""
+"""Every code that the product can print has a row in docs/errors.md. The codes come from the source, because the tests of each section check only
+existing rows."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from kubesweep_worker.sources.sqlite import errors
 
 ROOT = Path(__file__).parents[3]
 DOCS = (ROOT / "docs" / "errors.md").read_text()
-# Which argument, by place or by name, of what is called holds a code.
+# Callable: the position of the argument that holds a code.
 RAISED = {
     "SpecError": 0, "SweepFailure": 0, "Outage": 0, "ScopeOutage": 0, "ApiOutage": 0, "Damaged": 0, "RowError": 0, "Problem": 0,
     "refuse": 0, "Shape": 0, "Plain": 3, "_ColumnValue": 3, "_Identifier": 3, "FailedRow": 1, "Failure": 1, "Finding": 2, "report": 2,
     "end_sweep": 2, "problem": 0, "replace": 99,
 }  # fmt: skip
-# Of a status, which only the controller writes and a file's reader ignores; no complaint (docs/conditions.md); words of the API server.
-UNSEEN = frozenset({"BadTime", "Active", "Checked", "Loaded", "Suspended", "Works", "ValidatingAdmissionPolicy"})
+# Codes of a status, which only the controller writes; reasons that are no error (docs/conditions.md); names of the API server.
+UNDOCUMENTED = frozenset({"BadTime", "Active", "Checked", "Loaded", "Suspended", "Works", "ValidatingAdmissionPolicy"})
 CODE = re.compile(r"[A-Z][A-Za-z]+")
 PAIRED = re.compile(r"([A-Z][a-z]+){2,}")
 
@@ -47,8 +47,8 @@ def called(node: ast.Call) -> str:
     return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
 
 
-def said(node: ast.Call, module: ModuleType) -> Iterator[str]:
-    """The code of a call, where it is written there or is a constant of the module."""
+def code_of_call(node: ast.Call, module: ModuleType) -> Iterator[str]:
+    """The code of a call, if it is a literal or a constant of the module."""
     place = RAISED[called(node)]
     named = [each.value for each in node.keywords if each.arg in ("code", "reason", "error")]
     for each in named or node.args[place : place + 1]:
@@ -58,8 +58,8 @@ def said(node: ast.Call, module: ModuleType) -> Iterator[str]:
                 yield str(value)
 
 
-def paired(node: ast.AST, module: ModuleType) -> Iterator[str]:
-    """The code of a pair (code, sentence), as tables of them have it."""
+def code_of_pair(node: ast.AST, module: ModuleType) -> Iterator[str]:
+    """The code of a pair (code, sentence), which tables consist of."""
     if isinstance(node, ast.Tuple) and len(node.elts) == 2 and isinstance(node.elts[0], ast.Constant):
         code, sentence = str(node.elts[0].value), node.elts[1]
         text = (
@@ -70,12 +70,14 @@ def paired(node: ast.AST, module: ModuleType) -> Iterator[str]:
 
 
 def codes() -> dict[str, str]:
-    """Code -> a file that can print it."""
+    """Each code and a file that can print it."""
     found: dict[str, str] = {}
     for file, module in modules():
         for node in ast.walk(ast.parse(file.read_text())):
             for code in (
-                said(node, module) if isinstance(node, ast.Call) and called(node) in RAISED else paired(node, module)
+                code_of_call(node, module)
+                if isinstance(node, ast.Call) and called(node) in RAISED
+                else code_of_pair(node, module)
             ):
                 found.setdefault(code, file.name)
     for table in (sqlstates.CODES, sqlstates.CLASSES, errors.PRIMARY, errors.EXTENDED):
@@ -100,6 +102,6 @@ def test_the_codes_are_found() -> None:
     } <= CODES.keys()
 
 
-@pytest.mark.parametrize("code", sorted(CODES.keys() - UNSEEN))
+@pytest.mark.parametrize("code", sorted(CODES.keys() - UNDOCUMENTED))
 def test_a_code_has_a_row(code: str) -> None:
     assert re.search(rf"^\|.*`{code}`.*\|$", DOCS, re.MULTILINE), f"{code} ({CODES[code]}) has no row in docs/errors.md"

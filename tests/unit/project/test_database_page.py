@@ -1,4 +1,4 @@
-"""docs/database.md and examples/database: what they show is taken, in a file and in a pod."""
+"""docs/database.md and examples/database: their specs are valid, in a file and in a pod."""
 
 from __future__ import annotations
 

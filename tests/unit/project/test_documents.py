@@ -1,4 +1,4 @@
-"""The reader of runnable documents: a page that is read wrongly would make a test that cannot fail."""
+"""The parser of runnable documents. A parsing error would make a test that cannot fail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ kind: SweepSchedule
 ```
 
 ```console
-$ nobody runs this
+$ this is not run
 ```
 
 <!-- run -->

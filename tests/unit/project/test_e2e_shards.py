@@ -1,4 +1,4 @@
-"""How the tests on a cluster are divided between the processes that share it."""
+"""The distribution of the cluster tests over the processes that share the cluster."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ FOLDERS = [Path(__file__).parents[2] / name for name in ("e2e", "hostile")]
 
 
 def test_each_listed_file_exists_and_is_in_one_group() -> None:
-    named = list(chain.from_iterable(GROUPS.values()))
-    assert len(named) == len(set(named))
-    there = [each.name for folder in FOLDERS for each in folder.glob("test_*.py")]
-    assert len(there) == len(set(there))
-    assert set(named) - set(there) == set()
+    listed = list(chain.from_iterable(GROUPS.values()))
+    assert len(listed) == len(set(listed))
+    existing = [each.name for folder in FOLDERS for each in folder.glob("test_*.py")]
+    assert len(existing) == len(set(existing))
+    assert set(listed) - set(existing) == set()
 
 
 def test_files_that_affect_all_tests_run_alone_and_the_audit_last() -> None:

@@ -1,4 +1,4 @@
-"""What each error code of a database means: every one is decided, and docs/errors.md says what the code does."""
+"""The error codes of the databases: each has a decision, and docs/errors.md documents it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The health check of examples/argocd, run by Lua 5.1 as Argo CD does, on statuses as the controller writes them."""
+"""The health check of examples/argocd, run by Lua 5.1 as in Argo CD, on statuses that the controller writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tools/pip_install.py: what it shows of pip's output, and what of a failure."""
+"""tools/pip_install.py: its progress, and its output on failure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.kits.deadlines import scaled
 from tools.pip_install import progress
 
 SCRIPT = Path(__file__).parents[3] / "tools" / "pip_install.py"
-SAID = """\
+PIP_OUTPUT = """\
 Ignoring colorama: markers 'sys_platform == "win32"' don't match your environment
 Collecting msgspec==0.22.0 (from -r requirements/run.txt (line 90))
   Downloading msgspec-0.22.0-cp311-cp311-manylinux_2_17_x86_64.whl.metadata (6.9 kB)
@@ -22,7 +22,7 @@ Successfully installed msgspec-0.22.0
 
 
 def test_progress_shows_every_package_and_then_the_unpacking() -> None:
-    assert list(progress(SAID.splitlines(keepends=True), 3)) == [
+    assert list(progress(PIP_OUTPUT.splitlines(keepends=True), 3)) == [
         "  1 of 3  colorama",
         "  2 of 3  msgspec",
         "  3 of 3  redis",

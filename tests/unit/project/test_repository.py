@@ -1,4 +1,4 @@
-"""What no other test looks at: that the words around the code are true, and that nobody's machine is in it."""
+"""The repository's pages, Makefile and CI agree with each other, and no file names a registry or a developer's machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kubesweep_cli.main import app
 
 ROOT = Path(__file__).parents[3]
 
-# Put together here, so that this file does not name what it forbids.
+# Assembled here, so that this file does not contain what it forbids.
 REGISTRIES = tuple(
     ".".join(parts)
     for parts in (
@@ -27,7 +27,7 @@ REGISTRIES = tuple(
         ("crates", "io"),
     )
 )
-SOMEBODYS_FOLDER = re.compile(r"(?<![\w./:}-])/(?:home|Users|root|work|mnt)/[\w.-]+")
+DEVELOPERS_FOLDER = re.compile(r"(?<![\w./:}-])/(?:home|Users|root|work|mnt)/[\w.-]+")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 CODE = re.compile(r"`[^`\n]*`")
@@ -36,7 +36,7 @@ FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 @cache
 def committed() -> dict[str, str]:
-    """Every text file that git has or would take, by its path; without what tools write."""
+    """Every text file that git tracks or would add, by its path; ignored files are left out."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -57,7 +57,7 @@ def pages() -> list[str]:
 
 
 def slug(heading: str) -> str:
-    """A heading's anchor, as GitHub makes it."""
+    """A heading's anchor on GitHub."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
@@ -70,7 +70,7 @@ def test_no_file_names_a_package_registry() -> None:
 
 
 def test_no_file_has_a_path_of_a_developers_machine() -> None:
-    found = [(path, hit.group()) for path, text in committed().items() for hit in SOMEBODYS_FOLDER.finditer(text)]
+    found = [(path, hit.group()) for path, text in committed().items() for hit in DEVELOPERS_FOLDER.finditer(text)]
     assert found == []
 
 

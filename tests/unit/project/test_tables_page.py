@@ -1,4 +1,4 @@
-"""docs/tables.md: its snippets are specs that are taken, and its codes are ones that exist."""
+"""docs/tables.md: its snippets are valid and its codes exist."""
 
 from __future__ import annotations
 
