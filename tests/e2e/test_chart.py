@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -53,6 +54,20 @@ def test_install_waits_for_a_leader_and_the_helm_test_sweeps_a_row(namespace: Na
     assert violations == []
 
 
+def fill_carts(connection: psycopg.Connection[Any]) -> None:
+    """Create ``ROWS`` stale carts, and a trigger that records each write."""
+    connection.execute("create table carts (id bigint primary key, status text, updated_at timestamptz)")
+    connection.execute("create table writes (id bigint)")
+    connection.execute(
+        "create function note() returns trigger language plpgsql as "
+        "'begin insert into writes values (new.id); return new; end'"
+    )
+    connection.execute("create trigger note after update on carts for each row execute function note()")
+    connection.execute(
+        "insert into carts select i, 'open', now() - interval '1 day' from generate_series(1, %s) i", [ROWS]
+    )
+
+
 def test_a_sweep_continues_during_an_upgrade_and_a_rollback(namespace: Namespace, tmp_path: Path) -> None:
     release = Release(namespace)
     release.install(NAMESPACED)
@@ -70,16 +85,7 @@ def test_a_sweep_continues_during_an_upgrade_and_a_rollback(namespace: Namespace
     with namespace.forwarded(f"service/{postgres.service}", postgres.port) as port:
         local = f"postgresql://postgres:{postgres.password}@127.0.0.1:{port}/postgres"
         with closing(psycopg.connect(local, autocommit=True)) as connection:
-            connection.execute("create table carts (id bigint primary key, status text, updated_at timestamptz)")
-            connection.execute("create table writes (id bigint)")
-            connection.execute(
-                "create function note() returns trigger language plpgsql as "
-                "'begin insert into writes values (new.id); return new; end'"
-            )
-            connection.execute("create trigger note after update on carts for each row execute function note()")
-            connection.execute(
-                "insert into carts select i, 'open', now() - interval '1 day' from generate_series(1, %s) i", [ROWS]
-            )
+            fill_carts(connection)
             slow_writes(connection, "carts", 0.4)  # so that the sweep still runs after upgrade and rollback
             apply(namespace, carts)
 

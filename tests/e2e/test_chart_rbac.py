@@ -42,24 +42,7 @@ def exercise(namespace: Namespace, release: Release) -> None:
     """Make the controller use each of its rights."""
     apply(namespace, sqlite_schedule("one"))
     namespace.until(SCHEDULE, "one", swept(1), what="its row is swept", patience=120)
-
-    def edit(patch: str, kind: str = "sweepschedule", name: str = "one") -> None:
-        namespace.kubectl("patch", kind, name, "--type=merge", "--patch", patch)
-
-    edit('{"spec": {"every": null, "schedule": "0 0 1 1 *"}}')
-    namespace.until("batch/v1 CronJob", "one-tick", lambda _: True, what="a CronJob ticks")
-    edit('{"spec": {"schedule": "1 1 1 1 *"}}')
-    namespace.until(
-        "batch/v1 CronJob", "one-tick", lambda found: found["spec"]["schedule"] == "1 1 1 1 *", what="the new cron"
-    )
-    edit('{"spec": {"schedule": null, "every": "24h"}}')
-    namespace.until_gone("batch/v1 CronJob", "one-tick")
-    edit('{"spec": {"worker": {"maxReplicas": 3}}}')
-    namespace.until("keda.sh/v1alpha1 ScaledObject", "one-worker", replicas(3), what="it may have three workers")
-    for nonce in ("second", "third"):
-        namespace.kubectl("annotate", "sweepschedule", "one", f"kubesweep.dev/trigger={nonce}", "--overwrite")
-        namespace.until(SCHEDULE, "one", handled(nonce), what=f"{nonce} is handled", patience=120)
-        namespace.until(SCHEDULE, "one", swept(), what="and swept", patience=120)
+    exercise_edits(namespace)
     apply(namespace, sqlite_schedule("stuck", worker={"image": "ghcr.io/kubesweep/none:0", "minReplicas": 1}))
     namespace.until(
         SCHEDULE,
@@ -68,7 +51,7 @@ def exercise(namespace: Namespace, release: Release) -> None:
         what="its status names the image",
         patience=120,
     )
-    edit('{"spec": {"secretTargetRef": []}}', "triggerauthentication", "one-worker")
+    edit(namespace, '{"spec": {"secretTargetRef": []}}', "triggerauthentication", "one-worker")
     leader = release.leader()  # the next leader takes the Lease and writes the queue's Secret again
     namespace.delete("v1 Pod", leader)
     namespace.until_gone("v1 Pod", leader)
@@ -79,8 +62,30 @@ def exercise(namespace: Namespace, release: Release) -> None:
         lambda a: bool(a["spec"]["secretTargetRef"]),
         what="it is restored",
     )
-    edit('{"spec": {"limits": {"batchRows": 7}}}')
+    edit(namespace, '{"spec": {"limits": {"batchRows": 7}}}')
     namespace.until(SCHEDULE, "one", ready, what="the new leader serves it", patience=120)
+
+
+def edit(namespace: Namespace, patch: str, kind: str = "sweepschedule", name: str = "one") -> None:
+    namespace.kubectl("patch", kind, name, "--type=merge", "--patch", patch)
+
+
+def exercise_edits(namespace: Namespace) -> None:
+    """Edit the schedule so that each of its children is created, changed and deleted, and trigger it."""
+    edit(namespace, '{"spec": {"every": null, "schedule": "0 0 1 1 *"}}')
+    namespace.until("batch/v1 CronJob", "one-tick", lambda _: True, what="a CronJob ticks")
+    edit(namespace, '{"spec": {"schedule": "1 1 1 1 *"}}')
+    namespace.until(
+        "batch/v1 CronJob", "one-tick", lambda found: found["spec"]["schedule"] == "1 1 1 1 *", what="the new cron"
+    )
+    edit(namespace, '{"spec": {"schedule": null, "every": "24h"}}')
+    namespace.until_gone("batch/v1 CronJob", "one-tick")
+    edit(namespace, '{"spec": {"worker": {"maxReplicas": 3}}}')
+    namespace.until("keda.sh/v1alpha1 ScaledObject", "one-worker", replicas(3), what="it may have three workers")
+    for nonce in ("second", "third"):
+        namespace.kubectl("annotate", "sweepschedule", "one", f"kubesweep.dev/trigger={nonce}", "--overwrite")
+        namespace.until(SCHEDULE, "one", handled(nonce), what=f"{nonce} is handled", patience=120)
+        namespace.until(SCHEDULE, "one", swept(), what="and swept", patience=120)
 
 
 def controller_requests(namespace: Namespace, release: Release) -> list[Request]:

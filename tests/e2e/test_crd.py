@@ -175,49 +175,22 @@ def test_conditions_of_two_writers_are_merged_by_type(namespace: str) -> None:
     assert [each["type"] for each in read("sweep/merged", namespace)["status"]["conditions"]] == ["Ready", "Stalled"]
 
 
+PLAIN_SCALARS = [
+    "y", "Y", "n", "N", "yes", "Yes", "on", "off", "~", "010", "0o17", "0x1F", "1_000", "1e3", "1e-3", ".5", "1:30",
+    "2026-01-01", "+5", "0b11", "nO", "1.0", "-0", "0777", "09", "0E0", "a1", "1a", "-", "-1", "=a",
+]  # fmt: skip
+
+
 def test_plain_yaml_scalars_are_read_as_kubectl_reads_them() -> None:
-    bare = [
-        "y",
-        "Y",
-        "n",
-        "N",
-        "yes",
-        "Yes",
-        "on",
-        "off",
-        "~",
-        "010",
-        "0o17",
-        "0x1F",
-        "1_000",
-        "1e3",
-        "1e-3",
-        ".5",
-        "1:30",
-        "2026-01-01",
-        "+5",
-        "0b11",
-        "nO",
-        "1.0",
-        "-0",
-        "0777",
-        "09",
-        "0E0",
-        "a1",
-        "1a",
-        "-",
-        "-1",
-        "=a",
-    ]
     text = "apiVersion: v1\nkind: List\nmetadata: {}\nitems:\n- apiVersion: kubesweep.dev/v1alpha1\n  kind: SweepSchedule\n"
-    text += "  metadata: {name: bare}\n  spec: {worker: {podTemplate: {values: [" + ", ".join(bare) + "]}}}\n"
+    text += "  metadata: {name: bare}\n  spec: {worker: {podTemplate: {values: [" + ", ".join(PLAIN_SCALARS) + "]}}}\n"
     printed = kubectl_output("create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-", stdin=text)
     theirs = json.loads(printed)["spec"]["worker"]["podTemplate"]["values"]
     (document,) = yaml_document.read(text, "")
     assert isinstance(document, yaml_document.Document)
     ours = document.data["items"][0]["spec"]["worker"]["podTemplate"]["values"]
-    assert [(word, kind(each), each) for word, each in zip(bare, ours, strict=True)] == [
-        (word, kind(each), each) for word, each in zip(bare, theirs, strict=True)
+    assert [(word, kind(each), each) for word, each in zip(PLAIN_SCALARS, ours, strict=True)] == [
+        (word, kind(each), each) for word, each in zip(PLAIN_SCALARS, theirs, strict=True)
     ]
 
 

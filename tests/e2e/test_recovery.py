@@ -16,6 +16,13 @@ STALE = ROWS * 2 // 10
 SECRET_SEEN = 180  # seconds until the kubelet updates a mounted Secret and the worker reads it
 SMALL = {"batchRows": 10}
 SLOW = 1.0  # seconds for each row
+PROBLEMS = {  # schedule: reason, and a part of the message
+    "no-secret": ("UrlMissing", 'the Secret "no-such-secret" in namespace'),
+    "bad-password": ("AuthenticationFailed", 'The URL is "url" in the Secret "bad-password"'),
+    "bad-scheme": ("UrlInvalid", 'The URL is "url" in the Secret "bad-scheme"'),
+    "no-table": ("TableMissing", "later"),
+    "no-server": ("Unreachable", "Connection refused"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +55,7 @@ def test_a_problem_of_a_source_is_reported_and_ends_with_its_cause(app: Conversa
         app.plain_schedule("bad-scheme", "bad-scheme"),
         app.plain_schedule("no-table", table="later"),
     )
-    expected = {
-        "no-secret": ("UrlMissing", 'the Secret "no-such-secret" in namespace'),
-        "bad-password": ("AuthenticationFailed", 'The URL is "url" in the Secret "bad-password"'),
-        "bad-scheme": ("UrlInvalid", 'The URL is "url" in the Secret "bad-scheme"'),
-        "no-table": ("TableMissing", "later"),
-        "no-server": ("Unreachable", "Connection refused"),
-    }
-    for name, (reason, sentence) in expected.items():
+    for name, (reason, sentence) in PROBLEMS.items():
         message = app.until_condition(name, "SourceReady", "False", reason, patience=SECRET_SEEN)
         assert (sentence in message, "hunter2" in message) == (True, False)
         app.until_condition(name, "Ready", "False", "SourceNotReady")
@@ -69,10 +69,10 @@ def test_a_problem_of_a_source_is_reported_and_ends_with_its_cause(app: Conversa
     )
     with app.connect() as root:
         root.execute(b"CREATE TABLE later (LIKE conversations INCLUDING ALL)")
-    for name in expected:
+    for name in PROBLEMS:
         app.until_condition(name, "Ready", "True", patience=SECRET_SEEN)
         app.until_condition(name, "SourceReady", "True", "Checked")
-    for name in expected:
+    for name in PROBLEMS:
         app.until_no_workers(name)
         app.delete(name)
 
