@@ -6,7 +6,7 @@ import signal
 from typing import Any
 
 from kubesweep.queue.model import Claim, FailedRow, Finding, Job, JobKind, Limits, Settlement, SweepState, Window
-from kubesweep_controller.kube.client import EVENTS, SCHEDULES
+from kubesweep_controller.kube.client import EVENTS, LEASES, SCHEDULES
 from kubesweep_controller.status.reasons import Reason
 from tests.kits.controller_environment import WORKER, ControllerEnvironment
 from tests.kits.polling import until
@@ -29,9 +29,15 @@ class ScheduleDriver:
         await self.env.until_reason("Ready", "Ready")
 
     async def restart_controller(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Stop the controller and start another. After SIGKILL the new one waits until the Lease expires."""
+        """Stop the controller and start another.
+
+        A killed controller leaves its Lease, which is released here. test_controller_lifecycle.py tests that it expires.
+        """
         for process in self.env.processes:
             await self.env.kill(process, how)
+        if how is signal.SIGKILL:
+            released = {"spec": {"holderIdentity": None}}
+            await self.env.api.patch(LEASES, self.env.namespace, "kubesweep-controller", released)
         self._starts += 1
         await self.env.start_controller(f"controller-{self._starts}")
 
