@@ -29,6 +29,7 @@ SHARDS = (
         "test_chaos.py",
         "test_queue_modes.py",
         "test_scaling.py",
+        "test_edits_during_sweep.py",
         "test_tenant.py",
     ),
     (

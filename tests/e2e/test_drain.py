@@ -1,4 +1,4 @@
-"""Workers that terminate during a sweep: scaled down by KEDA, drained with their node, replaced after an edit.
+"""Workers that terminate during a sweep: scaled down by KEDA, or drained with their node.
 
 Each finishes the jobs that it has claimed, so no row is lost, and none is written or sent to the receiver twice.
 """
@@ -7,49 +7,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pytest
 
-from tests.kits.conversations_app import EXPIRED, ConversationsApp, conversations_app
+from tests.kits.conversations_app import EXPIRED, ConversationsApp
 from tests.kits.deadlines import scaled
 from tests.kits.kube_client import Cluster, Object
-from tests.kits.polling import eventually
-
-ROWS = 20_000
-STALE = ROWS * 2 // 10
-SMALL = {"batchRows": 10}
-SLOW = 0.5  # seconds for each row, so that the sweep still runs at the drain
-WORKERS = 3
-AUDIT = """
-CREATE TABLE written (id bigint NOT NULL);
-CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN INSERT INTO written VALUES (NEW.id); RETURN NULL; END $$;
-CREATE TRIGGER audit AFTER UPDATE ON conversations FOR EACH ROW WHEN (NEW.status = 'expired') EXECUTE FUNCTION audit();
-"""
+from tests.kits.slow_sweep import SLOW, STALE, WORKERS, slow_sweep_app, until_more_rows
 
 
 @pytest.fixture
 def app(cluster: Cluster) -> Iterator[ConversationsApp]:
-    with conversations_app(cluster, "drain", ROWS) as made:
-        with made.connect() as root:
-            root.execute(AUDIT.encode())
-        made.apply(slow_schedule(made))
-        made.until_condition(EXPIRED, "Ready", "True", patience=120)
+    with slow_sweep_app(cluster, "drain") as made:
         yield made
-
-
-def slow_schedule(app: ConversationsApp, worker: Mapping[str, object] | None = None, **spec: object) -> Object:
-    small = {"maxReplicas": WORKERS, "jobsPerReplica": 2, "cooldown": "5s"}
-    sweep = app.example_schedule(EXPIRED, limits=SMALL, worker={**small, **(worker or {})}, **spec)
-    sweep["spec"]["effect"]["webhook"]["timeout"] = "60s"  # a slow receiver must not look unreachable
-    return sweep
-
-
-def until_more_rows(app: ConversationsApp, rows: int) -> None:
-    """Wait until ``rows`` more rows are swept."""
-    goal = app.count_expired() + rows
-    eventually(f"{goal} rows are swept", 300, lambda: app.count_expired() >= goal)
 
 
 def workers(app: ConversationsApp, *numbers: int) -> list[Object]:
@@ -118,29 +89,3 @@ def test_workers_scaled_down_or_drained_lose_and_repeat_nothing(app: Conversatio
     drain(app, workers(app, 2, WORKERS))  # as many as KEDA computes from the queue
     app.full_speed()
     assert_swept_once(app)
-
-
-def test_edits_during_slow_schedule_call_the_receiver_once_for_each_row(app: ConversationsApp) -> None:
-    app.slow_writes(SLOW)
-    app.annotate(EXPIRED, "trigger", "edit")
-    until_more_rows(app, 1)
-    faster = {"maxReplicas": WORKERS + 1, "jobsPerReplica": 1, "concurrency": 3}
-    app.apply(slow_schedule(app, worker=faster))
-    until_more_rows(app, 50)
-    assert "history" not in app.status(EXPIRED), "an edit of tuning fields keeps the sweep"
-    app.apply(slow_schedule(app, worker=faster, retry={"maxAttempts": 7}))
-
-    def superseded(status: Object) -> bool:
-        return [each["state"] for each in status.get("history") or ()] == ["Superseded"]
-
-    app.until_status(EXPIRED, superseded, "the sweep is superseded")
-    until_more_rows(app, 50)
-    app.full_speed()
-    app.until_completed(EXPIRED, patience=600)
-    assert app.count_expired() == STALE
-    assert (
-        app.query_value("SELECT count(*) FROM written")
-        == app.query_value("SELECT count(DISTINCT id) FROM written")
-        == STALE
-    )
-    assert app.receiver_summary() == {"requests": STALE, "keys": STALE, "duplicates": 0}
