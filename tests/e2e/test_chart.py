@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,32 @@ from tests.kits.releases import (
     sqlite_schedule,
     sweep,
     swept,
+    temporary_namespace,
 )
 from tests.kits.workloads import start_postgres
 
 ROWS = 4000
+ROTATED = "rotated-by-hand"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def crd(cluster: Cluster) -> None:
     cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rotated_release(crd: None, cluster: Cluster) -> Iterator[Release]:
+    """A release whose queue got another password by hand.
+
+    The probe takes more than a minute to restart the queue with it. So the release is there from the first test on, and the last one uses it.
+    """
+    with temporary_namespace(cluster, "rotated-password") as namespace:
+        release = Release(namespace)
+        release.install(NAMESPACED)
+        assert release.password() not in (ROTATED, "")
+        patch = json.dumps({"stringData": {"password": ROTATED}})
+        namespace.kubectl("patch", "secret", f"{release.fullname}-redis", "--type=merge", "--patch", patch)
+        yield release
 
 
 def test_install_waits_for_a_leader_and_the_helm_test_sweeps_a_row(namespace: Namespace) -> None:
@@ -109,22 +126,6 @@ def test_a_sweep_continues_during_an_upgrade_and_a_rollback(namespace: Namespace
             assert (total, rows) == (ROWS, ROWS)
 
 
-def test_a_password_that_was_rotated_by_hand_survives_upgrade_and_rollback(namespace: Namespace) -> None:
-    release = Release(namespace)
-    release.install(NAMESPACED)
-    made, rotated = release.password(), "rotated-by-hand"
-    assert made not in (rotated, "")
-    patch = json.dumps({"stringData": {"password": rotated}})
-    namespace.kubectl("patch", "secret", f"{release.fullname}-redis", "--type=merge", "--patch", patch)
-    pod = f"{release.fullname}-redis-0"
-    namespace.until("v1 Pod", pod, _restarted, what="the probe restarts the queue with the new password", patience=300)
-    assert release.redis("ping", password=rotated) == "PONG"
-    release.upgrade({**NAMESPACED, "controller.logLevel": "debug"})
-    release.rollback(1)
-    assert release.password() == rotated
-    assert "one row swept" in release.test()
-
-
 def _restarted(pod: Object) -> bool:
     return any(each["restartCount"] and each["ready"] for each in pod["status"].get("containerStatuses", []))
 
@@ -185,6 +186,17 @@ def test_the_second_replica_takes_over_when_the_leader_is_deleted(namespace: Nam
     namespace.rolled_out(release.fullname)
     assert "one row swept" in release.test()
     assert release.leader() != first
+
+
+def test_a_password_that_was_rotated_by_hand_survives_upgrade_and_rollback(rotated_release: Release) -> None:
+    release, pod = rotated_release, f"{rotated_release.fullname}-redis-0"
+    restarted = "the probe restarts the queue with the new password"
+    release.namespace.until("v1 Pod", pod, _restarted, what=restarted, patience=300)
+    assert release.redis("ping", password=ROTATED) == "PONG"
+    release.upgrade({**NAMESPACED, "controller.logLevel": "debug"})
+    release.rollback(1)
+    assert release.password() == ROTATED
+    assert "one row swept" in release.test()
 
 
 def assert_no_field_shared_with_helm(namespace: Namespace, release: Release) -> None:
