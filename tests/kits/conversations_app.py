@@ -121,7 +121,7 @@ class ConversationsApp(ScheduleClient):
         documents = yaml.safe_load_all((EXAMPLE / "sweep.yaml").read_text())
         made: Object = next(each for each in documents if each["metadata"]["name"] == name)
         where = f"http://receiver.{self.namespace.name}.svc:8088"
-        worker: Object = {"maxReplicas": 4, "jobsPerReplica": 5, "cooldown": "10s"}
+        worker: Object = {"maxReplicas": 4, "jobsPerReplica": 5, "cooldown": "5s"}
         if name == EXPIRED:
             made["spec"]["effect"]["webhook"]["url"] = f"{where}/expired"
         else:
