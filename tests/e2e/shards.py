@@ -30,10 +30,10 @@ SHARDS = (
         "test_queue_modes.py",
         "test_scaling.py",
         "test_edits_during_sweep.py",
-        "test_tenant.py",
     ),
     (
         "test_status_across_restarts.py",
+        "test_tenant.py",
         "test_platform.py",
         "test_images.py",
         "test_custom_image.py",
