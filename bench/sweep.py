@@ -63,7 +63,7 @@ class Contest:
         return statistics.median(self.rates[contestant])
 
 
-def ours_label(workers: int) -> str:
+def kubesweep_label(workers: int) -> str:
     return f"sweep, {workers} worker" + ("s" if workers > 1 else "")
 
 
@@ -79,7 +79,9 @@ def build(server: Server, rows: int, share: float) -> int:
 
 
 def runs(server: Server, options: Options) -> dict[str, Run]:
-    sizes = {ours_label(n): kubesweep_sweep.Size(n, options.batch_rows, options.concurrency) for n in options.workers}
+    sizes = {
+        kubesweep_label(n): kubesweep_sweep.Size(n, options.batch_rows, options.concurrency) for n in options.workers
+    }
     return {
         STATEMENT: partial(competitors.statement, server),
         **{label: partial(kubesweep_sweep.sweep, server, size=size) for label, size in sizes.items()},

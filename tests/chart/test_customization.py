@@ -194,14 +194,14 @@ def test_an_extra_object_that_only_mentions_a_schedule_is_accepted(more: Any, tm
 
 
 @pytest.mark.parametrize(
-    ("sets", "said"),
+    ("sets", "error"),
     [
         ("redis.persistence.existingClaim=mine", "redis.persistence.enabled"),
         ("redis.enabled=false,externalRedis.url=redis://cache:6379/0", "A queue without a password is not supported"),
     ],
 )
-def test_values_without_effect_are_rejected(sets: str, said: str) -> None:
-    with pytest.raises(Refused, match=said):
+def test_values_without_effect_are_rejected(sets: str, error: str) -> None:
+    with pytest.raises(Refused, match=error):
         render("default", *sets.split(","))
 
 

@@ -85,12 +85,12 @@ def test_the_schedule_in_the_notes_is_valid(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_notes_describe_this_installation(preset: str) -> None:
-    said = notes(preset)
-    assert ("in all namespaces" in said) == (preset not in ("namespaced", "watch-namespaces", "second-release"))
-    assert ("helm test ks" in said) == (preset != "gitops")
-    assert ("Redis of this release" in said) == any(o["kind"] == "StatefulSet" for o in render(preset))
-    assert "%!" not in said
-    assert "<no value>" not in said
+    printed = notes(preset)
+    assert ("in all namespaces" in printed) == (preset not in ("namespaced", "watch-namespaces", "second-release"))
+    assert ("helm test ks" in printed) == (preset != "gitops")
+    assert ("Redis of this release" in printed) == any(o["kind"] == "StatefulSet" for o in render(preset))
+    assert "%!" not in printed
+    assert "<no value>" not in printed
 
 
 @pytest.mark.parametrize(("preset", "namespace"), [("default", NAMESPACE), ("watch-namespaces", "shop")])

@@ -16,7 +16,7 @@ LATER = json.dumps([{"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSched
 
 
 @pytest.mark.parametrize(
-    ("sets", "said"),
+    ("sets", "error"),
     [
         (["controler.replicas=2"], "additional properties 'controler' not allowed"),
         (["controller.replica=2"], "at '/controller': additional properties 'replica' not allowed"),
@@ -67,10 +67,10 @@ LATER = json.dumps([{"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSched
         (["metrics.serviceMonitor.enabled=true", "metrics.service.enabled=false"], "needs metrics.service.enabled"),
     ],
 )
-def test_an_invalid_value_is_rejected_with_its_key(sets: list[str], said: str) -> None:
+def test_an_invalid_value_is_rejected_with_its_key(sets: list[str], error: str) -> None:
     with pytest.raises(Refused) as refused:
         text("default", *sets)
-    assert said in str(refused.value)
+    assert error in str(refused.value)
     assert "u:p@h" not in str(refused.value)
 
 

@@ -69,7 +69,7 @@ def platform() -> list[Image]:
     programs, own = paths(), HERE / "images"
 
     def program(name: str, reference: str, *arguments: str) -> Image:
-        # its version is in the file's name: there is no need to read a hundred megabytes to know it
+        # the file's name has the version, so its hundred megabytes are not read
         path = programs[name]
         version = path.name.removeprefix(f"{name}-v")
         return Image(

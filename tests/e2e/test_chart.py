@@ -63,9 +63,9 @@ def test_install_waits_for_a_leader_and_the_helm_test_sweeps_a_row(namespace: Na
     apply(namespace, sqlite_schedule("at-once"))
     namespace.until(SCHEDULE, "at-once", lambda found: bool(found.get("status", {}).get("conditions")), what="served")
     served = time.monotonic() - began - installed
-    said = release.test()
-    found = re.search(r"([\d.]+) s  one row swept", said)
-    assert found is not None, said
+    output = release.test()
+    found = re.search(r"([\d.]+) s  one row swept", output)
+    assert found is not None, output
     print(f"\nhelm install --wait {installed:.1f} s, first condition {served:.1f} s, helm test: {found.group(1)} s")
     violations = [each for each in namespace.all("events.k8s.io/v1 Event") if "violates" in str(each.get("note"))]
     assert violations == []

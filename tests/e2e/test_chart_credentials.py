@@ -90,8 +90,8 @@ def test_users_read_and_write_schedules_by_their_role(cluster: Cluster, namespac
             asked = {"group": "kubesweep.dev", "resource": "sweepschedules", "verb": verb, "namespace": namespace.name}
             spec = {"user": who, "resourceAttributes": asked}
             review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
-            said = namespace.kubectl("create", "-f", "-", "--output=json", stdin=json.dumps(review))
-            answers.add(bool(json.loads(said)["status"]["allowed"]))
+            review_answer = namespace.kubectl("create", "-f", "-", "--output=json", stdin=json.dumps(review))
+            answers.add(bool(json.loads(review_answer)["status"]["allowed"]))
         return answers
 
     assert may("viewer", "get", "list", "watch") == {True}

@@ -71,13 +71,13 @@ async def test_each_child_applied_twice_keeps_its_version(env: ControllerEnviron
     await env.until_reason("Ready", "Checking")
     for kind, suffix in CHILDREN:
         body = await env.child(kind, suffix)
-        ours = copy.deepcopy(body)
+        applied = copy.deepcopy(body)
         for name in ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "finalizers"):
-            ours["metadata"].pop(name, None)
-        ours.pop("status", None)
-        ours["spec"].pop("replicas", None)
-        once = await env.api.apply(kind, ours)
-        twice = await env.api.apply(kind, ours)
+            applied["metadata"].pop(name, None)
+        applied.pop("status", None)
+        applied["spec"].pop("replicas", None)
+        once = await env.api.apply(kind, applied)
+        twice = await env.api.apply(kind, applied)
         assert twice["metadata"]["resourceVersion"] == once["metadata"]["resourceVersion"], kind.kind
 
 

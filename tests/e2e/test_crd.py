@@ -185,12 +185,12 @@ def test_plain_yaml_scalars_are_read_as_kubectl_reads_them() -> None:
     text = "apiVersion: v1\nkind: List\nmetadata: {}\nitems:\n- apiVersion: kubesweep.dev/v1alpha1\n  kind: SweepSchedule\n"
     text += "  metadata: {name: bare}\n  spec: {worker: {podTemplate: {values: [" + ", ".join(PLAIN_SCALARS) + "]}}}\n"
     printed = kubectl_output("create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-", stdin=text)
-    theirs = json.loads(printed)["spec"]["worker"]["podTemplate"]["values"]
+    by_kubectl = json.loads(printed)["spec"]["worker"]["podTemplate"]["values"]
     (document,) = yaml_document.read(text, "")
     assert isinstance(document, yaml_document.Document)
-    ours = document.data["items"][0]["spec"]["worker"]["podTemplate"]["values"]
-    assert [(word, kind(each), each) for word, each in zip(PLAIN_SCALARS, ours, strict=True)] == [
-        (word, kind(each), each) for word, each in zip(PLAIN_SCALARS, theirs, strict=True)
+    by_kubesweep = document.data["items"][0]["spec"]["worker"]["podTemplate"]["values"]
+    assert [(word, kind(each), each) for word, each in zip(PLAIN_SCALARS, by_kubesweep, strict=True)] == [
+        (word, kind(each), each) for word, each in zip(PLAIN_SCALARS, by_kubectl, strict=True)
     ]
 
 

@@ -33,9 +33,9 @@ def rejections(documents: list[dict[str, Any]]) -> dict[str, str]:
     ran = kubectl("create", "--dry-run=server", "-o", "name", "-f", "-", stdin=text)
     names = {each["metadata"]["name"] for each in documents}
     accepted = set(re.findall(r"/(\S+)$", ran.stdout, re.MULTILINE))
-    said = dict(re.findall(r'SweepSchedule\S* "(\S+)" is invalid:(.*)', ran.stderr))
-    assert names == accepted | said.keys(), ran.stderr
-    return said
+    rejected = dict(re.findall(r'SweepSchedule\S* "(\S+)" is invalid:(.*)', ran.stderr))
+    assert names == accepted | rejected.keys(), ran.stderr
+    return rejected
 
 
 def accepted_by_the_model(document: dict[str, Any]) -> bool:
@@ -95,6 +95,8 @@ def test_the_model_and_the_api_server_agree_on_durations(namespace: str, texts: 
             {"retry": {"backoff": text, "maxBackoff": "1m"}},
         ):
             documents.append(schedule(f"duration-{len(documents)}", namespace, **spec))
-    said = rejections(documents)
-    differ = [each["spec"] for each in documents if accepted_by_the_model(each) == (each["metadata"]["name"] in said)]
+    rejected = rejections(documents)
+    differ = [
+        each["spec"] for each in documents if accepted_by_the_model(each) == (each["metadata"]["name"] in rejected)
+    ]
     assert differ == []

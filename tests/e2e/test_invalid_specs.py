@@ -72,5 +72,7 @@ def test_each_row_of_the_table_is_the_message_that_a_user_gets(namespace: str, w
     found = [
         error or f"condition {refusal(created[name])}" for name, error in zip(names, errors, strict=True)
     ]  # a message of the controller begins with "condition"
-    wrong = {row.change: (got, row.says(way)) for row, got in zip(rows, found, strict=True) if got != row.says(way)}
+    wrong = {
+        row.change: (got, row.message(way)) for row, got in zip(rows, found, strict=True) if got != row.message(way)
+    }
     assert wrong == {}

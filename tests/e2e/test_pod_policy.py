@@ -58,9 +58,9 @@ def test_baseline_rejects_what_needs_allow_privileged(path: str) -> None:
     overlay = PRIVILEGED[path]
     if "hostProcess" in path:  # otherwise the API server rejects it before any policy applies
         overlay = {**overlay, "spec": overlay["spec"] | {"hostNetwork": True}}
-    said = dry_run_error(overlay)
-    assert 'violates PodSecurity "baseline' in said or "`hostUsers` must be false to use `Unmasked`" in said
-    assert "hostProcess" in said or "hostProcess" not in path
+    error = dry_run_error(overlay)
+    assert 'violates PodSecurity "baseline' in error or "`hostUsers` must be false to use `Unmasked`" in error
+    assert "hostProcess" in error or "hostProcess" not in path
 
 
 @pytest.mark.parametrize("what", EVERYDAY)

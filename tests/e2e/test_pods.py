@@ -41,15 +41,15 @@ def test_a_cronjob_ticks_on_its_minute_and_a_manual_job_at_once(app: Conversatio
 
     app.namespace.kubectl("create", "job", "--from=cronjob/ticking-tick", "by-hand")
     app.namespace.kubectl("wait", "job/by-hand", "--for=condition=Complete", f"--timeout={scaled(60):.0f}s")
-    said = json.loads(app.namespace.logs("job/by-hand"))
-    assert (said["answer"], said["message"].endswith("a sweep begins")) == ("enqueued", True)
+    answer = json.loads(app.namespace.logs("job/by-hand"))
+    assert (answer["answer"], answer["message"].endswith("a sweep begins")) == ("enqueued", True)
 
     def done(status: Object) -> bool:
         sweep = status["lastSweep"]
         return bool(sweep["id"] != last["id"] and sweep["state"] == "Completed")
 
     by_hand = app.until_status("ticking", done, "the sweep of the Job is Completed")["lastSweep"]
-    assert by_hand["id"] == said["sweep"]
+    assert by_hand["id"] == answer["sweep"]
     assert by_hand["tick"] > last["tick"]
     app.delete("ticking")
     app.namespace.until_gone("batch/v1 CronJob", "ticking-tick")

@@ -19,7 +19,7 @@ from tests.kits.polling import until
 from tests.kits.servers import Server, binaries
 
 LIMIT = 256  # MiB, the memory limit of the chart's controller
-DELAY = 30.0  # seconds that a tick may be late while a server is kept busy; docs/redis.md says how that adds up
+DELAY = 30.0  # seconds that a tick may be late while a script blocks the server; docs/redis.md has the calculation
 ATTACK_COUNT = 400
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
@@ -97,8 +97,8 @@ async def test_endless_scripts_and_a_full_memory_delay_other_tenants_by_seconds(
         with contextlib.suppress(Exception):  # a busy server does not answer
             await both.assert_other_tenant_served()
         body = await both.env.api.get(SCHEDULES, both.hostile, "evil") or {}
-        said = [each.get("message", "") for each in (body.get("status") or {}).get("conditions", ())]
-        return any("QueueMemory" in each or "QueueScript" in each for each in said)
+        messages = [each.get("message", "") for each in (body.get("status") or {}).get("conditions", ())]
+        return any("QueueMemory" in each or "QueueScript" in each for each in messages)
 
     await until(reported)
     await asyncio.to_thread(attacking.join)

@@ -25,13 +25,13 @@ def test_a_smoke_run_measures_every_contestant_and_counts_pages(tmp_path: Path) 
     )
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(file.read_text())
-    ours = sweep.ours_label(2)
-    competitors = {sweep.STATEMENT, ours, sweep.LOOP, sweep.STATEMENT + sweep.SNAPSHOT, ours + sweep.SNAPSHOT}
+    kubesweep = sweep.kubesweep_label(2)
+    competitors = {sweep.STATEMENT, kubesweep, sweep.LOOP, sweep.STATEMENT + sweep.SNAPSHOT, kubesweep + sweep.SNAPSHOT}
     assert [set(one["rates"]) for one in figures["contests"]] == [competitors] * len(sweep.SMOKE.stale)
     assert all(rate > 0 for one in figures["contests"] for rates in one["rates"].values() for rate in rates)
     few, more = figures["pages"]
     assert 0 < few["heap"] < more["heap"]
-    assert ours in done.stdout
+    assert kubesweep in done.stdout
 
 
 def test_command_line_options_change_the_smoke_run() -> None:

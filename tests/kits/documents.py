@@ -51,7 +51,7 @@ def steps(page: str) -> Iterator[Command | File]:
     """The files and commands of a page, in order. Raises ValueError for a mark without a block or with one of the wrong kind."""
     blocks = list(BLOCK.finditer(page))
     if len(blocks) != len(MARK.findall(page)):
-        raise ValueError("a <!-- run --> or <!-- file: ... --> stands before no fenced block")
+        raise ValueError("a <!-- run --> or <!-- file: ... --> has no fenced block after it")
     for block in blocks:
         line = page.count("\n", 0, block.start("text")) + 1
         if block["path"]:

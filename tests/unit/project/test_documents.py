@@ -43,7 +43,7 @@ def test_marked_blocks_become_files_and_commands_in_order() -> None:
 @pytest.mark.parametrize(
     ("page", "sentence"),
     [
-        ("<!-- run -->\n\n```console\n$ true\n```\n", "before no fenced block"),
+        ("<!-- run -->\n\n```console\n$ true\n```\n", "no fenced block after it"),
         ("<!-- run -->\n```sh\ntrue\n```\n", "wants a console block, not sh"),
         ("<!-- run -->\n```console\ntrue\n```\n", "begins with a command"),
     ],
