@@ -27,12 +27,12 @@ GIVEN: dict[str, Any] = {
 }
 
 
-def controller_environment(values: Any) -> dict[str, str]:
+def rendered_environment(values: Any) -> dict[str, str]:
     return environment(render(json=f"worker={json.dumps({'defaults': values})}"))
 
 
 def test_the_controller_gets_the_defaults_unchanged() -> None:
-    env = controller_environment(GIVEN)
+    env = rendered_environment(GIVEN)
     # Kubernetes expands $(NAME) and $$ in an environment variable.
     assert "$" not in env["KUBESWEEP_WORKER_DEFAULTS"]
     pods = from_environment(env | {"POD_NAMESPACE": "a", "POD_NAME": "b"}).pods
@@ -49,7 +49,7 @@ def test_there_are_no_defaults_without_values() -> None:
 
 def test_an_edit_of_the_defaults_restarts_the_controller() -> None:
     """The controller reads them when it starts, and then updates every Deployment and CronJob."""
-    assert controller_environment(GIVEN) != controller_environment({**GIVEN, "env": []})
+    assert rendered_environment(GIVEN) != rendered_environment({**GIVEN, "env": []})
 
 
 @pytest.mark.parametrize(
@@ -72,5 +72,5 @@ def test_an_edit_of_the_defaults_restarts_the_controller() -> None:
 )
 def test_an_invalid_default_is_rejected_with_its_path(values: Any, path: str) -> None:
     with pytest.raises(Refused) as refused:
-        controller_environment(values)
+        rendered_environment(values)
     assert f"at '{path}'" in str(refused.value)
