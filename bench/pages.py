@@ -1,11 +1,11 @@
-"""How many pages does a sweep touch? It must follow the stale rows, not the table."""
+"""How many pages does a sweep access? The number must depend on the stale rows, not on the table."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
-from bench import ours
+from bench import kubesweep_sweep
 from bench.servers import Server
 
 COUNTERS = """
@@ -17,8 +17,8 @@ SIZE = "SELECT relpages FROM pg_class WHERE relname = 'conversations'"
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
-    """``heap`` and ``index`` count every access, also the second to the same page."""
+class PageAccess:
+    """``heap`` and ``index`` count every access, including repeated ones to the same page."""
 
     stale: int
     table_pages: int
@@ -31,18 +31,18 @@ class Touched:
         return (self.heap + self.index) / self.stale
 
 
-def touched(server: Server, database: str, size: ours.Size) -> Touched:
-    """Sweep ``database`` and read Postgres's own counters before and after.
+def measure_pages(server: Server, database: str, size: kubesweep_sweep.Size) -> PageAccess:
+    """Sweep ``database`` and read Postgres' counters before and after.
 
-    A backend reports what it counted when it ends, at the latest: the counters are read when all others have ended.
+    A backend reports its counts when it ends, so the counters are read when all other backends have ended.
     """
     before = _counters(server, database)
-    rows, seconds = ours.sweep(server, database, size)
+    rows, seconds = kubesweep_sweep.sweep(server, database, size)
     after = _counters(server, database)
     with server.connect(database) as connection:
         found = connection.execute(SIZE).fetchone()
     assert found is not None
-    return Touched(rows, int(found[0]), after[0] - before[0], after[1] - before[1], seconds)
+    return PageAccess(rows, int(found[0]), after[0] - before[0], after[1] - before[1], seconds)
 
 
 def _counters(server: Server, database: str) -> tuple[int, int]:

@@ -1,12 +1,12 @@
-"""How many jobs does one worker process get through, beside the best of the job queues?
+"""How many jobs does one worker process handle, compared with other job queues?
 
     python -m bench.queue --install       # once: the peers, pinned, into a folder of their own in the user's cache
     python -m bench.queue                 # as in RESULTS.md: minutes
     python -m bench.queue --smoke         # seconds, without peers; the figures mean nothing
     python -m bench.queue --json out.json
 
-Each figure is taken on a server that was started for it, contestants take turns, and medians are compared, so that a slow
-moment of the machine falls on all alike.
+Each figure is measured on a server of its own. Contestants take turns and medians are compared, so that a slow moment of the machine affects all of
+them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench import queue_rivals as rivals
+from bench import queue_competitors as competitors
 from bench.peers.probe import BATCH, Settings
-from bench.queue_rivals import Contestant
+from bench.queue_competitors import Contestant
 from tests.kits.servers import Server, binaries
 
 Say = Callable[[str], None]
@@ -35,10 +35,10 @@ NAPPERS = 100  # concurrency of the jobs that nap
 @dataclass(frozen=True, slots=True)
 class Options:
     rounds: int = 5
-    jobs: int = 150_000  # no-op jobs of ours
+    jobs: int = 150_000  # no-op jobs of Kubesweep
     naps: int = 25_000
     picks: int = 100
-    warm: int = 500  # jobs, and a tenth as many picks, that do not count
+    warm: int = 500  # jobs, and a tenth as many picks, that are not counted
     peers: bool = True
     drains: bool = True
 
@@ -58,13 +58,13 @@ class Figures:
     picks: list[float] = field(default_factory=list)
 
     def pick(self, share: float) -> float:
-        """The quantile of all rounds' picks together."""
+        """A quantile of the picks of all rounds."""
         return sorted(self.picks)[min(len(self.picks) - 1, int(share * len(self.picks)))]
 
 
 @contextmanager
 def server() -> Iterator[Server]:
-    """An empty one, as durable as the docs ask for."""
+    """An empty server with the durability that the docs recommend."""
     kind = "redis" if "redis" in binaries() else "valkey"
     made = Server(kind, appendonly="yes", appendfsync="everysec").start()
     try:
@@ -74,9 +74,9 @@ def server() -> Iterator[Server]:
 
 
 def drain(one: Contestant, kind: str, concurrency: int, jobs: int, warm: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fill a queue, then let a fresh worker empty it. Returns what both said."""
+    """Fill a queue, then let a new worker empty it. Returns what both reported."""
     with server() as store:
-        # More than are counted: a worker whose queue runs dry would wait within the measurement.
+        # More jobs than are counted, so that the queue does not run empty during the measurement.
         all_ = -(-(jobs + warm + concurrency) // BATCH) * BATCH
         filled = one.run("fill", Settings(store.port, kind, all_, 0, concurrency))
         with one.worker(Settings(store.port, kind, jobs, warm, concurrency)) as words:
@@ -84,7 +84,7 @@ def drain(one: Contestant, kind: str, concurrency: int, jobs: int, warm: int) ->
 
 
 def picks(one: Contestant, options: Options) -> list[float]:
-    """Seconds between sending a job and its first line, by a worker that has nothing else to do."""
+    """Seconds between sending a job and the start of its function in an idle worker."""
     with server() as store:
         settings = Settings(store.port, "pick", options.picks, options.warm // 10, one.concurrency)
         one.run("fill", replace(settings, jobs=1, warm=0))
@@ -113,10 +113,10 @@ def drains(one: Contestant, options: Options, figures: Figures) -> None:
 
 
 def contest(options: Options, say: Say) -> dict[str, Figures]:
-    entrants = [rivals.ours(options.jobs, options.naps), *(rivals.peers() if options.peers else ())]
+    entrants = [competitors.kubesweep(options.jobs, options.naps), *(competitors.peers() if options.peers else ())]
     found = {one.name: Figures() for one in entrants}
     for number in range(options.rounds):
-        first = number % len(entrants)  # nobody always goes first
+        first = number % len(entrants)  # each goes first in turn
         for one in entrants[first:] + entrants[:first]:
             turn(one, options, found[one.name])
             say(f"round {number + 1}, load {os.getloadavg()[0]:.1f}: {one.name:10} {_latest(found[one.name])}")
@@ -160,12 +160,12 @@ def parse(arguments: Sequence[str]) -> tuple[Options, Path | None, bool]:
         "--smoke", action="store_true", help="few jobs, one round, no peers: shows that everything runs"
     )
     parser.add_argument("--rounds", type=int, help="turns of each contestant")
-    parser.add_argument("--jobs", type=int, help="no-op jobs of ours in a turn")
+    parser.add_argument("--jobs", type=int, help="no-op jobs of Kubesweep in a turn")
     parser.add_argument("--picks", type=int, help="jobs in a turn whose pick-up is timed")
     parser.add_argument(
         "--picks-only", action="store_false", dest="drains", default=None, help="time nothing but the pick-up"
     )
-    parser.add_argument("--no-peers", action="store_false", dest="peers", default=None, help="only ours")
+    parser.add_argument("--no-peers", action="store_false", dest="peers", default=None, help="only Kubesweep")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     given = vars(parser.parse_args(arguments))
     start, file, install = SMOKE if given.pop("smoke") else Options(), given.pop("json"), given.pop("install")
@@ -175,8 +175,8 @@ def parse(arguments: Sequence[str]) -> tuple[Options, Path | None, bool]:
 def main(arguments: Sequence[str] | None = None) -> None:
     options, file, install = parse(sys.argv[1:] if arguments is None else arguments)
     if install:
-        return rivals.install()
-    if options.peers and not rivals.installed():
+        return competitors.install()
+    if options.peers and not competitors.installed():
         sys.exit("the peers are not installed: python -m bench.queue --install, or go on with --no-peers")
     found = contest(options, lambda line: print(line, file=sys.stderr, flush=True))
     print(table(found))

@@ -1,7 +1,6 @@
-"""The Postgres of the measurements: the tests' own, but as durable as yours (fsync stays on).
+"""The Postgres of the measurements: as in the tests, but durable (fsync is on).
 
-What is set is set for every contestant alike: room in memory and WAL, so that no checkpoint falls into one run and not into
-the next, and no autovacuum for the same reason.
+The settings are the same for every competitor: enough memory and WAL to avoid checkpoints during a run, and no autovacuum.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ TEMPLATE = "measured"
 
 
 class Server:
-    """A running Postgres. ``fresh`` gives each run the same bytes to start from."""
+    """A running Postgres. ``fresh`` gives each run an identical database."""
 
     def __init__(self, server: tests_postgres.Server) -> None:
         self._server = server
@@ -41,7 +40,7 @@ class Server:
         return self._server.connect(database)
 
     def template(self) -> str:
-        """An empty database to fill; ``fresh`` copies it. Drops the one before."""
+        """Create the empty template that ``fresh`` copies. Drops the previous one."""
         with self.connect() as connection:
             connection.execute(f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
             connection.execute(f"CREATE DATABASE {TEMPLATE}")

@@ -1,11 +1,11 @@
-"""How fast is a sweep, beside one UPDATE statement of the same rows and beside the loop that it replaces?
+"""How fast is a sweep, compared with one UPDATE statement of the same rows and with the loop that it replaces?
 
     python -m bench.sweep                 # as in RESULTS.md: minutes, and 4 GB of disk
     python -m bench.sweep --smoke         # seconds; the figures mean nothing
     python -m bench.sweep --json out.json
 
-Every run starts from the same bytes (a copy of one template database), contestants take turns, and medians are compared,
-so that a slow moment of the machine falls on all alike.
+Every run starts from a copy of one template database. Competitors take turns and medians are compared, so that a slow moment of the machine affects
+all of them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import ours, rivals
-from bench.pages import Touched, touched
+from bench import competitors, kubesweep_sweep
+from bench.pages import PageAccess, measure_pages
 from bench.servers import Server, postgres
 
 HERE = Path(__file__).parent
-STATEMENT, LOOP, HELD = "one UPDATE", "the loop", ", an old snapshot held"
+STATEMENT, LOOP, SNAPSHOT = "one UPDATE", "the loop", " with an old snapshot"
 
 Say = Callable[[str], None]
 Run = Callable[[str], tuple[int, float]]  # database -> rows, seconds
@@ -53,7 +53,7 @@ SMOKE = Options(
 
 @dataclass(slots=True)
 class Contest:
-    """Rows/s of each contestant over one table, one figure a round."""
+    """Rows/s of each competitor over one table, one figure a round."""
 
     name: str
     stale: int
@@ -63,7 +63,7 @@ class Contest:
         return statistics.median(self.rates[contestant])
 
 
-def ours_label(workers: int) -> str:
+def kubesweep_label(workers: int) -> str:
     return f"sweep, {workers} worker" + ("s" if workers > 1 else "")
 
 
@@ -75,60 +75,62 @@ def build(server: Server, rows: int, share: float) -> int:
         for statement in (HERE / "index.sql").read_text().split(";"):
             if statement.strip():
                 connection.execute(statement.encode())
-        return rivals.stale(connection)
+        return competitors.count_stale(connection)
 
 
-def entrants(server: Server, options: Options) -> dict[str, Run]:
-    sizes = {ours_label(n): ours.Size(n, options.batch_rows, options.concurrency) for n in options.workers}
+def runs(server: Server, options: Options) -> dict[str, Run]:
+    sizes = {
+        kubesweep_label(n): kubesweep_sweep.Size(n, options.batch_rows, options.concurrency) for n in options.workers
+    }
     return {
-        STATEMENT: partial(rivals.statement, server),
-        **{label: partial(ours.sweep, server, size=size) for label, size in sizes.items()},
-        LOOP: partial(rivals.loop, server, most=options.loop_rows),
+        STATEMENT: partial(competitors.statement, server),
+        **{label: partial(kubesweep_sweep.sweep, server, size=size) for label, size in sizes.items()},
+        LOOP: partial(competitors.loop, server, most=options.loop_rows),
     }
 
 
 def contest(server: Server, options: Options, share: float, say: Say) -> Contest:
-    """All contestants over the same table, in turns; all but the loop also beside an old snapshot."""
+    """Measure all competitors on the same table, in turns; all but the loop also with an old snapshot open."""
     result = Contest(f"{share:.1%} of {options.rows:,} rows stale", build(server, options.rows, share))
     for turn in range(1, options.rounds + 1):
         for hold in (False, True):
-            order = list(entrants(server, options).items())
-            for label, run in order[turn % len(order) :] + order[: turn % len(order)]:  # nobody always goes first
+            order = list(runs(server, options).items())
+            for label, run in order[turn % len(order) :] + order[: turn % len(order)]:  # each goes first in turn
                 if hold and label == LOOP:
                     continue
                 most = options.loop_rows if label == LOOP else result.stale
                 rate = race(server, run, hold, min(most, result.stale))
-                label += HELD if hold else ""
+                label += SNAPSHOT if hold else ""
                 result.rates.setdefault(label, []).append(rate)
                 say(f"{result.name}, round {turn}: {label:42} {rate:10,.0f} rows/s")
     return result
 
 
 def race(server: Server, run: Run, hold: bool, expected: int) -> float:
-    """Rows/s of one contestant over a fresh copy that sits in memory."""
+    """Rows/s of one competitor on a fresh copy that is in memory."""
     with server.fresh() as name:
         with server.connect(name) as connection:
             connection.execute("SELECT count(*), sum(length(body)) FROM conversations")
-        with rivals.old_snapshot(server, name, hold):
+        with competitors.old_snapshot(server, name, hold):
             rows, seconds = run(name)
     if not expected <= rows < expected + 100:  # the loop ends on a full round of 100
         raise RuntimeError(f"{rows} rows were written where {expected} were stale")
     return rows / seconds
 
 
-def sparse(server: Server, options: Options, say: Say) -> list[Touched]:
-    """Pages touched by whole sweeps of few rows in a large table."""
+def sparse(server: Server, options: Options, say: Say) -> list[PageAccess]:
+    """The pages that complete sweeps of few rows access in a large table."""
     found = []
-    size = ours.Size(max(options.workers), options.batch_rows, options.concurrency)
+    size = kubesweep_sweep.Size(max(options.workers), options.batch_rows, options.concurrency)
     for stale in options.sparse_stale:
         build(server, options.sparse_rows, stale / options.sparse_rows)
         with server.fresh() as name:
-            found.append(touched(server, name, size))
+            found.append(measure_pages(server, name, size))
         say(f"{found[-1]}")
     return found
 
 
-def table(contests: Sequence[Contest], pages: Sequence[Touched], options: Options) -> str:
+def table(contests: Sequence[Contest], pages: Sequence[PageAccess], options: Options) -> str:
     """The report as Markdown."""
     lines = []
     for one in contests:
@@ -155,7 +157,7 @@ def table(contests: Sequence[Contest], pages: Sequence[Touched], options: Option
     return "\n".join(lines).strip()
 
 
-def surroundings(server: Server) -> dict[str, object]:
+def machine(server: Server) -> dict[str, object]:
     return {
         "postgres": server.version(),
         "python": platform.python_version(),
@@ -165,9 +167,9 @@ def surroundings(server: Server) -> dict[str, object]:
 
 
 def measure(options: Options, say: Say) -> tuple[str, dict[str, object]]:
-    """Run it all. Returns the report for people and the figures for programs."""
+    """Run every measurement. Returns the report as Markdown and the figures for JSON."""
     with postgres() as server:
-        around = surroundings(server)
+        around = machine(server)
         contests = [contest(server, options, share, say) for share in options.stale]
         pages = sparse(server, options, say) if options.sparse_rows else []
     figures: dict[str, object] = {
@@ -183,7 +185,7 @@ def parse(arguments: Sequence[str]) -> tuple[Options, Path | None]:
     parser = argparse.ArgumentParser(prog="python -m bench.sweep", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--smoke", action="store_true", help="tiny tables, one round: shows that everything runs")
     parser.add_argument("--rows", type=int, help="rows of the table")
-    parser.add_argument("--rounds", type=int, help="turns of each contestant")
+    parser.add_argument("--rounds", type=int, help="turns of each competitor")
     parser.add_argument("--batch-rows", type=int, help="limits.batchRows")
     parser.add_argument("--concurrency", type=int, help="worker.concurrency")
     parser.add_argument("--loop-rows", type=int, help="rows after which the loop is stopped")

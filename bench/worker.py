@@ -1,4 +1,4 @@
-"""A worker process for the measurement: says ``ready`` once everything is imported, then works until SIGTERM.
+"""A worker process for the measurement: prints ``ready`` once everything is imported, then works until SIGTERM.
 
 python -m bench.worker PLAN_JSON DATABASE_URL QUEUE_URL
 """

@@ -1,7 +1,7 @@
-"""Runs a command beside a load: ``python3 tests/load.py -- make test``. Tests have to pass on a machine that others use too.
+"""Runs a command while the machine is under load: ``python3 tests/load.py -- make test``. Tests must pass on a shared machine.
 
-The load is busy loops, at least one for each core, and one process that writes to the disk and flushes: six processes, unless told otherwise. They end
-with the command, with this process however it ends, and at the latest after ``--minutes``. The exit code is the command's.
+The load is six processes by default: busy loops, at least one for each core, and one that writes to the disk and flushes. They end with the command,
+with this process however it ends, and at the latest after ``--minutes``. The exit code is the command's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 BLOCK = bytes(1 << 20)
-BLOCKS = 64  # of the file that is written again and again
+BLOCKS = 64  # of the file, which is written repeatedly
 
 
 def busy(parent: int, until: float) -> None:
@@ -28,7 +28,7 @@ def busy(parent: int, until: float) -> None:
 
 
 def writing(parent: int, until: float) -> None:
-    with tempfile.TemporaryFile(dir="/var/tmp") as file:  # without a name: it is gone with its process
+    with tempfile.TemporaryFile(dir="/var/tmp") as file:  # unnamed, so it is deleted with the process
         while _wanted(parent, until):
             file.seek(0)
             for _ in range(BLOCKS):
@@ -43,7 +43,7 @@ def _wanted(parent: int, until: float) -> bool:
 
 @contextmanager
 def load(processes: int, seconds: float) -> Iterator[None]:
-    """``processes`` of them, one of which writes; more where the machine has more cores."""
+    """Run ``processes`` processes, of which one writes; more where the machine has more cores."""
     context = multiprocessing.get_context("fork")
     given = (os.getpid(), time.monotonic() + seconds)
     loops = max(processes - 1, os.cpu_count() or 1)
@@ -71,7 +71,7 @@ def main() -> int:
         except BaseException:
             command.terminate()
             raise
-    print(f"load: {options.processes} processes beside it; load average {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    print(f"load: {options.processes} processes of load; load average {os.getloadavg()[0]:.1f}", file=sys.stderr)
     return code
 
 

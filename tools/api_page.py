@@ -1,4 +1,4 @@
-"""docs/api.md: every field of a SweepSchedule, from the schema that the API server has."""
+"""docs/api.md: every field of a SweepSchedule, from the CRD's schema."""
 
 from __future__ import annotations
 

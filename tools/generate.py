@@ -1,5 +1,7 @@
-"""Writes the files that are made from the code: ``make generate``. ``--check`` writes nothing and fails where a file is
-not what it would be, with the lines that differ; ``make lint`` runs that."""
+"""Writes the files that are generated from the code (``make generate``).
+
+``--check`` writes nothing. It prints the differences and fails if there are any; ``make lint`` runs it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 FILES: dict[str, Callable[[], str]] = {
     "manifests/crd.yaml": manifests.crd,
     "charts/kubesweep/files/crd.yaml": manifests.crd,
-    # What the templates fill in where a release has the values of an older chart; a template cannot read values.yaml itself.
+    # Defaults for releases with the values of an older chart: a template cannot read values.yaml itself.
     "charts/kubesweep/files/values.yaml": lambda: (ROOT / "charts/kubesweep/values.yaml").read_text(encoding="utf-8"),
     "docs/api.md": api_page.page,
     "docs/values.md": values_page.page,
@@ -35,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         stale += 1
         if check:
             lines = difflib.unified_diff(found.splitlines(), text.splitlines(), name, f"{name} as generated", n=1)
-            print("\n".join([*list(lines)[:20], f"{name} is not what the code says: run make generate"]))
+            print("\n".join([*list(lines)[:20], f"{name} is out of date: run make generate"]))
         else:
             file.write_text(text, encoding="utf-8")
             print(f"written: {name}")

@@ -1,7 +1,6 @@
-"""manifests/install.yaml: what the chart renders, for people who use kubectl alone. Needs the ``helm`` of the test bed.
+"""manifests/install.yaml: the rendered chart, for installations with kubectl alone. Needs the ``helm`` of the test bed.
 
-The CRD is a file of its own beside it. What only Helm reads is left out, and so is the password of the queue: whoever
-applies the file makes that Secret.
+The CRD is in a separate file. Metadata that only Helm reads is left out. So is the queue's password: the user creates that Secret.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _HELMS = re.compile(
 
 @cache
 def helm() -> str:
-    """The helm that the test bed builds; HELM names another one."""
+    """The path of the helm that the test bed builds, or of the one that HELM names."""
     if named := os.environ.get("HELM"):
         return named
     build = str(ROOT / "tests" / "cluster" / "build")

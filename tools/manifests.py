@@ -1,4 +1,4 @@
-"""The manifests that are made from the models, as text."""
+"""The manifests that are generated from the models."""
 
 from __future__ import annotations
 

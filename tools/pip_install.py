@@ -1,4 +1,4 @@
-"""``pip install`` that shows how far it is: a line for each package, or one line that changes where there is a terminal.
+"""Runs ``pip install`` and shows progress: one line that changes on a terminal, otherwise a line for each package.
 
     python tools/pip_install.py [--python .venv/apps/NAME/bin/python] -r requirements/run.txt [-r ...]
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 PINNED = re.compile(r"^([\w.-]+)==", re.MULTILINE)
 REACHED = re.compile(r"^(?:Collecting|Requirement already satisfied:|Ignoring) ([\w.-]+)")
-KEPT = 20  # lines of pip's output that a failure shows
+KEPT = 20  # lines of pip's output that are shown on failure
 
 
 def main(arguments: list[str]) -> int:
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--python", default=sys.executable)
     given = parser.parse_args(arguments)
     wanted = {name for file in given.files for name in PINNED.findall(Path(file).read_text())}
-    line = Line()
+    line = ProgressLine()
     line.show(
         f"installing {len(wanted)} packages of {', '.join(given.files)} into {Path(given.python).parents[1]}, once"
     )
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     ) as pip:
         assert pip.stdout is not None
         said: list[str] = []
-        for text in progress(remembered(pip.stdout, said), len(wanted)):
+        for text in progress(recorded(pip.stdout, said), len(wanted)):
             line.show(text)
     line.end()
     if pip.returncode:
@@ -56,14 +56,14 @@ def main(arguments: list[str]) -> int:
     return pip.returncode
 
 
-def remembered(lines: Iterable[str], said: list[str]) -> Iterator[str]:
+def recorded(lines: Iterable[str], said: list[str]) -> Iterator[str]:
     for each in lines:
         said.append(each)
         yield each
 
 
 def progress(lines: Iterable[str], count: int) -> Iterator[str]:
-    """What to show of pip's output."""
+    """The lines of progress for pip's output."""
     seen = 0
     for each in lines:
         if found := REACHED.match(each):
@@ -73,8 +73,8 @@ def progress(lines: Iterable[str], count: int) -> Iterator[str]:
             yield "  all packages are downloaded: unpacking"
 
 
-class Line:
-    """Overwrites itself on a terminal."""
+class ProgressLine:
+    """A line of output that the next one overwrites on a terminal."""
 
     def __init__(self) -> None:
         self._terminal = sys.stdout.isatty()

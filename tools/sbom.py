@@ -1,6 +1,6 @@
-"""Prints what an image is made of, as CycloneDX: the Python packages of the environment that runs this, and Debian's packages under it.
+"""Prints an image's components as CycloneDX: the Python packages of the environment that runs this, and the Debian packages.
 
-Standard library only: it runs while an image is built, in the environment that the image gets.
+Uses the standard library only: it runs during the build of an image, in the image's environment.
 """
 
 from __future__ import annotations

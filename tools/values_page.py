@@ -1,4 +1,4 @@
-"""docs/values.md: every value of the chart with its default, and its comment in values.yaml as the description."""
+"""docs/values.md: every value of the chart with its default and, as the description, its comment in values.yaml."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def page() -> str:
 
 
 def _values(mapping: yaml.MappingNode, lines: list[str], prefix: str) -> Iterator[Value]:
-    """One for each key that is described as a whole; raises ``ValueError`` for one that is not described at all."""
+    """A value for each key with a comment of its own. Raises ``ValueError`` for a key without a comment."""
     for key, value in mapping.value:
         name, description = f"{prefix}{key.value}", _comment(lines, key.start_mark.line)
         parts = isinstance(value, yaml.MappingNode) and not value.flow_style

@@ -1,11 +1,10 @@
-"""What every contestant's worker measures of itself, with the same few lines: nothing but the standard library, for it runs
-in the peers' environments too.
+"""The measurements that every contestant's worker makes of itself. Standard library only: it also runs in the peers' environments.
 
 A contestant is a program with three roles, ``PROGRAM ROLE SETTINGS`` (SETTINGS is one JSON object):
 
-- ``fill`` enqueues ``jobs`` jobs by the fastest way that it has, and prints the seconds that took;
-- ``work`` is one worker process; it prints what it measured, and is killed then;
-- ``trickle`` enqueues jobs 1, 2, ... one after the other, a pause between them, and prints when each was sent.
+- ``fill`` enqueues ``jobs`` jobs in the fastest way that it has, and prints the seconds that it took;
+- ``work`` is one worker process; it prints its measurements, and is then killed;
+- ``trickle`` enqueues jobs 1, 2, ... one after the other with a pause, and prints when each was sent.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ class Probe:
         self._picked: dict[int, float] = {}
 
     def done(self) -> None:
-        """To be called at the end of each job of the kinds noop and nap."""
+        """Call it at the end of each job of the kinds noop and nap."""
         self._count = count = self._count + 1
         if count == self._settings.warm:
             self._before = self._now()
@@ -73,8 +72,8 @@ class Probe:
             say(jobs=self._settings.jobs, seconds=spent[0], worker_cpu=spent[1], server_cpu=spent[2])
 
     def picked(self, i: int) -> None:
-        """To be called first in job number ``i`` of the kind pick. Number 0 only tells that the worker is there; a job that
-        is run twice counts once."""
+        """Call it first in job number ``i`` of the kind pick. Job 0 only reports that the worker is ready. A job that runs twice counts
+        once."""
         now = time.monotonic()
         if i == 0:
             say(ready=True)

@@ -1,10 +1,10 @@
-"""Each test has databases of its own on the run's one PostgreSQL, as in tests/integration."""
+"""Databases for each test on the run's PostgreSQL, as in tests/integration."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.apps.beside import twins
+from tests.apps.comparison import databases
 from tests.integration.conftest import (
     database,
     postgres_server,
@@ -13,11 +13,18 @@ from tests.integration.conftest import (
     pytest_unconfigure,
 )
 
-__all__ = ["database", "postgres_server", "pytest_configure", "pytest_configure_node", "pytest_unconfigure", "twins"]
+__all__ = [
+    "database",
+    "databases",
+    "postgres_server",
+    "pytest_configure",
+    "pytest_configure_node",
+    "pytest_unconfigure",
+]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many rows each application had, and how many are left."""
+    """Print the number of rows of each application before and after."""
     for report in terminalreporter.getreports("passed"):
         for name, text in report.user_properties:
             if name == "rows":

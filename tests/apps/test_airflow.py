@@ -1,4 +1,4 @@
-"""Airflow: ten schedules leave and archive exactly what ``airflow db clean`` leaves and archives, three levels of foreign keys deep."""
+"""Airflow: ten schedules leave and archive the same rows as ``airflow db clean``, across three levels of foreign keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from kubesweep.api.loading.files import load
-from tests.apps.beside import Rows, Twins, libpq, program, rows, run, sweep
+from tests.apps.comparison import DatabasePair, Rows, libpq, program, rows, run, sweep
 
 APPLICATION = Path(__file__).parent / "airflow"
 SWEEPS = APPLICATION / "sweep.yaml"
@@ -46,26 +46,26 @@ def make_archive(url: str) -> None:
 
 
 def own_rows(url: str) -> Rows:
-    """With Airflow's archives under the names of ours, and without the line that the command logs about itself."""
+    """The rows, with Airflow's archive tables renamed as ours, and without the row that the command logs about itself."""
     found = {ARCHIVE.sub(r"archive.\1", table): each for table, each in rows(url).items()}
     return {**found, "log": [line for line in found["log"] if "cli_cleanup_tables" not in line]}
 
 
-async def test_the_sweeps_leave_and_archive_what_db_clean_does(twins: Twins, airflow: Airflow) -> None:
-    airflow("airflow", "db", "migrate", url=twins.swept)
-    airflow("airflow", "dags", "reserialize", url=twins.swept)
-    airflow("python", "fill.py", url=twins.swept)
-    cleaned = twins.part()
+async def test_the_sweeps_leave_and_archive_what_db_clean_does(databases: DatabasePair, airflow: Airflow) -> None:
+    airflow("airflow", "db", "migrate", url=databases.swept)
+    airflow("airflow", "dags", "reserialize", url=databases.swept)
+    airflow("python", "fill.py", url=databases.swept)
+    cleaned = databases.copy()
 
     when = datetime.now(UTC) - timedelta(days=30)
     clean = ("db", "clean", "--yes", "--error-on-cleanup-failure", "--tables", "dag_run,dag_version,job,log,trigger")
     airflow("airflow", *clean, "--clean-before-timestamp", when.isoformat(), url=cleaned)
-    make_archive(twins.swept)
-    applied = await sweep(SWEEPS, twins.swept)
+    make_archive(databases.swept)
+    applied = await sweep(SWEEPS, databases.swept)
 
-    lost = twins.compare("Airflow", own_rows)
-    new = twins.left.keys() - twins.before.keys()
-    archived = {table.removeprefix("archive."): len(twins.left[table]) for table in new}
+    lost = databases.compare("Airflow", own_rows)
+    new = databases.left.keys() - databases.before.keys()
+    archived = {table.removeprefix("archive."): len(databases.left[table]) for table in new}
     assert archived == {name.replace("-", "_"): count for name, count in applied.items()}
     assert all(archived.values()), archived
     by_foreign_keys = lost.keys() - archived.keys()

@@ -1,10 +1,10 @@
-"""django-oauth-toolkit: seven schedules leave exactly the tokens that ``manage.py cleartokens`` leaves."""
+"""django-oauth-toolkit: seven schedules leave the same tokens as ``manage.py cleartokens``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.apps.beside import Twins, libpq, program, run, sweep
+from tests.apps.comparison import DatabasePair, libpq, program, run, sweep
 
 APPLICATION = Path(__file__).parent / "oauth"
 
@@ -21,14 +21,14 @@ def django(*arguments: str, url: str) -> None:
     )
 
 
-async def test_the_sweeps_leave_what_cleartokens_leaves(twins: Twins) -> None:
-    django("migrate", "-v0", url=twins.swept)
-    django("shell", "-c", "import fill; fill.main()", url=twins.swept)
-    django("cleartokens", url=twins.part())
-    applied = await sweep(APPLICATION / "sweep.yaml", twins.swept)
+async def test_the_sweeps_leave_what_cleartokens_leaves(databases: DatabasePair) -> None:
+    django("migrate", "-v0", url=databases.swept)
+    django("shell", "-c", "import fill; fill.main()", url=databases.swept)
+    django("cleartokens", url=databases.copy())
+    applied = await sweep(APPLICATION / "sweep.yaml", databases.swept)
 
     assert all(applied.values()), applied
-    assert twins.compare("django-oauth-toolkit") == {
+    assert databases.compare("django-oauth-toolkit") == {
         "oauth2_provider_accesstoken": applied["expired-access-tokens"],
         "oauth2_provider_grant": applied["expired-grants"],
         "oauth2_provider_idtoken": applied["expired-id-tokens"],

@@ -1,4 +1,4 @@
-"""Sequelize on SQLite: three schedules leave exactly the rows that the application's own ``Model.destroy`` leaves."""
+"""Sequelize on SQLite: three schedules leave the same rows as the application's ``Model.destroy``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.beside import INSTALLED, assert_same, removed, rows, run, summary, sweep
+from tests.apps.comparison import INSTALLED, assert_same, removed, rows, run, summary, sweep
 
 APPLICATION = Path(__file__).parent / "sequelize"
 

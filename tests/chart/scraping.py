@@ -1,5 +1,7 @@
-"""What Prometheus stores of a controller that it finds through the chart's ServiceMonitor: the controller's own exposition, with the labels
-that the Prometheus operator gives a target, and the rule by which the two meet (honor_labels)."""
+"""The series that Prometheus stores when it scrapes a controller through the chart's ServiceMonitor.
+
+They have the labels of the controller's exposition and of the operator's target, merged by the rule of ``honor_labels``.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from tests.chart.rendering import Object, one
 
 
 def target_labels(objects: list[Object], pod: str) -> dict[str, str]:
-    """Those of one pod behind the Service, as the operator's relabelling sets them."""
+    """The target labels of one pod of the Service, as the operator's relabelling sets them."""
     monitor = one(objects, "ServiceMonitor")
     wanted = monitor["spec"]["selector"]["matchLabels"].items()
     [service] = [o for o in objects if o["kind"] == "Service" and wanted <= o["metadata"]["labels"].items()]
@@ -30,10 +32,10 @@ def scraped(objects: list[Object], metrics: Metrics, pod: str = "kubesweep-0") -
     target = target_labels(objects, pod)
     for family in text_string_to_metric_families(metrics.text().decode()):
         for sample in family.samples:
-            yield series(sample.name, meet(sample.labels, target, honor=endpoint["honorLabels"])), sample.value
+            yield series(sample.name, merge(sample.labels, target, honor=endpoint["honorLabels"])), sample.value
 
 
-def meet(own: dict[str, str], target: dict[str, str], *, honor: bool) -> dict[str, str]:
+def merge(own: dict[str, str], target: dict[str, str], *, honor: bool) -> dict[str, str]:
     if honor:
         return target | own
     return {f"exported_{key}" if key in target else key: value for key, value in own.items()} | target

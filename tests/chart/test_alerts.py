@@ -1,4 +1,4 @@
-"""Alerts and metrics as Prometheus sees them, by its own promtool."""
+"""Alerts and metrics, checked by Prometheus's promtool."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_controller.metrics import Metrics
-from tests.chart.rendering import CHART, HOUSE, Object, one, render
+from tests.chart.rendering import CHART, ROOT, Object, one, render
 from tests.chart.scraping import scraped
 from tests.kits.controller import Clock, House
 
@@ -24,24 +24,24 @@ CASES = Path(__file__).with_name("alerts.yaml")
 
 @cache
 def promtool() -> str:
-    """The program, built where it is missing."""
-    build = HOUSE / "tests" / "cluster" / "build"
+    """The path of promtool, which is compiled where it is missing."""
+    build = ROOT / "tests" / "cluster" / "build"
     subprocess.run([build, "promtool"], check=True, stdout=subprocess.DEVNULL)
     paths = subprocess.run([build, "--paths"], check=True, capture_output=True, text=True).stdout
     return dict(line.split() for line in paths.splitlines())["promtool"]
 
 
-def ask(*words: str, stdin: str = "") -> str:
+def run_promtool(*words: str, stdin: str = "") -> str:
     done = subprocess.run([promtool(), *words], input=stdin, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def test_prometheus_takes_the_rules() -> None:
-    assert "SUCCESS" in ask("check", "rules", "--lint=all", "--lint-fatal", str(ALERTS))
+def test_promtool_accepts_the_rules() -> None:
+    assert "SUCCESS" in run_promtool("check", "rules", "--lint=all", "--lint-fatal", str(ALERTS))
 
 
-def test_each_alert_fires_when_it_should_and_not_when_it_should_not(tmp_path: Path) -> None:
+def test_each_alert_fires_on_its_condition_only(tmp_path: Path) -> None:
     rules = {rule["alert"] for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]}
     cases = CASES.read_text()
     tried = {
@@ -53,10 +53,10 @@ def test_each_alert_fires_when_it_should_and_not_when_it_should_not(tmp_path: Pa
     assert tried == rules
     file = tmp_path / "alerts.yaml"
     file.write_text(cases.replace("[ALERTS]", f"[{ALERTS}]"))
-    assert "SUCCESS" in ask("test", "rules", str(file))
+    assert "SUCCESS" in run_promtool("test", "rules", str(file))
 
 
-async def test_prometheus_finds_nothing_to_say_about_the_metrics(tmp_path: Path) -> None:
+async def test_promtool_reports_no_problem_with_the_metrics(tmp_path: Path) -> None:
     clock = Clock()
     queue = SqliteQueue(str(tmp_path / "queue.db"), clock=clock)
     house, metrics = House(queue, clock), Metrics()
@@ -66,16 +66,16 @@ async def test_prometheus_finds_nothing_to_say_about_the_metrics(tmp_path: Path)
     status = await house.look()
     metrics.observe(await house.facts(), status)
     metrics.reconciled(0.1, "Outage")
-    assert ask("check", "metrics", stdin=metrics.text().decode()) == ""
+    assert run_promtool("check", "metrics", stdin=metrics.text().decode()) == ""
     await queue.close()
 
 
 MONITORED = ("metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true")
-LONG = 300  # minutes
+LATE = 300  # minutes
 
 
-async def seen(house: House, metrics: Metrics, namespace: str, **children: Any) -> None:
-    """One look at a schedule, as if it were ``carts`` of that namespace."""
+async def observe(house: House, metrics: Metrics, namespace: str, **children: Any) -> None:
+    """Observe the metrics of one reconcile, as if the schedule were ``carts`` in that namespace."""
     house.child(**children)
     status = await house.look()
     facts = await house.facts()
@@ -83,17 +83,17 @@ async def seen(house: House, metrics: Metrics, namespace: str, **children: Any) 
     metrics.observe(replace(facts, body={**facts.body, "metadata": metadata}), status)
 
 
-def lasting(samples: Iterable[tuple[str, float]], shape: str) -> list[dict[str, str]]:
+def input_series(samples: Iterable[tuple[str, float]], shape: str) -> list[dict[str, str]]:
     return [{"series": name, "values": shape.format(value=value)} for name, value in samples]
 
 
-def alerts_of(tmp_path: Path, rules: Object, inputs: list[dict[str, str]], checks: list[dict[str, Any]]) -> str:
-    """What promtool says to these expectations."""
+def promtool_result(tmp_path: Path, rules: Object, inputs: list[dict[str, str]], checks: list[dict[str, Any]]) -> str:
+    """Run promtool with these expectations and return its output."""
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules["spec"]))
     case = {"interval": "1m", "input_series": inputs, "alert_rule_test": checks}
     file = tmp_path / "case.yaml"
     file.write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [case]}))
-    return ask("test", "rules", str(file))
+    return run_promtool("test", "rules", str(file))
 
 
 def expected(rules: Object, alert: str, **labels: str) -> dict[str, Any]:
@@ -105,57 +105,59 @@ def expected(rules: Object, alert: str, **labels: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("suspended_first", [True, False])
-async def test_schedules_of_one_name_in_two_namespaces_are_told_apart(tmp_path: Path, suspended_first: bool) -> None:
-    """One is suspended and one is not Ready: neither speaks for the other, and the alert names the schedule's namespace."""
+async def test_alerts_distinguish_schedules_of_one_name_in_two_namespaces(
+    tmp_path: Path, suspended_first: bool
+) -> None:
+    """One is suspended and one is not Ready: they do not affect each other, and the alert has the schedule's namespace."""
     clock = Clock()
     queue = SqliteQueue(str(tmp_path / "queue.db"), clock=clock)
     house, metrics = House(queue, clock), Metrics()
-    bad, asleep = ("b", "a") if suspended_first else ("a", "b")
-    await seen(house, metrics, bad)
+    not_ready, suspended = ("b", "a") if suspended_first else ("a", "b")
+    await observe(house, metrics, not_ready)
     house.edit(suspend=True)
-    await seen(house, metrics, asleep)
+    await observe(house, metrics, suspended)
     metrics.leading(True)
     await queue.close()
     objects = render("default", *MONITORED)
     rules, samples = one(objects, "PrometheusRule"), list(scraped(objects, metrics))
-    labels = {"namespace": bad, "schedule": "carts", "type": "Ready"}
-    told = expected(rules, "KubesweepNotReady", **labels)
-    [ready] = [name for name, _ in samples if f'namespace="{bad}"' in name and 'type="Ready"' in name]
-    told["exp_labels"] |= {
+    labels = {"namespace": not_ready, "schedule": "carts", "type": "Ready"}
+    alert = expected(rules, "KubesweepNotReady", **labels)
+    [ready] = [name for name, _ in samples if f'namespace="{not_ready}"' in name and 'type="Ready"' in name]
+    alert["exp_labels"] |= {
         part.split("=")[0]: part.split('"')[1] for part in ready[ready.index("{") + 1 : -1].split(",")
     }
     checks: list[dict[str, Any]] = [
-        {"alertname": "KubesweepNotReady", "eval_time": "20m", "exp_alerts": [told]},
+        {"alertname": "KubesweepNotReady", "eval_time": "20m", "exp_alerts": [alert]},
         {"alertname": "KubesweepControllerDown", "eval_time": "20m"},
         {"alertname": "KubesweepQueueDown", "eval_time": "20m"},
     ]
-    assert "SUCCESS" in alerts_of(tmp_path, rules, lasting(samples, "{value}x30"), checks)
+    assert "SUCCESS" in promtool_result(tmp_path, rules, input_series(samples, "{value}x30"), checks)
 
 
 @pytest.mark.parametrize("second", [{"namespace": "ks-two"}, {"namespace": "ks-one", "release": "other"}])
 @pytest.mark.parametrize("shape", ["{value}x300", "{value}x5 _x300"], ids=["does not lead", "is gone"])
-async def test_a_release_that_is_well_does_not_cover_another_that_is_not(
+async def test_a_healthy_release_does_not_hide_the_alerts_of_another(
     tmp_path: Path, second: dict[str, str], shape: str
 ) -> None:
-    ill, well = Metrics(), Metrics()
+    without_leader, healthy = Metrics(), Metrics()
     clock = Clock()
     queue = SqliteQueue(str(tmp_path / "queue.db"), clock=clock)
-    await seen(House(queue, clock), well, "shop")
+    await observe(House(queue, clock), healthy, "shop")
     await queue.close()
-    well.leading(True)
+    healthy.leading(True)
     mine, theirs = render("default", *MONITORED, namespace="ks-one"), render("default", *MONITORED, **second)
-    inputs = lasting(scraped(mine, ill), shape) + lasting(scraped(theirs, well), "{value}x300")
+    inputs = input_series(scraped(mine, without_leader), shape) + input_series(scraped(theirs, healthy), "{value}x300")
     rules, others = one(mine, "PrometheusRule"), one(theirs, "PrometheusRule")
     release = {"namespace": "ks-one", "job": "ks-kubesweep-metrics"}
     down = [expected(rules, "KubesweepControllerDown", **release)]
     later = [
         {"alertname": "KubesweepControllerDown", "eval_time": f"{minutes}m", "exp_alerts": down}
-        for minutes in (20, LONG)
+        for minutes in (20, LATE)
     ]
-    assert "SUCCESS" in alerts_of(tmp_path, rules, inputs, later)
+    assert "SUCCESS" in promtool_result(tmp_path, rules, inputs, later)
     queue_down = {
         "alertname": "KubesweepQueueDown",
         "eval_time": "4m",
         "exp_alerts": [expected(rules, "KubesweepQueueDown", **release)],
     }
-    assert "SUCCESS" in alerts_of(tmp_path, others, inputs, [later[0], queue_down])
+    assert "SUCCESS" in promtool_result(tmp_path, others, inputs, [later[0], queue_down])

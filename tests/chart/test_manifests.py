@@ -1,4 +1,4 @@
-"""The files for people who use kubectl, and the words and the test that Helm shows and runs."""
+"""The plain manifests and samples for kubectl, the chart's notes and its helm test."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from kubesweep.api.loading.files import load
 from tests.chart.rendering import (
     CHART,
     CLUSTER_SCOPED,
-    HOUSE,
     NAMESPACE,
-    WAYS,
+    PRESETS,
+    ROOT,
     helm,
     is_hook,
     kinds,
@@ -30,14 +30,14 @@ from tests.kits.deadlines import scaled
 from tests.kits.servers import free_port
 from tools.install_manifest import FILE, manifest
 
-SAMPLES = sorted((HOUSE / "manifests" / "samples").glob("*.yaml"))
+SAMPLES = sorted((ROOT / "manifests" / "samples").glob("*.yaml"))
 
 
 def test_the_plain_manifest_is_what_the_chart_renders() -> None:
     assert FILE.read_text() == manifest(), "run make generate"
 
 
-def test_the_plain_manifest_says_in_which_namespace_each_object_is_and_nothing_of_helm() -> None:
+def test_the_plain_manifest_has_namespaces_and_nothing_of_helm() -> None:
     text = FILE.read_text()
     objects = [o for o in yaml.safe_load_all(text) if o]
     assert {o["metadata"].get("namespace") for o in objects if o["kind"] not in (*CLUSTER_SCOPED, "Namespace")} == {
@@ -48,18 +48,18 @@ def test_the_plain_manifest_says_in_which_namespace_each_object_is_and_nothing_o
     assert one(objects, "Deployment")["metadata"]["name"] == "kubesweep"
 
 
-def test_every_sample_is_a_schedule_that_is_read() -> None:
+def test_every_sample_is_a_valid_schedule() -> None:
     loaded = load(SAMPLES)
-    assert len(loaded) == len(SAMPLES) - 1  # one file is the Secret that they share
+    assert len(loaded) == len(SAMPLES) - 1  # one file is the shared Secret
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
-def test_no_sample_says_suspend(sample: Path) -> None:
-    """Whoever suspends a schedule by hand would meet the sample's own word at the next server-side apply."""
+def test_no_sample_sets_suspend(sample: Path) -> None:
+    """A schedule suspended by hand would be resumed by the next server-side apply of the sample."""
     assert "suspend" not in sample.read_text()
 
 
-def notes(way: str) -> str:
+def notes(preset: str) -> str:
     words = (
         "install",
         "ks",
@@ -68,12 +68,12 @@ def notes(way: str) -> str:
         "--namespace",
         NAMESPACE,
         "--values",
-        str(values_file(way)),
+        str(values_file(preset)),
     )
     return helm(*words).partition("\nNOTES:\n")[2]
 
 
-def test_the_schedule_in_the_notes_is_one_that_is_read(tmp_path: Path) -> None:
+def test_the_schedule_in_the_notes_is_valid(tmp_path: Path) -> None:
     found = re.search(r"<<'END'\n(.*?)\n  END", notes("default"), re.DOTALL)
     assert found is not None
     file = tmp_path / "carts.yaml"
@@ -83,19 +83,19 @@ def test_the_schedule_in_the_notes_is_one_that_is_read(tmp_path: Path) -> None:
     assert loaded.name == "close-abandoned-carts"
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_notes_speak_of_this_install(way: str) -> None:
-    said = notes(way)
-    assert ("in all namespaces" in said) == (way not in ("namespaced", "watch-namespaces", "second-release"))
-    assert ("helm test ks" in said) == (way != "gitops")
-    assert ("Redis of this release" in said) == any(o["kind"] == "StatefulSet" for o in render(way))
-    assert "%!" not in said
-    assert "<no value>" not in said
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_notes_describe_this_installation(preset: str) -> None:
+    printed = notes(preset)
+    assert ("in all namespaces" in printed) == (preset not in ("namespaced", "watch-namespaces", "second-release"))
+    assert ("helm test ks" in printed) == (preset != "gitops")
+    assert ("Redis of this release" in printed) == any(o["kind"] == "StatefulSet" for o in render(preset))
+    assert "%!" not in printed
+    assert "<no value>" not in printed
 
 
-@pytest.mark.parametrize(("way", "namespace"), [("default", NAMESPACE), ("watch-namespaces", "shop")])
-def test_the_test_of_helm_is_in_a_namespace_that_is_served(way: str, namespace: str, tmp_path: Path) -> None:
-    hooks = [o for o in render(way) if is_hook(o)]
+@pytest.mark.parametrize(("preset", "namespace"), [("default", NAMESPACE), ("watch-namespaces", "shop")])
+def test_the_helm_test_is_in_a_served_namespace(preset: str, namespace: str, tmp_path: Path) -> None:
+    hooks = [o for o in render(preset) if is_hook(o)]
     assert {o["metadata"]["namespace"] for o in hooks} == {namespace}
     file = tmp_path / "test.yaml"
     file.write_text(yaml.safe_dump_all(kinds(hooks, "SweepSchedule", "Secret")))
@@ -103,7 +103,7 @@ def test_the_test_of_helm_is_in_a_namespace_that_is_served(way: str, namespace: 
     assert loaded.url == "sqlite:////tmp/sweep-test.db"
 
 
-def test_the_table_of_the_test_of_helm_has_one_stale_row(tmp_path: Path) -> None:
+def test_the_table_of_the_helm_test_has_one_stale_row(tmp_path: Path) -> None:
     schedule = one(render(), "SweepSchedule")
     [init] = schedule["spec"]["worker"]["podTemplate"]["spec"]["initContainers"]
     *python, program = init["command"]
@@ -112,13 +112,13 @@ def test_the_table_of_the_test_of_helm_has_one_stale_row(tmp_path: Path) -> None
     file = tmp_path / "test.yaml"
     secret = {**one([o for o in render() if is_hook(o)], "Secret"), "stringData": {"url": url}}
     file.write_text(yaml.safe_dump_all([schedule, secret]))
-    command = [str(HOUSE / ".venv" / "bin" / "kubesweep"), "run", "--once", "-f", str(file)]
+    command = [str(ROOT / ".venv" / "bin" / "kubesweep"), "run", "--once", "-f", str(file)]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert re.search(r"\b1 applied|applied\D+1\b", ran.stdout + ran.stderr)
 
 
-def test_the_queue_starts_with_the_password_of_its_secret_and_no_other(tmp_path: Path) -> None:
+def test_the_queue_accepts_only_the_password_of_its_secret(tmp_path: Path) -> None:
     password = 'a "quoted" \\ $(word) #1'
     (tmp_path / "password").write_text(f"{password}\n")
     (tmp_path / "redis-server").symlink_to(get_binary_path())
@@ -147,7 +147,7 @@ def test_the_queue_starts_with_the_password_of_its_secret_and_no_other(tmp_path:
         server.communicate(timeout=scaled(60))
 
 
-def test_the_pods_of_the_chart_are_the_three_that_it_says() -> None:
+def test_the_chart_has_three_pods() -> None:
     assert [where for where, _ in pods(render())] == [
         "Deployment/ks-kubesweep",
         "StatefulSet/ks-kubesweep-redis",

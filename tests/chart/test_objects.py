@@ -1,39 +1,32 @@
-"""What the chart renders, for each way of installing it (charts/kubesweep/ci)."""
+"""What the chart renders, for each preset of installing it (charts/kubesweep/ci)."""
 
 from __future__ import annotations
 
-import re
-import shutil
 import tomllib
-from pathlib import Path
-from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
 
-from kubesweep.queue.redis.connections import parse
 from tests.chart.rendering import (
     CHART,
     CLUSTER_SCOPED,
-    HOUSE,
+    CUSTOM_KINDS,
     NAMESPACE,
-    WAYS,
+    PRESETS,
+    ROOT,
+    VERSIONS,
     Object,
     environment,
     helm,
     identity,
-    is_hook,
     kinds,
     one,
     pods,
     render,
-    text,
     values_file,
 )
 
-VERSIONS = ("1.33", "1.34", "1.35", "1.36")
-NOT_OF_KUBERNETES = {"SweepSchedule", "ServiceMonitor", "PrometheusRule"}
 RESTRICTED_VOLUMES = {
     "configMap",
     "downwardAPI",
@@ -46,57 +39,57 @@ RESTRICTED_VOLUMES = {
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("way", WAYS)
-def test_kubernetes_knows_every_field(way: str, version: str) -> None:
-    for o in render(way):
-        if o["kind"] not in NOT_OF_KUBERNETES:
+@pytest.mark.parametrize("preset", PRESETS)
+def test_kubernetes_knows_every_field(preset: str, version: str) -> None:
+    for o in render(preset):
+        if o["kind"] not in CUSTOM_KINDS:
             assert kubernetes_validate.validate(o, version, strict=True) == version
 
 
-def test_a_field_that_kubernetes_does_not_know_would_be_found() -> None:
+def test_an_unknown_field_of_a_kubernetes_object_is_found() -> None:
     service = one(render(), "Service", "ks-kubesweep-metrics")
     service["spec"]["selectr"] = {}
     with pytest.raises(kubernetes_validate.ValidationError, match="selectr"):
         kubernetes_validate.validate(service, VERSIONS[0], strict=True)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_helm_finds_nothing_to_say(way: str) -> None:
-    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART), "--values", str(values_file(way)))
+@pytest.mark.parametrize("preset", PRESETS)
+def test_helm_lint_reports_no_problem(preset: str) -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART), "--values", str(values_file(preset)))
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_no_object_is_there_twice(way: str) -> None:
-    seen = [identity(o) for o in render(way)]
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_object_is_rendered_twice(preset: str) -> None:
+    seen = [identity(o) for o in render(preset)]
     assert len(seen) == len(set(seen))
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        ({"way": "watch-namespaces"}, {"way": "second-release", "namespace": "other"}),
-        ({"way": "watch-namespaces"}, {"way": "second-release", "release": "other"}),
-        ({"way": "namespaced"}, {"way": "namespaced", "namespace": "other"}),
+        ({"preset": "watch-namespaces"}, {"preset": "second-release", "namespace": "other"}),
+        ({"preset": "watch-namespaces"}, {"preset": "second-release", "release": "other"}),
+        ({"preset": "namespaced"}, {"preset": "namespaced", "namespace": "other"}),
     ],
 )
-def test_two_releases_in_one_cluster_do_not_meet(first: dict[str, str], second: dict[str, str]) -> None:
+def test_two_releases_in_one_cluster_share_no_object(first: dict[str, str], second: dict[str, str]) -> None:
     here = {identity(o) for o in render(**first)}
     there = {identity(o, second.get("namespace", NAMESPACE)) for o in render(**second)}
     assert here & there == set()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_release_is_known_to_others_by_its_deployment(way: str) -> None:
-    """They look for it by what it writes into ``status.servedBy``: its namespace and the name of its Lease."""
-    objects = render(way)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_other_releases_identify_a_release_by_its_deployment(preset: str) -> None:
+    """``status.servedBy`` has the release's namespace and the name of its Lease, which is also the Deployment's."""
+    objects = render(preset)
     deployment = one(objects, "Deployment")
     assert environment(objects)["KUBESWEEP_LEASE_NAME"] == deployment["metadata"]["name"]
     assert "KUBESWEEP_NAMESPACES" in environment(objects)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_every_pod_is_restricted(way: str) -> None:
-    found = dict(pods(render(way)))
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_pod_is_restricted(preset: str) -> None:
+    found = dict(pods(render(preset)))
     assert found
     for where, spec in found.items():
         assert spec["securityContext"]["runAsNonRoot"] is True, where
@@ -112,9 +105,9 @@ def test_every_pod_is_restricted(way: str) -> None:
             assert volume.keys() - {"name"} <= RESTRICTED_VOLUMES, where
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_every_container_says_what_it_needs_and_only_who_calls_the_api_server_gets_a_token(way: str) -> None:
-    for where, spec in pods(render(way)):
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_container_has_requests_and_only_the_controller_has_a_token(preset: str) -> None:
+    for where, spec in pods(render(preset)):
         assert spec["enableServiceLinks"] is False
         assert spec["automountServiceAccountToken"] is not where.startswith("StatefulSet/")
         for container in spec["containers"]:
@@ -122,119 +115,15 @@ def test_every_container_says_what_it_needs_and_only_who_calls_the_api_server_ge
             assert {"cpu", "memory"} <= container["resources"]["requests"].keys(), where
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_controller_reads_the_queues_address_as_it_is_meant(way: str) -> None:
-    settings = environment(render(way))
-    url = settings["KUBESWEEP_QUEUE"].replace("$(KUBESWEEP_QUEUE_USER)", "who")
-    target = parse(url)  # the controller's own parser: raises where it would
-    provider: Any = target.options["credential_provider"]
-    assert provider._path.as_posix() == "/run/kubesweep/admin/password"
-    assert provider._username
-    if "sentinel" in url:
-        assert target.sentinel["credential_provider"]._path.as_posix() == "/run/kubesweep/admin/sentinel-password"
-    assert settings["KUBESWEEP_QUEUE_USERS"] in ("per-namespace", "shared")
-
-
-def test_the_ways_of_installing_lead_to_these_queues() -> None:
-    found = {
-        way: (target.kind, target.tls, "ssl_ca_certs" in target.options, settings["KUBESWEEP_QUEUE_USERS"])
-        for way in WAYS
-        for settings in [environment(render(way))]
-        for target in [parse(settings["KUBESWEEP_QUEUE"])]
-    }
-    own = ("server", False, False, "per-namespace")
-    assert found == {
-        "cluster-redis": ("cluster", True, True, "shared"),
-        "default": own,
-        "everything": ("server", False, False, "shared"),
-        "external-redis": ("server", True, True, "per-namespace"),
-        "gitops": own,
-        "managed-redis": ("server", True, False, "shared"),
-        "namespaced": own,
-        "second-release": own,
-        "sentinel": ("sentinel", False, False, "shared"),
-        "watch-namespaces": own,
-    }
-
-
-def test_an_external_redis_brings_no_redis_and_its_files_come_from_its_secret() -> None:
-    objects = render("external-redis")
-    assert kinds(objects, "StatefulSet", "PersistentVolumeClaim") == []
-    assert [o["metadata"]["name"] for o in kinds(objects, "Secret") if not is_hook(o)] == []
-    [_, queue] = one(objects, "Deployment")["spec"]["template"]["spec"]["volumes"]
-    assert queue["secret"] == {
-        "secretName": "queue-credentials",
-        "items": [{"key": "ca.crt", "path": "ca.crt"}, {"key": "password", "path": "password"}],
-    }
-    [_, queue] = one(render("sentinel"), "Deployment")["spec"]["template"]["spec"]["volumes"]
-    assert {"key": "sentinel", "path": "sentinel-password"} in queue["secret"]["items"]
-
-
-def test_the_user_of_a_managed_redis_comes_from_its_secret() -> None:
-    [container] = one(render("managed-redis"), "Deployment")["spec"]["template"]["spec"]["containers"]
-    names = [entry["name"] for entry in container["env"]]
-    assert names.index("KUBESWEEP_QUEUE_USER") < names.index("KUBESWEEP_QUEUE")  # else $(...) is not replaced
-    assert environment(render("managed-redis"))["KUBESWEEP_QUEUE"].startswith("rediss://$(KUBESWEEP_QUEUE_USER)@queue.")
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_two_renderings_are_equal_as_gitops_tools_compare_them(way: str) -> None:
-    assert text(way) == text.__wrapped__(way)
-
-
-def test_no_password_is_rendered_and_the_controller_is_told_which_secret_wants_one() -> None:
-    objects = render()
-    secret = one([o for o in objects if not is_hook(o)], "Secret")
-    assert not {"data", "stringData"} & secret.keys()
-    name = secret["metadata"]["name"]
-    assert environment(objects)["KUBESWEEP_QUEUE_SECRET"] == name
-    [_, queue] = one(objects, "Deployment")["spec"]["template"]["spec"]["volumes"]
-    assert (queue["secret"]["secretName"], queue["secret"]["optional"]) == (name, True), (
-        "or the one that makes it never starts"
-    )
-    [_, password, *_] = one(objects, "StatefulSet")["spec"]["template"]["spec"]["volumes"]
-    assert (password["secret"]["secretName"], "optional" in password["secret"]) == (name, False)
-
-
-@pytest.mark.parametrize("way", ["gitops", "external-redis", "sentinel"])
-def test_a_password_that_somebody_else_brings_is_waited_for_and_never_made(way: str) -> None:
-    objects = render(way)
-    assert "KUBESWEEP_QUEUE_SECRET" not in environment(objects)
-    [_, queue] = one(objects, "Deployment")["spec"]["template"]["spec"]["volumes"]
-    assert "optional" not in queue["secret"]
-
-
-def test_with_a_secret_of_yours_none_is_made() -> None:
-    objects = render("gitops")
-    assert kinds(objects, "Secret") == []
-
-
-def test_an_upgrade_of_the_chart_does_not_restart_the_queue(tmp_path: Path) -> None:
-    later = tmp_path / "kubesweep"
-    shutil.copytree(CHART, later)
-    meta = (later / "Chart.yaml").read_text()
-    (later / "Chart.yaml").write_text(re.sub(r"^(version|appVersion): .*$", r'\1: "9.8.7"', meta, flags=re.MULTILINE))
-    rendered = yaml.safe_load_all(helm("template", "ks", str(later), "--namespace", NAMESPACE))
-    after = one([each for each in rendered if each], "StatefulSet")
-    before = one(render(release="ks"), "StatefulSet")
-    assert after["metadata"]["labels"] != before["metadata"]["labels"]
-    assert after["spec"] == before["spec"]
-
-
-def test_a_change_of_its_settings_restarts_the_queue() -> None:
-    before, after = (one(render("default", *sets), "StatefulSet") for sets in ((), ("redis.maxmemory=64mb",)))
-    assert before["spec"]["template"]["metadata"] != after["spec"]["template"]["metadata"]
-
-
-def test_namespaced_makes_nothing_outside_its_namespace() -> None:
+def test_namespaced_renders_nothing_outside_its_namespace() -> None:
     objects = render("namespaced")
     assert CLUSTER_SCOPED & {o["kind"] for o in objects} == set()
     assert {o["metadata"].get("namespace", NAMESPACE) for o in objects} == {NAMESPACE}
     assert environment(objects)["KUBESWEEP_NAMESPACES"] == NAMESPACE
-    assert kinds(render("default", "namespaced=true"), *CLUSTER_SCOPED) == [], "with crds.enabled too"
+    assert kinds(render("default", "namespaced=true"), *CLUSTER_SCOPED) == [], "also with crds.enabled"
 
 
-def test_everything_that_was_asked_for_is_there() -> None:
+def test_every_optional_value_is_rendered() -> None:
     objects = render("everything")
     for o in objects:
         if o["metadata"]["name"] not in ("sweeper-extra", "ks-as-text"):
@@ -250,7 +139,7 @@ def test_everything_that_was_asked_for_is_there() -> None:
     controller = one(objects, "Deployment")["spec"]
     assert controller["replicas"] == 2
     assert controller["template"]["spec"]["securityContext"]["runAsUser"] == 12345
-    assert controller["strategy"] == {"type": "Recreate"}, "with rollingUpdate beside it the API server refuses it"
+    assert controller["strategy"] == {"type": "Recreate"}, "the API server rejects Recreate together with rollingUpdate"
     assert (controller["revisionHistoryLimit"], one(objects, "StatefulSet")["spec"]["revisionHistoryLimit"]) == (2, 2)
     pod = controller["template"]["spec"]
     liveness = pod["containers"][0]["livenessProbe"]
@@ -265,7 +154,7 @@ def test_everything_that_was_asked_for_is_there() -> None:
     assert redis_conf.endswith("maxmemory 1gb\ntimeout 0\ntcp-keepalive 60\n")
 
 
-def test_containers_of_the_users_own_stand_beside_the_controller_and_before_it() -> None:
+def test_extra_containers_and_init_containers_are_added_to_the_controller() -> None:
     more = '{"extraContainers": [{"name": "refresher", "image": "r:1"}], "extraInitContainers": [{"name": "first", "image": "f:1"}]}'
     deployment = one(render(json=f"controller={more}"), "Deployment")
     assert kubernetes_validate.validate(deployment, VERSIONS[0], strict=True) == VERSIONS[0]
@@ -274,14 +163,14 @@ def test_containers_of_the_users_own_stand_beside_the_controller_and_before_it()
     assert [each["name"] for each in pod["initContainers"]] == ["first"]
 
 
-def test_a_budget_may_say_how_many_must_be_there() -> None:
+def test_a_disruption_budget_may_set_min_available() -> None:
     on = "controller.podDisruptionBudget.enabled=true"
     assert one(render("default", on), "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
     budget = one(render("default", on, "controller.podDisruptionBudget.minAvailable=1"), "PodDisruptionBudget")["spec"]
     assert (budget["minAvailable"], "maxUnavailable" in budget) == (1, False)
 
 
-def test_selectors_find_the_pods_that_they_mean_and_no_others() -> None:
+def test_selectors_match_only_their_pods() -> None:
     objects = render("everything")
     labels = {
         o["kind"]: o["spec"]["template"]["metadata"]["labels"] for o in kinds(objects, "Deployment", "StatefulSet")
@@ -299,9 +188,9 @@ def test_selectors_find_the_pods_that_they_mean_and_no_others() -> None:
         assert selected(policy["spec"]["podSelector"]["matchLabels"]) == {kind}
 
 
-def test_the_network_policy_lets_workers_in_from_the_namespaces_that_are_served() -> None:
-    def workers(way: str) -> Object:
-        [rule] = one(render(way, "networkPolicy.enabled=true"), "NetworkPolicy", "ks-kubesweep-redis")["spec"][
+def test_the_network_policy_admits_workers_of_served_namespaces() -> None:
+    def workers(preset: str) -> Object:
+        [rule] = one(render(preset, "networkPolicy.enabled=true"), "NetworkPolicy", "ks-kubesweep-redis")["spec"][
             "ingress"
         ]
         [peer] = [
@@ -315,7 +204,7 @@ def test_the_network_policy_lets_workers_in_from_the_namespaces_that_are_served(
     assert workers("watch-namespaces")["matchExpressions"][0]["values"] == ["shop", "support"]
 
 
-def test_the_alerts_are_those_of_the_file_with_prometheuss_own_templates_left_alone() -> None:
+def test_the_alerts_are_those_of_the_file_with_prometheus_templates_unchanged() -> None:
     alerts = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
     plain = render("default", "metrics.prometheusRule.enabled=true")
     assert one(plain, "PrometheusRule")["spec"] == alerts
@@ -326,7 +215,7 @@ def test_the_alerts_are_those_of_the_file_with_prometheuss_own_templates_left_al
     assert kinds(render(), "PrometheusRule") == []
 
 
-def test_the_crd_is_the_generated_one_with_helms_marks() -> None:
+def test_the_crd_is_the_generated_one_with_helms_metadata() -> None:
     generated = yaml.safe_load((CHART / "files" / "crd.yaml").read_text())
     rendered = one(render(), "CustomResourceDefinition")
     assert rendered["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
@@ -335,9 +224,9 @@ def test_the_crd_is_the_generated_one_with_helms_marks() -> None:
     assert kinds(render("default", "crds.enabled=false"), "CustomResourceDefinition") == []
 
 
-def test_the_charts_version_is_the_projects_and_the_images_that_it_announces_are_those_that_it_runs() -> None:
+def test_the_chart_has_the_projects_version_and_announces_its_images() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]["version"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert chart["version"] == chart["appVersion"] == project
     announced = {image["image"] for image in yaml.safe_load(chart["annotations"]["artifacthub.io/images"])}
     objects = render()

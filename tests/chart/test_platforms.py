@@ -1,4 +1,4 @@
-"""docs/platforms.md: every block of YAML on it is rendered, compiled or checked by what it is for. So are the values on other pages."""
+"""docs/platforms.md: every YAML block is rendered, compiled or validated by its kind. So are the values on other pages."""
 
 from __future__ import annotations
 
@@ -16,10 +16,22 @@ from kubesweep import load_object
 from kubesweep.api.compile import compile_plan
 from kubesweep_controller.children.workloads import build_cronjob, build_deployment
 from kubesweep_controller.settings import Pods
-from tests.chart.rendering import CHART, HOUSE, NAMESPACE, Object, environment, helm, is_hook, kinds, one, pods
-from tests.chart.test_objects import NOT_OF_KUBERNETES, VERSIONS
+from tests.chart.rendering import (
+    CHART,
+    CUSTOM_KINDS,
+    NAMESPACE,
+    ROOT,
+    VERSIONS,
+    Object,
+    environment,
+    helm,
+    is_hook,
+    kinds,
+    one,
+    pods,
+)
 
-PLATFORMS = HOUSE / "docs" / "platforms.md"
+PLATFORMS = ROOT / "docs" / "platforms.md"
 BLOCK = re.compile(r"^(?:<!-- (?P<mark>[\w: -]+?) -->\n)?```yaml\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 PATHS = {"helmrelease": "values", "application": "source.helm.valuesObject", "kustomize": "helmCharts.0.valuesInline"}
 URL = "redis://ks@redis.kubesweep-system.svc:6379/0?password_file=/run/kubesweep/queue/password"
@@ -28,7 +40,7 @@ URL = "redis://ks@redis.kubesweep-system.svc:6379/0?password_file=/run/kubesweep
 class Block(NamedTuple):
     page: str
     line: int
-    mark: str  # what the block is, and after a colon which one
+    mark: str  # the block's kind, and after a colon its name
     text: str
 
     @property
@@ -46,7 +58,7 @@ def blocks(page: Path) -> Iterator[Block]:
 ALL = list(blocks(PLATFORMS))
 MARKED = [
     *ALL,
-    *(each for page in HOUSE.glob("docs/*.md") if page != PLATFORMS for each in blocks(page) if each.mark == "values"),
+    *(each for page in ROOT.glob("docs/*.md") if page != PLATFORMS for each in blocks(page) if each.mark == "values"),
 ]
 
 
@@ -61,7 +73,7 @@ def marked(mark: str) -> Block:
 
 
 def values_of(block: Block) -> dict[str, Any]:
-    """The chart's values in a block of that kind."""
+    """The chart's values in a block."""
     kind = block.mark.partition(":")[0]
     found = block.body if kind == "values" else block.body if kind == "kustomize" else block.body["spec"]
     for step in filter(None, PATHS.get(kind, "").split(".")):
@@ -77,7 +89,7 @@ def rendered(values: dict[str, Any], tmp_path: Path) -> list[Object]:
 
 
 def children(body: Object) -> tuple[Object, Object]:
-    """Deployment and CronJob of a schedule, as the controller builds them."""
+    """The Deployment and the CronJob that the controller builds for a schedule."""
     body = {**body, "metadata": {**body["metadata"], "uid": "8b5f6f0e-0000-4000-8000-000000000001", "generation": 1}}
     schedule = load_object(body)
     plan, workers = compile_plan(schedule, install="abcd1234"), Pods("worker:1")
@@ -90,33 +102,33 @@ def pod_template(cronjob: Object) -> Object:
     return dict(cronjob["spec"]["jobTemplate"]["spec"]["template"])
 
 
-def test_every_block_of_yaml_on_the_page_is_tried_as_something() -> None:
+def test_every_yaml_block_of_the_page_has_a_test() -> None:
     known = {"values", "schedule", "objects", *PATHS}
     assert len(ALL) > 10
     assert [each for each in ALL if each.mark.partition(":")[0] not in known] == []
 
 
 @pytest.mark.parametrize("block", [*of("values"), *(each for kind in PATHS for each in of(kind))])
-def test_values_render_to_objects_that_kubernetes_takes(block: Block, tmp_path: Path) -> None:
+def test_values_render_to_valid_objects(block: Block, tmp_path: Path) -> None:
     for made in rendered(values_of(block), tmp_path):
-        if made["kind"] not in NOT_OF_KUBERNETES:
+        if made["kind"] not in CUSTOM_KINDS:
             assert kubernetes_validate.validate(made, VERSIONS[-1], strict=True) == VERSIONS[-1]
 
 
 @pytest.mark.parametrize("block", of("schedule"))
-def test_a_schedule_becomes_objects_that_kubernetes_takes(block: Block) -> None:
+def test_a_schedules_children_are_valid_objects(block: Block) -> None:
     for made in children(block.body):
         assert kubernetes_validate.validate(made, VERSIONS[-1], strict=True) == VERSIONS[-1]
 
 
 @pytest.mark.parametrize("block", of("objects"))
-def test_other_objects_are_ones_that_kubernetes_takes(block: Block) -> None:
+def test_other_objects_are_valid(block: Block) -> None:
     for made in yaml.safe_load_all(block.text):
         assert kubernetes_validate.validate(made, VERSIONS[-1], strict=True) == VERSIONS[-1]
 
 
 @pytest.mark.parametrize("kind", ["application", "kustomize"])
-def test_a_renderer_without_a_cluster_gets_no_test_no_schedule_and_no_password(kind: str, tmp_path: Path) -> None:
+def test_a_rendering_for_gitops_has_no_test_no_schedule_and_no_password(kind: str, tmp_path: Path) -> None:
     made = rendered(values_of(marked(kind)), tmp_path)
     assert [each for each in made if is_hook(each) or each["kind"] in ("Pod", "SweepSchedule")] == []
     secret = one(made, "Secret")
@@ -124,7 +136,7 @@ def test_a_renderer_without_a_cluster_gets_no_test_no_schedule_and_no_password(k
     assert made == rendered(values_of(marked(kind)), tmp_path)
 
 
-def test_a_rendering_has_the_test_of_helm_unless_one_says_otherwise() -> None:
+def test_a_rendering_has_the_helm_test_unless_it_is_disabled() -> None:
     words = ("template", "ks", str(CHART), "--namespace", NAMESPACE)
     for more, there in (((), True), (("--skip-tests",), False), (("--set", "tests.enabled=false"), False)):
         made = [each for each in yaml.safe_load_all(helm(*words, *more)) if each]
@@ -138,7 +150,7 @@ def test_argo_cd_ignores_the_data_of_the_secret_that_the_controller_fills(tmp_pa
 
 
 @pytest.mark.parametrize("parent", [False, True])
-def test_on_openshift_no_pod_names_its_user(parent: bool, tmp_path: Path) -> None:
+def test_on_openshift_no_pod_sets_its_user(parent: bool, tmp_path: Path) -> None:
     values = values_of(marked("values: openshift"))
     made = rendered(values, tmp_path) if not parent else in_a_parent(values, tmp_path)
     found = dict(pods(made))
@@ -149,7 +161,7 @@ def test_on_openshift_no_pod_names_its_user(parent: bool, tmp_path: Path) -> Non
         assert not {"runAsUser", "runAsGroup", "fsGroup"} & set(re.findall(r"\"(\w+)\":", json.dumps(child)))
 
 
-def test_openshift_is_recognized_where_the_renderer_knows_the_cluster() -> None:
+def test_openshift_is_detected_by_its_api() -> None:
     words = ("template", "ks", str(CHART), "--namespace", NAMESPACE, "--api-versions", "security.openshift.io/v1")
     for more, named in (((), False), (("--set", "openshift=false"), True)):
         made = [each for each in yaml.safe_load_all(helm(*words, *more)) if each]
@@ -166,7 +178,7 @@ def in_a_parent(values: dict[str, Any], tmp_path: Path) -> list[Object]:
     return [each for each in yaml.safe_load_all(made) if each]
 
 
-def test_the_mesh_is_left_by_the_pods_of_ticks_alone() -> None:
+def test_only_the_pods_of_ticks_are_outside_the_mesh() -> None:
     deployment, cronjob = children(marked("schedule: mesh").body)
     ticks = pod_template(cronjob)["metadata"]
     assert ticks["labels"]["sidecar.istio.io/inject"] == "false"
@@ -174,7 +186,7 @@ def test_the_mesh_is_left_by_the_pods_of_ticks_alone() -> None:
     assert "inject" not in json.dumps(deployment)
 
 
-def test_the_queue_and_the_controller_leave_the_mesh(tmp_path: Path) -> None:
+def test_the_queue_and_the_controller_are_outside_the_mesh(tmp_path: Path) -> None:
     made = rendered(values_of(marked("values: mesh")), tmp_path)
     for each in kinds(made, "Deployment", "StatefulSet"):
         meta = each["spec"]["template"]["metadata"]
@@ -195,7 +207,7 @@ def test_under_the_quota_every_container_has_its_limits(tmp_path: Path) -> None:
 
 
 def test_the_crd_has_no_default_inside_a_list() -> None:
-    """Argo CD would add it to nothing that git has, and call each schedule OutOfSync."""
+    """Argo CD does not expect such a default, and would report each schedule as OutOfSync."""
 
     def defaults(schema: Any, inside: bool) -> Iterator[Any]:
         if isinstance(schema, dict):
@@ -204,8 +216,8 @@ def test_the_crd_has_no_default_inside_a_list() -> None:
             for name, each in schema.items():
                 yield from defaults(each, inside or name == "items")
 
-    crd = yaml.safe_load((HOUSE / "manifests" / "crd.yaml").read_text())
+    crd = yaml.safe_load((ROOT / "manifests" / "crd.yaml").read_text())
     [version] = crd["spec"]["versions"]
     spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
     assert list(defaults(spec, inside=False)) == []
-    assert list(defaults({"items": spec}, inside=True)), "or it would find none anywhere"
+    assert list(defaults({"items": spec}, inside=True)), "the search itself finds defaults"

@@ -1,4 +1,4 @@
-"""worker.defaults: what the chart is given reaches the controller as it was written, and what is wrong is refused with its path."""
+"""worker.defaults: the values reach the controller unchanged, and an invalid one is rejected with its path."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ GIVEN: dict[str, Any] = {
 }
 
 
-def told(values: Any) -> dict[str, str]:
+def rendered_environment(values: Any) -> dict[str, str]:
     return environment(render(json=f"worker={json.dumps({'defaults': values})}"))
 
 
-def test_the_controller_gets_the_defaults_as_they_were_written() -> None:
-    env = told(GIVEN)
-    # Kubernetes reads a reference to another variable, or half of a pair, out of any dollar.
+def test_the_controller_gets_the_defaults_unchanged() -> None:
+    env = rendered_environment(GIVEN)
+    # Kubernetes expands $(NAME) and $$ in an environment variable.
     assert "$" not in env["KUBESWEEP_WORKER_DEFAULTS"]
     pods = from_environment(env | {"POD_NAMESPACE": "a", "POD_NAME": "b"}).pods
     assert pods.defaults == read_defaults(GIVEN)
     assert pods.defaults.env == GIVEN["env"]
 
 
-def test_there_are_none_without_values() -> None:
+def test_there_are_no_defaults_without_values() -> None:
     env = environment(render())
     made = from_environment(env | {"POD_NAMESPACE": "a", "POD_NAME": "b"}).pods.defaults
     assert not made.pod_template
@@ -48,8 +48,8 @@ def test_there_are_none_without_values() -> None:
 
 
 def test_an_edit_of_the_defaults_restarts_the_controller() -> None:
-    """It reads them at its start, and then gives every Deployment and CronJob the new ones."""
-    assert told(GIVEN) != told({**GIVEN, "env": []})
+    """The controller reads them when it starts, and then updates every Deployment and CronJob."""
+    assert rendered_environment(GIVEN) != rendered_environment({**GIVEN, "env": []})
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_an_edit_of_the_defaults_restarts_the_controller() -> None:
         ({"tick": {"env": []}}, "/worker/defaults/tick"),
     ],
 )
-def test_a_wrong_default_is_refused_with_its_path(values: Any, path: str) -> None:
-    with pytest.raises(Refused) as met:
-        told(values)
-    assert f"at '{path}'" in str(met.value)
+def test_an_invalid_default_is_rejected_with_its_path(values: Any, path: str) -> None:
+    with pytest.raises(Refused) as refused:
+        rendered_environment(values)
+    assert f"at '{path}'" in str(refused.value)

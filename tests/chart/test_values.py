@@ -1,4 +1,4 @@
-"""What the chart refuses, and that values, schema and documentation speak of the same keys."""
+"""Values that the chart rejects, and the agreement of values and schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LATER = json.dumps([{"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSched
 
 
 @pytest.mark.parametrize(
-    ("sets", "said"),
+    ("sets", "error"),
     [
         (["controler.replicas=2"], "additional properties 'controler' not allowed"),
         (["controller.replica=2"], "at '/controller': additional properties 'replica' not allowed"),
@@ -67,10 +67,10 @@ LATER = json.dumps([{"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSched
         (["metrics.serviceMonitor.enabled=true", "metrics.service.enabled=false"], "Set metrics.service.enabled=true"),
     ],
 )
-def test_a_wrong_value_is_refused_with_the_keys_name(sets: list[str], said: str) -> None:
+def test_an_invalid_value_is_rejected_with_its_key(sets: list[str], error: str) -> None:
     with pytest.raises(Refused) as refused:
         text("default", *sets)
-    assert said in str(refused.value)
+    assert error in str(refused.value)
     assert "u:p@h" not in str(refused.value)
 
 
@@ -81,7 +81,7 @@ def test_a_schedule_cannot_come_with_its_crd_in_one_release() -> None:
 
 
 def leaves(schema: dict[str, Any], values: object, path: str = "") -> list[str]:
-    """Keys that only one of schema and values has."""
+    """Keys that only the schema or only the values have."""
     found: list[str] = []
     schema = DEFINITIONS[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
     if not isinstance(values, dict) or "properties" not in schema:
@@ -102,7 +102,7 @@ DEFINITIONS = SCHEMA["$defs"]
 def test_schema_and_values_have_the_same_keys() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     found = leaves(SCHEMA, values)
-    # Parts of a pod's specification, whose keys need no default.
+    # Parts of a pod's spec, whose keys need no default.
     defaults = [
         f".worker.defaults.{part}" for part in ("resources.", "podTemplate.", "tick.resources.", "tick.podTemplate.")
     ]
@@ -110,5 +110,5 @@ def test_schema_and_values_have_the_same_keys() -> None:
     assert [key for key in found if not key.startswith(allowed)] == []
 
 
-def test_a_subchart_gets_global_values() -> None:
+def test_a_subchart_accepts_global_values() -> None:
     assert render("default", "global.anything=1")

@@ -1,6 +1,6 @@
-"""``python3 -m tests.cluster up|images|down``: what ``make cluster``, ``make images`` and ``make cluster-down`` call. See docs/testing.md.
+"""``python3 -m tests.cluster up|images|down``, for ``make cluster``, ``make images`` and ``make cluster-down``. See docs/testing.md.
 
-``compile`` does what needs no cluster, in the background of whatever comes first: afterwards ``up`` and ``images`` find programs and images built.
+``compile`` builds programs and images, which needs no cluster, so that ``up`` and ``images`` find them built. .ci/run calls it in the background.
 """
 
 from __future__ import annotations
@@ -14,46 +14,46 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster import addons, images, lifecycle
-from tests.cluster.bed import CACHE, HERE, NODE, Bed, Broken, build, paths, run, say, step
 from tests.cluster.packages import install
+from tests.cluster.testbed import CACHE, HERE, NODE, Bed, BedError, build, paths, run, say, step
 
-ASIDE = (
+ON_DEMAND = (
     "kubeconform",
     "promtool",
     "kube-network-policies",
-)  # for single tests, which build them: tests/cluster/build NAME
+)  # built by the tests that use them: tests/cluster/build NAME
 
 
 def up(bed: Bed) -> None:
-    """A cluster that answers: the one that is there, or a new one in the place of what is left of it."""
+    """Make sure that a cluster runs and answers: keep the existing one, or replace it."""
     print("== compile", flush=True)
     _compile(images.servers())
     print("== cluster", flush=True)
     began = time.monotonic()
     if not lifecycle.running(bed):
-        _anew(bed)
+        _recreate(bed)
     try:
-        _answer(bed)
-    except Broken as error:
-        say(f"{error}; a new cluster takes its place")
-        _anew(bed)
-        _answer(bed)
-    _furnish(bed)
+        _until_answering(bed)
+    except BedError as error:
+        say(f"{error}; creating a new cluster")
+        _recreate(bed)
+        _until_answering(bed)
+    _install(bed)
     say(
         f"{bed.name} is ready after {time.monotonic() - began:.0f} s; KUBECONFIG={bed.kubeconfig}, to be used inside tests/cluster/exec"
     )
 
 
 def compile_(bed: Bed) -> None:
-    """Programs, and the images that need none of them."""
+    """Build the programs, and the images that need no compiled program."""
     _compile([*images.servers(), *images.product()])
 
 
 def product(bed: Bed) -> None:
-    """The working tree's images, in the running cluster."""
+    """Build the working tree's images and import them into the running cluster."""
     print("== images", flush=True)
     if not lifecycle.running(bed):
-        raise Broken(f"{bed.name} is not running: make cluster")
+        raise BedError(f"{bed.name} is not running: make cluster")
     images.provide(bed, images.product())
 
 
@@ -63,30 +63,30 @@ def down(bed: Bed) -> None:
 
 
 def _compile(early: list[images.Image]) -> None:
-    """Images are built beside the programs: they wait for Debian's mirror and the package index, programs for the processor."""
+    """Build images and programs at the same time: images wait for downloads, programs for the CPU."""
     install()
     with ThreadPoolExecutor(1) as beside:
         built = beside.submit(images.prepare, early)
-        build([name for name in paths() if name not in ASIDE])
+        build([name for name in paths() if name not in ON_DEMAND])
         built.result()
 
 
-def _anew(bed: Bed) -> None:
+def _recreate(bed: Bed) -> None:
     lifecycle.down(bed)
     lifecycle.up(bed)
 
 
-def _answer(bed: Bed) -> None:
-    """The two programs without which nothing can be asked for answer. Only where they do not, a running cluster is given up."""
+def _until_answering(bed: Bed) -> None:
+    """Wait for containerd and the API server. If they do not answer, the caller replaces the cluster."""
     _until(bed, "containerd answers", "ctr", "--address", bed.containerd, "version")
     _until(bed, "the API server is ready", *_kubectl(bed), "get", "--raw", "/readyz")
 
 
-def _furnish(bed: Bed) -> None:
-    """What is missing in the cluster; harmless where nothing is."""
+def _install(bed: Bed) -> None:
+    """Import images and apply the add-ons. Changes nothing where everything is installed."""
     images.provide(bed, images.platform())
     addons.apply(bed)
-    _until(bed, f"{NODE} is there", *_kubectl(bed), "get", f"node/{NODE}")
+    _until(bed, f"{NODE} is registered", *_kubectl(bed), "get", f"node/{NODE}")
     images.provide(bed, images.servers())
     addons.wait(bed)
 
@@ -103,14 +103,14 @@ def _kubectl(bed: Bed) -> tuple[str | Path, ...]:
 def _works(command: Sequence[str | Path]) -> bool:
     try:
         run(*command)
-    except Broken:
+    except BedError:
         return False
     return True
 
 
 @contextmanager
-def _alone(bed: Bed) -> Iterator[None]:
-    """Two that bring the same cluster up would take each other's down."""
+def _locked(bed: Bed) -> Iterator[None]:
+    """A lock for each cluster: two processes that create the same one would delete each other's."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{bed.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -122,10 +122,10 @@ def main() -> None:
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
         sys.exit(f"usage: python3 -m tests.cluster {'|'.join(commands)}")
     try:
-        bed = Bed.chosen()
-        with _alone(bed):
+        bed = Bed.selected()
+        with _locked(bed):
             commands[sys.argv[1]](bed)
-    except Broken as error:
+    except BedError as error:
         sys.exit(f"cluster: {error}")
 
 

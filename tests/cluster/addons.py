@@ -1,4 +1,4 @@
-"""What is in the cluster before the tests are: CoreDNS and KEDA, from manifests, as pods; volumes to be claimed."""
+"""The cluster's add-ons: CoreDNS and KEDA as pods, and persistent volumes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from string import Template
 
-from tests.cluster.bed import DNS_SERVICE, HERE, NODE, Bed, run, step
+from tests.cluster.testbed import DNS_SERVICE, HERE, NODE, Bed, run, step
 
 DEPLOYMENTS = {"kube-system": ["coredns"], "keda": ["keda-operator", "keda-metrics-apiserver"]}
 VOLUMES = 40
@@ -27,7 +27,7 @@ def wait(bed: Bed) -> None:
         kubectl(bed, "wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=120s")
     for namespace, names in DEPLOYMENTS.items():
         for name in names:
-            with step(f"{namespace}/{name} is there"):
+            with step(f"{namespace}/{name} is rolled out"):
                 kubectl(bed, "rollout", "status", "--namespace", namespace, f"deployment/{name}", "--timeout=180s")
     with step("external metrics answer"):
         kubectl(bed, "wait", "--for=condition=Available", f"apiservice/{METRICS}", "--timeout=120s")
@@ -38,16 +38,16 @@ def _version(bed: Bed, tool: str) -> str:
 
 
 def _coredns(bed: Bed) -> str:
-    return _filled("coredns.yaml", version=_version(bed, "coredns"), dns=DNS_SERVICE)
+    return _fill_in("coredns.yaml", version=_version(bed, "coredns"), dns=DNS_SERVICE)
 
 
 def _storage(bed: Bed) -> str:
-    """As many volumes as the tests of a run may claim: a volume that was claimed once is not used again."""
-    texts = [_filled("storage.yaml")]
+    """The persistent volumes for a run. A volume that was claimed once is not used again."""
+    texts = [_fill_in("storage.yaml")]
     for number in range(VOLUMES):
         path = bed.folder / "volumes" / str(number)
         path.mkdir(parents=True, exist_ok=True)
-        texts.append(_filled("volume.yaml", name=f"volume-{number}", path=str(path), node=NODE))
+        texts.append(_fill_in("volume.yaml", name=f"volume-{number}", path=str(path), node=NODE))
     return "---\n".join(texts)
 
 
@@ -59,10 +59,10 @@ def _keda(bed: Bed) -> str:
     folder.mkdir(exist_ok=True)
     config = os.path.relpath(Path(module) / "config", folder)
     (folder / "kustomization.yaml").write_text(
-        _filled("keda.yaml", config=config, version=_version(bed, "keda-operator"))
+        _fill_in("keda.yaml", config=config, version=_version(bed, "keda-operator"))
     )
     return kubectl(bed, "kustomize", folder)
 
 
-def _filled(file: str, **words: str) -> str:
+def _fill_in(file: str, **words: str) -> str:
     return Template((HERE / "manifests" / file).read_text()).substitute(words)

@@ -1,6 +1,6 @@
-"""The programs of the node and their options, as data.
+"""The programs of the node and their options.
 
-The options that look odd are those that a container or a small machine needs: no fsync for etcd, cgroup v1, no CAP_SYS_RESOURCE, HPA every five seconds.
+Some options exist for containers and small machines: no fsync for etcd, cgroup v1, no CAP_SYS_RESOURCE. The HPA syncs every five seconds.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import shutil
 from string import Template
 
-from tests.cluster.bed import DNS_SERVICE, HERE, NODE, NODE_ADDRESS, PODS, SERVICES, Bed
+from tests.cluster.testbed import DNS_SERVICE, HERE, NODE, NODE_ADDRESS, PODS, SERVICES, Bed
 
 ETCD = "http://127.0.0.1:2379"
 
 
 def write_files(bed: Bed) -> None:
-    """The configuration files that the programs below name."""
+    """Write the configuration files of the programs."""
     words = {"folder": str(bed.folder), "cgroup": bed.cgroup, "dns": DNS_SERVICE, "pods": PODS}
     for source, target in (
         ("containerd.toml", "."),
@@ -28,7 +28,7 @@ def write_files(bed: Bed) -> None:
 
 
 def commands(bed: Bed) -> dict[str, list[str]]:
-    """The command line of each program, by the name of its log."""
+    """The command line of each program by its name, which is also its log's."""
     pki, folder = bed.pki, bed.folder
     containerd = shutil.which("containerd") or "/usr/bin/containerd"
     return {

@@ -1,7 +1,8 @@
-"""The images of the bed, built without Docker: Debian's packages on a rootfs by mmdebstrap, our programs in empty images, the product by its Containerfile.
+"""Builds the images of the test bed without Docker.
 
-An image is an archive in the cache whose name holds a hash of all that goes into it, so what has not changed is not built again. The settings with
-which this machine's pip reaches its index are mounted while a build runs; nothing of them is in an image.
+mmdebstrap makes the base image and buildah the others: Debian packages on the base, compiled programs in empty images, and the product from its
+Containerfile. Each image is an archive in the cache whose name has a hash of its inputs, so an unchanged image is not built again. A build mounts this
+machine's pip settings, and none of them enters an image.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.bed import CACHE, HERE, REPOSITORY, Bed, paths, run, step
+from tests.cluster.testbed import CACHE, HERE, REPOSITORY, Bed, paths, run, step
 
 FOLDER = CACHE / "images"
 BASE = "docker.io/library/python:3.11-slim"
@@ -31,14 +32,14 @@ ROOTFS = (
     "--dpkgopt=path-exclude=/usr/share/man/*",
 )
 LEFTOVERS = 200
-KEPT = 4  # archives of each image: further working trees use this cache too
+KEPT = 4  # archives kept of each image: other working trees use this cache too
 PRODUCT = "ghcr.io/kubesweep"
 NEVER_INSIDE = re.compile(r"__pycache__|\.egg-info|\.pyc$")
 
 
 @dataclass(frozen=True)
 class Image:
-    """``inputs`` are the files whose content decides whether it is built anew, ``arguments`` those of the Containerfile."""
+    """``inputs`` are the files whose content requires a rebuild, ``arguments`` the build arguments of the Containerfile."""
 
     reference: str
     containerfile: Path
@@ -46,7 +47,7 @@ class Image:
     context: Path
     inputs: tuple[Path, ...]
     arguments: tuple[str, ...] = ()
-    mounted: tuple[str, ...] = ()  # SOURCE:TARGET folders that are there while it is built
+    mounted: tuple[str, ...] = ()  # SOURCE:TARGET folders, mounted during the build
 
     @property
     def needs_base(self) -> bool:
@@ -68,7 +69,7 @@ def platform() -> list[Image]:
     programs, own = paths(), HERE / "images"
 
     def program(name: str, reference: str, *arguments: str) -> Image:
-        # its version is in the file's name: there is no need to read a hundred megabytes to know it
+        # the file's name has the version, so its hundred megabytes are not read
         path = programs[name]
         version = path.name.removeprefix(f"{name}-v")
         return Image(
@@ -89,7 +90,7 @@ def platform() -> list[Image]:
 
 
 def servers() -> list[Image]:
-    """What tests put into the cluster beside the product."""
+    """The images of the servers that tests run in the cluster."""
     own, base = HERE / "images", f"BASE_IMAGE={BASE}"
     names = {"redis": "docker.io/library/redis:7.2.16", "postgres": "docker.io/library/postgres:15"}
     return [
@@ -98,7 +99,7 @@ def servers() -> list[Image]:
 
 
 def product() -> list[Image]:
-    """The project's own images from the working tree, under the references that the chart has by default."""
+    """The project's images, from the working tree, with the chart's default references."""
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     copied = [line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     inputs = tuple(REPOSITORY / name for name in copied)
@@ -110,36 +111,36 @@ def product() -> list[Image]:
 
 
 def prepare(images: list[Image]) -> None:
-    """Builds what has changed."""
-    with _alone():
+    """Build the images that have changed."""
+    with _locked():
         _archives(images)
 
 
 def provide(bed: Bed, images: list[Image]) -> None:
-    """Builds what has changed and gives the bed's containerd what it does not have yet."""
-    with _alone():
+    """Build the images that have changed, and import the missing ones into the test bed's containerd."""
+    with _locked():
         for reference, archive in _archives(images).items():
             _import(bed, reference, archive)
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _locked() -> Iterator[None]:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for rest in (*FOLDER.glob("*.partial"), *FOLDER.glob("rootfs-*")):  # of a run that was killed
+        for rest in (*FOLDER.glob("*.partial"), *FOLDER.glob("rootfs-*")):  # left by a killed run
             shutil.rmtree(rest) if rest.is_dir() else rest.unlink()
         yield
 
 
 def _archives(images: list[Image]) -> dict[str, Path]:
-    """The archive of each image by its reference; of the base before those that stand on it."""
+    """Build the images. Returns each archive by its reference, the base first."""
     base = {BASE: _base()} if any(image.needs_base for image in images) else {}
     return base | {image.reference: _built(image) for image in images}
 
 
 def _base() -> Path:
-    """The rootfs that stands in for python:3.x-slim: the same Python, from Debian."""
+    """Build the base image: a Debian rootfs with Python, in place of python:3.x-slim."""
     archive = FOLDER / f"{_label(BASE)}-{hashlib.sha256(repr((SUITE, ROOTFS)).encode()).hexdigest()[:16]}.tar"
     if archive.exists() and _buildah("images", "--quiet", "--filter", f"reference={BASE}").strip():
         return archive
@@ -159,18 +160,18 @@ def _built(image: Image) -> Path:
     words += [f"--volume={folder}:ro" for folder in image.mounted]
     if image.target:
         words.append(f"--target={image.target}")
-    # What is mounted is no part of a layer's key: a layer of other content would be taken for this one.
+    # A layer's cache key does not include mounted files, so a stale layer could be reused.
     words.append("--no-cache" if image.mounted else "--layers")
     with step(f"image {image.reference}"), _index_settings() as mounted:
         _buildah("build", "--quiet", "--isolation", "chroot", "--pull-never", *mounted, *words,
                  "--file", image.containerfile, "--tag", image.reference, image.context)  # fmt: skip
         _save(image.reference, archive)
-        _forget()
+        _prune_layers()
     return archive
 
 
-def _forget() -> None:
-    """Layers of earlier builds make the next one quick, but each edit leaves some: after many, all of them go."""
+def _prune_layers() -> None:
+    """Delete the cached layers once there are many. They speed builds up, but each edit adds some."""
     if len(_buildah("images", "--quiet", "--filter", "dangling=true").split()) > LEFTOVERS:
         _buildah("rmi", "--prune")
 
@@ -196,7 +197,7 @@ def _import(bed: Bed, reference: str, archive: Path) -> None:
 
 
 def _buildah(*words: str | Path) -> str:
-    """In a mount namespace of its own, since buildah leaves its storage mounted."""
+    """Run buildah in a mount namespace of its own, because it leaves its storage mounted."""
     storage = [
         "--root",
         str(FOLDER / "storage"),
@@ -210,7 +211,7 @@ def _buildah(*words: str | Path) -> str:
 
 @contextmanager
 def _index_settings() -> Iterator[list[str]]:
-    """Mounts for a build: how this machine's pip reaches its index, as a pip.conf, and the authorities that it trusts."""
+    """Mounts for a build: a pip.conf with this machine's index settings, and its certificate authorities."""
     listed = run(sys.executable, "-m", "pip", "config", "list")
     found = dict(re.findall(r"^(?:global|:env:)\.([\w.-]+)='(.*)'$", listed, re.MULTILINE))
     kept = {name.lstrip("."): value for name, value in found.items()}

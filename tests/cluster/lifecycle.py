@@ -1,4 +1,4 @@
-"""Brings the node up and takes it down, from whatever state a killed run has left."""
+"""Starts and deletes the node, from any state that a killed run has left."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from functools import partial
 from pathlib import Path
 
 from tests.cluster import pki
-from tests.cluster.bed import REPOSITORY, Bed, Broken, hierarchies, membership, paths, step
 from tests.cluster.components import write_files
+from tests.cluster.testbed import REPOSITORY, Bed, BedError, hierarchies, membership, paths, step
 from tests.kits.deadlines import scaled
 
 GRACE = 120.0
-PATIENCE = 240.0  # a deadline that costs nothing where all is well
-LOOK = 0.2
+PATIENCE = 240.0  # seconds; a successful run does not wait for it
+INTERVAL = 0.2
 
 
 def running(bed: Bed) -> bool:
-    """Whether the node's first process lives; the group that it is in tells it from a later process of the same number."""
+    """Whether the node's first process runs. Its cgroup distinguishes it from a later process with the same ID."""
     try:
         pid = (bed.folder / "pid").read_text()
         return f"/{bed.cgroup}/" in Path(f"/proc/{pid}/cgroup").read_text()
@@ -32,11 +32,11 @@ def running(bed: Bed) -> bool:
 
 
 def up(bed: Bed) -> None:
-    """Starts the node. The folder is new: nothing is taken over from an earlier one."""
+    """Start the node in a new folder."""
     bed.folder.mkdir(parents=True)
     for name in ("bin", "log", "cni-state"):
         (bed.folder / name).mkdir()
-    for name, path in paths().items():  # a link to what is not built yet leads there once it is
+    for name, path in paths().items():  # a program that is not built yet may follow later
         (bed.folder / "bin" / name).symlink_to(path)
     with step("certificates"):
         pki.make(bed)
@@ -48,15 +48,15 @@ def up(bed: Bed) -> None:
     apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     with (bed.folder / "log" / "init.log").open("wb") as log:
         started = subprocess.Popen(
-            ["sh", "-c", enter, "sh", *apart, sys.executable, "-m", "tests.cluster.machine", bed.name],
+            ["sh", "-c", enter, "sh", *apart, sys.executable, "-m", "tests.cluster.node_init", bed.name],
             cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     (bed.folder / "pid").write_text(str(started.pid))
 
 
 def down(bed: Bed) -> None:
-    """Ends every process of the bed, then removes its cgroups and its folder. Harmless where there is nothing."""
-    _end(bed)
+    """Kill every process of the test bed, then remove its cgroups and its folder. Does nothing where there is none."""
+    _kill_all(bed)
     for tree in hierarchies():
         until(partial(_removed, tree / bed.cgroup), f"{tree / bed.cgroup} is empty", GRACE)
     if bed.folder.exists():
@@ -69,11 +69,11 @@ def until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) 
     deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:
-            raise Broken(f"waited {patience:.0f} s in vain until {what}")
-        time.sleep(LOOK)
+            raise BedError(f"not within {patience:.0f} s: {what}")
+        time.sleep(INTERVAL)
 
 
-def _end(bed: Bed) -> None:
+def _kill_all(bed: Bed) -> None:
     members = membership(bed)
 
     def ended() -> bool:
@@ -93,7 +93,7 @@ def _members(group: Path) -> set[int]:
     for folder, _, _ in os.walk(group):
         try:
             alive |= {int(pid) for pid in (Path(folder) / "cgroup.procs").read_text().split()}
-        except OSError:  # the group went while we looked, or the kernel is about to take it away
+        except OSError:  # the group was removed meanwhile
             continue
     return alive
 
@@ -109,7 +109,7 @@ def _removed(group: Path) -> bool:
 
 def _group(path: Path) -> None:
     path.mkdir(exist_ok=True)
-    for file in ("cpuset.cpus", "cpuset.mems"):  # v1 does not inherit them, and nothing may run without
+    for file in ("cpuset.cpus", "cpuset.mems"):  # v1 does not inherit them, and requires them
         if (path / file).exists() and not (path / file).read_text().strip():
             (path / file).write_text((path.parent / file).read_text())
 

@@ -1,4 +1,4 @@
-"""The Debian packages of the bed, installed where they are missing and the machine lets us."""
+"""Installs the Debian packages that the test bed needs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.cluster.bed import Broken, step
+from tests.cluster.testbed import BedError, step
 
-# a program, and the package that has it
+# program: package
 NEEDED = {
     "containerd": "containerd",
     "runc": "runc",
@@ -26,18 +26,18 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def install() -> None:
-    """Does nothing where all is there. Debian starts a service that it installs unless policy-rc.d forbids it: it does, while we install."""
+    """Install missing packages. Meanwhile policy-rc.d keeps Debian from starting the services that they contain."""
     if os.geteuid() != 0:
-        raise Broken("a cluster needs root: it makes namespaces, mounts and cgroups")
+        raise BedError("a cluster needs root: it makes namespaces, mounts and cgroups")
     if shutil.which("go") is None:
-        raise Broken("go is not on the PATH: the cluster's programs are compiled from Go modules (Go 1.26 or newer)")
+        raise BedError("go is not on the PATH: the cluster's programs are compiled from Go modules (Go 1.26 or newer)")
     missing = sorted({package for program, package in NEEDED.items() if shutil.which(program) is None})
     if not missing:
         return
     if shutil.which("apt-get") is None:
-        raise Broken(f"install what Debian calls {' '.join(missing)}")
-    ours = not POLICY.exists()
-    if ours:
+        raise BedError(f"install what Debian calls {' '.join(missing)}")
+    created = not POLICY.exists()
+    if created:
         POLICY.write_text("#!/bin/sh\nexit 101\n")
         POLICY.chmod(0o755)
     try:
@@ -45,7 +45,7 @@ def install() -> None:
             _apt("update")
             _apt("install", "-y", "--no-install-recommends", *missing)
     finally:
-        if ours:
+        if created:
             POLICY.unlink()
 
 
@@ -55,4 +55,4 @@ def _apt(*words: str) -> None:
         ["apt-get", "-qq", *words], env=quiet, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise Broken(f"apt-get {words[0]}: {done.stderr[-1000:]}")
+        raise BedError(f"apt-get {words[0]}: {done.stderr[-1000:]}")

@@ -1,6 +1,6 @@
-"""The bed's certificates: one authority for the cluster, one for the aggregation layer, one client certificate for each component.
+"""The test bed's certificates: one authority for the cluster, one for the aggregation layer, one client certificate for each component.
 
-They are made anew with each bed and die with its folder. OpenSSL does it, so that ``make cluster`` needs no Python package.
+They are created with each test bed and deleted with its folder. OpenSSL creates them, so ``make cluster`` needs no Python package.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import base64
 import json
 from pathlib import Path
 
-from tests.cluster.bed import API, API_SERVICE, NODE, NODE_ADDRESS, Bed, run
+from tests.cluster.testbed import API, API_SERVICE, NODE, NODE_ADDRESS, Bed, run
 
 DAYS = "30"
 CLIENTS = {
@@ -30,12 +30,12 @@ API_NAMES = [
 
 
 def make(bed: Bed) -> None:
-    """Writes every key and certificate, and a kubeconfig for each client."""
+    """Write every key and certificate, and a kubeconfig for each client."""
     folder = bed.pki
     folder.mkdir(mode=0o700, parents=True)
     (folder / "openssl.cnf").write_text(
         "[req]\ndistinguished_name = dn\n[dn]\n"
-    )  # Debian's own would add to what we ask for
+    )  # Debian's default configuration adds extensions
     for name in ("ca", "front-proxy-ca"):
         _certificate(
             folder,

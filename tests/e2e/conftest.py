@@ -1,7 +1,7 @@
-"""A cluster once for each run, a namespace for each test, and what a failed test leaves to be read.
+"""One cluster for a run, a namespace for each test, and the diagnostics of failed tests.
 
-``E2E_KUBECONFIG`` names a cluster of your own. Without it the tests run on the one of ``make cluster``: it is started where there is none, and each
-process of the tests enters its network, from which alone it can be reached. shards.py says which tests run side by side.
+``E2E_KUBECONFIG`` selects a cluster of your own. Without it the tests use the cluster of ``make cluster`` and start it where it does not run. Only
+its network reaches it, so each test process enters that network. shards.py defines which tests run side by side.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.bed import REPOSITORY, Bed
 from tests.cluster.lifecycle import running
-from tests.e2e.dump import dump
-from tests.e2e.kube import Cluster, Namespace
-from tests.e2e.network import enter
-from tests.e2e.pages import whole_cluster
-from tests.e2e.releases import OPEN, another
-from tests.e2e.shards import FOLDER, Scheduling, Turn, arrange, group_of, one_at_a_time
-from tests.e2e.stage import Stage, staged
+from tests.cluster.testbed import REPOSITORY, Bed
+from tests.e2e.shards import FOLDER, ClusterLock, Scheduling, arrange, group_of, one_at_a_time
 from tests.e2e.summary import pytest_terminal_summary
+from tests.kits.cluster_network import enter_cluster_network
+from tests.kits.controller_environment import ControllerEnvironment, controller_environment
+from tests.kits.diagnostics import dump
+from tests.kits.kube_client import Cluster, Namespace
+from tests.kits.page_commands import exclusive_cluster
+from tests.kits.releases import OPEN_NAMESPACES, temporary_namespace
 from tests.kits.servers import Server
 
-__all__ = ["pytest_terminal_summary", "whole_cluster"]
+__all__ = ["exclusive_cluster", "pytest_terminal_summary"]
 
 BEGAN = pytest.StashKey[str]()  # when this run began, as the API server writes times
-WHOLE = pytest.StashKey[bool]()  # whether all the tests of this folder run
-TURN = pytest.StashKey[Turn]()
+WHOLE = pytest.StashKey[bool]()  # whether all tests of this folder run
+LOCK = pytest.StashKey[ClusterLock]()
 CLUSTERED = (Path(__file__).parent, Path(__file__).parents[1] / "hostile")  # folders of tests that share the cluster
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    given = getattr(config, "workerinput", {})  # what pytest_configure_node handed to this process
+    given = getattr(config, "workerinput", {})  # what pytest_configure_node passed to this process
     config.stash[BEGAN] = given.get("began") or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     config.stash[WHOLE] = not any("::" in each for each in config.args)
-    config.stash[TURN] = Turn()
+    config.stash[LOCK] = ClusterLock()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Of pytest-xdist: the first process starts one for a shard."""
+    """A hook of pytest-xdist: pass the start of the run to the process of a shard."""
     node.workerinput["began"] = node.config.stash[BEGAN]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    config.stash[TURN].end()
+    config.stash[LOCK].release()
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -65,19 +65,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    mine = [each for each in items if each.path.parent in CLUSTERED]
+    clustered = [each for each in items if each.path.parent in CLUSTERED]
     others = [each for each in items if each.path.parent not in CLUSTERED]
-    arrange(mine)
-    items[:] = others + mine
+    arrange(clustered)
+    items[:] = others + clustered
     here = {path.name for path in Path(__file__).parent.glob("test_*.py")}
-    config.stash[WHOLE] &= here <= {each.path.name for each in mine}
-    config.stash[TURN].share()
+    config.stash[WHOLE] &= here <= {each.path.name for each in clustered}
+    config.stash[LOCK].shared()
 
 
-@pytest.hookimpl(tryfirst=True)  # before the clock of the test starts
+@pytest.hookimpl(tryfirst=True)  # before the test's duration is measured
 def pytest_runtest_protocol(item: pytest.Item) -> None:
     if group_of(item.nodeid) == "alone":
-        item.config.stash[TURN].alone()
+        item.config.stash[LOCK].exclusive()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -86,33 +86,33 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     if kubeconfig := os.environ.get("E2E_KUBECONFIG"):
         os.environ["KUBECONFIG"] = kubeconfig
         return Cluster(kubeconfig, cache)
-    bed = Bed.chosen()
+    bed = Bed.selected()
     with one_at_a_time("up"):
         if not running(bed):
             subprocess.run([sys.executable, "-m", "tests.cluster", "up"], cwd=REPOSITORY, check=True)
-    enter(bed)
+    enter_cluster_network(bed)
     return Cluster(str(bed.kubeconfig), cache)
 
 
 @pytest.fixture
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Namespace]:
-    """A namespace of the test's own."""
+    """A namespace for this test."""
     words = re.sub("[^a-z0-9]+", "-", request.node.originalname.removeprefix("test_").lower())[:40].strip("-")
-    with another(cluster, words) as made:
+    with temporary_namespace(cluster, words) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[Server]:
-    """A queue on this machine, for controllers that run as processes of a test."""
+    """A queue on loopback, for controllers that run as processes of a test."""
     server = Server("valkey").start()
     yield server
     server.remove()
 
 
 @pytest.fixture
-async def stage(redis: Server, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(redis, tmp_path) as made:
+async def env(redis: Server, tmp_path: Path) -> AsyncIterator[ControllerEnvironment]:
+    async with controller_environment(redis, tmp_path) as made:
         yield made
 
 
@@ -121,6 +121,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed and report.when != "teardown":
         folder = Path(os.environ.get("E2E_DUMPS") or FOLDER) / item.name.replace("/", "-")
-        for namespace in OPEN:
+        for namespace in OPEN_NAMESPACES:
             report.sections.append((f"namespace {namespace.name}", dump(namespace, folder / namespace.name)))
     return report

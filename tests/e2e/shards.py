@@ -1,9 +1,10 @@
-"""Which tests run side by side in the one cluster, and which alone.
+"""Which tests run side by side in the cluster, and which alone.
 
-Three processes share the cluster, which waits more than it computes; each has one shard of the files, in the order given here. A file that is not listed
-runs at the end of the last shard.
-The files in ``ALONE`` change what all tests see: they install a release that serves every namespace, replace the CRD, take KEDA or the node away, or read
-what every test left in the audit log. They run one after the other when all shards have ended.
+Three processes share the cluster, because the tests wait more than they compute. Each runs one shard of the files, in the order given here. A file
+that is not listed runs at the end of the last shard.
+
+The files in ``ALONE`` change state that all tests use: they install a release for every namespace, replace the CRD, remove KEDA, drain the node, or
+read the whole audit log. They run one after the other when all shards have ended.
 """
 
 from __future__ import annotations
@@ -17,33 +18,34 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.cluster.bed import REPOSITORY
+from tests.cluster.testbed import REPOSITORY
 
 FOLDER = REPOSITORY / ".e2e"
-# Each takes about as long. The crowd occupies KEDA for minutes, so the other shards begin with tests that need no KEDA.
+# Each takes about the same time. test_controller_scale.py occupies KEDA for minutes, so the other shards begin with tests that need no KEDA.
 SHARDS = (
     (
-        "test_controller_crowd.py",
+        "test_controller_scale.py",
         "test_conversations.py",
-        "test_storm.py",
+        "test_chaos.py",
         "test_queue_modes.py",
         "test_scaling.py",
-        "test_tenant.py",
+        "test_edits_during_sweep.py",
     ),
     (
-        "test_story.py",
+        "test_status_across_restarts.py",
+        "test_tenant.py",
         "test_platform.py",
         "test_images.py",
         "test_custom_image.py",
         "test_refused_specs.py",
         "test_crd.py",
         "test_crd_agrees.py",
-        "test_bad_days.py",
-        "test_chart_logins.py",
-        "test_chart_rights.py",
+        "test_recovery.py",
+        "test_chart_credentials.py",
+        "test_chart_rbac.py",
     ),
     (
-        "test_controller_life.py",
+        "test_controller_lifecycle.py",
         "test_controller.py",
         "test_hostile.py",
         "test_admission.py",
@@ -64,7 +66,7 @@ ALONE = (
     "test_drain.py",
     "test_strict_cluster.py",
     "test_pruning_crd.py",
-    "test_rights.py",
+    "test_rbac.py",
 )
 GROUPS = {**{f"shard {number}": files for number, files in enumerate(SHARDS, 1)}, "alone": ALONE}
 PLACES = {name: (group, place) for group, names in GROUPS.items() for place, name in enumerate(names)}
@@ -75,11 +77,11 @@ def group_of(nodeid: str) -> str:
 
 
 def arrange(items: list[pytest.Item]) -> None:
-    order = list(GROUPS)
+    groups = list(GROUPS)
 
     def place(item: pytest.Item) -> tuple[int, int]:
         group, place = _place(item.path)
-        return order.index(group), place
+        return groups.index(group), place
 
     items.sort(key=place)
 
@@ -88,8 +90,8 @@ def _place(path: Path) -> tuple[str, int]:
     return PLACES.get(path.name, (f"shard {len(SHARDS)}", len(PLACES)))
 
 
-class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """Of pytest-xdist: each process is given a whole group, in the order of the tests."""
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """A scheduler of pytest-xdist: each process gets a whole group, in the order of the tests."""
 
     def __init__(self, config: pytest.Config, log: Any) -> None:
         config.option.loadscopereorder = False
@@ -99,27 +101,27 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         return group_of(nodeid)
 
 
-class Turn:
-    """The right of this process to use the cluster: shared with the other shards, or alone, when those have ended their sessions."""
+class ClusterLock:
+    """A lock on the cluster: shared by the shards, and exclusive for the tests of ``ALONE`` after the other sessions have ended."""
 
     def __init__(self) -> None:
         FOLDER.mkdir(exist_ok=True)
-        self._file = (FOLDER / "turn.lock").open("w")
+        self._file = (FOLDER / "cluster.lock").open("w")
 
-    def share(self) -> None:
-        """Called before any process is given a test."""
+    def shared(self) -> None:
+        """Take the shared lock. Every process does so before it gets its first test."""
         fcntl.flock(self._file, fcntl.LOCK_SH)
 
-    def alone(self) -> None:
+    def exclusive(self) -> None:
         fcntl.flock(self._file, fcntl.LOCK_EX)
 
-    def end(self) -> None:
+    def release(self) -> None:
         self._file.close()
 
 
 @contextmanager
 def one_at_a_time(what: str) -> Iterator[None]:
-    """For what any process may find undone."""
+    """A lock for work that the first process does for all."""
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / f"{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

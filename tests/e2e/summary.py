@@ -1,4 +1,4 @@
-"""What a run says at its end: what tests measured and printed, and how long each file of each shard took."""
+"""The end of a run's output: what the tests printed, and the seconds of each shard and file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.shards import group_of
 
-PASSED = ("passed", "failed", "error", "skipped", "")  # the last: setup and teardown of a test that passed
+PASSED = ("passed", "failed", "error", "skipped", "")  # the empty one is for setup and teardown of passed tests
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

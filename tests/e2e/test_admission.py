@@ -1,4 +1,4 @@
-"""Policies of a strict cluster: nothing that the controller makes is ever less than what it is to be, and a denial is told and outlived."""
+"""Admission policies: the controller creates every Deployment complete, and reports a denial until the policy is gone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, PODS, Kind
-from tests.e2e.stage import Stage, until
+from tests.kits.controller_environment import ControllerEnvironment
+from tests.kits.polling import until
 
 ADMISSION = "admissionregistration.k8s.io/v1"
 POLICIES = Kind(ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies")
@@ -24,102 +25,104 @@ RESTRICTED = (
 
 
 @asynccontextmanager
-async def policy(stage: Stage, *expressions: str) -> AsyncIterator[None]:
-    """A policy of this namespace's Deployments; entered once the API server heeds it, left once it forgot it."""
-    meta = {"name": stage.namespace, "namespace": ""}
+async def policy(env: ControllerEnvironment, *expressions: str) -> AsyncIterator[None]:
+    """A policy for this namespace's Deployments. Entry and exit wait until the API server enforces it, or no longer does."""
+    meta = {"name": env.namespace, "namespace": ""}
     rule = {
         "apiGroups": ["apps"],
         "apiVersions": ["v1"],
         "operations": ["CREATE", "UPDATE"],
         "resources": ["deployments"],
     }
-    checks = [{"expression": each, "message": f"the policy wants {each}"[:200]} for each in expressions]
-    # A Deployment of this name is always denied: by it the policy is seen to be heeded.
+    checks = [{"expression": each, "message": f"the policy requires {each}"[:200]} for each in expressions]
+    # A Deployment with this name is always denied, which shows that the policy is enforced.
     checks.append({"expression": "object.metadata.name != 'probe'", "message": "probe"})
     spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": checks, "failurePolicy": "Fail"}
-    await stage.api.create(POLICIES, {"metadata": meta, "spec": spec})
-    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": stage.namespace}}}
-    binding = {"policyName": stage.namespace, "validationActions": ["Deny"], "matchResources": here}
-    await stage.api.create(BINDINGS, {"metadata": meta, "spec": binding})
-    await until(lambda: denied(stage))
+    await env.api.create(POLICIES, {"metadata": meta, "spec": spec})
+    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": env.namespace}}}
+    binding = {"policyName": env.namespace, "validationActions": ["Deny"], "matchResources": here}
+    await env.api.create(BINDINGS, {"metadata": meta, "spec": binding})
+    await until(lambda: denied(env))
     try:
         yield
     finally:
-        await stage.api.delete(BINDINGS, "", stage.namespace)
-        await stage.api.delete(POLICIES, "", stage.namespace)
+        await env.api.delete(BINDINGS, "", env.namespace)
+        await env.api.delete(POLICIES, "", env.namespace)
 
-        async def forgotten() -> bool:
-            return not await denied(stage)
+        async def removed() -> bool:
+            return not await denied(env)
 
-        await until(forgotten)
+        await until(removed)
 
 
-async def denied(stage: Stage) -> bool:
+async def denied(env: ControllerEnvironment) -> bool:
     pod = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     spec = {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": pod}
     try:
-        await stage.api.create(DEPLOYMENTS, {"metadata": {"name": "probe", "namespace": stage.namespace}, "spec": spec})
+        await env.api.create(DEPLOYMENTS, {"metadata": {"name": "probe", "namespace": env.namespace}, "spec": spec})
     except Exception as error:
         return "probe" in str(error)
-    await stage.api.delete(DEPLOYMENTS, stage.namespace, "probe")
+    await env.api.delete(DEPLOYMENTS, env.namespace, "probe")
     return False
 
 
-async def test_a_deployment_is_whole_from_its_first_moment_and_starts_no_pod(stage: Stage) -> None:
-    await stage.start()
-    async with policy(stage, *RESTRICTED):
-        await stage.apply(worker={"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]})
-        await stage.says("Ready", "Checking")
-        made = await stage.child(DEPLOYMENTS, "worker")
+async def test_a_deployment_is_created_complete_and_without_pods(env: ControllerEnvironment) -> None:
+    await env.start_controller()
+    async with policy(env, *RESTRICTED):
+        await env.apply(worker={"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]})
+        await env.until_reason("Ready", "Checking")
+        made = await env.child(DEPLOYMENTS, "worker")
         assert made["spec"]["replicas"] == 0
-        assert [each["spec"]["replicas"] for each in await stage.api.list(REPLICASETS, stage.namespace)] in ([], [0])
-    await stage.api.patch(DEPLOYMENTS, stage.namespace, "carts-worker", {"spec": {"replicas": 3}}, "scale")
-    await stage.apply(worker={"env": [{"name": "A", "value": "1"}]})
+        assert [each["spec"]["replicas"] for each in await env.api.list(REPLICASETS, env.namespace)] in ([], [0])
+    await env.api.patch(DEPLOYMENTS, env.namespace, "carts-worker", {"spec": {"replicas": 3}}, "scale")
+    await env.apply(worker={"env": [{"name": "A", "value": "1"}]})
 
     async def without() -> bool:
-        return "B" not in {each["name"] for each in await env(stage)}
+        return "B" not in {each["name"] for each in await worker_env(env)}
 
-    await until(without)  # a field that is no longer wanted goes, though it was there at the birth
-    made = await stage.child(DEPLOYMENTS, "worker")
+    await until(without)  # a removed field is deleted, although the Deployment was created with it
+    made = await env.child(DEPLOYMENTS, "worker")
     assert made["spec"]["replicas"] == 3
     managers = {(each["manager"], each["operation"]) for each in made["metadata"]["managedFields"]}
     assert ("kubesweep", "Apply") in managers
 
 
-async def env(stage: Stage) -> list[dict[str, Any]]:
-    made = await stage.child(DEPLOYMENTS, "worker")
+async def worker_env(env: ControllerEnvironment) -> list[dict[str, Any]]:
+    made = await env.child(DEPLOYMENTS, "worker")
     found: list[dict[str, Any]] = made["spec"]["template"]["spec"]["containers"][0]["env"]
     return found
 
 
-async def test_a_policys_denial_is_told_in_its_words_and_needs_no_edit_to_be_over(stage: Stage) -> None:
-    await stage.start()
-    async with policy(stage, "has(object.metadata.labels) && 'team' in object.metadata.labels"):
-        await stage.apply()
-        await stage.says("Ready", "WorkerStuck")
-        assert "denied request: the policy wants" in await stage.message("Ready")
-        assert await stage.condition("Stalled") == ("False", "AsExpected")
-    await stage.says("Ready", "Checking", seconds=120)
-    assert await stage.api.list(PODS, stage.namespace) == []
+async def test_a_policys_denial_is_reported_and_ends_without_an_edit(env: ControllerEnvironment) -> None:
+    await env.start_controller()
+    async with policy(env, "has(object.metadata.labels) && 'team' in object.metadata.labels"):
+        await env.apply()
+        await env.until_reason("Ready", "WorkerStuck")
+        assert "denied request: the policy requires" in await env.condition_message("Ready")
+        assert await env.condition("Stalled") == ("False", "AsExpected")
+    await env.until_reason("Ready", "Checking", seconds=120)
+    assert await env.api.list(PODS, env.namespace) == []
 
 
-async def test_the_installations_defaults_satisfy_a_policy_and_an_edit_of_them_rolls_out(stage: Stage) -> None:
+async def test_worker_defaults_satisfy_a_policy_and_their_edit_rolls_out(
+    env: ControllerEnvironment,
+) -> None:
     async def limits(kind: Kind, suffix: str) -> Any:
-        spec = (await stage.child(kind, suffix))["spec"]
+        spec = (await env.child(kind, suffix))["spec"]
         pod = spec["template"] if kind is DEPLOYMENTS else spec["jobTemplate"]["spec"]["template"]
         return pod["spec"]["containers"][0]["resources"].get("limits")
 
-    controller = await stage.start()
-    async with policy(stage, f"{SPEC}.containers.all(c, has(c.resources.limits) && 'cpu' in c.resources.limits)"):
-        await stage.apply()
-        await stage.says("Ready", "WorkerStuck")
+    controller = await env.start_controller()
+    async with policy(env, f"{SPEC}.containers.all(c, has(c.resources.limits) && 'cpu' in c.resources.limits)"):
+        await env.apply()
+        await env.until_reason("Ready", "WorkerStuck")
         for cpu in ("300m", "400m"):
-            await stage.kill(controller)
+            await env.kill(controller)
             sizes = {"resources": {"limits": {"cpu": cpu}}}
-            controller = await stage.start(KUBESWEEP_WORKER_DEFAULTS=json.dumps({**sizes, "tick": sizes}))
+            controller = await env.start_controller(KUBESWEEP_WORKER_DEFAULTS=json.dumps({**sizes, "tick": sizes}))
 
             async def rolled_out(wanted: dict[str, str]) -> bool:
                 return [await limits(DEPLOYMENTS, "worker"), await limits(CRONJOBS, "tick")] == [wanted, wanted]
 
             await until(partial(rolled_out, {"cpu": cpu}))
-    await stage.says("Ready", "Checking", seconds=120)
+    await env.until_reason("Ready", "Checking", seconds=120)

@@ -1,52 +1,93 @@
-"""The chart's life on a cluster: install, upgrade, rollback, uninstall; each time in a namespace of its own."""
+"""The chart on a cluster: install, upgrade, rollback and uninstall, each in a namespace of its own."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
-from tests.cluster.bed import REPOSITORY
-from tests.e2e.desk import becomes, fast, slow
-from tests.e2e.kube import Cluster, Namespace, Object
-from tests.e2e.releases import OWN, SCHEDULE, Release, apply, later_chart, ready, sweep, swept, visits
-from tests.e2e.workloads import start_postgres
+from tests.cluster.testbed import REPOSITORY
+from tests.kits.conversations_app import full_speed, slow_writes
+from tests.kits.kube_client import Cluster, Namespace, Object
+from tests.kits.polling import eventually
+from tests.kits.releases import (
+    NAMESPACED,
+    SCHEDULE,
+    Release,
+    apply,
+    chart_of_next_version,
+    ready,
+    sqlite_schedule,
+    sweep,
+    swept,
+    temporary_namespace,
+)
+from tests.kits.workloads import start_postgres
 
 ROWS = 4000
+ROTATED = "rotated-by-hand"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def crd(cluster: Cluster) -> None:
     cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
 
 
-def test_install_returns_when_a_schedule_can_be_served_and_helm_test_sweeps_a_row(namespace: Namespace) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def rotated_release(crd: None, cluster: Cluster) -> Iterator[Release]:
+    """A release whose queue got another password by hand.
+
+    The probe takes more than a minute to restart the queue with it. So the release is there from the first test on, and the last one uses it.
+    """
+    with temporary_namespace(cluster, "rotated-password") as namespace:
+        release = Release(namespace)
+        release.install(NAMESPACED)
+        assert release.password() not in (ROTATED, "")
+        patch = json.dumps({"stringData": {"password": ROTATED}})
+        namespace.kubectl("patch", "secret", f"{release.fullname}-redis", "--type=merge", "--patch", patch)
+        yield release
+
+
+def test_install_waits_for_a_leader_and_the_helm_test_sweeps_a_row(namespace: Namespace) -> None:
     release, began = Release(namespace), time.monotonic()
-    release.install(OWN)
+    release.install(NAMESPACED)
     installed = time.monotonic() - began
-    assert namespace.get("v1 Pod", release.leader()) is not None, "somebody leads already"
-    apply(namespace, visits("at-once"))
+    assert namespace.get("v1 Pod", release.leader()) is not None, "a controller holds the Lease"
+    apply(namespace, sqlite_schedule("at-once"))
     namespace.until(SCHEDULE, "at-once", lambda found: bool(found.get("status", {}).get("conditions")), what="served")
     served = time.monotonic() - began - installed
-    said = release.test()
-    found = re.search(r"([\d.]+) s  one row swept", said)
-    assert found is not None, said
+    output = release.test()
+    found = re.search(r"([\d.]+) s  one row swept", output)
+    assert found is not None, output
     print(f"\nhelm install --wait {installed:.1f} s, first condition {served:.1f} s, helm test: {found.group(1)} s")
     violations = [each for each in namespace.all("events.k8s.io/v1 Event") if "violates" in str(each.get("note"))]
     assert violations == []
 
 
-def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once(
-    namespace: Namespace, tmp_path: Path
-) -> None:
+def fill_carts(connection: psycopg.Connection[Any]) -> None:
+    """Create ``ROWS`` stale carts, and a trigger that records each write."""
+    connection.execute("create table carts (id bigint primary key, status text, updated_at timestamptz)")
+    connection.execute("create table writes (id bigint)")
+    connection.execute(
+        "create function note() returns trigger language plpgsql as "
+        "'begin insert into writes values (new.id); return new; end'"
+    )
+    connection.execute("create trigger note after update on carts for each row execute function note()")
+    connection.execute(
+        "insert into carts select i, 'open', now() - interval '1 day' from generate_series(1, %s) i", [ROWS]
+    )
+
+
+def test_a_sweep_continues_during_an_upgrade_and_a_rollback(namespace: Namespace, tmp_path: Path) -> None:
     release = Release(namespace)
-    release.install(OWN)
+    release.install(NAMESPACED)
     postgres = start_postgres(namespace)
     url = f"postgresql://postgres:{postgres.password}@{postgres.host}/postgres"
     carts = sweep(
@@ -60,84 +101,59 @@ def test_sweeps_go_on_through_an_upgrade_and_a_rollback_and_write_every_row_once
     )
     with namespace.forwarded(f"service/{postgres.service}", postgres.port) as port:
         local = f"postgresql://postgres:{postgres.password}@127.0.0.1:{port}/postgres"
-        with closing(psycopg.connect(local, autocommit=True)) as desk:
-            desk.execute("create table carts (id bigint primary key, status text, updated_at timestamptz)")
-            desk.execute("create table writes (id bigint)")
-            desk.execute(
-                "create function note() returns trigger language plpgsql as "
-                "'begin insert into writes values (new.id); return new; end'"
-            )
-            desk.execute("create trigger note after update on carts for each row execute function note()")
-            desk.execute(
-                "insert into carts select i, 'open', now() - interval '1 day' from generate_series(1, %s) i", [ROWS]
-            )
-            slow(desk, "carts", 0.4)  # the sweep is under way until the releases are through
+        with closing(psycopg.connect(local, autocommit=True)) as connection:
+            fill_carts(connection)
+            slow_writes(connection, "carts", 0.4)  # so that the sweep still runs after upgrade and rollback
             apply(namespace, carts)
 
             def written(at_least: int) -> bool:
-                [[count]] = desk.execute("select count(*) from writes").fetchall()
+                [[count]] = connection.execute("select count(*) from writes").fetchall()
                 return int(count) >= at_least
 
-            becomes("the first rows are written", 120, lambda: written(1))
+            eventually("the first rows are written", 120, lambda: written(1))
             password, queue = release.password(), _uid(namespace, release)
-            release.upgrade({**OWN, "controller.logLevel": "debug"}, later_chart(tmp_path))
-            assert not written(ROWS), "the upgrade was to come amid the sweep"
-            nobody_owns_with_helm(namespace, release)
+            release.upgrade({**NAMESPACED, "controller.logLevel": "debug"}, chart_of_next_version(tmp_path))
+            assert not written(ROWS), "the upgrade was to happen during the sweep"
+            assert_no_field_shared_with_helm(namespace, release)
             release.rollback(1)
             assert (release.password(), _uid(namespace, release)) == (password, queue)
-            assert not written(ROWS), "the rollback was to come amid the sweep"
-            fast(desk)
+            assert not written(ROWS), "the rollback was to happen during the sweep"
+            full_speed(connection)
             found = namespace.until(SCHEDULE, "carts", swept(), what="the sweep completes", patience=240)
             last = found["status"]["lastSweep"]
             assert last["applied"] + last["unconfirmed"] == last["planned"] == ROWS
-            [[total, rows]] = desk.execute("select count(*), count(distinct id) from writes").fetchall()
+            [[total, rows]] = connection.execute("select count(*), count(distinct id) from writes").fetchall()
             assert (total, rows) == (ROWS, ROWS)
-
-
-def test_a_password_that_was_rotated_by_hand_survives_upgrade_and_rollback(namespace: Namespace) -> None:
-    release = Release(namespace)
-    release.install(OWN)
-    made, rotated = release.password(), "rotated-by-hand"
-    assert made not in (rotated, "")
-    patch = json.dumps({"stringData": {"password": rotated}})
-    namespace.kubectl("patch", "secret", f"{release.fullname}-redis", "--type=merge", "--patch", patch)
-    pod = f"{release.fullname}-redis-0"
-    namespace.until("v1 Pod", pod, _restarted, what="its probe restarts the queue with it", patience=300)
-    assert release.redis("ping", password=rotated) == "PONG"
-    release.upgrade({**OWN, "controller.logLevel": "debug"})
-    release.rollback(1)
-    assert release.password() == rotated
-    assert "one row swept" in release.test()
 
 
 def _restarted(pod: Object) -> bool:
     return any(each["restartCount"] and each["ready"] for each in pod["status"].get("containerStatuses", []))
 
 
-def test_a_persistent_queue_outlives_its_pod_and_its_release(namespace: Namespace) -> None:
-    release, persistent = Release(namespace), {**OWN, "redis.persistence.enabled": "true"}
-    release.install(OWN)
+def test_a_persistent_queue_survives_its_pod_and_its_release(namespace: Namespace) -> None:
+    release, persistent = Release(namespace), {**NAMESPACED, "redis.persistence.enabled": "true"}
+    release.install(NAMESPACED)
     password, queue = release.password(), _uid(namespace, release)
     release.upgrade({**persistent, "redis.maxmemory": "100mb"})
     before, queue = queue, _uid(namespace, release)
-    assert queue != before, "its settings are other ones"
+    assert queue != before, "changed settings restart the queue"
     assert release.password() == password
     assert release.redis("config", "get", "maxmemory", password=password).split() == ["maxmemory", "104857600"]
     assert release.redis("set", "kept", "1", password=password) == "OK"
     namespace.delete("v1 Pod", f"{release.fullname}-redis-0")
-    namespace.until("v1 Pod", f"{release.fullname}-redis-0", _another(queue), what="a new pod serves")
+    namespace.until("v1 Pod", f"{release.fullname}-redis-0", _replaced(queue), what="a new pod is ready")
     assert release.redis("get", "kept", password=password) == "1"
     release.uninstall()
     release.install(persistent)
-    assert release.password() != password, "the Secret went with the release"
-    assert release.redis("get", "kept", password=release.password()) == "1", "the claim stayed"
+    assert release.password() != password, "the uninstall deleted the Secret"
+    assert release.redis("get", "kept", password=release.password()) == "1", "the claim was kept"
     assert "one row swept" in release.test()
 
 
-def test_an_uninstall_leaves_the_schedules_and_nothing_that_hangs_their_deletion(namespace: Namespace) -> None:
+def test_an_uninstall_keeps_the_schedules_and_does_not_block_their_deletion(namespace: Namespace) -> None:
     release = Release(namespace)
-    release.install(OWN)
-    apply(namespace, visits("stays"))
+    release.install(NAMESPACED)
+    apply(namespace, sqlite_schedule("stays"))
     namespace.until(SCHEDULE, "stays", ready, what="Ready", patience=120)
     release.uninstall()
     left = namespace.get(SCHEDULE, "stays")
@@ -160,9 +176,9 @@ def test_an_uninstall_leaves_the_schedules_and_nothing_that_hangs_their_deletion
     assert remains == {"Secret/stays", "Secret/kubesweep-queue", f"Lease/{release.fullname}"}
 
 
-def test_of_two_replicas_one_leads_and_when_it_goes_the_other_does(namespace: Namespace) -> None:
+def test_the_second_replica_takes_over_when_the_leader_is_deleted(namespace: Namespace) -> None:
     release = Release(namespace)
-    release.install({**OWN, "controller.replicas": "2"})
+    release.install({**NAMESPACED, "controller.replicas": "2"})
 
     first = release.leader()
     namespace.delete("v1 Pod", first)
@@ -172,8 +188,19 @@ def test_of_two_replicas_one_leads_and_when_it_goes_the_other_does(namespace: Na
     assert release.leader() != first
 
 
-def nobody_owns_with_helm(namespace: Namespace, release: Release) -> None:
-    """Helm applies server-side and without force: a field that somebody else had taken would fail the next upgrade."""
+def test_a_password_that_was_rotated_by_hand_survives_upgrade_and_rollback(rotated_release: Release) -> None:
+    release, pod = rotated_release, f"{rotated_release.fullname}-redis-0"
+    restarted = "the probe restarts the queue with the new password"
+    release.namespace.until("v1 Pod", pod, _restarted, what=restarted, patience=300)
+    assert release.redis("ping", password=ROTATED) == "PONG"
+    release.upgrade({**NAMESPACED, "controller.logLevel": "debug"})
+    release.rollback(1)
+    assert release.password() == ROTATED
+    assert "one row swept" in release.test()
+
+
+def assert_no_field_shared_with_helm(namespace: Namespace, release: Release) -> None:
+    """Helm applies server-side and without force, so a field of another manager would fail the next upgrade."""
     kinds = ("apps/v1 Deployment", "apps/v1 StatefulSet", "v1 Service", "v1 Secret", "v1 ConfigMap")
     managers = {
         each["metadata"]["name"]: {entry["manager"] for entry in each["metadata"].get("managedFields", [])}
@@ -185,7 +212,7 @@ def nobody_owns_with_helm(namespace: Namespace, release: Release) -> None:
     assert [name for name, found in managers.items() if {"helm", "kubesweep"} <= found] == []
 
 
-def _another(uid: str) -> Callable[[Object], bool]:
+def _replaced(uid: str) -> Callable[[Object], bool]:
     def condition(pod: Object) -> bool:
         conditions = pod.get("status", {}).get("conditions", [])
         return pod["metadata"]["uid"] != uid and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

@@ -1,6 +1,7 @@
-"""All namespaces served, by Helm and by kubectl alone. And a cluster without KEDA.
+"""Installations for all namespaces, by Helm and by kubectl alone, and a cluster without KEDA.
 
-They run alone (shards.py): no other controller may live in the cluster, and no other schedule."""
+They run alone (shards.py): the cluster must have no other controller and no other schedule.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +12,21 @@ import pytest
 import yaml
 
 from tests.cluster import addons
-from tests.cluster.bed import REPOSITORY, Bed
-from tests.e2e.kube import Cluster, Namespace, Object
-from tests.e2e.releases import OWN, SCHEDULE, Release, another, apply, ready, swept, visits
-from tests.e2e.test_chart_rights import asked
+from tests.cluster.testbed import REPOSITORY, Bed
+from tests.e2e.test_chart_rbac import controller_requests
+from tests.kits.kube_client import Cluster, Namespace, Object
+from tests.kits.releases import NAMESPACED, SCHEDULE, Release, apply, ready, sqlite_schedule, swept, temporary_namespace
 
 CRDS = "apiextensions.k8s.io/v1 CustomResourceDefinition"
 CRD = REPOSITORY / "manifests" / "crd.yaml"
 INSTALL = REPOSITORY / "manifests" / "install.yaml"
 
 
-def test_helm_brings_the_crd_and_serves_all_and_after_an_uninstall_can_come_back(
-    cluster: Cluster, namespace: Namespace
-) -> None:
+def test_a_release_for_all_namespaces_can_be_reinstalled(cluster: Cluster, namespace: Namespace) -> None:
     release = Release(namespace)
     release.install({}, "--take-ownership")  # earlier tests applied the CRD by hand
-    with another(cluster, "made-later") as home:
-        apply(home, visits("visits"))
+    with temporary_namespace(cluster, "made-later") as home:
+        apply(home, sqlite_schedule("visits"))
         home.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
         assert "one row swept" in release.test()
         release.uninstall()
@@ -40,20 +39,22 @@ def test_helm_brings_the_crd_and_serves_all_and_after_an_uninstall_can_come_back
             SCHEDULE,
             "visits",
             lambda found: swept(1)(found) and found["status"]["lastSweep"]["id"] != first,
-            what="it is swept again, by the controller that came back, from an empty queue",
+            what="the reinstalled controller sweeps it again, from an empty queue",
             patience=120,
         )
     release.uninstall()
 
 
-def test_with_crds_keep_false_an_uninstall_takes_schedules_and_workers_along_and_a_release_can_come_back(
+def test_without_crds_keep_an_uninstall_deletes_the_schedules_and_their_workers(
     cluster: Cluster, namespace: Namespace
 ) -> None:
     release = Release(namespace)
-    cluster.apply(CRD.read_text().replace("Always SweepSchedule.", "SweepSchedule."))  # by hand, of another version
+    cluster.apply(
+        CRD.read_text().replace("Always SweepSchedule.", "SweepSchedule.")
+    )  # a CRD of another version, applied by hand
     release.install({"crds.keep": "false"}, "--take-ownership", "--force-conflicts")
-    with another(cluster, "not-kept") as home:
-        apply(home, visits("visits"))
+    with temporary_namespace(cluster, "not-kept") as home:
+        apply(home, sqlite_schedule("visits"))
         home.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
         release.uninstall()
         name = "sweepschedules.kubesweep.dev"
@@ -61,12 +62,12 @@ def test_with_crds_keep_false_an_uninstall_takes_schedules_and_workers_along_and
         for kind in ("apps/v1 Deployment", "keda.sh/v1alpha1 ScaledObject", "keda.sh/v1alpha1 TriggerAuthentication"):
             home.until_gone(kind, "visits-worker")
         release.install({})
-        apply(home, visits("visits"))
+        apply(home, sqlite_schedule("visits"))
         home.until(SCHEDULE, "visits", swept(1), what="its row is swept again", patience=120)
     release.uninstall()
 
 
-def test_kubectl_alone_installs_it_and_the_samples_are_taken(cluster: Cluster) -> None:
+def test_kubectl_alone_installs_it_and_the_samples_are_accepted(cluster: Cluster) -> None:
     objects = [each for each in yaml.safe_load_all(INSTALL.read_text()) if each]
     home = Namespace(cluster, objects[0]["metadata"]["name"])
     try:
@@ -74,48 +75,52 @@ def test_kubectl_alone_installs_it_and_the_samples_are_taken(cluster: Cluster) -
         word = f"--from-literal=password={secrets.token_urlsafe(24)}"
         home.kubectl("create", "secret", "generic", "kubesweep-redis", word)
         home.rolled_out("kubesweep", patience=180)
-        with another(cluster, "plain") as shop:
-            apply(shop, visits("visits"))
+        with temporary_namespace(cluster, "plain") as shop:
+            apply(shop, sqlite_schedule("visits"))
             shop.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
             shop.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "manifests" / "samples"))
-            found = shop.until(SCHEDULE, "close-abandoned-carts", unreachable, what="it says that the host is unknown")
+            found = shop.until(SCHEDULE, "close-abandoned-carts", unreachable, what="its status names the unknown host")
             assert not ready(found)
     finally:
         subprocess.run(["kubectl", "delete", "--ignore-not-found", "-f", str(INSTALL)], check=True, capture_output=True)
 
 
 def unreachable(found: Object) -> bool:
-    """The samples name a database that is not there: a condition says so."""
+    """Whether a condition names the samples' database, which does not exist."""
     return "postgres.shop.svc" in str(found.get("status"))
 
 
 @pytest.mark.bed
-def test_without_keda_rows_are_swept_and_when_keda_comes_it_is_taken_up(cluster: Cluster, namespace: Namespace) -> None:
+def test_without_keda_rows_are_swept_and_keda_is_used_once_installed(cluster: Cluster, namespace: Namespace) -> None:
     cluster.apply(CRD.read_text())
     release = Release(namespace)
     try:
-        take_keda_away(cluster)
-        assert "KEDA is not installed" in release.install(OWN)
+        remove_keda(cluster)
+        assert "KEDA is not installed" in release.install(NAMESPACED)
         assert "one row swept" in release.test()
-        apply(namespace, visits("visits"))
+        apply(namespace, sqlite_schedule("visits"))
         found = namespace.until(SCHEDULE, "visits", swept(1), what="its row is swept", patience=120)
         assert autoscaling(found) == ("False", "KedaMissing")
-        scaled = [each for each in asked(namespace, release) if each.resource.endswith("/scale")]
+        scaled = [each for each in controller_requests(namespace, release) if each.resource.endswith("/scale")]
         assert {(each.verb, each.code) for each in scaled} == {("patch", 200)}
     finally:
-        addons.apply(Bed.chosen())
-        addons.wait(Bed.chosen())
+        addons.apply(Bed.selected())
+        addons.wait(Bed.selected())
     namespace.until(
         SCHEDULE, "visits", lambda each: autoscaling(each)[0] == "True", what="KEDA scales it", patience=120
     )
     worker = "apps/v1 Deployment"
     namespace.until(
-        worker, "visits-worker", lambda each: not each["spec"].get("replicas"), what="it sleeps", patience=120
+        worker,
+        "visits-worker",
+        lambda each: not each["spec"].get("replicas"),
+        what="it is scaled to zero",
+        patience=120,
     )
 
 
-def take_keda_away(cluster: Cluster) -> None:
-    """Its kinds too. What earlier tests left must be gone before: nobody else takes KEDA's finalizers off."""
+def remove_keda(cluster: Cluster) -> None:
+    """Delete KEDA and its CRDs. Objects of earlier tests must be gone first, because only KEDA removes its finalizers."""
     for kind in ("ScaledObject", "TriggerAuthentication"):
         cluster.until(f"keda.sh/v1alpha1 {kind}", lambda left: not left, what=f"no {kind} is left", patience=120)
     for name in addons.DEPLOYMENTS["keda"]:

@@ -1,4 +1,4 @@
-"""The controller as a process against a real API server: what it makes, and what it leaves alone."""
+"""The controller as a process against a real API server: the children that it creates, and what it does not change."""
 
 from __future__ import annotations
 
@@ -11,96 +11,101 @@ import pytest
 
 from kubesweep.queue.model import SweepRequest
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCALEDOBJECTS, SECRETS, Kind
-from tests.e2e.stage import CHILDREN, Stage, now, until, writes_since
+from tests.kits.controller_environment import CHILDREN, ControllerEnvironment, now, writes_since
+from tests.kits.polling import until
 
 PARKED = "autoscaling.keda.sh/paused-replicas"
 
 
 def versions(children: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    """Which object, and which version of its spec; KEDA and others write statuses as they like."""
+    """UID and generation of each child. The resourceVersion also changes when KEDA writes a status."""
     return [(each["metadata"]["uid"], each["metadata"]["generation"]) for each in children]
 
 
-async def family(stage: Stage, name: str = "carts") -> list[dict[str, Any]]:
-    return [await stage.child(kind, suffix, name) for kind, suffix in CHILDREN]
+async def children(env: ControllerEnvironment, name: str = "carts") -> list[dict[str, Any]]:
+    return [await env.child(kind, suffix, name) for kind, suffix in CHILDREN]
 
 
-async def test_an_applied_schedule_gets_its_children_and_becomes_ready(stage: Stage) -> None:
-    await stage.start()
-    await stage.apply()
-    children = await family(stage)
-    assert children[0]["spec"]["replicas"] <= 1
-    assert (await until(lambda: _sets(stage))) == 1
-    assert await until(lambda: stage.get(SECRETS, "kubesweep-queue"))
-    await stage.says("Ready", "Checking")
-    await stage.be_the_worker()
-    await stage.says("Ready", "Ready")
-    assert await stage.condition("SourceReady") == ("True", "Checked")
+async def test_an_applied_schedule_gets_its_children_and_becomes_ready(env: ControllerEnvironment) -> None:
+    await env.start_controller()
+    await env.apply()
+    made = await children(env)
+    assert made[0]["spec"]["replicas"] <= 1
+    assert (await until(lambda: _count_replica_sets(env))) == 1
+    assert await until(lambda: env.get(SECRETS, "kubesweep-queue"))
+    await env.until_reason("Ready", "Checking")
+    await env.complete_check()
+    await env.until_reason("Ready", "Ready")
+    assert await env.condition("SourceReady") == ("True", "Checked")
 
 
-async def _sets(stage: Stage) -> int:
-    return len(await stage.api.list(Kind("apps/v1", "ReplicaSet", "replicasets"), stage.namespace))
+async def _count_replica_sets(env: ControllerEnvironment) -> int:
+    return len(await env.api.list(Kind("apps/v1", "ReplicaSet", "replicasets"), env.namespace))
 
 
 @pytest.mark.bed
-async def test_a_second_controller_finds_every_child_in_place_and_writes_to_none(stage: Stage) -> None:
-    first = await stage.start()
-    await stage.apply()
-    await stage.be_the_worker()
-    await stage.says("Ready", "Ready")
-    assert await stage.kill(first, signal.SIGTERM) == 0
-    before = versions(await family(stage))
+async def test_a_second_controller_writes_to_no_child(env: ControllerEnvironment) -> None:
+    first = await env.start_controller()
+    await env.apply()
+    await env.complete_check()
+    await env.until_reason("Ready", "Ready")
+    assert await env.kill(first, signal.SIGTERM) == 0
+    before = versions(await children(env))
     start = now()
-    await stage.start("controller-1")
-    await stage.apply("second")
-    await stage.says("Ready", "Checking", "second")
-    written = {f"{each.verb} {each.resource}" for each in writes_since(stage, start) if "second" not in each.name}
-    assert written <= {"patch secrets", "patch sweepschedules/status", "create events"}  # KEDA may have news of its own
-    assert versions(await family(stage)) == before
+    await env.start_controller("controller-1")
+    await env.apply("second")
+    await env.until_reason("Ready", "Checking", "second")
+    written = {f"{each.verb} {each.resource}" for each in writes_since(env, start) if "second" not in each.name}
+    assert written <= {
+        "patch secrets",
+        "patch sweepschedules/status",
+        "create events",
+    }  # KEDA may change its own objects
+    assert versions(await children(env)) == before
 
 
-async def test_each_child_applied_twice_keeps_its_version(stage: Stage) -> None:
-    await stage.start()
+async def test_each_child_applied_twice_keeps_its_version(env: ControllerEnvironment) -> None:
+    await env.start_controller()
     overlay = {"spec": {"nodeSelector": {"disk": "fast"}, "tolerations": [], "hostNetwork": False}}
-    await stage.apply(worker={"resources": {"limits": {"cpu": 0.5, "memory": "1024Mi"}}, "podTemplate": overlay})
-    await stage.says("Ready", "Checking")
+    await env.apply(worker={"resources": {"limits": {"cpu": 0.5, "memory": "1024Mi"}}, "podTemplate": overlay})
+    await env.until_reason("Ready", "Checking")
     for kind, suffix in CHILDREN:
-        body = await stage.child(kind, suffix)
-        ours = copy.deepcopy(body)
+        body = await env.child(kind, suffix)
+        applied = copy.deepcopy(body)
         for name in ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "finalizers"):
-            ours["metadata"].pop(name, None)
-        ours.pop("status", None)
-        ours["spec"].pop("replicas", None)
-        once = await stage.api.apply(kind, ours)
-        twice = await stage.api.apply(kind, ours)
+            applied["metadata"].pop(name, None)
+        applied.pop("status", None)
+        applied["spec"].pop("replicas", None)
+        once = await env.api.apply(kind, applied)
+        twice = await env.api.apply(kind, applied)
         assert twice["metadata"]["resourceVersion"] == once["metadata"]["resourceVersion"], kind.kind
 
 
-async def test_children_that_are_edited_or_deleted_by_hand_come_back(stage: Stage) -> None:
-    await stage.start()
-    await stage.apply()
-    await stage.says("Ready", "Checking")
+async def test_edited_or_deleted_children_are_restored(env: ControllerEnvironment) -> None:
+    await env.start_controller()
+    await env.apply()
+    await env.until_reason("Ready", "Checking")
     wrong = [{"name": "worker", "image": "other:1", "command": ["sh"]}]
     template = {"spec": {"template": {"spec": {"containers": wrong}}}}
-    await stage.api.patch(DEPLOYMENTS, stage.namespace, "carts-worker", {"metadata": {"labels": None}} | template)
-    before = (await stage.child(CRONJOBS, "tick"))["metadata"]["uid"]
-    await stage.api.delete(CRONJOBS, stage.namespace, "carts-tick")
+    await env.api.patch(DEPLOYMENTS, env.namespace, "carts-worker", {"metadata": {"labels": None}} | template)
+    before = (await env.child(CRONJOBS, "tick"))["metadata"]["uid"]
+    await env.api.delete(CRONJOBS, env.namespace, "carts-tick")
 
-    async def mended() -> bool:
-        deployment, cronjob = await stage.get(DEPLOYMENTS, "carts-worker"), await stage.get(CRONJOBS, "carts-tick")
+    async def restored() -> bool:
+        deployment, cronjob = await env.get(DEPLOYMENTS, "carts-worker"), await env.get(CRONJOBS, "carts-tick")
         container = (deployment or {})["spec"]["template"]["spec"]["containers"][0]
         labels = (deployment or {})["metadata"].get("labels") or {}
         same = container["command"] == ["kubesweep-worker", "work"] and "kubesweep.dev/schedule" in labels
         return bool(same and cronjob and cronjob["metadata"]["uid"] != before)
 
-    await until(mended)
+    await until(restored)
 
 
-async def test_an_object_of_somebody_else_is_left_alone_and_named(stage: Stage) -> None:
-    theirs = {
+async def test_a_foreign_object_with_a_childs_name_is_left_alone_and_reported(env: ControllerEnvironment) -> None:
+    foreign = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": "carts-worker", "namespace": stage.namespace},
+        "metadata": {"name": "carts-worker", "namespace": env.namespace},
         "spec": {
             "replicas": 0,
             "selector": {"matchLabels": {"app": "mine"}},
@@ -110,120 +115,120 @@ async def test_an_object_of_somebody_else_is_left_alone_and_named(stage: Stage) 
             },
         },
     }
-    made = await stage.api.create(DEPLOYMENTS, theirs)
-    await stage.start()
-    await stage.apply()
-    await stage.says("Ready", "NameTaken")
-    left = await stage.get(DEPLOYMENTS, "carts-worker")
+    made = await env.api.create(DEPLOYMENTS, foreign)
+    await env.start_controller()
+    await env.apply()
+    await env.until_reason("Ready", "NameTaken")
+    left = await env.get(DEPLOYMENTS, "carts-worker")
     assert left
     assert left["metadata"]["generation"] == made["metadata"]["generation"]
     assert "ownerReferences" not in left["metadata"]
-    await stage.api.delete(DEPLOYMENTS, stage.namespace, "carts-worker")
-    await stage.says("Ready", "Checking")
-    assert (await stage.child(DEPLOYMENTS, "worker"))["metadata"]["ownerReferences"]
+    await env.api.delete(DEPLOYMENTS, env.namespace, "carts-worker")
+    await env.until_reason("Ready", "Checking")
+    assert (await env.child(DEPLOYMENTS, "worker"))["metadata"]["ownerReferences"]
 
 
-async def test_an_edit_rolls_what_it_must_and_nothing_else(stage: Stage) -> None:
-    await stage.start()
-    await stage.apply()
-    await stage.says("Ready", "Checking")
-    first = await family(stage)
-    await stage.apply(schedule="0 1 1 1 *")
-    await stage.says("Ready", "Checking")
-    deployment, cronjob, *scaling = await family(stage)
+async def test_an_edit_changes_only_the_children_that_it_concerns(env: ControllerEnvironment) -> None:
+    await env.start_controller()
+    await env.apply()
+    await env.until_reason("Ready", "Checking")
+    first = await children(env)
+    await env.apply(schedule="0 1 1 1 *")
+    await env.until_reason("Ready", "Checking")
+    deployment, cronjob, *scaling = await children(env)
     assert cronjob["spec"]["schedule"] == "0 1 1 1 *"
     assert deployment["spec"]["template"] == first[0]["spec"]["template"]
     assert versions(scaling) == versions(first[2:]) or scaling[0]["spec"] == first[2]["spec"]
-    await stage.apply(worker={"maxReplicas": 9})
-    await until(lambda: _is_max(stage, 9))
+    await env.apply(worker={"maxReplicas": 9})
+    await until(lambda: _is_max(env, 9))
 
 
-async def _is_max(stage: Stage, most: int) -> bool:
-    return bool((await stage.child(SCALEDOBJECTS, "worker"))["spec"]["maxReplicaCount"] == most)
+async def _is_max(env: ControllerEnvironment, most: int) -> bool:
+    return bool((await env.child(SCALEDOBJECTS, "worker"))["spec"]["maxReplicaCount"] == most)
 
 
-async def test_what_the_api_server_refuses_in_a_child_is_said_and_an_edit_cures_it(stage: Stage) -> None:
-    await stage.start()
-    await stage.apply(
+async def test_a_rejected_child_is_reported_and_an_edit_fixes_it(env: ControllerEnvironment) -> None:
+    await env.start_controller()
+    await env.apply(
         worker={"podTemplate": {"spec": {"containers": [{"name": "worker", "ports": [{"containerPort": 80, "x": 1}]}]}}}
     )
-    await stage.says("Ready", "ChildRejected")
-    assert (await stage.condition("Stalled"))[0] == "True"
-    await stage.apply()
-    await stage.says("Ready", "Checking")
-    assert (await stage.condition("Stalled"))[0] == "False"
+    await env.until_reason("Ready", "ChildRejected")
+    assert (await env.condition("Stalled"))[0] == "True"
+    await env.apply()
+    await env.until_reason("Ready", "Checking")
+    assert (await env.condition("Stalled"))[0] == "False"
 
 
-async def test_a_schedule_that_ticks_by_the_clock_has_no_cronjob_any_more(stage: Stage) -> None:
-    await stage.start()
-    await stage.apply()
-    await stage.child(CRONJOBS, "tick")
-    await stage.apply(schedule=None, every="5s")
+async def test_a_schedule_with_every_has_no_cronjob(env: ControllerEnvironment) -> None:
+    await env.start_controller()
+    await env.apply()
+    await env.child(CRONJOBS, "tick")
+    await env.apply(schedule=None, every="5s")
 
     async def gone() -> bool:
-        return await stage.get(CRONJOBS, "carts-tick") is None
+        return await env.get(CRONJOBS, "carts-tick") is None
 
     await until(gone)
 
     async def ticked() -> bool:
-        return (await stage.stats()).ticks.enqueued == 1
+        return (await env.stats()).ticks.enqueued == 1
 
     await until(ticked)
-    assert (await stage.stats()).sweep is not None
+    assert (await env.stats()).sweep is not None
 
 
-async def test_a_suspended_schedule_is_paused_and_parked_and_goes_on_where_it_was(stage: Stage) -> None:
-    await stage.start()
-    await stage.apply()
-    await stage.be_the_worker()
-    await stage.says("Ready", "Ready")
-    before = await stage.child(DEPLOYMENTS, "worker")
-    await stage.apply(suspend=True)
+async def test_a_suspended_schedule_has_no_workers_and_resumes(env: ControllerEnvironment) -> None:
+    await env.start_controller()
+    await env.apply()
+    await env.complete_check()
+    await env.until_reason("Ready", "Ready")
+    before = await env.child(DEPLOYMENTS, "worker")
+    await env.apply(suspend=True)
 
-    async def parked() -> bool:
-        scaled = await stage.child(SCALEDOBJECTS, "worker")
+    async def scaled_to_zero() -> bool:
+        scaled = await env.child(SCALEDOBJECTS, "worker")
         return (scaled["metadata"].get("annotations") or {}).get(PARKED) == "0"
 
-    await until(parked)
-    assert (await stage.child(CRONJOBS, "tick"))["spec"]["suspend"] is True
-    assert (await stage.stats()).paused
-    await stage.says("Suspended", "Suspended")
-    await stage.apply(suspend=False)
+    await until(scaled_to_zero)
+    assert (await env.child(CRONJOBS, "tick"))["spec"]["suspend"] is True
+    assert (await env.stats()).paused
+    await env.until_reason("Suspended", "Suspended")
+    await env.apply(suspend=False)
 
     async def resumed() -> bool:
-        return not await parked() and not (await stage.stats()).paused
+        return not await scaled_to_zero() and not (await env.stats()).paused
 
     await until(resumed)
-    after = await stage.child(DEPLOYMENTS, "worker")
+    after = await env.child(DEPLOYMENTS, "worker")
     assert after["spec"]["template"] == before["spec"]["template"]
 
 
-async def test_an_edit_while_a_sweep_runs_starts_it_anew_with_the_new_plan(stage: Stage) -> None:
-    await stage.start()
-    await stage.apply()
-    await stage.be_the_worker()
-    await stage.says("Ready", "Ready")
-    [finding] = (await stage.stats()).findings
-    opened = await stage.queue.open_sweep(await stage.ref(), SweepRequest(tick=time.time(), plan=finding.plan))
-    await stage.apply(write={"update": [{"column": "status", "value": "gone"}]})
+async def test_an_edit_during_a_sweep_restarts_it_with_the_new_plan(env: ControllerEnvironment) -> None:
+    await env.start_controller()
+    await env.apply()
+    await env.complete_check()
+    await env.until_reason("Ready", "Ready")
+    [finding] = (await env.stats()).findings
+    opened = await env.queue.open_sweep(await env.ref(), SweepRequest(tick=time.time(), plan=finding.plan))
+    await env.apply(write={"update": [{"column": "status", "value": "gone"}]})
 
     async def superseded() -> bool:
-        sweep = (await stage.stats()).sweep
+        sweep = (await env.stats()).sweep
         return sweep is not None and sweep.id != opened.sweep and sweep.plan.newer_than(finding.plan)
 
     await until(superseded)
-    assert [each.state for each in (await stage.stats()).history] == ["Superseded"]
+    assert [each.state for each in (await env.stats()).history] == ["Superseded"]
 
 
-async def test_an_edit_that_is_refused_leaves_what_was_valid_at_work(stage: Stage) -> None:
-    await stage.start()
-    await stage.apply()
-    await stage.be_the_worker()
-    await stage.says("Ready", "Ready")
-    before = versions(await family(stage))
-    await stage.apply(timeZone="Mars/Olympus")
-    await stage.says("Ready", "InvalidSpec")
-    assert versions(await family(stage)) == before
-    await stage.apply(timeZone="Europe/Lisbon")
-    await stage.says("Ready", "Ready")
-    assert "InvalidSpec" in await stage.events()
+async def test_an_invalid_edit_keeps_the_last_valid_children(env: ControllerEnvironment) -> None:
+    await env.start_controller()
+    await env.apply()
+    await env.complete_check()
+    await env.until_reason("Ready", "Ready")
+    before = versions(await children(env))
+    await env.apply(timeZone="Mars/Olympus")
+    await env.until_reason("Ready", "InvalidSpec")
+    assert versions(await children(env)) == before
+    await env.apply(timeZone="Europe/Lisbon")
+    await env.until_reason("Ready", "Ready")
+    assert "InvalidSpec" in await env.event_reasons()

@@ -1,4 +1,4 @@
-"""The CRD on a real API server: all that kubectl does with a SweepSchedule, without a controller."""
+"""The CRD on a real API server: what kubectl does with a SweepSchedule, without a controller."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import yaml
 from kubesweep import load_object
 from kubesweep.api.loading import yaml_document
 from kubesweep.api.models.status import Status
-from tests.e2e.applying import apply, done, kubectl, namespace_with_crd, read, schedule
 from tests.kits.deadlines import scaled
+from tests.kits.kubectl import apply, kubectl, kubectl_output, namespace_with_crd, read, schedule
 from tests.unit.core.test_status import WHOLE
 
-HOUSE = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 SIDES = ((), ("--server-side",))
 
 
@@ -30,9 +30,9 @@ def namespace() -> Iterator[str]:
 
 
 def examples() -> list[tuple[str, dict[str, Any]]]:
-    texts = {str(file.relative_to(HOUSE)): file.read_text() for file in sorted(HOUSE.glob("examples/**/*.yaml"))}
+    texts = {str(file.relative_to(ROOT)): file.read_text() for file in sorted(ROOT.glob("examples/**/*.yaml"))}
     for page in ("README.md", "docs/migrating.md", "docs/handlers.md", "docs/concepts.md"):
-        for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", (HOUSE / page).read_text(), re.DOTALL)):
+        for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)):
             texts[f"{page}#{number}"] = block
     found = [(name, each) for name, text in texts.items() for each in yaml.safe_load_all(text)]
     return [(name, each) for name, each in found if isinstance(each, dict) and each.get("kind") == "SweepSchedule"]
@@ -40,7 +40,7 @@ def examples() -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("sides", SIDES, ids=("client", "server"))
 @pytest.mark.parametrize(("name", "document"), examples(), ids=lambda each: each if isinstance(each, str) else "")
-def test_every_example_is_taken_and_means_the_same_in_a_cluster(
+def test_every_example_is_accepted_and_has_the_same_spec_in_a_cluster(
     namespace: str, name: str, document: dict[str, Any], sides: tuple[str, ...]
 ) -> None:
     document = copy.deepcopy(document)
@@ -51,14 +51,12 @@ def test_every_example_is_taken_and_means_the_same_in_a_cluster(
     assert live.spec == file.spec
 
 
-def test_the_examples_are_more_than_a_few() -> None:
+def test_the_examples_include_known_files() -> None:
     assert {"README.md#0", "examples/conversations/sweep.yaml"} <= {name for name, _ in examples()}
 
 
 @pytest.mark.parametrize("sides", SIDES, ids=("client", "server"))
-def test_after_it_was_applied_nothing_differs_and_applying_again_writes_nothing(
-    namespace: str, sides: tuple[str, ...]
-) -> None:
+def test_applying_twice_changes_nothing(namespace: str, sides: tuple[str, ...]) -> None:
     name = f"twice-{len(sides)}"
     document = schedule(name, namespace, suspend=True, limits={"rowsPerSecond": 5})
     text = yaml.safe_dump(document)
@@ -66,7 +64,7 @@ def test_after_it_was_applied_nothing_differs_and_applying_again_writes_nothing(
     apply(document, *sides)
     compared = kubectl("diff", *sides, "-f", "-", stdin=text)
     assert (compared.returncode, compared.stdout) == (0, "")
-    # The API server stores the default of a status with the first write after the birth, which is a controller's.
+    # The API server stores the status's default with the first write after the creation, which is the controller's.
     write_status(name, namespace, WHOLE)
     before = read(f"sweep/{name}", namespace)
     apply(document, *sides)
@@ -74,7 +72,7 @@ def test_after_it_was_applied_nothing_differs_and_applying_again_writes_nothing(
     assert kubectl("diff", *sides, "-f", "-", stdin=text).returncode == 0
 
 
-def test_a_dry_run_on_the_server_says_what_would_be_refused_and_makes_nothing(namespace: str) -> None:
+def test_a_server_side_dry_run_reports_errors_and_creates_nothing(namespace: str) -> None:
     apply(schedule("dry", namespace), "--dry-run=server")
     refused = kubectl(
         "apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(schedule("dry", namespace, every="2s"))
@@ -83,9 +81,9 @@ def test_a_dry_run_on_the_server_says_what_would_be_refused_and_makes_nothing(na
     assert kubectl("get", "sweep", "dry", "-n", namespace).returncode == 1
 
 
-def test_a_field_that_somebody_changed_by_hand_is_a_conflict_only_if_the_file_has_it(namespace: str) -> None:
+def test_a_field_edited_by_hand_conflicts_only_if_the_file_has_it(namespace: str) -> None:
     apply(schedule("patched", namespace), "--server-side")
-    done("patch", "sweep", "patched", "-n", namespace, "--type=merge", "-p", '{"spec": {"suspend": true}}')
+    kubectl_output("patch", "sweep", "patched", "-n", namespace, "--type=merge", "-p", '{"spec": {"suspend": true}}')
     apply(schedule("patched", namespace), "--server-side")
     assert read("sweep/patched", namespace)["spec"]["suspend"] is True
     again = kubectl(
@@ -106,17 +104,17 @@ def test_a_field_that_somebody_changed_by_hand_is_a_conflict_only_if_the_file_ha
     ],
 )
 def test_explain_describes_the_fields(namespace: str, field: str, words: list[str]) -> None:
-    printed = done("explain", f"sweepschedule.{field}")
+    printed = kubectl_output("explain", f"sweepschedule.{field}")
     assert [word for word in words if word not in printed] == []
 
 
 @pytest.mark.parametrize("name", ["sweepschedules", "sweepschedule", "sweep", "sweeps", "all"])
-def test_each_name_that_people_type_finds_the_schedules(namespace: str, name: str) -> None:
+def test_each_resource_name_lists_the_schedules(namespace: str, name: str) -> None:
     apply(schedule("named", namespace))
-    assert "named" in done("get", name, "-n", namespace, "-o", "name")
+    assert "named" in kubectl_output("get", name, "-n", namespace, "-o", "name")
 
 
-def test_the_columns_say_when_it_fires_and_how_it_is(namespace: str) -> None:
+def test_the_columns_show_the_schedule_and_its_state(namespace: str) -> None:
     apply(schedule("cron", namespace, every=None, schedule="*/5 * * * *"))
     apply(schedule("period", namespace, suspend=True))
     head, cron, period = columns(namespace, "cron", "period")
@@ -133,7 +131,7 @@ def test_the_columns_say_when_it_fires_and_how_it_is(namespace: str) -> None:
 
 
 def columns(namespace: str, *names: str, wide: bool = False) -> list[list[str]]:
-    printed = done("get", "sweep", *names, "-n", namespace, *(("-o", "wide") if wide else ()))
+    printed = kubectl_output("get", "sweep", *names, "-n", namespace, *(("-o", "wide") if wide else ()))
     head = printed.splitlines()[0]
     starts = [found.start() for found in re.finditer(r"(?:^|(?<=   ))\S", head)]
     pairs = list(zip(starts, [*starts[1:], None], strict=True))
@@ -142,28 +140,28 @@ def columns(namespace: str, *names: str, wide: bool = False) -> list[list[str]]:
 
 def write_status(name: str, namespace: str, status: dict[str, Any]) -> None:
     patch = json.dumps([{"op": "add", "path": "/status", "value": status}])
-    done("patch", "sweep", name, "-n", namespace, "--subresource=status", "--type=json", "-p", patch)
+    kubectl_output("patch", "sweep", name, "-n", namespace, "--subresource=status", "--type=json", "-p", patch)
 
 
-def test_a_schedule_that_no_controller_saw_has_seen_no_generation(namespace: str) -> None:
+def test_an_unseen_schedule_has_no_observed_generation(namespace: str) -> None:
     apply(schedule("unseen", namespace) | {"status": {"observedGeneration": 5}}, "--server-side")
     body = read("sweep/unseen", namespace)
     assert (body["metadata"]["generation"], body["status"]) == (1, {"observedGeneration": -1})
 
 
-def test_a_whole_status_is_kept_as_it_was_written_and_moves_no_generation(namespace: str) -> None:
-    apply(schedule("told", namespace))
-    write_status("told", namespace, WHOLE)
-    body = read("sweep/told", namespace)
+def test_a_status_is_stored_unchanged_and_keeps_the_generation(namespace: str) -> None:
+    apply(schedule("stored", namespace))
+    write_status("stored", namespace, WHOLE)
+    body = read("sweep/stored", namespace)
     assert body["status"] == WHOLE
     assert body["metadata"]["generation"] == 1
     assert Status.model_validate(body["status"]).queue is not None
-    done("wait", "--for=condition=Ready", f"--timeout={scaled(60):.0f}s", "sweep/told", "-n", namespace)
-    printed = done("describe", "sweep", "told", "-n", namespace)
+    kubectl_output("wait", "--for=condition=Ready", f"--timeout={scaled(60):.0f}s", "sweep/stored", "-n", namespace)
+    printed = kubectl_output("describe", "sweep", "stored", "-n", namespace)
     assert [each for each in ("Applied:", "duplicate key", "Retry Dead Letters:") if each not in printed] == []
 
 
-def test_the_conditions_of_two_writers_are_kept_apart_by_their_type(namespace: str) -> None:
+def test_conditions_of_two_writers_are_merged_by_type(namespace: str) -> None:
     apply(schedule("merged", namespace))
     for manager, kind in (("one", "Ready"), ("two", "Stalled")):
         condition = {**WHOLE["conditions"][0], "type": kind}
@@ -177,49 +175,22 @@ def test_the_conditions_of_two_writers_are_kept_apart_by_their_type(namespace: s
     assert [each["type"] for each in read("sweep/merged", namespace)["status"]["conditions"]] == ["Ready", "Stalled"]
 
 
-def test_bare_yaml_is_for_us_what_it_is_for_kubectl() -> None:
-    bare = [
-        "y",
-        "Y",
-        "n",
-        "N",
-        "yes",
-        "Yes",
-        "on",
-        "off",
-        "~",
-        "010",
-        "0o17",
-        "0x1F",
-        "1_000",
-        "1e3",
-        "1e-3",
-        ".5",
-        "1:30",
-        "2026-01-01",
-        "+5",
-        "0b11",
-        "nO",
-        "1.0",
-        "-0",
-        "0777",
-        "09",
-        "0E0",
-        "a1",
-        "1a",
-        "-",
-        "-1",
-        "=a",
-    ]
+PLAIN_SCALARS = [
+    "y", "Y", "n", "N", "yes", "Yes", "on", "off", "~", "010", "0o17", "0x1F", "1_000", "1e3", "1e-3", ".5", "1:30",
+    "2026-01-01", "+5", "0b11", "nO", "1.0", "-0", "0777", "09", "0E0", "a1", "1a", "-", "-1", "=a",
+]  # fmt: skip
+
+
+def test_plain_yaml_scalars_are_read_as_kubectl_reads_them() -> None:
     text = "apiVersion: v1\nkind: List\nmetadata: {}\nitems:\n- apiVersion: kubesweep.dev/v1alpha1\n  kind: SweepSchedule\n"
-    text += "  metadata: {name: bare}\n  spec: {worker: {podTemplate: {values: [" + ", ".join(bare) + "]}}}\n"
-    printed = done("create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-", stdin=text)
-    theirs = json.loads(printed)["spec"]["worker"]["podTemplate"]["values"]
+    text += "  metadata: {name: bare}\n  spec: {worker: {podTemplate: {values: [" + ", ".join(PLAIN_SCALARS) + "]}}}\n"
+    printed = kubectl_output("create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-", stdin=text)
+    by_kubectl = json.loads(printed)["spec"]["worker"]["podTemplate"]["values"]
     (document,) = yaml_document.read(text, "")
     assert isinstance(document, yaml_document.Document)
-    ours = document.data["items"][0]["spec"]["worker"]["podTemplate"]["values"]
-    assert [(word, kind(each), each) for word, each in zip(bare, ours, strict=True)] == [
-        (word, kind(each), each) for word, each in zip(bare, theirs, strict=True)
+    by_kubesweep = document.data["items"][0]["spec"]["worker"]["podTemplate"]["values"]
+    assert [(word, kind(each), each) for word, each in zip(PLAIN_SCALARS, by_kubesweep, strict=True)] == [
+        (word, kind(each), each) for word, each in zip(PLAIN_SCALARS, by_kubectl, strict=True)
     ]
 
 

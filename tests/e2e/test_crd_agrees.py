@@ -1,4 +1,4 @@
-"""The API server's rules beside the models: what the models take it takes, and of durations it refuses the same ones."""
+"""The API server and the models agree: it accepts what the models accept, and rejects the same durations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kubesweep.api.models.spec import SweepSchedule
-from tests.e2e.applying import kubectl, namespace_with_crd, schedule
+from tests.kits.kubectl import kubectl, namespace_with_crd, schedule
 from tests.unit.core.test_plan import SPEC
 
 FEW = settings(
@@ -27,18 +27,18 @@ def namespace() -> Iterator[str]:
         yield name
 
 
-def refused(documents: list[dict[str, Any]]) -> dict[str, str]:
-    """What the API server says of each document that it refuses, by its name."""
+def rejections(documents: list[dict[str, Any]]) -> dict[str, str]:
+    """The API server's message for each rejected document, by name."""
     text = json.dumps({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": documents})
     ran = kubectl("create", "--dry-run=server", "-o", "name", "-f", "-", stdin=text)
     names = {each["metadata"]["name"] for each in documents}
-    taken = set(re.findall(r"/(\S+)$", ran.stdout, re.MULTILINE))
-    said = dict(re.findall(r'SweepSchedule\S* "(\S+)" is invalid:(.*)', ran.stderr))
-    assert names == taken | said.keys(), ran.stderr
-    return said
+    accepted = set(re.findall(r"/(\S+)$", ran.stdout, re.MULTILINE))
+    rejected = dict(re.findall(r'SweepSchedule\S* "(\S+)" is invalid:(.*)', ran.stderr))
+    assert names == accepted | rejected.keys(), ran.stderr
+    return rejected
 
 
-def taken_by_the_model(document: dict[str, Any]) -> bool:
+def accepted_by_the_model(document: dict[str, Any]) -> bool:
     try:
         SweepSchedule.model_validate(document)
     except ValidationError:
@@ -48,10 +48,10 @@ def taken_by_the_model(document: dict[str, Any]) -> bool:
 
 @FEW
 @given(specs=st.lists(SPEC, min_size=15, max_size=15))
-def test_what_the_model_takes_the_api_server_takes(namespace: str, specs: list[dict[str, Any]]) -> None:
+def test_the_api_server_accepts_what_the_model_accepts(namespace: str, specs: list[dict[str, Any]]) -> None:
     documents = [{**schedule(f"spec-{number}", namespace), "spec": spec} for number, spec in enumerate(specs)]
-    assert all(map(taken_by_the_model, documents))
-    assert refused(documents) == {}
+    assert all(map(accepted_by_the_model, documents))
+    assert rejections(documents) == {}
 
 
 UNIT = st.sampled_from(["ms", "s", "m", "h", "d"])
@@ -84,7 +84,7 @@ DURATION = st.one_of(
 
 @FEW
 @given(texts=st.lists(DURATION, min_size=20, max_size=20))
-def test_a_duration_is_refused_by_both_or_by_none(namespace: str, texts: list[str]) -> None:
+def test_the_model_and_the_api_server_agree_on_durations(namespace: str, texts: list[str]) -> None:
     documents: list[dict[str, Any]] = []
     for text in texts:
         for spec in (
@@ -95,6 +95,8 @@ def test_a_duration_is_refused_by_both_or_by_none(namespace: str, texts: list[st
             {"retry": {"backoff": text, "maxBackoff": "1m"}},
         ):
             documents.append(schedule(f"duration-{len(documents)}", namespace, **spec))
-    said = refused(documents)
-    differ = [each["spec"] for each in documents if taken_by_the_model(each) == (each["metadata"]["name"] in said)]
+    rejected = rejections(documents)
+    differ = [
+        each["spec"] for each in documents if accepted_by_the_model(each) == (each["metadata"]["name"] in rejected)
+    ]
     assert differ == []

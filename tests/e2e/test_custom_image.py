@@ -1,4 +1,4 @@
-"""examples/custom-image as a user does it: the shop's image, Kubesweep installed on top by pip, and its handler called in a pod."""
+"""examples/custom-image: the shop's image with Kubesweep installed by pip, and its handler called in a pod."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import psycopg
 import pytest
 import yaml
 
-from tests.cluster.bed import REPOSITORY, Bed
 from tests.cluster.images import BASE, Image, provide
-from tests.e2e.kube import Cluster, Namespace
-from tests.e2e.network import outside
-from tests.e2e.releases import OWN, SCHEDULE, Release, swept
-from tests.e2e.workloads import start_postgres
+from tests.cluster.testbed import REPOSITORY, Bed
+from tests.kits.cluster_network import in_original_network
+from tests.kits.kube_client import Cluster, Namespace
+from tests.kits.releases import NAMESPACED, SCHEDULE, Release, swept
+from tests.kits.workloads import start_postgres
 
 EXAMPLE = REPOSITORY / "examples" / "custom-image"
 SHOP, SWEEPER = "localhost/shop:1", "localhost/shop-sweeper:1"
@@ -26,7 +26,7 @@ CARTS = 300
 
 @pytest.fixture
 def image(tmp_path: Path) -> str:
-    """The image of the example, with this working tree's Kubesweep."""
+    """The image of the example with the Kubesweep of this working tree."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps"]
     subprocess.run([*pip, "--no-build-isolation", "--wheel-dir", str(tmp_path), str(REPOSITORY)], check=True)
     wheel = f"/wheel/kubesweep-{version('kubesweep')}-py3-none-any.whl"
@@ -44,16 +44,14 @@ def image(tmp_path: Path) -> str:
             (f"{tmp_path}:/wheel",),
         ),
     ]
-    outside(lambda: provide(Bed.chosen(), parts))
+    in_original_network(lambda: provide(Bed.selected(), parts))
     return SWEEPER
 
 
 @pytest.mark.bed
-def test_a_handler_in_an_image_of_its_own_is_called_for_each_row(
-    cluster: Cluster, namespace: Namespace, image: str
-) -> None:
+def test_a_handler_in_a_custom_image_is_called_for_each_row(cluster: Cluster, namespace: Namespace, image: str) -> None:
     cluster.apply((REPOSITORY / "manifests" / "crd.yaml").read_text())
-    Release(namespace).install(OWN)
+    Release(namespace).install(NAMESPACED)
     postgres = start_postgres(namespace)
     login = f"postgres:{postgres.password}"
     (schedule,) = yaml.safe_load_all((EXAMPLE / "sweep.yaml").read_text())

@@ -1,4 +1,4 @@
-"""The commands of README and tutorial, taken from the pages and run one after the other; each must print what the page shows."""
+"""The commands of the README and the tutorial, run in order. Each must print what the page shows."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kube import Cluster
-from tests.e2e.pages import follow
+from tests.kits.kube_client import Cluster
+from tests.kits.page_commands import run_page
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
-def test_a_page_s_commands_print_what_it_shows(page: str, whole_cluster: Cluster, tmp_path: Path) -> None:
-    assert follow(page, tmp_path) > 5
+def test_the_commands_of_a_page_print_what_it_shows(page: str, exclusive_cluster: Cluster, tmp_path: Path) -> None:
+    assert run_page(page, tmp_path) > 5

@@ -1,4 +1,4 @@
-"""The project's own images: small, without a compiler, content with a numeric user and a root that cannot be written."""
+"""The project's images: small, without a compiler, with a numeric user and a read-only root."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from importlib.metadata import version
 import pytest
 
 from tests.cluster import images
-from tests.e2e.kube import Namespace
-from tests.e2e.workloads import SECURE, pod_spec, product_image
+from tests.kits.kube_client import Namespace
+from tests.kits.workloads import SECURE, pod_spec, product_image
 
 MEGABYTES = 120
-LOOK = """
+INSPECT = """
 import json, os, pathlib, shutil, sys
 home = pathlib.Path("/opt/kubesweep")
 def written():
@@ -34,12 +34,12 @@ print(json.dumps({
 
 
 @pytest.mark.parametrize("name", ["controller", "worker"])
-def test_an_image_is_small_and_runs_where_nothing_may_be_written(namespace: Namespace, name: str) -> None:
+def test_an_image_is_small_and_runs_with_a_read_only_root(namespace: Namespace, name: str) -> None:
     read_only = {"securityContext": SECURE | {"readOnlyRootFilesystem": True}}
-    spec = pod_spec(product_image(name), ["python3", "-c", LOOK], container=read_only, restartPolicy="Never")
-    namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "look"}, "spec": spec})
-    assert namespace.ended("look")["status"]["phase"] == "Succeeded", namespace.logs("look")
-    found = json.loads(namespace.logs("look"))
+    spec = pod_spec(product_image(name), ["python3", "-c", INSPECT], container=read_only, restartPolicy="Never")
+    namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "inspect"}, "spec": spec})
+    assert namespace.ended("inspect")["status"]["phase"] == "Succeeded", namespace.logs("inspect")
+    found = json.loads(namespace.logs("inspect"))
     assert found["user"] == 65532
     assert found["written"] == "Read-only file system"
     assert found["compilers"] == []
@@ -49,7 +49,7 @@ def test_an_image_is_small_and_runs_where_nothing_may_be_written(namespace: Name
 
 
 @pytest.mark.parametrize(("name", "missing"), [("controller", "KUBESWEEP_QUEUE"), ("worker", "KUBESWEEP_PLAN")])
-def test_the_program_of_an_image_starts_and_says_what_it_needs(namespace: Namespace, name: str, missing: str) -> None:
+def test_the_program_of_an_image_names_missing_settings(namespace: Namespace, name: str, missing: str) -> None:
     read_only = {"securityContext": SECURE | {"readOnlyRootFilesystem": True}}
     command = {"controller": ["kubesweep-controller"], "worker": ["kubesweep-worker", "work"]}[name]
     spec = pod_spec(product_image(name), command, container=read_only, restartPolicy="Never")
@@ -61,7 +61,7 @@ def test_the_program_of_an_image_starts_and_says_what_it_needs(namespace: Namesp
 
 @pytest.mark.bed
 @pytest.mark.parametrize("image", images.product(), ids=lambda image: image.target)
-def test_an_image_says_what_it_is(image: images.Image) -> None:
+def test_an_image_has_its_labels(image: images.Image) -> None:
     with tarfile.open(image.archive) as archive:
 
         def read(name: str) -> bytes:

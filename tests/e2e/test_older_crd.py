@@ -1,5 +1,8 @@
-"""A CRD of an earlier version in the cluster: it knows less than this program. Here it lacks what it must not widen by
-(operators of a match, what is written) and what has a default; under a group of its own, so that no other test sees it."""
+"""A CRD of an earlier version, which drops fields that this version has.
+
+It lacks fields whose loss could widen a sweep (operators of a match, the write) and fields with a default. It has an API group of its own, so no
+other test is affected.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import yaml
 from kubesweep import SpecErrors, load_object
 from kubesweep.api.crd import custom_resource_definition
 from kubesweep.api.models import cel
-from tests.e2e.applying import apply, done, established, kubectl, namespace_with_crd, read, schedule
+from tests.kits.kubectl import apply, kubectl, kubectl_output, namespace_with_crd, read, schedule, until_established
 
 GROUP = "older.kubesweep.dev"
 LACKS = (
@@ -49,7 +52,7 @@ def older() -> dict[str, Any]:
 
 
 def without_rules(schema: dict[str, Any]) -> None:
-    """An earlier version had other rules; none is the worst that it can have."""
+    """Remove all rules: the worst case of an earlier version's other rules."""
     schema.pop(cel.RULES, None)
     for inner in (*schema.get("properties", {}).values(), *filter(None, [schema.get("items")])):
         without_rules(inner)
@@ -59,9 +62,9 @@ def without_rules(schema: dict[str, Any]) -> None:
 def namespace() -> Iterator[str]:
     with namespace_with_crd() as name:
         apply(older(), "--server-side")
-        established(f"sweepschedules.{GROUP}")
+        until_established(f"sweepschedules.{GROUP}")
         yield name
-        done("delete", "crd", f"sweepschedules.{GROUP}")
+        kubectl_output("delete", "crd", f"sweepschedules.{GROUP}")
 
 
 def of_older(document: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def of_older(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def live(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
-    """The object as a controller of this version sees it, whatever the API server kept of it."""
+    """The object as this version's controller reads it, with the fields that the API server kept."""
     apply(of_older(schedule(name, namespace, **spec)), "--validate=ignore")
     body = read(f"sweepschedules.{GROUP}/{name}", namespace)
     return body | {"apiVersion": "kubesweep.dev/v1alpha1"}
@@ -109,15 +112,13 @@ def live(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_what_would_widen_without_the_field_that_was_dropped_is_refused(
-    namespace: str, name: str, spec: dict[str, Any], text: str
-) -> None:
+def test_a_dropped_field_never_widens_a_sweep(namespace: str, name: str, spec: dict[str, Any], text: str) -> None:
     with pytest.raises(SpecErrors) as caught:
         load_object(live(namespace, name, **spec))
     assert text in str(caught.value).splitlines()
 
 
-def test_what_has_a_default_takes_it_from_the_model(namespace: str) -> None:
+def test_a_dropped_field_gets_the_models_default(namespace: str) -> None:
     spec = {"match": [{"column": "a", "in": ["b"]}], "write": {"update": [{"column": "a", "value": "c"}]}}
     body = live(namespace, "defaults", **spec)
     assert not {"retry", "deadLetters", "timeZone"} & body["spec"].keys()
@@ -125,7 +126,7 @@ def test_what_has_a_default_takes_it_from_the_model(namespace: str) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("--server-side",)], ids=("client", "server"))
-def test_kubectl_says_which_field_the_cluster_does_not_know(namespace: str, words: tuple[str, ...]) -> None:
+def test_kubectl_names_the_unknown_field(namespace: str, words: tuple[str, ...]) -> None:
     document = of_older(schedule("strict", namespace))
     refused = kubectl("apply", *words, "-f", "-", stdin=yaml.safe_dump(document))
     assert "spec.match[1].before" in refused.stderr

@@ -1,4 +1,4 @@
-"""The cluster is a real one: a small test for each thing of Kubernetes that Kubesweep or its tests build on."""
+"""A small test for each feature of Kubernetes that Kubesweep or its tests depend on."""
 
 from __future__ import annotations
 
@@ -14,10 +14,24 @@ import pytest
 import redis
 from kubernetes.client import ApiException
 
-from tests.e2e.kube import Cluster, Namespace, Object
-from tests.e2e.workloads import PYTHON, pod, pod_spec, start_postgres, start_redis
+from tests.kits.kube_client import Cluster, Namespace, Object
+from tests.kits.releases import temporary_namespace
+from tests.kits.workloads import PYTHON, pod, pod_spec, start_postgres, start_redis
 
 WAIT = "import signal; signal.signal(signal.SIGTERM, lambda *_: exit()); print('here', flush=True); signal.pause()"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def minutely(cluster: Cluster) -> Iterator[Namespace]:
+    """A namespace with a CronJob for each minute. It is created first and its test is the last, so that the minute passes meanwhile."""
+    label = {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}}
+    container = {"env": [{"name": "JOB", "valueFrom": label}]}
+    command = ["python3", "-c", "import os; print(os.environ['JOB'])"]
+    template = {"spec": pod_spec(PYTHON, command, container=container, restartPolicy="Never")}
+    spec = {"schedule": "* * * * *", "concurrencyPolicy": "Forbid", "jobTemplate": {"spec": {"template": template}}}
+    with temporary_namespace(cluster, "minutely") as namespace:
+        namespace.apply({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "minutely"}, "spec": spec})
+        yield namespace
 
 
 def running(found: Object) -> bool:
@@ -69,7 +83,7 @@ def test_a_pod_finds_a_service_by_its_name(namespace: Namespace) -> None:
 
 PING = """
 import socket, sys, time
-while True: # a Service's address leads somewhere a moment after its pods are ready
+while True: # a Service forwards a moment after its pods are ready
     try:
         server = socket.create_connection((sys.argv[1], 6379), 5)
         break
@@ -80,7 +94,7 @@ print(server.recv(99))
 """
 
 
-def test_config_maps_and_secrets_are_files_that_follow_a_change(namespace: Namespace) -> None:
+def test_mounted_config_maps_and_secrets_are_updated(namespace: Namespace) -> None:
     for kind, name in (("ConfigMap", "settings"), ("Secret", "password")):
         namespace.apply(
             {
@@ -90,7 +104,7 @@ def test_config_maps_and_secrets_are_files_that_follow_a_change(namespace: Names
                 f"{'stringData' if kind == 'Secret' else 'data'}": {"it": "first"},
             }
         )
-    # what the project does with Secrets: the volume is there, optional, before the Secret is
+    # as in the workers' pods: an optional volume whose Secret is created later
     volumes = [
         {"name": "settings", "configMap": {"name": "settings"}},
         {"name": "password", "secret": {"secretName": "password"}},
@@ -119,28 +133,6 @@ while {name: read(name) for name in wanted} != wanted:
     time.sleep(0.1)
 print(*(f"{name}={read(name)}" for name in wanted))
 """
-
-
-def test_a_cron_job_fires_and_its_pod_knows_the_name_of_its_job(namespace: Namespace) -> None:
-    label = {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}}
-    spec = pod_spec(
-        PYTHON,
-        ["python3", "-c", "import os; print(os.environ['JOB'])"],
-        container={"env": [{"name": "JOB", "valueFrom": label}]},
-        restartPolicy="Never",
-    )
-    namespace.apply(
-        {
-            "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "minutely"},
-            "spec": {"schedule": "* * * * *", "concurrencyPolicy": "Forbid", "jobTemplate": {"spec": {"template": {"spec": spec}}}},
-        }
-    )  # fmt: skip
-    done = lambda found: any(job["status"].get("succeeded") for job in found)  # noqa: E731
-    jobs = namespace.until_all("batch/v1 Job", "", done, what="a job of the CronJob succeeds", patience=130)
-    job = next(each["metadata"]["name"] for each in jobs if each["status"].get("succeeded"))
-    assert namespace.kubectl("logs", f"job/{job}").strip() == job
-    # the nominal time of the tick is in the name: minutes since the epoch
-    assert abs(int(job.removeprefix("minutely-")) * 60 - time.time()) < 300
 
 
 def test_pod_security_refuses_a_pod_that_may_be_root(namespace: Namespace) -> None:
@@ -204,9 +196,18 @@ def test_a_network_policy_is_accepted(namespace: Namespace) -> None:
 
 
 @pytest.mark.bed
-def test_the_audit_log_tells_who_wrote_what(namespace: Namespace) -> None:
+def test_the_audit_log_has_user_and_verb(namespace: Namespace) -> None:
     namespace.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "noted"}})
     wanted = f"/api/v1/namespaces/{namespace.name}/configmaps/noted"
     with Path(os.environ["KUBESWEEP_AUDIT_LOG"]).open() as log:
         entries = [json.loads(line) for line in log if wanted in line]
     assert [(entry["verb"], entry["user"]["username"]) for entry in entries] == [("patch", "admin")]
+
+
+def test_a_cron_job_fires_and_its_pod_knows_the_name_of_its_job(minutely: Namespace) -> None:
+    done = lambda found: any(job["status"].get("succeeded") for job in found)  # noqa: E731
+    jobs = minutely.until_all("batch/v1 Job", "", done, what="a job of the CronJob succeeds", patience=130)
+    job = max(each["metadata"]["name"] for each in jobs if each["status"].get("succeeded"))
+    assert minutely.kubectl("logs", f"job/{job}").strip() == job
+    # the nominal time of the tick is in the name: minutes since the epoch
+    assert abs(int(job.removeprefix("minutely-")) * 60 - time.time()) < 300

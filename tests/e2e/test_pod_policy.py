@@ -1,4 +1,4 @@
-"""PodSecurity itself on what the controller calls privileged: it refuses the same."""
+"""PodSecurity rejects the same fields that the controller treats as privileged."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from kubesweep.api.compile import compile_plan
 from kubesweep.api.models.spec import SweepSchedule, Worker
 from kubesweep_controller.children.pod import worker_template
 from kubesweep_controller.settings import Pods
-from tests.e2e.applying import done, kubectl
 from tests.kits.controller import SPEC
+from tests.kits.kubectl import kubectl, kubectl_output
 from tests.unit.controller.test_pod_policy import EVERYDAY, PRIVILEGED, TOKENS
 
 NAMESPACE = f"baseline-{uuid.uuid4().hex[:8]}"
@@ -33,13 +33,13 @@ def baseline() -> Iterator[None]:
     meta = {"name": NAMESPACE, "labels": labels}
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": NAMESPACE}}
     for body in ({"apiVersion": "v1", "kind": "Namespace", "metadata": meta}, account):  # pods wait for the account
-        done("apply", "-f", "-", stdin=json.dumps(body))
+        kubectl_output("apply", "-f", "-", stdin=json.dumps(body))
     yield
-    done("delete", "namespace", NAMESPACE, "--wait=false")
+    kubectl_output("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 def pod(overlay: dict[str, Any]) -> dict[str, Any]:
-    """The worker's, as the controller makes it. Service accounts are left out: whether they exist is asked first."""
+    """The worker's pod as the controller builds it, without the service account, whose existence the API server would check first."""
     schedule = SweepSchedule.model_validate(SCHEDULE)
     spec = schedule.spec.model_copy(update={"worker": Worker.model_validate({"podTemplate": overlay})})
     made = worker_template(compile_plan(schedule, install="local"), spec, "redis://h", Pods("worker:1"))
@@ -47,28 +47,28 @@ def pod(overlay: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", **made["metadata"]}, "spec": made["spec"]}
 
 
-def asked(overlay: dict[str, Any]) -> str:
-    """What the API server says of that pod; empty: it would take it."""
+def dry_run_error(overlay: dict[str, Any]) -> str:
+    """The API server's error for that pod; empty if it accepts it."""
     ran = kubectl("create", "--dry-run=server", "-n", NAMESPACE, "-f", "-", stdin=json.dumps(pod(overlay)))
     return "" if ran.returncode == 0 else ran.stderr
 
 
 @pytest.mark.parametrize("path", PRIVILEGED)
-def test_baseline_refuses_what_needs_allow_privileged(path: str) -> None:
+def test_baseline_rejects_what_needs_allow_privileged(path: str) -> None:
     overlay = PRIVILEGED[path]
-    if "hostProcess" in path:  # else the API server refuses it before any policy is asked
+    if "hostProcess" in path:  # otherwise the API server rejects it before any policy applies
         overlay = {**overlay, "spec": overlay["spec"] | {"hostNetwork": True}}
-    said = asked(overlay)
-    assert 'violates PodSecurity "baseline' in said or "`hostUsers` must be false to use `Unmasked`" in said
-    assert "hostProcess" in said or "hostProcess" not in path
+    error = dry_run_error(overlay)
+    assert 'violates PodSecurity "baseline' in error or "`hostUsers` must be false to use `Unmasked`" in error
+    assert "hostProcess" in error or "hostProcess" not in path
 
 
 @pytest.mark.parametrize("what", EVERYDAY)
-def test_baseline_takes_what_the_controller_takes(what: str) -> None:
-    assert asked(EVERYDAY[what]) == ""
+def test_baseline_accepts_what_the_controller_accepts(what: str) -> None:
+    assert dry_run_error(EVERYDAY[what]) == ""
 
 
 @pytest.mark.parametrize("path", TOKENS)
-def test_no_level_of_podsecurity_is_about_tokens(path: str) -> None:
-    """So a value of the chart decides alone."""
-    assert "PodSecurity" not in asked(TOKENS[path])
+def test_pod_security_does_not_restrict_tokens(path: str) -> None:
+    """So the chart's value alone decides."""
+    assert "PodSecurity" not in dry_run_error(TOKENS[path])

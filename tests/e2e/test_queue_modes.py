@@ -1,6 +1,7 @@
-"""A queue of several servers, which the chart is only told of: a primary under Sentinels, and a Redis Cluster.
+"""External queues of several servers: a primary under Sentinels, and a Redis Cluster.
 
-The controller, KEDA and the workers each find the server by a client of their own, and follow when it dies amid a sweep."""
+The controller, KEDA and the workers use different clients. Each finds the server, and follows a failover during a sweep.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +11,14 @@ from typing import Any
 
 import pytest
 
-from kubesweep.queue.model import ScheduleRef
-from tests.e2e.desk import Desk, becomes, furnished
-from tests.e2e.kube import Namespace, Object
-from tests.e2e.queues import NODES, SENTINELS, Queue, start_cluster, start_sentinels
-from tests.e2e.releases import SCHEDULE
+from tests.kits.conversations_app import ConversationsApp, conversations_app_in
+from tests.kits.kube_client import Namespace, Object
+from tests.kits.polling import eventually
+from tests.kits.redis_topologies import NODES, SENTINELS, RedisTopology, start_cluster, start_sentinels
 
 ROWS = 2000
 STALE = ROWS * 2 // 10
-SLOW = 2.0  # seconds for each row, so that the sweep is under way when a second worker has come and the queue's server was killed
+SLOW = 2.0  # seconds for each row, so that the sweep still runs when a second worker is ready and the queue's server was killed
 WORKER = {"maxReplicas": 2, "jobsPerReplica": 2, "cooldown": "5s"}
 RETRY = {"maxAttempts": 20, "backoff": "15s", "maxBackoff": "15s"}
 WATCHED = """
@@ -34,7 +34,7 @@ INSERT INTO refused VALUES (10), (11);
 
 
 class Steps:
-    """How long each step took, for the reader of the test's output."""
+    """Prints how long each step took."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
@@ -50,71 +50,71 @@ def step() -> Steps:
     return Steps()
 
 
-def late(support: Desk, name: str, which: str = "true", **spec: Any) -> Object:
+def matching_schedule(app: ConversationsApp, name: str, which: str = "true", **spec: Any) -> Object:
     """A schedule of the expired conversations for which the SQL ``which`` is true."""
-    made = support.plain(name, limits={"batchRows": 5}, worker=WORKER, retry=RETRY, **spec)
+    made = app.plain_schedule(name, limits={"batchRows": 5}, worker=WORKER, retry=RETRY, **spec)
     made["spec"]["match"].append({"sql": which})
     return made
 
 
-def test_a_sweep_goes_on_with_the_replica_that_sentinels_promote(
+def test_a_sweep_continues_on_the_replica_that_sentinels_promote(
     namespace: Namespace, step: Steps, tmp_path: Path
 ) -> None:
     queue = start_sentinels(namespace, tmp_path)
-    step("the Sentinels know each other")
-    with furnished(namespace, ROWS, queue.values) as support:
+    step("the Sentinels are ready")
+    with conversations_app_in(namespace, ROWS, queue.values) as app:
         step("installed")
-        begin(support, late(support, "late"))
-        step("Ready, and asleep")
-        trigger(support, step, "late")
+        apply_and_settle(app, matching_schedule(app, "every-row"))
+        step("Ready, without workers")
+        start_sweeps(app, step, "every-row")
         first = primary(queue)
         queue.kill(first)
-        becomes("the other server is the primary", 60, lambda: primary(queue) != first)
-        assert support.expired() < STALE - 2
-        support.fast()
+        eventually("the other server is the primary", 60, lambda: primary(queue) != first)
+        assert app.count_expired() < STALE - 2
+        app.full_speed()
         step("the primary killed, the replica promoted")
-        finish(support, step, "late")
+        assert_sweeps_complete(app, step, "every-row")
 
 
-def test_a_sweep_goes_on_with_the_replica_that_a_cluster_promotes_and_its_neighbour_beside(
+def test_two_sweeps_continue_when_a_redis_cluster_promotes_a_replica(
     namespace: Namespace, step: Steps, tmp_path: Path
 ) -> None:
     queue = start_cluster(namespace, tmp_path)
-    step("the cluster is whole")
-    with furnished(namespace, ROWS, queue.values) as support:
+    step("the cluster is ready")
+    with conversations_app_in(namespace, ROWS, queue.values) as app:
         step("installed")
-        even, odd = on_two_masters(support, queue)
+        even, odd = on_two_masters(app, queue)
         step("two schedules, whose keys are on two masters")
-        trigger(support, step, even, odd)
-        first = master(queue, support, even)
+        start_sweeps(app, step, even, odd)
+        first = master(queue, app, even)
         queue.kill(first)
-        becomes("its replica is the master", 60, lambda: master(queue, support, even) not in (0, first))
-        assert support.expired() < STALE - 2
-        support.fast()
+        eventually("its replica is the master", 60, lambda: master(queue, app, even) not in (0, first))
+        assert app.count_expired() < STALE - 2
+        app.full_speed()
         step("a master killed, its replica promoted")
-        finish(support, step, even, odd)
+        assert_sweeps_complete(app, step, even, odd)
 
 
-def begin(support: Desk, *schedules: Object) -> None:
-    with support.sql() as root:
+def apply_and_settle(app: ConversationsApp, *schedules: Object) -> None:
+    with app.connect() as root:
         root.execute(WATCHED.encode())
-    support.apply(*schedules)
+    app.apply(*schedules)
     names = [each["metadata"]["name"] for each in schedules]
     for name in names:
-        support.is_(name, "Ready", "True")
+        app.until_condition(name, "Ready", "True")
     for name in names:
-        support.asleep(name)
+        app.until_no_workers(name)
 
 
-def trigger(support: Desk, step: Steps, *names: str) -> None:
-    """Returns amid the sweeps, which are slow, when each has two workers."""
-    support.slow(SLOW)
+def start_sweeps(app: ConversationsApp, step: Steps, *names: str) -> None:
+    """Start slow sweeps and wait until each schedule has two workers."""
+    app.slow_writes(SLOW)
     for name in names:
-        support.order(name, "trigger", "1")
-    becomes("the first rows are swept", 120, lambda: support.expired() > 0)
+        app.annotate(name, "trigger", "1")
+    eventually("the first rows are swept", 120, lambda: app.count_expired() > 0)
     step("from no worker to the first rows")
     for name in names:
-        support.here.until(
+        app.namespace.until(
             "apps/v1 Deployment",
             f"{name}-worker",
             lambda found: found["status"].get("readyReplicas") == 2,
@@ -123,81 +123,79 @@ def trigger(support: Desk, step: Steps, *names: str) -> None:
     step("a second worker each")
 
 
-def finish(support: Desk, step: Steps, *names: str) -> None:
-    """The sweeps end. What was refused wakes a worker when it is due, and so does another tick. Every row is written once."""
-    becomes("all rows are swept but the refused ones", 120, lambda: support.expired() == STALE - 2)
+def assert_sweeps_complete(app: ConversationsApp, step: Steps, *names: str) -> None:
+    """Let the sweeps complete. Due retries and a second tick each scale up from zero, and every row is written once."""
+    eventually("all rows are swept but the refused ones", 120, lambda: app.count_expired() == STALE - 2)
     for name in names:
-        support.completed(name)
+        app.until_completed(name)
     step("all rows swept, and the sweeps Completed")
     for name in names:
-        suspend(support, name, "true")
+        suspend(app, name, "true")
     for name in names:
-        support.asleep(name)
-        support.until(name, only_a_retry, "only a retry waits")
-    step("suspended, and asleep, with retries in the queue")
-    with support.sql() as root:
+        app.until_no_workers(name)
+        app.until_status(name, only_a_retry, "only a retry waits")
+    step("suspended, without workers, with retries in the queue")
+    with app.connect() as root:
         root.execute(b"DELETE FROM refused")
     for name in names:
-        suspend(support, name, "false")
-    becomes("the refused rows are swept", 120, lambda: support.expired() == STALE)
-    step("resumed, and the retries woke workers")
+        suspend(app, name, "false")
+    eventually("the refused rows are swept", 120, lambda: app.count_expired() == STALE)
+    step("resumed, and workers handled the retries")
     for name in names:
-        support.asleep(name)
-    step("asleep")
-    with support.sql() as root:
+        app.until_no_workers(name)
+    step("no workers")
+    with app.connect() as root:
         root.execute(b"UPDATE conversations SET status = 'pending' WHERE id IN (20, 21)")
     for name in names:
-        support.order(name, "trigger", "2")
-    becomes("the rows that turned stale are swept", 120, lambda: support.expired() == STALE)
+        app.annotate(name, "trigger", "2")
+    eventually("the rows that turned stale are swept", 120, lambda: app.count_expired() == STALE)
     step("from no worker to the rows of a second tick")
     for name in names:
-        support.asleep(name)
-    step("asleep")
-    assert (support.ask("SELECT count(*) FROM writes"), support.ask("SELECT count(DISTINCT id) FROM writes")) == (
+        app.until_no_workers(name)
+    step("no workers")
+    assert (
+        app.query_value("SELECT count(*) FROM writes"),
+        app.query_value("SELECT count(DISTINCT id) FROM writes"),
+    ) == (
         STALE + 2,
         STALE,
     )
 
 
 def only_a_retry(status: Object) -> bool:
-    queue = status["queue"]  # where a retry that is due counts as ready
+    queue = status["queue"]  # a due retry counts as ready
     return bool(queue["ready"] + queue["delayed"] == 1 and queue["running"] == 0)
 
 
-def suspend(support: Desk, name: str, value: str) -> None:
-    support.here.kubectl("patch", "sweepschedule", name, "--type=merge", f'--patch={{"spec":{{"suspend":{value}}}}}')
+def suspend(app: ConversationsApp, name: str, value: str) -> None:
+    app.namespace.kubectl("patch", "sweepschedule", name, "--type=merge", f'--patch={{"spec":{{"suspend":{value}}}}}')
 
 
-def primary(queue: Queue) -> int:
-    """The port of the server that the Sentinels name."""
-    [_, port] = queue.ask(SENTINELS[0], "sentinel", "get-master-addr-by-name", "queue")
+def primary(queue: RedisTopology) -> int:
+    """The port of the primary, from a Sentinel."""
+    [_, port] = queue.command(SENTINELS[0], "sentinel", "get-master-addr-by-name", "queue")
     return int(port)
 
 
-def on_two_masters(support: Desk, queue: Queue) -> tuple[str, str]:
-    """Two schedules, of one half of the rows each, whose keys are on different masters: their uids, which chance makes, decide."""
-    begin(support, late(support, "even", "t.id % 2 = 0"))
+def on_two_masters(app: ConversationsApp, queue: RedisTopology) -> tuple[str, str]:
+    """Two schedules of half of the rows each, with keys on different masters. Their random UIDs decide the master."""
+    apply_and_settle(app, matching_schedule(app, "even", "t.id % 2 = 0"))
     for number in range(20):
         name = f"odd-{number}"
-        support.apply(late(support, name, "t.id % 2 = 1", suspend=True))
-        if master(queue, support, name) != master(queue, support, "even"):
-            suspend(support, name, "false")
-            support.is_(name, "Ready", "True")
-            support.asleep(name)
+        app.apply(matching_schedule(app, name, "t.id % 2 = 1", suspend=True))
+        if master(queue, app, name) != master(queue, app, "even"):
+            suspend(app, name, "false")
+            app.until_condition(name, "Ready", "True")
+            app.until_no_workers(name)
             return "even", name
-        support.delete(name)
-    raise AssertionError("20 schedules on the master of the first")
+        app.delete(name)
+    raise AssertionError("20 schedules have their keys on the master of the first")
 
 
-def master(queue: Queue, support: Desk, name: str) -> int:
-    """The port of the node that serves the schedule's keys, as the last of the nodes sees it; 0: none."""
-    lease = support.here.get("coordination.k8s.io/v1 Lease", support.release.fullname)
-    schedule = support.here.get(SCHEDULE, name)
-    assert lease is not None
-    assert schedule is not None
-    ref = ScheduleRef(lease["metadata"]["uid"][:8], support.here.name, name, schedule["metadata"]["uid"])
-    [slot] = queue.ask(NODES[-1], "cluster", "keyslot", ref.prefix)
-    for line in queue.ask(NODES[-1], "cluster", "nodes"):
+def master(queue: RedisTopology, app: ConversationsApp, name: str) -> int:
+    """The port of the node that serves the schedule's keys, from the last node's view; 0 if there is none."""
+    [slot] = queue.command(NODES[-1], "cluster", "keyslot", app.schedule_ref(name).prefix)
+    for line in queue.command(NODES[-1], "cluster", "nodes"):
         _, address, flags, _, _, _, _, _, *served = line.split()  # 10.0.0.1:7001@17001,name
         if "master" in flags and "fail" not in flags:
             ranges = [each.partition("-") for each in served if not each.startswith("[")]

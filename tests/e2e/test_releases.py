@@ -1,4 +1,4 @@
-"""Two releases that are both told to serve a namespace: the first does, the other one says that it does not, until the first goes."""
+"""Two releases configured for the same namespace: only the first serves it, and the second reports so until the first is uninstalled."""
 
 from __future__ import annotations
 
@@ -6,66 +6,67 @@ from typing import Any
 
 from kubesweep.api.plan import Plan
 from kubesweep_controller.kube.client import DEPLOYMENTS, SCHEDULES
-from tests.e2e.stage import Stage, until
-from tests.e2e.workloads import PYTHON, deployment, pod_spec
+from tests.kits.controller_environment import ControllerEnvironment
+from tests.kits.polling import until
+from tests.kits.workloads import PYTHON, deployment, pod_spec
 
 FIRST, SECOND = "kubesweep-controller", "second"
 
 
-def installed(stage: Stage) -> dict[str, Any]:
-    """The Deployment that stands for the first release; its controller runs as a process of this test."""
+def installed(env: ControllerEnvironment) -> dict[str, Any]:
+    """The Deployment that identifies the first release. Its controller runs as a process of this test."""
     body: dict[str, Any] = deployment(FIRST, pod_spec(PYTHON, ["sleep", "infinity"]))
-    body["metadata"]["namespace"] = stage.namespace
+    body["metadata"]["namespace"] = env.namespace
     body["spec"]["replicas"] = 0
     return body
 
 
-async def test_a_second_release_leaves_a_namespace_to_the_first_until_that_is_gone(stage: Stage) -> None:
-    first = await stage.start("a")
-    await stage.api.create(DEPLOYMENTS, installed(stage))
-    await stage.apply()
-    await stage.be_the_worker()
-    await stage.says("Ready", "Ready")
+async def test_a_second_release_takes_over_a_namespace_only_after_the_first(env: ControllerEnvironment) -> None:
+    first = await env.start_controller("a")
+    await env.api.create(DEPLOYMENTS, installed(env))
+    await env.apply()
+    await env.complete_check()
+    await env.until_reason("Ready", "Ready")
 
-    second = await stage.start("b", KUBESWEEP_LEASE_NAME=SECOND)
+    second = await env.start_controller("b", KUBESWEEP_LEASE_NAME=SECOND)
 
-    async def told() -> bool:
-        return "ServedByAnother" in await stage.events()
+    async def reported() -> bool:
+        return "ServedByAnother" in await env.event_reasons()
 
-    await until(told)
-    await stage.apply("later")
-    await stage.be_the_worker("later")
-    await stage.says("Ready", "Ready", "later")
+    await until(reported)
+    await env.apply("later")
+    await env.complete_check("later")
+    await env.until_reason("Ready", "Ready", "later")
     for name in ("carts", "later"):
-        assert await served_by(stage, name) == f"{stage.namespace}/{FIRST}"
-        assert await install(stage, name) == (await stage.ref(name)).install
+        assert await served_by(env, name) == f"{env.namespace}/{FIRST}"
+        assert await install(env, name) == (await env.ref(name)).install
 
-    await stage.kill(first)
-    await stage.kill(second)
-    await stage.api.delete(DEPLOYMENTS, stage.namespace, FIRST)
-    await stage.start("b", KUBESWEEP_LEASE_NAME=SECOND)
-    before = (await stage.ref()).install
+    await env.kill(first)
+    await env.kill(second)
+    await env.api.delete(DEPLOYMENTS, env.namespace, FIRST)
+    await env.start_controller("b", KUBESWEEP_LEASE_NAME=SECOND)
+    before = (await env.ref()).install
     for name in ("carts", "later"):
 
         async def taken_over(name: str = name) -> bool:
-            return await served_by(stage, name) == f"{stage.namespace}/{SECOND}"
+            return await served_by(env, name) == f"{env.namespace}/{SECOND}"
 
         await until(taken_over)
 
         async def rolled(name: str = name) -> bool:
-            return await install(stage, name) != before
+            return await install(env, name) != before
 
         await until(rolled)
 
 
-async def install(stage: Stage, name: str) -> str:
-    """Whose plan the workers have, as the queue calls that release."""
-    worker = await stage.child(DEPLOYMENTS, "worker", name)
-    env = worker["spec"]["template"]["spec"]["containers"][0]["env"]
-    (plan,) = [each["value"] for each in env if each["name"] == "KUBESWEEP_PLAN"]
+async def install(env: ControllerEnvironment, name: str) -> str:
+    """The install ID of the workers' plan."""
+    worker = await env.child(DEPLOYMENTS, "worker", name)
+    variables = worker["spec"]["template"]["spec"]["containers"][0]["env"]
+    (plan,) = [each["value"] for each in variables if each["name"] == "KUBESWEEP_PLAN"]
     return Plan.from_json(plan).install
 
 
-async def served_by(stage: Stage, name: str) -> str:
-    body = await stage.get(SCHEDULES, name) or {}
+async def served_by(env: ControllerEnvironment, name: str) -> str:
+    body = await env.get(SCHEDULES, name) or {}
     return str((body.get("status") or {}).get("servedBy", ""))

@@ -1,4 +1,4 @@
-"""KEDA sizes a plain Deployment to the length of a Redis stream, from nothing and back to nothing."""
+"""KEDA scales a plain Deployment with the length of a Redis stream, from zero and back to zero."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from contextlib import closing
 
 import redis
 
-from tests.e2e.kube import Namespace, Object
-from tests.e2e.workloads import PYTHON, Server, deployment, pod_spec, start_redis
+from tests.kits.kube_client import Namespace, Object
+from tests.kits.workloads import PYTHON, Server, deployment, pod_spec, start_redis
 
 STREAM = "{e2e}:jobs"
 SLEEP = ["python3", "-c", "import signal; signal.signal(signal.SIGTERM, lambda *_: exit()); signal.pause()"]
@@ -34,7 +34,7 @@ def scaled_object(server: Server) -> Object:
     return {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "workers"}, "spec": spec}
 
 
-def test_a_stream_scales_a_deployment_from_zero_to_three_and_to_zero_again(namespace: Namespace) -> None:
+def test_a_stream_scales_a_deployment_from_zero_to_three_and_back(namespace: Namespace) -> None:
     server = start_redis(namespace)
     spec = pod_spec(PYTHON, SLEEP, container={"resources": {"requests": {"cpu": "10m"}}})
     namespace.apply(deployment("workers", spec, replicas=0))

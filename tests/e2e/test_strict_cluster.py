@@ -1,5 +1,7 @@
-"""A strict cluster finds nothing to object to: the README's commands under PodSecurity ``restricted``, policies like Kyverno's, a ResourceQuota and
-NetworkPolicies that deny all else, in the namespace of the release and in the user's."""
+"""The README's commands in a strict cluster: PodSecurity ``restricted``, policies like Kyverno's, a ResourceQuota and default-deny NetworkPolicies.
+
+They apply to the namespace of the release and to the user's namespace.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.bed import Bed
-from tests.e2e.audit import requests
-from tests.e2e.enforcing import build_it, enforced
-from tests.e2e.kube import Cluster, Namespace, Object
-from tests.e2e.pages import HOME, HOUSE, follow
-from tests.e2e.releases import RESTRICTED
-from tests.e2e.stage import now, until
+from tests.cluster.testbed import Bed
+from tests.kits.audit_log import requests
+from tests.kits.controller_environment import now
+from tests.kits.kube_client import Cluster, Namespace, Object
+from tests.kits.network_policies import build_tool, enforced_network_policies
+from tests.kits.page_commands import HOME, ROOT, run_page
+from tests.kits.polling import until
+from tests.kits.releases import RESTRICTED
 
 pytestmark = pytest.mark.bed  # it changes how the node treats packets
 
@@ -37,14 +40,14 @@ LABELS = {"app.kubernetes.io/name": "probe", "team": "shop"}
 
 @pytest.fixture(scope="module", autouse=True)
 def _built() -> None:
-    build_it()
+    build_tool()
 
 
 @pytest.fixture
-def strict(whole_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
-    """The namespace of the release is strict before the release comes; policies count for the user's as soon as it is there."""
-    cluster = whole_cluster
-    with admission(cluster), enforced(cluster, Bed.chosen(), tmp_path):
+def strict(exclusive_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster in which the release's namespace is strict before the release, and policies apply to the user's namespace once it exists."""
+    cluster = exclusive_cluster
+    with admission(cluster), enforced_network_policies(cluster, Bed.selected(), tmp_path):
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}})
         make_strict(cluster, HOME)
         yield cluster
@@ -52,7 +55,7 @@ def strict(whole_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
 
 @contextmanager
 def admission(cluster: Cluster) -> Iterator[None]:
-    """The policies, bound to the two namespaces; left behind are none."""
+    """The admission policies, bound to the two namespaces; deleted at the end."""
     made = cluster.apply((MANIFESTS / "admission.yaml").read_text())
     names = [each["metadata"]["name"] for each in made]
     places = [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": [HOME, SHOP]}]
@@ -79,15 +82,15 @@ def make_strict(cluster: Cluster, name: str) -> None:
 
 
 def block(mark: str) -> str:
-    """The YAML below this mark of docs/platforms.md."""
-    page = (HOUSE / "docs" / "platforms.md").read_text()
+    """The YAML block of docs/platforms.md that follows this mark."""
+    page = (ROOT / "docs" / "platforms.md").read_text()
     found = re.search(rf"^<!-- {mark} -->\n```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert found, mark
     return found[1]
 
 
 def probe(**without: Any) -> Object:
-    """A pod that all policies take, less what is given otherwise."""
+    """A pod that satisfies all policies; ``without`` replaces fields."""
     container = {
         "name": "c",
         "image": "i",
@@ -101,7 +104,7 @@ def probe(**without: Any) -> Object:
 
 
 def assert_denials(namespace: Namespace) -> None:
-    """Each policy, the level of PodSecurity and the quota deny what they should, and nothing else does."""
+    """Each policy, PodSecurity and the quota deny a pod that violates them, and none denies a valid pod."""
     lean = {"requests": SIZES["requests"], "limits": {"memory": "16Mi"}}
     denied = {
         "require-labels": probe(metadata={"labels": {"team": "shop"}}),
@@ -111,20 +114,20 @@ def assert_denials(namespace: Namespace) -> None:
         "must specify limits.cpu": probe(container={"resources": lean}),
     }
     for by, body in denied.items():
-        kind = "v1 Pod" if by != "'restricted'" else "apps/v1 Deployment"  # PodSecurity looks at pods alone
+        kind = "v1 Pod" if by != "'restricted'" else "apps/v1 Deployment"  # PodSecurity checks only pods
 
-        async def heeded(by: str = by, body: Object = body, kind: str = kind) -> bool:
-            return by in tried(namespace, kind, body)
+        async def enforced(by: str = by, body: Object = body, kind: str = kind) -> bool:
+            return by in dry_run_error(namespace, kind, body)
 
         try:
-            asyncio.run(until(heeded, 60))
+            asyncio.run(until(enforced, 60))
         except AssertionError:
-            raise AssertionError(f"not denied by {by}: {tried(namespace, kind, body)}") from None
-    assert tried(namespace, "v1 Pod", probe()) == ""
+            raise AssertionError(f"not denied by {by}: {dry_run_error(namespace, kind, body)}") from None
+    assert dry_run_error(namespace, "v1 Pod", probe()) == ""
 
 
-def tried(namespace: Namespace, kind: str, pod: Object) -> str:
-    """What the API server says against it; a dry run."""
+def dry_run_error(namespace: Namespace, kind: str, pod: Object) -> str:
+    """The API server's error for a dry run; empty if it accepts the object."""
     body = pod
     if kind != "v1 Pod":
         selector = {"matchLabels": LABELS}
@@ -139,31 +142,31 @@ def tried(namespace: Namespace, kind: str, pod: Object) -> str:
     return subprocess.run(command, input=json.dumps(body), capture_output=True, text=True, check=False).stderr
 
 
-def test_the_readmes_commands_do_their_work_in_a_strict_cluster(strict: Cluster, tmp_path: Path) -> None:
+def test_the_readmes_commands_work_in_a_strict_cluster(strict: Cluster, tmp_path: Path) -> None:
     began, shop, home = now(), Namespace(strict, SHOP), Namespace(strict, HOME)
     (tmp_path / "strict.yaml").write_text(block("values: strict"))
     allowed = list(yaml.safe_load_all(block("objects: network")))
 
-    def with_values(command: str) -> str:
+    def add_values(command: str) -> str:
         return f"{command} --values strict.yaml" if command.startswith("helm install") else command
 
-    def watched(command: str) -> None:
+    def after(command: str) -> None:
         if command.startswith("kubectl create namespace"):
             make_strict(strict, SHOP)
             for each in allowed:
                 shop.apply(each)
 
-    assert follow("README.md", tmp_path, with_values, watched) > 5
+    assert run_page("README.md", tmp_path, add_values, after) > 5
 
     shop.kubectl("create", "job", "--from=cronjob/close-abandoned-carts-tick", "tick-by-hand")
-    ended = shop.until("batch/v1 Job", "tick-by-hand", over, what="the tick's Job ends", patience=120)
-    assert ended["status"].get("succeeded") == 1, ended["status"]
+    job = shop.until("batch/v1 Job", "tick-by-hand", finished, what="the tick's Job ends", patience=120)
+    assert job["status"].get("succeeded") == 1, job["status"]
     assert_nothing_was_denied(began, home, shop)
     assert_all_is_labelled(home, shop)
     assert_connections(home, shop)
 
 
-def over(job: Object) -> bool:
+def finished(job: Object) -> bool:
     return any(
         each["type"] in ("Complete", "Failed") and each["status"] == "True"
         for each in job["status"].get("conditions", [])
@@ -171,7 +174,7 @@ def over(job: Object) -> bool:
 
 
 def assert_nothing_was_denied(began: str, *namespaces: Namespace) -> None:
-    """Neither to the controller nor to what makes pods for it: a denial that is over by now counts."""
+    """No request of the controller, and none that creates its pods, was denied, even temporarily."""
     names = {each.name for each in namespaces}
     ours = (f"system:serviceaccount:{HOME}:", "system:serviceaccount:kube-system:", "system:kube-controller-manager")
     found = [each for each in requests(began) if each.namespace in names and each.user.startswith(ours)]
@@ -189,7 +192,7 @@ def assert_all_is_labelled(*namespaces: Namespace) -> None:
 
 
 def assert_connections(home: Namespace, shop: Namespace) -> None:
-    """What was not allowed does not work, though all that is needed did: the policies were enforced."""
+    """A connection that is not allowed fails, which shows that the policies were enforced."""
     queue = home.get("v1 Service", "kubesweep-redis")
     assert queue is not None
     address = f"/dev/tcp/{queue['spec']['clusterIP']}/6379"

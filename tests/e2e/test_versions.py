@@ -1,7 +1,7 @@
-"""Two versions of the controller in one cluster. test_pruning_crd.py is about two of the CRD.
+"""Two versions of the controller in one cluster. test_pruning_crd.py covers two versions of the CRD.
 
-The other version is this one with a few words changed, as a process of its own: its plans have a field that nobody uses yet, its
-pods a variable, and it has workers of its own.
+The later version is a patched copy of this one in a process of its own: its plans have a new field, its pods a new variable, and its worker image
+another tag.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import pytest
 
 from kubesweep.queue.model import SweepRequest
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCHEDULES
-from tests.cluster.bed import REPOSITORY
-from tests.e2e.stage import CHILDREN, Stage, now, until, writes_since
+from tests.cluster.testbed import REPOSITORY
+from tests.kits.controller_environment import CHILDREN, ControllerEnvironment, now, writes_since
+from tests.kits.polling import until
 
 LATER = (
     ("core/kubesweep/api/plan.py", "jobs_per_replica: int = 10", "jobs_per_replica: int = 10\n    later: int = 1"),
@@ -29,7 +30,7 @@ LATER = (
 
 
 def later_version(folder: Path) -> str:
-    """The path of its modules."""
+    """Write a patched copy of the modules. Returns its PYTHONPATH."""
     for name in ("core", "controller"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name, before, after in LATER:
@@ -39,13 +40,13 @@ def later_version(folder: Path) -> str:
     return f"{folder / 'core'}:{folder / 'controller'}"
 
 
-async def family(stage: Stage) -> list[dict[str, Any]]:
-    return [await stage.child(kind, suffix) for kind, suffix in CHILDREN]
+async def children(env: ControllerEnvironment) -> list[dict[str, Any]]:
+    return [await env.child(kind, suffix) for kind, suffix in CHILDREN]
 
 
-async def is_of(stage: Stage, version: str) -> bool:
-    """Whether both pod templates are all of one version, and of that one."""
-    deployment, cronjob = await stage.child(DEPLOYMENTS, "worker"), await stage.child(CRONJOBS, "tick")
+async def is_of(env: ControllerEnvironment, version: str) -> bool:
+    """Whether both pod templates are completely of this version."""
+    deployment, cronjob = await env.child(DEPLOYMENTS, "worker"), await env.child(CRONJOBS, "tick")
     templates = deployment["spec"]["template"], cronjob["spec"]["jobTemplate"]["spec"]["template"]
     [worker], [producer] = (each["spec"]["containers"] for each in templates)
     seen = {
@@ -54,51 +55,51 @@ async def is_of(stage: Stage, version: str) -> bool:
     return seen == {(f"worker:{version}", version == "later")}
 
 
-async def nobody_writes(stage: Stage, nonce: str) -> None:
-    """Let the leader look again at everything: no child changes by it."""
-    before, start = await family(stage), now()
-    order = {"metadata": {"annotations": {"kubesweep.dev/approve": nonce}}}
-    await stage.api.patch(SCHEDULES, stage.namespace, "carts", order)
+async def assert_nothing_written(env: ControllerEnvironment, nonce: str) -> None:
+    """Make the leader reconcile, and check that it changes no child."""
+    before, start = await children(env), now()
+    request = {"metadata": {"annotations": {"kubesweep.dev/approve": nonce}}}
+    await env.api.patch(SCHEDULES, env.namespace, "carts", request)
 
-    async def obeyed() -> bool:
-        body = await stage.get(SCHEDULES, "carts") or {}
+    async def handled() -> bool:
+        body = await env.get(SCHEDULES, "carts") or {}
         return bool((body["status"].get("handled") or {}).get("approve") == nonce)
 
-    await until(obeyed)
-    # not the resourceVersion: Kubernetes itself may still write the status of a Deployment that changed just before
-    generations = [each["metadata"]["generation"] for each in (await family(stage))[:2]]
+    await until(handled)
+    # not the resourceVersion, because Kubernetes may still write the Deployment's status
+    generations = [each["metadata"]["generation"] for each in (await children(env))[:2]]
     assert generations == [each["metadata"]["generation"] for each in before[:2]]
-    ours = [str(each) for each in writes_since(stage, start) if each.resource in ("deployments", "cronjobs")]
+    ours = [str(each) for each in writes_since(env, start) if each.resource in ("deployments", "cronjobs")]
     assert ours == []
 
 
 @pytest.mark.bed
-async def test_of_two_versions_the_leader_decides_and_no_field_is_fought_over(stage: Stage, tmp_path: Path) -> None:
+async def test_only_the_leader_of_two_versions_writes(env: ControllerEnvironment, tmp_path: Path) -> None:
     path = later_version(tmp_path / "later")
-    older = await stage.start("older", KUBESWEEP_WORKER_IMAGE="worker:older")
-    await stage.apply()
-    await stage.be_the_worker()
-    await stage.says("Ready", "Ready")
-    [finding] = (await stage.stats()).findings
-    sweep = await stage.queue.open_sweep(await stage.ref(), SweepRequest(tick=1.0, plan=finding.plan))
-    later = await stage.start("later", KUBESWEEP_WORKER_IMAGE="worker:later", PYTHONPATH=path)
-    await until(lambda: _says(stage, "later", "holds the Lease; waiting"))
-    await nobody_writes(stage, "1")
-    assert await is_of(stage, "older")
+    older = await env.start_controller("older", KUBESWEEP_WORKER_IMAGE="worker:older")
+    await env.apply()
+    await env.complete_check()
+    await env.until_reason("Ready", "Ready")
+    [finding] = (await env.stats()).findings
+    sweep = await env.queue.open_sweep(await env.ref(), SweepRequest(tick=1.0, plan=finding.plan))
+    later = await env.start_controller("later", KUBESWEEP_WORKER_IMAGE="worker:later", PYTHONPATH=path)
+    await until(lambda: _has_logged(env, "later", "holds the Lease; waiting"))
+    await assert_nothing_written(env, "1")
+    assert await is_of(env, "older")
 
-    await stage.kill(older, signal.SIGTERM)
-    await until(lambda: is_of(stage, "later"))
-    older = await stage.start("older", KUBESWEEP_WORKER_IMAGE="worker:older")
-    await nobody_writes(stage, "2")
-    await stage.api.delete(CRONJOBS, stage.namespace, "carts-tick")
-    await until(lambda: is_of(stage, "later"))
+    await env.kill(older, signal.SIGTERM)
+    await until(lambda: is_of(env, "later"))
+    older = await env.start_controller("older", KUBESWEEP_WORKER_IMAGE="worker:older")
+    await assert_nothing_written(env, "2")
+    await env.api.delete(CRONJOBS, env.namespace, "carts-tick")
+    await until(lambda: is_of(env, "later"))
 
-    await stage.kill(later)
-    await until(lambda: is_of(stage, "older"))
-    stats = await stage.stats()
+    await env.kill(later)
+    await until(lambda: is_of(env, "older"))
+    stats = await env.stats()
     assert stats.sweep is not None
     assert (stats.sweep.id, stats.sweep.state.settled, stats.history) == (sweep.sweep, False, ())
 
 
-async def _says(stage: Stage, name: str, words: str) -> bool:
-    return any(words in file.read_text() for file in stage.folder.glob(f"{name}-*.log"))
+async def _has_logged(env: ControllerEnvironment, name: str, words: str) -> bool:
+    return any(words in file.read_text() for file in env.folder.glob(f"{name}-*.log"))

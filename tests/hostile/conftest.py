@@ -1,4 +1,4 @@
-"""The cluster of tests/e2e, for tests that mean harm."""
+"""The cluster fixture of tests/e2e, for the tests of a hostile tenant."""
 
 from tests.e2e.conftest import cluster
 

@@ -1,4 +1,4 @@
-"""One Postgres for a run: the process that starts the others (pytest -n) has it, and each test has a database of its own in it."""
+"""One Postgres for a run, started by the first process (pytest -n), with a database for each test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kubesweep.queue.redis.queue import RedisQueue
-from tests.apps.beside import twins
+from tests.apps.comparison import databases
 from tests.integration.pod import role, server
 from tests.integration.postgres import LOCKED_ROLE, Server, postgres
 from tests.kits.memory import pytest_configure
@@ -18,6 +18,7 @@ from tests.kits.servers import shared
 
 __all__ = [
     "database",
+    "databases",
     "emptied",
     "locked_role",
     "postgres_server",
@@ -26,7 +27,6 @@ __all__ = [
     "pytest_unconfigure",
     "role",
     "server",
-    "twins",
 ]
 POSTGRES = "postgres"
 STARTED = pytest.StashKey[tuple[ExitStack, Server]]()
@@ -34,7 +34,7 @@ STARTED = pytest.StashKey[tuple[ExitStack, Server]]()
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Before a process of the run starts: where its server is."""
+    """Pass the folder of the run's server to a process before it starts."""
     stash: pytest.Stash = node.config.stash
     if STARTED not in stash:
         running = ExitStack()
@@ -59,7 +59,7 @@ def postgres_server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def database(postgres_server: Server) -> Iterator[str]:
-    """The URL of an empty database of the test's own."""
+    """The URL of an empty database for this test."""
     url = postgres_server.create()
     yield url
     postgres_server.drop(url)
@@ -67,9 +67,9 @@ def database(postgres_server: Server) -> Iterator[str]:
 
 @pytest.fixture
 def locked_role(postgres_server: Server) -> Iterator[str]:
-    """The role that needs a password, for the test to create. Roles are the whole server's: one test at a time has it.
+    """The name of a role that needs a password; the test creates it. Roles belong to the whole server, so only one test at a time has it.
 
-    Name this before ``database``: what the role owns there goes first.
+    Name this fixture before ``database``, so that the role's objects there are dropped first.
     """
     with postgres_server.turn() as connection:
         yield LOCKED_ROLE
@@ -78,7 +78,7 @@ def locked_role(postgres_server: Server) -> Iterator[str]:
 
 @pytest.fixture
 async def emptied(kind: str) -> AsyncIterator[RedisQueue]:
-    """A queue on the run's server of that kind (one_row.KINDS), which holds nothing."""
+    """An empty queue on the process's server of this kind (one_row.KINDS)."""
     server = shared(kind)
     with server.client() as client:
         client.flushall()

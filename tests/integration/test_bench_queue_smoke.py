@@ -1,4 +1,4 @@
-"""The measurement of the queue still runs, end to end and without peers, and reports what RESULTS.md is made of."""
+"""bench/queue.py runs end to end without peers and reports every figure of RESULTS.md."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import sys
 from pathlib import Path
 
 from bench import queue
-from bench.queue_rivals import PEERS, PINS
+from bench.queue_competitors import PEERS, PINS
 from tests.kits.deadlines import scaled
 
-HOUSE = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 
 
-def test_a_smoke_run_takes_every_figure_of_one_worker(tmp_path: Path) -> None:
+def test_a_smoke_run_measures_every_figure(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     done = subprocess.run(
         (sys.executable, "-m", "bench.queue", "--smoke", "--json", str(file)),
         check=False,
-        cwd=HOUSE,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=scaled(240),
@@ -32,7 +32,7 @@ def test_a_smoke_run_takes_every_figure_of_one_worker(tmp_path: Path) -> None:
     assert "| kubesweep |" in done.stdout
 
 
-def test_options_of_the_command_line_change_the_smoke_run() -> None:
+def test_command_line_options_change_the_smoke_run() -> None:
     options, file, install = queue.parse(["--smoke", "--rounds", "2", "--picks", "7", "--json", "out.json"])
     assert (options.rounds, options.picks, options.jobs, options.peers) == (2, 7, queue.SMOKE.jobs, False)
     assert (file, install) == (Path("out.json"), False)

@@ -1,4 +1,4 @@
-"""examples/at-scale: its script does what it says, and its files are what the README's commands want."""
+"""examples/at-scale: its script works, and its README lists its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""examples/conversations as a newcomer runs it: the files of the folder, the command line, a real Postgres, the receiver."""
+"""examples/conversations, run by its README: the files of the folder, the command line, a real Postgres and the receiver."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ class Folder:
         """Sweep once. Returns the finished sweep of each schedule, by its name."""
         ended = self.kubesweep("run", "--once", "-f", "sweep.yaml", "-f", "secret.yaml", "--url", url)
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        told = self.kubesweep("status", "-o", "json")
-        return {one["name"]: one["lastSweep"] for one in json.loads(told.stdout)}
+        status = self.kubesweep("status", "-o", "json")
+        return {one["name"]: one["lastSweep"] for one in json.loads(status.stdout)}
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def folder(tmp_path: Path, receiver: Receiver) -> Folder:
 
 
 @pytest.mark.parametrize("schema", VARIANTS)
-def test_both_schemas_are_swept_alike(schema: str, database: str, folder: Folder) -> None:
+def test_both_schemas_are_swept_with_the_same_result(schema: str, database: str, folder: Folder) -> None:
     prepare(database, schema, VARIANTS[schema])
     before = {row[0]: row for row in rows(database)}
 
@@ -127,11 +127,11 @@ def test_both_schemas_are_swept_alike(schema: str, database: str, folder: Folder
 
 def test_the_sweep_leaves_what_the_loop_leaves(database: str, folder: Folder) -> None:
     prepare(database, "schema-session-key.sql", 40)
-    told: list[int] = []
+    notified: list[int] = []
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS TABLE conversations")
         for deal in (background_tasks.process_idle_conversations, background_tasks.process_expired_conversations):
-            while deal(connection, lambda what, conversation: told.append(conversation["id"])):
+            while deal(connection, lambda what, conversation: notified.append(conversation["id"])):
                 pass
         by_the_loop = rows(database)
         connection.execute("DELETE FROM conversations")
@@ -140,10 +140,10 @@ def test_the_sweep_leaves_what_the_loop_leaves(database: str, folder: Folder) ->
     folder.sweep(database)
 
     assert rows(database) == by_the_loop
-    assert len(told) == folder.receiver.ledger.summary()["keys"]
+    assert len(notified) == folder.receiver.ledger.summary()["keys"]
 
 
-def test_an_answer_that_is_lost_comes_again_under_the_same_key(database: str, tmp_path: Path) -> None:
+def test_a_lost_response_is_retried_under_the_same_key(database: str, tmp_path: Path) -> None:
     prepare(database, "schema-from-number.sql")
     with receiving(lose_every=100) as receiver:
         Folder(tmp_path / "conversations", receiver).sweep(database)
@@ -169,7 +169,7 @@ def test_a_dry_run_counts_the_same_rows_and_changes_none(database: str, folder: 
     assert folder.receiver.ledger.summary()["requests"] == 0
 
 
-async def test_the_handler_refuses_for_good_whom_nobody_can_reach() -> None:
+async def test_the_handler_rejects_an_invalid_number_permanently() -> None:
     someone = testing.row({"id": 1, "from_number": "4711", "session_key": "s"})
     with pytest.raises(Reject, match="international"):
         await sweeps.notify_idle(someone, testing.context())
@@ -184,14 +184,14 @@ async def test_the_handler_notifies_under_its_key(receiver: Receiver) -> None:
     assert receiver.ledger.summary() == {"requests": 2, "keys": 1, "duplicates": 1}
 
 
-async def test_a_users_own_test_sweeps_the_file_in_one_call(database: str, folder: Folder) -> None:
+async def test_a_users_test_sweeps_the_file_in_one_call(database: str, folder: Folder) -> None:
     prepare(database, "schema-from-number.sql")
     name = "process-expired-conversations"
     swept = await testing.sweep(folder.path / "sweep.yaml", url=database, name=name)
     assert (swept.sweep.applied, swept.dead) == (EXPIRED, ())
 
 
-def test_check_finds_nothing_to_mend_in_the_example(database: str, folder: Folder) -> None:
+def test_check_reports_no_problem_in_the_example(database: str, folder: Folder) -> None:
     prepare(database, "schema-from-number.sql")
     done = folder.kubesweep("check", "-f", "sweep.yaml", "-f", "secret.yaml", "--url", database)
     assert done.returncode == 0, done.stdout + done.stderr

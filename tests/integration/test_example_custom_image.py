@@ -1,4 +1,4 @@
-"""examples/custom-image without its image: the handler on a real database, through the file that a cluster takes."""
+"""examples/custom-image without its image: the handler on a real database, with the file for a cluster."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def shop(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     sys.path.remove(str(EXAMPLE))
 
 
-async def test_each_owner_of_an_abandoned_cart_is_mailed_once_whatever_comes_twice(shop: str) -> None:
+async def test_each_owner_of_an_abandoned_cart_is_mailed_once_despite_repeats(shop: str) -> None:
     files = EXAMPLE / "sweep.yaml"
     first = await sweep(files, url=shop)
     assert (first.sweep.planned, first.sweep.applied, first.sweep.dead) == (100, 99, 1)

@@ -1,4 +1,4 @@
-"""examples/django-sessions: the sweep leaves exactly what ``manage.py clearsessions`` leaves, on Postgres and on SQLite."""
+"""examples/django-sessions: the sweep leaves the same sessions as ``manage.py clearsessions``, on Postgres and on SQLite."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALL = "SELECT session_key, session_data, expire_date FROM django_session ORDER B
 
 
 def run(*command: str, **environment: str) -> tuple[str, float]:
-    """A command of the example in its folder. Returns what it printed, and how many seconds it took."""
+    """Run a command in the example's folder. Returns its output and its duration in seconds."""
     began = time.perf_counter()
     done = subprocess.run(
         (sys.executable, *command),
@@ -42,7 +42,7 @@ def run(*command: str, **environment: str) -> tuple[str, float]:
 
 @dataclass
 class Shop:
-    """One database of the example, and a second one with the same sessions."""
+    """A database of the example; ``copy`` makes a second one with the same sessions."""
 
     kind: str
     url: str
@@ -93,13 +93,13 @@ def test_the_sweep_leaves_exactly_what_clearsessions_leaves(
     queue = f"sqlite:///{tmp_path}/queue.db"
     sweep = ("-m", "kubesweep_cli", "run", "--once", "-f", "sweep.yaml", "-f", "secret.yaml")
     _, sweeping = run(*sweep, "--url", swept.url, "--queue", queue, XDG_STATE_HOME=str(tmp_path))
-    told, _ = run("-m", "kubesweep_cli", "status", "-o", "json", "--queue", queue, XDG_STATE_HOME=str(tmp_path))
+    status, _ = run("-m", "kubesweep_cli", "status", "-o", "json", "--queue", queue, XDG_STATE_HOME=str(tmp_path))
 
     left = shop.sessions()
     assert before == SESSIONS
     assert SESSIONS * 0.35 < len(left) < SESSIONS * 0.45
     assert swept.sessions() == left
-    counted = json.loads(told)[0]["lastSweep"]
+    counted = json.loads(status)[0]["lastSweep"]
     assert (counted["state"], counted["applied"]) == ("Completed", before - len(left))
     with capsys.disabled():
         print(

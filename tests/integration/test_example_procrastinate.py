@@ -1,4 +1,4 @@
-"""examples/procrastinate: the sweeps leave exactly what ``remove_old_jobs`` and ``prune_stalled_workers`` leave."""
+"""examples/procrastinate: the sweeps leave the same rows as ``remove_old_jobs`` and ``prune_stalled_workers``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.apps.beside import Twins, run, sweep
+from tests.apps.comparison import DatabasePair, run, sweep
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "procrastinate"
 JOBS = 400
@@ -19,15 +19,15 @@ def shop(*arguments: str, url: str) -> None:
     run(sys.executable, "-m", *arguments, cwd=EXAMPLE, DATABASE_URL=url)
 
 
-async def test_the_sweeps_leave_what_procrastinate_leaves(twins: Twins) -> None:
-    shop("procrastinate", "--app", "shop.app", "schema", "--apply", url=twins.swept)
-    shop("shop", "makejobs", "--count", str(JOBS), url=twins.swept)
-    with psycopg.connect(twins.swept) as connection:
+async def test_the_sweeps_leave_what_procrastinate_leaves(databases: DatabasePair) -> None:
+    shop("procrastinate", "--app", "shop.app", "schema", "--apply", url=databases.swept)
+    shop("shop", "makejobs", "--count", str(JOBS), url=databases.swept)
+    with psycopg.connect(databases.swept) as connection:
         connection.execute(UNTIMED)
-    shop("shop", "clean", url=twins.part())
-    applied = await sweep(EXAMPLE / "sweep.yaml", twins.swept)
+    shop("shop", "clean", url=databases.copy())
+    applied = await sweep(EXAMPLE / "sweep.yaml", databases.swept)
 
-    lost = twins.compare("procrastinate")
+    lost = databases.compare("procrastinate")
     assert applied == {
         "remove-old-jobs": lost["procrastinate_jobs"],
         "prune-stalled-workers": lost["procrastinate_workers"],

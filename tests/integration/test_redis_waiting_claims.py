@@ -95,7 +95,7 @@ async def test_a_connection_that_breaks_while_it_waits_claims_nothing(server: Se
         with pytest.raises(Outage) as cut:
             await task
         assert cut.value.reason == "QueueUnreachable"
-        await server.until_nobody_blocks()
+        await server.until_no_client_blocks()
         await bob.enqueue_check(REF, PLAN)
         await settled_once(bob, 1)
         await ann.close()
@@ -176,7 +176,7 @@ async def test_a_caller_who_will_not_wait_for_that_leaves_nothing_behind_in_the_
         task = await waiting(server, ann)
         proxy.open.clear()
         task.cancel()
-        await server.until_nobody_blocks()  # it was told to end its read, and no answer comes through
+        await server.until_no_client_blocks()  # it was told to end its read, and no answer comes through
         await cancelled(task)
         await asyncio.sleep(0)
         assert not [one for one in asyncio.all_tasks() if "RedisQueue" in repr(one)]

@@ -1,15 +1,15 @@
-"""Documents that are run: the commands that a page shows, and what it says that they print.
+"""Parses the commands that a documentation page shows, with the output that it shows for them.
 
-A fenced block counts where the line before it is an HTML comment, which no reader sees:
+A fenced block is used where the line before it is an HTML comment, which is not rendered:
 
 ``<!-- run -->``
-    a ``console`` block. A line that begins with ``$ `` is a command (a backslash at its end continues it, ``> `` goes on
-    below), the lines after it are what it prints.
+    a ``console`` block. A line that begins with ``$ `` is a command; a backslash at its end or a following line that begins
+    with ``> `` continues it. The lines after it are its output.
 ``<!-- file: sweep.yaml -->``
-    the block is the whole text of that file, in the folder that the commands run in.
+    the block is the whole text of that file in the working directory of the commands.
 
-What differs at every run is written as it came and compared by its kind: ages, times, addresses and the random ends of pods'
-names. ``...`` stands for anything, and alone on a line for any lines.
+Ages, times, addresses and the random suffixes of pods' names differ in every run, so they match any value of their kind.
+``...`` matches any text, and any lines where it is alone on a line.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Command:
-    line: int  # of the page, for messages
+    line: int  # line number in the page, for messages
     text: str
-    shown: str  # what the page says it prints; empty: nothing
+    shown: str  # the output that the page shows; empty: none
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class File:
 
 
 def steps(page: str) -> Iterator[Command | File]:
-    """What there is to do, in order. Raises ValueError for a mark that stands before no block, or before one of the wrong kind."""
+    """The files and commands of a page, in order. Raises ValueError for a mark without a block or with one of the wrong kind."""
     blocks = list(BLOCK.finditer(page))
     if len(blocks) != len(MARK.findall(page)):
-        raise ValueError("a <!-- run --> or <!-- file: ... --> stands before no fenced block")
+        raise ValueError("a <!-- run --> or <!-- file: ... --> has no fenced block after it")
     for block in blocks:
         line = page.count("\n", 0, block.start("text")) + 1
         if block["path"]:
@@ -67,8 +67,8 @@ def steps(page: str) -> Iterator[Command | File]:
 def _commands(first: int, text: str) -> Iterator[Command]:
     started, command, shown = 0, [""], [""]
     for number, line in enumerate(text.splitlines(), first):
-        goes_on = bool(started) and (command[-1].endswith("\\") or (line.startswith("> ") and not shown))
-        if goes_on:
+        continued = bool(started) and (command[-1].endswith("\\") or (line.startswith("> ") and not shown))
+        if continued:
             command.append(line.removeprefix("> "))
         elif line.startswith("$ "):
             if started:
@@ -83,12 +83,12 @@ def _commands(first: int, text: str) -> Iterator[Command]:
 
 
 def difference(shown: str, printed: str) -> str | None:
-    """Where what was printed is not what the page shows, in words; None where it is."""
+    """The shown and the printed text where they differ; None where they match."""
     wanted, got = _lines(shown), _lines(printed)
     pattern = "".join(r"(?:[^\n]*\n)*" if line == "..." else _pattern(line) + r"\n" for line in wanted)
     if re.fullmatch(pattern, "".join(f"{line}\n" for line in got)):
         return None
-    return f"the page shows:\n{shown.strip()}\n\nprinted was:\n{printed.strip()}"
+    return f"the page shows:\n{shown.strip()}\n\nprinted:\n{printed.strip()}"
 
 
 def _pattern(line: str) -> str:

@@ -1,4 +1,4 @@
-"""The tables of invalid specs in docs/errors.md, as data: what a file gets, and what a cluster says."""
+"""The tables of invalid specs in docs/errors.md, as data: the message for a file, and the message in a cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WAYS = {
 
 
 class Row(NamedTuple):
-    """What a file gets."""
+    """A change of a file and the message for it."""
 
     change: str
     code: str
@@ -27,21 +27,21 @@ class Row(NamedTuple):
 
     @property
     def of_the_schedule(self) -> bool:
-        """About the spec or the name, not about a Secret, a file or what kubectl makes of any object."""
+        """Whether the message is about the spec or the name, and not about a Secret, the file or kubectl."""
         return self.code != "SecretMissing" and all(
-            re.match(r"-?spec\b|metadata\.name=", wish) for wish in self.change.split(" ; ")
+            re.match(r"-?spec\b|metadata\.name=", edit) for edit in self.change.split(" ; ")
         )
 
 
 class ClusterRow(NamedTuple):
-    """What a cluster says, by the way in which the row was applied."""
+    """A change and the message for it in a cluster, for each way of applying it."""
 
     change: str
     applied: str
     ignoring: str
     server_side: str
 
-    def says(self, way: str) -> str:
+    def message(self, way: str) -> str:
         if SERVER_SIDE in way:
             return self.server_side
         return self.ignoring if IGNORE in way else self.applied
@@ -56,7 +56,7 @@ def base() -> str:
 
 
 def cells(title: str) -> list[list[str]]:
-    """The rows of a section's tables that begin with code, cell by cell, without the backticks around."""
+    """The cells of the table rows of a section whose first cell is code."""
     lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in section(title).splitlines() if line.startswith("| `")]
     return [[cell.strip().replace("\\|", "|") for cell in line] for line in lines]
 
@@ -74,13 +74,13 @@ def cluster_rows() -> list[ClusterRow]:
     of_file = {row.change: row.text for row in rows()}
     found = []
     for change, *says in cells("In a cluster"):
-        wish = code(change)
-        applied, *others = (said(cell, of_file[wish]) for cell in says)
-        found.append(ClusterRow(wish, applied, *(other or applied for other in others)))
+        edit = code(change)
+        applied, *others = (message(cell, of_file[edit]) for cell in says)
+        found.append(ClusterRow(edit, applied, *(other or applied for other in others)))
     return found
 
 
-def said(cell: str, of_file: str) -> str:
+def message(cell: str, of_file: str) -> str:
     if cell == "condition":
         return f"condition {of_file}"
     text = cell.removeprefix("condition ")
@@ -89,13 +89,13 @@ def said(cell: str, of_file: str) -> str:
 
 def change(documents: dict[str, Any], text: str) -> None:
     """``a.b.0=value`` sets, ``-a.b`` removes; paths start in the SweepSchedule, with ``Secret/`` in the Secret."""
-    wish, _, value = text.partition("=")
-    path = wish.removeprefix("-").removeprefix("Secret/").split(".")
-    at = documents["Secret" if "Secret/" in wish else "SweepSchedule"]
+    edit, _, value = text.partition("=")
+    path = edit.removeprefix("-").removeprefix("Secret/").split(".")
+    at = documents["Secret" if "Secret/" in edit else "SweepSchedule"]
     for step in path[:-1]:
         at = at[int(step) if isinstance(at, list) else step]
     last: Any = int(path[-1]) if isinstance(at, list) else path[-1]
-    if wish.startswith("-"):
+    if edit.startswith("-"):
         del at[last]
     else:
         at[last] = yaml.safe_load(value)

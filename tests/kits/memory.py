@@ -1,7 +1,6 @@
-"""Temporary files of the tests lie in memory where there is room for them.
+"""Puts the tests' temporary files into memory where there is room for them. ``TMPDIR`` overrides it.
 
-Queues and databases flush their files thousands of times a run. On a disk that somebody else writes to, that would decide how long a test takes.
-``TMPDIR`` says otherwise.
+Queues and databases flush their files thousands of times in a run, so on a busy disk the tests would take longer.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ ROOM = 4 << 30  # bytes; a container's default of 64 MB is not enough
 
 
 def pytest_configure() -> None:
-    """A conftest that imports this gives it to all tests of its folder, and to the processes that they start."""
+    """A hook. A conftest that imports it applies it to all tests of its folder and to the processes that they start."""
     if "TMPDIR" not in os.environ and _usable():
         os.environ["TMPDIR"] = str(MEMORY)
-        tempfile.tempdir = None  # asked for again
+        tempfile.tempdir = None  # so that tempfile reads TMPDIR again
 
 
 def _usable() -> bool:

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that cuts a connection at a chosen moment: before a request arrives, or before its answer does."""
+"""A TCP proxy on loopback that drops a connection at a chosen moment: before a request arrives, or before its reply does."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ Cut = Literal["request", "reply"]
 
 
 class Proxy:
-    """Use as an async context manager. ``cut`` names what the next one of is swallowed, with its connection."""
+    """An async context manager. ``cut`` names what is dropped next, together with its connection."""
 
     def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
-        self.to = port  # where new connections lead
+        self.to = port  # the port to which new connections are forwarded
         self._tls = tls
         self.cut: Cut | None = None
         self.cuts = 0
-        self.hold: tuple[Cut, int] | None = None  # keep this one (0 the next) and all behind it
+        self.hold: tuple[Cut, int] | None = None  # withhold this one (0 is the next) and all later ones
         self.held = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.arrived = asyncio.Event()  # a request came since it was cleared
+        self.arrived = asyncio.Event()  # a request arrived since it was cleared
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
@@ -86,7 +86,7 @@ class Proxy:
 
 
 class Withholding(Proxy):
-    """Passes answers on only while ``open`` is set."""
+    """Forwards replies only while ``open`` is set."""
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
@@ -100,10 +100,10 @@ class Withholding(Proxy):
     async def _pump(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, what: Cut, other: asyncio.StreamWriter
     ) -> None:
-        await super()._pump(Gate(source, self.open) if what == "reply" else source, sink, what, other)  # type: ignore[arg-type]
+        await super()._pump(_PausableReader(source, self.open) if what == "reply" else source, sink, what, other)  # type: ignore[arg-type]
 
 
-class Gate:
+class _PausableReader:
     def __init__(self, source: asyncio.StreamReader, opened: asyncio.Event) -> None:
         self._source, self._opened = source, opened
 

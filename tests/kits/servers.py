@@ -1,6 +1,6 @@
-"""Redis and Valkey servers of the tests' own: on loopback or a socket file, in a folder of their own, stopped at the end.
+"""Redis and Valkey servers for tests: on loopback and a socket file, in a folder of their own, stopped at the end.
 
-Valkey comes from a wheel and is always there; Redis is used where the machine has a ``redis-server``.
+Valkey comes from a wheel, so it is always available. Redis is used where the machine has a ``redis-server``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def free_port() -> int:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """For servers that agree with each other in their own time and tell nobody."""
+    """Poll until ``condition`` is true, for servers that reach an agreement without reporting it."""
     deadline = time.monotonic() + START
     while not condition():
         assert time.monotonic() < deadline
@@ -80,7 +80,7 @@ class Server:
 
     @property
     def root_url(self) -> str:
-        """With the login of :meth:`client`."""
+        """The URL with the credentials of :meth:`client`."""
         password = self.login.get("password")
         return self.url.replace("//", f"//:{password}@") if password else self.url
 
@@ -97,7 +97,7 @@ class Server:
         return self
 
     def kill(self) -> None:
-        """The way a machine dies: SIGKILL."""
+        """Send SIGKILL and wait for the process."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
@@ -105,7 +105,7 @@ class Server:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Alive, and answering nobody."""
+        """While inside, the process is stopped (SIGSTOP): it accepts connections and answers nothing."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         try:
@@ -125,12 +125,12 @@ class Server:
     async def until_a_client_blocks(self) -> None:
         await self._until_blocked(some=True)
 
-    async def until_nobody_blocks(self) -> None:
+    async def until_no_client_blocks(self) -> None:
         await self._until_blocked(some=False)
 
     async def _until_blocked(self, *, some: bool) -> None:
         with self.client() as client:
-            while bool(client.info("clients")["blocked_clients"]) is not some:  # noqa: ASYNC110  the server tells nobody
+            while bool(client.info("clients")["blocked_clients"]) is not some:  # noqa: ASYNC110  the server does not report it
                 await asyncio.sleep(0)
 
     def _until_it_answers(self) -> None:
@@ -150,17 +150,17 @@ class Server:
 
 @cache
 def shared(kind: str) -> Server:
-    """One server for all tests that need nothing special; each takes it empty."""
+    """One server for all tests without special settings. Each test empties it first."""
     return Server(kind).start()
 
 
 @contextmanager
 def cluster(kind: str, primaries: int = 3, replicas: int = 0, **options: str) -> Iterator[list[Server]]:
-    """The primaries of one cluster, all slots served, and behind them a replica of each of the first ``replicas``."""
+    """A cluster that serves all slots: its primaries, followed by a replica of each of the first ``replicas`` primaries."""
     made: list[Server] = []
     buses: list[int] = []
     for _ in range(primaries + replicas):
-        buses.append(free_port())  # by default a port and 10,000, which may be no port
+        buses.append(free_port())  # the default, the port plus 10,000, may exceed the range of ports
         made.append(Server(kind, cluster_enabled="yes", cluster_port=str(buses[-1]), **options))
         if password := options.get("requirepass"):
             made[-1].login = {"password": password}
@@ -181,7 +181,7 @@ def cluster(kind: str, primaries: int = 3, replicas: int = 0, **options: str) ->
             until(partial(_follows, client))
     for server in made:
         with server.client() as client:
-            until(partial(_whole, client, primaries, replicas))
+            until(partial(_cluster_ready, client, primaries, replicas))
     yield made
     for server in made:
         server.remove()
@@ -195,7 +195,7 @@ def _follows(client: Any) -> bool:
     return bool(client.info("replication").get("master_link_status") == "up")
 
 
-def _whole(client: Any, primaries: int, replicas: int) -> bool:
+def _cluster_ready(client: Any, primaries: int, replicas: int) -> bool:
     slots = client.execute_command("CLUSTER", "SLOTS")
     ok = "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO"))
     return ok and len(slots) == primaries and sum(len(each) - 3 for each in slots) == replicas
@@ -203,7 +203,7 @@ def _whole(client: Any, primaries: int, replicas: int) -> bool:
 
 @contextmanager
 def sentinel(kind: str, **options: str) -> Iterator[tuple[Server, Server, Server]]:
-    """A primary, its replica, and a Sentinel that knows both as ``main`` and fails over when it is told to."""
+    """A primary, its replica, and a Sentinel that monitors both as ``main`` and fails over on command."""
     login = {"password": options["requirepass"]} if "requirepass" in options else {}
     primary, replica, watcher = Server(kind, **options), Server(kind, **options), Server(kind)
     primary.login = replica.login = login
@@ -211,7 +211,7 @@ def sentinel(kind: str, **options: str) -> Iterator[tuple[Server, Server, Server
         config.write(f"replicaof 127.0.0.1 {primary.port}\n")
     with watcher.config.open("a") as config:
         config.write(f"sentinel monitor main 127.0.0.1 {primary.port} 1\n")
-        # It would take a server that a busy machine lets wait for dead.
+        # Otherwise the Sentinel would take a server on a busy machine for dead.
         config.write("sentinel down-after-milliseconds main 600000\nsentinel failover-timeout main 2000\n")
         if login:
             config.write(f"sentinel auth-pass main {login['password']}\n")
@@ -227,18 +227,18 @@ def sentinel(kind: str, **options: str) -> Iterator[tuple[Server, Server, Server
 
 
 def fail_over(watcher: Server) -> None:
-    """Returns when the Sentinel names the replica as primary."""
+    """Start a failover and wait until the Sentinel has promoted the replica."""
     with watcher.client() as asked:
         news = asked.pubsub(ignore_subscribe_messages=True)
         news.subscribe("+switch-master")
         news.get_message(timeout=1.0)
-        until(lambda: _ordered(asked))
+        until(lambda: _failover_started(asked))
         until(lambda: news.get_message(timeout=1.0) is not None)
         news.close()
 
 
-def _ordered(asked: Any) -> bool:
-    """False while the Sentinel does not know its replica well enough."""
+def _failover_started(asked: Any) -> bool:
+    """Request a failover. False while the Sentinel does not know the replica's state yet."""
     try:
         return bool(asked.execute_command("SENTINEL", "FAILOVER", "main"))
     except redis.exceptions.ResponseError:

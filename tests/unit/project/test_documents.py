@@ -1,4 +1,4 @@
-"""The reader of runnable documents: a page that is read wrongly would make a test that cannot fail."""
+"""The parser of runnable documents. A parsing error would make a test that cannot fail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ kind: SweepSchedule
 ```
 
 ```console
-$ nobody runs this
+$ this is not run
 ```
 
 <!-- run -->
@@ -43,12 +43,12 @@ def test_marked_blocks_become_files_and_commands_in_order() -> None:
 @pytest.mark.parametrize(
     ("page", "sentence"),
     [
-        ("<!-- run -->\n\n```console\n$ true\n```\n", "before no fenced block"),
+        ("<!-- run -->\n\n```console\n$ true\n```\n", "no fenced block after it"),
         ("<!-- run -->\n```sh\ntrue\n```\n", "wants a console block, not sh"),
         ("<!-- run -->\n```console\ntrue\n```\n", "begins with a command"),
     ],
 )
-def test_a_mark_that_would_run_nothing_is_refused(page: str, sentence: str) -> None:
+def test_a_mark_that_would_run_nothing_is_an_error(page: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         list(steps(page))
 
@@ -65,7 +65,7 @@ def test_a_mark_that_would_run_nothing_is_refused(page: str, sentence: str) -> N
         ("", "\n"),
     ],
 )
-def test_what_differs_at_every_run_is_alike(shown: str, printed: str) -> None:
+def test_output_that_differs_in_every_run_matches(shown: str, printed: str) -> None:
     assert difference(shown, printed) is None
 
 
@@ -81,5 +81,5 @@ def test_what_differs_at_every_run_is_alike(shown: str, printed: str) -> None:
         ("*/5 * * * *", "*/6 * * * *"),
     ],
 )
-def test_what_says_something_else_is_not(shown: str, printed: str) -> None:
+def test_different_output_does_not_match(shown: str, printed: str) -> None:
     assert difference(shown, printed) is not None

@@ -1,4 +1,4 @@
-"""What each error code of a database means: every one is decided, and docs/errors.md says what the code does."""
+"""The error codes of the databases: each has a decision, and docs/errors.md documents it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_code_of_postgres_is_decided() -> None:
 
 
 @pytest.mark.parametrize("state", EVERY)
-def test_a_code_of_postgres_becomes_the_error_of_its_verdict(state: str) -> None:
+def test_a_postgres_code_becomes_the_error_of_its_decision(state: str) -> None:
     decision = sqlstates.decide(state)
     found = classify(state, "text", "Name", maybe_applied=True)
     assert type(found) is KINDS[decision.verdict]
@@ -60,16 +60,16 @@ def test_a_code_of_postgres_becomes_the_error_of_its_verdict(state: str) -> None
 
 
 @pytest.mark.parametrize("state", [*EVERY, "45000", "99999", "VIP01"])
-def test_what_a_trigger_raises_by_itself_is_about_its_row_whatever_the_code(state: str) -> None:
+def test_an_error_raised_by_a_trigger_is_a_row_error_for_any_code(state: str) -> None:
     assert isinstance(classify(state, "is a vip", "Name", function="exec_stmt_raise"), RowError)
 
 
-def test_an_outage_that_another_language_passes_on_stays_one() -> None:
+def test_an_outage_raised_through_another_language_stays_an_outage() -> None:
     assert isinstance(classify("55P03", "text", "Name", function="PLy_elog_impl"), Outage)
     assert isinstance(classify("42501", "text", "Name", function="PLy_elog_impl"), RowError)
 
 
-def test_a_code_that_nobody_lists_was_chosen_in_a_trigger() -> None:
+def test_an_unlisted_code_is_a_row_error() -> None:
     assert isinstance(classify("45000", "text", "Name"), RowError)
 
 
@@ -93,7 +93,7 @@ def test_every_result_code_of_sqlite_is_decided() -> None:
 
 
 @pytest.mark.parametrize("name", [*PRIMARY, *EXTENDED])
-def test_a_code_of_sqlite_becomes_the_error_of_its_verdict(name: str) -> None:
+def test_an_sqlite_code_becomes_the_error_of_its_decision(name: str) -> None:
     error = sqlite3.OperationalError("text")
     error.sqlite_errorcode, error.sqlite_errorname = getattr(sqlite3, name), name
     decision = errors.decide(error.sqlite_errorcode, name)

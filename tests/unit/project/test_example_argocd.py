@@ -1,4 +1,4 @@
-"""The health check of examples/argocd, run by Lua 5.1 as Argo CD does, on statuses as the controller writes them."""
+"""The health check of examples/argocd, run by Lua 5.1 as in Argo CD, on statuses that the controller writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def health(body: dict[str, Any]) -> tuple[str, str]:
     return answer["status"], answer["message"]
 
 
-async def test_a_schedule_is_healthy_only_when_it_is_ready_and_nothing_waits_for_anybody(house: House) -> None:
+async def test_a_schedule_is_healthy_only_when_it_is_ready_without_dead_letters(house: House) -> None:
     assert health(house.body) == ("Progressing", "The controller has not seen this version yet")
     await house.look()
     said, message = health(house.body)
@@ -33,7 +33,7 @@ async def test_a_schedule_is_healthy_only_when_it_is_ready_and_nothing_waits_for
     assert health(house.body) == ("Degraded", f"DeadLetters: {house.message('Degraded')}")
 
 
-async def test_a_new_generation_is_progressing_whatever_was_said_of_the_old_one(house: House) -> None:
+async def test_a_new_generation_is_progressing(house: House) -> None:
     await house.ready()
     await house.look()
     house.edit(schedule="*/7 * * * *")
@@ -42,7 +42,7 @@ async def test_a_new_generation_is_progressing_whatever_was_said_of_the_old_one(
     assert health(house.body)[0] == "Healthy"
 
 
-async def test_what_keeps_it_from_being_ready_is_degraded_and_says_why(house: House) -> None:
+async def test_a_schedule_that_is_not_ready_is_degraded_with_the_reason(house: House) -> None:
     await house.ready()
     await house.look()
     house.outage = Outage("QueueUnreachable", "queue redis://q cannot be reached")
@@ -60,7 +60,7 @@ async def test_what_keeps_it_from_being_ready_is_degraded_and_says_why(house: Ho
     assert health(house.body)[0] == "Healthy"
 
 
-async def test_a_suspended_schedule_is_suspended_unless_only_an_edit_cures_it(house: House) -> None:
+async def test_a_suspended_schedule_is_suspended_unless_its_spec_is_invalid(house: House) -> None:
     house.edit(suspend=True)
     await house.look()
     assert health(house.body) == ("Suspended", house.message("Suspended"))
@@ -71,7 +71,7 @@ async def test_a_suspended_schedule_is_suspended_unless_only_an_edit_cures_it(ho
     assert "spec.schedule: no such cron" in message
 
 
-def test_an_object_that_nobody_wrote_a_status_of_is_progressing() -> None:
+def test_an_object_without_a_status_is_progressing() -> None:
     assert health({"metadata": {"generation": 1}})[0] == "Progressing"
     assert health({"metadata": {"generation": 1}, "status": {"observedGeneration": -1}})[0] == "Progressing"
     assert health({"metadata": {"generation": 1}, "status": {"observedGeneration": 1}})[0] == "Progressing"

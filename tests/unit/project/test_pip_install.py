@@ -1,4 +1,4 @@
-"""tools/pip_install.py: what it shows of pip's output, and what of a failure."""
+"""tools/pip_install.py: its progress, and its output on failure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.kits.deadlines import scaled
 from tools.pip_install import progress
 
 SCRIPT = Path(__file__).parents[3] / "tools" / "pip_install.py"
-SAID = """\
+PIP_OUTPUT = """\
 Ignoring colorama: markers 'sys_platform == "win32"' don't match your environment
 Collecting msgspec==0.22.0 (from -r requirements/run.txt (line 90))
   Downloading msgspec-0.22.0-cp311-cp311-manylinux_2_17_x86_64.whl.metadata (6.9 kB)
@@ -21,8 +21,8 @@ Successfully installed msgspec-0.22.0
 """
 
 
-def test_every_package_is_shown_as_it_is_reached_and_then_that_they_are_unpacked() -> None:
-    assert list(progress(SAID.splitlines(keepends=True), 3)) == [
+def test_progress_shows_every_package_and_then_the_unpacking() -> None:
+    assert list(progress(PIP_OUTPUT.splitlines(keepends=True), 3)) == [
         "  1 of 3  colorama",
         "  2 of 3  msgspec",
         "  3 of 3  redis",
@@ -30,7 +30,7 @@ def test_every_package_is_shown_as_it_is_reached_and_then_that_they_are_unpacked
     ]
 
 
-def test_what_it_installs_comes_first_and_a_failure_shows_the_words_of_pip(tmp_path: Path) -> None:
+def test_the_first_line_names_the_packages_and_a_failure_shows_pips_output(tmp_path: Path) -> None:
     pins = tmp_path / "pins.txt"
     pins.write_text("no-hash-for-this==1.0\n")
     done = subprocess.run(
