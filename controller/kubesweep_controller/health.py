@@ -24,25 +24,25 @@ class Health:
     """Written by main, read by the probes."""
 
     max_age: float  # seconds since the last full list that are too many
-    leads: bool = False
-    follows: bool = False
+    is_leader: bool = False
+    is_standby: bool = False
     queue_reached: bool = False
     listed: float | None = None  # monotonic
     turned: float = 0.0  # monotonic: when the loop was last seen turning
 
-    def sick(self, now: float) -> str:
+    def liveness_problem(self, now: float) -> str:
         """Why this process should be restarted; empty: it should not."""
         if now - self.turned > MAX_LAG:
             return f"the event loop has stood still for {now - self.turned:.0f} s"
-        if self.leads and self.listed is not None and now - self.listed > self.max_age:
+        if self.is_leader and self.listed is not None and now - self.listed > self.max_age:
             return f"the last full list is {now - self.listed:.0f} s old"
         return ""
 
-    def unready(self) -> str:
+    def readiness_problem(self) -> str:
         """What is still missing; empty: ready."""
-        if self.follows and not self.leads:
+        if self.is_standby and not self.is_leader:
             return ""
-        if not self.leads:
+        if not self.is_leader:
             return "the Lease is not held yet"
         if self.listed is None:
             return "SweepSchedules have not been listed yet"
@@ -58,10 +58,10 @@ async def serve(health: Health, metrics: Metrics, port: int) -> web.AppRunner:
     """Listen on all addresses; ``cleanup()`` of what is returned ends it. Port 0: any."""
 
     async def healthz(_: web.Request) -> web.Response:
-        return _answer(health.sick(time.monotonic()))
+        return _answer(health.liveness_problem(time.monotonic()))
 
     async def readyz(_: web.Request) -> web.Response:
-        return _answer(health.unready())
+        return _answer(health.readiness_problem())
 
     async def numbers(_: web.Request) -> web.Response:
         return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})

@@ -22,21 +22,21 @@ from kubesweep.queue.model import ScheduleRef
 from kubesweep_controller.health import Health, serve
 from kubesweep_controller.kube import kubeconfig
 from kubesweep_controller.kube.apply import Applier
-from kubesweep_controller.kube.cache import Store
-from kubesweep_controller.kube.client import Api, Kind
+from kubesweep_controller.kube.cache import Cache
+from kubesweep_controller.kube.client import Kind, KubeClient
 from kubesweep_controller.kube.events import Events
-from kubesweep_controller.kube.kubeconfig import Connection
-from kubesweep_controller.kube.leader_election import Lease
+from kubesweep_controller.kube.kubeconfig import Kubeconfig
+from kubesweep_controller.kube.leader_election import LeaderElection
 from kubesweep_controller.kube.object_limits import PARSED
 from kubesweep_controller.kube.watch import Watcher
 from kubesweep_controller.kube.workqueue import WorkQueue
 from kubesweep_controller.metrics import Metrics
 from kubesweep_controller.queue.circuit_breaker import Gate
-from kubesweep_controller.queue.credentials import Logins
+from kubesweep_controller.queue.credentials import QueueCredentials
 from kubesweep_controller.queue.password import QueuePassword
 from kubesweep_controller.queue.tenants import Tenants
-from kubesweep_controller.reconcile.children_reconciler import Household
-from kubesweep_controller.reconcile.ownership import Releases
+from kubesweep_controller.reconcile.children_reconciler import ChildrenReconciler
+from kubesweep_controller.reconcile.ownership import Ownership
 from kubesweep_controller.reconcile.reconciler import Reconciler
 from kubesweep_controller.reconcile.resync import PERIOD, Resync
 from kubesweep_controller.settings import Settings, from_environment
@@ -70,12 +70,12 @@ def _lead_kopf(level: str) -> None:
     kopf_log.propagate = False
 
 
-async def run(settings: Settings, at: Connection | None = None) -> int:
+async def run(settings: Settings, at: Kubeconfig | None = None) -> int:
     """Lead when it is our turn, until a signal or the loss of the Lease. The exit code."""
     at = at or kubeconfig.find()
-    api, lease_api = Api(at), Api(at, LEASE_TIMEOUT)
+    client, lease_client = KubeClient(at), KubeClient(at, LEASE_TIMEOUT)
     health, metrics = Health(max_age=3 * PERIOD), Metrics()
-    lease = Lease(lease_api, settings.namespace, settings.lease_name, settings.identity)
+    lease = LeaderElection(lease_client, settings.namespace, settings.lease_name, settings.identity)
     stop = _stop_signal()
     turning = asyncio.create_task(health.run())
     probes = await serve(health, metrics, settings.port)
@@ -83,20 +83,20 @@ async def run(settings: Settings, at: Connection | None = None) -> int:
         uid = await _unless(stop, _follow(lease, health))
         if uid is None:
             return 0
-        health.leads = True
+        health.is_leader = True
         metrics.leading(True)
-        return await _lead(settings, at, api, lease, uid, health, metrics, stop)
+        return await _lead(settings, at, client, lease, uid, health, metrics, stop)
     finally:
         turning.cancel()
         await probes.cleanup()
-        await api.close()
-        await lease_api.close()
+        await client.close()
+        await lease_client.close()
 
 
-async def _follow(lease: Lease, health: Health) -> str:
+async def _follow(lease: LeaderElection, health: Health) -> str:
     async def show() -> None:
         while True:
-            health.follows = lease.follows
+            health.is_standby = lease.is_standby
             await asyncio.sleep(1.0)
 
     showing = asyncio.create_task(show())
@@ -108,18 +108,18 @@ async def _follow(lease: Lease, health: Health) -> str:
 
 async def _lead(
     settings: Settings,
-    at: Connection,
-    api: Api,
-    lease: Lease,
+    at: Kubeconfig,
+    client: KubeClient,
+    lease: LeaderElection,
     uid: str,
     health: Health,
     metrics: Metrics,
     stop: asyncio.Event,
 ) -> int:
-    password = QueuePassword.of(settings, api)
-    parts = Parts(password.settings, at, api, uid[:8], health, metrics)
+    password = QueuePassword.of(settings, client)
+    manager = Manager(password.settings, at, client, uid[:8], health, metrics)
     held = asyncio.create_task(lease.hold())
-    tasks = [asyncio.create_task(each) for each in (*parts.coroutines(), password.run())]
+    tasks = [asyncio.create_task(each) for each in (*manager.coroutines(), password.run())]
     stopped = asyncio.create_task(stop.wait())
     try:
         done, _ = await asyncio.wait([held, stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -138,50 +138,50 @@ async def _lead(
         for task in (held, stopped, *tasks):
             task.cancel()
         await asyncio.gather(held, stopped, *tasks, return_exceptions=True)
-        await parts.close()
+        await manager.close()
         password.close()
 
 
-class Parts:
+class Manager:
     """All that a leading controller consists of, put together."""
 
     def __init__(
         self,
         settings: Settings,
-        at: Connection,
-        api: Api,
+        at: Kubeconfig,
+        client: KubeClient,
         install: str,
         health: Health,
         metrics: Metrics,
     ) -> None:
         self._health = health
-        self._store = Store()
+        self._cache = Cache()
         self._queue = connect(settings.queue_url)
         self._gate = Gate(self._queue, install, self._queue_is_back)
-        self._logins = Logins(settings, install, api)
-        self._household = Household(settings, api, self._store, Applier(api), self._logins)
+        self._credentials = QueueCredentials(settings, install, client)
+        self._household = ChildrenReconciler(settings, client, self._cache, Applier(client), self._credentials)
         self._reconciler = Reconciler(
             install=install,
-            api=api,
-            store=self._store,
-            household=self._household,
+            client=client,
+            cache=self._cache,
+            children_reconciler=self._household,
             gate=self._gate,
-            events=Events(api, settings.identity),
+            events=Events(client, settings.identity),
             metrics=metrics,
-            releases=Releases(api, self._store, f"{settings.namespace}/{settings.lease_name}"),
+            ownership=Ownership(client, self._cache, f"{settings.namespace}/{settings.lease_name}"),
             namespaces=settings.namespaces,
-            evicts=lambda: self._tenants.evicts,
+            eviction_policy=lambda: self._tenants.eviction_policy,
             pod_policy=settings.pod_policy,
         )
-        self._work = WorkQueue(self._reconciler.look)
+        self._workqueue = WorkQueue(self._reconciler.look)
         self._install = install
-        self._tenants = Tenants(settings, install, self._logins, metrics, self._served, self._refs, self._look_at)
+        self._tenants = Tenants(settings, install, self._credentials, metrics, self._served, self._refs, self._look_at)
         self._watcher = Watcher(at, self._watchable, self._saw)
         self._resync = Resync(
-            api,
+            client,
             settings.namespaces,
-            self._store,
-            self._work,
+            self._cache,
+            self._workqueue,
             self._household,
             self._reconciler,
             self._listed,
@@ -202,7 +202,7 @@ class Parts:
             group.create_task(self._resync.run())
             group.create_task(self._resync.work_on())
             group.create_task(self._watcher.run(self._resync.until_served, self._resync.wanted.set))
-            group.create_task(self._resync.clear_up())
+            group.create_task(self._resync.collect_garbage())
             group.create_task(self._look_after_tenants())
 
     async def _look_after_tenants(self) -> None:
@@ -211,24 +211,24 @@ class Parts:
 
     def _served(self) -> frozenset[str]:
         """Namespaces that have schedules, or may have some that cannot be seen now."""
-        return frozenset(namespace for namespace, _ in self._store.schedules) | self._resync.refused.keys()
+        return frozenset(namespace for namespace, _ in self._cache.schedules) | self._resync.refused.keys()
 
     def _refs(self, namespace: str) -> list[ScheduleRef]:
         return [
             ScheduleRef(self._install, *key, body["metadata"]["uid"])
-            for key, body in self._store.schedules.items()
+            for key, body in self._cache.schedules.items()
             if key[0] == namespace
         ]
 
     def _look_at(self, namespace: str) -> None:
-        for key in self._store.schedules:
+        for key in self._cache.schedules:
             if key[0] == namespace:
-                self._work.add(key)
+                self._workqueue.add(key)
 
     def _saw(self, kind: Kind, body: Mapping[str, Any], deleted: bool) -> None:
-        key = self._store.saw(kind, body, deleted=deleted)
+        key = self._cache.update(kind, body, deleted=deleted)
         if key is not None:
-            self._work.add(key)
+            self._workqueue.add(key)
 
     def _watchable(self) -> tuple[str, ...] | None:
         return self._resync.served or (None if self._resync.namespaces else ())
@@ -238,9 +238,9 @@ class Parts:
 
     def _queue_is_back(self) -> None:
         self._health.queue_reached = True
-        self._logins.doubt()
-        for key in self._store.schedules:
-            self._work.add(key)
+        self._credentials.invalidate()
+        for key in self._cache.schedules:
+            self._workqueue.add(key)
 
 
 def _stop_signal() -> asyncio.Event:
@@ -251,9 +251,9 @@ def _stop_signal() -> asyncio.Event:
     return stop
 
 
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, str]) -> str | None:
+async def _unless(stop: asyncio.Event, call: Coroutine[Any, Any, str]) -> str | None:
     """The result of ``work``, or None if the stop comes first."""
-    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    working, stopped = asyncio.create_task(call), asyncio.create_task(stop.wait())
     await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
     for task in (working, stopped):
         task.cancel()

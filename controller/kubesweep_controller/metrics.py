@@ -16,10 +16,10 @@ from prometheus_client.registry import Collector
 
 from kubesweep.errors import Damaged
 from kubesweep.queue.model import Stats, SweepState
-from kubesweep_controller.status.formatting import parse_time, place
+from kubesweep_controller.status.formatting import namespaced_name, parse_time
 from kubesweep_controller.status.history import COUNTS
 from kubesweep_controller.status.missed_ticks import counts_of
-from kubesweep_controller.status.observation import Facts
+from kubesweep_controller.status.observation import Observation
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -55,11 +55,11 @@ class Metrics:
         )
         self._leader = Gauge("kubesweep_leader", "1 in the controller that holds the Lease.", registry=reg)
 
-    def observe(self, facts: Facts, status: Mapping[str, Any]) -> None:
+    def observe(self, observation: Observation, status: Mapping[str, Any]) -> None:
         """``status`` is the one that was built from these facts. While the queue is away its last numbers stay."""
-        key = place(facts.body)
+        key = namespaced_name(observation.body)
         before = self._seen.get(key)
-        stats = facts.stats if facts.stats is not None else before.stats if before else None
+        stats = observation.stats if observation.stats is not None else before.stats if before else None
         one = _Seen(stats, status)
         # What one schedule's numbers make fail must not be the end of everybody's metrics.
         try:
@@ -71,7 +71,7 @@ class Metrics:
             self._seen.pop(key, None)
         else:
             self._seen[key] = one
-        self._queue.set(0 if facts.stats is None and not isinstance(facts.outage, Damaged) else 1)
+        self._queue.set(0 if observation.stats is None and not isinstance(observation.outage, Damaged) else 1)
 
     def forget(self, namespace: str, name: str) -> None:
         self._seen.pop((namespace, name), None)
@@ -95,8 +95,8 @@ class Metrics:
     def killed_script(self) -> None:
         self._scripts.inc()
 
-    def leading(self, leads: bool) -> None:
-        self._leader.set(1 if leads else 0)
+    def leading(self, is_leader: bool) -> None:
+        self._leader.set(1 if is_leader else 0)
 
     def text(self) -> bytes:
         """The exposition, as ``CONTENT_TYPE`` says."""

@@ -14,7 +14,8 @@ from kubesweep.api.problems import SpecErrors
 from kubesweep.errors import SpecError
 from kubesweep_controller.children.pod_defaults import PodDefaults, read_defaults
 from kubesweep_controller.children.pod_policy import ANY, PodPolicy
-from kubesweep_controller.queue.address import QueueAddress
+from kubesweep_controller.children.pod_settings import PodSettings
+from kubesweep_controller.queue_address import QueueAddress
 
 LEVELS = ("debug", "info", "warning", "error")
 NAMESPACES = "KUBESWEEP_NAMESPACES"
@@ -25,23 +26,10 @@ _UNITS = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
 @dataclass(frozen=True)
-class Pods:
-    """What all pods of workers and producers have in common."""
-
-    image: str
-    pull_policy: str = ""  # empty: the cluster's own rule
-    pull_secrets: tuple[str, ...] = ()
-    log_level: str = "info"
-    labels: Mapping[str, str] = field(default_factory=dict)  # that all children carry
-    copied_labels: tuple[str, ...] = ()  # keys of labels that children take over from their SweepSchedule
-    defaults: PodDefaults = field(default_factory=PodDefaults)  # what a schedule's own fields are laid over
-
-
-@dataclass(frozen=True)
 class Settings:
     queue_url: str = field(repr=False)  # with the controller's own login
     queue: QueueAddress  # the same without
-    pods: Pods
+    pods: PodSettings
     namespace: str  # where the controller and its Lease live
     identity: str  # who holds the Lease
     queue_secret: str = ""  # the Secret in this namespace to put the queue's password into, where it has none
@@ -62,7 +50,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
     return Settings(
         queue_url=url,
         queue=QueueAddress.of(url),
-        pods=Pods(
+        pods=PodSettings(
             image=_needed(env, "KUBESWEEP_WORKER_IMAGE", "the image of worker and producer"),
             pull_policy=_one_of(env, "KUBESWEEP_WORKER_PULL_POLICY", ("Always", "IfNotPresent", "Never", ""), ""),
             pull_secrets=words(env, "KUBESWEEP_WORKER_PULL_SECRETS"),

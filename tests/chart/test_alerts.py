@@ -64,7 +64,7 @@ async def test_prometheus_finds_nothing_to_say_about_the_metrics(tmp_path: Path)
     await house.bury("1")
     house.wait(420)
     status = await house.look()
-    metrics.observe(await house.facts(), status)
+    metrics.observe(await house.observation(), status)
     metrics.reconciled(0.1, "Outage")
     assert ask("check", "metrics", stdin=metrics.text().decode()) == ""
     await queue.close()
@@ -78,9 +78,9 @@ async def seen(house: House, metrics: Metrics, namespace: str, **children: Any) 
     """One look at a schedule, as if it were ``carts`` of that namespace."""
     house.child(**children)
     status = await house.look()
-    facts = await house.facts()
+    observation = await house.observation()
     metadata = {**house.body["metadata"], "namespace": namespace, "name": "carts"}
-    metrics.observe(replace(facts, body={**facts.body, "metadata": metadata}), status)
+    metrics.observe(replace(observation, body={**observation.body, "metadata": metadata}), status)
 
 
 def lasting(samples: Iterable[tuple[str, float]], shape: str) -> list[dict[str, str]]:

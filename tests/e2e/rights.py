@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from kubesweep_controller.kube.client import Api, Kind
+from kubesweep_controller.kube.client import Kind, KubeClient
 from tests.cluster.bed import REPOSITORY
 
 RBAC = "rbac.authorization.k8s.io"
@@ -35,7 +35,7 @@ def rights_of_the_chart() -> set[Right]:
     }
 
 
-async def account(api: Api, namespace: str, name: str, folder: Path) -> Path:
+async def account(api: KubeClient, namespace: str, name: str, folder: Path) -> Path:
     """A new ServiceAccount that may do, here, what the chart says; the file of its token. Returns when the API server knows."""
     meta = {"name": name, "namespace": namespace}
     await api.create(ACCOUNTS, {"metadata": meta})
@@ -59,7 +59,7 @@ async def account(api: Api, namespace: str, name: str, folder: Path) -> Path:
     return file
 
 
-async def _may_list(api: Api, namespace: str, name: str) -> bool:
+async def _may_list(api: KubeClient, namespace: str, name: str) -> bool:
     about = {"group": "kubesweep.dev", "resource": "sweepschedules", "verb": "list", "namespace": namespace}
     review = {
         "metadata": {"namespace": ""},

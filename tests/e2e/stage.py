@@ -30,11 +30,11 @@ from kubesweep_controller.kube.client import (
     SCALEDOBJECTS,
     SCHEDULES,
     TRIGGER_AUTHENTICATIONS,
-    Api,
     Kind,
+    KubeClient,
 )
-from kubesweep_controller.kube.kubeconfig import Connection, find
-from kubesweep_controller.status.conditions import find as condition_of
+from kubesweep_controller.kube.kubeconfig import Kubeconfig, find
+from kubesweep_controller.status.conditions.build_conditions import find as condition_of
 from tests.e2e.audit import Request, requests
 from tests.e2e.processes import Controller
 from tests.e2e.rights import account
@@ -110,9 +110,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 class Stage:
-    def __init__(self, at: Connection, redis: Server, folder: Path) -> None:
+    def __init__(self, at: Kubeconfig, redis: Server, folder: Path) -> None:
         self.at, self.redis, self.folder = at, redis, folder
-        self.api = Api(at)
+        self.api = KubeClient(at)
         self.namespace = f"stage-{uuid.uuid4().hex[:8]}"
         self.queue: QueueService = connect(redis.root_url)
         self.processes: list[Controller] = []
@@ -226,7 +226,7 @@ class Stage:
         await self.api.close()
 
 
-async def install_crd(api: Api, definition: dict[str, Any]) -> None:
+async def install_crd(api: KubeClient, definition: dict[str, Any]) -> None:
     await api.apply(CRDS, definition | {"metadata": definition["metadata"] | {"namespace": ""}})
 
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 import pytest
 
 from kubesweep_controller.kube.client import SCALEDOBJECTS, SCHEDULES
-from kubesweep_controller.status.conditions import find
+from kubesweep_controller.status.conditions.build_conditions import find
 from tests.e2e.stage import Stage, now, requests_since, until, writes_since
 from tests.kits.servers import free_port
 

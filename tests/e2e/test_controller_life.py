@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 
 from kubesweep.queue.model import PlanVersion, SweepRequest
-from kubesweep_controller.kube.client import DEPLOYMENTS, LEASES, SCHEDULES, Api
-from kubesweep_controller.kube.kubeconfig import Connection
+from kubesweep_controller.kube.client import DEPLOYMENTS, LEASES, SCHEDULES, KubeClient
+from kubesweep_controller.kube.kubeconfig import Kubeconfig
 from tests.e2e.rights import ACCOUNTS, account
 from tests.e2e.stage import Stage, Wire, kubeconfig, until
 from tests.kits.deadlines import scaled
@@ -179,7 +179,7 @@ async def test_a_token_may_be_replaced_and_what_watches_goes_on_with_the_new_one
 
 async def _until_refused(stage: Stage, folder: Path) -> None:
     """The API server remembers tokens for a few seconds."""
-    old = Api(Connection(stage.at.server, stage.at.ca, token_file=str(folder / "token-before")))
+    old = KubeClient(Kubeconfig(stage.at.server, stage.at.ca, token_file=str(folder / "token-before")))
 
     async def refused() -> bool:
         try:

@@ -15,7 +15,7 @@ import pytest
 
 from kubesweep.queue.model import Claim, FailedRow, Finding, Job, JobKind, Limits, Settlement, SweepState, Window
 from kubesweep_controller.kube.client import EVENTS, SCHEDULES
-from kubesweep_controller.status.reasons import Reason
+from kubesweep_controller.status.conditions.reasons import Reason
 from tests.e2e.stage import Stage, until
 from tests.kits.deadlines import scaled
 from tests.kits.servers import Server

@@ -25,8 +25,8 @@ from kubesweep_controller.kube.client import (
     SCALEDOBJECTS,
     SCHEDULES,
     SECRETS,
-    Api,
     Kind,
+    KubeClient,
     Refused,
 )
 from kubesweep_controller.kube.kubeconfig import from_kubeconfig
@@ -51,7 +51,7 @@ Mischief = Key | Spec | Annotation | Child | Command
 class Tenants:
     """``stage`` is the good one's."""
 
-    def __init__(self, stage: Stage, evil: str, api: Api, process: Controller, port: int) -> None:
+    def __init__(self, stage: Stage, evil: str, api: KubeClient, process: Controller, port: int) -> None:
         self.stage, self.evil, self.api, self.process, self.port = stage, evil, api, process, port
         self.passwords: dict[bool, str] = {}
         self.ref: ScheduleRef
@@ -190,7 +190,7 @@ async def tenants(server: Server, folder: Path) -> AsyncIterator[Tenants]:
             KUBESWEEP_PORT=str(port),
         )
         await bind(stage.api, evil, "Role", "controller", stage.namespace, of=stage.namespace)
-        api = Api(await _editor(stage, evil))
+        api = KubeClient(await _editor(stage, evil))
         api.agent = "evil"  # not a controller, for who reads the audit log
         made = Tenants(stage, evil, api, process, port)
         try:
@@ -208,7 +208,7 @@ async def tenants(server: Server, folder: Path) -> AsyncIterator[Tenants]:
             await stage.api.delete(NAMESPACES, "", evil)
 
 
-async def bind(api: Api, namespace: str, kind: str, role: str, account_of: str, *, of: str = "") -> None:
+async def bind(api: KubeClient, namespace: str, kind: str, role: str, account_of: str, *, of: str = "") -> None:
     """The account ``controller`` of a namespace may do in another what a Role there is copied from, or what a ClusterRole says."""
     meta = {"name": role, "namespace": namespace}
     if of:

@@ -12,8 +12,8 @@ import redis
 from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Limits, PlanVersion, ScheduleRef, Settlement, SweepRequest
-from kubesweep_controller.children.secret import Login
-from kubesweep_controller.queue.credentials import SOON, Logins, derived
+from kubesweep_controller.children.secret import NamespaceCredentials
+from kubesweep_controller.queue.credentials import SOON, QueueCredentials, derived
 from kubesweep_controller.queue.users import set_users, user_names
 from kubesweep_controller.settings import from_environment
 from tests.kits.controller import Recorder
@@ -36,9 +36,11 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     made.remove()
 
 
-def login(namespace: str) -> Login:
+def login(namespace: str) -> NamespaceCredentials:
     pods, keda = user_names(INSTALL, namespace)
-    return Login(pods, derived("sesame", f"worker/{namespace}"), keda, derived("sesame", f"keda/{namespace}"))
+    return NamespaceCredentials(
+        pods, derived("sesame", f"worker/{namespace}"), keda, derived("sesame", f"keda/{namespace}")
+    )
 
 
 def admin(server: Server) -> str:
@@ -168,26 +170,26 @@ async def test_users_are_set_again_with_another_password_and_where_nobody_does_t
         "POD_NAMESPACE": "kubesweep",
         "POD_NAME": "kubesweep-0",
     }
-    logins = Logins(from_environment(environment), INSTALL, Recorder(), clock=lambda: time[0])
+    credentials = QueueCredentials(from_environment(environment), INSTALL, Recorder(), clock=lambda: time[0])
 
     async def sweep() -> None:
-        own = logins.login("shop")
+        own = credentials.login("shop")
         queue = connect(f"redis://{own.user}:{own.password}@127.0.0.1:{server.port}/0")
         try:
             await queue.open_sweep(OURS, SweepRequest(tick=1.0, plan=PLAN))
         finally:
             await queue.close()
 
-    await logins.ensure("shop")
+    await credentials.ensure("shop")
     await sweep()
     with server.client() as client:
         client.config_set("requirepass", "new")
         file.write_text("new")
-        await logins.ensure("shop")
+        await credentials.ensure("shop")
         await sweep()
-        client.acl_deluser(logins.user("shop"))
+        client.acl_deluser(credentials.user("shop"))
     with pytest.raises(Outage):
         await sweep()
     time[0] += SOON
-    await logins.ensure("shop", doubtful=True)
+    await credentials.ensure("shop", recheck=True)
     await sweep()

@@ -12,16 +12,16 @@ import pytest
 from kubesweep.errors import KubesweepError, Outage
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep.queue.redis.scripts import keys
+from kubesweep_controller.children.names import ScheduleKey
 from kubesweep_controller.children.pod_policy import PodPolicy
-from kubesweep_controller.kube.cache import Store
+from kubesweep_controller.kube.cache import Cache
 from kubesweep_controller.kube.client import SCHEDULES, Kind
-from kubesweep_controller.kube.workqueue import Key
 from kubesweep_controller.metrics import Metrics
 from kubesweep_controller.queue.circuit_breaker import Gate
 from kubesweep_controller.reconcile.reconciler import Reconciler
-from kubesweep_controller.status.conditions import find
+from kubesweep_controller.status.conditions.build_conditions import find
 from kubesweep_controller.status.formatting import time_text
-from kubesweep_controller.status.observation import Children, Facts
+from kubesweep_controller.status.observation import Children, Observation
 from tests.integration.one_row import KINDS
 from tests.kits.controller import SPEC, START, Clock, Recorder
 from tests.kits.servers import shared
@@ -40,24 +40,24 @@ class Home:
     """A household whose children are fine, but for those of the schedules in ``broken``."""
 
     def __init__(self) -> None:
-        self.broken: dict[Key, Exception] = {}
-        self.thorough: set[Key] = set()
+        self.broken: dict[ScheduleKey, Exception] = {}
+        self.full_resync: set[ScheduleKey] = set()
 
-    def running_plan(self, key: Key, plan: Any) -> Any:
+    def running_plan(self, key: ScheduleKey, plan: Any) -> Any:
         return plan
 
-    def login_problem(self, key: Key) -> Outage | None:
+    def credentials_problem(self, key: ScheduleKey) -> Outage | None:
         return None
 
-    def seen(self, key: Key) -> Children:
+    def seen(self, key: ScheduleKey) -> Children:
         return Children(keda=True, scaled=True, cron_since=START)
 
-    async def tend(self, key: Key, facts: Facts) -> Children:
+    async def tend(self, key: ScheduleKey, observation: Observation) -> Children:
         if key in self.broken:
             raise self.broken[key]
         return self.seen(key)
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: ScheduleKey) -> None:
         pass
 
 
@@ -81,22 +81,22 @@ class Silent:
 
 class Bench:
     def __init__(self, queue: RedisQueue) -> None:
-        self.clock, self.home, self.store, self.events = Clock(), Home(), Store(), Silent()
+        self.clock, self.home, self.cache, self.events = Clock(), Home(), Cache(), Silent()
         self.clock.now = time.time()  # the queue's own
         self.gate, self.metrics = Gate(queue, "local", lambda: None), Metrics()
         self.reconciler = Reconciler(
             install="local",
-            api=Kept(),
-            store=self.store,
-            household=self.home,  # type: ignore[arg-type]
+            client=Kept(),
+            cache=self.cache,
+            children_reconciler=self.home,  # type: ignore[arg-type]
             gate=self.gate,
             events=self.events,  # type: ignore[arg-type]
             metrics=self.metrics,
-            releases=self.events,  # type: ignore[arg-type]
+            ownership=self.events,  # type: ignore[arg-type]
             clock=self.clock,
         )
 
-    def add(self, namespace: str, **fields: Any) -> Key:
+    def add(self, namespace: str, **fields: Any) -> ScheduleKey:
         spec = {**SPEC, "every": "30s", **fields}
         spec.pop("schedule")
         meta = {
@@ -108,16 +108,16 @@ class Bench:
         }
         meta["creationTimestamp"] = time_text(START - 3600)
         body = {"metadata": meta, "spec": spec, "status": {"servedBy": MINE}}
-        assert self.store.saw(SCHEDULES, body) == (namespace, "carts")
+        assert self.cache.update(SCHEDULES, body) == (namespace, "carts")
         return namespace, "carts"
 
-    async def look(self, key: Key) -> dict[str, Any]:
+    async def look(self, key: ScheduleKey) -> dict[str, Any]:
         await self.reconciler.look(key)
-        ready = find(self.store.schedules[key]["status"], "Ready")
+        ready = find(self.cache.schedules[key]["status"], "Ready")
         assert ready is not None
         return dict(ready)
 
-    async def ticks(self, key: Key) -> int:
+    async def ticks(self, key: ScheduleKey) -> int:
         """That were offered to the queue, whatever it answered: the sweep of the first one waits for a worker."""
         (stats,) = await self.gate.queue.stats([self.reconciler._refs[key]])
         return sum(msgspec.structs.astuple(stats.ticks))
@@ -139,13 +139,13 @@ async def test_the_damage_of_one_tenant_is_told_to_it_and_cured_and_nobody_else_
         await bench.look(key)
     ref = bench.reconciler._refs[bad]
     with shared(kind).client() as client:
-        for place in keys(ref.prefix):
-            client.delete(place)
-            client.set(place, "x")
+        for namespaced_name in keys(ref.prefix):
+            client.delete(namespaced_name)
+            client.set(namespaced_name, "x")
     bench.clock.now += 31
     ready = await bench.look(bad)
     assert (ready["reason"], ready["message"].partition(":")[0]) == ("QueueUnavailable", "QueueDamaged")
-    assert bench.gate.away == 0
+    assert bench.gate.outage_seconds == 0
     assert (await bench.look(good))["reason"] == "Checking"
     assert await bench.ticks(good) >= 1
     assert "kubesweep_queue_up 1.0" in bench.text

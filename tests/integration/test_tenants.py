@@ -21,7 +21,7 @@ from kubesweep.queue.model import Limits, OpenResult, PlanVersion, ScheduleRef, 
 from kubesweep.queue.redis.connections import parse, request
 from kubesweep.queue.redis.scripts import keys
 from kubesweep_controller.metrics import Metrics
-from kubesweep_controller.queue.credentials import SOON, Logins
+from kubesweep_controller.queue.credentials import SOON, QueueCredentials
 from kubesweep_controller.queue.memory import delete_unserved, shrink
 from kubesweep_controller.queue.tenants import MEASURE, OFF, Tenants
 from kubesweep_controller.queue.users import known_users
@@ -78,11 +78,11 @@ class World:
         self.metrics = Metrics()
         self.refs = [EVIL, GOOD]
         self.told: list[str] = []
-        self.logins = Logins(settings, INSTALL, self.cluster, clock=self.clock)
+        self.credentials = QueueCredentials(settings, INSTALL, self.cluster, clock=self.clock)
         self.tenants = Tenants(
             settings,
             INSTALL,
-            self.logins,
+            self.credentials,
             self.metrics,
             lambda: {ref.namespace for ref in self.refs},
             lambda namespace: [ref for ref in self.refs if ref.namespace == namespace],
@@ -94,16 +94,16 @@ class World:
         return self.now
 
     async def serve(self, ref: ScheduleRef) -> None:
-        await self.logins.ensure(ref.namespace, {"name": ref.name, "uid": ref.uid})
+        await self.credentials.ensure(ref.namespace, {"name": ref.name, "uid": ref.uid})
 
     def client(self, namespace: str, keda: bool = False) -> redis.Redis:
-        own = self.logins.login(namespace)
+        own = self.credentials.login(namespace)
         user, password = (own.keda_user, own.keda_password) if keda else (own.user, own.password)
         return redis.Redis(port=self.server.port, username=user, password=password)
 
     async def sweeps(self, ref: ScheduleRef, tick: float) -> OpenResult:
         """Whether the namespace's own login still opens one."""
-        own = self.logins.login(ref.namespace)
+        own = self.credentials.login(ref.namespace)
         queue = connect(f"redis://{own.user}:{own.password}@127.0.0.1:{self.server.port}/0")
         try:
             return (await queue.open_sweep(ref, SweepRequest(tick=tick, plan=PLAN))).answer
@@ -130,8 +130,8 @@ async def test_no_two_users_have_one_name_whatever_the_namespace_is_called(world
     with world.client("keda", keda=True) as client:
         assert client.xlen(f"{odd.prefix}:work") == 1
     assert len(await known_users(world.url)) == 1 + 2 * 3
-    logins = [world.logins.login(namespace) for namespace in ("evil", "good", "keda")]
-    assert len({word for one in logins for word in (one.password, one.keda_password)}) == 6
+    credentials = [world.credentials.login(namespace) for namespace in ("evil", "good", "keda")]
+    assert len({word for one in credentials for word in (one.password, one.keda_password)}) == 6
 
 
 async def test_keda_of_one_namespace_asks_nothing_about_another(world: World) -> None:
@@ -151,7 +151,7 @@ async def test_the_decisions_of_people_are_out_of_reach_of_a_namespaces_login(wo
     await world.sweeps(EVIL, 1.0)
     root = connect(world.url)
     await root.pause(EVIL, True)
-    own = world.logins.login("evil")
+    own = world.credentials.login("evil")
     queue = connect(f"redis://{own.user}:{own.password}@127.0.0.1:{world.server.port}/0")
     for move in (queue.pause(EVIL, False), queue.forget(EVIL)):
         with pytest.raises(Outage) as refused:
@@ -321,7 +321,7 @@ async def test_keys_of_namespaces_without_schedules_are_counted_and_deleted_toge
     with world.client("evil") as client:
         fill(client, f"{{ks:{INSTALL}/evil/x}}:y", 2 * SHARE)
     world.refs.remove(EVIL)
-    world.logins.forget("evil", EVIL.name)
+    world.credentials.forget("evil", EVIL.name)
     await world.tenants.look()
     with world.server.client() as client:
         assert not client.exists(f"{{ks:{INSTALL}/evil/x}}:y")
@@ -331,7 +331,7 @@ async def test_keys_of_namespaces_without_schedules_are_counted_and_deleted_toge
 
 
 def pair(world: World, namespace: str) -> tuple[str, str]:
-    own = world.logins.login(namespace)
+    own = world.credentials.login(namespace)
     return own.user, own.keda_user
 
 
@@ -367,7 +367,7 @@ async def test_answers_that_nobody_reads_do_not_fill_the_memory_of_a_server_that
         world = World(made)
         for ref in world.refs:
             await world.serve(ref)
-        own = world.logins.login("evil")
+        own = world.credentials.login("evil")
         words = request(b"AUTH", own.user.encode(), own.password.encode())
         words += request(b"EVAL", b"return string.rep('x', 2^25)", b"0")
         lines = [socket.create_connection(("127.0.0.1", made.port)) for _ in range(4)]
@@ -385,17 +385,17 @@ async def test_answers_that_nobody_reads_do_not_fill_the_memory_of_a_server_that
 
 async def test_a_server_that_evicts_is_told_of(world: World) -> None:
     await world.tenants.look()
-    assert world.tenants.evicts == ""
+    assert world.tenants.eviction_policy == ""
     with world.server.client() as client:
         client.config_set("maxmemory-policy", "volatile-lru")
     await world.tenants.look()
-    assert world.tenants.evicts == "volatile-lru"
+    assert world.tenants.eviction_policy == "volatile-lru"
 
 
 async def test_a_namespace_without_schedules_loses_its_logins_and_gets_them_back_with_one(world: World) -> None:
     before = pair(world, "evil")
     world.refs.remove(EVIL)
-    world.logins.forget("evil", EVIL.name)
+    world.credentials.forget("evil", EVIL.name)
     await world.tenants.look()
     assert not await known_users(world.url) & {*before}
     world.refs.append(EVIL)
@@ -404,12 +404,12 @@ async def test_a_namespace_without_schedules_loses_its_logins_and_gets_them_back
 
 
 async def test_a_namespace_made_again_has_another_login_with_its_first_schedule(world: World) -> None:
-    before = world.logins.login("evil")
+    before = world.credentials.login("evil")
     written = len(world.cluster.written)
     world.cluster.uids["evil"] = "made again"
     again = ScheduleRef(INSTALL, "evil", EVIL.name, "another")
     await world.serve(again)
-    after = world.logins.login("evil")
+    after = world.credentials.login("evil")
     assert len(world.cluster.written) == written + 1
     assert (after.user, after.keda_user) == (before.user, before.keda_user)
     assert not {after.password, after.keda_password} & {before.password, before.keda_password}
@@ -421,7 +421,7 @@ async def test_a_namespace_made_again_has_another_login_with_its_first_schedule(
 async def test_a_secret_that_somebody_deleted_is_back_at_the_next_resync(world: World) -> None:
     written = len(world.cluster.written)
     world.now += SOON
-    await world.logins.ensure("evil", {"name": EVIL.name, "uid": EVIL.uid}, doubtful=True)
+    await world.credentials.ensure("evil", {"name": EVIL.name, "uid": EVIL.uid}, recheck=True)
     assert len(world.cluster.written) == written + 1
 
 
@@ -449,7 +449,7 @@ async def test_the_rules_of_the_page_are_enough_to_look_after_a_server(server: S
         await ended(world, attacker)
         assert world.told == told
     world.refs.remove(EVIL)
-    world.logins.forget("evil", EVIL.name)
+    world.credentials.forget("evil", EVIL.name)
     world.now += MEASURE
     await world.tenants.look()
     assert await known_users(world.url) == {"default", "least", *pair(world, "good")}
@@ -464,12 +464,12 @@ async def test_without_one_of_these_rules_its_part_rests_and_everything_else_goe
         await world.serve(ref)
         assert await world.sweeps(ref, 1.0) is OpenResult.ENQUEUED
     world.refs.remove(EVIL)
-    world.logins.forget("evil", EVIL.name)
+    world.credentials.forget("evil", EVIL.name)
     with world.server.client() as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
     await world.tenants.look()
     await world.serve(GOOD)
-    assert world.tenants.evicts == ("" if missing == "+info" else "allkeys-lru")
+    assert world.tenants.eviction_policy == ("" if missing == "+info" else "allkeys-lru")
     assert await known_users(world.url) == {"default", "least", *pair(world, "good")}
     measured = world.metric("kubesweep_queue_memory_bytes", namespace="good") is not None
     assert measured is (missing not in ("+scan", "+memory|usage"))

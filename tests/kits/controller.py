@@ -25,13 +25,13 @@ from kubesweep.queue.model import (
     Window,
 )
 from kubesweep.queue.service import Opened, QueueService
-from kubesweep_controller.kube.client import MANAGER, Api, Kind
-from kubesweep_controller.kube.kubeconfig import Connection
-from kubesweep_controller.reconcile.commands import Order
-from kubesweep_controller.status.build import build_status
-from kubesweep_controller.status.conditions import find
+from kubesweep_controller.kube.client import MANAGER, Kind, KubeClient
+from kubesweep_controller.kube.kubeconfig import Kubeconfig
+from kubesweep_controller.reconcile.commands import Command
+from kubesweep_controller.status.build_status import build_status
+from kubesweep_controller.status.conditions.build_conditions import find
 from kubesweep_controller.status.formatting import time_text
-from kubesweep_controller.status.observation import Children, Facts
+from kubesweep_controller.status.observation import Children, Observation
 
 START = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 MANY = Limits(halt_above=10_000)
@@ -58,7 +58,7 @@ class House:
         self.queue, self.clock = queue, clock
         self.children = Children(keda=True, scaled=True, cron_since=START)
         self.outage: Outage | None = None
-        self.away = 60.0  # seconds, while there is an outage
+        self.outage_seconds = 60.0  # seconds, while there is an outage
         self.refusal: SpecError | None = None
         self.writes = 0
         self.body: dict[str, Any] = {
@@ -85,8 +85,8 @@ class House:
         self.body["spec"] = self.body["spec"] | fields
         self.body["metadata"]["generation"] += 1
 
-    def annotate(self, order: str, nonce: str) -> None:
-        self.body["metadata"]["annotations"][f"kubesweep.dev/{order}"] = nonce
+    def annotate(self, command: str, nonce: str) -> None:
+        self.body["metadata"]["annotations"][f"kubesweep.dev/{command}"] = nonce
 
     # the controller
 
@@ -102,12 +102,12 @@ class House:
     def ref(self) -> ScheduleRef:
         return ScheduleRef("local", "support", "close-idle", self.body["metadata"]["uid"])
 
-    async def facts(self) -> Facts:
+    async def observation(self) -> Observation:
         """One look."""
         asked = self.outage is None
         (stats,) = await self.queue.stats([self.ref])
         groups = await self.queue.error_groups(self.ref)
-        return Facts(
+        return Observation(
             body={**self.body, "status": dict(self.body["status"])},
             now=self.clock.now,
             ref=self.ref,
@@ -116,15 +116,15 @@ class House:
             plan=None if self.refusal else self.plan,
             stats=stats if asked else None,
             outage=self.outage,
-            away=self.away if self.outage else 0.0,
+            outage_seconds=self.outage_seconds if self.outage else 0.0,
             groups=groups if asked else (),
             children=self.children,
         )
 
-    async def look(self, *obeyed: Order) -> dict[str, Any]:
+    async def look(self, *results: Command) -> dict[str, Any]:
         """Look once and write the status if there is something to write; the status as it is then."""
-        facts = await self.facts()
-        status = build_status(facts, obeyed)
+        observation = await self.observation()
+        status = build_status(observation, results)
         if status != self.body["status"]:
             self.writes += 1
             Status.model_validate(status)
@@ -162,9 +162,9 @@ class House:
         await self.find()
         await self.settle(Settlement(claim))
 
-    async def tick(self, tick: float | None = None, **wish: Any) -> Opened:
+    async def tick(self, tick: float | None = None, **request: Any) -> Opened:
         tick = self.clock.now if tick is None else tick
-        return await self.queue.open_sweep(self.ref, SweepRequest(tick=tick, plan=self.plan.version, **wish))
+        return await self.queue.open_sweep(self.ref, SweepRequest(tick=tick, plan=self.plan.version, **request))
 
     async def claim(self) -> Claim:
         (claim,) = (await self.queue.claim(self.ref, "ann", 1, MANY)).jobs
@@ -207,11 +207,11 @@ def retry(*keys: str, delay: float = 10.0) -> tuple[Retry, ...]:
     return (Retry(failed(*keys), 2, delay),)
 
 
-class Recorder(Api):
+class Recorder(KubeClient):
     """An API server that takes everything, and counts."""
 
     def __init__(self) -> None:
-        super().__init__(Connection("https://nowhere.example"))
+        super().__init__(Kubeconfig("https://nowhere.example"))
         self.written: list[str] = []
 
     async def apply(

@@ -7,6 +7,8 @@ from typing import Any
 
 from kubesweep.api.models.spec import API_VERSION, KIND
 
+ScheduleKey = tuple[str, str]  # namespace and name of a SweepSchedule
+
 MANAGER = "kubesweep"  # field manager, and the value of app.kubernetes.io/managed-by
 SCHEDULE_LABEL = "kubesweep.dev/schedule"
 COMPONENT_LABEL = "app.kubernetes.io/component"
@@ -45,7 +47,7 @@ def inherited(owner: Mapping[str, Any], common: Mapping[str, str], copied: Itera
     return {**common, **{key: str(own[key]) for key in copied if key in own}}
 
 
-def dressed(body: dict[str, Any], more: Mapping[str, str]) -> dict[str, Any]:
+def with_labels(body: dict[str, Any], more: Mapping[str, str]) -> dict[str, Any]:
     """The child with these labels, and its pods; what they have already stays."""
     spec = body["spec"]
     job = spec.get("jobTemplate", {})

@@ -18,7 +18,7 @@ APPLIED = "kubesweep.dev/applied"  # annotation: digest of what was applied last
 
 
 @dataclass(frozen=True)
-class Mark:
+class AppliedRevision:
     """Two equal marks: nobody touched the object's spec, owner or labels in between."""
 
     uid: str
@@ -30,11 +30,11 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Sight:
+class ObservedChild:
     """A Deployment or CronJob as it was seen last. Times are seconds since the epoch."""
 
     name: str
-    mark: Mark
+    mark: AppliedRevision
     since: float | None  # when its spec was last changed by us
     plan: str | None  # JSON, from the pod template
     wanted: int | None = None
@@ -43,10 +43,10 @@ class Sight:
     cron_last: float | None = None
 
 
-def mark_of(body: Mapping[str, Any]) -> Mark:
+def applied_revision(body: Mapping[str, Any]) -> AppliedRevision:
     meta = body["metadata"]
     annotations = meta.get("annotations") or {}
-    return Mark(
+    return AppliedRevision(
         uid=meta["uid"],
         generation=meta.get("generation", 0),
         owner=owner_uid(meta),
@@ -61,13 +61,13 @@ def owner_uid(meta: Mapping[str, Any]) -> str:
     return next((each["uid"] for each in meta.get("ownerReferences") or () if each.get("controller")), "")
 
 
-def sight_of(body: Mapping[str, Any]) -> Sight:
+def observe_child(body: Mapping[str, Any]) -> ObservedChild:
     """Of a Deployment or a CronJob."""
     meta, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
     template = spec.get("template") or spec.get("jobTemplate", {}).get("spec", {}).get("template", {})
-    return Sight(
+    return ObservedChild(
         name=meta["name"],
-        mark=mark_of(body),
+        mark=applied_revision(body),
         since=seconds(_applied_at(meta) or meta.get("creationTimestamp")),
         plan=_plan(template),
         wanted=spec.get("replicas"),

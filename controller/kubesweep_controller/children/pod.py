@@ -18,8 +18,8 @@ from kubesweep_controller.children import database
 from kubesweep_controller.children.names import PRODUCER, SECRET, WORKER, labels
 from kubesweep_controller.children.overlay import merge
 from kubesweep_controller.children.pod_defaults import combined
-from kubesweep_controller.queue.address import FOLDER
-from kubesweep_controller.settings import Pods
+from kubesweep_controller.children.pod_settings import PodSettings
+from kubesweep_controller.queue_address import FOLDER
 
 PLAN_VARIABLE = "KUBESWEEP_PLAN"
 # Where and as whom a pod runs is true for both kinds of pods; everything else of the overlay is the worker's.
@@ -35,7 +35,7 @@ _NONE: Mapping[str, str] = {}
 
 
 def worker_template(
-    plan: Plan, spec_: Spec, queue_url: str, pods: Pods, labels_: Mapping[str, str] = _NONE
+    plan: Plan, spec_: Spec, queue_url: str, pods: PodSettings, labels_: Mapping[str, str] = _NONE
 ) -> dict[str, Any]:
     """The pod template of the worker. ``labels_``: those of the schedule that its pods take over."""
     worker, source, default = spec_.worker, spec_.source, pods.defaults
@@ -46,18 +46,20 @@ def worker_template(
     container["volumeMounts"] += [_mount(database.VOLUME, database.FOLDER) for _ in login]
     ours = container["env"]
     reserved = _names(ours) | database.VARIABLES
-    based = _laid(template, default.pod_template or {}, _container(WORKER, env=_others(default.env, reserved)))
+    based = _merged(template, default.pod_template or {}, _container(WORKER, env=_others(default.env, reserved)))
     own = _container(WORKER, image=worker.image, env=_others(worker.env, reserved), envFrom=list(worker.env_from or ()))
     resources = _resources(based, WORKER, default.resources, worker.resources, worker.pod_template)
-    laid = _sized(_laid(based, {"metadata": {"labels": labels_}}, own, worker.pod_template or {}), WORKER, resources)
+    laid = _with_resources(
+        _merged(based, {"metadata": {"labels": labels_}}, own, worker.pod_template or {}), WORKER, resources
+    )
     ours = ours + database.environment(source, database.replaced_by(laid, login))
     # What is ours is laid on last: an overlay may add to it, not talk the pod out of it.
     last = _container(WORKER, command=container["command"], env=ours)
     last["metadata"] = {"labels": template["metadata"]["labels"]}
-    return database.without_unused(_listen_first(_laid(laid, last)))
+    return database.without_unused(_with_pre_stop(_merged(laid, last)))
 
 
-def _worker(plan: Plan, queue_url: str, pods: Pods) -> dict[str, Any]:
+def _worker(plan: Plan, queue_url: str, pods: PodSettings) -> dict[str, Any]:
     """The worker without the login of its database and without what is laid over it."""
     headers = plan.effect.webhook.headers_secret if plan.effect and plan.effect.webhook else None
     template = _template(plan, WORKER, queue_url, pods, "work")
@@ -71,7 +73,7 @@ def _worker(plan: Plan, queue_url: str, pods: Pods) -> dict[str, Any]:
 
 
 def producer_template(
-    plan: Plan, spec_: Spec, since: str | None, queue_url: str, pods: Pods, labels_: Mapping[str, str] = _NONE
+    plan: Plan, spec_: Spec, since: str | None, queue_url: str, pods: PodSettings, labels_: Mapping[str, str] = _NONE
 ) -> dict[str, Any]:
     """The pod template of the CronJob. ``since``: ticks up to then are refused. ``labels_`` as above."""
     tick, default, deadline = spec_.tick or Tick(), pods.defaults, spec_.starting_deadline_seconds
@@ -86,15 +88,15 @@ def producer_template(
         container["env"].append({"name": "KUBESWEEP_STARTING_DEADLINE", "value": str(deadline)})
     if since is not None:
         container["env"].append({"name": "KUBESWEEP_TICKS_SINCE", "value": since})
-    based = _laid(template, _shared(default.pod_template), default.tick.pod_template or {})
+    based = _merged(template, _shared(default.pod_template), default.tick.pod_template or {})
     resources = _resources(based, PRODUCER, default.tick.resources, tick.resources, tick.pod_template)
     own = {"metadata": {"labels": labels_}}, _shared(spec_.worker.pod_template), tick.pod_template or {}
     last = _container(PRODUCER, command=container["command"], env=container["env"])
     last["metadata"] = {"labels": template["metadata"]["labels"]}
-    return _sized(_laid(based, *own, last), PRODUCER, resources)
+    return _with_resources(_merged(based, *own, last), PRODUCER, resources)
 
 
-def _laid(template: Mapping[str, Any], *overlays: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(template: Mapping[str, Any], *overlays: Mapping[str, Any]) -> dict[str, Any]:
     """The overlays one over the other, the last on top. A part that is empty in its YAML says nothing, and does not remove the
     whole part."""
     made = dict(template)
@@ -137,7 +139,7 @@ def _resources_in(template: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return next((each.get("resources") or {} for each in containers if each.get("name") == name), {})
 
 
-def _sized(template: dict[str, Any], name: str, resources: Mapping[str, Any]) -> dict[str, Any]:
+def _with_resources(template: dict[str, Any], name: str, resources: Mapping[str, Any]) -> dict[str, Any]:
     """With these resources as a whole."""
     containers = [
         {**each, "resources": resources} if each.get("name") == name else each
@@ -146,7 +148,7 @@ def _sized(template: dict[str, Any], name: str, resources: Mapping[str, Any]) ->
     return {**template, "spec": {**template["spec"], "containers": containers}}
 
 
-def _listen_first(template: dict[str, Any]) -> dict[str, Any]:
+def _with_pre_stop(template: dict[str, Any]) -> dict[str, Any]:
     """Kubernetes sends SIGTERM only once the worker listens to it; a hook of the user's own takes the place of ours."""
     lifecycle = next(each for each in template["spec"]["containers"] if each.get("name") == WORKER).get("lifecycle")
     if isinstance(lifecycle, Mapping) and lifecycle.get("preStop"):
@@ -160,7 +162,7 @@ def cooldown_seconds(worker: Worker) -> int:
     return max(1, round(parse_duration(worker.cooldown)))
 
 
-def _template(plan: Plan, component: str, queue_url: str, pods: Pods, command: str) -> dict[str, Any]:
+def _template(plan: Plan, component: str, queue_url: str, pods: PodSettings, command: str) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": component,
         "image": pods.image,

@@ -16,7 +16,7 @@ from kubesweep.queue.model import ScheduleRef
 from kubesweep.queue.redis.scripts import KEY_NAMES, keys
 from kubesweep_controller.children.names import SECRET, WORKER, metadata, worker_name
 from kubesweep_controller.children.pod import cooldown_seconds
-from kubesweep_controller.queue.address import QueueAddress
+from kubesweep_controller.queue_address import QueueAddress
 
 KEDA = "keda.sh/v1alpha1"
 PARKED = "autoscaling.keda.sh/paused-replicas"

@@ -11,14 +11,14 @@ from kubesweep_controller.children.names import MANAGER, SECRET
 
 
 @dataclass(frozen=True)
-class Login:
+class NamespaceCredentials:
     user: str
     password: str = field(repr=False)
     keda_user: str
     keda_password: str = field(repr=False)
 
 
-def build_secret(namespace: str, login: Login, ca: str, sentinel_password: str) -> dict[str, Any]:
+def build_secret(namespace: str, login: NamespaceCredentials, ca: str, sentinel_password: str) -> dict[str, Any]:
     """No owner: all schedules of the namespace share it."""
     entries = {
         "username": login.user,

@@ -18,14 +18,14 @@ from kubesweep_controller.children.names import (
 )
 from kubesweep_controller.children.overlay import without_empty
 from kubesweep_controller.children.pod import producer_template, worker_template
-from kubesweep_controller.settings import Pods
+from kubesweep_controller.children.pod_settings import PodSettings
 
 PRODUCER_SECONDS = 300  # longest life of one tick's Job: a node that pulls the image slowly must still make it
 PRODUCER_RETRIES = 3
 
 
 def build_cronjob(
-    owner: Mapping[str, Any], schedule: SweepSchedule, plan: Plan, queue_url: str, pods: Pods, since: str | None
+    owner: Mapping[str, Any], schedule: SweepSchedule, plan: Plan, queue_url: str, pods: PodSettings, since: str | None
 ) -> dict[str, Any]:
     """The CronJob of a schedule that has ``schedule``. Overlap and deadline are the queue's to decide, so it has none.
     ``since``: ticks up to this time (RFC 3339) are not for it, although a CronJob makes up for them."""
@@ -58,7 +58,7 @@ def build_cronjob(
 
 
 def build_deployment(
-    owner: Mapping[str, Any], schedule: SweepSchedule, plan: Plan, queue_url: str, pods: Pods
+    owner: Mapping[str, Any], schedule: SweepSchedule, plan: Plan, queue_url: str, pods: PodSettings
 ) -> dict[str, Any]:
     """The Deployment of the workers, without ``replicas``: that number is KEDA's, or set through ``/scale``."""
     made: dict[str, Any] = without_empty(
@@ -77,12 +77,12 @@ def build_deployment(
     return made
 
 
-def copied(owner: Mapping[str, Any], pods: Pods) -> dict[str, str]:
+def copied(owner: Mapping[str, Any], pods: PodSettings) -> dict[str, str]:
     """Labels that the pods take over from their SweepSchedule."""
     return inherited(owner, {}, pods.copied_labels)
 
 
-def newborn(deployment: Mapping[str, Any]) -> dict[str, Any]:
+def with_zero_replicas(deployment: Mapping[str, Any]) -> dict[str, Any]:
     """The Deployment with no replicas: applied without that field, a new one would start a pod."""
     return {**deployment, "spec": {"replicas": 0, **deployment["spec"]}}
 

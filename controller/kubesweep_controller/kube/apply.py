@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubesweep.errors import KubesweepError
-from kubesweep_controller.children.observed import APPLIED, Mark, mark_of, owner_uid
+from kubesweep_controller.children.observed import APPLIED, AppliedRevision, applied_revision, owner_uid
 from kubesweep_controller.children.quantity import amount
-from kubesweep_controller.kube.client import MANAGER, Api, ApiOutage, Body, Kind, Refused
+from kubesweep_controller.kube.client import MANAGER, ApiOutage, Body, Kind, KubeClient, Refused
 
 _KEYS = ("name", "mountPath", "containerPort", "key")
 _QUANTITIES = ("requests", "limits", "sizeLimit")
@@ -29,11 +29,11 @@ class NameTaken(KubesweepError):
     """A child's name belongs to an object that is not ours; the sentence says whose."""
 
 
-class Rejected(KubesweepError):
+class ApplyRejected(KubesweepError):
     """The API server refuses the child itself (422): another spec is needed."""
 
 
-class Hindered(KubesweepError):
+class ApplyBlocked(KubesweepError):
     """The child may be right, but the cluster does not let it be: rights, quota, a webhook, a namespace that goes."""
 
 
@@ -41,22 +41,24 @@ class Hindered(KubesweepError):
 class Applier:
     """Remembers, for this process only, which objects it left in which state, so that a look need not ask again."""
 
-    api: Api
-    left: dict[tuple[str, str, str], tuple[str, Mark]] = field(default_factory=dict)
+    client: KubeClient
+    left: dict[tuple[str, str, str], tuple[str, AppliedRevision]] = field(default_factory=dict)
 
-    async def ensure(self, kind: Kind, wanted: Body, seen: Mark | None = None, first: Body | None = None) -> Mark:
+    async def ensure(
+        self, kind: Kind, wanted: Body, seen: AppliedRevision | None = None, first: Body | None = None
+    ) -> AppliedRevision:
         """See to it that the object is as ``wanted``. ``seen``: its mark, where a watch keeps it up to date.
         ``first``: what to make of nothing, ``wanted`` with a field more that is somebody else's later."""
         meta = wanted["metadata"]
-        place = (kind.plural, meta["namespace"], meta["name"])
+        key = (kind.plural, meta["namespace"], meta["name"])
         digest = _digest(wanted)
-        if seen is not None and self.left.get(place) == (digest, seen):
+        if seen is not None and self.left.get(key) == (digest, seen):
             return seen
-        live = await self.api.get(kind, meta["namespace"], meta["name"])
+        live = await self.client.get(kind, meta["namespace"], meta["name"])
         marked = _with_digest(wanted, digest)
         if live is not None:
             _check_owner(kind, live, marked)
-            untouched = self.left.get(place) == (digest, mark_of(live))
+            untouched = self.left.get(key) == (digest, applied_revision(live))
             if not untouched and (not covers(live, marked) or _entry(live, MANAGER) is None):
                 live = await self._write(kind, marked)
         else:
@@ -65,32 +67,32 @@ class Applier:
             live = await self._write(kind, marked)
         if first is not None and "f:template" in _fields(_entry(live, BIRTH)):
             live = await self._leave(kind, live)
-        mark = mark_of(live)
-        self.left[place] = digest, mark
+        mark = applied_revision(live)
+        self.left[key] = digest, mark
         return mark
 
     async def remove(self, kind: Kind, namespace: str, name: str, owner: str) -> None:
         """Delete the object if it is ours."""
         self.left.pop((kind.plural, namespace, name), None)
-        live = await self.api.get(kind, namespace, name)
+        live = await self.client.get(kind, namespace, name)
         if live is not None and owner_uid(live["metadata"]) == owner:
-            await self.api.delete(kind, namespace, name, live["metadata"]["uid"])
+            await self.client.delete(kind, namespace, name, live["metadata"]["uid"])
 
-    def remembered(self, kind: Kind, namespace: str, name: str) -> Mark | None:
+    def remembered(self, kind: Kind, namespace: str, name: str) -> AppliedRevision | None:
         """In which state this process left the object; for kinds that are not watched."""
         known = self.left.get((kind.plural, namespace, name))
         return known[1] if known else None
 
     def forget(self, namespace: str, *names: str) -> None:
         """The objects of these names are gone."""
-        for place in [place for place in self.left if place[1] == namespace and place[2] in names]:
-            del self.left[place]
+        for key in [key for key in self.left if key[1] == namespace and key[2] in names]:
+            del self.left[key]
 
     async def _bear(self, kind: Kind, body: Body) -> None:
         """Make a Deployment whole, as admission policies look at it, and without replicas, by a manager of its own: a field that
         its manager no longer applies is taken away, and so ``replicas`` would become 1 by the apply that follows."""
         try:
-            await self.api.apply(kind, body, BIRTH, force=False)
+            await self.client.apply(kind, body, BIRTH, force=False)
         except Refused as refused:
             raise _explained(kind, body, refused) from refused
 
@@ -101,13 +103,13 @@ class Applier:
         number = {"replicas": live["spec"].get("replicas", 0)}
         body = {"apiVersion": kind.group_version, "kind": kind.kind, "metadata": meta, "spec": number}
         try:
-            return await self.api.apply(kind, body, BIRTH)
+            return await self.client.apply(kind, body, BIRTH)
         except Refused as refused:
             raise _explained(kind, body, refused) from refused
 
     async def _write(self, kind: Kind, body: Body) -> Body:
         try:
-            return await self.api.apply(kind, body)
+            return await self.client.apply(kind, body)
         except Refused as refused:
             raise _explained(kind, body, refused) from refused
 
@@ -180,7 +182,7 @@ def _explained(kind: Kind, body: Body, refused: Refused) -> KubesweepError:
     """What a refusal means: the object is wrong, or the world is (rights, quota, a namespace that is being deleted)."""
     what = f"{kind.kind} {body['metadata']['name']}"
     if refused.invalid:
-        return Rejected(f"the {what}: {refused}")
+        return ApplyRejected(f"the {what}: {refused}")
     if refused.reason == "Conflict":
         return ApiOutage("ApiBusy", f"{what}: {refused}")
-    return Hindered(f"{what}: {refused}")
+    return ApplyBlocked(f"{what}: {refused}")

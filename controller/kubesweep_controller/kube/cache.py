@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubesweep.api.loading.objects import APPLIED
-from kubesweep_controller.children.names import SCHEDULE_LABEL, cronjob_name, worker_name
-from kubesweep_controller.children.observed import Sight, sight_of
+from kubesweep_controller.children.names import SCHEDULE_LABEL, ScheduleKey, cronjob_name, worker_name
+from kubesweep_controller.children.observed import ObservedChild, observe_child
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCHEDULES, Kind
-from kubesweep_controller.kube.object_limits import heavy, lean, weight
-from kubesweep_controller.kube.workqueue import Key
+from kubesweep_controller.kube.object_limits import estimated_bytes, placeholder, trim
 
 Body = Mapping[str, Any]
 _log = logging.getLogger("kubesweep.controller.store")
@@ -27,9 +26,9 @@ USUAL = 8 * 2**10  # of one of them: however many a namespace has, those of this
 
 
 @dataclass
-class Store:
-    schedules: dict[Key, Body] = field(default_factory=dict)
-    children: dict[tuple[str, Key], Sight] = field(default_factory=dict)
+class Cache:
+    schedules: dict[ScheduleKey, Body] = field(default_factory=dict)
+    children: dict[tuple[str, ScheduleKey], ObservedChild] = field(default_factory=dict)
     unread: dict[tuple[str, str], str] = field(
         default_factory=dict
     )  # plural and uid of objects that nothing is known of -> why
@@ -37,16 +36,16 @@ class Store:
     _deleted: dict[tuple[str, str], int] = field(
         default_factory=dict
     )  # plural, uid: a list of before may still have it
-    _weights: dict[Key, int] = field(default_factory=dict)
+    _weights: dict[ScheduleKey, int] = field(default_factory=dict)
     _totals: Counter[str] = field(default_factory=Counter)  # of the weights of a namespace
 
-    def deployment(self, key: Key) -> Sight | None:
+    def deployment(self, key: ScheduleKey) -> ObservedChild | None:
         return self.children.get((DEPLOYMENTS.plural, key))
 
-    def cronjob(self, key: Key) -> Sight | None:
+    def cronjob(self, key: ScheduleKey) -> ObservedChild | None:
         return self.children.get((CRONJOBS.plural, key))
 
-    def saw(self, kind: Kind, body: Body, *, deleted: bool = False) -> Key | None:
+    def update(self, kind: Kind, body: Body, *, deleted: bool = False) -> ScheduleKey | None:
         """Take in one event. The key that needs a look because of it, if any. Whatever an object makes fail here is its own trouble."""
         place = kind.plural, _uid(body)
         try:
@@ -60,7 +59,7 @@ class Store:
         self.unread.pop(place, None)
         return key
 
-    def _saw(self, kind: Kind, body: Body, deleted: bool) -> Key | None:
+    def _saw(self, kind: Kind, body: Body, deleted: bool) -> ScheduleKey | None:
         key = key_of(kind, body)
         if key is None or not self._is_news(kind, body, deleted):
             return None
@@ -74,26 +73,26 @@ class Store:
             if (known := self.children.get(place)) and known.mark.uid == body["metadata"]["uid"]:
                 del self.children[place]
             return key
-        sight = sight_of(lean(body))
+        sight = observe_child(trim(body))
         seen, self.children[place] = self.children.get(place), sight
         return key if seen != sight else None
 
-    def replace(self, kind: Kind, bodies: Iterable[Body], namespace: str | None, version: int = 0) -> set[Key]:
+    def replace(self, kind: Kind, bodies: Iterable[Body], namespace: str | None, version: int = 0) -> set[ScheduleKey]:
         """Take in a full list (of one namespace, or of all): what it lacks is gone, unless it is younger than the list, whose
         ``version`` says how old that is (0: unknown). The keys that need a look."""
         changed, listed = self.page(kind, bodies)
         return changed | self.listed(kind, listed, namespace, version)
 
-    def page(self, kind: Kind, bodies: Iterable[Body]) -> tuple[set[Key], set[str]]:
+    def page(self, kind: Kind, bodies: Iterable[Body]) -> tuple[set[ScheduleKey], set[str]]:
         """Take in a part of a full list: the keys that need a look, and the uids that were in it."""
-        changed: set[Key] = set()
+        changed: set[ScheduleKey] = set()
         listed: set[str] = set()
         for body in bodies:
             listed.add(_uid(body))
-            changed |= {found} if (found := self.saw(kind, body)) else set()
+            changed |= {found} if (found := self.update(kind, body)) else set()
         return changed, listed
 
-    def listed(self, kind: Kind, listed: set[str], namespace: str | None, version: int = 0) -> set[Key]:
+    def listed(self, kind: Kind, listed: set[str], namespace: str | None, version: int = 0) -> set[ScheduleKey]:
         """A full list was taken in, of these uids. See :meth:`replace`."""
         changed = self._drop(kind, listed, namespace, version)
         for place in [place for place, at in self._deleted.items() if place[0] == kind.plural and at <= version]:
@@ -103,7 +102,7 @@ class Store:
                 del self.unread[place]
         return changed
 
-    def _drop(self, kind: Kind, listed: set[str], namespace: str | None, version: int) -> set[Key]:
+    def _drop(self, kind: Kind, listed: set[str], namespace: str | None, version: int) -> set[ScheduleKey]:
         uids = (
             {key: str(body["metadata"]["uid"]) for key, body in self.schedules.items()}
             if kind is SCHEDULES
@@ -122,27 +121,27 @@ class Store:
                 del self.children[kind.plural, key]
         return gone
 
-    def _keep_schedule(self, key: Key, body: Body, deleted: bool) -> None:
+    def _keep_schedule(self, key: ScheduleKey, body: Body, deleted: bool) -> None:
         if not deleted:
-            kept = lean(body)
+            kept = trim(body)
             kept["metadata"].pop("managedFields", None)  # each of our own writes is one
             self.schedules[key] = self._fitting(key, kept)
         elif (known := self.schedules.get(key)) and known["metadata"]["uid"] == body["metadata"]["uid"]:
             self._lose(key)
 
-    def _fitting(self, key: Key, body: dict[str, Any]) -> Body:
+    def _fitting(self, key: ScheduleKey, body: dict[str, Any]) -> Body:
         """The object, without its spec where the namespace's objects would take too much."""
         total = self._totals[key[0]] - self._weights.get(key, 0)
         mine = _excess(body)
         if total + mine > SHARE:
             annotations = {name: "" for name in body["metadata"].get("annotations") or {} if name == APPLIED}
-            body = {**body, "spec": heavy(body.get("spec"))}
+            body = {**body, "spec": placeholder(body.get("spec"))}
             body["metadata"] = {**body["metadata"], "annotations": annotations}
             mine = _excess(body)
         self._weights[key], self._totals[key[0]] = mine, total + mine
         return body
 
-    def _lose(self, key: Key) -> None:
+    def _lose(self, key: ScheduleKey) -> None:
         del self.schedules[key]
         self._totals[key[0]] -= self._weights.pop(key, 0)
 
@@ -161,7 +160,7 @@ class Store:
 
 
 def _excess(body: Body) -> int:
-    return max(0, weight({**body, "status": None}, SHARE) - USUAL)  # the status is ours
+    return max(0, estimated_bytes({**body, "status": None}, SHARE) - USUAL)  # the status is ours
 
 
 def _uid(body: Body) -> str:
@@ -175,7 +174,7 @@ def _about(body: Body) -> dict[str, str]:
     return {"namespace": str(known.get("namespace", ""))[:253], "object": str(known.get("name", ""))[:253]}
 
 
-def key_of(kind: Kind, body: Body) -> Key | None:
+def key_of(kind: Kind, body: Body) -> ScheduleKey | None:
     """The schedule that an object belongs to, by owner (or label) and name; None for what only looks like a child."""
     meta = body["metadata"]
     if kind is SCHEDULES:

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 
 from kubesweep.errors import KubesweepError, Outage
-from kubesweep_controller.kube.kubeconfig import Connection
+from kubesweep_controller.kube.kubeconfig import Kubeconfig
 
 MANAGER = "kubesweep"
 TIMEOUT = 20.0
@@ -90,13 +90,13 @@ EVENTS = Kind("events.k8s.io/v1", "Event", "events")
 LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 
-class Api:
+class KubeClient:
     """One connection pool to one API server. ``timeout`` (seconds) holds for each call."""
 
     agent = "kubesweep-controller"  # as the audit log has it
 
-    def __init__(self, connection: Connection, timeout: float = TIMEOUT) -> None:
-        self._connection = connection
+    def __init__(self, kubeconfig: Kubeconfig, timeout: float = TIMEOUT) -> None:
+        self._kubeconfig = kubeconfig
         self._session: aiohttp.ClientSession | None = None
         self._timeout = timeout
 
@@ -205,10 +205,10 @@ class Api:
     ) -> Body:
         """Raises TooLarge for an answer of more than ``most`` bytes, which is not read to its end."""
         headers = {"Accept": "application/json", "Content-Type": kind, "User-Agent": self.agent}
-        server = self._connection.server
+        server = self._kubeconfig.server
         data = None if body is None else encoded(body)
         try:
-            if token := self._connection.token():
+            if token := self._kubeconfig.token():
                 headers["Authorization"] = f"Bearer {token}"
             async with asyncio.timeout(self._timeout):
                 async with self._open().request(method, server + path, data=data, headers=headers) as answer:
@@ -220,7 +220,7 @@ class Api:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=self._connection.ssl_context(), limit=AT_ONCE)
+            connector = aiohttp.TCPConnector(ssl=self._kubeconfig.ssl_context(), limit=AT_ONCE)
             self._session = aiohttp.ClientSession(connector=connector)
         return self._session
 
@@ -238,13 +238,13 @@ def _escape(found: re.Match[str]) -> str:
 async def _text(answer: aiohttp.ClientResponse, most: int | None) -> bytes:
     if most is None:
         return await answer.read()
-    parts, size = [], 0
+    manager, size = [], 0
     async for part in answer.content.iter_any():
-        parts.append(part)
+        manager.append(part)
         size += len(part)
         if size > most:
             raise TooLarge(f"an answer of more than {most} bytes")
-    return b"".join(parts)
+    return b"".join(manager)
 
 
 def _version(text: Any) -> int:

@@ -18,10 +18,10 @@ from typing import Any, Protocol
 
 from kubesweep.errors import KubesweepError
 from kubesweep.text import clip_bytes
-from kubesweep_controller.status.event_rules import Wanted
-from kubesweep_controller.status.formatting import place
+from kubesweep_controller.status.event_rules import EventRequest
+from kubesweep_controller.status.formatting import namespaced_name
 
-__all__ = ["Bucket", "Events", "EventsApi"]
+__all__ = ["Bucket", "Events", "EventsClient"]
 
 log = logging.getLogger("kubesweep.controller")
 
@@ -35,7 +35,7 @@ CONTROLLER = "kubesweep.dev/controller"
 OCCURRENCE = "kubesweep.dev/occurrence"
 
 
-class EventsApi(Protocol):
+class EventsClient(Protocol):
     """events.k8s.io/v1, as much as is needed of it. Anything but the answers below is raised as a ``KubesweepError``."""
 
     async def create_event(self, body: Mapping[str, Any]) -> bool:
@@ -66,8 +66,8 @@ class Bucket:
 class Events:
     """``instance`` is this controller's pod; ``clock`` gives seconds since the epoch."""
 
-    def __init__(self, api: EventsApi, instance: str, clock: Callable[[], float] = time.time) -> None:
-        self._api, self._instance, self._clock = api, clip_bytes(instance, MAX_INSTANCE), clock
+    def __init__(self, client: EventsClient, instance: str, clock: Callable[[], float] = time.time) -> None:
+        self._client, self._instance, self._clock = client, clip_bytes(instance, MAX_INSTANCE), clock
         self._buckets: dict[str, Bucket] = {}
         self._told: OrderedDict[str, str] = OrderedDict()
 
@@ -75,10 +75,10 @@ class Events:
         """The schedule is gone."""
         self._buckets.pop(uid, None)
 
-    async def post(self, body: Mapping[str, Any], wanted: Wanted) -> None:
+    async def post(self, body: Mapping[str, Any], wanted: EventRequest) -> None:
         """Tell it, or count it where it was told within the window. ``body`` is the SweepSchedule. Never fails."""
         now = self._clock()
-        namespace, _ = place(body)
+        namespace, _ = namespaced_name(body)
         name = event_name(body, wanted, now)
         if self._told.get(name) == wanted.occurrence:
             return
@@ -87,7 +87,7 @@ class Events:
             log.debug("too many Events of this schedule, one is dropped", extra={"reason": str(wanted.reason)})
             return
         try:
-            if not await self._api.create_event(_event(body, wanted, name, self._instance, now)):
+            if not await self._client.create_event(_event(body, wanted, name, self._instance, now)):
                 await self._again(namespace, name, wanted, now)
         except KubesweepError as error:
             log.warning("an Event was not posted: %s", error, extra={"reason": str(wanted.reason), "event": name})
@@ -96,9 +96,9 @@ class Events:
         if len(self._told) > REMEMBERED:
             self._told.popitem(last=False)
 
-    async def _again(self, namespace: str, name: str, wanted: Wanted, now: float) -> None:
+    async def _again(self, namespace: str, name: str, wanted: EventRequest, now: float) -> None:
         """There is one. A patch of nothing writes nothing and shows what it has told."""
-        known = await self._api.patch_event(namespace, name, {})
+        known = await self._client.patch_event(namespace, name, {})
         if known is None:
             return
         told = (known["metadata"].get("annotations") or {}).get(OCCURRENCE)
@@ -108,27 +108,27 @@ class Events:
         more = count + 1 if wanted.count is None else max(count, wanted.count, 2)
         series = {"count": more, "lastObservedTime": micro_time(now)}
         patch = {"metadata": {"annotations": {OCCURRENCE: _mark(wanted)}}, "series": series}
-        await self._api.patch_event(namespace, name, patch)
+        await self._client.patch_event(namespace, name, patch)
 
 
-def event_name(body: Mapping[str, Any], wanted: Wanted, now: float) -> str:
+def event_name(body: Mapping[str, Any], wanted: EventRequest, now: float) -> str:
     """The same for whatever is to be one object."""
-    _, name = place(body)
-    parts = (str(body["metadata"].get("uid", "")), str(wanted.reason), wanted.error, str(int(now // WINDOW)))
-    return f"{name}.{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:16]}"
+    _, name = namespaced_name(body)
+    manager = (str(body["metadata"].get("uid", "")), str(wanted.reason), wanted.error, str(int(now // WINDOW)))
+    return f"{name}.{hashlib.sha256('|'.join(manager).encode()).hexdigest()[:16]}"
 
 
 def micro_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _mark(wanted: Wanted) -> str:
+def _mark(wanted: EventRequest) -> str:
     return hashlib.sha256(wanted.occurrence.encode()).hexdigest()[:16]
 
 
-def _event(body: Mapping[str, Any], wanted: Wanted, name: str, instance: str, now: float) -> dict[str, Any]:
+def _event(body: Mapping[str, Any], wanted: EventRequest, name: str, instance: str, now: float) -> dict[str, Any]:
     meta = body["metadata"]
-    namespace, schedule = place(body)
+    namespace, schedule = namespaced_name(body)
     made: dict[str, Any] = {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",

@@ -23,7 +23,7 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 @dataclass(frozen=True)
-class Connection:
+class Kubeconfig:
     """Files where there are files; PEM text where a kubeconfig holds it itself."""
 
     server: str
@@ -53,13 +53,13 @@ class Connection:
         return context
 
 
-def find(env: Mapping[str, str] = os.environ) -> Connection:
+def find(env: Mapping[str, str] = os.environ) -> Kubeconfig:
     """In a pod its service account, else the kubeconfig (``KUBECONFIG`` or the usual place). Raises ``SpecError``."""
     host, port = env.get("KUBERNETES_SERVICE_HOST"), env.get("KUBERNETES_SERVICE_PORT")
     try:
         if host and port:
             server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-            return Connection(server, (SERVICE_ACCOUNT / "ca.crt").read_text(), str(SERVICE_ACCOUNT / "token"))
+            return Kubeconfig(server, (SERVICE_ACCOUNT / "ca.crt").read_text(), str(SERVICE_ACCOUNT / "token"))
         path = Path(env.get("KUBECONFIG") or Path.home() / ".kube" / "config")
         return from_kubeconfig(yaml.safe_load(path.read_text("utf-8")), path.parent)
     except (OSError, KeyError, TypeError, ValueError, StopIteration, yaml.YAMLError) as error:
@@ -67,7 +67,7 @@ def find(env: Mapping[str, str] = os.environ) -> Connection:
         raise SpecError("BadEnvironment", f"this is no pod, and there is no usable kubeconfig ({what})") from error
 
 
-def from_kubeconfig(config: Mapping[str, Any], folder: Path) -> Connection:
+def from_kubeconfig(config: Mapping[str, Any], folder: Path) -> Kubeconfig:
     """Of the current context: token, token file or client certificate; no plugins, no logins by browser."""
     context = _named(config, "contexts", config["current-context"])["context"]
     cluster = _named(config, "clusters", context["cluster"])["cluster"]
@@ -76,7 +76,7 @@ def from_kubeconfig(config: Mapping[str, Any], folder: Path) -> Connection:
     pem = base64.b64decode(ca).decode() if ca else None
     if "certificate-authority" in cluster:
         pem = (folder / cluster["certificate-authority"]).read_text("utf-8")
-    return Connection(
+    return Kubeconfig(
         server=cluster["server"].rstrip("/"),
         ca=pem,
         token_file=_file(user, "tokenFile", folder),

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubesweep.errors import Outage
-from kubesweep_controller.kube.client import LEASES, Api, Body, Refused
+from kubesweep_controller.kube.client import LEASES, Body, KubeClient, Refused
 
 _log = logging.getLogger("kubesweep.controller.lease")
 
 
 @dataclass(frozen=True)
-class Times:
+class LeaseTimes:
     """Seconds. A call to the API server must take less than ``deadline`` minus ``retry``."""
 
     duration: float = 15.0
@@ -30,23 +30,23 @@ class Times:
     retry: float = 2.0
 
 
-class Lease:
+class LeaderElection:
     """``identity``: this pod's name, so that its restarted container goes on without waiting."""
 
     def __init__(
         self,
-        api: Api,
+        client: KubeClient,
         namespace: str,
         name: str,
         identity: str,
-        times: Times = Times(),
+        times: LeaseTimes = LeaseTimes(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._api, self._namespace, self._name, self._identity = api, namespace, name, identity
+        self._client, self._namespace, self._name, self._identity = client, namespace, name, identity
         self._times, self._clock = times, clock
         self._body: Body | None = None
         self._seen: tuple[str, float] = ("", 0.0)
-        self.follows = False  # somebody else was seen to renew it while we wait
+        self.is_standby = False  # somebody else was seen to renew it while we wait
 
     async def acquire(self) -> str:
         """Wait until the Lease is ours. Its uid."""
@@ -54,7 +54,7 @@ class Lease:
         while True:
             try:
                 if await self._try():
-                    self.follows = False
+                    self.is_standby = False
                     assert self._body is not None
                     _log.info("leading", extra={"lease": self._name, "identity": self._identity})
                     return str(self._body["metadata"]["uid"])
@@ -90,16 +90,16 @@ class Lease:
             _log.info("the Lease was not released: %s", error)
 
     async def _try(self) -> bool:
-        live = await self._api.get(LEASES, self._namespace, self._name)
+        live = await self._client.get(LEASES, self._namespace, self._name)
         if live is None:
             meta = {"name": self._name, "namespace": self._namespace}
             fresh = {"apiVersion": LEASES.group_version, "kind": LEASES.kind, "metadata": meta}
-            return await self._taken(self._api.create(LEASES, {**fresh, "spec": self._spec(self._identity, 0)}))
+            return await self._taken(self._client.create(LEASES, {**fresh, "spec": self._spec(self._identity, 0)}))
         self._body = live
         spec, now = live.get("spec") or {}, self._clock()
         mark = live["metadata"]["resourceVersion"]
         if mark != self._seen[0]:
-            self.follows = bool(self._seen[0])
+            self.is_standby = bool(self._seen[0])
             self._seen = mark, now
         duration = float(spec.get("leaseDurationSeconds") or 0)
         free = not self._holder() or self._holder() == self._identity
@@ -112,7 +112,7 @@ class Lease:
         if await self._put(self._identity, int(self._times.duration)):
             return ""
         known = self._body
-        live = await self._api.get(LEASES, self._namespace, self._name)
+        live = await self._client.get(LEASES, self._namespace, self._name)
         if live is None or known is None or live["metadata"]["uid"] != known["metadata"]["uid"]:
             return "it was deleted"
         self._body = live
@@ -127,7 +127,7 @@ class Lease:
         wanted = {**self._body, "spec": {**spec, **self._spec(holder, changes), "leaseDurationSeconds": seconds}}
         if not moved and "acquireTime" in spec:
             wanted["spec"]["acquireTime"] = spec["acquireTime"]
-        return await self._taken(self._api.replace(LEASES, wanted))
+        return await self._taken(self._client.replace(LEASES, wanted))
 
     async def _taken(self, call: Any) -> bool:
         try:

@@ -24,9 +24,9 @@ from kopf._cogs.clients import fetching, watching
 from kubesweep.errors import Outage
 from kubesweep_controller.children.names import MANAGED_SELECTOR
 from kubesweep_controller.kube.cache import WATCHED
-from kubesweep_controller.kube.client import Api, Kind
-from kubesweep_controller.kube.kubeconfig import Connection
-from kubesweep_controller.kube.object_limits import lean
+from kubesweep_controller.kube.client import Kind, KubeClient
+from kubesweep_controller.kube.kubeconfig import Kubeconfig
+from kubesweep_controller.kube.object_limits import trim
 
 Saw = Callable[[Kind, Mapping[str, Any], bool], None]
 
@@ -37,11 +37,11 @@ _log = logging.getLogger("kubesweep.controller.watch")
 class Watcher:
     """``saw`` (kind, object, deleted) is called in the event loop that :meth:`run` runs in."""
 
-    def __init__(self, connection: Connection, namespaces: Callable[[], tuple[str, ...] | None], saw: Saw) -> None:
+    def __init__(self, kubeconfig: Kubeconfig, namespaces: Callable[[], tuple[str, ...] | None], update: Saw) -> None:
         """``namespaces``: those to watch by now; empty for all, None while there is nothing to watch."""
-        self._connection = connection
+        self._kubeconfig = kubeconfig
         self._namespaces = namespaces
-        self._saw = saw
+        self._saw = update
         self._stop: Callable[[], None] | None = None
 
     async def run(self, served: Callable[[], Awaitable[None]], again: Callable[[], None]) -> None:
@@ -89,7 +89,7 @@ class Watcher:
         self._stop = end
         namespaces = self._namespaces()
         where: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
-        _lighten(self._connection)
+        _lighten(self._kubeconfig)
         # Without an identity kopf looks for the user's name, and the user of a pod has none.
         where["identity"] = "kubesweep"
         await kopf.operator(
@@ -115,7 +115,7 @@ class Watcher:
 
     def _login(self) -> kopf.ConnectionInfo:
         """Asked for at the start, and again whenever the server refused the token: by then the file has another one."""
-        at = self._connection
+        at = self._kubeconfig
         try:
             token = at.token()
         except Outage as error:
@@ -135,7 +135,7 @@ _watch_objs = watching.watch_objs
 _fetch_objs = fetching.fetch_objs
 
 
-def _lighten(connection: Connection) -> None:
+def _lighten(kubeconfig: Kubeconfig) -> None:
     """Put our own reading of lists and events in the place of kopf's. Both keep what kopf's promise."""
     kinds = {(_selector(kind)[0], kind.plural): kind for kind in WATCHED}
 
@@ -145,21 +145,21 @@ def _lighten(connection: Connection) -> None:
             async for chunk in _fetch_objs(resource=resource, namespace=namespace, **more):
                 yield chunk
             return
-        api = Api(connection)
+        client = KubeClient(kubeconfig)
         try:
-            async for page in api.pages(kind, namespace, "" if kind is WATCHED[0] else MANAGED_SELECTOR):
+            async for page in client.pages(kind, namespace, "" if kind is WATCHED[0] else MANAGED_SELECTOR):
                 yield (
-                    [{"apiVersion": kind.group_version, "kind": kind.kind, **lean(each)} for each in page],
+                    [{"apiVersion": kind.group_version, "kind": kind.kind, **trim(each)} for each in page],
                     str(page.version),
                 )
         except Outage as error:  # kopf lists again after these
             raise aiohttp.ClientConnectionError(str(error)) from error
         finally:
-            await api.close()
+            await client.close()
 
     async def watch_objs(**given: Any) -> AsyncIterator[Any]:
         async for event in _watch_objs(**given):
-            yield event if event.get("type") == "ERROR" else {**event, "object": lean(event["object"])}
+            yield event if event.get("type") == "ERROR" else {**event, "object": trim(event["object"])}
 
     fetching.fetch_objs = fetch_objs
     watching.watch_objs = watch_objs

@@ -14,8 +14,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from kubesweep.errors import KubesweepError, Outage
-
-Key = tuple[str, str]  # namespace, name
+from kubesweep_controller.children.names import ScheduleKey
 
 FIRST_BACKOFF = 1.0
 MAX_BACKOFF = 60.0
@@ -31,16 +30,16 @@ def backoff(times: int, jitter: float) -> float:
 class WorkQueue:
     """``look`` does the work of one key and may say in how many seconds it wants to look again."""
 
-    def __init__(self, look: Callable[[Key], Awaitable[float | None]], at_once: int = AT_ONCE) -> None:
+    def __init__(self, look: Callable[[ScheduleKey], Awaitable[float | None]], at_once: int = AT_ONCE) -> None:
         self._look = look
-        self._due: dict[Key, float] = {}
-        self._heap: list[tuple[float, Key]] = []
-        self._running: dict[Key, asyncio.Task[None]] = {}
-        self._failures: dict[Key, int] = {}
+        self._due: dict[ScheduleKey, float] = {}
+        self._heap: list[tuple[float, ScheduleKey]] = []
+        self._running: dict[ScheduleKey, asyncio.Task[None]] = {}
+        self._failures: dict[ScheduleKey, int] = {}
         self._slots = asyncio.Semaphore(at_once)
         self._changed = asyncio.Event()
 
-    def add(self, key: Key, after: float = 0.0) -> None:
+    def add(self, key: ScheduleKey, after: float = 0.0) -> None:
         """Look at ``key`` in ``after`` seconds, or sooner if that was asked for before."""
         due = asyncio.get_running_loop().time() + after
         if due < self._due.get(key, float("inf")):
@@ -48,7 +47,7 @@ class WorkQueue:
             heapq.heappush(self._heap, (due, key))
             self._changed.set()
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: ScheduleKey) -> None:
         """The key needs no look any more (one that has begun ends)."""
         self._due.pop(key, None)
         self._failures.pop(key, None)
@@ -71,9 +70,9 @@ class WorkQueue:
                 task.cancel()
             await asyncio.gather(*self._running.values(), return_exceptions=True)
 
-    async def _next(self) -> Key:
+    async def _next(self) -> ScheduleKey:
         """The next key that is due and that nobody is looking at."""
-        waiting: list[tuple[float, Key]] = []
+        waiting: list[tuple[float, ScheduleKey]] = []
         try:
             while True:
                 self._changed.clear()
@@ -103,7 +102,7 @@ class WorkQueue:
         except TimeoutError:
             pass
 
-    async def _one(self, key: Key) -> None:
+    async def _one(self, key: ScheduleKey) -> None:
         try:
             again = await self._look(key)
             self._failures.pop(key, None)
@@ -116,7 +115,7 @@ class WorkQueue:
         if again is not None:
             self.add(key, again)
 
-    def _failed(self, key: Key, error: Exception) -> float:
+    def _failed(self, key: ScheduleKey, error: Exception) -> float:
         times = self._failures[key] = self._failures.get(key, 0) + 1
         delay = backoff(times, random.uniform(0.5, 1.0))
         about = {"namespace": key[0], "schedule": key[1], "again_in": round(delay, 1)}

@@ -34,7 +34,7 @@ class Gate:
         self._until = self._since = 0.0
 
     @property
-    def away(self) -> float:
+    def outage_seconds(self) -> float:
         """Seconds since the queue was first missed; 0 while it answers."""
         return asyncio.get_running_loop().time() - self._since if self._outage is not None else 0.0
 

@@ -18,9 +18,9 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from kubesweep.errors import Outage
-from kubesweep_controller.children.secret import Login, build_secret
-from kubesweep_controller.kube.apply import Hindered
-from kubesweep_controller.kube.client import NAMESPACES, SECRETS, Api, Refused
+from kubesweep_controller.children.secret import NamespaceCredentials, build_secret
+from kubesweep_controller.kube.apply import ApplyBlocked
+from kubesweep_controller.kube.client import NAMESPACES, SECRETS, KubeClient, Refused
 from kubesweep_controller.queue.users import delete_users, known_users, namespace_of, set_users, switch_off, user_names
 from kubesweep_controller.settings import Settings
 
@@ -29,13 +29,15 @@ SOON = 60.0  # the same where one of them may be gone: at a resync, or because w
 _log = logging.getLogger("kubesweep.controller.logins")
 
 
-class Logins:
+class QueueCredentials:
     """``install`` is part of every user's name and of the keys that they may touch."""
 
-    def __init__(self, settings: Settings, install: str, api: Api, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: Settings, install: str, client: KubeClient, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._settings = settings
         self._install = install
-        self._api = api
+        self._client = client
         self._clock = clock
         self._written: dict[str, tuple[str, float]] = {}
         self._users: dict[str, tuple[str, float]] = {}
@@ -48,13 +50,11 @@ class Logins:
         """Whom the pods of the namespace log in as; empty: the server's default user."""
         return user_names(self._install, namespace)[0] if self.own_users else self._settings.queue.user
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """The server may have lost its users: set them again at the next occasion."""
         self._users.clear()
 
-    async def ensure(
-        self, namespace: str, schedule: Mapping[str, Any] | None = None, *, doubtful: bool = False
-    ) -> None:
+    async def ensure(self, namespace: str, schedule: Mapping[str, Any] | None = None, *, recheck: bool = False) -> None:
         """The namespace's Secret, and its users, as they should be. ``schedule``: the metadata of the one that needs them; one that
         was never seen may be in a namespace made again. ``doubtful``: there is a sign that the Secret is not there. Raises
         Outage or Hindered."""
@@ -66,7 +66,7 @@ class Logins:
 
             def stands(known: dict[str, tuple[str, float]]) -> bool:
                 written, at = known.get(namespace, ("", 0.0))
-                return written == digest and now - at < (SOON if doubtful else AGAIN)
+                return written == digest and now - at < (SOON if recheck else AGAIN)
 
             if namespace in self._off:
                 raise self._off[namespace]
@@ -112,20 +112,22 @@ class Logins:
         """Whether each namespace has users of its own."""
         return self._settings.per_namespace_users and self._settings.queue.has_login
 
-    def login(self, namespace: str) -> Login:
+    def login(self, namespace: str) -> NamespaceCredentials:
         """Users and passwords of the namespace."""
         queue = self._settings.queue
         password = queue.password()
         if not self.own_users:
-            return Login(queue.user, password, queue.user, password)
+            return NamespaceCredentials(queue.user, password, queue.user, password)
         pods, keda = user_names(self._install, namespace)
-        place = f"{namespace}/{self._uids.get(namespace, '')}"
-        return Login(pods, derived(password, f"worker/{place}"), keda, derived(password, f"keda/{place}"))
+        purpose = f"{namespace}/{self._uids.get(namespace, '')}"
+        return NamespaceCredentials(
+            pods, derived(password, f"worker/{purpose}"), keda, derived(password, f"keda/{purpose}")
+        )
 
     async def _meet(self, namespace: str) -> None:
         """See whether the namespace is the one that Secret and users were made for."""
         try:
-            body = await self._api.get(NAMESPACES, None, namespace)
+            body = await self._client.get(NAMESPACES, None, namespace)
         except Refused as refused:  # the rules of an older chart
             _log.warning("the namespace cannot be looked at: %s", refused, extra={"namespace": namespace})
             body = None
@@ -139,9 +141,9 @@ class Logins:
         queue = self._settings.queue
         secret = build_secret(namespace, self.login(namespace), queue.ca(), queue.sentinel_password())
         try:
-            await self._api.apply(SECRETS, secret)
+            await self._client.apply(SECRETS, secret)
         except Refused as refused:
-            raise Hindered(f"Secret {secret['metadata']['name']} in namespace {namespace}: {refused}") from refused
+            raise ApplyBlocked(f"Secret {secret['metadata']['name']} in namespace {namespace}: {refused}") from refused
 
 
 def derived(password: str, purpose: str) -> str:

@@ -21,8 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kubesweep_controller.kube.client import SECRETS, Api, ApiOutage, Refused
-from kubesweep_controller.queue.address import QueueAddress
+from kubesweep_controller.kube.client import SECRETS, ApiOutage, KubeClient, Refused
+from kubesweep_controller.queue_address import QueueAddress
 from kubesweep_controller.settings import Settings
 
 MANAGER = "kubesweep-password"
@@ -36,7 +36,7 @@ class QueuePassword:
     """``mounted`` is the Secret's file; ``settings`` are those to run with."""
 
     settings: Settings
-    api: Api
+    client: KubeClient
     mounted: Path
     stand_in: Path | None = None
     _known: str = field(default="", repr=False)
@@ -44,14 +44,14 @@ class QueuePassword:
     _told: str = ""
 
     @classmethod
-    def of(cls, settings: Settings, api: Api) -> QueuePassword:
+    def of(cls, settings: Settings, client: KubeClient) -> QueuePassword:
         mounted = settings.queue.password_file
         if not settings.queue_secret or not mounted or _read(Path(mounted)):
-            return cls(settings, api, Path(mounted))
+            return cls(settings, client, Path(mounted))
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         stand_in = Path(tempfile.mkdtemp(prefix="kubesweep-", dir=memory)) / "password"
         url = settings.queue_url.replace(f"password_file={mounted}", f"password_file={stand_in}")
-        return cls(replace(settings, queue_url=url, queue=QueueAddress.of(url)), api, Path(mounted), stand_in)
+        return cls(replace(settings, queue_url=url, queue=QueueAddress.of(url)), client, Path(mounted), stand_in)
 
     async def run(self) -> None:
         """See to it that the Secret has a password, for ever: a tool that replaces objects may empty it."""
@@ -83,7 +83,7 @@ class QueuePassword:
         data = {"password": base64.b64encode(password.encode()).decode()}
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": place, "data": data}
         try:
-            await self.api.apply(SECRETS, body, manager, force=False)
+            await self.client.apply(SECRETS, body, manager, force=False)
         except ApiOutage as outage:
             self._next = 0.0
             self._tell(str(outage))

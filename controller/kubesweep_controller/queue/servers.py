@@ -49,9 +49,9 @@ async def _ask(server: Target, question: Callable[[Any], Awaitable[_T]]) -> _T:
         await close_client(client)
 
 
-async def _within(target: Target, work: Awaitable[_T], seconds: float | None) -> _T:
+async def _within(target: Target, call: Awaitable[_T], seconds: float | None) -> _T:
     try:
         async with asyncio.timeout(seconds or target.timeout):
-            return await work
+            return await call
     except ERRORS as error:
         raise outage(error if str(error) else TimeoutError("no answer"), target.where) from error

@@ -20,7 +20,7 @@ from kubesweep.errors import Outage
 from kubesweep.queue.model import ScheduleRef
 from kubesweep.queue.redis.connections import parse
 from kubesweep_controller.metrics import Metrics
-from kubesweep_controller.queue.credentials import Logins
+from kubesweep_controller.queue.credentials import QueueCredentials
 from kubesweep_controller.queue.memory import delete_unserved, measure, shrink
 from kubesweep_controller.queue.servers import ask, serving
 from kubesweep_controller.queue.stuck_scripts import end_script
@@ -45,7 +45,7 @@ class Tenants:
         self,
         settings: Settings,
         install: str,
-        logins: Logins,
+        credentials: QueueCredentials,
         metrics: Metrics,
         served: Callable[[], Collection[str]],
         refs: Callable[[str], Collection[ScheduleRef]],
@@ -53,7 +53,7 @@ class Tenants:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings, self._install = settings, install
-        self._logins, self._metrics = logins, metrics
+        self._credentials, self._metrics = credentials, metrics
         self._served, self._refs, self._told = served, refs, told
         self._clock = clock
         self._target = parse(settings.queue_url)
@@ -62,7 +62,7 @@ class Tenants:
         self._off: dict[str, float] = {}  # until when
         self._struck: dict[str, float] = {}  # when a script of theirs was killed
         self._said: set[str] = set()
-        self.evicts = ""  # the server's eviction policy, where it has one
+        self.eviction_policy = ""  # the server's eviction policy, where it has one
 
     async def run(self) -> None:
         """For ever. A server that is away is somebody else's news."""
@@ -86,7 +86,7 @@ class Tenants:
         now = self._clock()
         if now - self._cleared >= MEASURE:
             self._cleared = now
-            await self._allowed(self._logins.delete_unused(self._served))
+            await self._allowed(self._credentials.delete_unused(self._served))
         if short or now - self._measured >= MEASURE:
             self._measured = now
             await self._allowed(self._measure())
@@ -104,7 +104,7 @@ class Tenants:
         """Whether memory runs short on one of the servers."""
         self._serving, _ = await serving(self._target)
         infos = [await ask(each, lambda client: client.info("memory")) for each in self._serving]
-        self.evicts = ", ".join(
+        self.eviction_policy = ", ".join(
             sorted({str(info.get("maxmemory_policy", NO_EVICTION)) for info in infos} - {NO_EVICTION})
         )
         return any(
@@ -126,7 +126,7 @@ class Tenants:
                 "a script kept %s busy and was killed; it was sent by %s", server.where, user or "nobody known"
             )
             namespace = namespace_of(self._install, user)
-            if namespace is not None and self._logins.own_users:
+            if namespace is not None and self._credentials.own_users:
                 await self._strike(namespace)
 
     async def _strike(self, namespace: str) -> None:
@@ -145,7 +145,7 @@ class Tenants:
             "writes with its login"
         )
         _log.warning("%s", said, extra={"namespace": namespace})
-        await self._logins.switch_off(namespace, Outage(reason, said))
+        await self._credentials.switch_off(namespace, Outage(reason, said))
 
     async def _measure(self) -> None:
         sums: Counter[str] = Counter()
@@ -156,7 +156,7 @@ class Tenants:
         for namespace, until in list(self._off.items()):
             if now >= until and sums[namespace] <= limit:
                 del self._off[namespace]
-                self._logins.switch_on(namespace)
+                self._credentials.switch_on(namespace)
                 _log.info("the namespace has its logins to the queue again", extra={"namespace": namespace})
                 self._told(namespace)
         for namespace, size in sums.items():
@@ -171,7 +171,7 @@ class Tenants:
         if not namespace:
             for server in self._serving:
                 await delete_unserved(server, self._install, self._served())
-        elif not self._logins.own_users:
+        elif not self._credentials.own_users:
             text = f"namespace {namespace} takes {mebibytes(size)} of the queue, more than {mebibytes(limit)}"
             self._once(f"{text}; its login is everybody's, so it cannot be switched off")
         else:

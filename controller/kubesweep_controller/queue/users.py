@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kubesweep.queue.redis.connections import parse
-from kubesweep_controller.children.secret import Login
+from kubesweep_controller.children.secret import NamespaceCredentials
 from kubesweep_controller.queue.servers import ask_everywhere
 
 # docs/redis-acl.md, worker and producer together: both run in the namespace. A test compares them with the page.
@@ -38,7 +38,7 @@ def namespace_of(install: str, user: str) -> str | None:
     return user.removeprefix(start).removesuffix(_KEDA) if user.startswith(start) else None
 
 
-async def set_users(queue_url: str, install: str, namespace: str, login: Login) -> None:
+async def set_users(queue_url: str, install: str, namespace: str, login: NamespaceCredentials) -> None:
     """Give the namespace's pods and KEDA their users, with the rules of docs/redis-acl.md, on each server that serves and,
     where it can be reached, on each replica. Raises Outage."""
     target = parse(queue_url)

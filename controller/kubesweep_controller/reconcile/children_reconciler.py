@@ -15,23 +15,23 @@ from kubesweep_controller.children.names import (
     COMPONENT_LABEL,
     SCHEDULE_LABEL,
     WORKER,
+    ScheduleKey,
     cronjob_name,
     inherited,
     worker_name,
 )
-from kubesweep_controller.children.observed import Sight
-from kubesweep_controller.kube.apply import Applier, Hindered, NameTaken, Rejected
-from kubesweep_controller.kube.cache import Store
-from kubesweep_controller.kube.client import PODS, SCALEDOBJECTS, Api, ApiOutage
-from kubesweep_controller.kube.workqueue import Key
-from kubesweep_controller.queue.credentials import Logins
-from kubesweep_controller.reconcile.ensure_children import Wish, settled_plan, stand_up
+from kubesweep_controller.children.observed import ObservedChild
+from kubesweep_controller.kube.apply import Applier, ApplyBlocked, ApplyRejected, NameTaken
+from kubesweep_controller.kube.cache import Cache
+from kubesweep_controller.kube.client import PODS, SCALEDOBJECTS, ApiOutage, KubeClient
+from kubesweep_controller.queue.credentials import QueueCredentials
+from kubesweep_controller.reconcile.ensure_children import DesiredChildren, ensure_children, settled_plan
 from kubesweep_controller.reconcile.suspension import may_park
 from kubesweep_controller.settings import Settings
 from kubesweep_controller.status.active_schedule import active_schedule
-from kubesweep_controller.status.conditions import find, suspended
+from kubesweep_controller.status.conditions.build_conditions import find, suspended
 from kubesweep_controller.status.formatting import parse_time
-from kubesweep_controller.status.observation import Children, Facts
+from kubesweep_controller.status.observation import Children, Observation
 from kubesweep_controller.status.stuck_pods import why_stuck
 
 PATIENCE = 5.0  # seconds that a pod may take to start before anybody asks why it does not, and between two questions
@@ -47,37 +47,37 @@ class Answer:
 
 
 @dataclass
-class Household:
+class ChildrenReconciler:
     settings: Settings
-    api: Api
-    store: Store
+    client: KubeClient
+    cache: Cache
     applier: Applier
-    logins: Logins
+    credentials: QueueCredentials
     keda: bool = False  # the cluster serves keda.sh
-    thorough: set[Key] = field(default_factory=set)  # whose unwatched children are to be asked about too
-    _logins_failed: dict[Key, Outage] = field(default_factory=dict)
-    _stood: dict[Key, tuple[Any, ...] | None] = field(default_factory=dict)
-    _scalers: dict[Key, Answer] = field(default_factory=dict)
-    _stucks: dict[Key, Answer] = field(default_factory=dict)
+    full_resync: set[ScheduleKey] = field(default_factory=set)  # whose unwatched children are to be asked about too
+    _credentials_failed: dict[ScheduleKey, Outage] = field(default_factory=dict)
+    _stood: dict[ScheduleKey, tuple[Any, ...] | None] = field(default_factory=dict)
+    _scalers: dict[ScheduleKey, Answer] = field(default_factory=dict)
+    _stucks: dict[ScheduleKey, Answer] = field(default_factory=dict)
 
-    def login_problem(self, key: Key) -> Outage | None:
+    def credentials_problem(self, key: ScheduleKey) -> Outage | None:
         """Why the schedule's pods may be unable to log in to the queue, as of the last look."""
-        return self._logins_failed.get(key)
+        return self._credentials_failed.get(key)
 
-    def running_plan(self, key: Key, plan: Plan) -> Plan:
-        return settled_plan(plan, self.store.deployment(key), self.store.cronjob(key))
+    def running_plan(self, key: ScheduleKey, plan: Plan) -> Plan:
+        return settled_plan(plan, self.cache.deployment(key), self.cache.cronjob(key))
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: ScheduleKey) -> None:
         namespace, name = key
         self.applier.forget(namespace, worker_name(name), cronjob_name(name))
-        self.thorough.discard(key)
-        self.logins.forget(namespace, name)
-        for known in (self._logins_failed, self._stood, self._scalers, self._stucks):
+        self.full_resync.discard(key)
+        self.credentials.forget(namespace, name)
+        for known in (self._credentials_failed, self._stood, self._scalers, self._stucks):
             known.pop(key, None)
 
-    def seen(self, key: Key) -> Children:
+    def seen(self, key: ScheduleKey) -> Children:
         """What is known of the children without asking anybody."""
-        deployment, cronjob = self.store.deployment(key), self.store.cronjob(key)
+        deployment, cronjob = self.cache.deployment(key), self.cache.cronjob(key)
         scaler = self._scalers.get(key)
         return Children(
             cron_last=cronjob.cron_last if cronjob else None,
@@ -90,65 +90,67 @@ class Household:
             polling=self.settings.polling_interval,
         )
 
-    async def tend(self, key: Key, facts: Facts) -> Children:
+    async def tend(self, key: ScheduleKey, observation: Observation) -> Children:
         """Make the children so, if the spec is valid, and see how they are. Raises ApiOutage."""
-        taken = rejected = hindered = None
+        name_taken = rejected = hindered = None
         try:
-            await self._make(key, facts)
+            await self._make(key, observation)
         except NameTaken as problem:
-            taken = str(problem)
-        except Rejected as problem:
+            name_taken = str(problem)
+        except ApplyRejected as problem:
             rejected = str(problem)
-        except Hindered as problem:
+        except ApplyBlocked as problem:
             hindered = str(problem)
-        stuck = hindered or await self._stuck(key, self.store.deployment(key))
-        if self.keda and facts.plan and not taken:
-            await self._ask_keda(key, facts)
-        return replace(self.seen(key), taken=taken, rejected=rejected, stuck=stuck)
+        stuck = hindered or await self._stuck(key, self.cache.deployment(key))
+        if self.keda and observation.plan and not name_taken:
+            await self._ask_keda(key, observation)
+        return replace(self.seen(key), name_taken=name_taken, rejected=rejected, stuck=stuck)
 
-    async def _make(self, key: Key, facts: Facts) -> None:
-        if facts.schedule is None or facts.plan is None:
+    async def _make(self, key: ScheduleKey, observation: Observation) -> None:
+        if observation.schedule is None or observation.plan is None:
             return
         try:
-            doubtful = key in self.thorough or _nobody_works(facts)
-            await self.logins.ensure(key[0], facts.body["metadata"], doubtful=doubtful)
+            recheck = key in self.full_resync or _nobody_works(observation)
+            await self.credentials.ensure(key[0], observation.body["metadata"], recheck=recheck)
         except ApiOutage:
             raise
         except Outage as outage:
-            self._logins_failed[key] = outage  # the pods keep the login that they have
+            self._credentials_failed[key] = outage  # the pods keep the login that they have
         else:
-            self._logins_failed.pop(key, None)
-        thorough = key in self.thorough
-        wish = Wish(
-            meta=dict(facts.body["metadata"]),
-            schedule=facts.schedule,
-            plan=facts.plan,
-            user=self.logins.user(key[0]),
+            self._credentials_failed.pop(key, None)
+        full_resync = key in self.full_resync
+        request = DesiredChildren(
+            meta=dict(observation.body["metadata"]),
+            schedule=observation.schedule,
+            plan=observation.plan,
+            user=self.credentials.user(key[0]),
             keda=self.keda,
-            parked=self._parked(key, facts),
-            since=(active_schedule(facts) or {}).get("since"),
-            labels=inherited(facts.body["metadata"], self.settings.pods.labels, self.settings.pods.copied_labels),
-            thorough=thorough,
+            parked=self._parked(key, observation),
+            since=(active_schedule(observation) or {}).get("since"),
+            labels=inherited(observation.body["metadata"], self.settings.pods.labels, self.settings.pods.copied_labels),
+            full_resync=full_resync,
         )
-        deployment, cronjob = self.store.deployment(key), self.store.cronjob(key)
-        state = _state(facts, wish, deployment, cronjob)
-        if state is not None and not thorough and self._stood.get(key) == state:
+        deployment, cronjob = self.cache.deployment(key), self.cache.cronjob(key)
+        state = _state(observation, request, deployment, cronjob)
+        if state is not None and not full_resync and self._stood.get(key) == state:
             return
-        await stand_up(self.applier, self.settings, wish, deployment, cronjob)
+        await ensure_children(self.applier, self.settings, request, deployment, cronjob)
         self._stood[key] = state
-        if thorough:
-            self.thorough.discard(key)
+        if full_resync:
+            self.full_resync.discard(key)
             self._scalers.pop(key, None)
 
-    def _parked(self, key: Key, facts: Facts) -> bool:
+    def _parked(self, key: ScheduleKey, observation: Observation) -> bool:
         known = self.applier.remembered(SCALEDOBJECTS, key[0], worker_name(key[1]))
-        deployment = self.store.deployment(key)
+        deployment = self.cache.deployment(key)
         parked = known.parked is not None if known else not self.keda and bool(deployment and deployment.wanted == 0)
-        condition = find(facts.body.get("status") or {}, "Suspended") or {}
+        condition = find(observation.body.get("status") or {}, "Suspended") or {}
         since = parse_time(condition.get("lastTransitionTime")) if condition.get("status") == "True" else None
-        return may_park(suspended=suspended(facts), parked=parked, stats=facts.stats, since=since, now=facts.now)
+        return may_park(
+            suspended=suspended(observation), parked=parked, stats=observation.stats, since=since, now=observation.now
+        )
 
-    async def _stuck(self, key: Key, deployment: Sight | None) -> str | None:
+    async def _stuck(self, key: ScheduleKey, deployment: ObservedChild | None) -> str | None:
         if deployment is None or (deployment.wanted or 0) <= deployment.ready:
             self._stucks.pop(key, None)
             return None
@@ -156,47 +158,54 @@ class Household:
         known = self._stucks.setdefault(key, Answer(now))
         if now - known.asked >= PATIENCE:
             chosen = f"{SCHEDULE_LABEL}={key[1]},{COMPONENT_LABEL}={WORKER}"
-            pods = await self.api.list(PODS, key[0], chosen)
+            pods = await self.client.list(PODS, key[0], chosen)
             known = self._stucks[key] = Answer(now, why_stuck(deployment, pods))
         return known.why
 
-    async def _ask_keda(self, key: Key, facts: Facts) -> None:
+    async def _ask_keda(self, key: ScheduleKey, observation: Observation) -> None:
         """What KEDA says of the ScaledObject: until it says Ready, and again where work waits and no worker is started."""
-        waits = facts.stats is not None and facts.stats.ready > 0 and not facts.stats.paused
-        deployment = self.store.deployment(key)
+        waits = observation.stats is not None and observation.stats.ready > 0 and not observation.stats.paused
+        deployment = self.cache.deployment(key)
         asleep = waits and not (deployment and deployment.wanted)
         now, known = time.monotonic(), self._scalers.get(key)
         if known and (now - known.asked < PATIENCE or (known.fine and not asleep)):
             return
-        body = await self.api.get(SCALEDOBJECTS, key[0], worker_name(key[1]))
+        body = await self.client.get(SCALEDOBJECTS, key[0], worker_name(key[1]))
         ready = find((body or {}).get("status") or {}, "Ready") or {}
         state = ready.get("status", "Unknown")  # as long as KEDA has not looked at it
         why = f"KEDA: {ready.get('message', 'not Ready')}" if state == "False" else None
         self._scalers[key] = Answer(now, why, fine=state == "True")
 
 
-def _nobody_works(facts: Facts) -> bool:
+def _nobody_works(observation: Observation) -> bool:
     """Jobs wait and none runs: workers may be on their way, or they (or KEDA) cannot log in."""
-    return facts.stats is not None and facts.stats.ready > 0 and not facts.stats.running and not facts.stats.paused
+    return (
+        observation.stats is not None
+        and observation.stats.ready > 0
+        and not observation.stats.running
+        and not observation.stats.paused
+    )
 
 
-def _state(facts: Facts, wish: Wish, deployment: Sight | None, cronjob: Sight | None) -> tuple[Any, ...] | None:
+def _state(
+    observation: Observation, request: DesiredChildren, deployment: ObservedChild | None, cronjob: ObservedChild | None
+) -> tuple[Any, ...] | None:
     """All that decides how the children should be, and whether anybody touched the watched ones. While it stays the same they
     stand: most looks are at the queue's numbers, and building every child for each would be most of their cost.
 
     None: one of them was not seen yet, or not since somebody took its labels, so no watch will tell of it."""
-    if deployment is None or (cronjob is None and wish.schedule.spec.schedule is not None):
+    if deployment is None or (cronjob is None and request.schedule.spec.schedule is not None):
         return None
-    replicas = None if wish.keda else deployment.wanted
+    replicas = None if request.keda else deployment.wanted
     marks = deployment.mark, cronjob.mark if cronjob else None
     return (
-        facts.body["metadata"]["generation"],
-        wish.plan,
-        wish.user,
-        wish.keda,
-        wish.parked,
-        wish.since,
-        tuple(sorted(wish.labels.items())),
+        observation.body["metadata"]["generation"],
+        request.plan,
+        request.user,
+        request.keda,
+        request.parked,
+        request.since,
+        tuple(sorted(request.labels.items())),
         replicas,
         *marks,
     )

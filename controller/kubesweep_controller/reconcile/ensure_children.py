@@ -10,17 +10,17 @@ import msgspec
 
 from kubesweep.api.models.spec import SweepSchedule
 from kubesweep.api.plan import Plan
-from kubesweep_controller.children.names import cronjob_name, dressed, worker_name
-from kubesweep_controller.children.observed import Sight
+from kubesweep_controller.children.names import cronjob_name, with_labels, worker_name
+from kubesweep_controller.children.observed import ObservedChild
 from kubesweep_controller.children.scaling import build_scaledobject, build_trigger_authentication
-from kubesweep_controller.children.workloads import build_cronjob, build_deployment, fixed_replicas, newborn
+from kubesweep_controller.children.workloads import build_cronjob, build_deployment, fixed_replicas, with_zero_replicas
 from kubesweep_controller.kube.apply import Applier
-from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCALEDOBJECTS, TRIGGER_AUTHENTICATIONS, Api
+from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCALEDOBJECTS, TRIGGER_AUTHENTICATIONS, KubeClient
 from kubesweep_controller.settings import Settings
 
 
 @dataclass(frozen=True)
-class Wish:
+class DesiredChildren:
     """What one schedule should have. ``user``: how its pods log in to the queue."""
 
     meta: dict[str, Any]  # of the SweepSchedule
@@ -31,10 +31,10 @@ class Wish:
     parked: bool  # no workers at all
     since: str | None  # RFC 3339: ticks up to then do not fire
     labels: Mapping[str, str] = field(default_factory=dict)  # that the children carry beside their own
-    thorough: bool = True  # ask about children that are not watched too
+    full_resync: bool = True  # ask about children that are not watched too
 
 
-def settled_plan(plan: Plan, *seen: Sight | None) -> Plan:
+def settled_plan(plan: Plan, *seen: ObservedChild | None) -> Plan:
     """The plan to run: the one that runs already if it is the same but for its generation, so that an edit which
     changes nothing for the workers restarts none of them. An edit of the pace alone does restart them, in the same sweep."""
     for each in seen:
@@ -47,57 +47,70 @@ def settled_plan(plan: Plan, *seen: Sight | None) -> Plan:
     return plan
 
 
-async def stand_up(
-    applier: Applier, settings: Settings, wish: Wish, deployment: Sight | None, cronjob: Sight | None
+async def ensure_children(
+    applier: Applier,
+    settings: Settings,
+    request: DesiredChildren,
+    deployment: ObservedChild | None,
+    cronjob: ObservedChild | None,
 ) -> None:
     """The children, each as it should be. A schedule that is suspended loses its ticks before its workers, one that is
     resumed gets them after.
 
     Raises NameTaken, Rejected or Outage at the first that cannot be; those before it stand.
     """
-    meta, plan, schedule = wish.meta, wish.plan, wish.schedule
-    url = settings.queue.pod_url(wish.user)
-    body = dressed(build_deployment(meta, schedule, plan, url, settings.pods), wish.labels)
-    await applier.ensure(DEPLOYMENTS, body, deployment.mark if deployment else None, newborn(body))
+    meta, plan, schedule = request.meta, request.plan, request.schedule
+    url = settings.queue.pod_url(request.user)
+    body = with_labels(build_deployment(meta, schedule, plan, url, settings.pods), request.labels)
+    await applier.ensure(DEPLOYMENTS, body, deployment.mark if deployment else None, with_zero_replicas(body))
     if schedule.spec.suspend:
-        await _tick(applier, settings, wish, url, cronjob)
-        await _scale(applier, settings, wish, deployment)
+        await _tick(applier, settings, request, url, cronjob)
+        await _scale(applier, settings, request, deployment)
     else:
-        await _scale(applier, settings, wish, deployment)
-        await _tick(applier, settings, wish, url, cronjob)
+        await _scale(applier, settings, request, deployment)
+        await _tick(applier, settings, request, url, cronjob)
 
 
-async def _tick(applier: Applier, settings: Settings, wish: Wish, url: str, cronjob: Sight | None) -> None:
-    meta, plan, schedule = wish.meta, wish.plan, wish.schedule
+async def _tick(
+    applier: Applier, settings: Settings, request: DesiredChildren, url: str, cronjob: ObservedChild | None
+) -> None:
+    meta, plan, schedule = request.meta, request.plan, request.schedule
     if schedule.spec.schedule is not None:
-        cron = dressed(build_cronjob(meta, schedule, plan, url, settings.pods, wish.since), wish.labels)
+        cron = with_labels(build_cronjob(meta, schedule, plan, url, settings.pods, request.since), request.labels)
         await applier.ensure(CRONJOBS, cron, cronjob.mark if cronjob else None)
     elif cronjob is not None:
         await applier.remove(CRONJOBS, plan.namespace, cronjob_name(plan.name), plan.uid)
 
 
-async def _scale(applier: Applier, settings: Settings, wish: Wish, deployment: Sight | None) -> None:
-    if wish.keda:
-        await _scaling(applier, settings, wish)
+async def _scale(
+    applier: Applier, settings: Settings, request: DesiredChildren, deployment: ObservedChild | None
+) -> None:
+    if request.keda:
+        await _scaling(applier, settings, request)
     else:
-        await _fixed(applier.api, wish, deployment)
+        await _fixed(applier.client, request, deployment)
 
 
-async def _scaling(applier: Applier, settings: Settings, wish: Wish) -> None:
-    place = wish.plan.namespace, worker_name(wish.plan.name)
-    auth = dressed(build_trigger_authentication(wish.meta, wish.plan.name, settings.queue), wish.labels)
-    known = None if wish.thorough else applier.remembered(TRIGGER_AUTHENTICATIONS, *place)
+async def _scaling(applier: Applier, settings: Settings, request: DesiredChildren) -> None:
+    place = request.plan.namespace, worker_name(request.plan.name)
+    auth = with_labels(build_trigger_authentication(request.meta, request.plan.name, settings.queue), request.labels)
+    known = None if request.full_resync else applier.remembered(TRIGGER_AUTHENTICATIONS, *place)
     await applier.ensure(TRIGGER_AUTHENTICATIONS, auth, known)
     scaled = build_scaledobject(
-        wish.meta, wish.schedule, wish.plan.ref, settings.queue, settings.polling_interval, parked=wish.parked
+        request.meta,
+        request.schedule,
+        request.plan.ref,
+        settings.queue,
+        settings.polling_interval,
+        parked=request.parked,
     )
-    known = None if wish.thorough else applier.remembered(SCALEDOBJECTS, *place)
-    await applier.ensure(SCALEDOBJECTS, dressed(scaled, wish.labels), known)
+    known = None if request.full_resync else applier.remembered(SCALEDOBJECTS, *place)
+    await applier.ensure(SCALEDOBJECTS, with_labels(scaled, request.labels), known)
 
 
-async def _fixed(api: Api, wish: Wish, deployment: Sight | None) -> None:
+async def _fixed(client: KubeClient, request: DesiredChildren, deployment: ObservedChild | None) -> None:
     """Without KEDA the number of workers is set here, through /scale alone, so that it is never part of an apply."""
-    number = 0 if wish.parked else fixed_replicas(wish.schedule)
+    number = 0 if request.parked else fixed_replicas(request.schedule)
     if deployment is None or deployment.wanted != number:
         scale = {"spec": {"replicas": number}}
-        await api.patch(DEPLOYMENTS, wish.plan.namespace, worker_name(wish.plan.name), scale, "scale")
+        await client.patch(DEPLOYMENTS, request.plan.namespace, worker_name(request.plan.name), scale, "scale")

@@ -9,41 +9,41 @@ from __future__ import annotations
 
 from kubesweep.queue.model import SweepRequest, SweepState
 from kubesweep_controller.status.active_schedule import active_since
-from kubesweep_controller.status.build import COUNT_INTERVAL
-from kubesweep_controller.status.conditions import find, suspended
+from kubesweep_controller.status.build_status import COUNT_INTERVAL
+from kubesweep_controller.status.conditions.build_conditions import find, suspended
+from kubesweep_controller.status.conditions.reasons import ConditionType
 from kubesweep_controller.status.formatting import parse_time
 from kubesweep_controller.status.history import previous
 from kubesweep_controller.status.missed_ticks import grace, last_tick
-from kubesweep_controller.status.observation import Facts
-from kubesweep_controller.status.reasons import ConditionType
+from kubesweep_controller.status.observation import Observation
 
-__all__ = ["due_tick", "next_look", "tick_wish"]
+__all__ = ["due_tick", "next_reconcile", "tick_request"]
 
 BUSY = 2.0  # seconds from look to look while something moves
 IDLE = 60.0
 AFTER_TICK = 1.0  # a CronJob's pod needs at least this long
 
 
-def due_tick(facts: Facts) -> float | None:
+def due_tick(observation: Observation) -> float | None:
     """The tick of ``every`` to open now: the latest that nobody opened since the schedule was created, edited or resumed."""
-    schedule = facts.schedule
-    if schedule is None or schedule.spec.every is None or facts.plan is None or facts.stats is None:
+    schedule = observation.schedule
+    if schedule is None or schedule.spec.every is None or observation.plan is None or observation.stats is None:
         return None
-    if suspended(facts):
+    if suspended(observation):
         return None
-    tick, since = schedule.spec.ticks.latest(facts.now), active_since(facts)
+    tick, since = schedule.spec.ticks.latest(observation.now), active_since(observation)
     if tick is None or since is None or tick <= since:
         return None
-    last = last_tick(facts)
+    last = last_tick(observation)
     return tick if last is None or tick > last else None
 
 
-def tick_wish(facts: Facts, tick: float) -> SweepRequest:
+def tick_request(observation: Observation, tick: float) -> SweepRequest:
     """What to open for a due tick."""
-    assert facts.plan is not None, "due_tick answers only for a spec that is served"
-    assert facts.schedule is not None
-    deadline = facts.schedule.spec.starting_deadline_seconds
-    plan = facts.plan
+    assert observation.plan is not None, "due_tick answers only for a spec that is served"
+    assert observation.schedule is not None
+    deadline = observation.schedule.spec.starting_deadline_seconds
+    plan = observation.plan
     return SweepRequest(
         tick=tick,
         plan=plan.version,
@@ -53,32 +53,34 @@ def tick_wish(facts: Facts, tick: float) -> SweepRequest:
     )
 
 
-def next_look(facts: Facts) -> float:
+def next_reconcile(observation: Observation) -> float:
     """Seconds until something may have changed that nobody tells: the queue sends no news, and ticks come by the clock."""
-    soonest = facts.now + (BUSY if _moving(facts) else IDLE)
-    if facts.schedule is not None and not suspended(facts):
-        ticks = facts.schedule.spec.ticks
-        every = facts.schedule.spec.every is not None
-        upcoming = ticks.next(facts.now) if every else ticks.next(facts.now - AFTER_TICK)
+    soonest = observation.now + (BUSY if _moving(observation) else IDLE)
+    if observation.schedule is not None and not suspended(observation):
+        ticks = observation.schedule.spec.ticks
+        every = observation.schedule.spec.every is not None
+        upcoming = ticks.next(observation.now) if every else ticks.next(observation.now - AFTER_TICK)
         if upcoming is not None:
             soonest = min(soonest, upcoming if every else upcoming + AFTER_TICK)
-        late = None if every else ticks.next(facts.now - grace(facts))
+        late = None if every else ticks.next(observation.now - grace(observation))
         if late is not None:
-            soonest = min(soonest, late + grace(facts))
-    return max(0.0, soonest - facts.now)
+            soonest = min(soonest, late + grace(observation))
+    return max(0.0, soonest - observation.now)
 
 
-def _moving(facts: Facts) -> bool:
+def _moving(observation: Observation) -> bool:
     """Whether work is under way, or the status lags behind it."""
-    if facts.stats is None:
+    if observation.stats is None:
         return True
-    if facts.stats.ready or facts.stats.running or facts.stats.delayed:
+    if observation.stats.ready or observation.stats.running or observation.stats.delayed:
         return True
-    sweep = facts.stats.sweep
+    sweep = observation.stats.sweep
     if sweep is not None and sweep.state in (SweepState.PLANNING, SweepState.RUNNING):
         return True
-    status = previous(facts)
+    status = previous(observation)
     source = find(status, ConditionType.SOURCE_READY)
     counted = parse_time(status.get("countedTime"))
-    fresh = counted is not None and facts.now - counted < 2 * COUNT_INTERVAL
-    return fresh or (facts.plan is not None and not suspended(facts) and (source or {}).get("status") == "Unknown")
+    fresh = counted is not None and observation.now - counted < 2 * COUNT_INTERVAL
+    return fresh or (
+        observation.plan is not None and not suspended(observation) and (source or {}).get("status") == "Unknown"
+    )

@@ -18,11 +18,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubesweep_controller.kube.cache import Store
-from kubesweep_controller.kube.client import DEPLOYMENTS, SCHEDULES, Api, Refused
+from kubesweep_controller.kube.cache import Cache
+from kubesweep_controller.kube.client import DEPLOYMENTS, SCHEDULES, KubeClient, Refused
 from kubesweep_controller.settings import NAMESPACES, words
-from kubesweep_controller.status.event_rules import Wanted
-from kubesweep_controller.status.reasons import Reason
+from kubesweep_controller.status.conditions.reasons import Reason
+from kubesweep_controller.status.event_rules import EventRequest
 
 BELIEVED = 30.0  # seconds for which an answer holds
 LOOK = 60.0  # seconds between two looks at a schedule that somebody else serves
@@ -32,11 +32,11 @@ Body = Mapping[str, Any]
 
 
 @dataclass
-class Releases:
+class Ownership:
     """``mine``: our own name, as in ``servedBy``."""
 
-    api: Api
-    store: Store
+    client: KubeClient
+    cache: Cache
     mine: str
     clock: Callable[[], float] = time.monotonic
     _decided: dict[str, tuple[float, str | None]] = field(default_factory=dict)  # namespace: when, the other one
@@ -53,7 +53,7 @@ class Releases:
         return known[1]
 
     async def _decide(self, namespace: str) -> str | None:
-        claimed = [each for (place, _), each in self.store.schedules.items() if place == namespace and served_by(each)]
+        claimed = [each for (place, _), each in self.cache.schedules.items() if place == namespace and served_by(each)]
         for each in sorted(claimed, key=_age):
             owner = served_by(each)
             if owner == self.mine:
@@ -71,7 +71,7 @@ class Releases:
         now, known = self.clock(), self._serving.get(release)
         if known is None or now - known[0] >= BELIEVED:
             namespace, _, name = release.partition("/")
-            deployment = await self.api.get(DEPLOYMENTS, namespace, name)
+            deployment = await self.client.get(DEPLOYMENTS, namespace, name)
             serves = frozenset[str]() if deployment is None else _environment(deployment)
             known = self._serving[release] = now, serves
         return known[1]
@@ -81,7 +81,7 @@ class Releases:
         meta = body["metadata"]
         patch = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "status": {"servedBy": self.mine}}
         try:
-            written = await self.api.patch(SCHEDULES, meta["namespace"], meta["name"], patch, "status")
+            written = await self.client.patch(SCHEDULES, meta["namespace"], meta["name"], patch, "status")
         except Refused as refused:
             if refused.reason == "Conflict":
                 return None
@@ -89,7 +89,7 @@ class Releases:
         self._claimed.add(meta["namespace"])
         return written
 
-    def leave(self, body: Body, other: str) -> Wanted | None:
+    def leave(self, body: Body, other: str) -> EventRequest | None:
         """What to tell of a schedule that is left to another release: once."""
         namespace, uid = body["metadata"]["namespace"], body["metadata"]["uid"]
         if (namespace, other) not in self._told:
@@ -102,7 +102,7 @@ class Releases:
             f"{other} (a Deployment) serves this namespace, so {self.mine} leaves it alone. If both are meant to run, give them"
             f" different namespaces (watchNamespaces). Once {other} serves it no more this one takes over."
         )
-        return Wanted(Reason.SERVED_BY_ANOTHER, note, f"{other}/{self.mine}", error=self.mine)
+        return EventRequest(Reason.SERVED_BY_ANOTHER, note, f"{other}/{self.mine}", error=self.mine)
 
 
 def served_by(body: Body) -> str:

@@ -25,31 +25,32 @@ from kubesweep.errors import Damaged, KubesweepError, Outage, SpecError
 from kubesweep.queue.model import ErrorGroup, ScheduleRef, Stats, SweepRequest
 from kubesweep.queue.service import QueueService
 from kubesweep.text import clip
+from kubesweep_controller.children.names import ScheduleKey
 from kubesweep_controller.children.pod_policy import PodPolicy, check_pods
-from kubesweep_controller.kube.cache import SHARE, Store
-from kubesweep_controller.kube.client import SCHEDULES, Api
+from kubesweep_controller.kube.cache import SHARE, Cache
+from kubesweep_controller.kube.client import SCHEDULES, KubeClient
 from kubesweep_controller.kube.events import Events
-from kubesweep_controller.kube.object_limits import HEAVIEST, is_cut, lean
-from kubesweep_controller.kube.workqueue import Key, backoff
+from kubesweep_controller.kube.object_limits import HEAVIEST, is_truncated, trim
+from kubesweep_controller.kube.workqueue import backoff
 from kubesweep_controller.metrics import Metrics
 from kubesweep_controller.queue.circuit_breaker import Gate
-from kubesweep_controller.reconcile.children_reconciler import Household
-from kubesweep_controller.reconcile.commands import Obeyed, obey, pending_orders
-from kubesweep_controller.reconcile.interval_ticks import due_tick, next_look, tick_wish
-from kubesweep_controller.reconcile.ownership import LOOK, Releases, served_by
-from kubesweep_controller.reconcile.recovery import heal_wish, needs_check
-from kubesweep_controller.status.build import build_status
-from kubesweep_controller.status.conditions import suspended
+from kubesweep_controller.reconcile.children_reconciler import ChildrenReconciler
+from kubesweep_controller.reconcile.commands import CommandResult, execute, pending_commands
+from kubesweep_controller.reconcile.interval_ticks import due_tick, next_reconcile, tick_request
+from kubesweep_controller.reconcile.ownership import LOOK, Ownership, served_by
+from kubesweep_controller.reconcile.recovery import needs_check, recovery_request
+from kubesweep_controller.status.build_status import build_status
+from kubesweep_controller.status.conditions.build_conditions import suspended
 from kubesweep_controller.status.event_rules import events_of
-from kubesweep_controller.status.observation import Facts
-from kubesweep_controller.status.pruned_fields import Dropped
+from kubesweep_controller.status.observation import Observation
+from kubesweep_controller.status.pruned_fields import PrunedFields
 
 _log = logging.getLogger("kubesweep.controller")
 STARTING = 5.0  # seconds from look to look while a pod that is wanted is not ready
 LARGEST = 120_000  # bytes of a plan; Linux takes 128 KiB (MAX_ARG_STRLEN, execve(2))
 AGAIN = 0.5  # where somebody else was faster
 LASTING = 30.0  # seconds of failing looks until they are told
-HINDERED = 30.0  # and while the cluster does not let a child be
+BLOCKED_RETRY = 30.0  # and while the cluster does not let a child be
 
 
 @dataclass(frozen=True)
@@ -75,30 +76,30 @@ class Reconciler:
     """``look`` is what the work queue calls. ``install`` is part of all keys in the queue."""
 
     install: str
-    api: Api
-    store: Store
-    household: Household
+    client: KubeClient
+    cache: Cache
+    children_reconciler: ChildrenReconciler
     gate: Gate
     events: Events
     metrics: Metrics
-    releases: Releases
+    ownership: Ownership
     namespaces: tuple[str, ...] = ()  # that are served; empty: all
     pod_policy: PodPolicy = field(default_factory=PodPolicy)
     clock: Callable[[], float] = time.time
-    evicts: Callable[[], str] = lambda: ""  # the eviction policy of the queue
+    eviction_policy: Callable[[], str] = lambda: ""  # the eviction policy of the queue
 
     def __post_init__(self) -> None:
-        self._refs: dict[Key, ScheduleRef] = {}
-        self._specs: dict[Key, _Spec] = {}
-        self._dropped = Dropped()
-        self._groups: dict[Key, tuple[Stats, tuple[ErrorGroup, ...]]] = {}
-        self._troubles: dict[Key, _Trouble] = {}
+        self._refs: dict[ScheduleKey, ScheduleRef] = {}
+        self._specs: dict[ScheduleKey, _Spec] = {}
+        self._pruned = PrunedFields()
+        self._groups: dict[ScheduleKey, tuple[Stats, tuple[ErrorGroup, ...]]] = {}
+        self._troubles: dict[ScheduleKey, _Trouble] = {}
 
     @property
     def queue(self) -> QueueService:
         return self.gate.queue
 
-    async def look(self, key: Key) -> float | None:
+    async def look(self, key: ScheduleKey) -> float | None:
         """Make it so, and say so. Seconds until the next look; None: there is no such schedule."""
         began = time.monotonic()
         try:
@@ -109,15 +110,15 @@ class Reconciler:
         self.metrics.reconciled(time.monotonic() - began, None)
         return again
 
-    async def _look(self, key: Key) -> float | None:
-        body = self.store.schedules.get(key)
+    async def _look(self, key: ScheduleKey) -> float | None:
+        body = self.cache.schedules.get(key)
         if body is None or "deletionTimestamp" in body["metadata"]:
             await self._gone(key)
             return None
-        body = self._dropped.restored(key, body)
-        if other := await self.releases.other(body):
+        body = self._pruned.restored(key, body)
+        if other := await self.ownership.other(body):
             return await self._leave(key, body, other)
-        if served_by(body) != self.releases.mine:
+        if served_by(body) != self.ownership.mine:
             if (claimed := await self._claim(key, body)) is None:
                 return AGAIN
             body = claimed
@@ -126,84 +127,96 @@ class Reconciler:
             with contextlib.suppress(Outage):  # its keys expire by themselves; the new one need not wait for that
                 await self._gone(key)
         self._refs[key] = ref
-        facts = self._read(body, ref)
-        facts = await self._ask(facts, pause=True)
-        facts, failure = await self._tend(key, facts)
-        facts, obeyed = await self._act(facts)
-        if facts.outage is None and (problem := self.household.login_problem(key)):
-            facts = replace(facts, outage=problem, away=math.inf)
-        await self._tell(facts, obeyed)
+        observation = self._read(body, ref)
+        observation = await self._ask(observation, pause=True)
+        observation, failure = await self._tend(key, observation)
+        observation, results = await self._act(observation)
+        if observation.outage is None and (problem := self.children_reconciler.credentials_problem(key)):
+            observation = replace(observation, outage=problem, outage_seconds=math.inf)
+        await self._tell(observation, results)
         if failure is not None:
-            return min(self._again(facts), self._troubled(key, failure))
+            return min(self._again(observation), self._troubled(key, failure))
         self._troubles.pop(key, None)
-        return self._again(facts)
+        return self._again(observation)
 
-    async def _tend(self, key: Key, facts: Facts) -> tuple[Facts, Exception | None]:
+    async def _tend(self, key: ScheduleKey, observation: Observation) -> tuple[Observation, Exception | None]:
         """A look whose children cannot be tended stops no tick of what stood before, and is told once it lasts."""
         try:
-            return replace(facts, children=await self.household.tend(key, facts)), None
+            return replace(observation, children=await self.children_reconciler.tend(key, observation)), None
         except Exception as error:
-            trouble = self._troubles.setdefault(key, _Trouble(self.clock()))
-            lasts = self.clock() - trouble.since >= LASTING
+            reconcile_failure = self._troubles.setdefault(key, _Trouble(self.clock()))
+            lasts = self.clock() - reconcile_failure.since >= LASTING
             said = f"{type(error).__name__}: {error}" if not isinstance(error, KubesweepError) else str(error)
-            return replace(facts, children=self.household.seen(key), trouble=clip(said, 1000) if lasts else ""), error
+            return replace(
+                observation,
+                children=self.children_reconciler.seen(key),
+                reconcile_failure=clip(said, 1000) if lasts else "",
+            ), error
 
-    def _troubled(self, key: Key, failure: Exception) -> float:
+    def _troubled(self, key: ScheduleKey, failure: Exception) -> float:
         """Seconds until the children are tried again."""
-        trouble = self._troubles.setdefault(key, _Trouble(self.clock()))
-        trouble.times += 1
-        delay = backoff(trouble.times, random.uniform(0.5, 1.0))
+        reconcile_failure = self._troubles.setdefault(key, _Trouble(self.clock()))
+        reconcile_failure.times += 1
+        delay = backoff(reconcile_failure.times, random.uniform(0.5, 1.0))
         self.metrics.failed(getattr(failure, "reason", type(failure).__name__))
         about = {"namespace": key[0], "schedule": key[1], "again_in": round(delay, 1)}
         known = isinstance(failure, KubesweepError)
         _log.warning("the children cannot be tended: %s", failure, exc_info=None if known else failure, extra=about)
         return delay
 
-    async def _claim(self, key: Key, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    async def _claim(self, key: ScheduleKey, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The object with our name in its status; None: look again."""
-        written = await self.releases.claim(body)
+        written = await self.ownership.claim(body)
         if written is None:
             return None
-        status = {**(written.get("status") or {}), "servedBy": self.releases.mine}
-        self._dropped.wrote(key, status, written)
-        self.store.saw(SCHEDULES, written)
-        return {**lean(written), "status": status}
+        status = {**(written.get("status") or {}), "servedBy": self.ownership.mine}
+        self._pruned.wrote(key, status, written)
+        self.cache.update(SCHEDULES, written)
+        return {**trim(written), "status": status}
 
-    async def _leave(self, key: Key, body: Mapping[str, Any], other: str) -> float:
+    async def _leave(self, key: ScheduleKey, body: Mapping[str, Any], other: str) -> float:
         """Nothing is touched, and what the queue of ours may know of it expires."""
-        if (told := self.releases.leave(body, other)) is not None:
+        if (told := self.ownership.leave(body, other)) is not None:
             await self.events.post(body, told)
         self._drop(key)
         return LOOK
 
-    def _read(self, body: Mapping[str, Any], ref: ScheduleRef) -> Facts:
+    def _read(self, body: Mapping[str, Any], ref: ScheduleRef) -> Observation:
         key = ref.namespace, ref.name
         meta = body["metadata"]
-        cut = is_cut(body.get("spec"))
+        cut = is_truncated(body.get("spec"))
         version = ref, meta["generation"], cut, (meta.get("annotations") or {}).get(APPLIED)
         known = self._specs.get(key)
         if known is None or known.version != version:
             known = self._specs[key] = _parse(body, ref, version, self.pod_policy)
-        plan = known.plan and self.household.running_plan(key, known.plan)
-        return Facts(
-            body, self.clock(), ref, known.schedule, known.refusal, plan, stats=None, outage=None, evicts=self.evicts()
+        plan = known.plan and self.children_reconciler.running_plan(key, known.plan)
+        return Observation(
+            body,
+            self.clock(),
+            ref,
+            known.schedule,
+            known.refusal,
+            plan,
+            stats=None,
+            outage=None,
+            eviction_policy=self.eviction_policy(),
         )
 
-    async def _ask(self, facts: Facts, *, pause: bool = False) -> Facts:
+    async def _ask(self, observation: Observation, *, pause: bool = False) -> Observation:
         """What the queue says. ``pause``: see to it first that a suspended schedule hands out nothing."""
         try:
             self.gate.check()
-            [stats] = await self.gate.ask(self.queue.stats([facts.ref]))
-            if pause and suspended(facts) and stats.known and not stats.paused:
-                await self.gate.ask(self.queue.pause(facts.ref, True))
-                [stats] = await self.gate.ask(self.queue.stats([facts.ref]))
-            groups = await self._error_groups(facts.ref, stats)
+            [stats] = await self.gate.ask(self.queue.stats([observation.ref]))
+            if pause and suspended(observation) and stats.known and not stats.paused:
+                await self.gate.ask(self.queue.pause(observation.ref, True))
+                [stats] = await self.gate.ask(self.queue.stats([observation.ref]))
+            groups = await self._error_groups(observation.ref, stats)
         except Damaged as damaged:
-            await self._start_anew(facts.ref, damaged)
-            return replace(facts, stats=None, outage=damaged, away=math.inf)
+            await self._start_anew(observation.ref, damaged)
+            return replace(observation, stats=None, outage=damaged, outage_seconds=math.inf)
         except Outage as outage:
-            return replace(facts, stats=None, outage=outage, away=self.gate.away)
-        return replace(facts, now=self.clock(), stats=stats, outage=None, groups=groups)
+            return replace(observation, stats=None, outage=outage, outage_seconds=self.gate.outage_seconds)
+        return replace(observation, now=self.clock(), stats=stats, outage=None, groups=groups)
 
     async def _start_anew(self, ref: ScheduleRef, damaged: Damaged) -> None:
         """Somebody else wrote to the schedule's keys: without them it is a schedule whose queue was lost, which recovers by itself."""
@@ -222,63 +235,63 @@ class Reconciler:
             known = self._groups[key] = stats, await self.gate.ask(self.queue.error_groups(ref))
         return known[1]
 
-    async def _act(self, facts: Facts) -> tuple[Facts, list[Obeyed]]:
+    async def _act(self, observation: Observation) -> tuple[Observation, list[CommandResult]]:
         """Everything that the queue is told. After it the facts are those of after it."""
-        if facts.stats is None:
-            return facts, []
-        obeyed: list[Obeyed] = []
+        if observation.stats is None:
+            return observation, []
+        results: list[CommandResult] = []
         try:
-            acted = await self._resume(facts)
-            for order in pending_orders(facts):
-                obeyed.append(await obey(self.queue, facts, order))
-            for wish in _wishes(facts):
-                opened = await self.gate.ask(self.queue.open_sweep(facts.ref, wish))
+            acted = await self._resume(observation)
+            for command in pending_commands(observation):
+                results.append(await execute(self.queue, observation, command))
+            for request in _due_requests(observation):
+                opened = await self.gate.ask(self.queue.open_sweep(observation.ref, request))
                 if opened.warning:
-                    _log.warning("%s/%s: %s", facts.ref.namespace, facts.ref.name, opened.warning)
+                    _log.warning("%s/%s: %s", observation.ref.namespace, observation.ref.name, opened.warning)
                 acted = True
-            await self._check(facts)
+            await self._check(observation)
         except Outage as outage:
             self.gate.met(outage)
-            return replace(facts, stats=None, outage=outage, away=self.gate.away), obeyed
-        return (await self._ask(facts) if acted or obeyed else facts), obeyed
+            return replace(observation, stats=None, outage=outage, outage_seconds=self.gate.outage_seconds), results
+        return (await self._ask(observation) if acted or results else observation), results
 
-    async def _resume(self, facts: Facts) -> bool:
-        assert facts.stats is not None
-        if suspended(facts) or not facts.stats.paused or facts.plan is None:
+    async def _resume(self, observation: Observation) -> bool:
+        assert observation.stats is not None
+        if suspended(observation) or not observation.stats.paused or observation.plan is None:
             return False
-        await self.gate.ask(self.queue.pause(facts.ref, False))
+        await self.gate.ask(self.queue.pause(observation.ref, False))
         return True
 
-    async def _check(self, facts: Facts) -> None:
+    async def _check(self, observation: Observation) -> None:
         """Let a worker look at the source, once for each plan, and again where one complained."""
-        if facts.plan is None or facts.stats is None or suspended(facts):
+        if observation.plan is None or observation.stats is None or suspended(observation):
             return
-        mine = facts.plan.version
-        looked = any(each.kind == "SourceReady" and each.plan.same(mine) for each in facts.stats.findings)
-        again = needs_check(facts)
+        mine = observation.plan.version
+        looked = any(each.kind == "SourceReady" and each.plan.same(mine) for each in observation.stats.findings)
+        again = needs_check(observation)
         if again or not looked:
-            await self.gate.ask(self.queue.enqueue_check(facts.ref, mine, again=again))
+            await self.gate.ask(self.queue.enqueue_check(observation.ref, mine, again=again))
 
-    async def _tell(self, facts: Facts, obeyed: list[Obeyed]) -> None:
-        status = build_status(facts, [each.order for each in obeyed])
-        self.metrics.observe(facts, status)
-        if status == facts.body.get("status"):
+    async def _tell(self, observation: Observation, results: list[CommandResult]) -> None:
+        status = build_status(observation, [each.command for each in results])
+        self.metrics.observe(observation, status)
+        if status == observation.body.get("status"):
             return
-        for wanted in events_of(facts, status, obeyed):
-            await self.events.post(facts.body, wanted)
-        written = await self.api.replace_status(SCHEDULES, facts.body, status)
+        for wanted in events_of(observation, status, results):
+            await self.events.post(observation.body, wanted)
+        written = await self.client.replace_status(SCHEDULES, observation.body, status)
         if written is not None:
-            self._dropped.wrote((facts.ref.namespace, facts.ref.name), status, written)
-            self.store.saw(SCHEDULES, written)
+            self._pruned.wrote((observation.ref.namespace, observation.ref.name), status, written)
+            self.cache.update(SCHEDULES, written)
 
-    def _again(self, facts: Facts) -> float:
-        seconds = next_look(facts)
-        children = facts.children
+    def _again(self, observation: Observation) -> float:
+        seconds = next_reconcile(observation)
+        children = observation.children
         if (children.wanted or 0) > children.ready:
             seconds = min(seconds, STARTING)
-        return min(seconds, HINDERED) if children.stuck or children.taken else seconds
+        return min(seconds, BLOCKED_RETRY) if children.stuck or children.name_taken else seconds
 
-    async def _gone(self, key: Key) -> None:
+    async def _gone(self, key: ScheduleKey) -> None:
         """The schedule is deleted (its children go with their owner): nothing of it stays in the queue or in memory."""
         ref = self._refs.get(key)
         if ref is not None:
@@ -286,20 +299,20 @@ class Reconciler:
             self.events.forget(ref.uid)
         self._drop(key)
 
-    def _drop(self, key: Key) -> None:
+    def _drop(self, key: ScheduleKey) -> None:
         """What is remembered of a schedule."""
         self._refs.pop(key, None)
         self._groups.pop(key, None)
         self._specs.pop(key, None)
         self._troubles.pop(key, None)
-        self._dropped.forget(key)
+        self._pruned.forget(key)
         self.metrics.forget(*key)
-        self.household.forget(key)
+        self.children_reconciler.forget(key)
 
-    async def forget_strangers(self) -> None:
+    async def collect_garbage(self) -> None:
         """Forget what the queue knows of schedules that were deleted while nobody looked. Keys of a queue that cannot be
         searched (least rights) go by themselves, a week after their last tick."""
-        served = {(*key, body["metadata"]["uid"]) for key, body in self.store.schedules.items()}
+        served = {(*key, body["metadata"]["uid"]) for key, body in self.cache.schedules.items()}
         # Not through the gate: a search that takes too long on a server with many keys is no queue that is away.
         for ref in await self.queue.schedules():
             ours = ref.install == self.install and (not self.namespaces or ref.namespace in self.namespaces)
@@ -308,7 +321,7 @@ class Reconciler:
 
 
 def _parse(body: Mapping[str, Any], ref: ScheduleRef, version: tuple[Any, ...], policy: PodPolicy) -> _Spec:
-    if is_cut(body.get("spec")):
+    if is_truncated(body.get("spec")):
         text = (
             f"spec: it takes more than {HEAVIEST >> 20} MiB, or the large ones of the namespace more than {SHARE >> 20} MiB, and so the controller keeps "
             "none of it: make this SweepSchedule smaller, or those beside it fewer"
@@ -329,24 +342,26 @@ def _parse(body: Mapping[str, Any], ref: ScheduleRef, version: tuple[Any, ...], 
         return _Spec(version, None, SpecError("Unreadable", f"the spec cannot be read ({type(error).__name__})"), None)
 
 
-def _wishes(facts: Facts) -> list[SweepRequest]:
+def _due_requests(observation: Observation) -> list[SweepRequest]:
     """The sweeps to open now: in place of a lost one, of one that was cut for an older plan, and for a tick of ``every``."""
-    wishes = []
-    if (heal := heal_wish(facts)) is not None:
-        wishes.append(heal)
-    if (newer := _superseding(facts)) is not None:
-        wishes.append(newer)
-    if (tick := due_tick(facts)) is not None:
-        wishes.append(tick_wish(facts, tick))
-    return wishes
+    requests = []
+    if (recovery := recovery_request(observation)) is not None:
+        requests.append(recovery)
+    if (newer := _superseding_request(observation)) is not None:
+        requests.append(newer)
+    if (tick := due_tick(observation)) is not None:
+        requests.append(tick_request(observation, tick))
+    return requests
 
 
-def _superseding(facts: Facts) -> SweepRequest | None:
+def _superseding_request(observation: Observation) -> SweepRequest | None:
     """An edit while a sweep runs: what it planned is void, so the new plan gets its sweep now, not at the next tick."""
-    plan, sweep = facts.plan, facts.stats.sweep if facts.stats else None
-    if plan is None or sweep is None or sweep.state.settled or suspended(facts):
+    plan, sweep = observation.plan, observation.stats.sweep if observation.stats else None
+    if plan is None or sweep is None or sweep.state.settled or suspended(observation):
         return None
     if not plan.version.newer_than(sweep.plan):
         return None
     once = f"plan/{plan.version.hash}/{sweep.id}"
-    return SweepRequest(tick=facts.now, plan=plan.version, mode=plan.mode, retention=plan.retention, dedup_key=once)
+    return SweepRequest(
+        tick=observation.now, plan=plan.version, mode=plan.mode, retention=plan.retention, dedup_key=once
+    )

@@ -7,39 +7,39 @@ sweep of it.
 from __future__ import annotations
 
 from kubesweep.queue.model import Sweep, SweepRequest, SweepState
-from kubesweep_controller.status.conditions import complaint, suspended
+from kubesweep_controller.status.conditions.build_conditions import complaint, suspended
 from kubesweep_controller.status.history import sweeps_of
-from kubesweep_controller.status.observation import Facts
+from kubesweep_controller.status.observation import Observation
 
-__all__ = ["heal_wish", "needs_check", "needs_heal"]
+__all__ = ["needs_check", "needs_recovery", "recovery_request"]
 
 
-def needs_heal(facts: Facts) -> bool:
+def needs_recovery(observation: Observation) -> bool:
     """True where the latest sweep is Lost and the schedule may sweep."""
-    return heal_wish(facts) is not None
+    return recovery_request(observation) is not None
 
 
-def heal_wish(facts: Facts) -> SweepRequest | None:
+def recovery_request(observation: Observation) -> SweepRequest | None:
     """The sweep to open in place of the lost one, if there is one."""
-    lost = _lost(facts)
-    if lost is None or facts.plan is None or suspended(facts):
+    lost = _lost(observation)
+    if lost is None or observation.plan is None or suspended(observation):
         return None
-    plan = facts.plan
+    plan = observation.plan
     return SweepRequest(
-        tick=facts.now, plan=plan.version, mode=plan.mode, retention=plan.retention, dedup_key=f"heal/{lost.id}"
+        tick=observation.now, plan=plan.version, mode=plan.mode, retention=plan.retention, dedup_key=f"heal/{lost.id}"
     )
 
 
-def _lost(facts: Facts) -> Sweep | None:
-    if facts.stats is None:
+def _lost(observation: Observation) -> Sweep | None:
+    if observation.stats is None:
         return None
-    latest = next(iter(sweeps_of(facts)), None)
+    latest = next(iter(sweeps_of(observation)), None)
     return latest if latest is not None and latest.state is SweepState.LOST else None
 
 
-def needs_check(facts: Facts) -> bool:
+def needs_check(observation: Observation) -> bool:
     """True where a worker complained about this plan: it should look again, for nobody tells it when the cause is gone."""
-    if facts.stats is None or facts.plan is None or suspended(facts):
+    if observation.stats is None or observation.plan is None or suspended(observation):
         return False
-    found = (complaint(facts, kind) for kind in ("SourceReady", "Effect"))
+    found = (complaint(observation, kind) for kind in ("SourceReady", "Effect"))
     return any(finding is not None and not finding.ok for finding in found)

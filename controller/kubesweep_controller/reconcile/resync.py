@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kubesweep.errors import Outage
-from kubesweep_controller.children.names import MANAGED_SELECTOR
-from kubesweep_controller.kube.cache import WATCHED, Store
-from kubesweep_controller.kube.client import SCHEDULES, Api, Kind, Refused
-from kubesweep_controller.kube.workqueue import Key, WorkQueue
-from kubesweep_controller.reconcile.children_reconciler import Household
+from kubesweep_controller.children.names import MANAGED_SELECTOR, ScheduleKey
+from kubesweep_controller.kube.cache import WATCHED, Cache
+from kubesweep_controller.kube.client import SCHEDULES, Kind, KubeClient, Refused
+from kubesweep_controller.kube.workqueue import WorkQueue
+from kubesweep_controller.reconcile.children_reconciler import ChildrenReconciler
 from kubesweep_controller.reconcile.reconciler import Reconciler
 
 PERIOD = 600.0  # seconds between full lists
@@ -31,11 +31,11 @@ _log = logging.getLogger("kubesweep.controller.resync")
 
 @dataclass
 class Resync:
-    api: Api
+    client: KubeClient
     namespaces: tuple[str, ...]
-    store: Store
-    work: WorkQueue
-    household: Household
+    cache: Cache
+    workqueue: WorkQueue
+    children_reconciler: ChildrenReconciler
     reconciler: Reconciler
     listed: Callable[[], None]
     rewatch: Callable[[], None] = lambda: None  # the namespaces that can be watched are others now
@@ -48,8 +48,8 @@ class Resync:
         told = ""
         while True:
             try:
-                if await self.api.serves(SCHEDULES.group_version):
-                    self.household.keda = await self.api.serves(KEDA)
+                if await self.client.serves(SCHEDULES.group_version):
+                    self.children_reconciler.keda = await self.client.serves(KEDA)
                     return
                 problem = f"the cluster does not serve {SCHEDULES.group_version}: install the CRD"
             except (Outage, Refused) as error:
@@ -85,7 +85,7 @@ class Resync:
 
     async def _list(self, spread: float) -> None:
         """Children first: a schedule that is looked at before its children are known would seem to have none."""
-        changed: set[Key] = set()
+        changed: set[ScheduleKey] = set()
         refused: dict[str, str] = {}
         for namespace in self.namespaces or (None,):
             try:
@@ -98,22 +98,22 @@ class Resync:
                 refused[namespace] = str(error)
         self._tell(refused)
         for key in changed:
-            self.work.add(key)
+            self.workqueue.add(key)
         self.listed()
         self._once.set()
         self.everything(spread)
 
-    async def _take(self, kind: Kind, namespace: str | None, selector: str) -> set[Key]:
+    async def _take(self, kind: Kind, namespace: str | None, selector: str) -> set[ScheduleKey]:
         """One list, a page in memory at a time."""
-        changed: set[Key] = set()
+        changed: set[ScheduleKey] = set()
         listed: set[str] = set()
         version = 0
-        async for page in self.api.pages(kind, namespace, selector):
-            found, uids = self.store.page(kind, page)
+        async for page in self.client.pages(kind, namespace, selector):
+            found, uids = self.cache.page(kind, page)
             changed |= found
             listed |= uids
             version = page.version
-        return changed | self.store.listed(kind, listed, namespace, version)
+        return changed | self.cache.listed(kind, listed, namespace, version)
 
     def _tell(self, refused: dict[str, str]) -> None:
         """A namespace that is gone, or that the controller has no rights in, is its own trouble: the others are served."""
@@ -133,9 +133,9 @@ class Resync:
 
     def everything(self, spread: float = 0.0) -> None:
         """Look at every schedule thoroughly."""
-        for key in self.store.schedules:
-            self.household.thorough.add(key)
-            self.work.add(key, random.uniform(0.0, spread))
+        for key in self.cache.schedules:
+            self.children_reconciler.full_resync.add(key)
+            self.workqueue.add(key, random.uniform(0.0, spread))
 
     async def listed_once(self) -> None:
         """Wait until everything was listed."""
@@ -144,28 +144,28 @@ class Resync:
     async def work_on(self) -> None:
         """Look at schedules for ever, from the first full list on."""
         await self.listed_once()
-        await self.work.run()
+        await self.workqueue.run()
 
     async def find_keda(self) -> None:
         """Notice KEDA when it comes, and when it goes."""
         while True:
             try:
-                served = await self.api.serves(KEDA)
-                if served != self.household.keda:
+                served = await self.client.serves(KEDA)
+                if served != self.children_reconciler.keda:
                     _log.info("KEDA is there" if served else "KEDA is gone")
-                    self.household.keda = served
+                    self.children_reconciler.keda = served
                     self.everything()
             except (Outage, Refused) as error:
                 _log.debug("cannot look for KEDA: %s", error)
             await asyncio.sleep(LOOK_FOR_KEDA)
 
-    async def clear_up(self) -> None:
+    async def collect_garbage(self) -> None:
         """Forget, once, what the queue knows of schedules that were deleted while no controller ran."""
         await self.listed_once()
         slow = 0
         while True:
             try:
-                await self.reconciler.forget_strangers()
+                await self.reconciler.collect_garbage()
                 return
             except Outage as outage:
                 slow += outage.reason == "QueueTimeout"

@@ -11,25 +11,25 @@ from typing import Any
 
 from kubesweep_controller.status.formatting import parse_time, time_text
 from kubesweep_controller.status.history import previous
-from kubesweep_controller.status.observation import Facts
+from kubesweep_controller.status.observation import Observation
 
 __all__ = ["active_schedule", "active_since"]
 
 
-def active_schedule(facts: Facts) -> dict[str, Any] | None:
+def active_schedule(observation: Observation) -> dict[str, Any] | None:
     """As status.activeSchedule has it; None while the schedule is suspended."""
-    before = previous(facts).get("activeSchedule")
-    if facts.schedule is None:
+    before = previous(observation).get("activeSchedule")
+    if observation.schedule is None:
         return before  # the spec is refused: what was valid before still fires
-    if facts.schedule.spec.suspend:
+    if observation.schedule.spec.suspend:
         return None
-    name = facts.schedule.spec.ticks.name
+    name = observation.schedule.spec.ticks.name
     if before and before.get("name") == name and parse_time(before.get("since")) is not None:
         return dict(before)
-    return {"name": name, "since": time_text(int(facts.now))}
+    return {"name": name, "since": time_text(int(observation.now))}
 
 
-def active_since(facts: Facts) -> float | None:
+def active_since(observation: Observation) -> float | None:
     """Ticks up to this time do not fire; None: no tick fires."""
-    active = active_schedule(facts)
+    active = active_schedule(observation)
     return parse_time(active["since"]) if active else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["annotate", "generation_of", "parse_time", "place", "rows", "time_text"]
+__all__ = ["annotate", "generation_of", "namespaced_name", "parse_time", "rows", "time_text"]
 
 GROUP = "kubesweep.dev"
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799  # of the years 1 to 9999, in UTC
@@ -39,7 +39,7 @@ def mebibytes(number: int) -> str:
     return f"{number / 2**20:,.0f} MiB"
 
 
-def place(body: Mapping[str, Any]) -> tuple[str, str]:
+def namespaced_name(body: Mapping[str, Any]) -> tuple[str, str]:
     """Namespace and name."""
     meta = body.get("metadata", {})
     return str(meta.get("namespace", "default")), str(meta.get("name", ""))
@@ -49,7 +49,7 @@ def generation_of(body: Mapping[str, Any]) -> int:
     return int(body.get("metadata", {}).get("generation", 0))
 
 
-def annotate(body: Mapping[str, Any], order: str) -> str:
+def annotate(body: Mapping[str, Any], command: str) -> str:
     """The command that gives an order, ready to be pasted."""
-    namespace, name = place(body)
-    return f"kubectl annotate sweepschedule {name} -n {namespace} --overwrite {GROUP}/{order}=$(date +%s)"
+    namespace, name = namespaced_name(body)
+    return f"kubectl annotate sweepschedule {name} -n {namespace} --overwrite {GROUP}/{command}=$(date +%s)"

@@ -14,7 +14,7 @@ import msgspec
 from kubesweep.queue.model import HISTORY, Key, PlanVersion, Stats, Sweep, SweepState, key_text, parse_key
 from kubesweep.text import clip, escaped
 from kubesweep_controller.status.formatting import parse_time, time_text
-from kubesweep_controller.status.observation import Facts
+from kubesweep_controller.status.observation import Observation
 
 __all__ = ["decided", "key_texts", "known_sweeps", "last_of", "past_of", "previous", "sweeps_of"]
 
@@ -25,21 +25,21 @@ COUNTS = ("planned", "applied", "skipped", "unconfirmed", "retrying", "dead")
 _NO_PLAN = PlanVersion(0, "")
 
 
-def previous(facts: Facts) -> Mapping[str, Any]:
+def previous(observation: Observation) -> Mapping[str, Any]:
     """The status as it was written last."""
-    status = facts.body.get("status")
+    status = observation.body.get("status")
     return status if isinstance(status, Mapping) else {}
 
 
-def sweeps_of(facts: Facts) -> tuple[Sweep, ...]:
+def sweeps_of(observation: Observation) -> tuple[Sweep, ...]:
     """The latest first, at most one more than ``HISTORY``: as many as the queue remembers, so that one which only left its
     memory by age is not called lost."""
-    status = previous(facts)
+    status = previous(observation)
     written = [status.get("lastSweep"), *(status.get("history") or ())]
     before = [sweep for entry in written if (sweep := _read(entry)) is not None]
-    if facts.stats is None:
+    if observation.stats is None:
         return tuple(before[: HISTORY + 1])
-    known = known_sweeps(facts.stats)
+    known = known_sweeps(observation.stats)
     ids = {sweep.id for sweep in known}
     gone = [sweep for sweep in before if sweep.id not in ids]
     merged = [*known, *(sweep if sweep.state.settled else _lost(sweep) for sweep in gone)]

@@ -12,7 +12,7 @@ from kubesweep.queue.model import TickCounts
 from kubesweep_controller.status.active_schedule import active_since
 from kubesweep_controller.status.formatting import parse_time
 from kubesweep_controller.status.history import previous, sweeps_of
-from kubesweep_controller.status.observation import Facts
+from kubesweep_controller.status.observation import Observation
 
 __all__ = ["grace", "last_tick", "missed", "missed_ever"]
 
@@ -20,33 +20,33 @@ PATIENCE = 120.0  # for a pod to be scheduled, its image pulled, a Job tried aga
 LEAST_PATIENCE = 60.0
 
 
-def grace(facts: Facts) -> float:
+def grace(observation: Observation) -> float:
     """Seconds that a tick may take from its nominal time to the queue before it is called missed."""
-    deadline = facts.schedule.spec.starting_deadline_seconds if facts.schedule is not None else None
+    deadline = observation.schedule.spec.starting_deadline_seconds if observation.schedule is not None else None
     return PATIENCE if deadline is None else max(LEAST_PATIENCE, float(deadline))
 
 
-def last_tick(facts: Facts) -> float | None:
+def last_tick(observation: Observation) -> float | None:
     """The latest tick that anybody remembers: the queue may have lost it, the status may lag behind."""
-    known = [parse_time(previous(facts).get("lastScheduleTime"))]
-    if facts.stats is not None:
-        known.append(facts.stats.last_tick)
+    known = [parse_time(previous(observation).get("lastScheduleTime"))]
+    if observation.stats is not None:
+        known.append(observation.stats.last_tick)
     return max((each for each in known if each is not None), default=None)
 
 
-def missed(facts: Facts) -> float | None:
+def missed(observation: Observation) -> float | None:
     """The latest tick of the CronJob that is missing now; None for ``every``, whose ticks the queue itself counts."""
-    schedule, children = facts.schedule, facts.children
+    schedule, children = observation.schedule, observation.children
     if schedule is None or schedule.spec.schedule is None or schedule.spec.suspend:
         return None
-    active = active_since(facts)
-    if facts.stats is None or children.cron_since is None or active is None:
+    active = active_since(observation)
+    if observation.stats is None or children.cron_since is None or active is None:
         return None
     # The CronJob may be the one of before an edit that was only now applied.
     since = max(active, children.cron_since)
     ticks = schedule.spec.ticks
-    tick = ticks.latest(facts.now - grace(facts))
-    last = last_tick(facts)
+    tick = ticks.latest(observation.now - grace(observation))
+    last = last_tick(observation)
     if tick is None or tick <= since or (last is not None and tick <= last):
         return None
     fired = children.cron_last
@@ -55,23 +55,23 @@ def missed(facts: Facts) -> float | None:
     return tick
 
 
-def missed_ever(facts: Facts) -> float | None:
+def missed_ever(observation: Observation) -> float | None:
     """The latest missed tick as status.lastMissedTime has it: missing now, refused as late, or known before."""
-    known = [parse_time(previous(facts).get("lastMissedTime")), missed(facts), _late(facts)]
+    known = [parse_time(previous(observation).get("lastMissedTime")), missed(observation), _late(observation)]
     return max((each for each in known if each is not None), default=None)
 
 
-def _late(facts: Facts) -> float | None:
+def _late(observation: Observation) -> float | None:
     """The tick that the queue has refused as late since the status was written."""
-    before = previous(facts).get("ticks")
-    if facts.stats is None or facts.stats.last_tick is None or not before:
+    before = previous(observation).get("ticks")
+    if observation.stats is None or observation.stats.last_tick is None or not before:
         return None
-    if facts.stats.ticks.late <= int(before.get("late", 0)):
+    if observation.stats.ticks.late <= int(before.get("late", 0)):
         return None
-    last = facts.stats.last_tick
-    if all(sweep.tick != last for sweep in sweeps_of(facts)) or facts.schedule is None:
+    last = observation.stats.last_tick
+    if all(sweep.tick != last for sweep in sweeps_of(observation)) or observation.schedule is None:
         return last
-    return facts.schedule.spec.ticks.latest(last - 0.001)  # a later one came through
+    return observation.schedule.spec.ticks.latest(last - 0.001)  # a later one came through
 
 
 def counts_of(ticks: TickCounts) -> dict[str, int]:

@@ -15,14 +15,14 @@ from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.model import ErrorGroup, ScheduleRef, Stats
 
-__all__ = ["Children", "Facts"]
+__all__ = ["Children", "Observation"]
 
 
 @dataclass(frozen=True)
 class Children:
     """What was seen of the schedule's own objects. Times are seconds since the epoch, problems are sentences."""
 
-    taken: str | None = None  # a child's name belongs to somebody else's object
+    name_taken: str | None = None  # a child's name belongs to somebody else's object
     rejected: str | None = None  # what the API server refused in a child (422): bad cron, bad pod template
     cron_last: float | None = None  # CronJob.status.lastScheduleTime
     cron_since: float | None = None  # when the CronJob's spec was last changed
@@ -36,7 +36,7 @@ class Children:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Observation:
     """``body`` is the SweepSchedule as the API server has it, its status the one that was written last."""
 
     body: Mapping[str, Any]
@@ -47,8 +47,8 @@ class Facts:
     plan: Plan | None
     stats: Stats | None  # None: the queue could not be asked, see ``outage``
     outage: Outage | None
-    away: float = 0.0  # seconds since the queue was first missed
+    outage_seconds: float = 0.0  # seconds since the queue was first missed
     groups: tuple[ErrorGroup, ...] = ()
     children: Children = Children()
-    evicts: str = ""  # the queue's eviction policy, where it has one
-    trouble: str = ""  # what looks at the children have failed with for a while
+    eviction_policy: str = ""  # the queue's eviction policy, where it has one
+    reconcile_failure: str = ""  # what looks at the children have failed with for a while

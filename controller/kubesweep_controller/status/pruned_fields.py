@@ -12,23 +12,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubesweep_controller.kube.workqueue import Key
+from kubesweep_controller.children.names import ScheduleKey
 
 Status = Mapping[str, Any]
 _log = logging.getLogger("kubesweep.controller")
 
 
 @dataclass
-class Dropped:
-    _written: dict[Key, tuple[Status, Status]] = field(default_factory=dict)  # what was kept, what it stands for
+class PrunedFields:
+    _written: dict[ScheduleKey, tuple[Status, Status]] = field(
+        default_factory=dict
+    )  # what was kept, what it stands for
     _told: set[str] = field(default_factory=set)
 
-    def restored(self, key: Key, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def restored(self, key: ScheduleKey, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """The object as it would be under the CRD of this version."""
         kept, whole = self._written.get(key, ({}, {}))
         return {**body, "status": whole} if kept and body.get("status") == kept else body
 
-    def wrote(self, key: Key, status: Status, answer: Mapping[str, Any]) -> None:
+    def wrote(self, key: ScheduleKey, status: Status, answer: Mapping[str, Any]) -> None:
         """``answer``: the object as it is after ``status`` was written."""
         kept = answer.get("status") or {}
         if kept == status:
@@ -42,7 +44,7 @@ class Dropped:
                 ", ".join(sorted(news)),
             )
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: ScheduleKey) -> None:
         self._written.pop(key, None)
 
 

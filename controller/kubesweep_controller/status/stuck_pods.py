@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kubesweep_controller.children.observed import Sight
+from kubesweep_controller.children.observed import ObservedChild
 
 _FINE = ("ContainerCreating", "PodInitializing", "")
 
 
-def why_stuck(deployment: Sight | None, pods: Iterable[Mapping[str, Any]]) -> str | None:
+def why_stuck(deployment: ObservedChild | None, pods: Iterable[Mapping[str, Any]]) -> str | None:
     """None: nothing is known to be wrong, or all pods that are wanted are ready."""
     if deployment is None or (deployment.wanted or 0) <= deployment.ready:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kubesweep import SpecError
-from kubesweep_controller.queue.address import QueueAddress
+from kubesweep_controller.queue_address import QueueAddress
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from kubesweep_controller.kube.apply import Applier
-from kubesweep_controller.kube.cache import Store
-from kubesweep_controller.queue.credentials import Logins
-from kubesweep_controller.reconcile.children_reconciler import PATIENCE, Household
+from kubesweep_controller.kube.cache import Cache
+from kubesweep_controller.queue.credentials import QueueCredentials
+from kubesweep_controller.reconcile.children_reconciler import PATIENCE, ChildrenReconciler
 from kubesweep_controller.settings import from_environment
-from kubesweep_controller.status.autoscaling import SILENCE
+from kubesweep_controller.status.conditions.autoscaling import SILENCE
 from tests.kits.controller import House, Recorder
 
 KEY = ("support", "close-idle")
@@ -154,15 +154,17 @@ async def test_the_household_answers_what_keda_wrote_and_asks_no_more_than_it_mu
 ) -> None:
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    settings, api = from_environment(ENVIRONMENT), Cluster()
-    home = Household(settings, api, Store(), Applier(api), Logins(settings, "abcd1234", api), keda=True)
+    settings, client = from_environment(ENVIRONMENT), Cluster()
+    home = ChildrenReconciler(
+        settings, client, Cache(), Applier(client), QueueCredentials(settings, "abcd1234", client), keda=True
+    )
     assert home.seen(KEY).scaled is None
-    api.ready = ready
-    await home._ask_keda(KEY, await house.facts())
+    client.ready = ready
+    await home._ask_keda(KEY, await house.observation())
     seen = home.seen(KEY)
     assert (seen.scaled, seen.scaler_problem, seen.polling) == (scaled, problem, 30)
-    await home._ask_keda(KEY, await house.facts())
-    assert api.asked == 1
+    await home._ask_keda(KEY, await house.observation())
+    assert client.asked == 1
     now[0] += PATIENCE
-    await home._ask_keda(KEY, await house.facts())
-    assert api.asked == (1 if scaled else 2)
+    await home._ask_keda(KEY, await house.observation())
+    assert client.asked == (1 if scaled else 2)

@@ -13,20 +13,20 @@ from kubesweep.api.compile import compile_plan
 from kubesweep.api.models.spec import SweepSchedule
 from kubesweep.api.plan import Plan
 from kubesweep.grace_period import grace_seconds
-from kubesweep_controller.children.names import dressed, inherited
-from kubesweep_controller.children.observed import Sight, sight_of
+from kubesweep_controller.children.names import inherited, with_labels
+from kubesweep_controller.children.observed import ObservedChild, observe_child
 from kubesweep_controller.children.overlay import merge, without_empty
 from kubesweep_controller.children.pod import PLAN_VARIABLE
+from kubesweep_controller.children.pod_settings import PodSettings
 from kubesweep_controller.children.scaling import build_scaledobject, build_trigger_authentication
-from kubesweep_controller.children.secret import Login, build_secret
-from kubesweep_controller.children.workloads import build_cronjob, build_deployment, fixed_replicas, newborn
-from kubesweep_controller.queue.address import QueueAddress
+from kubesweep_controller.children.secret import NamespaceCredentials, build_secret
+from kubesweep_controller.children.workloads import build_cronjob, build_deployment, fixed_replicas, with_zero_replicas
+from kubesweep_controller.queue_address import QueueAddress
 from kubesweep_controller.reconcile.ensure_children import settled_plan
-from kubesweep_controller.settings import Pods
 
 META = {"name": "carts", "namespace": "shop", "uid": "8b5f6f0e-0000-4000-8000-000000000001", "generation": 3}
 SINCE = "2027-01-15T08:00:03Z"
-PODS = Pods("worker:1")
+PODS = PodSettings("worker:1")
 URL = "redis://redis.kubesweep.svc:6379/0?password_file=/run/kubesweep/admin/password"
 SPEC: dict[str, Any] = {
     "schedule": "*/5 * * * *",
@@ -46,23 +46,23 @@ def plan(made: SweepSchedule) -> Plan:
     return compile_plan(made, install="abcd1234")
 
 
-def deployment(pods: Pods = PODS, **spec: Any) -> dict[str, Any]:
+def deployment(pods: PodSettings = PODS, **spec: Any) -> dict[str, Any]:
     made = schedule(**spec)
     return build_deployment(META, made, plan(made), QueueAddress.of(URL).pod_url("ks"), pods)
 
 
-def cronjob(pods: Pods = PODS, **spec: Any) -> dict[str, Any]:
+def cronjob(pods: PodSettings = PODS, **spec: Any) -> dict[str, Any]:
     made = schedule(**spec)
     return build_cronjob(META, made, plan(made), QueueAddress.of(URL).pod_url("ks"), pods, SINCE)
 
 
-def seen(made: Plan) -> Sight:
+def seen(made: Plan) -> ObservedChild:
     """The Deployment that runs this plan."""
     body = deployment()
     body["metadata"]["uid"] = "u"
     env = [{"name": PLAN_VARIABLE, "value": made.to_json()}]
     body["spec"]["template"]["spec"]["containers"] = [{"env": env}]
-    return sight_of(body)
+    return observe_child(body)
 
 
 def worker_of(made: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def test_no_child_has_an_empty_list_or_a_null() -> None:
 
 def test_the_deployment_never_says_how_many_and_its_newborn_says_none() -> None:
     assert "replicas" not in deployment()["spec"]
-    born = newborn(deployment())
+    born = with_zero_replicas(deployment())
     assert born["spec"].pop("replicas") == 0
     assert born == deployment()
 
@@ -246,13 +246,15 @@ def test_children_carry_the_labels_of_the_release_and_the_chosen_ones_of_their_s
     owner = {"labels": {"team": "data", "argocd.argoproj.io/instance": "x", "kubesweep.dev/schedule": "other"}}
     more = inherited(owner, {"cost": "7"}, ("team", "absent", "kubesweep.dev/schedule"))
     for body in (deployment(), cronjob(), scaled(URL)):
-        dressed(body, more)
+        with_labels(body, more)
         found = body["metadata"]["labels"]
         assert (found["team"], found["cost"], found["kubesweep.dev/schedule"]) == ("data", "7", "carts")
-    made = dressed(deployment(), more)["spec"]
+    made = with_labels(deployment(), more)["spec"]
     assert made["template"]["metadata"]["labels"]["team"] == "data"
     assert "team" not in made["selector"]["matchLabels"]
-    assert dressed(cronjob(), more)["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]["team"] == "data"
+    assert (
+        with_labels(cronjob(), more)["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]["team"] == "data"
+    )
 
 
 @pytest.mark.parametrize("lifecycle", [None, {}, {"postStart": {"sleep": {"seconds": 1}}}, "nonsense"])
@@ -295,7 +297,7 @@ def test_pods_get_the_time_that_an_effect_and_a_statement_may_take() -> None:
 
 
 def test_pull_policy_and_secrets_are_those_of_the_installation() -> None:
-    made = deployment(Pods("worker:1", "Never", ("registry",)))
+    made = deployment(PodSettings("worker:1", "Never", ("registry",)))
     assert worker_of(made)["imagePullPolicy"] == "Never"
     assert made["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "registry"}]
 
@@ -307,9 +309,9 @@ def test_without_keda_there_is_always_a_worker() -> None:
 
 def test_keda_counts_the_stream_and_wakes_one_worker_for_delayed_retries() -> None:
     spec = scaled(URL, worker={"jobsPerReplica": 7, "cooldown": "90s", "minReplicas": 1, "maxReplicas": 9})["spec"]
-    work, delayed = spec["triggers"]
+    workqueue, delayed = spec["triggers"]
     prefix = "{ks:abcd1234/shop/carts/8b5f6f0e}"
-    assert work == {
+    assert workqueue == {
         "type": "redis-streams",
         "metadata": {
             "address": "redis.kubesweep.svc:6379",
@@ -320,7 +322,7 @@ def test_keda_counts_the_stream_and_wakes_one_worker_for_delayed_retries() -> No
         "authenticationRef": {"name": "carts-worker"},
     }
     marker = {"stream": f"{prefix}:marker", "streamLength": "1000000"}
-    assert delayed == {**work, "metadata": {**work["metadata"], **marker}}
+    assert delayed == {**workqueue, "metadata": {**workqueue["metadata"], **marker}}
     assert (spec["minReplicaCount"], spec["maxReplicaCount"], spec["cooldownPeriod"]) == (1, 9, 90)
     assert spec["scaleTargetRef"] == {"name": "carts-worker"}
 
@@ -357,7 +359,7 @@ def test_a_parked_schedule_has_no_worker_whatever_waits() -> None:
 
 
 def test_the_secret_holds_both_logins_and_the_certificates_where_there_are_any() -> None:
-    secret = build_secret("shop", Login("ks", "p", "keda", "q"), "", "")
+    secret = build_secret("shop", NamespaceCredentials("ks", "p", "keda", "q"), "", "")
     assert secret["data"] == {
         "username": "a3M=",
         "password": "cA==",
@@ -365,7 +367,7 @@ def test_the_secret_holds_both_logins_and_the_certificates_where_there_are_any()
         "kedaPassword": "cQ==",
     }
     assert "ownerReferences" not in secret["metadata"]
-    assert set(build_secret("shop", Login("", "", "", ""), "ca", "s")["data"]) == {
+    assert set(build_secret("shop", NamespaceCredentials("", "", "", ""), "ca", "s")["data"]) == {
         *secret["data"],
         "ca.crt",
         "sentinelPassword",

@@ -9,17 +9,17 @@ import pytest
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Settlement, SweepState, Window
 from kubesweep.queue.sqlite.queue import SqliteQueue
-from kubesweep_controller.reconcile.commands import Obeyed, obey, pending_orders
+from kubesweep_controller.reconcile.commands import CommandResult, execute, pending_commands
 from tests.kits.controller import House, failed
 
 
-async def carry_out(house: House, *, echo: bool = True) -> list[Obeyed]:
+async def carry_out(house: House, *, echo: bool = True) -> list[CommandResult]:
     """One look of a controller; without ``echo`` it dies before it writes the status."""
-    facts = await house.facts()
-    obeyed = [await obey(house.queue, facts, order) for order in pending_orders(facts)]
+    observation = await house.observation()
+    results = [await execute(house.queue, observation, command) for command in pending_commands(observation)]
     if echo:
-        await house.look(*(each.order for each in obeyed))
-    return obeyed
+        await house.look(*(each.command for each in results))
+    return results
 
 
 async def said(house: House, *, echo: bool = True) -> list[tuple[str, str]]:
@@ -64,12 +64,12 @@ async def test_a_trigger_of_a_suspended_schedule_is_refused(house: House) -> Non
 
 async def test_a_trigger_waits_until_the_spec_is_valid_and_the_others_do_not(house: House) -> None:
     await house.bury("1")
-    facts = await house.facts()
+    observation = await house.observation()
     house.annotate("trigger", "a")
     house.annotate("purge-dead-letters", "a")
-    facts = await house.facts()
-    assert [order.kind for order in pending_orders(facts)] == ["purge-dead-letters", "trigger"]
-    assert [order.kind for order in pending_orders(replace(facts, plan=None))] == ["purge-dead-letters"]
+    observation = await house.observation()
+    assert [command.kind for command in pending_commands(observation)] == ["purge-dead-letters", "trigger"]
+    assert [command.kind for command in pending_commands(replace(observation, plan=None))] == ["purge-dead-letters"]
 
 
 async def test_an_approval_lets_the_held_sweep_go(house: House) -> None:
@@ -125,13 +125,13 @@ async def test_a_purge_forgets_all_dead_letters(house: House) -> None:
 
 async def test_an_order_stays_pending_while_the_queue_is_away(house: House) -> None:
     house.annotate("retry-dead-letters", "1")
-    facts = await house.facts()
-    (order,) = pending_orders(facts)
+    observation = await house.observation()
+    (command,) = pending_commands(observation)
     closed = SqliteQueue("closed.db")
     await closed.close()
     with pytest.raises(Outage):
-        await obey(closed, facts, order)
-    assert pending_orders(await house.facts()) == (order,)
+        await execute(closed, observation, command)
+    assert pending_commands(await house.observation()) == (command,)
 
 
 async def test_an_annotation_that_was_removed_and_came_back_is_no_new_order(house: House) -> None:

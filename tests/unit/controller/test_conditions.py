@@ -9,7 +9,7 @@ import pytest
 
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.model import Settlement, SweepState
-from kubesweep_controller.status.reasons import ConditionType, Reason
+from kubesweep_controller.status.conditions.reasons import ConditionType, Reason
 from tests.kits.controller import START, House, failed
 
 
@@ -80,7 +80,7 @@ async def test_an_effect_that_cannot_be_used_is_not_ready(house: House) -> None:
 @pytest.mark.parametrize(
     ("child", "reason"),
     [
-        ({"taken": 'Deployment "close-idle-worker" belongs to somebody else'}, "NameTaken"),
+        ({"name_taken": 'Deployment "close-idle-worker" belongs to somebody else'}, "NameTaken"),
         ({"rejected": 'CronJob "close-idle-tick": spec.schedule: Invalid value'}, "ChildRejected"),
         ({"stuck": "ImagePullBackOff: no such image"}, "WorkerStuck"),
     ],
@@ -117,12 +117,12 @@ async def test_a_queue_that_blinks_is_not_told_of(house: House) -> None:
     await house.ready()
     await house.look()
     writes = house.writes
-    house.outage, house.away = Outage("QueueTimeout", "did not answer in time"), 9.9
+    house.outage, house.outage_seconds = Outage("QueueTimeout", "did not answer in time"), 9.9
     assert await house.see("Ready") == ("True", "Ready")
     assert house.writes == writes
-    house.away = 10
+    house.outage_seconds = 10
     assert await house.see("Ready") == ("False", "QueueUnavailable")
-    house.away = 1
+    house.outage_seconds = 1
     house.edit(schedule="*/10 * * * *")
     assert (await house.look())["observedGeneration"] == 2, "an edit is always answered"
 

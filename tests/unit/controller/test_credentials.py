@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kubesweep_controller.queue.credentials import AGAIN, SOON, Logins
+from kubesweep_controller.queue.credentials import AGAIN, SOON, QueueCredentials
 from kubesweep_controller.settings import from_environment
 from tests.kits.controller import Recorder
 
@@ -17,7 +17,7 @@ ENVIRONMENT = {
 
 
 @pytest.mark.parametrize(
-    ("passed", "doubtful", "times"),
+    ("passed", "recheck", "times"),
     [
         (AGAIN - 1, False, 1),
         (AGAIN, False, 2),
@@ -26,11 +26,11 @@ ENVIRONMENT = {
     ],
 )
 async def test_a_secret_is_written_again_hourly_and_soon_where_nobody_does_the_work_that_waits(
-    passed: float, doubtful: bool, times: int
+    passed: float, recheck: bool, times: int
 ) -> None:
-    time, api = [0.0], Recorder()
-    logins = Logins(from_environment(ENVIRONMENT), "abcd1234", api, clock=lambda: time[0])
-    await logins.ensure("shop")
+    time, client = [0.0], Recorder()
+    credentials = QueueCredentials(from_environment(ENVIRONMENT), "abcd1234", client, clock=lambda: time[0])
+    await credentials.ensure("shop")
     time[0] += passed
-    await logins.ensure("shop", doubtful=doubtful)
-    assert api.written == ["shop/kubesweep-queue"] * times
+    await credentials.ensure("shop", recheck=recheck)
+    assert client.written == ["shop/kubesweep-queue"] * times

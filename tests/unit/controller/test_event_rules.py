@@ -8,20 +8,20 @@ import pytest
 
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.model import Settlement, SweepState
-from kubesweep_controller.reconcile.commands import obey, pending_orders
-from kubesweep_controller.status.build import build_status
-from kubesweep_controller.status.event_rules import Wanted, events_of
+from kubesweep_controller.reconcile.commands import execute, pending_commands
+from kubesweep_controller.status.build_status import build_status
+from kubesweep_controller.status.event_rules import EventRequest, events_of
 from tests.kits.controller import House, failed
 
 
-async def told(house: House) -> list[Wanted]:
+async def told(house: House) -> list[EventRequest]:
     """Look once, write the status; what was to be told of it."""
-    facts = await house.facts()
-    status = build_status(facts)
-    events = events_of(facts, status)
-    assert events_of(facts, status) == events
+    observation = await house.observation()
+    status = build_status(observation)
+    events = events_of(observation, status)
+    assert events_of(observation, status) == events
     await house.look()
-    assert events_of(await house.facts(), await house.look()) == [], "the same was told again"
+    assert events_of(await house.observation(), await house.look()) == [], "the same was told again"
     return events
 
 
@@ -94,7 +94,7 @@ def _child(**fields: object) -> Callable[[House], Awaitable[None]]:
         (_break_effect, [("EffectNotReady", "HandlerNotImportable", True)]),
         (_lose_queue, [("QueueUnavailable", "QueueAuth", True)]),
         (_refuse, [("InvalidSpec", "generation 1", True)]),
-        (_child(taken="belongs to somebody else"), [("NameTaken", "", True)]),
+        (_child(name_taken="belongs to somebody else"), [("NameTaken", "", True)]),
         (_child(rejected="the CronJob"), [("ChildRejected", "generation 1", True)]),
         (_child(stuck="ImagePullBackOff"), [("WorkerStuck", "", True)]),
         (_child(keda=False), [("KedaMissing", "", True)]),
@@ -217,11 +217,11 @@ async def test_what_happened_before_the_first_look_is_not_all_told(house: House)
 async def test_a_controller_that_died_before_it_wrote_the_status_tells_the_same_again(served: House) -> None:
     await served.bury("1")
     served.outage = Outage("QueueAuth", "refused")
-    facts = await served.facts()
-    first = events_of(facts, build_status(facts))
+    observation = await served.observation()
+    first = events_of(observation, build_status(observation))
     served.wait(3)
-    facts = await served.facts()
-    again = events_of(facts, build_status(facts))
+    observation = await served.observation()
+    again = events_of(observation, build_status(observation))
     assert (
         [(each.reason, each.occurrence) for each in again] == [(each.reason, each.occurrence) for each in first] != []
     )
@@ -230,10 +230,10 @@ async def test_a_controller_that_died_before_it_wrote_the_status_tells_the_same_
 async def test_orders_are_told_first_and_refused_ones_are_warnings(served: House) -> None:
     served.annotate("trigger", "now")
     served.annotate("approve", "now")
-    facts = await served.facts()
-    obeyed = [await obey(served.queue, facts, order) for order in pending_orders(facts)]
-    facts = await served.facts()
-    told = events_of(facts, build_status(facts, [each.order for each in obeyed]), obeyed)
+    observation = await served.observation()
+    results = [await execute(served.queue, observation, command) for command in pending_commands(observation)]
+    observation = await served.observation()
+    told = events_of(observation, build_status(observation, [each.command for each in results]), results)
     assert [(str(each.reason), each.error, each.warning) for each in told] == [
         ("RequestRefused", "approve", True),
         ("Triggered", "trigger", False),

@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Settlement, SweepState
 from kubesweep_controller.metrics import Metrics
-from kubesweep_controller.status.build import build_status
-from kubesweep_controller.status.reasons import ConditionType
+from kubesweep_controller.status.build_status import build_status
+from kubesweep_controller.status.conditions.reasons import ConditionType
 from tests.kits.controller import START, House, failed, retry
 
 ROOT = Path(__file__).parents[3]
@@ -32,8 +32,8 @@ class Scraped:
 
 
 async def observe(metrics: Metrics, house: House) -> None:
-    facts = await house.facts()
-    metrics.observe(facts, build_status(facts))
+    observation = await house.observation()
+    metrics.observe(observation, build_status(observation))
     await house.look()
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from kubesweep_controller.kube.cache import Store
+from kubesweep_controller.kube.cache import Cache
 from kubesweep_controller.kube.client import SCHEDULES, Kind, Refused
-from kubesweep_controller.reconcile.ownership import BELIEVED, Releases
+from kubesweep_controller.reconcile.ownership import BELIEVED, Ownership
 
 MINE, OTHER = "home/mine", "away/other"
 
@@ -25,9 +25,9 @@ class Cluster:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
         self.asked += 1
-        if (place := f"{namespace}/{name}") not in self.deployments:
+        if (namespaced_name := f"{namespace}/{name}") not in self.deployments:
             return None
-        if (value := self.deployments[place]) is None:
+        if (value := self.deployments[namespaced_name]) is None:
             raise Refused(403, "Forbidden", "not yours")
         env = [{"name": "POD_NAME", "valueFrom": {}}, {"name": "KUBESWEEP_NAMESPACES", "value": value}]
         return {"spec": {"template": {"spec": {"containers": [{"name": "controller", "env": env}]}}}}
@@ -41,8 +41,8 @@ class Cluster:
 
 class House:
     def __init__(self) -> None:
-        self.cluster, self.store, self.now = Cluster(), Store(), 0.0
-        self.releases = Releases(self.cluster, self.store, MINE, lambda: self.now)  # type: ignore[arg-type]
+        self.cluster, self.cache, self.now = Cluster(), Cache(), 0.0
+        self.ownership = Ownership(self.cluster, self.cache, MINE, lambda: self.now)  # type: ignore[arg-type]
 
     def schedule(self, name: str, served_by: str = "", created: int = 0, namespace: str = "shop") -> dict[str, Any]:
         body = {
@@ -55,7 +55,7 @@ class House:
             },
             "status": {"servedBy": served_by} if served_by else {},
         }
-        self.store.schedules[namespace, name] = body
+        self.cache.schedules[namespace, name] = body
         return body
 
 
@@ -65,15 +65,15 @@ def house() -> House:
 
 
 async def test_what_nobody_serves_is_ours(house: House) -> None:
-    assert await house.releases.other(house.schedule("carts")) is None
+    assert await house.ownership.other(house.schedule("carts")) is None
     assert house.cluster.asked == 0
 
 
 async def test_a_namespace_that_another_release_serves_is_left_to_it(house: House) -> None:
     house.cluster.deployments[OTHER] = ""
     house.schedule("first", OTHER)
-    assert await house.releases.other(house.schedule("second", created=1)) == OTHER
-    assert await house.releases.other(house.schedule("elsewhere", namespace="support")) is None
+    assert await house.ownership.other(house.schedule("second", created=1)) == OTHER
+    assert await house.ownership.other(house.schedule("elsewhere", namespace="support")) is None
 
 
 @pytest.mark.parametrize(
@@ -85,48 +85,48 @@ async def test_the_other_one_serves_what_its_deployment_says(
 ) -> None:
     if namespaces != "missing":
         house.cluster.deployments[OTHER] = namespaces
-    assert await house.releases.other(house.schedule("carts", OTHER)) == other
+    assert await house.ownership.other(house.schedule("carts", OTHER)) == other
 
 
 async def test_of_two_that_began_at_once_the_one_of_the_oldest_schedule_goes_on(house: House) -> None:
     house.cluster.deployments[OTHER] = ""
     ours, theirs = house.schedule("b", MINE, created=1), house.schedule("a", OTHER, created=2)
-    assert await house.releases.other(theirs) is None  # to be taken over
-    assert await house.releases.other(ours) is None
+    assert await house.ownership.other(theirs) is None  # to be taken over
+    assert await house.ownership.other(ours) is None
     house.schedule("z", OTHER, created=0)
-    assert await house.releases.other(theirs) == OTHER
-    assert await house.releases.other(ours) == OTHER
+    assert await house.ownership.other(theirs) == OTHER
+    assert await house.ownership.other(ours) == OTHER
 
 
 async def test_of_two_that_may_not_look_at_each_other_the_later_one_serves(house: House) -> None:
     house.cluster.deployments[OTHER] = None
     body = house.schedule("carts", OTHER)
-    assert await house.releases.other(body) is None
-    await house.releases.claim(body)
+    assert await house.ownership.other(body) is None
+    await house.ownership.claim(body)
     house.schedule("carts", MINE)
     house.now += BELIEVED
     taken_back = house.schedule("carts", OTHER)
-    assert await house.releases.other(taken_back) == OTHER
+    assert await house.ownership.other(taken_back) == OTHER
     house.now += BELIEVED
-    assert await house.releases.other(taken_back) == OTHER
-    assert await house.releases.other(house.schedule("visits", "third/one", namespace="support")) is None
+    assert await house.ownership.other(taken_back) == OTHER
+    assert await house.ownership.other(house.schedule("visits", "third/one", namespace="support")) is None
 
 
 async def test_an_answer_is_believed_for_a_while_and_then_asked_for_again(house: House) -> None:
     house.cluster.deployments[OTHER] = ""
     body = house.schedule("carts", OTHER)
     for _ in range(3):
-        assert await house.releases.other(body) == OTHER
+        assert await house.ownership.other(body) == OTHER
     assert house.cluster.asked == 1
     del house.cluster.deployments[OTHER]
     house.now += BELIEVED
-    assert await house.releases.other(body) is None
+    assert await house.ownership.other(body) is None
     assert house.cluster.asked == 2
 
 
 async def test_a_claim_is_refused_where_the_schedule_changed_meanwhile(house: House) -> None:
     body = house.schedule("carts")
-    written = await house.releases.claim(body)
+    written = await house.ownership.claim(body)
     assert written is not None
     assert written["status"] == {"servedBy": MINE}
     assert house.cluster.patches == [
@@ -138,14 +138,14 @@ async def test_a_claim_is_refused_where_the_schedule_changed_meanwhile(house: Ho
         }
     ]
     house.cluster.conflict = True
-    assert await house.releases.claim(body) is None
+    assert await house.ownership.claim(body) is None
 
 
 async def test_it_is_told_once_for_each_schedule(house: House) -> None:
     first, second = house.schedule("a", OTHER), house.schedule("b", OTHER)
-    told = house.releases.leave(first, OTHER)
+    told = house.ownership.leave(first, OTHER)
     assert told is not None
     assert (str(told.reason), told.warning) == ("ServedByAnother", True)
     assert told.note.startswith("away/other (a Deployment) serves this namespace, so home/mine leaves it alone.")
-    assert house.releases.leave(first, OTHER) is None
-    assert house.releases.leave(second, OTHER) is not None
+    assert house.ownership.leave(first, OTHER) is None
+    assert house.ownership.leave(second, OTHER) is not None

@@ -16,9 +16,10 @@ from kubesweep.api.compile import compile_plan
 from kubesweep.errors import SpecError
 from kubesweep_controller.children.pod_defaults import combined, read_defaults
 from kubesweep_controller.children.pod_policy import PodPolicy, check_pods
+from kubesweep_controller.children.pod_settings import PodSettings
 from kubesweep_controller.children.quantity import amount
 from kubesweep_controller.children.workloads import build_cronjob, build_deployment
-from kubesweep_controller.settings import Pods, from_environment
+from kubesweep_controller.settings import from_environment
 from tests.unit.controller.test_children import META, SPEC
 from tests.unit.controller.test_workqueue import ENV
 
@@ -49,7 +50,7 @@ def templates(defaults: Any = DEFAULTS, meta: Any = META, copied: tuple[str, ...
     body = {"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSchedule", "metadata": meta, "spec": SPEC | spec}
     schedule = load_object(body)
     plan = compile_plan(schedule, install="abcd1234")
-    pods = Pods("worker:1", pull_secrets=("registry",), copied_labels=copied, defaults=read_defaults(defaults))
+    pods = PodSettings("worker:1", pull_secrets=("registry",), copied_labels=copied, defaults=read_defaults(defaults))
     deployment = build_deployment(meta, schedule, plan, "redis://r", pods)
     cronjob = build_cronjob(meta, schedule, plan, "redis://r", pods, None)
     return [deployment["spec"]["template"], cronjob["spec"]["jobTemplate"]["spec"]["template"]]

@@ -26,7 +26,7 @@ class Server(Recorder):
         super().__init__()
         self.password, self.owners = "", set[str]()
         self.applied = 0
-        self.away = False
+        self.outage_seconds = False
 
     async def apply(
         self, kind: Kind, body: Mapping[str, Any], manager: str = "", *, force: bool = True
@@ -34,7 +34,7 @@ class Server(Recorder):
         assert not force
         assert (kind.kind, body["metadata"]) == ("Secret", {"name": "ks-kubesweep-redis", "namespace": "kubesweep"})
         self.applied += 1
-        if self.away:
+        if self.outage_seconds:
             raise ApiOutage("ApiUnreachable", "no route")
         given = base64.b64decode(body["data"]["password"]).decode()
         if self.owners - {manager} and given != self.password:
@@ -82,8 +82,8 @@ def start() -> Iterator[Start]:
     """Starts controllers, each with files of its own."""
     started: list[QueuePassword] = []
 
-    def begin(given: Settings, api: Server) -> QueuePassword:
-        started.append(QueuePassword.of(given, api))
+    def begin(given: Settings, client: Server) -> QueuePassword:
+        started.append(QueuePassword.of(given, client))
         return started[-1]
 
     yield begin
@@ -94,35 +94,35 @@ def start() -> Iterator[Start]:
 async def test_the_first_leader_makes_a_password_and_logs_in_with_it_before_the_kubelet_shows_it(
     start: Start, mounted: Path
 ) -> None:
-    api = Server()
-    password = start(settings(mounted), api)
+    client = Server()
+    password = start(settings(mounted), client)
     with pytest.raises(Outage):
         password.settings.queue.password()  # nobody is given an empty one
     await password.look(0)
-    assert len(api.password) >= 40
-    assert credentials(password) == ("default", api.password)
-    assert password.settings.queue.password() == api.password
+    assert len(client.password) >= 40
+    assert credentials(password) == ("default", client.password)
+    assert password.settings.queue.password() == client.password
     assert password.stand_in is not None
     assert password.stand_in.stat().st_mode & 0o777 == 0o600
-    assert api.password not in repr(password)
-    show(mounted, api.password)
+    assert client.password not in repr(password)
+    show(mounted, client.password)
     await password.look(AGAIN)
     assert password.stand_in.resolve() == mounted
     show(mounted, "rotated\n")
     assert credentials(password) == ("default", "rotated")
-    assert api.applied == 1
+    assert client.applied == 1
 
 
 async def test_a_password_that_stands_is_left_alone_whoever_put_it_there(start: Start, mounted: Path) -> None:
-    api = Server()
-    await start(settings(mounted), api).look(0)
-    first = api.password
-    await start(settings(mounted), api).look(0)  # a controller that died before the file came
-    assert api.password == first
-    api.patch_by_hand("mine")
-    second = start(settings(mounted), api)
+    client = Server()
+    await start(settings(mounted), client).look(0)
+    first = client.password
+    await start(settings(mounted), client).look(0)  # a controller that died before the file came
+    assert client.password == first
+    client.patch_by_hand("mine")
+    second = start(settings(mounted), client)
     await second.look(0)
-    assert api.password == "mine"
+    assert client.password == "mine"
     with pytest.raises(Outage):
         second.settings.queue.password()
     show(mounted, "mine")
@@ -131,32 +131,32 @@ async def test_a_password_that_stands_is_left_alone_whoever_put_it_there(start: 
 
 
 async def test_a_secret_that_a_tool_emptied_gets_the_same_password_again(start: Start, mounted: Path) -> None:
-    api = Server()
-    password = start(settings(mounted), api)
+    client = Server()
+    password = start(settings(mounted), client)
     await password.look(0)
-    made = api.password
+    made = client.password
     show(mounted, made)
     await password.look(1)
-    api.empty()
+    client.empty()
     show(mounted, "")
     await password.look(AGAIN)
-    assert api.password == made
-    api.patch_by_hand("another")
+    assert client.password == made
+    client.patch_by_hand("another")
     await password.look(2 * AGAIN)
-    assert api.password == "another", "and never takes one back"
+    assert client.password == "another", "and never takes one back"
 
 
 async def test_the_secret_is_tried_again_now_and_then_and_at_once_after_an_outage(start: Start, mounted: Path) -> None:
-    api = Server()
-    api.away = True
-    password = start(settings(mounted), api)
+    client = Server()
+    client.outage_seconds = True
+    password = start(settings(mounted), client)
     await password.look(0)
-    api.away = False
+    client.outage_seconds = False
     await password.look(5)
-    assert (api.applied, bool(api.password)) == (2, True)
+    assert (client.applied, bool(client.password)) == (2, True)
     for now in (10, 15, AGAIN):
         await password.look(now)
-    assert api.applied == 2
+    assert client.applied == 2
 
 
 async def test_where_the_file_is_there_at_the_start_it_is_used_itself(start: Start, mounted: Path) -> None:

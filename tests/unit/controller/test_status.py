@@ -15,7 +15,7 @@ from kubesweep.api.models.status import Status
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.model import FLOOD, HISTORY, Settlement, SweepState
 from kubesweep.queue.sqlite.queue import SqliteQueue
-from kubesweep_controller.status.build import build_status
+from kubesweep_controller.status.build_status import build_status
 from kubesweep_controller.status.formatting import parse_time, time_text
 from tests.kits.controller import START, Clock, House, failed, retry
 
@@ -183,8 +183,8 @@ async def test_a_controller_that_starts_anew_writes_nothing(house: House) -> Non
     await house.bury("1")
     house.wait(60)
     await house.look()
-    facts = await house.facts()
-    assert build_status(facts) == facts.body["status"]
+    observation = await house.observation()
+    assert build_status(observation) == observation.body["status"]
 
 
 async def test_history_is_bounded_and_survives_the_queue(house: House) -> None:

@@ -13,10 +13,10 @@ import pytest
 from kubesweep.errors import Outage
 from kubesweep.queue.model import FailedRow, Settlement, SweepState, parse_key
 from kubesweep_controller.kube.events import Events
-from kubesweep_controller.status.build import build_status
-from kubesweep_controller.status.event_rules import Wanted, events_of
+from kubesweep_controller.status.build_status import build_status
+from kubesweep_controller.status.conditions.reasons import Reason
+from kubesweep_controller.status.event_rules import EventRequest, events_of
 from kubesweep_controller.status.formatting import parse_time, time_text
-from kubesweep_controller.status.reasons import Reason
 from tests.kits.controller import House
 from tests.unit.core.test_text import harmful
 
@@ -83,17 +83,17 @@ async def _stuck(house: House) -> None:
 async def test_no_text_of_others_leaves_a_status_or_an_event_unreadable_or_refused(house: House, happens: Any) -> None:
     await house.look()
     await happens(house)
-    facts = await house.facts()
-    status = build_status(facts)
-    api = Posted()
-    for wanted in events_of(facts, status):
-        await Events(api, "pod").post(facts.body, wanted)
-    assert "отклонена" in json.dumps([status, api.bodies], ensure_ascii=False), "nothing of it is told"
-    assert [text for text in texts([status, *api.bodies]) if harmful(text)] == []
-    assert all(len(body["note"].encode()) <= 1024 for body in api.bodies)
+    observation = await house.observation()
+    status = build_status(observation)
+    client = Posted()
+    for wanted in events_of(observation, status):
+        await Events(client, "pod").post(observation.body, wanted)
+    assert "отклонена" in json.dumps([status, client.bodies], ensure_ascii=False), "nothing of it is told"
+    assert [text for text in texts([status, *client.bodies]) if harmful(text)] == []
+    assert all(len(body["note"].encode()) <= 1024 for body in client.bodies)
     await house.look()  # validates the status as the API server does
     house.body["status"] = status
-    assert build_status(await house.facts()) == status
+    assert build_status(await house.observation()) == status
 
 
 async def test_a_key_with_an_escape_sequence_is_shown_so_that_it_can_be_typed_again(house: House) -> None:
@@ -105,11 +105,11 @@ async def test_a_key_with_an_escape_sequence_is_shown_so_that_it_can_be_typed_ag
 
 @pytest.mark.parametrize("note", ["Строка отклонена. " * 38, "é" * 513, "y" * 5000, "👩\u200d👧" * 300, "\0" * 1024])
 async def test_a_note_has_no_more_bytes_than_the_api_server_takes(house: House, note: str) -> None:
-    api = Posted()
-    wanted = Wanted(Reason.AWAITING_APPROVAL, "short", "one")
-    await Events(api, "pod").post(house.body, wanted)
-    await Events(api, "ж" * 100).post(house.body, replace(wanted, note=note))
-    short, long = api.bodies
+    client = Posted()
+    wanted = EventRequest(Reason.AWAITING_APPROVAL, "short", "one")
+    await Events(client, "pod").post(house.body, wanted)
+    await Events(client, "ж" * 100).post(house.body, replace(wanted, note=note))
+    short, long = client.bodies
     assert (short["note"], short["reportingInstance"]) == ("short", "pod")
     assert 1000 < len(long["note"].encode()) <= 1024
     assert len(long["reportingInstance"].encode()) <= 128

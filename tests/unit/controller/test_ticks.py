@@ -10,8 +10,8 @@ import pytest
 
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.model import OpenResult, Settlement, SweepState
-from kubesweep_controller.reconcile.interval_ticks import due_tick, next_look, tick_wish
-from kubesweep_controller.reconcile.recovery import heal_wish, needs_check, needs_heal
+from kubesweep_controller.reconcile.interval_ticks import due_tick, next_reconcile, tick_request
+from kubesweep_controller.reconcile.recovery import needs_check, needs_recovery, recovery_request
 from kubesweep_controller.status.formatting import time_text
 from kubesweep_controller.status.missed_ticks import missed
 from tests.kits.controller import START, House, failed
@@ -28,9 +28,9 @@ async def clockwork(house: House) -> House:
 
 async def tick(house: House) -> OpenResult | None:
     """One look of a controller: open what is due."""
-    facts = await house.facts()
-    due = due_tick(facts)
-    return None if due is None else (await house.queue.open_sweep(house.ref, tick_wish(facts, due))).answer
+    observation = await house.observation()
+    due = due_tick(observation)
+    return None if due is None else (await house.queue.open_sweep(house.ref, tick_request(observation, due))).answer
 
 
 async def finish(house: House) -> None:
@@ -51,12 +51,12 @@ async def test_ticks_come_at_multiples_of_the_period_and_not_before_the_first(cl
 
 async def test_two_controllers_that_both_think_they_lead_open_one_sweep(clockwork: House) -> None:
     clockwork.wait(600)
-    ours, theirs = await clockwork.facts(), await clockwork.facts()
+    ours, theirs = await clockwork.observation(), await clockwork.observation()
     answers = []
-    for facts in (ours, theirs):
-        due = due_tick(facts)
+    for observation in (ours, theirs):
+        due = due_tick(observation)
         assert due is not None
-        answers.append((await clockwork.queue.open_sweep(clockwork.ref, tick_wish(facts, due))).answer)
+        answers.append((await clockwork.queue.open_sweep(clockwork.ref, tick_request(observation, due))).answer)
     assert answers == [OpenResult.ENQUEUED, OpenResult.DUPLICATE]
 
 
@@ -170,7 +170,7 @@ async def test_a_cronjob_decides_the_ticks_of_cron(house: House) -> None:
 
 
 async def lost_tick(house: House) -> str | None:
-    at = missed(await house.facts())
+    at = missed(await house.observation())
     return None if at is None else datetime.fromtimestamp(at, ZoneInfo("UTC")).strftime("%H:%M")
 
 
@@ -256,20 +256,20 @@ async def test_the_schedule_of_the_controllers_clock_is_counted_by_the_queue(clo
 async def test_a_lost_sweep_is_healed_at_once_and_once(house: House) -> None:
     await house.start(3)
     await house.look()
-    assert not needs_heal(await house.facts())
+    assert not needs_recovery(await house.observation())
     await house.flush()
-    ours = await house.facts()
+    ours = await house.observation()
     house.wait(1)
-    theirs, answers = await house.facts(), []
-    for facts in (ours, theirs):
-        wish = heal_wish(facts)
-        assert wish is not None
-        answers.append((await house.queue.open_sweep(house.ref, wish)).answer)
+    theirs, answers = await house.observation(), []
+    for observation in (ours, theirs):
+        request = recovery_request(observation)
+        assert request is not None
+        answers.append((await house.queue.open_sweep(house.ref, request)).answer)
         (stats,) = await house.queue.stats([house.ref])
         if stats.ready:
             await finish(house)
     assert answers == [OpenResult.ENQUEUED, OpenResult.DUPLICATE]
-    assert not needs_heal(await house.facts())
+    assert not needs_recovery(await house.observation())
     status = await house.look()
     assert [status["lastSweep"]["state"], status["history"][0]["state"]] == ["Failed", "Lost"]
 
@@ -279,7 +279,7 @@ async def test_a_controller_that_died_after_it_wrote_lost_heals_all_the_same(hou
     await house.look()
     await house.flush()
     assert (await house.look())["lastSweep"]["state"] == "Lost"
-    assert needs_heal(await house.facts())
+    assert needs_recovery(await house.observation())
 
 
 async def test_a_suspended_schedule_is_healed_when_it_resumes(house: House) -> None:
@@ -288,26 +288,26 @@ async def test_a_suspended_schedule_is_healed_when_it_resumes(house: House) -> N
     await house.flush()
     house.edit(suspend=True)
     await house.look()
-    assert not needs_heal(await house.facts())
+    assert not needs_recovery(await house.observation())
     house.edit(suspend=False)
-    assert needs_heal(await house.facts())
+    assert needs_recovery(await house.observation())
 
 
 async def test_a_queue_that_is_away_has_lost_nothing(house: House) -> None:
     await house.start(3)
     await house.look()
     house.outage = Outage("QueueUnreachable", "cannot be reached")
-    assert not needs_heal(await house.facts())
+    assert not needs_recovery(await house.observation())
     assert (await house.look())["lastSweep"]["state"] == "Running"
 
 
 async def test_what_a_worker_complained_of_is_looked_at_again(house: House) -> None:
     await house.ready()
-    assert not needs_check(await house.facts())
+    assert not needs_check(await house.observation())
     await house.find(False, "TableMissing", "no table")
-    assert needs_check(await house.facts())
+    assert needs_check(await house.observation())
     house.edit(source=house.body["spec"]["source"] | {"table": "chats"})
-    assert not needs_check(await house.facts()), "the new plan has a check of its own"
+    assert not needs_check(await house.observation()), "the new plan has a check of its own"
 
 
 # when to look again
@@ -317,25 +317,25 @@ async def test_it_looks_often_while_something_moves_and_seldom_when_nothing_does
     await house.ready()
     await house.look()
     house.wait(40)
-    assert next_look(await house.facts()) == 60
+    assert next_reconcile(await house.observation()) == 60
     await house.start(1)
-    assert next_look(await house.facts()) == 2
+    assert next_reconcile(await house.observation()) == 2
 
 
 async def test_it_looks_when_a_tick_is_due(clockwork: House) -> None:
     await clockwork.ready()
     await clockwork.look()
     clockwork.wait(590)
-    assert next_look(await clockwork.facts()) == pytest.approx(7)
+    assert next_reconcile(await clockwork.observation()) == pytest.approx(7)
 
 
 async def test_it_looks_when_a_tick_of_cron_should_have_come_and_when_it_is_missed(house: House) -> None:
     await house.ready()
     await house.look()
     house.wait(290)
-    assert next_look(await house.facts()) == pytest.approx(11)
+    assert next_reconcile(await house.observation()) == pytest.approx(11)
     house.wait(300 + 119 - 290)
-    assert next_look(await house.facts()) == pytest.approx(1)
+    assert next_reconcile(await house.observation()) == pytest.approx(1)
 
 
 async def test_numbers_that_were_held_back_are_not_forgotten(house: House) -> None:
@@ -347,4 +347,4 @@ async def test_numbers_that_were_held_back_are_not_forgotten(house: House) -> No
     await house.settle(Settlement(await house.start(1), dead=failed("2")))
     await house.look()
     house.wait(1)
-    assert next_look(await house.facts()) == 2
+    assert next_reconcile(await house.observation()) == 2

@@ -12,11 +12,12 @@ import pytest
 
 from kubesweep import SpecError
 from kubesweep.errors import Outage
+from kubesweep_controller.children.names import ScheduleKey
 from kubesweep_controller.children.pod_policy import PodPolicy
 from kubesweep_controller.health import Health
 from kubesweep_controller.kube import workqueue
 from kubesweep_controller.kube.client import Refused
-from kubesweep_controller.kube.workqueue import Key, WorkQueue, backoff
+from kubesweep_controller.kube.workqueue import WorkQueue, backoff
 from kubesweep_controller.queue.credentials import derived
 from kubesweep_controller.queue.users import KEDA_RULES, POD_RULES
 from kubesweep_controller.settings import from_environment
@@ -31,7 +32,7 @@ ENV = {
 
 
 @asynccontextmanager
-async def working(look: Callable[[Key], Awaitable[float | None]], at_once: int = 4) -> AsyncIterator[WorkQueue]:
+async def working(look: Callable[[ScheduleKey], Awaitable[float | None]], at_once: int = 4) -> AsyncIterator[WorkQueue]:
     queue = WorkQueue(look, at_once)
     task = asyncio.create_task(queue.run())
     yield queue
@@ -40,10 +41,10 @@ async def working(look: Callable[[Key], Awaitable[float | None]], at_once: int =
 
 
 async def test_a_key_is_looked_at_once_however_often_it_was_added() -> None:
-    seen: list[Key] = []
+    seen: list[ScheduleKey] = []
     both = asyncio.Event()
 
-    async def look(key: Key) -> None:
+    async def look(key: ScheduleKey) -> None:
         seen.append(key)
         if len(seen) == 2:
             both.set()
@@ -61,7 +62,7 @@ async def test_a_key_that_is_added_during_its_look_is_looked_at_again_and_never_
     looks = 0
     gate, again = asyncio.Event(), asyncio.Event()
 
-    async def look(key: Key) -> None:
+    async def look(key: ScheduleKey) -> None:
         nonlocal running, looks
         running += 1
         assert running == 1
@@ -86,7 +87,7 @@ async def test_no_more_looks_at_once_than_allowed() -> None:
     done = asyncio.Event()
     left = 20
 
-    async def look(key: Key) -> None:
+    async def look(key: ScheduleKey) -> None:
         nonlocal running, most, left
         running += 1
         most = max(most, running)
@@ -108,7 +109,7 @@ async def test_a_look_that_fails_comes_again_whatever_the_error(monkeypatch: pyt
     looks = 0
     done = asyncio.Event()
 
-    async def look(key: Key) -> None:
+    async def look(key: ScheduleKey) -> None:
         nonlocal looks
         looks += 1
         if looks == 4:
@@ -128,9 +129,9 @@ def test_waits_between_looks_that_fail_grow_to_a_minute_and_differ() -> None:
 
 
 async def test_a_look_says_when_it_wants_to_look_again_and_a_change_comes_sooner() -> None:
-    looks = asyncio.Queue[Key]()
+    looks = asyncio.Queue[ScheduleKey]()
 
-    async def look(key: Key) -> float:
+    async def look(key: ScheduleKey) -> float:
         looks.put_nowait(key)
         return 3600.0
 
@@ -193,16 +194,16 @@ def test_derived_passwords_differ_by_purpose_and_stay_the_same() -> None:
 
 def test_probes_say_what_is_missing() -> None:
     health = Health(max_age=60.0, turned=100.0)
-    assert health.unready() == "the Lease is not held yet"
-    health.follows = True
-    assert health.unready() == ""
-    health.leads = True
-    assert health.unready() == "SweepSchedules have not been listed yet"
+    assert health.readiness_problem() == "the Lease is not held yet"
+    health.is_standby = True
+    assert health.readiness_problem() == ""
+    health.is_leader = True
+    assert health.readiness_problem() == "SweepSchedules have not been listed yet"
     health.listed = 100.0
-    assert health.unready() == "the queue has not answered yet"
+    assert health.readiness_problem() == "the queue has not answered yet"
     health.queue_reached = True
-    assert health.unready() == ""
-    assert health.sick(101.0) == ""
-    assert "stood still" in health.sick(200.0)
+    assert health.readiness_problem() == ""
+    assert health.liveness_problem(101.0) == ""
+    assert "stood still" in health.liveness_problem(200.0)
     health.turned = 200.0
-    assert "full list" in health.sick(200.0)
+    assert "full list" in health.liveness_problem(200.0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["Verdict", "find", "repeated"]
+__all__ = ["ConditionResult", "find", "repeated"]
 
 
-class Verdict(NamedTuple):
+class ConditionResult(NamedTuple):
     """Status (True, False or Unknown), reason and message of a condition."""
 
     status: str
@@ -21,6 +21,6 @@ def find(status: Mapping[str, Any], type_: str) -> Mapping[str, Any] | None:
     return next((each for each in status.get("conditions") or () if each.get("type") == type_), None)
 
 
-def repeated(before: Mapping[str, Any]) -> Verdict:
+def repeated(before: Mapping[str, Any]) -> ConditionResult:
     """What the condition said before."""
-    return Verdict(str(before["status"]), str(before.get("reason")), str(before.get("message", "")))
+    return ConditionResult(str(before["status"]), str(before.get("reason")), str(before.get("message", "")))

@@ -16,14 +16,14 @@ import msgspec
 from kubesweep.durations import parse_duration
 from kubesweep.queue.model import HISTORY, ErrorGroup, Stats, Sweep, SweepState
 from kubesweep.text import clip
-from kubesweep_controller.reconcile.commands import Order
+from kubesweep_controller.reconcile.commands import Command
 from kubesweep_controller.status.active_schedule import active_schedule
-from kubesweep_controller.status.conditions import conditions
-from kubesweep_controller.status.degraded import held_sentence
+from kubesweep_controller.status.conditions.build_conditions import conditions
+from kubesweep_controller.status.conditions.degraded import approval_message
 from kubesweep_controller.status.formatting import generation_of, parse_time, time_text
 from kubesweep_controller.status.history import key_texts, last_of, past_of, previous, sweeps_of
 from kubesweep_controller.status.missed_ticks import counts_of, last_tick, missed_ever
-from kubesweep_controller.status.observation import Facts
+from kubesweep_controller.status.observation import Observation
 
 __all__ = ["COUNT_INTERVAL", "build_status"]
 
@@ -34,30 +34,30 @@ MAX_GROUPS = 20
 _DIGITS = re.compile(r"[0-9]+")
 
 
-def build_status(facts: Facts, obeyed: Sequence[Order] = ()) -> dict[str, Any]:
+def build_status(observation: Observation, results: Sequence[Command] = ()) -> dict[str, Any]:
     """The whole status. Equal to the one in ``facts.body`` where there is nothing to write now.
 
     ``obeyed`` are the orders that were carried out in this look: their nonces are echoed. A field that has no value is
     left out, so the result replaces the status as a whole.
     """
-    before = dict(previous(facts))
-    if not obeyed and _blink(facts, before):
+    before = dict(previous(observation))
+    if not results and _blink(observation, before):
         return before
-    status = _whole(facts, before, obeyed)
+    status = _whole(observation, before, results)
     if _told(status) == _told({name: value for name, value in before.items() if name != "countedTime"}):
         return before
-    if facts.stats is None:
-        return _counted(status, before) if _urgent(facts, status, before) else before
+    if observation.stats is None:
+        return _counted(status, before) if _urgent(observation, status, before) else before
     counted = parse_time(before.get("countedTime"))
-    if _urgent(facts, status, before) or counted is None or not 0 <= facts.now - counted < COUNT_INTERVAL:
-        return status | {"countedTime": time_text(int(facts.now))}
+    if _urgent(observation, status, before) or counted is None or not 0 <= observation.now - counted < COUNT_INTERVAL:
+        return status | {"countedTime": time_text(int(observation.now))}
     return before
 
 
-def _blink(facts: Facts, before: Mapping[str, Any]) -> bool:
+def _blink(observation: Observation, before: Mapping[str, Any]) -> bool:
     """The queue is away for a moment, as when it is started anew: no reason to tell it of every schedule, and to take it back."""
-    known = bool(before.get("conditions")) and before.get("observedGeneration") == generation_of(facts.body)
-    return facts.outage is not None and facts.away < BLINK and known
+    known = bool(before.get("conditions")) and before.get("observedGeneration") == generation_of(observation.body)
+    return observation.outage is not None and observation.outage_seconds < BLINK and known
 
 
 def _told(status: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,33 +73,33 @@ def _counted(status: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any
     return status | ({"countedTime": before["countedTime"]} if "countedTime" in before else {})
 
 
-def _whole(facts: Facts, before: Mapping[str, Any], obeyed: Sequence[Order]) -> dict[str, Any]:
-    sweeps = sweeps_of(facts)
-    missed = missed_ever(facts)
+def _whole(observation: Observation, before: Mapping[str, Any], results: Sequence[Command]) -> dict[str, Any]:
+    sweeps = sweeps_of(observation)
+    missed = missed_ever(observation)
     status: dict[str, Any] = {
-        "observedGeneration": generation_of(facts.body),
-        "conditions": conditions(facts, missed),
-        "activeSchedule": active_schedule(facts),
-        "lastScheduleTime": _time(last_tick(facts)),
+        "observedGeneration": generation_of(observation.body),
+        "conditions": conditions(observation, missed),
+        "activeSchedule": active_schedule(observation),
+        "lastScheduleTime": _time(last_tick(observation)),
         "lastSuccessfulTime": _last_success(sweeps, before),
         "lastMissedTime": _time(missed),
-        "lastSweep": _last_sweep(facts, sweeps[0]) if sweeps else None,
+        "lastSweep": _last_sweep(observation, sweeps[0]) if sweeps else None,
         "history": [past_of(sweep) for sweep in sweeps[1 : HISTORY + 1]] or None,
-        "plan": facts.plan.version.hash if facts.plan is not None else before.get("plan"),
-        "handled": _handled(before, obeyed),
+        "plan": observation.plan.version.hash if observation.plan is not None else before.get("plan"),
+        "handled": _handled(before, results),
         "servedBy": before.get("servedBy"),
     }
-    if facts.stats is None:
+    if observation.stats is None:
         numbers = {name: before.get(name) for name in ("queue", "oldestReadyTime", "ticks", "errors")}
     else:
-        numbers = _numbers(facts.stats, facts.groups)
+        numbers = _numbers(observation.stats, observation.groups)
     return {name: value for name, value in (status | numbers).items() if value is not None}
 
 
-def _last_sweep(facts: Facts, sweep: Sweep) -> dict[str, Any]:
+def _last_sweep(observation: Observation, sweep: Sweep) -> dict[str, Any]:
     """Workers advise those who have a command line; here is kubectl."""
     if sweep.state is SweepState.AWAITING_APPROVAL:
-        sweep = msgspec.structs.replace(sweep, message=held_sentence(facts, sweep))
+        sweep = msgspec.structs.replace(sweep, message=approval_message(observation, sweep))
     return last_of(sweep)
 
 
@@ -114,8 +114,8 @@ def _last_success(sweeps: tuple[Sweep, ...], before: Mapping[str, Any]) -> str |
     return None if latest is None else time_text(int(latest))
 
 
-def _handled(before: Mapping[str, Any], obeyed: Sequence[Order]) -> dict[str, str] | None:
-    echoed = dict(before.get("handled") or {}) | {order.field: order.nonce for order in obeyed}
+def _handled(before: Mapping[str, Any], results: Sequence[Command]) -> dict[str, str] | None:
+    echoed = dict(before.get("handled") or {}) | {command.field: command.nonce for command in results}
     return echoed or None
 
 
@@ -139,8 +139,8 @@ def _group(group: ErrorGroup) -> dict[str, Any]:
     }
 
 
-def _urgent(facts: Facts, status: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-    every = facts.schedule.spec.every if facts.schedule is not None else None
+def _urgent(observation: Observation, status: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    every = observation.schedule.spec.every if observation.schedule is not None else None
     often = every is not None and parse_duration(every) < OFTEN
     return _essence(status, often) != _essence(before, often)
 

@@ -140,8 +140,8 @@ class QueueAddress:
 
 
 def _user(url: str) -> str:
-    parts = urlsplit(url)
-    return unquote(parts.username or "")
+    manager = urlsplit(url)
+    return unquote(manager.username or "")
 
 
 def _host_port(host: str, port: int) -> str:
