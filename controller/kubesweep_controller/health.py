@@ -28,12 +28,12 @@ class Health:
     is_standby: bool = False
     queue_reached: bool = False
     listed: float | None = None  # monotonic
-    turned: float = 0.0  # monotonic: when the loop was last seen turning
+    last_beat: float = 0.0  # monotonic: when the loop was last seen turning
 
     def liveness_problem(self, now: float) -> str:
         """Why this process should be restarted; empty: it should not."""
-        if now - self.turned > MAX_LAG:
-            return f"the event loop has stood still for {now - self.turned:.0f} s"
+        if now - self.last_beat > MAX_LAG:
+            return f"the event loop has stood still for {now - self.last_beat:.0f} s"
         if self.is_leader and self.listed is not None and now - self.listed > self.max_age:
             return f"the last full list is {now - self.listed:.0f} s old"
         return ""
@@ -50,7 +50,7 @@ class Health:
 
     async def run(self) -> None:
         while True:
-            self.turned = time.monotonic()
+            self.last_beat = time.monotonic()
             await asyncio.sleep(TURN)
 
 
@@ -63,11 +63,11 @@ async def serve(health: Health, metrics: Metrics, port: int) -> web.AppRunner:
     async def readyz(_: web.Request) -> web.Response:
         return _answer(health.readiness_problem())
 
-    async def numbers(_: web.Request) -> web.Response:
+    async def metrics_text(_: web.Request) -> web.Response:
         return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", numbers)])
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics_text)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, None, port).start()

@@ -16,7 +16,7 @@ from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_controller.metrics import Metrics
 from tests.chart.rendering import CHART, HOUSE, Object, one, render
 from tests.chart.scraping import scraped
-from tests.kits.controller import Clock, House
+from tests.kits.controller import Clock, ScheduleSimulation
 
 ALERTS = CHART / "files" / "alerts.yaml"
 CASES = Path(__file__).with_name("alerts.yaml")
@@ -59,12 +59,12 @@ def test_each_alert_fires_when_it_should_and_not_when_it_should_not(tmp_path: Pa
 async def test_prometheus_finds_nothing_to_say_about_the_metrics(tmp_path: Path) -> None:
     clock = Clock()
     queue = SqliteQueue(str(tmp_path / "queue.db"), clock=clock)
-    house, metrics = House(queue, clock), Metrics()
-    await house.ready()
-    await house.bury("1")
-    house.wait(420)
-    status = await house.look()
-    metrics.observe(await house.observation(), status)
+    sim, metrics = ScheduleSimulation(queue, clock), Metrics()
+    await sim.ready()
+    await sim.dead_letter("1")
+    sim.wait(420)
+    status = await sim.reconcile()
+    metrics.observe(await sim.observation(), status)
     metrics.reconciled(0.1, "Outage")
     assert ask("check", "metrics", stdin=metrics.text().decode()) == ""
     await queue.close()
@@ -74,12 +74,12 @@ MONITORED = ("metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enab
 LONG = 300  # minutes
 
 
-async def seen(house: House, metrics: Metrics, namespace: str, **children: Any) -> None:
+async def seen(sim: ScheduleSimulation, metrics: Metrics, namespace: str, **children: Any) -> None:
     """One look at a schedule, as if it were ``carts`` of that namespace."""
-    house.child(**children)
-    status = await house.look()
-    observation = await house.observation()
-    metadata = {**house.body["metadata"], "namespace": namespace, "name": "carts"}
+    sim.child(**children)
+    status = await sim.reconcile()
+    observation = await sim.observation()
+    metadata = {**sim.body["metadata"], "namespace": namespace, "name": "carts"}
     metrics.observe(replace(observation, body={**observation.body, "metadata": metadata}), status)
 
 
@@ -109,11 +109,11 @@ async def test_schedules_of_one_name_in_two_namespaces_are_told_apart(tmp_path: 
     """One is suspended and one is not Ready: neither speaks for the other, and the alert names the schedule's namespace."""
     clock = Clock()
     queue = SqliteQueue(str(tmp_path / "queue.db"), clock=clock)
-    house, metrics = House(queue, clock), Metrics()
+    sim, metrics = ScheduleSimulation(queue, clock), Metrics()
     bad, asleep = ("b", "a") if suspended_first else ("a", "b")
-    await seen(house, metrics, bad)
-    house.edit(suspend=True)
-    await seen(house, metrics, asleep)
+    await seen(sim, metrics, bad)
+    sim.edit(suspend=True)
+    await seen(sim, metrics, asleep)
     metrics.leading(True)
     await queue.close()
     objects = render("default", *MONITORED)
@@ -140,7 +140,7 @@ async def test_a_release_that_is_well_does_not_cover_another_that_is_not(
     ill, well = Metrics(), Metrics()
     clock = Clock()
     queue = SqliteQueue(str(tmp_path / "queue.db"), clock=clock)
-    await seen(House(queue, clock), well, "shop")
+    await seen(ScheduleSimulation(queue, clock), well, "shop")
     await queue.close()
     well.leading(True)
     mine, theirs = render("default", *MONITORED, namespace="ks-one"), render("default", *MONITORED, **second)

@@ -34,7 +34,7 @@ from kubesweep_controller.kube.client import (
     KubeClient,
 )
 from kubesweep_controller.kube.kubeconfig import Kubeconfig, find
-from kubesweep_controller.status.conditions.build_conditions import find as condition_of
+from kubesweep_controller.status.conditions.result import find_condition as condition_of
 from tests.e2e.audit import Request, requests
 from tests.e2e.processes import Controller
 from tests.e2e.rights import account

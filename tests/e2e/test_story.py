@@ -163,7 +163,7 @@ async def test_a_bad_day_is_told_by_describe_although_no_controller_outlives_a_l
         'failed (ColumnMissing: there is no column "updated_at")',
         f"kubectl annotate sweepschedule carts -n {stage.namespace} --overwrite kubesweep.dev/approve=$(date +%s)",
         "CheckViolation: rows used up their attempts (such as",
-        "2 rows are tried again",
+        "2 rows are being retried",
         "completed, 5 rows applied",
         "The queue lost the sweep of",
     ):

@@ -17,9 +17,11 @@ from kubesweep_controller.children.pod_policy import PodPolicy
 from kubesweep_controller.kube.cache import Cache
 from kubesweep_controller.kube.client import SCHEDULES, Kind
 from kubesweep_controller.metrics import Metrics
-from kubesweep_controller.queue.circuit_breaker import Gate
+from kubesweep_controller.queue.guarded_queue import GuardedQueue
+from kubesweep_controller.reconcile.queue_reconciler import QueueReconciler
 from kubesweep_controller.reconcile.reconciler import Reconciler
-from kubesweep_controller.status.conditions.build_conditions import find
+from kubesweep_controller.reconcile.spec_cache import SpecCache
+from kubesweep_controller.status.conditions.result import find_condition
 from kubesweep_controller.status.formatting import time_text
 from kubesweep_controller.status.observation import Children, Observation
 from tests.integration.one_row import KINDS
@@ -52,7 +54,7 @@ class Home:
     def seen(self, key: ScheduleKey) -> Children:
         return Children(keda=True, scaled=True, cron_since=START)
 
-    async def tend(self, key: ScheduleKey, observation: Observation) -> Children:
+    async def reconcile(self, key: ScheduleKey, observation: Observation) -> Children:
         if key in self.broken:
             raise self.broken[key]
         return self.seen(key)
@@ -83,13 +85,13 @@ class Bench:
     def __init__(self, queue: RedisQueue) -> None:
         self.clock, self.home, self.cache, self.events = Clock(), Home(), Cache(), Silent()
         self.clock.now = time.time()  # the queue's own
-        self.gate, self.metrics = Gate(queue, "local", lambda: None), Metrics()
+        self.queue, self.metrics = GuardedQueue(queue, "local", lambda: None), Metrics()
         self.reconciler = Reconciler(
-            install="local",
             client=Kept(),
             cache=self.cache,
-            children_reconciler=self.home,  # type: ignore[arg-type]
-            gate=self.gate,
+            children=self.home,  # type: ignore[arg-type]
+            queue=QueueReconciler("local", self.queue, clock=self.clock),
+            specs=SpecCache(PodPolicy()),
             events=self.events,  # type: ignore[arg-type]
             metrics=self.metrics,
             ownership=self.events,  # type: ignore[arg-type]
@@ -111,15 +113,15 @@ class Bench:
         assert self.cache.update(SCHEDULES, body) == (namespace, "carts")
         return namespace, "carts"
 
-    async def look(self, key: ScheduleKey) -> dict[str, Any]:
-        await self.reconciler.look(key)
-        ready = find(self.cache.schedules[key]["status"], "Ready")
+    async def reconcile(self, key: ScheduleKey) -> dict[str, Any]:
+        await self.reconciler.reconcile(key)
+        ready = find_condition(self.cache.schedules[key]["status"], "Ready")
         assert ready is not None
         return dict(ready)
 
     async def ticks(self, key: ScheduleKey) -> int:
         """That were offered to the queue, whatever it answered: the sweep of the first one waits for a worker."""
-        (stats,) = await self.gate.queue.stats([self.reconciler._refs[key]])
+        stats = await self.queue.stats(self.reconciler._refs[key])
         return sum(msgspec.structs.astuple(stats.ticks))
 
     @property
@@ -136,21 +138,21 @@ def bench(emptied: RedisQueue) -> Bench:
 async def test_the_damage_of_one_tenant_is_told_to_it_and_cured_and_nobody_else_waits(kind: str, bench: Bench) -> None:
     bad, good = bench.add("bad"), bench.add("good")
     for key in (bad, good):
-        await bench.look(key)
+        await bench.reconcile(key)
     ref = bench.reconciler._refs[bad]
     with shared(kind).client() as client:
         for namespaced_name in keys(ref.prefix):
             client.delete(namespaced_name)
             client.set(namespaced_name, "x")
     bench.clock.now += 31
-    ready = await bench.look(bad)
+    ready = await bench.reconcile(bad)
     assert (ready["reason"], ready["message"].partition(":")[0]) == ("QueueUnavailable", "QueueDamaged")
-    assert bench.gate.outage_seconds == 0
-    assert (await bench.look(good))["reason"] == "Checking"
+    assert bench.queue.outage_seconds == 0
+    assert (await bench.reconcile(good))["reason"] == "Checking"
     assert await bench.ticks(good) >= 1
     assert "kubesweep_queue_up 1.0" in bench.text
     bench.clock.now += 31
-    assert (await bench.look(bad))["reason"] == "Checking"
+    assert (await bench.reconcile(bad))["reason"] == "Checking"
     assert await bench.ticks(bad) >= 1
 
 
@@ -162,17 +164,17 @@ async def test_a_look_that_keeps_failing_is_told_and_stops_no_tick(kind: str, be
     bad, good = bench.add("bad"), bench.add("good")
     bench.home.broken[bad] = error
     for key in (bad, good):
-        assert (await bench.look(key))["reason"] == "Checking"  # it may pass
+        assert (await bench.reconcile(key))["reason"] == "Checking"  # it may pass
     for round_ in range(1, 4):
         bench.clock.now += 31
-        assert (await bench.look(bad))["reason"] == "ReconcileFailed"
-        assert (await bench.look(good))["reason"] == "Checking"
+        assert (await bench.reconcile(bad))["reason"] == "ReconcileFailed"
+        assert (await bench.reconcile(good))["reason"] == "Checking"
         assert await bench.ticks(bad) == await bench.ticks(good) >= round_
     assert bench.events.told.count("ReconcileFailed") == 1
     assert 'kubesweep_schedule_condition{namespace="bad",schedule="carts",type="Ready"} 0.0' in bench.text
     assert "kubesweep_reconcile_errors_total{" in bench.text
     del bench.home.broken[bad]
-    assert (await bench.look(bad))["reason"] == "Checking"
+    assert (await bench.reconcile(bad))["reason"] == "Checking"
 
 
 @KINDS
@@ -181,12 +183,12 @@ async def test_a_pod_that_this_installation_does_not_allow_is_an_invalid_spec_an
 ) -> None:
     wants = {"podTemplate": {"spec": {"hostNetwork": True, "serviceAccountName": "carts-iam"}}}
     bad, good = bench.add("bad", worker=wants), bench.add("good")
-    ready = await bench.look(bad)
+    ready = await bench.reconcile(bad)
     assert ready["reason"] == "InvalidSpec"
     assert ready["message"].startswith("spec.worker.podTemplate.spec.hostNetwork: not allowed here:")
     assert "worker.podTemplate.allowPrivileged" in ready["message"]
     assert "serviceAccountName" not in ready["message"]
-    assert (await bench.look(good))["reason"] == "Checking"
-    bench.reconciler.pod_policy = PodPolicy(privileged=True)
-    bench.reconciler._specs.clear()  # as a controller that starts anew
-    assert (await bench.look(bad))["reason"] == "Checking"
+    assert (await bench.reconcile(good))["reason"] == "Checking"
+    bench.reconciler.specs.policy = PodPolicy(privileged=True)
+    bench.reconciler.specs.clear()  # as a controller that starts anew
+    assert (await bench.reconcile(bad))["reason"] == "Checking"

@@ -21,9 +21,9 @@ from kubesweep.queue.model import Limits, OpenResult, PlanVersion, ScheduleRef, 
 from kubesweep.queue.redis.connections import parse, request
 from kubesweep.queue.redis.scripts import keys
 from kubesweep_controller.metrics import Metrics
-from kubesweep_controller.queue.credentials import SOON, QueueCredentials
+from kubesweep_controller.queue.credentials import SUSPECT_SECONDS, QueueCredentials
 from kubesweep_controller.queue.memory import delete_unserved, shrink
-from kubesweep_controller.queue.tenants import MEASURE, OFF, Tenants
+from kubesweep_controller.queue.tenants import MEASURE_SECONDS, REVOKED_SECONDS, Tenants
 from kubesweep_controller.queue.users import known_users
 from kubesweep_controller.settings import from_environment
 from tests.kits.controller import Recorder
@@ -77,7 +77,7 @@ class World:
         self.url = settings.queue_url
         self.metrics = Metrics()
         self.refs = [EVIL, GOOD]
-        self.told: list[str] = []
+        self.on_change: list[str] = []
         self.credentials = QueueCredentials(settings, INSTALL, self.cluster, clock=self.clock)
         self.tenants = Tenants(
             settings,
@@ -86,7 +86,7 @@ class World:
             self.metrics,
             lambda: {ref.namespace for ref in self.refs},
             lambda namespace: [ref for ref in self.refs if ref.namespace == namespace],
-            self.told.append,
+            self.on_change.append,
             clock=self.clock,
         )
 
@@ -97,13 +97,13 @@ class World:
         await self.credentials.ensure(ref.namespace, {"name": ref.name, "uid": ref.uid})
 
     def client(self, namespace: str, keda: bool = False) -> redis.Redis:
-        own = self.credentials.login(namespace)
+        own = self.credentials.derive(namespace)
         user, password = (own.keda_user, own.keda_password) if keda else (own.user, own.password)
         return redis.Redis(port=self.server.port, username=user, password=password)
 
     async def sweeps(self, ref: ScheduleRef, tick: float) -> OpenResult:
         """Whether the namespace's own login still opens one."""
-        own = self.credentials.login(ref.namespace)
+        own = self.credentials.derive(ref.namespace)
         queue = connect(f"redis://{own.user}:{own.password}@127.0.0.1:{self.server.port}/0")
         try:
             return (await queue.open_sweep(ref, SweepRequest(tick=tick, plan=PLAN))).answer
@@ -130,7 +130,7 @@ async def test_no_two_users_have_one_name_whatever_the_namespace_is_called(world
     with world.client("keda", keda=True) as client:
         assert client.xlen(f"{odd.prefix}:work") == 1
     assert len(await known_users(world.url)) == 1 + 2 * 3
-    credentials = [world.credentials.login(namespace) for namespace in ("evil", "good", "keda")]
+    credentials = [world.credentials.derive(namespace) for namespace in ("evil", "good", "keda")]
     assert len({word for one in credentials for word in (one.password, one.keda_password)}) == 6
 
 
@@ -151,7 +151,7 @@ async def test_the_decisions_of_people_are_out_of_reach_of_a_namespaces_login(wo
     await world.sweeps(EVIL, 1.0)
     root = connect(world.url)
     await root.pause(EVIL, True)
-    own = world.credentials.login("evil")
+    own = world.credentials.derive("evil")
     queue = connect(f"redis://{own.user}:{own.password}@127.0.0.1:{world.server.port}/0")
     for move in (queue.pause(EVIL, False), queue.forget(EVIL)):
         with pytest.raises(Outage) as refused:
@@ -214,36 +214,36 @@ async def ended(world: World, attacker: redis.Redis) -> None:
     running = endless(attacker, ENDLESS)
     until(lambda: busy(world))
     with pytest.raises(Outage):
-        await world.tenants.look()
+        await world.tenants.check()
     await asyncio.to_thread(running.join)
 
 
 async def test_a_script_without_an_end_is_ended(world: World) -> None:
-    await world.tenants.look()
+    await world.tenants.check()
     running = endless(world.client("evil"), ENDLESS)
     until(lambda: busy(world))
     with pytest.raises(Outage) as met:
-        await world.tenants.look()
+        await world.tenants.check()
     assert met.value.reason == "QueueBusy"
     assert await world.sweeps(GOOD, 1.0) is OpenResult.ENQUEUED
     assert world.metric("kubesweep_queue_scripts_killed_total") == 1
     await asyncio.to_thread(running.join)
-    await world.tenants.look()
+    await world.tenants.check()
 
 
 async def test_who_sends_such_a_script_again_loses_its_logins_for_a_while(world: World) -> None:
     attacker = world.client("evil")
-    for told in ([], ["evil"]):
+    for on_change in ([], ["evil"]):
         await ended(world, attacker)
-        assert world.told == told
+        assert world.on_change == on_change
     with pytest.raises(ResponseError):
         attacker.eval("return 1", 0)
     with pytest.raises(Outage) as refused:
         await world.serve(EVIL)
     assert refused.value.reason == "QueueScript"
     assert await world.sweeps(GOOD, 1.0) is OpenResult.ENQUEUED
-    world.now += OFF
-    await world.tenants.look()
+    world.now += REVOKED_SECONDS
+    await world.tenants.check()
     await world.serve(EVIL)
     assert await world.sweeps(EVIL, 1.0) is OpenResult.ENQUEUED
 
@@ -254,7 +254,7 @@ async def test_a_script_that_has_written_is_told_of_and_not_counted_as_ended(
     running = endless(world.client("evil"), "redis.call('hset', KEYS[1], 'a', 'b') " + ENDLESS, f"{EVIL.prefix}:meta")
     until(lambda: busy(world))
     with pytest.raises(Outage):
-        await world.tenants.look()
+        await world.tenants.check()
     assert "only a restart of it ends that" in caplog.text
     assert world.metric("kubesweep_queue_scripts_killed_total") == 0
     world.server.kill()
@@ -271,7 +271,7 @@ async def test_a_namespace_above_its_share_loses_its_logins_and_what_was_too_muc
     await world.sweeps(GOOD, 1.0)
     attacker = world.client("evil")
     fill(attacker, f"{{ks:{INSTALL}/evil/x}}:y", 3 * SHARE)
-    await world.tenants.look()
+    await world.tenants.check()
     assert (world.metric("kubesweep_queue_memory_bytes", namespace="evil") or 0) > 3 * SHARE
     assert 0 < (world.metric("kubesweep_queue_memory_bytes", namespace="good") or 0) < SHARE
     with pytest.raises(NoPermissionError):
@@ -281,16 +281,16 @@ async def test_a_namespace_above_its_share_loses_its_logins_and_what_was_too_muc
     with pytest.raises(Outage, match=r"evil took \d MiB, more than queue.namespaceMemory \(1 MiB\)") as refused:
         await world.serve(EVIL)
     assert refused.value.reason == "QueueMemory"
-    assert world.told == ["evil"]
+    assert world.on_change == ["evil"]
     with world.server.client() as client:
         assert client.exists(f"{EVIL.prefix}:meta"), "its own schedule's keys were not too much"
         assert not client.exists(f"{{ks:{INSTALL}/evil/x}}:y")
     await world.serve(GOOD)
     assert await world.sweeps(GOOD, 2.0) is OpenResult.FORBIDDEN
 
-    world.now += OFF
-    await world.tenants.look()
-    assert world.told == ["evil", "evil"]
+    world.now += REVOKED_SECONDS
+    await world.tenants.check()
+    assert world.on_change == ["evil", "evil"]
     await world.serve(EVIL)
     assert await world.sweeps(EVIL, 2.0) is OpenResult.FORBIDDEN
     attacker.close()
@@ -300,7 +300,7 @@ async def test_large_entries_among_many_small_ones_are_counted(world: World) -> 
     with world.client("evil") as client:
         client.hset(f"{EVIL.prefix}:excluded", mapping={f"f{number}": "x" * 70 for number in range(3000)})
         fill(client, f"{EVIL.prefix}:excluded", 2 * SHARE)
-    await world.tenants.look()
+    await world.tenants.check()
     assert (world.metric("kubesweep_queue_memory_bytes", namespace="evil") or 0) > 2 * SHARE
 
 
@@ -311,7 +311,7 @@ async def test_schedules_that_are_too_much_themselves_start_anew_largest_first(w
         await world.sweeps(ref, 1.0)
     with world.client("evil") as client:
         fill(client, f"{EVIL.prefix}:excluded", 2 * SHARE)
-    await world.tenants.look()
+    await world.tenants.check()
     root = connect(world.url)
     assert [stats.known for stats in await root.stats([EVIL, small])] == [False, True]
     await root.close()
@@ -322,30 +322,30 @@ async def test_keys_of_namespaces_without_schedules_are_counted_and_deleted_toge
         fill(client, f"{{ks:{INSTALL}/evil/x}}:y", 2 * SHARE)
     world.refs.remove(EVIL)
     world.credentials.forget("evil", EVIL.name)
-    await world.tenants.look()
+    await world.tenants.check()
     with world.server.client() as client:
         assert not client.exists(f"{{ks:{INSTALL}/evil/x}}:y")
     assert world.metric("kubesweep_queue_memory_bytes", namespace="evil") is None
     assert await known_users(world.url) == {"default", *pair(world, "good")}
-    assert world.told == []
+    assert world.on_change == []
 
 
 def pair(world: World, namespace: str) -> tuple[str, str]:
-    own = world.credentials.login(namespace)
+    own = world.credentials.derive(namespace)
     return own.user, own.keda_user
 
 
 async def test_memory_that_runs_short_is_summed_up_at_once(world: World) -> None:
     with world.server.client() as client:
         client.config_set("maxmemory", "24mb")
-        await world.tenants.look()
+        await world.tenants.check()
         with world.client("evil") as evil:
             fill(evil, f"{{ks:{INSTALL}/evil/x}}:y", 2 * SHARE)
-            await world.tenants.look()
+            await world.tenants.check()
             assert client.exists(f"{{ks:{INSTALL}/evil/x}}:y"), "no memory is missing, and a minute is not over"
             fill(evil, f"{{ks:{INSTALL}/evil/x}}:y2", 12 * SHARE)
-        world.now += MEASURE / 10
-        await world.tenants.look()
+        world.now += MEASURE_SECONDS / 10
+        await world.tenants.check()
         assert not client.exists(f"{{ks:{INSTALL}/evil/x}}:y2")
     assert await world.sweeps(GOOD, 1.0) is OpenResult.ENQUEUED
 
@@ -367,7 +367,7 @@ async def test_answers_that_nobody_reads_do_not_fill_the_memory_of_a_server_that
         world = World(made)
         for ref in world.refs:
             await world.serve(ref)
-        own = world.credentials.login("evil")
+        own = world.credentials.derive("evil")
         words = request(b"AUTH", own.user.encode(), own.password.encode())
         words += request(b"EVAL", b"return string.rep('x', 2^25)", b"0")
         lines = [socket.create_connection(("127.0.0.1", made.port)) for _ in range(4)]
@@ -384,11 +384,11 @@ async def test_answers_that_nobody_reads_do_not_fill_the_memory_of_a_server_that
 
 
 async def test_a_server_that_evicts_is_told_of(world: World) -> None:
-    await world.tenants.look()
+    await world.tenants.check()
     assert world.tenants.eviction_policy == ""
     with world.server.client() as client:
         client.config_set("maxmemory-policy", "volatile-lru")
-    await world.tenants.look()
+    await world.tenants.check()
     assert world.tenants.eviction_policy == "volatile-lru"
 
 
@@ -396,7 +396,7 @@ async def test_a_namespace_without_schedules_loses_its_logins_and_gets_them_back
     before = pair(world, "evil")
     world.refs.remove(EVIL)
     world.credentials.forget("evil", EVIL.name)
-    await world.tenants.look()
+    await world.tenants.check()
     assert not await known_users(world.url) & {*before}
     world.refs.append(EVIL)
     await world.serve(EVIL)
@@ -404,12 +404,12 @@ async def test_a_namespace_without_schedules_loses_its_logins_and_gets_them_back
 
 
 async def test_a_namespace_made_again_has_another_login_with_its_first_schedule(world: World) -> None:
-    before = world.credentials.login("evil")
+    before = world.credentials.derive("evil")
     written = len(world.cluster.written)
     world.cluster.uids["evil"] = "made again"
     again = ScheduleRef(INSTALL, "evil", EVIL.name, "another")
     await world.serve(again)
-    after = world.credentials.login("evil")
+    after = world.credentials.derive("evil")
     assert len(world.cluster.written) == written + 1
     assert (after.user, after.keda_user) == (before.user, before.keda_user)
     assert not {after.password, after.keda_password} & {before.password, before.keda_password}
@@ -420,7 +420,7 @@ async def test_a_namespace_made_again_has_another_login_with_its_first_schedule(
 
 async def test_a_secret_that_somebody_deleted_is_back_at_the_next_resync(world: World) -> None:
     written = len(world.cluster.written)
-    world.now += SOON
+    world.now += SUSPECT_SECONDS
     await world.credentials.ensure("evil", {"name": EVIL.name, "uid": EVIL.uid}, recheck=True)
     assert len(world.cluster.written) == written + 1
 
@@ -441,17 +441,17 @@ async def test_the_rules_of_the_page_are_enough_to_look_after_a_server(server: S
     for ref in world.refs:
         await world.serve(ref)
     fill(world.client("evil"), f"{{ks:{INSTALL}/evil/x}}:y", 2 * SHARE)
-    await world.tenants.look()
+    await world.tenants.check()
     with pytest.raises(Outage, match="namespaceMemory"):
         await world.serve(EVIL)
     attacker = world.client("good")
-    for told in (["evil"], ["evil", "good"]):
+    for on_change in (["evil"], ["evil", "good"]):
         await ended(world, attacker)
-        assert world.told == told
+        assert world.on_change == on_change
     world.refs.remove(EVIL)
     world.credentials.forget("evil", EVIL.name)
-    world.now += MEASURE
-    await world.tenants.look()
+    world.now += MEASURE_SECONDS
+    await world.tenants.check()
     assert await known_users(world.url) == {"default", "least", *pair(world, "good")}
 
 
@@ -467,7 +467,7 @@ async def test_without_one_of_these_rules_its_part_rests_and_everything_else_goe
     world.credentials.forget("evil", EVIL.name)
     with world.server.client() as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
-    await world.tenants.look()
+    await world.tenants.check()
     await world.serve(GOOD)
     assert world.tenants.eviction_policy == ("" if missing == "+info" else "allkeys-lru")
     assert await known_users(world.url) == {"default", "least", *pair(world, "good")}

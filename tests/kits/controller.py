@@ -27,9 +27,9 @@ from kubesweep.queue.model import (
 from kubesweep.queue.service import Opened, QueueService
 from kubesweep_controller.kube.client import MANAGER, Kind, KubeClient
 from kubesweep_controller.kube.kubeconfig import Kubeconfig
-from kubesweep_controller.reconcile.commands import Command
 from kubesweep_controller.status.build_status import build_status
-from kubesweep_controller.status.conditions.build_conditions import find
+from kubesweep_controller.status.commands import Command
+from kubesweep_controller.status.conditions.result import find_condition
 from kubesweep_controller.status.formatting import time_text
 from kubesweep_controller.status.observation import Children, Observation
 
@@ -51,7 +51,7 @@ class Clock:
         return self.now
 
 
-class House:
+class ScheduleSimulation:
     """One schedule, the queue that serves it, and what was written about it so far."""
 
     def __init__(self, queue: QueueService, clock: Clock, spec: Mapping[str, Any] = SPEC) -> None:
@@ -121,7 +121,7 @@ class House:
             children=self.children,
         )
 
-    async def look(self, *results: Command) -> dict[str, Any]:
+    async def reconcile(self, *results: Command) -> dict[str, Any]:
         """Look once and write the status if there is something to write; the status as it is then."""
         observation = await self.observation()
         status = build_status(observation, results)
@@ -131,14 +131,14 @@ class House:
             self.body["status"] = status
         return status
 
-    async def see(self, type_: str) -> tuple[str, str]:
+    async def condition(self, type_: str) -> tuple[str, str]:
         """Look once; status and reason of a condition."""
-        condition = find(await self.look(), type_)
+        condition = find_condition(await self.reconcile(), type_)
         assert condition is not None
         return condition["status"], condition["reason"]
 
     def message(self, type_: str) -> str:
-        condition = find(self.body["status"], type_)
+        condition = find_condition(self.body["status"], type_)
         assert condition is not None
         return str(condition["message"])
 
@@ -184,7 +184,7 @@ class House:
         """A sweep from its tick to Completed, every row applied."""
         await self.settle(Settlement(await self.start(rows, tick), applied=rows))
 
-    async def bury(self, *keys: str, error: str = "CheckViolation", tick: float | None = None) -> None:
+    async def dead_letter(self, *keys: str, error: str = "CheckViolation", tick: float | None = None) -> None:
         """A sweep all of whose rows die."""
         claim = await self.start(len(keys), tick)
         await self.settle(Settlement(claim, dead=failed(*keys, error=error)))

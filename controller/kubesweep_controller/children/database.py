@@ -78,9 +78,11 @@ def without_unused(template: dict[str, Any]) -> dict[str, Any]:
 
 def _identity(volume: Mapping[str, Any]) -> object:
     """Which Secrets a volume shows: an overlay may set its mode, and it is still ours."""
-    if "secret" in volume:
-        return volume["secret"].get("secretName")
-    return (volume.get("projected") or {}).get("sources")
+    for name, field in (("secret", "secretName"), ("projected", "sources")):
+        if name in volume:
+            source = volume[name]
+            return source.get(field) if isinstance(source, Mapping) else source
+    return None
 
 
 def _parts(source: Source) -> Parts:

@@ -34,10 +34,10 @@ class ObservedChild:
     """A Deployment or CronJob as it was seen last. Times are seconds since the epoch."""
 
     name: str
-    mark: AppliedRevision
+    revision: AppliedRevision
     since: float | None  # when its spec was last changed by us
     plan: str | None  # JSON, from the pod template
-    wanted: int | None = None
+    desired: int | None = None
     ready: int = 0
     failure: str | None = None  # of a Deployment: why its pods are not even created
     cron_last: float | None = None
@@ -67,10 +67,10 @@ def observe_child(body: Mapping[str, Any]) -> ObservedChild:
     template = spec.get("template") or spec.get("jobTemplate", {}).get("spec", {}).get("template", {})
     return ObservedChild(
         name=meta["name"],
-        mark=applied_revision(body),
+        revision=applied_revision(body),
         since=seconds(_applied_at(meta) or meta.get("creationTimestamp")),
         plan=_plan(template),
-        wanted=spec.get("replicas"),
+        desired=spec.get("replicas"),
         ready=status.get("readyReplicas") or 0,
         failure=_failure(status),
         cron_last=seconds(status.get("lastScheduleTime")),

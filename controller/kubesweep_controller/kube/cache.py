@@ -29,7 +29,7 @@ USUAL = 8 * 2**10  # of one of them: however many a namespace has, those of this
 class Cache:
     schedules: dict[ScheduleKey, Body] = field(default_factory=dict)
     children: dict[tuple[str, ScheduleKey], ObservedChild] = field(default_factory=dict)
-    unread: dict[tuple[str, str], str] = field(
+    unreadable: dict[tuple[str, str], str] = field(
         default_factory=dict
     )  # plural and uid of objects that nothing is known of -> why
     _versions: dict[tuple[str, str], int] = field(default_factory=dict)  # plural, uid
@@ -49,17 +49,17 @@ class Cache:
         """Take in one event. The key that needs a look because of it, if any. Whatever an object makes fail here is its own trouble."""
         place = kind.plural, _uid(body)
         try:
-            key = self._saw(kind, body, deleted)
+            key = self._update(kind, body, deleted)
         except Exception as error:
-            if self.unread.setdefault(place, why := f"{type(error).__name__}: {error}"[:200]) == why:
+            if self.unreadable.setdefault(place, why := f"{type(error).__name__}: {error}"[:200]) == why:
                 _log.warning(
                     "an object cannot be read and is left alone: %s", why, extra={"kind": kind.kind, **_about(body)}
                 )
             return None
-        self.unread.pop(place, None)
+        self.unreadable.pop(place, None)
         return key
 
-    def _saw(self, kind: Kind, body: Body, deleted: bool) -> ScheduleKey | None:
+    def _update(self, kind: Kind, body: Body, deleted: bool) -> ScheduleKey | None:
         key = key_of(kind, body)
         if key is None or not self._is_news(kind, body, deleted):
             return None
@@ -70,12 +70,12 @@ class Cache:
             return key if deleted or before is None or _without_version(before) != _without_version(now) else None
         place = kind.plural, key
         if deleted:
-            if (known := self.children.get(place)) and known.mark.uid == body["metadata"]["uid"]:
+            if (known := self.children.get(place)) and known.revision.uid == body["metadata"]["uid"]:
                 del self.children[place]
             return key
-        sight = observe_child(trim(body))
-        seen, self.children[place] = self.children.get(place), sight
-        return key if seen != sight else None
+        observed = observe_child(trim(body))
+        seen, self.children[place] = self.children.get(place), observed
+        return key if seen != observed else None
 
     def replace(self, kind: Kind, bodies: Iterable[Body], namespace: str | None, version: int = 0) -> set[ScheduleKey]:
         """Take in a full list (of one namespace, or of all): what it lacks is gone, unless it is younger than the list, whose
@@ -97,16 +97,16 @@ class Cache:
         changed = self._drop(kind, listed, namespace, version)
         for place in [place for place, at in self._deleted.items() if place[0] == kind.plural and at <= version]:
             del self._deleted[place]  # no list from now on has it
-        for place in [place for place in self.unread if place[0] == kind.plural and place[1] not in listed]:
+        for place in [place for place in self.unreadable if place[0] == kind.plural and place[1] not in listed]:
             if namespace is None:
-                del self.unread[place]
+                del self.unreadable[place]
         return changed
 
     def _drop(self, kind: Kind, listed: set[str], namespace: str | None, version: int) -> set[ScheduleKey]:
         uids = (
             {key: str(body["metadata"]["uid"]) for key, body in self.schedules.items()}
             if kind is SCHEDULES
-            else {key: seen.mark.uid for (plural, key), seen in self.children.items() if plural == kind.plural}
+            else {key: seen.revision.uid for (plural, key), seen in self.children.items() if plural == kind.plural}
         )
         gone = set()
         for key, uid in uids.items():
@@ -116,7 +116,7 @@ class Cache:
             gone.add(key)
             self._versions.pop((kind.plural, uid), None)
             if kind is SCHEDULES:
-                self._lose(key)
+                self._remove(key)
             else:
                 del self.children[kind.plural, key]
         return gone
@@ -125,11 +125,11 @@ class Cache:
         if not deleted:
             kept = trim(body)
             kept["metadata"].pop("managedFields", None)  # each of our own writes is one
-            self.schedules[key] = self._fitting(key, kept)
+            self.schedules[key] = self._within_share(key, kept)
         elif (known := self.schedules.get(key)) and known["metadata"]["uid"] == body["metadata"]["uid"]:
-            self._lose(key)
+            self._remove(key)
 
-    def _fitting(self, key: ScheduleKey, body: dict[str, Any]) -> Body:
+    def _within_share(self, key: ScheduleKey, body: dict[str, Any]) -> Body:
         """The object, without its spec where the namespace's objects would take too much."""
         total = self._totals[key[0]] - self._weights.get(key, 0)
         mine = _excess(body)
@@ -141,7 +141,7 @@ class Cache:
         self._weights[key], self._totals[key[0]] = mine, total + mine
         return body
 
-    def _lose(self, key: ScheduleKey) -> None:
+    def _remove(self, key: ScheduleKey) -> None:
         del self.schedules[key]
         self._totals[key[0]] -= self._weights.pop(key, 0)
 

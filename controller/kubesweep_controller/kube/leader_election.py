@@ -50,7 +50,7 @@ class LeaderElection:
 
     async def acquire(self) -> str:
         """Wait until the Lease is ours. Its uid."""
-        told = ""
+        logged = ""
         while True:
             try:
                 if await self._try():
@@ -61,12 +61,12 @@ class LeaderElection:
                 problem = f"{self._holder()} holds the Lease; waiting"
             except (Outage, Refused) as error:
                 problem = f"cannot take the Lease: {error}"
-            if problem != told:
+            if problem != logged:
                 _log.info(problem, extra={"lease": self._name})
-                told = problem
+                logged = problem
             await asyncio.sleep(self._times.retry)
 
-    async def hold(self) -> str:
+    async def renew_until_lost(self) -> str:
         """Renew until it is lost; returns why. From then on this process must do nothing more."""
         renewed = self._clock()
         while True:
@@ -124,10 +124,10 @@ class LeaderElection:
         spec = self._body.get("spec") or {}
         moved = holder and holder != spec.get("holderIdentity")
         changes = int(spec.get("leaseTransitions") or 0) + (1 if moved else 0)
-        wanted = {**self._body, "spec": {**spec, **self._spec(holder, changes), "leaseDurationSeconds": seconds}}
+        desired = {**self._body, "spec": {**spec, **self._spec(holder, changes), "leaseDurationSeconds": seconds}}
         if not moved and "acquireTime" in spec:
-            wanted["spec"]["acquireTime"] = spec["acquireTime"]
-        return await self._taken(self._client.replace(LEASES, wanted))
+            desired["spec"]["acquireTime"] = spec["acquireTime"]
+        return await self._taken(self._client.replace(LEASES, desired))
 
     async def _taken(self, call: Any) -> bool:
         try:

@@ -95,8 +95,8 @@ def _lean_metadata(meta: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(values, dict):
             made |= {name: limit_depth(values, 2)} if name in meta else {}
             continue
-        wanted = [key for key in values if name == "labels" or key.startswith(_ORDERS)][:most]
-        made[name] = {key: values[key] for key in dict.fromkeys([*chosen, *wanted]) if key in values}
+        desired = [key for key in values if name == "labels" or key.startswith(_ORDERS)][:most]
+        made[name] = {key: values[key] for key in dict.fromkeys([*chosen, *desired]) if key in values}
     for name, of in (("ownerReferences", _is_of_use), ("managedFields", _is_ours)):
         if name in meta:
             values = meta[name]

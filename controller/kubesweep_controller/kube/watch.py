@@ -28,7 +28,7 @@ from kubesweep_controller.kube.client import Kind, KubeClient
 from kubesweep_controller.kube.kubeconfig import Kubeconfig
 from kubesweep_controller.kube.object_limits import trim
 
-Saw = Callable[[Kind, Mapping[str, Any], bool], None]
+OnObject = Callable[[Kind, Mapping[str, Any], bool], None]
 
 RESTART = 5.0  # seconds
 _log = logging.getLogger("kubesweep.controller.watch")
@@ -37,14 +37,16 @@ _log = logging.getLogger("kubesweep.controller.watch")
 class Watcher:
     """``saw`` (kind, object, deleted) is called in the event loop that :meth:`run` runs in."""
 
-    def __init__(self, kubeconfig: Kubeconfig, namespaces: Callable[[], tuple[str, ...] | None], update: Saw) -> None:
+    def __init__(
+        self, kubeconfig: Kubeconfig, namespaces: Callable[[], tuple[str, ...] | None], on_object: OnObject
+    ) -> None:
         """``namespaces``: those to watch by now; empty for all, None while there is nothing to watch."""
         self._kubeconfig = kubeconfig
         self._namespaces = namespaces
-        self._saw = update
+        self._on_object = on_object
         self._stop: Callable[[], None] | None = None
 
-    async def run(self, served: Callable[[], Awaitable[None]], again: Callable[[], None]) -> None:
+    async def run(self, served: Callable[[], Awaitable[None]], restart: Callable[[], None]) -> None:
         """Watch until cancelled. ``served`` is awaited first, as kopf never looks again for a kind that was not there when
         it started. ``again`` is called whenever watching had ended and starts anew: then a list is due."""
         loop = asyncio.get_running_loop()
@@ -62,9 +64,9 @@ class Watcher:
                     self._stop()
             _log.warning("watching ended; it starts again", extra={"again_in": RESTART})
             await asyncio.sleep(RESTART)
-            again()
+            restart()
 
-    def again(self) -> None:
+    def restart(self) -> None:
         """End the watch; it starts anew."""
         if self._stop is not None:
             self._stop()
@@ -89,7 +91,7 @@ class Watcher:
         self._stop = end
         namespaces = self._namespaces()
         where: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
-        _lighten(self._kubeconfig)
+        _patch_kopf(self._kubeconfig)
         # Without an identity kopf looks for the user's name, and the user of a pod has none.
         where["identity"] = "kubesweep"
         await kopf.operator(
@@ -109,7 +111,7 @@ class Watcher:
 
     def _handler(self, main: asyncio.AbstractEventLoop, kind: Kind) -> Any:
         async def handle(event: Mapping[str, Any], **_: Any) -> None:
-            main.call_soon_threadsafe(self._saw, kind, dict(event["object"]), event["type"] == "DELETED")
+            main.call_soon_threadsafe(self._on_object, kind, dict(event["object"]), event["type"] == "DELETED")
 
         return handle
 
@@ -135,7 +137,7 @@ _watch_objs = watching.watch_objs
 _fetch_objs = fetching.fetch_objs
 
 
-def _lighten(kubeconfig: Kubeconfig) -> None:
+def _patch_kopf(kubeconfig: Kubeconfig) -> None:
     """Put our own reading of lists and events in the place of kopf's. Both keep what kopf's promise."""
     kinds = {(_selector(kind)[0], kind.plural): kind for kind in WATCHED}
 

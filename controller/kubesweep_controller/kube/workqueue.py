@@ -30,8 +30,8 @@ def backoff(times: int, jitter: float) -> float:
 class WorkQueue:
     """``look`` does the work of one key and may say in how many seconds it wants to look again."""
 
-    def __init__(self, look: Callable[[ScheduleKey], Awaitable[float | None]], at_once: int = AT_ONCE) -> None:
-        self._look = look
+    def __init__(self, reconcile: Callable[[ScheduleKey], Awaitable[float | None]], at_once: int = AT_ONCE) -> None:
+        self._reconcile = reconcile
         self._due: dict[ScheduleKey, float] = {}
         self._heap: list[tuple[float, ScheduleKey]] = []
         self._running: dict[ScheduleKey, asyncio.Task[None]] = {}
@@ -104,7 +104,7 @@ class WorkQueue:
 
     async def _one(self, key: ScheduleKey) -> None:
         try:
-            again = await self._look(key)
+            again = await self._reconcile(key)
             self._failures.pop(key, None)
         except Exception as error:  # whatever it is, the others go on, and this one comes again
             again = self._failed(key, error)

@@ -21,11 +21,18 @@ from kubesweep.errors import Outage
 from kubesweep_controller.children.secret import NamespaceCredentials, build_secret
 from kubesweep_controller.kube.apply import ApplyBlocked
 from kubesweep_controller.kube.client import NAMESPACES, SECRETS, KubeClient, Refused
-from kubesweep_controller.queue.users import delete_users, known_users, namespace_of, set_users, switch_off, user_names
+from kubesweep_controller.queue.users import (
+    delete_users,
+    disable_users,
+    known_users,
+    namespace_of,
+    set_users,
+    user_names,
+)
 from kubesweep_controller.settings import Settings
 
-AGAIN = 600.0  # seconds after which Secret and users are written again, whatever is known of them
-SOON = 60.0  # the same where one of them may be gone: at a resync, or because work waits and nobody does it
+REWRITE_SECONDS = 600.0  # seconds after which Secret and users are written again, whatever is known of them
+SUSPECT_SECONDS = 60.0  # the same where one of them may be gone: at a resync, or because work waits and nobody does it
 _log = logging.getLogger("kubesweep.controller.logins")
 
 
@@ -43,8 +50,8 @@ class QueueCredentials:
         self._users: dict[str, tuple[str, float]] = {}
         self._uids: dict[str, str] = {}  # of namespaces
         self._served: dict[tuple[str, str], str] = {}  # uids of schedules
-        self._off: dict[str, Outage] = {}
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._revoked: dict[str, Outage] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def user(self, namespace: str) -> str:
         """Whom the pods of the namespace log in as; empty: the server's default user."""
@@ -58,22 +65,22 @@ class QueueCredentials:
         """The namespace's Secret, and its users, as they should be. ``schedule``: the metadata of the one that needs them; one that
         was never seen may be in a namespace made again. ``doubtful``: there is a sign that the Secret is not there. Raises
         Outage or Hindered."""
-        async with self._turns[namespace]:
+        async with self._locks[namespace]:
             if schedule is not None and self._served.get((namespace, schedule["name"])) != schedule["uid"]:
-                await self._meet(namespace)
+                await self._check_namespace(namespace)
                 self._served[namespace, schedule["name"]] = schedule["uid"]
             digest, now = self._settings.queue.digest(), self._clock()
 
-            def stands(known: dict[str, tuple[str, float]]) -> bool:
+            def is_current(known: dict[str, tuple[str, float]]) -> bool:
                 written, at = known.get(namespace, ("", 0.0))
-                return written == digest and now - at < (SOON if recheck else AGAIN)
+                return written == digest and now - at < (SUSPECT_SECONDS if recheck else REWRITE_SECONDS)
 
-            if namespace in self._off:
-                raise self._off[namespace]
-            if self.own_users and not stands(self._users):
-                await set_users(self._settings.queue_url, self._install, namespace, self.login(namespace))
+            if namespace in self._revoked:
+                raise self._revoked[namespace]
+            if self.own_users and not is_current(self._users):
+                await set_users(self._settings.queue_url, self._install, namespace, self.derive(namespace))
                 self._users[namespace] = digest, now
-            if not stands(self._written):
+            if not is_current(self._written):
                 await self._write(namespace)
                 self._written[namespace] = digest, now
 
@@ -88,31 +95,31 @@ class QueueCredentials:
         names = await known_users(self._settings.queue_url)
         found = {of for name in names if (of := namespace_of(self._install, name)) is not None}
         for namespace in found:
-            async with self._turns[namespace]:
+            async with self._locks[namespace]:
                 if namespace in served() or any(key[0] == namespace for key in self._served):
                     continue
                 await delete_users(self._settings.queue_url, self._install, namespace)
-                for known in (self._users, self._written, self._uids, self._off):
+                for known in (self._users, self._written, self._uids, self._revoked):
                     known.pop(namespace, None)
                 _log.info("the namespace has no schedule: its logins are deleted", extra={"namespace": namespace})
 
-    async def switch_off(self, namespace: str, why: Outage) -> None:
+    async def revoke(self, namespace: str, why: Outage) -> None:
         """Take all rights from the namespace's users until :meth:`switch_on`. Raises Outage."""
-        async with self._turns[namespace]:
-            self._off[namespace] = why
+        async with self._locks[namespace]:
+            self._revoked[namespace] = why
             self._users.pop(namespace, None)
-            await switch_off(self._settings.queue_url, self._install, namespace)
+            await disable_users(self._settings.queue_url, self._install, namespace)
 
-    def switch_on(self, namespace: str) -> None:
+    def restore(self, namespace: str) -> None:
         """The users get their rights back at the next :meth:`ensure`."""
-        self._off.pop(namespace, None)
+        self._revoked.pop(namespace, None)
 
     @property
     def own_users(self) -> bool:
         """Whether each namespace has users of its own."""
         return self._settings.per_namespace_users and self._settings.queue.has_login
 
-    def login(self, namespace: str) -> NamespaceCredentials:
+    def derive(self, namespace: str) -> NamespaceCredentials:
         """Users and passwords of the namespace."""
         queue = self._settings.queue
         password = queue.password()
@@ -124,7 +131,7 @@ class QueueCredentials:
             pods, derived(password, f"worker/{purpose}"), keda, derived(password, f"keda/{purpose}")
         )
 
-    async def _meet(self, namespace: str) -> None:
+    async def _check_namespace(self, namespace: str) -> None:
         """See whether the namespace is the one that Secret and users were made for."""
         try:
             body = await self._client.get(NAMESPACES, None, namespace)
@@ -139,7 +146,7 @@ class QueueCredentials:
 
     async def _write(self, namespace: str) -> None:
         queue = self._settings.queue
-        secret = build_secret(namespace, self.login(namespace), queue.ca(), queue.sentinel_password())
+        secret = build_secret(namespace, self.derive(namespace), queue.ca(), queue.sentinel_password())
         try:
             await self._client.apply(SECRETS, secret)
         except Refused as refused:

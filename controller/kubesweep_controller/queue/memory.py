@@ -55,14 +55,14 @@ async def shrink(
 
     for server in servers:
 
-        async def strangers(client: Any, here: Target = server) -> None:
+        async def delete_unowned(client: Any, here: Target = server) -> None:
             async for page in _pages(client, f"{{ks:{install}/{namespace}/*"):
                 await _delete(client, [key for key in page if key not in known])
                 for key, size in await _sizes(client, [key for key in page if key in known]):
                     sizes[known[key]] += size
                     homes[known[key]] = here
 
-        await ask(server, strangers, SECONDS)
+        await ask(server, delete_unowned, SECONDS)
     left = sizes.total()
     for ref, size in sizes.most_common():
         if left <= limit:

@@ -28,10 +28,10 @@ from kubesweep_controller.queue.users import namespace_of
 from kubesweep_controller.settings import Settings
 from kubesweep_controller.status.formatting import mebibytes, time_text
 
-PULSE = 5.0  # seconds
-MEASURE = 60.0  # seconds from one sum of all keys to the next
-OFF = 600.0  # seconds that a namespace stays without its logins
-SHORT = 0.5  # part of the server's memory in use from which sums are made at each pulse
+CHECK_SECONDS = 5.0  # seconds
+MEASURE_SECONDS = 60.0  # seconds from one sum of all keys to the next
+REVOKED_SECONDS = 600.0  # seconds that a namespace stays without its logins
+LOW_MEMORY = 0.5  # part of the server's memory in use from which sums are made at each pulse
 NO_EVICTION = "noeviction"
 _T = TypeVar("_T")
 _log = logging.getLogger("kubesweep.controller.tenants")
@@ -49,33 +49,33 @@ class Tenants:
         metrics: Metrics,
         served: Callable[[], Collection[str]],
         refs: Callable[[str], Collection[ScheduleRef]],
-        told: Callable[[str], None],
+        on_change: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings, self._install = settings, install
         self._credentials, self._metrics = credentials, metrics
-        self._served, self._refs, self._told = served, refs, told
+        self._served, self._refs, self._on_change = served, refs, on_change
         self._clock = clock
         self._target = parse(settings.queue_url)
         self._serving = [self._target]  # as last heard; a server that is busy does not answer who else serves
         self._measured = self._cleared = float("-inf")
-        self._off: dict[str, float] = {}  # until when
-        self._struck: dict[str, float] = {}  # when a script of theirs was killed
-        self._said: set[str] = set()
+        self._revoked_until: dict[str, float] = {}  # until when
+        self._last_kill: dict[str, float] = {}  # when a script of theirs was killed
+        self._logged: set[str] = set()
         self.eviction_policy = ""  # the server's eviction policy, where it has one
 
     async def run(self) -> None:
         """For ever. A server that is away is somebody else's news."""
         while True:
             try:
-                await self.look()
+                await self.check()
             except Outage as met:
                 _log.debug("the queue cannot be looked after now: %s", met)
             except Exception as error:
                 _log.error("an error in looking after the queue; please report it", exc_info=error)
-            await asyncio.sleep(PULSE)
+            await asyncio.sleep(CHECK_SECONDS)
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """One pulse. Raises Outage, but where the controller's login lacks a right: then that part alone rests."""
         try:
             short = await self._allowed(self._ask_memory())
@@ -84,10 +84,10 @@ class Tenants:
                 await self._end_scripts()
             raise
         now = self._clock()
-        if now - self._cleared >= MEASURE:
+        if now - self._cleared >= MEASURE_SECONDS:
             self._cleared = now
             await self._allowed(self._credentials.delete_unused(self._served))
-        if short or now - self._measured >= MEASURE:
+        if short or now - self._measured >= MEASURE_SECONDS:
             self._measured = now
             await self._allowed(self._measure())
 
@@ -97,7 +97,7 @@ class Tenants:
         except Outage as met:
             if met.reason != "QueueRights":
                 raise
-            self._once(f"a part of looking after the queue rests: {met}")
+            self._log_once(f"a part of looking after the queue rests: {met}")
             return None
 
     async def _ask_memory(self) -> bool:
@@ -108,7 +108,9 @@ class Tenants:
             sorted({str(info.get("maxmemory_policy", NO_EVICTION)) for info in infos} - {NO_EVICTION})
         )
         return any(
-            limit and info["used_memory"] > SHORT * limit for info in infos if (limit := int(info.get("maxmemory", 0)))
+            limit and info["used_memory"] > LOW_MEMORY * limit
+            for info in infos
+            if (limit := int(info.get("maxmemory", 0)))
         )
 
     async def _end_scripts(self) -> None:
@@ -127,25 +129,25 @@ class Tenants:
             )
             namespace = namespace_of(self._install, user)
             if namespace is not None and self._credentials.own_users:
-                await self._strike(namespace)
+                await self._count_script(namespace)
 
-    async def _strike(self, namespace: str) -> None:
+    async def _count_script(self, namespace: str) -> None:
         """The first script may have met a server without a moment to spare."""
         now = self._clock()
-        if now - self._struck.get(namespace, float("-inf")) < OFF:
+        if now - self._last_kill.get(namespace, float("-inf")) < REVOKED_SECONDS:
             why = f"scripts that namespace {namespace} sent kept everybody from the queue"
-            await self._switch_off(namespace, "QueueScript", why)
-            self._told(namespace)
-        self._struck[namespace] = now
+            await self._revoke(namespace, "QueueScript", why)
+            self._on_change(namespace)
+        self._last_kill[namespace] = now
 
-    async def _switch_off(self, namespace: str, reason: str, why: str) -> None:
-        until = self._off[namespace] = self._clock() + OFF
+    async def _revoke(self, namespace: str, reason: str, why: str) -> None:
+        until = self._revoked_until[namespace] = self._clock() + REVOKED_SECONDS
         said = (
             f"queue {self._target.where}: {why}. Its logins are switched off until {time_text(int(until))}. See who else "
             "writes with its login"
         )
         _log.warning("%s", said, extra={"namespace": namespace})
-        await self._credentials.switch_off(namespace, Outage(reason, said))
+        await self._credentials.revoke(namespace, Outage(reason, said))
 
     async def _measure(self) -> None:
         sums: Counter[str] = Counter()
@@ -153,37 +155,37 @@ class Tenants:
             sums += await measure(server, self._install, self._served())
         self._metrics.queue_memory({namespace: size for namespace, size in sums.items() if namespace})
         limit, now = self._settings.namespace_memory, self._clock()
-        for namespace, until in list(self._off.items()):
+        for namespace, until in list(self._revoked_until.items()):
             if now >= until and sums[namespace] <= limit:
-                del self._off[namespace]
-                self._credentials.switch_on(namespace)
+                del self._revoked_until[namespace]
+                self._credentials.restore(namespace)
                 _log.info("the namespace has its logins to the queue again", extra={"namespace": namespace})
-                self._told(namespace)
+                self._on_change(namespace)
         for namespace, size in sums.items():
             if limit and size > limit:
                 try:
-                    await self._above(namespace, size)
+                    await self._over_share(namespace, size)
                 except Outage as met:  # the others' turn comes all the same, and its own with the next sum
                     _log.warning("the queue's memory cannot be freed: %s", met, extra={"namespace": namespace})
 
-    async def _above(self, namespace: str, size: int) -> None:
+    async def _over_share(self, namespace: str, size: int) -> None:
         limit = self._settings.namespace_memory
         if not namespace:
             for server in self._serving:
                 await delete_unserved(server, self._install, self._served())
         elif not self._credentials.own_users:
             text = f"namespace {namespace} takes {mebibytes(size)} of the queue, more than {mebibytes(limit)}"
-            self._once(f"{text}; its login is everybody's, so it cannot be switched off")
+            self._log_once(f"{text}; its login is everybody's, so it cannot be switched off")
         else:
             why = (
                 f"the keys of namespace {namespace} took {mebibytes(size)}, more than queue.namespaceMemory ({mebibytes(limit)}), "
                 "and what was too much is deleted: its sweeps start anew"
             )
-            await self._switch_off(namespace, "QueueMemory", why)
+            await self._revoke(namespace, "QueueMemory", why)
             await shrink(self._serving, self._install, namespace, self._refs(namespace), limit)
-            self._told(namespace)
+            self._on_change(namespace)
 
-    def _once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
+    def _log_once(self, text: str) -> None:
+        if text not in self._logged:
+            self._logged.add(text)
             _log.warning("%s", text)

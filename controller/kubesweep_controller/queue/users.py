@@ -38,7 +38,7 @@ def namespace_of(install: str, user: str) -> str | None:
     return user.removeprefix(start).removesuffix(_KEDA) if user.startswith(start) else None
 
 
-async def set_users(queue_url: str, install: str, namespace: str, login: NamespaceCredentials) -> None:
+async def set_users(queue_url: str, install: str, namespace: str, credentials: NamespaceCredentials) -> None:
     """Give the namespace's pods and KEDA their users, with the rules of docs/redis-acl.md, on each server that serves and,
     where it can be reached, on each replica. Raises Outage."""
     target = parse(queue_url)
@@ -46,18 +46,18 @@ async def set_users(queue_url: str, install: str, namespace: str, login: Namespa
     more += CLUSTER_RULES.split() if target.kind == "cluster" else []
     own = f"{{ks:{install}/{namespace}/*"
     users = (
-        _user(login.user, login.password, [f"~{own}", f"%R~control:{own}", *POD_RULES.split(), *more]),
-        _user(login.keda_user, login.keda_password, [f"%R~{own}", *KEDA_RULES.split(), *more]),
+        _user(credentials.user, credentials.password, [f"~{own}", f"%R~control:{own}", *POD_RULES.split(), *more]),
+        _user(credentials.keda_user, credentials.keda_password, [f"%R~{own}", *KEDA_RULES.split(), *more]),
     )
-    await ask_everywhere(target, lambda client: _say(client, users))
+    await ask_everywhere(target, lambda client: _send(client, users))
 
 
-async def switch_off(queue_url: str, install: str, namespace: str) -> None:
+async def disable_users(queue_url: str, install: str, namespace: str) -> None:
     """Take every right from the namespace's users, at once also where they are connected. Raises Outage."""
     users = [
         ("ACL", "SETUSER", name, "off", "resetpass", "resetkeys", "-@all") for name in user_names(install, namespace)
     ]
-    await ask_everywhere(parse(queue_url), lambda client: _say(client, users))
+    await ask_everywhere(parse(queue_url), lambda client: _send(client, users))
 
 
 async def known_users(queue_url: str) -> set[str]:
@@ -77,6 +77,6 @@ def _user(name: str, password: str, rules: list[str]) -> tuple[str, ...]:
     return ("ACL", "SETUSER", name, "on", "resetpass", secret, "resetkeys", *rules)
 
 
-async def _say(client: Any, commands: Sequence[tuple[str, ...]]) -> None:
+async def _send(client: Any, commands: Sequence[tuple[str, ...]]) -> None:
     for words in commands:
         await client.execute_command(*words)

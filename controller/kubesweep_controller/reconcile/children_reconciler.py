@@ -25,20 +25,20 @@ from kubesweep_controller.kube.apply import Applier, ApplyBlocked, ApplyRejected
 from kubesweep_controller.kube.cache import Cache
 from kubesweep_controller.kube.client import PODS, SCALEDOBJECTS, ApiOutage, KubeClient
 from kubesweep_controller.queue.credentials import QueueCredentials
-from kubesweep_controller.reconcile.ensure_children import DesiredChildren, ensure_children, settled_plan
+from kubesweep_controller.reconcile.ensure_children import DesiredChildren, ensure_children, plan_to_run
 from kubesweep_controller.reconcile.suspension import may_park
 from kubesweep_controller.settings import Settings
 from kubesweep_controller.status.active_schedule import active_schedule
-from kubesweep_controller.status.conditions.build_conditions import find, suspended
+from kubesweep_controller.status.conditions.result import find_condition
 from kubesweep_controller.status.formatting import parse_time
-from kubesweep_controller.status.observation import Children, Observation
+from kubesweep_controller.status.observation import Children, Observation, suspended
 from kubesweep_controller.status.stuck_pods import why_stuck
 
 PATIENCE = 5.0  # seconds that a pod may take to start before anybody asks why it does not, and between two questions
 
 
 @dataclass
-class Answer:
+class CachedAnswer:
     """What was found out about pods that do not start, or a scaler that does not scale; ``asked`` is monotonic."""
 
     asked: float
@@ -56,23 +56,23 @@ class ChildrenReconciler:
     keda: bool = False  # the cluster serves keda.sh
     full_resync: set[ScheduleKey] = field(default_factory=set)  # whose unwatched children are to be asked about too
     _credentials_failed: dict[ScheduleKey, Outage] = field(default_factory=dict)
-    _stood: dict[ScheduleKey, tuple[Any, ...] | None] = field(default_factory=dict)
-    _scalers: dict[ScheduleKey, Answer] = field(default_factory=dict)
-    _stucks: dict[ScheduleKey, Answer] = field(default_factory=dict)
+    _ensured: dict[ScheduleKey, tuple[Any, ...] | None] = field(default_factory=dict)
+    _scalers: dict[ScheduleKey, CachedAnswer] = field(default_factory=dict)
+    _stucks: dict[ScheduleKey, CachedAnswer] = field(default_factory=dict)
 
     def credentials_problem(self, key: ScheduleKey) -> Outage | None:
         """Why the schedule's pods may be unable to log in to the queue, as of the last look."""
         return self._credentials_failed.get(key)
 
     def running_plan(self, key: ScheduleKey, plan: Plan) -> Plan:
-        return settled_plan(plan, self.cache.deployment(key), self.cache.cronjob(key))
+        return plan_to_run(plan, self.cache.deployment(key), self.cache.cronjob(key))
 
     def forget(self, key: ScheduleKey) -> None:
         namespace, name = key
         self.applier.forget(namespace, worker_name(name), cronjob_name(name))
         self.full_resync.discard(key)
         self.credentials.forget(namespace, name)
-        for known in (self._credentials_failed, self._stood, self._scalers, self._stucks):
+        for known in (self._credentials_failed, self._ensured, self._scalers, self._stucks):
             known.pop(key, None)
 
     def seen(self, key: ScheduleKey) -> Children:
@@ -82,7 +82,7 @@ class ChildrenReconciler:
         return Children(
             cron_last=cronjob.cron_last if cronjob else None,
             cron_since=cronjob.since if cronjob else None,
-            wanted=deployment.wanted if deployment else None,
+            desired=deployment.desired if deployment else None,
             ready=deployment.ready if deployment else 0,
             keda=self.keda,
             scaler_problem=scaler.why if scaler else None,
@@ -90,27 +90,27 @@ class ChildrenReconciler:
             polling=self.settings.polling_interval,
         )
 
-    async def tend(self, key: ScheduleKey, observation: Observation) -> Children:
+    async def reconcile(self, key: ScheduleKey, observation: Observation) -> Children:
         """Make the children so, if the spec is valid, and see how they are. Raises ApiOutage."""
-        name_taken = rejected = hindered = None
+        name_taken = rejected = blocked = None
         try:
-            await self._make(key, observation)
+            await self._ensure(key, observation)
         except NameTaken as problem:
             name_taken = str(problem)
         except ApplyRejected as problem:
             rejected = str(problem)
         except ApplyBlocked as problem:
-            hindered = str(problem)
-        stuck = hindered or await self._stuck(key, self.cache.deployment(key))
+            blocked = str(problem)
+        stuck = blocked or await self._stuck(key, self.cache.deployment(key))
         if self.keda and observation.plan and not name_taken:
-            await self._ask_keda(key, observation)
+            await self._query_keda(key, observation)
         return replace(self.seen(key), name_taken=name_taken, rejected=rejected, stuck=stuck)
 
-    async def _make(self, key: ScheduleKey, observation: Observation) -> None:
+    async def _ensure(self, key: ScheduleKey, observation: Observation) -> None:
         if observation.schedule is None or observation.plan is None:
             return
         try:
-            recheck = key in self.full_resync or _nobody_works(observation)
+            recheck = key in self.full_resync or _work_is_stalled(observation)
             await self.credentials.ensure(key[0], observation.body["metadata"], recheck=recheck)
         except ApiOutage:
             raise
@@ -119,7 +119,7 @@ class ChildrenReconciler:
         else:
             self._credentials_failed.pop(key, None)
         full_resync = key in self.full_resync
-        request = DesiredChildren(
+        desired = DesiredChildren(
             meta=dict(observation.body["metadata"]),
             schedule=observation.schedule,
             plan=observation.plan,
@@ -131,53 +131,53 @@ class ChildrenReconciler:
             full_resync=full_resync,
         )
         deployment, cronjob = self.cache.deployment(key), self.cache.cronjob(key)
-        state = _state(observation, request, deployment, cronjob)
-        if state is not None and not full_resync and self._stood.get(key) == state:
+        state = _fingerprint(observation, desired, deployment, cronjob)
+        if state is not None and not full_resync and self._ensured.get(key) == state:
             return
-        await ensure_children(self.applier, self.settings, request, deployment, cronjob)
-        self._stood[key] = state
+        await ensure_children(self.applier, self.settings, desired, deployment, cronjob)
+        self._ensured[key] = state
         if full_resync:
             self.full_resync.discard(key)
             self._scalers.pop(key, None)
 
     def _parked(self, key: ScheduleKey, observation: Observation) -> bool:
-        known = self.applier.remembered(SCALEDOBJECTS, key[0], worker_name(key[1]))
+        known = self.applier.last_applied(SCALEDOBJECTS, key[0], worker_name(key[1]))
         deployment = self.cache.deployment(key)
-        parked = known.parked is not None if known else not self.keda and bool(deployment and deployment.wanted == 0)
-        condition = find(observation.body.get("status") or {}, "Suspended") or {}
+        parked = known.parked is not None if known else not self.keda and bool(deployment and deployment.desired == 0)
+        condition = find_condition(observation.body.get("status") or {}, "Suspended") or {}
         since = parse_time(condition.get("lastTransitionTime")) if condition.get("status") == "True" else None
         return may_park(
             suspended=suspended(observation), parked=parked, stats=observation.stats, since=since, now=observation.now
         )
 
     async def _stuck(self, key: ScheduleKey, deployment: ObservedChild | None) -> str | None:
-        if deployment is None or (deployment.wanted or 0) <= deployment.ready:
+        if deployment is None or (deployment.desired or 0) <= deployment.ready:
             self._stucks.pop(key, None)
             return None
         now = time.monotonic()
-        known = self._stucks.setdefault(key, Answer(now))
+        known = self._stucks.setdefault(key, CachedAnswer(now))
         if now - known.asked >= PATIENCE:
             chosen = f"{SCHEDULE_LABEL}={key[1]},{COMPONENT_LABEL}={WORKER}"
             pods = await self.client.list(PODS, key[0], chosen)
-            known = self._stucks[key] = Answer(now, why_stuck(deployment, pods))
+            known = self._stucks[key] = CachedAnswer(now, why_stuck(deployment, pods))
         return known.why
 
-    async def _ask_keda(self, key: ScheduleKey, observation: Observation) -> None:
+    async def _query_keda(self, key: ScheduleKey, observation: Observation) -> None:
         """What KEDA says of the ScaledObject: until it says Ready, and again where work waits and no worker is started."""
         waits = observation.stats is not None and observation.stats.ready > 0 and not observation.stats.paused
         deployment = self.cache.deployment(key)
-        asleep = waits and not (deployment and deployment.wanted)
+        asleep = waits and not (deployment and deployment.desired)
         now, known = time.monotonic(), self._scalers.get(key)
         if known and (now - known.asked < PATIENCE or (known.fine and not asleep)):
             return
         body = await self.client.get(SCALEDOBJECTS, key[0], worker_name(key[1]))
-        ready = find((body or {}).get("status") or {}, "Ready") or {}
+        ready = find_condition((body or {}).get("status") or {}, "Ready") or {}
         state = ready.get("status", "Unknown")  # as long as KEDA has not looked at it
         why = f"KEDA: {ready.get('message', 'not Ready')}" if state == "False" else None
-        self._scalers[key] = Answer(now, why, fine=state == "True")
+        self._scalers[key] = CachedAnswer(now, why, fine=state == "True")
 
 
-def _nobody_works(observation: Observation) -> bool:
+def _work_is_stalled(observation: Observation) -> bool:
     """Jobs wait and none runs: workers may be on their way, or they (or KEDA) cannot log in."""
     return (
         observation.stats is not None
@@ -187,25 +187,25 @@ def _nobody_works(observation: Observation) -> bool:
     )
 
 
-def _state(
-    observation: Observation, request: DesiredChildren, deployment: ObservedChild | None, cronjob: ObservedChild | None
+def _fingerprint(
+    observation: Observation, desired: DesiredChildren, deployment: ObservedChild | None, cronjob: ObservedChild | None
 ) -> tuple[Any, ...] | None:
     """All that decides how the children should be, and whether anybody touched the watched ones. While it stays the same they
     stand: most looks are at the queue's numbers, and building every child for each would be most of their cost.
 
     None: one of them was not seen yet, or not since somebody took its labels, so no watch will tell of it."""
-    if deployment is None or (cronjob is None and request.schedule.spec.schedule is not None):
+    if deployment is None or (cronjob is None and desired.schedule.spec.schedule is not None):
         return None
-    replicas = None if request.keda else deployment.wanted
-    marks = deployment.mark, cronjob.mark if cronjob else None
+    replicas = None if desired.keda else deployment.desired
+    revisions = deployment.revision, cronjob.revision if cronjob else None
     return (
         observation.body["metadata"]["generation"],
-        request.plan,
-        request.user,
-        request.keda,
-        request.parked,
-        request.since,
-        tuple(sorted(request.labels.items())),
+        desired.plan,
+        desired.user,
+        desired.keda,
+        desired.parked,
+        desired.since,
+        tuple(sorted(desired.labels.items())),
         replicas,
-        *marks,
+        *revisions,
     )

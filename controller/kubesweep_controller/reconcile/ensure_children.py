@@ -34,7 +34,7 @@ class DesiredChildren:
     full_resync: bool = True  # ask about children that are not watched too
 
 
-def settled_plan(plan: Plan, *seen: ObservedChild | None) -> Plan:
+def plan_to_run(plan: Plan, *seen: ObservedChild | None) -> Plan:
     """The plan to run: the one that runs already if it is the same but for its generation, so that an edit which
     changes nothing for the workers restarts none of them. An edit of the pace alone does restart them, in the same sweep."""
     for each in seen:
@@ -50,7 +50,7 @@ def settled_plan(plan: Plan, *seen: ObservedChild | None) -> Plan:
 async def ensure_children(
     applier: Applier,
     settings: Settings,
-    request: DesiredChildren,
+    desired: DesiredChildren,
     deployment: ObservedChild | None,
     cronjob: ObservedChild | None,
 ) -> None:
@@ -59,58 +59,58 @@ async def ensure_children(
 
     Raises NameTaken, Rejected or Outage at the first that cannot be; those before it stand.
     """
-    meta, plan, schedule = request.meta, request.plan, request.schedule
-    url = settings.queue.pod_url(request.user)
-    body = with_labels(build_deployment(meta, schedule, plan, url, settings.pods), request.labels)
-    await applier.ensure(DEPLOYMENTS, body, deployment.mark if deployment else None, with_zero_replicas(body))
+    meta, plan, schedule = desired.meta, desired.plan, desired.schedule
+    url = settings.queue.pod_url(desired.user)
+    body = with_labels(build_deployment(meta, schedule, plan, url, settings.pods), desired.labels)
+    await applier.ensure(DEPLOYMENTS, body, deployment.revision if deployment else None, with_zero_replicas(body))
     if schedule.spec.suspend:
-        await _tick(applier, settings, request, url, cronjob)
-        await _scale(applier, settings, request, deployment)
+        await _ensure_cronjob(applier, settings, desired, url, cronjob)
+        await _ensure_scaling(applier, settings, desired, deployment)
     else:
-        await _scale(applier, settings, request, deployment)
-        await _tick(applier, settings, request, url, cronjob)
+        await _ensure_scaling(applier, settings, desired, deployment)
+        await _ensure_cronjob(applier, settings, desired, url, cronjob)
 
 
-async def _tick(
-    applier: Applier, settings: Settings, request: DesiredChildren, url: str, cronjob: ObservedChild | None
+async def _ensure_cronjob(
+    applier: Applier, settings: Settings, desired: DesiredChildren, url: str, cronjob: ObservedChild | None
 ) -> None:
-    meta, plan, schedule = request.meta, request.plan, request.schedule
+    meta, plan, schedule = desired.meta, desired.plan, desired.schedule
     if schedule.spec.schedule is not None:
-        cron = with_labels(build_cronjob(meta, schedule, plan, url, settings.pods, request.since), request.labels)
-        await applier.ensure(CRONJOBS, cron, cronjob.mark if cronjob else None)
+        cron = with_labels(build_cronjob(meta, schedule, plan, url, settings.pods, desired.since), desired.labels)
+        await applier.ensure(CRONJOBS, cron, cronjob.revision if cronjob else None)
     elif cronjob is not None:
         await applier.remove(CRONJOBS, plan.namespace, cronjob_name(plan.name), plan.uid)
 
 
-async def _scale(
-    applier: Applier, settings: Settings, request: DesiredChildren, deployment: ObservedChild | None
+async def _ensure_scaling(
+    applier: Applier, settings: Settings, desired: DesiredChildren, deployment: ObservedChild | None
 ) -> None:
-    if request.keda:
-        await _scaling(applier, settings, request)
+    if desired.keda:
+        await _ensure_scaledobject(applier, settings, desired)
     else:
-        await _fixed(applier.client, request, deployment)
+        await _set_fixed_replicas(applier.client, desired, deployment)
 
 
-async def _scaling(applier: Applier, settings: Settings, request: DesiredChildren) -> None:
-    place = request.plan.namespace, worker_name(request.plan.name)
-    auth = with_labels(build_trigger_authentication(request.meta, request.plan.name, settings.queue), request.labels)
-    known = None if request.full_resync else applier.remembered(TRIGGER_AUTHENTICATIONS, *place)
+async def _ensure_scaledobject(applier: Applier, settings: Settings, desired: DesiredChildren) -> None:
+    place = desired.plan.namespace, worker_name(desired.plan.name)
+    auth = with_labels(build_trigger_authentication(desired.meta, desired.plan.name, settings.queue), desired.labels)
+    known = None if desired.full_resync else applier.last_applied(TRIGGER_AUTHENTICATIONS, *place)
     await applier.ensure(TRIGGER_AUTHENTICATIONS, auth, known)
     scaled = build_scaledobject(
-        request.meta,
-        request.schedule,
-        request.plan.ref,
+        desired.meta,
+        desired.schedule,
+        desired.plan.ref,
         settings.queue,
         settings.polling_interval,
-        parked=request.parked,
+        parked=desired.parked,
     )
-    known = None if request.full_resync else applier.remembered(SCALEDOBJECTS, *place)
-    await applier.ensure(SCALEDOBJECTS, with_labels(scaled, request.labels), known)
+    known = None if desired.full_resync else applier.last_applied(SCALEDOBJECTS, *place)
+    await applier.ensure(SCALEDOBJECTS, with_labels(scaled, desired.labels), known)
 
 
-async def _fixed(client: KubeClient, request: DesiredChildren, deployment: ObservedChild | None) -> None:
+async def _set_fixed_replicas(client: KubeClient, desired: DesiredChildren, deployment: ObservedChild | None) -> None:
     """Without KEDA the number of workers is set here, through /scale alone, so that it is never part of an apply."""
-    number = 0 if request.parked else fixed_replicas(request.schedule)
-    if deployment is None or deployment.wanted != number:
+    number = 0 if desired.parked else fixed_replicas(desired.schedule)
+    if deployment is None or deployment.desired != number:
         scale = {"spec": {"replicas": number}}
-        await client.patch(DEPLOYMENTS, request.plan.namespace, worker_name(request.plan.name), scale, "scale")
+        await client.patch(DEPLOYMENTS, desired.plan.namespace, worker_name(desired.plan.name), scale, "scale")

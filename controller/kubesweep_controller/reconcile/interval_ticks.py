@@ -10,12 +10,12 @@ from __future__ import annotations
 from kubesweep.queue.model import SweepRequest, SweepState
 from kubesweep_controller.status.active_schedule import active_since
 from kubesweep_controller.status.build_status import COUNT_INTERVAL
-from kubesweep_controller.status.conditions.build_conditions import find, suspended
 from kubesweep_controller.status.conditions.reasons import ConditionType
+from kubesweep_controller.status.conditions.result import find_condition
 from kubesweep_controller.status.formatting import parse_time
 from kubesweep_controller.status.history import previous
 from kubesweep_controller.status.missed_ticks import grace, last_tick
-from kubesweep_controller.status.observation import Observation
+from kubesweep_controller.status.observation import Observation, suspended
 
 __all__ = ["due_tick", "next_reconcile", "tick_request"]
 
@@ -78,7 +78,7 @@ def _moving(observation: Observation) -> bool:
     if sweep is not None and sweep.state in (SweepState.PLANNING, SweepState.RUNNING):
         return True
     status = previous(observation)
-    source = find(status, ConditionType.SOURCE_READY)
+    source = find_condition(status, ConditionType.SOURCE_READY)
     counted = parse_time(status.get("countedTime"))
     fresh = counted is not None and observation.now - counted < 2 * COUNT_INTERVAL
     return fresh or (

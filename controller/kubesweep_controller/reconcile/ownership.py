@@ -24,8 +24,8 @@ from kubesweep_controller.settings import NAMESPACES, words
 from kubesweep_controller.status.conditions.reasons import Reason
 from kubesweep_controller.status.event_rules import EventRequest
 
-BELIEVED = 30.0  # seconds for which an answer holds
-LOOK = 60.0  # seconds between two looks at a schedule that somebody else serves
+CACHE_SECONDS = 30.0  # seconds for which an answer holds
+RECHECK_SECONDS = 60.0  # seconds between two looks at a schedule that somebody else serves
 _log = logging.getLogger("kubesweep.controller")
 
 Body = Mapping[str, Any]
@@ -42,13 +42,13 @@ class Ownership:
     _decided: dict[str, tuple[float, str | None]] = field(default_factory=dict)  # namespace: when, the other one
     _serving: dict[str, tuple[float, frozenset[str] | None]] = field(default_factory=dict)
     _claimed: set[str] = field(default_factory=set)  # namespaces
-    _told: set[tuple[str, str]] = field(default_factory=set)
+    _reported: set[tuple[str, str]] = field(default_factory=set)
 
     async def other(self, body: Body) -> str | None:
         """The release that this schedule is left to; None: it is ours, or nobody's yet. Raises ApiOutage."""
         namespace, now = body["metadata"]["namespace"], self.clock()
         known = self._decided.get(namespace)
-        if known is None or now - known[0] >= BELIEVED or served_by(body) not in ("", known[1] or self.mine):
+        if known is None or now - known[0] >= CACHE_SECONDS or served_by(body) not in ("", known[1] or self.mine):
             known = self._decided[namespace] = now, await self._decide(namespace)
         return known[1]
 
@@ -69,7 +69,7 @@ class Ownership:
     async def _namespaces(self, release: str) -> frozenset[str] | None:
         """Those that a release serves; None: all. Raises Refused."""
         now, known = self.clock(), self._serving.get(release)
-        if known is None or now - known[0] >= BELIEVED:
+        if known is None or now - known[0] >= CACHE_SECONDS:
             namespace, _, name = release.partition("/")
             deployment = await self.client.get(DEPLOYMENTS, namespace, name)
             serves = frozenset[str]() if deployment is None else _environment(deployment)
@@ -92,12 +92,12 @@ class Ownership:
     def leave(self, body: Body, other: str) -> EventRequest | None:
         """What to tell of a schedule that is left to another release: once."""
         namespace, uid = body["metadata"]["namespace"], body["metadata"]["uid"]
-        if (namespace, other) not in self._told:
-            self._told.add((namespace, other))
+        if (namespace, other) not in self._reported:
+            self._reported.add((namespace, other))
             _log.warning("%s serves the namespace %s: it is left alone", other, namespace, extra={"release": self.mine})
-        if (uid, other) in self._told:
+        if (uid, other) in self._reported:
             return None
-        self._told.add((uid, other))
+        self._reported.add((uid, other))
         note = (
             f"{other} (a Deployment) serves this namespace, so {self.mine} leaves it alone. If both are meant to run, give them"
             f" different namespaces (watchNamespaces). Once {other} serves it no more this one takes over."
@@ -114,8 +114,8 @@ def _environment(deployment: Body) -> frozenset[str] | None:
     """The namespaces that a controller is told to serve; None: all."""
     for container in deployment["spec"]["template"]["spec"]["containers"]:
         env = {each["name"]: each.get("value", "") for each in container.get("env") or ()}
-        if told := words(env, NAMESPACES):
-            return frozenset(told)
+        if names := words(env, NAMESPACES):
+            return frozenset(names)
     return None
 
 

@@ -7,9 +7,9 @@ sweep of it.
 from __future__ import annotations
 
 from kubesweep.queue.model import Sweep, SweepRequest, SweepState
-from kubesweep_controller.status.conditions.build_conditions import complaint, suspended
+from kubesweep_controller.status.conditions.source_ready import current_finding
 from kubesweep_controller.status.history import sweeps_of
-from kubesweep_controller.status.observation import Observation
+from kubesweep_controller.status.observation import Observation, suspended
 
 __all__ = ["needs_check", "needs_recovery", "recovery_request"]
 
@@ -41,5 +41,5 @@ def needs_check(observation: Observation) -> bool:
     """True where a worker complained about this plan: it should look again, for nobody tells it when the cause is gone."""
     if observation.stats is None or observation.plan is None or suspended(observation):
         return False
-    found = (complaint(observation, kind) for kind in ("SourceReady", "Effect"))
+    found = (current_finding(observation, kind) for kind in ("SourceReady", "Effect"))
     return any(finding is not None and not finding.ok for finding in found)

@@ -22,9 +22,9 @@ from kubesweep_controller.reconcile.reconciler import Reconciler
 
 PERIOD = 600.0  # seconds between full lists
 SPREAD = 30.0  # over which the looks of a resync are spread
-LOOK_FOR_KEDA = 30.0
+KEDA_POLL = 30.0
 RETRY = 2.0
-SEARCHES = 3  # of the queue that take too long, until it is let be
+MAX_SLOW_SEARCHES = 3  # of the queue that take too long, until it is let be
 KEDA = "keda.sh/v1alpha1"
 _log = logging.getLogger("kubesweep.controller.resync")
 
@@ -35,51 +35,51 @@ class Resync:
     namespaces: tuple[str, ...]
     cache: Cache
     workqueue: WorkQueue
-    children_reconciler: ChildrenReconciler
+    children: ChildrenReconciler
     reconciler: Reconciler
     listed: Callable[[], None]
     rewatch: Callable[[], None] = lambda: None  # the namespaces that can be watched are others now
     refused: dict[str, str] = field(default_factory=dict)  # namespaces that cannot be listed, and why
-    wanted: asyncio.Event = field(default_factory=asyncio.Event)  # a list is due now
+    list_due: asyncio.Event = field(default_factory=asyncio.Event)  # a list is due now
     _once: asyncio.Event = field(default_factory=asyncio.Event)  # everything was listed once
 
     async def until_served(self) -> None:
         """Wait until the cluster knows SweepSchedules (the CRD may come after us) and has said whether it has KEDA."""
-        told = ""
+        logged = ""
         while True:
             try:
                 if await self.client.serves(SCHEDULES.group_version):
-                    self.children_reconciler.keda = await self.client.serves(KEDA)
+                    self.children.keda = await self.client.serves(KEDA)
                     return
                 problem = f"the cluster does not serve {SCHEDULES.group_version}: install the CRD"
             except (Outage, Refused) as error:
                 problem = str(error)
-            if problem != told:
+            if problem != logged:
                 _log.warning("waiting: %s", problem)
-                told = problem
+                logged = problem
             await asyncio.sleep(RETRY)
 
     async def run(self) -> None:
         """Full lists for ever, each ``PERIOD`` or when one is wanted."""
-        first, told = True, ""
+        first, logged = True, ""
         while True:
-            self.wanted.clear()
+            self.list_due.clear()
             try:
                 await self._list(spread=0.0 if first else SPREAD)
-                pause, first, told = PERIOD * random.uniform(0.9, 1.1), False, ""
+                pause, first, logged = PERIOD * random.uniform(0.9, 1.1), False, ""
                 if self.refused:  # a namespace may come, or its rights
-                    pause = min(pause, LOOK_FOR_KEDA)
+                    pause = min(pause, KEDA_POLL)
             except (Outage, Refused) as error:
-                if str(error) != told:
+                if str(error) != logged:
                     _log.warning("the full list failed: %s", error)
-                pause, told = RETRY, str(error)
+                pause, logged = RETRY, str(error)
             except Exception as error:  # whatever it is, the controller goes on with what it knows
-                if (said := f"{type(error).__name__}: {error}") != told:
+                if (text := f"{type(error).__name__}: {error}") != logged:
                     _log.error("an error in the full list; please report it", exc_info=error)
-                pause, told = LOOK_FOR_KEDA, said
+                pause, logged = KEDA_POLL, text
             try:
                 async with asyncio.timeout(pause):
-                    await self.wanted.wait()
+                    await self.list_due.wait()
             except TimeoutError:
                 pass
 
@@ -91,19 +91,19 @@ class Resync:
             try:
                 for kind in reversed(WATCHED):
                     selector = "" if kind is SCHEDULES else MANAGED_SELECTOR
-                    changed |= await self._take(kind, namespace, selector)
+                    changed |= await self._list_kind(kind, namespace, selector)
             except Refused as error:
                 if namespace is None:
                     raise
                 refused[namespace] = str(error)
-        self._tell(refused)
+        self._set_refused(refused)
         for key in changed:
             self.workqueue.add(key)
         self.listed()
         self._once.set()
-        self.everything(spread)
+        self.reconcile_all(spread)
 
-    async def _take(self, kind: Kind, namespace: str | None, selector: str) -> set[ScheduleKey]:
+    async def _list_kind(self, kind: Kind, namespace: str | None, selector: str) -> set[ScheduleKey]:
         """One list, a page in memory at a time."""
         changed: set[ScheduleKey] = set()
         listed: set[str] = set()
@@ -115,7 +115,7 @@ class Resync:
             version = page.version
         return changed | self.cache.listed(kind, listed, namespace, version)
 
-    def _tell(self, refused: dict[str, str]) -> None:
+    def _set_refused(self, refused: dict[str, str]) -> None:
         """A namespace that is gone, or that the controller has no rights in, is its own trouble: the others are served."""
         for namespace in refused.keys() - self.refused.keys():
             _log.warning("the namespace is not served: %s", refused[namespace], extra={"namespace": namespace})
@@ -131,19 +131,19 @@ class Resync:
         """The namespaces that can be watched; empty: all."""
         return tuple(each for each in self.namespaces if each not in self.refused)
 
-    def everything(self, spread: float = 0.0) -> None:
+    def reconcile_all(self, spread: float = 0.0) -> None:
         """Look at every schedule thoroughly."""
         for key in self.cache.schedules:
-            self.children_reconciler.full_resync.add(key)
+            self.children.full_resync.add(key)
             self.workqueue.add(key, random.uniform(0.0, spread))
 
-    async def listed_once(self) -> None:
+    async def until_listed(self) -> None:
         """Wait until everything was listed."""
         await self._once.wait()
 
-    async def work_on(self) -> None:
+    async def run_workqueue(self) -> None:
         """Look at schedules for ever, from the first full list on."""
-        await self.listed_once()
+        await self.until_listed()
         await self.workqueue.run()
 
     async def find_keda(self) -> None:
@@ -151,17 +151,17 @@ class Resync:
         while True:
             try:
                 served = await self.client.serves(KEDA)
-                if served != self.children_reconciler.keda:
+                if served != self.children.keda:
                     _log.info("KEDA is there" if served else "KEDA is gone")
-                    self.children_reconciler.keda = served
-                    self.everything()
+                    self.children.keda = served
+                    self.reconcile_all()
             except (Outage, Refused) as error:
                 _log.debug("cannot look for KEDA: %s", error)
-            await asyncio.sleep(LOOK_FOR_KEDA)
+            await asyncio.sleep(KEDA_POLL)
 
     async def collect_garbage(self) -> None:
         """Forget, once, what the queue knows of schedules that were deleted while no controller ran."""
-        await self.listed_once()
+        await self.until_listed()
         slow = 0
         while True:
             try:
@@ -169,7 +169,7 @@ class Resync:
                 return
             except Outage as outage:
                 slow += outage.reason == "QueueTimeout"
-                if outage.reason == "QueueRights" or slow == SEARCHES:
+                if outage.reason == "QueueRights" or slow == MAX_SLOW_SEARCHES:
                     _log.info(
                         "the queue cannot be searched; keys of schedules that are gone expire by themselves: %s", outage
                     )
@@ -179,4 +179,4 @@ class Resync:
                     "an error in clearing up; keys of schedules that are gone expire by themselves", exc_info=error
                 )
                 return
-            await asyncio.sleep(LOOK_FOR_KEDA)
+            await asyncio.sleep(KEDA_POLL)

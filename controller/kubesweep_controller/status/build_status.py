@@ -1,8 +1,8 @@
-"""The status of a SweepSchedule from what one look found. Pure.
+"""Builds the status of a SweepSchedule from one observation. Pure.
 
-It is written only where it says something new: conditions, orders and the beginnings and ends of sweeps at once, numbers
-and the wording of messages at most every ``COUNT_INTERVAL`` seconds. A status built from its own output and the same facts
-is that output. While the queue is away its last numbers stay.
+A status is written only where it says something new. Conditions, commands and the start and end of sweeps are written at once,
+numbers and the wording of messages at most every ``COUNT_INTERVAL`` seconds. A status that is built from its own output and the same
+observation equals that output. While the queue is down, its last numbers stay.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import msgspec
 from kubesweep.durations import parse_duration
 from kubesweep.queue.model import HISTORY, ErrorGroup, Stats, Sweep, SweepState
 from kubesweep.text import clip
-from kubesweep_controller.reconcile.commands import Command
 from kubesweep_controller.status.active_schedule import active_schedule
-from kubesweep_controller.status.conditions.build_conditions import conditions
+from kubesweep_controller.status.commands import Command
+from kubesweep_controller.status.conditions.build_conditions import build_conditions
 from kubesweep_controller.status.conditions.degraded import approval_message
 from kubesweep_controller.status.formatting import generation_of, parse_time, time_text
 from kubesweep_controller.status.history import key_texts, last_of, past_of, previous, sweeps_of
@@ -27,24 +27,24 @@ from kubesweep_controller.status.observation import Observation
 
 __all__ = ["COUNT_INTERVAL", "build_status"]
 
-COUNT_INTERVAL = 15.0
-OFTEN = 60.0  # a schedule that ticks more often than this has its sweeps told like numbers
-BLINK = 10.0  # seconds without the queue that are nobody's business
+COUNT_INTERVAL = 15.0  # seconds
+FREQUENT = 60.0  # seconds: the sweeps of a schedule that ticks more frequent are written like numbers
+SHORT_OUTAGE = 10.0  # seconds without the queue that are not reported
 MAX_GROUPS = 20
 _DIGITS = re.compile(r"[0-9]+")
 
 
-def build_status(observation: Observation, results: Sequence[Command] = ()) -> dict[str, Any]:
-    """The whole status. Equal to the one in ``facts.body`` where there is nothing to write now.
+def build_status(observation: Observation, handled: Sequence[Command] = ()) -> dict[str, Any]:
+    """The whole status. It equals the one in ``observation.body`` where nothing needs to be written now.
 
-    ``obeyed`` are the orders that were carried out in this look: their nonces are echoed. A field that has no value is
+    ``handled`` are the commands that this reconcile executed: their nonces go into ``status.handled``. A field without a value is
     left out, so the result replaces the status as a whole.
     """
     before = dict(previous(observation))
-    if not results and _blink(observation, before):
+    if not handled and _is_short_outage(observation, before):
         return before
-    status = _whole(observation, before, results)
-    if _told(status) == _told({name: value for name, value in before.items() if name != "countedTime"}):
+    status = _whole(observation, before, handled)
+    if _comparable(status) == _comparable({name: value for name, value in before.items() if name != "countedTime"}):
         return before
     if observation.stats is None:
         return _counted(status, before) if _urgent(observation, status, before) else before
@@ -54,15 +54,15 @@ def build_status(observation: Observation, results: Sequence[Command] = ()) -> d
     return before
 
 
-def _blink(observation: Observation, before: Mapping[str, Any]) -> bool:
-    """The queue is away for a moment, as when it is started anew: no reason to tell it of every schedule, and to take it back."""
+def _is_short_outage(observation: Observation, before: Mapping[str, Any]) -> bool:
+    """The queue restarts, for example. Every schedule would report the outage and take it back seconds later."""
     known = bool(before.get("conditions")) and before.get("observedGeneration") == generation_of(observation.body)
-    return observation.outage is not None and observation.outage_seconds < BLINK and known
+    return observation.outage is not None and observation.outage_seconds < SHORT_OUTAGE and known
 
 
-def _told(status: Mapping[str, Any]) -> dict[str, Any]:
-    """The status without the digits of its messages: what others say has ports, times and request ids in it, which are new at
-    each look; a number of ours stands in a field as well."""
+def _comparable(status: Mapping[str, Any]) -> dict[str, Any]:
+    """The status without the digits in its messages. Messages of other systems contain ports, times and request ids that differ each
+    time, and every number of ours is in a field too."""
     conditions = [
         each | {"message": _DIGITS.sub("", str(each.get("message")))} for each in status.get("conditions") or ()
     ]
@@ -73,12 +73,13 @@ def _counted(status: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any
     return status | ({"countedTime": before["countedTime"]} if "countedTime" in before else {})
 
 
-def _whole(observation: Observation, before: Mapping[str, Any], results: Sequence[Command]) -> dict[str, Any]:
-    sweeps = sweeps_of(observation)
-    missed = missed_ever(observation)
+def _whole(observation: Observation, before: Mapping[str, Any], handled: Sequence[Command]) -> dict[str, Any]:
+    sweeps, missed = sweeps_of(observation), missed_ever(observation)
+    conditions = build_conditions(observation, missed)
     status: dict[str, Any] = {
         "observedGeneration": generation_of(observation.body),
-        "conditions": conditions(observation, missed),
+        "conditions": conditions.entries,
+        "readyCode": clip(conditions.ready_code, 128) or None,
         "activeSchedule": active_schedule(observation),
         "lastScheduleTime": _time(last_tick(observation)),
         "lastSuccessfulTime": _last_success(sweeps, before),
@@ -86,7 +87,7 @@ def _whole(observation: Observation, before: Mapping[str, Any], results: Sequenc
         "lastSweep": _last_sweep(observation, sweeps[0]) if sweeps else None,
         "history": [past_of(sweep) for sweep in sweeps[1 : HISTORY + 1]] or None,
         "plan": observation.plan.version.hash if observation.plan is not None else before.get("plan"),
-        "handled": _handled(before, results),
+        "handled": _handled(before, handled),
         "servedBy": before.get("servedBy"),
     }
     if observation.stats is None:
@@ -97,7 +98,7 @@ def _whole(observation: Observation, before: Mapping[str, Any], results: Sequenc
 
 
 def _last_sweep(observation: Observation, sweep: Sweep) -> dict[str, Any]:
-    """Workers advise those who have a command line; here is kubectl."""
+    """A worker's message names the command line; in the cluster it is kubectl."""
     if sweep.state is SweepState.AWAITING_APPROVAL:
         sweep = msgspec.structs.replace(sweep, message=approval_message(observation, sweep))
     return last_of(sweep)
@@ -114,8 +115,8 @@ def _last_success(sweeps: tuple[Sweep, ...], before: Mapping[str, Any]) -> str |
     return None if latest is None else time_text(int(latest))
 
 
-def _handled(before: Mapping[str, Any], results: Sequence[Command]) -> dict[str, str] | None:
-    echoed = dict(before.get("handled") or {}) | {command.field: command.nonce for command in results}
+def _handled(before: Mapping[str, Any], handled: Sequence[Command]) -> dict[str, str] | None:
+    echoed = dict(before.get("handled") or {}) | {command.field: command.nonce for command in handled}
     return echoed or None
 
 
@@ -141,11 +142,11 @@ def _group(group: ErrorGroup) -> dict[str, Any]:
 
 def _urgent(observation: Observation, status: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     every = observation.schedule.spec.every if observation.schedule is not None else None
-    often = every is not None and parse_duration(every) < OFTEN
-    return _essence(status, often) != _essence(before, often)
+    frequent = every is not None and parse_duration(every) < FREQUENT
+    return _essence(status, frequent) != _essence(before, frequent)
 
 
-def _essence(status: Mapping[str, Any], often: bool) -> tuple[object, ...]:
+def _essence(status: Mapping[str, Any], frequent: bool) -> tuple[object, ...]:
     said = [
         (each.get("type"), each.get("status"), each.get("reason"), each.get("observedGeneration"))
         for each in status.get("conditions") or ()
@@ -153,5 +154,5 @@ def _essence(status: Mapping[str, Any], often: bool) -> tuple[object, ...]:
     sweep = status.get("lastSweep") or {}
     state = sweep.get("state")
     open_ = state in (SweepState.PLANNING, SweepState.RUNNING)
-    latest = None if often else (sweep.get("id"), "open" if open_ else state)
+    latest = None if frequent else (sweep.get("id"), "open" if open_ else state)
     return status.get("observedGeneration"), said, status.get("handled"), status.get("lastMissedTime"), latest

@@ -1,7 +1,7 @@
-"""Which Events the step from one status to the next deserves. Pure.
+"""Which Events the step from one status to the next calls for. Pure.
 
-An Event tells of a change, the status of what holds. So a controller that starts anew has nothing to tell, and one that
-died between the Event and the status tells the same again, under the same name and as the same occurrence.
+An Event reports a change, the status reports what holds. So a restarted controller reports nothing again, and one that crashed
+between the Event and the status reports the same occurrence again. :mod:`kubesweep_controller.kube.events` deduplicates Events.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubesweep.queue.model import Sweep, SweepState
-from kubesweep_controller.reconcile.commands import CommandResult
-from kubesweep_controller.status.conditions.build_conditions import WARNINGS, find
-from kubesweep_controller.status.conditions.dead_letters import dead_letter_message, risen
+from kubesweep_controller.status.commands import CommandResult
+from kubesweep_controller.status.conditions.dead_letters import dead_letter_message, grown_groups
 from kubesweep_controller.status.conditions.degraded import approval_message, ended_message, missed_tick_message
 from kubesweep_controller.status.conditions.reasons import ConditionType, Reason
+from kubesweep_controller.status.conditions.result import find_condition
+from kubesweep_controller.status.conditions.source_ready import last_finding
 from kubesweep_controller.status.formatting import parse_time, rows, time_text
 from kubesweep_controller.status.history import previous, sweeps_of
 from kubesweep_controller.status.observation import Observation
@@ -23,89 +24,85 @@ from kubesweep_controller.status.observation import Observation
 __all__ = ["EventRequest", "events_of"]
 
 QUIET = (Reason.CHECKING, Reason.SUSPENDED)  # not Ready, but nothing went wrong
+_PER_GENERATION = (Reason.INVALID_SPEC, Reason.CHILD_REJECTED)
 
 
 @dataclass(frozen=True)
 class EventRequest:
-    """An Event to be posted. Those of one ``reason`` and ``error`` within some minutes are one object."""
+    """An Event to be posted. Requests with one ``reason`` and ``error`` within some minutes become one object."""
 
     reason: Reason
     note: str
-    occurrence: str  # the same for the same happening, whoever tells it and however often
+    occurrence: str  # identifies what happened: the same from every controller and at every retry
     warning: bool = True
     error: str = ""  # error class
-    count: int | None = None  # how often it happened in all; None: once more
+    count: int | None = None  # how often it happened in total; None: once more
 
 
 def events_of(
     observation: Observation, status: Mapping[str, Any], results: Sequence[CommandResult] = ()
 ) -> list[EventRequest]:
-    """What to tell when ``status`` takes the place of the one in ``facts.body``, the orders first."""
-    told = [_order(each) for each in results]
+    """The Events to post when ``status`` replaces the one in ``observation.body``: results of commands first."""
+    events = [_command(each) for each in results]
     before = previous(observation)
     if status != before:
-        told += [*_ready(before, status), *_switches(before, status), *_sweeps(observation)]
-        told += [
-            *_missed(observation, before, status),
-            *_dead_letters(observation),
-            *_recovered(observation, before, status),
-        ]
-    return told
+        events += [*_ready(before, status), *_warnings(observation, before, status), *_autoscaling(before, status)]
+        events += [*_suspended(before, status), *_sweeps(observation), *_missed(observation, before, status)]
+        events += [*_dead_letters(observation), *_recovered(observation, before, status)]
+    return events
 
 
-def _order(results: CommandResult) -> EventRequest:
-    refused = results.reason is Reason.COMMAND_REFUSED
-    command = results.command
-    note = f"{results.sentence} (kubesweep.dev/{command.kind}: {command.nonce[:64]})"
-    return EventRequest(
-        results.reason, note, f"{command.kind}/{command.nonce}", warning=refused, error=str(command.kind)
-    )
+def _command(result: CommandResult) -> EventRequest:
+    refused = result.reason is Reason.COMMAND_REFUSED
+    command = result.command
+    note = f"{result.message} (kubesweep.dev/{command.kind}: {command.nonce[:64]})"
+    occurrence = f"{command.kind}/{command.nonce}"
+    return EventRequest(result.reason, note, occurrence, warning=refused, error=str(command.kind))
 
 
 def _ready(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:
-    old, new = find(before, ConditionType.READY) or {}, find(status, ConditionType.READY) or {}
+    old, new = (find_condition(each, ConditionType.READY) or {} for each in (before, status))
+    problems = _problem(before, old), _problem(status, new)
+    occurrence = f"{old.get('lastTransitionTime')} {problems[0]} {new.get('status')} {problems[1]}"
     if new.get("status") == "True":
         if old.get("status") != "True":
-            yield EventRequest(Reason.READY, str(new["message"]), _step(old, new), warning=False)
-    elif new.get("reason") not in QUIET and _problem(old) != _problem(new):
-        yield EventRequest(Reason(new["reason"]), str(new["message"]), _step(old, new), error=_problem(new)[1])
-    yield from _warnings(before, status)
+            yield EventRequest(Reason.READY, str(new["message"]), occurrence, warning=False)
+    elif new.get("reason") not in QUIET and problems[0] != problems[1]:
+        yield EventRequest(Reason(new["reason"]), str(new["message"]), occurrence, error=problems[1][1])
 
 
-def _problem(condition: Mapping[str, Any]) -> tuple[str, str]:
-    """What makes two complaints one: the reason, and the code that the message begins with or the version of the spec."""
-    reason, message = str(condition.get("reason", "")), str(condition.get("message", ""))
-    if reason in _EDITED:
-        return reason, f"generation {condition.get('observedGeneration', 0)}"
-    return reason, message.partition(":")[0] if reason in _CODED else ""
-
-
-_EDITED = (Reason.INVALID_SPEC, Reason.CHILD_REJECTED)
-_CODED = (Reason.SOURCE_NOT_READY, Reason.EFFECT_NOT_READY, Reason.QUEUE_UNAVAILABLE)
+def _problem(status: Mapping[str, Any], ready: Mapping[str, Any]) -> tuple[str, str]:
+    """What makes two problems of Ready the same: the reason, and the error's code or the version of the spec."""
+    reason = str(ready.get("reason", ""))
+    if reason in _PER_GENERATION:
+        return reason, f"generation {ready.get('observedGeneration', 0)}"
+    return reason, str(status.get("readyCode", ""))
 
 
 def _step(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """One change of a condition, named by when it was as it had been: the same however often it is told."""
-    return f"{old.get('lastTransitionTime')} {_problem(old)} {new['status']} {_problem(new)}"
+    """One change of a condition, identified by the time of the change before: the same however often it is reported."""
+    return f"{old.get('lastTransitionTime')} {old.get('reason')} {new['status']} {new.get('reason')}"
 
 
-def _warnings(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:
-    old, new = (
-        str((find(each, ConditionType.SOURCE_READY) or {}).get("message", "")).partition(WARNINGS)[2]
-        for each in (before, status)
-    )
-    if new and new != old:
-        yield EventRequest(Reason.SOURCE_WARNING, new, new)
+def _warnings(observation: Observation, before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:
+    finding = last_finding(observation, "SourceWarnings")
+    old, new = (find_condition(each, ConditionType.SOURCE_READY) or {} for each in (before, status))
+    changed = new.get("status") == "True" and old.get("message") != new.get("message")
+    if changed and finding is not None and not finding.ok:
+        yield EventRequest(Reason.SOURCE_WARNING, finding.message, finding.message)
 
 
-def _switches(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:
-    old, new = find(before, ConditionType.AUTOSCALING) or {}, find(status, ConditionType.AUTOSCALING) or {}
+def _autoscaling(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:
+    old, new = (find_condition(each, ConditionType.AUTOSCALING) or {} for each in (before, status))
     bad = (Reason.KEDA_MISSING, Reason.SCALER_FAILED, Reason.SCALER_SILENT)
     if new.get("reason") in bad and old.get("reason") != new["reason"]:
         yield EventRequest(Reason(new["reason"]), str(new["message"]), _step(old, new))
     elif new.get("status") == "True" and old.get("reason") in bad:
         yield EventRequest(Reason.SCALED_BY_KEDA, str(new["message"]), _step(old, new), warning=False)
-    old, new = find(before, ConditionType.SUSPENDED) or {}, find(status, ConditionType.SUSPENDED) or {}
+
+
+def _suspended(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:
+    old, new = (find_condition(each, ConditionType.SUSPENDED) or {} for each in (before, status))
     if new.get("status") == "True" and old.get("status") != "True":
         yield EventRequest(Reason.SUSPENDED, str(new["message"]), _step(old, new), warning=False)
     elif new.get("status") == "False" and old.get("status") == "True":
@@ -117,20 +114,18 @@ def _sweeps(observation: Observation) -> Iterator[EventRequest]:
     written = [entry for entry in (before.get("lastSweep"), *(before.get("history") or ())) if entry]
     states = {str(entry.get("id")): entry.get("state") for entry in written}
     sweeps = sweeps_of(observation)
-    for sweep in reversed(
-        sweeps if written else sweeps[:1]
-    ):  # of what was before the first look only the latest counts
-        if states.get(sweep.id) != sweep.state and (wanted := _sweep(observation, sweep)) is not None:
-            yield wanted
+    # Of the sweeps before the first status only the latest is reported.
+    for sweep in reversed(sweeps if written else sweeps[:1]):
+        if states.get(sweep.id) != sweep.state and (event := _sweep(observation, sweep)) is not None:
+            yield event
 
 
 def _sweep(observation: Observation, sweep: Sweep) -> EventRequest | None:
     occurrence = f"{sweep.id}/{sweep.state}"
     match sweep.state:
         case SweepState.FAILED | SweepState.HALTED:
-            return EventRequest(
-                Reason.LAST_SWEEP_FAILED, ended_message(observation, sweep), occurrence, error=sweep.reason
-            )
+            note = ended_message(observation, sweep)
+            return EventRequest(Reason.LAST_SWEEP_FAILED, note, occurrence, error=sweep.reason)
         case SweepState.LOST:
             return EventRequest(Reason.LOST, ended_message(observation, sweep), occurrence)
         case SweepState.AWAITING_APPROVAL:
@@ -150,22 +145,21 @@ def _missed(observation: Observation, before: Mapping[str, Any], status: Mapping
 
 
 def _dead_letters(observation: Observation) -> Iterator[EventRequest]:
-    for group in risen(observation):
-        happening = f"{int(group.last)}/{group.count}"
-        note = dead_letter_message(observation, group)
-        yield EventRequest(Reason.DEAD_LETTERS, note, happening, error=group.error, count=group.count)
+    for group in grown_groups(observation):
+        note, occurrence = dead_letter_message(observation, group), f"{int(group.last)}/{group.count}"
+        yield EventRequest(Reason.DEAD_LETTERS, note, occurrence, error=group.error, count=group.count)
 
 
 def _recovered(
     observation: Observation, before: Mapping[str, Any], status: Mapping[str, Any]
 ) -> Iterator[EventRequest]:
-    old, new = find(before, ConditionType.DEGRADED) or {}, find(status, ConditionType.DEGRADED) or {}
+    old, new = (find_condition(each, ConditionType.DEGRADED) or {} for each in (before, status))
     if old.get("status") != "True" or new.get("status") == "True":
         return
     latest = next(iter(sweeps_of(observation)), None)
     completed = latest is not None and latest.state is SweepState.COMPLETED
     if old.get("reason") == Reason.AWAITING_APPROVAL and not completed:
-        return  # an approval tells of itself
+        return  # the approval has an Event of its own
     note = f"{old.get('reason')} is over"
     if old.get("reason") == Reason.DEAD_LETTERS:
         note += ": none is left"

@@ -16,7 +16,7 @@ from kubesweep.text import clip, escaped
 from kubesweep_controller.status.formatting import parse_time, time_text
 from kubesweep_controller.status.observation import Observation
 
-__all__ = ["decided", "key_texts", "known_sweeps", "last_of", "past_of", "previous", "sweeps_of"]
+__all__ = ["key_texts", "known_sweeps", "last_decided", "last_of", "past_of", "previous", "sweeps_of"]
 
 LOST_REASON = "QueueLost"
 LOST_MESSAGE = "the queue no longer knows this sweep; what is still stale is found by the next one"
@@ -51,7 +51,7 @@ def known_sweeps(stats: Stats) -> tuple[Sweep, ...]:
     return stats.history if stats.sweep is None else (stats.sweep, *stats.history)
 
 
-def decided(sweeps: tuple[Sweep, ...]) -> Sweep | None:
+def last_decided(sweeps: tuple[Sweep, ...]) -> Sweep | None:
     """The latest sweep that came to an end of its own; one that has only begun, or was replaced, decides nothing."""
     return next((one for one in sweeps if one.state.settled and one.state is not SweepState.SUPERSEDED), None)
 

@@ -12,7 +12,7 @@ _FINE = ("ContainerCreating", "PodInitializing", "")
 
 def why_stuck(deployment: ObservedChild | None, pods: Iterable[Mapping[str, Any]]) -> str | None:
     """None: nothing is known to be wrong, or all pods that are wanted are ready."""
-    if deployment is None or (deployment.wanted or 0) <= deployment.ready:
+    if deployment is None or (deployment.desired or 0) <= deployment.ready:
         return None
     for pod in pods:
         if sentence := _of_pod(pod):

@@ -82,7 +82,7 @@ def test_of_a_deployment_the_plan_the_numbers_and_its_trouble_are_kept() -> None
         "conditions": [{"type": "ReplicaFailure", "status": "True", "message": "quota"}],
     }
     sight = observe_child(body)
-    assert (sight.plan, sight.wanted, sight.ready, sight.failure) == ("{}", 3, 2, "quota")
+    assert (sight.plan, sight.desired, sight.ready, sight.failure) == ("{}", 3, 2, "quota")
     assert sight.since == 1772323200.0
 
 

@@ -22,7 +22,7 @@ from kubesweep_controller.children.scaling import build_scaledobject, build_trig
 from kubesweep_controller.children.secret import NamespaceCredentials, build_secret
 from kubesweep_controller.children.workloads import build_cronjob, build_deployment, fixed_replicas, with_zero_replicas
 from kubesweep_controller.queue_address import QueueAddress
-from kubesweep_controller.reconcile.ensure_children import settled_plan
+from kubesweep_controller.reconcile.ensure_children import plan_to_run
 
 META = {"name": "carts", "namespace": "shop", "uid": "8b5f6f0e-0000-4000-8000-000000000001", "generation": 3}
 SINCE = "2027-01-15T08:00:03Z"
@@ -349,8 +349,8 @@ def test_keda_is_told_of_each_kind_of_server_in_its_words(url: str, scaler: str,
     assert [each["type"] for each in triggers] == [scaler, scaler]
     for each in triggers:
         own = {"stream", "streamLength", "activationLagCount"}
-        said = {name: value for name, value in each["metadata"].items() if name not in own}
-        assert said == more
+        text = {name: value for name, value in each["metadata"].items() if name not in own}
+        assert text == more
 
 
 def test_a_parked_schedule_has_no_worker_whatever_waits() -> None:
@@ -402,7 +402,7 @@ def test_the_plan_in_the_pods_is_json_of_a_moderate_size() -> None:
 def test_an_edit_that_changes_nothing_for_a_worker_restarts_none_and_one_of_its_pace_does() -> None:
     runs = compile_plan(schedule(), generation=3)
     same = compile_plan(schedule(timeZone="Europe/Berlin"), generation=4)
-    assert settled_plan(same, seen(runs)) == runs
+    assert plan_to_run(same, seen(runs)) == runs
     faster = compile_plan(schedule(worker={"maxReplicas": 9}), generation=4)
-    assert settled_plan(faster, seen(runs)) == faster
+    assert plan_to_run(faster, seen(runs)) == faster
     assert faster.version.same(runs.version)

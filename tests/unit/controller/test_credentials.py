@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kubesweep_controller.queue.credentials import AGAIN, SOON, QueueCredentials
+from kubesweep_controller.queue.credentials import REWRITE_SECONDS, SUSPECT_SECONDS, QueueCredentials
 from kubesweep_controller.settings import from_environment
 from tests.kits.controller import Recorder
 
@@ -19,10 +19,10 @@ ENVIRONMENT = {
 @pytest.mark.parametrize(
     ("passed", "recheck", "times"),
     [
-        (AGAIN - 1, False, 1),
-        (AGAIN, False, 2),
-        (SOON - 1, True, 1),
-        (SOON, True, 2),
+        (REWRITE_SECONDS - 1, False, 1),
+        (REWRITE_SECONDS, False, 2),
+        (SUSPECT_SECONDS - 1, True, 1),
+        (SUSPECT_SECONDS, True, 2),
     ],
 )
 async def test_a_secret_is_written_again_hourly_and_soon_where_nobody_does_the_work_that_waits(

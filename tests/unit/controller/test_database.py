@@ -68,9 +68,9 @@ def test_the_parts_of_a_secret_are_mounted_by_their_own_names_and_only_those_tha
     items = [("port", "port"), ("user", "username"), ("password", "password")]
     assert [(each["key"], each["path"]) for each in one["secret"]["items"]] == items
     env = env_of(worker_of(made))
-    told = msgspec.json.decode(env["KUBESWEEP_DATABASE_CONNECTION"], type=Parts)
-    assert (told.secret, told.host, told.database) == ("shop-db", "shop-rw", "shop")
-    assert told.keys == {"port": "port", "username": "user", "password": "password"}
+    logged = msgspec.json.decode(env["KUBESWEEP_DATABASE_CONNECTION"], type=Parts)
+    assert (logged.secret, logged.host, logged.database) == ("shop-db", "shop-rw", "shop")
+    assert logged.keys == {"port": "port", "username": "user", "password": "password"}
     assert env["KUBESWEEP_DATABASE_DIR"] == FOLDER
     assert "KUBESWEEP_DATABASE_URL_FILE" not in env
 
@@ -154,9 +154,9 @@ def test_our_volume_with_another_mode_is_still_ours_and_a_sidecar_may_read_it() 
 
 def test_no_environment_of_the_users_says_where_the_database_is() -> None:
     env = [{"name": "KUBESWEEP_DATABASE_CONNECTION", "value": "{}"}, {"name": "A", "value": "b"}]
-    told = env_of(worker_of(made_with(URL, {"env": env})))
-    assert told["A"] == "b"
-    assert "KUBESWEEP_DATABASE_CONNECTION" not in told
+    logged = env_of(worker_of(made_with(URL, {"env": env})))
+    assert logged["A"] == "b"
+    assert "KUBESWEEP_DATABASE_CONNECTION" not in logged
     assert env_of(worker_of(made_with(CNPG, {"env": env})))["KUBESWEEP_DATABASE_CONNECTION"] != "{}"
 
 

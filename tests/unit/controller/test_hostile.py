@@ -24,11 +24,13 @@ from kubesweep_controller.kube.kubeconfig import Kubeconfig
 from kubesweep_controller.kube.object_limits import HEAVIEST, estimated_bytes, is_truncated, limit_depth, trim
 from kubesweep_controller.kube.watch import Watcher
 from kubesweep_controller.metrics import Metrics
-from kubesweep_controller.queue.circuit_breaker import Gate
-from kubesweep_controller.reconcile.reconciler import Reconciler, _parse
-from kubesweep_controller.reconcile.resync import SEARCHES, Resync
+from kubesweep_controller.queue.guarded_queue import GuardedQueue
+from kubesweep_controller.reconcile.queue_reconciler import QueueReconciler
+from kubesweep_controller.reconcile.reconciler import Reconciler
+from kubesweep_controller.reconcile.resync import MAX_SLOW_SEARCHES, Resync
+from kubesweep_controller.reconcile.spec_cache import parse_spec
 from tests.integration.test_worker_webhook import receiver
-from tests.kits.controller import SPEC, Clock, House
+from tests.kits.controller import SPEC, Clock, ScheduleSimulation
 from tests.kits.deadlines import scaled
 from tests.unit.controller.test_cache import A, child, schedule
 
@@ -63,7 +65,7 @@ def test_an_object_that_is_nested_deep_is_an_invalid_spec_and_nothing_else(level
     assert cache.update(SCHEDULES, {**deep(levels), "status": {"x": 1}}) == B
     with pytest.raises(SpecErrors, match=r"spec\.worker\.podTemplate\.spec\.a\.a: nested deeper than 64 levels"):
         load_object(cache.schedules[B])
-    assert cache.unread == {}
+    assert cache.unreadable == {}
 
 
 def test_a_deep_copy_of_what_was_applied_is_not_looked_into() -> None:
@@ -100,7 +102,7 @@ def test_a_child_of_an_odd_shape_hides_no_other(change: dict[str, Any]) -> None:
     cache.replace(DEPLOYMENTS, [odd, fine], None, 10)
     assert cache.deployment(A) is not None
     cache.replace(DEPLOYMENTS, [fine], None, 11)
-    assert cache.unread == {}
+    assert cache.unreadable == {}
 
 
 def test_what_was_made_while_a_list_was_under_way_stays_and_what_was_deleted_does_not_come_back() -> None:
@@ -154,7 +156,7 @@ def test_of_a_spec_that_is_too_heavy_nothing_is_kept_and_that_is_told() -> None:
     assert cache.update(SCHEDULES, dense("b", "u2", 50_000)) == B
     kept = cache.schedules[B]
     assert estimated_bytes(kept, HEAVIEST) < 10_000
-    spec = _parse(kept, ScheduleRef("i", "shop", "b", "u2"), (), PodPolicy())
+    spec = parse_spec(kept, ScheduleRef("i", "shop", "b", "u2"), (), PodPolicy())
     assert spec.refusal is not None
     assert (spec.refusal.code, spec.plan) == ("TooLarge", None)
     assert cache.update(SCHEDULES, dense("b", "u2", 10)) == B, "smaller, it is served"
@@ -288,7 +290,7 @@ async def test_what_a_proxy_answers_in_place_of_the_api_server_is_an_outage_or_a
 
 async def test_a_queue_that_takes_long_to_search_is_not_away_and_is_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server with tens of millions of other keys."""
-    monkeypatch.setattr("kubesweep_controller.reconcile.resync.LOOK_FOR_KEDA", 0.0)
+    monkeypatch.setattr("kubesweep_controller.reconcile.resync.KEDA_POLL", 0.0)
     searches = 0
 
     class Slow(SqliteQueue):
@@ -297,15 +299,13 @@ async def test_a_queue_that_takes_long_to_search_is_not_away_and_is_let_be(monke
             searches += 1
             raise Outage("QueueTimeout", "did not answer in time")
 
-    queue = Slow(":memory:")
-    gate = Gate(queue, "install0", lambda: None)
-    reconciler = Reconciler("install0", ANY, Cache(), ANY, gate, ANY, ANY, ANY)
+    queue = GuardedQueue(Slow(":memory:"), "install0", lambda: None)
+    reconciler = Reconciler(ANY, Cache(), ANY, QueueReconciler("install0", queue), ANY, ANY, ANY, ANY)
     resync = Resync(ANY, (), reconciler.cache, ANY, ANY, reconciler, lambda: None)
     resync._once.set()
     async with asyncio.timeout(scaled(10)):
         await resync.collect_garbage()
-    gate.check()
-    assert (searches, gate.outage_seconds) == (SEARCHES, 0)
+    assert (searches, queue.outage_seconds) == (MAX_SLOW_SEARCHES, 0)
 
 
 async def test_a_delete_names_the_very_object() -> None:
@@ -341,11 +341,11 @@ NUMBERS = st.one_of(st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=
 
 @given(numbers=st.lists(NUMBERS, min_size=3, max_size=3))
 async def test_numbers_of_one_schedule_never_end_the_metrics_of_all(
-    numbers: list[Any], make_house: Callable[[], House]
+    numbers: list[Any], make_sim: Callable[[], ScheduleSimulation]
 ) -> None:
-    metrics, house = Metrics(), make_house()
-    observation = await house.observation()
-    good = {**house.body, "metadata": {**house.body["metadata"], "name": "good"}}
+    metrics, sim = Metrics(), make_sim()
+    observation = await sim.observation()
+    good = {**sim.body, "metadata": {**sim.body["metadata"], "name": "good"}}
     ready, tick, planned = numbers
     status = {"lastSweep": {"state": "Running", "planned": planned}, "lastSuccessfulTime": tick}
     odd = observation.__class__(**{**observation.__dict__, "stats": Stats(known=True, ready=ready, last_tick=tick)})
@@ -357,9 +357,9 @@ async def test_numbers_of_one_schedule_never_end_the_metrics_of_all(
 
 
 @pytest.fixture(scope="module")
-def make_house(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], House]:
+def make_sim(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], ScheduleSimulation]:
     queue = SqliteQueue(str(tmp_path_factory.mktemp("queue") / "q.db"))
-    return lambda: House(queue, Clock())
+    return lambda: ScheduleSimulation(queue, Clock())
 
 
 def test_plain_objects_are_json(tmp_path: Any) -> None:

@@ -178,7 +178,7 @@ def test_the_policy_of_pod_templates_binds_schedules_and_not_the_defaults() -> N
 
 
 @pytest.mark.parametrize(
-    ("defaults", "said"),
+    ("defaults", "text"),
     [
         ({"podtemplate": {}}, 'worker.defaults.podtemplate: unknown field; did you mean "podTemplate"?'),
         ({"resources": {"limits": {"memory": "512MB"}}}, "worker.defaults.resources.limits.memory: write a quantity"),
@@ -189,11 +189,11 @@ def test_the_policy_of_pod_templates_binds_schedules_and_not_the_defaults() -> N
         ([], "worker.defaults: "),
     ],
 )
-def test_a_wrong_default_is_refused_at_the_start_with_its_path(defaults: Any, said: str) -> None:
+def test_a_wrong_default_is_refused_at_the_start_with_its_path(defaults: Any, text: str) -> None:
     with pytest.raises(SpecError) as met:
         from_environment({**ENV, "KUBESWEEP_WORKER_DEFAULTS": json.dumps(defaults)})
     assert met.value.code == "BadEnvironment"
-    assert said in str(met.value)
+    assert text in str(met.value)
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 5000, '{"a": ' * 70 + "1" + "}" * 70])

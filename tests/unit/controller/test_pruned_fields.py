@@ -54,7 +54,7 @@ def test_each_field_that_is_dropped_is_said_once(dropped: PrunedFields, caplog: 
     for _ in range(3):
         dropped.wrote(KEY, WHOLE, body(KEPT))
     dropped.wrote(("shop", "other"), WHOLE | {"plan": "x"}, body(KEPT))
-    said = [each.getMessage() for each in caplog.records]
-    assert len(said) == 2
-    assert "it drops status.conditions[].later, status.handled.approve. Apply" in said[0]
-    assert "it drops status.plan. Apply" in said[1]
+    text = [each.getMessage() for each in caplog.records]
+    assert len(text) == 2
+    assert "it drops status.conditions[].later, status.handled.approve. Apply" in text[0]
+    assert "it drops status.plan. Apply" in text[1]

@@ -12,7 +12,7 @@ import pytest
 from kubesweep.errors import Outage
 from kubesweep.queue.redis.connections import parse
 from kubesweep_controller.kube.client import ApiOutage, Kind, Refused
-from kubesweep_controller.queue.password import AGAIN, QueuePassword
+from kubesweep_controller.queue.password import RETRY_SECONDS, QueuePassword
 from kubesweep_controller.settings import Settings, from_environment
 from tests.kits.controller import Recorder
 
@@ -98,16 +98,16 @@ async def test_the_first_leader_makes_a_password_and_logs_in_with_it_before_the_
     password = start(settings(mounted), client)
     with pytest.raises(Outage):
         password.settings.queue.password()  # nobody is given an empty one
-    await password.look(0)
+    await password.check(0)
     assert len(client.password) >= 40
     assert credentials(password) == ("default", client.password)
     assert password.settings.queue.password() == client.password
-    assert password.stand_in is not None
-    assert password.stand_in.stat().st_mode & 0o777 == 0o600
+    assert password.temporary_file is not None
+    assert password.temporary_file.stat().st_mode & 0o777 == 0o600
     assert client.password not in repr(password)
     show(mounted, client.password)
-    await password.look(AGAIN)
-    assert password.stand_in.resolve() == mounted
+    await password.check(RETRY_SECONDS)
+    assert password.temporary_file.resolve() == mounted
     show(mounted, "rotated\n")
     assert credentials(password) == ("default", "rotated")
     assert client.applied == 1
@@ -115,34 +115,34 @@ async def test_the_first_leader_makes_a_password_and_logs_in_with_it_before_the_
 
 async def test_a_password_that_stands_is_left_alone_whoever_put_it_there(start: Start, mounted: Path) -> None:
     client = Server()
-    await start(settings(mounted), client).look(0)
-    first = client.password
-    await start(settings(mounted), client).look(0)  # a controller that died before the file came
-    assert client.password == first
+    await start(settings(mounted), client).check(0)
+    initial = client.password
+    await start(settings(mounted), client).check(0)  # a controller that died before the file came
+    assert client.password == initial
     client.patch_by_hand("mine")
     second = start(settings(mounted), client)
-    await second.look(0)
+    await second.check(0)
     assert client.password == "mine"
     with pytest.raises(Outage):
         second.settings.queue.password()
     show(mounted, "mine")
-    await second.look(1)
+    await second.check(1)
     assert credentials(second) == ("default", "mine")
 
 
 async def test_a_secret_that_a_tool_emptied_gets_the_same_password_again(start: Start, mounted: Path) -> None:
     client = Server()
     password = start(settings(mounted), client)
-    await password.look(0)
+    await password.check(0)
     made = client.password
     show(mounted, made)
-    await password.look(1)
+    await password.check(1)
     client.empty()
     show(mounted, "")
-    await password.look(AGAIN)
+    await password.check(RETRY_SECONDS)
     assert client.password == made
     client.patch_by_hand("another")
-    await password.look(2 * AGAIN)
+    await password.check(2 * RETRY_SECONDS)
     assert client.password == "another", "and never takes one back"
 
 
@@ -150,12 +150,12 @@ async def test_the_secret_is_tried_again_now_and_then_and_at_once_after_an_outag
     client = Server()
     client.outage_seconds = True
     password = start(settings(mounted), client)
-    await password.look(0)
+    await password.check(0)
     client.outage_seconds = False
-    await password.look(5)
+    await password.check(5)
     assert (client.applied, bool(client.password)) == (2, True)
-    for now in (10, 15, AGAIN):
-        await password.look(now)
+    for now in (10, 15, RETRY_SECONDS):
+        await password.check(now)
     assert client.applied == 2
 
 

@@ -85,16 +85,16 @@ async def test_a_key_that_is_added_during_its_look_is_looked_at_again_and_never_
 async def test_no_more_looks_at_once_than_allowed() -> None:
     running = most = 0
     done = asyncio.Event()
-    left = 20
+    applied = 20
 
     async def look(key: ScheduleKey) -> None:
-        nonlocal running, most, left
+        nonlocal running, most, applied
         running += 1
         most = max(most, running)
         await asyncio.sleep(0)
         running -= 1
-        left -= 1
-        if not left:
+        applied -= 1
+        if not applied:
             done.set()
 
     async with working(look, at_once=3) as queue:
@@ -193,7 +193,7 @@ def test_derived_passwords_differ_by_purpose_and_stay_the_same() -> None:
 
 
 def test_probes_say_what_is_missing() -> None:
-    health = Health(max_age=60.0, turned=100.0)
+    health = Health(max_age=60.0, last_beat=100.0)
     assert health.readiness_problem() == "the Lease is not held yet"
     health.is_standby = True
     assert health.readiness_problem() == ""
@@ -205,5 +205,5 @@ def test_probes_say_what_is_missing() -> None:
     assert health.readiness_problem() == ""
     assert health.liveness_problem(101.0) == ""
     assert "stood still" in health.liveness_problem(200.0)
-    health.turned = 200.0
+    health.last_beat = 200.0
     assert "full list" in health.liveness_problem(200.0)

@@ -1,7 +1,7 @@
-"""Dead letters as a person is told of them: one sentence in Degraded, and which error classes deserve an Event. Pure.
+"""Dead letters in Degraded and in Events: how many, which error classes, and what to type. Pure.
 
-Told are keys and what the database or the receiver said, never a row's data. The queue counts; this compares its groups with
-those in the status, so what was told before is known after a restart too.
+Messages contain keys and the words of the database or the receiver, never a row's data. The queue counts. This module compares its
+groups with those in the previous status, so a restarted controller still knows what was reported.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ from __future__ import annotations
 from kubesweep.queue.model import ErrorGroup, key_text
 from kubesweep.text import clip, escaped
 from kubesweep_controller.status.conditions.reasons import ConditionType, Reason
+from kubesweep_controller.status.conditions.result import Problem, find_condition
 from kubesweep_controller.status.formatting import annotate, parse_time, rows
 from kubesweep_controller.status.history import previous
 from kubesweep_controller.status.observation import Observation
 
-__all__ = ["dead_letter_message", "dead_letters", "risen"]
+__all__ = ["dead_letter_message", "dead_letters", "grown_groups"]
 
 SHOWN_GROUPS = 5
 SHOWN_KEYS = 3
 
 
-def dead_letters(observation: Observation) -> tuple[Reason, str] | None:
-    """What Degraded says of them. They count until none is left and none of them is being tried again."""
+def dead_letters(observation: Observation) -> Problem | None:
+    """The problem for Degraded. It lasts until no dead letter is left and none is being retried."""
     dead, groups = _dead(observation)
     if dead:
         named = ", ".join(f"{count:,} {clip(error, 64)}" for error, count in groups[:SHOWN_GROUPS])
@@ -28,27 +29,21 @@ def dead_letters(observation: Observation) -> tuple[Reason, str] | None:
         which = f" ({named}{more})" if named else ""
         verb = "is a dead letter" if dead == 1 else "are dead letters"
         retry = annotate(observation.body, "retry-dead-letters")
-        told = (
-            f"{rows(dead)} {verb}{which}: see status.errors. Once cured, try again: {retry}.{_set_aside(observation)}"
-        )
-        return Reason.DEAD_LETTERS, told
-    if observation.stats is not None and observation.stats.excluded and _was_told(observation):
-        return (
-            Reason.DEAD_LETTERS,
-            f"Rows that had died are being tried again; {rows(observation.stats.excluded)} wait for it.",
-        )
+        details = f"{rows(dead)} {verb}{which}: see status.errors. After a fix, to retry: {retry}."
+        return Problem(Reason.DEAD_LETTERS, details + _set_aside(observation))
+    if observation.stats is not None and observation.stats.excluded and _were_reported(observation):
+        waiting = rows(observation.stats.excluded)
+        return Problem(Reason.DEAD_LETTERS, f"Dead letters are being retried; {waiting} still to go.")
     return None
 
 
 def _set_aside(observation: Observation) -> str:
-    """Dead letters of a table that is not swept any more, as far as the groups tell."""
+    """A sentence about dead letters of a table that is no longer swept, as far as the groups tell."""
     here = observation.stats.origin if observation.stats is not None else ""
     aside = sum(group.count for group in observation.groups if here and group.origin not in ("", here))
-    return (
-        f" {rows(aside)} of another table than {clip(here, 128)} are set aside and expire by retention."
-        if aside
-        else ""
-    )
+    if not aside:
+        return ""
+    return f" {rows(aside)} of another table than {clip(here, 128)} are ignored and expire after deadLetters.retention."
 
 
 def _dead(observation: Observation) -> tuple[int, list[tuple[str, int]]]:
@@ -59,17 +54,13 @@ def _dead(observation: Observation) -> tuple[int, list[tuple[str, int]]]:
     return int((status.get("queue") or {}).get("dead", 0)), groups
 
 
-def _was_told(observation: Observation) -> bool:
-    return any(
-        each.get("type") == ConditionType.DEGRADED
-        and each.get("status") == "True"
-        and each.get("reason") == Reason.DEAD_LETTERS
-        for each in previous(observation).get("conditions") or ()
-    )
+def _were_reported(observation: Observation) -> bool:
+    before = find_condition(previous(observation), ConditionType.DEGRADED) or {}
+    return before.get("status") == "True" and before.get("reason") == Reason.DEAD_LETTERS
 
 
-def risen(observation: Observation) -> list[ErrorGroup]:
-    """The error classes of which more rows died, or some again, since the status was written."""
+def grown_groups(observation: Observation) -> list[ErrorGroup]:
+    """The error classes that gained dead letters, or the same ones again, since the status was written."""
     known = {str(each.get("error")): each for each in previous(observation).get("errors") or ()}
     found = []
     for group in observation.groups:
@@ -80,9 +71,9 @@ def risen(observation: Observation) -> list[ErrorGroup]:
 
 
 def dead_letter_message(observation: Observation, group: ErrorGroup) -> str:
-    """One error class: which rows, what was said, what to do. Without its number, which grows."""
+    """One error class for an Event: which rows, what was reported, what to do. It has no number, because that one grows."""
     keys = ", ".join(text for key in group.samples[:SHOWN_KEYS] if len(text := escaped(key_text(key))) <= 80)
     which = f" (such as {keys})" if keys else ""
     retry = annotate(observation.body, "retry-dead-letters")
     error, message = clip(group.error, 128), clip(group.message, 500).rstrip(".")
-    return f"{error}: rows used up their attempts{which}: {message}. Once cured, try again: {retry}"
+    return f"{error}: rows used up their attempts{which}: {message}. After a fix, to retry: {retry}"

@@ -59,5 +59,5 @@ class Reason(StrEnum):
     APPROVED = "Approved"
     DEAD_LETTERS_RETRIED = "DeadLettersRetried"
     DEAD_LETTERS_PURGED = "DeadLettersPurged"
-    COMMAND_REFUSED = "RequestRefused"
+    COMMAND_REFUSED = "CommandRefused"
     SERVED_BY_ANOTHER = "ServedByAnother"
