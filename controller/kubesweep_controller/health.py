@@ -1,8 +1,8 @@
-"""What the controller says of itself over HTTP: alive, ready, and its metrics.
+"""The controller's HTTP endpoints: liveness, readiness and metrics.
 
-Ready means that a SweepSchedule applied now would be served: the Lease is held, everything was listed once and the queue has
-answered since the start. A standby that sees a live holder is ready too. Alive means that the event loop turns and that lists
-still succeed; an outage of the queue or of the API server for minutes is no reason to be killed.
+Ready means that a SweepSchedule applied now is served: this process holds the Lease, everything was listed once, and the queue has
+responded since the start. A standby that observes a live leader is ready too. Alive means that the event loop runs and that lists
+succeed. An outage of the queue or the API server of some minutes is no reason for a restart.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from aiohttp import web
 
 from kubesweep_controller.metrics import CONTENT_TYPE, Metrics
 
-TURN = 1.0  # seconds between two looks at the loop's own clock
+TURN = 1.0  # seconds between two beats of the event loop
 MAX_LAG = 30.0
 
 
 @dataclass
 class Health:
-    """Written by main, read by the probes."""
+    """Written by main and the manager, read by the probes."""
 
-    max_age: float  # seconds since the last full list that are too many
+    max_age: float  # seconds since the last full list that mean a failure
     is_leader: bool = False
     is_standby: bool = False
     queue_reached: bool = False
     listed: float | None = None  # monotonic
-    last_beat: float = 0.0  # monotonic: when the loop was last seen turning
+    last_beat: float = 0.0  # monotonic: the event loop's last beat
 
     def liveness_problem(self, now: float) -> str:
-        """Why this process should be restarted; empty: it should not."""
+        """Why this process should be restarted; empty if it should not."""
         if now - self.last_beat > MAX_LAG:
-            return f"the event loop has stood still for {now - self.last_beat:.0f} s"
+            return f"the event loop has been blocked for {now - self.last_beat:.0f} s"
         if self.is_leader and self.listed is not None and now - self.listed > self.max_age:
             return f"the last full list is {now - self.listed:.0f} s old"
         return ""
 
     def readiness_problem(self) -> str:
-        """What is still missing; empty: ready."""
+        """What is missing; empty if ready."""
         if self.is_standby and not self.is_leader:
             return ""
         if not self.is_leader:
             return "the Lease is not held yet"
         if self.listed is None:
             return "SweepSchedules have not been listed yet"
-        return "" if self.queue_reached else "the queue has not answered yet"
+        return "" if self.queue_reached else "the queue has not responded yet"
 
     async def run(self) -> None:
         while True:
@@ -55,7 +55,7 @@ class Health:
 
 
 async def serve(health: Health, metrics: Metrics, port: int) -> web.AppRunner:
-    """Listen on all addresses; ``cleanup()`` of what is returned ends it. Port 0: any."""
+    """Listen on all addresses. ``cleanup()`` of the returned runner stops it. Port 0: any free port."""
 
     async def healthz(_: web.Request) -> web.Response:
         return _answer(health.liveness_problem(time.monotonic()))

@@ -1,7 +1,7 @@
-"""kubesweep-controller: from the environment to a running controller, and to its end.
+"""kubesweep-controller: runs the controller from its environment to its exit.
 
-The Lease is taken before anything else is done. When it is lost the process exits at once, its pod starts it again; on SIGTERM
-it is released, so that the next one need not wait. Nothing has to be brought to an end: every look can be cut anywhere.
+The Lease comes before anything else. When the Lease is lost, the process exits at once and its pod restarts it. On SIGTERM the
+Lease is released, so that the next leader need not wait. Nothing has to be finished first: every reconcile may be interrupted.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from kubesweep_controller.queue.password import QueuePassword
 from kubesweep_controller.reconcile.resync import PERIOD
 from kubesweep_controller.settings import Settings, from_environment
 
-LEASE_TIMEOUT = 5.0  # seconds that one call for the Lease may take
+LEASE_TIMEOUT = 5.0  # seconds for one call for the Lease
 _log = logging.getLogger("kubesweep.controller")
 
 
 def main() -> None:
-    """The console script. Exit code 0 after SIGTERM, 1 where the Lease was lost or a part failed, 2 for wrong settings."""
+    """The console script. Exit code 0 after SIGTERM, 1 if the Lease was lost or a part failed, 2 for invalid settings."""
     try:
         settings = from_environment(os.environ)
     except SpecError as error:
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _configure_kopf_logging(level: str) -> None:
-    """kopf's log goes the way of ours; of its everyday business nobody needs to hear."""
+    """Send kopf's log records to our handlers, and only its errors unless the level is debug."""
     kopf_log = logging.getLogger("kopf")
     kopf_log.handlers = list(logging.getLogger("kubesweep").handlers)
     kopf_log.setLevel(logging.INFO if level == "debug" else logging.ERROR)
@@ -58,7 +58,7 @@ def _configure_kopf_logging(level: str) -> None:
 
 
 async def run(settings: Settings, config: Kubeconfig | None = None) -> int:
-    """Lead when it is our turn, until a signal or the loss of the Lease. The exit code."""
+    """Lead after the Lease is acquired, until a signal or the loss of the Lease. Returns the exit code."""
     config = config or kubeconfig.find()
     client, lease_client = KubeClient(config), KubeClient(config, LEASE_TIMEOUT)
     health, metrics = Health(max_age=3 * PERIOD), Metrics()
@@ -138,7 +138,7 @@ def _stop_signal() -> asyncio.Event:
 
 
 async def _unless_stopped(stop: asyncio.Event, call: Coroutine[Any, Any, str]) -> str | None:
-    """The result of ``work``, or None if the stop comes first."""
+    """The result of ``call``, or None if the stop comes first."""
     working, stopped = asyncio.create_task(call), asyncio.create_task(stop.wait())
     await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
     for task in (working, stopped):

@@ -42,7 +42,7 @@ async def test_a_crd_that_drops_what_it_does_not_know_of_a_status_makes_nothing_
     await stage.says("SourceReady", "TableMissing")
     assert (await stage.stats()).dead == 1
     assert len([each for each in writes_since(stage, start) if each.resource == "sweepschedules/status"]) <= 2
-    assert stage.log().count("is older than this controller: it drops") <= len(LACKS)
+    assert stage.log().count("is older than this controller, so the API server prunes") <= len(LACKS)
     assert "status.handled" in stage.log()
 
 

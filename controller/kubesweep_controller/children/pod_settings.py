@@ -12,12 +12,12 @@ __all__ = ["PodSettings"]
 
 @dataclass(frozen=True)
 class PodSettings:
-    """What all pods of workers and producers have in common."""
+    """``labels`` and ``copied_labels`` apply to all children, the rest to pods."""
 
     image: str
-    pull_policy: str = ""  # empty: the cluster's own rule
+    pull_policy: str = ""  # empty: the cluster's default
     pull_secrets: tuple[str, ...] = ()
     log_level: str = "info"
-    labels: Mapping[str, str] = field(default_factory=dict)  # that all children carry
-    copied_labels: tuple[str, ...] = ()  # keys of labels that children take over from their SweepSchedule
-    defaults: PodDefaults = field(default_factory=PodDefaults)  # what a schedule's own fields are laid over
+    labels: Mapping[str, str] = field(default_factory=dict)  # of all children
+    copied_labels: tuple[str, ...] = ()  # keys of labels that children copy from their SweepSchedule
+    defaults: PodDefaults = field(default_factory=PodDefaults)  # a schedule's own fields override them

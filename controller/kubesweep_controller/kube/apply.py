@@ -1,8 +1,8 @@
-"""Making a child what it should be, with as few writes as possible, and never somebody else's object.
+"""Applies a child with as few writes as possible, and never somebody else's object.
 
-An object is ours if its controlling owner is this very SweepSchedule (by uid). That is looked at before each apply: a forced
-server-side apply would adopt a stranger's object of the same name without a word. Nothing is sent where nothing changed:
-the child carries a digest of what was applied, and what is in the cluster must still cover it.
+An object is ours if its controlling owner is this very SweepSchedule (by uid). This is verified before each apply, because a forced
+server-side apply would silently adopt another object of the same name. Nothing is sent where nothing changed: the child has a digest of
+what was applied, and the live object must still contain all of it. That restores a child that somebody edited.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubesweep.errors import KubesweepError
-from kubesweep_controller.children.observed import APPLIED, AppliedRevision, applied_revision, owner_uid
+from kubesweep_controller.children.observed import APPLIED_DIGEST, AppliedRevision, applied_revision, owner_uid
 from kubesweep_controller.children.quantity import amount
 from kubesweep_controller.kube.client import MANAGER, ApiOutage, Body, Kind, KubeClient, Refused
 
@@ -26,20 +26,20 @@ CREATION_MANAGER = "kubesweep-birth"  # field manager of a Deployment's first re
 
 
 class NameTaken(KubesweepError):
-    """A child's name belongs to an object that is not ours; the sentence says whose."""
+    """An object that is not ours has a child's name. The message says whose it is."""
 
 
 class ApplyRejected(KubesweepError):
-    """The API server refuses the child itself (422): another spec is needed."""
+    """The API server refuses the child itself (422): the spec has to change."""
 
 
 class ApplyBlocked(KubesweepError):
-    """The child may be right, but the cluster does not let it be: rights, quota, a webhook, a namespace that goes."""
+    """The child may be valid, but the cluster blocks it: permissions, quota, a webhook, a terminating namespace."""
 
 
 @dataclass
 class Applier:
-    """Remembers, for this process only, which objects it left in which state, so that a look need not ask again."""
+    """Remembers, in this process only, the state in which it left each object, so that a reconcile need not read it again."""
 
     client: KubeClient
     applied: dict[tuple[str, str, str], tuple[str, AppliedRevision]] = field(default_factory=dict)
@@ -47,8 +47,10 @@ class Applier:
     async def ensure(
         self, kind: Kind, desired: Body, seen: AppliedRevision | None = None, initial: Body | None = None
     ) -> AppliedRevision:
-        """See to it that the object is as ``wanted``. ``seen``: its mark, where a watch keeps it up to date.
-        ``first``: what to make of nothing, ``wanted`` with a field more that is somebody else's later."""
+        """Apply ``desired`` where it differs from the live object.
+
+        ``seen``: the revision that a watch keeps up to date. ``initial``: the body to create, which has a field that others own later.
+        """
         meta = desired["metadata"]
         key = (kind.plural, meta["namespace"], meta["name"])
         digest = _digest(desired)
@@ -79,7 +81,7 @@ class Applier:
             await self.client.delete(kind, namespace, name, live["metadata"]["uid"])
 
     def last_applied(self, kind: Kind, namespace: str, name: str) -> AppliedRevision | None:
-        """In which state this process left the object; for kinds that are not watched."""
+        """The revision in which this process left the object, for kinds that are not watched."""
         known = self.applied.get((kind.plural, namespace, name))
         return known[1] if known else None
 
@@ -89,16 +91,17 @@ class Applier:
             del self.applied[key]
 
     async def _create(self, kind: Kind, body: Body) -> None:
-        """Make a Deployment whole, as admission policies look at it, and without replicas, by a manager of its own: a field that
-        its manager no longer applies is taken away, and so ``replicas`` would become 1 by the apply that follows."""
+        """Create a Deployment completely, as admission policies expect, but without replicas, and by a field manager of its own.
+
+        The API server removes a field that its manager no longer applies. With the usual manager the following apply would set ``replicas`` to 1.
+        """
         try:
             await self.client.apply(kind, body, CREATION_MANAGER, force=False)
         except Refused as refused:
             raise _as_error(kind, body, refused) from refused
 
     async def _release_template(self, kind: Kind, live: Body) -> Body:
-        """The manager of the birth keeps the number alone, whoever sets it later: else a field of the template that is no longer
-        wanted would stay, as it had two managers."""
+        """Reduce the creating manager's fields to ``replicas``. Otherwise a removed field of the template would stay, because it has two managers."""
         meta = {name: live["metadata"][name] for name in ("name", "namespace")}
         number = {"replicas": live["spec"].get("replicas", 0)}
         body = {"apiVersion": kind.group_version, "kind": kind.kind, "metadata": meta, "spec": number}
@@ -115,7 +118,7 @@ class Applier:
 
 
 def _entry(live: Body, manager: str) -> Mapping[str, Any] | None:
-    """What ``manager`` has applied of the object, as its managedFields say."""
+    """What ``manager`` has applied of the object, according to its managedFields."""
     entries = live["metadata"].get("managedFields") or ()
     return next((each for each in entries if each.get("manager") == manager and each.get("operation") == "Apply"), None)
 
@@ -127,7 +130,7 @@ def _fields(entry: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def covers(live: Any, desired: Any, field_name: str = "", *, quantity: bool = False) -> bool:
-    """Whether ``live`` has all that is ``wanted``; what others (or defaults) added beside it does not matter."""
+    """Whether ``live`` contains everything in ``desired``. What others, or defaults, added does not matter."""
     quantity = quantity or field_name in _QUANTITIES
     if isinstance(desired, Mapping):
         return isinstance(live, Mapping) and all(
@@ -160,26 +163,29 @@ def _digest(body: Body) -> str:
 
 def _with_digest(body: Body, digest: str) -> Body:
     meta = body["metadata"]
-    return {**body, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), APPLIED: digest}}}
+    return {**body, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), APPLIED_DIGEST: digest}}}
 
 
 def _check_owner(kind: Kind, live: Body, desired: Body) -> None:
     meta, ours = live["metadata"], desired["metadata"]["ownerReferences"][0]
     if owner_uid(meta) == ours["uid"]:
         if "deletionTimestamp" in meta:
-            raise ApiOutage("ChildLeaving", f"{kind.kind} {meta['name']} is being deleted; it is made anew after that")
+            raise ApiOutage(
+                "ChildLeaving", f"{kind.kind} {meta['name']} is being deleted; it is created again afterwards"
+            )
         return
     former = [each for each in meta.get("ownerReferences") or () if each.get("controller")]
     if any(each["kind"] == ours["kind"] and each["name"] == ours["name"] for each in former):
         raise ApiOutage(
-            "ChildLeaving", f"{kind.kind} {meta['name']} is of the SweepSchedule before; it is being removed"
+            "ChildLeaving",
+            f"{kind.kind} {meta['name']} belongs to a deleted SweepSchedule of the same name and is being removed",
         )
-    whose = f"{former[0]['kind']} {former[0]['name']}" if former else "nobody that is known here"
-    raise NameTaken(f"the {kind.kind} {meta['name']} is there already and belongs to {whose}")
+    whose = f"{former[0]['kind']} {former[0]['name']}" if former else "an unknown owner"
+    raise NameTaken(f"the {kind.kind} {meta['name']} already exists and belongs to {whose}")
 
 
 def _as_error(kind: Kind, body: Body, refused: Refused) -> KubesweepError:
-    """What a refusal means: the object is wrong, or the world is (rights, quota, a namespace that is being deleted)."""
+    """The meaning of a refusal: the object is invalid, or the cluster blocks it (permissions, quota, a terminating namespace)."""
     what = f"{kind.kind} {body['metadata']['name']}"
     if refused.invalid:
         return ApplyRejected(f"the {what}: {refused}")

@@ -1,7 +1,7 @@
-"""What the API server showed last: the SweepSchedules as they are, their watched children as sights.
+"""The latest state from the API server: SweepSchedules trimmed, their watched children as :class:`ObservedChild`.
 
-Filled by two streams that may cross: events of a watch, and full lists now and then (a watch that breaks loses deletions).
-An object never goes back to an older version, and an event that brings nothing new asks for no look.
+Two streams fill it and may overtake each other: events of a watch, and full lists now and then (a broken watch misses deletions).
+An object never goes back to an older version, and an event without news causes no reconcile.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCHEDULES, K
 from kubesweep_controller.kube.object_limits import estimated_bytes, placeholder, trim
 
 Body = Mapping[str, Any]
-_log = logging.getLogger("kubesweep.controller.store")
-WATCHED = (SCHEDULES, DEPLOYMENTS, CRONJOBS)  # the schedules first
-SHARE = 32 * 2**20  # bytes that the SweepSchedules of one namespace may take beyond what is usual, see bounds.weight
-USUAL = 8 * 2**10  # of one of them: however many a namespace has, those of this size are served
+_log = logging.getLogger("kubesweep.controller.cache")
+WATCHED = (SCHEDULES, DEPLOYMENTS, CRONJOBS)  # schedules first
+SHARE = 32 * 2**20  # bytes of one namespace's SweepSchedules beyond USUAL each
+USUAL = 8 * 2**10  # bytes of one SweepSchedule that are always allowed
 
 
 @dataclass
 class Cache:
+    """``unreadable``: plural and uid of objects that could not be read, and why."""
+
     schedules: dict[ScheduleKey, Body] = field(default_factory=dict)
     children: dict[tuple[str, ScheduleKey], ObservedChild] = field(default_factory=dict)
-    unreadable: dict[tuple[str, str], str] = field(
-        default_factory=dict
-    )  # plural and uid of objects that nothing is known of -> why
+    unreadable: dict[tuple[str, str], str] = field(default_factory=dict)  # plural and uid -> why
     _versions: dict[tuple[str, str], int] = field(default_factory=dict)  # plural, uid
     _deleted: dict[tuple[str, str], int] = field(
         default_factory=dict
-    )  # plural, uid: a list of before may still have it
+    )  # plural, uid: an older list may still contain it
     _weights: dict[ScheduleKey, int] = field(default_factory=dict)
-    _totals: Counter[str] = field(default_factory=Counter)  # of the weights of a namespace
+    _totals: Counter[str] = field(default_factory=Counter)  # by namespace
 
     def deployment(self, key: ScheduleKey) -> ObservedChild | None:
         return self.children.get((DEPLOYMENTS.plural, key))
@@ -46,14 +46,14 @@ class Cache:
         return self.children.get((CRONJOBS.plural, key))
 
     def update(self, kind: Kind, body: Body, *, deleted: bool = False) -> ScheduleKey | None:
-        """Take in one event. The key that needs a look because of it, if any. Whatever an object makes fail here is its own trouble."""
+        """Process one event. Returns the key to reconcile because of it, if any. An object that cannot be read affects no other."""
         place = kind.plural, _uid(body)
         try:
             key = self._update(kind, body, deleted)
         except Exception as error:
             if self.unreadable.setdefault(place, why := f"{type(error).__name__}: {error}"[:200]) == why:
                 _log.warning(
-                    "an object cannot be read and is left alone: %s", why, extra={"kind": kind.kind, **_about(body)}
+                    "ignoring an object that cannot be read: %s", why, extra={"kind": kind.kind, **_about(body)}
                 )
             return None
         self.unreadable.pop(place, None)
@@ -78,13 +78,15 @@ class Cache:
         return key if seen != observed else None
 
     def replace(self, kind: Kind, bodies: Iterable[Body], namespace: str | None, version: int = 0) -> set[ScheduleKey]:
-        """Take in a full list (of one namespace, or of all): what it lacks is gone, unless it is younger than the list, whose
-        ``version`` says how old that is (0: unknown). The keys that need a look."""
+        """Process a full list of one namespace, or of all. Returns the keys to reconcile.
+
+        An object that the list lacks is gone, unless it is newer than the list. ``version`` is the list's resource version (0: unknown).
+        """
         changed, listed = self.page(kind, bodies)
         return changed | self.listed(kind, listed, namespace, version)
 
     def page(self, kind: Kind, bodies: Iterable[Body]) -> tuple[set[ScheduleKey], set[str]]:
-        """Take in a part of a full list: the keys that need a look, and the uids that were in it."""
+        """Process one page of a full list. Returns the keys to reconcile, and the uids on the page."""
         changed: set[ScheduleKey] = set()
         listed: set[str] = set()
         for body in bodies:
@@ -93,10 +95,10 @@ class Cache:
         return changed, listed
 
     def listed(self, kind: Kind, listed: set[str], namespace: str | None, version: int = 0) -> set[ScheduleKey]:
-        """A full list was taken in, of these uids. See :meth:`replace`."""
+        """A full list of these uids is complete. See :meth:`replace`."""
         changed = self._drop(kind, listed, namespace, version)
         for place in [place for place, at in self._deleted.items() if place[0] == kind.plural and at <= version]:
-            del self._deleted[place]  # no list from now on has it
+            del self._deleted[place]  # later lists do not contain it
         for place in [place for place in self.unreadable if place[0] == kind.plural and place[1] not in listed]:
             if namespace is None:
                 del self.unreadable[place]
@@ -124,13 +126,13 @@ class Cache:
     def _keep_schedule(self, key: ScheduleKey, body: Body, deleted: bool) -> None:
         if not deleted:
             kept = trim(body)
-            kept["metadata"].pop("managedFields", None)  # each of our own writes is one
+            kept["metadata"].pop("managedFields", None)  # each of our own writes changes them
             self.schedules[key] = self._within_share(key, kept)
         elif (known := self.schedules.get(key)) and known["metadata"]["uid"] == body["metadata"]["uid"]:
             self._remove(key)
 
     def _within_share(self, key: ScheduleKey, body: dict[str, Any]) -> Body:
-        """The object, without its spec where the namespace's objects would take too much."""
+        """The object, without its spec where the namespace's objects would use too much memory."""
         total = self._totals[key[0]] - self._weights.get(key, 0)
         mine = _excess(body)
         if total + mine > SHARE:
@@ -160,7 +162,7 @@ class Cache:
 
 
 def _excess(body: Body) -> int:
-    return max(0, estimated_bytes({**body, "status": None}, SHARE) - USUAL)  # the status is ours
+    return max(0, estimated_bytes({**body, "status": None}, SHARE) - USUAL)  # the controller writes the status
 
 
 def _uid(body: Body) -> str:
@@ -175,7 +177,7 @@ def _about(body: Body) -> dict[str, str]:
 
 
 def key_of(kind: Kind, body: Body) -> ScheduleKey | None:
-    """The schedule that an object belongs to, by owner (or label) and name; None for what only looks like a child."""
+    """The schedule of an object, by owner (or label) and name; None for an object that only resembles a child."""
     meta = body["metadata"]
     if kind is SCHEDULES:
         return meta["namespace"], meta["name"]

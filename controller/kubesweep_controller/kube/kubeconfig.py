@@ -1,6 +1,6 @@
-"""How to reach the API server: by the pod's service account, or by a kubeconfig where there is none.
+"""How to reach the API server: the pod's service account, or a kubeconfig outside a pod.
 
-Both watchers and writers take it from here. The token stays a file: the cluster replaces its content about once an hour.
+The watch and the client both use it. The token stays a file, because the cluster rotates its content about once an hour.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 @dataclass(frozen=True)
 class Kubeconfig:
-    """Files where there are files; PEM text where a kubeconfig holds it itself."""
+    """File paths where there are files; PEM text where a kubeconfig embeds it."""
 
     server: str
     ca: str | None = None  # PEM
@@ -54,7 +54,7 @@ class Kubeconfig:
 
 
 def find(env: Mapping[str, str] = os.environ) -> Kubeconfig:
-    """In a pod its service account, else the kubeconfig (``KUBECONFIG`` or the usual place). Raises ``SpecError``."""
+    """The pod's service account, else the kubeconfig (``KUBECONFIG`` or the default path). Raises ``SpecError``."""
     host, port = env.get("KUBERNETES_SERVICE_HOST"), env.get("KUBERNETES_SERVICE_PORT")
     try:
         if host and port:
@@ -68,7 +68,7 @@ def find(env: Mapping[str, str] = os.environ) -> Kubeconfig:
 
 
 def from_kubeconfig(config: Mapping[str, Any], folder: Path) -> Kubeconfig:
-    """Of the current context: token, token file or client certificate; no plugins, no logins by browser."""
+    """From the current context: token, token file or client certificate; no exec plugins and no browser login."""
     context = _named(config, "contexts", config["current-context"])["context"]
     cluster = _named(config, "clusters", context["cluster"])["cluster"]
     user = _named(config, "users", context["user"])["user"]
@@ -88,7 +88,7 @@ def from_kubeconfig(config: Mapping[str, Any], folder: Path) -> Kubeconfig:
 
 
 def _file(user: Mapping[str, Any], name: str, folder: Path) -> str | None:
-    """The place of a file that is named, or whose content stands in the kubeconfig itself: TLS reads files only."""
+    """The path of a file that is named or embedded in the kubeconfig. TLS needs a file."""
     if name in user:
         return str(folder / user[name])
     if f"{name}-data" not in user:

@@ -1,9 +1,8 @@
-"""What one object may cost its neighbours: how deep it is nested, and how much of a list is read at once.
+"""Limits what one object can cost the controller: nesting, and memory.
 
-The API server takes objects that are nested 10,000 levels deep
-(https://github.com/kubernetes/apimachinery/blob/master/pkg/util/json/json.go). Whoever compares, copies or prints one of them
-recursively fails, and with it the list that all schedules come from. And a megabyte of ``{"a":{},"b":{}}`` is 26 of Python's. So an
-object is cut off where it comes in, and of the whole only what is used is kept.
+The API server accepts objects with 10,000 levels (https://github.com/kubernetes/apimachinery/blob/master/pkg/util/json/json.go).
+Comparing, copying or printing one recursively fails, and so would the list that contains it. And one megabyte of ``{"a":{},"b":{}}`` uses
+26 MB in Python. So objects are trimmed on arrival, and only the fields in use are kept.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from kubesweep.api.loading.objects import APPLIED, DEEPEST
 from kubesweep_controller.children.names import SCHEDULE_LABEL
 from kubesweep_controller.children.scaling import PARKED
 
-PARSED = 12_000  # levels that may be parsed: the interpreter's limit of recursion in this program
-CUT = "..."  # stands for what lies too deep; load_object refuses an object that has it by its depth
-HEAVIEST = 2 * 2**20  # bytes that a spec may take here: several times the largest plan and pod templates that are taken
-NODE = 100  # bytes of a value beside its text, about
+PARSED = 12_000  # levels that can be parsed: the interpreter's recursion limit
+CUT = "..."  # replaces what is nested too deep; load_object refuses such an object by its depth
+MAX_SPEC_BYTES = 2 * 2**20  # bytes of a spec in memory: several times the largest plan and pod templates
+NODE = 100  # approximate bytes of a value besides its text
 _META = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
-_ORDERS = "kubesweep.dev/"
+_COMMANDS = "kubesweep.dev/"
 _LABELS = 200
 _ANNOTATIONS = 50
 _MANAGER = ("manager", "operation", "subresource", "time")
@@ -46,7 +45,7 @@ def limit_depth(value: Any, most: int = DEEPEST + 1) -> Any:
 
 
 def estimated_bytes(value: Any, most: int) -> int:
-    """Bytes that plain data takes in memory, about; it is not looked at further where that is more than ``most``."""
+    """Approximate bytes of plain data in memory. Counting stops above ``most``."""
     total, todo = 0, [value]
     while todo and total <= most:
         one = todo.pop()
@@ -62,26 +61,26 @@ def estimated_bytes(value: Any, most: int) -> int:
 
 
 def trim(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a SweepSchedule or a child what is used, at most so deep and so heavy. Never fails. See :func:`is_cut`."""
+    """The fields of a SweepSchedule or a child that are used, limited in depth and size. Never raises. See :func:`is_truncated`."""
     made = {name: body[name] for name in ("apiVersion", "kind") if name in body}
     if isinstance(meta := body.get("metadata"), dict):
         made["metadata"] = _lean_metadata(meta)
     for name in ("spec", "status"):
         if name in body:
-            light = estimated_bytes(body[name], HEAVIEST) <= HEAVIEST
+            light = estimated_bytes(body[name], MAX_SPEC_BYTES) <= MAX_SPEC_BYTES
             made[name] = limit_depth(body[name], DEEPEST) if light else placeholder(body[name])
     return made
 
 
 def placeholder(part: Any) -> dict[str, Any]:
-    """What is kept of a spec or status that is too heavy."""
+    """What replaces a spec or status that is too large."""
     known = part if isinstance(part, dict) else {}
     kept = {name: known[name] for name in ("replicas", "suspend") if isinstance(known.get(name), int)}
     return {CUT: CUT, **kept}
 
 
 def is_truncated(part: Any) -> bool:
-    """Whether it is what :func:`heavy` left."""
+    """Whether it is the result of :func:`placeholder`."""
     return isinstance(part, dict) and part.get(CUT) == CUT
 
 
@@ -95,7 +94,7 @@ def _lean_metadata(meta: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(values, dict):
             made |= {name: limit_depth(values, 2)} if name in meta else {}
             continue
-        desired = [key for key in values if name == "labels" or key.startswith(_ORDERS)][:most]
+        desired = [key for key in values if name == "labels" or key.startswith(_COMMANDS)][:most]
         made[name] = {key: values[key] for key in dict.fromkeys([*chosen, *desired]) if key in values}
     for name, of in (("ownerReferences", _is_of_use), ("managedFields", _is_ours)):
         if name in meta:

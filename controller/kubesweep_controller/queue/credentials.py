@@ -1,9 +1,9 @@
-"""How the pods of a namespace and KEDA log in to the queue: one Secret a namespace, and with it users of least rights.
+"""Queue credentials of a namespace's pods and of KEDA: one Secret per namespace, and queue users with least privileges.
 
-Passwords are derived from the controller's own and the namespace's uid, so nothing has to be stored, the Secret is only ever
-written, and a namespace that is made again has another password. The Secret is written again where its content changed, and now
-and then because nobody can look whether it is still there. So are the users: a server may lose them (a restart without an ACL
-file) or never have had them (a failover to a replica made since, because servers do not tell each other of users).
+Passwords are derived from the controller's own password and the namespace's uid. So nothing is stored, the Secret is only ever
+written, and a recreated namespace has other passwords. The Secret is written again when its content changed, and periodically,
+because the controller has no permission to read it. The users are set again too: a server may lose them (a restart without an ACL
+file) or never have had them (a failover to a newer replica, because servers do not replicate users).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from kubesweep_controller.queue.users import (
 )
 from kubesweep_controller.settings import Settings
 
-REWRITE_SECONDS = 600.0  # seconds after which Secret and users are written again, whatever is known of them
-SUSPECT_SECONDS = 60.0  # the same where one of them may be gone: at a resync, or because work waits and nobody does it
-_log = logging.getLogger("kubesweep.controller.logins")
+REWRITE_SECONDS = 600.0  # until Secret and users are written again in any case
+SUSPECT_SECONDS = 60.0  # the same where one may be missing: at a full resync, or because jobs wait and none runs
+_log = logging.getLogger("kubesweep.controller.credentials")
 
 
 class QueueCredentials:
-    """``install`` is part of every user's name and of the keys that they may touch."""
+    """``install`` is part of every user's name and of the keys that the user may access."""
 
     def __init__(
         self, settings: Settings, install: str, client: KubeClient, clock: Callable[[], float] = time.monotonic
@@ -54,17 +54,19 @@ class QueueCredentials:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def user(self, namespace: str) -> str:
-        """Whom the pods of the namespace log in as; empty: the server's default user."""
+        """The queue user of the namespace's pods; empty: the server's default user."""
         return user_names(self._install, namespace)[0] if self.own_users else self._settings.queue.user
 
     def invalidate(self) -> None:
-        """The server may have lost its users: set them again at the next occasion."""
+        """The server may have lost its users: set them again at the next :meth:`ensure`."""
         self._users.clear()
 
     async def ensure(self, namespace: str, schedule: Mapping[str, Any] | None = None, *, recheck: bool = False) -> None:
-        """The namespace's Secret, and its users, as they should be. ``schedule``: the metadata of the one that needs them; one that
-        was never seen may be in a namespace made again. ``doubtful``: there is a sign that the Secret is not there. Raises
-        Outage or Hindered."""
+        """Write the namespace's Secret and set its users where that is due.
+
+        ``schedule``: the metadata of the schedule that needs them. An unknown one may be in a recreated namespace. ``recheck``: something
+        suggests that the Secret or the users are missing. Raises ``Outage`` or ``ApplyBlocked``.
+        """
         async with self._locks[namespace]:
             if schedule is not None and self._served.get((namespace, schedule["name"])) != schedule["uid"]:
                 await self._check_namespace(namespace)
@@ -89,7 +91,7 @@ class QueueCredentials:
         self._served.pop((namespace, name), None)
 
     async def delete_unused(self, served: Callable[[], Collection[str]]) -> None:
-        """Delete the users of namespaces that have no schedule any more. Raises Outage."""
+        """Delete the users of namespaces that have no schedule any more. Raises ``Outage``."""
         if not self.own_users:
             return
         names = await known_users(self._settings.queue_url)
@@ -101,23 +103,23 @@ class QueueCredentials:
                 await delete_users(self._settings.queue_url, self._install, namespace)
                 for known in (self._users, self._written, self._uids, self._revoked):
                     known.pop(namespace, None)
-                _log.info("the namespace has no schedule: its logins are deleted", extra={"namespace": namespace})
+                _log.info("the namespace has no schedule: its queue users are deleted", extra={"namespace": namespace})
 
     async def revoke(self, namespace: str, why: Outage) -> None:
-        """Take all rights from the namespace's users until :meth:`switch_on`. Raises Outage."""
+        """Remove all permissions of the namespace's users until :meth:`restore`. Raises ``Outage``."""
         async with self._locks[namespace]:
             self._revoked[namespace] = why
             self._users.pop(namespace, None)
             await disable_users(self._settings.queue_url, self._install, namespace)
 
     def restore(self, namespace: str) -> None:
-        """The users get their rights back at the next :meth:`ensure`."""
+        """The users get their permissions back at the next :meth:`ensure`."""
         self._revoked.pop(namespace, None)
 
     @property
     def own_users(self) -> bool:
         """Whether each namespace has users of its own."""
-        return self._settings.per_namespace_users and self._settings.queue.has_login
+        return self._settings.per_namespace_users and self._settings.queue.has_password
 
     def derive(self, namespace: str) -> NamespaceCredentials:
         """Users and passwords of the namespace."""
@@ -132,11 +134,11 @@ class QueueCredentials:
         )
 
     async def _check_namespace(self, namespace: str) -> None:
-        """See whether the namespace is the one that Secret and users were made for."""
+        """Find out whether the namespace is the one that the Secret and the users were made for."""
         try:
             body = await self._client.get(NAMESPACES, None, namespace)
-        except Refused as refused:  # the rules of an older chart
-            _log.warning("the namespace cannot be looked at: %s", refused, extra={"namespace": namespace})
+        except Refused as refused:  # RBAC rules of an older chart
+            _log.warning("cannot read the namespace: %s", refused, extra={"namespace": namespace})
             body = None
         uid = str(body["metadata"]["uid"]) if body else ""
         if not uid or uid != self._uids.get(namespace):
@@ -154,5 +156,5 @@ class QueueCredentials:
 
 
 def derived(password: str, purpose: str) -> str:
-    """A password that follows from the controller's own, and does not tell it."""
+    """A password that follows from the controller's own and does not reveal it."""
     return hmac.new(password.encode(), purpose.encode(), hashlib.sha256).hexdigest()

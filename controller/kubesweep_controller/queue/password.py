@@ -1,11 +1,11 @@
-"""The password of the bundled queue, made once, in the cluster.
+"""The password of the bundled queue, generated once in the cluster.
 
-The chart renders its Secret without data, so every rendering is the same and no Helm release, GitOps tool or rollback owns the
-password. The leader puts one in by a server-side apply that is not forced: where anybody else's value stands, the API server
-answers with a conflict and nothing changes. No Secret is read (docs/adr/0112).
+The chart renders the Secret without data. So every rendering is the same, and no Helm release, GitOps tool or rollback owns the
+password. The leader fills it by a server-side apply without force: if another value exists, the API server answers with a conflict
+and nothing changes. No Secret is read (docs/adr/0112).
 
-The kubelet shows a mounted Secret's new content up to a minute and a half later. Until then this process reads the password that
-it made from a file in memory, which becomes a link to the mounted file as soon as there is one.
+The kubelet updates a mounted Secret up to 90 seconds later. Until then this process reads the password that it generated from a
+file in memory. That file becomes a link to the mounted one as soon as the mounted one has content.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from kubesweep_controller.queue_address import QueueAddress
 from kubesweep_controller.settings import Settings
 
 MANAGER = "kubesweep-password"
-CHECK_SECONDS = 5.0  # seconds between two looks at the mounted file
-RETRY_SECONDS = 60.0  # seconds until the Secret is tried again while the file does not come
+CHECK_SECONDS = 5.0  # between two reads of the mounted file
+RETRY_SECONDS = 60.0  # until the Secret is written again while the mounted file is empty
 _log = logging.getLogger("kubesweep.controller.queue")
 
 
 @dataclass
 class QueuePassword:
-    """``mounted`` is the Secret's file; ``settings`` are those to run with."""
+    """``mounted`` is the Secret's file. Use ``settings`` from here on: their queue URL may name the temporary file."""
 
     settings: Settings
     client: KubeClient
@@ -54,14 +54,14 @@ class QueuePassword:
         return cls(replace(settings, queue_url=url, queue=QueueAddress.of(url)), client, Path(mounted), temporary_file)
 
     async def run(self) -> None:
-        """See to it that the Secret has a password, for ever: a tool that replaces objects may empty it."""
+        """Keep a password in the Secret, until cancelled. A tool that replaces objects may empty it."""
         while self.settings.queue_secret:
             await self.check(asyncio.get_running_loop().time())
             await asyncio.sleep(CHECK_SECONDS)
         await asyncio.Event().wait()
 
     async def check(self, now: float) -> None:
-        """One look. ``now`` in seconds, of any clock that only goes forward."""
+        """Check once. ``now`` in seconds, of any monotonic clock."""
         if password := _read(self.mounted):
             self._known = password
             if self.temporary_file is not None and not self.temporary_file.is_symlink():
@@ -75,7 +75,7 @@ class QueuePassword:
             shutil.rmtree(self.temporary_file.parent, ignore_errors=True)
 
     async def _fill(self) -> None:
-        # A manager owns what it applied and may change it: a new value comes from one that owns nothing yet.
+        # A field manager may change what it applied itself, so a new value needs a manager that owns nothing yet.
         password, manager = self._known, MANAGER
         if not password:
             password, manager = secrets.token_urlsafe(36), f"{MANAGER}-{secrets.token_hex(4)}"
@@ -94,10 +94,10 @@ class QueuePassword:
             self._known = password
             if self.temporary_file is not None:
                 self._swap(lambda new: _write(new, password))
-            _log.info("the queue's password was put into its Secret", extra={"secret": self.settings.queue_secret})
+            _log.info("the queue's password was written to its Secret", extra={"secret": self.settings.queue_secret})
 
     def _swap(self, make: Callable[[Path], None]) -> None:
-        """Put a new file in the stand-in's place, in one step."""
+        """Replace the temporary file atomically."""
         assert self.temporary_file is not None
         new = self.temporary_file.with_name("new")
         make(new)
@@ -105,7 +105,7 @@ class QueuePassword:
 
     def _log_problem(self, problem: str) -> None:
         if problem != self._logged:
-            _log.warning("no password can be put into Secret %s: %s", self.settings.queue_secret, problem)
+            _log.warning("cannot write a password to Secret %s: %s", self.settings.queue_secret, problem)
         self._logged = problem
 
 

@@ -1,7 +1,6 @@
-"""The queue's users of least rights, on a real server: one for the pods of a namespace, one for KEDA to look at it.
+"""The queue's users with least privileges: one for the pods of a namespace, one for KEDA.
 
-A user's name tells whose it is. ``.keda`` stands in no namespace's name (a DNS label has no dot), so no two users are ever
-called the same.
+A user's name contains its namespace. ``.keda`` cannot be part of a namespace's name (a DNS label has no dot), so names are unique.
 """
 
 from __future__ import annotations
@@ -27,20 +26,22 @@ _KEDA = ".keda"
 
 
 def user_names(install: str, namespace: str) -> tuple[str, str]:
-    """Of the pods, and of KEDA."""
+    """The user of the pods, and KEDA's."""
     name = f"ks-{install}-{namespace}"
     return name, name + _KEDA
 
 
 def namespace_of(install: str, user: str) -> str | None:
-    """Whose user it is; None: none that this install made."""
+    """The namespace of a user; None: this install did not create it."""
     start = f"ks-{install}-"
     return user.removeprefix(start).removesuffix(_KEDA) if user.startswith(start) else None
 
 
 async def set_users(queue_url: str, install: str, namespace: str, credentials: NamespaceCredentials) -> None:
-    """Give the namespace's pods and KEDA their users, with the rules of docs/redis-acl.md, on each server that serves and,
-    where it can be reached, on each replica. Raises Outage."""
+    """Create or reset the users of the namespace's pods and of KEDA, with the rules of docs/redis-acl.md. Raises ``Outage``.
+
+    They are set on each server that serves and, where it can be reached, on each replica.
+    """
     target = parse(queue_url)
     more = ["+select"] if target.options["db"] else []
     more += CLUSTER_RULES.split() if target.kind == "cluster" else []
@@ -53,7 +54,7 @@ async def set_users(queue_url: str, install: str, namespace: str, credentials: N
 
 
 async def disable_users(queue_url: str, install: str, namespace: str) -> None:
-    """Take every right from the namespace's users, at once also where they are connected. Raises Outage."""
+    """Remove every permission of the namespace's users, also of connected ones. Raises ``Outage``."""
     users = [
         ("ACL", "SETUSER", name, "off", "resetpass", "resetkeys", "-@all") for name in user_names(install, namespace)
     ]
@@ -61,13 +62,13 @@ async def disable_users(queue_url: str, install: str, namespace: str) -> None:
 
 
 async def known_users(queue_url: str) -> set[str]:
-    """The names of all users. Raises Outage."""
+    """The names of all users. Raises ``Outage``."""
     found = await ask_everywhere(parse(queue_url), lambda client: client.execute_command("ACL", "USERS"))
     return {name.decode() if isinstance(name, bytes) else name for names in found for name in names}
 
 
 async def delete_users(queue_url: str, install: str, namespace: str) -> None:
-    """Take the namespace's users from every server. Raises Outage."""
+    """Delete the namespace's users on every server. Raises ``Outage``."""
     words = ("ACL", "DELUSER", *user_names(install, namespace))
     await ask_everywhere(parse(queue_url), lambda client: client.execute_command(*words))
 

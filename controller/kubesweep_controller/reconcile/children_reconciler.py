@@ -1,6 +1,7 @@
-"""The Kubernetes half of one look: the namespace's login, the children as they should be, and what is seen of them.
+"""The Kubernetes half of a reconcile: the namespace's queue credentials, the children, and their observed state.
 
-A problem of one child is a fact to tell, not an end: the look goes on, and the next one tries again.
+A child that somebody edited or deleted is restored here: the watch reports the change, the fingerprint of the children differs, and
+:mod:`.ensure_children` applies them again. A problem of one child is part of the observation: it does not stop the reconcile.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ PATIENCE = 5.0  # seconds that a pod may take to start before anybody asks why i
 
 @dataclass
 class CachedAnswer:
-    """What was found out about pods that do not start, or a scaler that does not scale; ``asked`` is monotonic."""
+    """Why pods do not start, or why KEDA does not scale, as of ``asked`` (monotonic seconds)."""
 
     asked: float
     why: str | None = None
@@ -54,14 +55,14 @@ class ChildrenReconciler:
     applier: Applier
     credentials: QueueCredentials
     keda: bool = False  # the cluster serves keda.sh
-    full_resync: set[ScheduleKey] = field(default_factory=set)  # whose unwatched children are to be asked about too
+    full_resync: set[ScheduleKey] = field(default_factory=set)  # whose unwatched children must be read too
     _credentials_failed: dict[ScheduleKey, Outage] = field(default_factory=dict)
     _ensured: dict[ScheduleKey, tuple[Any, ...] | None] = field(default_factory=dict)
     _scalers: dict[ScheduleKey, CachedAnswer] = field(default_factory=dict)
     _stucks: dict[ScheduleKey, CachedAnswer] = field(default_factory=dict)
 
     def credentials_problem(self, key: ScheduleKey) -> Outage | None:
-        """Why the schedule's pods may be unable to log in to the queue, as of the last look."""
+        """Why the schedule's pods may be unable to authenticate to the queue, as of the last reconcile."""
         return self._credentials_failed.get(key)
 
     def running_plan(self, key: ScheduleKey, plan: Plan) -> Plan:
@@ -76,7 +77,7 @@ class ChildrenReconciler:
             known.pop(key, None)
 
     def seen(self, key: ScheduleKey) -> Children:
-        """What is known of the children without asking anybody."""
+        """The state of the children as far as it is known without a request."""
         deployment, cronjob = self.cache.deployment(key), self.cache.cronjob(key)
         scaler = self._scalers.get(key)
         return Children(
@@ -91,7 +92,7 @@ class ChildrenReconciler:
         )
 
     async def reconcile(self, key: ScheduleKey, observation: Observation) -> Children:
-        """Make the children so, if the spec is valid, and see how they are. Raises ApiOutage."""
+        """Apply the children if the spec is valid, and observe them. Raises ``ApiOutage``."""
         name_taken = rejected = blocked = None
         try:
             await self._ensure(key, observation)
@@ -115,7 +116,7 @@ class ChildrenReconciler:
         except ApiOutage:
             raise
         except Outage as outage:
-            self._credentials_failed[key] = outage  # the pods keep the login that they have
+            self._credentials_failed[key] = outage  # the pods keep their current credentials
         else:
             self._credentials_failed.pop(key, None)
         full_resync = key in self.full_resync
@@ -163,7 +164,7 @@ class ChildrenReconciler:
         return known.why
 
     async def _query_keda(self, key: ScheduleKey, observation: Observation) -> None:
-        """What KEDA says of the ScaledObject: until it says Ready, and again where work waits and no worker is started."""
+        """Read KEDA's report on the ScaledObject: until it is Ready, and again while jobs wait and no worker starts."""
         waits = observation.stats is not None and observation.stats.ready > 0 and not observation.stats.paused
         deployment = self.cache.deployment(key)
         asleep = waits and not (deployment and deployment.desired)
@@ -172,13 +173,13 @@ class ChildrenReconciler:
             return
         body = await self.client.get(SCALEDOBJECTS, key[0], worker_name(key[1]))
         ready = find_condition((body or {}).get("status") or {}, "Ready") or {}
-        state = ready.get("status", "Unknown")  # as long as KEDA has not looked at it
+        state = ready.get("status", "Unknown")  # until KEDA has processed it
         why = f"KEDA: {ready.get('message', 'not Ready')}" if state == "False" else None
         self._scalers[key] = CachedAnswer(now, why, fine=state == "True")
 
 
 def _work_is_stalled(observation: Observation) -> bool:
-    """Jobs wait and none runs: workers may be on their way, or they (or KEDA) cannot log in."""
+    """Jobs wait and none runs. Workers may be starting, or they (or KEDA) cannot authenticate to the queue."""
     return (
         observation.stats is not None
         and observation.stats.ready > 0
@@ -190,10 +191,11 @@ def _work_is_stalled(observation: Observation) -> bool:
 def _fingerprint(
     observation: Observation, desired: DesiredChildren, deployment: ObservedChild | None, cronjob: ObservedChild | None
 ) -> tuple[Any, ...] | None:
-    """All that decides how the children should be, and whether anybody touched the watched ones. While it stays the same they
-    stand: most looks are at the queue's numbers, and building every child for each would be most of their cost.
+    """Everything that determines the children, and whether the watched ones were changed. While it stays the same nothing is applied.
 
-    None: one of them was not seen yet, or not since somebody took its labels, so no watch will tell of it."""
+    Most reconciles only read the queue's numbers, and building every child each time would be most of their cost. None: a child was not
+    observed yet, or not since somebody removed its labels, so no watch reports it.
+    """
     if deployment is None or (cronjob is None and desired.schedule.spec.schedule is not None):
         return None
     replicas = None if desired.keda else deployment.desired

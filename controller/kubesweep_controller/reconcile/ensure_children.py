@@ -1,4 +1,4 @@
-"""Making all children of one schedule stand, in the order in which they need each other. Returns what was seen of them."""
+"""Applies all children of one schedule, in the order of their dependencies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kubesweep_controller.settings import Settings
 
 @dataclass(frozen=True)
 class DesiredChildren:
-    """What one schedule should have. ``user``: how its pods log in to the queue."""
+    """What one schedule should have. ``user``: the queue user of its pods."""
 
     meta: dict[str, Any]  # of the SweepSchedule
     schedule: SweepSchedule
@@ -29,14 +29,16 @@ class DesiredChildren:
     user: str
     keda: bool
     parked: bool  # no workers at all
-    since: str | None  # RFC 3339: ticks up to then do not fire
-    labels: Mapping[str, str] = field(default_factory=dict)  # that the children carry beside their own
-    full_resync: bool = True  # ask about children that are not watched too
+    since: str | None  # RFC 3339: ticks up to this time do not fire
+    labels: Mapping[str, str] = field(default_factory=dict)  # additional ones of the children
+    full_resync: bool = True  # also read the children that are not watched
 
 
 def plan_to_run(plan: Plan, *seen: ObservedChild | None) -> Plan:
-    """The plan to run: the one that runs already if it is the same but for its generation, so that an edit which
-    changes nothing for the workers restarts none of them. An edit of the pace alone does restart them, in the same sweep."""
+    """The running plan if it differs from the new one only in its generation, otherwise the new one.
+
+    So an edit that changes nothing for the workers restarts none of them. An edit of limits alone restarts them within the same sweep.
+    """
     for each in seen:
         try:
             running = Plan.from_json(each.plan) if each and each.plan else None
@@ -54,10 +56,9 @@ async def ensure_children(
     deployment: ObservedChild | None,
     cronjob: ObservedChild | None,
 ) -> None:
-    """The children, each as it should be. A schedule that is suspended loses its ticks before its workers, one that is
-    resumed gets them after.
+    """Apply each child. Suspending removes the ticks before the workers; resuming restores them after the workers.
 
-    Raises NameTaken, Rejected or Outage at the first that cannot be; those before it stand.
+    Raises NameTaken, ApplyRejected, ApplyBlocked or Outage at the first child that fails. The children before it are in place.
     """
     meta, plan, schedule = desired.meta, desired.plan, desired.schedule
     url = settings.queue.pod_url(desired.user)
@@ -109,7 +110,7 @@ async def _ensure_scaledobject(applier: Applier, settings: Settings, desired: De
 
 
 async def _set_fixed_replicas(client: KubeClient, desired: DesiredChildren, deployment: ObservedChild | None) -> None:
-    """Without KEDA the number of workers is set here, through /scale alone, so that it is never part of an apply."""
+    """Without KEDA, set the number of workers through ``/scale`` alone, so that it is never part of an apply."""
     number = 0 if desired.parked else fixed_replicas(desired.schedule)
     if deployment is None or deployment.desired != number:
         scale = {"spec": {"replicas": number}}

@@ -19,7 +19,7 @@ from kubesweep.queue.model import ScheduleRef
 from kubesweep_controller.children.names import ScheduleKey
 from kubesweep_controller.children.pod_policy import PodPolicy, check_pods
 from kubesweep_controller.kube.cache import SHARE
-from kubesweep_controller.kube.object_limits import HEAVIEST, is_truncated
+from kubesweep_controller.kube.object_limits import MAX_SPEC_BYTES, is_truncated
 
 __all__ = ["MAX_PLAN_BYTES", "ParsedSpec", "SpecCache", "parse_spec"]
 
@@ -81,7 +81,7 @@ def parse_spec(body: Mapping[str, Any], ref: ScheduleRef, version: tuple[Any, ..
 
 
 _TOO_LARGE = (
-    f"spec: it takes more than {HEAVIEST >> 20} MiB of the controller's memory, or the namespace's large SweepSchedules take more than "
+    f"spec: it takes more than {MAX_SPEC_BYTES >> 20} MiB of the controller's memory, or the namespace's large SweepSchedules take more than "
     f"{SHARE >> 20} MiB together, so the controller does not keep it: make this SweepSchedule smaller, or delete others of the namespace"
 )
 _PLAN_TOO_LARGE = (

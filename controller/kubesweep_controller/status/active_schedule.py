@@ -1,8 +1,8 @@
-"""Since when a schedule fires as it does now. Pure.
+"""Since when the current schedule applies. Pure.
 
-A time that had passed when the schedule was created, edited or resumed never becomes a sweep, although a CronJob makes up for
-such times and a new period may have one: a nightly sweep that is moved at noon runs tonight. The moment is kept in the
-status, so it is the same at every look and for every controller; the CronJob's pods get it in their environment.
+A time that had passed when the schedule was created, edited or resumed never starts a sweep: a nightly sweep that you move to
+another hour at noon runs tonight. A CronJob would run such times later, and a new period may contain one. The moment is stored in
+the status, so it is the same for every reconcile and every controller. The CronJob's pods get it in their environment.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["active_schedule", "active_since"]
 
 
 def active_schedule(observation: Observation) -> dict[str, Any] | None:
-    """As status.activeSchedule has it; None while the schedule is suspended."""
+    """The value of ``status.activeSchedule``; None while the schedule is suspended."""
     before = previous(observation).get("activeSchedule")
     if observation.schedule is None:
-        return before  # the spec is refused: what was valid before still fires
+        return before  # the spec is invalid: the last valid schedule still fires
     if observation.schedule.spec.suspend:
         return None
     name = observation.schedule.spec.ticks.name

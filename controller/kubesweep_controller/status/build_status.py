@@ -1,6 +1,6 @@
 """Builds the status of a SweepSchedule from one observation. Pure.
 
-A status is written only where it says something new. Conditions, commands and the start and end of sweeps are written at once,
+A status is written only where it has news. Conditions, commands and the start and end of sweeps are written at once,
 numbers and the wording of messages at most every ``COUNT_INTERVAL`` seconds. A status that is built from its own output and the same
 observation equals that output. While the queue is down, its last numbers stay.
 """
@@ -28,7 +28,7 @@ from kubesweep_controller.status.observation import Observation
 __all__ = ["COUNT_INTERVAL", "build_status"]
 
 COUNT_INTERVAL = 15.0  # seconds
-FREQUENT = 60.0  # seconds: the sweeps of a schedule that ticks more frequent are written like numbers
+FREQUENT = 60.0  # seconds: sweeps of a schedule that ticks more often are written as rarely as numbers
 SHORT_OUTAGE = 10.0  # seconds without the queue that are not reported
 MAX_GROUPS = 20
 _DIGITS = re.compile(r"[0-9]+")
@@ -147,7 +147,7 @@ def _urgent(observation: Observation, status: Mapping[str, Any], before: Mapping
 
 
 def _essence(status: Mapping[str, Any], frequent: bool) -> tuple[object, ...]:
-    said = [
+    summaries = [
         (each.get("type"), each.get("status"), each.get("reason"), each.get("observedGeneration"))
         for each in status.get("conditions") or ()
     ]
@@ -155,4 +155,4 @@ def _essence(status: Mapping[str, Any], frequent: bool) -> tuple[object, ...]:
     state = sweep.get("state")
     open_ = state in (SweepState.PLANNING, SweepState.RUNNING)
     latest = None if frequent else (sweep.get("id"), "open" if open_ else state)
-    return status.get("observedGeneration"), said, status.get("handled"), status.get("lastMissedTime"), latest
+    return status.get("observedGeneration"), summaries, status.get("handled"), status.get("lastMissedTime"), latest

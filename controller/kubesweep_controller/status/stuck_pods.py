@@ -11,7 +11,7 @@ _FINE = ("ContainerCreating", "PodInitializing", "")
 
 
 def why_stuck(deployment: ObservedChild | None, pods: Iterable[Mapping[str, Any]]) -> str | None:
-    """None: nothing is known to be wrong, or all pods that are wanted are ready."""
+    """None: no problem is known, or all desired pods are ready."""
     if deployment is None or (deployment.desired or 0) <= deployment.ready:
         return None
     for pod in pods:
@@ -38,4 +38,6 @@ def _last_end(container: Mapping[str, Any]) -> str:
     ended = (container.get("lastState") or {}).get("terminated")
     if not ended:
         return ""
-    return f" (it ended with exit code {ended.get('exitCode')}, {ended.get('reason', 'Error')}; see kubectl logs --previous)"
+    return (
+        f" (it exited with code {ended.get('exitCode')}, {ended.get('reason', 'Error')}; see kubectl logs --previous)"
+    )

@@ -21,7 +21,7 @@ from kubesweep_controller.children.pod_policy import PodPolicy
 from kubesweep_controller.kube.cache import WATCHED, Cache
 from kubesweep_controller.kube.client import DEPLOYMENTS, NAMESPACES, SCHEDULES, ApiOutage, Kind, KubeClient, Refused
 from kubesweep_controller.kube.kubeconfig import Kubeconfig
-from kubesweep_controller.kube.object_limits import HEAVIEST, estimated_bytes, is_truncated, limit_depth, trim
+from kubesweep_controller.kube.object_limits import MAX_SPEC_BYTES, estimated_bytes, is_truncated, limit_depth, trim
 from kubesweep_controller.kube.watch import Watcher
 from kubesweep_controller.metrics import Metrics
 from kubesweep_controller.queue.guarded_queue import GuardedQueue
@@ -155,7 +155,7 @@ def test_of_a_spec_that_is_too_heavy_nothing_is_kept_and_that_is_told() -> None:
     cache = Cache()
     assert cache.update(SCHEDULES, dense("b", "u2", 50_000)) == B
     kept = cache.schedules[B]
-    assert estimated_bytes(kept, HEAVIEST) < 10_000
+    assert estimated_bytes(kept, MAX_SPEC_BYTES) < 10_000
     spec = parse_spec(kept, ScheduleRef("i", "shop", "b", "u2"), (), PodPolicy())
     assert spec.refusal is not None
     assert (spec.refusal.code, spec.plan) == ("TooLarge", None)
@@ -206,7 +206,7 @@ def test_notes_of_others_on_an_object_are_not_kept() -> None:
     cache.update(SCHEDULES, body)
     assert cache.schedules[B]["metadata"]["annotations"] == {"kubesweep.dev/trigger": "1"}
     assert cache.schedules[B]["metadata"]["labels"] == {"team": "a"}
-    assert estimated_bytes(cache.schedules[B], HEAVIEST) < 20_000
+    assert estimated_bytes(cache.schedules[B], MAX_SPEC_BYTES) < 20_000
 
 
 def kind_of(kind: Kind) -> dict[str, Any]:
@@ -249,7 +249,7 @@ async def test_lists_and_events_reach_the_store_without_what_is_too_heavy() -> N
         return web.json_response({"metadata": {"resourceVersion": "9"}, "items": items})
 
     def update(kind: Any, body: Any, deleted: bool) -> None:
-        found[body["metadata"]["name"]] = estimated_bytes(body, HEAVIEST)
+        found[body["metadata"]["name"]] = estimated_bytes(body, MAX_SPEC_BYTES)
         if found.keys() == {"b", "late"}:
             both.set()
 

@@ -146,6 +146,6 @@ async def test_it_is_told_once_for_each_schedule(sim: ScheduleSimulation) -> Non
     logged = sim.ownership.leave(initial, OTHER)
     assert logged is not None
     assert (str(logged.reason), logged.warning) == ("ServedByAnother", True)
-    assert logged.note.startswith("away/other (a Deployment) serves this namespace, so home/mine leaves it alone.")
+    assert logged.note.startswith("away/other (a Deployment) serves this namespace, so home/mine ignores it.")
     assert sim.ownership.leave(initial, OTHER) is None
     assert sim.ownership.leave(second, OTHER) is not None

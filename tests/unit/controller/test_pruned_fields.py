@@ -56,5 +56,5 @@ def test_each_field_that_is_dropped_is_said_once(dropped: PrunedFields, caplog: 
     dropped.wrote(("shop", "other"), WHOLE | {"plan": "x"}, body(KEPT))
     text = [each.getMessage() for each in caplog.records]
     assert len(text) == 2
-    assert "it drops status.conditions[].later, status.handled.approve. Apply" in text[0]
-    assert "it drops status.plan. Apply" in text[1]
+    assert "the API server prunes status.conditions[].later, status.handled.approve. Apply" in text[0]
+    assert "the API server prunes status.plan. Apply" in text[1]

@@ -200,7 +200,7 @@ def test_probes_say_what_is_missing() -> None:
     health.is_leader = True
     assert health.readiness_problem() == "SweepSchedules have not been listed yet"
     health.listed = 100.0
-    assert health.readiness_problem() == "the queue has not answered yet"
+    assert health.readiness_problem() == "the queue has not responded yet"
     health.queue_reached = True
     assert health.readiness_problem() == ""
     assert health.liveness_problem(101.0) == ""

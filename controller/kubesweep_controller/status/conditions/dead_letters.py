@@ -38,7 +38,7 @@ def dead_letters(observation: Observation) -> Problem | None:
 
 
 def _set_aside(observation: Observation) -> str:
-    """A sentence about dead letters of a table that is no longer swept, as far as the groups tell."""
+    """A sentence about dead letters of a table that is no longer swept, as far as the groups show."""
     here = observation.stats.origin if observation.stats is not None else ""
     aside = sum(group.count for group in observation.groups if here and group.origin not in ("", here))
     if not aside:
