@@ -19,7 +19,7 @@ from kubesweep_controller.status.event_rules import EventRequest
 from tests.e2e.applying import done, namespace_with_crd
 from tests.kits.controller import SPEC, START
 
-HELD = EventRequest(Reason.AWAITING_APPROVAL, "The sweep of noon waits.", "sweep-1/Held")
+AWAITING = EventRequest(Reason.AWAITING_APPROVAL, "The sweep of noon waits.", "sweep-1/AwaitingApproval")
 DEAD = EventRequest(
     Reason.DEAD_LETTERS, "CheckViolation: rows used up their attempts", "1/1", error="CheckViolation", count=1
 )
@@ -81,24 +81,26 @@ def described(schedule: dict[str, Any]) -> str:
 
 
 async def test_an_event_is_shown_by_describe(schedule: dict[str, Any], controllers: Controllers) -> None:
-    await controllers.start().post(schedule, HELD)
+    await controllers.start().post(schedule, AWAITING)
     (event,) = posted(schedule)
     assert (event["type"], event["reason"], event["reportingInstance"]) == (
         "Warning",
         "AwaitingApproval",
         "controller-0",
     )
-    assert re.search(r"Warning +Held +\S+ +kubesweep.dev/controller +The sweep of noon waits\.", described(schedule))
+    assert re.search(
+        r"Warning +AwaitingApproval +\S+ +kubesweep.dev/controller +The sweep of noon waits\.", described(schedule)
+    )
 
 
 async def test_the_same_happening_is_one_event_however_often_and_by_whomever_it_is_told(
     schedule: dict[str, Any], controllers: Controllers
 ) -> None:
     first = controllers.start()
-    await first.post(schedule, HELD)
-    await first.post(schedule, HELD)
-    await controllers.start("controller-0").post(schedule, HELD)
-    await controllers.start("controller-1").post(schedule, HELD)
+    await first.post(schedule, AWAITING)
+    await first.post(schedule, AWAITING)
+    await controllers.start("controller-0").post(schedule, AWAITING)
+    await controllers.start("controller-1").post(schedule, AWAITING)
     assert counts(schedule) == [1]
 
 
@@ -106,10 +108,10 @@ async def test_another_happening_counts_in_the_series_and_the_note_stays(
     schedule: dict[str, Any], controllers: Controllers
 ) -> None:
     first, second = controllers.start(), controllers.start("controller-1")
-    await first.post(schedule, HELD)
-    await second.post(schedule, replace(HELD, occurrence="sweep-2/Held", note="another note"))
-    await first.post(schedule, replace(HELD, occurrence="sweep-3/Held"))
-    await second.post(schedule, replace(HELD, occurrence="sweep-3/Held"))
+    await first.post(schedule, AWAITING)
+    await second.post(schedule, replace(AWAITING, occurrence="sweep-2/AwaitingApproval", note="another note"))
+    await first.post(schedule, replace(AWAITING, occurrence="sweep-3/AwaitingApproval"))
+    await second.post(schedule, replace(AWAITING, occurrence="sweep-3/AwaitingApproval"))
     assert counts(schedule) == [3]
     assert "(x3 over " in described(schedule)
     assert "another note" not in described(schedule)
@@ -130,11 +132,11 @@ async def test_each_five_minutes_have_an_object_of_their_own(
     schedule: dict[str, Any], controllers: Controllers
 ) -> None:
     events = controllers.start()
-    await events.post(schedule, HELD)
+    await events.post(schedule, AWAITING)
     controllers.now += 299
-    await events.post(schedule, replace(HELD, occurrence="sweep-2/Held"))
+    await events.post(schedule, replace(AWAITING, occurrence="sweep-2/AwaitingApproval"))
     controllers.now += 1
-    await events.post(schedule, replace(HELD, occurrence="sweep-3/Held"))
+    await events.post(schedule, replace(AWAITING, occurrence="sweep-3/AwaitingApproval"))
     assert counts(schedule) == [1, 2]
 
 
@@ -158,7 +160,7 @@ async def test_a_note_that_is_too_long_is_cut_and_taken(
     schedule: dict[str, Any], controllers: Controllers, written: str
 ) -> None:
     """The API server speaks of 1,024 characters and means bytes: of Russian it refused 683."""
-    await controllers.start("ж" * 300).post(schedule, replace(HELD, note=written * 683))
+    await controllers.start("ж" * 300).post(schedule, replace(AWAITING, note=written * 683))
     (event,) = posted(schedule)
     assert 1000 < len(event["note"].encode()) <= 1024
     assert event["note"].endswith("...")
@@ -171,7 +173,7 @@ async def test_every_reason_is_taken_as_normal_and_as_warning(
     told = 0
     for reason in Reason:
         events = controllers.start()  # each with a bucket of its own
-        await events.post(schedule, replace(HELD, reason=reason, warning=bool(told % 2)))
+        await events.post(schedule, replace(AWAITING, reason=reason, warning=bool(told % 2)))
         told += 1
     assert len(posted(schedule)) == told == len(Reason)
 
@@ -180,5 +182,5 @@ async def test_a_namespace_that_is_gone_stops_nothing(
     schedule: dict[str, Any], controllers: Controllers, caplog: pytest.LogCaptureFixture
 ) -> None:
     elsewhere = {**schedule, "metadata": schedule["metadata"] | {"namespace": "no-such-namespace"}}
-    await controllers.start().post(elsewhere, HELD)
+    await controllers.start().post(elsewhere, AWAITING)
     assert "an Event was not posted" in caplog.text

@@ -86,7 +86,7 @@ async def test_a_script_that_has_written_is_told_of_and_not_counted_as_ended(
     until(lambda: busy(shared))
     with pytest.raises(Outage):
         await shared.tenants.check()
-    assert "only a restart of it ends that" in caplog.text
+    assert "only a restart of the server ends it" in caplog.text
     assert shared.metric("kubesweep_queue_scripts_killed_total") == 0
     shared.server.kill()
     await asyncio.to_thread(running.join)
@@ -104,7 +104,7 @@ async def test_a_namespace_above_its_share_loses_its_logins_and_what_was_too_muc
         fill(attacker, f"{{ks:{INSTALL}/evil/x}}:y", SHARE)
     with pytest.raises((AuthenticationError, ResponseError)):
         shared.client("evil").hget(f"{EVIL.prefix}:meta", "uid")
-    with pytest.raises(Outage, match=r"evil took \d MiB, more than queue.namespaceMemory \(1 MiB\)") as refused:
+    with pytest.raises(Outage, match=r"evil used \d MiB, more than queue.namespaceMemory \(1 MiB\)") as refused:
         await shared.serve(EVIL)
     assert refused.value.reason == "QueueMemory"
     assert shared.on_change == ["evil"]
