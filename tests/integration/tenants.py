@@ -41,7 +41,7 @@ class Cluster(Recorder):
 
 
 class SharedQueue:
-    """Two namespaces that a controller serves, and its clock. ``admin``: the controller's own login."""
+    """Two served namespaces and a clock. ``admin``: the controller's own user and password."""
 
     def __init__(self, server: Server, admin: str = ":sesame") -> None:
         self.server = server
@@ -85,7 +85,7 @@ class SharedQueue:
         return redis.Redis(port=self.server.port, username=user, password=password)
 
     async def sweeps(self, ref: ScheduleRef, tick: float) -> OpenResult:
-        """Whether the namespace's own login still opens one."""
+        """The queue's answer when the namespace's own credentials open a sweep."""
         own = self.credentials.derive(ref.namespace)
         queue = connect(f"redis://{own.user}:{own.password}@127.0.0.1:{self.server.port}/0")
         try:
@@ -115,7 +115,7 @@ async def shared_queue(server: Server) -> SharedQueue:
 
 
 def endless(client: redis.Redis, script: str, *names: str) -> threading.Thread:
-    """The script runs on the server, until somebody ends it."""
+    """The script runs on the server until it is killed."""
 
     def run() -> None:
         with pytest.raises((ResponseError, redis.exceptions.ConnectionError)):
@@ -136,7 +136,7 @@ def busy(shared: SharedQueue) -> bool:
 
 
 async def ended(shared: SharedQueue, attacker: redis.Redis) -> None:
-    """It sends a script without an end, and the controller ends that."""
+    """The client sends a script that never ends, and the controller kills it."""
     running = endless(attacker, ENDLESS)
     until(lambda: busy(shared))
     with pytest.raises(Outage):

@@ -68,7 +68,7 @@ async def test_keda_of_one_namespace_asks_nothing_about_another(shared: SharedQu
                 client.execute_command(*words)
 
 
-async def test_the_decisions_of_people_are_out_of_reach_of_a_namespaces_login(shared: SharedQueue) -> None:
+async def test_a_namespaces_credentials_cannot_change_decisions_of_people(shared: SharedQueue) -> None:
     await shared.sweeps(EVIL, 1.0)
     root = connect(shared.url)
     await root.pause(EVIL, True)
@@ -109,7 +109,7 @@ async def test_the_decisions_of_people_are_out_of_reach_of_a_namespaces_login(sh
     await root.close()
 
 
-async def test_a_namespace_without_schedules_loses_its_logins_and_gets_them_back_with_one(shared: SharedQueue) -> None:
+async def test_a_namespace_without_schedules_loses_its_credentials_until_it_has_one(shared: SharedQueue) -> None:
     before = pair(shared, "evil")
     shared.refs.remove(EVIL)
     shared.credentials.forget("evil", EVIL.name)
@@ -120,7 +120,7 @@ async def test_a_namespace_without_schedules_loses_its_logins_and_gets_them_back
     assert await shared.sweeps(EVIL, 1.0) is OpenResult.ENQUEUED
 
 
-async def test_a_namespace_made_again_has_another_login_with_its_first_schedule(shared: SharedQueue) -> None:
+async def test_a_recreated_namespace_has_other_credentials_with_its_first_schedule(shared: SharedQueue) -> None:
     before = shared.credentials.derive("evil")
     written = len(shared.cluster.written)
     shared.cluster.uids["evil"] = "made again"
@@ -135,7 +135,7 @@ async def test_a_namespace_made_again_has_another_login_with_its_first_schedule(
         redis.Redis(port=shared.server.port, username=before.user, password=before.password).ping()
 
 
-async def test_a_secret_that_somebody_deleted_is_back_at_the_next_resync(shared: SharedQueue) -> None:
+async def test_a_deleted_secret_is_restored_at_the_next_resync(shared: SharedQueue) -> None:
     written = len(shared.cluster.written)
     shared.now += SUSPECT_SECONDS
     await shared.credentials.ensure("evil", {"name": EVIL.name, "uid": EVIL.uid}, recheck=True)
@@ -157,7 +157,7 @@ def least(server: Server, *rules: str) -> SharedQueue:
     return SharedQueue(server, "least:least")
 
 
-async def test_the_rules_of_the_page_are_enough_to_look_after_a_server(server: Server) -> None:
+async def test_the_rules_of_the_page_are_enough_to_check_a_server(server: Server) -> None:
     shared = least(server, *USERS, *(rule for rules in LOOKS for rule in rules))
     for ref in shared.refs:
         await shared.serve(ref)
@@ -177,9 +177,7 @@ async def test_the_rules_of_the_page_are_enough_to_look_after_a_server(server: S
 
 
 @pytest.mark.parametrize("missing", [rule for rules in LOOKS for rule in rules])
-async def test_without_one_of_these_rules_its_part_rests_and_everything_else_goes_on(
-    server: Server, missing: str
-) -> None:
+async def test_without_one_of_these_rules_only_its_part_is_skipped(server: Server, missing: str) -> None:
     shared = least(server, *USERS, *(rule for rules in LOOKS for rule in rules if rule != missing))
     for ref in shared.refs:
         await shared.serve(ref)

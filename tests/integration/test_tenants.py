@@ -1,4 +1,4 @@
-"""What a namespace does to the queue stays its own trouble: real servers, real logins, and somebody who means harm."""
+"""What one namespace does to the shared queue is limited to that namespace: real servers, real credentials, a hostile client."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ async def test_a_script_without_an_end_is_ended(shared: SharedQueue) -> None:
     await shared.tenants.check()
 
 
-async def test_who_sends_such_a_script_again_loses_its_logins_for_a_while(shared: SharedQueue) -> None:
+async def test_a_namespace_that_sends_such_a_script_again_loses_its_credentials_for_a_while(
+    shared: SharedQueue,
+) -> None:
     attacker = shared.client("evil")
     for on_change in ([], ["evil"]):
         await ended(shared, attacker)
@@ -79,7 +81,7 @@ async def test_who_sends_such_a_script_again_loses_its_logins_for_a_while(shared
     assert await shared.sweeps(EVIL, 1.0) is OpenResult.ENQUEUED
 
 
-async def test_a_script_that_has_written_is_told_of_and_not_counted_as_ended(
+async def test_a_script_that_has_written_is_reported_and_not_counted_as_killed(
     shared: SharedQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
     running = endless(shared.client("evil"), "redis.call('hset', KEYS[1], 'a', 'b') " + ENDLESS, f"{EVIL.prefix}:meta")
@@ -92,7 +94,7 @@ async def test_a_script_that_has_written_is_told_of_and_not_counted_as_ended(
     await asyncio.to_thread(running.join)
 
 
-async def test_a_namespace_above_its_share_loses_its_logins_and_what_was_too_much(shared: SharedQueue) -> None:
+async def test_a_namespace_above_its_share_loses_its_credentials_and_the_excess(shared: SharedQueue) -> None:
     await shared.sweeps(EVIL, 1.0)
     await shared.sweeps(GOOD, 1.0)
     attacker = shared.client("evil")
@@ -130,7 +132,7 @@ async def test_large_entries_among_many_small_ones_are_counted(shared: SharedQue
     assert (shared.metric("kubesweep_queue_memory_bytes", namespace="evil") or 0) > 2 * SHARE
 
 
-async def test_schedules_that_are_too_much_themselves_start_anew_largest_first(shared: SharedQueue) -> None:
+async def test_schedules_that_exceed_the_share_themselves_start_again_largest_first(shared: SharedQueue) -> None:
     small = ScheduleRef(INSTALL, "evil", "small", EVIL.uid)
     shared.refs.append(small)
     for ref in (EVIL, small):
@@ -176,7 +178,7 @@ def answered(client: Any, scripts: int) -> bool:
 
 
 @pytest.mark.parametrize("kind", sorted(binaries()))
-async def test_answers_that_nobody_reads_do_not_fill_the_memory_of_a_server_that_is_set_up_like_the_charts(
+async def test_unread_responses_do_not_fill_the_memory_of_a_server_configured_like_the_charts(
     kind: str,
 ) -> None:
     chart = Path(__file__).parents[2] / "charts" / "kubesweep" / "files" / "redis.conf"
@@ -204,7 +206,7 @@ async def test_answers_that_nobody_reads_do_not_fill_the_memory_of_a_server_that
         made.remove()
 
 
-async def test_a_server_that_evicts_is_told_of(shared: SharedQueue) -> None:
+async def test_a_server_that_evicts_is_reported(shared: SharedQueue) -> None:
     await shared.tenants.check()
     assert shared.tenants.eviction_policy == ""
     with shared.server.client() as client:

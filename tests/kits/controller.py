@@ -1,4 +1,4 @@
-"""A schedule as the controller sees it: a real queue in a file, a clock that tests move, an object whose status is kept."""
+"""Simulates one schedule for the controller: a real queue in a file, a clock that tests move, an object that keeps its status."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Clock:
 
 
 class ScheduleSimulation:
-    """One schedule, the queue that serves it, and what was written about it so far."""
+    """One schedule, the queue that serves it, and its status so far."""
 
     def __init__(self, queue: QueueService, clock: Clock, spec: Mapping[str, Any] = SPEC) -> None:
         self.queue, self.clock = queue, clock
@@ -79,7 +79,7 @@ class ScheduleSimulation:
             },
         }
 
-    # the person
+    # what a user does
 
     def edit(self, **fields: Any) -> None:
         self.body["spec"] = self.body["spec"] | fields
@@ -88,7 +88,7 @@ class ScheduleSimulation:
     def annotate(self, command: str, nonce: str) -> None:
         self.body["metadata"]["annotations"][f"kubesweep.dev/{command}"] = nonce
 
-    # the controller
+    # what the controller does
 
     @property
     def schedule(self) -> SweepSchedule:
@@ -103,7 +103,7 @@ class ScheduleSimulation:
         return ScheduleRef("local", "support", "close-idle", self.body["metadata"]["uid"])
 
     async def observation(self) -> Observation:
-        """One look."""
+        """What one reconcile observes."""
         asked = self.outage is None
         (stats,) = await self.queue.stats([self.ref])
         groups = await self.queue.error_groups(self.ref)
@@ -122,7 +122,7 @@ class ScheduleSimulation:
         )
 
     async def reconcile(self, *results: Command) -> dict[str, Any]:
-        """Look once and write the status if there is something to write; the status as it is then."""
+        """Build the status once and write it if it changed. Returns the current status."""
         observation = await self.observation()
         status = build_status(observation, results)
         if status != self.body["status"]:
@@ -132,7 +132,7 @@ class ScheduleSimulation:
         return status
 
     async def condition(self, type_: str) -> tuple[str, str]:
-        """Look once; status and reason of a condition."""
+        """Reconcile once; status and reason of a condition."""
         condition = find_condition(await self.reconcile(), type_)
         assert condition is not None
         return condition["status"], condition["reason"]
@@ -148,7 +148,7 @@ class ScheduleSimulation:
     def child(self, **fields: Any) -> None:
         self.children = replace(self.children, **fields)
 
-    # the workers
+    # what workers do
 
     async def find(
         self, ok: bool = True, reason: str = "Checked", message: str = "fine", kind: str = "SourceReady"
@@ -156,7 +156,7 @@ class ScheduleSimulation:
         await self.queue.report(self.ref, Finding(kind, ok, reason, message, self.plan.version, self.clock.now))
 
     async def ready(self) -> None:
-        """The check job of this plan ran and was content."""
+        """The check job of this plan ran and succeeded."""
         await self.queue.enqueue_check(self.ref, self.plan.version)
         (claim,) = (await self.queue.claim(self.ref, "ann", 1, MANY)).jobs
         await self.find()
@@ -171,7 +171,7 @@ class ScheduleSimulation:
         return claim
 
     async def start(self, rows: int, tick: float | None = None) -> Claim:
-        """A sweep with one job of so many rows, in somebody's hands."""
+        """Start a sweep with one claimed job of so many rows."""
         sweep = (await self.tick(tick)).sweep
         job = Job(JobKind.RANGE, self.plan.version, sweep, "cutoff", low=("0",), high=("9",), rows=rows)
         assert await self.queue.advance(self.ref, await self.claim(), Window("cutoff", (job,), planned=rows))
@@ -181,16 +181,16 @@ class ScheduleSimulation:
         await self.queue.settle(self.ref, "ann", settlements, 0, MANY)
 
     async def sweep(self, rows: int = 3, tick: float | None = None) -> None:
-        """A sweep from its tick to Completed, every row applied."""
+        """Run a sweep to Completed, with every row applied."""
         await self.settle(Settlement(await self.start(rows, tick), applied=rows))
 
     async def dead_letter(self, *keys: str, error: str = "CheckViolation", tick: float | None = None) -> None:
-        """A sweep all of whose rows die."""
+        """Run a sweep whose rows all become dead letters."""
         claim = await self.start(len(keys), tick)
         await self.settle(Settlement(claim, dead=failed(*keys, error=error)))
 
     async def end(self, state: SweepState, reason: str, message: str, tick: float | None = None) -> None:
-        """A sweep that its plan job ends at once."""
+        """A sweep whose plan job ends it at once."""
         await self.tick(tick)
         assert await self.queue.end_sweep(self.ref, await self.claim(), state, reason, message)
 
@@ -208,7 +208,7 @@ def retry(*keys: str, delay: float = 10.0) -> tuple[Retry, ...]:
 
 
 class Recorder(KubeClient):
-    """An API server that takes everything, and counts."""
+    """An API server that accepts and counts every apply."""
 
     def __init__(self) -> None:
         super().__init__(Kubeconfig("https://nowhere.example"))

@@ -1,4 +1,4 @@
-"""Where the queue is, as pods are told: never with a password."""
+"""The queue's address for pods and for KEDA never contains a password."""
 
 from __future__ import annotations
 

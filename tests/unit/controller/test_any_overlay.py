@@ -1,4 +1,4 @@
-"""Whatever a spec lays over its pods is refused with a path, or makes a pod template: it never ends a look by surprise."""
+"""Any overlay of a spec is refused with a path or makes a pod template. It never fails a reconcile."""
 
 from __future__ import annotations
 

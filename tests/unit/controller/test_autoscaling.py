@@ -1,4 +1,4 @@
-"""Autoscaling: True only when KEDA said so, and what is said while KEDA says nothing. A real queue, a clock that tests move."""
+"""The condition Autoscaling before, during and without a report of KEDA. A real queue, a clock that tests move."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Cluster(Recorder):
         return {"status": {"conditions": [{"type": "Ready", **self.ready}]} if self.ready else {}}
 
 
-async def test_nothing_is_said_for_keda_before_keda_said_it(sim: ScheduleSimulation) -> None:
+async def test_autoscaling_is_unknown_before_keda_reports(sim: ScheduleSimulation) -> None:
     sim.child(scaled=None)
     assert await sim.condition("Autoscaling") == ("Unknown", "Checking")
     sim.child(scaled=False)
@@ -81,14 +81,14 @@ async def test_a_schedule_that_was_checked_stays_ready_while_keda_is_silent(sim:
     assert await sim.condition("Ready") == ("True", "Ready")
 
 
-async def test_no_silence_is_told_where_a_worker_runs_or_is_on_its_way(sim: ScheduleSimulation) -> None:
+async def test_silence_is_not_reported_where_a_worker_runs_or_starts(sim: ScheduleSimulation) -> None:
     sim.child(scaled=False, desired=1)
     await sim.reconcile()
     sim.wait(2 * SILENCE)
     assert await sim.condition("Ready") == ("False", "Checking")
 
 
-async def test_what_keda_complains_of_is_told_at_once_and_after_a_minute_as_the_reason_why_no_worker_starts(
+async def test_a_problem_of_keda_is_reported_at_once_and_after_a_minute_explains_why_no_worker_starts(
     sim: ScheduleSimulation,
 ) -> None:
     sim.child(scaled=False, desired=0, scaler_problem="KEDA: NOAUTH")
@@ -100,7 +100,7 @@ async def test_what_keda_complains_of_is_told_at_once_and_after_a_minute_as_the_
     assert "KEDA: NOAUTH" in sim.message("Ready")
 
 
-async def test_an_operator_that_died_after_it_said_ready_is_noticed_by_the_work_that_waits(
+async def test_an_operator_that_stopped_after_ready_is_detected_by_waiting_jobs(
     sim: ScheduleSimulation,
 ) -> None:
     await sim.ready()
@@ -136,7 +136,7 @@ async def test_work_that_waited_while_the_schedule_was_suspended_is_no_silence_o
     assert await sim.condition("Autoscaling") == ("True", "ScaledByKeda")
 
 
-async def test_a_spec_that_is_refused_takes_back_nothing_that_keda_said(sim: ScheduleSimulation) -> None:
+async def test_an_invalid_spec_invalidates_nothing_that_keda_reported(sim: ScheduleSimulation) -> None:
     sim.child(scaled=False)
     await sim.reconcile()
     sim.child(scaled=None)
@@ -153,7 +153,7 @@ async def test_a_spec_that_is_refused_takes_back_nothing_that_keda_said(sim: Sch
         ({"status": "False", "message": "no connection"}, False, "KEDA: no connection"),
     ],
 )
-async def test_the_household_answers_what_keda_wrote_and_asks_no_more_than_it_must(
+async def test_the_children_reconciler_reads_kedas_report_no_more_than_needed(
     sim: ScheduleSimulation,
     monkeypatch: pytest.MonkeyPatch,
     ready: dict[str, Any] | None,
@@ -163,16 +163,16 @@ async def test_the_household_answers_what_keda_wrote_and_asks_no_more_than_it_mu
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     settings, client = from_environment(ENVIRONMENT), Cluster()
-    home = ChildrenReconciler(
+    reconciler = ChildrenReconciler(
         settings, client, Cache(), Applier(client), QueueCredentials(settings, "abcd1234", client), keda=True
     )
-    assert home.seen(KEY).scaled is None
+    assert reconciler.seen(KEY).scaled is None
     client.ready = ready
-    await home._query_keda(KEY, await sim.observation())
-    seen = home.seen(KEY)
+    await reconciler._query_keda(KEY, await sim.observation())
+    seen = reconciler.seen(KEY)
     assert (seen.scaled, seen.scaler_problem, seen.polling) == (scaled, problem, 30)
-    await home._query_keda(KEY, await sim.observation())
+    await reconciler._query_keda(KEY, await sim.observation())
     assert client.asked == 1
     now[0] += PATIENCE
-    await home._query_keda(KEY, await sim.observation())
+    await reconciler._query_keda(KEY, await sim.observation())
     assert client.asked == (1 if scaled else 2)

@@ -1,4 +1,4 @@
-"""What was seen of a cluster, and what follows from it for the children."""
+"""The cache of cluster state, and what follows from it for the children."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def child(
     return {"kind": kind, "metadata": meta, **more}
 
 
-def test_the_store_asks_for_a_look_only_where_something_changed() -> None:
+def test_the_cache_requests_a_reconcile_only_for_changes() -> None:
     cache = Cache()
     assert cache.update(SCHEDULES, schedule()) == A
     assert "managedFields" not in cache.schedules[A]["metadata"]
@@ -67,7 +67,7 @@ def test_a_full_list_drops_what_it_lacks_in_its_namespace_only() -> None:
     assert cache.deployment(A) is None
 
 
-def test_an_object_that_only_carries_the_label_is_nobodys_child() -> None:
+def test_an_object_that_only_has_the_label_is_no_child() -> None:
     cache = Cache()
     assert cache.update(DEPLOYMENTS, child("Deployment", "something-else")) is None
     assert cache.update(CRONJOBS, child("CronJob", "a-worker")) is None
@@ -86,7 +86,7 @@ def test_of_a_deployment_the_plan_the_numbers_and_its_trouble_are_kept() -> None
     assert sight.since == 1772323200.0
 
 
-def test_of_a_pod_that_does_not_start_the_reason_is_said() -> None:
+def test_the_reason_why_a_pod_does_not_start_is_reported() -> None:
     deployment = observe_child(child("Deployment", "a-worker", spec={"replicas": 1}))
     waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
     pod = {"metadata": {"name": "a-worker-1"}, "status": {"containerStatuses": [waiting]}}
@@ -146,7 +146,7 @@ def test_what_is_in_the_cluster_covers_what_is_wanted(live: Any, wanted: Any, sa
         (True, False, Stats(), None, True),
     ],
 )
-def test_workers_of_a_suspended_schedule_go_when_nothing_is_in_their_hands(
+def test_workers_of_a_suspended_schedule_are_removed_when_no_job_runs(
     suspended: bool, parked: bool, stats: Stats | None, since: float | None, may: bool
 ) -> None:
     assert may_park(suspended=suspended, parked=parked, stats=stats, since=since, now=100.0) is may

@@ -118,7 +118,7 @@ def test_no_child_has_an_empty_list_or_a_null() -> None:
         assert list(empty_lists(child)) == []
 
 
-def test_the_deployment_never_says_how_many_and_its_newborn_says_none() -> None:
+def test_the_deployment_has_no_replicas_and_is_created_with_zero() -> None:
     assert "replicas" not in deployment()["spec"]
     born = with_zero_replicas(deployment())
     assert born["spec"].pop("replicas") == 0
@@ -154,7 +154,7 @@ def test_without_keda_there_is_always_a_worker() -> None:
     assert fixed_replicas(schedule(worker={"minReplicas": 3})) == 3
 
 
-def test_keda_counts_the_stream_and_wakes_one_worker_for_delayed_retries() -> None:
+def test_keda_counts_the_stream_and_starts_one_worker_for_delayed_retries() -> None:
     spec = scaled(URL, worker={"jobsPerReplica": 7, "cooldown": "90s", "minReplicas": 1, "maxReplicas": 9})["spec"]
     workqueue, delayed = spec["triggers"]
     prefix = "{ks:abcd1234/shop/carts/8b5f6f0e}"
@@ -191,7 +191,7 @@ def test_keda_counts_the_stream_and_wakes_one_worker_for_delayed_retries() -> No
         ),
     ],
 )
-def test_keda_is_told_of_each_kind_of_server_in_its_words(url: str, scaler: str, more: dict[str, str]) -> None:
+def test_each_kind_of_server_has_its_scaler(url: str, scaler: str, more: dict[str, str]) -> None:
     triggers = scaled(url)["spec"]["triggers"]
     assert [each["type"] for each in triggers] == [scaler, scaler]
     for each in triggers:
@@ -205,7 +205,7 @@ def test_a_parked_schedule_has_no_worker_whatever_waits() -> None:
     assert "annotations" not in scaled(URL)["metadata"]
 
 
-def test_the_secret_holds_both_logins_and_the_certificates_where_there_are_any() -> None:
+def test_the_secret_has_both_credentials_and_certificates_if_there_are_any() -> None:
     secret = build_secret("shop", NamespaceCredentials("ks", "p", "keda", "q"), "", "")
     assert secret["data"] == {
         "username": "a3M=",

@@ -13,7 +13,7 @@ from tests.integration.test_worker_webhook import receiver
 
 
 async def test_objects_that_are_large_are_read_in_smaller_pages() -> None:
-    """Twenty of more than a megabyte: never more than some of them in memory at once."""
+    """Twenty objects of more than a megabyte: only some of them are in memory at once."""
     bodies = [{"metadata": {"name": f"s{n}", "resourceVersion": "7"}, "spec": "x" * 1_200_000} for n in range(20)]
     sizes: list[int] = []
 
@@ -76,6 +76,6 @@ async def test_a_delete_names_the_very_object() -> None:
         "failed to create typed patch object (shop/a; apps/v1, Kind=Deployment): .spec.x: field not declared in schema",
     ],
 )  # fmt: skip
-def test_what_no_other_try_cures_is_no_busy_server(message: str) -> None:
+def test_an_invalid_object_is_not_a_busy_server(message: str) -> None:
     assert Refused(500, "InternalError", message).invalid
     assert not Refused(500, "InternalError", "etcdserver: request timed out").invalid

@@ -1,4 +1,4 @@
-"""Annotations that act: obeyed once, echoed, and harmless where a crash makes them come twice."""
+"""Commands by annotations: executed once, written to ``status.handled``, and harmless if a crash executes them twice."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_a_controller_that_died_before_it_echoed_a_trigger_starts_no_secon
     assert (stats.ticks.enqueued, stats.history) == (1, ())
 
 
-async def test_a_trigger_amid_a_sweep_is_refused_and_done_with(sim: ScheduleSimulation) -> None:
+async def test_a_trigger_during_a_sweep_is_refused_and_handled(sim: ScheduleSimulation) -> None:
     claim = await sim.start(1)
     sim.annotate("trigger", "a")
     assert [reason for reason, _ in await text(sim)] == ["CommandRefused"]
@@ -75,7 +75,7 @@ async def test_a_trigger_waits_until_the_spec_is_valid_and_the_others_do_not(sim
     assert [command.kind for command in pending_commands(replace(observation, plan=None))] == ["purge-dead-letters"]
 
 
-async def test_an_approval_lets_the_held_sweep_go(sim: ScheduleSimulation) -> None:
+async def test_an_approval_continues_the_sweep(sim: ScheduleSimulation) -> None:
     await sim.end(SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "too many")
     status = await sim.reconcile()
     sim.annotate("approve", "1")
@@ -84,8 +84,8 @@ async def test_an_approval_lets_the_held_sweep_go(sim: ScheduleSimulation) -> No
     assert sim.body["status"]["lastSweep"]["state"] == "Planning"
 
 
-async def test_an_approval_that_comes_twice_does_not_approve_what_nobody_saw(sim: ScheduleSimulation) -> None:
-    """The controller died after it obeyed; meanwhile the approved sweep ended, and the next one is held."""
+async def test_an_approval_executed_twice_does_not_approve_an_unseen_sweep(sim: ScheduleSimulation) -> None:
+    """The controller crashed after it executed the approval. Meanwhile that sweep ended, and the next one awaits approval."""
     await sim.end(SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "too many")
     await sim.reconcile()
     sim.annotate("approve", "1")
@@ -99,7 +99,7 @@ async def test_an_approval_that_comes_twice_does_not_approve_what_nobody_saw(sim
     assert stats.sweep.state == "AwaitingApproval"
 
 
-async def test_an_approval_of_nothing_is_said(sim: ScheduleSimulation) -> None:
+async def test_an_approval_of_nothing_is_reported(sim: ScheduleSimulation) -> None:
     sim.annotate("approve", "1")
     assert await text(sim) == [("CommandRefused", "nothing to approve: no sweep is AwaitingApproval")]
 
@@ -126,7 +126,7 @@ async def test_a_purge_forgets_all_dead_letters(sim: ScheduleSimulation) -> None
     assert sim.body["status"]["handled"] == {"purgeDeadLetters": "1"}
 
 
-async def test_an_order_stays_pending_while_the_queue_is_away(sim: ScheduleSimulation) -> None:
+async def test_a_command_stays_pending_while_the_queue_is_down(sim: ScheduleSimulation) -> None:
     sim.annotate("retry-dead-letters", "1")
     observation = await sim.observation()
     (command,) = pending_commands(observation)
@@ -137,7 +137,7 @@ async def test_an_order_stays_pending_while_the_queue_is_away(sim: ScheduleSimul
     assert pending_commands(await sim.observation()) == (command,)
 
 
-async def test_an_annotation_that_was_removed_and_came_back_is_no_new_order(sim: ScheduleSimulation) -> None:
+async def test_an_annotation_that_was_removed_and_restored_is_no_new_command(sim: ScheduleSimulation) -> None:
     sim.annotate("trigger", "1")
     await text(sim)
     del sim.body["metadata"]["annotations"]["kubesweep.dev/trigger"]

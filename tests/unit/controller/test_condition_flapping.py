@@ -7,8 +7,8 @@ from kubesweep.queue.model import Settlement
 from tests.kits.controller import ScheduleSimulation
 
 
-async def test_a_queue_that_blinks_is_not_told_of(sim: ScheduleSimulation) -> None:
-    """A server that is started anew is back within seconds: three hundred schedules need not say so twice."""
+async def test_a_short_outage_of_the_queue_is_not_reported(sim: ScheduleSimulation) -> None:
+    """A restarted server is back within seconds: three hundred schedules must not report that twice."""
     await sim.ready()
     await sim.reconcile()
     writes = sim.writes

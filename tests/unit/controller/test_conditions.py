@@ -1,4 +1,4 @@
-"""Conditions, on a real queue in which real sweeps run."""
+"""Conditions, on a real queue that runs real sweeps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kubesweep_controller.status.conditions.reasons import ConditionType, Reason
 from tests.kits.controller import START, ScheduleSimulation, failed
 
 
-async def test_a_new_schedule_is_not_ready_before_a_worker_looked_at_its_source(sim: ScheduleSimulation) -> None:
+async def test_a_new_schedule_is_not_ready_before_a_worker_checked_its_source(sim: ScheduleSimulation) -> None:
     assert await sim.condition("Ready") == ("False", "Checking")
     assert await sim.condition("SourceReady") == ("Unknown", "Checking")
     await sim.ready()
@@ -21,7 +21,7 @@ async def test_a_new_schedule_is_not_ready_before_a_worker_looked_at_its_source(
     assert await sim.condition("SourceReady") == ("True", "Checked")
 
 
-async def test_an_edit_that_changes_the_plan_is_checked_anew(sim: ScheduleSimulation) -> None:
+async def test_an_edit_that_changes_the_plan_is_checked_again(sim: ScheduleSimulation) -> None:
     await sim.ready()
     await sim.reconcile()
     sim.edit(source=sim.body["spec"]["source"] | {"table": "chats"})
@@ -40,7 +40,7 @@ async def test_an_edit_that_leaves_the_plan_alone_stays_ready_for_the_new_genera
     assert await sim.condition("Ready") == ("True", "Ready")
 
 
-async def test_what_a_worker_finds_wrong_is_said_in_its_words_and_heals(sim: ScheduleSimulation) -> None:
+async def test_a_workers_finding_is_quoted_and_recovers(sim: ScheduleSimulation) -> None:
     await sim.ready()
     await sim.find(False, "TableMissing", 'there is no table "conversations"')
     assert await sim.condition("SourceReady") == ("False", "TableMissing")
@@ -50,7 +50,7 @@ async def test_what_a_worker_finds_wrong_is_said_in_its_words_and_heals(sim: Sch
     assert await sim.condition("Ready") == ("True", "Ready")
 
 
-async def test_a_complaint_that_a_later_sweep_refuted_is_over(sim: ScheduleSimulation) -> None:
+async def test_a_failure_is_over_after_a_later_sweep_completed(sim: ScheduleSimulation) -> None:
     await sim.ready()
     await sim.find(False, "PermissionDenied", "the role may not read")
     assert await sim.condition("Ready") == ("False", "SourceNotReady")
@@ -59,7 +59,7 @@ async def test_a_complaint_that_a_later_sweep_refuted_is_over(sim: ScheduleSimul
     assert await sim.condition("Ready") == ("True", "Ready")
 
 
-async def test_warnings_of_the_check_stand_beside_what_is_well(sim: ScheduleSimulation) -> None:
+async def test_warnings_of_the_check_are_part_of_the_message(sim: ScheduleSimulation) -> None:
     await sim.ready()
     await sim.find(False, "no-index", "no-index: finding stale rows reads all", kind="SourceWarnings")
     assert await sim.condition("Ready") == ("True", "Ready")
@@ -85,7 +85,7 @@ async def test_an_effect_that_cannot_be_used_is_not_ready(sim: ScheduleSimulatio
         ({"stuck": "ImagePullBackOff: no such image"}, "WorkerStuck"),
     ],
 )
-async def test_a_child_that_is_not_there_is_not_ready_and_heals(
+async def test_a_missing_child_is_not_ready_and_recovers(
     sim: ScheduleSimulation, child: dict[str, str], reason: str
 ) -> None:
     await sim.ready()
@@ -96,7 +96,7 @@ async def test_a_child_that_is_not_there_is_not_ready_and_heals(
     assert await sim.condition("Ready") == ("True", "Ready")
 
 
-async def test_a_queue_that_is_away_takes_back_nothing_that_was_learned(sim: ScheduleSimulation) -> None:
+async def test_an_outage_of_the_queue_invalidates_nothing_that_was_known(sim: ScheduleSimulation) -> None:
     await sim.ready()
     await sim.dead_letter("1", "2")
     before = await sim.reconcile()
@@ -138,7 +138,7 @@ async def test_a_refused_edit_stalls_and_leaves_what_was_known_of_the_spec_that_
     assert await sim.condition("Stalled") == ("False", "AsExpected")
 
 
-async def test_only_what_an_edit_alone_cures_is_stalled(sim: ScheduleSimulation) -> None:
+async def test_only_problems_that_need_an_edit_are_stalled(sim: ScheduleSimulation) -> None:
     await sim.ready()
     await sim.find(False, "TableMissing", "there is no table")
     assert await sim.condition("Stalled") == ("False", "AsExpected")
@@ -146,7 +146,7 @@ async def test_only_what_an_edit_alone_cures_is_stalled(sim: ScheduleSimulation)
     assert await sim.condition("Stalled") == ("True", "SourceNotReady")
 
 
-async def test_a_suspended_schedule_says_how_to_resume_it(sim: ScheduleSimulation) -> None:
+async def test_a_suspended_schedule_has_the_command_that_resumes_it(sim: ScheduleSimulation) -> None:
     sim.edit(suspend=True)
     assert await sim.condition("Suspended") == ("True", "Suspended")
     assert await sim.condition("Ready") == ("False", "Suspended")
@@ -162,7 +162,7 @@ async def test_a_checked_schedule_stays_ready_while_it_is_suspended(sim: Schedul
     assert await sim.condition("Ready") == ("True", "Ready")
 
 
-async def test_a_cluster_without_keda_is_said_and_keda_is_picked_up(sim: ScheduleSimulation) -> None:
+async def test_a_cluster_without_keda_is_reported_and_keda_is_detected(sim: ScheduleSimulation) -> None:
     sim.child(keda=False)
     assert await sim.condition("Autoscaling") == ("False", "KedaMissing")
     sim.child(keda=True, scaler_problem="error establishing connection to redis")
@@ -185,7 +185,7 @@ async def test_a_failed_sweep_degrades_until_one_completes_and_not_until_one_sta
     assert await sim.condition("Degraded") == ("False", "AsExpected")
 
 
-async def test_a_held_sweep_says_what_to_type_and_its_command_can_be_pasted(sim: ScheduleSimulation) -> None:
+async def test_a_sweep_awaiting_approval_has_a_command_to_paste(sim: ScheduleSimulation) -> None:
     sim.edit(limits={"approveAbove": {"rows": 50_000}})
     await sim.end(SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "more than 50000 rows")
     assert await sim.condition("Degraded") == ("True", "AwaitingApproval")
@@ -229,7 +229,7 @@ async def test_a_sweep_that_the_queue_lost_is_lost_until_one_completes(sim: Sche
     assert await sim.condition("Degraded") == ("False", "AsExpected")
 
 
-async def test_several_things_that_are_wrong_are_all_said_the_most_pressing_first(sim: ScheduleSimulation) -> None:
+async def test_several_problems_are_all_listed_the_most_pressing_first(sim: ScheduleSimulation) -> None:
     await sim.dead_letter("1")
     sim.wait(300)
     await sim.end(SweepState.HALTED, "TooManyFailures", "1,001 rows failed")

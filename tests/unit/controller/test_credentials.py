@@ -1,4 +1,4 @@
-"""When a namespace's Secret is written: nobody may look whether it is there."""
+"""When a namespace's Secret is written: the controller has no permission to read it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENVIRONMENT = {
         (SUSPECT_SECONDS, True, 2),
     ],
 )
-async def test_a_secret_is_written_again_hourly_and_soon_where_nobody_does_the_work_that_waits(
+async def test_a_secret_is_written_again_periodically_and_sooner_while_jobs_wait(
     passed: float, recheck: bool, times: int
 ) -> None:
     time, client = [0.0], Recorder()

@@ -1,4 +1,4 @@
-"""How the login of a database gets into a worker's pod, and what an overlay may put in its place."""
+"""How a worker's pod gets its database credentials, and what an overlay may replace."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_our_volume_with_another_mode_is_still_ours_and_a_sidecar_may_read_it() 
     assert "database" in [each["name"] for each in pod(read)["volumes"]]
 
 
-def test_no_environment_of_the_users_says_where_the_database_is() -> None:
+def test_user_variables_cannot_replace_the_database_address() -> None:
     env = [{"name": "KUBESWEEP_DATABASE_CONNECTION", "value": "{}"}, {"name": "A", "value": "b"}]
     logged = env_of(worker_of(made_with(URL, {"env": env})))
     assert logged["A"] == "b"
@@ -160,7 +160,7 @@ def test_no_environment_of_the_users_says_where_the_database_is() -> None:
     assert env_of(worker_of(made_with(CNPG, {"env": env})))["KUBESWEEP_DATABASE_CONNECTION"] != "{}"
 
 
-def test_a_tick_needs_no_login_and_may_mount_what_it_likes() -> None:
+def test_a_tick_needs_no_database_credentials_and_may_mount_anything() -> None:
     template = overlay({"name": "iam", "mountPath": FOLDER}, volumes=({"name": "iam", "emptyDir": {}},))["podTemplate"]
     template["spec"]["containers"][0]["name"] = "producer"
     made = cronjob(source={**CNPG, "table": "carts"}, tick={"podTemplate": template})

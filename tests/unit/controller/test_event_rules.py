@@ -1,4 +1,4 @@
-"""Which Events are told of what happens to a schedule, on a real queue in which real sweeps run."""
+"""Which Events follow from what happens to a schedule, on a real queue that runs real sweeps."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def served(sim: ScheduleSimulation) -> ScheduleSimulation:
     return sim
 
 
-async def test_a_schedule_that_becomes_ready_says_so_once(sim: ScheduleSimulation) -> None:
+async def test_becoming_ready_is_one_event(sim: ScheduleSimulation) -> None:
     assert await words(sim) == []
     await sim.ready()
     assert await words(sim) == [("Ready", "", False)]
@@ -103,7 +103,7 @@ def _child(**fields: object) -> Callable[[ScheduleSimulation], Awaitable[None]]:
     ],
     ids=lambda value: value.__name__.lstrip("_") if callable(value) else value[0][0],
 )
-async def test_what_goes_wrong_is_told_once(
+async def test_each_problem_is_one_event(
     served: ScheduleSimulation,
     what: Callable[[ScheduleSimulation], Awaitable[None]],
     events: list[tuple[str, str, bool]],
@@ -116,7 +116,7 @@ async def test_what_goes_wrong_is_told_once(
     assert await words(sim) == events
 
 
-async def test_dead_letters_are_told_by_error_class_with_their_number_and_what_to_type(
+async def test_dead_letters_are_reported_by_error_class_with_count_and_command(
     served: ScheduleSimulation,
 ) -> None:
     claim = await served.start(3)
@@ -132,7 +132,7 @@ async def test_dead_letters_are_told_by_error_class_with_their_number_and_what_t
     assert (again.error, again.count) == ("HTTP 422", 2)
 
 
-async def test_a_row_that_dies_again_after_a_replay_is_told_again(served: ScheduleSimulation) -> None:
+async def test_a_row_that_dies_again_after_a_replay_is_reported_again(served: ScheduleSimulation) -> None:
     await served.dead_letter("1")
     (initial,) = await logged(served)
     served.wait(60)
@@ -143,7 +143,7 @@ async def test_a_row_that_dies_again_after_a_replay_is_told_again(served: Schedu
     assert again.occurrence != initial.occurrence
 
 
-async def test_a_recovery_is_told_when_a_sweep_completes(served: ScheduleSimulation) -> None:
+async def test_a_recovery_is_reported_when_a_sweep_completes(served: ScheduleSimulation) -> None:
     await _fail(served)
     await logged(served)
     served.wait(300)
@@ -155,7 +155,7 @@ async def test_a_recovery_is_told_when_a_sweep_completes(served: ScheduleSimulat
     assert event.note.endswith("completed, 5 rows applied")
 
 
-async def test_that_the_last_dead_letter_went_is_told_as_that(served: ScheduleSimulation) -> None:
+async def test_the_last_dead_letter_leaving_is_reported(served: ScheduleSimulation) -> None:
     await served.dead_letter("1")
     await logged(served)
     await served.queue.purge(served.ref)
@@ -163,21 +163,21 @@ async def test_that_the_last_dead_letter_went_is_told_as_that(served: ScheduleSi
     assert (event.reason, event.note) == ("Recovered", "DeadLetters is over: none is left")
 
 
-async def test_suspending_and_resuming_are_told(served: ScheduleSimulation) -> None:
+async def test_suspending_and_resuming_are_events(served: ScheduleSimulation) -> None:
     served.edit(suspend=True)
     assert await words(served) == [("Suspended", "", False)]
     served.edit(suspend=False)
     assert await words(served) == [("Resumed", "", False)]
 
 
-async def test_keda_that_arrives_is_told(sim: ScheduleSimulation) -> None:
+async def test_installing_keda_is_an_event(sim: ScheduleSimulation) -> None:
     sim.child(keda=False)
     assert await words(sim) == [("KedaMissing", "", True)]
     sim.child(keda=True)
     assert await words(sim) == [("ScaledByKeda", "", False)]
 
 
-async def test_keda_that_says_nothing_is_told_once_and_so_is_its_answer(served: ScheduleSimulation) -> None:
+async def test_silence_of_keda_is_one_event_and_so_is_its_report(served: ScheduleSimulation) -> None:
     served.child(scaled=False)
     assert await words(served) == []
     served.wait(61)
@@ -188,7 +188,7 @@ async def test_keda_that_says_nothing_is_told_once_and_so_is_its_answer(served: 
     assert await words(served) == [("ScaledByKeda", "", False)]
 
 
-async def test_a_complaint_in_other_words_is_another_one_and_the_same_is_not(served: ScheduleSimulation) -> None:
+async def test_another_error_code_is_another_event_and_another_wording_is_not(served: ScheduleSimulation) -> None:
     await _complain(served)
     assert len(await logged(served)) == 1
     served.wait(60)
@@ -198,7 +198,7 @@ async def test_a_complaint_in_other_words_is_another_one_and_the_same_is_not(ser
     assert await words(served) == [("SourceNotReady", "DatabaseMissing", True)]
 
 
-async def test_each_version_of_a_spec_that_is_refused_is_told(served: ScheduleSimulation) -> None:
+async def test_each_version_of_an_invalid_spec_is_an_event(served: ScheduleSimulation) -> None:
     served.edit(schedule="61 * * * *")
     await _refuse(served)
     assert await words(served) == [("InvalidSpec", "generation 2", True)]
@@ -206,20 +206,20 @@ async def test_each_version_of_a_spec_that_is_refused_is_told(served: ScheduleSi
     assert await words(served) == [("InvalidSpec", "generation 3", True)]
 
 
-async def test_warnings_of_the_check_are_told(sim: ScheduleSimulation) -> None:
+async def test_warnings_of_the_check_are_events(sim: ScheduleSimulation) -> None:
     await sim.ready()
     await sim.find(False, "no-index", "finding stale rows reads all", kind="SourceWarnings")
     assert await words(sim) == [("Ready", "", False), ("SourceWarning", "", True)]
 
 
-async def test_what_happened_before_the_first_look_is_not_all_told(sim: ScheduleSimulation) -> None:
+async def test_sweeps_before_the_first_reconcile_are_not_all_reported(sim: ScheduleSimulation) -> None:
     for _ in range(3):
         await _fail(sim)
         sim.wait(300)
     assert await words(sim) == [("LastSweepFailed", "TableMissing", True)]
 
 
-async def test_a_controller_that_died_before_it_wrote_the_status_tells_the_same_again(
+async def test_a_controller_that_crashed_before_it_wrote_the_status_repeats_the_same_events(
     served: ScheduleSimulation,
 ) -> None:
     await served.dead_letter("1")
@@ -234,7 +234,7 @@ async def test_a_controller_that_died_before_it_wrote_the_status_tells_the_same_
     )
 
 
-async def test_orders_are_told_first_and_refused_ones_are_warnings(served: ScheduleSimulation) -> None:
+async def test_commands_are_reported_first_and_refused_ones_are_warnings(served: ScheduleSimulation) -> None:
     served.annotate("trigger", "now")
     served.annotate("approve", "now")
     observation = await served.observation()

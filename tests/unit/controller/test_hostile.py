@@ -1,4 +1,4 @@
-"""What one object, or one key of the queue, can make fail is its own trouble: the others are listed, looked at and measured as ever."""
+"""An object or a key that cannot be processed affects no other: the rest is still listed, reconciled and measured."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_an_object_that_is_nested_deep_is_an_invalid_spec_and_nothing_else(level
     assert cache.unreadable == {}
 
 
-def test_a_deep_copy_of_what_was_applied_is_not_looked_into() -> None:
+def test_a_deeply_nested_last_applied_annotation_is_not_parsed() -> None:
     text = '{"a":' * 5_000 + "1" + "}" * 5_000
     meta = {"name": "b", "namespace": "shop", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": text}}
     assert load_object({"metadata": meta, "spec": SPEC}).metadata.name == "b"
@@ -130,7 +130,7 @@ def dense(name: str, uid: str, maps: int) -> dict[str, Any]:
     return {**schedule(name, uid=uid), "spec": spec, "status": {}}
 
 
-def test_of_a_spec_that_is_too_heavy_nothing_is_kept_and_that_is_told() -> None:
+def test_a_spec_that_is_too_large_is_not_kept_and_reported() -> None:
     cache = Cache()
     assert cache.update(SCHEDULES, dense("b", "u2", 50_000)) == B
     kept = cache.schedules[B]
@@ -192,7 +192,7 @@ def kind_of(kind: Kind) -> dict[str, Any]:
     return {"name": kind.plural, "singularName": "", "namespaced": True, "kind": kind.kind, "verbs": ["list", "watch"]}
 
 
-async def test_lists_and_events_reach_the_store_without_what_is_too_heavy() -> None:
+async def test_lists_and_events_reach_the_cache_trimmed() -> None:
     """Through kopf, whose own reading of lists and events is replaced."""
     found: dict[str, Any] = {}
     both = asyncio.Event()
@@ -247,7 +247,7 @@ async def test_lists_and_events_reach_the_store_without_what_is_too_heavy() -> N
     assert max(found.values()) < 10_000
 
 
-async def test_a_queue_that_takes_long_to_search_is_not_away_and_is_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_search_that_times_out_is_no_outage_and_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server with tens of millions of other keys."""
     monkeypatch.setattr("kubesweep_controller.reconcile.resync.KEDA_POLL", 0.0)
     searches = 0

@@ -1,4 +1,4 @@
-"""What Prometheus is told, read back as Prometheus reads it."""
+"""The exported metrics, parsed as Prometheus parses them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_a_schedule_has_its_numbers_under_its_namespace_and_name(sim: Sche
     assert seen.get("kubesweep_queue_up") == 1
 
 
-async def test_while_the_queue_is_away_its_last_numbers_stay_and_that_is_said(sim: ScheduleSimulation) -> None:
+async def test_during_an_outage_of_the_queue_its_last_numbers_stay(sim: ScheduleSimulation) -> None:
     metrics = Metrics()
     await sim.dead_letter("1")
     await observe(metrics, sim)
@@ -107,7 +107,7 @@ async def test_no_label_can_grow_without_bounds(sim: ScheduleSimulation) -> None
     assert (states, types) == (set(SweepState), set(ConditionType))
 
 
-def test_looks_are_timed_and_their_errors_counted() -> None:
+def test_reconciles_are_timed_and_their_errors_counted() -> None:
     metrics = Metrics()
     metrics.reconciled(0.02)
     metrics.reconciled(1.5, "Outage")

@@ -1,4 +1,4 @@
-"""Who serves a namespace, decided on what the API server would say; with real ones: tests/e2e/test_releases.py."""
+"""Which release serves a namespace, with a simulated API server; tests/e2e/test_releases.py uses a real one."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def sim() -> ScheduleSimulation:
     return ScheduleSimulation()
 
 
-async def test_what_nobody_serves_is_ours(sim: ScheduleSimulation) -> None:
+async def test_a_schedule_without_a_release_is_ours(sim: ScheduleSimulation) -> None:
     assert await sim.ownership.other(sim.schedule("carts")) is None
     assert sim.cluster.asked == 0
 
@@ -80,7 +80,7 @@ async def test_a_namespace_that_another_release_serves_is_left_to_it(sim: Schedu
     ("namespaces", "other"),
     [("", OTHER), ("a, shop", OTHER), ("shopping", None), (None, None), ("missing", None)],
 )
-async def test_the_other_one_serves_what_its_deployment_says(
+async def test_the_other_release_serves_what_its_deployment_configures(
     sim: ScheduleSimulation, namespaces: str | None, other: str | None
 ) -> None:
     if namespaces != "missing":
@@ -98,7 +98,7 @@ async def test_of_two_that_began_at_once_the_one_of_the_oldest_schedule_goes_on(
     assert await sim.ownership.other(ours) == OTHER
 
 
-async def test_of_two_that_may_not_look_at_each_other_the_later_one_serves(sim: ScheduleSimulation) -> None:
+async def test_of_two_releases_that_cannot_read_each_other_the_later_one_serves(sim: ScheduleSimulation) -> None:
     sim.cluster.deployments[OTHER] = None
     body = sim.schedule("carts", OTHER)
     assert await sim.ownership.other(body) is None
@@ -141,7 +141,7 @@ async def test_a_claim_is_refused_where_the_schedule_changed_meanwhile(sim: Sche
     assert await sim.ownership.claim(body) is None
 
 
-async def test_it_is_told_once_for_each_schedule(sim: ScheduleSimulation) -> None:
+async def test_it_is_reported_once_for_each_schedule(sim: ScheduleSimulation) -> None:
     initial, second = sim.schedule("a", OTHER), sim.schedule("b", OTHER)
     logged = sim.ownership.leave(initial, OTHER)
     assert logged is not None

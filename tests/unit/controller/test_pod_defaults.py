@@ -1,4 +1,4 @@
-"""What an installation gives to the pods of every schedule: under what the schedule says, over what is ours, checked at the start."""
+"""Defaults of an installation for all pods: below the schedule's fields, above ours, validated at the start."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_without_defaults_pods_are_as_they_were() -> None:
     assert tick["spec"]["containers"][0]["resources"]["limits"] == {"memory": "256Mi"}
 
 
-def test_what_a_schedule_says_wins() -> None:
+def test_fields_of_the_schedule_win() -> None:
     overlay = {
         "metadata": {"labels": {"team": "shop"}},
         "spec": {
@@ -152,7 +152,7 @@ def test_a_label_that_is_copied_from_the_schedule_wins_over_the_default() -> Non
         assert "other" not in each["metadata"]["labels"]
 
 
-def test_what_is_ours_stays_whatever_the_defaults_say() -> None:
+def test_our_fields_stay_whatever_the_defaults_set() -> None:
     env = [{"name": name, "value": "x"} for name in ("KUBESWEEP_PLAN", "KUBESWEEP_DATABASE_URL_FILE")]
     containers = [{"name": name, "command": ["sh"], "env": env} for name in ("worker", "producer")]
     labels = {"labels": {"kubesweep.dev/schedule": "other"}}
@@ -197,7 +197,7 @@ def test_a_wrong_default_is_refused_at_the_start_with_its_path(defaults: Any, te
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 5000, '{"a": ' * 70 + "1" + "}" * 70])
-def test_defaults_that_cannot_be_read_are_told_too(text: str) -> None:
+def test_defaults_that_cannot_be_parsed_are_reported_too(text: str) -> None:
     with pytest.raises(SpecError, match="KUBESWEEP_WORKER_DEFAULTS"):
         from_environment({**ENV, "KUBESWEEP_WORKER_DEFAULTS": text})
 

@@ -40,7 +40,7 @@ def test_both_kinds_of_pods_live_under_the_restricted_standard(pod: dict[str, An
     assert all(volume["secret"]["optional"] is True for volume in spec["volumes"] if "secret" in volume)
 
 
-def test_the_worker_is_told_its_plan_its_queue_and_where_secrets_are() -> None:
+def test_the_worker_gets_its_plan_its_queue_and_the_paths_of_secrets() -> None:
     env = env_of(worker_of(deployment()))
     assert Plan.from_json(env["KUBESWEEP_PLAN"]) == plan(schedule())
     assert env["KUBESWEEP_QUEUE"] == "redis://ks@redis.kubesweep.svc:6379/0?password_file=/run/kubesweep/queue/password"
@@ -72,7 +72,7 @@ def test_the_producer_gets_the_default_image_its_job_and_the_deadline() -> None:
     assert worker_of(deployment(worker={"image": "app:7"}))["image"] == "app:7"
 
 
-def test_an_overlay_adds_to_the_worker_and_cannot_talk_it_out_of_what_it_is() -> None:
+def test_an_overlay_adds_to_the_worker_and_cannot_remove_our_fields() -> None:
     overlay = {
         "metadata": {"annotations": {"team": "support"}, "labels": {"kubesweep.dev/schedule": "other", "tier": "back"}},
         "spec": {

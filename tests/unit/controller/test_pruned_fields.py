@@ -33,7 +33,7 @@ def test_what_was_written_takes_the_place_of_what_was_kept_of_it(dropped: Pruned
     assert dropped.restored(("shop", "other"), body(KEPT)) == body(KEPT)
 
 
-def test_a_status_that_somebody_else_wrote_is_taken_as_it_is(dropped: PrunedFields) -> None:
+def test_a_status_that_another_client_wrote_is_kept_as_it_is(dropped: PrunedFields) -> None:
     dropped.wrote(KEY, WHOLE, body(KEPT))
     for status in (KEPT | {"observedGeneration": 2}, {}, None):
         assert dropped.restored(KEY, body(status)) == body(status)
@@ -49,7 +49,7 @@ def test_nothing_is_remembered_for_longer_than_it_holds(dropped: PrunedFields, e
     assert dropped.restored(KEY, body(KEPT)) == body(KEPT)
 
 
-def test_each_field_that_is_dropped_is_said_once(dropped: PrunedFields, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_pruned_field_is_logged_once(dropped: PrunedFields, caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("kubesweep").propagate = True
     for _ in range(3):
         dropped.wrote(KEY, WHOLE, body(KEPT))

@@ -1,4 +1,4 @@
-"""The bundled queue's password: put into its Secret once, whatever else writes to it, and used before the kubelet shows it."""
+"""The bundled queue's password: written to its Secret once, kept if another tool wrote it, used before the kubelet shows it."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ async def test_the_first_leader_makes_a_password_and_logs_in_with_it_before_the_
     assert client.applied == 1
 
 
-async def test_a_password_that_stands_is_left_alone_whoever_put_it_there(start: Start, mounted: Path) -> None:
+async def test_an_existing_password_is_kept_whoever_wrote_it(start: Start, mounted: Path) -> None:
     client = Server()
     await start(settings(mounted), client).check(0)
     initial = client.password

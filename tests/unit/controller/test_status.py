@@ -1,4 +1,4 @@
-"""The status: what it says, when it is written, and that it needs nothing but the queue and itself."""
+"""The content of the status, and that it depends on nothing but the queue and itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kubesweep_controller.status.formatting import parse_time, time_text
 from tests.kits.controller import START, ScheduleSimulation, failed, retry
 
 
-async def test_a_status_tells_the_last_sweep_the_queue_and_the_errors(sim: ScheduleSimulation) -> None:
+async def test_a_status_has_the_last_sweep_the_queue_and_the_errors(sim: ScheduleSimulation) -> None:
     await sim.ready()
     claim = await sim.start(5, START - 0.5)
     await sim.settle(Settlement(claim, applied=2, skipped=1, retry=retry("7"), dead=failed("8")))
@@ -89,7 +89,7 @@ async def test_what_is_read_back_is_what_was_written(sim: ScheduleSimulation) ->
     assert Status.model_validate(status).model_dump(by_alias=True, exclude_unset=True) == status
 
 
-async def test_a_held_sweep_advises_those_who_have_kubectl(sim: ScheduleSimulation) -> None:
+async def test_a_sweep_awaiting_approval_suggests_the_kubectl_command(sim: ScheduleSimulation) -> None:
     await sim.end(SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "let it go with `kubesweep approve close-idle`")
     message = (await sim.reconcile())["lastSweep"]["message"]
     assert "kubectl annotate sweepschedule close-idle -n support --overwrite kubesweep.dev/approve=" in message
@@ -121,7 +121,7 @@ async def test_history_is_bounded_and_survives_the_queue(sim: ScheduleSimulation
     assert [sweep["planned"] for sweep in status["history"]] == planned[:HISTORY]
 
 
-async def test_a_sweep_that_ended_while_nobody_looked_is_not_called_lost(sim: ScheduleSimulation) -> None:
+async def test_a_sweep_that_ended_between_reconciles_is_not_lost(sim: ScheduleSimulation) -> None:
     await sim.start(1)
     await sim.reconcile()
     sim.wait(60)  # the lease ends

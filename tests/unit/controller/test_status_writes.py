@@ -16,7 +16,7 @@ from kubesweep_controller.status.build_status import build_status
 from tests.kits.controller import Clock, ScheduleSimulation
 
 
-async def test_digits_in_what_others_say_are_no_news(sim: ScheduleSimulation) -> None:
+async def test_changed_digits_in_messages_of_others_are_no_news(sim: ScheduleSimulation) -> None:
     sim.child(stuck="ErrImagePull: read udp 10.90.0.1:36132->10.255.255.53:53: i/o timeout")
     await sim.reconcile()
     writes = sim.writes
@@ -84,8 +84,8 @@ async def test_nothing_is_written_while_nothing_happens(sim: ScheduleSimulation)
     assert sim.writes == writes
 
 
-async def test_a_controller_that_starts_anew_writes_nothing(sim: ScheduleSimulation) -> None:
-    """All that is decided comes from the queue and from the status itself."""
+async def test_a_restarted_controller_writes_nothing(sim: ScheduleSimulation) -> None:
+    """All decisions follow from the queue and the status itself."""
     await sim.ready()
     await sim.dead_letter("1")
     sim.wait(60)
@@ -141,7 +141,7 @@ ACTS: dict[str, Callable[[ScheduleSimulation], Awaitable[object]]] = {
 
 
 async def _act(sim: ScheduleSimulation, act: str) -> None:
-    """Do it where it can be done: a tick amid a sweep is refused, and then there is nothing to claim."""
+    """Perform the act where it is possible: a tick during a sweep is refused, and then there is nothing to claim."""
     sim.wait(0.7)
     if act in ("sweep", "bury", "die otherwise", "fail"):
         (stats,) = await sim.queue.stats([sim.ref])
@@ -153,7 +153,7 @@ async def _act(sim: ScheduleSimulation, act: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(acts=st.lists(st.sampled_from(sorted(ACTS)), min_size=1, max_size=25))
 async def test_a_status_is_a_fixed_point_and_no_condition_flaps(acts: list[str]) -> None:
-    """Whatever happened: the same facts twice are written once, even a long time later when nothing else happens."""
+    """After any acts, the same observation is written once, even if it is repeated much later."""
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock()
         queue = SqliteQueue(str(Path(folder) / "queue.db"), clock=clock)

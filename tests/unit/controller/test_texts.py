@@ -1,5 +1,4 @@
-"""What a queue holds was written by others. Nothing of it reaches a status or an Event as anything but text of a length that the API
-server takes."""
+"""Texts in the queue come from others. In a status or an Event they are printable and no longer than the API server accepts."""
 
 from __future__ import annotations
 
@@ -88,8 +87,8 @@ async def test_no_text_of_others_leaves_a_status_or_an_event_unreadable_or_refus
     observation = await sim.observation()
     status = build_status(observation)
     client = Posted()
-    for wanted in events_of(observation, status):
-        await Events(client, "pod").post(observation.body, wanted)
+    for event in events_of(observation, status):
+        await Events(client, "pod").post(observation.body, event)
     assert "отклонена" in json.dumps([status, client.bodies], ensure_ascii=False), "nothing of it is told"
     assert [text for text in texts([status, *client.bodies]) if harmful(text)] == []
     assert all(len(body["note"].encode()) <= 1024 for body in client.bodies)
@@ -108,9 +107,9 @@ async def test_a_key_with_an_escape_sequence_is_shown_so_that_it_can_be_typed_ag
 @pytest.mark.parametrize("note", ["Строка отклонена. " * 38, "é" * 513, "y" * 5000, "👩\u200d👧" * 300, "\0" * 1024])
 async def test_a_note_has_no_more_bytes_than_the_api_server_takes(sim: ScheduleSimulation, note: str) -> None:
     client = Posted()
-    wanted = EventRequest(Reason.AWAITING_APPROVAL, "short", "one")
-    await Events(client, "pod").post(sim.body, wanted)
-    await Events(client, "ж" * 100).post(sim.body, replace(wanted, note=note))
+    event = EventRequest(Reason.AWAITING_APPROVAL, "short", "one")
+    await Events(client, "pod").post(sim.body, event)
+    await Events(client, "ж" * 100).post(sim.body, replace(event, note=note))
     short, long = client.bodies
     assert (short["note"], short["reportingInstance"]) == ("short", "pod")
     assert 1000 < len(long["note"].encode()) <= 1024

@@ -1,4 +1,4 @@
-"""Ticks of ``every``, ticks that a CronJob missed, sweeps that the queue lost, and when to look again."""
+"""Ticks of ``every``, recovery of lost sweeps, and the time of the next reconcile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.controller.test_missed_ticks import lost_tick
 
 @pytest.fixture
 async def clockwork(sim: ScheduleSimulation) -> ScheduleSimulation:
-    """A schedule by the controller's clock, made 3 s after a multiple of its period."""
+    """A schedule with ``every``, created 3 s after a multiple of its period."""
     sim.edit(schedule=None, every="10m")
     sim.wait(3)
     await sim.reconcile()
@@ -25,7 +25,7 @@ async def clockwork(sim: ScheduleSimulation) -> ScheduleSimulation:
 
 
 async def tick(sim: ScheduleSimulation) -> OpenResult | None:
-    """One look of a controller: open what is due."""
+    """One reconcile: open the sweep that is due."""
     observation = await sim.observation()
     due = due_tick(observation)
     return None if due is None else (await sim.queue.open_sweep(sim.ref, tick_request(observation, due))).answer
@@ -69,7 +69,7 @@ async def test_after_a_pause_of_the_controller_the_latest_missed_tick_runs_once(
     assert await tick(clockwork) is None
 
 
-async def test_a_tick_that_is_too_late_is_missed_and_said(clockwork: ScheduleSimulation) -> None:
+async def test_a_tick_that_is_too_late_is_missed_and_reported(clockwork: ScheduleSimulation) -> None:
     clockwork.edit(startingDeadlineSeconds=60)
     await clockwork.reconcile()
     clockwork.wait(700)
@@ -179,7 +179,7 @@ async def test_the_schedule_of_the_controllers_clock_is_counted_by_the_queue(clo
 # heal
 
 
-async def test_a_lost_sweep_is_healed_at_once_and_once(sim: ScheduleSimulation) -> None:
+async def test_a_lost_sweep_is_recovered_at_once_and_only_once(sim: ScheduleSimulation) -> None:
     await sim.start(3)
     await sim.reconcile()
     assert not needs_recovery(await sim.observation())
@@ -200,7 +200,7 @@ async def test_a_lost_sweep_is_healed_at_once_and_once(sim: ScheduleSimulation) 
     assert [status["lastSweep"]["state"], status["history"][0]["state"]] == ["Failed", "Lost"]
 
 
-async def test_a_controller_that_died_after_it_wrote_lost_heals_all_the_same(sim: ScheduleSimulation) -> None:
+async def test_a_controller_that_crashed_after_it_wrote_lost_recovers_the_sweep(sim: ScheduleSimulation) -> None:
     await sim.start(3)
     await sim.reconcile()
     await sim.flush()
@@ -208,7 +208,7 @@ async def test_a_controller_that_died_after_it_wrote_lost_heals_all_the_same(sim
     assert needs_recovery(await sim.observation())
 
 
-async def test_a_suspended_schedule_is_healed_when_it_resumes(sim: ScheduleSimulation) -> None:
+async def test_a_suspended_schedule_recovers_its_sweep_when_it_resumes(sim: ScheduleSimulation) -> None:
     await sim.start(3)
     await sim.reconcile()
     await sim.flush()
@@ -219,7 +219,7 @@ async def test_a_suspended_schedule_is_healed_when_it_resumes(sim: ScheduleSimul
     assert needs_recovery(await sim.observation())
 
 
-async def test_a_queue_that_is_away_has_lost_nothing(sim: ScheduleSimulation) -> None:
+async def test_a_queue_that_is_down_has_lost_nothing(sim: ScheduleSimulation) -> None:
     await sim.start(3)
     await sim.reconcile()
     sim.outage = Outage("QueueUnreachable", "cannot be reached")
@@ -227,7 +227,7 @@ async def test_a_queue_that_is_away_has_lost_nothing(sim: ScheduleSimulation) ->
     assert (await sim.reconcile())["lastSweep"]["state"] == "Running"
 
 
-async def test_what_a_worker_complained_of_is_looked_at_again(sim: ScheduleSimulation) -> None:
+async def test_a_failure_that_a_worker_reported_is_checked_again(sim: ScheduleSimulation) -> None:
     await sim.ready()
     assert not needs_check(await sim.observation())
     await sim.find(False, "TableMissing", "no table")
@@ -239,7 +239,7 @@ async def test_what_a_worker_complained_of_is_looked_at_again(sim: ScheduleSimul
 # when to look again
 
 
-async def test_it_looks_often_while_something_moves_and_seldom_when_nothing_does(sim: ScheduleSimulation) -> None:
+async def test_reconciles_are_frequent_while_jobs_run_and_rare_otherwise(sim: ScheduleSimulation) -> None:
     await sim.ready()
     await sim.reconcile()
     sim.wait(40)
@@ -248,14 +248,16 @@ async def test_it_looks_often_while_something_moves_and_seldom_when_nothing_does
     assert next_reconcile(await sim.observation()) == 2
 
 
-async def test_it_looks_when_a_tick_is_due(clockwork: ScheduleSimulation) -> None:
+async def test_the_next_reconcile_is_at_a_due_tick(clockwork: ScheduleSimulation) -> None:
     await clockwork.ready()
     await clockwork.reconcile()
     clockwork.wait(590)
     assert next_reconcile(await clockwork.observation()) == pytest.approx(7)
 
 
-async def test_it_looks_when_a_tick_of_cron_should_have_come_and_when_it_is_missed(sim: ScheduleSimulation) -> None:
+async def test_the_next_reconcile_is_when_a_cron_tick_should_have_arrived_and_when_it_is_missed(
+    sim: ScheduleSimulation,
+) -> None:
     await sim.ready()
     await sim.reconcile()
     sim.wait(290)
@@ -264,8 +266,8 @@ async def test_it_looks_when_a_tick_of_cron_should_have_come_and_when_it_is_miss
     assert next_reconcile(await sim.observation()) == pytest.approx(1)
 
 
-async def test_numbers_that_were_held_back_are_not_forgotten(sim: ScheduleSimulation) -> None:
-    """A status that was written just now may lag behind until its numbers may be written again."""
+async def test_numbers_whose_write_was_delayed_are_written_later(sim: ScheduleSimulation) -> None:
+    """A status that was just written may lag behind until its numbers may be written again."""
     await sim.ready()
     await sim.dead_letter("1")
     await sim.reconcile()

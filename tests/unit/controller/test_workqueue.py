@@ -1,4 +1,4 @@
-"""The work queue, and small decisions beside it."""
+"""The work queue, retry delays, refusals and probes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def working(look: Callable[[ScheduleKey], Awaitable[float | None]], at_onc
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_key_is_looked_at_once_however_often_it_was_added() -> None:
+async def test_a_key_is_reconciled_once_however_often_it_was_added() -> None:
     seen: list[ScheduleKey] = []
     both = asyncio.Event()
 
@@ -57,7 +57,7 @@ async def test_a_key_is_looked_at_once_however_often_it_was_added() -> None:
     assert sorted(seen) == [A, B]
 
 
-async def test_a_key_that_is_added_during_its_look_is_looked_at_again_and_never_twice_at_once() -> None:
+async def test_a_key_added_during_its_reconcile_is_reconciled_again_and_never_concurrently() -> None:
     running = 0
     looks = 0
     gate, again = asyncio.Event(), asyncio.Event()
@@ -82,7 +82,7 @@ async def test_a_key_that_is_added_during_its_look_is_looked_at_again_and_never_
     assert looks == 2
 
 
-async def test_no_more_looks_at_once_than_allowed() -> None:
+async def test_no_more_concurrent_reconciles_than_allowed() -> None:
     running = most = 0
     done = asyncio.Event()
     applied = 20
@@ -104,7 +104,7 @@ async def test_no_more_looks_at_once_than_allowed() -> None:
     assert most == 3
 
 
-async def test_a_look_that_fails_comes_again_whatever_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_reconcile_is_retried_for_any_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workqueue, "FIRST_BACKOFF", 0.001)
     looks = 0
     done = asyncio.Event()
@@ -123,12 +123,12 @@ async def test_a_look_that_fails_comes_again_whatever_the_error(monkeypatch: pyt
     assert looks == 4
 
 
-def test_waits_between_looks_that_fail_grow_to_a_minute_and_differ() -> None:
+def test_retry_delays_grow_to_a_minute_and_are_randomized() -> None:
     assert [backoff(times, 1.0) for times in (1, 2, 3, 6, 7, 8, 1000)] == [1, 2, 4, 32, 60, 60, 60]
     assert backoff(3, 0.5) == 2.0
 
 
-async def test_a_look_says_when_it_wants_to_look_again_and_a_change_comes_sooner() -> None:
+async def test_a_reconcile_returns_its_next_time_and_a_change_comes_first() -> None:
     looks = asyncio.Queue[ScheduleKey]()
 
     async def look(key: ScheduleKey) -> float:
@@ -144,7 +144,7 @@ async def test_a_look_says_when_it_wants_to_look_again_and_a_change_comes_sooner
         assert len(queue) == 0
 
 
-def test_refusals_of_the_object_are_told_from_those_of_the_world() -> None:
+def test_refusals_of_the_object_differ_from_those_of_the_cluster() -> None:
     assert Refused(422, "Invalid", "bad cron").invalid
     assert Refused(
         500, "InternalError", "failed to create typed patch object (...): .spec.x: field not declared"
@@ -192,7 +192,7 @@ def test_derived_passwords_differ_by_purpose_and_stay_the_same() -> None:
     assert "admin" not in derived("admin", "keda")
 
 
-def test_probes_say_what_is_missing() -> None:
+def test_probes_report_what_is_missing() -> None:
     health = Health(max_age=60.0, last_beat=100.0)
     assert health.readiness_problem() == "the Lease is not held yet"
     health.is_standby = True

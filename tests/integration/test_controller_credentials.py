@@ -1,4 +1,4 @@
-"""Users that the controller makes on a real server: enough for the pods of their namespace and for KEDA, and no more."""
+"""Queue users on a real server: sufficient for the pods of their namespace and for KEDA, and no more."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_a_namespace_can_sweep_and_cannot_touch_its_neighbour(server: Serv
     await theirs.close()
 
 
-async def test_keda_sees_two_lengths_and_changes_nothing(server: Server) -> None:
+async def test_keda_reads_two_lengths_and_changes_nothing(server: Server) -> None:
     await set_users(admin(server), INSTALL, "shop", derive("shop"))
     queue = connect(url(server, "shop"))
     await queue.open_sweep(OURS, SweepRequest(tick=1.0, plan=PLAN))
@@ -92,7 +92,7 @@ async def test_keda_sees_two_lengths_and_changes_nothing(server: Server) -> None
                 client.execute_command(*words)
 
 
-async def test_users_come_back_after_the_server_forgot_them(server: Server) -> None:
+async def test_users_are_restored_after_the_server_lost_them(server: Server) -> None:
     await set_users(admin(server), INSTALL, "shop", derive("shop"))
     server.kill()
     server.start()
@@ -150,7 +150,7 @@ async def test_a_replica_has_the_users_before_sentinels_promote_it(kind: str) ->
 
 
 @KINDS
-async def test_a_replica_that_is_away_keeps_nobody_waiting_for_a_user(kind: str) -> None:
+async def test_a_replica_that_is_down_delays_no_user(kind: str) -> None:
     with sentinel(kind, **SESAME) as (primary, replica, watcher):
         replica.kill()
         own = derive("shop")
@@ -158,9 +158,7 @@ async def test_a_replica_that_is_away_keeps_nobody_waiting_for_a_user(kind: str)
         assert made(primary) == {own.user, own.keda_user}
 
 
-async def test_users_are_set_again_with_another_password_and_where_nobody_does_the_work_that_waits(
-    server: Server, tmp_path: Path
-) -> None:
+async def test_users_are_set_again_after_a_password_change_and_while_jobs_wait(server: Server, tmp_path: Path) -> None:
     file, time = tmp_path / "password", [0.0]
     file.write_text("sesame")
     environment = {

@@ -1,4 +1,4 @@
-"""Whole looks of the controller at schedules of several tenants, one of which is in trouble: a real queue, an API server that keeps statuses."""
+"""Complete reconciles for several tenants, one of which has a problem: a real queue, an API server that keeps statuses."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from tests.kits.servers import shared
 MINE = "ks/kubesweep"
 
 
-class Kept(Recorder):
-    """Keeps what is written to a status."""
+class StatusClient(Recorder):
+    """Keeps written statuses."""
 
     async def replace_status(self, kind: Kind, live: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
         return {**live, "status": dict(status)}
 
 
-class Home:
-    """A household whose children are fine, but for those of the schedules in ``broken``."""
+class StubChildrenReconciler:
+    """A children reconciler that succeeds, except for the schedules in ``broken``."""
 
     def __init__(self) -> None:
         self.broken: dict[ScheduleKey, Exception] = {}
@@ -63,19 +63,19 @@ class Home:
         pass
 
 
-class Silent:
-    """Neither events nor other releases."""
+class RecordedEvents:
+    """Events are only recorded, and there is no other release."""
 
     mine = MINE
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.posted: list[str] = []
 
     async def other(self, body: Any) -> None:
         return None
 
-    async def post(self, body: Any, wanted: Any) -> None:
-        self.told.append(str(wanted.reason))
+    async def post(self, body: Any, event: Any) -> None:
+        self.posted.append(str(event.reason))
 
     def forget(self, uid: str) -> None:
         pass
@@ -83,13 +83,18 @@ class Silent:
 
 class Bench:
     def __init__(self, queue: RedisQueue) -> None:
-        self.clock, self.home, self.cache, self.events = Clock(), Home(), Cache(), Silent()
+        self.clock, self.children, self.cache, self.events = (
+            Clock(),
+            StubChildrenReconciler(),
+            Cache(),
+            RecordedEvents(),
+        )
         self.clock.now = time.time()  # the queue's own
         self.queue, self.metrics = GuardedQueue(queue, "local", lambda: None), Metrics()
         self.reconciler = Reconciler(
-            client=Kept(),
+            client=StatusClient(),
             cache=self.cache,
-            children=self.home,  # type: ignore[arg-type]
+            children=self.children,  # type: ignore[arg-type]
             queue=QueueReconciler("local", self.queue, clock=self.clock),
             specs=SpecCache(PodPolicy()),
             events=self.events,  # type: ignore[arg-type]
@@ -120,7 +125,7 @@ class Bench:
         return dict(ready)
 
     async def ticks(self, key: ScheduleKey) -> int:
-        """That were offered to the queue, whatever it answered: the sweep of the first one waits for a worker."""
+        """The number of ticks that were offered to the queue, whatever it answered: the first sweep waits for a worker."""
         stats = await self.queue.stats(self.reconciler._refs[key])
         return sum(msgspec.structs.astuple(stats.ticks))
 
@@ -135,7 +140,7 @@ def bench(emptied: RedisQueue) -> Bench:
 
 
 @KINDS
-async def test_the_damage_of_one_tenant_is_told_to_it_and_cured_and_nobody_else_waits(kind: str, bench: Bench) -> None:
+async def test_damaged_keys_of_one_tenant_are_reported_and_reset_and_delay_no_other(kind: str, bench: Bench) -> None:
     bad, good = bench.add("bad"), bench.add("good")
     for key in (bad, good):
         await bench.reconcile(key)
@@ -160,9 +165,11 @@ async def test_the_damage_of_one_tenant_is_told_to_it_and_cured_and_nobody_else_
 @pytest.mark.parametrize(
     "error", [KubesweepError("Deployment carts-worker: failed to convert"), RecursionError(), Outage("ApiBusy", "busy")]
 )
-async def test_a_look_that_keeps_failing_is_told_and_stops_no_tick(kind: str, bench: Bench, error: Exception) -> None:
+async def test_a_reconcile_that_keeps_failing_is_reported_and_stops_no_tick(
+    kind: str, bench: Bench, error: Exception
+) -> None:
     bad, good = bench.add("bad"), bench.add("good")
-    bench.home.broken[bad] = error
+    bench.children.broken[bad] = error
     for key in (bad, good):
         assert (await bench.reconcile(key))["reason"] == "Checking"  # it may pass
     for round_ in range(1, 4):
@@ -170,10 +177,10 @@ async def test_a_look_that_keeps_failing_is_told_and_stops_no_tick(kind: str, be
         assert (await bench.reconcile(bad))["reason"] == "ReconcileFailed"
         assert (await bench.reconcile(good))["reason"] == "Checking"
         assert await bench.ticks(bad) == await bench.ticks(good) >= round_
-    assert bench.events.told.count("ReconcileFailed") == 1
+    assert bench.events.posted.count("ReconcileFailed") == 1
     assert 'kubesweep_schedule_condition{namespace="bad",schedule="carts",type="Ready"} 0.0' in bench.text
     assert "kubesweep_reconcile_errors_total{" in bench.text
-    del bench.home.broken[bad]
+    del bench.children.broken[bad]
     assert (await bench.reconcile(bad))["reason"] == "Checking"
 
 
@@ -190,5 +197,5 @@ async def test_a_pod_that_this_installation_does_not_allow_is_an_invalid_spec_an
     assert "serviceAccountName" not in ready["message"]
     assert (await bench.reconcile(good))["reason"] == "Checking"
     bench.reconciler.specs.policy = PodPolicy(privileged=True)
-    bench.reconciler.specs.clear()  # as a controller that starts anew
+    bench.reconciler.specs.clear()  # like a restarted controller
     assert (await bench.reconcile(bad))["reason"] == "Checking"
