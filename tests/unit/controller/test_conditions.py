@@ -50,6 +50,15 @@ async def test_a_workers_finding_is_quoted_and_recovers(sim: ScheduleSimulation)
     assert await sim.condition("Ready") == ("True", "Ready")
 
 
+async def test_the_code_of_what_ready_reports_is_a_field(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    assert "readyCode" not in await sim.reconcile()
+    await sim.find(False, "TableMissing", 'there is no table "conversations"')
+    assert (await sim.reconcile())["readyCode"] == "TableMissing"
+    await sim.find(True, "Works", "work succeeded")
+    assert "readyCode" not in await sim.reconcile()
+
+
 async def test_a_failure_is_over_after_a_later_sweep_completed(sim: ScheduleSimulation) -> None:
     await sim.ready()
     await sim.find(False, "PermissionDenied", "the role may not read")

@@ -192,40 +192,40 @@ def kind_of(kind: Kind) -> dict[str, Any]:
     return {"name": kind.plural, "singularName": "", "namespaced": True, "kind": kind.kind, "verbs": ["list", "watch"]}
 
 
+async def serve_api(request: web.Request) -> web.StreamResponse:
+    """Discovery, lists and watches as kopf reads them; each SweepSchedule is too large."""
+    path = request.path
+    if request.query.get("watch"):
+        stream = web.StreamResponse()
+        await stream.prepare(request)
+        if path.endswith("/sweepschedules"):
+            event = {"type": "ADDED", "object": {**dense("late", "u3", 50_000), "kind": "SweepSchedule"}}
+            await stream.write(json.dumps(event).encode() + b"\n")
+        await asyncio.sleep(60)
+        return stream
+    group = next((kind for kind in WATCHED if path == f"/apis/{kind.group_version}"), None)
+    if group is not None:
+        kind = kind_of(group)
+        return web.json_response({"kind": "APIResourceList", "groupVersion": group.group_version, "resources": [kind]})
+    if path in ("/api", "/api/v1"):  # kopf waits for them to be there
+        core = {**kind_of(NAMESPACES), "namespaced": False}
+        return web.json_response({"versions": ["v1"], "groupVersion": "v1", "resources": [core]})
+    if path == "/apis":
+        groups = [kind.group_version.split("/") for kind in WATCHED]
+        versions = [[{"groupVersion": f"{name}/{version}", "version": version}] for name, version in groups]
+        listed = [
+            {"name": name, "versions": of, "preferredVersion": of[0]}
+            for (name, _), of in zip(groups, versions, strict=True)
+        ]
+        return web.json_response({"kind": "APIGroupList", "groups": listed})
+    items = [dense("b", "u2", 50_000)] if path.endswith("/sweepschedules") else []
+    return web.json_response({"metadata": {"resourceVersion": "9"}, "items": items})
+
+
 async def test_lists_and_events_reach_the_cache_trimmed() -> None:
-    """Through kopf, whose own reading of lists and events is replaced."""
+    """Through kopf, whose functions that read lists and events are replaced."""
     found: dict[str, Any] = {}
     both = asyncio.Event()
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        path = request.path
-        if request.query.get("watch"):
-            stream = web.StreamResponse()
-            await stream.prepare(request)
-            if path.endswith("/sweepschedules"):
-                event = {"type": "ADDED", "object": {**dense("late", "u3", 50_000), "kind": "SweepSchedule"}}
-                await stream.write(json.dumps(event).encode() + b"\n")
-            await asyncio.sleep(60)
-            return stream
-        group = next((kind for kind in WATCHED if path == f"/apis/{kind.group_version}"), None)
-        if group is not None:
-            kind = kind_of(group)
-            return web.json_response(
-                {"kind": "APIResourceList", "groupVersion": group.group_version, "resources": [kind]}
-            )
-        if path in ("/api", "/api/v1"):  # kopf waits for them to be there
-            core = {**kind_of(NAMESPACES), "namespaced": False}
-            return web.json_response({"versions": ["v1"], "groupVersion": "v1", "resources": [core]})
-        if path == "/apis":
-            groups = [kind.group_version.split("/") for kind in WATCHED]
-            versions = [[{"groupVersion": f"{name}/{version}", "version": version}] for name, version in groups]
-            listed = [
-                {"name": name, "versions": of, "preferredVersion": of[0]}
-                for (name, _), of in zip(groups, versions, strict=True)
-            ]
-            return web.json_response({"kind": "APIGroupList", "groups": listed})
-        items = [dense("b", "u2", 50_000)] if path.endswith("/sweepschedules") else []
-        return web.json_response({"metadata": {"resourceVersion": "9"}, "items": items})
 
     def update(kind: Any, body: Any, deleted: bool) -> None:
         found[body["metadata"]["name"]] = estimated_bytes(body, MAX_SPEC_BYTES)
@@ -235,7 +235,7 @@ async def test_lists_and_events_reach_the_cache_trimmed() -> None:
     async def served() -> None:
         return None
 
-    async with receiver(answer) as url:
+    async with receiver(serve_api) as url:
         watcher = Watcher(Kubeconfig(url), lambda: (), update)
         running = asyncio.create_task(watcher.run(served, lambda: None))
         try:
