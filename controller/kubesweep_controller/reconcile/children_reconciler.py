@@ -58,8 +58,8 @@ class ChildrenReconciler:
     full_resync: set[ScheduleKey] = field(default_factory=set)  # whose unwatched children must be read too
     _credentials_failed: dict[ScheduleKey, Outage] = field(default_factory=dict)
     _ensured: dict[ScheduleKey, tuple[Any, ...] | None] = field(default_factory=dict)
-    _scalers: dict[ScheduleKey, CachedAnswer] = field(default_factory=dict)
-    _stucks: dict[ScheduleKey, CachedAnswer] = field(default_factory=dict)
+    _keda_reports: dict[ScheduleKey, CachedAnswer] = field(default_factory=dict)
+    _stuck_pods: dict[ScheduleKey, CachedAnswer] = field(default_factory=dict)
 
     def credentials_problem(self, key: ScheduleKey) -> Outage | None:
         """Why the schedule's pods may be unable to authenticate to the queue, as of the last reconcile."""
@@ -73,13 +73,13 @@ class ChildrenReconciler:
         self.applier.forget(namespace, worker_name(name), cronjob_name(name))
         self.full_resync.discard(key)
         self.credentials.forget(namespace, name)
-        for known in (self._credentials_failed, self._ensured, self._scalers, self._stucks):
+        for known in (self._credentials_failed, self._ensured, self._keda_reports, self._stuck_pods):
             known.pop(key, None)
 
     def seen(self, key: ScheduleKey) -> Children:
         """The state of the children as far as it is known without a request."""
         deployment, cronjob = self.cache.deployment(key), self.cache.cronjob(key)
-        scaler = self._scalers.get(key)
+        scaler = self._keda_reports.get(key)
         return Children(
             cron_last=cronjob.cron_last if cronjob else None,
             cron_since=cronjob.since if cronjob else None,
@@ -102,7 +102,7 @@ class ChildrenReconciler:
             rejected = str(problem)
         except ApplyBlocked as problem:
             blocked = str(problem)
-        stuck = blocked or await self._stuck(key, self.cache.deployment(key))
+        stuck = blocked or await self._why_stuck(key, self.cache.deployment(key))
         if self.keda and observation.plan and not name_taken:
             await self._query_keda(key, observation)
         return replace(self.seen(key), name_taken=name_taken, rejected=rejected, stuck=stuck)
@@ -139,7 +139,7 @@ class ChildrenReconciler:
         self._ensured[key] = state
         if full_resync:
             self.full_resync.discard(key)
-            self._scalers.pop(key, None)
+            self._keda_reports.pop(key, None)
 
     def _parked(self, key: ScheduleKey, observation: Observation) -> bool:
         known = self.applier.last_applied(SCALEDOBJECTS, key[0], worker_name(key[1]))
@@ -151,16 +151,16 @@ class ChildrenReconciler:
             suspended=suspended(observation), parked=parked, stats=observation.stats, since=since, now=observation.now
         )
 
-    async def _stuck(self, key: ScheduleKey, deployment: ObservedChild | None) -> str | None:
+    async def _why_stuck(self, key: ScheduleKey, deployment: ObservedChild | None) -> str | None:
         if deployment is None or (deployment.desired or 0) <= deployment.ready:
-            self._stucks.pop(key, None)
+            self._stuck_pods.pop(key, None)
             return None
         now = time.monotonic()
-        known = self._stucks.setdefault(key, CachedAnswer(now))
+        known = self._stuck_pods.setdefault(key, CachedAnswer(now))
         if now - known.asked >= PATIENCE:
             chosen = f"{SCHEDULE_LABEL}={key[1]},{COMPONENT_LABEL}={WORKER}"
             pods = await self.client.list(PODS, key[0], chosen)
-            known = self._stucks[key] = CachedAnswer(now, why_stuck(deployment, pods))
+            known = self._stuck_pods[key] = CachedAnswer(now, why_stuck(deployment, pods))
         return known.why
 
     async def _query_keda(self, key: ScheduleKey, observation: Observation) -> None:
@@ -168,14 +168,14 @@ class ChildrenReconciler:
         waits = observation.stats is not None and observation.stats.ready > 0 and not observation.stats.paused
         deployment = self.cache.deployment(key)
         asleep = waits and not (deployment and deployment.desired)
-        now, known = time.monotonic(), self._scalers.get(key)
+        now, known = time.monotonic(), self._keda_reports.get(key)
         if known and (now - known.asked < PATIENCE or (known.fine and not asleep)):
             return
         body = await self.client.get(SCALEDOBJECTS, key[0], worker_name(key[1]))
         ready = find_condition((body or {}).get("status") or {}, "Ready") or {}
         state = ready.get("status", "Unknown")  # until KEDA has processed it
         why = f"KEDA: {ready.get('message', 'not Ready')}" if state == "False" else None
-        self._scalers[key] = CachedAnswer(now, why, fine=state == "True")
+        self._keda_reports[key] = CachedAnswer(now, why, fine=state == "True")
 
 
 def _work_is_stalled(observation: Observation) -> bool:

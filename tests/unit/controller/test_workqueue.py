@@ -204,6 +204,6 @@ def test_probes_report_what_is_missing() -> None:
     health.queue_reached = True
     assert health.readiness_problem() == ""
     assert health.liveness_problem(101.0) == ""
-    assert "stood still" in health.liveness_problem(200.0)
+    assert "has been blocked" in health.liveness_problem(200.0)
     health.last_beat = 200.0
     assert "full list" in health.liveness_problem(200.0)

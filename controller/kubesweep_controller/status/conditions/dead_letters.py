@@ -9,7 +9,7 @@ from __future__ import annotations
 from kubesweep.queue.model import ErrorGroup, key_text
 from kubesweep.text import clip, escaped
 from kubesweep_controller.status.conditions.reasons import ConditionType, Reason
-from kubesweep_controller.status.conditions.result import Problem, find_condition
+from kubesweep_controller.status.conditions.result import ConditionProblem, find_condition
 from kubesweep_controller.status.formatting import annotate, parse_time, rows
 from kubesweep_controller.status.history import previous
 from kubesweep_controller.status.observation import Observation
@@ -20,7 +20,7 @@ SHOWN_GROUPS = 5
 SHOWN_KEYS = 3
 
 
-def dead_letters(observation: Observation) -> Problem | None:
+def dead_letters(observation: Observation) -> ConditionProblem | None:
     """The problem for Degraded. It lasts until no dead letter is left and none is being retried."""
     dead, groups = _dead(observation)
     if dead:
@@ -30,10 +30,10 @@ def dead_letters(observation: Observation) -> Problem | None:
         verb = "is a dead letter" if dead == 1 else "are dead letters"
         retry = annotate(observation.body, "retry-dead-letters")
         details = f"{rows(dead)} {verb}{which}: see status.errors. After a fix, to retry: {retry}."
-        return Problem(Reason.DEAD_LETTERS, details + _set_aside(observation))
+        return ConditionProblem(Reason.DEAD_LETTERS, details + _set_aside(observation))
     if observation.stats is not None and observation.stats.excluded and _were_reported(observation):
         waiting = rows(observation.stats.excluded)
-        return Problem(Reason.DEAD_LETTERS, f"Dead letters are being retried; {waiting} still to go.")
+        return ConditionProblem(Reason.DEAD_LETTERS, f"Dead letters are being retried; {waiting} still to go.")
     return None
 
 

@@ -12,7 +12,7 @@ from kubesweep.queue.model import Sweep, SweepState
 from kubesweep.text import clip
 from kubesweep_controller.status.conditions.dead_letters import dead_letters
 from kubesweep_controller.status.conditions.reasons import Reason
-from kubesweep_controller.status.conditions.result import Problem
+from kubesweep_controller.status.conditions.result import ConditionProblem
 from kubesweep_controller.status.formatting import annotate, namespaced_name, time_text
 from kubesweep_controller.status.history import last_decided, sweeps_of
 from kubesweep_controller.status.observation import Observation
@@ -20,7 +20,7 @@ from kubesweep_controller.status.observation import Observation
 __all__ = ["approval_message", "degradations", "ended_message", "missed_tick_message", "missed_tick_recovered"]
 
 
-def degradations(observation: Observation, missed: float | None) -> list[Problem]:
+def degradations(observation: Observation, missed: float | None) -> list[ConditionProblem]:
     """Every problem that holds now, the most pressing first."""
     sweeps = sweeps_of(observation)
     found = (
@@ -33,23 +33,23 @@ def degradations(observation: Observation, missed: float | None) -> list[Problem
     return [each for each in found if each is not None]
 
 
-def _evicts(observation: Observation) -> Problem | None:
+def _evicts(observation: Observation) -> ConditionProblem | None:
     policy = observation.eviction_policy
     if not policy:
         return None
-    return Problem(
+    return ConditionProblem(
         Reason.QUEUE_EVICTS,
         f"The queue's server evicts keys when it runs out of memory (maxmemory-policy {policy}), so jobs and dead letters can be "
         "lost without notice. Set it to noeviction.",
     )
 
 
-def _last_sweep(observation: Observation, sweeps: tuple[Sweep, ...]) -> Problem | None:
+def _last_sweep(observation: Observation, sweeps: tuple[Sweep, ...]) -> ConditionProblem | None:
     last = last_decided(sweeps)
     if last is None or last.state is SweepState.COMPLETED:
         return None
     reason = Reason.LOST if last.state is SweepState.LOST else Reason.LAST_SWEEP_FAILED
-    return Problem(reason, ended_message(observation, last))
+    return ConditionProblem(reason, ended_message(observation, last))
 
 
 def ended_message(observation: Observation, sweep: Sweep) -> str:
@@ -65,10 +65,10 @@ def ended_message(observation: Observation, sweep: Sweep) -> str:
     )
 
 
-def _awaiting_approval(observation: Observation, sweeps: tuple[Sweep, ...]) -> Problem | None:
+def _awaiting_approval(observation: Observation, sweeps: tuple[Sweep, ...]) -> ConditionProblem | None:
     if not sweeps or sweeps[0].state is not SweepState.AWAITING_APPROVAL:
         return None
-    return Problem(Reason.AWAITING_APPROVAL, approval_message(observation, sweeps[0]))
+    return ConditionProblem(Reason.AWAITING_APPROVAL, approval_message(observation, sweeps[0]))
 
 
 def approval_message(observation: Observation, sweep: Sweep) -> str:
@@ -86,10 +86,10 @@ def missed_tick_recovered(sweeps: Iterable[Sweep], missed: float) -> bool:
     return any(one.state is SweepState.COMPLETED and one.tick >= missed for one in sweeps)
 
 
-def _missed_tick(observation: Observation, sweeps: tuple[Sweep, ...], missed: float | None) -> Problem | None:
+def _missed_tick(observation: Observation, sweeps: tuple[Sweep, ...], missed: float | None) -> ConditionProblem | None:
     if missed is None or missed_tick_recovered(sweeps, missed):
         return None
-    return Problem(Reason.MISSED_SCHEDULE, missed_tick_message(observation, missed))
+    return ConditionProblem(Reason.MISSED_SCHEDULE, missed_tick_message(observation, missed))
 
 
 def missed_tick_message(observation: Observation, missed: float) -> str:

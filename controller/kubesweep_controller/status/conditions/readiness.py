@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from kubesweep_controller.status.conditions.autoscaling import has_lasted
 from kubesweep_controller.status.conditions.reasons import ConditionType, Reason
-from kubesweep_controller.status.conditions.result import ConditionResult, Problem, find_condition
+from kubesweep_controller.status.conditions.result import ConditionProblem, ConditionResult, find_condition
 from kubesweep_controller.status.conditions.source_ready import current_finding, is_settling
 from kubesweep_controller.status.history import previous
 from kubesweep_controller.status.observation import Observation, suspended
@@ -22,7 +22,7 @@ REVOKED = ("QueueMemory", "QueueScript")  # outages that the namespace caused it
 
 def ready(observation: Observation, source: ConditionResult, autoscaling: ConditionResult) -> ConditionResult:
     """The condition Ready. ``source`` and ``autoscaling`` are the results of these two conditions."""
-    checks: tuple[Callable[[], Problem | None], ...] = (
+    checks: tuple[Callable[[], ConditionProblem | None], ...] = (
         lambda: _invalid_spec(observation),
         lambda: _children(observation),
         lambda: _reconcile_failure(observation),
@@ -39,76 +39,82 @@ def ready(observation: Observation, source: ConditionResult, autoscaling: Condit
     return ConditionResult("True", Reason.READY, message)
 
 
-def _invalid_spec(observation: Observation) -> Problem | None:
+def _invalid_spec(observation: Observation) -> ConditionProblem | None:
     if observation.refusal is None:
         return None
     served = " The last valid version is still served." if previous(observation).get("plan") else ""
     problems = "; ".join(str(observation.refusal).splitlines())
-    return Problem(Reason.INVALID_SPEC, f"{problems}.{served} Correct the spec and apply it again.")
+    return ConditionProblem(Reason.INVALID_SPEC, f"{problems}.{served} Correct the spec and apply it again.")
 
 
-def _children(observation: Observation) -> Problem | None:
+def _children(observation: Observation) -> ConditionProblem | None:
     children = observation.children
     if children.name_taken:
         text = f"{children.name_taken}. Rename or delete that object, or give this schedule another name."
-        return Problem(Reason.NAME_TAKEN, text)
+        return ConditionProblem(Reason.NAME_TAKEN, text)
     if children.rejected:
         text = f"the API server refuses {children.rejected}. Correct the spec and apply it again."
-        return Problem(Reason.CHILD_REJECTED, text)
+        return ConditionProblem(Reason.CHILD_REJECTED, text)
     return None
 
 
-def _reconcile_failure(observation: Observation) -> Problem | None:
+def _reconcile_failure(observation: Observation) -> ConditionProblem | None:
     if not observation.reconcile_failure:
         return None
-    return Problem(
+    return ConditionProblem(
         Reason.RECONCILE_FAILED,
         f"the objects of this schedule cannot be updated: {observation.reconcile_failure}. Existing objects keep running, and the "
         "controller keeps retrying.",
     )
 
 
-def _queue(observation: Observation) -> Problem | None:
+def _queue(observation: Observation) -> ConditionProblem | None:
     outage = observation.outage
     if outage is None:
         return None
     rest = "" if outage.reason in REVOKED else " Nothing is lost. Work resumes when the queue responds."
-    return Problem(Reason.QUEUE_UNAVAILABLE, f"{outage.reason}: {outage}.{rest}", outage.reason)
+    return ConditionProblem(Reason.QUEUE_UNAVAILABLE, f"{outage.reason}: {outage}.{rest}", outage.reason)
 
 
-def _source_refused(source: ConditionResult) -> Problem | None:
+def _source_refused(source: ConditionResult) -> ConditionProblem | None:
     if source.status != "False":
         return None
-    return Problem(Reason.SOURCE_NOT_READY, f"{source.reason}: {source.message}", source.reason)
+    return ConditionProblem(Reason.SOURCE_NOT_READY, f"{source.reason}: {source.message}", source.reason)
 
 
-def _effect(observation: Observation) -> Problem | None:
+def _effect(observation: Observation) -> ConditionProblem | None:
     finding = current_finding(observation, "Effect")
     if finding is None:
         return None
     if not finding.ok:
-        return Problem(Reason.EFFECT_NOT_READY, f"{finding.reason}: {finding.message}", finding.reason)
+        return ConditionProblem(Reason.EFFECT_NOT_READY, f"{finding.reason}: {finding.message}", finding.reason)
     status = previous(observation)
     before = find_condition(status, ConditionType.READY) or {}
     same = observation.plan is not None and status.get("plan") == observation.plan.version.hash
     if same and before.get("reason") == Reason.EFFECT_NOT_READY and is_settling(observation, finding):
-        return Problem(Reason.EFFECT_NOT_READY, str(before.get("message", "")), str(status.get("readyCode", "")))
+        return ConditionProblem(
+            Reason.EFFECT_NOT_READY, str(before.get("message", "")), str(status.get("readyCode", ""))
+        )
     return None
 
 
-def _stuck(observation: Observation) -> Problem | None:
+def _stuck(observation: Observation) -> ConditionProblem | None:
     stuck = observation.children.stuck
-    return Problem(Reason.WORKER_STUCK, f"no worker starts: {stuck}") if stuck else None
+    return ConditionProblem(Reason.WORKER_STUCK, f"no worker starts: {stuck}") if stuck else None
 
 
-def _unchecked(observation: Observation, source: ConditionResult, autoscaling: ConditionResult) -> Problem | None:
+def _unchecked(
+    observation: Observation, source: ConditionResult, autoscaling: ConditionResult
+) -> ConditionProblem | None:
     if source.status == "True":
         return None
     if suspended(observation):
-        return Problem(Reason.SUSPENDED, "the source is checked after you resume the schedule (spec.suspend: false)")
+        return ConditionProblem(
+            Reason.SUSPENDED, "the source is checked after you resume the schedule (spec.suspend: false)"
+        )
     waits = "waiting for a worker to check the source and the effect; the first pod must start for that"
     if observation.children.desired or autoscaling.reason not in (Reason.SCALER_FAILED, Reason.SCALER_SILENT):
-        return Problem(Reason.CHECKING, waits)
+        return ConditionProblem(Reason.CHECKING, waits)
     if autoscaling.reason == Reason.SCALER_FAILED and not has_lasted(observation, autoscaling):
-        return Problem(Reason.CHECKING, f"{waits}. So far: {autoscaling.message}")
-    return Problem(Reason.WORKER_STUCK, f"no worker starts: {autoscaling.message}")
+        return ConditionProblem(Reason.CHECKING, f"{waits}. So far: {autoscaling.message}")
+    return ConditionProblem(Reason.WORKER_STUCK, f"no worker starts: {autoscaling.message}")

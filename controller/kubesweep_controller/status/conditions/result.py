@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["ConditionResult", "Problem", "find_condition", "repeated"]
+__all__ = ["ConditionProblem", "ConditionResult", "find_condition", "repeated"]
 
 
 class ConditionResult(NamedTuple):
@@ -17,7 +17,7 @@ class ConditionResult(NamedTuple):
     code: str = ""
 
 
-class Problem(NamedTuple):
+class ConditionProblem(NamedTuple):
     """Why a condition is not as it should be. Programs compare ``reason`` and ``code``; the message is for people only."""
 
     reason: str
