@@ -45,7 +45,7 @@ class Watcher:
         self._on_object = on_object
         self._stop: Callable[[], None] | None = None
 
-    async def run(self, served: Callable[[], Awaitable[None]], restart: Callable[[], None]) -> None:
+    async def run(self, served: Callable[[], Awaitable[None]], on_restart: Callable[[], None]) -> None:
         """Watch until cancelled.
 
         ``served`` is awaited first, because kopf never checks again for a kind that was missing at its start. ``on_restart`` is called whenever
@@ -66,7 +66,7 @@ class Watcher:
                     self._stop()
             _log.warning("the watch ended; it starts again", extra={"again_in": RESTART})
             await asyncio.sleep(RESTART)
-            restart()
+            on_restart()
 
     def restart(self) -> None:
         """End the watch; it starts again."""

@@ -25,15 +25,15 @@ async def end_script(server: Target) -> str | None:
     """
     try:
         await ask(server, lambda client: client.execute_command("SCRIPT", "KILL"))
-    except Outage as met:
-        if "NOTBUSY" in str(met):
+    except Outage as outage:
+        if "NOTBUSY" in str(outage):
             return None
         raise
     for _ in range(ROUNDS):
         try:
             return await ask(server, _sender)
-        except Outage as met:
-            if met.reason != "QueueBusy":  # such as a user without that permission
+        except Outage as outage:
+            if outage.reason != "QueueBusy":  # such as a user without that permission
                 break
         await asyncio.sleep(PAUSE)  # the script ends at its next step, or another one runs
     return ""

@@ -70,8 +70,8 @@ class Tenants:
         while True:
             try:
                 await self.check()
-            except Outage as met:
-                _log.debug("cannot check the queue's servers now: %s", met)
+            except Outage as outage:
+                _log.debug("cannot check the queue's servers now: %s", outage)
             except Exception as error:
                 _log.error("an unexpected error while checking the queue's servers; please report it", exc_info=error)
             await asyncio.sleep(CHECK_SECONDS)
@@ -80,8 +80,8 @@ class Tenants:
         """One check. Raises ``Outage``, except where the controller's user lacks a permission: then only that part is skipped."""
         try:
             short = await self._allowed(self._ask_memory())
-        except Outage as met:
-            if met.reason in ("QueueBusy", "QueueTimeout"):
+        except Outage as outage:
+            if outage.reason in ("QueueBusy", "QueueTimeout"):
                 await self._end_scripts()
             raise
         now = self._clock()
@@ -95,10 +95,10 @@ class Tenants:
     async def _allowed(self, part: Awaitable[_T]) -> _T | None:
         try:
             return await part
-        except Outage as met:
-            if met.reason != "QueueRights":
+        except Outage as outage:
+            if outage.reason != "QueueRights":
                 raise
-            self._log_once(f"one check of the queue's servers is skipped: {met}")
+            self._log_once(f"one check of the queue's servers is skipped: {outage}")
             return None
 
     async def _ask_memory(self) -> bool:
@@ -118,8 +118,8 @@ class Tenants:
         for server in self._serving:
             try:
                 user = await end_script(server)
-            except Outage as met:
-                if "UNKILLABLE" in str(met):
+            except Outage as outage:
+                if "UNKILLABLE" in str(outage):
                     _log.error(
                         "a script that has written blocks %s: only a restart of the server ends it", server.where
                     )
@@ -144,8 +144,8 @@ class Tenants:
     async def _revoke(self, namespace: str, reason: str, why: str) -> None:
         until = self._revoked_until[namespace] = self._clock() + REVOKED_SECONDS
         message = (
-            f"queue {self._target.where}: {why}. Its credentials are disabled until {time_text(int(until))}. Find out who else "
-            "uses them"
+            f"queue {self._target.where}: {why}. The namespace's credentials are disabled until {time_text(int(until))}. Find out who "
+            "else uses them"
         )
         _log.warning("%s", message, extra={"namespace": namespace})
         await self._credentials.revoke(namespace, Outage(reason, message))
@@ -166,8 +166,8 @@ class Tenants:
             if limit and size > limit:
                 try:
                     await self._over_share(namespace, size)
-                except Outage as met:  # the next measurement retries it
-                    _log.warning("cannot free the queue's memory: %s", met, extra={"namespace": namespace})
+                except Outage as outage:  # the next measurement retries it
+                    _log.warning("cannot free the queue's memory: %s", outage, extra={"namespace": namespace})
 
     async def _over_share(self, namespace: str, size: int) -> None:
         limit = self._settings.namespace_memory
@@ -180,7 +180,7 @@ class Tenants:
         else:
             why = (
                 f"the keys of namespace {namespace} used {mebibytes(size)}, more than queue.namespaceMemory ({mebibytes(limit)}). "
-                "The excess is deleted, and its sweeps start again"
+                "The excess is deleted, so its sweeps start again"
             )
             await self._revoke(namespace, "QueueMemory", why)
             await shrink(self._serving, self._install, namespace, self._refs(namespace), limit)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from kubesweep.errors import Outage
 from kubesweep_controller.children.names import MANAGED_SELECTOR, ScheduleKey
+from kubesweep_controller.children.scaling import KEDA
 from kubesweep_controller.kube.cache import WATCHED, Cache
 from kubesweep_controller.kube.client import SCHEDULES, Kind, KubeClient, Refused
 from kubesweep_controller.kube.workqueue import WorkQueue
@@ -25,7 +26,6 @@ SPREAD = 30.0  # seconds over which the reconciles of a resync are spread
 KEDA_POLL = 30.0
 RETRY = 2.0
 MAX_SLOW_SEARCHES = 3  # searches of the queue that time out before garbage collection gives up
-KEDA = "keda.sh/v1alpha1"
 _log = logging.getLogger("kubesweep.controller.resync")
 
 
