@@ -80,7 +80,7 @@ async def test_keda_reads_two_lengths_and_changes_nothing(server: Server) -> Non
         assert client.ping()
         assert client.xlen(f"{OURS.prefix}:work") == 1
         assert client.xlen(f"{OURS.prefix}:marker") == 0
-        for words in (
+        for command in (
             ("XADD", f"{OURS.prefix}:work", "*", "a", "b"),
             ("XLEN", f"{THEIRS.prefix}:work"),
             ("EVAL", "return 1", 0),
@@ -89,7 +89,7 @@ async def test_keda_reads_two_lengths_and_changes_nothing(server: Server) -> Non
             ("KEYS", "*"),
         ):
             with pytest.raises(redis.exceptions.ResponseError):
-                client.execute_command(*words)
+                client.execute_command(*command)
 
 
 async def test_users_are_restored_after_the_server_lost_them(server: Server) -> None:
@@ -114,7 +114,7 @@ async def test_a_server_whose_admin_may_not_make_users_is_an_outage_with_a_reaso
 
 
 def made(server: Server) -> set[str]:
-    """The users that the server has besides its default one."""
+    """The server's users except its default one."""
     with server.client() as client:
         return set(client.acl_users()) - {"default"}
 

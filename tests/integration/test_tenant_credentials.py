@@ -58,14 +58,14 @@ async def test_no_two_users_have_one_name_whatever_the_namespace_is_called(share
 async def test_keda_of_one_namespace_asks_nothing_about_another(shared: SharedQueue) -> None:
     await shared.sweeps(GOOD, 1.0)
     with shared.client("evil", keda=True) as client:
-        for words in (
+        for command in (
             ("XLEN", f"{GOOD.prefix}:work"),
             ("EVAL", ENDLESS, 0),
             ("EVAL_RO", ENDLESS, 0),
             ("SCRIPT", "LOAD", ""),
         ):
             with pytest.raises(NoPermissionError):
-                client.execute_command(*words)
+                client.execute_command(*command)
 
 
 async def test_a_namespaces_credentials_cannot_change_decisions_of_people(shared: SharedQueue) -> None:
@@ -91,7 +91,7 @@ async def test_a_namespaces_credentials_cannot_change_decisions_of_people(shared
     control = f"control:{EVIL.prefix}"
     with shared.client("evil") as client:
         assert client.hget(control, "paused") == b"1"
-        for words in (
+        for command in (
             ("HSET", control, "paused", "0"),
             ("HDEL", control, "paused"),
             ("UNLINK", control),
@@ -101,10 +101,10 @@ async def test_a_namespaces_credentials_cannot_change_decisions_of_people(shared
             ("HGET", f"control:{GOOD.prefix}", "paused"),
         ):
             with pytest.raises(ResponseError, match=r"permission|can.t|ACL"):
-                client.execute_command(*words)
-        client.unlink(*keys(EVIL.prefix))  # its own work it can destroy
+                client.execute_command(*command)
+        client.unlink(*keys(EVIL.prefix))  # a namespace can delete its own keys
     assert await shared.sweeps(EVIL, 2.0) is OpenResult.ENQUEUED
-    assert (await root.stats([EVIL]))[0].paused, "but not what a person said of it"
+    assert (await root.stats([EVIL]))[0].paused, "but not a decision of a person"
     await queue.close()
     await root.close()
 

@@ -191,12 +191,12 @@ async def test_unread_responses_do_not_fill_the_memory_of_a_server_configured_li
         for ref in shared.refs:
             await shared.serve(ref)
         own = shared.credentials.derive("evil")
-        words = request(b"AUTH", own.user.encode(), own.password.encode())
-        words += request(b"EVAL", b"return string.rep('x', 2^25)", b"0")
+        requests = request(b"AUTH", own.user.encode(), own.password.encode())
+        requests += request(b"EVAL", b"return string.rep('x', 2^25)", b"0")
         lines = [socket.create_connection(("127.0.0.1", made.port)) for _ in range(4)]
         with made.client() as client:
             for count, line in enumerate(lines, 1):
-                line.sendall(words)
+                line.sendall(requests)
                 until(partial(answered, client, count))
             assert await shared.sweeps(GOOD, 1.0) is OpenResult.ENQUEUED
             assert client.info("stats")["evicted_clients"] > 0

@@ -26,7 +26,7 @@ ENVIRONMENT = {
 
 
 class Cluster(Recorder):
-    """An API server with one ScaledObject, as far as KEDA has written its status."""
+    """An API server with one ScaledObject and the status that KEDA has written so far."""
 
     def __init__(self) -> None:
         super().__init__()

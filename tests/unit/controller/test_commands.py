@@ -15,7 +15,7 @@ from tests.kits.controller import ScheduleSimulation, failed
 
 
 async def carry_out(sim: ScheduleSimulation, *, echo: bool = True) -> list[CommandResult]:
-    """One look of a controller; without ``echo`` it dies before it writes the status."""
+    """One reconcile; without ``echo`` the controller crashes before it writes the status."""
     observation = await sim.observation()
     results = [await execute(sim.queue, observation, command) for command in pending_commands(observation)]
     if echo:

@@ -41,7 +41,7 @@ def made_with(source: dict[str, Any], worker: dict[str, Any] | None = None) -> d
 
 
 def whole(spec: dict[str, Any]) -> None:
-    """What the API server asks of any pod: one mount a path, a volume for each mount, one source a volume."""
+    """What the API server requires of any pod: one mount per path, a volume for each mount, one source per volume."""
     names = [each["name"] for each in spec["volumes"]]
     assert len(set(names)) == len(names)
     assert all(len(each.keys() - {"name"}) == 1 for each in spec["volumes"]), spec["volumes"]
@@ -53,7 +53,7 @@ def whole(spec: dict[str, Any]) -> None:
 
 
 def mounted(made: dict[str, Any], folder: str = FOLDER) -> dict[str, Any] | None:
-    """The volume that the worker has there."""
+    """The worker's volume at that path."""
     found = [each["name"] for each in worker_of(made)["volumeMounts"] if each["mountPath"].rstrip("/") == folder]
     return next((each for each in pod(made)["volumes"] if each["name"] in found), None)
 
@@ -173,7 +173,7 @@ def test_volumes_are_merged_by_source_and_mounts_by_path_without_changing_what_i
     over = {"volumes": [{"name": "a", "emptyDir": {}}, {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}]}
     before = copy.deepcopy((base, over))
     assert merge(base, over) == over
-    # null, as it had to be written before, still works.
+    # null, which older versions required, still works.
     assert merge(base, {"volumes": [{"name": "a", "secret": None, "emptyDir": {}}]})["volumes"][0] == {
         "name": "a",
         "emptyDir": {},

@@ -16,17 +16,17 @@ from tests.kits.controller import ScheduleSimulation, failed
 
 
 async def logged(sim: ScheduleSimulation) -> list[EventRequest]:
-    """Look once, write the status; what was to be told of it."""
+    """Reconcile once and write the status; the Events of that."""
     observation = await sim.observation()
     status = build_status(observation)
     events = events_of(observation, status)
     assert events_of(observation, status) == events
     await sim.reconcile()
-    assert events_of(await sim.observation(), await sim.reconcile()) == [], "the same was told again"
+    assert events_of(await sim.observation(), await sim.reconcile()) == [], "the same Events were posted again"
     return events
 
 
-async def words(sim: ScheduleSimulation) -> list[tuple[str, str, bool]]:
+async def summaries(sim: ScheduleSimulation) -> list[tuple[str, str, bool]]:
     return [(str(each.reason), each.error, each.warning) for each in await logged(sim)]
 
 
@@ -38,9 +38,9 @@ async def served(sim: ScheduleSimulation) -> ScheduleSimulation:
 
 
 async def test_becoming_ready_is_one_event(sim: ScheduleSimulation) -> None:
-    assert await words(sim) == []
+    assert await summaries(sim) == []
     await sim.ready()
-    assert await words(sim) == [("Ready", "", False)]
+    assert await summaries(sim) == [("Ready", "", False)]
 
 
 async def _fail(sim: ScheduleSimulation) -> None:
@@ -113,7 +113,7 @@ async def test_each_problem_is_one_event(
     await sim.reconcile()
     sim.wait(30)
     await what(sim)
-    assert await words(sim) == events
+    assert await summaries(sim) == events
 
 
 async def test_dead_letters_are_reported_by_error_class_with_count_and_command(
@@ -148,7 +148,7 @@ async def test_a_recovery_is_reported_when_a_sweep_completes(served: ScheduleSim
     await logged(served)
     served.wait(300)
     claim = await served.start(5)
-    assert await words(served) == []
+    assert await summaries(served) == []
     await served.settle(Settlement(claim, applied=5))
     (event,) = await logged(served)
     assert (event.reason, event.warning) == ("Recovered", False)
@@ -165,27 +165,27 @@ async def test_the_last_dead_letter_leaving_is_reported(served: ScheduleSimulati
 
 async def test_suspending_and_resuming_are_events(served: ScheduleSimulation) -> None:
     served.edit(suspend=True)
-    assert await words(served) == [("Suspended", "", False)]
+    assert await summaries(served) == [("Suspended", "", False)]
     served.edit(suspend=False)
-    assert await words(served) == [("Resumed", "", False)]
+    assert await summaries(served) == [("Resumed", "", False)]
 
 
 async def test_installing_keda_is_an_event(sim: ScheduleSimulation) -> None:
     sim.child(keda=False)
-    assert await words(sim) == [("KedaMissing", "", True)]
+    assert await summaries(sim) == [("KedaMissing", "", True)]
     sim.child(keda=True)
-    assert await words(sim) == [("ScaledByKeda", "", False)]
+    assert await summaries(sim) == [("ScaledByKeda", "", False)]
 
 
 async def test_silence_of_keda_is_one_event_and_so_is_its_report(served: ScheduleSimulation) -> None:
     served.child(scaled=False)
-    assert await words(served) == []
+    assert await summaries(served) == []
     served.wait(61)
-    assert await words(served) == [("ScalerSilent", "", True)]
+    assert await summaries(served) == [("ScalerSilent", "", True)]
     served.wait(61)
-    assert await words(served) == []
+    assert await summaries(served) == []
     served.child(scaled=True)
-    assert await words(served) == [("ScaledByKeda", "", False)]
+    assert await summaries(served) == [("ScaledByKeda", "", False)]
 
 
 async def test_another_error_code_is_another_event_and_another_wording_is_not(served: ScheduleSimulation) -> None:
@@ -195,28 +195,28 @@ async def test_another_error_code_is_another_event_and_another_wording_is_not(se
     await served.find(False, "AuthenticationFailed", "password authentication failed again")
     assert await logged(served) == []
     await served.find(False, "DatabaseMissing", "there is no database")
-    assert await words(served) == [("SourceNotReady", "DatabaseMissing", True)]
+    assert await summaries(served) == [("SourceNotReady", "DatabaseMissing", True)]
 
 
 async def test_each_version_of_an_invalid_spec_is_an_event(served: ScheduleSimulation) -> None:
     served.edit(schedule="61 * * * *")
     await _refuse(served)
-    assert await words(served) == [("InvalidSpec", "generation 2", True)]
+    assert await summaries(served) == [("InvalidSpec", "generation 2", True)]
     served.edit(schedule="62 * * * *")
-    assert await words(served) == [("InvalidSpec", "generation 3", True)]
+    assert await summaries(served) == [("InvalidSpec", "generation 3", True)]
 
 
 async def test_warnings_of_the_check_are_events(sim: ScheduleSimulation) -> None:
     await sim.ready()
     await sim.find(False, "no-index", "finding stale rows reads all", kind="SourceWarnings")
-    assert await words(sim) == [("Ready", "", False), ("SourceWarning", "", True)]
+    assert await summaries(sim) == [("Ready", "", False), ("SourceWarning", "", True)]
 
 
 async def test_sweeps_before_the_first_reconcile_are_not_all_reported(sim: ScheduleSimulation) -> None:
     for _ in range(3):
         await _fail(sim)
         sim.wait(300)
-    assert await words(sim) == [("LastSweepFailed", "TableMissing", True)]
+    assert await summaries(sim) == [("LastSweepFailed", "TableMissing", True)]
 
 
 async def test_a_controller_that_crashed_before_it_wrote_the_status_repeats_the_same_events(

@@ -108,7 +108,7 @@ def test_a_child_of_an_odd_shape_hides_no_other(change: dict[str, Any]) -> None:
 def test_what_was_made_while_a_list_was_under_way_stays_and_what_was_deleted_does_not_come_back() -> None:
     cache = Cache()
     cache.update(SCHEDULES, schedule("a", uid="u1", version="5"))
-    cache.update(SCHEDULES, schedule("b", uid="u2", version="12"))  # made behind the list's version
+    cache.update(SCHEDULES, schedule("b", uid="u2", version="12"))  # created after the list's version
     cache.update(SCHEDULES, schedule("a", uid="u1", version="13"), deleted=True)
     assert cache.replace(SCHEDULES, [schedule("a", uid="u1", version="5")], None, 10) == set()
     assert cache.schedules.keys() == {B}
@@ -125,7 +125,7 @@ def test_a_list_that_is_younger_drops_what_it_lacks(version: int) -> None:
 
 
 def dense(name: str, uid: str, maps: int) -> dict[str, Any]:
-    """A few bytes of JSON a map, and many times as much in memory."""
+    """A few bytes of JSON per map, and many times as much in memory."""
     spec = {**SPEC, "worker": {"podTemplate": {"spec": {f"k{n}": {} for n in range(maps)}}}}
     return {**schedule(name, uid=uid), "spec": spec, "status": {}}
 
@@ -152,7 +152,7 @@ def test_one_namespace_has_a_share_of_the_memory_and_gets_it_back(monkeypatch: p
     whole = {key for key, body in cache.schedules.items() if not is_truncated(body["spec"])}
     assert ("victim", "a") in whole
     assert 2 <= len(whole) < 10
-    for version in (11, 12):  # the first list takes the others away
+    for version in (11, 12):  # the first list removes the others
         cache.replace(SCHEDULES, [dense("s19", "u19", 2000)], None, version)
     assert [is_truncated(body["spec"]) for body in cache.schedules.values()] == [False]
     cache.replace(SCHEDULES, [], None, 13)

@@ -95,7 +95,7 @@ async def test_a_schedule_that_is_gone_leaves_no_series(sim: ScheduleSimulation)
 
 
 async def test_no_label_can_grow_without_bounds(sim: ScheduleSimulation) -> None:
-    """An error class, a key or a message in a label would make a series of each."""
+    """Labels must be bounded: an error class, a key or a message would create a series each."""
     metrics = Metrics()
     await sim.dead_letter("1", "2", error="Some error with the number 4711")
     await observe(metrics, sim)
@@ -120,7 +120,7 @@ def test_reconciles_are_timed_and_their_errors_counted() -> None:
 
 @pytest.fixture
 async def names(sim: ScheduleSimulation) -> set[str]:
-    """Every series that there can be."""
+    """Every series that can exist."""
     metrics = Metrics()
     await sim.start(1)
     sim.wait(420)

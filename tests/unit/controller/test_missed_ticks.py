@@ -71,7 +71,7 @@ async def test_a_queue_that_forgot_its_ticks_does_not_make_them_missed(sim: Sche
 
 async def test_where_the_cluster_reads_the_expression_otherwise_no_alarm_is_raised(sim: ScheduleSimulation) -> None:
     sim.wait(420)
-    sim.child(cron_last=START + 240)  # 08:04 is no tick of */5 by our reading
+    sim.child(cron_last=START + 240)  # 08:04 is no tick of */5
     assert await lost_tick(sim) is None
     sim.child(cron_last=START + 300)
     assert await lost_tick(sim) == "08:05"

@@ -15,7 +15,7 @@ MINE, OTHER = "home/mine", "away/other"
 
 
 class Cluster:
-    """Deployments by ``namespace/name``: the value of KUBESWEEP_NAMESPACES, or None where nobody may look."""
+    """Deployments by ``namespace/name``: the value of KUBESWEEP_NAMESPACES, or None where reading is forbidden."""
 
     def __init__(self) -> None:
         self.deployments: dict[str, str | None] = {}

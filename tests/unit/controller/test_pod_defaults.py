@@ -46,7 +46,7 @@ Template = dict[str, Any]
 
 
 def templates(defaults: Any = DEFAULTS, meta: Any = META, copied: tuple[str, ...] = (), **spec: Any) -> list[Template]:
-    """Of the worker and of the producer."""
+    """The pod templates of worker and producer."""
     body = {"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSchedule", "metadata": meta, "spec": SPEC | spec}
     schedule = load_object(body)
     plan = compile_plan(schedule, install="abcd1234")
@@ -220,7 +220,7 @@ def test_what_fits_alone_fits_together_and_nothing_of_the_schedules_own_is_lost(
     assert fits(made)
     for kind in ("limits", "requests"):
         assert own.get(kind, {}).items() <= made.get(kind, {}).items()
-    # A policy that asks for limits finds each that the installation set.
+    # A policy that requires limits accepts each that the installation set.
     assert default.get("limits", {}).keys() <= made.get("limits", {}).keys()
 
 

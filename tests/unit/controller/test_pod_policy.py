@@ -99,7 +99,7 @@ ALL = PodPolicy(privileged=True, token=True)
 
 
 def refusals(template: Template, policy: PodPolicy, where: str = "worker") -> list[str]:
-    """Paths that are refused, behind the field that holds the template."""
+    """Refused paths, relative to the template."""
     fields = {where: {"podTemplate": template}}
     spec = SweepSchedule.model_validate(
         {"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSchedule", "metadata": {"name": "a"}, "spec": SPEC | fields}

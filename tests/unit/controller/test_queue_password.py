@@ -20,7 +20,7 @@ Start = Callable[[Settings, "Server"], QueuePassword]
 
 
 class Server(Recorder):
-    """One Secret, and server-side apply as far as it matters here: who owns ``data.password``, and conflicts."""
+    """One Secret, with the part of server-side apply that matters here: the owner of ``data.password``, and conflicts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,12 +63,12 @@ def settings(mounted: Path, secret: str = "ks-kubesweep-redis") -> Settings:
 
 
 def show(mounted: Path, password: str) -> None:
-    """What the kubelet does."""
+    """Update the mounted file, as the kubelet does."""
     mounted.write_text(password)
 
 
 def credentials(of: QueuePassword) -> Any:
-    """What a connection to the queue logs in with now."""
+    """The password of a new connection to the queue."""
     return parse(of.settings.queue_url).options["credential_provider"].get_credentials()
 
 
@@ -79,7 +79,7 @@ def mounted(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts controllers, each with files of its own."""
+    """Start controllers, each with its own files."""
     started: list[QueuePassword] = []
 
     def begin(given: Settings, client: Server) -> QueuePassword:
@@ -97,7 +97,7 @@ async def test_the_first_leader_makes_a_password_and_logs_in_with_it_before_the_
     client = Server()
     password = start(settings(mounted), client)
     with pytest.raises(Outage):
-        password.settings.queue.password()  # nobody is given an empty one
+        password.settings.queue.password()  # an empty password is never used
     await password.check(0)
     assert len(client.password) >= 40
     assert credentials(password) == ("default", client.password)
@@ -117,7 +117,7 @@ async def test_an_existing_password_is_kept_whoever_wrote_it(start: Start, mount
     client = Server()
     await start(settings(mounted), client).check(0)
     initial = client.password
-    await start(settings(mounted), client).check(0)  # a controller that died before the file came
+    await start(settings(mounted), client).check(0)  # a controller that crashed before the file appeared
     assert client.password == initial
     client.patch_by_hand("mine")
     second = start(settings(mounted), client)

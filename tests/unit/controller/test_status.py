@@ -76,7 +76,7 @@ async def test_a_flood_that_shows_after_the_retries_halts_the_sweep_for_the_stat
 
 
 async def test_what_is_read_back_is_what_was_written(sim: ScheduleSimulation) -> None:
-    """The API server fills in defaults of the schema; the status has none, or it would differ from itself at each look."""
+    """The API server fills in the schema's defaults. The status has none, or it would differ from itself at each reconcile."""
     await sim.ready()
     await sim.dead_letter("1")
     sim.wait(300)

@@ -162,7 +162,7 @@ async def test_a_status_is_a_fixed_point_and_no_condition_flaps(acts: list[str])
             await _act(sim, act)
             initial = await sim.reconcile()
             assert await sim.reconcile() == initial
-        sim.child(cron_since=None)  # no tick is missed by mere waiting
+        sim.child(cron_since=None)  # waiting alone misses no tick
         sim.wait(15)
         settled = await sim.reconcile()
         text = [(each["type"], each["status"], each["reason"]) for each in settled["conditions"]]

@@ -35,7 +35,7 @@ def texts(value: object) -> Iterator[str]:
 
 
 class Posted:
-    """An API server that keeps what it is sent."""
+    """An API server that keeps the bodies it receives."""
 
     def __init__(self) -> None:
         self.bodies: list[Mapping[str, Any]] = []
@@ -89,7 +89,7 @@ async def test_no_text_of_others_leaves_a_status_or_an_event_unreadable_or_refus
     client = Posted()
     for event in events_of(observation, status):
         await Events(client, "pod").post(observation.body, event)
-    assert "отклонена" in json.dumps([status, client.bodies], ensure_ascii=False), "nothing of it is told"
+    assert "отклонена" in json.dumps([status, client.bodies], ensure_ascii=False), "none of it is reported"
     assert [text for text in texts([status, *client.bodies]) if harmful(text)] == []
     assert all(len(body["note"].encode()) <= 1024 for body in client.bodies)
     await sim.reconcile()  # validates the status as the API server does

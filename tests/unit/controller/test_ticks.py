@@ -176,7 +176,7 @@ async def test_the_schedule_of_the_controllers_clock_is_counted_by_the_queue(clo
     assert await lost_tick(clockwork) is None
 
 
-# heal
+# recovery
 
 
 async def test_a_lost_sweep_is_recovered_at_once_and_only_once(sim: ScheduleSimulation) -> None:
@@ -236,7 +236,7 @@ async def test_a_failure_that_a_worker_reported_is_checked_again(sim: ScheduleSi
     assert not needs_check(await sim.observation()), "the new plan has a check of its own"
 
 
-# when to look again
+# the next reconcile
 
 
 async def test_reconciles_are_frequent_while_jobs_run_and_rare_otherwise(sim: ScheduleSimulation) -> None:

@@ -32,8 +32,10 @@ ENV = {
 
 
 @asynccontextmanager
-async def working(look: Callable[[ScheduleKey], Awaitable[float | None]], at_once: int = 4) -> AsyncIterator[WorkQueue]:
-    queue = WorkQueue(look, at_once)
+async def working(
+    reconcile: Callable[[ScheduleKey], Awaitable[float | None]], at_once: int = 4
+) -> AsyncIterator[WorkQueue]:
+    queue = WorkQueue(reconcile, at_once)
     task = asyncio.create_task(queue.run())
     yield queue
     task.cancel()
@@ -44,12 +46,12 @@ async def test_a_key_is_reconciled_once_however_often_it_was_added() -> None:
     seen: list[ScheduleKey] = []
     both = asyncio.Event()
 
-    async def look(key: ScheduleKey) -> None:
+    async def reconcile(key: ScheduleKey) -> None:
         seen.append(key)
         if len(seen) == 2:
             both.set()
 
-    async with working(look) as queue:
+    async with working(reconcile) as queue:
         for _ in range(5):
             queue.add(A)
             queue.add(B)
@@ -59,15 +61,15 @@ async def test_a_key_is_reconciled_once_however_often_it_was_added() -> None:
 
 async def test_a_key_added_during_its_reconcile_is_reconciled_again_and_never_concurrently() -> None:
     running = 0
-    looks = 0
+    runs = 0
     gate, again = asyncio.Event(), asyncio.Event()
 
-    async def look(key: ScheduleKey) -> None:
-        nonlocal running, looks
+    async def reconcile(key: ScheduleKey) -> None:
+        nonlocal running, runs
         running += 1
         assert running == 1
-        looks += 1
-        if looks == 1:
+        runs += 1
+        if runs == 1:
             queue.add(key)
             gate.set()
             await asyncio.sleep(0)
@@ -75,11 +77,11 @@ async def test_a_key_added_during_its_reconcile_is_reconciled_again_and_never_co
             again.set()
         running -= 1
 
-    async with working(look) as queue:
+    async with working(reconcile) as queue:
         queue.add(A)
         await gate.wait()
         await again.wait()
-    assert looks == 2
+    assert runs == 2
 
 
 async def test_no_more_concurrent_reconciles_than_allowed() -> None:
@@ -87,7 +89,7 @@ async def test_no_more_concurrent_reconciles_than_allowed() -> None:
     done = asyncio.Event()
     applied = 20
 
-    async def look(key: ScheduleKey) -> None:
+    async def reconcile(key: ScheduleKey) -> None:
         nonlocal running, most, applied
         running += 1
         most = max(most, running)
@@ -97,7 +99,7 @@ async def test_no_more_concurrent_reconciles_than_allowed() -> None:
         if not applied:
             done.set()
 
-    async with working(look, at_once=3) as queue:
+    async with working(reconcile, at_once=3) as queue:
         for number in range(20):
             queue.add(("shop", str(number)))
         await done.wait()
@@ -106,21 +108,21 @@ async def test_no_more_concurrent_reconciles_than_allowed() -> None:
 
 async def test_a_failed_reconcile_is_retried_for_any_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workqueue, "FIRST_BACKOFF", 0.001)
-    looks = 0
+    runs = 0
     done = asyncio.Event()
 
-    async def look(key: ScheduleKey) -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 4:
+    async def reconcile(key: ScheduleKey) -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 4:
             done.set()
             return
-        raise Outage("Away", "away") if looks % 2 else RuntimeError("a mistake")
+        raise Outage("Away", "away") if runs % 2 else RuntimeError("a mistake")
 
-    async with working(look) as queue:
+    async with working(reconcile) as queue:
         queue.add(A)
         await done.wait()
-    assert looks == 4
+    assert runs == 4
 
 
 def test_retry_delays_grow_to_a_minute_and_are_randomized() -> None:
@@ -129,17 +131,17 @@ def test_retry_delays_grow_to_a_minute_and_are_randomized() -> None:
 
 
 async def test_a_reconcile_returns_its_next_time_and_a_change_comes_first() -> None:
-    looks = asyncio.Queue[ScheduleKey]()
+    runs = asyncio.Queue[ScheduleKey]()
 
-    async def look(key: ScheduleKey) -> float:
-        looks.put_nowait(key)
+    async def reconcile(key: ScheduleKey) -> float:
+        runs.put_nowait(key)
         return 3600.0
 
-    async with working(look) as queue:
+    async with working(reconcile) as queue:
         queue.add(A)
-        assert await looks.get() == A
+        assert await runs.get() == A
         queue.add(A)
-        assert await looks.get() == A
+        assert await runs.get() == A
         queue.forget(A)
         assert len(queue) == 0
 
