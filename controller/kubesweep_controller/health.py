@@ -1,8 +1,8 @@
-"""What the controller says of itself over HTTP: alive, ready, and its metrics.
+"""The controller's HTTP endpoints: liveness, readiness and metrics.
 
-Ready means that a SweepSchedule applied now would be served: the Lease is held, everything was listed once and the queue has
-answered since the start. A standby that sees a live holder is ready too. Alive means that the event loop turns and that lists
-still succeed; an outage of the queue or of the API server for minutes is no reason to be killed.
+Ready means that a SweepSchedule applied now is served: this process holds the Lease, everything was listed once, and the queue has
+responded since the start. A standby that observes a live leader is ready too. Alive means that the event loop runs and that lists
+succeed. An outage of the queue or the API server of some minutes is no reason for a restart.
 """
 
 from __future__ import annotations
@@ -15,59 +15,59 @@ from aiohttp import web
 
 from kubesweep_controller.metrics import CONTENT_TYPE, Metrics
 
-TURN = 1.0  # seconds between two looks at the loop's own clock
+TURN = 1.0  # seconds between two beats of the event loop
 MAX_LAG = 30.0
 
 
 @dataclass
 class Health:
-    """Written by main, read by the probes."""
+    """Written by main and the manager, read by the probes."""
 
-    max_age: float  # seconds since the last full list that are too many
-    leads: bool = False
-    follows: bool = False
+    max_age: float  # seconds since the last full list that mean a failure
+    is_leader: bool = False
+    is_standby: bool = False
     queue_reached: bool = False
     listed: float | None = None  # monotonic
-    turned: float = 0.0  # monotonic: when the loop was last seen turning
+    last_beat: float = 0.0  # monotonic: the event loop's last beat
 
-    def sick(self, now: float) -> str:
-        """Why this process should be restarted; empty: it should not."""
-        if now - self.turned > MAX_LAG:
-            return f"the event loop has stood still for {now - self.turned:.0f} s"
-        if self.leads and self.listed is not None and now - self.listed > self.max_age:
+    def liveness_problem(self, now: float) -> str:
+        """Why this process should be restarted; empty if it should not."""
+        if now - self.last_beat > MAX_LAG:
+            return f"the event loop has been blocked for {now - self.last_beat:.0f} s"
+        if self.is_leader and self.listed is not None and now - self.listed > self.max_age:
             return f"the last full list is {now - self.listed:.0f} s old"
         return ""
 
-    def unready(self) -> str:
-        """What is still missing; empty: ready."""
-        if self.follows and not self.leads:
+    def readiness_problem(self) -> str:
+        """What is missing; empty if ready."""
+        if self.is_standby and not self.is_leader:
             return ""
-        if not self.leads:
+        if not self.is_leader:
             return "the Lease is not held yet"
         if self.listed is None:
             return "SweepSchedules have not been listed yet"
-        return "" if self.queue_reached else "the queue has not answered yet"
+        return "" if self.queue_reached else "the queue has not responded yet"
 
     async def run(self) -> None:
         while True:
-            self.turned = time.monotonic()
+            self.last_beat = time.monotonic()
             await asyncio.sleep(TURN)
 
 
 async def serve(health: Health, metrics: Metrics, port: int) -> web.AppRunner:
-    """Listen on all addresses; ``cleanup()`` of what is returned ends it. Port 0: any."""
+    """Listen on all addresses. ``cleanup()`` of the returned runner stops it. Port 0: any free port."""
 
     async def healthz(_: web.Request) -> web.Response:
-        return _answer(health.sick(time.monotonic()))
+        return _answer(health.liveness_problem(time.monotonic()))
 
     async def readyz(_: web.Request) -> web.Response:
-        return _answer(health.unready())
+        return _answer(health.readiness_problem())
 
-    async def numbers(_: web.Request) -> web.Response:
+    async def metrics_text(_: web.Request) -> web.Response:
         return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", numbers)])
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics_text)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, None, port).start()

@@ -1,7 +1,7 @@
-"""kubesweep-controller: from the environment to a running controller, and to its end.
+"""kubesweep-controller: runs the controller from its environment to its exit.
 
-The Lease is taken before anything else is done. When it is lost the process exits at once, its pod starts it again; on SIGTERM
-it is released, so that the next one need not wait. Nothing has to be brought to an end: every look can be cut anywhere.
+The Lease comes before anything else. When the Lease is lost, the process exits at once and its pod restarts it. On SIGTERM the
+Lease is released, so that the next leader need not wait. Nothing has to be finished first: every reconcile may be interrupted.
 """
 
 from __future__ import annotations
@@ -11,42 +11,29 @@ import logging
 import os
 import signal
 import sys
-import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import Any
 
 from kubesweep import logging as logs
 from kubesweep.errors import SpecError
-from kubesweep.queue.connect import connect
-from kubesweep.queue.model import ScheduleRef
 from kubesweep_controller.health import Health, serve
 from kubesweep_controller.kube import kubeconfig
-from kubesweep_controller.kube.apply import Applier
-from kubesweep_controller.kube.cache import Store
-from kubesweep_controller.kube.client import Api, Kind
-from kubesweep_controller.kube.events import Events
-from kubesweep_controller.kube.kubeconfig import Connection
-from kubesweep_controller.kube.leader_election import Lease
+from kubesweep_controller.kube.client import KubeClient
+from kubesweep_controller.kube.kubeconfig import Kubeconfig
+from kubesweep_controller.kube.leader_election import LeaderElection
 from kubesweep_controller.kube.object_limits import PARSED
-from kubesweep_controller.kube.watch import Watcher
-from kubesweep_controller.kube.workqueue import WorkQueue
+from kubesweep_controller.manager import Manager
 from kubesweep_controller.metrics import Metrics
-from kubesweep_controller.queue.circuit_breaker import Gate
-from kubesweep_controller.queue.credentials import Logins
 from kubesweep_controller.queue.password import QueuePassword
-from kubesweep_controller.queue.tenants import Tenants
-from kubesweep_controller.reconcile.children_reconciler import Household
-from kubesweep_controller.reconcile.ownership import Releases
-from kubesweep_controller.reconcile.reconciler import Reconciler
-from kubesweep_controller.reconcile.resync import PERIOD, Resync
+from kubesweep_controller.reconcile.resync import PERIOD
 from kubesweep_controller.settings import Settings, from_environment
 
-LEASE_TIMEOUT = 5.0  # seconds that one call for the Lease may take
+LEASE_TIMEOUT = 5.0  # seconds for one call for the Lease
 _log = logging.getLogger("kubesweep.controller")
 
 
 def main() -> None:
-    """The console script. Exit code 0 after SIGTERM, 1 where the Lease was lost or a part failed, 2 for wrong settings."""
+    """The console script. Exit code 0 after SIGTERM, 1 if the Lease was lost or a part failed, 2 for invalid settings."""
     try:
         settings = from_environment(os.environ)
     except SpecError as error:
@@ -54,7 +41,7 @@ def main() -> None:
         sys.exit(2)
     logs.configure(settings.log_level)
     sys.setrecursionlimit(PARSED)
-    _lead_kopf(settings.log_level)
+    _configure_kopf_logging(settings.log_level)
     try:
         sys.exit(asyncio.run(run(settings)))
     except SpecError as error:
@@ -62,71 +49,71 @@ def main() -> None:
         sys.exit(2)
 
 
-def _lead_kopf(level: str) -> None:
-    """kopf's log goes the way of ours; of its everyday business nobody needs to hear."""
+def _configure_kopf_logging(level: str) -> None:
+    """Send kopf's log records to our handlers, and only its errors unless the level is debug."""
     kopf_log = logging.getLogger("kopf")
     kopf_log.handlers = list(logging.getLogger("kubesweep").handlers)
     kopf_log.setLevel(logging.INFO if level == "debug" else logging.ERROR)
     kopf_log.propagate = False
 
 
-async def run(settings: Settings, at: Connection | None = None) -> int:
-    """Lead when it is our turn, until a signal or the loss of the Lease. The exit code."""
-    at = at or kubeconfig.find()
-    api, lease_api = Api(at), Api(at, LEASE_TIMEOUT)
+async def run(settings: Settings, config: Kubeconfig | None = None) -> int:
+    """Lead after the Lease is acquired, until a signal or the loss of the Lease. Returns the exit code."""
+    config = config or kubeconfig.find()
+    client, lease_client = KubeClient(config), KubeClient(config, LEASE_TIMEOUT)
     health, metrics = Health(max_age=3 * PERIOD), Metrics()
-    lease = Lease(lease_api, settings.namespace, settings.lease_name, settings.identity)
+    election = LeaderElection(lease_client, settings.namespace, settings.lease_name, settings.identity)
     stop = _stop_signal()
-    turning = asyncio.create_task(health.run())
+    beating = asyncio.create_task(health.run())
     probes = await serve(health, metrics, settings.port)
     try:
-        uid = await _unless(stop, _follow(lease, health))
+        uid = await _unless_stopped(stop, _await_leadership(election, health))
         if uid is None:
             return 0
-        health.leads = True
+        health.is_leader = True
         metrics.leading(True)
-        return await _lead(settings, at, api, lease, uid, health, metrics, stop)
+        return await _lead(settings, config, client, election, uid, health, metrics, stop)
     finally:
-        turning.cancel()
+        beating.cancel()
         await probes.cleanup()
-        await api.close()
-        await lease_api.close()
+        await client.close()
+        await lease_client.close()
 
 
-async def _follow(lease: Lease, health: Health) -> str:
+async def _await_leadership(election: LeaderElection, health: Health) -> str:
     async def show() -> None:
         while True:
-            health.follows = lease.follows
+            health.is_standby = election.is_standby
             await asyncio.sleep(1.0)
 
     showing = asyncio.create_task(show())
     try:
-        return await lease.acquire()
+        return await election.acquire()
     finally:
         showing.cancel()
 
 
 async def _lead(
     settings: Settings,
-    at: Connection,
-    api: Api,
-    lease: Lease,
+    config: Kubeconfig,
+    client: KubeClient,
+    election: LeaderElection,
     uid: str,
     health: Health,
     metrics: Metrics,
     stop: asyncio.Event,
 ) -> int:
-    password = QueuePassword.of(settings, api)
-    parts = Parts(password.settings, at, api, uid[:8], health, metrics)
-    held = asyncio.create_task(lease.hold())
-    tasks = [asyncio.create_task(each) for each in (*parts.coroutines(), password.run())]
+    password = QueuePassword.of(settings, client)
+    manager = Manager(password.settings, config, client, uid[:8], health, metrics)
+    held = asyncio.create_task(election.renew_until_lost())
+    tasks = [asyncio.create_task(each) for each in (*manager.coroutines(), password.run())]
     stopped = asyncio.create_task(stop.wait())
     try:
         done, _ = await asyncio.wait([held, stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         if stopped in done:
             held.cancel()
             await asyncio.gather(held, return_exceptions=True)
-            await lease.release()
+            await election.release()
             return 0
         if held in done:
             _log.error("the Lease is lost: %s", held.result(), extra={"lease": settings.lease_name})
@@ -138,109 +125,8 @@ async def _lead(
         for task in (held, stopped, *tasks):
             task.cancel()
         await asyncio.gather(held, stopped, *tasks, return_exceptions=True)
-        await parts.close()
+        await manager.close()
         password.close()
-
-
-class Parts:
-    """All that a leading controller consists of, put together."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        at: Connection,
-        api: Api,
-        install: str,
-        health: Health,
-        metrics: Metrics,
-    ) -> None:
-        self._health = health
-        self._store = Store()
-        self._queue = connect(settings.queue_url)
-        self._gate = Gate(self._queue, install, self._queue_is_back)
-        self._logins = Logins(settings, install, api)
-        self._household = Household(settings, api, self._store, Applier(api), self._logins)
-        self._reconciler = Reconciler(
-            install=install,
-            api=api,
-            store=self._store,
-            household=self._household,
-            gate=self._gate,
-            events=Events(api, settings.identity),
-            metrics=metrics,
-            releases=Releases(api, self._store, f"{settings.namespace}/{settings.lease_name}"),
-            namespaces=settings.namespaces,
-            evicts=lambda: self._tenants.evicts,
-            pod_policy=settings.pod_policy,
-        )
-        self._work = WorkQueue(self._reconciler.look)
-        self._install = install
-        self._tenants = Tenants(settings, install, self._logins, metrics, self._served, self._refs, self._look_at)
-        self._watcher = Watcher(at, self._watchable, self._saw)
-        self._resync = Resync(
-            api,
-            settings.namespaces,
-            self._store,
-            self._work,
-            self._household,
-            self._reconciler,
-            self._listed,
-            rewatch=self._watcher.again,
-        )
-
-    def coroutines(self) -> list[Coroutine[Any, Any, Any]]:
-        """What runs side by side; none of them ever ends by itself."""
-        return [self._serve(), self._gate.run()]
-
-    async def close(self) -> None:
-        await self._queue.close()
-
-    async def _serve(self) -> None:
-        await self._resync.until_served()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._resync.find_keda())
-            group.create_task(self._resync.run())
-            group.create_task(self._resync.work_on())
-            group.create_task(self._watcher.run(self._resync.until_served, self._resync.wanted.set))
-            group.create_task(self._resync.clear_up())
-            group.create_task(self._look_after_tenants())
-
-    async def _look_after_tenants(self) -> None:
-        await self._resync.listed_once()
-        await self._tenants.run()
-
-    def _served(self) -> frozenset[str]:
-        """Namespaces that have schedules, or may have some that cannot be seen now."""
-        return frozenset(namespace for namespace, _ in self._store.schedules) | self._resync.refused.keys()
-
-    def _refs(self, namespace: str) -> list[ScheduleRef]:
-        return [
-            ScheduleRef(self._install, *key, body["metadata"]["uid"])
-            for key, body in self._store.schedules.items()
-            if key[0] == namespace
-        ]
-
-    def _look_at(self, namespace: str) -> None:
-        for key in self._store.schedules:
-            if key[0] == namespace:
-                self._work.add(key)
-
-    def _saw(self, kind: Kind, body: Mapping[str, Any], deleted: bool) -> None:
-        key = self._store.saw(kind, body, deleted=deleted)
-        if key is not None:
-            self._work.add(key)
-
-    def _watchable(self) -> tuple[str, ...] | None:
-        return self._resync.served or (None if self._resync.namespaces else ())
-
-    def _listed(self) -> None:
-        self._health.listed = time.monotonic()
-
-    def _queue_is_back(self) -> None:
-        self._health.queue_reached = True
-        self._logins.doubt()
-        for key in self._store.schedules:
-            self._work.add(key)
 
 
 def _stop_signal() -> asyncio.Event:
@@ -251,9 +137,9 @@ def _stop_signal() -> asyncio.Event:
     return stop
 
 
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, str]) -> str | None:
-    """The result of ``work``, or None if the stop comes first."""
-    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+async def _unless_stopped(stop: asyncio.Event, call: Coroutine[Any, Any, str]) -> str | None:
+    """The result of ``call``, or None if the stop comes first."""
+    working, stopped = asyncio.create_task(call), asyncio.create_task(stop.wait())
     await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
     for task in (working, stopped):
         task.cancel()

@@ -1,7 +1,7 @@
-"""Metrics of the controller, for Prometheus, in a registry of their own. docs/metrics.md lists them.
+"""The controller's Prometheus metrics, in a registry of their own. docs/metrics.md lists them.
 
-What is said of a schedule is what was seen at its last look, kept as numbers and given out when somebody asks. Labels are
-bounded: namespace, schedule and words of ours; no error class, no key. A schedule that is gone leaves no series behind.
+Metrics of a schedule repeat what its last reconcile observed. Labels are bounded: namespace, schedule and words of this project, no
+error class and no key. A deleted schedule leaves no series behind.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from prometheus_client.registry import Collector
 
 from kubesweep.errors import Damaged
 from kubesweep.queue.model import Stats, SweepState
-from kubesweep_controller.status.formatting import parse_time, place
+from kubesweep_controller.status.formatting import namespaced_name, parse_time
 from kubesweep_controller.status.history import COUNTS
 from kubesweep_controller.status.missed_ticks import counts_of
-from kubesweep_controller.status.observation import Facts
+from kubesweep_controller.status.observation import Observation
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -35,7 +35,7 @@ class _Seen:
 
 
 class Metrics:
-    """``observe`` what a look found, ``forget`` what is gone, ``text`` for whoever scrapes."""
+    """``observe`` the result of a reconcile, ``forget`` a deleted schedule, ``text`` for a scrape."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
@@ -43,25 +43,31 @@ class Metrics:
         self.registry.register(_Schedules(self._seen))
         reg = self.registry
         self._seconds = Histogram(
-            "kubesweep_reconcile_duration_seconds", "Time of one look at one schedule.", buckets=_SECONDS, registry=reg
+            "kubesweep_reconcile_duration_seconds",
+            "Duration of one reconcile of one schedule.",
+            buckets=_SECONDS,
+            registry=reg,
         )
-        self._errors = Counter("kubesweep_reconcile_errors", "Looks that failed.", ["reason"], registry=reg)
-        self._queue = Gauge("kubesweep_queue_up", "1 while the queue answers the controller.", registry=reg)
+        self._errors = Counter("kubesweep_reconcile_errors", "Reconciles that failed.", ["reason"], registry=reg)
+        self._queue = Gauge("kubesweep_queue_up", "1 while the queue responds to the controller.", registry=reg)
         self._memory = Gauge(
-            "kubesweep_queue_memory_bytes", "What a namespace's keys take of the queue.", ["namespace"], registry=reg
+            "kubesweep_queue_memory_bytes",
+            "Memory that the keys of a namespace use in the queue.",
+            ["namespace"],
+            registry=reg,
         )
         self._scripts = Counter(
-            "kubesweep_queue_scripts_killed", "Scripts of others that kept the queue busy.", registry=reg
+            "kubesweep_queue_scripts_killed", "Scripts that blocked the queue's server and were killed.", registry=reg
         )
         self._leader = Gauge("kubesweep_leader", "1 in the controller that holds the Lease.", registry=reg)
 
-    def observe(self, facts: Facts, status: Mapping[str, Any]) -> None:
-        """``status`` is the one that was built from these facts. While the queue is away its last numbers stay."""
-        key = place(facts.body)
+    def observe(self, observation: Observation, status: Mapping[str, Any]) -> None:
+        """``status`` was built from this observation. While the queue is down, its last numbers stay."""
+        key = namespaced_name(observation.body)
         before = self._seen.get(key)
-        stats = facts.stats if facts.stats is not None else before.stats if before else None
+        stats = observation.stats if observation.stats is not None else before.stats if before else None
         one = _Seen(stats, status)
-        # What one schedule's numbers make fail must not be the end of everybody's metrics.
+        # Numbers of one schedule that cannot be exported must not fail the metrics of the others.
         try:
             for family in _families([(key, one)]):
                 for sample in family.samples:
@@ -71,19 +77,19 @@ class Metrics:
             self._seen.pop(key, None)
         else:
             self._seen[key] = one
-        self._queue.set(0 if facts.stats is None and not isinstance(facts.outage, Damaged) else 1)
+        self._queue.set(0 if observation.stats is None and not isinstance(observation.outage, Damaged) else 1)
 
     def forget(self, namespace: str, name: str) -> None:
         self._seen.pop((namespace, name), None)
 
     def reconciled(self, seconds: float, error: str | None = None) -> None:
-        """A look took so long; ``error`` is the class of what it failed with: a short word, never a message."""
+        """A reconcile took ``seconds``. ``error``: the class of its failure, one word, never a message."""
         self._seconds.observe(seconds)
         if error is not None:
             self._errors.labels(error).inc()
 
     def failed(self, error: str) -> None:
-        """A part of a look failed, and the rest of it went on."""
+        """A part of a reconcile failed, and the rest of it continued."""
         self._errors.labels(error).inc()
 
     def queue_memory(self, sums: Mapping[str, int]) -> None:
@@ -95,11 +101,11 @@ class Metrics:
     def killed_script(self) -> None:
         self._scripts.inc()
 
-    def leading(self, leads: bool) -> None:
-        self._leader.set(1 if leads else 0)
+    def leading(self, is_leader: bool) -> None:
+        self._leader.set(1 if is_leader else 0)
 
     def text(self) -> bytes:
-        """The exposition, as ``CONTENT_TYPE`` says."""
+        """The exposition, in the format of ``CONTENT_TYPE``."""
         return generate_latest(self.registry)
 
 
@@ -129,12 +135,14 @@ def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
 def _queue(known: _Known) -> Iterator[Metric]:
     jobs = _gauge("queue_jobs", "Jobs in the queue: ready, running or delayed.", "state")
     dead = _gauge("dead_letters", "Rows that used up their attempts.")
-    excluded = _gauge("excluded_rows", "Rows that wait for another attempt or are dead: no sweep picks them up.")
-    oldest = _gauge("oldest_ready_timestamp_seconds", "Since when the longest waiting job waits; absent if none does.")
+    excluded = _gauge("excluded_rows", "Rows that sweeps leave alone: retrying or dead.")
+    oldest = _gauge(
+        "oldest_ready_timestamp_seconds", "When the oldest waiting job became ready; absent if no job waits."
+    )
     last = _gauge("last_tick_timestamp_seconds", "Nominal time of the latest tick.")
     ticks = CounterMetricFamily(
         "kubesweep_ticks",
-        "Ticks by what the queue answered: enqueued, duplicate, forbidden, late.",
+        "Ticks by the queue's answer: enqueued, duplicate, forbidden, late.",
         labels=(*LABELS, "answer"),
     )
     for key, stats in known:
@@ -152,8 +160,12 @@ def _queue(known: _Known) -> Iterator[Metric]:
 
 
 def _sweeps(seen: _All) -> Iterator[Metric]:
-    rows = _gauge("last_sweep_rows", "Rows of the latest sweep: planned, and by what became of them.", "outcome")
-    state = _gauge("last_sweep_state", "1 for the state that the latest sweep is in.", "state")
+    rows = _gauge(
+        "last_sweep_rows",
+        "Rows of the latest sweep by outcome: planned, applied, skipped, unconfirmed, retrying, dead.",
+        "outcome",
+    )
+    state = _gauge("last_sweep_state", "1 for the state of the latest sweep.", "state")
     for key, one in seen:
         sweep = one.status.get("lastSweep") or {}
         if not sweep:
@@ -166,9 +178,11 @@ def _sweeps(seen: _All) -> Iterator[Metric]:
 
 
 def _statuses(seen: _All) -> Iterator[Metric]:
-    condition = _gauge("schedule_condition", "1 where the condition is True, 0 where it is not.", "type")
-    success = _gauge("last_success_timestamp_seconds", "When a sweep was last Completed; absent if none ever was.")
-    missed = _gauge("last_missed_tick_timestamp_seconds", "The latest tick that no sweep came of; absent if none.")
+    condition = _gauge("schedule_condition", "1 if the condition is True, else 0.", "type")
+    success = _gauge("last_success_timestamp_seconds", "When a sweep last became Completed; absent if none did.")
+    missed = _gauge(
+        "last_missed_tick_timestamp_seconds", "The latest tick that started no sweep; absent if none was missed."
+    )
     for key, one in seen:
         for each in one.status.get("conditions") or ():
             condition.add_metric((*key, str(each.get("type"))), 1 if each.get("status") == "True" else 0)

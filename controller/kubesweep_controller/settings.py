@@ -1,6 +1,6 @@
-"""What the controller is told by its environment, checked once at the start.
+"""The controller's settings, read from its environment and validated at the start.
 
-Everything that the chart sets is here and nowhere else. A wrong value is a ``SpecError`` that names the variable.
+Everything that the chart sets is here and nowhere else. An invalid value is a ``SpecError`` that names the variable.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from kubesweep.api.problems import SpecErrors
 from kubesweep.errors import SpecError
 from kubesweep_controller.children.pod_defaults import PodDefaults, read_defaults
 from kubesweep_controller.children.pod_policy import ANY, PodPolicy
-from kubesweep_controller.queue.address import QueueAddress
+from kubesweep_controller.children.pod_settings import PodSettings
+from kubesweep_controller.queue_address import QueueAddress
 
 LEVELS = ("debug", "info", "warning", "error")
 NAMESPACES = "KUBESWEEP_NAMESPACES"
@@ -25,28 +26,15 @@ _UNITS = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
 @dataclass(frozen=True)
-class Pods:
-    """What all pods of workers and producers have in common."""
-
-    image: str
-    pull_policy: str = ""  # empty: the cluster's own rule
-    pull_secrets: tuple[str, ...] = ()
-    log_level: str = "info"
-    labels: Mapping[str, str] = field(default_factory=dict)  # that all children carry
-    copied_labels: tuple[str, ...] = ()  # keys of labels that children take over from their SweepSchedule
-    defaults: PodDefaults = field(default_factory=PodDefaults)  # what a schedule's own fields are laid over
-
-
-@dataclass(frozen=True)
 class Settings:
-    queue_url: str = field(repr=False)  # with the controller's own login
-    queue: QueueAddress  # the same without
-    pods: Pods
-    namespace: str  # where the controller and its Lease live
-    identity: str  # who holds the Lease
-    queue_secret: str = ""  # the Secret in this namespace to put the queue's password into, where it has none
+    queue_url: str = field(repr=False)  # with the controller's own credentials
+    queue: QueueAddress  # the same, parsed
+    pods: PodSettings
+    namespace: str  # of the controller and its Lease
+    identity: str  # the holder's name in the Lease
+    queue_secret: str = ""  # in this namespace: gets a generated password if it has none
     per_namespace_users: bool = False
-    namespace_memory: int = 0  # bytes of the queue that the keys of a namespace may take; 0: any number
+    namespace_memory: int = 0  # bytes that the keys of a namespace may use; 0: no limit
     namespaces: tuple[str, ...] = ()  # empty: all
     pod_policy: PodPolicy = field(default_factory=PodPolicy)
     lease_name: str = "kubesweep-controller"
@@ -56,27 +44,27 @@ class Settings:
 
 
 def from_environment(env: Mapping[str, str]) -> Settings:
-    """Raises ``SpecError`` (code ``BadEnvironment``) for a variable that is missing or wrong."""
+    """Raises ``SpecError`` (code ``BadEnvironment``) for a variable that is missing or invalid."""
     url = _needed(env, "KUBESWEEP_QUEUE", "the URL of the queue, such as redis://redis.kubesweep.svc:6379/0")
     level = _one_of(env, "KUBESWEEP_LOG_LEVEL", LEVELS, "info")
     return Settings(
         queue_url=url,
         queue=QueueAddress.of(url),
-        pods=Pods(
+        pods=PodSettings(
             image=_needed(env, "KUBESWEEP_WORKER_IMAGE", "the image of worker and producer"),
             pull_policy=_one_of(env, "KUBESWEEP_WORKER_PULL_POLICY", ("Always", "IfNotPresent", "Never", ""), ""),
-            pull_secrets=words(env, "KUBESWEEP_WORKER_PULL_SECRETS"),
+            pull_secrets=comma_separated(env, "KUBESWEEP_WORKER_PULL_SECRETS"),
             log_level=level,
             labels=_labels(env, "KUBESWEEP_LABELS"),
-            copied_labels=words(env, "KUBESWEEP_COPIED_LABELS"),
+            copied_labels=comma_separated(env, "KUBESWEEP_COPIED_LABELS"),
             defaults=_defaults(env),
         ),
-        namespace=_needed(env, "POD_NAMESPACE", "the namespace of the controller, by the downward API"),
-        identity=_needed(env, "POD_NAME", "the name of the controller's pod, by the downward API"),
+        namespace=_needed(env, "POD_NAMESPACE", "the controller's namespace, from the downward API"),
+        identity=_needed(env, "POD_NAME", "the name of the controller's pod, from the downward API"),
         queue_secret=env.get("KUBESWEEP_QUEUE_SECRET", ""),
         per_namespace_users=_one_of(env, "KUBESWEEP_QUEUE_USERS", USERS, "shared") == "per-namespace",
         namespace_memory=_bytes(env, "KUBESWEEP_NAMESPACE_MEMORY"),
-        namespaces=words(env, NAMESPACES),
+        namespaces=comma_separated(env, NAMESPACES),
         pod_policy=_pod_policy(env),
         lease_name=env.get("KUBESWEEP_LEASE_NAME") or "kubesweep-controller",
         polling_interval=_integer(env, "KUBESWEEP_POLLING_INTERVAL", 5, 1, 3600),
@@ -88,18 +76,18 @@ def from_environment(env: Mapping[str, str]) -> Settings:
 def _needed(env: Mapping[str, str], name: str, what: str) -> str:
     value = env.get(name, "").strip()
     if not value:
-        raise SpecError("BadEnvironment", f"{name} is not set: it must hold {what}")
+        raise SpecError("BadEnvironment", f"{name} is not set: set it to {what}")
     return value
 
 
-def words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
-    """A variable that holds a list, its words between commas."""
+def comma_separated(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """A variable that holds a list, separated by commas."""
     return tuple(dict.fromkeys(word.strip() for word in env.get(name, "").split(",") if word.strip()))
 
 
 def _pod_policy(env: Mapping[str, str]) -> PodPolicy:
-    """Accounts that are not set are all accounts; set and empty, none."""
-    accounts = words(env, ACCOUNTS) if ACCOUNTS in env else (ANY,)
+    """An unset list of service accounts allows all of them; an empty one allows none."""
+    accounts = comma_separated(env, ACCOUNTS) if ACCOUNTS in env else (ANY,)
     switches = (f"KUBESWEEP_POD_{name}" for name in ("PRIVILEGED", "TOKEN"))
     privileged, token = (_one_of(env, name, ("true", "false"), "false") == "true" for name in switches)
     return PodPolicy(privileged, token, accounts)
@@ -118,7 +106,7 @@ def _labels(env: Mapping[str, str], name: str) -> dict[str, str]:
     try:
         return msgspec.json.decode(env.get(name) or "{}", type=dict[str, str])
     except msgspec.MsgspecError:
-        raise SpecError("BadEnvironment", f"{name} must be a JSON object of texts") from None
+        raise SpecError("BadEnvironment", f"{name} must be a JSON object of strings") from None
 
 
 def _one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
@@ -133,7 +121,9 @@ def _bytes(env: Mapping[str, str], name: str) -> int:
     text = env.get(name) or "0"
     number, unit = text.rstrip("KMGi"), text.lstrip("0123456789")
     if not number.isdecimal() or unit not in _UNITS:
-        raise SpecError("BadEnvironment", f'{name} is "{text}": it must be bytes, or a number with Ki, Mi or Gi')
+        raise SpecError(
+            "BadEnvironment", f'{name} is "{text}": it must be a number of bytes, or a number with Ki, Mi or Gi'
+        )
     return int(number) * _UNITS[unit]
 
 

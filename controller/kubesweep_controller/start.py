@@ -1,7 +1,7 @@
-"""The first lines that the controller's pod runs: it listens to SIGTERM before it imports anything that takes time.
+"""The first lines that the controller's pod runs: handle SIGTERM before importing anything slow.
 
-The first process of a container gets no signal that it has not asked for (pid_namespaces(7)). One that did not hear it would
-take the Lease and keep it until it is killed.
+The first process of a container receives no signal that it has no handler for (pid_namespaces(7)). A controller that ignored
+SIGTERM during its imports would then take the Lease and keep it until it is killed.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_controller.metrics import Metrics
 from tests.chart.rendering import CHART, ROOT, Object, one, render
 from tests.chart.scraping import scraped
-from tests.kits.controller import Clock, House
+from tests.kits.controller import Clock, ScheduleSimulation
 
 ALERTS = CHART / "files" / "alerts.yaml"
 CASES = Path(__file__).with_name("alerts.yaml")
@@ -59,12 +59,12 @@ def test_each_alert_fires_on_its_condition_only(tmp_path: Path) -> None:
 async def test_promtool_reports_no_problem_with_the_metrics(tmp_path: Path) -> None:
     clock = Clock()
     queue = SqliteQueue(str(tmp_path / "queue.db"), clock=clock)
-    house, metrics = House(queue, clock), Metrics()
-    await house.ready()
-    await house.bury("1")
-    house.wait(420)
-    status = await house.look()
-    metrics.observe(await house.facts(), status)
+    sim, metrics = ScheduleSimulation(queue, clock), Metrics()
+    await sim.ready()
+    await sim.dead_letter("1")
+    sim.wait(420)
+    status = await sim.reconcile()
+    metrics.observe(await sim.observation(), status)
     metrics.reconciled(0.1, "Outage")
     assert run_promtool("check", "metrics", stdin=metrics.text().decode()) == ""
     await queue.close()
@@ -74,13 +74,13 @@ MONITORED = ("metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enab
 LATE = 300  # minutes
 
 
-async def observe(house: House, metrics: Metrics, namespace: str, **children: Any) -> None:
+async def observe(sim: ScheduleSimulation, metrics: Metrics, namespace: str, **children: Any) -> None:
     """Observe the metrics of one reconcile, as if the schedule were ``carts`` in that namespace."""
-    house.child(**children)
-    status = await house.look()
-    facts = await house.facts()
-    metadata = {**house.body["metadata"], "namespace": namespace, "name": "carts"}
-    metrics.observe(replace(facts, body={**facts.body, "metadata": metadata}), status)
+    sim.child(**children)
+    status = await sim.reconcile()
+    observation = await sim.observation()
+    metadata = {**sim.body["metadata"], "namespace": namespace, "name": "carts"}
+    metrics.observe(replace(observation, body={**observation.body, "metadata": metadata}), status)
 
 
 def input_series(samples: Iterable[tuple[str, float]], shape: str) -> list[dict[str, str]]:
@@ -111,11 +111,11 @@ async def test_alerts_distinguish_schedules_of_one_name_in_two_namespaces(
     """One is suspended and one is not Ready: they do not affect each other, and the alert has the schedule's namespace."""
     clock = Clock()
     queue = SqliteQueue(str(tmp_path / "queue.db"), clock=clock)
-    house, metrics = House(queue, clock), Metrics()
+    sim, metrics = ScheduleSimulation(queue, clock), Metrics()
     not_ready, suspended = ("b", "a") if suspended_first else ("a", "b")
-    await observe(house, metrics, not_ready)
-    house.edit(suspend=True)
-    await observe(house, metrics, suspended)
+    await observe(sim, metrics, not_ready)
+    sim.edit(suspend=True)
+    await observe(sim, metrics, suspended)
     metrics.leading(True)
     await queue.close()
     objects = render("default", *MONITORED)
@@ -142,7 +142,7 @@ async def test_a_healthy_release_does_not_hide_the_alerts_of_another(
     without_leader, healthy = Metrics(), Metrics()
     clock = Clock()
     queue = SqliteQueue(str(tmp_path / "queue.db"), clock=clock)
-    await observe(House(queue, clock), healthy, "shop")
+    await observe(ScheduleSimulation(queue, clock), healthy, "shop")
     await queue.close()
     healthy.leading(True)
     mine, theirs = render("default", *MONITORED, namespace="ks-one"), render("default", *MONITORED, **second)

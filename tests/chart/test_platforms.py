@@ -14,8 +14,8 @@ import yaml
 
 from kubesweep import load_object
 from kubesweep.api.compile import compile_plan
+from kubesweep_controller.children.pod_settings import PodSettings
 from kubesweep_controller.children.workloads import build_cronjob, build_deployment
-from kubesweep_controller.settings import Pods
 from tests.chart.rendering import (
     CHART,
     CUSTOM_KINDS,
@@ -92,7 +92,7 @@ def children(body: Object) -> tuple[Object, Object]:
     """The Deployment and the CronJob that the controller builds for a schedule."""
     body = {**body, "metadata": {**body["metadata"], "uid": "8b5f6f0e-0000-4000-8000-000000000001", "generation": 1}}
     schedule = load_object(body)
-    plan, workers = compile_plan(schedule, install="abcd1234"), Pods("worker:1")
+    plan, workers = compile_plan(schedule, install="abcd1234"), PodSettings("worker:1")
     meta = body["metadata"]
     deployment = build_deployment(meta, schedule, plan, URL, workers)
     return deployment, build_cronjob(meta, schedule, plan, URL, workers, "2027-01-15T08:00:00Z")

@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 
 from kubesweep.queue.model import PlanVersion, SweepRequest
-from kubesweep_controller.kube.client import DEPLOYMENTS, LEASES, SCHEDULES, Api
-from kubesweep_controller.kube.kubeconfig import Connection
+from kubesweep_controller.kube.client import DEPLOYMENTS, LEASES, SCHEDULES, KubeClient
+from kubesweep_controller.kube.kubeconfig import Kubeconfig
 from tests.kits.api_server_proxy import ApiServerProxy
 from tests.kits.controller_environment import ControllerEnvironment, kubeconfig
 from tests.kits.deadlines import scaled
@@ -189,7 +189,7 @@ async def test_a_replaced_token_is_used_by_open_watches(env: ControllerEnvironme
 
 async def _until_refused(env: ControllerEnvironment, folder: Path) -> None:
     """The API server caches tokens for a few seconds."""
-    old = Api(Connection(env.connection.server, env.connection.ca, token_file=str(folder / "token-before")))
+    old = KubeClient(Kubeconfig(env.connection.server, env.connection.ca, token_file=str(folder / "token-before")))
 
     async def refused() -> bool:
         try:

@@ -17,7 +17,7 @@ from typing import TypeVar
 import pytest
 
 from kubesweep_controller.kube.client import SCALEDOBJECTS, SCHEDULES
-from kubesweep_controller.status.conditions import find
+from kubesweep_controller.status.conditions.result import find_condition
 from tests.kits.controller_environment import ControllerEnvironment, now, requests_since, writes_since
 from tests.kits.polling import until
 from tests.kits.servers import free_port
@@ -59,7 +59,7 @@ async def count(env: ControllerEnvironment, type_: str | None) -> int:
     statuses = [each.get("status") or {} for each in bodies]
     if type_ is None:
         return sum(each.get("observedGeneration") == 1 for each in statuses)
-    return sum((find(each, type_) or {}).get("status") == "True" for each in statuses)
+    return sum((find_condition(each, type_) or {}).get("status") == "True" for each in statuses)
 
 
 async def until_idle(env: ControllerEnvironment, port: int, reconciles: int) -> None:

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from kubesweep_controller.kube import kubeconfig
-from kubesweep_controller.kube.client import Api
+from kubesweep_controller.kube.client import KubeClient
 from kubesweep_controller.kube.events import BURST, Events
-from kubesweep_controller.status.event_rules import Wanted
-from kubesweep_controller.status.reasons import Reason
+from kubesweep_controller.status.conditions.reasons import Reason
+from kubesweep_controller.status.event_rules import EventRequest
 from tests.kits.controller import SPEC, START
 from tests.kits.kubectl import kubectl_output, namespace_with_crd
 
-AWAITING = Wanted(Reason.AWAITING_APPROVAL, "The sweep of noon waits.", "sweep-1/AwaitingApproval")
-DEAD = Wanted(
+AWAITING = EventRequest(Reason.AWAITING_APPROVAL, "The sweep of noon waits.", "sweep-1/AwaitingApproval")
+DEAD = EventRequest(
     Reason.DEAD_LETTERS, "CheckViolation: rows used up their attempts", "1/1", error="CheckViolation", count=1
 )
 
@@ -50,7 +50,7 @@ def schedule(namespace: str) -> Iterator[dict[str, Any]]:
 class Controllers:
     """Starts any number of controllers' Events with one clock."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: KubeClient) -> None:
         self.api = api
         self.now = START
 
@@ -60,7 +60,7 @@ class Controllers:
 
 @pytest.fixture
 async def controllers() -> AsyncIterator[Controllers]:
-    api = Api(kubeconfig.find())
+    api = KubeClient(kubeconfig.find())
     yield Controllers(api)
     await api.close()
 

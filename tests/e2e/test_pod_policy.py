@@ -12,7 +12,7 @@ import pytest
 from kubesweep.api.compile import compile_plan
 from kubesweep.api.models.spec import SweepSchedule, Worker
 from kubesweep_controller.children.pod import worker_template
-from kubesweep_controller.settings import Pods
+from kubesweep_controller.children.pod_settings import PodSettings
 from tests.kits.controller import SPEC
 from tests.kits.kubectl import kubectl, kubectl_output
 from tests.unit.controller.test_pod_policy import EVERYDAY, PRIVILEGED, TOKENS
@@ -42,7 +42,7 @@ def pod(overlay: dict[str, Any]) -> dict[str, Any]:
     """The worker's pod as the controller builds it, without the service account, whose existence the API server would check first."""
     schedule = SweepSchedule.model_validate(SCHEDULE)
     spec = schedule.spec.model_copy(update={"worker": Worker.model_validate({"podTemplate": overlay})})
-    made = worker_template(compile_plan(schedule, install="local"), spec, "redis://h", Pods("worker:1"))
+    made = worker_template(compile_plan(schedule, install="local"), spec, "redis://h", PodSettings("worker:1"))
     made["spec"].pop("serviceAccountName", None)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", **made["metadata"]}, "spec": made["spec"]}
 

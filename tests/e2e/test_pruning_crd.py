@@ -45,7 +45,7 @@ async def test_a_crd_that_drops_status_fields_causes_no_duplicate_action(
     await env.until_reason("SourceReady", "TableMissing")
     assert (await env.stats()).dead == 1
     assert len([each for each in writes_since(env, start) if each.resource == "sweepschedules/status"]) <= 2
-    assert env.controller_log().count("is older than this controller: it drops") <= len(LACKS)
+    assert env.controller_log().count("is older than this controller: so the API server prunes") <= len(LACKS)
     assert "status.handled" in env.controller_log()
 
 

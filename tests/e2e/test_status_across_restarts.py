@@ -51,7 +51,7 @@ async def test_describe_shows_every_event_across_controller_restarts(env: Contro
         'failed (ColumnMissing: there is no column "updated_at")',
         f"kubectl annotate sweepschedule carts -n {env.namespace} --overwrite kubesweep.dev/approve=$(date +%s)",
         "CheckViolation: rows used up their attempts (such as",
-        "2 rows are tried again",
+        "2 rows are being retried",
         "completed, 5 rows applied",
         "The queue lost the sweep of",
     ):

@@ -25,8 +25,8 @@ from kubesweep_controller.kube.client import (
     SCALEDOBJECTS,
     SCHEDULES,
     SECRETS,
-    Api,
     Kind,
+    KubeClient,
     Refused,
 )
 from kubesweep_controller.kube.kubeconfig import from_kubeconfig
@@ -53,7 +53,7 @@ class Tenants:
     """``env`` is the good tenant's environment, ``hostile`` the other tenant's namespace, and ``api`` acts as the hostile tenant."""
 
     def __init__(
-        self, env: ControllerEnvironment, hostile: str, api: Api, process: ControllerProcess, port: int
+        self, env: ControllerEnvironment, hostile: str, api: KubeClient, process: ControllerProcess, port: int
     ) -> None:
         self.env, self.hostile, self.api, self.process, self.port = env, hostile, api, process, port
         self.passwords: dict[bool, str] = {}
@@ -193,7 +193,7 @@ async def tenants(server: Server, folder: Path) -> AsyncIterator[Tenants]:
             KUBESWEEP_PORT=str(port),
         )
         await bind(env.api, hostile, "Role", "controller", env.namespace, of=env.namespace)
-        api = Api(await _editor(env, hostile))
+        api = KubeClient(await _editor(env, hostile))
         api.agent = "evil"  # so that test_rbac.py does not count it as a controller
         made = Tenants(env, hostile, api, process, port)
         try:
@@ -211,7 +211,7 @@ async def tenants(server: Server, folder: Path) -> AsyncIterator[Tenants]:
             await env.api.delete(NAMESPACES, "", hostile)
 
 
-async def bind(api: Api, namespace: str, kind: str, role: str, account_of: str, *, of: str = "") -> None:
+async def bind(api: KubeClient, namespace: str, kind: str, role: str, account_of: str, *, of: str = "") -> None:
     """Bind a service account of ``account_of`` in ``namespace``: to a copy of the Role in ``of``, or to a ClusterRole."""
     meta = {"name": role, "namespace": namespace}
     if of:

@@ -1,4 +1,4 @@
-"""A schedule as the controller sees it: a real queue in a file, a clock that tests move, an object whose status is kept."""
+"""Simulates one schedule for the controller: a real queue in a file, a clock that tests move, an object that keeps its status."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from kubesweep.queue.model import (
     Window,
 )
 from kubesweep.queue.service import Opened, QueueService
-from kubesweep_controller.kube.client import MANAGER, Api, Kind
-from kubesweep_controller.kube.kubeconfig import Connection
-from kubesweep_controller.reconcile.commands import Order
-from kubesweep_controller.status.build import build_status
-from kubesweep_controller.status.conditions import find
+from kubesweep_controller.kube.client import MANAGER, Kind, KubeClient
+from kubesweep_controller.kube.kubeconfig import Kubeconfig
+from kubesweep_controller.status.build_status import build_status
+from kubesweep_controller.status.commands import Command
+from kubesweep_controller.status.conditions.result import find_condition
 from kubesweep_controller.status.formatting import time_text
-from kubesweep_controller.status.observation import Children, Facts
+from kubesweep_controller.status.observation import Children, Observation
 
 START = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 MANY = Limits(halt_above=10_000)
@@ -51,14 +51,14 @@ class Clock:
         return self.now
 
 
-class House:
-    """One schedule, the queue that serves it, and what was written about it so far."""
+class ScheduleSimulation:
+    """One schedule, the queue that serves it, and its status so far."""
 
     def __init__(self, queue: QueueService, clock: Clock, spec: Mapping[str, Any] = SPEC) -> None:
         self.queue, self.clock = queue, clock
         self.children = Children(keda=True, scaled=True, cron_since=START)
         self.outage: Outage | None = None
-        self.away = 60.0  # seconds, while there is an outage
+        self.outage_seconds = 60.0  # seconds, while there is an outage
         self.refusal: SpecError | None = None
         self.writes = 0
         self.body: dict[str, Any] = {
@@ -79,16 +79,16 @@ class House:
             },
         }
 
-    # the person
+    # what a user does
 
     def edit(self, **fields: Any) -> None:
         self.body["spec"] = self.body["spec"] | fields
         self.body["metadata"]["generation"] += 1
 
-    def annotate(self, order: str, nonce: str) -> None:
-        self.body["metadata"]["annotations"][f"kubesweep.dev/{order}"] = nonce
+    def annotate(self, command: str, nonce: str) -> None:
+        self.body["metadata"]["annotations"][f"kubesweep.dev/{command}"] = nonce
 
-    # the controller
+    # what the controller does
 
     @property
     def schedule(self) -> SweepSchedule:
@@ -102,12 +102,12 @@ class House:
     def ref(self) -> ScheduleRef:
         return ScheduleRef("local", "support", "close-idle", self.body["metadata"]["uid"])
 
-    async def facts(self) -> Facts:
-        """One look."""
+    async def observation(self) -> Observation:
+        """What one reconcile observes."""
         asked = self.outage is None
         (stats,) = await self.queue.stats([self.ref])
         groups = await self.queue.error_groups(self.ref)
-        return Facts(
+        return Observation(
             body={**self.body, "status": dict(self.body["status"])},
             now=self.clock.now,
             ref=self.ref,
@@ -116,29 +116,29 @@ class House:
             plan=None if self.refusal else self.plan,
             stats=stats if asked else None,
             outage=self.outage,
-            away=self.away if self.outage else 0.0,
+            outage_seconds=self.outage_seconds if self.outage else 0.0,
             groups=groups if asked else (),
             children=self.children,
         )
 
-    async def look(self, *obeyed: Order) -> dict[str, Any]:
-        """Look once and write the status if there is something to write; the status as it is then."""
-        facts = await self.facts()
-        status = build_status(facts, obeyed)
+    async def reconcile(self, *results: Command) -> dict[str, Any]:
+        """Build the status once and write it if it changed. Returns the current status."""
+        observation = await self.observation()
+        status = build_status(observation, results)
         if status != self.body["status"]:
             self.writes += 1
             Status.model_validate(status)
             self.body["status"] = status
         return status
 
-    async def see(self, type_: str) -> tuple[str, str]:
-        """Look once; status and reason of a condition."""
-        condition = find(await self.look(), type_)
+    async def condition(self, type_: str) -> tuple[str, str]:
+        """Reconcile once; status and reason of a condition."""
+        condition = find_condition(await self.reconcile(), type_)
         assert condition is not None
         return condition["status"], condition["reason"]
 
     def message(self, type_: str) -> str:
-        condition = find(self.body["status"], type_)
+        condition = find_condition(self.body["status"], type_)
         assert condition is not None
         return str(condition["message"])
 
@@ -148,7 +148,7 @@ class House:
     def child(self, **fields: Any) -> None:
         self.children = replace(self.children, **fields)
 
-    # the workers
+    # what workers do
 
     async def find(
         self, ok: bool = True, reason: str = "Checked", message: str = "fine", kind: str = "SourceReady"
@@ -156,22 +156,22 @@ class House:
         await self.queue.report(self.ref, Finding(kind, ok, reason, message, self.plan.version, self.clock.now))
 
     async def ready(self) -> None:
-        """The check job of this plan ran and was content."""
+        """The check job of this plan ran and succeeded."""
         await self.queue.enqueue_check(self.ref, self.plan.version)
         (claim,) = (await self.queue.claim(self.ref, "ann", 1, MANY)).jobs
         await self.find()
         await self.settle(Settlement(claim))
 
-    async def tick(self, tick: float | None = None, **wish: Any) -> Opened:
+    async def tick(self, tick: float | None = None, **request: Any) -> Opened:
         tick = self.clock.now if tick is None else tick
-        return await self.queue.open_sweep(self.ref, SweepRequest(tick=tick, plan=self.plan.version, **wish))
+        return await self.queue.open_sweep(self.ref, SweepRequest(tick=tick, plan=self.plan.version, **request))
 
     async def claim(self) -> Claim:
         (claim,) = (await self.queue.claim(self.ref, "ann", 1, MANY)).jobs
         return claim
 
     async def start(self, rows: int, tick: float | None = None) -> Claim:
-        """A sweep with one job of so many rows, in somebody's hands."""
+        """Start a sweep with one claimed job of so many rows."""
         sweep = (await self.tick(tick)).sweep
         job = Job(JobKind.RANGE, self.plan.version, sweep, "cutoff", low=("0",), high=("9",), rows=rows)
         assert await self.queue.advance(self.ref, await self.claim(), Window("cutoff", (job,), planned=rows))
@@ -181,16 +181,16 @@ class House:
         await self.queue.settle(self.ref, "ann", settlements, 0, MANY)
 
     async def sweep(self, rows: int = 3, tick: float | None = None) -> None:
-        """A sweep from its tick to Completed, every row applied."""
+        """Run a sweep to Completed, with every row applied."""
         await self.settle(Settlement(await self.start(rows, tick), applied=rows))
 
-    async def bury(self, *keys: str, error: str = "CheckViolation", tick: float | None = None) -> None:
-        """A sweep all of whose rows die."""
+    async def dead_letter(self, *keys: str, error: str = "CheckViolation", tick: float | None = None) -> None:
+        """Run a sweep whose rows all become dead letters."""
         claim = await self.start(len(keys), tick)
         await self.settle(Settlement(claim, dead=failed(*keys, error=error)))
 
     async def end(self, state: SweepState, reason: str, message: str, tick: float | None = None) -> None:
-        """A sweep that its plan job ends at once."""
+        """A sweep whose plan job ends it at once."""
         await self.tick(tick)
         assert await self.queue.end_sweep(self.ref, await self.claim(), state, reason, message)
 
@@ -207,11 +207,11 @@ def retry(*keys: str, delay: float = 10.0) -> tuple[Retry, ...]:
     return (Retry(failed(*keys), 2, delay),)
 
 
-class Recorder(Api):
-    """An API server that takes everything, and counts."""
+class Recorder(KubeClient):
+    """An API server that accepts and counts every apply."""
 
     def __init__(self) -> None:
-        super().__init__(Connection("https://nowhere.example"))
+        super().__init__(Kubeconfig("https://nowhere.example"))
         self.written: list[str] = []
 
     async def apply(

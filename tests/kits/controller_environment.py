@@ -28,11 +28,11 @@ from kubesweep_controller.kube.client import (
     SCALEDOBJECTS,
     SCHEDULES,
     TRIGGER_AUTHENTICATIONS,
-    Api,
     Kind,
+    KubeClient,
 )
-from kubesweep_controller.kube.kubeconfig import Connection, find
-from kubesweep_controller.status.conditions import find as condition_of
+from kubesweep_controller.kube.kubeconfig import Kubeconfig, find
+from kubesweep_controller.status.conditions.result import find_condition as condition_of
 from tests.kits.audit_log import Request, requests
 from tests.kits.controller_process import ControllerProcess
 from tests.kits.polling import PATIENCE, until
@@ -58,9 +58,9 @@ SPEC: dict[str, Any] = {
 class ControllerEnvironment:
     """One namespace with its queue and the controllers that serve it. ``connection`` has the rights of an administrator."""
 
-    def __init__(self, connection: Connection, redis: Server, folder: Path) -> None:
+    def __init__(self, connection: Kubeconfig, redis: Server, folder: Path) -> None:
         self.connection, self.redis, self.folder = connection, redis, folder
-        self.api = Api(connection)
+        self.api = KubeClient(connection)
         self.namespace = f"controller-{uuid.uuid4().hex[:8]}"
         self.queue: QueueService = connect(redis.root_url)
         self.processes: list[ControllerProcess] = []
@@ -177,7 +177,7 @@ class ControllerEnvironment:
         await self.api.close()
 
 
-async def install_crd(api: Api, definition: dict[str, Any]) -> None:
+async def install_crd(api: KubeClient, definition: dict[str, Any]) -> None:
     await api.apply(CRDS, definition | {"metadata": definition["metadata"] | {"namespace": ""}})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from kubesweep_controller.kube.client import Api, Kind
+from kubesweep_controller.kube.client import Kind, KubeClient
 from tests.cluster.testbed import REPOSITORY
 
 RBAC = "rbac.authorization.k8s.io"
@@ -35,7 +35,7 @@ def rights_of_the_chart() -> set[Right]:
     }
 
 
-async def create_account(api: Api, namespace: str, name: str, folder: Path) -> Path:
+async def create_account(api: KubeClient, namespace: str, name: str, folder: Path) -> Path:
     """Create a ServiceAccount with the chart's rights in ``namespace``. Returns the file of its token, once RBAC grants the rights."""
     meta = {"name": name, "namespace": namespace}
     await api.create(ACCOUNTS, {"metadata": meta})
@@ -59,7 +59,7 @@ async def create_account(api: Api, namespace: str, name: str, folder: Path) -> P
     return file
 
 
-async def _may_list(api: Api, namespace: str, name: str) -> bool:
+async def _may_list(api: KubeClient, namespace: str, name: str) -> bool:
     about = {"group": "kubesweep.dev", "resource": "sweepschedules", "verb": "list", "namespace": namespace}
     review = {
         "metadata": {"namespace": ""},

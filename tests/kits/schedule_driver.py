@@ -7,7 +7,7 @@ from typing import Any
 
 from kubesweep.queue.model import Claim, FailedRow, Finding, Job, JobKind, Limits, Settlement, SweepState, Window
 from kubesweep_controller.kube.client import EVENTS, LEASES, SCHEDULES
-from kubesweep_controller.status.reasons import Reason
+from kubesweep_controller.status.conditions.reasons import Reason
 from tests.kits.controller_environment import WORKER, ControllerEnvironment
 from tests.kits.polling import until
 

@@ -1,5 +1,7 @@
-"""How a worker's pod gets at the login of its database: the volume and the environment, for a URL, for parts of one, and for files that a
-container of the user's own writes."""
+"""How a worker's pod gets its database credentials: the volume and the environment.
+
+Three sources are supported: a URL, parts of a URL, and files that a container of the user's own writes.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ VARIABLES = frozenset({_URL_FILE, _SECRET, _CONNECTION, _DIR, _VOLUME})
 
 
 def volumes(source: Source) -> list[dict[str, Any]]:
-    """The volume that is mounted at FOLDER, if the login needs one. A Secret that is missing, or a key of it, stops no pod."""
+    """The volume that is mounted at FOLDER, if one is needed. A missing Secret, or a missing key of it, does not stop the pod."""
     if source.url_from is not None:
         ref = source.url_from.secret_key_ref
         if ref is None:
@@ -37,7 +39,7 @@ def volumes(source: Source) -> list[dict[str, Any]]:
 
 
 def environment(source: Source, volume: str = "") -> list[dict[str, str]]:
-    """What the worker is told. ``volume`` names the one of the user's that is mounted at FOLDER instead of ours."""
+    """The worker's variables. ``volume``: the name of the user's volume that is mounted at FOLDER instead of ours."""
     if source.url_from is not None:
         ref = source.url_from.secret_key_ref
         env = {_URL_FILE: source.url_from.file or f"{FOLDER}/url"}
@@ -52,7 +54,7 @@ def environment(source: Source, volume: str = "") -> list[dict[str, str]]:
 
 
 def replaced_by(template: Mapping[str, Any], ours: Sequence[Mapping[str, Any]]) -> str:
-    """The name of the volume that an overlay has put in the place of ``ours``; "" where it is still ours."""
+    """The name of the volume that an overlay mounts in place of ``ours``; "" where ours is intact."""
     (container,) = [each for each in template["spec"]["containers"] if each.get("name") == WORKER]
     mounts = container.get("volumeMounts") or ()
     at = [str(each.get("name")) for each in mounts if posixpath.normpath(str(each.get("mountPath"))) == FOLDER]
@@ -64,7 +66,7 @@ def replaced_by(template: Mapping[str, Any], ours: Sequence[Mapping[str, Any]]) 
 
 
 def without_unused(template: dict[str, Any]) -> dict[str, Any]:
-    """Without our volume where no container mounts it: a pod needs no Secret that it does not read."""
+    """The template without our volume where no container mounts it: a pod must not need a Secret that it does not read."""
     spec = template["spec"]
     mounts = [
         mount.get("name")
@@ -77,10 +79,12 @@ def without_unused(template: dict[str, Any]) -> dict[str, Any]:
 
 
 def _identity(volume: Mapping[str, Any]) -> object:
-    """Which Secrets a volume shows: an overlay may set its mode, and it is still ours."""
-    if "secret" in volume:
-        return volume["secret"].get("secretName")
-    return (volume.get("projected") or {}).get("sources")
+    """Which Secrets a volume shows. An overlay may set its mode without replacing it."""
+    for name, field in (("secret", "secretName"), ("projected", "sources")):
+        if name in volume:
+            source = volume[name]
+            return source.get(field) if isinstance(source, Mapping) else source
+    return None
 
 
 def _parts(source: Source) -> Parts:

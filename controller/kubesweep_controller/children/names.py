@@ -1,4 +1,4 @@
-"""Names, labels and the owner of what a schedule becomes. Everything else finds the children by these."""
+"""Names, labels and owner references of a schedule's children. Everything else finds the children by these."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kubesweep.api.models.spec import API_VERSION, KIND
+
+ScheduleKey = tuple[str, str]  # namespace and name of a SweepSchedule
 
 MANAGER = "kubesweep"  # field manager, and the value of app.kubernetes.io/managed-by
 SCHEDULE_LABEL = "kubesweep.dev/schedule"
@@ -21,7 +23,7 @@ def cronjob_name(schedule: str) -> str:
 
 
 def worker_name(schedule: str) -> str:
-    """Of the Deployment, the ScaledObject and the TriggerAuthentication."""
+    """Name of the Deployment, the ScaledObject and the TriggerAuthentication."""
     return f"{schedule}-worker"
 
 
@@ -35,18 +37,18 @@ def labels(schedule: str, component: str) -> dict[str, str]:
 
 
 def selector(schedule: str, component: str) -> dict[str, str]:
-    """The part of the labels that pods are chosen by; a Deployment can never change it."""
+    """The labels that select pods. A Deployment can never change them."""
     return {SCHEDULE_LABEL: schedule, COMPONENT_LABEL: component}
 
 
 def inherited(owner: Mapping[str, Any], common: Mapping[str, str], copied: Iterable[str]) -> dict[str, str]:
-    """Labels that all children carry beside their own: those of the release, and the SweepSchedule's own of these keys."""
+    """Labels that all children have in addition: those of the release, and those of the SweepSchedule whose keys are in ``copied``."""
     own = owner.get("labels") or {}
     return {**common, **{key: str(own[key]) for key in copied if key in own}}
 
 
-def dressed(body: dict[str, Any], more: Mapping[str, str]) -> dict[str, Any]:
-    """The child with these labels, and its pods; what they have already stays."""
+def with_labels(body: dict[str, Any], more: Mapping[str, str]) -> dict[str, Any]:
+    """The child with additional labels on itself and its pods. Labels that it already has win."""
     spec = body["spec"]
     job = spec.get("jobTemplate", {})
     places = (body, spec.get("template"), job, job.get("spec", {}).get("template"))
@@ -58,9 +60,9 @@ def dressed(body: dict[str, Any], more: Mapping[str, str]) -> dict[str, Any]:
 
 
 def metadata(name: str, owner: Mapping[str, Any], component: str) -> dict[str, Any]:
-    """Of a child. ``owner`` is the SweepSchedule's own metadata: with it the child is removed, by the cluster alone.
+    """Metadata of a child. ``owner`` is the SweepSchedule's metadata: the owner reference makes the cluster delete the child with it.
 
-    blockOwnerDeletion is false, or KEDA's finalizer would hang a foreground deletion of the schedule.
+    blockOwnerDeletion is false. Otherwise KEDA's finalizer would block a foreground deletion of the schedule.
     """
     return {
         "name": name,

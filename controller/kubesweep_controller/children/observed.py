@@ -1,6 +1,6 @@
-"""What the controller keeps of the children that it watches: the few facts that it decides by, not the whole objects.
+"""What the controller keeps of the children that it watches: only the fields that it decides by.
 
-Three hundred schedules are nine hundred objects; kept whole they would be most of the controller's memory.
+Three hundred schedules are nine hundred objects. Stored whole, they would use most of the controller's memory.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from kubesweep_controller.children.names import MANAGER, SCHEDULE_LABEL
 from kubesweep_controller.children.pod import PLAN_VARIABLE
 from kubesweep_controller.children.scaling import PARKED
 
-APPLIED = "kubesweep.dev/applied"  # annotation: digest of what was applied last
+APPLIED_DIGEST = "kubesweep.dev/applied"  # annotation: digest of what was applied last
 
 
 @dataclass(frozen=True)
-class Mark:
-    """Two equal marks: nobody touched the object's spec, owner or labels in between."""
+class AppliedRevision:
+    """If two are equal, the object's spec, owner and labels were not changed in between."""
 
     uid: str
     generation: int
@@ -30,47 +30,47 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """A Deployment or CronJob as it was seen last. Times are seconds since the epoch."""
+class ObservedChild:
+    """A Deployment or CronJob as it was last observed. Times are seconds since the epoch."""
 
     name: str
-    mark: Mark
-    since: float | None  # when its spec was last changed by us
+    revision: AppliedRevision
+    since: float | None  # when the controller last changed its spec
     plan: str | None  # JSON, from the pod template
-    wanted: int | None = None
+    desired: int | None = None
     ready: int = 0
-    failure: str | None = None  # of a Deployment: why its pods are not even created
+    failure: str | None = None  # of a Deployment: why its pods cannot be created
     cron_last: float | None = None
 
 
-def mark_of(body: Mapping[str, Any]) -> Mark:
+def applied_revision(body: Mapping[str, Any]) -> AppliedRevision:
     meta = body["metadata"]
     annotations = meta.get("annotations") or {}
-    return Mark(
+    return AppliedRevision(
         uid=meta["uid"],
         generation=meta.get("generation", 0),
         owner=owner_uid(meta),
         schedule=(meta.get("labels") or {}).get(SCHEDULE_LABEL, ""),
-        applied=annotations.get(APPLIED, ""),
+        applied=annotations.get(APPLIED_DIGEST, ""),
         parked=annotations.get(PARKED),
     )
 
 
 def owner_uid(meta: Mapping[str, Any]) -> str:
-    """The uid of the controlling owner; empty: nobody's."""
+    """The uid of the controlling owner; empty: none."""
     return next((each["uid"] for each in meta.get("ownerReferences") or () if each.get("controller")), "")
 
 
-def sight_of(body: Mapping[str, Any]) -> Sight:
-    """Of a Deployment or a CronJob."""
+def observe_child(body: Mapping[str, Any]) -> ObservedChild:
+    """Extract the fields of a Deployment or a CronJob."""
     meta, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
     template = spec.get("template") or spec.get("jobTemplate", {}).get("spec", {}).get("template", {})
-    return Sight(
+    return ObservedChild(
         name=meta["name"],
-        mark=mark_of(body),
+        revision=applied_revision(body),
         since=seconds(_applied_at(meta) or meta.get("creationTimestamp")),
         plan=_plan(template),
-        wanted=spec.get("replicas"),
+        desired=spec.get("replicas"),
         ready=status.get("readyReplicas") or 0,
         failure=_failure(status),
         cron_last=seconds(status.get("lastScheduleTime")),
@@ -78,7 +78,7 @@ def sight_of(body: Mapping[str, Any]) -> Sight:
 
 
 def seconds(time: str | None) -> float | None:
-    """A time of the API as seconds since the epoch; None too for one that has none: the year 0 is a time to the API server."""
+    """A time of the API as seconds since the epoch. None also for times without one, such as the year 0, which the API server accepts."""
     try:
         return dt.datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp() if time else None
     except (ValueError, OverflowError):

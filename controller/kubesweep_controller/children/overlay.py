@@ -1,8 +1,10 @@
-"""Laying one part of an object over another, the way Kubernetes' strategic merge does it. Pure; nothing is changed in place.
+"""Lays one part of an object over another, as Kubernetes' strategic merge patch does. Pure: nothing is changed in place.
 
-Maps are merged key by key; lists whose elements have a known name are merged element by element; any other list is
-replaced as a whole. null removes. A volume has one source: an element that brings another one replaces it, as ``retainKeys`` of
-Kubernetes' own merge does. A variable has one value: an element of ``env`` replaces the one of its name as a whole. Two mounts at one path are one, with or without a slash at its end.
+- Maps are merged key by key. null removes a field.
+- Lists whose elements have a known merge key are merged element by element. Any other list is replaced as a whole.
+- A volume has one source: an element with another source replaces it, as ``retainKeys`` does in Kubernetes.
+- An element of ``env`` replaces the one of the same name as a whole.
+- Two mounts at one path are the same, with or without a trailing slash.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from kubesweep.api.models.pod_shape import MERGE_KEYS
 
 
 def merge(base: Any, over: Any, field: str = "") -> Any:
-    """``over`` laid over ``base``. ``field`` is the name of the field that both are the value of."""
+    """``over`` laid over ``base``. ``field`` is the name of the field that contains both."""
     if isinstance(base, Mapping) and isinstance(over, Mapping):
         merged = {name: value for name, value in base.items() if over.get(name, value) is not None}
         for name, value in over.items():
@@ -54,9 +56,9 @@ def _name(element: Any, key: str) -> str | None:
 
 
 def without_empty(value: Any) -> Any:
-    """The value without empty lists and nulls: the API server drops them, so each apply of one would change the object.
+    """The value without empty lists and nulls. The API server drops them, so each apply would seem to change the object.
 
-    An empty map stays: it stands for a choice ({} of an emptyDir).
+    An empty map stays, because it expresses a choice ({} of an emptyDir).
     """
     if isinstance(value, Mapping):
         cleaned = {name: without_empty(each) for name, each in value.items()}

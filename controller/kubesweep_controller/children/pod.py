@@ -1,8 +1,8 @@
-"""The pods of worker and producer: what both have in common, and what is a worker's own.
+"""The pods of workers and producers: what both have in common, and what only a worker has.
 
-A template is laid in this order, the last on top: ours, the installation's defaults (poddefaults.py), the schedule, and what of ours nobody may
-change. Both run under PodSecurity ``restricted``, without a service-account token, with a read-only file system. Passwords come as
-mounted files that may be missing when the pod starts: whoever creates or rotates a Secret later needs to restart nothing.
+A template is merged in this order, the last one wins: ours, the installation's defaults (:mod:`.pod_defaults`), the schedule, and our
+fields that must not be changed. Both kinds of pods run under PodSecurity ``restricted``, without a service account token, with a
+read-only file system. Passwords are mounted files that may be missing when the pod starts: creating or rotating a Secret needs no restart.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from kubesweep_controller.children import database
 from kubesweep_controller.children.names import PRODUCER, SECRET, WORKER, labels
 from kubesweep_controller.children.overlay import merge
 from kubesweep_controller.children.pod_defaults import combined
-from kubesweep_controller.queue.address import FOLDER
-from kubesweep_controller.settings import Pods
+from kubesweep_controller.children.pod_settings import PodSettings
+from kubesweep_controller.queue_address import FOLDER
 
 PLAN_VARIABLE = "KUBESWEEP_PLAN"
-# Where and as whom a pod runs is true for both kinds of pods; everything else of the overlay is the worker's.
+# Scheduling and security apply to both kinds of pods, everything else in the overlay only to the worker.
 _SHARED = (
     "nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName", "schedulerName", "serviceAccountName",
     "imagePullSecrets", "securityContext", "dnsPolicy", "dnsConfig", "hostAliases",
@@ -35,30 +35,32 @@ _NONE: Mapping[str, str] = {}
 
 
 def worker_template(
-    plan: Plan, spec_: Spec, queue_url: str, pods: Pods, labels_: Mapping[str, str] = _NONE
+    plan: Plan, spec_: Spec, queue_url: str, pods: PodSettings, labels_: Mapping[str, str] = _NONE
 ) -> dict[str, Any]:
-    """The pod template of the worker. ``labels_``: those of the schedule that its pods take over."""
+    """The pod template of the worker. ``labels_``: labels that the pods take over from the schedule."""
     worker, source, default = spec_.worker, spec_.source, pods.defaults
     template = _worker(plan, queue_url, pods)
-    login = database.volumes(source)
-    template["spec"]["volumes"] += login
+    volumes = database.volumes(source)
+    template["spec"]["volumes"] += volumes
     container = template["spec"]["containers"][0]
-    container["volumeMounts"] += [_mount(database.VOLUME, database.FOLDER) for _ in login]
+    container["volumeMounts"] += [_mount(database.VOLUME, database.FOLDER) for _ in volumes]
     ours = container["env"]
     reserved = _names(ours) | database.VARIABLES
-    based = _laid(template, default.pod_template or {}, _container(WORKER, env=_others(default.env, reserved)))
+    based = _merged(template, default.pod_template or {}, _container(WORKER, env=_others(default.env, reserved)))
     own = _container(WORKER, image=worker.image, env=_others(worker.env, reserved), envFrom=list(worker.env_from or ()))
     resources = _resources(based, WORKER, default.resources, worker.resources, worker.pod_template)
-    laid = _sized(_laid(based, {"metadata": {"labels": labels_}}, own, worker.pod_template or {}), WORKER, resources)
-    ours = ours + database.environment(source, database.replaced_by(laid, login))
-    # What is ours is laid on last: an overlay may add to it, not talk the pod out of it.
+    laid = _with_resources(
+        _merged(based, {"metadata": {"labels": labels_}}, own, worker.pod_template or {}), WORKER, resources
+    )
+    ours = ours + database.environment(source, database.replaced_by(laid, volumes))
+    # Our fields are merged last: an overlay may add to them, not remove them.
     last = _container(WORKER, command=container["command"], env=ours)
     last["metadata"] = {"labels": template["metadata"]["labels"]}
-    return database.without_unused(_listen_first(_laid(laid, last)))
+    return database.without_unused(_with_pre_stop(_merged(laid, last)))
 
 
-def _worker(plan: Plan, queue_url: str, pods: Pods) -> dict[str, Any]:
-    """The worker without the login of its database and without what is laid over it."""
+def _worker(plan: Plan, queue_url: str, pods: PodSettings) -> dict[str, Any]:
+    """The worker without its database credentials and without overlays."""
     headers = plan.effect.webhook.headers_secret if plan.effect and plan.effect.webhook else None
     template = _template(plan, WORKER, queue_url, pods, "work")
     spec, container = template["spec"], template["spec"]["containers"][0]
@@ -71,9 +73,9 @@ def _worker(plan: Plan, queue_url: str, pods: Pods) -> dict[str, Any]:
 
 
 def producer_template(
-    plan: Plan, spec_: Spec, since: str | None, queue_url: str, pods: Pods, labels_: Mapping[str, str] = _NONE
+    plan: Plan, spec_: Spec, since: str | None, queue_url: str, pods: PodSettings, labels_: Mapping[str, str] = _NONE
 ) -> dict[str, Any]:
-    """The pod template of the CronJob. ``since``: ticks up to then are refused. ``labels_`` as above."""
+    """The pod template of the CronJob. ``since``: ticks up to this time are refused. ``labels_`` as in :func:`worker_template`."""
     tick, default, deadline = spec_.tick or Tick(), pods.defaults, spec_.starting_deadline_seconds
     template = _template(plan, PRODUCER, queue_url, pods, "tick")
     template["spec"]["restartPolicy"] = "Never"
@@ -86,17 +88,16 @@ def producer_template(
         container["env"].append({"name": "KUBESWEEP_STARTING_DEADLINE", "value": str(deadline)})
     if since is not None:
         container["env"].append({"name": "KUBESWEEP_TICKS_SINCE", "value": since})
-    based = _laid(template, _shared(default.pod_template), default.tick.pod_template or {})
+    based = _merged(template, _shared(default.pod_template), default.tick.pod_template or {})
     resources = _resources(based, PRODUCER, default.tick.resources, tick.resources, tick.pod_template)
     own = {"metadata": {"labels": labels_}}, _shared(spec_.worker.pod_template), tick.pod_template or {}
     last = _container(PRODUCER, command=container["command"], env=container["env"])
     last["metadata"] = {"labels": template["metadata"]["labels"]}
-    return _sized(_laid(based, *own, last), PRODUCER, resources)
+    return _with_resources(_merged(based, *own, last), PRODUCER, resources)
 
 
-def _laid(template: Mapping[str, Any], *overlays: Mapping[str, Any]) -> dict[str, Any]:
-    """The overlays one over the other, the last on top. A part that is empty in its YAML says nothing, and does not remove the
-    whole part."""
+def _merged(template: Mapping[str, Any], *overlays: Mapping[str, Any]) -> dict[str, Any]:
+    """The overlays merged in order, the last one on top. A part that is null in its YAML is ignored: it does not remove the whole part."""
     made = dict(template)
     for each in overlays:
         made = merge(made, {name: value for name, value in each.items() if value is not None})
@@ -104,14 +105,14 @@ def _laid(template: Mapping[str, Any], *overlays: Mapping[str, Any]) -> dict[str
 
 
 def _shared(overlay: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What an overlay of the worker says to the producer too."""
+    """The part of a worker's overlay that applies to the producer too."""
     given = overlay or {}
     shared = {name: value for name, value in (given.get("spec") or {}).items() if name in _SHARED}
     return {"metadata": given.get("metadata") or {}, "spec": shared}
 
 
 def _container(name: str, **fields: Any) -> dict[str, Any]:
-    """An overlay of one container; fields without a value are left as they are."""
+    """An overlay of one container. Fields without a value are left out."""
     given = {field: value for field, value in fields.items() if value}
     return {"spec": {"containers": [{"name": name, **given}]}}
 
@@ -127,7 +128,7 @@ def _resources(
     own: Resources | None,
     overlay: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Of this container: what the installation says, filling in what the schedule says. Ours count only where neither has such a field."""
+    """Resources of this container: the schedule's, completed by the installation's. Ours apply only where neither sets any."""
     base: dict[str, Any] = merge(_resources_in(based, name), _plain(default))
     return combined(combined(base, _plain(own)) or _RESOURCES[name], _resources_in(overlay or {}, name))
 
@@ -137,8 +138,8 @@ def _resources_in(template: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return next((each.get("resources") or {} for each in containers if each.get("name") == name), {})
 
 
-def _sized(template: dict[str, Any], name: str, resources: Mapping[str, Any]) -> dict[str, Any]:
-    """With these resources as a whole."""
+def _with_resources(template: dict[str, Any], name: str, resources: Mapping[str, Any]) -> dict[str, Any]:
+    """The template with these resources as a whole."""
     containers = [
         {**each, "resources": resources} if each.get("name") == name else each
         for each in template["spec"]["containers"]
@@ -146,8 +147,8 @@ def _sized(template: dict[str, Any], name: str, resources: Mapping[str, Any]) ->
     return {**template, "spec": {**template["spec"], "containers": containers}}
 
 
-def _listen_first(template: dict[str, Any]) -> dict[str, Any]:
-    """Kubernetes sends SIGTERM only once the worker listens to it; a hook of the user's own takes the place of ours."""
+def _with_pre_stop(template: dict[str, Any]) -> dict[str, Any]:
+    """A hook delays SIGTERM until the worker handles it. A preStop hook of the user's own replaces ours."""
     lifecycle = next(each for each in template["spec"]["containers"] if each.get("name") == WORKER).get("lifecycle")
     if isinstance(lifecycle, Mapping) and lifecycle.get("preStop"):
         return template
@@ -160,7 +161,7 @@ def cooldown_seconds(worker: Worker) -> int:
     return max(1, round(parse_duration(worker.cooldown)))
 
 
-def _template(plan: Plan, component: str, queue_url: str, pods: Pods, command: str) -> dict[str, Any]:
+def _template(plan: Plan, component: str, queue_url: str, pods: PodSettings, command: str) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": component,
         "image": pods.image,
@@ -191,7 +192,7 @@ def _template(plan: Plan, component: str, queue_url: str, pods: Pods, command: s
     }
     if pods.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in pods.pull_secrets]
-    # Without it the cluster's autoscaler leaves a node alone because of an emptyDir.
+    # Without it the cluster autoscaler would not remove a node that has an emptyDir.
     annotations = {"cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes": "tmp"}
     return {"metadata": {"labels": labels(plan.name, component), "annotations": annotations}, "spec": spec}
 

@@ -1,7 +1,7 @@
-"""What the pods of every schedule start from in this installation: the chart's value ``worker.defaults``.
+"""What all pods of an installation start from: the chart's value ``worker.defaults``.
 
-It is written as in a SweepSchedule, with the fields of ``spec.worker`` and in ``tick`` those of ``spec.tick``, and checked by the same
-types. A schedule's own fields are laid over it. It is the administrator's, so what a podTemplate may ask for (podpolicy.py) does not bind it.
+It has the fields of ``spec.worker`` and, in ``tick``, those of ``spec.tick``, and is validated by the same types. A schedule's own fields are
+laid over it. The administrator sets it, so the pod policy (:mod:`.pod_policy`) does not restrict it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TickDefaults(Model):
 
 
 class PodDefaults(Model):
-    """The pods of workers; of ``pod_template``, what says where and as whom pods run holds for ticks too."""
+    """The pods of workers. Scheduling and security fields of ``pod_template`` apply to the pods of ticks too."""
 
     resources: Resources | None = Field(None, description="Resources of the worker's container, as in a pod.")
     env: Env | None = Field(None, description="Environment of the worker's container, as in a pod.")
@@ -39,13 +39,16 @@ class PodDefaults(Model):
 
 
 def read_defaults(data: Any) -> PodDefaults:
-    """Raises ``SpecErrors`` with the path of each field that is wrong, as it stands in the chart's values."""
+    """Raises ``SpecErrors`` with the path of each invalid field, as in the chart's values."""
     return read_plain(data, PodDefaults, PATH)
 
 
 def combined(default: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """``own`` resources of a schedule laid over the default ones. A default never makes an own one invalid, as a request above its
-    limit is: a default request above the own limit is left out, and a default limit below the own request is that request."""
+    """A schedule's ``own`` resources laid over the default ones.
+
+    A default never makes an own value invalid, as a request above its limit would be. A default request above the own limit is left out,
+    and a default limit below the own request is raised to that request.
+    """
     made: dict[str, Any] = merge(default, own)
     limits, requests = (dict(made.get(kind) or {}) for kind in ("limits", "requests"))
     ours = {kind: own.get(kind) or {} for kind in ("limits", "requests")}

@@ -1,9 +1,9 @@
 """What a podTemplate may ask for in this installation. Pure.
 
-The controller makes pods for whoever may write a SweepSchedule. An admission policy or a quota of rights that goes by the user sees
-the controller and not the author, so what the author could not do alone is refused here, with the value of the chart that allows it.
-What is privileged is what PodSecurity ``baseline`` refuses (https://kubernetes.io/docs/concepts/security/pod-security-standards/):
-a namespace without a PodSecurity level of its own gives nobody the node.
+The controller creates pods for every author of a SweepSchedule. Admission policies and quotas that go by the user see the controller,
+not the author. So the controller refuses what the author could not create alone, and names the chart's value that allows it. Privileged
+means what PodSecurity ``baseline`` refuses (https://kubernetes.io/docs/concepts/security/pod-security-standards/), so that even a namespace
+without a PodSecurity level gives no access to the node.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
 
 @dataclass(frozen=True)
 class PodPolicy:
-    """``service_accounts``: those that may be named beside ``default``; ``*``: any of the schedule's namespace."""
+    """``service_accounts``: allowed ones besides ``default``; ``*``: every one of the schedule's namespace."""
 
     privileged: bool = False
     token: bool = False
@@ -45,7 +45,7 @@ class PodPolicy:
 
 
 def check_pods(spec: Spec, policy: PodPolicy) -> None:
-    """Raises ``SpecErrors`` (code ``NotAllowed``) with everything that the templates ask for and the policy does not allow."""
+    """Raises ``SpecErrors`` (code ``NotAllowed``) with everything that the templates ask for and the policy forbids."""
     templates = {
         "spec.worker.podTemplate": spec.worker.pod_template,
         "spec.tick.podTemplate": spec.tick.pod_template if spec.tick else None,
@@ -90,7 +90,7 @@ def _tokens(spec: Mapping[str, Any]) -> Iterator[str]:
 
 
 def privileged(template: Mapping[str, Any]) -> Iterator[str]:
-    """The fields for which PodSecurity ``baseline`` refuses a pod."""
+    """The fields that make PodSecurity ``baseline`` refuse a pod."""
     for name, value in _map(_map(template, "metadata"), "annotations").items():
         if (
             name.startswith(_APPARMOR)
@@ -145,7 +145,7 @@ def _context(context: Mapping[str, Any], path: str) -> Iterator[str]:
 
 
 def _map(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A field that holds a map; nothing where it holds something else, which the API server refuses."""
+    """A field that holds a map; empty where it holds something else, which the API server refuses."""
     value = data.get(name)
     return value if isinstance(value, Mapping) else {}
 

@@ -1,4 +1,4 @@
-"""Quantities as numbers, as Kubernetes counts them: "0.5", "500m" and 0.5 are one."""
+"""Quantities as numbers, as Kubernetes compares them: "0.5", "500m" and 0.5 are equal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SUFFIX |= {f"{letter}i": Decimal(1024**power) for power, letter in enumerate("K
 
 
 def amount(value: Any) -> Decimal | None:
-    """None for what is no quantity."""
+    """None for anything that is no quantity."""
     text = str(value)
     digits = text.rstrip("numkKMGTPEi")
     try:

@@ -1,9 +1,11 @@
-"""What KEDA is told: how long the queue is, how many workers that is worth, and how to log in.
+"""KEDA's objects: the ScaledObject with its triggers, and the TriggerAuthentication.
 
-Two triggers, each the length of a stream: KEDA's user needs no script for that, and so cannot keep the server busy with one.
-The work stream's is waiting plus running jobs: it wakes the first worker and lets the last one go only when nothing is in
-hand (``lagCount`` and ``pendingEntriesCount`` each miss one of the two). The delayed retries are in a set of their own, which
-nobody promotes while no worker runs: the marker stream, one entry long while there are any, wakes one worker and never more.
+There are two triggers, each on the length of a stream. KEDA's user needs no script for that, so it cannot block the server with one.
+
+- ``work`` holds waiting and running jobs. It starts the first worker and stops the last one only when nothing runs (``lagCount`` and
+  ``pendingEntriesCount`` each miss one of the two).
+- Delayed retries are in a set of their own, and only a worker moves them from there. So ``marker`` has one entry while there are any, and
+  starts one worker, never more.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ from kubesweep.queue.model import ScheduleRef
 from kubesweep.queue.redis.scripts import KEY_NAMES, keys
 from kubesweep_controller.children.names import SECRET, WORKER, metadata, worker_name
 from kubesweep_controller.children.pod import cooldown_seconds
-from kubesweep_controller.queue.address import QueueAddress
+from kubesweep_controller.queue_address import QueueAddress
 
 KEDA = "keda.sh/v1alpha1"
 PARKED = "autoscaling.keda.sh/paused-replicas"
-ONE_WORKER = 1_000_000  # entries for each worker: the marker stream never asks for a second one
+ONE_WORKER = 1_000_000  # entries per worker: the marker stream never starts a second one
 
 
 def build_scaledobject(
@@ -32,7 +34,7 @@ def build_scaledobject(
     *,
     parked: bool,
 ) -> dict[str, Any]:
-    """The ScaledObject. ``parked``: no workers at all, whatever waits (a suspended schedule)."""
+    """The ScaledObject. ``parked``: no workers at all, however many jobs wait (a suspended schedule)."""
     worker = schedule.spec.worker
     meta = metadata(worker_name(ref.name), owner, WORKER)
     if parked:
@@ -56,7 +58,7 @@ def build_scaledobject(
 
 def _triggers(ref: ScheduleRef, queue: QueueAddress, jobs_per_replica: int) -> list[dict[str, Any]]:
     names = {name: key.decode() for name, key in zip(KEY_NAMES, keys(ref.prefix), strict=True)}
-    login = {"authenticationRef": {"name": worker_name(ref.name)}}
+    authentication = {"authenticationRef": {"name": worker_name(ref.name)}}
     return [
         {
             "type": queue.scaler,
@@ -66,18 +68,18 @@ def _triggers(ref: ScheduleRef, queue: QueueAddress, jobs_per_replica: int) -> l
                 "streamLength": str(length),
                 "activationLagCount": "0",
             },
-            **login,
+            **authentication,
         }
         for stream, length in (("work", jobs_per_replica), ("marker", ONE_WORKER))
     ]
 
 
 def build_trigger_authentication(owner: Mapping[str, Any], name: str, queue: QueueAddress) -> dict[str, Any]:
-    """How KEDA logs in: with entries of the namespace's own Secret."""
+    """KEDA's credentials: entries of the namespace's Secret."""
     entries = {"username": "kedaUsername", "password": "kedaPassword"}
     if queue.ca_file:
         entries["ca"] = "ca.crt"
-    if queue.has_sentinel_login:
+    if queue.has_sentinel_password:
         entries["sentinelPassword"] = "sentinelPassword"
     return {
         "apiVersion": KEDA,

@@ -1,4 +1,4 @@
-"""The one Secret of a namespace: how its pods and KEDA log in to the queue. Written blindly, never read."""
+"""The namespace's Secret: the queue credentials of its pods and of KEDA. It is written without being read."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from kubesweep_controller.children.names import MANAGER, SECRET
 
 
 @dataclass(frozen=True)
-class Login:
+class NamespaceCredentials:
+    """User and password of the pods, and KEDA's."""
+
     user: str
     password: str = field(repr=False)
     keda_user: str
     keda_password: str = field(repr=False)
 
 
-def build_secret(namespace: str, login: Login, ca: str, sentinel_password: str) -> dict[str, Any]:
-    """No owner: all schedules of the namespace share it."""
+def build_secret(namespace: str, credentials: NamespaceCredentials, ca: str, sentinel_password: str) -> dict[str, Any]:
+    """It has no owner, because all schedules of the namespace share it."""
     entries = {
-        "username": login.user,
-        "password": login.password,
-        "kedaUsername": login.keda_user,
-        "kedaPassword": login.keda_password,
+        "username": credentials.user,
+        "password": credentials.password,
+        "kedaUsername": credentials.keda_user,
+        "kedaPassword": credentials.keda_password,
         "ca.crt": ca,
         "sentinelPassword": sentinel_password,
     }

@@ -1,4 +1,4 @@
-"""The CronJob that only enqueues, and the Deployment that does the work."""
+"""The CronJob that enqueues ticks, and the Deployment of the workers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from kubesweep_controller.children.names import (
 )
 from kubesweep_controller.children.overlay import without_empty
 from kubesweep_controller.children.pod import producer_template, worker_template
-from kubesweep_controller.settings import Pods
+from kubesweep_controller.children.pod_settings import PodSettings
 
-PRODUCER_SECONDS = 300  # longest life of one tick's Job: a node that pulls the image slowly must still make it
+PRODUCER_SECONDS = 300  # limit of one tick's Job; long enough to pull the image slowly
 PRODUCER_RETRIES = 3
 
 
 def build_cronjob(
-    owner: Mapping[str, Any], schedule: SweepSchedule, plan: Plan, queue_url: str, pods: Pods, since: str | None
+    owner: Mapping[str, Any], schedule: SweepSchedule, plan: Plan, queue_url: str, pods: PodSettings, since: str | None
 ) -> dict[str, Any]:
-    """The CronJob of a schedule that has ``schedule``. Overlap and deadline are the queue's to decide, so it has none.
-    ``since``: ticks up to this time (RFC 3339) are not for it, although a CronJob makes up for them."""
+    """The CronJob of a schedule with ``spec.schedule``. The queue decides on overlaps and deadlines, so the CronJob has neither.
+
+    ``since``: ticks up to this time (RFC 3339) must not run, although a CronJob runs missed times later.
+    """
     spec = schedule.spec
     template = producer_template(plan, spec, since, queue_url, pods, copied(owner, pods))
     tick = spec.tick or Tick()
@@ -58,9 +60,9 @@ def build_cronjob(
 
 
 def build_deployment(
-    owner: Mapping[str, Any], schedule: SweepSchedule, plan: Plan, queue_url: str, pods: Pods
+    owner: Mapping[str, Any], schedule: SweepSchedule, plan: Plan, queue_url: str, pods: PodSettings
 ) -> dict[str, Any]:
-    """The Deployment of the workers, without ``replicas``: that number is KEDA's, or set through ``/scale``."""
+    """The Deployment of the workers, without ``replicas``: KEDA sets that number, or the controller through ``/scale``."""
     made: dict[str, Any] = without_empty(
         {
             "apiVersion": "apps/v1",
@@ -77,16 +79,16 @@ def build_deployment(
     return made
 
 
-def copied(owner: Mapping[str, Any], pods: Pods) -> dict[str, str]:
+def copied(owner: Mapping[str, Any], pods: PodSettings) -> dict[str, str]:
     """Labels that the pods take over from their SweepSchedule."""
     return inherited(owner, {}, pods.copied_labels)
 
 
-def newborn(deployment: Mapping[str, Any]) -> dict[str, Any]:
-    """The Deployment with no replicas: applied without that field, a new one would start a pod."""
+def with_zero_replicas(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """The Deployment to create: without that field, a new one would start a pod."""
     return {**deployment, "spec": {"replicas": 0, **deployment["spec"]}}
 
 
 def fixed_replicas(schedule: SweepSchedule) -> int:
-    """How many workers there are where nobody counts: without KEDA nothing wakes the first one."""
+    """The number of workers without KEDA: at least one, because nothing would start the first one."""
     return max(1, schedule.spec.worker.min_replicas)

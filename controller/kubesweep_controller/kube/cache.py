@@ -1,7 +1,7 @@
-"""What the API server showed last: the SweepSchedules as they are, their watched children as sights.
+"""The latest state from the API server: SweepSchedules trimmed, their watched children as :class:`ObservedChild`.
 
-Filled by two streams that may cross: events of a watch, and full lists now and then (a watch that breaks loses deletions).
-An object never goes back to an older version, and an event that brings nothing new asks for no look.
+Two streams fill it and may overtake each other: events of a watch, and full lists now and then (a broken watch misses deletions).
+An object never goes back to an older version, and an event without news causes no reconcile.
 """
 
 from __future__ import annotations
@@ -13,54 +13,53 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubesweep.api.loading.objects import APPLIED
-from kubesweep_controller.children.names import SCHEDULE_LABEL, cronjob_name, worker_name
-from kubesweep_controller.children.observed import Sight, sight_of
+from kubesweep_controller.children.names import SCHEDULE_LABEL, ScheduleKey, cronjob_name, worker_name
+from kubesweep_controller.children.observed import ObservedChild, observe_child
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCHEDULES, Kind
-from kubesweep_controller.kube.object_limits import heavy, lean, weight
-from kubesweep_controller.kube.workqueue import Key
+from kubesweep_controller.kube.object_limits import estimated_bytes, placeholder, trim
 
 Body = Mapping[str, Any]
-_log = logging.getLogger("kubesweep.controller.store")
-WATCHED = (SCHEDULES, DEPLOYMENTS, CRONJOBS)  # the schedules first
-SHARE = 32 * 2**20  # bytes that the SweepSchedules of one namespace may take beyond what is usual, see bounds.weight
-USUAL = 8 * 2**10  # of one of them: however many a namespace has, those of this size are served
+_log = logging.getLogger("kubesweep.controller.cache")
+WATCHED = (SCHEDULES, DEPLOYMENTS, CRONJOBS)  # schedules first
+SHARE = 32 * 2**20  # bytes of one namespace's SweepSchedules beyond USUAL each
+USUAL = 8 * 2**10  # bytes of one SweepSchedule that are always allowed
 
 
 @dataclass
-class Store:
-    schedules: dict[Key, Body] = field(default_factory=dict)
-    children: dict[tuple[str, Key], Sight] = field(default_factory=dict)
-    unread: dict[tuple[str, str], str] = field(
-        default_factory=dict
-    )  # plural and uid of objects that nothing is known of -> why
+class Cache:
+    """``unreadable``: plural and uid of objects that could not be read, and why."""
+
+    schedules: dict[ScheduleKey, Body] = field(default_factory=dict)
+    children: dict[tuple[str, ScheduleKey], ObservedChild] = field(default_factory=dict)
+    unreadable: dict[tuple[str, str], str] = field(default_factory=dict)  # plural and uid -> why
     _versions: dict[tuple[str, str], int] = field(default_factory=dict)  # plural, uid
     _deleted: dict[tuple[str, str], int] = field(
         default_factory=dict
-    )  # plural, uid: a list of before may still have it
-    _weights: dict[Key, int] = field(default_factory=dict)
-    _totals: Counter[str] = field(default_factory=Counter)  # of the weights of a namespace
+    )  # plural, uid: an older list may still contain it
+    _weights: dict[ScheduleKey, int] = field(default_factory=dict)
+    _totals: Counter[str] = field(default_factory=Counter)  # by namespace
 
-    def deployment(self, key: Key) -> Sight | None:
+    def deployment(self, key: ScheduleKey) -> ObservedChild | None:
         return self.children.get((DEPLOYMENTS.plural, key))
 
-    def cronjob(self, key: Key) -> Sight | None:
+    def cronjob(self, key: ScheduleKey) -> ObservedChild | None:
         return self.children.get((CRONJOBS.plural, key))
 
-    def saw(self, kind: Kind, body: Body, *, deleted: bool = False) -> Key | None:
-        """Take in one event. The key that needs a look because of it, if any. Whatever an object makes fail here is its own trouble."""
+    def update(self, kind: Kind, body: Body, *, deleted: bool = False) -> ScheduleKey | None:
+        """Process one event. Returns the key to reconcile because of it, if any. An object that cannot be read affects no other."""
         place = kind.plural, _uid(body)
         try:
-            key = self._saw(kind, body, deleted)
+            key = self._update(kind, body, deleted)
         except Exception as error:
-            if self.unread.setdefault(place, why := f"{type(error).__name__}: {error}"[:200]) == why:
+            if self.unreadable.setdefault(place, why := f"{type(error).__name__}: {error}"[:200]) == why:
                 _log.warning(
-                    "an object cannot be read and is left alone: %s", why, extra={"kind": kind.kind, **_about(body)}
+                    "ignoring an object that cannot be read: %s", why, extra={"kind": kind.kind, **_about(body)}
                 )
             return None
-        self.unread.pop(place, None)
+        self.unreadable.pop(place, None)
         return key
 
-    def _saw(self, kind: Kind, body: Body, deleted: bool) -> Key | None:
+    def _update(self, kind: Kind, body: Body, deleted: bool) -> ScheduleKey | None:
         key = key_of(kind, body)
         if key is None or not self._is_news(kind, body, deleted):
             return None
@@ -71,43 +70,45 @@ class Store:
             return key if deleted or before is None or _without_version(before) != _without_version(now) else None
         place = kind.plural, key
         if deleted:
-            if (known := self.children.get(place)) and known.mark.uid == body["metadata"]["uid"]:
+            if (known := self.children.get(place)) and known.revision.uid == body["metadata"]["uid"]:
                 del self.children[place]
             return key
-        sight = sight_of(lean(body))
-        seen, self.children[place] = self.children.get(place), sight
-        return key if seen != sight else None
+        observed = observe_child(trim(body))
+        seen, self.children[place] = self.children.get(place), observed
+        return key if seen != observed else None
 
-    def replace(self, kind: Kind, bodies: Iterable[Body], namespace: str | None, version: int = 0) -> set[Key]:
-        """Take in a full list (of one namespace, or of all): what it lacks is gone, unless it is younger than the list, whose
-        ``version`` says how old that is (0: unknown). The keys that need a look."""
+    def replace(self, kind: Kind, bodies: Iterable[Body], namespace: str | None, version: int = 0) -> set[ScheduleKey]:
+        """Process a full list of one namespace, or of all. Returns the keys to reconcile.
+
+        An object that the list lacks is gone, unless it is newer than the list. ``version`` is the list's resource version (0: unknown).
+        """
         changed, listed = self.page(kind, bodies)
         return changed | self.listed(kind, listed, namespace, version)
 
-    def page(self, kind: Kind, bodies: Iterable[Body]) -> tuple[set[Key], set[str]]:
-        """Take in a part of a full list: the keys that need a look, and the uids that were in it."""
-        changed: set[Key] = set()
+    def page(self, kind: Kind, bodies: Iterable[Body]) -> tuple[set[ScheduleKey], set[str]]:
+        """Process one page of a full list. Returns the keys to reconcile, and the uids on the page."""
+        changed: set[ScheduleKey] = set()
         listed: set[str] = set()
         for body in bodies:
             listed.add(_uid(body))
-            changed |= {found} if (found := self.saw(kind, body)) else set()
+            changed |= {found} if (found := self.update(kind, body)) else set()
         return changed, listed
 
-    def listed(self, kind: Kind, listed: set[str], namespace: str | None, version: int = 0) -> set[Key]:
-        """A full list was taken in, of these uids. See :meth:`replace`."""
+    def listed(self, kind: Kind, listed: set[str], namespace: str | None, version: int = 0) -> set[ScheduleKey]:
+        """A full list of these uids is complete. See :meth:`replace`."""
         changed = self._drop(kind, listed, namespace, version)
         for place in [place for place, at in self._deleted.items() if place[0] == kind.plural and at <= version]:
-            del self._deleted[place]  # no list from now on has it
-        for place in [place for place in self.unread if place[0] == kind.plural and place[1] not in listed]:
+            del self._deleted[place]  # later lists do not contain it
+        for place in [place for place in self.unreadable if place[0] == kind.plural and place[1] not in listed]:
             if namespace is None:
-                del self.unread[place]
+                del self.unreadable[place]
         return changed
 
-    def _drop(self, kind: Kind, listed: set[str], namespace: str | None, version: int) -> set[Key]:
+    def _drop(self, kind: Kind, listed: set[str], namespace: str | None, version: int) -> set[ScheduleKey]:
         uids = (
             {key: str(body["metadata"]["uid"]) for key, body in self.schedules.items()}
             if kind is SCHEDULES
-            else {key: seen.mark.uid for (plural, key), seen in self.children.items() if plural == kind.plural}
+            else {key: seen.revision.uid for (plural, key), seen in self.children.items() if plural == kind.plural}
         )
         gone = set()
         for key, uid in uids.items():
@@ -117,32 +118,32 @@ class Store:
             gone.add(key)
             self._versions.pop((kind.plural, uid), None)
             if kind is SCHEDULES:
-                self._lose(key)
+                self._remove(key)
             else:
                 del self.children[kind.plural, key]
         return gone
 
-    def _keep_schedule(self, key: Key, body: Body, deleted: bool) -> None:
+    def _keep_schedule(self, key: ScheduleKey, body: Body, deleted: bool) -> None:
         if not deleted:
-            kept = lean(body)
-            kept["metadata"].pop("managedFields", None)  # each of our own writes is one
-            self.schedules[key] = self._fitting(key, kept)
+            kept = trim(body)
+            kept["metadata"].pop("managedFields", None)  # each of our own writes changes them
+            self.schedules[key] = self._within_share(key, kept)
         elif (known := self.schedules.get(key)) and known["metadata"]["uid"] == body["metadata"]["uid"]:
-            self._lose(key)
+            self._remove(key)
 
-    def _fitting(self, key: Key, body: dict[str, Any]) -> Body:
-        """The object, without its spec where the namespace's objects would take too much."""
+    def _within_share(self, key: ScheduleKey, body: dict[str, Any]) -> Body:
+        """The object, without its spec where the namespace's objects would use too much memory."""
         total = self._totals[key[0]] - self._weights.get(key, 0)
         mine = _excess(body)
         if total + mine > SHARE:
             annotations = {name: "" for name in body["metadata"].get("annotations") or {} if name == APPLIED}
-            body = {**body, "spec": heavy(body.get("spec"))}
+            body = {**body, "spec": placeholder(body.get("spec"))}
             body["metadata"] = {**body["metadata"], "annotations": annotations}
             mine = _excess(body)
         self._weights[key], self._totals[key[0]] = mine, total + mine
         return body
 
-    def _lose(self, key: Key) -> None:
+    def _remove(self, key: ScheduleKey) -> None:
         del self.schedules[key]
         self._totals[key[0]] -= self._weights.pop(key, 0)
 
@@ -161,7 +162,7 @@ class Store:
 
 
 def _excess(body: Body) -> int:
-    return max(0, weight({**body, "status": None}, SHARE) - USUAL)  # the status is ours
+    return max(0, estimated_bytes({**body, "status": None}, SHARE) - USUAL)  # the controller writes the status
 
 
 def _uid(body: Body) -> str:
@@ -175,8 +176,8 @@ def _about(body: Body) -> dict[str, str]:
     return {"namespace": str(known.get("namespace", ""))[:253], "object": str(known.get("name", ""))[:253]}
 
 
-def key_of(kind: Kind, body: Body) -> Key | None:
-    """The schedule that an object belongs to, by owner (or label) and name; None for what only looks like a child."""
+def key_of(kind: Kind, body: Body) -> ScheduleKey | None:
+    """The schedule of an object, by owner (or label) and name; None for an object that only resembles a child."""
     meta = body["metadata"]
     if kind is SCHEDULES:
         return meta["namespace"], meta["name"]

@@ -1,7 +1,7 @@
-"""The Kubernetes API as the controller uses it: plain objects in, plain objects out, and two kinds of errors.
+"""The Kubernetes API: plain objects in, plain objects out, two kinds of errors.
 
-``ApiOutage`` (the server is away or busy: later) and ``Refused`` (it said no, and why). A missing object is no error but
-None. The token's file is read again before each call, as the cluster replaces it while we run.
+``ApiOutage``: the server is down or busy, retry later. ``Refused``: the server refused the request, with its reason. A missing object is
+None, not an error. The token's file is read before each call, because the cluster rotates the token.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from urllib.parse import quote, urlencode
 import aiohttp
 
 from kubesweep.errors import KubesweepError, Outage
-from kubesweep_controller.kube.kubeconfig import Connection
+from kubesweep_controller.kube.kubeconfig import Kubeconfig
 
 MANAGER = "kubesweep"
 TIMEOUT = 20.0
-AT_ONCE = 32  # connections
-PAGE = 200  # objects of one answer to a list
-LARGE = 1024 * 1024  # bytes of one answer to a list of more than one; an object has 1.5 MB at most (etcd's own limit)
+AT_ONCE = 32  # concurrent connections
+PAGE = 200  # objects in one page of a list
+LARGE = 1024 * 1024  # bytes of one page with several objects; one object has at most 1.5 MB (etcd's limit)
 _BUSY = (408, 429, 500, 502, 503, 504)
 _WRONG = ("failed to create typed patch object", "failed to convert new object", "failed to update managedFields")
-# A policy of the cluster says no (with 422, as for a wrong object): it can be changed without an edit.
+# An admission policy refuses (with 422, as for an invalid object). It can change without an edit of the object.
 _POLICY = ("ValidatingAdmissionPolicy", "admission webhook")
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")  # YAML 1.1: c-printable, b-char
 _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
@@ -35,11 +35,11 @@ Body = dict[str, Any]
 
 
 class ApiOutage(Outage):
-    """The Kubernetes API cannot be used now, or not yet: nothing can be seen or written until it can."""
+    """The Kubernetes API is unavailable. Nothing can be read or written until it responds."""
 
 
 class Refused(KubesweepError):
-    """The API server said no. ``reason`` is its own word: Invalid, Forbidden, Conflict, AlreadyExists, ..."""
+    """The API server refused a request. ``reason`` is the server's own: Invalid, Forbidden, Conflict, AlreadyExists, ..."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -48,18 +48,18 @@ class Refused(KubesweepError):
 
     @property
     def invalid(self) -> bool:
-        """The object itself is wrong: only another one will be taken. What a conversion of it fails with comes as a 500."""
-        if any(said in str(self) for said in _POLICY):
+        """The object itself is invalid. A failed conversion of it is reported as a 500."""
+        if any(part in str(self) for part in _POLICY):
             return False
-        return self.status in (400, 422) or (self.status == 500 and any(said in str(self) for said in _WRONG))
+        return self.status in (400, 422) or (self.status == 500 and any(part in str(self) for part in _WRONG))
 
 
 class TooLarge(KubesweepError):
-    """The answer has more bytes than the caller wants in memory."""
+    """The answer has more bytes than the caller accepts."""
 
 
 class Listed(list[Body]):
-    """Objects, and the version of the cluster that the list is of (0: unknown)."""
+    """Objects, and the resource version of the list (0: unknown)."""
 
     version = 0
 
@@ -90,13 +90,13 @@ EVENTS = Kind("events.k8s.io/v1", "Event", "events")
 LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 
-class Api:
-    """One connection pool to one API server. ``timeout`` (seconds) holds for each call."""
+class KubeClient:
+    """One connection pool to one API server. ``timeout``: seconds for each call."""
 
-    agent = "kubesweep-controller"  # as the audit log has it
+    agent = "kubesweep-controller"  # the user agent, which the audit log shows
 
-    def __init__(self, connection: Connection, timeout: float = TIMEOUT) -> None:
-        self._connection = connection
+    def __init__(self, kubeconfig: Kubeconfig, timeout: float = TIMEOUT) -> None:
+        self._kubeconfig = kubeconfig
         self._session: aiohttp.ClientSession | None = None
         self._timeout = timeout
 
@@ -108,11 +108,11 @@ class Api:
         return await self._maybe("GET", kind.path(namespace, name))
 
     async def serves(self, group_version: str) -> bool:
-        """Whether the cluster knows this group, or version of a group."""
+        """Whether the cluster serves this group, or this version of a group."""
         return await self._maybe("GET", f"/apis/{group_version}") is not None
 
     async def list(self, kind: Kind, namespace: str | None, selector: str = "") -> Listed:
-        """All objects of a namespace, or of all (None), as :meth:`pages`."""
+        """All objects of a namespace, or of all namespaces (None)."""
         found = Listed()
         async for page in self.pages(kind, namespace, selector):
             found += page
@@ -120,8 +120,7 @@ class Api:
         return found
 
     async def pages(self, kind: Kind, namespace: str | None, selector: str = "") -> AsyncIterator[Listed]:
-        """All objects, a page at a time, for whoever need not have all of them in memory. Pages that would be large are asked for in
-        smaller ones."""
+        """All objects, one page in memory at a time. Pages that would be too large are requested again in smaller ones."""
         version, limit, query = 0, PAGE, {"labelSelector": selector} if selector else {}
         while True:
             path = f"{kind.path(namespace)}?{urlencode({'limit': limit, **query})}"
@@ -144,19 +143,21 @@ class Api:
         return await self._call("POST", f"{kind.path(space)}?fieldManager={MANAGER}", body)
 
     async def apply(self, kind: Kind, body: Mapping[str, Any], manager: str = MANAGER, *, force: bool = True) -> Body:
-        """Server-side apply. The caller has seen that the object is ours, as a forced apply would adopt any; one that is not forced
-        makes an object where there is none, and meets a Conflict where somebody was faster."""
+        """Server-side apply. The caller has verified that the object is ours, because a forced apply adopts any object.
+
+        Without force it creates the object if there is none, and fails with Conflict where somebody else wrote a field first.
+        """
         meta = body["metadata"]
         query = urlencode({"fieldManager": manager, **({"force": "true"} if force else {})})
         return await self._call("PATCH", f"{kind.path(meta['namespace'], meta['name'])}?{query}", body, _APPLY)
 
     async def patch(self, kind: Kind, namespace: str, name: str, body: Mapping[str, Any], sub: str = "") -> Body | None:
-        """JSON merge patch, of a subresource if ``sub`` names one. None: there is no such object."""
+        """JSON merge patch, of the subresource ``sub`` if given. None: no such object."""
         path = f"{kind.path(namespace, name, sub)}?fieldManager={MANAGER}"
         return await self._maybe("PATCH", path, body, _MERGE)
 
     async def replace_status(self, kind: Kind, live: Mapping[str, Any], status: Mapping[str, Any]) -> Body | None:
-        """Write a status as a whole, of this very object (by uid). None: there is no such object any more."""
+        """Write the whole status of this very object (by uid). None: the object is gone."""
         meta = live["metadata"]
         path = f"{kind.path(meta['namespace'], meta['name'], 'status')}?fieldManager={MANAGER}"
         same = {"op": "test", "path": "/metadata/uid", "value": meta["uid"]}
@@ -164,7 +165,7 @@ class Api:
         return await self._maybe("PATCH", path, steps, "application/json-patch+json")
 
     async def create_event(self, body: Mapping[str, Any]) -> bool:
-        """False: there is one of that name."""
+        """False: an Event of that name exists."""
         try:
             await self.create(EVENTS, body)
         except Refused as refused:
@@ -174,16 +175,16 @@ class Api:
         return True
 
     async def patch_event(self, namespace: str, name: str, body: Mapping[str, Any]) -> Body | None:
-        """The Event as it is after the merge patch; None: there is none."""
+        """The Event after the merge patch; None: there is none."""
         return await self.patch(EVENTS, namespace, name, body)
 
     async def replace(self, kind: Kind, body: Mapping[str, Any]) -> Body:
-        """PUT: fails with Conflict where somebody changed the object since the body was read."""
+        """PUT. Fails with Conflict where the object changed since the body was read."""
         meta = body["metadata"]
         return await self._call("PUT", kind.path(meta["namespace"], meta["name"]), body)
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str | None = None) -> bool:
-        """False: there was none, or, with ``uid``, only another of that name."""
+        """False: there was none, or, with ``uid``, only another object of that name."""
         options = {"propagationPolicy": "Background", **({"preconditions": {"uid": uid}} if uid else {})}
         try:
             return await self._maybe("DELETE", kind.path(namespace, name), options) is not None
@@ -203,12 +204,12 @@ class Api:
     async def _call(
         self, method: str, path: str, body: Any = None, kind: str = "application/json", most: int | None = None
     ) -> Body:
-        """Raises TooLarge for an answer of more than ``most`` bytes, which is not read to its end."""
+        """Raises ``TooLarge`` for an answer of more than ``most`` bytes, which is not read completely."""
         headers = {"Accept": "application/json", "Content-Type": kind, "User-Agent": self.agent}
-        server = self._connection.server
+        server = self._kubeconfig.server
         data = None if body is None else encoded(body)
         try:
-            if token := self._connection.token():
+            if token := self._kubeconfig.token():
                 headers["Authorization"] = f"Bearer {token}"
             async with asyncio.timeout(self._timeout):
                 async with self._open().request(method, server + path, data=data, headers=headers) as answer:
@@ -220,14 +221,17 @@ class Api:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=self._connection.ssl_context(), limit=AT_ONCE)
+            connector = aiohttp.TCPConnector(ssl=self._kubeconfig.ssl_context(), limit=AT_ONCE)
             self._session = aiohttp.ClientSession(connector=connector)
         return self._session
 
 
 def encoded(body: Any) -> bytes:
-    """JSON that is YAML as well: the API server reads what is applied as YAML, where half of a surrogate pair is no escape
-    (so nothing beyond U+FFFF is escaped), and unprintable characters and foreign ends of lines may not stand as themselves."""
+    """JSON that is valid YAML too, because the API server parses an applied body as YAML.
+
+    In YAML half of a surrogate pair is no valid escape, so nothing beyond U+FFFF is escaped. Unprintable characters and other line ends
+    must be escaped.
+    """
     return _UNPRINTABLE.sub(_escape, json.dumps(body, ensure_ascii=False)).encode()
 
 
@@ -243,7 +247,7 @@ async def _text(answer: aiohttp.ClientResponse, most: int | None) -> bytes:
         parts.append(part)
         size += len(part)
         if size > most:
-            raise TooLarge(f"an answer of more than {most} bytes")
+            raise TooLarge(f"a response of more than {most} bytes")
     return b"".join(parts)
 
 
@@ -256,10 +260,10 @@ def _answer(status: int, text: bytes, server: str) -> Body:
         body = json.loads(text)
     except (ValueError, RecursionError):
         body = None
-    if not isinstance(body, dict):  # of something that stands before the API server
+    if not isinstance(body, dict):  # from a proxy in front of the API server
         if status < 300:
-            said = text[:100].decode(errors="replace")
-            raise ApiOutage("ApiUnreachable", f"Kubernetes API {server}: the answer is no object: {said}")
+            start = text[:100].decode(errors="replace")
+            raise ApiOutage("ApiUnreachable", f"Kubernetes API {server}: the response is not an object: {start}")
         body = {}
     if status < 300:
         return body

@@ -1,9 +1,9 @@
-"""Posting Events: one object for each (schedule, reason, error class) and five minutes, however often it happens.
+"""Posts and deduplicates Events: one object for each (schedule, reason, error class) and five minutes.
 
-Its name is a hash of those, so a controller that starts anew and a second leader meet the same object: creating it again
-answers *exists*, and then only its series grows. Which happening an object told last stands in an annotation of it, so that
-the same happening is never counted twice. Nobody reads Events: that right is not needed, as a patch answers with the
-object. An Event that cannot be posted is logged and dropped; what is true stands in the status.
+The name is a hash of these, so a restarted controller and a second leader address the same object. Creating it again fails with
+AlreadyExists, and then only its series count grows. An annotation stores the latest occurrence, so the same one is never counted twice.
+The controller never reads Events: a patch returns the object, so that permission is not needed. An Event that cannot be posted is
+logged and dropped, because the status holds the facts.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ from typing import Any, Protocol
 
 from kubesweep.errors import KubesweepError
 from kubesweep.text import clip_bytes
-from kubesweep_controller.status.event_rules import Wanted
-from kubesweep_controller.status.formatting import place
+from kubesweep_controller.status.event_rules import EventRequest
+from kubesweep_controller.status.formatting import namespaced_name
 
-__all__ = ["Bucket", "Events", "EventsApi"]
+__all__ = ["Bucket", "Events", "EventsClient"]
 
 log = logging.getLogger("kubesweep.controller")
 
 WINDOW = 300.0
-BURST = 25  # Events of one schedule at once ...
-REFILL = 30.0  # ... and seconds until one more may be posted
-MAX_NOTE = 1024  # bytes, though the API server speaks of characters
-MAX_INSTANCE = 128  # the same
+BURST = 25  # Events of one schedule at once
+REFILL = 30.0  # seconds until one more may be posted
+MAX_NOTE = 1024  # bytes, although the API server's message says characters
+MAX_INSTANCE = 128  # bytes
 REMEMBERED = 4096
 CONTROLLER = "kubesweep.dev/controller"
 OCCURRENCE = "kubesweep.dev/occurrence"
 
 
-class EventsApi(Protocol):
-    """events.k8s.io/v1, as much as is needed of it. Anything but the answers below is raised as a ``KubesweepError``."""
+class EventsClient(Protocol):
+    """The part of events.k8s.io/v1 that is used. Other answers than these raise a ``KubesweepError``."""
 
     async def create_event(self, body: Mapping[str, Any]) -> bool:
-        """False: there is one of that name."""
+        """False: an Event of that name exists."""
         ...
 
     async def patch_event(self, namespace: str, name: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """A merge patch; the Event as it is then, None where there is none."""
+        """The Event after the merge patch; None: there is none."""
         ...
 
 
 class Bucket:
-    """So many at once, one more each ``refill`` seconds."""
+    """A token bucket: ``burst`` at once, then one each ``refill`` seconds."""
 
     def __init__(self, now: float, burst: int = BURST, refill: float = REFILL) -> None:
         self._burst, self._refill = float(burst), refill
@@ -64,57 +64,57 @@ class Bucket:
 
 
 class Events:
-    """``instance`` is this controller's pod; ``clock`` gives seconds since the epoch."""
+    """``instance``: the name of this controller's pod. ``clock``: seconds since the epoch."""
 
-    def __init__(self, api: EventsApi, instance: str, clock: Callable[[], float] = time.time) -> None:
-        self._api, self._instance, self._clock = api, clip_bytes(instance, MAX_INSTANCE), clock
+    def __init__(self, client: EventsClient, instance: str, clock: Callable[[], float] = time.time) -> None:
+        self._client, self._instance, self._clock = client, clip_bytes(instance, MAX_INSTANCE), clock
         self._buckets: dict[str, Bucket] = {}
-        self._told: OrderedDict[str, str] = OrderedDict()
+        self._posted: OrderedDict[str, str] = OrderedDict()
 
     def forget(self, uid: str) -> None:
         """The schedule is gone."""
         self._buckets.pop(uid, None)
 
-    async def post(self, body: Mapping[str, Any], wanted: Wanted) -> None:
-        """Tell it, or count it where it was told within the window. ``body`` is the SweepSchedule. Never fails."""
+    async def post(self, body: Mapping[str, Any], event: EventRequest) -> None:
+        """Post the Event, or count it where it was posted within the window. ``body`` is the SweepSchedule. Never raises."""
         now = self._clock()
-        namespace, _ = place(body)
-        name = event_name(body, wanted, now)
-        if self._told.get(name) == wanted.occurrence:
+        namespace, _ = namespaced_name(body)
+        name = event_name(body, event, now)
+        if self._posted.get(name) == event.occurrence:
             return
         uid = str(body["metadata"].get("uid", ""))
         if not self._buckets.setdefault(uid, Bucket(now)).take(now):
-            log.debug("too many Events of this schedule, one is dropped", extra={"reason": str(wanted.reason)})
+            log.debug("too many Events of this schedule: one is dropped", extra={"reason": str(event.reason)})
             return
         try:
-            if not await self._api.create_event(_event(body, wanted, name, self._instance, now)):
-                await self._again(namespace, name, wanted, now)
+            if not await self._client.create_event(_event(body, event, name, self._instance, now)):
+                await self._count_again(namespace, name, event, now)
         except KubesweepError as error:
-            log.warning("an Event was not posted: %s", error, extra={"reason": str(wanted.reason), "event": name})
+            log.warning("an Event was not posted: %s", error, extra={"reason": str(event.reason), "event": name})
             return
-        self._told[name] = wanted.occurrence
-        if len(self._told) > REMEMBERED:
-            self._told.popitem(last=False)
+        self._posted[name] = event.occurrence
+        if len(self._posted) > REMEMBERED:
+            self._posted.popitem(last=False)
 
-    async def _again(self, namespace: str, name: str, wanted: Wanted, now: float) -> None:
-        """There is one. A patch of nothing writes nothing and shows what it has told."""
-        known = await self._api.patch_event(namespace, name, {})
+    async def _count_again(self, namespace: str, name: str, event: EventRequest, now: float) -> None:
+        """The object exists. An empty patch changes nothing and returns its latest occurrence."""
+        known = await self._client.patch_event(namespace, name, {})
         if known is None:
             return
-        told = (known["metadata"].get("annotations") or {}).get(OCCURRENCE)
-        if told == _mark(wanted):
+        known_occurrence = (known["metadata"].get("annotations") or {}).get(OCCURRENCE)
+        if known_occurrence == _occurrence_hash(event):
             return
         count = int((known.get("series") or {}).get("count", 1))
-        more = count + 1 if wanted.count is None else max(count, wanted.count, 2)
+        more = count + 1 if event.count is None else max(count, event.count, 2)
         series = {"count": more, "lastObservedTime": micro_time(now)}
-        patch = {"metadata": {"annotations": {OCCURRENCE: _mark(wanted)}}, "series": series}
-        await self._api.patch_event(namespace, name, patch)
+        patch = {"metadata": {"annotations": {OCCURRENCE: _occurrence_hash(event)}}, "series": series}
+        await self._client.patch_event(namespace, name, patch)
 
 
-def event_name(body: Mapping[str, Any], wanted: Wanted, now: float) -> str:
-    """The same for whatever is to be one object."""
-    _, name = place(body)
-    parts = (str(body["metadata"].get("uid", "")), str(wanted.reason), wanted.error, str(int(now // WINDOW)))
+def event_name(body: Mapping[str, Any], event: EventRequest, now: float) -> str:
+    """The same for all Events that become one object."""
+    _, name = namespaced_name(body)
+    parts = (str(body["metadata"].get("uid", "")), str(event.reason), event.error, str(int(now // WINDOW)))
     return f"{name}.{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:16]}"
 
 
@@ -122,22 +122,22 @@ def micro_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _mark(wanted: Wanted) -> str:
-    return hashlib.sha256(wanted.occurrence.encode()).hexdigest()[:16]
+def _occurrence_hash(event: EventRequest) -> str:
+    return hashlib.sha256(event.occurrence.encode()).hexdigest()[:16]
 
 
-def _event(body: Mapping[str, Any], wanted: Wanted, name: str, instance: str, now: float) -> dict[str, Any]:
+def _event(body: Mapping[str, Any], event: EventRequest, name: str, instance: str, now: float) -> dict[str, Any]:
     meta = body["metadata"]
-    namespace, schedule = place(body)
+    namespace, schedule = namespaced_name(body)
     made: dict[str, Any] = {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"name": name, "namespace": namespace, "annotations": {OCCURRENCE: _mark(wanted)}},
+        "metadata": {"name": name, "namespace": namespace, "annotations": {OCCURRENCE: _occurrence_hash(event)}},
         "eventTime": micro_time(now),
-        "type": "Warning" if wanted.warning else "Normal",
-        "reason": str(wanted.reason),
+        "type": "Warning" if event.warning else "Normal",
+        "reason": str(event.reason),
         "action": "Serve",
-        "note": clip_bytes(wanted.note, MAX_NOTE),
+        "note": clip_bytes(event.note, MAX_NOTE),
         "regarding": {
             "apiVersion": body.get("apiVersion"),
             "kind": body.get("kind"),
@@ -149,6 +149,6 @@ def _event(body: Mapping[str, Any], wanted: Wanted, name: str, instance: str, no
         "reportingController": CONTROLLER,
         "reportingInstance": instance,
     }
-    if wanted.count is not None and wanted.count > 1:
-        made["series"] = {"count": wanted.count, "lastObservedTime": micro_time(now)}
+    if event.count is not None and event.count > 1:
+        made["series"] = {"count": event.count, "lastObservedTime": micro_time(now)}
     return made

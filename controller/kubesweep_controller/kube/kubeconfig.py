@@ -1,6 +1,6 @@
-"""How to reach the API server: by the pod's service account, or by a kubeconfig where there is none.
+"""How to reach the API server: the pod's service account, or a kubeconfig outside a pod.
 
-Both watchers and writers take it from here. The token stays a file: the cluster replaces its content about once an hour.
+The watch and the client both use it. The token stays a file, because the cluster rotates its content about once an hour.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 @dataclass(frozen=True)
-class Connection:
-    """Files where there are files; PEM text where a kubeconfig holds it itself."""
+class Kubeconfig:
+    """File paths where there are files; PEM text where a kubeconfig embeds it."""
 
     server: str
     ca: str | None = None  # PEM
@@ -53,13 +53,13 @@ class Connection:
         return context
 
 
-def find(env: Mapping[str, str] = os.environ) -> Connection:
-    """In a pod its service account, else the kubeconfig (``KUBECONFIG`` or the usual place). Raises ``SpecError``."""
+def find(env: Mapping[str, str] = os.environ) -> Kubeconfig:
+    """The pod's service account, else the kubeconfig (``KUBECONFIG`` or the default path). Raises ``SpecError``."""
     host, port = env.get("KUBERNETES_SERVICE_HOST"), env.get("KUBERNETES_SERVICE_PORT")
     try:
         if host and port:
             server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-            return Connection(server, (SERVICE_ACCOUNT / "ca.crt").read_text(), str(SERVICE_ACCOUNT / "token"))
+            return Kubeconfig(server, (SERVICE_ACCOUNT / "ca.crt").read_text(), str(SERVICE_ACCOUNT / "token"))
         path = Path(env.get("KUBECONFIG") or Path.home() / ".kube" / "config")
         return from_kubeconfig(yaml.safe_load(path.read_text("utf-8")), path.parent)
     except (OSError, KeyError, TypeError, ValueError, StopIteration, yaml.YAMLError) as error:
@@ -67,8 +67,8 @@ def find(env: Mapping[str, str] = os.environ) -> Connection:
         raise SpecError("BadEnvironment", f"this is no pod, and there is no usable kubeconfig ({what})") from error
 
 
-def from_kubeconfig(config: Mapping[str, Any], folder: Path) -> Connection:
-    """Of the current context: token, token file or client certificate; no plugins, no logins by browser."""
+def from_kubeconfig(config: Mapping[str, Any], folder: Path) -> Kubeconfig:
+    """From the current context: token, token file or client certificate; no exec plugins and no browser login."""
     context = _named(config, "contexts", config["current-context"])["context"]
     cluster = _named(config, "clusters", context["cluster"])["cluster"]
     user = _named(config, "users", context["user"])["user"]
@@ -76,7 +76,7 @@ def from_kubeconfig(config: Mapping[str, Any], folder: Path) -> Connection:
     pem = base64.b64decode(ca).decode() if ca else None
     if "certificate-authority" in cluster:
         pem = (folder / cluster["certificate-authority"]).read_text("utf-8")
-    return Connection(
+    return Kubeconfig(
         server=cluster["server"].rstrip("/"),
         ca=pem,
         token_file=_file(user, "tokenFile", folder),
@@ -88,7 +88,7 @@ def from_kubeconfig(config: Mapping[str, Any], folder: Path) -> Connection:
 
 
 def _file(user: Mapping[str, Any], name: str, folder: Path) -> str | None:
-    """The place of a file that is named, or whose content stands in the kubeconfig itself: TLS reads files only."""
+    """The path of a file that is named or embedded in the kubeconfig. TLS needs a file."""
     if name in user:
         return str(folder / user[name])
     if f"{name}-data" not in user:

@@ -1,8 +1,8 @@
-"""Who of several controllers works: the one that holds the Lease. Its uid also names this installation in the queue.
+"""Leader election by a Lease. The Lease's uid also identifies this installation in the queue.
 
-It is hygiene, not a fence: two that both think they lead do no harm, as the queue opens no tick twice and the API server
-takes the same apply twice. So nothing here is clever. A holder that cannot renew stops in time (one call's timeout < the
-renew deadline < the lease), and whoever waits goes by its own clock since it last saw the Lease change, never by the holder's.
+Leadership avoids duplicate work, it is not a fence: two leaders do no harm, because the queue opens no tick twice and the API server
+accepts the same apply twice. So the algorithm is simple. A leader that cannot renew stops in time (timeout of a call < renew deadline <
+lease duration). A standby measures the time since it last saw the Lease change with its own clock, never the leader's.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubesweep.errors import Outage
-from kubesweep_controller.kube.client import LEASES, Api, Body, Refused
+from kubesweep_controller.kube.client import LEASES, Body, KubeClient, Refused
 
-_log = logging.getLogger("kubesweep.controller.lease")
+_log = logging.getLogger("kubesweep.controller.leader_election")
 
 
 @dataclass(frozen=True)
-class Times:
+class LeaseTimes:
     """Seconds. A call to the API server must take less than ``deadline`` minus ``retry``."""
 
     duration: float = 15.0
@@ -30,44 +30,44 @@ class Times:
     retry: float = 2.0
 
 
-class Lease:
-    """``identity``: this pod's name, so that its restarted container goes on without waiting."""
+class LeaderElection:
+    """``identity``: this pod's name, so that its restarted container continues without waiting."""
 
     def __init__(
         self,
-        api: Api,
+        client: KubeClient,
         namespace: str,
         name: str,
         identity: str,
-        times: Times = Times(),
+        times: LeaseTimes = LeaseTimes(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._api, self._namespace, self._name, self._identity = api, namespace, name, identity
+        self._client, self._namespace, self._name, self._identity = client, namespace, name, identity
         self._times, self._clock = times, clock
         self._body: Body | None = None
         self._seen: tuple[str, float] = ("", 0.0)
-        self.follows = False  # somebody else was seen to renew it while we wait
+        self.is_standby = False  # another process was seen to renew the Lease while we wait
 
     async def acquire(self) -> str:
-        """Wait until the Lease is ours. Its uid."""
-        told = ""
+        """Wait until the Lease is ours. Returns its uid."""
+        logged = ""
         while True:
             try:
                 if await self._try():
-                    self.follows = False
+                    self.is_standby = False
                     assert self._body is not None
                     _log.info("leading", extra={"lease": self._name, "identity": self._identity})
                     return str(self._body["metadata"]["uid"])
-                problem = f"{self._holder()} holds the Lease; waiting"
+                problem = f"{self._holder()} holds the Lease; waiting for it"
             except (Outage, Refused) as error:
                 problem = f"cannot take the Lease: {error}"
-            if problem != told:
+            if problem != logged:
                 _log.info(problem, extra={"lease": self._name})
-                told = problem
+                logged = problem
             await asyncio.sleep(self._times.retry)
 
-    async def hold(self) -> str:
-        """Renew until it is lost; returns why. From then on this process must do nothing more."""
+    async def renew_until_lost(self) -> str:
+        """Renew until the Lease is lost. Returns why. From then on this process must do nothing more."""
         renewed = self._clock()
         while True:
             await asyncio.sleep(self._times.retry)
@@ -82,7 +82,7 @@ class Lease:
                     return f"it could not be renewed for {self._times.deadline:g} s: {error or 'no answer'}"
 
     async def release(self) -> None:
-        """Let the next one take it at once. Never fails: otherwise it just waits for the end of the lease."""
+        """Let the next leader take over at once. Never raises: if it fails, the next leader waits until the lease expires."""
         try:
             if self._body is not None and self._holder() == self._identity:
                 await self._put("", 1)
@@ -90,16 +90,16 @@ class Lease:
             _log.info("the Lease was not released: %s", error)
 
     async def _try(self) -> bool:
-        live = await self._api.get(LEASES, self._namespace, self._name)
+        live = await self._client.get(LEASES, self._namespace, self._name)
         if live is None:
             meta = {"name": self._name, "namespace": self._namespace}
             fresh = {"apiVersion": LEASES.group_version, "kind": LEASES.kind, "metadata": meta}
-            return await self._taken(self._api.create(LEASES, {**fresh, "spec": self._spec(self._identity, 0)}))
+            return await self._taken(self._client.create(LEASES, {**fresh, "spec": self._spec(self._identity, 0)}))
         self._body = live
         spec, now = live.get("spec") or {}, self._clock()
         mark = live["metadata"]["resourceVersion"]
         if mark != self._seen[0]:
-            self.follows = bool(self._seen[0])
+            self.is_standby = bool(self._seen[0])
             self._seen = mark, now
         duration = float(spec.get("leaseDurationSeconds") or 0)
         free = not self._holder() or self._holder() == self._identity
@@ -108,26 +108,26 @@ class Lease:
         return await self._put(self._identity, int(self._times.duration))
 
     async def _renew(self) -> str:
-        """Empty: it is ours still."""
+        """Why the Lease is lost; empty: it is still ours."""
         if await self._put(self._identity, int(self._times.duration)):
             return ""
         known = self._body
-        live = await self._api.get(LEASES, self._namespace, self._name)
+        live = await self._client.get(LEASES, self._namespace, self._name)
         if live is None or known is None or live["metadata"]["uid"] != known["metadata"]["uid"]:
             return "it was deleted"
         self._body = live
-        return "" if self._holder() == self._identity else f"{self._holder() or 'somebody'} has taken it"
+        return "" if self._holder() == self._identity else f"{self._holder() or 'another process'} took it"
 
     async def _put(self, holder: str, seconds: int) -> bool:
-        """Write it as it should be; False where somebody was faster."""
+        """Write the Lease; False where somebody else wrote first."""
         assert self._body is not None
         spec = self._body.get("spec") or {}
         moved = holder and holder != spec.get("holderIdentity")
         changes = int(spec.get("leaseTransitions") or 0) + (1 if moved else 0)
-        wanted = {**self._body, "spec": {**spec, **self._spec(holder, changes), "leaseDurationSeconds": seconds}}
+        desired = {**self._body, "spec": {**spec, **self._spec(holder, changes), "leaseDurationSeconds": seconds}}
         if not moved and "acquireTime" in spec:
-            wanted["spec"]["acquireTime"] = spec["acquireTime"]
-        return await self._taken(self._api.replace(LEASES, wanted))
+            desired["spec"]["acquireTime"] = spec["acquireTime"]
+        return await self._taken(self._client.replace(LEASES, desired))
 
     async def _taken(self, call: Any) -> bool:
         try:

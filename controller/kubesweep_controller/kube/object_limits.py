@@ -1,9 +1,8 @@
-"""What one object may cost its neighbours: how deep it is nested, and how much of a list is read at once.
+"""Limits what one object can cost the controller: nesting, and memory.
 
-The API server takes objects that are nested 10,000 levels deep
-(https://github.com/kubernetes/apimachinery/blob/master/pkg/util/json/json.go). Whoever compares, copies or prints one of them
-recursively fails, and with it the list that all schedules come from. And a megabyte of ``{"a":{},"b":{}}`` is 26 of Python's. So an
-object is cut off where it comes in, and of the whole only what is used is kept.
+The API server accepts objects with 10,000 levels (https://github.com/kubernetes/apimachinery/blob/master/pkg/util/json/json.go).
+Comparing, copying or printing one recursively fails, and so would the list that contains it. And one megabyte of ``{"a":{},"b":{}}`` uses
+26 MB in Python. So objects are trimmed on arrival, and only the fields in use are kept.
 """
 
 from __future__ import annotations
@@ -15,38 +14,38 @@ from kubesweep.api.loading.objects import APPLIED, DEEPEST
 from kubesweep_controller.children.names import SCHEDULE_LABEL
 from kubesweep_controller.children.scaling import PARKED
 
-PARSED = 12_000  # levels that may be parsed: the interpreter's limit of recursion in this program
-CUT = "..."  # stands for what lies too deep; load_object refuses an object that has it by its depth
-HEAVIEST = 2 * 2**20  # bytes that a spec may take here: several times the largest plan and pod templates that are taken
-NODE = 100  # bytes of a value beside its text, about
+PARSED = 12_000  # levels that can be parsed: the interpreter's recursion limit
+CUT = "..."  # replaces what is nested too deep; load_object refuses such an object by its depth
+MAX_SPEC_BYTES = 2 * 2**20  # bytes of a spec in memory: several times the largest plan and pod templates
+NODE = 100  # approximate bytes of a value besides its text
 _META = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
-_ORDERS = "kubesweep.dev/"
+_COMMANDS = "kubesweep.dev/"
 _LABELS = 200
 _ANNOTATIONS = 50
 _MANAGER = ("manager", "operation", "subresource", "time")
 
 
-def shallow(value: Any, most: int = DEEPEST + 1) -> Any:
+def limit_depth(value: Any, most: int = DEEPEST + 1) -> Any:
     """A copy of plain data with at most ``most`` levels of maps and lists. Works without recursion."""
     whole: list[Any] = [None]
     todo: list[tuple[Any, Any, Any, int]] = [(value, whole, 0, 0)]
     while todo:
-        one, place, at, depth = todo.pop()
+        one, target, at, depth = todo.pop()
         if not isinstance(one, dict | list):
-            place[at] = one
+            target[at] = one
         elif depth == most:
-            place[at] = CUT
+            target[at] = CUT
         elif isinstance(one, dict):
-            place[at] = made = dict.fromkeys(one)
+            target[at] = made = dict.fromkeys(one)
             todo += [(inner, made, name, depth + 1) for name, inner in one.items()]
         else:
-            place[at] = listed = [None] * len(one)
+            target[at] = listed = [None] * len(one)
             todo += [(inner, listed, number, depth + 1) for number, inner in enumerate(one)]
     return whole[0]
 
 
-def weight(value: Any, most: int) -> int:
-    """Bytes that plain data takes in memory, about; it is not looked at further where that is more than ``most``."""
+def estimated_bytes(value: Any, most: int) -> int:
+    """Approximate bytes of plain data in memory. Counting stops above ``most``."""
     total, todo = 0, [value]
     while todo and total <= most:
         one = todo.pop()
@@ -61,46 +60,46 @@ def weight(value: Any, most: int) -> int:
     return total
 
 
-def lean(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a SweepSchedule or a child what is used, at most so deep and so heavy. Never fails. See :func:`is_cut`."""
+def trim(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a SweepSchedule or a child that are used, limited in depth and size. Never raises. See :func:`is_truncated`."""
     made = {name: body[name] for name in ("apiVersion", "kind") if name in body}
     if isinstance(meta := body.get("metadata"), dict):
         made["metadata"] = _lean_metadata(meta)
     for name in ("spec", "status"):
         if name in body:
-            light = weight(body[name], HEAVIEST) <= HEAVIEST
-            made[name] = shallow(body[name], DEEPEST) if light else heavy(body[name])
+            light = estimated_bytes(body[name], MAX_SPEC_BYTES) <= MAX_SPEC_BYTES
+            made[name] = limit_depth(body[name], DEEPEST) if light else placeholder(body[name])
     return made
 
 
-def heavy(part: Any) -> dict[str, Any]:
-    """What is kept of a spec or status that is too heavy."""
+def placeholder(part: Any) -> dict[str, Any]:
+    """What replaces a spec or status that is too large."""
     known = part if isinstance(part, dict) else {}
     kept = {name: known[name] for name in ("replicas", "suspend") if isinstance(known.get(name), int)}
     return {CUT: CUT, **kept}
 
 
-def is_cut(part: Any) -> bool:
-    """Whether it is what :func:`heavy` left."""
+def is_truncated(part: Any) -> bool:
+    """Whether it is the result of :func:`placeholder`."""
     return isinstance(part, dict) and part.get(CUT) == CUT
 
 
 def _lean_metadata(meta: dict[str, Any]) -> dict[str, Any]:
-    made = {name: shallow(meta[name], 2) for name in _META if name in meta}
+    made = {name: limit_depth(meta[name], 2) for name in _META if name in meta}
     for name, most, chosen in (
         ("labels", _LABELS, (SCHEDULE_LABEL,)),
         ("annotations", _ANNOTATIONS, (APPLIED, PARKED)),
     ):
         values = meta.get(name)
         if not isinstance(values, dict):
-            made |= {name: shallow(values, 2)} if name in meta else {}
+            made |= {name: limit_depth(values, 2)} if name in meta else {}
             continue
-        wanted = [key for key in values if name == "labels" or key.startswith(_ORDERS)][:most]
-        made[name] = {key: values[key] for key in dict.fromkeys([*chosen, *wanted]) if key in values}
+        desired = [key for key in values if name == "labels" or key.startswith(_COMMANDS)][:most]
+        made[name] = {key: values[key] for key in dict.fromkeys([*chosen, *desired]) if key in values}
     for name, of in (("ownerReferences", _is_of_use), ("managedFields", _is_ours)):
         if name in meta:
             values = meta[name]
-            made[name] = list(filter(of, values))[:_ANNOTATIONS] if isinstance(values, list) else shallow(values, 2)
+            made[name] = list(filter(of, values))[:_ANNOTATIONS] if isinstance(values, list) else limit_depth(values, 2)
     if isinstance(made.get("managedFields"), list):
         made["managedFields"] = [
             {name: each[name] for name in _MANAGER if name in each} for each in made["managedFields"]

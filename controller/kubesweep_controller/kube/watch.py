@@ -1,12 +1,11 @@
-"""Watching through kopf: every event of the three kinds ends up in the store, and its key in the work queue.
+"""Watches through kopf: every event of the three kinds updates the cache and adds a key to the work queue.
 
-kopf runs in a thread and an event loop of its own, because it takes all tasks of its loop with it when it ends, and it ends
-where a watch is forbidden or its kind vanishes for a while. Then it is started again; a full list afterwards brings what was
-missed. Only ``on.event`` handlers are used: anything else of kopf would write finalizers or annotations into the objects.
-Nothing here may fail for what an object holds, and nothing here does work.
+kopf runs in a thread with an event loop of its own, because it cancels all tasks of its loop when it ends. It ends where a watch is
+forbidden or its kind disappears for a while. Then it is restarted, and a full list brings what was missed. Only ``on.event`` handlers are
+used, because kopf's other handlers write finalizers or annotations into the objects. No object can make anything here fail.
 
-kopf keeps events for a second, and reads lists as they come, so twenty objects of a megabyte would be a gigabyte. Therefore its lists are
-read by our own client, and of each object only what is used goes through it.
+kopf queues events for a second and parses whole lists, so twenty objects of a megabyte would use a gigabyte. Therefore our own client
+reads its lists, and only the used fields of each object pass through it.
 """
 
 from __future__ import annotations
@@ -24,33 +23,38 @@ from kopf._cogs.clients import fetching, watching
 from kubesweep.errors import Outage
 from kubesweep_controller.children.names import MANAGED_SELECTOR
 from kubesweep_controller.kube.cache import WATCHED
-from kubesweep_controller.kube.client import Api, Kind
-from kubesweep_controller.kube.kubeconfig import Connection
-from kubesweep_controller.kube.object_limits import lean
+from kubesweep_controller.kube.client import Kind, KubeClient
+from kubesweep_controller.kube.kubeconfig import Kubeconfig
+from kubesweep_controller.kube.object_limits import trim
 
-Saw = Callable[[Kind, Mapping[str, Any], bool], None]
+OnObject = Callable[[Kind, Mapping[str, Any], bool], None]
 
 RESTART = 5.0  # seconds
 _log = logging.getLogger("kubesweep.controller.watch")
 
 
 class Watcher:
-    """``saw`` (kind, object, deleted) is called in the event loop that :meth:`run` runs in."""
+    """``on_object`` (kind, object, deleted) is called in the event loop of :meth:`run`."""
 
-    def __init__(self, connection: Connection, namespaces: Callable[[], tuple[str, ...] | None], saw: Saw) -> None:
-        """``namespaces``: those to watch by now; empty for all, None while there is nothing to watch."""
-        self._connection = connection
+    def __init__(
+        self, kubeconfig: Kubeconfig, namespaces: Callable[[], tuple[str, ...] | None], on_object: OnObject
+    ) -> None:
+        """``namespaces``: those to watch at this moment; empty for all, None while there is nothing to watch."""
+        self._kubeconfig = kubeconfig
         self._namespaces = namespaces
-        self._saw = saw
+        self._on_object = on_object
         self._stop: Callable[[], None] | None = None
 
-    async def run(self, served: Callable[[], Awaitable[None]], again: Callable[[], None]) -> None:
-        """Watch until cancelled. ``served`` is awaited first, as kopf never looks again for a kind that was not there when
-        it started. ``again`` is called whenever watching had ended and starts anew: then a list is due."""
+    async def run(self, served: Callable[[], Awaitable[None]], on_restart: Callable[[], None]) -> None:
+        """Watch until cancelled.
+
+        ``served`` is awaited first, because kopf never checks again for a kind that was missing at its start. ``on_restart`` is called whenever
+        the watch starts again: then a full list is due.
+        """
         loop = asyncio.get_running_loop()
         while True:
             await served()
-            while self._namespaces() is None:  # noqa: ASYNC110  the cluster tells nobody when it has rights again
+            while self._namespaces() is None:  # noqa: ASYNC110  nothing reports new permissions
                 await asyncio.sleep(RESTART)
             ended = asyncio.Event()
             thread = threading.Thread(target=self._thread, args=(loop, ended), name="kopf", daemon=True)
@@ -60,20 +64,20 @@ class Watcher:
             finally:
                 if self._stop is not None:
                     self._stop()
-            _log.warning("watching ended; it starts again", extra={"again_in": RESTART})
+            _log.warning("the watch ended; it starts again", extra={"again_in": RESTART})
             await asyncio.sleep(RESTART)
-            again()
+            on_restart()
 
-    def again(self) -> None:
-        """End the watch; it starts anew."""
+    def restart(self) -> None:
+        """End the watch; it starts again."""
         if self._stop is not None:
             self._stop()
 
     def _thread(self, main: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
         try:
             asyncio.run(self._operate(main))
-        except Exception as error:  # kopf's own, of whatever class: the reason is said, the watch starts again
-            _log.warning("watching failed: %s", str(error) or type(error).__name__)
+        except Exception as error:  # any error of kopf: it is logged, and the watch starts again
+            _log.warning("the watch failed: %s", str(error) or type(error).__name__)
         finally:
             self._stop = None
             if not main.is_closed():
@@ -89,8 +93,8 @@ class Watcher:
         self._stop = end
         namespaces = self._namespaces()
         where: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
-        _lighten(self._connection)
-        # Without an identity kopf looks for the user's name, and the user of a pod has none.
+        _patch_kopf(self._kubeconfig)
+        # Without an identity kopf looks up the user's name, which does not exist in a pod.
         where["identity"] = "kubesweep"
         await kopf.operator(
             registry=self._registry(main), settings=_settings(), standalone=True, stop_flag=stop, **where
@@ -109,13 +113,13 @@ class Watcher:
 
     def _handler(self, main: asyncio.AbstractEventLoop, kind: Kind) -> Any:
         async def handle(event: Mapping[str, Any], **_: Any) -> None:
-            main.call_soon_threadsafe(self._saw, kind, dict(event["object"]), event["type"] == "DELETED")
+            main.call_soon_threadsafe(self._on_object, kind, dict(event["object"]), event["type"] == "DELETED")
 
         return handle
 
     def _login(self) -> kopf.ConnectionInfo:
-        """Asked for at the start, and again whenever the server refused the token: by then the file has another one."""
-        at = self._connection
+        """Called at the start, and again when the server refused the token: by then the file has a new one."""
+        at = self._kubeconfig
         try:
             token = at.token()
         except Outage as error:
@@ -135,8 +139,8 @@ _watch_objs = watching.watch_objs
 _fetch_objs = fetching.fetch_objs
 
 
-def _lighten(connection: Connection) -> None:
-    """Put our own reading of lists and events in the place of kopf's. Both keep what kopf's promise."""
+def _patch_kopf(kubeconfig: Kubeconfig) -> None:
+    """Replace kopf's functions that read lists and events with ours. Both keep the contract of the originals."""
     kinds = {(_selector(kind)[0], kind.plural): kind for kind in WATCHED}
 
     async def fetch_objs(*, resource: Any, namespace: Any, **more: Any) -> AsyncIterator[tuple[Collection[Any], str]]:
@@ -145,21 +149,21 @@ def _lighten(connection: Connection) -> None:
             async for chunk in _fetch_objs(resource=resource, namespace=namespace, **more):
                 yield chunk
             return
-        api = Api(connection)
+        client = KubeClient(kubeconfig)
         try:
-            async for page in api.pages(kind, namespace, "" if kind is WATCHED[0] else MANAGED_SELECTOR):
+            async for page in client.pages(kind, namespace, "" if kind is WATCHED[0] else MANAGED_SELECTOR):
                 yield (
-                    [{"apiVersion": kind.group_version, "kind": kind.kind, **lean(each)} for each in page],
+                    [{"apiVersion": kind.group_version, "kind": kind.kind, **trim(each)} for each in page],
                     str(page.version),
                 )
         except Outage as error:  # kopf lists again after these
             raise aiohttp.ClientConnectionError(str(error)) from error
         finally:
-            await api.close()
+            await client.close()
 
     async def watch_objs(**given: Any) -> AsyncIterator[Any]:
         async for event in _watch_objs(**given):
-            yield event if event.get("type") == "ERROR" else {**event, "object": lean(event["object"])}
+            yield event if event.get("type") == "ERROR" else {**event, "object": trim(event["object"])}
 
     fetching.fetch_objs = fetch_objs
     watching.watch_objs = watch_objs
@@ -172,8 +176,8 @@ def _selector(kind: Kind) -> tuple[str, str, str]:
 
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
-    settings.posting.enabled = False  # no Events for log lines
-    settings.scanning.disabled = True  # with rights in namespaces only it would otherwise handle nothing
+    settings.posting.enabled = False  # log lines are not posted as Events
+    settings.scanning.disabled = True  # otherwise it would handle nothing where permissions are per namespace
     settings.process.ultimate_exiting_timeout = None
     settings.networking.connect_timeout = 5.0
     settings.networking.request_timeout = 30.0

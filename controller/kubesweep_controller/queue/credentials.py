@@ -1,9 +1,9 @@
-"""How the pods of a namespace and KEDA log in to the queue: one Secret a namespace, and with it users of least rights.
+"""Queue credentials of a namespace's pods and of KEDA: one Secret per namespace, and queue users with least privileges.
 
-Passwords are derived from the controller's own and the namespace's uid, so nothing has to be stored, the Secret is only ever
-written, and a namespace that is made again has another password. The Secret is written again where its content changed, and now
-and then because nobody can look whether it is still there. So are the users: a server may lose them (a restart without an ACL
-file) or never have had them (a failover to a replica made since, because servers do not tell each other of users).
+Passwords are derived from the controller's own password and the namespace's uid. So nothing is stored, the Secret is only ever
+written, and a recreated namespace has other passwords. The Secret is written again when its content changed, and periodically,
+because the controller has no permission to read it. The users are set again too: a server may lose them (a restart without an ACL
+file) or never have had them (a failover to a newer replica, because servers do not replicate users).
 """
 
 from __future__ import annotations
@@ -18,62 +18,71 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from kubesweep.errors import Outage
-from kubesweep_controller.children.secret import Login, build_secret
-from kubesweep_controller.kube.apply import Hindered
-from kubesweep_controller.kube.client import NAMESPACES, SECRETS, Api, Refused
-from kubesweep_controller.queue.users import delete_users, known_users, namespace_of, set_users, switch_off, user_names
+from kubesweep_controller.children.secret import NamespaceCredentials, build_secret
+from kubesweep_controller.kube.apply import ApplyBlocked
+from kubesweep_controller.kube.client import NAMESPACES, SECRETS, KubeClient, Refused
+from kubesweep_controller.queue.users import (
+    delete_users,
+    disable_users,
+    known_users,
+    namespace_of,
+    set_users,
+    user_names,
+)
 from kubesweep_controller.settings import Settings
 
-AGAIN = 600.0  # seconds after which Secret and users are written again, whatever is known of them
-SOON = 60.0  # the same where one of them may be gone: at a resync, or because work waits and nobody does it
-_log = logging.getLogger("kubesweep.controller.logins")
+REWRITE_SECONDS = 600.0  # until Secret and users are written again in any case
+SUSPECT_SECONDS = 60.0  # the same where one may be missing: at a full resync, or because jobs wait and none runs
+_log = logging.getLogger("kubesweep.controller.credentials")
 
 
-class Logins:
-    """``install`` is part of every user's name and of the keys that they may touch."""
+class QueueCredentials:
+    """``install`` is part of every user's name and of the keys that the user may access."""
 
-    def __init__(self, settings: Settings, install: str, api: Api, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: Settings, install: str, client: KubeClient, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._settings = settings
         self._install = install
-        self._api = api
+        self._client = client
         self._clock = clock
         self._written: dict[str, tuple[str, float]] = {}
         self._users: dict[str, tuple[str, float]] = {}
         self._uids: dict[str, str] = {}  # of namespaces
         self._served: dict[tuple[str, str], str] = {}  # uids of schedules
-        self._off: dict[str, Outage] = {}
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._revoked: dict[str, Outage] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def user(self, namespace: str) -> str:
-        """Whom the pods of the namespace log in as; empty: the server's default user."""
+        """The queue user of the namespace's pods; empty: the server's default user."""
         return user_names(self._install, namespace)[0] if self.own_users else self._settings.queue.user
 
-    def doubt(self) -> None:
-        """The server may have lost its users: set them again at the next occasion."""
+    def invalidate(self) -> None:
+        """The server may have lost its users: set them again at the next :meth:`ensure`."""
         self._users.clear()
 
-    async def ensure(
-        self, namespace: str, schedule: Mapping[str, Any] | None = None, *, doubtful: bool = False
-    ) -> None:
-        """The namespace's Secret, and its users, as they should be. ``schedule``: the metadata of the one that needs them; one that
-        was never seen may be in a namespace made again. ``doubtful``: there is a sign that the Secret is not there. Raises
-        Outage or Hindered."""
-        async with self._turns[namespace]:
+    async def ensure(self, namespace: str, schedule: Mapping[str, Any] | None = None, *, recheck: bool = False) -> None:
+        """Write the namespace's Secret and set its users where that is due.
+
+        ``schedule``: the metadata of the schedule that needs them. An unknown one may be in a recreated namespace. ``recheck``: something
+        suggests that the Secret or the users are missing. Raises ``Outage`` or ``ApplyBlocked``.
+        """
+        async with self._locks[namespace]:
             if schedule is not None and self._served.get((namespace, schedule["name"])) != schedule["uid"]:
-                await self._meet(namespace)
+                await self._check_namespace(namespace)
                 self._served[namespace, schedule["name"]] = schedule["uid"]
             digest, now = self._settings.queue.digest(), self._clock()
 
-            def stands(known: dict[str, tuple[str, float]]) -> bool:
+            def is_current(known: dict[str, tuple[str, float]]) -> bool:
                 written, at = known.get(namespace, ("", 0.0))
-                return written == digest and now - at < (SOON if doubtful else AGAIN)
+                return written == digest and now - at < (SUSPECT_SECONDS if recheck else REWRITE_SECONDS)
 
-            if namespace in self._off:
-                raise self._off[namespace]
-            if self.own_users and not stands(self._users):
-                await set_users(self._settings.queue_url, self._install, namespace, self.login(namespace))
+            if namespace in self._revoked:
+                raise self._revoked[namespace]
+            if self.own_users and not is_current(self._users):
+                await set_users(self._settings.queue_url, self._install, namespace, self.derive(namespace))
                 self._users[namespace] = digest, now
-            if not stands(self._written):
+            if not is_current(self._written):
                 await self._write(namespace)
                 self._written[namespace] = digest, now
 
@@ -82,52 +91,54 @@ class Logins:
         self._served.pop((namespace, name), None)
 
     async def delete_unused(self, served: Callable[[], Collection[str]]) -> None:
-        """Delete the users of namespaces that have no schedule any more. Raises Outage."""
+        """Delete the users of namespaces that have no schedule any more. Raises ``Outage``."""
         if not self.own_users:
             return
         names = await known_users(self._settings.queue_url)
         found = {of for name in names if (of := namespace_of(self._install, name)) is not None}
         for namespace in found:
-            async with self._turns[namespace]:
+            async with self._locks[namespace]:
                 if namespace in served() or any(key[0] == namespace for key in self._served):
                     continue
                 await delete_users(self._settings.queue_url, self._install, namespace)
-                for known in (self._users, self._written, self._uids, self._off):
+                for known in (self._users, self._written, self._uids, self._revoked):
                     known.pop(namespace, None)
-                _log.info("the namespace has no schedule: its logins are deleted", extra={"namespace": namespace})
+                _log.info("the namespace has no schedule: its queue users are deleted", extra={"namespace": namespace})
 
-    async def switch_off(self, namespace: str, why: Outage) -> None:
-        """Take all rights from the namespace's users until :meth:`switch_on`. Raises Outage."""
-        async with self._turns[namespace]:
-            self._off[namespace] = why
+    async def revoke(self, namespace: str, why: Outage) -> None:
+        """Remove all permissions of the namespace's users until :meth:`restore`. Raises ``Outage``."""
+        async with self._locks[namespace]:
+            self._revoked[namespace] = why
             self._users.pop(namespace, None)
-            await switch_off(self._settings.queue_url, self._install, namespace)
+            await disable_users(self._settings.queue_url, self._install, namespace)
 
-    def switch_on(self, namespace: str) -> None:
-        """The users get their rights back at the next :meth:`ensure`."""
-        self._off.pop(namespace, None)
+    def restore(self, namespace: str) -> None:
+        """The users get their permissions back at the next :meth:`ensure`."""
+        self._revoked.pop(namespace, None)
 
     @property
     def own_users(self) -> bool:
         """Whether each namespace has users of its own."""
-        return self._settings.per_namespace_users and self._settings.queue.has_login
+        return self._settings.per_namespace_users and self._settings.queue.has_password
 
-    def login(self, namespace: str) -> Login:
+    def derive(self, namespace: str) -> NamespaceCredentials:
         """Users and passwords of the namespace."""
         queue = self._settings.queue
         password = queue.password()
         if not self.own_users:
-            return Login(queue.user, password, queue.user, password)
+            return NamespaceCredentials(queue.user, password, queue.user, password)
         pods, keda = user_names(self._install, namespace)
-        place = f"{namespace}/{self._uids.get(namespace, '')}"
-        return Login(pods, derived(password, f"worker/{place}"), keda, derived(password, f"keda/{place}"))
+        purpose = f"{namespace}/{self._uids.get(namespace, '')}"
+        return NamespaceCredentials(
+            pods, derived(password, f"worker/{purpose}"), keda, derived(password, f"keda/{purpose}")
+        )
 
-    async def _meet(self, namespace: str) -> None:
-        """See whether the namespace is the one that Secret and users were made for."""
+    async def _check_namespace(self, namespace: str) -> None:
+        """Find out whether the namespace is the one that the Secret and the users were made for."""
         try:
-            body = await self._api.get(NAMESPACES, None, namespace)
-        except Refused as refused:  # the rules of an older chart
-            _log.warning("the namespace cannot be looked at: %s", refused, extra={"namespace": namespace})
+            body = await self._client.get(NAMESPACES, None, namespace)
+        except Refused as refused:  # RBAC rules of an older chart
+            _log.warning("cannot read the namespace: %s", refused, extra={"namespace": namespace})
             body = None
         uid = str(body["metadata"]["uid"]) if body else ""
         if not uid or uid != self._uids.get(namespace):
@@ -137,13 +148,13 @@ class Logins:
 
     async def _write(self, namespace: str) -> None:
         queue = self._settings.queue
-        secret = build_secret(namespace, self.login(namespace), queue.ca(), queue.sentinel_password())
+        secret = build_secret(namespace, self.derive(namespace), queue.ca(), queue.sentinel_password())
         try:
-            await self._api.apply(SECRETS, secret)
+            await self._client.apply(SECRETS, secret)
         except Refused as refused:
-            raise Hindered(f"Secret {secret['metadata']['name']} in namespace {namespace}: {refused}") from refused
+            raise ApplyBlocked(f"Secret {secret['metadata']['name']} in namespace {namespace}: {refused}") from refused
 
 
 def derived(password: str, purpose: str) -> str:
-    """A password that follows from the controller's own, and does not tell it."""
+    """A password that follows from the controller's own and does not reveal it."""
     return hmac.new(password.encode(), purpose.encode(), hashlib.sha256).hexdigest()

@@ -1,7 +1,7 @@
-"""How much of a server's memory the keys of each namespace take, and deleting what is too much.
+"""How much of a server's memory the keys of each namespace use, and how the excess is deleted.
 
-All keys of the install are walked over in pages, so that the server serves others in between. Of a collection every entry counts: by
-samples somebody could hide large entries among many small ones. A namespace at its share costs the server a tenth of a second.
+All keys of the install are scanned in pages, so that the server can serve other clients in between. Every entry of a collection
+counts: with sampling, a few large entries could hide among many small ones. A namespace at its limit costs the server 0.1 seconds.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from kubesweep.queue.redis.connections import Target
 from kubesweep.queue.redis.scripts import keys
 from kubesweep_controller.queue.servers import ask
 
-SECONDS = 60.0  # that a walk over all keys of a server may take
+SECONDS = 60.0  # for scanning all keys of a server
 PAGE = 1000
 
 
 async def measure(server: Target, install: str, served: Collection[str]) -> Counter[str]:
-    """Bytes by namespace; those that have no schedule count together, as ''. Raises Outage."""
+    """Bytes by namespace. Namespaces without a schedule are summed up as ``""``. Raises ``Outage``."""
 
     async def walk(client: Any) -> Counter[str]:
         sums: Counter[str] = Counter()
@@ -35,7 +35,7 @@ async def measure(server: Target, install: str, served: Collection[str]) -> Coun
 
 
 async def delete_unserved(server: Target, install: str, served: Collection[str]) -> None:
-    """Delete the keys of namespaces that have no schedule. Raises Outage."""
+    """Delete the keys of namespaces that have no schedule. Raises ``Outage``."""
 
     async def walk(client: Any) -> None:
         async for page in _pages(client, f"{{ks:{install}/*"):
@@ -47,22 +47,24 @@ async def delete_unserved(server: Target, install: str, served: Collection[str])
 async def shrink(
     servers: Collection[Target], install: str, namespace: str, refs: Collection[ScheduleRef], limit: int
 ) -> None:
-    """Delete the namespace's keys until they take at most ``limit`` bytes: those first that belong to none of ``refs``, then all
-    of the largest schedule, and so on. Raises Outage."""
+    """Delete keys of the namespace until they use at most ``limit`` bytes. Raises ``Outage``.
+
+    Keys that belong to none of ``refs`` go first, then all keys of the largest schedule, and so on.
+    """
     known = {key: ref for ref in refs for key in keys(ref.prefix)}
     sizes: Counter[ScheduleRef] = Counter()
     homes: dict[ScheduleRef, Target] = {}  # all keys of a schedule are on one server
 
     for server in servers:
 
-        async def strangers(client: Any, here: Target = server) -> None:
+        async def delete_unowned(client: Any, here: Target = server) -> None:
             async for page in _pages(client, f"{{ks:{install}/{namespace}/*"):
                 await _delete(client, [key for key in page if key not in known])
                 for key, size in await _sizes(client, [key for key in page if key in known]):
                     sizes[known[key]] += size
                     homes[known[key]] = here
 
-        await ask(server, strangers, SECONDS)
+        await ask(server, delete_unowned, SECONDS)
     left = sizes.total()
     for ref, size in sizes.most_common():
         if left <= limit:
@@ -82,7 +84,7 @@ async def _pages(client: Any, pattern: str) -> AsyncIterator[list[bytes]]:
 
 
 async def _sizes(client: Any, found: Sequence[bytes]) -> list[tuple[bytes, int]]:
-    """Each key, and its bytes."""
+    """Each key and its bytes."""
     pipe = client.pipeline(transaction=False)
     for key in found:
         pipe.memory_usage(key, samples=0)
@@ -90,7 +92,7 @@ async def _sizes(client: Any, found: Sequence[bytes]) -> list[tuple[bytes, int]]
 
 
 async def _delete(client: Any, found: Sequence[bytes]) -> None:
-    """One by one, as the keys of a page may be in several slots of a cluster."""
+    """One by one, because the keys of a page may be in several slots of a cluster."""
     pipe = client.pipeline(transaction=False)
     for key in found:
         pipe.unlink(key)

@@ -1,6 +1,7 @@
-"""Asking the queue's servers one by one, for what concerns a server and no schedule: users, memory, scripts.
+"""Queries to the queue's servers one by one, for what concerns a server and no schedule: users, memory, stuck scripts.
 
-Each question has a connection of its own, so that a server that is stuck keeps nobody waiting for it.
+Each query opens its own connection, so that a stuck server delays no other one. They bypass :class:`.guarded_queue.GuardedQueue` on
+purpose: its breaker is open when a stuck server needs them most. Each has a timeout of its own.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ _T = TypeVar("_T")
 
 
 async def ask(server: Target, question: Callable[[Any], Awaitable[_T]], seconds: float | None = None) -> _T:
-    """What ``question`` makes of a client of this server; at most the URL's socket_timeout, or ``seconds``. Raises Outage."""
+    """The result of ``question`` for a client of this server. Takes at most the URL's socket_timeout, or ``seconds``. Raises ``Outage``."""
     return await _within(server, _ask(server, question), seconds)
 
 
 async def serving(target: Target) -> tuple[list[Target], list[Target]]:
-    """The servers that serve now, and their replicas. Raises Outage."""
+    """The servers that serve now, and their replicas. Raises ``Outage``."""
     return await _within(target, servers(target), None)
 
 
 async def ask_everywhere(target: Target, question: Callable[[Any], Awaitable[_T]]) -> list[_T]:
-    """What each server that serves answers. Replicas, which may come to serve, are asked too where they can be reached: servers do
-    not tell each other of users. Raises Outage."""
+    """The answers of all servers that serve. Raises ``Outage``.
+
+    Replicas are asked too where they can be reached, because they may be promoted and servers do not replicate users.
+    """
 
     async def all_serving() -> tuple[list[_T], list[Target]]:
         now, later = await servers(target)
@@ -49,9 +52,9 @@ async def _ask(server: Target, question: Callable[[Any], Awaitable[_T]]) -> _T:
         await close_client(client)
 
 
-async def _within(target: Target, work: Awaitable[_T], seconds: float | None) -> _T:
+async def _within(target: Target, call: Awaitable[_T], seconds: float | None) -> _T:
     try:
         async with asyncio.timeout(seconds or target.timeout):
-            return await work
+            return await call
     except ERRORS as error:
         raise outage(error if str(error) else TimeoutError("no answer"), target.where) from error

@@ -1,7 +1,7 @@
-"""Ending a script that keeps a server from everything else, and finding out whose it was.
+"""Kills a script that blocks a server, and finds out which user sent it.
 
-While a script runs for longer than ``busy-reply-threshold`` the server does little more than SCRIPT KILL. Once it is free, the slow
-log has the address of who sent the script, and the list of clients whose login that is, if it is still connected.
+While a script runs longer than ``busy-reply-threshold``, the server accepts little more than SCRIPT KILL. Once it is free, the slow log
+has the address of the client that sent the script, and the client list has that client's user if it is still connected.
 """
 
 from __future__ import annotations
@@ -13,27 +13,29 @@ from kubesweep.errors import Outage
 from kubesweep.queue.redis.connections import Target
 from kubesweep_controller.queue.servers import ask
 
-ROUNDS, PAUSE = 20, 0.05  # how often the freed server is asked, and seconds in between
-_LATEST = 4  # entries of the slow log, newest first: the first long one is the one that was killed just now
+ROUNDS, PAUSE = 20, 0.05  # queries to the freed server, and seconds in between
+_LATEST = 4  # entries of the slow log, newest first: the first long one was just killed
 _CALLS = (b"EVAL", b"FCALL")
 
 
 async def end_script(server: Target) -> str | None:
-    """The user whose script was ended, "" where nobody knows any more who it was; None: there was none. Raises Outage (with UNKILLABLE
-    in it where the script has written, so that only a restart ends it)."""
+    """The user whose script was killed, ``""`` if unknown; None: no script ran.
+
+    Raises ``Outage``, with UNKILLABLE in its message where the script has written, so that only a restart of the server ends it.
+    """
     try:
         await ask(server, lambda client: client.execute_command("SCRIPT", "KILL"))
-    except Outage as met:
-        if "NOTBUSY" in str(met):
+    except Outage as outage:
+        if "NOTBUSY" in str(outage):
             return None
         raise
     for _ in range(ROUNDS):
         try:
             return await ask(server, _sender)
-        except Outage as met:
-            if met.reason != "QueueBusy":  # such as a login that may not ask that
+        except Outage as outage:
+            if outage.reason != "QueueBusy":  # such as a user without that permission
                 break
-        await asyncio.sleep(PAUSE)  # the script ends at its next step; or there is another one
+        await asyncio.sleep(PAUSE)  # the script ends at its next step, or another one runs
     return ""
 
 

@@ -1,7 +1,6 @@
-"""The queue's users of least rights, on a real server: one for the pods of a namespace, one for KEDA to look at it.
+"""The queue's users with least privileges: one for the pods of a namespace, one for KEDA.
 
-A user's name tells whose it is. ``.keda`` stands in no namespace's name (a DNS label has no dot), so no two users are ever
-called the same.
+A user's name contains its namespace. ``.keda`` cannot be part of a namespace's name (a DNS label has no dot), so names are unique.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kubesweep.queue.redis.connections import parse
-from kubesweep_controller.children.secret import Login
+from kubesweep_controller.children.secret import NamespaceCredentials
 from kubesweep_controller.queue.servers import ask_everywhere
 
 # docs/redis-acl.md, worker and producer together: both run in the namespace. A test compares them with the page.
@@ -27,47 +26,49 @@ _KEDA = ".keda"
 
 
 def user_names(install: str, namespace: str) -> tuple[str, str]:
-    """Of the pods, and of KEDA."""
+    """The user of the pods, and KEDA's."""
     name = f"ks-{install}-{namespace}"
     return name, name + _KEDA
 
 
 def namespace_of(install: str, user: str) -> str | None:
-    """Whose user it is; None: none that this install made."""
+    """The namespace of a user; None: this install did not create it."""
     start = f"ks-{install}-"
     return user.removeprefix(start).removesuffix(_KEDA) if user.startswith(start) else None
 
 
-async def set_users(queue_url: str, install: str, namespace: str, login: Login) -> None:
-    """Give the namespace's pods and KEDA their users, with the rules of docs/redis-acl.md, on each server that serves and,
-    where it can be reached, on each replica. Raises Outage."""
+async def set_users(queue_url: str, install: str, namespace: str, credentials: NamespaceCredentials) -> None:
+    """Create or reset the users of the namespace's pods and of KEDA, with the rules of docs/redis-acl.md. Raises ``Outage``.
+
+    They are set on each server that serves and, where it can be reached, on each replica.
+    """
     target = parse(queue_url)
     more = ["+select"] if target.options["db"] else []
     more += CLUSTER_RULES.split() if target.kind == "cluster" else []
     own = f"{{ks:{install}/{namespace}/*"
     users = (
-        _user(login.user, login.password, [f"~{own}", f"%R~control:{own}", *POD_RULES.split(), *more]),
-        _user(login.keda_user, login.keda_password, [f"%R~{own}", *KEDA_RULES.split(), *more]),
+        _user(credentials.user, credentials.password, [f"~{own}", f"%R~control:{own}", *POD_RULES.split(), *more]),
+        _user(credentials.keda_user, credentials.keda_password, [f"%R~{own}", *KEDA_RULES.split(), *more]),
     )
-    await ask_everywhere(target, lambda client: _say(client, users))
+    await ask_everywhere(target, lambda client: _send(client, users))
 
 
-async def switch_off(queue_url: str, install: str, namespace: str) -> None:
-    """Take every right from the namespace's users, at once also where they are connected. Raises Outage."""
+async def disable_users(queue_url: str, install: str, namespace: str) -> None:
+    """Remove every permission of the namespace's users, also of connected ones. Raises ``Outage``."""
     users = [
         ("ACL", "SETUSER", name, "off", "resetpass", "resetkeys", "-@all") for name in user_names(install, namespace)
     ]
-    await ask_everywhere(parse(queue_url), lambda client: _say(client, users))
+    await ask_everywhere(parse(queue_url), lambda client: _send(client, users))
 
 
 async def known_users(queue_url: str) -> set[str]:
-    """The names of all users. Raises Outage."""
+    """The names of all users. Raises ``Outage``."""
     found = await ask_everywhere(parse(queue_url), lambda client: client.execute_command("ACL", "USERS"))
     return {name.decode() if isinstance(name, bytes) else name for names in found for name in names}
 
 
 async def delete_users(queue_url: str, install: str, namespace: str) -> None:
-    """Take the namespace's users from every server. Raises Outage."""
+    """Delete the namespace's users on every server. Raises ``Outage``."""
     words = ("ACL", "DELUSER", *user_names(install, namespace))
     await ask_everywhere(parse(queue_url), lambda client: client.execute_command(*words))
 
@@ -77,6 +78,6 @@ def _user(name: str, password: str, rules: list[str]) -> tuple[str, ...]:
     return ("ACL", "SETUSER", name, "on", "resetpass", secret, "resetkeys", *rules)
 
 
-async def _say(client: Any, commands: Sequence[tuple[str, ...]]) -> None:
+async def _send(client: Any, commands: Sequence[tuple[str, ...]]) -> None:
     for words in commands:
         await client.execute_command(*words)

@@ -1,6 +1,7 @@
-"""The Kubernetes half of one look: the namespace's login, the children as they should be, and what is seen of them.
+"""The Kubernetes half of a reconcile: the namespace's queue credentials, the children, and their observed state.
 
-A problem of one child is a fact to tell, not an end: the look goes on, and the next one tries again.
+A child that somebody edited or deleted is restored here: the watch reports the change, the fingerprint of the children differs, and
+:mod:`.ensure_children` applies them again. A problem of one child is part of the observation: it does not stop the reconcile.
 """
 
 from __future__ import annotations
@@ -15,31 +16,31 @@ from kubesweep_controller.children.names import (
     COMPONENT_LABEL,
     SCHEDULE_LABEL,
     WORKER,
+    ScheduleKey,
     cronjob_name,
     inherited,
     worker_name,
 )
-from kubesweep_controller.children.observed import Sight
-from kubesweep_controller.kube.apply import Applier, Hindered, NameTaken, Rejected
-from kubesweep_controller.kube.cache import Store
-from kubesweep_controller.kube.client import PODS, SCALEDOBJECTS, Api, ApiOutage
-from kubesweep_controller.kube.workqueue import Key
-from kubesweep_controller.queue.credentials import Logins
-from kubesweep_controller.reconcile.ensure_children import Wish, settled_plan, stand_up
+from kubesweep_controller.children.observed import ObservedChild
+from kubesweep_controller.kube.apply import Applier, ApplyBlocked, ApplyRejected, NameTaken
+from kubesweep_controller.kube.cache import Cache
+from kubesweep_controller.kube.client import PODS, SCALEDOBJECTS, ApiOutage, KubeClient
+from kubesweep_controller.queue.credentials import QueueCredentials
+from kubesweep_controller.reconcile.ensure_children import DesiredChildren, ensure_children, plan_to_run
 from kubesweep_controller.reconcile.suspension import may_park
 from kubesweep_controller.settings import Settings
 from kubesweep_controller.status.active_schedule import active_schedule
-from kubesweep_controller.status.conditions import find, suspended
+from kubesweep_controller.status.conditions.result import find_condition
 from kubesweep_controller.status.formatting import parse_time
-from kubesweep_controller.status.observation import Children, Facts
+from kubesweep_controller.status.observation import Children, Observation, suspended
 from kubesweep_controller.status.stuck_pods import why_stuck
 
 PATIENCE = 5.0  # seconds that a pod may take to start before anybody asks why it does not, and between two questions
 
 
 @dataclass
-class Answer:
-    """What was found out about pods that do not start, or a scaler that does not scale; ``asked`` is monotonic."""
+class CachedAnswer:
+    """Why pods do not start, or why KEDA does not scale, as of ``asked`` (monotonic seconds)."""
 
     asked: float
     why: str | None = None
@@ -47,42 +48,42 @@ class Answer:
 
 
 @dataclass
-class Household:
+class ChildrenReconciler:
     settings: Settings
-    api: Api
-    store: Store
+    client: KubeClient
+    cache: Cache
     applier: Applier
-    logins: Logins
+    credentials: QueueCredentials
     keda: bool = False  # the cluster serves keda.sh
-    thorough: set[Key] = field(default_factory=set)  # whose unwatched children are to be asked about too
-    _logins_failed: dict[Key, Outage] = field(default_factory=dict)
-    _stood: dict[Key, tuple[Any, ...] | None] = field(default_factory=dict)
-    _scalers: dict[Key, Answer] = field(default_factory=dict)
-    _stucks: dict[Key, Answer] = field(default_factory=dict)
+    full_resync: set[ScheduleKey] = field(default_factory=set)  # whose unwatched children must be read too
+    _credentials_failed: dict[ScheduleKey, Outage] = field(default_factory=dict)
+    _ensured: dict[ScheduleKey, tuple[Any, ...] | None] = field(default_factory=dict)
+    _keda_reports: dict[ScheduleKey, CachedAnswer] = field(default_factory=dict)
+    _stuck_pods: dict[ScheduleKey, CachedAnswer] = field(default_factory=dict)
 
-    def login_problem(self, key: Key) -> Outage | None:
-        """Why the schedule's pods may be unable to log in to the queue, as of the last look."""
-        return self._logins_failed.get(key)
+    def credentials_problem(self, key: ScheduleKey) -> Outage | None:
+        """Why the schedule's pods may be unable to authenticate to the queue, as of the last reconcile."""
+        return self._credentials_failed.get(key)
 
-    def running_plan(self, key: Key, plan: Plan) -> Plan:
-        return settled_plan(plan, self.store.deployment(key), self.store.cronjob(key))
+    def running_plan(self, key: ScheduleKey, plan: Plan) -> Plan:
+        return plan_to_run(plan, self.cache.deployment(key), self.cache.cronjob(key))
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: ScheduleKey) -> None:
         namespace, name = key
         self.applier.forget(namespace, worker_name(name), cronjob_name(name))
-        self.thorough.discard(key)
-        self.logins.forget(namespace, name)
-        for known in (self._logins_failed, self._stood, self._scalers, self._stucks):
+        self.full_resync.discard(key)
+        self.credentials.forget(namespace, name)
+        for known in (self._credentials_failed, self._ensured, self._keda_reports, self._stuck_pods):
             known.pop(key, None)
 
-    def seen(self, key: Key) -> Children:
-        """What is known of the children without asking anybody."""
-        deployment, cronjob = self.store.deployment(key), self.store.cronjob(key)
-        scaler = self._scalers.get(key)
+    def seen(self, key: ScheduleKey) -> Children:
+        """The state of the children as far as it is known without a request."""
+        deployment, cronjob = self.cache.deployment(key), self.cache.cronjob(key)
+        scaler = self._keda_reports.get(key)
         return Children(
             cron_last=cronjob.cron_last if cronjob else None,
             cron_since=cronjob.since if cronjob else None,
-            wanted=deployment.wanted if deployment else None,
+            desired=deployment.desired if deployment else None,
             ready=deployment.ready if deployment else 0,
             keda=self.keda,
             scaler_problem=scaler.why if scaler else None,
@@ -90,113 +91,123 @@ class Household:
             polling=self.settings.polling_interval,
         )
 
-    async def tend(self, key: Key, facts: Facts) -> Children:
-        """Make the children so, if the spec is valid, and see how they are. Raises ApiOutage."""
-        taken = rejected = hindered = None
+    async def reconcile(self, key: ScheduleKey, observation: Observation) -> Children:
+        """Apply the children if the spec is valid, and observe them. Raises ``ApiOutage``."""
+        name_taken = rejected = blocked = None
         try:
-            await self._make(key, facts)
+            await self._ensure(key, observation)
         except NameTaken as problem:
-            taken = str(problem)
-        except Rejected as problem:
+            name_taken = str(problem)
+        except ApplyRejected as problem:
             rejected = str(problem)
-        except Hindered as problem:
-            hindered = str(problem)
-        stuck = hindered or await self._stuck(key, self.store.deployment(key))
-        if self.keda and facts.plan and not taken:
-            await self._ask_keda(key, facts)
-        return replace(self.seen(key), taken=taken, rejected=rejected, stuck=stuck)
+        except ApplyBlocked as problem:
+            blocked = str(problem)
+        stuck = blocked or await self._why_stuck(key, self.cache.deployment(key))
+        if self.keda and observation.plan and not name_taken:
+            await self._query_keda(key, observation)
+        return replace(self.seen(key), name_taken=name_taken, rejected=rejected, stuck=stuck)
 
-    async def _make(self, key: Key, facts: Facts) -> None:
-        if facts.schedule is None or facts.plan is None:
+    async def _ensure(self, key: ScheduleKey, observation: Observation) -> None:
+        if observation.schedule is None or observation.plan is None:
             return
         try:
-            doubtful = key in self.thorough or _nobody_works(facts)
-            await self.logins.ensure(key[0], facts.body["metadata"], doubtful=doubtful)
+            recheck = key in self.full_resync or _work_is_stalled(observation)
+            await self.credentials.ensure(key[0], observation.body["metadata"], recheck=recheck)
         except ApiOutage:
             raise
         except Outage as outage:
-            self._logins_failed[key] = outage  # the pods keep the login that they have
+            self._credentials_failed[key] = outage  # the pods keep their current credentials
         else:
-            self._logins_failed.pop(key, None)
-        thorough = key in self.thorough
-        wish = Wish(
-            meta=dict(facts.body["metadata"]),
-            schedule=facts.schedule,
-            plan=facts.plan,
-            user=self.logins.user(key[0]),
+            self._credentials_failed.pop(key, None)
+        full_resync = key in self.full_resync
+        desired = DesiredChildren(
+            meta=dict(observation.body["metadata"]),
+            schedule=observation.schedule,
+            plan=observation.plan,
+            user=self.credentials.user(key[0]),
             keda=self.keda,
-            parked=self._parked(key, facts),
-            since=(active_schedule(facts) or {}).get("since"),
-            labels=inherited(facts.body["metadata"], self.settings.pods.labels, self.settings.pods.copied_labels),
-            thorough=thorough,
+            parked=self._parked(key, observation),
+            since=(active_schedule(observation) or {}).get("since"),
+            labels=inherited(observation.body["metadata"], self.settings.pods.labels, self.settings.pods.copied_labels),
+            full_resync=full_resync,
         )
-        deployment, cronjob = self.store.deployment(key), self.store.cronjob(key)
-        state = _state(facts, wish, deployment, cronjob)
-        if state is not None and not thorough and self._stood.get(key) == state:
+        deployment, cronjob = self.cache.deployment(key), self.cache.cronjob(key)
+        state = _fingerprint(observation, desired, deployment, cronjob)
+        if state is not None and not full_resync and self._ensured.get(key) == state:
             return
-        await stand_up(self.applier, self.settings, wish, deployment, cronjob)
-        self._stood[key] = state
-        if thorough:
-            self.thorough.discard(key)
-            self._scalers.pop(key, None)
+        await ensure_children(self.applier, self.settings, desired, deployment, cronjob)
+        self._ensured[key] = state
+        if full_resync:
+            self.full_resync.discard(key)
+            self._keda_reports.pop(key, None)
 
-    def _parked(self, key: Key, facts: Facts) -> bool:
-        known = self.applier.remembered(SCALEDOBJECTS, key[0], worker_name(key[1]))
-        deployment = self.store.deployment(key)
-        parked = known.parked is not None if known else not self.keda and bool(deployment and deployment.wanted == 0)
-        condition = find(facts.body.get("status") or {}, "Suspended") or {}
+    def _parked(self, key: ScheduleKey, observation: Observation) -> bool:
+        known = self.applier.last_applied(SCALEDOBJECTS, key[0], worker_name(key[1]))
+        deployment = self.cache.deployment(key)
+        parked = known.parked is not None if known else not self.keda and bool(deployment and deployment.desired == 0)
+        condition = find_condition(observation.body.get("status") or {}, "Suspended") or {}
         since = parse_time(condition.get("lastTransitionTime")) if condition.get("status") == "True" else None
-        return may_park(suspended=suspended(facts), parked=parked, stats=facts.stats, since=since, now=facts.now)
+        return may_park(
+            suspended=suspended(observation), parked=parked, stats=observation.stats, since=since, now=observation.now
+        )
 
-    async def _stuck(self, key: Key, deployment: Sight | None) -> str | None:
-        if deployment is None or (deployment.wanted or 0) <= deployment.ready:
-            self._stucks.pop(key, None)
+    async def _why_stuck(self, key: ScheduleKey, deployment: ObservedChild | None) -> str | None:
+        if deployment is None or (deployment.desired or 0) <= deployment.ready:
+            self._stuck_pods.pop(key, None)
             return None
         now = time.monotonic()
-        known = self._stucks.setdefault(key, Answer(now))
+        known = self._stuck_pods.setdefault(key, CachedAnswer(now))
         if now - known.asked >= PATIENCE:
             chosen = f"{SCHEDULE_LABEL}={key[1]},{COMPONENT_LABEL}={WORKER}"
-            pods = await self.api.list(PODS, key[0], chosen)
-            known = self._stucks[key] = Answer(now, why_stuck(deployment, pods))
+            pods = await self.client.list(PODS, key[0], chosen)
+            known = self._stuck_pods[key] = CachedAnswer(now, why_stuck(deployment, pods))
         return known.why
 
-    async def _ask_keda(self, key: Key, facts: Facts) -> None:
-        """What KEDA says of the ScaledObject: until it says Ready, and again where work waits and no worker is started."""
-        waits = facts.stats is not None and facts.stats.ready > 0 and not facts.stats.paused
-        deployment = self.store.deployment(key)
-        asleep = waits and not (deployment and deployment.wanted)
-        now, known = time.monotonic(), self._scalers.get(key)
+    async def _query_keda(self, key: ScheduleKey, observation: Observation) -> None:
+        """Read KEDA's report on the ScaledObject: until it is Ready, and again while jobs wait and no worker starts."""
+        waits = observation.stats is not None and observation.stats.ready > 0 and not observation.stats.paused
+        deployment = self.cache.deployment(key)
+        asleep = waits and not (deployment and deployment.desired)
+        now, known = time.monotonic(), self._keda_reports.get(key)
         if known and (now - known.asked < PATIENCE or (known.fine and not asleep)):
             return
-        body = await self.api.get(SCALEDOBJECTS, key[0], worker_name(key[1]))
-        ready = find((body or {}).get("status") or {}, "Ready") or {}
-        state = ready.get("status", "Unknown")  # as long as KEDA has not looked at it
+        body = await self.client.get(SCALEDOBJECTS, key[0], worker_name(key[1]))
+        ready = find_condition((body or {}).get("status") or {}, "Ready") or {}
+        state = ready.get("status", "Unknown")  # until KEDA has processed it
         why = f"KEDA: {ready.get('message', 'not Ready')}" if state == "False" else None
-        self._scalers[key] = Answer(now, why, fine=state == "True")
+        self._keda_reports[key] = CachedAnswer(now, why, fine=state == "True")
 
 
-def _nobody_works(facts: Facts) -> bool:
-    """Jobs wait and none runs: workers may be on their way, or they (or KEDA) cannot log in."""
-    return facts.stats is not None and facts.stats.ready > 0 and not facts.stats.running and not facts.stats.paused
-
-
-def _state(facts: Facts, wish: Wish, deployment: Sight | None, cronjob: Sight | None) -> tuple[Any, ...] | None:
-    """All that decides how the children should be, and whether anybody touched the watched ones. While it stays the same they
-    stand: most looks are at the queue's numbers, and building every child for each would be most of their cost.
-
-    None: one of them was not seen yet, or not since somebody took its labels, so no watch will tell of it."""
-    if deployment is None or (cronjob is None and wish.schedule.spec.schedule is not None):
-        return None
-    replicas = None if wish.keda else deployment.wanted
-    marks = deployment.mark, cronjob.mark if cronjob else None
+def _work_is_stalled(observation: Observation) -> bool:
+    """Jobs wait and none runs. Workers may be starting, or they (or KEDA) cannot authenticate to the queue."""
     return (
-        facts.body["metadata"]["generation"],
-        wish.plan,
-        wish.user,
-        wish.keda,
-        wish.parked,
-        wish.since,
-        tuple(sorted(wish.labels.items())),
+        observation.stats is not None
+        and observation.stats.ready > 0
+        and not observation.stats.running
+        and not observation.stats.paused
+    )
+
+
+def _fingerprint(
+    observation: Observation, desired: DesiredChildren, deployment: ObservedChild | None, cronjob: ObservedChild | None
+) -> tuple[Any, ...] | None:
+    """Everything that determines the children, and whether the watched ones were changed. While it stays the same nothing is applied.
+
+    Most reconciles only read the queue's numbers, and building every child each time would be most of their cost. None: a child was not
+    observed yet, or not since somebody removed its labels, so no watch reports it.
+    """
+    if deployment is None or (cronjob is None and desired.schedule.spec.schedule is not None):
+        return None
+    replicas = None if desired.keda else deployment.desired
+    revisions = deployment.revision, cronjob.revision if cronjob else None
+    return (
+        observation.body["metadata"]["generation"],
+        desired.plan,
+        desired.user,
+        desired.keda,
+        desired.parked,
+        desired.since,
+        tuple(sorted(desired.labels.items())),
         replicas,
-        *marks,
+        *revisions,
     )

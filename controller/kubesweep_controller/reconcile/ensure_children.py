@@ -1,4 +1,4 @@
-"""Making all children of one schedule stand, in the order in which they need each other. Returns what was seen of them."""
+"""Applies all children of one schedule, in the order of their dependencies."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import msgspec
 
 from kubesweep.api.models.spec import SweepSchedule
 from kubesweep.api.plan import Plan
-from kubesweep_controller.children.names import cronjob_name, dressed, worker_name
-from kubesweep_controller.children.observed import Sight
+from kubesweep_controller.children.names import cronjob_name, with_labels, worker_name
+from kubesweep_controller.children.observed import ObservedChild
 from kubesweep_controller.children.scaling import build_scaledobject, build_trigger_authentication
-from kubesweep_controller.children.workloads import build_cronjob, build_deployment, fixed_replicas, newborn
+from kubesweep_controller.children.workloads import build_cronjob, build_deployment, fixed_replicas, with_zero_replicas
 from kubesweep_controller.kube.apply import Applier
-from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCALEDOBJECTS, TRIGGER_AUTHENTICATIONS, Api
+from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCALEDOBJECTS, TRIGGER_AUTHENTICATIONS, KubeClient
 from kubesweep_controller.settings import Settings
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What one schedule should have. ``user``: how its pods log in to the queue."""
+class DesiredChildren:
+    """What one schedule should have. ``user``: the queue user of its pods."""
 
     meta: dict[str, Any]  # of the SweepSchedule
     schedule: SweepSchedule
@@ -29,14 +29,16 @@ class Wish:
     user: str
     keda: bool
     parked: bool  # no workers at all
-    since: str | None  # RFC 3339: ticks up to then do not fire
-    labels: Mapping[str, str] = field(default_factory=dict)  # that the children carry beside their own
-    thorough: bool = True  # ask about children that are not watched too
+    since: str | None  # RFC 3339: ticks up to this time do not fire
+    labels: Mapping[str, str] = field(default_factory=dict)  # additional ones of the children
+    full_resync: bool = True  # also read the children that are not watched
 
 
-def settled_plan(plan: Plan, *seen: Sight | None) -> Plan:
-    """The plan to run: the one that runs already if it is the same but for its generation, so that an edit which
-    changes nothing for the workers restarts none of them. An edit of the pace alone does restart them, in the same sweep."""
+def plan_to_run(plan: Plan, *seen: ObservedChild | None) -> Plan:
+    """The running plan if it differs from the new one only in its generation, otherwise the new one.
+
+    So an edit that changes nothing for the workers restarts none of them. An edit of limits alone restarts them within the same sweep.
+    """
     for each in seen:
         try:
             running = Plan.from_json(each.plan) if each and each.plan else None
@@ -47,57 +49,69 @@ def settled_plan(plan: Plan, *seen: Sight | None) -> Plan:
     return plan
 
 
-async def stand_up(
-    applier: Applier, settings: Settings, wish: Wish, deployment: Sight | None, cronjob: Sight | None
+async def ensure_children(
+    applier: Applier,
+    settings: Settings,
+    desired: DesiredChildren,
+    deployment: ObservedChild | None,
+    cronjob: ObservedChild | None,
 ) -> None:
-    """The children, each as it should be. A schedule that is suspended loses its ticks before its workers, one that is
-    resumed gets them after.
+    """Apply each child. Suspending removes the ticks before the workers; resuming restores them after the workers.
 
-    Raises NameTaken, Rejected or Outage at the first that cannot be; those before it stand.
+    Raises NameTaken, ApplyRejected, ApplyBlocked or Outage at the first child that fails. The children before it are in place.
     """
-    meta, plan, schedule = wish.meta, wish.plan, wish.schedule
-    url = settings.queue.pod_url(wish.user)
-    body = dressed(build_deployment(meta, schedule, plan, url, settings.pods), wish.labels)
-    await applier.ensure(DEPLOYMENTS, body, deployment.mark if deployment else None, newborn(body))
+    meta, plan, schedule = desired.meta, desired.plan, desired.schedule
+    url = settings.queue.pod_url(desired.user)
+    body = with_labels(build_deployment(meta, schedule, plan, url, settings.pods), desired.labels)
+    await applier.ensure(DEPLOYMENTS, body, deployment.revision if deployment else None, with_zero_replicas(body))
     if schedule.spec.suspend:
-        await _tick(applier, settings, wish, url, cronjob)
-        await _scale(applier, settings, wish, deployment)
+        await _ensure_cronjob(applier, settings, desired, url, cronjob)
+        await _ensure_scaling(applier, settings, desired, deployment)
     else:
-        await _scale(applier, settings, wish, deployment)
-        await _tick(applier, settings, wish, url, cronjob)
+        await _ensure_scaling(applier, settings, desired, deployment)
+        await _ensure_cronjob(applier, settings, desired, url, cronjob)
 
 
-async def _tick(applier: Applier, settings: Settings, wish: Wish, url: str, cronjob: Sight | None) -> None:
-    meta, plan, schedule = wish.meta, wish.plan, wish.schedule
+async def _ensure_cronjob(
+    applier: Applier, settings: Settings, desired: DesiredChildren, url: str, cronjob: ObservedChild | None
+) -> None:
+    meta, plan, schedule = desired.meta, desired.plan, desired.schedule
     if schedule.spec.schedule is not None:
-        cron = dressed(build_cronjob(meta, schedule, plan, url, settings.pods, wish.since), wish.labels)
-        await applier.ensure(CRONJOBS, cron, cronjob.mark if cronjob else None)
+        cron = with_labels(build_cronjob(meta, schedule, plan, url, settings.pods, desired.since), desired.labels)
+        await applier.ensure(CRONJOBS, cron, cronjob.revision if cronjob else None)
     elif cronjob is not None:
         await applier.remove(CRONJOBS, plan.namespace, cronjob_name(plan.name), plan.uid)
 
 
-async def _scale(applier: Applier, settings: Settings, wish: Wish, deployment: Sight | None) -> None:
-    if wish.keda:
-        await _scaling(applier, settings, wish)
+async def _ensure_scaling(
+    applier: Applier, settings: Settings, desired: DesiredChildren, deployment: ObservedChild | None
+) -> None:
+    if desired.keda:
+        await _ensure_scaledobject(applier, settings, desired)
     else:
-        await _fixed(applier.api, wish, deployment)
+        await _set_fixed_replicas(applier.client, desired, deployment)
 
 
-async def _scaling(applier: Applier, settings: Settings, wish: Wish) -> None:
-    place = wish.plan.namespace, worker_name(wish.plan.name)
-    auth = dressed(build_trigger_authentication(wish.meta, wish.plan.name, settings.queue), wish.labels)
-    known = None if wish.thorough else applier.remembered(TRIGGER_AUTHENTICATIONS, *place)
+async def _ensure_scaledobject(applier: Applier, settings: Settings, desired: DesiredChildren) -> None:
+    place = desired.plan.namespace, worker_name(desired.plan.name)
+    auth = with_labels(build_trigger_authentication(desired.meta, desired.plan.name, settings.queue), desired.labels)
+    known = None if desired.full_resync else applier.last_applied(TRIGGER_AUTHENTICATIONS, *place)
     await applier.ensure(TRIGGER_AUTHENTICATIONS, auth, known)
     scaled = build_scaledobject(
-        wish.meta, wish.schedule, wish.plan.ref, settings.queue, settings.polling_interval, parked=wish.parked
+        desired.meta,
+        desired.schedule,
+        desired.plan.ref,
+        settings.queue,
+        settings.polling_interval,
+        parked=desired.parked,
     )
-    known = None if wish.thorough else applier.remembered(SCALEDOBJECTS, *place)
-    await applier.ensure(SCALEDOBJECTS, dressed(scaled, wish.labels), known)
+    known = None if desired.full_resync else applier.last_applied(SCALEDOBJECTS, *place)
+    await applier.ensure(SCALEDOBJECTS, with_labels(scaled, desired.labels), known)
 
 
-async def _fixed(api: Api, wish: Wish, deployment: Sight | None) -> None:
-    """Without KEDA the number of workers is set here, through /scale alone, so that it is never part of an apply."""
-    number = 0 if wish.parked else fixed_replicas(wish.schedule)
-    if deployment is None or deployment.wanted != number:
+async def _set_fixed_replicas(client: KubeClient, desired: DesiredChildren, deployment: ObservedChild | None) -> None:
+    """Without KEDA, set the number of workers through ``/scale`` alone, so that it is never part of an apply."""
+    number = 0 if desired.parked else fixed_replicas(desired.schedule)
+    if deployment is None or deployment.desired != number:
         scale = {"spec": {"replicas": number}}
-        await api.patch(DEPLOYMENTS, wish.plan.namespace, worker_name(wish.plan.name), scale, "scale")
+        await client.patch(DEPLOYMENTS, desired.plan.namespace, worker_name(desired.plan.name), scale, "scale")

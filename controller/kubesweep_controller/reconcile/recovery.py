@@ -8,36 +8,36 @@ from __future__ import annotations
 
 from kubesweep import scheduling
 from kubesweep.queue.model import Sweep, SweepRequest, SweepState
-from kubesweep_controller.status.conditions import complaint, suspended
+from kubesweep_controller.status.conditions.source_ready import current_finding
 from kubesweep_controller.status.history import sweeps_of
-from kubesweep_controller.status.observation import Facts
+from kubesweep_controller.status.observation import Observation, suspended
 
 __all__ = ["needs_check", "needs_recovery", "recovery_request"]
 
 
-def needs_recovery(facts: Facts) -> bool:
+def needs_recovery(observation: Observation) -> bool:
     """True where the latest sweep is Lost and the schedule may sweep."""
-    return recovery_request(facts) is not None
+    return recovery_request(observation) is not None
 
 
-def recovery_request(facts: Facts) -> SweepRequest | None:
+def recovery_request(observation: Observation) -> SweepRequest | None:
     """The sweep to open in place of the lost one, if there is one."""
-    lost = _lost(facts)
-    if lost is None or facts.plan is None or suspended(facts):
+    lost = _lost(observation)
+    if lost is None or observation.plan is None or suspended(observation):
         return None
-    return scheduling.recovery_request(facts.plan, lost.id, facts.now)
+    return scheduling.recovery_request(observation.plan, lost.id, observation.now)
 
 
-def _lost(facts: Facts) -> Sweep | None:
-    if facts.stats is None:
+def _lost(observation: Observation) -> Sweep | None:
+    if observation.stats is None:
         return None
-    latest = next(iter(sweeps_of(facts)), None)
+    latest = next(iter(sweeps_of(observation)), None)
     return latest if latest is not None and latest.state is SweepState.LOST else None
 
 
-def needs_check(facts: Facts) -> bool:
+def needs_check(observation: Observation) -> bool:
     """True where a worker reported a problem with this plan. Only another check finds out that its cause is gone."""
-    if facts.stats is None or facts.plan is None or suspended(facts):
+    if observation.stats is None or observation.plan is None or suspended(observation):
         return False
-    found = (complaint(facts, kind) for kind in ("SourceReady", "Effect"))
+    found = (current_finding(observation, kind) for kind in ("SourceReady", "Effect"))
     return any(finding is not None and not finding.ok for finding in found)

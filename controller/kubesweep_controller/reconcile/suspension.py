@@ -1,7 +1,7 @@
 """When a suspended schedule may lose its workers. Pure.
 
-No tick fires any more and nothing new is claimed, but what is in a worker's hands ends in peace: pods go when nothing runs,
-or when a whole lease has passed, after which whatever still counts as running is in no hands.
+After suspending, no tick fires and no job is claimed, but running jobs finish. Pods are removed when nothing runs, or after a whole
+lease: by then no worker owns what still counts as running.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ LEASE = Limits().lease
 
 
 def may_park(*, suspended: bool, parked: bool, stats: Stats | None, since: float | None, now: float) -> bool:
-    """Whether there should be no worker at all. ``parked``: that is so already. ``since``: when the status first said
-    Suspended (seconds since the epoch); None: not yet."""
+    """Whether there should be no worker at all.
+
+    ``parked``: there is none already. ``since``: when the status first said Suspended (seconds since the epoch); None: not yet.
+    """
     if not suspended:
         return False
     waited = since is not None and now - since >= LEASE

@@ -1,7 +1,7 @@
-"""Which Events the step from one status to the next deserves. Pure.
+"""Which Events the step from one status to the next calls for. Pure.
 
-An Event tells of a change, the status of what holds. So a controller that starts anew has nothing to tell, and one that
-died between the Event and the status tells the same again, under the same name and as the same occurrence.
+An Event reports a change, the status reports what holds. So a restarted controller reports nothing again, and one that crashed
+between the Event and the status reports the same occurrence again. :mod:`kubesweep_controller.kube.events` deduplicates Events.
 """
 
 from __future__ import annotations
@@ -11,152 +11,158 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubesweep.queue.model import Sweep, SweepState
-from kubesweep_controller.reconcile.commands import Obeyed
-from kubesweep_controller.status.conditions import WARNINGS, find
-from kubesweep_controller.status.dead_letters import group_sentence, risen
-from kubesweep_controller.status.degraded import ended_sentence, held_sentence, missed_sentence
+from kubesweep_controller.status.commands import CommandResult
+from kubesweep_controller.status.conditions.dead_letters import dead_letter_message, grown_groups
+from kubesweep_controller.status.conditions.degraded import approval_message, ended_message, missed_tick_message
+from kubesweep_controller.status.conditions.reasons import ConditionType, Reason
+from kubesweep_controller.status.conditions.result import find_condition
+from kubesweep_controller.status.conditions.source_ready import last_finding
 from kubesweep_controller.status.formatting import parse_time, rows, time_text
 from kubesweep_controller.status.history import previous, sweeps_of
-from kubesweep_controller.status.observation import Facts
-from kubesweep_controller.status.reasons import ConditionType, Reason
+from kubesweep_controller.status.observation import Observation
 
-__all__ = ["Wanted", "events_of"]
+__all__ = ["EventRequest", "events_of"]
 
 QUIET = (Reason.CHECKING, Reason.SUSPENDED)  # not Ready, but nothing went wrong
+_PER_GENERATION = (Reason.INVALID_SPEC, Reason.CHILD_REJECTED)
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """An Event to be posted. Those of one ``reason`` and ``error`` within some minutes are one object."""
+class EventRequest:
+    """An Event to be posted. Requests with one ``reason`` and ``error`` within some minutes become one object."""
 
     reason: Reason
     note: str
-    occurrence: str  # the same for the same happening, whoever tells it and however often
+    occurrence: str  # identifies what happened: the same from every controller and at every retry
     warning: bool = True
     error: str = ""  # error class
-    count: int | None = None  # how often it happened in all; None: once more
+    count: int | None = None  # how often it happened in total; None: once more
 
 
-def events_of(facts: Facts, status: Mapping[str, Any], obeyed: Sequence[Obeyed] = ()) -> list[Wanted]:
-    """What to tell when ``status`` takes the place of the one in ``facts.body``, the orders first."""
-    told = [_order(each) for each in obeyed]
-    before = previous(facts)
+def events_of(
+    observation: Observation, status: Mapping[str, Any], results: Sequence[CommandResult] = ()
+) -> list[EventRequest]:
+    """The Events to post when ``status`` replaces the one in ``observation.body``: results of commands first."""
+    events = [_command(each) for each in results]
+    before = previous(observation)
     if status != before:
-        told += [*_ready(before, status), *_switches(before, status), *_sweeps(facts)]
-        told += [*_missed(facts, before, status), *_dead_letters(facts), *_recovered(facts, before, status)]
-    return told
+        events += [*_ready(before, status), *_warnings(observation, before, status), *_autoscaling(before, status)]
+        events += [*_suspended(before, status), *_sweeps(observation), *_missed(observation, before, status)]
+        events += [*_dead_letters(observation), *_recovered(observation, before, status)]
+    return events
 
 
-def _order(obeyed: Obeyed) -> Wanted:
-    refused = obeyed.reason is Reason.REQUEST_REFUSED
-    order = obeyed.order
-    note = f"{obeyed.sentence} (kubesweep.dev/{order.kind}: {order.nonce[:64]})"
-    return Wanted(obeyed.reason, note, f"{order.kind}/{order.nonce}", warning=refused, error=str(order.kind))
+def _command(result: CommandResult) -> EventRequest:
+    refused = result.reason is Reason.COMMAND_REFUSED
+    command = result.command
+    note = f"{result.message} (kubesweep.dev/{command.kind}: {command.nonce[:64]})"
+    occurrence = f"{command.kind}/{command.nonce}"
+    return EventRequest(result.reason, note, occurrence, warning=refused, error=str(command.kind))
 
 
-def _ready(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Wanted]:
-    old, new = find(before, ConditionType.READY) or {}, find(status, ConditionType.READY) or {}
+def _ready(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:
+    old, new = (find_condition(each, ConditionType.READY) or {} for each in (before, status))
+    problems = _problem(before, old), _problem(status, new)
+    occurrence = f"{old.get('lastTransitionTime')} {problems[0]} {new.get('status')} {problems[1]}"
     if new.get("status") == "True":
         if old.get("status") != "True":
-            yield Wanted(Reason.READY, str(new["message"]), _step(old, new), warning=False)
-    elif new.get("reason") not in QUIET and _problem(old) != _problem(new):
-        yield Wanted(Reason(new["reason"]), str(new["message"]), _step(old, new), error=_problem(new)[1])
-    yield from _warnings(before, status)
+            yield EventRequest(Reason.READY, str(new["message"]), occurrence, warning=False)
+    elif new.get("reason") not in QUIET and problems[0] != problems[1]:
+        yield EventRequest(Reason(new["reason"]), str(new["message"]), occurrence, error=problems[1][1])
 
 
-def _problem(condition: Mapping[str, Any]) -> tuple[str, str]:
-    """What makes two complaints one: the reason, and the code that the message begins with or the version of the spec."""
-    reason, message = str(condition.get("reason", "")), str(condition.get("message", ""))
-    if reason in _EDITED:
-        return reason, f"generation {condition.get('observedGeneration', 0)}"
-    return reason, message.partition(":")[0] if reason in _CODED else ""
-
-
-_EDITED = (Reason.INVALID_SPEC, Reason.CHILD_REJECTED)
-_CODED = (Reason.SOURCE_NOT_READY, Reason.EFFECT_NOT_READY, Reason.QUEUE_UNAVAILABLE)
+def _problem(status: Mapping[str, Any], ready: Mapping[str, Any]) -> tuple[str, str]:
+    """What makes two problems of Ready the same: the reason, and the error's code or the version of the spec."""
+    reason = str(ready.get("reason", ""))
+    if reason in _PER_GENERATION:
+        return reason, f"generation {ready.get('observedGeneration', 0)}"
+    return reason, str(status.get("readyCode", ""))
 
 
 def _step(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """One change of a condition, named by when it was as it had been: the same however often it is told."""
-    return f"{old.get('lastTransitionTime')} {_problem(old)} {new['status']} {_problem(new)}"
+    """One change of a condition, identified by the time of the change before: the same however often it is reported."""
+    return f"{old.get('lastTransitionTime')} {old.get('reason')} {new['status']} {new.get('reason')}"
 
 
-def _warnings(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Wanted]:
-    old, new = (
-        str((find(each, ConditionType.SOURCE_READY) or {}).get("message", "")).partition(WARNINGS)[2]
-        for each in (before, status)
-    )
-    if new and new != old:
-        yield Wanted(Reason.SOURCE_WARNING, new, new)
+def _warnings(observation: Observation, before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:
+    finding = last_finding(observation, "SourceWarnings")
+    old, new = (find_condition(each, ConditionType.SOURCE_READY) or {} for each in (before, status))
+    changed = new.get("status") == "True" and old.get("message") != new.get("message")
+    if changed and finding is not None and not finding.ok:
+        yield EventRequest(Reason.SOURCE_WARNING, finding.message, finding.message)
 
 
-def _switches(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Wanted]:
-    old, new = find(before, ConditionType.AUTOSCALING) or {}, find(status, ConditionType.AUTOSCALING) or {}
+def _autoscaling(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:
+    old, new = (find_condition(each, ConditionType.AUTOSCALING) or {} for each in (before, status))
     bad = (Reason.KEDA_MISSING, Reason.SCALER_FAILED, Reason.SCALER_SILENT)
     if new.get("reason") in bad and old.get("reason") != new["reason"]:
-        yield Wanted(Reason(new["reason"]), str(new["message"]), _step(old, new))
+        yield EventRequest(Reason(new["reason"]), str(new["message"]), _step(old, new))
     elif new.get("status") == "True" and old.get("reason") in bad:
-        yield Wanted(Reason.SCALED_BY_KEDA, str(new["message"]), _step(old, new), warning=False)
-    old, new = find(before, ConditionType.SUSPENDED) or {}, find(status, ConditionType.SUSPENDED) or {}
+        yield EventRequest(Reason.SCALED_BY_KEDA, str(new["message"]), _step(old, new), warning=False)
+
+
+def _suspended(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:
+    old, new = (find_condition(each, ConditionType.SUSPENDED) or {} for each in (before, status))
     if new.get("status") == "True" and old.get("status") != "True":
-        yield Wanted(Reason.SUSPENDED, str(new["message"]), _step(old, new), warning=False)
+        yield EventRequest(Reason.SUSPENDED, str(new["message"]), _step(old, new), warning=False)
     elif new.get("status") == "False" and old.get("status") == "True":
-        yield Wanted(Reason.RESUMED, str(new["message"]), _step(old, new), warning=False)
+        yield EventRequest(Reason.RESUMED, str(new["message"]), _step(old, new), warning=False)
 
 
-def _sweeps(facts: Facts) -> Iterator[Wanted]:
-    before = previous(facts)
+def _sweeps(observation: Observation) -> Iterator[EventRequest]:
+    before = previous(observation)
     written = [entry for entry in (before.get("lastSweep"), *(before.get("history") or ())) if entry]
     states = {str(entry.get("id")): entry.get("state") for entry in written}
-    sweeps = sweeps_of(facts)
-    for sweep in reversed(
-        sweeps if written else sweeps[:1]
-    ):  # of what was before the first look only the latest counts
-        if states.get(sweep.id) != sweep.state and (wanted := _sweep(facts, sweep)) is not None:
-            yield wanted
+    sweeps = sweeps_of(observation)
+    # Of the sweeps before the first status only the latest is reported.
+    for sweep in reversed(sweeps if written else sweeps[:1]):
+        if states.get(sweep.id) != sweep.state and (event := _sweep(observation, sweep)) is not None:
+            yield event
 
 
-def _sweep(facts: Facts, sweep: Sweep) -> Wanted | None:
+def _sweep(observation: Observation, sweep: Sweep) -> EventRequest | None:
     occurrence = f"{sweep.id}/{sweep.state}"
     match sweep.state:
         case SweepState.FAILED | SweepState.HALTED:
-            return Wanted(Reason.LAST_SWEEP_FAILED, ended_sentence(facts, sweep), occurrence, error=sweep.reason)
+            note = ended_message(observation, sweep)
+            return EventRequest(Reason.LAST_SWEEP_FAILED, note, occurrence, error=sweep.reason)
         case SweepState.LOST:
-            return Wanted(Reason.LOST, ended_sentence(facts, sweep), occurrence)
+            return EventRequest(Reason.LOST, ended_message(observation, sweep), occurrence)
         case SweepState.AWAITING_APPROVAL:
-            return Wanted(Reason.AWAITING_APPROVAL, held_sentence(facts, sweep), occurrence)
+            return EventRequest(Reason.AWAITING_APPROVAL, approval_message(observation, sweep), occurrence)
         case SweepState.SUPERSEDED:
             note = f"the sweep of {time_text(int(sweep.tick))} ended: {sweep.message or sweep.reason}"
-            return Wanted(Reason.SUPERSEDED, note, occurrence, warning=False)
+            return EventRequest(Reason.SUPERSEDED, note, occurrence, warning=False)
         case _:
             return None
 
 
-def _missed(facts: Facts, before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Wanted]:
+def _missed(observation: Observation, before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:
     tick = status.get("lastMissedTime")
     at = parse_time(tick)
     if tick != before.get("lastMissedTime") and at is not None:
-        yield Wanted(Reason.MISSED_SCHEDULE, missed_sentence(facts, at), str(tick))
+        yield EventRequest(Reason.MISSED_SCHEDULE, missed_tick_message(observation, at), str(tick))
 
 
-def _dead_letters(facts: Facts) -> Iterator[Wanted]:
-    for group in risen(facts):
-        happening = f"{int(group.last)}/{group.count}"
-        note = group_sentence(facts, group)
-        yield Wanted(Reason.DEAD_LETTERS, note, happening, error=group.error, count=group.count)
+def _dead_letters(observation: Observation) -> Iterator[EventRequest]:
+    for group in grown_groups(observation):
+        note, occurrence = dead_letter_message(observation, group), f"{int(group.last)}/{group.count}"
+        yield EventRequest(Reason.DEAD_LETTERS, note, occurrence, error=group.error, count=group.count)
 
 
-def _recovered(facts: Facts, before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Wanted]:
-    old, new = find(before, ConditionType.DEGRADED) or {}, find(status, ConditionType.DEGRADED) or {}
+def _recovered(
+    observation: Observation, before: Mapping[str, Any], status: Mapping[str, Any]
+) -> Iterator[EventRequest]:
+    old, new = (find_condition(each, ConditionType.DEGRADED) or {} for each in (before, status))
     if old.get("status") != "True" or new.get("status") == "True":
         return
-    latest = next(iter(sweeps_of(facts)), None)
+    latest = next(iter(sweeps_of(observation)), None)
     completed = latest is not None and latest.state is SweepState.COMPLETED
     if old.get("reason") == Reason.AWAITING_APPROVAL and not completed:
-        return  # an approval tells of itself
+        return  # the approval has an Event of its own
     note = f"{old.get('reason')} is over"
     if old.get("reason") == Reason.DEAD_LETTERS:
         note += ": none is left"
     elif latest is not None and completed:
         note += f": the sweep of {time_text(int(latest.tick))} completed, {rows(latest.applied)} applied"
-    yield Wanted(Reason.RECOVERED, note, _step(old, new), warning=False, error=str(old.get("reason")))
+    yield EventRequest(Reason.RECOVERED, note, _step(old, new), warning=False, error=str(old.get("reason")))

@@ -1,7 +1,7 @@
-"""The sweeps that a status tells of: what the queue remembers, continued by what the status remembers.
+"""The sweeps in a status: what the queue remembers, merged with what the status remembers.
 
-The queue may be lost at any time, the status outlives it. A sweep that the status says is under way and that a queue
-which answers does not know is Lost; nobody else ever says so.
+The queue may be lost at any time, the status survives. If the status says that a sweep is running and the queue answers without
+knowing it, the sweep is Lost. Only this module decides that.
 """
 
 from __future__ import annotations
@@ -14,32 +14,33 @@ import msgspec
 from kubesweep.queue.model import HISTORY, Key, PlanVersion, Stats, Sweep, SweepState, key_text, parse_key
 from kubesweep.text import clip, escaped
 from kubesweep_controller.status.formatting import parse_time, time_text
-from kubesweep_controller.status.observation import Facts
+from kubesweep_controller.status.observation import Observation
 
-__all__ = ["decided", "key_texts", "known_sweeps", "last_of", "past_of", "previous", "sweeps_of"]
+__all__ = ["key_texts", "known_sweeps", "last_decided", "last_of", "past_of", "previous", "sweeps_of"]
 
 LOST_REASON = "QueueLost"
-LOST_MESSAGE = "the queue no longer knows this sweep; what is still stale is found by the next one"
+LOST_MESSAGE = "the queue no longer knows this sweep; the next one finds the rows that are still stale"
 MAX_KEY_TEXT = 1000
 COUNTS = ("planned", "applied", "skipped", "unconfirmed", "retrying", "dead")
 _NO_PLAN = PlanVersion(0, "")
 
 
-def previous(facts: Facts) -> Mapping[str, Any]:
-    """The status as it was written last."""
-    status = facts.body.get("status")
+def previous(observation: Observation) -> Mapping[str, Any]:
+    """The status as it was last written."""
+    status = observation.body.get("status")
     return status if isinstance(status, Mapping) else {}
 
 
-def sweeps_of(facts: Facts) -> tuple[Sweep, ...]:
-    """The latest first, at most one more than ``HISTORY``: as many as the queue remembers, so that one which only left its
-    memory by age is not called lost."""
-    status = previous(facts)
+def sweeps_of(observation: Observation) -> tuple[Sweep, ...]:
+    """The latest first, at most one more than ``HISTORY``. That is as many as the queue remembers, so that a sweep which only aged out is
+    not called lost.
+    """
+    status = previous(observation)
     written = [status.get("lastSweep"), *(status.get("history") or ())]
     before = [sweep for entry in written if (sweep := _read(entry)) is not None]
-    if facts.stats is None:
+    if observation.stats is None:
         return tuple(before[: HISTORY + 1])
-    known = known_sweeps(facts.stats)
+    known = known_sweeps(observation.stats)
     ids = {sweep.id for sweep in known}
     gone = [sweep for sweep in before if sweep.id not in ids]
     merged = [*known, *(sweep if sweep.state.settled else _lost(sweep) for sweep in gone)]
@@ -47,12 +48,12 @@ def sweeps_of(facts: Facts) -> tuple[Sweep, ...]:
 
 
 def known_sweeps(stats: Stats) -> tuple[Sweep, ...]:
-    """What the queue itself remembers, the latest first."""
+    """The sweeps that the queue itself remembers, the latest first."""
     return stats.history if stats.sweep is None else (stats.sweep, *stats.history)
 
 
-def decided(sweeps: tuple[Sweep, ...]) -> Sweep | None:
-    """The latest sweep that came to an end of its own; one that has only begun, or was replaced, decides nothing."""
+def last_decided(sweeps: tuple[Sweep, ...]) -> Sweep | None:
+    """The latest sweep that ended by itself. One that is running, or was superseded, decides nothing."""
     return next((one for one in sweeps if one.state.settled and one.state is not SweepState.SUPERSEDED), None)
 
 
@@ -61,7 +62,7 @@ def _lost(sweep: Sweep) -> Sweep:
 
 
 def past_of(sweep: Sweep) -> dict[str, Any]:
-    """A sweep as status.history has it."""
+    """A sweep as an entry of ``status.history``."""
     entry: dict[str, Any] = {
         "id": clip(sweep.id, 128),
         "tick": time_text(sweep.tick),
@@ -78,7 +79,7 @@ def past_of(sweep: Sweep) -> dict[str, Any]:
 
 
 def last_of(sweep: Sweep) -> dict[str, Any]:
-    """A sweep as status.lastSweep has it."""
+    """A sweep as ``status.lastSweep``."""
     entry = past_of(sweep) | {"capped": sweep.capped}
     if sweep.message:
         entry["message"] = clip(sweep.message, 1024)
@@ -90,12 +91,12 @@ def last_of(sweep: Sweep) -> dict[str, Any]:
 
 
 def key_texts(keys: Iterable[Key]) -> list[str]:
-    """Keys for people; one that is longer than a screen helps nobody and is left out."""
+    """Keys for people. A key that is longer than a screen is left out."""
     return [text for text in (escaped(key_text(key)) for key in keys) if len(text) <= MAX_KEY_TEXT]
 
 
 def _read(entry: object) -> Sweep | None:
-    """The inverse of :func:`last_of`; None for what a controller of another version may have written."""
+    """The inverse of :func:`last_of`; None for an entry that this version cannot read."""
     if not isinstance(entry, Mapping):
         return None
     tick = parse_time(entry.get("tick"))
@@ -118,7 +119,7 @@ def _read(entry: object) -> Sweep | None:
         started=parse_time(entry.get("startTime")) or 0.0,
         finished=parse_time(entry.get("completionTime")),
         capped=bool(entry.get("capped", False)),
-        stopped="",  # only the queue's own record says it
+        stopped="",  # known to the queue only
         samples=tuple(parse_key(text) for text in entry.get("sampleKeys") or ()),
         **counts,
     )

@@ -1,7 +1,7 @@
-"""Facts: all that one look at one schedule found. Decisions (conditions, status, Events) are pure functions of it.
+"""Everything that one reconcile found out about one schedule. Conditions, status and Events are pure functions of it.
 
-Nothing in here is remembered from one look to the next but what the API server and the queue themselves remember, so a
-controller that starts anew decides as the one before.
+The controller remembers nothing between two reconciles that the API server and the queue do not store themselves. So a restarted
+controller decides like the one before.
 """
 
 from __future__ import annotations
@@ -15,40 +15,48 @@ from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.model import ErrorGroup, ScheduleRef, Stats
 
-__all__ = ["Children", "Facts"]
+__all__ = ["Children", "Observation", "suspended"]
 
 
 @dataclass(frozen=True)
 class Children:
-    """What was seen of the schedule's own objects. Times are seconds since the epoch, problems are sentences."""
+    """The state of the schedule's own objects. Times are seconds since the epoch, problems are sentences."""
 
-    taken: str | None = None  # a child's name belongs to somebody else's object
-    rejected: str | None = None  # what the API server refused in a child (422): bad cron, bad pod template
+    name_taken: str | None = None  # an object of somebody else has the name of a child
+    rejected: str | None = None  # what the API server refuses in a child (422): bad cron, bad pod template
     cron_last: float | None = None  # CronJob.status.lastScheduleTime
-    cron_since: float | None = None  # when the CronJob's spec was last changed
-    wanted: int | None = None  # Deployment.spec.replicas
+    cron_since: float | None = None  # when the CronJob's spec last changed
+    desired: int | None = None  # Deployment.spec.replicas
     ready: int = 0  # Deployment.status.readyReplicas
-    stuck: str | None = None  # why a pod of the worker does not start (ImagePullBackOff: ..., quota, ...)
+    stuck: str | None = None  # why a worker's pod does not start (ImagePullBackOff: ..., quota, ...)
     keda: bool = False  # the cluster serves keda.sh
     scaler_problem: str | None = None  # the message of a ScaledObject that is not Ready
-    scaled: bool | None = None  # whether KEDA calls the ScaledObject Ready; None: not asked yet
-    polling: float = 5.0  # seconds from one look of KEDA's at the queue to the next
+    scaled: bool | None = None  # whether KEDA set the ScaledObject to Ready; None: not asked yet
+    polling: float = 5.0  # KEDA's polling interval in seconds
 
 
 @dataclass(frozen=True)
-class Facts:
-    """``body`` is the SweepSchedule as the API server has it, its status the one that was written last."""
+class Observation:
+    """``body`` is the SweepSchedule as the API server has it; its status is the one that was written last."""
 
     body: Mapping[str, Any]
     now: float  # seconds since the epoch
     ref: ScheduleRef
-    schedule: SweepSchedule | None  # None: the spec is refused, see ``refusal``
+    schedule: SweepSchedule | None  # None: the spec is invalid, see ``refusal``
     refusal: SpecError | None
     plan: Plan | None
-    stats: Stats | None  # None: the queue could not be asked, see ``outage``
+    stats: Stats | None  # None: the queue did not answer, see ``outage``
     outage: Outage | None
-    away: float = 0.0  # seconds since the queue was first missed
+    outage_seconds: float = 0.0  # since the first failed call
     groups: tuple[ErrorGroup, ...] = ()
     children: Children = Children()
-    evicts: str = ""  # the queue's eviction policy, where it has one
-    trouble: str = ""  # what looks at the children have failed with for a while
+    eviction_policy: str = ""  # of the queue's server, empty for noeviction
+    reconcile_failure: str = ""  # why the children could not be reconciled for a while
+
+
+def suspended(observation: Observation) -> bool:
+    """Whether the spec suspends the schedule, also where the spec is invalid for another reason."""
+    if observation.schedule is not None:
+        return observation.schedule.spec.suspend
+    spec = observation.body.get("spec")
+    return isinstance(spec, Mapping) and spec.get("suspend") is True

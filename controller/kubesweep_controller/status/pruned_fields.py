@@ -1,8 +1,8 @@
-"""A CRD that is older than this controller: the API server drops what it does not know of a status.
+"""A CRD that is older than this controller, so the API server prunes the status fields that the CRD does not know.
 
-A look compares with the status that was written last. If fields of it were gone each time, what they say would be news at
-each look: written again, told again, and an order whose echo is gone obeyed again. So what was written is remembered here, as
-long as this process lives, and takes the place of what was kept of it.
+Every reconcile compares with the status that was last written. If fields of it were missing each time, every reconcile would report
+them as new: the status would be written again, Events repeated, and commands executed again because ``status.handled`` is gone. So
+this module remembers what was written, as long as the process lives, and restores what the API server pruned.
 """
 
 from __future__ import annotations
@@ -12,37 +12,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubesweep_controller.kube.workqueue import Key
+from kubesweep_controller.children.names import ScheduleKey
 
 Status = Mapping[str, Any]
 _log = logging.getLogger("kubesweep.controller")
 
 
 @dataclass
-class Dropped:
-    _written: dict[Key, tuple[Status, Status]] = field(default_factory=dict)  # what was kept, what it stands for
-    _told: set[str] = field(default_factory=set)
+class PrunedFields:
+    """The full statuses behind the pruned ones."""
 
-    def restored(self, key: Key, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The object as it would be under the CRD of this version."""
+    _written: dict[ScheduleKey, tuple[Status, Status]] = field(
+        default_factory=dict
+    )  # the pruned status and the full one
+    _reported: set[str] = field(default_factory=set)
+
+    def restored(self, key: ScheduleKey, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The object as it would be under this version's CRD."""
         kept, whole = self._written.get(key, ({}, {}))
         return {**body, "status": whole} if kept and body.get("status") == kept else body
 
-    def wrote(self, key: Key, status: Status, answer: Mapping[str, Any]) -> None:
-        """``answer``: the object as it is after ``status`` was written."""
+    def wrote(self, key: ScheduleKey, status: Status, answer: Mapping[str, Any]) -> None:
+        """``answer``: the object after ``status`` was written."""
         kept = answer.get("status") or {}
         if kept == status:
             self._written.pop(key, None)
             return
         self._written[key] = kept, status
-        if news := _missing(status, kept, "status") - self._told:
-            self._told |= news
+        if news := _missing(status, kept, "status") - self._reported:
+            self._reported |= news
             _log.warning(
-                "the CRD in the cluster is older than this controller: it drops %s. Apply the CRD of this version",
+                "the CRD in the cluster is older than this controller, so the API server prunes %s. Apply the CRD of this version",
                 ", ".join(sorted(news)),
             )
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: ScheduleKey) -> None:
         self._written.pop(key, None)
 
 

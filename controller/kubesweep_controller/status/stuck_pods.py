@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kubesweep_controller.children.observed import Sight
+from kubesweep_controller.children.observed import ObservedChild
 
 _FINE = ("ContainerCreating", "PodInitializing", "")
 
 
-def why_stuck(deployment: Sight | None, pods: Iterable[Mapping[str, Any]]) -> str | None:
-    """None: nothing is known to be wrong, or all pods that are wanted are ready."""
-    if deployment is None or (deployment.wanted or 0) <= deployment.ready:
+def why_stuck(deployment: ObservedChild | None, pods: Iterable[Mapping[str, Any]]) -> str | None:
+    """None: no problem is known, or all desired pods are ready."""
+    if deployment is None or (deployment.desired or 0) <= deployment.ready:
         return None
     for pod in pods:
         if sentence := _of_pod(pod):
@@ -38,4 +38,6 @@ def _last_end(container: Mapping[str, Any]) -> str:
     ended = (container.get("lastState") or {}).get("terminated")
     if not ended:
         return ""
-    return f" (it ended with exit code {ended.get('exitCode')}, {ended.get('reason', 'Error')}; see kubectl logs --previous)"
+    return (
+        f" (it exited with code {ended.get('exitCode')}, {ended.get('reason', 'Error')}; see kubectl logs --previous)"
+    )

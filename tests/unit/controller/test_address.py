@@ -1,11 +1,11 @@
-"""Where the queue is, as pods are told: never with a password."""
+"""The queue's address for pods and for KEDA never contains a password."""
 
 from __future__ import annotations
 
 import pytest
 
 from kubesweep import SpecError
-from kubesweep_controller.queue.address import QueueAddress
+from kubesweep_controller.queue_address import QueueAddress
 
 
 @pytest.mark.parametrize(

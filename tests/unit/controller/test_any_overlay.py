@@ -1,4 +1,4 @@
-"""Whatever a spec lays over its pods is refused with a path, or makes a pod template: it never ends a look by surprise."""
+"""Any overlay of a spec is refused with a path or makes a pod template. It never fails a reconcile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kubesweep.api.models.spec import SweepSchedule
 from kubesweep.errors import SpecError
 from kubesweep_controller.children.pod import producer_template, worker_template
 from kubesweep_controller.children.pod_policy import PodPolicy, check_pods
-from kubesweep_controller.settings import Pods
+from kubesweep_controller.children.pod_settings import PodSettings
 from tests.kits.controller import SPEC
 
 WHOLE = {
@@ -79,7 +79,7 @@ def built(overlay: Any, tick: Any) -> bool:
         schedule = SweepSchedule.model_validate({**WHOLE, "spec": {**SPEC, **part}})
     except ValidationError:
         return False
-    spec, plan, pods = schedule.spec, compile_plan(schedule, install="local"), Pods("worker:1")
+    spec, plan, pods = schedule.spec, compile_plan(schedule, install="local"), PodSettings("worker:1")
     try:
         check_pods(spec, PodPolicy())
     except SpecError:

@@ -1,4 +1,4 @@
-"""What the controller sends is read by the API server as JSON or, where it is applied, as YAML: both have to mean the same."""
+"""The API server reads request bodies as JSON or, for an apply, as YAML. Both must have the same meaning."""
 
 from __future__ import annotations
 

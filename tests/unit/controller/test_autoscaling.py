@@ -1,4 +1,4 @@
-"""Autoscaling: True only when KEDA said so, and what is said while KEDA says nothing. A real queue, a clock that tests move."""
+"""The condition Autoscaling before, during and without a report of KEDA. A real queue, a clock that tests move."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from kubesweep_controller.kube.apply import Applier
-from kubesweep_controller.kube.cache import Store
-from kubesweep_controller.queue.credentials import Logins
-from kubesweep_controller.reconcile.children_reconciler import PATIENCE, Household
+from kubesweep_controller.kube.cache import Cache
+from kubesweep_controller.queue.credentials import QueueCredentials
+from kubesweep_controller.reconcile.children_reconciler import PATIENCE, ChildrenReconciler
 from kubesweep_controller.settings import from_environment
-from kubesweep_controller.status.autoscaling import SILENCE
-from tests.kits.controller import House, Recorder
+from kubesweep_controller.status.conditions.autoscaling import SILENCE
+from tests.kits.controller import Recorder, ScheduleSimulation
 
 KEY = ("support", "close-idle")
 ENVIRONMENT = {
@@ -26,7 +26,7 @@ ENVIRONMENT = {
 
 
 class Cluster(Recorder):
-    """An API server with one ScaledObject, as far as KEDA has written its status."""
+    """An API server with one ScaledObject and the status that KEDA has written so far."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,24 +38,26 @@ class Cluster(Recorder):
         return {"status": {"conditions": [{"type": "Ready", **self.ready}]} if self.ready else {}}
 
 
-async def test_nothing_is_said_for_keda_before_keda_said_it(house: House) -> None:
-    house.child(scaled=None)
-    assert await house.see("Autoscaling") == ("Unknown", "Checking")
-    house.child(scaled=False)
-    assert await house.see("Autoscaling") == ("Unknown", "Checking")
-    assert await house.see("Ready") == ("False", "Checking")
-    house.child(scaled=True)
-    assert await house.see("Autoscaling") == ("True", "ScaledByKeda")
+async def test_autoscaling_is_unknown_before_keda_reports(sim: ScheduleSimulation) -> None:
+    sim.child(scaled=None)
+    assert await sim.condition("Autoscaling") == ("Unknown", "Checking")
+    sim.child(scaled=False)
+    assert await sim.condition("Autoscaling") == ("Unknown", "Checking")
+    assert await sim.condition("Ready") == ("False", "Checking")
+    sim.child(scaled=True)
+    assert await sim.condition("Autoscaling") == ("True", "ScaledByKeda")
 
 
-async def test_after_a_minute_of_silence_the_likely_causes_are_named_and_ready_repeats_them(house: House) -> None:
-    house.child(scaled=False, wanted=0)
-    await house.look()
-    house.wait(SILENCE - 1)
-    assert await house.see("Autoscaling") == ("Unknown", "Checking")
-    house.wait(1)
-    assert await house.see("Autoscaling") == ("Unknown", "ScalerSilent")
-    message = house.message("Autoscaling")
+async def test_after_a_minute_of_silence_the_likely_causes_are_named_and_ready_repeats_them(
+    sim: ScheduleSimulation,
+) -> None:
+    sim.child(scaled=False, desired=0)
+    await sim.reconcile()
+    sim.wait(SILENCE - 1)
+    assert await sim.condition("Autoscaling") == ("Unknown", "Checking")
+    sim.wait(1)
+    assert await sim.condition("Autoscaling") == ("Unknown", "ScalerSilent")
+    message = sim.message("Autoscaling")
     for word in (
         "operator is down",
         "watchNamespace",
@@ -63,81 +65,83 @@ async def test_after_a_minute_of_silence_the_likely_causes_are_named_and_ready_r
         "kubectl get scaledobject close-idle-worker -n support",
     ):
         assert word in message
-    assert await house.see("Ready") == ("False", "WorkerStuck")
-    assert message in house.message("Ready")
-    house.child(scaled=True)
-    assert await house.see("Autoscaling") == ("True", "ScaledByKeda")
-    assert await house.see("Ready") == ("False", "Checking")
+    assert await sim.condition("Ready") == ("False", "WorkerStuck")
+    assert message in sim.message("Ready")
+    sim.child(scaled=True)
+    assert await sim.condition("Autoscaling") == ("True", "ScaledByKeda")
+    assert await sim.condition("Ready") == ("False", "Checking")
 
 
-async def test_a_schedule_that_was_checked_stays_ready_while_keda_is_silent(house: House) -> None:
-    await house.ready()
-    house.child(scaled=False)
-    await house.look()
-    house.wait(2 * SILENCE)
-    assert await house.see("Autoscaling") == ("Unknown", "ScalerSilent")
-    assert await house.see("Ready") == ("True", "Ready")
+async def test_a_schedule_that_was_checked_stays_ready_while_keda_is_silent(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    sim.child(scaled=False)
+    await sim.reconcile()
+    sim.wait(2 * SILENCE)
+    assert await sim.condition("Autoscaling") == ("Unknown", "ScalerSilent")
+    assert await sim.condition("Ready") == ("True", "Ready")
 
 
-async def test_no_silence_is_told_where_a_worker_runs_or_is_on_its_way(house: House) -> None:
-    house.child(scaled=False, wanted=1)
-    await house.look()
-    house.wait(2 * SILENCE)
-    assert await house.see("Ready") == ("False", "Checking")
+async def test_silence_is_not_reported_where_a_worker_runs_or_starts(sim: ScheduleSimulation) -> None:
+    sim.child(scaled=False, desired=1)
+    await sim.reconcile()
+    sim.wait(2 * SILENCE)
+    assert await sim.condition("Ready") == ("False", "Checking")
 
 
-async def test_what_keda_complains_of_is_told_at_once_and_after_a_minute_as_the_reason_why_no_worker_starts(
-    house: House,
+async def test_a_problem_of_keda_is_reported_at_once_and_after_a_minute_explains_why_no_worker_starts(
+    sim: ScheduleSimulation,
 ) -> None:
-    house.child(scaled=False, wanted=0, scaler_problem="KEDA: NOAUTH")
-    await house.look()
-    assert await house.see("Ready") == ("False", "Checking")
-    assert "KEDA: NOAUTH" in house.message("Ready")
-    house.wait(SILENCE)
-    assert await house.see("Ready") == ("False", "WorkerStuck")
-    assert "KEDA: NOAUTH" in house.message("Ready")
+    sim.child(scaled=False, desired=0, scaler_problem="KEDA: NOAUTH")
+    await sim.reconcile()
+    assert await sim.condition("Ready") == ("False", "Checking")
+    assert "KEDA: NOAUTH" in sim.message("Ready")
+    sim.wait(SILENCE)
+    assert await sim.condition("Ready") == ("False", "WorkerStuck")
+    assert "KEDA: NOAUTH" in sim.message("Ready")
 
 
-async def test_an_operator_that_died_after_it_said_ready_is_noticed_by_the_work_that_waits(house: House) -> None:
-    await house.ready()
-    house.child(scaled=True, wanted=0)
-    await house.look()
-    house.wait(3600)
-    await house.look()
-    await house.tick()
-    house.wait(SILENCE)
-    assert await house.see("Autoscaling") == ("True", "ScaledByKeda")
-    house.wait(2 * house.children.polling)
-    assert await house.see("Autoscaling") == ("Unknown", "ScalerSilent")
-    assert "no worker was started" in house.message("Autoscaling")
-    house.wait(1)
-    assert await house.see("Autoscaling") == ("Unknown", "ScalerSilent")
-    house.child(wanted=1)
-    assert await house.see("Autoscaling") == ("True", "ScaledByKeda")
+async def test_an_operator_that_stopped_after_ready_is_detected_by_waiting_jobs(
+    sim: ScheduleSimulation,
+) -> None:
+    await sim.ready()
+    sim.child(scaled=True, desired=0)
+    await sim.reconcile()
+    sim.wait(3600)
+    await sim.reconcile()
+    await sim.tick()
+    sim.wait(SILENCE)
+    assert await sim.condition("Autoscaling") == ("True", "ScaledByKeda")
+    sim.wait(2 * sim.children.polling)
+    assert await sim.condition("Autoscaling") == ("Unknown", "ScalerSilent")
+    assert "no worker was started" in sim.message("Autoscaling")
+    sim.wait(1)
+    assert await sim.condition("Autoscaling") == ("Unknown", "ScalerSilent")
+    sim.child(desired=1)
+    assert await sim.condition("Autoscaling") == ("True", "ScaledByKeda")
 
 
-async def test_work_that_waited_while_the_schedule_was_suspended_is_no_silence_of_keda(house: House) -> None:
-    await house.ready()
-    house.child(scaled=True, wanted=0)
-    house.edit(suspend=True)
-    await house.look()
-    await house.tick()
-    await house.queue.pause(house.ref, True)
-    house.wait(3600)
-    assert await house.see("Autoscaling") == ("True", "ScaledByKeda")
-    house.edit(suspend=False)
-    await house.queue.pause(house.ref, False)
-    assert await house.see("Autoscaling") == ("True", "ScaledByKeda")
-    house.wait(1)
-    assert await house.see("Autoscaling") == ("True", "ScaledByKeda")
+async def test_work_that_waited_while_the_schedule_was_suspended_is_no_silence_of_keda(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    sim.child(scaled=True, desired=0)
+    sim.edit(suspend=True)
+    await sim.reconcile()
+    await sim.tick()
+    await sim.queue.pause(sim.ref, True)
+    sim.wait(3600)
+    assert await sim.condition("Autoscaling") == ("True", "ScaledByKeda")
+    sim.edit(suspend=False)
+    await sim.queue.pause(sim.ref, False)
+    assert await sim.condition("Autoscaling") == ("True", "ScaledByKeda")
+    sim.wait(1)
+    assert await sim.condition("Autoscaling") == ("True", "ScaledByKeda")
 
 
-async def test_a_spec_that_is_refused_takes_back_nothing_that_keda_said(house: House) -> None:
-    house.child(scaled=False)
-    await house.look()
-    house.child(scaled=None)
-    house.wait(2 * SILENCE)
-    assert await house.see("Autoscaling") == ("Unknown", "Checking")
+async def test_an_invalid_spec_invalidates_nothing_that_keda_reported(sim: ScheduleSimulation) -> None:
+    sim.child(scaled=False)
+    await sim.reconcile()
+    sim.child(scaled=None)
+    sim.wait(2 * SILENCE)
+    assert await sim.condition("Autoscaling") == ("Unknown", "Checking")
 
 
 @pytest.mark.parametrize(
@@ -149,20 +153,26 @@ async def test_a_spec_that_is_refused_takes_back_nothing_that_keda_said(house: H
         ({"status": "False", "message": "no connection"}, False, "KEDA: no connection"),
     ],
 )
-async def test_the_household_answers_what_keda_wrote_and_asks_no_more_than_it_must(
-    house: House, monkeypatch: pytest.MonkeyPatch, ready: dict[str, Any] | None, scaled: bool, problem: str | None
+async def test_the_children_reconciler_reads_kedas_report_no_more_than_needed(
+    sim: ScheduleSimulation,
+    monkeypatch: pytest.MonkeyPatch,
+    ready: dict[str, Any] | None,
+    scaled: bool,
+    problem: str | None,
 ) -> None:
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    settings, api = from_environment(ENVIRONMENT), Cluster()
-    home = Household(settings, api, Store(), Applier(api), Logins(settings, "abcd1234", api), keda=True)
-    assert home.seen(KEY).scaled is None
-    api.ready = ready
-    await home._ask_keda(KEY, await house.facts())
-    seen = home.seen(KEY)
+    settings, client = from_environment(ENVIRONMENT), Cluster()
+    reconciler = ChildrenReconciler(
+        settings, client, Cache(), Applier(client), QueueCredentials(settings, "abcd1234", client), keda=True
+    )
+    assert reconciler.seen(KEY).scaled is None
+    client.ready = ready
+    await reconciler._query_keda(KEY, await sim.observation())
+    seen = reconciler.seen(KEY)
     assert (seen.scaled, seen.scaler_problem, seen.polling) == (scaled, problem, 30)
-    await home._ask_keda(KEY, await house.facts())
-    assert api.asked == 1
+    await reconciler._query_keda(KEY, await sim.observation())
+    assert client.asked == 1
     now[0] += PATIENCE
-    await home._ask_keda(KEY, await house.facts())
-    assert api.asked == (1 if scaled else 2)
+    await reconciler._query_keda(KEY, await sim.observation())
+    assert client.asked == (1 if scaled else 2)

@@ -1,4 +1,4 @@
-"""What was seen of a cluster, and what follows from it for the children."""
+"""The cache of cluster state, and what follows from it for the children."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from kubesweep.queue.model import Stats
-from kubesweep_controller.children.observed import sight_of
+from kubesweep_controller.children.observed import observe_child
 from kubesweep_controller.kube.apply import covers
-from kubesweep_controller.kube.cache import Store
+from kubesweep_controller.kube.cache import Cache
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCHEDULES
 from kubesweep_controller.reconcile.suspension import LEASE, may_park
 from kubesweep_controller.status.stuck_pods import why_stuck
@@ -37,41 +37,41 @@ def child(
     return {"kind": kind, "metadata": meta, **more}
 
 
-def test_the_store_asks_for_a_look_only_where_something_changed() -> None:
-    store = Store()
-    assert store.saw(SCHEDULES, schedule()) == A
-    assert "managedFields" not in store.schedules[A]["metadata"]
-    assert store.saw(SCHEDULES, schedule(version="6")) is None
-    assert store.saw(SCHEDULES, schedule(version="7", status={"x": 1})) == A
-    assert store.saw(SCHEDULES, schedule(version="6")) is None
-    assert store.schedules[A]["status"] == {"x": 1}
-    assert store.saw(SCHEDULES, schedule(version="8"), deleted=True) == A
-    assert A not in store.schedules
+def test_the_cache_requests_a_reconcile_only_for_changes() -> None:
+    cache = Cache()
+    assert cache.update(SCHEDULES, schedule()) == A
+    assert "managedFields" not in cache.schedules[A]["metadata"]
+    assert cache.update(SCHEDULES, schedule(version="6")) is None
+    assert cache.update(SCHEDULES, schedule(version="7", status={"x": 1})) == A
+    assert cache.update(SCHEDULES, schedule(version="6")) is None
+    assert cache.schedules[A]["status"] == {"x": 1}
+    assert cache.update(SCHEDULES, schedule(version="8"), deleted=True) == A
+    assert A not in cache.schedules
 
 
 def test_a_late_word_of_the_deleted_one_does_not_hide_the_schedule_made_after_it() -> None:
-    store = Store()
-    store.saw(SCHEDULES, schedule(uid="new", version="9"))
-    store.saw(SCHEDULES, schedule(uid="old", version="8"), deleted=True)
-    assert store.schedules[A]["metadata"]["uid"] == "new"
+    cache = Cache()
+    cache.update(SCHEDULES, schedule(uid="new", version="9"))
+    cache.update(SCHEDULES, schedule(uid="old", version="8"), deleted=True)
+    assert cache.schedules[A]["metadata"]["uid"] == "new"
 
 
 def test_a_full_list_drops_what_it_lacks_in_its_namespace_only() -> None:
-    store = Store()
-    store.saw(SCHEDULES, schedule("a"))
-    store.saw(SCHEDULES, schedule("b", uid="u2"))
-    store.saw(DEPLOYMENTS, child("Deployment", "a-worker"))
-    assert store.replace(SCHEDULES, [schedule("b", uid="u2")], "elsewhere") == set()
-    assert store.replace(SCHEDULES, [schedule("b", uid="u2")], "shop") == {A}
-    assert store.replace(DEPLOYMENTS, [], None) == {A}
-    assert store.deployment(A) is None
+    cache = Cache()
+    cache.update(SCHEDULES, schedule("a"))
+    cache.update(SCHEDULES, schedule("b", uid="u2"))
+    cache.update(DEPLOYMENTS, child("Deployment", "a-worker"))
+    assert cache.replace(SCHEDULES, [schedule("b", uid="u2")], "elsewhere") == set()
+    assert cache.replace(SCHEDULES, [schedule("b", uid="u2")], "shop") == {A}
+    assert cache.replace(DEPLOYMENTS, [], None) == {A}
+    assert cache.deployment(A) is None
 
 
-def test_an_object_that_only_carries_the_label_is_nobodys_child() -> None:
-    store = Store()
-    assert store.saw(DEPLOYMENTS, child("Deployment", "something-else")) is None
-    assert store.saw(CRONJOBS, child("CronJob", "a-worker")) is None
-    assert store.saw(CRONJOBS, child("CronJob", "a-tick")) == A
+def test_an_object_that_only_has_the_label_is_no_child() -> None:
+    cache = Cache()
+    assert cache.update(DEPLOYMENTS, child("Deployment", "something-else")) is None
+    assert cache.update(CRONJOBS, child("CronJob", "a-worker")) is None
+    assert cache.update(CRONJOBS, child("CronJob", "a-tick")) == A
 
 
 def test_of_a_deployment_the_plan_the_numbers_and_its_trouble_are_kept() -> None:
@@ -81,13 +81,13 @@ def test_of_a_deployment_the_plan_the_numbers_and_its_trouble_are_kept() -> None
         "readyReplicas": 2,
         "conditions": [{"type": "ReplicaFailure", "status": "True", "message": "quota"}],
     }
-    sight = sight_of(body)
-    assert (sight.plan, sight.wanted, sight.ready, sight.failure) == ("{}", 3, 2, "quota")
+    sight = observe_child(body)
+    assert (sight.plan, sight.desired, sight.ready, sight.failure) == ("{}", 3, 2, "quota")
     assert sight.since == 1772323200.0
 
 
-def test_of_a_pod_that_does_not_start_the_reason_is_said() -> None:
-    deployment = sight_of(child("Deployment", "a-worker", spec={"replicas": 1}))
+def test_the_reason_why_a_pod_does_not_start_is_reported() -> None:
+    deployment = observe_child(child("Deployment", "a-worker", spec={"replicas": 1}))
     waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
     pod = {"metadata": {"name": "a-worker-1"}, "status": {"containerStatuses": [waiting]}}
     assert why_stuck(deployment, [pod]) == "pod a-worker-1: ImagePullBackOff: no such image"
@@ -97,7 +97,7 @@ def test_of_a_pod_that_does_not_start_the_reason_is_said() -> None:
     assert why_stuck(deployment, [{"metadata": {"name": "p"}, "status": {"conditions": [unplaced]}}]) == (
         "pod p: Unschedulable: 0/1 nodes"
     )
-    ready = sight_of(child("Deployment", "a-worker", spec={"replicas": 1}, status={"readyReplicas": 1}))
+    ready = observe_child(child("Deployment", "a-worker", spec={"replicas": 1}, status={"readyReplicas": 1}))
     assert why_stuck(ready, [pod]) is None
 
 
@@ -146,7 +146,7 @@ def test_what_is_in_the_cluster_covers_what_is_wanted(live: Any, wanted: Any, sa
         (True, False, Stats(), None, True),
     ],
 )
-def test_workers_of_a_suspended_schedule_go_when_nothing_is_in_their_hands(
+def test_workers_of_a_suspended_schedule_are_removed_when_no_job_runs(
     suspended: bool, parked: bool, stats: Stats | None, since: float | None, may: bool
 ) -> None:
     assert may_park(suspended=suspended, parked=parked, stats=stats, since=since, now=100.0) is may

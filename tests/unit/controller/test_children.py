@@ -12,21 +12,20 @@ from kubesweep import load_object
 from kubesweep.api.compile import compile_plan
 from kubesweep.api.models.spec import SweepSchedule
 from kubesweep.api.plan import Plan
-from kubesweep.grace_period import grace_seconds
-from kubesweep_controller.children.names import dressed, inherited
-from kubesweep_controller.children.observed import Sight, sight_of
+from kubesweep_controller.children.names import inherited, with_labels
+from kubesweep_controller.children.observed import ObservedChild, observe_child
 from kubesweep_controller.children.overlay import merge, without_empty
 from kubesweep_controller.children.pod import PLAN_VARIABLE
+from kubesweep_controller.children.pod_settings import PodSettings
 from kubesweep_controller.children.scaling import build_scaledobject, build_trigger_authentication
-from kubesweep_controller.children.secret import Login, build_secret
-from kubesweep_controller.children.workloads import build_cronjob, build_deployment, fixed_replicas, newborn
-from kubesweep_controller.queue.address import QueueAddress
-from kubesweep_controller.reconcile.ensure_children import settled_plan
-from kubesweep_controller.settings import Pods
+from kubesweep_controller.children.secret import NamespaceCredentials, build_secret
+from kubesweep_controller.children.workloads import build_cronjob, build_deployment, fixed_replicas, with_zero_replicas
+from kubesweep_controller.queue_address import QueueAddress
+from kubesweep_controller.reconcile.ensure_children import plan_to_run
 
 META = {"name": "carts", "namespace": "shop", "uid": "8b5f6f0e-0000-4000-8000-000000000001", "generation": 3}
 SINCE = "2027-01-15T08:00:03Z"
-PODS = Pods("worker:1")
+PODS = PodSettings("worker:1")
 URL = "redis://redis.kubesweep.svc:6379/0?password_file=/run/kubesweep/admin/password"
 SPEC: dict[str, Any] = {
     "schedule": "*/5 * * * *",
@@ -46,23 +45,23 @@ def plan(made: SweepSchedule) -> Plan:
     return compile_plan(made, install="abcd1234")
 
 
-def deployment(pods: Pods = PODS, **spec: Any) -> dict[str, Any]:
+def deployment(pods: PodSettings = PODS, **spec: Any) -> dict[str, Any]:
     made = schedule(**spec)
     return build_deployment(META, made, plan(made), QueueAddress.of(URL).pod_url("ks"), pods)
 
 
-def cronjob(pods: Pods = PODS, **spec: Any) -> dict[str, Any]:
+def cronjob(pods: PodSettings = PODS, **spec: Any) -> dict[str, Any]:
     made = schedule(**spec)
     return build_cronjob(META, made, plan(made), QueueAddress.of(URL).pod_url("ks"), pods, SINCE)
 
 
-def seen(made: Plan) -> Sight:
+def seen(made: Plan) -> ObservedChild:
     """The Deployment that runs this plan."""
     body = deployment()
     body["metadata"]["uid"] = "u"
     env = [{"name": PLAN_VARIABLE, "value": made.to_json()}]
     body["spec"]["template"]["spec"]["containers"] = [{"env": env}]
-    return sight_of(body)
+    return observe_child(body)
 
 
 def worker_of(made: dict[str, Any]) -> dict[str, Any]:
@@ -119,62 +118,11 @@ def test_no_child_has_an_empty_list_or_a_null() -> None:
         assert list(empty_lists(child)) == []
 
 
-def test_the_deployment_never_says_how_many_and_its_newborn_says_none() -> None:
+def test_the_deployment_has_no_replicas_and_is_created_with_zero() -> None:
     assert "replicas" not in deployment()["spec"]
-    born = newborn(deployment())
+    born = with_zero_replicas(deployment())
     assert born["spec"].pop("replicas") == 0
     assert born == deployment()
-
-
-@pytest.mark.parametrize(
-    "pod", [deployment()["spec"]["template"], cronjob()["spec"]["jobTemplate"]["spec"]["template"]]
-)
-def test_both_kinds_of_pods_live_under_the_restricted_standard(pod: dict[str, Any]) -> None:
-    spec = pod["spec"]
-    assert spec["automountServiceAccountToken"] is False
-    assert spec["enableServiceLinks"] is False
-    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    [container] = spec["containers"]
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-    }
-    assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
-    assert all(set(volume) & {"secret", "emptyDir"} for volume in spec["volumes"])
-    assert all(volume["secret"]["optional"] is True for volume in spec["volumes"] if "secret" in volume)
-
-
-def test_the_worker_is_told_its_plan_its_queue_and_where_secrets_are() -> None:
-    env = env_of(worker_of(deployment()))
-    assert Plan.from_json(env["KUBESWEEP_PLAN"]) == plan(schedule())
-    assert env["KUBESWEEP_QUEUE"] == "redis://ks@redis.kubesweep.svc:6379/0?password_file=/run/kubesweep/queue/password"
-    assert env["KUBESWEEP_DATABASE_URL_FILE"] == "/run/kubesweep/database/url"
-    assert env["KUBESWEEP_DATABASE_SECRET"] == "shop-db/url"
-    assert "KUBESWEEP_HEADERS_DIR" not in env
-    assert worker_of(deployment())["command"] == ["kubesweep-worker", "work"]
-
-
-def test_headers_of_a_webhook_are_mounted_where_there_are_any() -> None:
-    hook = {"webhook": {"url": "https://example.com", "headersFrom": {"secretRef": {"name": "hook"}}}}
-    made = deployment(effect=hook)
-    assert env_of(worker_of(made))["KUBESWEEP_HEADERS_DIR"] == "/run/kubesweep/headers"
-    assert {"name": "headers", "secret": {"secretName": "hook", "optional": True}} in made["spec"]["template"]["spec"][
-        "volumes"
-    ]
-
-
-def test_the_producer_gets_the_default_image_its_job_and_the_deadline() -> None:
-    container = producer_of(cronjob(worker={"image": "app:7"}, startingDeadlineSeconds=90))
-    assert container["image"] == "worker:1"
-    assert container["command"] == ["kubesweep-worker", "tick"]
-    env = env_of(container)
-    assert env["KUBESWEEP_STARTING_DEADLINE"] == "90"
-    assert env["KUBESWEEP_TICKS_SINCE"] == SINCE
-    assert env["KUBESWEEP_JOB_NAME"]["fieldRef"]["fieldPath"] == "metadata.labels['batch.kubernetes.io/job-name']"
-    assert "KUBESWEEP_DATABASE_URL_FILE" not in env
-    assert "KUBESWEEP_STARTING_DEADLINE" not in env_of(producer_of(cronjob()))
-    assert worker_of(deployment(worker={"image": "app:7"}))["image"] == "app:7"
 
 
 def test_the_cronjob_only_fires_and_leaves_overlap_and_lateness_to_the_queue() -> None:
@@ -186,118 +134,19 @@ def test_the_cronjob_only_fires_and_leaves_overlap_and_lateness_to_the_queue() -
     assert spec["jobTemplate"]["spec"]["template"]["spec"]["restartPolicy"] == "Never"
 
 
-def test_an_overlay_adds_to_the_worker_and_cannot_talk_it_out_of_what_it_is() -> None:
-    overlay = {
-        "metadata": {"annotations": {"team": "support"}, "labels": {"kubesweep.dev/schedule": "other", "tier": "back"}},
-        "spec": {
-            "nodeSelector": {"disk": "fast"},
-            "containers": [
-                {"name": "worker", "command": ["sh"], "volumeMounts": [{"name": "cache", "mountPath": "/cache"}]},
-                {"name": "proxy", "image": "proxy:1"},
-            ],
-            "volumes": [{"name": "cache", "emptyDir": {}}],
-        },
-    }
-    template = deployment(worker={"podTemplate": overlay})["spec"]["template"]
-    assert template["metadata"]["annotations"]["team"] == "support"
-    assert template["metadata"]["labels"]["kubesweep.dev/schedule"] == "carts"
-    assert template["metadata"]["labels"]["tier"] == "back"
-    worker, proxy = template["spec"]["containers"]
-    assert proxy == {"name": "proxy", "image": "proxy:1"}
-    assert worker["command"] == ["kubesweep-worker", "work"]
-    assert {mount["mountPath"] for mount in worker["volumeMounts"]} >= {"/cache", "/tmp", "/run/kubesweep/queue"}
-    assert {volume["name"] for volume in template["spec"]["volumes"]} == {"tmp", "queue", "database", "cache"}
-    producer = cronjob(worker={"podTemplate": overlay})["spec"]["jobTemplate"]["spec"]["template"]
-    assert producer["spec"]["nodeSelector"] == {"disk": "fast"}
-    assert len(producer["spec"]["containers"]) == 1
-    assert producer["metadata"]["annotations"]["team"] == "support"
-    assert producer["metadata"]["labels"]["kubesweep.dev/schedule"] == "carts"
-    assert producer["metadata"]["labels"]["app.kubernetes.io/component"] == "producer"
-
-
-def test_where_and_as_whom_pods_run_holds_for_ticks_too_and_they_have_settings_of_their_own() -> None:
-    shared: dict[str, Any] = {
-        "serviceAccountName": "sweeper",
-        "imagePullSecrets": [{"name": "corp"}],
-        "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
-        "securityContext": {"runAsUser": 1234},
-        "tolerations": [{"key": "batch", "operator": "Exists"}],
-    }
-    sidecar = {"initContainers": [{"name": "proxy", "image": "proxy:1"}]}
-    tick = {
-        "resources": {"limits": {"cpu": "100m"}},
-        "podTemplate": {"metadata": {"labels": {"mesh": "off"}}, "spec": {"priorityClassName": "low"}},
-        "ttlSecondsAfterFinished": 600,
-        "failedJobsHistoryLimit": 3,
-    }
-    made = cronjob(worker={"podTemplate": {"spec": shared | sidecar}}, tick=tick)["spec"]
-    pod = made["jobTemplate"]["spec"]["template"]
-    assert pod["spec"].items() >= {name: each for name, each in shared.items() if name != "securityContext"}.items()
-    assert pod["spec"]["securityContext"]["runAsUser"] == 1234
-    assert pod["spec"]["priorityClassName"] == "low"
-    assert "initContainers" not in pod["spec"]
-    assert pod["metadata"]["labels"]["mesh"] == "off"
-    assert pod["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "100m"}}
-    assert made["jobTemplate"]["spec"]["ttlSecondsAfterFinished"] == 600
-    assert made["failedJobsHistoryLimit"] == 3
-
-
 def test_children_carry_the_labels_of_the_release_and_the_chosen_ones_of_their_schedule() -> None:
     owner = {"labels": {"team": "data", "argocd.argoproj.io/instance": "x", "kubesweep.dev/schedule": "other"}}
     more = inherited(owner, {"cost": "7"}, ("team", "absent", "kubesweep.dev/schedule"))
     for body in (deployment(), cronjob(), scaled(URL)):
-        dressed(body, more)
+        with_labels(body, more)
         found = body["metadata"]["labels"]
         assert (found["team"], found["cost"], found["kubesweep.dev/schedule"]) == ("data", "7", "carts")
-    made = dressed(deployment(), more)["spec"]
+    made = with_labels(deployment(), more)["spec"]
     assert made["template"]["metadata"]["labels"]["team"] == "data"
     assert "team" not in made["selector"]["matchLabels"]
-    assert dressed(cronjob(), more)["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]["team"] == "data"
-
-
-@pytest.mark.parametrize("lifecycle", [None, {}, {"postStart": {"sleep": {"seconds": 1}}}, "nonsense"])
-def test_a_worker_is_sent_sigterm_only_when_it_listens(lifecycle: Any) -> None:
-    made = worker_of(deployment(worker=with_lifecycle(lifecycle)))
-    assert made["lifecycle"]["preStop"] == {"exec": {"command": ["kubesweep-worker", "prestop"]}}
-    if isinstance(lifecycle, dict):
-        assert made["lifecycle"].items() >= lifecycle.items()
-
-
-def test_a_hook_of_the_user_s_own_takes_the_place_of_ours() -> None:
-    own = {"preStop": {"sleep": {"seconds": 3}}}
-    assert worker_of(deployment(worker=with_lifecycle(own)))["lifecycle"] == own
-    assert "lifecycle" not in producer_of(cronjob(worker=with_lifecycle(own)))
-
-
-def with_lifecycle(lifecycle: Any) -> dict[str, Any]:
-    return {"podTemplate": {"spec": {"containers": [{"name": "worker", "lifecycle": lifecycle}]}}}
-
-
-def test_variables_of_the_user_stand_beside_ours_and_never_replace_one() -> None:
-    env = [{"name": "APP", "value": "1"}, {"name": "KUBESWEEP_PLAN", "valueFrom": {"fieldRef": {"fieldPath": "a"}}}]
-    container = worker_of(deployment(worker={"env": env, "envFrom": [{"secretRef": {"name": "app"}}]}))
-    assert env_of(container)["APP"] == "1"
-    assert isinstance(env_of(container)["KUBESWEEP_PLAN"], str)
-    assert container["envFrom"] == [{"secretRef": {"name": "app"}}]
-
-
-def test_resources_of_the_user_replace_the_default_as_a_whole() -> None:
-    assert worker_of(deployment())["resources"] == {"requests": {"cpu": "50m", "memory": "128Mi"}}
-    own = {"limits": {"memory": "1Gi"}}
-    assert worker_of(deployment(worker={"resources": own}))["resources"] == own
-
-
-def test_pods_get_the_time_that_an_effect_and_a_statement_may_take() -> None:
-    hook = {"webhook": {"url": "https://example.com", "timeout": "7s"}}
-    assert grace_seconds(plan(schedule())) == 45
-    assert grace_seconds(plan(schedule(effect=hook))) == 52
-    assert grace_seconds(plan(schedule(effect={"handler": "app:close", "timeout": "1500ms"}))) == 46
-
-
-def test_pull_policy_and_secrets_are_those_of_the_installation() -> None:
-    made = deployment(Pods("worker:1", "Never", ("registry",)))
-    assert worker_of(made)["imagePullPolicy"] == "Never"
-    assert made["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+    assert (
+        with_labels(cronjob(), more)["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]["team"] == "data"
+    )
 
 
 def test_without_keda_there_is_always_a_worker() -> None:
@@ -305,11 +154,11 @@ def test_without_keda_there_is_always_a_worker() -> None:
     assert fixed_replicas(schedule(worker={"minReplicas": 3})) == 3
 
 
-def test_keda_counts_the_stream_and_wakes_one_worker_for_delayed_retries() -> None:
+def test_keda_counts_the_stream_and_starts_one_worker_for_delayed_retries() -> None:
     spec = scaled(URL, worker={"jobsPerReplica": 7, "cooldown": "90s", "minReplicas": 1, "maxReplicas": 9})["spec"]
-    work, delayed = spec["triggers"]
+    workqueue, delayed = spec["triggers"]
     prefix = "{ks:abcd1234/shop/carts/8b5f6f0e}"
-    assert work == {
+    assert workqueue == {
         "type": "redis-streams",
         "metadata": {
             "address": "redis.kubesweep.svc:6379",
@@ -320,7 +169,7 @@ def test_keda_counts_the_stream_and_wakes_one_worker_for_delayed_retries() -> No
         "authenticationRef": {"name": "carts-worker"},
     }
     marker = {"stream": f"{prefix}:marker", "streamLength": "1000000"}
-    assert delayed == {**work, "metadata": {**work["metadata"], **marker}}
+    assert delayed == {**workqueue, "metadata": {**workqueue["metadata"], **marker}}
     assert (spec["minReplicaCount"], spec["maxReplicaCount"], spec["cooldownPeriod"]) == (1, 9, 90)
     assert spec["scaleTargetRef"] == {"name": "carts-worker"}
 
@@ -342,13 +191,13 @@ def test_keda_counts_the_stream_and_wakes_one_worker_for_delayed_retries() -> No
         ),
     ],
 )
-def test_keda_is_told_of_each_kind_of_server_in_its_words(url: str, scaler: str, more: dict[str, str]) -> None:
+def test_each_kind_of_server_has_its_scaler(url: str, scaler: str, more: dict[str, str]) -> None:
     triggers = scaled(url)["spec"]["triggers"]
     assert [each["type"] for each in triggers] == [scaler, scaler]
     for each in triggers:
         own = {"stream", "streamLength", "activationLagCount"}
-        said = {name: value for name, value in each["metadata"].items() if name not in own}
-        assert said == more
+        text = {name: value for name, value in each["metadata"].items() if name not in own}
+        assert text == more
 
 
 def test_a_parked_schedule_has_no_worker_whatever_waits() -> None:
@@ -356,8 +205,8 @@ def test_a_parked_schedule_has_no_worker_whatever_waits() -> None:
     assert "annotations" not in scaled(URL)["metadata"]
 
 
-def test_the_secret_holds_both_logins_and_the_certificates_where_there_are_any() -> None:
-    secret = build_secret("shop", Login("ks", "p", "keda", "q"), "", "")
+def test_the_secret_has_both_credentials_and_certificates_if_there_are_any() -> None:
+    secret = build_secret("shop", NamespaceCredentials("ks", "p", "keda", "q"), "", "")
     assert secret["data"] == {
         "username": "a3M=",
         "password": "cA==",
@@ -365,7 +214,7 @@ def test_the_secret_holds_both_logins_and_the_certificates_where_there_are_any()
         "kedaPassword": "cQ==",
     }
     assert "ownerReferences" not in secret["metadata"]
-    assert set(build_secret("shop", Login("", "", "", ""), "ca", "s")["data"]) == {
+    assert set(build_secret("shop", NamespaceCredentials("", "", "", ""), "ca", "s")["data"]) == {
         *secret["data"],
         "ca.crt",
         "sentinelPassword",
@@ -400,7 +249,7 @@ def test_the_plan_in_the_pods_is_json_of_a_moderate_size() -> None:
 def test_an_edit_that_changes_nothing_for_a_worker_restarts_none_and_one_of_its_pace_does() -> None:
     runs = compile_plan(schedule(), generation=3)
     same = compile_plan(schedule(timeZone="Europe/Berlin"), generation=4)
-    assert settled_plan(same, seen(runs)) == runs
+    assert plan_to_run(same, seen(runs)) == runs
     faster = compile_plan(schedule(worker={"maxReplicas": 9}), generation=4)
-    assert settled_plan(faster, seen(runs)) == faster
+    assert plan_to_run(faster, seen(runs)) == faster
     assert faster.version.same(runs.version)

@@ -1,10 +1,10 @@
-"""When a namespace's Secret is written: nobody may look whether it is there."""
+"""When a namespace's Secret is written: the controller has no permission to read it."""
 
 from __future__ import annotations
 
 import pytest
 
-from kubesweep_controller.queue.credentials import AGAIN, SOON, Logins
+from kubesweep_controller.queue.credentials import REWRITE_SECONDS, SUSPECT_SECONDS, QueueCredentials
 from kubesweep_controller.settings import from_environment
 from tests.kits.controller import Recorder
 
@@ -17,20 +17,20 @@ ENVIRONMENT = {
 
 
 @pytest.mark.parametrize(
-    ("passed", "doubtful", "times"),
+    ("passed", "recheck", "times"),
     [
-        (AGAIN - 1, False, 1),
-        (AGAIN, False, 2),
-        (SOON - 1, True, 1),
-        (SOON, True, 2),
+        (REWRITE_SECONDS - 1, False, 1),
+        (REWRITE_SECONDS, False, 2),
+        (SUSPECT_SECONDS - 1, True, 1),
+        (SUSPECT_SECONDS, True, 2),
     ],
 )
-async def test_a_secret_is_written_again_hourly_and_soon_where_nobody_does_the_work_that_waits(
-    passed: float, doubtful: bool, times: int
+async def test_a_secret_is_written_again_periodically_and_sooner_while_jobs_wait(
+    passed: float, recheck: bool, times: int
 ) -> None:
-    time, api = [0.0], Recorder()
-    logins = Logins(from_environment(ENVIRONMENT), "abcd1234", api, clock=lambda: time[0])
-    await logins.ensure("shop")
+    time, client = [0.0], Recorder()
+    credentials = QueueCredentials(from_environment(ENVIRONMENT), "abcd1234", client, clock=lambda: time[0])
+    await credentials.ensure("shop")
     time[0] += passed
-    await logins.ensure("shop", doubtful=doubtful)
-    assert api.written == ["shop/kubesweep-queue"] * times
+    await credentials.ensure("shop", recheck=recheck)
+    assert client.written == ["shop/kubesweep-queue"] * times

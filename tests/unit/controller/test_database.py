@@ -1,4 +1,4 @@
-"""How the login of a database gets into a worker's pod, and what an overlay may put in its place."""
+"""How a worker's pod gets its database credentials, and what an overlay may replace."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def made_with(source: dict[str, Any], worker: dict[str, Any] | None = None) -> d
 
 
 def whole(spec: dict[str, Any]) -> None:
-    """What the API server asks of any pod: one mount a path, a volume for each mount, one source a volume."""
+    """What the API server requires of any pod: one mount per path, a volume for each mount, one source per volume."""
     names = [each["name"] for each in spec["volumes"]]
     assert len(set(names)) == len(names)
     assert all(len(each.keys() - {"name"}) == 1 for each in spec["volumes"]), spec["volumes"]
@@ -53,7 +53,7 @@ def whole(spec: dict[str, Any]) -> None:
 
 
 def mounted(made: dict[str, Any], folder: str = FOLDER) -> dict[str, Any] | None:
-    """The volume that the worker has there."""
+    """The worker's volume at that path."""
     found = [each["name"] for each in worker_of(made)["volumeMounts"] if each["mountPath"].rstrip("/") == folder]
     return next((each for each in pod(made)["volumes"] if each["name"] in found), None)
 
@@ -68,9 +68,9 @@ def test_the_parts_of_a_secret_are_mounted_by_their_own_names_and_only_those_tha
     items = [("port", "port"), ("user", "username"), ("password", "password")]
     assert [(each["key"], each["path"]) for each in one["secret"]["items"]] == items
     env = env_of(worker_of(made))
-    told = msgspec.json.decode(env["KUBESWEEP_DATABASE_CONNECTION"], type=Parts)
-    assert (told.secret, told.host, told.database) == ("shop-db", "shop-rw", "shop")
-    assert told.keys == {"port": "port", "username": "user", "password": "password"}
+    logged = msgspec.json.decode(env["KUBESWEEP_DATABASE_CONNECTION"], type=Parts)
+    assert (logged.secret, logged.host, logged.database) == ("shop-db", "shop-rw", "shop")
+    assert logged.keys == {"port": "port", "username": "user", "password": "password"}
     assert env["KUBESWEEP_DATABASE_DIR"] == FOLDER
     assert "KUBESWEEP_DATABASE_URL_FILE" not in env
 
@@ -152,15 +152,15 @@ def test_our_volume_with_another_mode_is_still_ours_and_a_sidecar_may_read_it() 
     assert "database" in [each["name"] for each in pod(read)["volumes"]]
 
 
-def test_no_environment_of_the_users_says_where_the_database_is() -> None:
+def test_user_variables_cannot_replace_the_database_address() -> None:
     env = [{"name": "KUBESWEEP_DATABASE_CONNECTION", "value": "{}"}, {"name": "A", "value": "b"}]
-    told = env_of(worker_of(made_with(URL, {"env": env})))
-    assert told["A"] == "b"
-    assert "KUBESWEEP_DATABASE_CONNECTION" not in told
+    logged = env_of(worker_of(made_with(URL, {"env": env})))
+    assert logged["A"] == "b"
+    assert "KUBESWEEP_DATABASE_CONNECTION" not in logged
     assert env_of(worker_of(made_with(CNPG, {"env": env})))["KUBESWEEP_DATABASE_CONNECTION"] != "{}"
 
 
-def test_a_tick_needs_no_login_and_may_mount_what_it_likes() -> None:
+def test_a_tick_needs_no_database_credentials_and_may_mount_anything() -> None:
     template = overlay({"name": "iam", "mountPath": FOLDER}, volumes=({"name": "iam", "emptyDir": {}},))["podTemplate"]
     template["spec"]["containers"][0]["name"] = "producer"
     made = cronjob(source={**CNPG, "table": "carts"}, tick={"podTemplate": template})
@@ -173,7 +173,7 @@ def test_volumes_are_merged_by_source_and_mounts_by_path_without_changing_what_i
     over = {"volumes": [{"name": "a", "emptyDir": {}}, {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}]}
     before = copy.deepcopy((base, over))
     assert merge(base, over) == over
-    # null, as it had to be written before, still works.
+    # null, which older versions required, still works.
     assert merge(base, {"volumes": [{"name": "a", "secret": None, "emptyDir": {}}]})["volumes"][0] == {
         "name": "a",
         "emptyDir": {},

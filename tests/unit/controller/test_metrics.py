@@ -1,4 +1,4 @@
-"""What Prometheus is told, read back as Prometheus reads it."""
+"""The exported metrics, parsed as Prometheus parses them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Settlement, SweepState
 from kubesweep_controller.metrics import Metrics
-from kubesweep_controller.status.build import build_status
-from kubesweep_controller.status.reasons import ConditionType
-from tests.kits.controller import START, House, failed, retry
+from kubesweep_controller.status.build_status import build_status
+from kubesweep_controller.status.conditions.reasons import ConditionType
+from tests.kits.controller import START, ScheduleSimulation, failed, retry
 
 ROOT = Path(__file__).parents[3]
 ALERTS = ROOT / "charts" / "kubesweep" / "files" / "alerts.yaml"
@@ -31,19 +31,19 @@ class Scraped:
         return found[0] if found else None
 
 
-async def observe(metrics: Metrics, house: House) -> None:
-    facts = await house.facts()
-    metrics.observe(facts, build_status(facts))
-    await house.look()
+async def observe(metrics: Metrics, sim: ScheduleSimulation) -> None:
+    observation = await sim.observation()
+    metrics.observe(observation, build_status(observation))
+    await sim.reconcile()
 
 
-async def test_a_schedule_has_its_numbers_under_its_namespace_and_name(house: House) -> None:
+async def test_a_schedule_has_its_numbers_under_its_namespace_and_name(sim: ScheduleSimulation) -> None:
     metrics = Metrics()
-    await house.ready()
-    claim = await house.start(5, START)
-    await house.settle(Settlement(claim, applied=2, skipped=1, retry=retry("7"), dead=failed("8")))
-    await house.tick(START)
-    await observe(metrics, house)
+    await sim.ready()
+    claim = await sim.start(5, START)
+    await sim.settle(Settlement(claim, applied=2, skipped=1, retry=retry("7"), dead=failed("8")))
+    await sim.tick(START)
+    await observe(metrics, sim)
     seen = Scraped(metrics)
     who = {"namespace": "support", "schedule": "close-idle"}
     expected = {
@@ -67,38 +67,38 @@ async def test_a_schedule_has_its_numbers_under_its_namespace_and_name(house: Ho
     assert seen.get("kubesweep_queue_up") == 1
 
 
-async def test_while_the_queue_is_away_its_last_numbers_stay_and_that_is_said(house: House) -> None:
+async def test_during_an_outage_of_the_queue_its_last_numbers_stay(sim: ScheduleSimulation) -> None:
     metrics = Metrics()
-    await house.bury("1")
-    await observe(metrics, house)
-    house.outage = Outage("QueueUnreachable", "cannot be reached")
-    await observe(metrics, house)
+    await sim.dead_letter("1")
+    await observe(metrics, sim)
+    sim.outage = Outage("QueueUnreachable", "cannot be reached")
+    await observe(metrics, sim)
     seen = Scraped(metrics)
     assert (seen.get("kubesweep_dead_letters"), seen.get("kubesweep_queue_up")) == (1, 0)
 
 
-async def test_a_sweep_that_the_queue_lost_is_lost_here_too(house: House) -> None:
+async def test_a_sweep_that_the_queue_lost_is_lost_here_too(sim: ScheduleSimulation) -> None:
     metrics = Metrics()
-    await house.start(1)
-    await observe(metrics, house)
-    await house.flush()
-    await observe(metrics, house)
+    await sim.start(1)
+    await observe(metrics, sim)
+    await sim.flush()
+    await observe(metrics, sim)
     assert Scraped(metrics).get("kubesweep_last_sweep_state", state="Lost") == 1
 
 
-async def test_a_schedule_that_is_gone_leaves_no_series(house: House) -> None:
+async def test_a_schedule_that_is_gone_leaves_no_series(sim: ScheduleSimulation) -> None:
     metrics = Metrics()
-    await house.bury("1")
-    await observe(metrics, house)
+    await sim.dead_letter("1")
+    await observe(metrics, sim)
     metrics.forget("support", "close-idle")
     assert [one for one in Scraped(metrics).samples if "schedule" in one.labels] == []
 
 
-async def test_no_label_can_grow_without_bounds(house: House) -> None:
-    """An error class, a key or a message in a label would make a series of each."""
+async def test_no_label_can_grow_without_bounds(sim: ScheduleSimulation) -> None:
+    """Labels must be bounded: an error class, a key or a message would create a series each."""
     metrics = Metrics()
-    await house.bury("1", "2", error="Some error with the number 4711")
-    await observe(metrics, house)
+    await sim.dead_letter("1", "2", error="Some error with the number 4711")
+    await observe(metrics, sim)
     allowed = {"namespace", "schedule", "state", "answer", "outcome", "type", "reason", "le"}
     assert {name for one in Scraped(metrics).samples for name in one.labels} <= allowed
     assert b"4711" not in metrics.text()
@@ -107,7 +107,7 @@ async def test_no_label_can_grow_without_bounds(house: House) -> None:
     assert (states, types) == (set(SweepState), set(ConditionType))
 
 
-def test_looks_are_timed_and_their_errors_counted() -> None:
+def test_reconciles_are_timed_and_their_errors_counted() -> None:
     metrics = Metrics()
     metrics.reconciled(0.02)
     metrics.reconciled(1.5, "Outage")
@@ -119,14 +119,14 @@ def test_looks_are_timed_and_their_errors_counted() -> None:
 
 
 @pytest.fixture
-async def names(house: House) -> set[str]:
-    """Every series that there can be."""
+async def names(sim: ScheduleSimulation) -> set[str]:
+    """Every series that can exist."""
     metrics = Metrics()
-    await house.start(1)
-    house.wait(420)
+    await sim.start(1)
+    sim.wait(420)
     metrics.reconciled(0.1, "Outage")
-    await observe(metrics, house)
-    await observe(metrics, house)
+    await observe(metrics, sim)
+    await observe(metrics, sim)
     return {f"{family.name}_total" if family.type == "counter" else family.name for family in Scraped(metrics).families}
 
 

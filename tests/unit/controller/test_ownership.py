@@ -1,4 +1,4 @@
-"""Who serves a namespace, decided on what the API server would say; with real ones: tests/e2e/test_releases.py."""
+"""Which release serves a namespace, with a simulated API server; tests/e2e/test_releases.py uses a real one."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from kubesweep_controller.kube.cache import Store
+from kubesweep_controller.kube.cache import Cache
 from kubesweep_controller.kube.client import SCHEDULES, Kind, Refused
-from kubesweep_controller.reconcile.ownership import BELIEVED, Releases
+from kubesweep_controller.reconcile.ownership import CACHE_SECONDS, Ownership
 
 MINE, OTHER = "home/mine", "away/other"
 
 
 class Cluster:
-    """Deployments by ``namespace/name``: the value of KUBESWEEP_NAMESPACES, or None where nobody may look."""
+    """Deployments by ``namespace/name``: the value of KUBESWEEP_NAMESPACES, or None where reading is forbidden."""
 
     def __init__(self) -> None:
         self.deployments: dict[str, str | None] = {}
@@ -25,9 +25,9 @@ class Cluster:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
         self.asked += 1
-        if (place := f"{namespace}/{name}") not in self.deployments:
+        if (namespaced_name := f"{namespace}/{name}") not in self.deployments:
             return None
-        if (value := self.deployments[place]) is None:
+        if (value := self.deployments[namespaced_name]) is None:
             raise Refused(403, "Forbidden", "not yours")
         env = [{"name": "POD_NAME", "valueFrom": {}}, {"name": "KUBESWEEP_NAMESPACES", "value": value}]
         return {"spec": {"template": {"spec": {"containers": [{"name": "controller", "env": env}]}}}}
@@ -39,10 +39,10 @@ class Cluster:
         return {"metadata": {"namespace": namespace, "name": name}, "status": body["status"]}
 
 
-class House:
+class ScheduleSimulation:
     def __init__(self) -> None:
-        self.cluster, self.store, self.now = Cluster(), Store(), 0.0
-        self.releases = Releases(self.cluster, self.store, MINE, lambda: self.now)  # type: ignore[arg-type]
+        self.cluster, self.cache, self.now = Cluster(), Cache(), 0.0
+        self.ownership = Ownership(self.cluster, self.cache, MINE, lambda: self.now)  # type: ignore[arg-type]
 
     def schedule(self, name: str, served_by: str = "", created: int = 0, namespace: str = "shop") -> dict[str, Any]:
         body = {
@@ -55,81 +55,81 @@ class House:
             },
             "status": {"servedBy": served_by} if served_by else {},
         }
-        self.store.schedules[namespace, name] = body
+        self.cache.schedules[namespace, name] = body
         return body
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def sim() -> ScheduleSimulation:
+    return ScheduleSimulation()
 
 
-async def test_what_nobody_serves_is_ours(house: House) -> None:
-    assert await house.releases.other(house.schedule("carts")) is None
-    assert house.cluster.asked == 0
+async def test_a_schedule_without_a_release_is_ours(sim: ScheduleSimulation) -> None:
+    assert await sim.ownership.other(sim.schedule("carts")) is None
+    assert sim.cluster.asked == 0
 
 
-async def test_a_namespace_that_another_release_serves_is_left_to_it(house: House) -> None:
-    house.cluster.deployments[OTHER] = ""
-    house.schedule("first", OTHER)
-    assert await house.releases.other(house.schedule("second", created=1)) == OTHER
-    assert await house.releases.other(house.schedule("elsewhere", namespace="support")) is None
+async def test_a_namespace_that_another_release_serves_is_left_to_it(sim: ScheduleSimulation) -> None:
+    sim.cluster.deployments[OTHER] = ""
+    sim.schedule("first", OTHER)
+    assert await sim.ownership.other(sim.schedule("second", created=1)) == OTHER
+    assert await sim.ownership.other(sim.schedule("elsewhere", namespace="support")) is None
 
 
 @pytest.mark.parametrize(
     ("namespaces", "other"),
     [("", OTHER), ("a, shop", OTHER), ("shopping", None), (None, None), ("missing", None)],
 )
-async def test_the_other_one_serves_what_its_deployment_says(
-    house: House, namespaces: str | None, other: str | None
+async def test_the_other_release_serves_what_its_deployment_configures(
+    sim: ScheduleSimulation, namespaces: str | None, other: str | None
 ) -> None:
     if namespaces != "missing":
-        house.cluster.deployments[OTHER] = namespaces
-    assert await house.releases.other(house.schedule("carts", OTHER)) == other
+        sim.cluster.deployments[OTHER] = namespaces
+    assert await sim.ownership.other(sim.schedule("carts", OTHER)) == other
 
 
-async def test_of_two_that_began_at_once_the_one_of_the_oldest_schedule_goes_on(house: House) -> None:
-    house.cluster.deployments[OTHER] = ""
-    ours, theirs = house.schedule("b", MINE, created=1), house.schedule("a", OTHER, created=2)
-    assert await house.releases.other(theirs) is None  # to be taken over
-    assert await house.releases.other(ours) is None
-    house.schedule("z", OTHER, created=0)
-    assert await house.releases.other(theirs) == OTHER
-    assert await house.releases.other(ours) == OTHER
+async def test_of_two_that_began_at_once_the_one_of_the_oldest_schedule_goes_on(sim: ScheduleSimulation) -> None:
+    sim.cluster.deployments[OTHER] = ""
+    ours, theirs = sim.schedule("b", MINE, created=1), sim.schedule("a", OTHER, created=2)
+    assert await sim.ownership.other(theirs) is None  # to be taken over
+    assert await sim.ownership.other(ours) is None
+    sim.schedule("z", OTHER, created=0)
+    assert await sim.ownership.other(theirs) == OTHER
+    assert await sim.ownership.other(ours) == OTHER
 
 
-async def test_of_two_that_may_not_look_at_each_other_the_later_one_serves(house: House) -> None:
-    house.cluster.deployments[OTHER] = None
-    body = house.schedule("carts", OTHER)
-    assert await house.releases.other(body) is None
-    await house.releases.claim(body)
-    house.schedule("carts", MINE)
-    house.now += BELIEVED
-    taken_back = house.schedule("carts", OTHER)
-    assert await house.releases.other(taken_back) == OTHER
-    house.now += BELIEVED
-    assert await house.releases.other(taken_back) == OTHER
-    assert await house.releases.other(house.schedule("visits", "third/one", namespace="support")) is None
+async def test_of_two_releases_that_cannot_read_each_other_the_later_one_serves(sim: ScheduleSimulation) -> None:
+    sim.cluster.deployments[OTHER] = None
+    body = sim.schedule("carts", OTHER)
+    assert await sim.ownership.other(body) is None
+    await sim.ownership.claim(body)
+    sim.schedule("carts", MINE)
+    sim.now += CACHE_SECONDS
+    taken_back = sim.schedule("carts", OTHER)
+    assert await sim.ownership.other(taken_back) == OTHER
+    sim.now += CACHE_SECONDS
+    assert await sim.ownership.other(taken_back) == OTHER
+    assert await sim.ownership.other(sim.schedule("visits", "third/one", namespace="support")) is None
 
 
-async def test_an_answer_is_believed_for_a_while_and_then_asked_for_again(house: House) -> None:
-    house.cluster.deployments[OTHER] = ""
-    body = house.schedule("carts", OTHER)
+async def test_an_answer_is_believed_for_a_while_and_then_asked_for_again(sim: ScheduleSimulation) -> None:
+    sim.cluster.deployments[OTHER] = ""
+    body = sim.schedule("carts", OTHER)
     for _ in range(3):
-        assert await house.releases.other(body) == OTHER
-    assert house.cluster.asked == 1
-    del house.cluster.deployments[OTHER]
-    house.now += BELIEVED
-    assert await house.releases.other(body) is None
-    assert house.cluster.asked == 2
+        assert await sim.ownership.other(body) == OTHER
+    assert sim.cluster.asked == 1
+    del sim.cluster.deployments[OTHER]
+    sim.now += CACHE_SECONDS
+    assert await sim.ownership.other(body) is None
+    assert sim.cluster.asked == 2
 
 
-async def test_a_claim_is_refused_where_the_schedule_changed_meanwhile(house: House) -> None:
-    body = house.schedule("carts")
-    written = await house.releases.claim(body)
+async def test_a_claim_is_refused_where_the_schedule_changed_meanwhile(sim: ScheduleSimulation) -> None:
+    body = sim.schedule("carts")
+    written = await sim.ownership.claim(body)
     assert written is not None
     assert written["status"] == {"servedBy": MINE}
-    assert house.cluster.patches == [
+    assert sim.cluster.patches == [
         {
             "kind": SCHEDULES,
             "place": ("shop", "carts", "status"),
@@ -137,15 +137,15 @@ async def test_a_claim_is_refused_where_the_schedule_changed_meanwhile(house: Ho
             "status": {"servedBy": MINE},
         }
     ]
-    house.cluster.conflict = True
-    assert await house.releases.claim(body) is None
+    sim.cluster.conflict = True
+    assert await sim.ownership.claim(body) is None
 
 
-async def test_it_is_told_once_for_each_schedule(house: House) -> None:
-    first, second = house.schedule("a", OTHER), house.schedule("b", OTHER)
-    told = house.releases.leave(first, OTHER)
-    assert told is not None
-    assert (str(told.reason), told.warning) == ("ServedByAnother", True)
-    assert told.note.startswith("away/other (a Deployment) serves this namespace, so home/mine leaves it alone.")
-    assert house.releases.leave(first, OTHER) is None
-    assert house.releases.leave(second, OTHER) is not None
+async def test_it_is_reported_once_for_each_schedule(sim: ScheduleSimulation) -> None:
+    initial, second = sim.schedule("a", OTHER), sim.schedule("b", OTHER)
+    logged = sim.ownership.leave(initial, OTHER)
+    assert logged is not None
+    assert (str(logged.reason), logged.warning) == ("ServedByAnother", True)
+    assert logged.note.startswith("away/other (a Deployment) serves this namespace, so home/mine ignores it.")
+    assert sim.ownership.leave(initial, OTHER) is None
+    assert sim.ownership.leave(second, OTHER) is not None

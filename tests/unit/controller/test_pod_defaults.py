@@ -1,4 +1,4 @@
-"""What an installation gives to the pods of every schedule: under what the schedule says, over what is ours, checked at the start."""
+"""Defaults of an installation for all pods: below the schedule's fields, above ours, validated at the start."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from kubesweep.api.compile import compile_plan
 from kubesweep.errors import SpecError
 from kubesweep_controller.children.pod_defaults import combined, read_defaults
 from kubesweep_controller.children.pod_policy import PodPolicy, check_pods
+from kubesweep_controller.children.pod_settings import PodSettings
 from kubesweep_controller.children.quantity import amount
 from kubesweep_controller.children.workloads import build_cronjob, build_deployment
-from kubesweep_controller.settings import Pods, from_environment
+from kubesweep_controller.settings import from_environment
 from tests.unit.controller.test_children import META, SPEC
 from tests.unit.controller.test_workqueue import ENV
 
@@ -45,11 +46,11 @@ Template = dict[str, Any]
 
 
 def templates(defaults: Any = DEFAULTS, meta: Any = META, copied: tuple[str, ...] = (), **spec: Any) -> list[Template]:
-    """Of the worker and of the producer."""
+    """The pod templates of worker and producer."""
     body = {"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSchedule", "metadata": meta, "spec": SPEC | spec}
     schedule = load_object(body)
     plan = compile_plan(schedule, install="abcd1234")
-    pods = Pods("worker:1", pull_secrets=("registry",), copied_labels=copied, defaults=read_defaults(defaults))
+    pods = PodSettings("worker:1", pull_secrets=("registry",), copied_labels=copied, defaults=read_defaults(defaults))
     deployment = build_deployment(meta, schedule, plan, "redis://r", pods)
     cronjob = build_cronjob(meta, schedule, plan, "redis://r", pods, None)
     return [deployment["spec"]["template"], cronjob["spec"]["jobTemplate"]["spec"]["template"]]
@@ -80,7 +81,7 @@ def test_without_defaults_pods_are_as_they_were() -> None:
     assert tick["spec"]["containers"][0]["resources"]["limits"] == {"memory": "256Mi"}
 
 
-def test_what_a_schedule_says_wins() -> None:
+def test_fields_of_the_schedule_win() -> None:
     overlay = {
         "metadata": {"labels": {"team": "shop"}},
         "spec": {
@@ -151,7 +152,7 @@ def test_a_label_that_is_copied_from_the_schedule_wins_over_the_default() -> Non
         assert "other" not in each["metadata"]["labels"]
 
 
-def test_what_is_ours_stays_whatever_the_defaults_say() -> None:
+def test_our_fields_stay_whatever_the_defaults_set() -> None:
     env = [{"name": name, "value": "x"} for name in ("KUBESWEEP_PLAN", "KUBESWEEP_DATABASE_URL_FILE")]
     containers = [{"name": name, "command": ["sh"], "env": env} for name in ("worker", "producer")]
     labels = {"labels": {"kubesweep.dev/schedule": "other"}}
@@ -177,7 +178,7 @@ def test_the_policy_of_pod_templates_binds_schedules_and_not_the_defaults() -> N
 
 
 @pytest.mark.parametrize(
-    ("defaults", "said"),
+    ("defaults", "text"),
     [
         ({"podtemplate": {}}, 'worker.defaults.podtemplate: unknown field; did you mean "podTemplate"?'),
         ({"resources": {"limits": {"memory": "512MB"}}}, "worker.defaults.resources.limits.memory: write a quantity"),
@@ -188,15 +189,15 @@ def test_the_policy_of_pod_templates_binds_schedules_and_not_the_defaults() -> N
         ([], "worker.defaults: "),
     ],
 )
-def test_a_wrong_default_is_refused_at_the_start_with_its_path(defaults: Any, said: str) -> None:
+def test_a_wrong_default_is_refused_at_the_start_with_its_path(defaults: Any, text: str) -> None:
     with pytest.raises(SpecError) as met:
         from_environment({**ENV, "KUBESWEEP_WORKER_DEFAULTS": json.dumps(defaults)})
     assert met.value.code == "BadEnvironment"
-    assert said in str(met.value)
+    assert text in str(met.value)
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 5000, '{"a": ' * 70 + "1" + "}" * 70])
-def test_defaults_that_cannot_be_read_are_told_too(text: str) -> None:
+def test_defaults_that_cannot_be_parsed_are_reported_too(text: str) -> None:
     with pytest.raises(SpecError, match="KUBESWEEP_WORKER_DEFAULTS"):
         from_environment({**ENV, "KUBESWEEP_WORKER_DEFAULTS": text})
 
@@ -219,7 +220,7 @@ def test_what_fits_alone_fits_together_and_nothing_of_the_schedules_own_is_lost(
     assert fits(made)
     for kind in ("limits", "requests"):
         assert own.get(kind, {}).items() <= made.get(kind, {}).items()
-    # A policy that asks for limits finds each that the installation set.
+    # A policy that requires limits accepts each that the installation set.
     assert default.get("limits", {}).keys() <= made.get("limits", {}).keys()
 
 

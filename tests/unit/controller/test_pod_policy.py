@@ -1,4 +1,4 @@
-"""What a podTemplate may ask for: no more than PodSecurity baseline, no token of the API server, only the service accounts that were named."""
+"""What a podTemplate may ask for: at most PodSecurity baseline, no API token, only the listed service accounts."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ ALL = PodPolicy(privileged=True, token=True)
 
 
 def refusals(template: Template, policy: PodPolicy, where: str = "worker") -> list[str]:
-    """Paths that are refused, behind the field that holds the template."""
+    """Refused paths, relative to the template."""
     fields = {where: {"podTemplate": template}}
     spec = SweepSchedule.model_validate(
         {"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSchedule", "metadata": {"name": "a"}, "spec": SPEC | fields}
@@ -170,6 +170,6 @@ SHAPES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), SHAPES))
-def test_a_template_of_any_shape_is_looked_through(template: Template) -> None:
+def test_a_template_of_any_shape_is_searched(template: Template) -> None:
     list(privileged(template))
     list(privileged({"spec": template}))

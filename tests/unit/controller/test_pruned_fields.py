@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kubesweep_controller.status.pruned_fields import Dropped
+from kubesweep_controller.status.pruned_fields import PrunedFields
 
 KEY = "shop", "carts"
 WHOLE: dict[str, Any] = {
@@ -22,25 +22,25 @@ def body(status: dict[str, Any] | None) -> dict[str, Any]:
 
 
 @pytest.fixture
-def dropped() -> Dropped:
-    return Dropped()
+def dropped() -> PrunedFields:
+    return PrunedFields()
 
 
-def test_what_was_written_takes_the_place_of_what_was_kept_of_it(dropped: Dropped) -> None:
+def test_what_was_written_takes_the_place_of_what_was_kept_of_it(dropped: PrunedFields) -> None:
     assert dropped.restored(KEY, body(KEPT)) == body(KEPT)
     dropped.wrote(KEY, WHOLE, body(KEPT))
     assert dropped.restored(KEY, body(KEPT)) == body(WHOLE)
     assert dropped.restored(("shop", "other"), body(KEPT)) == body(KEPT)
 
 
-def test_a_status_that_somebody_else_wrote_is_taken_as_it_is(dropped: Dropped) -> None:
+def test_a_status_that_another_client_wrote_is_kept_as_it_is(dropped: PrunedFields) -> None:
     dropped.wrote(KEY, WHOLE, body(KEPT))
     for status in (KEPT | {"observedGeneration": 2}, {}, None):
         assert dropped.restored(KEY, body(status)) == body(status)
 
 
 @pytest.mark.parametrize("end", ["written whole", "forgotten"])
-def test_nothing_is_remembered_for_longer_than_it_holds(dropped: Dropped, end: str) -> None:
+def test_nothing_is_remembered_for_longer_than_it_holds(dropped: PrunedFields, end: str) -> None:
     dropped.wrote(KEY, WHOLE, body(KEPT))
     if end == "forgotten":
         dropped.forget(KEY)
@@ -49,12 +49,12 @@ def test_nothing_is_remembered_for_longer_than_it_holds(dropped: Dropped, end: s
     assert dropped.restored(KEY, body(KEPT)) == body(KEPT)
 
 
-def test_each_field_that_is_dropped_is_said_once(dropped: Dropped, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_pruned_field_is_logged_once(dropped: PrunedFields, caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("kubesweep").propagate = True
     for _ in range(3):
         dropped.wrote(KEY, WHOLE, body(KEPT))
     dropped.wrote(("shop", "other"), WHOLE | {"plan": "x"}, body(KEPT))
-    said = [each.getMessage() for each in caplog.records]
-    assert len(said) == 2
-    assert "it drops status.conditions[].later, status.handled.approve. Apply" in said[0]
-    assert "it drops status.plan. Apply" in said[1]
+    text = [each.getMessage() for each in caplog.records]
+    assert len(text) == 2
+    assert "the API server prunes status.conditions[].later, status.handled.approve. Apply" in text[0]
+    assert "the API server prunes status.plan. Apply" in text[1]

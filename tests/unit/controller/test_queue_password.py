@@ -1,4 +1,4 @@
-"""The bundled queue's password: put into its Secret once, whatever else writes to it, and used before the kubelet shows it."""
+"""The bundled queue's password: written to its Secret once, kept if another tool wrote it, used before the kubelet shows it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from kubesweep.errors import Outage
 from kubesweep.queue.redis.connections import parse
 from kubesweep_controller.kube.client import ApiOutage, Kind, Refused
-from kubesweep_controller.queue.password import AGAIN, QueuePassword
+from kubesweep_controller.queue.password import RETRY_SECONDS, QueuePassword
 from kubesweep_controller.settings import Settings, from_environment
 from tests.kits.controller import Recorder
 
@@ -20,13 +20,13 @@ Start = Callable[[Settings, "Server"], QueuePassword]
 
 
 class Server(Recorder):
-    """One Secret, and server-side apply as far as it matters here: who owns ``data.password``, and conflicts."""
+    """One Secret, with the part of server-side apply that matters here: the owner of ``data.password``, and conflicts."""
 
     def __init__(self) -> None:
         super().__init__()
         self.password, self.owners = "", set[str]()
         self.applied = 0
-        self.away = False
+        self.outage_seconds = False
 
     async def apply(
         self, kind: Kind, body: Mapping[str, Any], manager: str = "", *, force: bool = True
@@ -34,7 +34,7 @@ class Server(Recorder):
         assert not force
         assert (kind.kind, body["metadata"]) == ("Secret", {"name": "ks-kubesweep-redis", "namespace": "kubesweep"})
         self.applied += 1
-        if self.away:
+        if self.outage_seconds:
             raise ApiOutage("ApiUnreachable", "no route")
         given = base64.b64decode(body["data"]["password"]).decode()
         if self.owners - {manager} and given != self.password:
@@ -63,12 +63,12 @@ def settings(mounted: Path, secret: str = "ks-kubesweep-redis") -> Settings:
 
 
 def show(mounted: Path, password: str) -> None:
-    """What the kubelet does."""
+    """Update the mounted file, as the kubelet does."""
     mounted.write_text(password)
 
 
 def credentials(of: QueuePassword) -> Any:
-    """What a connection to the queue logs in with now."""
+    """The password of a new connection to the queue."""
     return parse(of.settings.queue_url).options["credential_provider"].get_credentials()
 
 
@@ -79,11 +79,11 @@ def mounted(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts controllers, each with files of its own."""
+    """Start controllers, each with its own files."""
     started: list[QueuePassword] = []
 
-    def begin(given: Settings, api: Server) -> QueuePassword:
-        started.append(QueuePassword.of(given, api))
+    def begin(given: Settings, client: Server) -> QueuePassword:
+        started.append(QueuePassword.of(given, client))
         return started[-1]
 
     yield begin
@@ -94,69 +94,69 @@ def start() -> Iterator[Start]:
 async def test_the_first_leader_makes_a_password_and_logs_in_with_it_before_the_kubelet_shows_it(
     start: Start, mounted: Path
 ) -> None:
-    api = Server()
-    password = start(settings(mounted), api)
+    client = Server()
+    password = start(settings(mounted), client)
     with pytest.raises(Outage):
-        password.settings.queue.password()  # nobody is given an empty one
-    await password.look(0)
-    assert len(api.password) >= 40
-    assert credentials(password) == ("default", api.password)
-    assert password.settings.queue.password() == api.password
-    assert password.stand_in is not None
-    assert password.stand_in.stat().st_mode & 0o777 == 0o600
-    assert api.password not in repr(password)
-    show(mounted, api.password)
-    await password.look(AGAIN)
-    assert password.stand_in.resolve() == mounted
+        password.settings.queue.password()  # an empty password is never used
+    await password.check(0)
+    assert len(client.password) >= 40
+    assert credentials(password) == ("default", client.password)
+    assert password.settings.queue.password() == client.password
+    assert password.temporary_file is not None
+    assert password.temporary_file.stat().st_mode & 0o777 == 0o600
+    assert client.password not in repr(password)
+    show(mounted, client.password)
+    await password.check(RETRY_SECONDS)
+    assert password.temporary_file.resolve() == mounted
     show(mounted, "rotated\n")
     assert credentials(password) == ("default", "rotated")
-    assert api.applied == 1
+    assert client.applied == 1
 
 
-async def test_a_password_that_stands_is_left_alone_whoever_put_it_there(start: Start, mounted: Path) -> None:
-    api = Server()
-    await start(settings(mounted), api).look(0)
-    first = api.password
-    await start(settings(mounted), api).look(0)  # a controller that died before the file came
-    assert api.password == first
-    api.patch_by_hand("mine")
-    second = start(settings(mounted), api)
-    await second.look(0)
-    assert api.password == "mine"
+async def test_an_existing_password_is_kept_whoever_wrote_it(start: Start, mounted: Path) -> None:
+    client = Server()
+    await start(settings(mounted), client).check(0)
+    initial = client.password
+    await start(settings(mounted), client).check(0)  # a controller that crashed before the file appeared
+    assert client.password == initial
+    client.patch_by_hand("mine")
+    second = start(settings(mounted), client)
+    await second.check(0)
+    assert client.password == "mine"
     with pytest.raises(Outage):
         second.settings.queue.password()
     show(mounted, "mine")
-    await second.look(1)
+    await second.check(1)
     assert credentials(second) == ("default", "mine")
 
 
 async def test_a_secret_that_a_tool_emptied_gets_the_same_password_again(start: Start, mounted: Path) -> None:
-    api = Server()
-    password = start(settings(mounted), api)
-    await password.look(0)
-    made = api.password
+    client = Server()
+    password = start(settings(mounted), client)
+    await password.check(0)
+    made = client.password
     show(mounted, made)
-    await password.look(1)
-    api.empty()
+    await password.check(1)
+    client.empty()
     show(mounted, "")
-    await password.look(AGAIN)
-    assert api.password == made
-    api.patch_by_hand("another")
-    await password.look(2 * AGAIN)
-    assert api.password == "another", "and never takes one back"
+    await password.check(RETRY_SECONDS)
+    assert client.password == made
+    client.patch_by_hand("another")
+    await password.check(2 * RETRY_SECONDS)
+    assert client.password == "another", "and never takes one back"
 
 
 async def test_the_secret_is_tried_again_now_and_then_and_at_once_after_an_outage(start: Start, mounted: Path) -> None:
-    api = Server()
-    api.away = True
-    password = start(settings(mounted), api)
-    await password.look(0)
-    api.away = False
-    await password.look(5)
-    assert (api.applied, bool(api.password)) == (2, True)
-    for now in (10, 15, AGAIN):
-        await password.look(now)
-    assert api.applied == 2
+    client = Server()
+    client.outage_seconds = True
+    password = start(settings(mounted), client)
+    await password.check(0)
+    client.outage_seconds = False
+    await password.check(5)
+    assert (client.applied, bool(client.password)) == (2, True)
+    for now in (10, 15, RETRY_SECONDS):
+        await password.check(now)
+    assert client.applied == 2
 
 
 async def test_where_the_file_is_there_at_the_start_it_is_used_itself(start: Start, mounted: Path) -> None:

@@ -1,5 +1,4 @@
-"""What a queue holds was written by others. Nothing of it reaches a status or an Event as anything but text of a length that the API
-server takes."""
+"""Texts in the queue come from others. In a status or an Event they are printable and no longer than the API server accepts."""
 
 from __future__ import annotations
 
@@ -13,11 +12,11 @@ import pytest
 from kubesweep.errors import Outage
 from kubesweep.queue.model import FailedRow, Settlement, SweepState, parse_key
 from kubesweep_controller.kube.events import Events
-from kubesweep_controller.status.build import build_status
-from kubesweep_controller.status.event_rules import Wanted, events_of
+from kubesweep_controller.status.build_status import build_status
+from kubesweep_controller.status.conditions.reasons import Reason
+from kubesweep_controller.status.event_rules import EventRequest, events_of
 from kubesweep_controller.status.formatting import parse_time, time_text
-from kubesweep_controller.status.reasons import Reason
-from tests.kits.controller import House
+from tests.kits.controller import ScheduleSimulation
 from tests.unit.core.test_text import harmful
 
 HOSTILE = "\x1b]0;mine\x07\x1b[2J\0\x9b31m\u202egnp.exe\u2066"
@@ -36,7 +35,7 @@ def texts(value: object) -> Iterator[str]:
 
 
 class Posted:
-    """An API server that keeps what it is sent."""
+    """An API server that keeps the bodies it receives."""
 
     def __init__(self) -> None:
         self.bodies: list[Mapping[str, Any]] = []
@@ -49,67 +48,69 @@ class Posted:
         return None
 
 
-async def _dead(house: House) -> None:
-    claim = await house.start(1)
+async def _dead(sim: ScheduleSimulation) -> None:
+    claim = await sim.start(1)
     row = FailedRow((f"a{HOSTILE}",), LONG, HUGE, HUGE)
-    await house.settle(Settlement(claim, dead=(row,)))
+    await sim.settle(Settlement(claim, dead=(row,)))
 
 
-async def _failed(house: House) -> None:
-    await house.end(SweepState.FAILED, LONG, HUGE)
+async def _failed(sim: ScheduleSimulation) -> None:
+    await sim.end(SweepState.FAILED, LONG, HUGE)
 
 
-async def _found(house: House) -> None:
-    await house.ready()
-    await house.find(False, LONG, HUGE)
-    await house.find(False, LONG, HUGE, kind="Effect")
+async def _found(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    await sim.find(False, LONG, HUGE)
+    await sim.find(False, LONG, HUGE, kind="Effect")
 
 
-async def _warned(house: House) -> None:
-    await house.ready()
-    await house.find(False, LONG, HUGE, kind="SourceWarnings")
+async def _warned(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    await sim.find(False, LONG, HUGE, kind="SourceWarnings")
 
 
-async def _away(house: House) -> None:
-    house.outage = Outage("Unreachable", HUGE)
+async def _away(sim: ScheduleSimulation) -> None:
+    sim.outage = Outage("Unreachable", HUGE)
 
 
-async def _stuck(house: House) -> None:
-    await house.ready()
-    house.child(stuck=HUGE)
+async def _stuck(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    sim.child(stuck=HUGE)
 
 
 @pytest.mark.parametrize("happens", [_dead, _failed, _found, _warned, _away, _stuck])
-async def test_no_text_of_others_leaves_a_status_or_an_event_unreadable_or_refused(house: House, happens: Any) -> None:
-    await house.look()
-    await happens(house)
-    facts = await house.facts()
-    status = build_status(facts)
-    api = Posted()
-    for wanted in events_of(facts, status):
-        await Events(api, "pod").post(facts.body, wanted)
-    assert "отклонена" in json.dumps([status, api.bodies], ensure_ascii=False), "nothing of it is told"
-    assert [text for text in texts([status, *api.bodies]) if harmful(text)] == []
-    assert all(len(body["note"].encode()) <= 1024 for body in api.bodies)
-    await house.look()  # validates the status as the API server does
-    house.body["status"] = status
-    assert build_status(await house.facts()) == status
+async def test_no_text_of_others_leaves_a_status_or_an_event_unreadable_or_refused(
+    sim: ScheduleSimulation, happens: Any
+) -> None:
+    await sim.reconcile()
+    await happens(sim)
+    observation = await sim.observation()
+    status = build_status(observation)
+    client = Posted()
+    for event in events_of(observation, status):
+        await Events(client, "pod").post(observation.body, event)
+    assert "отклонена" in json.dumps([status, client.bodies], ensure_ascii=False), "none of it is reported"
+    assert [text for text in texts([status, *client.bodies]) if harmful(text)] == []
+    assert all(len(body["note"].encode()) <= 1024 for body in client.bodies)
+    await sim.reconcile()  # validates the status as the API server does
+    sim.body["status"] = status
+    assert build_status(await sim.observation()) == status
 
 
-async def test_a_key_with_an_escape_sequence_is_shown_so_that_it_can_be_typed_again(house: House) -> None:
-    await _dead(house)
-    [group] = (await house.look())["errors"]
+async def test_a_key_with_an_escape_sequence_is_shown_so_that_it_can_be_typed_again(sim: ScheduleSimulation) -> None:
+    await _dead(sim)
+    [group] = (await sim.reconcile())["errors"]
     [shown] = group["sampleKeys"]
     assert (parse_key(shown), harmful(shown)) == ((f"a{HOSTILE}",), [])
 
 
 @pytest.mark.parametrize("note", ["Строка отклонена. " * 38, "é" * 513, "y" * 5000, "👩\u200d👧" * 300, "\0" * 1024])
-async def test_a_note_has_no_more_bytes_than_the_api_server_takes(house: House, note: str) -> None:
-    api = Posted()
-    wanted = Wanted(Reason.AWAITING_APPROVAL, "short", "one")
-    await Events(api, "pod").post(house.body, wanted)
-    await Events(api, "ж" * 100).post(house.body, replace(wanted, note=note))
-    short, long = api.bodies
+async def test_a_note_has_no_more_bytes_than_the_api_server_takes(sim: ScheduleSimulation, note: str) -> None:
+    client = Posted()
+    event = EventRequest(Reason.AWAITING_APPROVAL, "short", "one")
+    await Events(client, "pod").post(sim.body, event)
+    await Events(client, "ж" * 100).post(sim.body, replace(event, note=note))
+    short, long = client.bodies
     assert (short["note"], short["reportingInstance"]) == ("short", "pod")
     assert 1000 < len(long["note"].encode()) <= 1024
     assert len(long["reportingInstance"].encode()) <= 128

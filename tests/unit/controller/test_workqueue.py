@@ -1,4 +1,4 @@
-"""The work queue, and small decisions beside it."""
+"""The work queue, retry delays, refusals and probes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pytest
 
 from kubesweep import SpecError
 from kubesweep.errors import Outage
+from kubesweep_controller.children.names import ScheduleKey
 from kubesweep_controller.children.pod_policy import PodPolicy
 from kubesweep_controller.health import Health
 from kubesweep_controller.kube import workqueue
 from kubesweep_controller.kube.client import Refused
-from kubesweep_controller.kube.workqueue import Key, WorkQueue, backoff
+from kubesweep_controller.kube.workqueue import WorkQueue, backoff
 from kubesweep_controller.queue.credentials import derived
 from kubesweep_controller.queue.users import KEDA_RULES, POD_RULES
 from kubesweep_controller.settings import from_environment
@@ -31,24 +32,26 @@ ENV = {
 
 
 @asynccontextmanager
-async def working(look: Callable[[Key], Awaitable[float | None]], at_once: int = 4) -> AsyncIterator[WorkQueue]:
-    queue = WorkQueue(look, at_once)
+async def working(
+    reconcile: Callable[[ScheduleKey], Awaitable[float | None]], at_once: int = 4
+) -> AsyncIterator[WorkQueue]:
+    queue = WorkQueue(reconcile, at_once)
     task = asyncio.create_task(queue.run())
     yield queue
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_key_is_looked_at_once_however_often_it_was_added() -> None:
-    seen: list[Key] = []
+async def test_a_key_is_reconciled_once_however_often_it_was_added() -> None:
+    seen: list[ScheduleKey] = []
     both = asyncio.Event()
 
-    async def look(key: Key) -> None:
+    async def reconcile(key: ScheduleKey) -> None:
         seen.append(key)
         if len(seen) == 2:
             both.set()
 
-    async with working(look) as queue:
+    async with working(reconcile) as queue:
         for _ in range(5):
             queue.add(A)
             queue.add(B)
@@ -56,17 +59,17 @@ async def test_a_key_is_looked_at_once_however_often_it_was_added() -> None:
     assert sorted(seen) == [A, B]
 
 
-async def test_a_key_that_is_added_during_its_look_is_looked_at_again_and_never_twice_at_once() -> None:
+async def test_a_key_added_during_its_reconcile_is_reconciled_again_and_never_concurrently() -> None:
     running = 0
-    looks = 0
+    runs = 0
     gate, again = asyncio.Event(), asyncio.Event()
 
-    async def look(key: Key) -> None:
-        nonlocal running, looks
+    async def reconcile(key: ScheduleKey) -> None:
+        nonlocal running, runs
         running += 1
         assert running == 1
-        looks += 1
-        if looks == 1:
+        runs += 1
+        if runs == 1:
             queue.add(key)
             gate.set()
             await asyncio.sleep(0)
@@ -74,76 +77,76 @@ async def test_a_key_that_is_added_during_its_look_is_looked_at_again_and_never_
             again.set()
         running -= 1
 
-    async with working(look) as queue:
+    async with working(reconcile) as queue:
         queue.add(A)
         await gate.wait()
         await again.wait()
-    assert looks == 2
+    assert runs == 2
 
 
-async def test_no_more_looks_at_once_than_allowed() -> None:
+async def test_no_more_concurrent_reconciles_than_allowed() -> None:
     running = most = 0
     done = asyncio.Event()
-    left = 20
+    applied = 20
 
-    async def look(key: Key) -> None:
-        nonlocal running, most, left
+    async def reconcile(key: ScheduleKey) -> None:
+        nonlocal running, most, applied
         running += 1
         most = max(most, running)
         await asyncio.sleep(0)
         running -= 1
-        left -= 1
-        if not left:
+        applied -= 1
+        if not applied:
             done.set()
 
-    async with working(look, at_once=3) as queue:
+    async with working(reconcile, at_once=3) as queue:
         for number in range(20):
             queue.add(("shop", str(number)))
         await done.wait()
     assert most == 3
 
 
-async def test_a_look_that_fails_comes_again_whatever_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_reconcile_is_retried_for_any_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workqueue, "FIRST_BACKOFF", 0.001)
-    looks = 0
+    runs = 0
     done = asyncio.Event()
 
-    async def look(key: Key) -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 4:
+    async def reconcile(key: ScheduleKey) -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 4:
             done.set()
             return
-        raise Outage("Away", "away") if looks % 2 else RuntimeError("a mistake")
+        raise Outage("Away", "away") if runs % 2 else RuntimeError("a mistake")
 
-    async with working(look) as queue:
+    async with working(reconcile) as queue:
         queue.add(A)
         await done.wait()
-    assert looks == 4
+    assert runs == 4
 
 
-def test_waits_between_looks_that_fail_grow_to_a_minute_and_differ() -> None:
+def test_retry_delays_grow_to_a_minute_and_are_randomized() -> None:
     assert [backoff(times, 1.0) for times in (1, 2, 3, 6, 7, 8, 1000)] == [1, 2, 4, 32, 60, 60, 60]
     assert backoff(3, 0.5) == 2.0
 
 
-async def test_a_look_says_when_it_wants_to_look_again_and_a_change_comes_sooner() -> None:
-    looks = asyncio.Queue[Key]()
+async def test_a_reconcile_returns_its_next_time_and_a_change_comes_first() -> None:
+    runs = asyncio.Queue[ScheduleKey]()
 
-    async def look(key: Key) -> float:
-        looks.put_nowait(key)
+    async def reconcile(key: ScheduleKey) -> float:
+        runs.put_nowait(key)
         return 3600.0
 
-    async with working(look) as queue:
+    async with working(reconcile) as queue:
         queue.add(A)
-        assert await looks.get() == A
+        assert await runs.get() == A
         queue.add(A)
-        assert await looks.get() == A
+        assert await runs.get() == A
         queue.forget(A)
         assert len(queue) == 0
 
 
-def test_refusals_of_the_object_are_told_from_those_of_the_world() -> None:
+def test_refusals_of_the_object_differ_from_those_of_the_cluster() -> None:
     assert Refused(422, "Invalid", "bad cron").invalid
     assert Refused(
         500, "InternalError", "failed to create typed patch object (...): .spec.x: field not declared"
@@ -191,18 +194,18 @@ def test_derived_passwords_differ_by_purpose_and_stay_the_same() -> None:
     assert "admin" not in derived("admin", "keda")
 
 
-def test_probes_say_what_is_missing() -> None:
-    health = Health(max_age=60.0, turned=100.0)
-    assert health.unready() == "the Lease is not held yet"
-    health.follows = True
-    assert health.unready() == ""
-    health.leads = True
-    assert health.unready() == "SweepSchedules have not been listed yet"
+def test_probes_report_what_is_missing() -> None:
+    health = Health(max_age=60.0, last_beat=100.0)
+    assert health.readiness_problem() == "the Lease is not held yet"
+    health.is_standby = True
+    assert health.readiness_problem() == ""
+    health.is_leader = True
+    assert health.readiness_problem() == "SweepSchedules have not been listed yet"
     health.listed = 100.0
-    assert health.unready() == "the queue has not answered yet"
+    assert health.readiness_problem() == "the queue has not responded yet"
     health.queue_reached = True
-    assert health.unready() == ""
-    assert health.sick(101.0) == ""
-    assert "stood still" in health.sick(200.0)
-    health.turned = 200.0
-    assert "full list" in health.sick(200.0)
+    assert health.readiness_problem() == ""
+    assert health.liveness_problem(101.0) == ""
+    assert "has been blocked" in health.liveness_problem(200.0)
+    health.last_beat = 200.0
+    assert "full list" in health.liveness_problem(200.0)

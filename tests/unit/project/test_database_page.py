@@ -12,8 +12,8 @@ from kubesweep import load, load_object
 from kubesweep.api.compile import compile_plan
 from kubesweep.api.database_url import KEYS, PARAMETERS
 from kubesweep.api.models.spec import Spec
+from kubesweep_controller.children.pod_settings import PodSettings
 from kubesweep_controller.children.workloads import build_deployment
-from kubesweep_controller.settings import Pods
 from tests.unit.controller.test_database import whole
 
 ROOT = Path(__file__).parents[3]
@@ -46,7 +46,9 @@ def test_each_snippet_and_example_makes_a_valid_pod(spec: dict[str, object]) -> 
     schedule = load_object(
         {"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSchedule", "metadata": META, "spec": spec}
     )
-    made = build_deployment(META, schedule, compile_plan(schedule, install="abcd1234"), "redis://r", Pods("worker:1"))
+    made = build_deployment(
+        META, schedule, compile_plan(schedule, install="abcd1234"), "redis://r", PodSettings("worker:1")
+    )
     whole(made["spec"]["template"]["spec"])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from lupa.lua51 import LuaRuntime
 
 from kubesweep.errors import Outage, SpecError
-from tests.kits.controller import House
+from tests.kits.controller import ScheduleSimulation
 
 SCRIPT = (Path(__file__).parents[3] / "examples/argocd/health.lua").read_text()
 
@@ -20,53 +20,53 @@ def health(body: dict[str, Any]) -> tuple[str, str]:
     return answer["status"], answer["message"]
 
 
-async def test_a_schedule_is_healthy_only_when_it_is_ready_without_dead_letters(house: House) -> None:
-    assert health(house.body) == ("Progressing", "The controller has not seen this version yet")
-    await house.look()
-    said, message = health(house.body)
-    assert (said, message) == ("Progressing", house.message("Ready"))
-    await house.ready()
-    await house.look()
-    assert health(house.body) == ("Healthy", house.message("Ready"))
-    await house.bury("1", "2")
-    await house.look()
-    assert health(house.body) == ("Degraded", f"DeadLetters: {house.message('Degraded')}")
+async def test_a_schedule_is_healthy_only_when_it_is_ready_without_dead_letters(sim: ScheduleSimulation) -> None:
+    assert health(sim.body) == ("Progressing", "The controller has not seen this version yet")
+    await sim.reconcile()
+    said, message = health(sim.body)
+    assert (said, message) == ("Progressing", sim.message("Ready"))
+    await sim.ready()
+    await sim.reconcile()
+    assert health(sim.body) == ("Healthy", sim.message("Ready"))
+    await sim.dead_letter("1", "2")
+    await sim.reconcile()
+    assert health(sim.body) == ("Degraded", f"DeadLetters: {sim.message('Degraded')}")
 
 
-async def test_a_new_generation_is_progressing(house: House) -> None:
-    await house.ready()
-    await house.look()
-    house.edit(schedule="*/7 * * * *")
-    assert health(house.body)[0] == "Progressing"
-    await house.look()
-    assert health(house.body)[0] == "Healthy"
+async def test_a_new_generation_is_progressing(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    await sim.reconcile()
+    sim.edit(schedule="*/7 * * * *")
+    assert health(sim.body)[0] == "Progressing"
+    await sim.reconcile()
+    assert health(sim.body)[0] == "Healthy"
 
 
-async def test_a_schedule_that_is_not_ready_is_degraded_with_the_reason(house: House) -> None:
-    await house.ready()
-    await house.look()
-    house.outage = Outage("QueueUnreachable", "queue redis://q cannot be reached")
-    await house.look()
-    said, message = health(house.body)
+async def test_a_schedule_that_is_not_ready_is_degraded_with_the_reason(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    await sim.reconcile()
+    sim.outage = Outage("QueueUnreachable", "queue redis://q cannot be reached")
+    await sim.reconcile()
+    said, message = health(sim.body)
     assert said == "Degraded"
     assert message.startswith("QueueUnavailable: QueueUnreachable: queue redis://q cannot be reached")
-    house.outage = None
-    await house.find(ok=False, reason="TableMissing", message="there is no table")
-    await house.look()
-    said, message = health(house.body)
+    sim.outage = None
+    await sim.find(ok=False, reason="TableMissing", message="there is no table")
+    await sim.reconcile()
+    said, message = health(sim.body)
     assert (said, message) == ("Degraded", "SourceNotReady: TableMissing: there is no table")
-    await house.find()
-    await house.look()
-    assert health(house.body)[0] == "Healthy"
+    await sim.find()
+    await sim.reconcile()
+    assert health(sim.body)[0] == "Healthy"
 
 
-async def test_a_suspended_schedule_is_suspended_unless_its_spec_is_invalid(house: House) -> None:
-    house.edit(suspend=True)
-    await house.look()
-    assert health(house.body) == ("Suspended", house.message("Suspended"))
-    house.refusal = SpecError("BadCron", "spec.schedule: no such cron")
-    await house.look()
-    said, message = health(house.body)
+async def test_a_suspended_schedule_is_suspended_unless_its_spec_is_invalid(sim: ScheduleSimulation) -> None:
+    sim.edit(suspend=True)
+    await sim.reconcile()
+    assert health(sim.body) == ("Suspended", sim.message("Suspended"))
+    sim.refusal = SpecError("BadCron", "spec.schedule: no such cron")
+    await sim.reconcile()
+    said, message = health(sim.body)
     assert said == "Degraded"
     assert "spec.schedule: no such cron" in message
 

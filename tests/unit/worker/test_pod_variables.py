@@ -11,8 +11,8 @@ import pytest
 from kubesweep import load_object
 from kubesweep.api.compile import compile_plan
 from kubesweep.api.plan import Plan
+from kubesweep_controller.children.pod_settings import PodSettings
 from kubesweep_controller.children.workloads import build_cronjob, build_deployment
-from kubesweep_controller.settings import Pods
 from tests.unit.controller.test_children import META, SPEC
 
 AMOUNTS = "note = $$x$$ and price like '$(KUBERNETES_SERVICE_HOST)%' and tag ~ 'a$'"
@@ -28,7 +28,7 @@ def variables(source: Any) -> list[dict[str, str]]:
     spec = SPEC | {"match": [*SPEC["match"], {"sql": AMOUNTS}], "source": source}
     body = {"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSchedule", "metadata": META, "spec": spec}
     schedule = load_object(body)
-    plan, pods = compile_plan(schedule, install="abcd1234"), Pods("worker:1")
+    plan, pods = compile_plan(schedule, install="abcd1234"), PodSettings("worker:1")
     made = [
         build_deployment(META, schedule, plan, "redis://r", pods)["spec"],
         build_cronjob(META, schedule, plan, "redis://r", pods, None)["spec"]["jobTemplate"]["spec"],

@@ -149,6 +149,9 @@ class Status(Model):
         description="Ready, SourceReady, Autoscaling, Suspended, Degraded, Stalled.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
+    ready_code: Word | None = Field(
+        None, description="Code of the error that Ready reports, such as TableMissing (docs/errors.md)."
+    )
     active_schedule: ActiveSchedule | None = Field(
         None, description="What fires now, and since when; without it nothing does (suspended)."
     )

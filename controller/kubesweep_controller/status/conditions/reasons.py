@@ -1,6 +1,6 @@
-"""Every word that a program may go by: types and reasons of conditions, reasons of Events. docs/conditions.md explains each.
+"""Every word that programs may rely on: types and reasons of conditions, reasons of Events. docs/conditions.md explains each.
 
-The one exception is SourceReady: its reason is what the worker found, in the worker's own words (docs/errors.md).
+The exception is SourceReady: its reason is the code of the worker's finding (docs/errors.md).
 """
 
 from __future__ import annotations
@@ -59,5 +59,5 @@ class Reason(StrEnum):
     APPROVED = "Approved"
     DEAD_LETTERS_RETRIED = "DeadLettersRetried"
     DEAD_LETTERS_PURGED = "DeadLettersPurged"
-    REQUEST_REFUSED = "RequestRefused"
+    COMMAND_REFUSED = "CommandRefused"
     SERVED_BY_ANOTHER = "ServedByAnother"

@@ -1,4 +1,4 @@
-"""Whole looks of the controller at schedules of several tenants, one of which is in trouble: a real queue, an API server that keeps statuses."""
+"""Complete reconciles for several tenants, one of which has a problem: a real queue, an API server that keeps statuses."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ import pytest
 from kubesweep.errors import KubesweepError, Outage
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep.queue.redis.scripts import keys
+from kubesweep_controller.children.names import ScheduleKey
 from kubesweep_controller.children.pod_policy import PodPolicy
-from kubesweep_controller.kube.cache import Store
+from kubesweep_controller.kube.cache import Cache
 from kubesweep_controller.kube.client import SCHEDULES, Kind
-from kubesweep_controller.kube.workqueue import Key
 from kubesweep_controller.metrics import Metrics
-from kubesweep_controller.queue.circuit_breaker import Gate
+from kubesweep_controller.queue.guarded_queue import GuardedQueue
+from kubesweep_controller.reconcile.queue_reconciler import QueueReconciler
 from kubesweep_controller.reconcile.reconciler import Reconciler
-from kubesweep_controller.status.conditions import find
+from kubesweep_controller.reconcile.spec_cache import SpecCache
+from kubesweep_controller.status.conditions.result import find_condition
 from kubesweep_controller.status.formatting import time_text
-from kubesweep_controller.status.observation import Children, Facts
+from kubesweep_controller.status.observation import Children, Observation
 from tests.integration.one_row import KINDS
 from tests.kits.controller import SPEC, START, Clock, Recorder
 from tests.kits.servers import shared
@@ -29,51 +31,51 @@ from tests.kits.servers import shared
 MINE = "ks/kubesweep"
 
 
-class Kept(Recorder):
-    """Keeps what is written to a status."""
+class StatusClient(Recorder):
+    """Keeps written statuses."""
 
     async def replace_status(self, kind: Kind, live: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
         return {**live, "status": dict(status)}
 
 
-class Home:
-    """A household whose children are fine, but for those of the schedules in ``broken``."""
+class StubChildrenReconciler:
+    """A children reconciler that succeeds, except for the schedules in ``broken``."""
 
     def __init__(self) -> None:
-        self.broken: dict[Key, Exception] = {}
-        self.thorough: set[Key] = set()
+        self.broken: dict[ScheduleKey, Exception] = {}
+        self.full_resync: set[ScheduleKey] = set()
 
-    def running_plan(self, key: Key, plan: Any) -> Any:
+    def running_plan(self, key: ScheduleKey, plan: Any) -> Any:
         return plan
 
-    def login_problem(self, key: Key) -> Outage | None:
+    def credentials_problem(self, key: ScheduleKey) -> Outage | None:
         return None
 
-    def seen(self, key: Key) -> Children:
+    def seen(self, key: ScheduleKey) -> Children:
         return Children(keda=True, scaled=True, cron_since=START)
 
-    async def tend(self, key: Key, facts: Facts) -> Children:
+    async def reconcile(self, key: ScheduleKey, observation: Observation) -> Children:
         if key in self.broken:
             raise self.broken[key]
         return self.seen(key)
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: ScheduleKey) -> None:
         pass
 
 
-class Silent:
-    """Neither events nor other releases."""
+class RecordedEvents:
+    """Events are only recorded, and there is no other release."""
 
     mine = MINE
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.posted: list[str] = []
 
     async def other(self, body: Any) -> None:
         return None
 
-    async def post(self, body: Any, wanted: Any) -> None:
-        self.told.append(str(wanted.reason))
+    async def post(self, body: Any, event: Any) -> None:
+        self.posted.append(str(event.reason))
 
     def forget(self, uid: str) -> None:
         pass
@@ -81,22 +83,27 @@ class Silent:
 
 class Bench:
     def __init__(self, queue: RedisQueue) -> None:
-        self.clock, self.home, self.store, self.events = Clock(), Home(), Store(), Silent()
+        self.clock, self.children, self.cache, self.events = (
+            Clock(),
+            StubChildrenReconciler(),
+            Cache(),
+            RecordedEvents(),
+        )
         self.clock.now = time.time()  # the queue's own
-        self.gate, self.metrics = Gate(queue, "local", lambda: None), Metrics()
+        self.queue, self.metrics = GuardedQueue(queue, "local", lambda: None), Metrics()
         self.reconciler = Reconciler(
-            install="local",
-            api=Kept(),
-            store=self.store,
-            household=self.home,  # type: ignore[arg-type]
-            gate=self.gate,
+            client=StatusClient(),
+            cache=self.cache,
+            children=self.children,  # type: ignore[arg-type]
+            queue=QueueReconciler("local", self.queue, clock=self.clock),
+            specs=SpecCache(PodPolicy()),
             events=self.events,  # type: ignore[arg-type]
             metrics=self.metrics,
-            releases=self.events,  # type: ignore[arg-type]
+            ownership=self.events,  # type: ignore[arg-type]
             clock=self.clock,
         )
 
-    def add(self, namespace: str, **fields: Any) -> Key:
+    def add(self, namespace: str, **fields: Any) -> ScheduleKey:
         spec = {**SPEC, "every": "30s", **fields}
         spec.pop("schedule")
         meta = {
@@ -108,18 +115,18 @@ class Bench:
         }
         meta["creationTimestamp"] = time_text(START - 3600)
         body = {"metadata": meta, "spec": spec, "status": {"servedBy": MINE}}
-        assert self.store.saw(SCHEDULES, body) == (namespace, "carts")
+        assert self.cache.update(SCHEDULES, body) == (namespace, "carts")
         return namespace, "carts"
 
-    async def look(self, key: Key) -> dict[str, Any]:
-        await self.reconciler.look(key)
-        ready = find(self.store.schedules[key]["status"], "Ready")
+    async def reconcile(self, key: ScheduleKey) -> dict[str, Any]:
+        await self.reconciler.reconcile(key)
+        ready = find_condition(self.cache.schedules[key]["status"], "Ready")
         assert ready is not None
         return dict(ready)
 
-    async def ticks(self, key: Key) -> int:
-        """That were offered to the queue, whatever it answered: the sweep of the first one waits for a worker."""
-        (stats,) = await self.gate.queue.stats([self.reconciler._refs[key]])
+    async def ticks(self, key: ScheduleKey) -> int:
+        """The number of ticks that were offered to the queue, whatever it answered: the first sweep waits for a worker."""
+        stats = await self.queue.stats(self.reconciler._refs[key])
         return sum(msgspec.structs.astuple(stats.ticks))
 
     @property
@@ -133,24 +140,24 @@ def bench(emptied: RedisQueue) -> Bench:
 
 
 @KINDS
-async def test_the_damage_of_one_tenant_is_told_to_it_and_cured_and_nobody_else_waits(kind: str, bench: Bench) -> None:
+async def test_damaged_keys_of_one_tenant_are_reported_and_reset_and_delay_no_other(kind: str, bench: Bench) -> None:
     bad, good = bench.add("bad"), bench.add("good")
     for key in (bad, good):
-        await bench.look(key)
+        await bench.reconcile(key)
     ref = bench.reconciler._refs[bad]
     with shared(kind).client() as client:
-        for place in keys(ref.prefix):
-            client.delete(place)
-            client.set(place, "x")
+        for namespaced_name in keys(ref.prefix):
+            client.delete(namespaced_name)
+            client.set(namespaced_name, "x")
     bench.clock.now += 31
-    ready = await bench.look(bad)
+    ready = await bench.reconcile(bad)
     assert (ready["reason"], ready["message"].partition(":")[0]) == ("QueueUnavailable", "QueueDamaged")
-    assert bench.gate.away == 0
-    assert (await bench.look(good))["reason"] == "Checking"
+    assert bench.queue.outage_seconds == 0
+    assert (await bench.reconcile(good))["reason"] == "Checking"
     assert await bench.ticks(good) >= 1
     assert "kubesweep_queue_up 1.0" in bench.text
     bench.clock.now += 31
-    assert (await bench.look(bad))["reason"] == "Checking"
+    assert (await bench.reconcile(bad))["reason"] == "Checking"
     assert await bench.ticks(bad) >= 1
 
 
@@ -158,21 +165,23 @@ async def test_the_damage_of_one_tenant_is_told_to_it_and_cured_and_nobody_else_
 @pytest.mark.parametrize(
     "error", [KubesweepError("Deployment carts-worker: failed to convert"), RecursionError(), Outage("ApiBusy", "busy")]
 )
-async def test_a_look_that_keeps_failing_is_told_and_stops_no_tick(kind: str, bench: Bench, error: Exception) -> None:
+async def test_a_reconcile_that_keeps_failing_is_reported_and_stops_no_tick(
+    kind: str, bench: Bench, error: Exception
+) -> None:
     bad, good = bench.add("bad"), bench.add("good")
-    bench.home.broken[bad] = error
+    bench.children.broken[bad] = error
     for key in (bad, good):
-        assert (await bench.look(key))["reason"] == "Checking"  # it may pass
+        assert (await bench.reconcile(key))["reason"] == "Checking"  # it may pass
     for round_ in range(1, 4):
         bench.clock.now += 31
-        assert (await bench.look(bad))["reason"] == "ReconcileFailed"
-        assert (await bench.look(good))["reason"] == "Checking"
+        assert (await bench.reconcile(bad))["reason"] == "ReconcileFailed"
+        assert (await bench.reconcile(good))["reason"] == "Checking"
         assert await bench.ticks(bad) == await bench.ticks(good) >= round_
-    assert bench.events.told.count("ReconcileFailed") == 1
+    assert bench.events.posted.count("ReconcileFailed") == 1
     assert 'kubesweep_schedule_condition{namespace="bad",schedule="carts",type="Ready"} 0.0' in bench.text
     assert "kubesweep_reconcile_errors_total{" in bench.text
-    del bench.home.broken[bad]
-    assert (await bench.look(bad))["reason"] == "Checking"
+    del bench.children.broken[bad]
+    assert (await bench.reconcile(bad))["reason"] == "Checking"
 
 
 @KINDS
@@ -181,12 +190,12 @@ async def test_a_pod_that_this_installation_does_not_allow_is_an_invalid_spec_an
 ) -> None:
     wants = {"podTemplate": {"spec": {"hostNetwork": True, "serviceAccountName": "carts-iam"}}}
     bad, good = bench.add("bad", worker=wants), bench.add("good")
-    ready = await bench.look(bad)
+    ready = await bench.reconcile(bad)
     assert ready["reason"] == "InvalidSpec"
     assert ready["message"].startswith("spec.worker.podTemplate.spec.hostNetwork: not allowed here:")
     assert "worker.podTemplate.allowPrivileged" in ready["message"]
     assert "serviceAccountName" not in ready["message"]
-    assert (await bench.look(good))["reason"] == "Checking"
-    bench.reconciler.pod_policy = PodPolicy(privileged=True)
-    bench.reconciler._specs.clear()  # as a controller that starts anew
-    assert (await bench.look(bad))["reason"] == "Checking"
+    assert (await bench.reconcile(good))["reason"] == "Checking"
+    bench.reconciler.specs.policy = PodPolicy(privileged=True)
+    bench.reconciler.specs.clear()  # like a restarted controller
+    assert (await bench.reconcile(bad))["reason"] == "Checking"

@@ -1,4 +1,4 @@
-"""Users that the controller makes on a real server: enough for the pods of their namespace and for KEDA, and no more."""
+"""Queue users on a real server: sufficient for the pods of their namespace and for KEDA, and no more."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import redis
 from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Limits, PlanVersion, ScheduleRef, Settlement, SweepRequest
-from kubesweep_controller.children.secret import Login
-from kubesweep_controller.queue.credentials import SOON, Logins, derived
+from kubesweep_controller.children.secret import NamespaceCredentials
+from kubesweep_controller.queue.credentials import SUSPECT_SECONDS, QueueCredentials, derived
 from kubesweep_controller.queue.users import set_users, user_names
 from kubesweep_controller.settings import from_environment
 from tests.kits.controller import Recorder
@@ -36,9 +36,11 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     made.remove()
 
 
-def login(namespace: str) -> Login:
+def derive(namespace: str) -> NamespaceCredentials:
     pods, keda = user_names(INSTALL, namespace)
-    return Login(pods, derived("sesame", f"worker/{namespace}"), keda, derived("sesame", f"keda/{namespace}"))
+    return NamespaceCredentials(
+        pods, derived("sesame", f"worker/{namespace}"), keda, derived("sesame", f"keda/{namespace}")
+    )
 
 
 def admin(server: Server) -> str:
@@ -46,13 +48,13 @@ def admin(server: Server) -> str:
 
 
 def url(server: Server, namespace: str) -> str:
-    own = login(namespace)
+    own = derive(namespace)
     return f"redis://{own.user}:{own.password}@127.0.0.1:{server.port}/0"
 
 
 async def test_a_namespace_can_sweep_and_cannot_touch_its_neighbour(server: Server) -> None:
     for space in ("shop", "bank"):
-        await set_users(admin(server), INSTALL, space, login(space))
+        await set_users(admin(server), INSTALL, space, derive(space))
     ours, theirs = connect(url(server, "shop")), connect(url(server, "bank"))
     opened = await ours.open_sweep(OURS, SweepRequest(tick=1.0, plan=PLAN))
     [claim] = (await ours.claim(OURS, "worker", 1, Limits())).jobs
@@ -68,17 +70,17 @@ async def test_a_namespace_can_sweep_and_cannot_touch_its_neighbour(server: Serv
     await theirs.close()
 
 
-async def test_keda_sees_two_lengths_and_changes_nothing(server: Server) -> None:
-    await set_users(admin(server), INSTALL, "shop", login("shop"))
+async def test_keda_reads_two_lengths_and_changes_nothing(server: Server) -> None:
+    await set_users(admin(server), INSTALL, "shop", derive("shop"))
     queue = connect(url(server, "shop"))
     await queue.open_sweep(OURS, SweepRequest(tick=1.0, plan=PLAN))
     await queue.close()
-    own = login("shop")
+    own = derive("shop")
     with server.client(username=own.keda_user, password=own.keda_password) as client:
         assert client.ping()
         assert client.xlen(f"{OURS.prefix}:work") == 1
         assert client.xlen(f"{OURS.prefix}:marker") == 0
-        for words in (
+        for command in (
             ("XADD", f"{OURS.prefix}:work", "*", "a", "b"),
             ("XLEN", f"{THEIRS.prefix}:work"),
             ("EVAL", "return 1", 0),
@@ -87,18 +89,18 @@ async def test_keda_sees_two_lengths_and_changes_nothing(server: Server) -> None
             ("KEYS", "*"),
         ):
             with pytest.raises(redis.exceptions.ResponseError):
-                client.execute_command(*words)
+                client.execute_command(*command)
 
 
-async def test_users_come_back_after_the_server_forgot_them(server: Server) -> None:
-    await set_users(admin(server), INSTALL, "shop", login("shop"))
+async def test_users_are_restored_after_the_server_lost_them(server: Server) -> None:
+    await set_users(admin(server), INSTALL, "shop", derive("shop"))
     server.kill()
     server.start()
     queue = connect(url(server, "shop"))
     with pytest.raises(Outage) as refused:
         await queue.stats([OURS])
     assert refused.value.reason == "QueueAuth"
-    await set_users(admin(server), INSTALL, "shop", login("shop"))
+    await set_users(admin(server), INSTALL, "shop", derive("shop"))
     assert not (await queue.claim(OURS, "worker", 1, Limits())).jobs
     await queue.close()
 
@@ -107,19 +109,19 @@ async def test_a_server_whose_admin_may_not_make_users_is_an_outage_with_a_reaso
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "weak", "on", ">weak", "~*", "+@all", "-@admin")
     with pytest.raises(Outage) as refused:
-        await set_users(f"redis://weak:weak@127.0.0.1:{server.port}/0", INSTALL, "shop", login("shop"))
+        await set_users(f"redis://weak:weak@127.0.0.1:{server.port}/0", INSTALL, "shop", derive("shop"))
     assert refused.value.reason == "QueueRights"
 
 
 def made(server: Server) -> set[str]:
-    """The users that the server has besides its default one."""
+    """The server's users except its default one."""
     with server.client() as client:
         return set(client.acl_users()) - {"default"}
 
 
 @KINDS
 async def test_every_node_of_a_cluster_gets_the_users_and_they_are_enough_there(kind: str) -> None:
-    own = login("shop")
+    own = derive("shop")
     with cluster(kind, replicas=1, **SESAME) as nodes:
         where = ",".join(f"127.0.0.1:{node.port}" for node in nodes[:3])
         await set_users(f"redis+cluster://:sesame@{where}", INSTALL, "shop", own)
@@ -136,7 +138,7 @@ async def test_every_node_of_a_cluster_gets_the_users_and_they_are_enough_there(
 
 @KINDS
 async def test_a_replica_has_the_users_before_sentinels_promote_it(kind: str) -> None:
-    own = login("shop")
+    own = derive("shop")
     with sentinel(kind, **SESAME) as (_, replica, watcher):
         where = f"127.0.0.1:{watcher.port}/main"
         await set_users(f"redis+sentinel://:sesame@{where}", INSTALL, "shop", own)
@@ -148,17 +150,15 @@ async def test_a_replica_has_the_users_before_sentinels_promote_it(kind: str) ->
 
 
 @KINDS
-async def test_a_replica_that_is_away_keeps_nobody_waiting_for_a_user(kind: str) -> None:
+async def test_a_replica_that_is_down_delays_no_user(kind: str) -> None:
     with sentinel(kind, **SESAME) as (primary, replica, watcher):
         replica.kill()
-        own = login("shop")
+        own = derive("shop")
         await set_users(f"redis+sentinel://:sesame@127.0.0.1:{watcher.port}/main", INSTALL, "shop", own)
         assert made(primary) == {own.user, own.keda_user}
 
 
-async def test_users_are_set_again_with_another_password_and_where_nobody_does_the_work_that_waits(
-    server: Server, tmp_path: Path
-) -> None:
+async def test_users_are_set_again_after_a_password_change_and_while_jobs_wait(server: Server, tmp_path: Path) -> None:
     file, time = tmp_path / "password", [0.0]
     file.write_text("sesame")
     environment = {
@@ -168,26 +168,26 @@ async def test_users_are_set_again_with_another_password_and_where_nobody_does_t
         "POD_NAMESPACE": "kubesweep",
         "POD_NAME": "kubesweep-0",
     }
-    logins = Logins(from_environment(environment), INSTALL, Recorder(), clock=lambda: time[0])
+    credentials = QueueCredentials(from_environment(environment), INSTALL, Recorder(), clock=lambda: time[0])
 
     async def sweep() -> None:
-        own = logins.login("shop")
+        own = credentials.derive("shop")
         queue = connect(f"redis://{own.user}:{own.password}@127.0.0.1:{server.port}/0")
         try:
             await queue.open_sweep(OURS, SweepRequest(tick=1.0, plan=PLAN))
         finally:
             await queue.close()
 
-    await logins.ensure("shop")
+    await credentials.ensure("shop")
     await sweep()
     with server.client() as client:
         client.config_set("requirepass", "new")
         file.write_text("new")
-        await logins.ensure("shop")
+        await credentials.ensure("shop")
         await sweep()
-        client.acl_deluser(logins.user("shop"))
+        client.acl_deluser(credentials.user("shop"))
     with pytest.raises(Outage):
         await sweep()
-    time[0] += SOON
-    await logins.ensure("shop", doubtful=True)
+    time[0] += SUSPECT_SECONDS
+    await credentials.ensure("shop", recheck=True)
     await sweep()

@@ -1,7 +1,7 @@
-"""Where the queue is, said three ways: to the controller with its login, to pods without a password, to KEDA.
+"""The queue's address in three forms: for the controller with its credentials, for pods without a password, and for KEDA.
 
-Pods get a URL whose password is a mounted file; KEDA gets addresses, and the login by a TriggerAuthentication. Pure but
-for ``password``, which reads the file that the controller's own URL names.
+Pods get a URL whose password is a mounted file. KEDA gets addresses, and its credentials from a TriggerAuthentication. Pure, except
+for the passwords, which are read from the files that the controller's own URL names.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.redis.connections import TIMEOUT, PasswordFile, Target, parse
 
-FOLDER = "/run/kubesweep/queue"  # where pods find the Secret
+FOLDER = "/run/kubesweep/queue"  # where the Secret is mounted in pods
 _CODE = "QueueUrl"
 
 
 @dataclass(frozen=True)
 class QueueAddress:
-    """Made by :meth:`of`. ``ca_file`` is read anew whenever the Secret is written, as the password's file is."""
+    """Create it with :meth:`of`. ``ca_file`` and the password files are read again whenever a Secret is written."""
 
-    target: Target = field(repr=False)  # it may hold the password
+    target: Target = field(repr=False)  # may contain the password
     user: str  # of the controller; empty: the server's default user
     given_password: str = field(repr=False)
     password_file: str
@@ -34,7 +34,7 @@ class QueueAddress:
 
     @classmethod
     def of(cls, url: str) -> QueueAddress:
-        """Raises ``SpecError`` for a queue that pods on other hosts could not reach, or reach only without its login."""
+        """Raises ``SpecError`` for a queue that pods on other hosts cannot reach, or whose credentials they cannot use."""
         if not url.partition("://")[0].lower().startswith(("redis", "valkey")):
             raise SpecError(
                 _CODE, "KUBESWEEP_QUEUE: in a cluster the queue is a redis:// or rediss:// URL (docs/redis.md)"
@@ -42,7 +42,7 @@ class QueueAddress:
         target = parse(url)
         if "ssl_certfile" in target.options or "ssl_keyfile" in target.options:
             raise SpecError(
-                _CODE, "KUBESWEEP_QUEUE: client certificates are not handed on to pods: use a user and a password"
+                _CODE, "KUBESWEEP_QUEUE: client certificates are not passed on to pods: use a user and a password"
             )
         query = parse_qs(urlsplit(url).query)
         provider = target.options.get("credential_provider")
@@ -59,15 +59,15 @@ class QueueAddress:
         )
 
     @property
-    def has_login(self) -> bool:
+    def has_password(self) -> bool:
         return bool(self.password_file or self.given_password)
 
     def password(self) -> str:
-        """The controller's own, as it is now. Raises ``Outage`` where the file cannot be read."""
+        """The controller's own password as it is now. Raises ``Outage`` if the file cannot be read."""
         return _read(self.password_file) if self.password_file else self.given_password
 
     @property
-    def has_sentinel_login(self) -> bool:
+    def has_sentinel_password(self) -> bool:
         return bool(self.sentinel_password_file or self.given_sentinel_password)
 
     def sentinel_password(self) -> str:
@@ -75,14 +75,14 @@ class QueueAddress:
         return _read(file) if file else self.given_sentinel_password
 
     def ca(self) -> str:
-        """The certificates that the server's own is checked against; empty: those of the image."""
+        """The certificates that the server's own is verified against; empty: those of the image."""
         return _read(self.ca_file) if self.ca_file else ""
 
     def pod_url(self, user: str) -> str:
-        """The URL for pods: ``user``, no password but the place of its file."""
+        """The URL for pods: with ``user``, and with the path of the password's file instead of the password."""
         target = self.target
         options: dict[str, Any] = {}
-        if self.has_login:
+        if self.has_password:
             options["password_file"] = f"{FOLDER}/password"
         if self.ca_file:
             options["ssl_ca_certs"] = f"{FOLDER}/ca.crt"
@@ -94,7 +94,7 @@ class QueueAddress:
                 options[name] = f"{target.options[name]:g}"
         if self.sentinel_user:
             options["sentinel_username"] = self.sentinel_user
-        if self.has_sentinel_login:
+        if self.has_sentinel_password:
             options["sentinel_password_file"] = f"{FOLDER}/sentinelPassword"
         return self._url(user, options)
 
@@ -105,18 +105,18 @@ class QueueAddress:
         path = {"server": str(target.options["db"]), "sentinel": quote(target.path), "cluster": ""}[target.kind]
         if target.kind == "sentinel" and target.options["db"]:
             options = {**options, "db": target.options["db"]}
-        login = f"{quote(user, safe='')}@" if user and self.has_login else ""
+        userinfo = f"{quote(user, safe='')}@" if user and self.has_password else ""
         query = urlencode(options, safe="/")
-        return f"redis{'s' if target.tls else ''}{variant}://{login}{hosts}/{path}{'?' if query else ''}{query}"
+        return f"redis{'s' if target.tls else ''}{variant}://{userinfo}{hosts}/{path}{'?' if query else ''}{query}"
 
     @property
     def scaler(self) -> str:
-        """KEDA's name for its trigger of streams of this queue."""
+        """KEDA's name for a trigger on streams of this kind of server."""
         variant = "" if self.target.kind == "server" else f"-{self.target.kind}"
         return f"redis{variant}-streams"
 
     def scaler_metadata(self) -> dict[str, str]:
-        """What both of KEDA's triggers are told about the server."""
+        """The server's fields in each of KEDA's triggers."""
         target = self.target
         one = target.kind == "server"
         found = {"address" if one else "addresses": ",".join(_host_port(*each) for each in target.hosts)}
@@ -133,7 +133,7 @@ class QueueAddress:
         return found
 
     def digest(self) -> str:
-        """Changes whenever password or certificates do: then every Secret is written anew."""
+        """Changes when the password or the certificates change. Then every Secret is written again."""
         return hashlib.sha256("\0".join((self.password(), self.ca(), self.sentinel_password())).encode()).hexdigest()[
             :16
         ]
@@ -152,4 +152,6 @@ def _read(path: str) -> str:
     try:
         return Path(path).read_text("utf-8").rstrip("\r\n")
     except OSError as error:
-        raise Outage("QueueAuth", f"{path} cannot be read: {error.strerror}. See that the Secret is mounted") from error
+        raise Outage(
+            "QueueAuth", f"{path} cannot be read: {error.strerror}. Check that the Secret is mounted"
+        ) from error
