@@ -105,26 +105,26 @@ async def _lead(
 ) -> int:
     password = QueuePassword.of(settings, client)
     manager = Manager(password.settings, config, client, uid[:8], health, metrics)
-    held = asyncio.create_task(election.renew_until_lost())
+    renewal = asyncio.create_task(election.renew_until_lost())
     tasks = [asyncio.create_task(each) for each in (*manager.coroutines(), password.run())]
     stopped = asyncio.create_task(stop.wait())
     try:
-        done, _ = await asyncio.wait([held, stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([renewal, stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         if stopped in done:
-            held.cancel()
-            await asyncio.gather(held, return_exceptions=True)
+            renewal.cancel()
+            await asyncio.gather(renewal, return_exceptions=True)
             await election.release()
             return 0
-        if held in done:
-            _log.error("the Lease is lost: %s", held.result(), extra={"lease": settings.lease_name})
+        if renewal in done:
+            _log.error("the Lease is lost: %s", renewal.result(), extra={"lease": settings.lease_name})
             return 1
         for task in done:
             task.result()
         return 1
     finally:
-        for task in (held, stopped, *tasks):
+        for task in (renewal, stopped, *tasks):
             task.cancel()
-        await asyncio.gather(held, stopped, *tasks, return_exceptions=True)
+        await asyncio.gather(renewal, stopped, *tasks, return_exceptions=True)
         await manager.close()
         password.close()
 
