@@ -20,7 +20,7 @@ from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, Sou
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import DeadLetter, Stats, SweepRequest, SweepState
 from kubesweep_worker.row_values import iso_duration, python_values
-from kubesweep_worker.runtime.build import assemble
+from kubesweep_worker.runtime.build import build_worker
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import Range
@@ -64,7 +64,7 @@ async def swept(
             plan = value_plan(base + "/hook", columns)
             await queue.open_sweep(plan.ref, SweepRequest(tick=1.0, plan=plan.version))
             async with asyncio.timeout(scaled(60)):
-                worker = assemble(plan, url=lambda: database, queue_url=where, settings=WorkerSettings())
+                worker = build_worker(plan, url=lambda: database, queue_url=where, settings=WorkerSettings())
                 await worker.run(until_settled=True)
         (stats,) = await queue.stats([plan.ref])
         return stats, await queue.dead_letters(plan.ref), bodies

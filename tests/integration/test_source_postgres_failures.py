@@ -16,7 +16,7 @@ from kubesweep.api.plan import Archive, Assignment, Effect, Match, Source, Write
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import InspectableSource, Keys, Range
-from kubesweep_worker.sources.postgres.pool import Patience, Pool, Rows, Transaction
+from kubesweep_worker.sources.postgres.pool import Timeouts, Pool, Rows, Transaction
 from tests.integration.postgres import Server, postgres
 from tests.integration.test_source_postgres import make_plan
 from tests.kits.deadlines import scaled
@@ -142,7 +142,7 @@ async def test_a_cancelled_write_leaves_nothing_behind(database: str, app: Conne
 
 
 async def test_a_rollback_that_is_cancelled_leaves_no_connection_open(database: str, app: Connection) -> None:
-    pool = Pool(lambda: database, 1, "kubesweep/test", Patience(30.0))
+    pool = Pool(lambda: database, 1, "kubesweep/test", Timeouts(30.0))
 
     async def refused() -> None:
         async with pool.transaction(()) as tx:
@@ -164,7 +164,7 @@ async def test_a_rollback_that_is_cancelled_leaves_no_connection_open(database: 
 
 
 async def test_the_connection_of_a_cancelled_transaction_is_not_used_again(database: str) -> None:
-    pool = Pool(lambda: database, 1, "kubesweep/test", Patience(30.0))
+    pool = Pool(lambda: database, 1, "kubesweep/test", Timeouts(30.0))
 
     async def hanging() -> None:
         async with pool.transaction(()) as tx:

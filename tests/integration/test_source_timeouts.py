@@ -17,7 +17,7 @@ from kubesweep.errors import Outage
 from kubesweep.queue.model import Key
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import Cut, InspectableSource, Keys, Range
-from kubesweep_worker.sources.paging import Page, Stride, cut_pages
+from kubesweep_worker.sources.paging import Page, PageSize, cut_pages
 from kubesweep_worker.sources.postgres.pool import Transaction
 from kubesweep_worker.sources.postgres.source import SNAPSHOT
 from kubesweep_worker.sources.postgres.window import cut
@@ -104,7 +104,7 @@ def page_of(stale: set[int], rows: int) -> Any:
 async def test_pages_that_time_out_get_smaller_and_lose_no_row(share: int) -> None:
     stale = {n for n in range(1, 1001) if n % share == 0}
     ticks = iter(range(10_000))
-    stride = Stride(1e9, lambda: float(next(ticks)) / 1000)
+    stride = PageSize(1e9, lambda: float(next(ticks)) / 1000)
     found: list[Key] = []
     after: Key | None = None
     while True:
@@ -128,7 +128,7 @@ async def test_a_page_of_one_row_that_times_out_is_an_outage() -> None:
         raise Outage("StatementTimeout", "too slow")
 
     with pytest.raises(Outage):
-        await cut_pages(ask, Stride(1.0), None, 10, 70)
+        await cut_pages(ask, PageSize(1.0), None, 10, 70)
 
 
 async def test_rows_deleted_while_a_window_is_cut_move_no_end_behind_rows_not_looked_at(

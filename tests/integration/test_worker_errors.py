@@ -18,8 +18,8 @@ from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.handler import HandlerEffect
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Done
-from kubesweep_worker.jobs.poison_job import bury
-from kubesweep_worker.jobs.redelivery import Care, begins, care
+from kubesweep_worker.jobs.poison_job import give_up
+from kubesweep_worker.jobs.redelivery import RedeliveryPolicy, with_crash, redelivery_policy
 from kubesweep_worker.sources import open_source
 from tests.integration.test_worker_handlers import MODULE, handler_plan
 from tests.integration.test_worker_webhook import deliver, raw_receiver, receiver
@@ -226,9 +226,9 @@ async def defect_while_planning(folder: Path) -> Answer:
 
 async def buried(folder: Path) -> Answer:
     bench = Workbench(folder, MemorySource(10))
-    desk = bench.worker()._desk
+    context = bench.worker()._desk
     job = Job(JobKind.KEYS, sweep="s", cutoff="now", keys=(key(3),), rows=1, suspect=True, crashes=5)
-    result = await bury(desk, JobRun(Claim("1", "me", 6, job), lambda: 0.0))
+    result = await give_up(context, JobRun(Claim("1", "me", 6, job), lambda: 0.0))
     await bench.queue.close()
     row = result.settlement.dead[0]  # type: ignore[union-attr]
     return row.error, row.message
@@ -236,10 +236,10 @@ async def buried(folder: Path) -> Answer:
 
 async def test_a_killer_range_that_grew_is_cut_in_two_before_anybody_is_buried(tmp_path: Path) -> None:
     bench = Workbench(tmp_path, MemorySource(2))
-    desk = bench.worker()._desk
+    context = bench.worker()._desk
     await bench.open()
     job = Job(JobKind.RANGE, sweep="s", cutoff="now", rows=1, crashes=5)
-    result = await bury(desk, JobRun(Claim("1", "me", 8, job), lambda: 0.0))
+    result = await give_up(context, JobRun(Claim("1", "me", 8, job), lambda: 0.0))
     await bench.queue.close()
     assert isinstance(result, Done)
     assert result.settlement.dead == ()
@@ -254,7 +254,7 @@ async def planning_kills(folder: Path) -> Answer:
     for delivery in range(1, 8):
         (claim,) = (await bench.queue.claim(bench.plan.ref, f"victim {delivery}", 1, limits)).jobs
         assert claim.delivery == delivery
-        if care(claim) is Care.ALONE and (begun := begins(claim.job)) is not None:
+        if redelivery_policy(claim) is RedeliveryPolicy.ALONE and (begun := with_crash(claim.job)) is not None:
             begin = Settlement(claim, rest=begun)
             assert (await bench.queue.settle(bench.plan.ref, claim.consumer, (begin,), 0, limits)).lost == ()
         now[0] += 60

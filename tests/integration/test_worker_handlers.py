@@ -15,7 +15,7 @@ from kubesweep.queue.connect import connect
 from kubesweep.queue.model import DeadLetter, ScheduleRef, Stats, SweepRequest, SweepState
 from kubesweep_worker.effects.handler import HandlerEffect
 from kubesweep_worker.effects.loading import load_handler
-from kubesweep_worker.runtime.build import assemble
+from kubesweep_worker.runtime.build import build_worker
 from kubesweep_worker.settings import WorkerSettings
 from tests.integration import worker_handlers
 from tests.kits.deadlines import scaled
@@ -62,7 +62,7 @@ async def run(tmp_path: Path, plan: Plan, rows: int = 20, **settings: Any) -> tu
     queue = connect(where)
     try:
         await queue.open_sweep(plan.ref, SweepRequest(tick=1.0, plan=plan.version))
-        worker = assemble(plan, url=lambda: url, queue_url=where, settings=WorkerSettings(**settings))
+        worker = build_worker(plan, url=lambda: url, queue_url=where, settings=WorkerSettings(**settings))
         code = await worker.run(until_settled=True)
         (stats,) = await queue.stats([plan.ref])
         return stats, await queue.dead_letters(plan.ref), code

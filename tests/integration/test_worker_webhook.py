@@ -31,7 +31,7 @@ from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.response import retry_after
 from kubesweep_worker.effects.webhook import WebhookEffect
 from kubesweep_worker.row_values import json_safe
-from kubesweep_worker.runtime.build import assemble
+from kubesweep_worker.runtime.build import build_worker
 from kubesweep_worker.settings import WorkerSettings
 from tests.integration.test_worker_handlers import handler_plan, left, make_table
 
@@ -89,7 +89,7 @@ async def swept(plan: Plan, url: str, queue: QueueService, where: str) -> Stats:
     """One sweep by one worker; ``where`` is the queue's URL."""
     await queue.open_sweep(plan.ref, SweepRequest(tick=1.0, plan=plan.version))
     settings = WorkerSettings(backoff=0.01, max_backoff=0.05)
-    await assemble(plan, url=lambda: url, queue_url=where, settings=settings).run(until_settled=True)
+    await build_worker(plan, url=lambda: url, queue_url=where, settings=settings).run(until_settled=True)
     (stats,) = await queue.stats([plan.ref])
     return stats
 

@@ -241,8 +241,8 @@ class Workbench:
         return queue
 
     async def open(self, **changes: Any) -> str:
-        wish = SweepRequest(tick=float(next(self.ticks)), plan=self.plan.version, mode=self.plan.mode)
-        return (await self.queue.open_sweep(self.plan.ref, msgspec.structs.replace(wish, **changes))).sweep
+        sweep_request = SweepRequest(tick=float(next(self.ticks)), plan=self.plan.version, mode=self.plan.mode)
+        return (await self.queue.open_sweep(self.plan.ref, msgspec.structs.replace(sweep_request, **changes))).sweep
 
     def worker(self, **changes: Any) -> Worker:
         settings = dataclasses.replace(self.settings, **changes)

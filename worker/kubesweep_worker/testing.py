@@ -19,7 +19,7 @@ from kubesweep.api.loading.files import Loaded, load
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import DeadLetter, Sweep, SweepRequest
 from kubesweep_worker.handlers import Context, Row
-from kubesweep_worker.runtime.build import assemble
+from kubesweep_worker.runtime.build import build_worker
 from kubesweep_worker.settings import WorkerSettings
 
 __all__ = ["Swept", "context", "row", "sweep"]
@@ -70,11 +70,11 @@ async def sweep(
         where = f"sqlite:///{Path(folder) / 'queue.db'}"
         queue = connect(where)
         try:
-            wish = SweepRequest(
+            sweep_request = SweepRequest(
                 tick=time.time(), plan=one.plan.version, mode=one.plan.mode, retention=one.plan.retention
             )
-            await queue.open_sweep(one.plan.ref, wish)
-            worker = assemble(
+            await queue.open_sweep(one.plan.ref, sweep_request)
+            worker = build_worker(
                 one.plan,
                 url=lambda: one.url,
                 queue_url=where,

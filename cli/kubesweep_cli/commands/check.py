@@ -30,7 +30,7 @@ from kubesweep_cli.views.sql_layout import laid_out
 from kubesweep_worker.effects import open_effect
 from kubesweep_worker.sources.base import Explanation, InspectableSource, Range, Table, Tried
 from kubesweep_worker.sources.paging import timed_out
-from kubesweep_worker.sources.reconnecting import LateSource
+from kubesweep_worker.sources.reconnecting import ReconnectingSource
 
 __all__ = ["Looked", "facts", "look", "run_check", "try_sentence", "warnings"]
 
@@ -96,7 +96,7 @@ async def run_check(
 
 async def look(one: Loaded, *, try_write: bool, probe: bool = False) -> Looked:
     """Ask database and handler, and with ``probe`` the receiver. Raises Unreachable, or SweepFailure for what only an edit cures."""
-    source, effect, answered = LateSource(one.plan, one.database.read, one.database.where), None, None
+    source, effect, answered = ReconnectingSource(one.plan, one.database.read, one.database.where), None, None
     try:
         try:
             await source.probe()

@@ -33,7 +33,7 @@ from kubesweep_cli.views.plain import PlainScreen
 from kubesweep_cli.views.result_table import result_table
 from kubesweep_cli.views.schedule_view import balance
 from kubesweep_worker.runtime.signals import on_signal
-from kubesweep_worker.sources.reconnecting import LateSource
+from kubesweep_worker.sources.reconnecting import ReconnectingSource
 
 __all__ = ["preflight", "run_loaded", "run_local", "swept"]
 
@@ -73,7 +73,7 @@ async def preflight(loaded: Sequence[Loaded], url_given: str | None = None) -> N
     Outages later on are waited out; one at the very start is more likely a typo in the URL.
     """
     for one in loaded:
-        source = LateSource(one.plan, one.database.read, one.database.where)
+        source = ReconnectingSource(one.plan, one.database.read, one.database.where)
         try:
             try:
                 await source.probe()

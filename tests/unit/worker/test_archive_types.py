@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kubesweep_worker.sources.archive_types import Fate, fate, sqlite_fate
+from kubesweep_worker.sources.archive_types import Conversion, conversion, sqlite_conversion
 
-KEPT, TOLD, LOSSY = Fate.KEPT, Fate.TOLD, Fate.LOSSY
+KEPT, TOLD, LOSSY = Conversion.KEPT, Conversion.TOLD, Conversion.LOSSY
 POSTGRES = [
     ("integer", "integer", KEPT),
     ("integer", "bigint", KEPT),
@@ -54,8 +54,8 @@ POSTGRES = [
 
 
 @pytest.mark.parametrize(("source", "target", "expected"), POSTGRES)
-def test_what_becomes_of_a_value(source: str, target: str, expected: Fate) -> None:
-    assert fate(source, target) is expected
+def test_what_becomes_of_a_value(source: str, target: str, expected: Conversion) -> None:
+    assert conversion(source, target) is expected
 
 
 @pytest.mark.parametrize(
@@ -72,5 +72,5 @@ def test_what_becomes_of_a_value(source: str, target: str, expected: Fate) -> No
         ("TEXT", "BLOB", KEPT),
     ],
 )
-def test_what_becomes_of_a_value_by_affinity(source: str, target: str, expected: Fate) -> None:
-    assert sqlite_fate(source, target) is expected
+def test_what_becomes_of_a_value_by_affinity(source: str, target: str, expected: Conversion) -> None:
+    assert sqlite_conversion(source, target) is expected

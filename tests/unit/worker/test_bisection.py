@@ -11,8 +11,8 @@ import pytest
 from kubesweep.api.plan import RowLimits
 from kubesweep.errors import Outage, ScopeOutage
 from kubesweep.queue.model import SweepState
-from kubesweep_worker.flow_control.batch_size import Batch
-from kubesweep_worker.jobs.context import Desk
+from kubesweep_worker.flow_control.batch_size import BatchSize
+from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.sources.postgres.errors import classify
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
@@ -107,7 +107,7 @@ async def test_the_next_sweep_starts_at_the_size_that_was_learnt_until_the_plan_
 
 
 def test_news_of_the_size_are_said_once_and_win_over_what_the_queue_knew_before() -> None:
-    batch = Batch(1000, "hash")
+    batch = BatchSize(1000, "hash")
     assert batch.news() is None
     batch.shrink(125)
     batch.hear("hash 500")
@@ -220,13 +220,13 @@ async def test_a_success_is_reported_again_after_a_while_because_another_worker_
     bench: Workbench,
 ) -> None:
     now = 0.0
-    desk = Desk(bench.plan, bench.queue, bench.source, None, dataclasses.replace(bench.settings, monotonic=lambda: now))
-    await desk.well("SourceReady")
-    await desk.well("SourceReady")
+    context = JobContext(bench.plan, bench.queue, bench.source, None, dataclasses.replace(bench.settings, monotonic=lambda: now))
+    await context.findings.report_success("SourceReady")
+    await context.findings.report_success("SourceReady")
     now = 61.0
-    await desk.well("SourceReady", cured="Unreachable")
+    await context.findings.report_success("SourceReady", recovered_from="Unreachable")
     assert bench.said == [("SourceReady", True, "Works")]
-    await desk.well("SourceReady")
+    await context.findings.report_success("SourceReady")
     assert bench.said == [("SourceReady", True, "Works")] * 2
 
 

@@ -12,7 +12,7 @@ import pytest
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Claims, Limits, SweepState
 from kubesweep.queue.sqlite.queue import SqliteQueue
-from kubesweep_worker.runtime.connectivity import Contact
+from kubesweep_worker.runtime.connectivity import QueueConnectivity
 from kubesweep_worker.settings import WorkerSettings
 from tests.contract.backends import Clock
 from tests.kits.deadlines import scaled
@@ -31,13 +31,13 @@ async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
 class Away(SqliteQueue):
     """Does not answer the first claims, each of which takes a while; says what the others asked for, and got."""
 
-    refusals = 2
+    refused_writes = 2
     pass_time: Callable[[], None]
     asked: asyncio.Queue[tuple[Limits, Claims]]
 
     async def claim(self, ref: Any, consumer: str, want: int, limits: Limits) -> Claims:
-        if self.refusals:
-            self.refusals -= 1
+        if self.refused_writes:
+            self.refused_writes -= 1
             self.pass_time()
             raise Outage("QueueUnreachable", "connection refused")
         claims = await super().claim(ref, consumer, want, limits)
@@ -182,7 +182,7 @@ async def test_settlements_that_are_lost_in_drains_bury_nothing(
 
 def test_only_a_silence_in_which_a_lease_can_run_out_counts() -> None:
     now, settings = 0.0, WorkerSettings(monotonic=lambda: now)
-    contact = Contact(settings)
+    contact = QueueConnectivity(settings)
     assert not contact.limits(Limits()).spare_expired
     now += settings.idle_wait  # an idle worker waits that long
     assert not contact.limits(Limits()).spare_expired
@@ -200,7 +200,7 @@ def test_only_a_silence_in_which_a_lease_can_run_out_counts() -> None:
 
 def test_a_process_that_stood_still_was_cut_off_too() -> None:
     now, settings = 0.0, WorkerSettings(monotonic=lambda: now)
-    contact = Contact(settings)
+    contact = QueueConnectivity(settings)
     now = settings.idle_wait + settings.lease
     assert contact.limits(Limits()).spare_expired
     contact.answered()

@@ -277,7 +277,7 @@ async def test_a_part_whose_settling_was_cut_off_by_a_stop_is_not_counted_twice(
     bench.queue = bench.connect()
     await bench.open()
     worker = bench.worker()
-    queue = worker._desk.queue
+    queue = worker._context.queue
     settle = queue.settle
 
     async def stopped_before_the_answer(*given: Any) -> Settled:

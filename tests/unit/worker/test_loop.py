@@ -12,8 +12,8 @@ from kubesweep.api.plan import RowLimits
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Claim, Job, JobKind, Limits, SweepState
 from kubesweep.queue.sqlite.queue import SqliteQueue
-from kubesweep_worker.in_flight import Hands, JobRun
-from kubesweep_worker.jobs.context import Desk
+from kubesweep_worker.in_flight import InFlightJobs, JobRun
+from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.jobs.plan_job import run_plan
 from kubesweep_worker.runtime.heartbeat import Heartbeat
 from kubesweep_worker.runtime.worker import Worker
@@ -149,8 +149,8 @@ async def test_a_job_that_crashed_twice_runs_alone(tmp_path: Path) -> None:
 
 async def _plan_only(bench: Workbench) -> None:
     (claim,) = (await bench.queue.claim(bench.plan.ref, "planner", 1, Limits())).jobs
-    desk = Desk(bench.plan, bench.queue, bench.source, None, bench.settings)
-    await run_plan(desk, JobRun(claim, lambda: 0.0))
+    context = JobContext(bench.plan, bench.queue, bench.source, None, bench.settings)
+    await run_plan(context, JobRun(claim, lambda: 0.0))
 
 
 async def test_a_job_whose_lease_was_lost_settles_nothing(bench: Workbench) -> None:
@@ -158,7 +158,7 @@ async def test_a_job_whose_lease_was_lost_settles_nothing(bench: Workbench) -> N
     worker = bench.worker(concurrency=1)
 
     def lose_it(delivery: object) -> None:
-        for run in worker._hands.all():
+        for run in worker._in_flight.all():
             run.lost = True
         worker.stop()
 
@@ -231,13 +231,13 @@ class Beats:
 
 
 async def test_the_heartbeat_extends_what_is_in_hand_and_marks_what_is_lost() -> None:
-    hands, beats, now = Hands(), Beats(), [0.0]
+    in_flight, beats, now = InFlightJobs(), Beats(), [0.0]
     settings = WorkerSettings(monotonic=lambda: now[0])
     runs = [JobRun(Claim(str(i), "me", 1, Job(JobKind.RANGE)), settings.monotonic) for i in range(3)]
     for run in runs:
-        hands.take(run)
+        in_flight.add(run)
     beats.lost = ("1",)
-    heartbeat = Heartbeat(a_plan().ref, hands, settings, lambda: beats)  # type: ignore[arg-type,return-value]
+    heartbeat = Heartbeat(a_plan().ref, in_flight, settings, lambda: beats)  # type: ignore[arg-type,return-value]
     await heartbeat.beat(beats)  # type: ignore[arg-type]
     assert beats.extended == [("0", "1", "2")]
     assert [run.lost for run in runs] == [False, True, False]
@@ -250,32 +250,32 @@ async def test_the_heartbeat_extends_what_is_in_hand_and_marks_what_is_lost() ->
 
 
 async def test_a_job_past_its_deadline_ends_the_process() -> None:
-    died, codes, hands = threading.Event(), [], Hands()
+    died, codes, in_flight = threading.Event(), [], InFlightJobs()
 
     def die(code: int) -> None:
         codes.append(code)
         died.set()
 
     settings = WorkerSettings(lease=0.03, deadline=0.05, die=die)
-    hands.take(JobRun(Claim("1", "me", 1, Job(JobKind.RANGE)), settings.monotonic))
-    heartbeat = Heartbeat(a_plan().ref, hands, settings, Beats)  # type: ignore[arg-type]
+    in_flight.add(JobRun(Claim("1", "me", 1, Job(JobKind.RANGE)), settings.monotonic))
+    heartbeat = Heartbeat(a_plan().ref, in_flight, settings, Beats)  # type: ignore[arg-type]
     heartbeat.start()
     assert await asyncio.to_thread(died.wait, scaled(60))
-    hands.drop("1")
+    in_flight.remove("1")
     await heartbeat.close()
     assert codes[0] == EXIT_DEADLINE
 
 
 def test_a_finished_job_stays_in_hand_until_it_is_settled() -> None:
-    hands = Hands()
+    in_flight = InFlightJobs()
     run = JobRun(Claim("1", "me", 1, Job(JobKind.RANGE)), lambda: 0.0)
-    hands.take(run)
-    assert hands.running() == (run,)
+    in_flight.add(run)
+    assert in_flight.running() == (run,)
     run.finished = True
-    assert (hands.running(), hands.all()) == ((), (run,))
-    hands.drop("1")
-    hands.lose("1")
-    assert hands.all() == ()
+    assert (in_flight.running(), in_flight.all()) == ((), (run,))
+    in_flight.remove("1")
+    in_flight.mark_lost("1")
+    assert in_flight.all() == ()
     assert not run.lost
 
 
@@ -336,13 +336,13 @@ async def test_many_slots_are_filled_by_halves(tmp_path: Path) -> None:
 async def test_jobs_that_start_together_ask_the_queue_and_tell_it_once(tmp_path: Path) -> None:
     queue, plan = Counting(str(tmp_path / "queue.db")), a_plan()
     Counting.asked = []
-    desk = Desk(plan, queue, MemorySource(0), None, WorkerSettings())
+    context = JobContext(plan, queue, MemorySource(0), None, WorkerSettings())
     job = Job(JobKind.RANGE, plan.version)
-    assert await asyncio.gather(*(desk.excluded(job) for _ in range(50))) == [frozenset()] * 50
-    await asyncio.gather(*(desk.well("SourceReady") for _ in range(50)))
+    assert await asyncio.gather(*(context.excluded(job) for _ in range(50))) == [frozenset()] * 50
+    await asyncio.gather(*(context.findings.report_success("SourceReady") for _ in range(50)))
     assert sorted(Counting.asked) == ["excluded", "report"]
-    desk.saw_held_version(7)
-    await asyncio.gather(*(desk.excluded(job) for _ in range(50)))
+    context.set_excluded_version(7)
+    await asyncio.gather(*(context.excluded(job) for _ in range(50)))
     assert sorted(Counting.asked) == ["excluded", "excluded", "report"]
     await queue.close()
 
@@ -410,7 +410,7 @@ async def test_a_job_that_comes_after_the_gate_has_shut_is_given_back_and_done_l
     running = asyncio.create_task(worker.run())
     await queue.waits.wait()
     bench.source.down = away
-    worker._desk.shut(Outage("Away", "the database is away"))
+    worker._context.pause_claiming(Outage("Away", "the database is away"))
     sweep = await bench.open()
     while not queue.back:
         await bench.queue.wait(bench.plan.ref, 0.01)

@@ -14,7 +14,7 @@ from kubesweep.api.database_url import Parts
 from kubesweep.errors import Outage, SpecError, SweepFailure
 from kubesweep_worker.pod import database as pods
 from kubesweep_worker.pod.database import DatabaseFile, DatabaseParts, DatabaseUrl, pod_database, read_together
-from kubesweep_worker.sources.reconnecting import LateSource
+from kubesweep_worker.sources.reconnecting import ReconnectingSource
 from tests.integration.pod import SecretVolume, pod_plan
 
 KEYS = {"host": "host", "port": "port", "database": "dbname", "username": "username", "password": "password"}
@@ -149,7 +149,7 @@ def test_the_environment_names_one_of_the_three_ways(tmp_path: Path) -> None:
 async def test_a_refused_password_that_something_refreshes_is_waited_for(
     refreshed: bool, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = LateSource(pod_plan(), lambda: "sqlite:////nowhere", "Look there.", refreshed=refreshed)
+    source = ReconnectingSource(pod_plan(), lambda: "sqlite:////nowhere", "Look there.", refreshed=refreshed)
 
     async def refuse(_: object) -> None:
         raise SweepFailure("AuthenticationFailed", "the password is too old")

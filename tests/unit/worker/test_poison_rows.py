@@ -12,7 +12,7 @@ from kubesweep.api.plan import RetryPolicy
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Job, JobKind, Key, SweepState
 from kubesweep_worker.effects.base import Delivery
-from kubesweep_worker.jobs.rows.delivery import Blame, blame
+from kubesweep_worker.jobs.rows.delivery import FailureCause, attribute_failures
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 
@@ -96,20 +96,20 @@ PLANNED = Job(JobKind.RANGE, rows=100)
 @pytest.mark.parametrize(
     ("job", "down", "answered", "reason", "vouched", "strikes", "verdict"),
     [
-        (PLANNED, 6, 44, "Http500", True, 0, Blame.ROWS),
-        (PLANNED, 6, 44, "Http500", True, 2, Blame.NOBODY),  # the receiver is just coming back
-        (PLANNED, 50, 0, "Http500", True, 0, Blame.WORLD),
-        (HELD, 6, 0, "Http500", True, 0, Blame.SPLIT),
-        (HELD, 6, 0, "Http500", False, 0, Blame.WORLD),
-        (HELD, 5, 0, "Http503", True, 0, Blame.ROWS),
-        (HELD, 5, 0, "Http503", False, 0, Blame.NOBODY),
-        (AGAIN, 6, 0, "Http500", False, 0, Blame.ROWS),
-        (AGAIN, 6, 0, "Http500", False, 1, Blame.NOBODY),  # an outage is known
-        (AGAIN, 500, 0, "Http503", True, 0, Blame.ROWS),
-        (AGAIN, 500, 0, "Http503", False, 0, Blame.NOBODY),
+        (PLANNED, 6, 44, "Http500", True, 0, FailureCause.ROWS),
+        (PLANNED, 6, 44, "Http500", True, 2, FailureCause.UNKNOWN),  # the receiver is just coming back
+        (PLANNED, 50, 0, "Http500", True, 0, FailureCause.RECEIVER),
+        (HELD, 6, 0, "Http500", True, 0, FailureCause.SPLIT),
+        (HELD, 6, 0, "Http500", False, 0, FailureCause.RECEIVER),
+        (HELD, 5, 0, "Http503", True, 0, FailureCause.ROWS),
+        (HELD, 5, 0, "Http503", False, 0, FailureCause.UNKNOWN),
+        (AGAIN, 6, 0, "Http500", False, 0, FailureCause.ROWS),
+        (AGAIN, 6, 0, "Http500", False, 1, FailureCause.UNKNOWN),  # an outage is known
+        (AGAIN, 500, 0, "Http503", True, 0, FailureCause.ROWS),
+        (AGAIN, 500, 0, "Http503", False, 0, FailureCause.UNKNOWN),
     ],
 )
 def test_whose_fault_it_is(
-    job: Job, down: int, answered: int, reason: str, vouched: bool, strikes: int, verdict: Blame
+    job: Job, down: int, answered: int, reason: str, serves_others: bool, consecutive_failures: int, verdict: FailureCause
 ) -> None:
-    assert blame(down=down, answered=answered, reason=reason, job=job, vouched=vouched, strikes=strikes) is verdict
+    assert attribute_failures(down=down, answered=answered, reason=reason, job=job, serves_others=serves_others, consecutive_failures=consecutive_failures) is verdict

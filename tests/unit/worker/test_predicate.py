@@ -11,10 +11,7 @@ from hypothesis import strategies as st
 
 from kubesweep.api.plan import Match
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep_worker.phrases import sentence
-from kubesweep_worker.sources.postgres.errors import classify, classify_connect
-from kubesweep_worker.sources.postgres.sqlstates import CLASSES, CODES, Verdict
-from kubesweep_worker.sources.predicate import (
+from kubesweep_worker.sources.conditions import (
     PostgresDialect,
     quote_name,
     quote_pg,
@@ -23,6 +20,8 @@ from kubesweep_worker.sources.predicate import (
     time_columns,
     used_columns,
 )
+from kubesweep_worker.sources.postgres.errors import classify, classify_connect
+from kubesweep_worker.sources.postgres.sqlstates import CLASSES, CODES, Verdict
 from kubesweep_worker.sources.sqlite.errors import EXTENDED, PRIMARY
 
 CUTOFF = "2026-03-01 00:00:00+00"

@@ -15,8 +15,8 @@ from kubesweep.api.plan import RetryPolicy, RowLimits
 from kubesweep.errors import Outage, RetryAfter, RowError
 from kubesweep.queue.model import Claim, Job, JobKind, SweepState
 from kubesweep_worker.effects.base import Delivery
-from kubesweep_worker.flow_control.backoff import LONGEST, LONGEST_PAUSE, heeded
-from kubesweep_worker.jobs.rows.settlement import Failure, Tally, settlement
+from kubesweep_worker.flow_control.backoff import MAX_RECEIVER_DELAY, MAX_ROW_DELAY, bounded_delay
+from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, build_settlement
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 DAY = 86_400.0
@@ -41,22 +41,22 @@ async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
 
 def delays(*asked: Any, unspent: bool = False) -> list[tuple[float, int]]:
     """(seconds, rows) of the retries of one row for each that ``asked``."""
-    failures = [Failure(key(i), "E", "m", retry_after=seconds) for i, seconds in enumerate(asked)]
-    tally = Tally(unspent=failures) if unspent else Tally(failed=failures)
+    failures = [RowFailure(key(i), "E", "m", retry_after=seconds) for i, seconds in enumerate(asked)]
+    results = RowResults(unspent=failures) if unspent else RowResults(failed=failures)
     claim = Claim("1", "me", 1, Job(JobKind.RANGE, rows=len(asked)))
-    made = settlement(claim, tally, RetryPolicy(backoff=2.0), lambda: 1.0)
+    made = build_settlement(claim, results, RetryPolicy(backoff=2.0), lambda: 1.0)
     return [(retry.delay, len(retry.rows)) for retry in made.retry]
 
 
 @pytest.mark.parametrize("seconds", [None, 0, -1, -math.inf, math.nan, "soon", [], "-5"])
 def test_what_is_no_number_of_seconds_is_not_heeded(seconds: Any) -> None:
-    assert heeded(seconds, LONGEST) == 0.0
+    assert bounded_delay(seconds, MAX_ROW_DELAY) == 0.0
     assert delays(seconds) == [(2.0, 1)]
 
 
 @pytest.mark.parametrize("seconds", [10**12, math.inf, 10**400, 1e308, "1e300"])
 def test_what_is_beyond_every_calendar_is_a_day_for_a_row_and_minutes_for_all(seconds: Any) -> None:
-    assert (heeded(seconds, LONGEST), heeded(seconds, LONGEST_PAUSE)) == (DAY, 300.0)
+    assert (bounded_delay(seconds, MAX_ROW_DELAY), bounded_delay(seconds, MAX_RECEIVER_DELAY)) == (DAY, 300.0)
     assert delays(seconds) == [(DAY, 1)]
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kubesweep_worker.pod.start import _listens, until_it_listens
+from kubesweep_worker.pod.start import _listens, wait_for_handler
 from tests.kits.deadlines import scaled
 
 DEAF = "import signal; print(); input(); signal.signal(signal.SIGTERM, lambda *_: None); print(flush=True); input()"
@@ -36,11 +36,11 @@ def test_the_hook_returns_when_the_process_catches_sigterm() -> None:
         assert not _listens(str(process.pid))
         process.stdin.write("\n")
         process.stdin.flush()
-        until_it_listens(str(process.pid))
+        wait_for_handler(str(process.pid))
         process.stdout.readline()
         assert _listens(str(process.pid))
         process.stdin.write("\n")
-    until_it_listens(str(process.pid))  # that is gone: there is nothing to wait for
+    wait_for_handler(str(process.pid))  # that is gone: there is nothing to wait for
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ async def test_an_old_worker_leaves_the_job_of_a_newer_plan_alone(bench: Workben
     await bench.open(plan=PlanVersion(7, "newer"))
     worker = bench.worker()
     running = asyncio.create_task(worker.run())
-    while not worker._desk.quiet_until:
+    while not worker._context.no_claims_until:
         await asyncio.sleep(0)
         await bench.queue.wait(bench.plan.ref, 0.01)
     worker.stop()
@@ -228,7 +228,7 @@ async def test_a_check_cures_what_another_worker_said_and_did_not_live_to_take_b
     await checked()
     for kind in ("SourceReady", "SourceWarnings", "Effect"):
         await bench.queue.report(ref, Finding(kind, False, "Unreachable", "a blip", version, at=time.time()))
-    await bench.queue.enqueue_check(ref, version, again=True)
+    await bench.queue.enqueue_check(ref, version, repeat=True)
     await checked()
     worker.stop()
     await running

@@ -15,7 +15,7 @@ from typing import Any
 from kubesweep.api.plan import Plan
 from kubesweep.errors import KubesweepError, Outage, RowError, Skip, SweepFailure
 from kubesweep.text import clip
-from kubesweep_worker.effects.base import Delivery, NotBegun, as_row_error
+from kubesweep_worker.effects.base import Delivery, NotStarted, as_row_error
 from kubesweep_worker.effects.loading import check_result, is_async, load_handler
 from kubesweep_worker.effects.threads import Threads
 from kubesweep_worker.handlers import ATTRIBUTE, Context, Lifespan, Row
@@ -159,7 +159,7 @@ class HandlerEffect:
                 "HandlerTimeout", f"the handler did not return within {self._timeout:g} s (effect.timeout)"
             ) from None
         except KubesweepError as error:
-            if isinstance(error, SweepFailure | RowError | Outage | Skip | NotBegun):
+            if isinstance(error, SweepFailure | RowError | Outage | Skip | NotStarted):
                 raise
             raise as_row_error(error) from error
         except asyncio.CancelledError as error:

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kubesweep.errors import RowError, SweepFailure
+from kubesweep.errors import RowError
 from kubesweep.logging import keep_loggers
-from kubesweep.text import clip
-from kubesweep_worker.phrases import near
+from kubesweep.text import clip, did_you_mean
+from kubesweep_worker.effects.base import EffectFailure
 
 NOT_IMPORTABLE = "HandlerNotImportable"
 Function = Callable[..., Any]
@@ -23,7 +23,7 @@ Function = Callable[..., Any]
 def load_handler(name: str, path: Path | None = None) -> Function:
     """Import ``package.module:function``. ``path`` (the folder of the YAML file, in local runs) is put on sys.path.
 
-    Raises SweepFailure HandlerNotImportable.
+    Raises EffectFailure HandlerNotImportable.
     """
     module_name, _, attribute = name.partition(":")
     if path is not None and str(path) not in sys.path:
@@ -37,7 +37,7 @@ def load_handler(name: str, path: Path | None = None) -> Function:
     except (Exception, SystemExit) as error:
         if inspect.ismodule(found) and isinstance(error, AttributeError):
             raise _no_such_function(name, found, attribute) from error
-        raise SweepFailure(
+        raise EffectFailure(
             NOT_IMPORTABLE,
             f"effect.handler {name!r} cannot be imported: {type(error).__name__}: {clip(str(error), 300)}; "
             "it is looked for in the worker's image"
@@ -45,15 +45,15 @@ def load_handler(name: str, path: Path | None = None) -> Function:
             + "; set PYTHONPATH or install the package that has it",
         ) from error
     if wrong := _unfit(found):
-        raise SweepFailure(NOT_IMPORTABLE, f"effect.handler {name!r} {wrong}")
+        raise EffectFailure(NOT_IMPORTABLE, f"effect.handler {name!r} {wrong}")
     result: Function = found
     return result
 
 
-def _no_such_function(name: str, module: ModuleType, attribute: str) -> SweepFailure:
+def _no_such_function(name: str, module: ModuleType, attribute: str) -> EffectFailure:
     there = [one for one, value in vars(module).items() if callable(value) and not one.startswith("_")]
-    advice = near(attribute, there) or "; name a function of that module"
-    return SweepFailure(
+    advice = did_you_mean(attribute, there) or "; name a function of that module"
+    return EffectFailure(
         NOT_IMPORTABLE,
         f"effect.handler {name!r} cannot be imported: {module.__name__} has no {attribute!r}{advice}",
     )

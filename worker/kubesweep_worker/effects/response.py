@@ -64,7 +64,7 @@ def text_of(body: bytes, encoding: str, mask: Callable[[str], str]) -> str:
     return clip(" ".join(mask(body.decode("utf-8", "replace")).split()), SHOWN)
 
 
-def judge(
+def raise_for_response(
     status: int,
     headers: Mapping[str, str],
     body: bytes,

@@ -21,10 +21,10 @@ from kubesweep.api.plan import Plan, Webhook
 from kubesweep.errors import Outage, RowError
 from kubesweep.text import clip
 from kubesweep_worker.effects.base import Delivery
+from kubesweep_worker.effects.malformed_response import Connector, status_of
 from kubesweep_worker.effects.masking import masking
 from kubesweep_worker.effects.proxy import proxy_for
-from kubesweep_worker.effects.response import drain, judge
-from kubesweep_worker.effects.salvage import Connector, status_of
+from kubesweep_worker.effects.response import drain, raise_for_response
 from kubesweep_worker.row_values import encode_row
 
 LONG = 1 << 20  # bytes of one header: a cookie or a policy is no reason to repeat an effect
@@ -120,7 +120,7 @@ class WebhookEffect:
             await self.start()
         headers = self._headers.copy()
         headers["Idempotency-Key"] = delivery.idempotency_key
-        judge(*await self._exchange("POST", headers, self.body(delivery)), self._clock(), self._mask)
+        raise_for_response(*await self._exchange("POST", headers, self.body(delivery)), self._clock(), self._mask)
 
     async def ask(self) -> int:
         """What the receiver answers to OPTIONS, which has no effect (https://www.rfc-editor.org/rfc/rfc9110#name-options)."""

@@ -21,7 +21,7 @@ _LOOK = 0.02  # seconds between two looks
 def main() -> None:
     """The entry point of ``kubesweep-worker``."""
     if sys.argv[1:] == [HOOK]:
-        until_it_listens()
+        wait_for_handler()
         return
     # Nothing is in hand yet. An exception instead would be swallowed where it met a finalizer, of which imports run many.
     signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
@@ -30,7 +30,7 @@ def main() -> None:
     main()
 
 
-def until_it_listens(process: str = "1") -> None:
+def wait_for_handler(process: str = "1") -> None:
     """Return once the process catches SIGTERM, or is not there. No end of its own: the pod's grace period ends it."""
     while not _listens(process):
         time.sleep(_LOOK)

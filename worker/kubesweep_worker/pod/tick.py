@@ -34,7 +34,7 @@ SAID = {
 async def tick(environment: Mapping[str, str]) -> int:
     """Make the wish; 0 whatever the queue answers. Raises Outage, and SpecError for an environment that says too little."""
     plan = pod.plan(environment)
-    made = wish(environment, plan)
+    made = sweep_request(environment, plan)
     if made.tick is not None and (since := _since(environment)) is not None and made.tick <= since:
         log.warning(
             "tick %s of %s/%s: refused, the schedule applies since %s (created, edited or resumed then)",
@@ -61,7 +61,7 @@ def _text(seconds: float) -> str:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")
 
 
-def wish(environment: Mapping[str, str], plan: Plan) -> SweepRequest:
+def sweep_request(environment: Mapping[str, str], plan: Plan) -> SweepRequest:
     """What the Job of this environment asks for. Without a nominal time (a person made the Job) it is now, by the queue's clock."""
     nominal = nominal_time(pod.given(environment, "KUBESWEEP_JOB_NAME"), f"{plan.name}-tick")
     return SweepRequest(

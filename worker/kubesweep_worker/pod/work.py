@@ -12,8 +12,8 @@ from kubesweep.logging import safe_url
 from kubesweep_worker.pod import environment as pod
 from kubesweep_worker.pod.database import pod_database
 from kubesweep_worker.pod.mounted_secrets import HeaderFiles
-from kubesweep_worker.runtime.build import assemble, freeze_imports
-from kubesweep_worker.runtime.signals import install_signals
+from kubesweep_worker.runtime.build import build_worker, freeze_imports
+from kubesweep_worker.runtime.signals import install_signal_handlers
 
 log = logging.getLogger("kubesweep.pod")
 
@@ -24,7 +24,7 @@ async def work(environment: Mapping[str, str]) -> int:
     queue = pod.given(environment, "KUBESWEEP_QUEUE")
     url = pod_database(environment, plan.namespace)
     # A handler is found where `python -m` in the image would find it.
-    worker = assemble(
+    worker = build_worker(
         plan,
         url=url,
         queue_url=queue,
@@ -33,7 +33,7 @@ async def work(environment: Mapping[str, str]) -> int:
         where=url.where,
         refreshed=url.refreshed,
     )
-    install_signals(worker, within=drain_seconds(plan))
+    install_signal_handlers(worker, within=drain_seconds(plan))
     freeze_imports()
     log.info(
         "working",

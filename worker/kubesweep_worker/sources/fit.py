@@ -7,7 +7,7 @@ from typing import NoReturn, Protocol
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.sources.predicate import quote_name, stays_stale, used_columns
+from kubesweep_worker.sources.conditions import quote_name, stays_stale, used_columns
 
 
 class Column(Protocol):

@@ -32,7 +32,7 @@ class Page:
 AskPage = Callable[[Key | None, int, int], Awaitable[Page]]  # after, most stale rows, rows of the page
 
 
-class Stride:
+class PageSize:
     """The number of rows of a page, as it fits the statement timeout (seconds)."""
 
     def __init__(self, timeout: float, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -56,7 +56,7 @@ def timed_out(error: Exception) -> bool:
     return isinstance(error, Outage) and error.reason == STATEMENT_TIMEOUT
 
 
-async def cut_pages(ask: AskPage, stride: Stride, after: Key | None, batch: int, most: int) -> Cuts:
+async def cut_pages(ask: AskPage, stride: PageSize, after: Key | None, batch: int, most: int) -> Cuts:
     """The next window of at most ``most`` rows. Raises what ``ask`` does, a timeout only for a page of one row."""
     cuts: list[Cut] = []
     sparse: list[Key] = []

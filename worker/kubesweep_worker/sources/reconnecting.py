@@ -7,18 +7,19 @@ Calls that are under way end on the source that they began with.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import Key
-from kubesweep_worker.phrases import sentence
+from kubesweep.text import as_sentence
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import (
     Cuts,
     Explanation,
     InspectableSource,
+    Predicate,
     Scope,
     SourceRow,
     Table,
@@ -43,7 +44,7 @@ class _Opened:
             await self.source.close()
 
 
-class LateSource:
+class ReconnectingSource:
     """See :class:`kubesweep_worker.sources.base.Source` and ``Inspector``.
 
     ``url`` is asked at each call; it raises Outage or SweepFailure where there is none to use. ``where`` says in a sentence
@@ -84,30 +85,27 @@ class LateSource:
     async def bounds(self) -> tuple[str, Key | None]:
         return await self._ask(lambda source: source.bounds())
 
-    async def count(self, cutoff: str, excluded: Collection[Key], most: int) -> int:
-        return await self._ask(lambda source: source.count(cutoff, excluded, most))
+    async def count(self, predicate: Predicate, most: int) -> int:
+        return await self._ask(lambda source: source.count(predicate, most))
 
     async def cut(
         self,
-        cutoff: str,
+        predicate: Predicate,
         after: Key | None,
-        excluded: Collection[Key],
         batch: int,
         most: int,
         until: Key | None = None,
     ) -> Cuts:
-        return await self._ask(lambda source: source.cut(cutoff, after, excluded, batch, most, until))
+        return await self._ask(lambda source: source.cut(predicate, after, batch, most, until))
 
-    async def stale(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> list[SourceRow]:
-        return await self._ask(lambda source: source.stale(scope, cutoff, excluded, most))
+    async def stale(self, scope: Scope, predicate: Predicate, most: int) -> list[SourceRow]:
+        return await self._ask(lambda source: source.stale(scope, predicate, most))
 
-    async def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
-        return await self._ask(lambda source: source.keys(scope, cutoff, excluded))
+    async def keys(self, scope: Scope, predicate: Predicate) -> tuple[Key, ...]:
+        return await self._ask(lambda source: source.keys(scope, predicate))
 
-    async def write(
-        self, scope: Scope, cutoff: str, excluded: Collection[Key], *, skip_locked: bool = False
-    ) -> Written:
-        return await self._ask(lambda source: source.write(scope, cutoff, excluded, skip_locked=skip_locked))
+    async def write(self, scope: Scope, predicate: Predicate, *, skip_locked: bool = False) -> Written:
+        return await self._ask(lambda source: source.write(scope, predicate, skip_locked=skip_locked))
 
     async def _ask(self, call: Callable[[InspectableSource], Awaitable[T]]) -> T:
         try:
@@ -127,7 +125,7 @@ class LateSource:
         """The error with what a person needs to know about the URL."""
         if error.reason not in OF_THE_URL or not (self._where or self._refreshed):
             return error
-        text = f"{sentence(str(error))} {self._where}" if self._where else str(error)
+        text = f"{as_sentence(str(error))} {self._where}" if self._where else str(error)
         if isinstance(error, Outage):
             return Outage(error.reason, text, maybe_applied=error.maybe_applied)
         # A token that ran out before the next one came is no reason to fail a sweep.

@@ -91,7 +91,7 @@ def _dead(connection: Connection) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long this side waits, in seconds: ``statement``, which the server keeps to for each one, and ``margin`` for the way."""
 
     statement: float
@@ -104,7 +104,7 @@ class Patience:
 class Transaction:
     """An open transaction on a lent connection."""
 
-    def __init__(self, connection: Connection, begin: str, patience: Patience) -> None:
+    def __init__(self, connection: Connection, begin: str, patience: Timeouts) -> None:
         self._connection = connection
         self._patience = patience
         self._sent = 0.0
@@ -167,7 +167,7 @@ class Transaction:
 class Pool:
     """At most ``size`` connections, opened when needed, kept, replaced when broken."""
 
-    def __init__(self, url: Callable[[], str], size: int, name: str, patience: Patience) -> None:
+    def __init__(self, url: Callable[[], str], size: int, name: str, patience: Timeouts) -> None:
         self._url = url
         self._name = name
         self._patience = patience
@@ -280,4 +280,4 @@ def _without_password(text: str, url: str) -> str:
     return text
 
 
-__all__ = ["Patience", "Pool", "Rows", "Transaction", "translate"]
+__all__ = ["Pool", "Rows", "Timeouts", "Transaction", "translate"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kubesweep.api.plan import Plan
+from kubesweep_worker.sources.conditions import quote_name, quote_pg, quote_text
 from kubesweep_worker.sources.postgres.pool import Transaction
-from kubesweep_worker.sources.predicate import quote_name, quote_pg, quote_text
 
 SESSION = ("TimeZone", "DateStyle", "IntervalStyle", "search_path")
 

@@ -5,7 +5,7 @@ again after an error that says that the table changed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 
 from kubesweep.api.plan import Plan
@@ -16,6 +16,7 @@ from kubesweep_worker.sources.base import (
     Cuts,
     Explanation,
     Keys,
+    Predicate,
     Range,
     Scope,
     SourceRow,
@@ -24,18 +25,18 @@ from kubesweep_worker.sources.base import (
     Written,
 )
 from kubesweep_worker.sources.children import Child, check_children, child_warnings
+from kubesweep_worker.sources.conditions import stamp_columns
 from kubesweep_worker.sources.origin import origin_of
-from kubesweep_worker.sources.paging import Page, Stride, cut_pages, timed_out
+from kubesweep_worker.sources.paging import Page, PageSize, cut_pages, timed_out
 from kubesweep_worker.sources.postgres.checks.catalog import Relation, read_database
 from kubesweep_worker.sources.postgres.checks.children import count_children
 from kubesweep_worker.sources.postgres.checks.inspection import explain, inspect, try_write
-from kubesweep_worker.sources.postgres.pool import Patience, Pool, Rows, Transaction
+from kubesweep_worker.sources.postgres.pool import Pool, Rows, Timeouts, Transaction
 from kubesweep_worker.sources.postgres.session import OURS, settings, theirs
 from kubesweep_worker.sources.postgres.statements import Statements
-from kubesweep_worker.sources.postgres.table import Known, look
+from kubesweep_worker.sources.postgres.table_snapshot import TableSnapshot, read_snapshot
 from kubesweep_worker.sources.postgres.window import cut, page
-from kubesweep_worker.sources.postgres.write import TableAltered, Uncounted, apply
-from kubesweep_worker.sources.predicate import stamp_columns
+from kubesweep_worker.sources.postgres.write import ArchiveMiscount, TableAltered, apply
 
 NOW = "SELECT now()::text"
 # Two statements of one window must see the same rows: what is deleted in between would move the end of the second.
@@ -52,12 +53,12 @@ class PostgresSource:
         self._settings = (*settings(plan), *theirs(plan))
         self._url = url
         self._origin: tuple[Relation, str] | None = None
-        patience = Patience(plan.source.statement_timeout, margin)
+        patience = Timeouts(plan.source.statement_timeout, margin)
         self._pool = Pool(url, plan.concurrency + 1, f"kubesweep/{plan.namespace}/{plan.name}", patience)
-        self._known: Known | None = None
-        self._before: Known | None = None  # what was known at the last look
+        self._known: TableSnapshot | None = None
+        self._before: TableSnapshot | None = None  # what was known at the last look
         self._counted = False  # the archive was seen to take fewer rows than were deleted
-        self._stride: Stride | None = None  # while a sweep's windows outlast the statement timeout
+        self._stride: PageSize | None = None  # while a sweep's windows outlast the statement timeout
         self._knowing = asyncio.Lock()
         self._times = len(stamp_columns(plan))
 
@@ -69,7 +70,7 @@ class PostgresSource:
         cutoff = await self.now()
         ask = statements.write if self._plan.write is not None and not self._plan.dry_run else statements.keys
         # For no key at all, and rolled back: a new server process reads much of its catalogue at its first statement.
-        statement = ask(Keys(()), cutoff, ())
+        statement = ask(Keys(()), Predicate(cutoff))
         rehearsals = (self._rehearse(statement) for _ in range(self._plan.concurrency))
         # Without return_exceptions the first failure would leave the others running, on connections that nobody closes.
         for failure in await asyncio.gather(*rehearsals, return_exceptions=True):
@@ -122,7 +123,7 @@ class PostgresSource:
         told = child_warnings(self._plan, children)
         return replace(table, children=tuple(each.sentence for each in children), warnings=(*table.warnings, *told))
 
-    async def _count_children(self, known: Known) -> tuple[Child, ...]:
+    async def _count_children(self, known: TableSnapshot) -> tuple[Child, ...]:
         if not known.references:
             return ()
         cutoff = await self.now()
@@ -138,18 +139,17 @@ class PostgresSource:
         known = await self._learn()
         patient = (*self._settings, "SET LOCAL lock_timeout = 1000")
         async with self._pool.transaction(patient) as tx:
-            return await try_write(tx, known.statements, known.hindrances, cutoff, most)
+            return await try_write(tx, known.statements, known.blockers, cutoff, most)
 
-    async def count(self, cutoff: str, excluded: Collection[Key], most: int) -> int:
+    async def count(self, predicate: Predicate, most: int) -> int:
         statements = await self._statements()
-        [[(number,)]] = await self._read(statements.count(cutoff, excluded, most))
+        [[(number,)]] = await self._read(statements.count(predicate, most))
         return int(number)
 
     async def cut(
         self,
-        cutoff: str,
+        predicate: Predicate,
         after: Key | None,
-        excluded: Collection[Key],
         batch: int,
         most: int,
         until: Key | None = None,
@@ -161,27 +161,27 @@ class PostgresSource:
         try:
             if self._stride is None:
                 async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
-                    return await cut(tx, known.relation, statements, cutoff, Range(after, until), excluded, batch, most)
+                    return await cut(tx, known.relation, statements, predicate, Range(after, until), batch, most)
         except Outage as outage:
             if not timed_out(outage):
                 raise
-            self._stride = Stride(self._plan.source.statement_timeout)
+            self._stride = PageSize(self._plan.source.statement_timeout)
         except SweepFailure:
             self._known = None
             raise
 
         async def ask(start: Key | None, stale: int, rows: int) -> Page:
             async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
-                return await page(tx, statements, cutoff, Range(start, until), excluded, stale, rows)
+                return await page(tx, statements, predicate, Range(start, until), stale, rows)
 
         return await cut_pages(ask, self._stride, after, batch, most)
 
-    async def stale(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> list[SourceRow]:
+    async def stale(self, scope: Scope, predicate: Predicate, most: int) -> list[SourceRow]:
         if isinstance(scope, Keys) and not scope.keys:
             return []
         known = await self._learn()
         statements = known.statements
-        rows = await self._rows(known, scope, cutoff, excluded, most)
+        rows = await self._rows(known, scope, predicate, most)
         end = len(statements.key)
         names = statements.effect_columns
         return [
@@ -193,15 +193,15 @@ class PostgresSource:
             for row in rows
         ]
 
-    async def _rows(self, known: Known, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> Rows:
+    async def _rows(self, known: TableSnapshot, scope: Scope, predicate: Predicate, most: int) -> Rows:
         """Found under the login's settings, read under ours; in one statement where that makes no difference."""
         statements = known.statements
         if known.alike:
-            *_, rows = await self._read(*OURS, statements.rows(scope, cutoff, excluded, most))
+            *_, rows = await self._read(*OURS, statements.rows(scope, predicate, most))
             return rows
         try:
             async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
-                [found] = await tx.run(f"{statements.keys(scope, cutoff, excluded)} LIMIT {most}")
+                [found] = await tx.run(f"{statements.keys(scope, predicate)} LIMIT {most}")
                 if not found:
                     return []
                 # Without the COMMIT in the same message: the driver converts by the settings that it was told last.
@@ -211,24 +211,22 @@ class PostgresSource:
             self._known = None
             raise
 
-    async def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
+    async def keys(self, scope: Scope, predicate: Predicate) -> tuple[Key, ...]:
         if isinstance(scope, Keys) and not scope.keys:
             return ()
         statements = await self._statements()
-        [rows] = await self._read(statements.keys(scope, cutoff, excluded))
+        [rows] = await self._read(statements.keys(scope, predicate))
         return tuple(rows)
 
-    async def write(
-        self, scope: Scope, cutoff: str, excluded: Collection[Key], *, skip_locked: bool = False
-    ) -> Written:
+    async def write(self, scope: Scope, predicate: Predicate, *, skip_locked: bool = False) -> Written:
         if isinstance(scope, Keys) and not scope.keys:
             return Written(0)
         refused: tuple[Key, ...] = ()
         altered: Exception | None = None
         for _ in range(ROUNDS):
             try:
-                left, written = await self._write(scope, cutoff, (*excluded, *refused), refused, skip_locked)
-            except Uncounted:
+                left, written = await self._write(scope, predicate.without(refused), refused, skip_locked)
+            except ArchiveMiscount:
                 self._counted = True
                 continue
             except (SweepFailure, TableAltered) as failure:
@@ -239,7 +237,7 @@ class PostgresSource:
             if written is not None:
                 return written
             refused += left
-        raise altered or RowError(WRITE_REFUSED, (await self._learn()).hindrances.why)
+        raise altered or RowError(WRITE_REFUSED, (await self._learn()).blockers.why)
 
     async def _altered(self) -> bool:
         """Look at the tables again: whether their columns changed."""
@@ -247,24 +245,24 @@ class PostgresSource:
         return (await self._learn()).altered(known)
 
     async def _write(
-        self, scope: Scope, cutoff: str, excluded: Collection[Key], refused: tuple[Key, ...], skip_locked: bool
+        self, scope: Scope, predicate: Predicate, refused: tuple[Key, ...], skip_locked: bool
     ) -> tuple[tuple[Key, ...], Written | None]:
         """One transaction: what it wrote, or, rolled back, the rows that it cannot write."""
         known = await self._learn()
-        statements, hindrances = known.statements, known.hindrances
+        statements, blockers = known.statements, known.blockers
         locked: tuple[Key, ...] = ()
         async with self._pool.transaction(self._settings) as tx:
-            if skip_locked and hindrances.lockable:
-                scope, locked = await _lock(tx, statements, scope, cutoff, excluded)
+            if skip_locked and blockers.lockable:
+                scope, locked = await _lock(tx, statements, scope, predicate)
                 if not scope.keys:
-                    return (), Written(0, locked=locked, refused=refused, why=hindrances.why)
-            done = await apply(tx, statements, hindrances, scope, cutoff, excluded, counted=self._counted)
-            if done.never_ends(hindrances):
+                    return (), Written(0, locked=locked, refused=refused, why=blockers.why)
+            done = await apply(tx, statements, blockers, scope, predicate, counted=self._counted)
+            if done.never_ends(blockers):
                 return (), Written(0, still_stale=done.again, locked=locked, refused=done.left)
             if done.left:
                 return done.left, None
             await tx.commit()
-            return (), Written(done.applied, locked=locked, refused=refused, why=hindrances.why)
+            return (), Written(done.applied, locked=locked, refused=refused, why=blockers.why)
 
     async def _read(self, *statements: str) -> list[Rows]:
         try:
@@ -277,22 +275,22 @@ class PostgresSource:
     async def _statements(self) -> Statements:
         return (await self._learn()).statements
 
-    async def _learn(self) -> Known:
+    async def _learn(self) -> TableSnapshot:
         known = self._known
         if known is not None:
             return known
         async with self._knowing:
             if self._known is None:
                 async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
-                    self._known = self._before = await look(tx, self._plan, self._before)
+                    self._known = self._before = await read_snapshot(tx, self._plan, self._before)
             return self._known
 
 
 async def _lock(
-    tx: Transaction, statements: Statements, scope: Scope, cutoff: str, excluded: Collection[Key]
+    tx: Transaction, statements: Statements, scope: Scope, predicate: Predicate
 ) -> tuple[Keys, tuple[Key, ...]]:
     """Take what nobody else holds. The list of all comes first: a row that its holder finished with in between is then
     reported as locked and found not stale later, never lost."""
-    every, got = await tx.run(statements.keys(scope, cutoff, excluded), statements.lock(scope, cutoff, excluded))
+    every, got = await tx.run(statements.keys(scope, predicate), statements.lock(scope, predicate))
     mine = dict.fromkeys(got)
     return Keys(tuple(mine)), tuple(key for key in every if key not in mine)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from kubesweep.api.plan import Plan
 from kubesweep.queue.model import Key
-from kubesweep_worker.sources.base import Keys, Range, Scope
-from kubesweep_worker.sources.predicate import PostgresDialect, column, quote_name, quote_pg, stale, stamp_columns
+from kubesweep_worker.sources.base import Keys, Predicate, Range, Scope
+from kubesweep_worker.sources.conditions import PostgresDialect, column, quote_name, quote_pg, stale, stamp_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,36 +109,36 @@ class Statements:
             return []
         return [f"{self._row([column(part.name) for part in self.key])} NOT IN ({self._listed(excluded)})"]
 
-    def where(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
-        matching = self.matching(cutoff)
+    def where(self, scope: Scope, predicate: Predicate) -> str:
+        matching = self.matching(predicate.cutoff)
         if isinstance(scope, Keys):
             # Opaque to the planner: it expects a handful of matches, and would find the keys among all stale rows by the
             # match's index instead of by their own, for each job again.
             matching = f"coalesce({matching}, false)"
-        return " AND ".join([*self.scope(scope), matching, *self.without(excluded)])
+        return " AND ".join([*self.scope(scope), matching, *self.without(predicate.excluded)])
 
     def _from(self, conditions: Sequence[str]) -> str:
         return f"FROM {self.table} AS t" + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
 
-    def any(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
+    def any(self, scope: Scope, predicate: Predicate) -> str:
         """A row for each stale one; for estimates."""
-        return f"SELECT FROM {self.table} AS t WHERE {self.where(scope, cutoff, excluded)}"
+        return f"SELECT FROM {self.table} AS t WHERE {self.where(scope, predicate)}"
 
     def span(self, scope: Scope) -> str:
         """A row for each one of the scope, stale or not; for estimates."""
         return f"SELECT {self._from(self.scope(scope))}"
 
-    def count(self, cutoff: str, excluded: Collection[Key], most: int) -> str:
-        return f"SELECT count(*) FROM ({self.any(Range(), cutoff, excluded)} LIMIT {most}) AS s"
+    def count(self, predicate: Predicate, most: int) -> str:
+        return f"SELECT count(*) FROM ({self.any(Range(), predicate)} LIMIT {most}) AS s"
 
     def last(self) -> str:
         """The greatest key: one step backwards along the key's index."""
         order = ", ".join(f"{column(part.name)} DESC" for part in self.key)
         return f"SELECT {self.key_texts} FROM {self.table} AS t ORDER BY {order} LIMIT 1"
 
-    def walk(self, behind: Range, cutoff: str, excluded: Collection[Key], batch: int, most: int, span: int) -> str:
+    def walk(self, behind: Range, predicate: Predicate, batch: int, most: int, span: int) -> str:
         """Every ``batch``-th stale key and the last one with their numbers, among the next ``span`` rows of the table."""
-        flag = " AND ".join([self.matching(cutoff), *self.without(excluded)])
+        flag = " AND ".join([self.matching(predicate.cutoff), *self.without(predicate.excluded)])
         walked = (
             f"SELECT {self.aliased}, ({flag}) AS is_stale {self._from(self.scope(behind))} "
             f"ORDER BY {self.key_list} LIMIT {span}"
@@ -157,30 +157,30 @@ class Statements:
             "ORDER BY n DESC LIMIT 1"
         )
 
-    def gather(self, behind: Range, cutoff: str, excluded: Collection[Key], most: int, limit: int) -> str:
+    def gather(self, behind: Range, predicate: Predicate, most: int, limit: int) -> str:
         """(number of stale rows up to limit + 1, key...): the first ``most`` keys, or one row of NULLs beyond ``limit``."""
         order = ", ".join(f"s.{alias}" for alias in self.aliases)  # a bare k1 would be the text in the answer
         return (
             f"WITH s AS MATERIALIZED (SELECT {self.aliased} FROM {self.table} AS t "
-            f"WHERE {self.where(behind, cutoff, excluded)} LIMIT {limit + 1}) "
+            f"WHERE {self.where(behind, predicate)} LIMIT {limit + 1}) "
             f"SELECT c.n, o.* FROM (SELECT count(*) AS n FROM s) AS c LEFT JOIN LATERAL "
             f"(SELECT {self.outer_texts} FROM s WHERE c.n <= {limit} ORDER BY {order} LIMIT {most}) AS o ON true"
         )
 
-    def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
-        return f"SELECT {self.key_texts} FROM {self.table} AS t WHERE {self.where(scope, cutoff, excluded)} ORDER BY {self.key_list}"
+    def keys(self, scope: Scope, predicate: Predicate) -> str:
+        return f"SELECT {self.key_texts} FROM {self.table} AS t WHERE {self.where(scope, predicate)} ORDER BY {self.key_list}"
 
-    def lock(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
-        return f"{self.keys(scope, cutoff, excluded)} FOR UPDATE OF t SKIP LOCKED"
+    def lock(self, scope: Scope, predicate: Predicate) -> str:
+        return f"{self.keys(scope, predicate)} FOR UPDATE OF t SKIP LOCKED"
 
     @property
     def _wanted(self) -> str:
         times = [f"{column(name)}::text" for name in stamp_columns(self.plan)]
         return ", ".join([self.key_texts, *times, *(column(name) for name in self.effect_columns)])
 
-    def rows(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> str:
+    def rows(self, scope: Scope, predicate: Predicate, most: int) -> str:
         return (
-            f"SELECT {self._wanted} FROM {self.table} AS t WHERE {self.where(scope, cutoff, excluded)} "
+            f"SELECT {self._wanted} FROM {self.table} AS t WHERE {self.where(scope, predicate)} "
             f"ORDER BY {self.key_list} LIMIT {most}"
         )
 
@@ -188,12 +188,12 @@ class Statements:
         """The rows of these keys, whatever they match."""
         return f"SELECT {self._wanted} {self._from(self.scope(keys))} ORDER BY {self.key_list}"
 
-    def write(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
+    def write(self, scope: Scope, predicate: Predicate) -> str:
         """Answers one row: (rows written, rows that match again; with an archive, rows that it took)."""
         write = self.plan.write
         if write is None:
             raise ValueError("this plan writes nothing")
-        where = self.where(scope, cutoff, excluded)
+        where = self.where(scope, predicate)
         if write.deletes:
             if self.archive is None:
                 gone = f"DELETE FROM {self.table} AS t WHERE {where} RETURNING 1"
@@ -203,8 +203,10 @@ class Statements:
             gone = f"DELETE FROM {self.table} AS t WHERE {where} RETURNING {', '.join(column(c) for c in columns)}"
             kept = f"INSERT INTO {name} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM gone RETURNING 1"
             return f"WITH gone AS ({gone}), kept AS ({kept}) SELECT count(*), (SELECT count(*) FROM kept) FROM gone"
-        sets = ", ".join(self._assignment(one.column, one.value, one.sql, cutoff) for one in write.update)
-        done = f"UPDATE {self.table} AS t SET {sets} WHERE {where} RETURNING ({self.matching(cutoff)}) AS again"
+        sets = ", ".join(self._assignment(one.column, one.value, one.sql, predicate.cutoff) for one in write.update)
+        done = (
+            f"UPDATE {self.table} AS t SET {sets} WHERE {where} RETURNING ({self.matching(predicate.cutoff)}) AS again"
+        )
         return f"WITH done AS ({done}) SELECT count(*), count(*) FILTER (WHERE again) FROM done"
 
     def shape(self) -> str:

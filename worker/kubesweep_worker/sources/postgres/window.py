@@ -8,10 +8,10 @@ Both are bounded, so that a wrong estimate costs time once and never the reading
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from kubesweep.queue.model import Key
-from kubesweep_worker.sources.base import Cut, Cuts, Keys, Range
+from kubesweep_worker.sources.base import Cut, Cuts, Keys, Predicate, Range
 from kubesweep_worker.sources.paging import Page
 from kubesweep_worker.sources.postgres.checks.catalog import Relation
 from kubesweep_worker.sources.postgres.checks.fit import INTEGERS
@@ -39,13 +39,12 @@ async def cut(
     tx: Transaction,
     relation: Relation,
     statements: Statements,
-    cutoff: str,
+    predicate: Predicate,
     behind: Range,
-    excluded: Collection[Key],
     batch: int,
     most: int,
 ) -> Cuts:
-    window = _Window(tx, relation, statements, cutoff, behind, excluded, batch, most)
+    window = _Window(tx, relation, statements, predicate, behind, batch, most)
     if not await window.looks_dense():
         found = await window.gather()
         if found is not None:
@@ -54,10 +53,10 @@ async def cut(
 
 
 async def page(
-    tx: Transaction, statements: Statements, cutoff: str, behind: Range, excluded: Collection[Key], most: int, span: int
+    tx: Transaction, statements: Statements, predicate: Predicate, behind: Range, most: int, span: int
 ) -> Page:
     """At most ``most`` stale keys among the next ``span`` rows of the table. See stride."""
-    *_, rows = await tx.run(*ALONG_THE_KEY, statements.walk(behind, cutoff, excluded, 1, most, span))
+    *_, rows = await tx.run(*ALONG_THE_KEY, statements.walk(behind, predicate, 1, most, span))
     keys = tuple(row[1:] for row in rows)
     if len(keys) == most:
         return Page(keys, span, keys[-1])
@@ -72,9 +71,8 @@ class _Window:
         tx: Transaction,
         relation: Relation,
         statements: Statements,
-        cutoff: str,
+        predicate: Predicate,
         behind: Range,
-        excluded: Collection[Key],
         batch: int,
         most: int,
     ) -> None:
@@ -82,10 +80,9 @@ class _Window:
         self._statements = statements
         self._integer = len(statements.key) == 1 and statements.key[0].type in INTEGERS
         self._analysed = relation.rows >= 0
-        self._cutoff = cutoff
+        self._predicate = predicate
         self._behind = behind
         self._after = behind.low
-        self._excluded = excluded
         self._batch = batch
         self._most = most
         self._gathered = False
@@ -94,7 +91,9 @@ class _Window:
         if not self._analysed:
             return True
         stale, rows = await estimate(
-            self._tx, self._statements.any(self._behind, self._cutoff, ()), self._statements.span(self._behind)
+            self._tx,
+            self._statements.any(self._behind, Predicate(self._predicate.cutoff)),
+            self._statements.span(self._behind),
         )
         return stale * SPAN * DOUBT >= rows
 
@@ -104,7 +103,7 @@ class _Window:
         limit = SPAN * self._most
         _, rows, _ = await self._tx.run(
             *PAGE_BY_PAGE,
-            self._statements.gather(self._behind, self._cutoff, self._excluded, self._most, limit),
+            self._statements.gather(self._behind, self._predicate, self._most, limit),
             *ANY_INDEX_SCAN,
         )
         total = int(rows[0][0])
@@ -118,7 +117,7 @@ class _Window:
         span = SPAN * self._most
         *_, rows = await self._tx.run(
             *ALONG_THE_KEY,
-            self._statements.walk(self._behind, self._cutoff, self._excluded, self._batch, self._most, span),
+            self._statements.walk(self._behind, self._predicate, self._batch, self._most, span),
         )
         ends = [(int(row[0]), row[1:]) for row in rows]
         count = ends[-1][0] if ends else 0
@@ -135,7 +134,7 @@ class _Window:
             if found is not None:
                 return found
         [listed] = await self._tx.run(
-            self._statements.keys(Range(self._after, end or self._behind.high), self._cutoff, self._excluded)
+            self._statements.keys(Range(self._after, end or self._behind.high), self._predicate)
         )
         return self._lists(listed, end)
 

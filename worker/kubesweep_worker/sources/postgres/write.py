@@ -7,24 +7,23 @@ What matches after a second try is refused: everything is rolled back and writte
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Key
-from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Scope, refusal, unkept
+from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Predicate, Scope, refusal, unkept
+from kubesweep_worker.sources.conditions import quote_name
 from kubesweep_worker.sources.postgres.checks.catalog import Relation, sql
 from kubesweep_worker.sources.postgres.pool import Rows, Transaction
 from kubesweep_worker.sources.postgres.sqlstates import NO_IDENTITY
 from kubesweep_worker.sources.postgres.statements import Statements
-from kubesweep_worker.sources.predicate import quote_name
 
 UNDEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"  # else deferred triggers would undo the write after the look
 COMMANDS = {"INSERT": (4, "a"), "UPDATE": (16, "w"), "DELETE": (8, "d")}  # bit of pg_trigger.tgtype, pg_policy.polcmd
 
 
-class Uncounted(Exception):
+class ArchiveMiscount(Exception):
     """The archive took fewer rows than were deleted: a trigger drops them, or puts them into a child of it."""
 
 
@@ -36,7 +35,7 @@ class TableAltered(Outage):
 
 
 @dataclass(frozen=True, slots=True)
-class Hindrances:
+class WriteBlockers:
     """What the catalogue says of the plan's command on its table. ``why`` is the message of a row that is refused."""
 
     before: tuple[str, ...] = ()  # triggers that may drop a row
@@ -55,23 +54,23 @@ class Done:
     again: int = 0
     left: tuple[Key, ...] = ()
 
-    def never_ends(self, hindrances: Hindrances) -> bool:
+    def never_ends(self, blockers: WriteBlockers) -> bool:
         """True where the write itself leaves its rows matching: all of them, and no trigger could have done it."""
-        triggers = hindrances.before or hindrances.after
+        triggers = blockers.before or blockers.after
         return self.again > 0 and (not self.left or (self.again == self.applied and not triggers))
 
 
-async def read_hindrances(
+async def read_write_blockers(
     tx: Transaction, plan: Plan, statements: Statements, relation: Relation, archive: Relation | None
-) -> Hindrances:
+) -> WriteBlockers:
     """Raises SweepFailure where the catalogue proves that no row can be written."""
     if plan.write is None or plan.dry_run:
-        return Hindrances(lockable=relation.lockable)
+        return WriteBlockers(lockable=relation.lockable)
     command = "DELETE" if plan.write.deletes else "UPDATE"
     found: dict[str, list[str]] = {}
     for kind, name in await tx.query(sql("hindrances"), relation.oid, *COMMANDS[command]):
         found.setdefault(str(kind), []).append(str(name))
-    check_hindrances(relation, command, found)
+    check_write_blockers(relation, command, found)
     check_identity(command, await tx.query(sql("identity"), relation.oid, command == "DELETE"))
     before, after = tuple(found.get("before", ())), tuple(found.get("after", ()))
     lockable = relation.lockable and (not relation.row_security or "lock" in found)
@@ -80,9 +79,9 @@ async def read_hindrances(
         causes.append(f"a policy of row-level security that hides the row from {command}")
     why = refusal(relation.quoted, causes)
     if archive is None:
-        return Hindrances(before, after, lockable, why)
+        return WriteBlockers(before, after, lockable, why)
     [[(shape,)]] = await tx.run(statements.shape())
-    return Hindrances(before, after, lockable, why, str(shape), unkept(archive.quoted, await _dropping(tx, archive)))
+    return WriteBlockers(before, after, lockable, why, str(shape), unkept(archive.quoted, await _dropping(tx, archive)))
 
 
 async def _dropping(tx: Transaction, archive: Relation) -> tuple[str, ...]:
@@ -98,7 +97,7 @@ async def _dropping(tx: Transaction, archive: Relation) -> tuple[str, ...]:
     return tuple(f'trigger "{name}" of {archive.quoted}' for kind, name in found if kind in ("before", "instead"))
 
 
-def check_hindrances(relation: Relation, command: str, found: dict[str, list[str]]) -> None:
+def check_write_blockers(relation: Relation, command: str, found: dict[str, list[str]]) -> None:
     """Raises SweepFailure where a rule rewrites the command, or no policy permits it."""
     for name in found.get("rule", ()):
         raise SweepFailure(
@@ -128,10 +127,9 @@ def check_identity(command: str, missing: Rows) -> None:
 async def apply(
     tx: Transaction,
     statements: Statements,
-    hindrances: Hindrances,
+    blockers: WriteBlockers,
     scope: Scope,
-    cutoff: str,
-    excluded: Collection[Key],
+    predicate: Predicate,
     *,
     counted: bool = False,
 ) -> Done:
@@ -139,42 +137,44 @@ async def apply(
     archive keeps no copy of a row. ``counted``: the archive's rows are counted before and after."""
     before = 0
     if counted:
-        [found] = await tx.run(statements.keys(scope, cutoff, excluded))
+        [found] = await tx.run(statements.keys(scope, predicate))
         if not found:
             return Done(0)
-        scope, excluded = Keys(tuple(found)), ()
+        scope, predicate = Keys(tuple(found)), Predicate(predicate.cutoff)
         [[(before,)]] = await tx.run(statements.copies(scope.keys))
-    write, look = statements.write(scope, cutoff, excluded), statements.keys(scope, cutoff, excluded)
+    write, look = statements.write(scope, predicate), statements.keys(scope, predicate)
     left: list[Key] | None = None
     # EXPLAIN takes the locks of the write, so that nobody alters a table between the look at its columns and the write.
-    guard = (f"EXPLAIN {write}", statements.shape()) if hindrances.shape else ()
-    answers = await tx.run(*guard, write, *((UNDEFERRED, look) if hindrances.after else ()))
-    if guard and answers[1] != [(hindrances.shape,)]:
+    guard = (f"EXPLAIN {write}", statements.shape()) if blockers.shape else ()
+    answers = await tx.run(*guard, write, *((UNDEFERRED, look) if blockers.after else ()))
+    if guard and answers[1] != [(blockers.shape,)]:
         raise TableAltered
     [(applied, again)] = answers[len(guard)]
     if statements.archive is not None:
         applied, kept, again = int(applied), int(again), 0
     else:
         kept = applied
-    if hindrances.after:
+    if blockers.after:
         left = answers[-1]
     if left is None and (again or applied < scope.expected):
         [left] = await tx.run(look)
     if left and not again:
         # Rows that turned stale only now were not there for the write: they go along with the second try.
         rest = Keys(tuple(left))
-        again_look = statements.keys(rest, cutoff, ())
-        [[(more, other)], _, left] = await tx.run(statements.write(rest, cutoff, ()), UNDEFERRED, again_look)
+        again_look = statements.keys(rest, Predicate(predicate.cutoff))
+        [[(more, other)], _, left] = await tx.run(
+            statements.write(rest, Predicate(predicate.cutoff)), UNDEFERRED, again_look
+        )
         applied += more
         kept, again = (kept + other, 0) if statements.archive is not None else (applied, other)
     if kept < applied:
         if statements.copied and not counted:
-            raise Uncounted
+            raise ArchiveMiscount
         after = (
             int((await tx.run(statements.copies(scope.keys)))[0][0][0])
             if isinstance(scope, Keys) and counted
             else before
         )
         if after - before < applied:
-            raise RowError(WRITE_REFUSED, hindrances.unkept)
+            raise RowError(WRITE_REFUSED, blockers.unkept)
     return Done(applied, again, tuple(left or ()))

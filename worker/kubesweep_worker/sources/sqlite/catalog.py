@@ -6,8 +6,8 @@ import sqlite3
 from dataclasses import dataclass
 
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.phrases import near
-from kubesweep_worker.sources.predicate import quote_name
+from kubesweep.text import did_you_mean
+from kubesweep_worker.sources.conditions import quote_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def read_table(connection: sqlite3.Connection, table: str, where: str = "spec.so
         names = [name for name in listed if not name.startswith("sqlite_")]
         raise SweepFailure(
             "TableMissing",
-            f'there is no table "{table}"{near(table, names) or f". Correct {where}, or create it."}',
+            f'there is no table "{table}"{did_you_mean(table, names) or f". Correct {where}, or create it."}',
         )
     kind, without_rowid = listed[table]
     if kind != "table":

@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from kubesweep_worker.sources.base import Range
+from kubesweep_worker.sources.base import Predicate, Range
 from kubesweep_worker.sources.children import SAMPLE, Child, Reference
-from kubesweep_worker.sources.predicate import quote_name
+from kubesweep_worker.sources.conditions import quote_name
 from kubesweep_worker.sources.sqlite.catalog import SqliteTable
 from kubesweep_worker.sources.sqlite.statements import SqliteStatements
 
@@ -51,7 +51,7 @@ def count_children(
             counted.append(each.child)
             continue
         referred = ", ".join(f"t.{quote_name(name)}" for name in each.referred or sql.key)
-        where = sql.where(Range(), cutoff, ())
+        where = sql.where(Range(), Predicate(cutoff))
         mine = ", ".join(f"c.{quote_name(name)}" for name in each.columns)
         few = f"SELECT {referred} FROM {sql.table} AS t WHERE {where} LIMIT {SAMPLE}"
         [(rows,)] = c.execute(f"SELECT count(*) FROM {each.child.table} AS c WHERE ({mine}) IN ({few})")

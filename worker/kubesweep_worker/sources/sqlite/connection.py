@@ -55,8 +55,8 @@ def connect(found: SqliteUrl, source: Source, late: Callable[[], bool]) -> sqlit
     connection.set_progress_handler(late, STEPS)
     connection.execute(f"PRAGMA foreign_keys = {'ON' if found.foreign_keys else 'OFF'}")
     [(encoding,)] = connection.execute("PRAGMA encoding")
-    judge = is_utf8 if encoding == "UTF-8" else lambda _: True  # UTF-16 is converted by SQLite itself
-    connection.create_function(IS_UTF8, 1, judge, deterministic=True)
+    raise_for_response = is_utf8 if encoding == "UTF-8" else lambda _: True  # UTF-16 is converted by SQLite itself
+    connection.create_function(IS_UTF8, 1, raise_for_response, deterministic=True)
     if source.zone != "UTC":
         connection.create_function(MILLISECONDS, 1, naive_milliseconds(source.zone), deterministic=True)
     return connection

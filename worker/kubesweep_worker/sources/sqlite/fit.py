@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from kubesweep.api.plan import Match, Plan
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.phrases import near
+from kubesweep.text import did_you_mean
 from kubesweep_worker.sources import fit
-from kubesweep_worker.sources.archive_types import Fate, sqlite_fate
+from kubesweep_worker.sources.archive_types import Conversion, sqlite_conversion
+from kubesweep_worker.sources.conditions import quote_name
 from kubesweep_worker.sources.fit import effect_columns, unique_hint
-from kubesweep_worker.sources.predicate import quote_name
 from kubesweep_worker.sources.sqlite.catalog import SqliteColumn, SqliteTable
 from kubesweep_worker.sources.sqlite.statements import BOOLEANS, SqliteDialect, SqliteStatements
 
@@ -63,7 +63,7 @@ def require(table: SqliteTable, name: str, where: str) -> SqliteColumn:
     try:
         return table.columns[name]
     except KeyError:
-        hint = near(name, table.columns) or ". It has: " + ", ".join(list(table.columns)[:20])
+        hint = did_you_mean(name, table.columns) or ". It has: " + ", ".join(list(table.columns)[:20])
         raise SweepFailure("ColumnMissing", f'{where}: "{table.name}" has no column "{name}"{hint}') from None
 
 
@@ -112,7 +112,8 @@ def changed_types(table: SqliteTable, archive: SqliteTable) -> list[str]:
     return [
         f'"{name}" is {one.type or "without a type"} and {archive.columns[name].type} there'
         for name, one in table.columns.items()
-        if name in archive.columns and sqlite_fate(one.affinity, archive.columns[name].affinity) is Fate.LOSSY
+        if name in archive.columns
+        and sqlite_conversion(one.affinity, archive.columns[name].affinity) is Conversion.LOSSY
     ]
 
 

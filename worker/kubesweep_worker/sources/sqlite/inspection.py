@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.sources.base import DAY, EPOCH_UNIT, Column, Explanation, Range, Table, date_of_today
+from kubesweep_worker.sources.base import DAY, EPOCH_UNIT, Column, Explanation, Predicate, Range, Table, date_of_today
+from kubesweep_worker.sources.conditions import SIGNS, column, one_key_for_ever, other_unit, quote_name, time_columns
 from kubesweep_worker.sources.paging import timed_out
-from kubesweep_worker.sources.predicate import SIGNS, column, one_key_for_ever, other_unit, quote_name, time_columns
 from kubesweep_worker.sources.sqlite.catalog import SqliteTable
 from kubesweep_worker.sources.sqlite.errors import classify_sqlite
 from kubesweep_worker.sources.sqlite.fit import NUMBER
@@ -25,9 +25,9 @@ EXAMPLE = "2026-01-01 00:00:00.000"
 
 def compile_all(c: sqlite3.Connection, plan: Plan, sql: SqliteStatements) -> None:
     """Parse every statement of the plan; nothing runs."""
-    statements = [sql.count(EXAMPLE, (), 1), sql.rows(Range(), EXAMPLE, (), 1)]
+    statements = [sql.count(Predicate(EXAMPLE), 1), sql.rows(Range(), Predicate(EXAMPLE), 1)]
     if plan.write is not None and not plan.dry_run:
-        statements += sql.write(Range(), EXAMPLE, ())
+        statements += sql.write(Range(), Predicate(EXAMPLE))
     for statement in statements:
         c.execute(f"EXPLAIN {statement}").fetchall()
 
@@ -204,17 +204,24 @@ def explain(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteSt
     batch = plan.limits.batch_rows
     most = plan.window_jobs * batch
     find = (
-        sql.gather(Range(), cutoff, (), most) if sql.finds_by_index(c, cutoff) else sql.keys(Range(), cutoff, (), most)
+        sql.gather(Range(), Predicate(cutoff), most)
+        if sql.finds_by_index(c, cutoff)
+        else sql.keys(Range(), Predicate(cutoff), most)
     )
     example = Range(None, c.execute(sql.nth(Range(), batch)).fetchone())
     steps = [str(row[3]) for row in c.execute(f"EXPLAIN QUERY PLAN {find}")]
-    write = ";\n".join(sql.write(example, cutoff, ())) if plan.write is not None else None
+    write = ";\n".join(sql.write(example, Predicate(cutoff))) if plan.write is not None else None
     try:
-        [(rows,)] = c.execute(sql.count(cutoff, (), 1_000_000))
+        [(rows,)] = c.execute(sql.count(Predicate(cutoff), 1_000_000))
     except sqlite3.OperationalError as error:
         if not timed_out(classify_sqlite(error)):
             raise
         rows = 0  # not counted in time
     return Explanation(
-        find, sql.rows(example, cutoff, (), batch), write, "\n".join(steps), rows, index_advice(c, plan, table, sql)
+        find,
+        sql.rows(example, Predicate(cutoff), batch),
+        write,
+        "\n".join(steps),
+        rows,
+        index_advice(c, plan, table, sql),
     )

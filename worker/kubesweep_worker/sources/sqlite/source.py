@@ -10,7 +10,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
@@ -23,6 +23,7 @@ from kubesweep_worker.sources.base import (
     Cuts,
     Explanation,
     Keys,
+    Predicate,
     Range,
     Scope,
     SourceRow,
@@ -31,10 +32,10 @@ from kubesweep_worker.sources.base import (
     Written,
 )
 from kubesweep_worker.sources.children import Reference, check_children, child_warnings
+from kubesweep_worker.sources.conditions import stamp_columns
 from kubesweep_worker.sources.fit import check_update
 from kubesweep_worker.sources.origin import origin_of
-from kubesweep_worker.sources.paging import Stride, cut_pages, timed_out
-from kubesweep_worker.sources.predicate import stamp_columns
+from kubesweep_worker.sources.paging import PageSize, cut_pages, timed_out
 from kubesweep_worker.sources.sqlite.catalog import SqliteTable, read_table
 from kubesweep_worker.sources.sqlite.children import count_children, read_children, violations
 from kubesweep_worker.sources.sqlite.connection import connect
@@ -81,7 +82,7 @@ class SqliteSource:
         self._before: tuple[SqliteTable, SqliteTable | None] | None = None  # table and archive at the last look
         self._references: tuple[Reference, ...] = ()
         self._garbled = False  # some keys are no UTF-8: their rows are left alone, at the price of a look at each key
-        self._stride: Stride | None = None  # while a sweep's windows outlast the statement timeout
+        self._stride: PageSize | None = None  # while a sweep's windows outlast the statement timeout
         self._deadline = 0.0
 
     async def close(self) -> None:
@@ -125,14 +126,13 @@ class SqliteSource:
     async def try_write(self, cutoff: str, most: int = 10) -> Tried:
         return await self._do(lambda c: self._try_write(c, cutoff, most))
 
-    async def count(self, cutoff: str, excluded: Collection[Key], most: int) -> int:
-        return await self._do(lambda c: int(c.execute(self._sql(c).count(cutoff, excluded, most)).fetchone()[0]))
+    async def count(self, predicate: Predicate, most: int) -> int:
+        return await self._do(lambda c: int(c.execute(self._sql(c).count(predicate, most)).fetchone()[0]))
 
     async def cut(
         self,
-        cutoff: str,
+        predicate: Predicate,
         after: Key | None,
-        excluded: Collection[Key],
         batch: int,
         most: int,
         until: Key | None = None,
@@ -141,16 +141,14 @@ class SqliteSource:
             self._stride = None
         try:
             if self._stride is None:
-                return await self._do(
-                    lambda c: cut(c, self._sql(c), cutoff, Range(after, until), excluded, batch, most)
-                )
+                return await self._do(lambda c: cut(c, self._sql(c), predicate, Range(after, until), batch, most))
         except Outage as outage:
             if not timed_out(outage):
                 raise
-            self._stride = Stride(self._plan.source.statement_timeout)
+            self._stride = PageSize(self._plan.source.statement_timeout)
         return await cut_pages(
             lambda start, stale, rows: self._do(
-                lambda c: page(c, self._sql(c), cutoff, Range(start, until), excluded, stale, rows)
+                lambda c: page(c, self._sql(c), predicate, Range(start, until), stale, rows)
             ),
             self._stride,
             after,
@@ -158,22 +156,20 @@ class SqliteSource:
             most,
         )
 
-    async def stale(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> list[SourceRow]:
+    async def stale(self, scope: Scope, predicate: Predicate, most: int) -> list[SourceRow]:
         if isinstance(scope, Keys) and not scope.keys:
             return []
-        return await self._do(lambda c: self._stale(c, scope, cutoff, excluded, most))
+        return await self._do(lambda c: self._stale(c, scope, predicate, most))
 
-    async def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
+    async def keys(self, scope: Scope, predicate: Predicate) -> tuple[Key, ...]:
         if isinstance(scope, Keys) and not scope.keys:
             return ()
-        return await self._do(lambda c: tuple(c.execute(self._sql(c).keys(scope, cutoff, excluded))))
+        return await self._do(lambda c: tuple(c.execute(self._sql(c).keys(scope, predicate))))
 
-    async def write(
-        self, scope: Scope, cutoff: str, excluded: Collection[Key], *, skip_locked: bool = False
-    ) -> Written:
+    async def write(self, scope: Scope, predicate: Predicate, *, skip_locked: bool = False) -> Written:
         if isinstance(scope, Keys) and not scope.keys:
             return Written(0)
-        return await self._do(lambda c: self._write(c, scope, cutoff, excluded))
+        return await self._do(lambda c: self._write(c, scope, predicate))
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
@@ -276,9 +272,7 @@ class SqliteSource:
     def _sql(self, connection: sqlite3.Connection) -> SqliteStatements:
         return self._learn(connection)[1]
 
-    def _stale(
-        self, c: sqlite3.Connection, scope: Scope, cutoff: str, excluded: Collection[Key], most: int
-    ) -> list[SourceRow]:
+    def _stale(self, c: sqlite3.Connection, scope: Scope, predicate: Predicate, most: int) -> list[SourceRow]:
         sql = self._sql(c)
         end, times = len(sql.key), len(stamp_columns(self._plan))
         c.text_factory = _text
@@ -287,7 +281,7 @@ class SqliteSource:
                 SourceRow(
                     row[:end], dict(zip(sql.effect_columns, row[end + times :], strict=True)), row[end : end + times]
                 )
-                for row in c.execute(sql.rows(scope, cutoff, excluded, most))
+                for row in c.execute(sql.rows(scope, predicate, most))
             ]
             for row in rows if sql.loose_key else ():
                 "".join(row.key).encode()  # a key that is no UTF-8 names no row
@@ -295,11 +289,11 @@ class SqliteSource:
         finally:
             c.text_factory = str
 
-    def _write(self, c: sqlite3.Connection, scope: Scope, cutoff: str, excluded: Collection[Key]) -> Written:
+    def _write(self, c: sqlite3.Connection, scope: Scope, predicate: Predicate) -> Written:
         self._found.check(self._plan)
         for _ in range(ROUNDS):
             try:
-                return write(c, *self._learn(c), scope, cutoff, excluded)
+                return write(c, *self._learn(c), scope, predicate)
             except TableAltered as altered:
                 self._known, failure = None, altered
         raise failure

@@ -17,9 +17,8 @@ from datetime import UTC, datetime, timedelta
 
 from kubesweep.api.plan import Match, Plan
 from kubesweep.queue.model import Key
-from kubesweep_worker.sources.base import Range, Scope
-from kubesweep_worker.sources.epochs import MICROSECONDS, exact, floor
-from kubesweep_worker.sources.predicate import (
+from kubesweep_worker.sources.base import Predicate, Range, Scope
+from kubesweep_worker.sources.conditions import (
     SIGNS,
     column,
     parenthesised,
@@ -28,6 +27,7 @@ from kubesweep_worker.sources.predicate import (
     stale,
     stamp_columns,
 )
+from kubesweep_worker.sources.epochs import MICROSECONDS, exact, floor
 
 IS_UTF8 = "kubesweep_is_utf8"  # a function of ours
 MILLISECONDS = "kubesweep_ms"  # a function of ours, only where naive times are in a zone other than UTC
@@ -169,17 +169,18 @@ class SqliteStatements:
     def matching(self, cutoff: str) -> str:
         return stale(self.plan.match, self.dialect, cutoff)
 
-    def where(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
+    def where(self, scope: Scope, predicate: Predicate) -> str:
+        excluded = predicate.excluded
         without = [f"{self._key()} NOT IN {self._among(excluded)}"] if excluded else []
-        return " AND ".join([*self.scope(scope), *self._named(), *without, self.matching(cutoff)])
+        return " AND ".join([*self.scope(scope), *self._named(), *without, self.matching(predicate.cutoff)])
 
-    def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int | None = None) -> str:
+    def keys(self, scope: Scope, predicate: Predicate, most: int | None = None) -> str:
         limit = "" if most is None else f" LIMIT {most}"
-        return f"SELECT {self.key_texts} FROM {self.table} AS t WHERE {self.where(scope, cutoff, excluded)} ORDER BY {self.key_list}{limit}"
+        return f"SELECT {self.key_texts} FROM {self.table} AS t WHERE {self.where(scope, predicate)} ORDER BY {self.key_list}{limit}"
 
-    def gather(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> str:
+    def gather(self, scope: Scope, predicate: Predicate, most: int) -> str:
         """All stale keys of the scope, sorted after they are found, so that the best index of the match finds them; one more than ``most``: there are more."""
-        where = self.where(scope, cutoff, excluded)
+        where = self.where(scope, predicate)
         parts = [f"k{n}" for n in range(len(self.key))]
         texts = ", ".join(f"CAST({part} AS TEXT)" for part in parts)
         names = ", ".join(f"{column(name)} AS {part}" for name, part in zip(self.key, parts, strict=True))
@@ -188,15 +189,15 @@ class SqliteStatements:
 
     def finds_by_index(self, c: sqlite3.Connection, cutoff: str) -> bool:
         """Whether an index of the match finds the stale rows."""
-        few = f"SELECT 1 FROM {self.table} AS t WHERE {self.where(Range(), cutoff, ())}"
+        few = f"SELECT 1 FROM {self.table} AS t WHERE {self.where(Range(), Predicate(cutoff))}"
         return any(str(step[3]).startswith("SEARCH t ") for step in c.execute(f"EXPLAIN QUERY PLAN {few}"))
 
-    def count(self, cutoff: str, excluded: Collection[Key], most: int) -> str:
-        return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} AS t WHERE {self.where(Range(), cutoff, excluded)} LIMIT {most})"
+    def count(self, predicate: Predicate, most: int) -> str:
+        return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} AS t WHERE {self.where(Range(), predicate)} LIMIT {most})"
 
-    def again(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
+    def again(self, scope: Scope, predicate: Predicate) -> str:
         """After the update, under the same lock: nobody else writes, so whatever still matches was written and will not end."""
-        return f"SELECT count(*) FROM {self.table} AS t WHERE {self.where(scope, cutoff, excluded)}"
+        return f"SELECT count(*) FROM {self.table} AS t WHERE {self.where(scope, predicate)}"
 
     def last(self) -> str:
         """The greatest key: one step backwards along the key's index."""
@@ -227,22 +228,22 @@ class SqliteStatements:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} AS t{where} LIMIT {most})"
 
-    def rows(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> str:
+    def rows(self, scope: Scope, predicate: Predicate, most: int) -> str:
         times = [f"CAST({column(name)} AS TEXT)" for name in stamp_columns(self.plan)]
         wanted = ", ".join([self.key_texts, *times, *(column(name) for name in self.effect_columns)])
-        return f"SELECT {wanted} FROM {self.table} AS t WHERE {self.where(scope, cutoff, excluded)} ORDER BY {self.key_list} LIMIT {most}"
+        return f"SELECT {wanted} FROM {self.table} AS t WHERE {self.where(scope, predicate)} ORDER BY {self.key_list} LIMIT {most}"
 
-    def write(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[str, ...]:
+    def write(self, scope: Scope, predicate: Predicate) -> tuple[str, ...]:
         """Statements of one transaction; the last one's number of rows is the number written."""
         write = self.plan.write
         if write is None:
             raise ValueError("this plan writes nothing")
-        where = self.where(scope, cutoff, excluded)
+        where = self.where(scope, predicate)
         if not write.deletes:
             sets = ", ".join(
                 f"{quote_name(a.column)} = "
                 + (
-                    self.dialect.expression(a.sql, cutoff)
+                    self.dialect.expression(a.sql, predicate.cutoff)
                     if a.sql is not None
                     else "NULL"
                     if a.value is None

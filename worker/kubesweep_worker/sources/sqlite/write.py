@@ -8,12 +8,12 @@ back and written again without those rows.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kubesweep.errors import Outage, RowError
 from kubesweep.queue.model import Key
-from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Range, Scope, Tried, Written, refusal, unkept
+from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Predicate, Range, Scope, Tried, Written, refusal, unkept
 from kubesweep_worker.sources.sqlite.catalog import SqliteTable
 from kubesweep_worker.sources.sqlite.statements import SqliteStatements
 
@@ -44,8 +44,7 @@ def write(
     table: SqliteTable,
     sql: SqliteStatements,
     scope: Scope,
-    cutoff: str,
-    excluded: Collection[Key],
+    predicate: Predicate,
     *,
     keep: bool = True,
 ) -> Written:
@@ -57,7 +56,7 @@ def write(
         with transaction(c):
             if c.execute("PRAGMA schema_version").fetchone() != (table.version,):
                 raise TableAltered
-            applied, left, again = _apply(c, table, sql, scope, cutoff, (*excluded, *refused))
+            applied, left, again = _apply(c, table, sql, scope, predicate.without(refused))
             if again and (not left or (applied == len(left) and not table.triggers)):
                 return Written(0, still_stale=again, refused=left)
             if not left:
@@ -73,21 +72,20 @@ def _apply(
     table: SqliteTable,
     sql: SqliteStatements,
     scope: Scope,
-    cutoff: str,
-    excluded: Collection[Key],
+    predicate: Predicate,
 ) -> tuple[int, tuple[Key, ...], int]:
     """Rows written, rows of the scope that still match, and rows that match after an update under any key."""
     deletes = sql.plan.write is not None and sql.plan.write.deletes
     counts: list[int] = []
     moved: tuple[Key, ...] = ()
-    for statement in sql.write(scope, cutoff, excluded):
+    for statement in sql.write(scope, predicate):
         cursor = c.execute(statement)
         moved = tuple(cursor.fetchall())
         counts.append(cursor.rowcount)
     applied = counts[-1]
     if deletes and applied >= scope.expected and len(set(counts)) == 1 and not table.triggers:
         return applied, (), 0
-    left = tuple(c.execute(sql.keys(scope, cutoff, excluded)).fetchall())
+    left = tuple(c.execute(sql.keys(scope, predicate)).fetchall())
     if deletes:
         if not left and counts[0] < applied:
             archive = sql.archive[0] if sql.archive is not None else ""
@@ -95,15 +93,15 @@ def _apply(
         return applied, left, 0
     again = len(left)
     if moved:
-        [(again,)] = c.execute(sql.again(Keys(moved), cutoff, excluded))
+        [(again,)] = c.execute(sql.again(Keys(moved), predicate))
     return applied, left, again
 
 
 def try_write(c: sqlite3.Connection, table: SqliteTable, sql: SqliteStatements, cutoff: str, most: int) -> Tried:
-    keys = tuple(c.execute(sql.keys(Range(), cutoff, (), most)))
+    keys = tuple(c.execute(sql.keys(Range(), Predicate(cutoff), most)))
     if not keys or sql.plan.write is None:
         return Tried(len(keys), 0, 0)
-    written = write(c, table, sql, Keys(keys), cutoff, (), keep=False)
+    written = write(c, table, sql, Keys(keys), Predicate(cutoff), keep=False)
     if written.still_stale:
         return Tried(len(keys), len(keys), written.still_stale)
     return Tried(len(keys), written.applied, 0, len(written.refused), written.why)

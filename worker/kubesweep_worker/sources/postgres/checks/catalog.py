@@ -9,9 +9,9 @@ from importlib.resources import files
 from psycopg.conninfo import conninfo_to_dict
 
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.phrases import near
+from kubesweep.text import did_you_mean
+from kubesweep_worker.sources.conditions import quote_name
 from kubesweep_worker.sources.postgres.pool import Transaction
-from kubesweep_worker.sources.predicate import quote_name
 
 
 @cache
@@ -111,5 +111,5 @@ def _missing(schema: str | None, table: str, names: list[tuple[str, str]], where
     if elsewhere:
         hint = f'; there is one in schema "{elsewhere[0]}": set {where}.schema'
     else:
-        hint = near(table, [n for s, n in names if schema in (None, s)])
+        hint = did_you_mean(table, [n for s, n in names if schema in (None, s)])
     return SweepFailure("TableMissing", f'there is no table "{wanted}"{hint or f". Correct {where}, or create it."}')

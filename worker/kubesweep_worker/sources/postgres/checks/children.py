@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kubesweep.errors import Outage, RowError, SweepFailure
-from kubesweep_worker.sources.base import Range
+from kubesweep_worker.sources.base import Predicate, Range
 from kubesweep_worker.sources.children import SAMPLE, Child, Reference
 from kubesweep_worker.sources.postgres.checks.catalog import Relation, sql
 from kubesweep_worker.sources.postgres.pool import Transaction
@@ -28,7 +28,7 @@ async def count_children(
     counted, direct = [], True
     for each in references:
         if direct and each.child.depth == 1:
-            stale = statements.where(Range(), cutoff, ())
+            stale = statements.where(Range(), Predicate(cutoff))
             few = f"SELECT {', '.join(f't.{name}' for name in each.referred)} FROM {statements.table} AS t WHERE {stale} LIMIT {SAMPLE}"
             try:
                 [[(rows,)]] = await tx.run(

@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Sequence
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.phrases import near
+from kubesweep.text import did_you_mean
 from kubesweep_worker.sources import fit
-from kubesweep_worker.sources.archive_types import Fate, fate
+from kubesweep_worker.sources.archive_types import Conversion, conversion
+from kubesweep_worker.sources.conditions import PostgresDialect, quote_name
 from kubesweep_worker.sources.fit import effect_columns, unique_hint
 from kubesweep_worker.sources.postgres.checks.catalog import CatalogueColumn, Relation
 from kubesweep_worker.sources.postgres.statements import KeyColumn, Statements
-from kubesweep_worker.sources.predicate import PostgresDialect, quote_name
 
 KEY_TYPES = frozenset(
     {
@@ -134,7 +134,7 @@ def require(relation: Relation, name: str, where: str) -> CatalogueColumn:
     except KeyError:
         raise SweepFailure(
             "ColumnMissing",
-            f'{where}: {relation.quoted} has no column "{name}"{near(name, relation.columns) or ". It has: " + ", ".join(list(relation.columns)[:20])}',
+            f'{where}: {relation.quoted} has no column "{name}"{did_you_mean(name, relation.columns) or ". It has: " + ", ".join(list(relation.columns)[:20])}',
         ) from None
 
 
@@ -168,7 +168,7 @@ def _check_labels(name: str, values: Iterable[str], labels: tuple[str, ...], whe
         if value not in labels:
             raise SweepFailure(
                 "ValueInvalid",
-                f'{where}: "{value}" is no label of the enum of column "{name}"{near(value, labels)} It has: {", ".join(labels)}.',
+                f'{where}: "{value}" is no label of the enum of column "{name}"{did_you_mean(value, labels)} It has: {", ".join(labels)}.',
             )
 
 
@@ -188,12 +188,12 @@ def check_new_columns(now: tuple[Relation, Relation | None], before: tuple[Relat
     fit.check_new_columns(now, before, lambda archive, added: f"ALTER TABLE {archive} {', '.join(added)}")
 
 
-def changed_types(relation: Relation, archive: Relation, fates: Collection[Fate]) -> list[str]:
+def changed_types(relation: Relation, archive: Relation, fates: Collection[Conversion]) -> list[str]:
     """Columns whose values have one of these fates in the archive, in words."""
     found = []
     for name in archive_columns(relation, archive):
         mine, its = relation.columns[name].exact, archive.columns[name].exact
-        if fate(mine, its) in fates:
+        if conversion(mine, its) in fates:
             found.append(f'"{name}" is {mine} and {its} there')
     return found
 
@@ -201,7 +201,7 @@ def changed_types(relation: Relation, archive: Relation, fates: Collection[Fate]
 def check_types(plan: Plan, relation: Relation, archive: Relation | None) -> None:
     if archive is not None:
         cure = f"ALTER TABLE {archive.quoted} ALTER COLUMN ... TYPE to the table's types"
-        fit.check_types(plan, archive, lambda: changed_types(relation, archive, (Fate.LOSSY,)), cure)
+        fit.check_types(plan, archive, lambda: changed_types(relation, archive, (Conversion.LOSSY,)), cure)
 
 
 def archive_columns(relation: Relation, archive: Relation) -> tuple[str, ...]:

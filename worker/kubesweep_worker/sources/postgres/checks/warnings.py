@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterator
 
 from kubesweep.api.plan import Plan
-from kubesweep_worker.sources.archive_types import Fate
+from kubesweep_worker.sources.archive_types import Conversion
 from kubesweep_worker.sources.base import DAY, EPOCH_UNIT, NAIVE_ZONE, date_of_today
 from kubesweep_worker.sources.children import CHANGES
+from kubesweep_worker.sources.conditions import condition, one_key_for_ever, other_unit, quote_name, time_columns
 from kubesweep_worker.sources.fit import lost_columns
 from kubesweep_worker.sources.postgres.checks.catalog import Relation
 from kubesweep_worker.sources.postgres.checks.fit import NUMBERS, changed_types
 from kubesweep_worker.sources.postgres.pool import Transaction
 from kubesweep_worker.sources.postgres.session import is_utc
 from kubesweep_worker.sources.postgres.statements import Statements
-from kubesweep_worker.sources.postgres.table import Known
+from kubesweep_worker.sources.postgres.table_snapshot import TableSnapshot
 from kubesweep_worker.sources.postgres.values import query_plan
-from kubesweep_worker.sources.predicate import condition, one_key_for_ever, other_unit, quote_name, time_columns
 
 SAMPLE = 100  # values that are looked at
 BIG = 64 * 1024 * 1024  # bytes; a sequential scan of less is nothing to talk about
@@ -33,7 +33,7 @@ Around = list[tuple[str, str, str]]  # what pg_surroundings.sql found: kind, nam
 Warnings = Iterator[tuple[str, str]]
 
 
-def warnings(plan: Plan, known: Known, around: Around, tree: dict[str, object]) -> Warnings:
+def warnings(plan: Plan, known: TableSnapshot, around: Around, tree: dict[str, object]) -> Warnings:
     """``tree``: PostgreSQL's plan of finding all stale rows."""
     relation, statements, archive = known.relation, known.statements, known.archive
     yield from _row_security(relation)
@@ -59,8 +59,8 @@ def _lost_columns(relation: Relation, archive: Relation | None) -> Warnings:
 
 
 def _changed_types(plan: Plan, relation: Relation, archive: Relation | None) -> Warnings:
-    changed = changed_types(relation, archive, (Fate.TOLD,)) if archive is not None else []
-    lost = changed_types(relation, archive, (Fate.LOSSY,)) if archive is not None and plan.dry_run else []
+    changed = changed_types(relation, archive, (Conversion.TOLD,)) if archive is not None else []
+    lost = changed_types(relation, archive, (Conversion.LOSSY,)) if archive is not None and plan.dry_run else []
     if archive is not None and lost:
         yield (
             "archive-types",
@@ -133,7 +133,7 @@ def _naive(plan: Plan, relation: Relation, zone: str) -> Warnings:
             )
 
 
-def _volatile(plan: Plan, known: Known) -> Warnings:
+def _volatile(plan: Plan, known: TableSnapshot) -> Warnings:
     for match in plan.match:
         words = match.sql.lower()
         for word in ("random(", "clock_timestamp(", "nextval(", "now(", "current_timestamp", "localtimestamp"):
@@ -150,7 +150,7 @@ def _volatile(plan: Plan, known: Known) -> Warnings:
             )
 
 
-def _guarded(plan: Plan, known: Known, words: str) -> bool:
+def _guarded(plan: Plan, known: TableSnapshot, words: str) -> bool:
     """The subquery asks for rows that refer to this one, by their foreign key, which stops a delete that it let pass."""
     if plan.write is None or not plan.write.deletes or not (found := REFERRED.fullmatch(words)):
         return False

@@ -13,17 +13,17 @@ from kubesweep_worker.sources.postgres.checks.fit import build_statements, check
 from kubesweep_worker.sources.postgres.pool import Transaction
 from kubesweep_worker.sources.postgres.session import is_utc, read_session
 from kubesweep_worker.sources.postgres.statements import Statements
-from kubesweep_worker.sources.postgres.write import Hindrances, read_hindrances
+from kubesweep_worker.sources.postgres.write import WriteBlockers, read_write_blockers
 
 ARCHIVE = "spec.write.delete.archiveTo"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class TableSnapshot:
     relation: Relation
     statements: Statements
     archive: Relation | None
-    hindrances: Hindrances
+    blockers: WriteBlockers
     references: tuple[Reference, ...]
     session: dict[str, str]
 
@@ -45,10 +45,10 @@ class Known:
         """Raises SweepFailure for what a sweep must not begin with."""
         check_children(plan, self.relation.quoted, self.children)
         check_types(plan, self.relation, self.archive)
-        hindered = bool(self.hindrances.before or self.hindrances.after)
+        hindered = bool(self.blockers.before or self.blockers.after)
         check_update(plan, self.relation.quoted, self.relation.columns, hindered=hindered)
 
-    def altered(self, before: Known | None) -> bool:
+    def altered(self, before: TableSnapshot | None) -> bool:
         """Whether the tables have other columns than they had."""
         if before is None or self.relation.columns != before.relation.columns:
             return True
@@ -57,7 +57,7 @@ class Known:
         )
 
 
-async def look(tx: Transaction, plan: Plan, before: Known | None) -> Known:
+async def read_snapshot(tx: Transaction, plan: Plan, before: TableSnapshot | None) -> TableSnapshot:
     """``before``: what a sweep was permitted by. Raises SweepFailure where the plan does not fit, or no longer."""
     source, write = plan.source, plan.write
     relation = await read_relation(tx, source.schema, source.table)
@@ -65,10 +65,10 @@ async def look(tx: Transaction, plan: Plan, before: Known | None) -> Known:
     if write is not None and write.archive is not None:
         archive = await read_relation(tx, write.archive.schema or relation.schema, write.archive.table, ARCHIVE)
     statements = build_statements(plan, relation, archive)
-    hindrances = await read_hindrances(tx, plan, statements, relation, archive)
+    blockers = await read_write_blockers(tx, plan, statements, relation, archive)
     references = await read_children(tx, relation) if write is not None and write.deletes else ()
     check_kin(relation, archive, await is_part(tx, relation, archive))
-    known = Known(relation, statements, archive, hindrances, references, await read_session(tx))
+    known = TableSnapshot(relation, statements, archive, blockers, references, await read_session(tx))
     if before is not None:
         check_new_columns((relation, archive), (before.relation, before.archive))
         check_types(plan, relation, archive)
