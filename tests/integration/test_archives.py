@@ -15,7 +15,7 @@ import pytest
 from kubesweep.api.plan import Archive, Write
 from kubesweep.errors import RowError, SweepFailure
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import InspectableSource, Keys, Range, Scope
+from kubesweep_worker.sources.base import InspectableSource, Keys, Predicate, Range, Scope
 from tests.integration.postgres import Server
 from tests.integration.test_source_postgres import make_plan
 from tests.kits.deadlines import scaled
@@ -96,7 +96,7 @@ async def test_what_a_migration_of_both_tables_changes_between_plan_and_write_is
     for statement in statements:
         for table in ("things", "kept"):
             await app.execute(statement.format(table).encode())
-    assert (await source.write(scope, cutoff, ())).applied == 3
+    assert (await source.write(scope, Predicate(cutoff))).applied == 3
     row = await (await app.execute(f"SELECT count(*), min({column}) FROM kept".encode())).fetchone()
     assert row == (3, value)
 
@@ -111,7 +111,7 @@ async def test_what_a_migration_changes_while_the_write_waits_for_its_lock_is_ke
         for statement in statements:
             for table in ("kept", "things"):
                 await migration.execute(statement.format(table).encode())
-        writing = asyncio.create_task(source.write(ALL, cutoff, ()))
+        writing = asyncio.create_task(source.write(ALL, Predicate(cutoff)))
         async with asyncio.timeout(scaled(30)):
             waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             while (await (await app.execute(waits.encode())).fetchone()) == (0,):
@@ -131,12 +131,12 @@ async def test_a_column_that_the_archive_does_not_get_stops_the_sweep_before_any
     await app.execute(statement.encode())
     for _ in range(2):
         with pytest.raises(SweepFailure, match=told) as found:
-            await source.write(ALL, cutoff, ())
+            await source.write(ALL, Predicate(cutoff))
         assert found.value.reason == "ArchiveMismatch"
     advice = str(found.value).partition("lost: ")[2]
     assert await (await app.execute("SELECT count(*), (SELECT count(*) FROM kept) FROM things")).fetchone() == (3, 0)
     await app.execute(advice.encode())
-    assert (await source.write(ALL, cutoff, ())).applied == 3
+    assert (await source.write(ALL, Predicate(cutoff))).applied == 3
 
 
 @pytest.mark.parametrize("what", BOTH)
@@ -148,7 +148,7 @@ async def test_what_a_migration_of_both_tables_changes_is_kept_on_sqlite(lite: P
         for statement in statements:
             for table in ("things", "kept"):
                 connection.execute(statement.format(table))
-        assert (await source.write(ALL, CUTOFF, ())).applied == 3
+        assert (await source.write(ALL, Predicate(CUTOFF))).applied == 3
         assert connection.execute(f"SELECT count(*), min({column}) FROM kept").fetchone() == (3, value)
     await source.close()
 
@@ -162,7 +162,7 @@ async def test_a_column_that_the_archive_does_not_get_stops_the_sweep_on_sqlite(
         connection.execute(statement)
         for _ in range(2):
             with pytest.raises(SweepFailure, match=told):
-                await source.write(ALL, CUTOFF, ())
+                await source.write(ALL, Predicate(CUTOFF))
         assert connection.execute("SELECT count(*), (SELECT count(*) FROM kept) FROM things").fetchone() == (3, 0)
     await source.close()
 
@@ -222,12 +222,16 @@ async def test_a_row_of_which_the_archive_keeps_no_copy_stays_in_its_table(
     older = await (await app.execute("SELECT count(*) FROM kept")).fetchone()
     source = open_source(make_plan(write=ARCHIVE), lambda: database)
     cutoff = await source.now()
-    for ask in (source.try_write(cutoff, 10), source.write(ALL, cutoff, ()), source.write(Keys((("2",),)), cutoff, ())):
+    for ask in (
+        source.try_write(cutoff, 10),
+        source.write(ALL, Predicate(cutoff)),
+        source.write(Keys((("2",),)), Predicate(cutoff)),
+    ):
         with pytest.raises(RowError, match="did not take the row") as found:
             await ask
         assert found.value.error == "WriteRefused"
-    assert (await source.write(Keys((("1",), ("3",))), cutoff, ())).applied == 2
-    assert await source.keys(Range(), cutoff, ()) == (("2",),)
+    assert (await source.write(Keys((("1",), ("3",))), Predicate(cutoff))).applied == 2
+    assert await source.keys(Range(), Predicate(cutoff)) == (("2",),)
     assert older is not None
     assert await (await app.execute("SELECT count(*) FROM kept")).fetchone() == (older[0] + 2,)
     await source.close()
@@ -242,7 +246,7 @@ async def test_rows_that_the_archive_keeps_in_its_own_way_are_deleted(
     source = open_source(make_plan(write=ARCHIVE), lambda: database)
     cutoff = await source.now()
     assert (await source.try_write(cutoff, 10)).would_apply == 3
-    assert (await source.write(ALL, cutoff, ())).applied == 3
+    assert (await source.write(ALL, Predicate(cutoff))).applied == 3
     assert older is not None
     assert await (await app.execute("SELECT count(*) FROM kept")).fetchone() == (older[0] + 3,)
     await source.close()
@@ -261,7 +265,7 @@ async def test_an_archive_that_may_only_be_written_is_enough(
         ).encode()
     )
     source = open_source(make_plan(write=ARCHIVE), lambda: postgres_server.url(app.info.dbname, user=role))
-    assert (await source.write(ALL, await source.now(), ())).applied == 3
+    assert (await source.write(ALL, Predicate(await source.now()))).applied == 3
     await source.close()
     await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
 
@@ -285,9 +289,9 @@ async def test_a_row_of_which_the_archive_keeps_no_copy_stays_in_its_table_on_sq
     source = open_source(make_plan(write=ARCHIVE), lambda: url)
     for scope in (ALL, Keys((("2",),))):
         with pytest.raises(RowError, match="did not take the row"):
-            await source.write(scope, CUTOFF, ())
-    assert (await source.write(Keys((("1",), ("3",))), CUTOFF, ())).applied == 2
-    assert await source.keys(Range(), CUTOFF, ()) == (("2",),)
+            await source.write(scope, Predicate(CUTOFF))
+    assert (await source.write(Keys((("1",), ("3",))), Predicate(CUTOFF))).applied == 2
+    assert await source.keys(Range(), Predicate(CUTOFF)) == (("2",),)
     await source.close()
 
 
@@ -298,7 +302,7 @@ async def test_a_type_that_would_lose_stops_the_sweep_that_was_permitted_before(
     cutoff = await source.now()
     await app.execute(f"ALTER TABLE kept ALTER {retyped}".encode())
     with pytest.raises(SweepFailure, match="would lose a part") as found:
-        await source.write(ALL, cutoff, ())
+        await source.write(ALL, Predicate(cutoff))
     assert found.value.reason == "ArchiveLossy"
     assert await (await app.execute("SELECT count(*) FROM things")).fetchone() == (3,)
 
@@ -321,7 +325,7 @@ async def test_names_of_an_archive_ignore_case_on_sqlite(lite: Path) -> None:
     url = altered(lite, "DROP TABLE kept; CREATE TABLE kept (ID INTEGER, Status TEXT, EXPIRES_AT TEXT, Note TEXT)")
     source = open_source(make_plan(write=ARCHIVE), lambda: url)
     assert "archive-columns" not in dict((await source.inspect()).warnings)
-    assert (await source.write(ALL, CUTOFF, ())).applied == 3
+    assert (await source.write(ALL, Predicate(CUTOFF))).applied == 3
     await source.close()
     with closing(sqlite3.connect(lite)) as connection:
         assert connection.execute("SELECT min(note) FROM kept").fetchone() == ("note 1",)

@@ -15,7 +15,7 @@ import pytest
 from kubesweep.api.plan import Plan, Write
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Range
+from kubesweep_worker.sources.base import Predicate, Range
 from tests.integration.test_source_postgres import make_plan
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -77,7 +77,7 @@ async def test_a_delete_that_takes_rows_of_other_tables_along_waits_for_a_yes(wh
     table = await source.inspect()
     assert "children" not in dict(table.warnings)
     assert ["3 for the stale rows of a sample" in sentence for sentence in table.children] == [True, False]
-    assert (await source.write(Range(), await source.now(), ())).applied == 2
+    assert (await source.write(Range(), Predicate(await source.now()))).applied == 2
     assert await run("SELECT (SELECT count(*) FROM lines), (SELECT count(*) FROM notes)") == [(0, 0)]
     await source.close()
 
@@ -128,7 +128,7 @@ async def test_foreign_keys_of_sqlite_are_heeded_unless_the_url_says_off(tmp_pat
         connection.executescript(TABLES.format(action="CASCADE", time="text"))
     off = open_source(DELETES, lambda: f"sqlite:///{tmp_path}/a.db?foreign_keys=off")
     assert (await off.inspect()).children == ()
-    assert (await off.write(Range(), CUTOFF, ())).applied == 2
+    assert (await off.write(Range(), Predicate(CUTOFF))).applied == 2
     with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
         assert connection.execute("SELECT count(*) FROM lines").fetchone() == (3,)
     await off.close()

@@ -23,7 +23,7 @@ from kubesweep_worker.row_values import iso_duration, python_values
 from kubesweep_worker.runtime.build import build_worker
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Range
+from kubesweep_worker.sources.base import Predicate, Range
 from tests.integration.postgres import Server
 from tests.integration.test_worker_webhook import receiver
 from tests.kits.deadlines import scaled
@@ -193,7 +193,7 @@ async def test_a_handler_gets_json_parsed_and_every_digit(database: str, what: s
     kind, value, right = READ[what]
     fill(database, kind, value)
     source = open_source(value_plan(), lambda: database)
-    rows = await source.stale(Range(), await source.now(), (), 10)
+    rows = await source.stale(Range(), Predicate(await source.now()), 10)
     await source.close()
     assert right(python_values(rows[2].values)["x"])
 
@@ -201,7 +201,7 @@ async def test_a_handler_gets_json_parsed_and_every_digit(database: str, what: s
 async def test_json_that_is_too_deep_for_python_is_refused_by_the_name_of_its_column(database: str) -> None:
     fill(database, "jsonb", f"'{DEEP}'")
     source = open_source(value_plan(), lambda: database)
-    rows = await source.stale(Range(), await source.now(), (), 10)
+    rows = await source.stale(Range(), Predicate(await source.now()), 10)
     await source.close()
     with pytest.raises(Exception, match='the JSON of column "x" cannot be parsed: RecursionError'):
         python_values(rows[2].values)

@@ -11,7 +11,7 @@ import pytest
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, Session, Source, Write
 from kubesweep.errors import Outage, RowError
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Range
+from kubesweep_worker.sources.base import Predicate, Range
 from tests.integration.pooler import PROGRAM, Pooler, pgbouncer
 from tests.integration.postgres import Server
 
@@ -65,12 +65,12 @@ async def test_a_sweep_leaves_nothing_behind_in_the_connection(url: str) -> None
     cutoff, last = await source.bounds()
     await source.explain(cutoff)
     await source.try_write(cutoff)
-    assert await source.count(cutoff, (), 1000) == 100
-    cuts = await source.cut(cutoff, None, (), 10, 100, last)
+    assert await source.count(Predicate(cutoff), 1000) == 100
+    cuts = await source.cut(Predicate(cutoff), None, 10, 100, last)
     try:
         for cut in cuts.cuts:
-            assert len(await source.stale(cut.scope, cutoff, (), 100)) == 10
-            assert (await source.write(cut.scope, cutoff, ())).applied == 10
+            assert len(await source.stale(cut.scope, Predicate(cutoff), 100)) == 10
+            assert (await source.write(cut.scope, Predicate(cutoff))).applied == 10
             assert through(url, SETTINGS) == before
             assert through(url, LEFT) == [(0,)]
     finally:
@@ -89,7 +89,7 @@ async def test_nothing_is_left_behind_by_what_fails(url: str) -> None:
         source = open_source(plan, lambda: url)
         await source.inspect()
         with pytest.raises(error):
-            await source.write(Range(), await source.now(), ())
+            await source.write(Range(), Predicate(await source.now()))
         await source.close()
         assert through(url, SETTINGS) == before
         assert through(url, LEFT) == [(0,)]
@@ -100,9 +100,9 @@ async def test_another_session_between_two_calls_changes_nothing(url: str) -> No
     source = open_source(a_plan(), lambda: url)
     await source.inspect()
     cutoff = await source.now()
-    keys = await source.keys(Range(), cutoff, ())
-    rows = await source.stale(Range(), cutoff, (), 3)
+    keys = await source.keys(Range(), Predicate(cutoff))
+    rows = await source.stale(Range(), Predicate(cutoff), 3)
     through(url, "SELECT set_config('TimeZone', 'America/New_York', false), set_config('DateStyle', 'SQL, DMY', false)")
-    assert await source.keys(Range(), cutoff, ()) == keys
-    assert await source.stale(Range(), cutoff, (), 3) == rows
+    assert await source.keys(Range(), Predicate(cutoff)) == keys
+    assert await source.stale(Range(), Predicate(cutoff), 3) == rows
     await source.close()

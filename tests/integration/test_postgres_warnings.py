@@ -11,7 +11,7 @@ import pytest
 from kubesweep.api.plan import Archive, Match, Plan, Source, Write
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Keys, Range
+from kubesweep_worker.sources.base import Keys, Predicate, Range
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 AT = Match("before", "at")
@@ -161,8 +161,8 @@ async def test_a_column_that_the_archive_begins_to_generate_stops_the_sweep(data
     await app.execute(
         "ALTER TABLE kept DROP COLUMN note; ALTER TABLE kept ADD note text GENERATED ALWAYS AS ('x') STORED"
     )
-    [key] = await source.keys(Range(), cutoff, ())
+    [key] = await source.keys(Range(), Predicate(cutoff))
     with pytest.raises(SweepFailure, match='lost column "note" while this worker ran'):
-        await source.write(Keys((key,)), cutoff, ())
+        await source.write(Keys((key,)), Predicate(cutoff))
     await source.close()
     assert await (await app.execute("SELECT count(*) FROM things")).fetchone() == (1,)

@@ -13,7 +13,7 @@ import pytest
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, Source, Write
 from kubesweep.queue.model import Key
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Cut, InspectableSource, Keys, Range
+from kubesweep_worker.sources.base import Cut, InspectableSource, Keys, Predicate, Range
 from tests.integration.postgres import Server
 
 STALE = (Match("in", "status", ("pending",)), Match("before", "expires_at", offset=60.0))
@@ -39,7 +39,7 @@ async def every_cut(source: InspectableSource, cutoff: str, excluded: set[Key], 
     cuts: list[Cut] = []
     after: Key | None = None
     while True:
-        window = await source.cut(cutoff, after, excluded, batch, most)
+        window = await source.cut(Predicate(cutoff, frozenset(excluded)), after, batch, most)
         cuts += window.cuts
         assert window.rows == sum(cut.rows for cut in window.cuts)
         if window.cursor is None:
@@ -111,15 +111,17 @@ async def check_cuts(database: str, connection: psycopg.AsyncConnection[tuple[An
         cuts = await every_cut(source, cutoff, excluded, 20, 100)
         found: list[Key] = []
         for cut in cuts:
-            keys = await source.keys(cut.scope, cutoff, excluded)
+            keys = await source.keys(cut.scope, Predicate(cutoff, frozenset(excluded)))
             assert len(keys) == cut.rows
             assert 0 < cut.rows <= 20
             found += keys
         assert sorted(found) == sorted(expected - excluded)
-        applied = [(await source.write(cut.scope, cutoff, excluded)).applied for cut in cuts]
+        applied = [(await source.write(cut.scope, Predicate(cutoff, frozenset(excluded)))).applied for cut in cuts]
         assert applied == [cut.rows for cut in cuts]
-        assert [(await source.write(cut.scope, cutoff, excluded)).applied for cut in cuts] == [0] * len(cuts)
-        assert await source.count(cutoff, (), 10_000) == len(excluded)
+        assert [(await source.write(cut.scope, Predicate(cutoff, frozenset(excluded)))).applied for cut in cuts] == [
+            0
+        ] * len(cuts)
+        assert await source.count(Predicate(cutoff), 10_000) == len(excluded)
     finally:
         await source.close()
 
@@ -172,11 +174,11 @@ async def test_hostile_identifiers_and_values_are_only_names_and_values(
     )
     await source.inspect()
     cutoff = await source.now()
-    window = await source.cut(cutoff, None, (), 10, 10)
-    [row] = await source.stale(window.cuts[0].scope, cutoff, (), 10)
+    window = await source.cut(Predicate(cutoff), None, 10, 10)
+    [row] = await source.stale(window.cuts[0].scope, Predicate(cutoff), 10)
     assert (row.key, dict(row.values)) == ((value,), {status: value})
-    assert (await source.write(Keys((row.key,)), cutoff, ())).applied == 1
-    assert (await source.write(Keys((row.key,)), cutoff, [row.key])).applied == 0
+    assert (await source.write(Keys((row.key,)), Predicate(cutoff))).applied == 1
+    assert (await source.write(Keys((row.key,)), Predicate(cutoff, frozenset([row.key])))).applied == 0
     await source.close()
 
 
@@ -218,8 +220,8 @@ async def test_a_condition_means_what_it_says(
     match, expected = MATCHES[kind]
     source = open_source(make_plan(match=(match,), write=Write()), lambda: database)
     await source.inspect()
-    assert await source.keys(Range(), "2026-02-01 00:00:00+00", ()) == tuple((str(n),) for n in expected)
-    assert (await source.write(Range(), "2026-02-01 00:00:00+00", ())).applied == len(expected)
+    assert await source.keys(Range(), Predicate("2026-02-01 00:00:00+00")) == tuple((str(n),) for n in expected)
+    assert (await source.write(Range(), Predicate("2026-02-01 00:00:00+00"))).applied == len(expected)
     await source.close()
 
 
@@ -233,7 +235,7 @@ async def test_a_naive_time_is_in_the_zone_of_the_spec_to_the_microsecond(
     )
     plan = make_plan(source=Source(table="things", naive_time_zone=zone), match=(Match("before", "at", offset=60.0),))
     source = open_source(msgspec.structs.replace(plan, write=Write()), lambda: database)
-    assert await source.keys(Range(), "2026-07-01 10:01:00.000002+00", ()) == expected
+    assert await source.keys(Range(), Predicate("2026-07-01 10:01:00.000002+00")) == expected
     await source.close()
 
 
@@ -262,7 +264,7 @@ async def test_few_stale_rows_in_a_big_table_are_found_without_reading_it(
     # the INSERT's own statistics are told at most once a second: they must not come after the reset
     await connection.execute("SELECT pg_stat_force_next_flush()")
     await connection.execute("SELECT pg_stat_reset()")
-    window = await source.cut(cutoff, None, (), 1000, 80_000)
+    window = await source.cut(Predicate(cutoff), None, 1000, 80_000)
     await source.close()
     await statistics_are_told(connection)
     assert [type(cut.scope) for cut in window.cuts] == [Keys]
@@ -284,7 +286,7 @@ async def test_a_keys_job_finds_its_rows_by_their_key_however_few_the_planner_ex
     )
     source = open_source(make_plan(), lambda: database)
     cutoff = await source.now()
-    await source.stale(Keys((("100",), ("200",), ("49900",))), cutoff, (), 10)
+    await source.stale(Keys((("100",), ("200",), ("49900",))), Predicate(cutoff), 10)
     await source.close()
     await statistics_are_told(connection)
     used = await connection.execute("SELECT indexrelname, idx_scan > 0 FROM pg_stat_user_indexes")
@@ -395,7 +397,7 @@ async def test_a_window_ends_at_the_greatest_key_of_the_start(
     everything = await expected.fetchone()
     planned, after = 0, None
     while True:
-        window = await source.cut(cutoff, after, (), 20, 200, last)
+        window = await source.cut(Predicate(cutoff), after, 20, 200, last)
         planned, after = planned + window.rows, window.cursor
         if after is None:
             break

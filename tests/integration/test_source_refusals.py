@@ -14,7 +14,7 @@ import pytest
 from kubesweep.api.plan import Archive, Assignment, Match, Plan, Source, Write
 from kubesweep.errors import RowError, SweepFailure
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import InspectableSource, Keys, Range
+from kubesweep_worker.sources.base import InspectableSource, Keys, Predicate, Range
 from tests.integration.postgres import Server
 from tests.integration.test_source_postgres import make_plan
 
@@ -107,11 +107,11 @@ async def refusals_are_told(source: InspectableSource, cutoff: str, named: str) 
     tried = await source.try_write(cutoff, 10)
     assert (tried.tried, tried.still_stale, tried.refused) == (10, 0, 2)
     for scope in (ALL, Keys(REFUSED)):
-        written = await source.write(scope, cutoff, ())
+        written = await source.write(scope, Predicate(cutoff))
         assert (written.applied, written.refused) == (8 if scope is ALL else 0, REFUSED)
         # Of a write that leaves all its rows matching, and no trigger explains it, the caller judges.
         assert named in written.why or written.still_stale == 2
-    assert await source.keys(Range(), cutoff, ()) == REFUSED
+    assert await source.keys(Range(), Predicate(cutoff)) == REFUSED
     await source.close()
 
 
@@ -142,9 +142,9 @@ async def test_a_row_that_an_archive_drops_in_silence_is_kept_on_sqlite(tmp_path
         )
     source = open_source(make_plan(write=Write(archive=Archive("old"))), lambda: f"sqlite:///{tmp_path}/a.db")
     with pytest.raises(RowError, match="did not take the row"):
-        await source.write(ALL, CUTOFF, ())
-    assert (await source.write(Range(("3",), None, 7), CUTOFF, ())).applied == 7
-    assert await source.keys(Range(), CUTOFF, ()) == (("1",), ("2",), ("3",))
+        await source.write(ALL, Predicate(CUTOFF))
+    assert (await source.write(Range(("3",), None, 7), Predicate(CUTOFF))).applied == 7
+    assert await source.keys(Range(), Predicate(CUTOFF)) == (("1",), ("2",), ("3",))
     await source.close()
 
 
@@ -152,7 +152,7 @@ async def test_a_row_that_the_application_closed_in_between_is_not_refused(datab
     source = open_source(make_plan(), lambda: database)
     cutoff = await source.now()
     await app.execute("UPDATE things SET status = 'closed' WHERE id <= 4")
-    written = await source.write(ALL, cutoff, ())
+    written = await source.write(ALL, Predicate(cutoff))
     assert (written.applied, written.refused) == (6, ())
     await source.close()
 
@@ -181,7 +181,7 @@ async def test_a_policy_without_update_does_not_make_deletable_rows_look_locked(
         "CREATE POLICY gone ON things FOR DELETE USING (true)".encode()
     )
     source = open_source(make_plan(write=DELETE), lambda: postgres_server.url(app.info.dbname, user=role))
-    written = await source.write(ALL, await source.now(), (), skip_locked=True)
+    written = await source.write(ALL, Predicate(await source.now()), skip_locked=True)
     assert (written.applied, written.locked) == (10, ())
     await source.close()
     await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
@@ -210,7 +210,7 @@ async def test_a_cause_that_the_catalogue_proves_fails_the_sweep_before_its_firs
     role = f"sweeps {app.info.dbname}"
     await app.execute(f'CREATE ROLE "{role}" LOGIN; GRANT SELECT, UPDATE, DELETE ON things TO "{role}"; {sql}'.encode())
     source = open_source(make_plan(**plan), lambda: postgres_server.url(app.info.dbname, user=role))
-    for call in (source.inspect, lambda: source.cut(CUTOFF, None, (), 10, 10)):
+    for call in (source.inspect, lambda: source.cut(Predicate(CUTOFF), None, 10, 10)):
         with pytest.raises(SweepFailure) as found:
             await call()
         assert found.value.reason == "WriteRefused"
@@ -226,7 +226,7 @@ async def test_a_policy_with_check_alone_does_not_matter_to_a_dry_run(
     await app.execute(f'CREATE ROLE "{role}" LOGIN; GRANT SELECT ON things TO "{role}"; {POLICY}'.encode())
     plan: Plan = make_plan(mode="DryRun", match=(Match("in", "status", ("pending",)),))
     source = open_source(plan, lambda: postgres_server.url(app.info.dbname, user=role))
-    assert await source.count(await source.now(), (), 100) == 10
+    assert await source.count(Predicate(await source.now()), 100) == 10
     await source.close()
     await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
 
@@ -243,12 +243,12 @@ async def test_with_check_of_row_level_security_refuses_its_row(
     source = open_source(make_plan(), lambda: postgres_server.url(app.info.dbname, user=role))
     cutoff = await source.now()
     with pytest.raises(RowError, match="row-level security") as found:
-        await source.write(ALL, cutoff, ())
+        await source.write(ALL, Predicate(cutoff))
     assert found.value.error == "InsufficientPrivilege"
-    assert (await source.write(ALL, cutoff, [("3",)])).applied == 9
+    assert (await source.write(ALL, Predicate(cutoff, frozenset([("3",)])))).applied == 9
     await app.execute(f'REVOKE UPDATE ON things FROM "{role}"'.encode())
     with pytest.raises(SweepFailure) as denied:
-        await source.write(ALL, cutoff, ())
+        await source.write(ALL, Predicate(cutoff))
     assert denied.value.reason == "PermissionDenied"
     await source.close()
     await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
@@ -261,8 +261,8 @@ async def test_a_code_that_a_trigger_raises_is_its_rows_failure(database: str, a
     source = open_source(make_plan(), lambda: database)
     cutoff = await source.now()
     with pytest.raises(RowError, match="is a vip"):
-        await source.write(ALL, cutoff, ())
-    assert (await source.write(ALL, cutoff, [("3",)])).applied == 9
+        await source.write(ALL, Predicate(cutoff))
+    assert (await source.write(ALL, Predicate(cutoff, frozenset([("3",)])))).applied == 9
     await source.close()
 
 
@@ -273,14 +273,14 @@ async def test_a_publication_added_during_a_sweep_fails_it_with_the_statement_to
     await app.execute("ALTER TABLE things DROP CONSTRAINT things_pkey; CREATE UNIQUE INDEX things_id ON things (id)")
     source = open_source(make_plan(source=Source(table="things", key=("id",)), write=DELETE), lambda: database)
     cutoff = await source.now()
-    assert (await source.write(Keys((("1",),)), cutoff, ())).applied == 1
+    assert (await source.write(Keys((("1",),)), Predicate(cutoff))).applied == 1
     await app.execute(f"CREATE PUBLICATION p FOR {scope}".encode())
     for text in ("REPLICA IDENTITY", "ALTER TABLE things REPLICA IDENTITY USING INDEX things_id"):
         with pytest.raises(SweepFailure) as found:
-            await source.write(ALL, cutoff, ())
+            await source.write(ALL, Predicate(cutoff))
         assert (found.value.reason, text in str(found.value)) == ("NoReplicaIdentity", True)
     await app.execute("ALTER TABLE things REPLICA IDENTITY USING INDEX things_id")
-    assert (await source.write(ALL, cutoff, ())).applied == 9
+    assert (await source.write(ALL, Predicate(cutoff))).applied == 9
     await source.close()
 
 
@@ -290,7 +290,7 @@ async def test_a_publication_of_updates_alone_lets_rows_be_deleted(database: str
         "CREATE PUBLICATION p FOR TABLE things WITH (publish = 'insert, update')"
     )
     source = open_source(make_plan(source=Source(table="things", key=("id",)), write=DELETE), lambda: database)
-    assert (await source.write(ALL, await source.now(), ())).applied == 10
+    assert (await source.write(ALL, Predicate(await source.now()))).applied == 10
     await source.close()
 
 
@@ -304,6 +304,6 @@ async def test_a_function_that_fails_for_one_row_on_sqlite_is_its_failure(tmp_pa
         connection.execute("UPDATE things SET expires_at = '[]' WHERE id <> 3")
         connection.commit()
     with pytest.raises(RowError, match="malformed JSON"):
-        await source.write(ALL, CUTOFF, ())
-    assert (await source.write(ALL, CUTOFF, [("3",)])).applied == 9
+        await source.write(ALL, Predicate(CUTOFF))
+    assert (await source.write(ALL, Predicate(CUTOFF, frozenset([("3",)])))).applied == 9
     await source.close()

@@ -16,7 +16,7 @@ from kubesweep.api.plan import Archive, Assignment, Effect, Match, Plan, Source,
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Key
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Cut, InspectableSource, Keys, Range
+from kubesweep_worker.sources.base import Cut, InspectableSource, Keys, Predicate, Range
 
 STALE = (Match("in", "status", ("pending",)), Match("before", "expires_at"))
 CLOSE = Write(update=(Assignment("status", value="expired"),))
@@ -74,15 +74,17 @@ async def test_every_stale_row_is_in_exactly_one_cut(tmp_path: Path, kind: str, 
     cuts: list[Cut] = []
     after: Key | None = None
     while True:
-        window = await source.cut(CUTOFF, after, excluded, 20, 100)
+        window = await source.cut(Predicate(CUTOFF, frozenset(excluded)), after, 20, 100)
         cuts += window.cuts
         after = window.cursor
         if after is None:
             break
-    found = [key for cut in cuts for key in await source.keys(cut.scope, CUTOFF, excluded)]
+    found = [key for cut in cuts for key in await source.keys(cut.scope, Predicate(CUTOFF, frozenset(excluded)))]
     assert sorted(found) == sorted(expected - excluded)
-    assert [(await source.write(cut.scope, CUTOFF, excluded)).applied for cut in cuts] == [cut.rows for cut in cuts]
-    assert await source.count(CUTOFF, (), 10_000) == len(excluded)
+    assert [(await source.write(cut.scope, Predicate(CUTOFF, frozenset(excluded)))).applied for cut in cuts] == [
+        cut.rows for cut in cuts
+    ]
+    assert await source.count(Predicate(CUTOFF), 10_000) == len(excluded)
     await source.close()
 
 
@@ -119,7 +121,7 @@ async def test_times_are_compared_as_times(tmp_path: Path, value: object, declar
         connection.execute("INSERT INTO things VALUES (1, ?)", (value,))
         connection.commit()
     source = opened(path, match=(Match("before", "expires_at"),), write=Write())
-    assert await source.count(CUTOFF, (), 10) == int(TIMES[value])
+    assert await source.count(Predicate(CUTOFF), 10) == int(TIMES[value])
     await source.close()
 
 
@@ -136,7 +138,7 @@ async def test_a_naive_time_is_in_the_zone_of_the_spec(tmp_path: Path) -> None:
         write=Write(),
         source=Source(table="things", naive_time_zone="Europe/Berlin"),
     )
-    assert await source.keys(Range(), CUTOFF, ()) == (("1",), ("3",), ("5",))
+    assert await source.keys(Range(), Predicate(CUTOFF)) == (("1",), ("3",), ("5",))
     await source.close()
 
 
@@ -158,7 +160,7 @@ async def test_a_naive_time_that_the_clock_shows_twice_is_the_later_one(
     )
     zoned = Source(table="things", naive_time_zone="Europe/Berlin")
     source = opened(path, match=(Match("before", "at"),), write=Write(), source=zoned)
-    assert [key for (key,) in await source.keys(Range(), cutoff, ())] == stale
+    assert [key for (key,) in await source.keys(Range(), Predicate(cutoff))] == stale
     await source.close()
 
 
@@ -174,10 +176,10 @@ async def test_a_lock_of_the_application_is_an_outage(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         with pytest.raises(Outage) as found:
-            await source.write(Range(), CUTOFF, ())
+            await source.write(Range(), Predicate(CUTOFF))
         assert found.value.reason == "Locked"
         holder.execute("ROLLBACK")
-    assert (await source.write(Range(), CUTOFF, ())).applied == 10
+    assert (await source.write(Range(), Predicate(CUTOFF))).applied == 10
     await source.close()
 
 
@@ -187,9 +189,9 @@ async def test_a_full_disk_is_an_outage_that_writes_nothing(tmp_path: Path) -> N
     await source.probe()
     limit_pages(source, 20)
     with pytest.raises(Outage) as found:
-        await source.write(Range(), CUTOFF, ())
+        await source.write(Range(), Predicate(CUTOFF))
     assert found.value.reason == "DiskFull"
-    assert await source.count(CUTOFF, (), 100) == 10
+    assert await source.count(Predicate(CUTOFF), 100) == 10
     await source.close()
 
 
@@ -206,14 +208,14 @@ async def test_a_slow_statement_is_an_outage(tmp_path: Path) -> None:
         source=Source(table="things", statement_timeout=0.05),
     )
     with pytest.raises(Outage) as found:
-        await source.count(CUTOFF, (), 10)
+        await source.count(Predicate(CUTOFF), 10)
     assert found.value.reason == "StatementTimeout"
     await source.close()
 
 
 async def test_rows_that_stay_stale_are_rolled_back(tmp_path: Path) -> None:
     source = opened(filled(tmp_path / "a.db", TEN), write=Write(update=(Assignment("expires_at", value="2025-01-01"),)))
-    written = await source.write(Range(("2",), ("5",)), CUTOFF, ())
+    written = await source.write(Range(("2",), ("5",)), Predicate(CUTOFF))
     assert (written.applied, written.still_stale) == (0, 3)
     tried = await source.try_write(CUTOFF, 4)
     assert (tried.tried, tried.still_stale) == (4, 4)
@@ -224,9 +226,9 @@ async def test_a_refused_row_is_a_row_error(tmp_path: Path) -> None:
     path = filled(tmp_path / "a.db", TEN.replace("status TEXT", "status TEXT CHECK (id <> 7 OR status <> 'expired')"))
     source = opened(path)
     with pytest.raises(RowError) as found:
-        await source.write(Range(), CUTOFF, ())
+        await source.write(Range(), Predicate(CUTOFF))
     assert found.value.error == "SQLITE_CONSTRAINT_CHECK"
-    assert (await source.write(Range(high=("6",)), CUTOFF, ())).applied == 6
+    assert (await source.write(Range(high=("6",)), Predicate(CUTOFF))).applied == 6
     await source.close()
 
 
@@ -234,7 +236,7 @@ async def test_deleted_rows_arrive_in_the_archive(tmp_path: Path) -> None:
     path = filled(tmp_path / "a.db", TEN + "CREATE TABLE kept (status TEXT, id INTEGER, at TEXT DEFAULT 'now')")
     source = opened(path, write=Write(archive=Archive("kept")))
     await source.inspect()
-    assert (await source.write(Keys((("3",), ("4",), ("99",))), CUTOFF, [("4",)])).applied == 1
+    assert (await source.write(Keys((("3",), ("4",), ("99",))), Predicate(CUTOFF, frozenset([("4",)])))).applied == 1
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT * FROM kept").fetchall() == [("pending", 3, "now")]
     await source.close()
@@ -253,14 +255,14 @@ async def test_a_relative_file_that_is_not_there_is_named_with_its_folder(
 async def test_a_file_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:
     path = filled(tmp_path / "a.db", TEN)
     source = opened(path)
-    assert await source.count(CUTOFF, (), 100) == 10
+    assert await source.count(Predicate(CUTOFF), 100) == 10
     path.unlink()
     with pytest.raises(SweepFailure) as found:
         await source.probe()
     assert found.value.reason == "DatabaseMissing"
     assert not path.exists()
     filled(path, TEN.replace("n < 10", "n < 3"))
-    assert await source.count(CUTOFF, (), 100) == 3
+    assert await source.count(Predicate(CUTOFF), 100) == 3
     await source.close()
 
 
@@ -273,7 +275,7 @@ async def test_an_explanation_is_sql_that_runs(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         for statement in (explanation.plan_sql, explanation.stale_sql, explanation.write_sql):
             connection.execute(statement)
-    [row, *_] = await source.stale(Range(), CUTOFF, (), 3)
+    [row, *_] = await source.stale(Range(), Predicate(CUTOFF), 3)
     assert (row.key, dict(row.values), row.stamp) == (("1",), {"id": 1, "status": "pending"}, ("2026-01-01",))
     await source.close()
 
@@ -281,13 +283,13 @@ async def test_an_explanation_is_sql_that_runs(tmp_path: Path) -> None:
 async def test_a_write_that_moves_rows_to_other_keys_and_leaves_them_stale_is_rolled_back(tmp_path: Path) -> None:
     path = filled(tmp_path / "a.db", TEN)
     source = opened(path, write=Write(update=(Assignment("id", sql="t.id + 1000"),)))
-    written = await source.write(Range(None, ("5",)), CUTOFF, ())
+    written = await source.write(Range(None, ("5",)), Predicate(CUTOFF))
     assert (written.applied, written.still_stale) == (0, 5)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT max(id) FROM things").fetchone() == (10,)
     closing_too = Write(update=(Assignment("id", sql="t.id + 1000"), Assignment("status", "expired")))
     moved = opened(path, write=closing_too)
-    assert (await moved.write(Range(None, ("5",)), CUTOFF, ())).applied == 5
+    assert (await moved.write(Range(None, ("5",)), Predicate(CUTOFF))).applied == 5
     await moved.close()
     await source.close()
 
@@ -324,8 +326,8 @@ async def test_a_window_ends_at_the_greatest_key_of_the_start(tmp_path: Path) ->
     _, last = await source.bounds()
     assert last == ("10",)
     filled(path, "INSERT INTO things SELECT id + 10, status, expires_at FROM things")
-    assert (await source.cut(CUTOFF, None, (), 100, 100, last)).rows == 10
-    assert (await source.cut(CUTOFF, ("5",), (), 100, 100, last)).rows == 5
+    assert (await source.cut(Predicate(CUTOFF), None, 100, 100, last)).rows == 10
+    assert (await source.cut(Predicate(CUTOFF), ("5",), 100, 100, last)).rows == 5
     await source.close()
 
 
@@ -340,10 +342,10 @@ async def test_rows_whose_key_is_bytes_are_told_and_never_planned(tmp_path: Path
     assert "blob-key" in dict((await source.inspect()).warnings)
     _, last = await source.bounds()
     assert last == ("3",)
-    window = await source.cut(CUTOFF, None, (), 1, 10, last)
+    window = await source.cut(Predicate(CUTOFF), None, 1, 10, last)
     assert (window.rows, window.cursor) == (2, None)
-    assert (await source.write(Range(None, last, 2), CUTOFF, ())).applied == 2
-    assert await source.count(CUTOFF, (), 10) == 0
+    assert (await source.write(Range(None, last, 2), Predicate(CUTOFF))).applied == 2
+    assert await source.count(Predicate(CUTOFF), 10) == 0
     await source.close()
 
 
@@ -362,12 +364,12 @@ async def test_a_key_that_is_no_utf8_is_left_alone_and_the_others_are_swept(
     source = opened(path)
     assert "garbled-key" in dict((await source.inspect()).warnings)
     _, last = await source.bounds()
-    window = await source.cut(CUTOFF, None, (), 1, 10, last)
+    window = await source.cut(Predicate(CUTOFF), None, 1, 10, last)
     assert (window.rows, window.cursor) == (8, None)
-    assert len(await source.stale(Range(None, last, 2), CUTOFF, (), 100)) == 8
+    assert len(await source.stale(Range(None, last, 2), Predicate(CUTOFF), 100)) == 8
     assert (await source.try_write(CUTOFF, 10)).would_apply == 8
-    assert (await source.write(Range(None, last, 8), CUTOFF, ())).applied == 8
-    assert await source.keys(Range(), CUTOFF, ()) == ()
+    assert (await source.write(Range(None, last, 8), Predicate(CUTOFF))).applied == 8
+    assert await source.keys(Range(), Predicate(CUTOFF)) == ()
     await source.close()
 
 
@@ -378,7 +380,7 @@ async def test_rows_are_read_before_any_statement_met_a_key_that_is_no_utf8(tmp_
         "INSERT INTO things VALUES ('1', 'pending', '2026-01-01'), (CAST(x'32ff' AS TEXT), 'pending', '2026-01-01')",
     )
     source = opened(path)
-    assert [row.key for row in await source.stale(Range(), CUTOFF, (), 100)] == [("1",)]
+    assert [row.key for row in await source.stale(Range(), Predicate(CUTOFF), 100)] == [("1",)]
     await source.close()
 
 
@@ -390,7 +392,7 @@ async def test_a_key_with_a_null_character_is_written(tmp_path: Path) -> None:
     )
     source = opened(path)
     assert (await source.try_write(CUTOFF, 10)).would_apply == 1
-    assert (await source.write(Keys((("1\x002",),)), CUTOFF, ())).applied == 1
+    assert (await source.write(Keys((("1\x002",),)), Predicate(CUTOFF))).applied == 1
     await source.close()
 
 
@@ -400,10 +402,10 @@ async def test_a_url_that_only_reads_is_looked_at_and_refuses_a_sweep(tmp_path: 
     plan = Plan(namespace="d", name="n", uid="u", source=Source(table="things"), match=STALE, write=CLOSE)
     source = open_source(plan, lambda: f"sqlite:///{path}?{parameter}")
     assert "read-only" in dict((await source.inspect()).warnings)
-    assert await source.count(CUTOFF, (), 100) == 10
+    assert await source.count(Predicate(CUTOFF), 100) == 10
     for call in (
         source.bounds,
-        lambda: source.write(Range(), CUTOFF, ()),
+        lambda: source.write(Range(), Predicate(CUTOFF)),
         lambda: source.try_write(CUTOFF),
     ):
         with pytest.raises(SweepFailure, match="mode=ro") as found:
@@ -421,7 +423,7 @@ async def test_a_url_that_is_changed_to_one_that_writes_is_opened_anew(tmp_path:
     source = open_source(plan, lambda: urls[-1])
     await source.probe()
     urls.append(urls[0].replace("=ro", "=rw"))
-    assert (await source.write(Range(), CUTOFF, ())).applied == 10
+    assert (await source.write(Range(), Predicate(CUTOFF))).applied == 10
     await source.close()
 
 

@@ -16,7 +16,7 @@ from kubesweep.api.plan import Match, Source
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Key
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Cut, InspectableSource, Keys, Range
+from kubesweep_worker.sources.base import Cut, InspectableSource, Keys, Predicate, Range
 from kubesweep_worker.sources.paging import Page, PageSize, cut_pages
 from kubesweep_worker.sources.postgres.pool import Transaction
 from kubesweep_worker.sources.postgres.source import SNAPSHOT
@@ -46,7 +46,7 @@ async def every_cut(source: InspectableSource, cutoff: str, batch: int, most: in
     cuts: list[Cut] = []
     after: Key | None = None
     while True:
-        window = await source.cut(cutoff, after, (("5",),), batch, most)
+        window = await source.cut(Predicate(cutoff, frozenset({("5",)})), after, batch, most)
         assert window.rows == sum(part.rows for part in window.cuts) <= most
         cuts += window.cuts
         after = window.cursor
@@ -58,9 +58,9 @@ async def test_a_window_that_outlasts_the_timeout_is_cut_page_by_page(database: 
     source = open_source(make_plan(match=(SLOW,), source=HASTY), lambda: database)
     cutoff = await source.now()
     with pytest.raises(Outage):
-        await source.count(cutoff, (), 1000)
+        await source.count(Predicate(cutoff), 1000)
     cuts = await every_cut(source, cutoff, 100, 200)
-    found = [key for part in cuts for key in await source.keys(part.scope, cutoff, (("5",),))]
+    found = [key for part in cuts for key in await source.keys(part.scope, Predicate(cutoff, frozenset({("5",)})))]
     assert sorted(int(text) for (text,) in found) == [n for n in range(1, 601) if n % 7 and n != 5]
     assert sum(part.rows for part in cuts) == len(found)
     await source.close()
@@ -79,7 +79,7 @@ async def test_sqlite_cuts_page_by_page_too(tmp_path: Path) -> None:
     source = open_source(plan, lambda: f"sqlite:///{tmp_path}/a.db")
     cutoff = await source.now()
     with pytest.raises(Outage):
-        await source.count(cutoff, (), 1000)
+        await source.count(Predicate(cutoff), 1000)
     cuts = await every_cut(source, cutoff, 100, 300)
     assert sum(part.rows for part in cuts) == 399
     assert all(part.rows <= 100 for part in cuts)
@@ -155,6 +155,6 @@ async def test_rows_deleted_while_a_window_is_cut_move_no_end_behind_rows_not_lo
     relation, statements = known.relation, known.statements
     never = replace(relation, rows=-1)  # not analysed: the window is walked
     async with source._pool.transaction((*source._settings, SNAPSHOT)) as tx:
-        window = await cut(cast(Transaction, Meddling(tx)), never, statements, cutoff, Range(), (), 10, 20)
+        window = await cut(cast(Transaction, Meddling(tx)), never, statements, Predicate(cutoff), Range(), 10, 20)
     assert window.cursor is None or int(window.cursor[0]) < 400
     await source.close()

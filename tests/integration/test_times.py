@@ -15,7 +15,7 @@ import pytest
 from kubesweep.api.plan import Assignment, Match, Plan, Source, Write
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Range
+from kubesweep_worker.sources.base import Predicate, Range
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 PG_CUTOFF, LITE_CUTOFF = "2026-03-01 00:00:00.5+00", "2026-03-01 00:00:00.500"
@@ -38,7 +38,7 @@ async def stale_on_postgres(database: str, *match: Match, cutoff: str = PG_CUTOF
     source = open_source(a_plan(*match), lambda: database)
     try:
         await source.inspect()
-        return [key for (key,) in await source.keys(Range(), cutoff, ())]
+        return [key for (key,) in await source.keys(Range(), Predicate(cutoff))]
     finally:
         await source.close()
 
@@ -47,7 +47,7 @@ async def stale_on_sqlite(path: Path, *match: Match, cutoff: str = LITE_CUTOFF) 
     source = open_source(a_plan(*match), lambda: f"sqlite:///{path}")
     try:
         await source.inspect()
-        return [key for (key,) in await source.keys(Range(), cutoff, ())]
+        return [key for (key,) in await source.keys(Range(), Predicate(cutoff))]
     finally:
         await source.close()
 
@@ -261,7 +261,7 @@ async def test_a_boolean_and_the_time_are_written_as_such_on_sqlite(tmp_path: Pa
     values = (Assignment("open", "false"), Assignment("closed_at", "now"), Assignment("day", "now"))
     plan = a_plan(Match("in", "open", ("true",)), write=Write(update=values))
     source = open_source(plan, lambda: f"sqlite:///{path}")
-    assert (await source.write(Range(), LITE_CUTOFF, ())).applied == 1
+    assert (await source.write(Range(), Predicate(LITE_CUTOFF))).applied == 1
     await source.close()
     with closing(sqlite3.connect(path)) as connection:
         found = connection.execute("SELECT open, typeof(open), closed_at > '2026-01-01', length(day) FROM things")
@@ -381,7 +381,7 @@ async def test_booleans_as_people_declare_them_on_sqlite(
         with pytest.raises(SweepFailure, match="write 1 or 0"):
             await source.inspect()
     else:
-        assert (await source.write(Range(), await source.now(), ())).applied == 1
+        assert (await source.write(Range(), Predicate(await source.now()))).applied == 1
         with closing(sqlite3.connect(path)) as connection:
             assert connection.execute("SELECT open, typeof(open) FROM things").fetchone() == (written, "integer")
     await source.close()

@@ -19,7 +19,7 @@ from kubesweep_worker.effects.handler import HandlerEffect
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Done
 from kubesweep_worker.jobs.poison_job import give_up
-from kubesweep_worker.jobs.redelivery import RedeliveryPolicy, with_crash, redelivery_policy
+from kubesweep_worker.jobs.redelivery import RedeliveryPolicy, redelivery_policy, with_crash
 from kubesweep_worker.sources import open_source
 from tests.integration.test_worker_handlers import MODULE, handler_plan
 from tests.integration.test_worker_webhook import deliver, raw_receiver, receiver
@@ -226,7 +226,7 @@ async def defect_while_planning(folder: Path) -> Answer:
 
 async def buried(folder: Path) -> Answer:
     bench = Workbench(folder, MemorySource(10))
-    context = bench.worker()._desk
+    context = bench.worker()._context
     job = Job(JobKind.KEYS, sweep="s", cutoff="now", keys=(key(3),), rows=1, suspect=True, crashes=5)
     result = await give_up(context, JobRun(Claim("1", "me", 6, job), lambda: 0.0))
     await bench.queue.close()
@@ -236,7 +236,7 @@ async def buried(folder: Path) -> Answer:
 
 async def test_a_killer_range_that_grew_is_cut_in_two_before_anybody_is_buried(tmp_path: Path) -> None:
     bench = Workbench(tmp_path, MemorySource(2))
-    context = bench.worker()._desk
+    context = bench.worker()._context
     await bench.open()
     job = Job(JobKind.RANGE, sweep="s", cutoff="now", rows=1, crashes=5)
     result = await give_up(context, JobRun(Claim("1", "me", 8, job), lambda: 0.0))

@@ -19,7 +19,7 @@ from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import WorkerSettings
-from kubesweep_worker.sources.base import Column, Cut, Cuts, Keys, Range, Scope, SourceRow, Table, Written
+from kubesweep_worker.sources.base import Column, Cut, Cuts, Keys, Predicate, Range, Scope, SourceRow, Table, Written
 from tests.kits.deadlines import scaled
 
 
@@ -115,47 +115,44 @@ class MemorySource:
     async def bounds(self) -> tuple[str, Key | None]:
         return await self.now(), max(self.stale_keys, default=None)
 
-    async def count(self, cutoff: str, excluded: Collection[Key], most: int) -> int:
-        return min(most, len(self._in(Range(), excluded)))
+    async def count(self, predicate: Predicate, most: int) -> int:
+        return min(most, len(self._in(Range(), predicate.excluded)))
 
     async def cut(
         self,
-        cutoff: str,
+        predicate: Predicate,
         after: Key | None,
-        excluded: Collection[Key],
         batch: int,
         most: int,
         until: Key | None = None,
     ) -> Cuts:
         self.down("cut")
         self.windows.append(most)
-        found = self._in(Range(after, until), excluded)
+        found = self._in(Range(after, until), predicate.excluded)
         taken = found[:most]
         edges = [taken[i : i + batch] for i in range(0, len(taken), batch)]
         lows = [after, *(part[-1] for part in edges)]
         cuts = tuple(Cut(Range(low, part[-1]), len(part)) for low, part in zip(lows, edges, strict=False))
         return Cuts(cuts, len(taken), taken[-1] if len(found) > len(taken) else None)
 
-    async def stale(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> list[SourceRow]:
+    async def stale(self, scope: Scope, predicate: Predicate, most: int) -> list[SourceRow]:
         self.down("stale")
-        found = self._in(scope, excluded)[:most]
+        found = self._in(scope, predicate.excluded)[:most]
         self._curse("stale", found)
         self._spend(found, self.read_cost, {})
         return [SourceRow(k, {"id": k[0]}, (self.stamp,)) for k in found]
 
-    async def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
+    async def keys(self, scope: Scope, predicate: Predicate) -> tuple[Key, ...]:
         self.down("keys")
-        found = self._in(scope, excluded)
+        found = self._in(scope, predicate.excluded)
         self._spend(found, self.read_cost, {})
         return tuple(found)
 
-    async def write(
-        self, scope: Scope, cutoff: str, excluded: Collection[Key], *, skip_locked: bool = False
-    ) -> Written:
+    async def write(self, scope: Scope, predicate: Predicate, *, skip_locked: bool = False) -> Written:
         self.writing.set()
         await self.gate.wait()
         self.down("write")
-        found = self._in(scope, excluded)
+        found = self._in(scope, predicate.excluded)
         taken = [k for k in found if k not in self.locked]
         if len(taken) < len(found) and not skip_locked:
             raise ScopeOutage("Locked", "lock timeout")

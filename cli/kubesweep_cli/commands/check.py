@@ -28,7 +28,7 @@ from kubesweep_cli.shell.terminal import Terminal
 from kubesweep_cli.views import formatting
 from kubesweep_cli.views.sql_layout import laid_out
 from kubesweep_worker.effects import open_effect
-from kubesweep_worker.sources.base import Explanation, InspectableSource, Range, Table, Tried
+from kubesweep_worker.sources.base import Explanation, InspectableSource, Predicate, Range, Table, Tried
 from kubesweep_worker.sources.paging import timed_out
 from kubesweep_worker.sources.reconnecting import ReconnectingSource
 
@@ -120,8 +120,8 @@ async def _ask(source: InspectableSource, *, try_write: bool) -> Looked:
     looked = Looked(table, explained, None, ())
     late = "counting the stale rows"
     try:
-        stale = await source.count(cutoff, (), COUNT_MOST + 1)
-        samples = tuple(row.key for row in await source.stale(Range(), cutoff, (), SAMPLES)) if stale else ()
+        stale = await source.count(Predicate(cutoff), COUNT_MOST + 1)
+        samples = tuple(row.key for row in await source.stale(Range(), Predicate(cutoff), SAMPLES)) if stale else ()
         looked, late = replace(looked, stale=stale, samples=samples), "trying the write"
         return await _tried(source, looked, cutoff) if try_write else looked
     except Outage as outage:

@@ -108,21 +108,21 @@ async def test_the_next_sweep_starts_at_the_size_that_was_learnt_until_the_plan_
 
 def test_news_of_the_size_are_said_once_and_win_over_what_the_queue_knew_before() -> None:
     batch = BatchSize(1000, "hash")
-    assert batch.news() is None
+    assert batch.take_hint() is None
     batch.shrink(125)
-    batch.hear("hash 500")
-    assert (batch.most, batch.news(), batch.news()) == (125, "hash 125", None)
-    batch.hear("hash 125")
+    batch.apply_hint("hash 500")
+    assert (batch.most, batch.take_hint(), batch.take_hint()) == (125, "hash 125", None)
+    batch.apply_hint("hash 125")
     assert batch.most == 125
-    batch.hear("hash 250")  # another worker met no timeouts
+    batch.apply_hint("hash 250")  # another worker met no timeouts
     assert batch.most == 250
-    batch.hear("other 10")
+    batch.apply_hint("other 10")
     assert batch.most == 1000
     batch.shrink(500)
-    assert batch.news() == "hash 500"
+    assert batch.take_hint() == "hash 500"
     for _ in range(8):
-        batch.clean(500)
-    assert (batch.most, batch.news()) == (1000, "")
+        batch.record_clean_job(500)
+    assert (batch.most, batch.take_hint()) == (1000, "")
 
 
 async def test_a_table_that_is_locked_as_a_whole_is_an_outage_with_a_bounded_number_of_waits(bench: Workbench) -> None:
@@ -220,7 +220,9 @@ async def test_a_success_is_reported_again_after_a_while_because_another_worker_
     bench: Workbench,
 ) -> None:
     now = 0.0
-    context = JobContext(bench.plan, bench.queue, bench.source, None, dataclasses.replace(bench.settings, monotonic=lambda: now))
+    context = JobContext(
+        bench.plan, bench.queue, bench.source, None, dataclasses.replace(bench.settings, monotonic=lambda: now)
+    )
     await context.findings.report_success("SourceReady")
     await context.findings.report_success("SourceReady")
     now = 61.0

@@ -48,7 +48,10 @@ def test_every_settlement_adds_up(
     results = RowResults(
         applied,
         skipped,
-        [RowFailure(key(i), "E", "m", final=i % 7 == 0, retry_after=5.0 if i % 5 == 0 else None) for i in range(failed)],
+        [
+            RowFailure(key(i), "E", "m", final=i % 7 == 0, retry_after=5.0 if i % 5 == 0 else None)
+            for i in range(failed)
+        ],
         [RowFailure(key(1000 + i), "Locked", "m") for i in range(unspent)],
     )
     jobs = (Job(JobKind.KEYS, rows=child),) if child else ()
@@ -72,14 +75,18 @@ def test_rows_not_found_are_skipped_at_first_and_unconfirmed_on_a_redelivery() -
 
 
 def test_an_attempt_that_nobody_is_blamed_for_keeps_its_number() -> None:
-    results = RowResults(failed=[RowFailure(key(1), "E", "m")], unspent=[RowFailure(key(2), "Locked", "m", retry_after=60.0)])
+    results = RowResults(
+        failed=[RowFailure(key(1), "E", "m")], unspent=[RowFailure(key(2), "Locked", "m", retry_after=60.0)]
+    )
     s = build_settlement(a_claim(attempt=2), results, RetryPolicy(), lambda: 0.0)
     assert [(r.attempt, len(r.rows)) for r in s.retry] == [(3, 1), (2, 1)]
     assert s.retry[1].delay == 60.0
 
 
 def test_a_reject_dies_at_once_and_messages_are_bounded() -> None:
-    s = build_settlement(a_claim(), RowResults(failed=[RowFailure.of(key(1), Reject("x" * 5000))]), RetryPolicy(), lambda: 0.5)
+    s = build_settlement(
+        a_claim(), RowResults(failed=[RowFailure.of(key(1), Reject("x" * 5000))]), RetryPolicy(), lambda: 0.5
+    )
     assert len(s.dead[0].message) == 1024
     assert s.retry == ()
 
@@ -123,9 +130,19 @@ def test_only_a_strictly_newer_plan_makes_the_worker_step_aside() -> None:
     assert match_plan(PlanVersion(3, "other"), mine) is PlanMatch.OLD_JOB
 
 
-def judged(down: int, answered: int, *, reason: str = "Http500", serves_others: bool = False, **job: Any) -> FailureCause:
-    more = {"strikes": job.pop("strikes", 0), "asked": job.pop("asked", False)}
-    return attribute_failures(down=down, answered=answered, reason=reason, job=a_claim(**job).job, serves_others=serves_others, **more)
+def judged(
+    down: int, answered: int, *, reason: str = "Http500", serves_others: bool = False, **job: Any
+) -> FailureCause:
+    failures, requested = job.pop("strikes", 0), job.pop("asked", False)
+    return attribute_failures(
+        undelivered=down,
+        answered=answered,
+        reason=reason,
+        job=a_claim(**job).job,
+        serves_others=serves_others,
+        consecutive_failures=failures,
+        retry_requested=requested,
+    )
 
 
 def test_blame_goes_to_the_rows_only_where_the_receiver_serves_others() -> None:
@@ -166,7 +183,12 @@ def test_the_gate_opens_fully_only_when_a_job_worked() -> None:
     assert breaker.allowed(2, 0) == 2
     breaker.trip(Outage("X", "x"), 0.0)
     breaker.trip(Outage("X", "x"), 0.0)
-    assert (gate.consecutive_failures, breaker.allowed(2, 0), breaker.probe_due(0.9), breaker.probe_due(1.0)) == (1, 0, False, True)
+    assert (breaker.consecutive_failures, breaker.allowed(2, 0), breaker.probe_due(0.9), breaker.probe_due(1.0)) == (
+        1,
+        0,
+        False,
+        True,
+    )
     assert not breaker.record_success()
     breaker.half_open()
     assert (breaker.allowed(2, 0), breaker.allowed(1, 1)) == (1, 0)

@@ -326,7 +326,7 @@ async def test_a_worker_that_slept_longer_than_its_leases_goes_on_with_what_it_h
         work = asyncio.create_task(worker.run(until_settled=True))
         await begun.wait()
         now += 600
-        worker._loop.wake.set()
+        worker._loop.wakeup.set()
         await received.wait()
         awake.set()
         await work

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from kubesweep.errors import Skip
 from kubesweep.queue.model import Job, JobKind, Key, PlanVersion, Sweep, SweepState, Window
 from kubesweep_worker.jobs.plan_job import UNCOUNTED, window_of
 from kubesweep_worker.settings import WorkerSettings
-from kubesweep_worker.sources.base import Cut, Cuts, Range
+from kubesweep_worker.sources.base import Cut, Cuts, Predicate, Range
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 
@@ -33,11 +33,11 @@ class Inflow(MemorySource):
         self._made += rows
 
     async def cut(
-        self, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int, until: Key | None = None
+        self, predicate: Predicate, after: Key | None, batch: int, most: int, until: Key | None = None
     ) -> Cuts:
         self._more(2 * most)
         assert self._made < 200_000, "this sweep does not end"
-        return await super().cut(cutoff, after, held, batch, most, until)
+        return await super().cut(predicate, after, batch, most, until)
 
 
 FRESH: dict[str, Callable[[int], Key]] = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,8 +33,11 @@ async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
     await made.queue.close()
 
 
-def a_desk(bench: Workbench, **settings: object) -> JobContext:
-    return JobContext(bench.plan, bench.queue, bench.source, bench.effect, dataclasses.replace(bench.settings, **settings))  # type: ignore[arg-type]
+def a_context(bench: Workbench, *, touch_running: Callable[[], None] = lambda: None, **settings: Any) -> JobContext:
+    changed = dataclasses.replace(bench.settings, **settings)
+    return JobContext(
+        bench.plan, bench.queue, bench.source, bench.effect, changed, consumer="me", touch_running=touch_running
+    )
 
 
 async def test_a_division_writes_nothing_more_once_the_lease_is_lost(bench: Workbench) -> None:
@@ -50,22 +54,21 @@ async def test_a_division_writes_nothing_more_once_the_lease_is_lost(bench: Work
 
     bench.source.write = lose_it_after_the_first_half
     with pytest.raises(LeaseLost):
-        await write_keys(a_desk(bench), run, keys, "now", RowResults())
+        await write_keys(a_context(bench), run, keys, "now", RowResults())
     assert len(bench.source.writes) == 1
 
 
 async def test_a_row_that_failed_in_one_part_of_a_job_is_kept_from_the_next_part(bench: Workbench) -> None:
     await bench.open()
-    context = a_desk(bench)
-    context.consumer = "me"
+    context = a_context(bench)
     plan = await bench.queue.claim(bench.plan.ref, "me", 1, Limits())
     job = Job(JobKind.KEYS, bench.plan.version, plan.jobs[0].job.sweep, keys=(key(1), key(2)), rows=2)
-    assert key(1) not in await context.excluded(job)
+    assert key(1) not in (await context.predicate(job, "now")).excluded
     run = JobRun(plan.jobs[0], lambda: 0.0)
     failed = FailedRow(key(1), "ValueError", "refused")
     rest = Job(JobKind.KEYS, job.plan, job.sweep, keys=(key(2),), rows=1)
     await context.settle_progress(run, Settlement(run.claim, retry=(Retry((failed,), 2, 60.0),), rest=rest))
-    assert key(1) in await context.excluded(job)
+    assert key(1) in (await context.predicate(job, "now")).excluded
 
 
 async def test_a_write_whose_commit_nobody_answered_counts_as_unconfirmed(bench: Workbench) -> None:
@@ -106,7 +109,7 @@ async def test_a_call_whose_turn_comes_late_is_progress(bench: Workbench) -> Non
     bench.effect.script = slow
     run = JobRun(Claim("1", "me", 1, Job(JobKind.RANGE, rows=3)), lambda: now)
     rows = [SourceRow(key(n), {"id": key(n)[0]}, ("t0",)) for n in range(3)]
-    await deliver_all(a_desk(bench, monotonic=lambda: now), run, "now", rows)
+    await deliver_all(a_context(bench, monotonic=lambda: now), run, "now", rows)
     assert (now, run.last_progress) == (600.0, 400.0)
 
 
@@ -120,8 +123,7 @@ async def test_waiting_for_the_queue_is_progress_before_and_after_each_pause(ben
         if seen.count("sleep") < 2:
             raise Outage("QueueBusy", "locked")
 
-    context = a_desk(bench, sleep=sleep)
-    context.touch_running = lambda: seen.append("touch")
+    context = a_context(bench, sleep=sleep, touch_running=lambda: seen.append("touch"))
     async with asyncio.timeout(scaled(60)):
         await context.retry_until_answered(away)
     assert seen == ["touch", "sleep", "touch"] * 2
@@ -129,10 +131,15 @@ async def test_waiting_for_the_queue_is_progress_before_and_after_each_pause(ben
 
 def test_a_range_goes_on_behind_the_last_row_before_the_first_that_was_not_reached() -> None:
     keys = tuple(key(n) for n in range(4))
-    delivered = DeliveryResult(ok=[keys[0], keys[1], keys[3]], down=[keys[2]], outage=LOST)
+    delivered = DeliveryResult(ok=[keys[0], keys[1], keys[3]], undelivered=[keys[2]], outage=LOST)
     part = sort_sub_batch(Job(JobKind.RANGE, rows=4), keys, delivered)
     assert part.low == keys[1]
-    assert sort_sub_batch(Job(JobKind.RANGE, rows=4), keys, DeliveryResult(down=list(keys), outage=LOST, whole=True)).low is None
+    assert (
+        sort_sub_batch(
+            Job(JobKind.RANGE, rows=4), keys, DeliveryResult(undelivered=list(keys), outage=LOST, all_failed=True)
+        ).low
+        is None
+    )
 
 
 async def test_rows_that_timed_out_before_and_do_so_again_spend_an_attempt_though_nothing_else_is_written(
@@ -142,7 +149,7 @@ async def test_rows_that_timed_out_before_and_do_so_again_spend_an_attempt_thoug
     bench.source.slow = dict.fromkeys(keys, 2.0)
     results, now = RowResults(), iter(range(100))
     job = Job(JobKind.KEYS, keys=keys, rows=5, is_retry=True, attempt=2)
-    context = a_desk(bench, monotonic=lambda: float(next(now)))
+    context = a_context(bench, monotonic=lambda: float(next(now)))
     await write_keys(context, JobRun(Claim("1", "me", 1, job), lambda: 0.0), keys, "now", results)
     assert [failure.key for failure in results.failed] == list(keys)
 
@@ -153,6 +160,6 @@ async def test_a_held_job_that_failed_whole_does_not_show_that_the_receiver_resp
 
     bench.plan, bench.effect = with_effect(a_plan()), ScriptedEffect(away)
     job = Job(JobKind.KEYS, bench.plan.version, cutoff="now", keys=(key(1),), rows=1, is_retry=True, attempt=2)
-    result = await run_effect(a_desk(bench), JobRun(Claim("1", "me", 1, job), lambda: 0.0))
+    result = await run_effect(a_context(bench), JobRun(Claim("1", "me", 1, job), lambda: 0.0))
     assert isinstance(result, Done)
     assert (result.succeeded, [group.attempt for group in result.settlement.retry]) == (False, [2])

@@ -18,6 +18,7 @@ from kubesweep_worker.jobs.plan_job import run_plan
 from kubesweep_worker.runtime.heartbeat import Heartbeat
 from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import EXIT_DEADLINE, WorkerSettings
+from kubesweep_worker.sources.base import Predicate
 from tests.kits.deadlines import scaled
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
@@ -338,11 +339,11 @@ async def test_jobs_that_start_together_ask_the_queue_and_tell_it_once(tmp_path:
     Counting.asked = []
     context = JobContext(plan, queue, MemorySource(0), None, WorkerSettings())
     job = Job(JobKind.RANGE, plan.version)
-    assert await asyncio.gather(*(context.excluded(job) for _ in range(50))) == [frozenset()] * 50
+    assert await asyncio.gather(*(context.predicate(job, "now") for _ in range(50))) == [Predicate("now")] * 50
     await asyncio.gather(*(context.findings.report_success("SourceReady") for _ in range(50)))
     assert sorted(Counting.asked) == ["excluded", "report"]
     context.set_excluded_version(7)
-    await asyncio.gather(*(context.excluded(job) for _ in range(50)))
+    await asyncio.gather(*(context.predicate(job, "now") for _ in range(50)))
     assert sorted(Counting.asked) == ["excluded", "excluded", "report"]
     await queue.close()
 

@@ -13,7 +13,7 @@ from kubesweep.errors import Outage, SweepFailure
 from kubesweep_worker.pod.database import DatabaseUrl
 from kubesweep_worker.pod.mounted_secrets import HeaderFiles
 from kubesweep_worker.pod.tick import nominal_time
-from kubesweep_worker.sources.base import Range
+from kubesweep_worker.sources.base import Predicate, Range
 from kubesweep_worker.sources.reconnecting import ReconnectingSource
 from tests.integration.pod import SecretVolume, pod_plan
 from tests.integration.test_worker_handlers import make_table
@@ -91,13 +91,13 @@ async def test_a_source_is_opened_anew_with_another_url_and_calls_under_way_end_
     urls = [make_table(tmp_path / f"{number}.db", number) for number in (3, 5)]
     now = [urls[0]]
     source = ReconnectingSource(pod_plan(), lambda: now[0], "Look there.")
-    assert len(await source.keys(Range(), CUTOFF, ())) == 3
+    assert len(await source.keys(Range(), Predicate(CUTOFF))) == 3
     with closing(sqlite3.connect(tmp_path / "3.db", isolation_level=None)) as lock:
         lock.execute("BEGIN IMMEDIATE")
-        writing = asyncio.create_task(source.write(Range(), CUTOFF, ()))
+        writing = asyncio.create_task(source.write(Range(), Predicate(CUTOFF)))
         await asyncio.sleep(0)
         now[0] = urls[1]
-        assert len(await source.keys(Range(), CUTOFF, ())) == 5
+        assert len(await source.keys(Range(), Predicate(CUTOFF))) == 5
         assert not writing.done()
         lock.execute("COMMIT")
         assert (await writing).applied == 3

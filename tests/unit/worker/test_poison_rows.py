@@ -110,6 +110,22 @@ PLANNED = Job(JobKind.RANGE, rows=100)
     ],
 )
 def test_whose_fault_it_is(
-    job: Job, down: int, answered: int, reason: str, serves_others: bool, consecutive_failures: int, verdict: FailureCause
+    job: Job,
+    down: int,
+    answered: int,
+    reason: str,
+    serves_others: bool,
+    consecutive_failures: int,
+    verdict: FailureCause,
 ) -> None:
-    assert attribute_failures(down=down, answered=answered, reason=reason, job=job, serves_others=serves_others, consecutive_failures=consecutive_failures) is verdict
+    assert (
+        attribute_failures(
+            undelivered=down,
+            answered=answered,
+            reason=reason,
+            job=job,
+            serves_others=serves_others,
+            consecutive_failures=consecutive_failures,
+        )
+        is verdict
+    )

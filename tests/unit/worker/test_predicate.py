@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kubesweep.api.plan import Match
 from kubesweep.errors import Outage, SweepFailure
+from kubesweep.text import as_sentence
 from kubesweep_worker.sources.conditions import (
     PostgresDialect,
     quote_name,
@@ -108,8 +109,8 @@ def test_the_lines_of_a_refused_connection_become_one_that_another_sentence_can_
     text = "connection refused\n\tIs the server running on that host?\n"
     found = str(classify_connect(text))
     assert found == "no connection to the database: connection refused; Is the server running on that host?"
-    assert sentence(found) == found
-    assert sentence("it is away") == "it is away."
+    assert as_sentence(found) == found
+    assert as_sentence("it is away") == "it is away."
 
 
 def test_the_documented_reasons_of_outages_are_the_real_ones() -> None:

@@ -65,7 +65,7 @@ def rate_limiter(clock: Clock, asked: list[int]) -> RateLimiter:
 
 
 async def test_what_was_saved_up_goes_at_once_and_the_rest_at_the_rate(rate_limiter: RateLimiter, clock: Clock) -> None:
-    rate_limiter.take(run := a_run(8), Budget(3.0))
+    rate_limiter.add_job(run := a_run(8), Budget(3.0))
     times = []
     for _ in range(8):
         assert await rate_limiter.acquire(run)
@@ -73,8 +73,10 @@ async def test_what_was_saved_up_goes_at_once_and_the_rest_at_the_rate(rate_limi
     assert times == [0.0, 0.0, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 
 
-async def test_turns_that_passed_unused_are_lost_and_asked_for_anew(rate_limiter: RateLimiter, clock: Clock, asked: list[int]) -> None:
-    rate_limiter.take(run := a_run(10), Budget(0.0))
+async def test_turns_that_passed_unused_are_lost_and_asked_for_anew(
+    rate_limiter: RateLimiter, clock: Clock, asked: list[int]
+) -> None:
+    rate_limiter.add_job(run := a_run(10), Budget(0.0))
     assert await rate_limiter.acquire(run)
     clock.now += 60.0
     for _ in range(3):
@@ -86,7 +88,7 @@ async def test_turns_that_passed_unused_are_lost_and_asked_for_anew(rate_limiter
 async def test_a_worker_that_is_slower_than_the_rate_keeps_no_turn_for_rows_that_cannot_begin(
     rate_limiter: RateLimiter, clock: Clock, asked: list[int]
 ) -> None:
-    rate_limiter.take(run := a_run(1000), Budget(0.0))
+    rate_limiter.add_job(run := a_run(1000), Budget(0.0))
     assert await rate_limiter.acquire(run)
     clock.now += 60.0
     assert await rate_limiter.acquire(run)
@@ -95,7 +97,7 @@ async def test_a_worker_that_is_slower_than_the_rate_keeps_no_turn_for_rows_that
     for _ in range(10):
         assert await rate_limiter.acquire(run)
     assert set(asked[1:]) == {1}
-    assert rate_limiter.returned(run, run.claim).refund == 0
+    assert rate_limiter.released(run, run.claim).refund == 0
 
 
 async def test_a_turn_that_would_lie_far_behind_is_asked_for_again(clock: Clock) -> None:
@@ -115,7 +117,7 @@ async def test_a_turn_that_would_lie_far_behind_is_asked_for_again(clock: Clock)
 async def test_a_settlement_gives_back_the_turns_that_are_ahead_and_not_those_that_passed(
     rate_limiter: RateLimiter, clock: Clock
 ) -> None:
-    rate_limiter.take(run := a_run(100), Budget(0.0))
+    rate_limiter.add_job(run := a_run(100), Budget(0.0))
     assert await rate_limiter.acquire(run)
     clock.now += 10.0
     part = rate_limiter.settled(run, Settlement(run.claim, applied=1, skipped=99))
@@ -124,11 +126,11 @@ async def test_a_settlement_gives_back_the_turns_that_are_ahead_and_not_those_th
 
 
 async def test_a_part_gives_back_no_turn_that_its_rest_needs(rate_limiter: RateLimiter) -> None:
-    rate_limiter.take(run := a_run(100), Budget(0.0))
-    rate_limiter.take(other := a_run(30), Budget(-100.0))
+    rate_limiter.add_job(run := a_run(100), Budget(0.0))
+    rate_limiter.add_job(other := a_run(30), Budget(-100.0))
     rest = Job(JobKind.RANGE, rows=40)
     assert rate_limiter.settled(run, Settlement(run.claim, skipped=60, rest=rest)).refund == 60
-    assert rate_limiter.returned(other, other.claim).refund == 30
+    assert rate_limiter.released(other, other.claim).refund == 30
     assert rate_limiter.settled(run, Settlement(Claim("1", "me", 1, rest), skipped=40)).refund == 40
 
 
@@ -143,19 +145,23 @@ async def test_a_stop_ends_the_wait_for_a_turn_and_the_turn_goes_back(clock: Clo
         raise Outage("X", "x")
 
     rate_limiter = RateLimiter(5.0, WorkerSettings(monotonic=clock, sleep=sleep), reserve, stopping)
-    rate_limiter.take(run := a_run(10), Budget(0.0))
+    rate_limiter.add_job(run := a_run(10), Budget(0.0))
     assert not await rate_limiter.acquire(run)
-    assert rate_limiter.returned(run, run.claim).refund == 10
+    assert rate_limiter.released(run, run.claim).refund == 10
 
 
 @pytest.mark.parametrize("late", [0.05, 0.5, 1.0])
-async def test_an_answer_that_comes_late_moves_no_turn(rate_limiter: RateLimiter, clock: Clock, asked: list[int], late: float) -> None:
+async def test_an_answer_that_comes_late_moves_no_turn(
+    rate_limiter: RateLimiter, clock: Clock, asked: list[int], late: float
+) -> None:
     told = clock.now
-    rate_limiter.take(run := a_run(20), Budget(0.0, time=7000.0))  # an answer at once: the queue's clock is 6,000 s ahead
+    rate_limiter.add_job(
+        run := a_run(20), Budget(0.0, time=7000.0)
+    )  # an answer at once: the queue's clock is 6,000 s ahead
     for _ in range(20):
         assert await rate_limiter.acquire(run)
     clock.now = told + 4.0 + late
-    rate_limiter.take(late_run := a_run(20), Budget(0.0, time=7004.0))
+    rate_limiter.add_job(late_run := a_run(20), Budget(0.0, time=7004.0))
     for _ in range(20):
         assert await rate_limiter.acquire(late_run)
     assert clock.now == pytest.approx(told + 8.0)
@@ -170,7 +176,7 @@ async def test_a_queue_whose_clock_was_set_back_gives_turns_at_once_again(clock:
         return Budget(0.0, queue.now)
 
     rate_limiter = RateLimiter(5.0, WorkerSettings(monotonic=clock, sleep=clock.sleep), reserve, asyncio.Event())
-    rate_limiter.take(run := a_run(5), Budget(0.0, queue.now))
+    rate_limiter.add_job(run := a_run(5), Budget(0.0, queue.now))
     queue.now -= 5.0
     for _ in range(5):
         assert await rate_limiter.acquire(run)

@@ -103,11 +103,11 @@ async def test_rows_that_another_worker_applied_keep_the_sweep_going() -> None:
         return applied
 
     refused_writes, all_refused = RefusedWrites(ask), refused_rows(50)
-    assert await refused_writes.of_all(JOB, all_refused) is None
+    assert await refused_writes.sweep_failure(JOB, all_refused) is None
     applied = 0
-    assert await refused_writes.of_all(JOB, refused_rows(1)) is not None
-    assert await refused_writes.of_all(JOB, RowResults(applied=1)) is None
-    assert await refused_writes.of_all(JOB, all_refused) is None
+    assert await refused_writes.sweep_failure(JOB, refused_rows(1)) is not None
+    assert await refused_writes.sweep_failure(JOB, RowResults(applied=1)) is None
+    assert await refused_writes.sweep_failure(JOB, all_refused) is None
 
 
 @pytest.mark.parametrize(("rows", "reason"), [(49, None), (50, "NeverEnds")])
@@ -118,7 +118,7 @@ async def test_rows_that_match_after_their_own_write_fail_the_sweep_only_where_t
         return 0
 
     results = refused_rows(rows, still_stale=True)
-    failure = await RefusedWrites(none).of_all(JOB, results)
+    failure = await RefusedWrites(none).sweep_failure(JOB, results)
     assert (failure.reason if failure else None) == reason
     assert {failed.error for failed in results.failed} == {"StillStale"}
 

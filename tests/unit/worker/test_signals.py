@@ -17,7 +17,7 @@ from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_worker.runtime.event_loop import _factory
 from kubesweep_worker.runtime.signals import on_signal
 from kubesweep_worker.settings import WorkerSettings
-from kubesweep_worker.sources.base import Cuts
+from kubesweep_worker.sources.base import Cuts, Predicate
 from tests.kits.deadlines import scaled
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, with_effect
 
@@ -73,7 +73,7 @@ async def test_a_plan_step_is_given_back_by_a_stop_with_an_effect_too(bench: Wor
 
     class Slow(MemorySource):
         async def cut(
-            self, cutoff: str, after: Key | None, held: Any, batch: int, most: int, until: Key | None = None
+            self, predicate: Predicate, after: Key | None, batch: int, most: int, until: Key | None = None
         ) -> Cuts:
             cutting.set()
             await asyncio.Event().wait()

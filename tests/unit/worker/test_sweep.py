@@ -228,7 +228,7 @@ async def test_a_check_cures_what_another_worker_said_and_did_not_live_to_take_b
     await checked()
     for kind in ("SourceReady", "SourceWarnings", "Effect"):
         await bench.queue.report(ref, Finding(kind, False, "Unreachable", "a blip", version, at=time.time()))
-    await bench.queue.enqueue_check(ref, version, repeat=True)
+    await bench.queue.enqueue_check(ref, version, again=True)
     await checked()
     worker.stop()
     await running
