@@ -89,7 +89,9 @@ async def test_a_wrong_password_names_the_secret_and_the_field(
     for _ in range(2):
         await said(worker, PAUSES, reason="AuthenticationFailed")
     finding = await pod.finding("SourceReady")
-    assert 'The login is in spec.source.connection and the Secret "shop-db" in namespace "shop"' in finding.message
+    assert (
+        'The credentials are in spec.source.connection and the Secret "shop-db" in namespace "shop"' in finding.message
+    )
     assert "URL" not in finding.message
     pod.database.show(username=LOCKED_ROLE, password=PASSWORDS[0])
     await idle(pod)

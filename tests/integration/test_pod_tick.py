@@ -67,7 +67,7 @@ async def test_a_tick_that_had_passed_when_the_schedule_was_edited_or_resumed_is
     for minute in (MINUTE - 600, MINUTE):
         (entry,) = await run(pod, nominal(minute) | since)
         assert (entry["answer"], entry["level"]) == ("refused", "warning")
-        assert "the schedule applies since 2025-11-24T16:00:00+00:00" in entry["message"]
+        assert "was created, edited or resumed at 2025-11-24T16:00:00+00:00" in entry["message"]
     assert not (await pod.stats()).known
     (entry,) = await run(pod, nominal(MINUTE + 1) | since)
     assert entry["answer"] == "enqueued"

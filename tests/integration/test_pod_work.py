@@ -25,7 +25,7 @@ from tests.kits.deadlines import scaled
 from tests.kits.servers import Server, until
 
 PAUSES = "claiming pauses"
-WELL = "the world is well again"
+WELL = "database and receiver respond"
 FINISHED = "sweep finished"
 HANDLER = """
 import logging
@@ -321,7 +321,10 @@ async def test_sigterm_gives_back_what_is_in_hand_and_a_second_one_does_so_at_on
     [
         ({"KUBESWEEP_PLAN": ""}, "KUBESWEEP_PLAN is not set"),
         ({"KUBESWEEP_PLAN": "{"}, "KUBESWEEP_PLAN cannot be read"),
-        ({"KUBESWEEP_PLAN": msgspec.json.encode({"format": 2}).decode()}, "of different versions: bring them to one"),
+        (
+            {"KUBESWEEP_PLAN": msgspec.json.encode({"format": 2}).decode()},
+            "of different versions: use the same version for both",
+        ),
         ({"KUBESWEEP_PLAN": pod_plan(format=2).to_json()}, "KUBESWEEP_PLAN has format 2, this image reads 1"),
         ({"KUBESWEEP_PLAN": pod_plan().to_json()[:-1] + ',"later":1}'}, "unknown field `later`): the controller and"),
         ({"KUBESWEEP_QUEUE": ""}, "KUBESWEEP_QUEUE is not set"),

@@ -197,7 +197,7 @@ async def test_a_full_disk_is_an_outage_that_writes_nothing(tmp_path: Path) -> N
 
 def limit_pages(source: Any, pages: int) -> None:
     """The same result code as a full disk, from the same place, without filling one."""
-    source._connection.execute(f"PRAGMA max_page_count = {pages}")
+    source._thread.connection.execute(f"PRAGMA max_page_count = {pages}")
 
 
 async def test_a_slow_statement_is_an_outage(tmp_path: Path) -> None:

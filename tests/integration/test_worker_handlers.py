@@ -87,7 +87,7 @@ async def run(tmp_path: Path, plan: Plan, rows: int = 20, **settings: Any) -> tu
         ("returns_a_generator", "HandlerResult", "a generator, whose body never runs"),
         ("returns_a_generator_in_async", "HandlerResult", "a generator, whose body never runs"),
         ("returns_a_manager", "HandlerResult", "a context manager, whose body never runs"),
-        ("returns_a_function", "HandlerResult", "a function, which nobody calls"),
+        ("returns_a_function", "HandlerResult", "a function, which is never called"),
         ("returns_a_future", "HandlerResult", "a Future, whose work may fail later"),
         ("rejects", "Rejected", "no such customer"),
         ("asks_for_another_column", "KeyError", "add it to effect.columns"),

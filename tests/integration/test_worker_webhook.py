@@ -157,7 +157,7 @@ async def test_a_question_reaches_the_receiver_and_has_no_effect() -> None:
         with pytest.raises(Outage, match="Connection refused"):
             await effect.ask()
     async with raw_receiver(b"220 mail.example.com ESMTP\r\n") as url, webhook(url, 5.0) as effect:
-        with pytest.raises(Outage, match="not understandable HTTP"):
+        with pytest.raises(Outage, match="not with valid HTTP"):
             await effect.ask()
 
 
@@ -283,23 +283,23 @@ async def test_a_status_of_success_is_one_whatever_headers_and_body_are(answer: 
 @pytest.mark.parametrize(
     ("answer", "error", "text"),
     [
-        (b"HTTP/1.1 422 No\r\nContent-Length: 500\r\nConnection: close\r\n\r\nshort", "HTTP 422", "422: short"),
-        (b"HTTP/1.1 422 No\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain", "HTTP 422", "422: plain"),
+        (b"HTTP/1.1 422 No\r\nContent-Length: 500\r\nConnection: close\r\n\r\nshort", "Http422", "422: short"),
+        (b"HTTP/1.1 422 No\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain", "Http422", "422: plain"),
         (
             b"HTTP/1.1 422 No\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b"no such\ncart"),
-            "HTTP 422",
+            "Http422",
             "422: no such cart",
         ),
         (b"HTTP/1.1 999 Weird\r\nContent-Length: 0\r\n\r\n", "HTTP 999", "the receiver answered 999"),
-        (b"HTTP/1.1 304 NM\r\nContent-Length: 0\r\n\r\n", "HTTP 304", "the receiver answered 304"),
+        (b"HTTP/1.1 304 NM\r\nContent-Length: 0\r\n\r\n", "Http304", "the receiver answered 304"),
         (
             b"HTTP/1.1 308 Moved\r\nLocation: https://u:p@shop.example:8443/x?token=hunter2\r\nContent-Length: 0\r\n\r\n",
-            "HTTP 308",
+            "Http308",
             "the receiver answered 308, a redirect to https://shop.example:8443, which a sweep does not follow: "
             "put the final URL into effect.webhook.url",
         ),
-        (b"\x15\x03\x01\x00\x02\x02P\r\n\r\n", "NotHttp", "answered, but not understandable HTTP: "),
-        (b"200 OK not http\r\n\r\n", "NotHttp", "answered, but not understandable HTTP: "),
+        (b"\x15\x03\x01\x00\x02\x02P\r\n\r\n", "NotHttp", "answered, but not with valid HTTP: "),
+        (b"200 OK not http\r\n\r\n", "NotHttp", "answered, but not with valid HTTP: "),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -469,8 +469,8 @@ async def test_a_receiver_that_is_away_is_a_finding_that_says_what_becomes_of_th
         plan = hook_plan(base)
         stats = await swept(plan, url, queue, where)
     await queue.close()
-    waits = "The rows wait for it and spend no attempt; it goes on by itself."
-    assert set(said) == {f"the receiver answered 503. {waits}"}
+    consequence = "Its rows are retried automatically and spend no attempt."
+    assert set(said) == {f"the receiver answered 503. {consequence}"}
     assert stats.sweep is not None
     # Where it comes back amid a batch, the rows that it had refused until then are tried again by themselves.
     assert (stats.sweep.applied + stats.excluded, stats.dead) == (200, 0)

@@ -133,7 +133,7 @@ def test_only_a_strictly_newer_plan_makes_the_worker_step_aside() -> None:
 def judged(
     down: int, answered: int, *, reason: str = "Http500", serves_others: bool = False, **job: Any
 ) -> FailureCause:
-    failures, requested = job.pop("strikes", 0), job.pop("asked", False)
+    failures, requested = job.pop("consecutive_failures", 0), job.pop("asked", False)
     return attribute_failures(
         undelivered=down,
         answered=answered,

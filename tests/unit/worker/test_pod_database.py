@@ -155,6 +155,6 @@ async def test_a_refused_password_that_something_refreshes_is_waited_for(
         raise SweepFailure("AuthenticationFailed", "the password is too old")
 
     with pytest.raises(kind, match=r"too old\. Look there\.$") as met:
-        await source._ask(refuse)
+        await source._call(refuse)
     assert getattr(met.value, "reason", "") == "AuthenticationFailed"
     await source.close()

@@ -94,7 +94,7 @@ PLANNED = Job(JobKind.RANGE, rows=100)
 
 
 @pytest.mark.parametrize(
-    ("job", "down", "answered", "reason", "vouched", "strikes", "verdict"),
+    ("job", "down", "answered", "reason", "serves_others", "consecutive_failures", "cause"),
     [
         (PLANNED, 6, 44, "Http500", True, 0, FailureCause.ROWS),
         (PLANNED, 6, 44, "Http500", True, 2, FailureCause.UNKNOWN),  # the receiver is just coming back
@@ -116,7 +116,7 @@ def test_whose_fault_it_is(
     reason: str,
     serves_others: bool,
     consecutive_failures: int,
-    verdict: FailureCause,
+    cause: FailureCause,
 ) -> None:
     assert (
         attribute_failures(
@@ -127,5 +127,5 @@ def test_whose_fault_it_is(
             serves_others=serves_others,
             consecutive_failures=consecutive_failures,
         )
-        is verdict
+        is cause
     )

@@ -202,7 +202,7 @@ async def bench(tmp_path: Path, clock: Clock) -> AsyncIterator[Workbench]:
 
 def answer(status: int, number: int) -> None:
     if status == 422:
-        raise RowError("HTTP 422", "no such customer")
+        raise RowError("Http422", "no such customer")
     if status == 503 and number < 40:
         raise Outage("Http503", "the receiver answered 503")
     if status == 204 and number % 2:

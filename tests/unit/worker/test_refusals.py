@@ -51,7 +51,7 @@ async def test_fifty_refused_rows_and_none_applied_fail_the_sweep(bench: Workben
     stats = await bench.sweep()
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.reason) == (SweepState.FAILED, "WriteRefused")
-    assert stats.sweep.message.endswith("none was. Of each: a trigger keeps it")
+    assert stats.sweep.message.endswith("none was. Reason for each: a trigger keeps it")
     assert (stats.excluded, stats.dead, set(bench.source.writes)) == (0, 0, {()})
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kubesweep_worker.pod.start import _listens, wait_for_handler
+from kubesweep_worker.pod.start import _has_handler, wait_for_handler
 from tests.kits.deadlines import scaled
 
 DEAF = "import signal; print(); input(); signal.signal(signal.SIGTERM, lambda *_: None); print(flush=True); input()"
@@ -33,12 +33,12 @@ def test_the_hook_returns_when_the_process_catches_sigterm() -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdout.readline()
-        assert not _listens(str(process.pid))
+        assert not _has_handler(str(process.pid))
         process.stdin.write("\n")
         process.stdin.flush()
         wait_for_handler(str(process.pid))
         process.stdout.readline()
-        assert _listens(str(process.pid))
+        assert _has_handler(str(process.pid))
         process.stdin.write("\n")
     wait_for_handler(str(process.pid))  # that is gone: there is nothing to wait for
 

@@ -1,11 +1,12 @@
-"""The producer: the pod of one Job wishes for one sweep and goes.
+"""The code of the CronJob's pod: request one sweep, then exit.
 
-It may die at any instruction and be started again for the same Job: the wish is the same then, so it opens one sweep.
-The Job of a CronJob has its nominal time, in minutes, at the end of its name; that is the tick. A Job that a person made
-(``kubectl create job --from=cronjob/NAME-tick``) has none: its wish has the time of now, and the Job's uid for a name.
+Each Job opens at most one sweep, even if its pod restarts, because the request is the same each time. The name of a
+CronJob's Job ends with its nominal time in minutes, which is the tick. A Job that a person created
+(``kubectl create job --from=cronjob/NAME-tick``) has no nominal time: its request takes the queue's current time, and the
+Job's uid as dedup key.
 
-A tick that had passed when the schedule was created, edited or resumed is refused: the CronJob makes up for times of which
-it does not know that the schedule was another one then.
+A tick from before the schedule was created, edited or resumed is refused: the CronJob runs missed times, and does not
+consider that the schedule was different then.
 """
 
 from __future__ import annotations
@@ -22,36 +23,36 @@ from kubesweep.queue.model import OpenResult, SweepRequest
 from kubesweep_worker.pod import environment as pod
 
 log = logging.getLogger("kubesweep.pod")
-MINUTES = "[1-9][0-9]{7,8}"  # since the epoch, from 1989 on: a shorter number at the end of a name is a person's
-SAID = {
+MINUTES = "[1-9][0-9]{7,8}"  # minutes since the epoch, from 1989 on: a shorter number at the end of a name was chosen by a person
+MESSAGES = {
     OpenResult.ENQUEUED: "a sweep begins",
-    OpenResult.DUPLICATE: "it was there before, or a later one was: nothing to do",
-    OpenResult.FORBIDDEN: "skipped, because the sweep before it is not finished",
+    OpenResult.DUPLICATE: "this sweep or a later one exists already: nothing to do",
+    OpenResult.FORBIDDEN: "skipped, because the previous sweep is not finished",
     OpenResult.LATE: "missed, because it is older than startingDeadlineSeconds",
 }
 
 
 async def tick(environment: Mapping[str, str]) -> int:
-    """Make the wish; 0 whatever the queue answers. Raises Outage, and SpecError for an environment that says too little."""
+    """Request a sweep; returns 0 whatever the queue answers. Raises Outage, and SpecError for an incomplete environment."""
     plan = pod.plan(environment)
-    made = sweep_request(environment, plan)
-    if made.tick is not None and (since := _since(environment)) is not None and made.tick <= since:
+    request = sweep_request(environment, plan)
+    if request.tick is not None and (since := _since(environment)) is not None and request.tick <= since:
         log.warning(
-            "tick %s of %s/%s: refused, the schedule applies since %s (created, edited or resumed then)",
-            _text(made.tick), plan.namespace, plan.name, _text(since),
+            "tick %s of %s/%s: refused, the schedule was created, edited or resumed at %s",
+            _text(request.tick), plan.namespace, plan.name, _text(since),
             extra={"answer": "refused", "job": environment.get("KUBESWEEP_JOB_NAME")},
         )  # fmt: skip
         return 0
-    queue = connect(pod.given(environment, "KUBESWEEP_QUEUE"))
+    queue = connect(pod.required(environment, "KUBESWEEP_QUEUE"))
     try:
-        opened = await queue.open_sweep(plan.ref, made)
+        opened = await queue.open_sweep(plan.ref, request)
     finally:
         await queue.close()
-    said = "; ".join(part for part in (SAID[opened.answer], opened.warning) if part)
+    message = "; ".join(part for part in (MESSAGES[opened.answer], opened.warning) if part)
     fine = opened.answer in (OpenResult.ENQUEUED, OpenResult.DUPLICATE) and not opened.warning
     log.log(
         logging.INFO if fine else logging.WARNING,
-        "tick %s of %s/%s: %s", "now" if made.tick is None else _text(made.tick), plan.namespace, plan.name, said,
+        "tick %s of %s/%s: %s", "now" if request.tick is None else _text(request.tick), plan.namespace, plan.name, message,
         extra={"answer": opened.answer.value, "sweep": opened.sweep, "job": environment.get("KUBESWEEP_JOB_NAME")},
     )  # fmt: skip
     return 0
@@ -62,11 +63,11 @@ def _text(seconds: float) -> str:
 
 
 def sweep_request(environment: Mapping[str, str], plan: Plan) -> SweepRequest:
-    """What the Job of this environment asks for. Without a nominal time (a person made the Job) it is now, by the queue's clock."""
-    nominal = nominal_time(pod.given(environment, "KUBESWEEP_JOB_NAME"), f"{plan.name}-tick")
+    """The request of this environment's Job. Without a nominal time (a person created the Job) it takes the queue's current time."""
+    nominal = nominal_time(pod.required(environment, "KUBESWEEP_JOB_NAME"), f"{plan.name}-tick")
     return SweepRequest(
         tick=nominal,
-        dedup_key=f"job/{pod.given(environment, 'KUBESWEEP_JOB_UID')}" if nominal is None else None,
+        dedup_key=f"job/{pod.required(environment, 'KUBESWEEP_JOB_UID')}" if nominal is None else None,
         plan=plan.version,
         mode=plan.mode,
         deadline=None if nominal is None else _deadline(environment),
@@ -75,13 +76,13 @@ def sweep_request(environment: Mapping[str, str], plan: Plan) -> SweepRequest:
 
 
 def nominal_time(job: str, cronjob: str) -> float | None:
-    """Seconds since the epoch for a Job that the CronJob made, None for anybody else's."""
+    """The tick of a Job that the CronJob created, in seconds since the epoch; None for any other Job."""
     found = re.fullmatch(f"{re.escape(cronjob)}-({MINUTES})", job)
     return int(found[1]) * 60.0 if found else None
 
 
 def _since(environment: Mapping[str, str]) -> float | None:
-    """Ticks up to this time had passed when the schedule was created, edited or resumed. A CronJob makes up for them."""
+    """When the schedule was created, edited or resumed, in seconds since the epoch; None where it is not set."""
     text = environment.get("KUBESWEEP_TICKS_SINCE", "")
     if not text:
         return None

@@ -1,8 +1,8 @@
-"""Writing to PostgreSQL, and what makes a write leave a row as it was without an error.
+"""Write to PostgreSQL, and detect rows that a write leaves unchanged without an error.
 
-A policy, a BEFORE trigger or an AFTER trigger that undoes the write leaves no trace but a smaller number of rows, or none
-at all. So a write that touches fewer rows than its scope should have asks, in its own transaction, what still matches.
-What matches after a second try is refused: everything is rolled back and written again without those rows.
+A policy, a BEFORE trigger, or an AFTER trigger that reverts the write leaves no trace but a smaller number of rows, or none
+at all. So a write that changes fewer rows than its scope should have queries, in the same transaction, which rows still
+match. Rows that match after a second try are refused: everything is rolled back and written again without them.
 """
 
 from __future__ import annotations
@@ -19,56 +19,56 @@ from kubesweep_worker.sources.postgres.pool import Rows, Transaction
 from kubesweep_worker.sources.postgres.sqlstates import NO_IDENTITY
 from kubesweep_worker.sources.postgres.statements import Statements
 
-UNDEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"  # else deferred triggers would undo the write after the look
+UNDEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"  # otherwise deferred triggers could revert the write after the query
 COMMANDS = {"INSERT": (4, "a"), "UPDATE": (16, "w"), "DELETE": (8, "d")}  # bit of pg_trigger.tgtype, pg_policy.polcmd
 
 
 class ArchiveMiscount(Exception):
-    """The archive took fewer rows than were deleted: a trigger drops them, or puts them into a child of it."""
+    """The archive stored fewer rows than were deleted: a trigger drops them, or inserts them into a child table."""
 
 
 class TableAltered(Outage):
-    """The write knew other columns than the tables have now."""
+    """The columns changed since the statements were built."""
 
     def __init__(self) -> None:
-        super().__init__("TableChanged", "the table or its archive was altered, time and again")
+        super().__init__("TableChanged", "the table or its archive was altered repeatedly")
 
 
 @dataclass(frozen=True, slots=True)
 class WriteBlockers:
-    """What the catalogue says of the plan's command on its table. ``why`` is the message of a row that is refused."""
+    """What the catalog has that can block the plan's write to single rows. ``why``: the message for a row that is refused."""
 
     before: tuple[str, ...] = ()  # triggers that may drop a row
-    after: tuple[str, ...] = ()  # triggers that may undo a write
+    after: tuple[str, ...] = ()  # triggers that may revert a write
     lockable: bool = True
     why: str = ""
     shape: str = ""  # of the table and its archive, see Statements.shape
-    unkept: str = ""  # the message of a row that the archive did not take
+    unkept: str = ""  # the message for a row that the archive did not store
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """What one write did within its transaction; ``left`` still match, so the transaction must not be committed."""
+class WriteOutcome:
+    """The outcome of one write before its COMMIT. Where rows are ``unchanged``, it must not be committed: they still match."""
 
     applied: int
-    again: int = 0
-    left: tuple[Key, ...] = ()
+    again: int = 0  # rows that match again after an update
+    unchanged: tuple[Key, ...] = ()
 
     def never_ends(self, blockers: WriteBlockers) -> bool:
-        """True where the write itself leaves its rows matching: all of them, and no trigger could have done it."""
+        """Whether the write itself leaves its rows matching: all of them do, and no trigger can be the cause."""
         triggers = blockers.before or blockers.after
-        return self.again > 0 and (not self.left or (self.again == self.applied and not triggers))
+        return self.again > 0 and (not self.unchanged or (self.again == self.applied and not triggers))
 
 
 async def read_write_blockers(
     tx: Transaction, plan: Plan, statements: Statements, relation: Relation, archive: Relation | None
 ) -> WriteBlockers:
-    """Raises SweepFailure where the catalogue proves that no row can be written."""
+    """Raises SweepFailure where the catalog proves that no row can be written."""
     if plan.write is None or plan.dry_run:
         return WriteBlockers(lockable=relation.lockable)
     command = "DELETE" if plan.write.deletes else "UPDATE"
     found: dict[str, list[str]] = {}
-    for kind, name in await tx.query(sql("hindrances"), relation.oid, *COMMANDS[command]):
+    for kind, name in await tx.query(sql("write_blockers"), relation.oid, *COMMANDS[command]):
         found.setdefault(str(kind), []).append(str(name))
     check_write_blockers(relation, command, found)
     check_identity(command, await tx.query(sql("identity"), relation.oid, command == "DELETE"))
@@ -85,13 +85,13 @@ async def read_write_blockers(
 
 
 async def _dropping(tx: Transaction, archive: Relation) -> tuple[str, ...]:
-    """The triggers of the archive that may drop a row, in words. Raises SweepFailure where a rule rewrites the INSERT."""
-    found = await tx.query(sql("hindrances"), archive.oid, *COMMANDS["INSERT"])
+    """Descriptions of the archive's triggers that may drop a row. Raises SweepFailure where a rule rewrites the INSERT."""
+    found = await tx.query(sql("write_blockers"), archive.oid, *COMMANDS["INSERT"])
     for kind, name in found:
         if kind == "rule":
             raise SweepFailure(
                 WRITE_REFUSED,
-                f"rule {quote_name(str(name))} rewrites what is inserted into the archive {archive.quoted}, so nobody could tell what it keeps: "
+                f"rule {quote_name(str(name))} rewrites what is inserted into the archive {archive.quoted}, so a sweep cannot verify what it stores: "
                 f"DROP RULE {quote_name(str(name))} ON {archive.quoted}, and put what it does into a trigger",
             )
     return tuple(f'trigger "{name}" of {archive.quoted}' for kind, name in found if kind in ("before", "instead"))
@@ -115,7 +115,7 @@ def check_write_blockers(relation: Relation, command: str, found: dict[str, list
 
 
 def check_identity(command: str, missing: Rows) -> None:
-    """``missing``: the statements that give an identity to each published table without one."""
+    """``missing``: the statements that give a replica identity to each published table without one."""
     if missing:
         raise SweepFailure(
             NO_IDENTITY,
@@ -132,21 +132,24 @@ async def apply(
     predicate: Predicate,
     *,
     counted: bool = False,
-) -> Done:
-    """One write, not committed. Where nothing hinders it, one statement. Raises TableAltered, Uncounted, and RowError where the
-    archive keeps no copy of a row. ``counted``: the archive's rows are counted before and after."""
+) -> WriteOutcome:
+    """One write without COMMIT; one statement where no trigger or policy can block it.
+
+    ``counted``: count the archive's rows before and after. Raises TableAltered, ArchiveMiscount, and RowError where the archive
+    does not store a row.
+    """
     before = 0
     if counted:
         [found] = await tx.run(statements.keys(scope, predicate))
         if not found:
-            return Done(0)
+            return WriteOutcome(0)
         scope, predicate = Keys(tuple(found)), Predicate(predicate.cutoff)
         [[(before,)]] = await tx.run(statements.copies(scope.keys))
-    write, look = statements.write(scope, predicate), statements.keys(scope, predicate)
-    left: list[Key] | None = None
-    # EXPLAIN takes the locks of the write, so that nobody alters a table between the look at its columns and the write.
+    write, remaining = statements.write(scope, predicate), statements.keys(scope, predicate)
+    unchanged: list[Key] | None = None
+    # EXPLAIN takes the locks of the write, so that the tables cannot be altered between reading their columns and the write.
     guard = (f"EXPLAIN {write}", statements.shape()) if blockers.shape else ()
-    answers = await tx.run(*guard, write, *((UNDEFERRED, look) if blockers.after else ()))
+    answers = await tx.run(*guard, write, *((UNDEFERRED, remaining) if blockers.after else ()))
     if guard and answers[1] != [(blockers.shape,)]:
         raise TableAltered
     [(applied, again)] = answers[len(guard)]
@@ -155,15 +158,15 @@ async def apply(
     else:
         kept = applied
     if blockers.after:
-        left = answers[-1]
-    if left is None and (again or applied < scope.expected):
-        [left] = await tx.run(look)
-    if left and not again:
-        # Rows that turned stale only now were not there for the write: they go along with the second try.
-        rest = Keys(tuple(left))
-        again_look = statements.keys(rest, Predicate(predicate.cutoff))
-        [[(more, other)], _, left] = await tx.run(
-            statements.write(rest, Predicate(predicate.cutoff)), UNDEFERRED, again_look
+        unchanged = answers[-1]
+    if unchanged is None and (again or applied < scope.expected):
+        [unchanged] = await tx.run(remaining)
+    if unchanged and not again:
+        # Some rows may have turned stale after the write: the second try includes them.
+        rest = Keys(tuple(unchanged))
+        still_matching = statements.keys(rest, Predicate(predicate.cutoff))
+        [[(more, other)], _, unchanged] = await tx.run(
+            statements.write(rest, Predicate(predicate.cutoff)), UNDEFERRED, still_matching
         )
         applied += more
         kept, again = (kept + other, 0) if statements.archive is not None else (applied, other)
@@ -177,4 +180,4 @@ async def apply(
         )
         if after - before < applied:
             raise RowError(WRITE_REFUSED, blockers.unkept)
-    return Done(applied, again, tuple(left or ()))
+    return WriteOutcome(applied, again, tuple(unchanged or ()))

@@ -1,4 +1,4 @@
-"""What SQLite's schema says of a table."""
+"""Read a table from SQLite's schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SqliteColumn:
     type: str
     not_null: bool
     generated: bool
-    primary: int  # its place in the primary key, from 1; 0: none
+    primary: int  # its position in the primary key, from 1; 0: not part of it
 
     @property
     def affinity(self) -> str:
@@ -38,9 +38,9 @@ class SqliteTable:
     unique: tuple[frozenset[str], ...]
     without_rowid: bool
     triggers: tuple[str, ...] = ()
-    version: int = 0  # of the file's schema
-    replaces: bool = False  # a new row may take the place of an older one
-    ignoring: tuple[str, ...] = ()  # those of them that may drop a row: RAISE(IGNORE)
+    version: int = 0  # of the schema
+    replaces: bool = False  # a constraint says ON CONFLICT REPLACE, so a new row may replace an older one
+    ignoring: tuple[str, ...] = ()  # the triggers that may drop a row: RAISE(IGNORE)
 
     @property
     def quoted(self) -> str:
@@ -52,7 +52,7 @@ class SqliteTable:
 
     @property
     def rowid_alias(self) -> str | None:
-        """The column that is the rowid: never NULL, whatever the schema says."""
+        """The column that is an alias of the rowid, which is never NULL, whatever the schema says."""
         key = self.primary_key
         return key[0] if len(key) == 1 and self.columns[key[0]].type.upper() == "INTEGER" else None
 

@@ -1,4 +1,4 @@
-"""Whether a plan fits what SQLite's schema says. Pure; each ``check_`` raises SweepFailure with what to change."""
+"""Whether a plan fits SQLite's schema. Pure; each ``check_`` raises SweepFailure with the fix."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from kubesweep.api.plan import Match, Plan
 from kubesweep.errors import SweepFailure
 from kubesweep.text import did_you_mean
-from kubesweep_worker.sources import fit
+from kubesweep_worker.sources import fit as shared_fit
 from kubesweep_worker.sources.archive_types import Conversion, sqlite_conversion
 from kubesweep_worker.sources.conditions import quote_name
 from kubesweep_worker.sources.fit import effect_columns, unique_hint
 from kubesweep_worker.sources.sqlite.catalog import SqliteColumn, SqliteTable
 from kubesweep_worker.sources.sqlite.statements import BOOLEANS, SqliteDialect, SqliteStatements
 
-KEYS = ("INTEGER", "TEXT", "NUMERIC")  # affinities; the last is that of UUID, which SQLite does not know
+KEYS = ("INTEGER", "TEXT", "NUMERIC")  # affinities; the last is that of a column declared UUID
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 def _candidates(table: SqliteTable) -> list[list[str]]:
-    """Keys that would do."""
+    """Usable keys."""
     found = []
     for names in table.unique:
         columns = [column for name, column in table.columns.items() if name in names]
@@ -68,7 +68,7 @@ def require(table: SqliteTable, name: str, where: str) -> SqliteColumn:
 
 
 def check_value(match: Match, one: SqliteColumn) -> None:
-    """Raises SweepFailure where SQLite would compare values of another kind than the column's, and find every row, or none."""
+    """Raises SweepFailure where SQLite would compare values of different types, and so find every row or none."""
     declared = one.type.upper()
     if (
         match.op in ("notIn", "lessThan", "greaterThan")
@@ -77,7 +77,7 @@ def check_value(match: Match, one: SqliteColumn) -> None:
     ):
         raise SweepFailure(
             "ColumnType",
-            f'spec.match: "{match.op}" would compare the times of "{one.name}" as texts, and the same time has many: use before or after',
+            f'spec.match: "{match.op}" would compare the times of "{one.name}" as texts, and one time has several texts: use before or after',
         )
     if match.op in ("in", "notIn", "lessThan", "greaterThan"):
         for value in match.values:
@@ -92,23 +92,23 @@ def _check_number(value: str, one: SqliteColumn, where: str) -> None:
         return
     hint = "write 1 or 0" if value.lower() in ("true", "false") else "correct the value"
     raise SweepFailure(
-        "ValueInvalid", f'{where}: "{value}" is no number, and column "{one.name}" is {one.type}: {hint}'
+        "ValueInvalid", f'{where}: "{value}" is not a number, and column "{one.name}" is {one.type}: {hint}'
     )
 
 
 def check_new_columns(
     now: tuple[SqliteTable, SqliteTable | None], before: tuple[SqliteTable, SqliteTable | None]
 ) -> None:
-    """SQLite's names ignore case."""
+    """Names in SQLite are case-insensitive."""
 
-    def cure(archive: str, added: Sequence[str]) -> str:
+    def fix(archive: str, added: Sequence[str]) -> str:
         return "; ".join(f"ALTER TABLE {archive} {each}" for each in added)
 
-    fit.check_new_columns(now, before, cure, str.lower)
+    shared_fit.check_new_columns(now, before, fix, str.lower)
 
 
 def changed_types(table: SqliteTable, archive: SqliteTable) -> list[str]:
-    """Columns whose values lose a part in the archive, in words."""
+    """Descriptions of the columns whose values lose a part in the archive."""
     return [
         f'"{name}" is {one.type or "without a type"} and {archive.columns[name].type} there'
         for name, one in table.columns.items()
@@ -119,13 +119,13 @@ def changed_types(table: SqliteTable, archive: SqliteTable) -> list[str]:
 
 def check_types(plan: Plan, table: SqliteTable, archive: SqliteTable | None) -> None:
     if archive is not None:
-        fit.check_types(plan, archive, lambda: changed_types(table, archive), "give it the table's types")
+        shared_fit.check_types(plan, archive, lambda: changed_types(table, archive), "give it the table's types")
 
 
 def build_statements(
     plan: Plan, table: SqliteTable, archive: SqliteTable | None, *, garbled_key: bool = False
 ) -> SqliteStatements:
-    """Judge the plan against the schema. Raises SweepFailure with what to change."""
+    """Validate the plan against the schema. Raises SweepFailure with the fix."""
     key = resolve_key(plan, table)
     for match in plan.match:
         if match.column:
@@ -151,7 +151,7 @@ def build_statements(
         if archive.replaces:
             raise SweepFailure(
                 "ArchiveMismatch",
-                f"spec.write.delete.archiveTo: a constraint of {name} says ON CONFLICT REPLACE, so a row would take the place of an older one there: drop the clause",
+                f"spec.write.delete.archiveTo: a constraint of {name} says ON CONFLICT REPLACE, so a row could replace an older one there: drop the clause",
             )
         if archive.name.lower() == table.name.lower():
             raise SweepFailure(

@@ -1,4 +1,4 @@
-"""Cutting a window on SQLite: the next stale keys in key order, or page by page where that outlasts the timeout."""
+"""Cut a window on SQLite: the next stale keys in key order, or page by page where that exceeds the timeout."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cut(
 def _stale_keys(
     c: sqlite3.Connection, sql: SqliteStatements, predicate: Predicate, behind: Range, most: int
 ) -> list[Key]:
-    """In the key's order. An index of the match finds them where there are few; of many the first are found along the key."""
+    """Stale keys in key order. An index of the match finds them where there are few; otherwise a scan along the key does."""
     if behind == Range(None, behind.high) and sql.finds_by_index(c, predicate.cutoff):
         found: list[Key] = c.execute(sql.gather(behind, predicate, most)).fetchall()
         if len(found) <= most:
@@ -49,7 +49,7 @@ def page(
     most: int,
     rows: int,
 ) -> Page:
-    """At most ``most`` stale keys among the next ``rows`` rows of the table. See stride."""
+    """At most ``most`` stale keys among the next ``rows`` rows of the table. See paging.py."""
     end = c.execute(sql.nth(behind, rows)).fetchone()
     keys = tuple(c.execute(sql.keys(Range(behind.low, end or behind.high), predicate, most)))
     if len(keys) == most:

@@ -1,8 +1,8 @@
-"""Writing to SQLite, and what makes a write leave a row as it was without an error: RAISE(IGNORE) in a trigger, a
-constraint with ON CONFLICT IGNORE, or a trigger that undoes the write.
+"""Write to SQLite, and detect rows that a write leaves unchanged without an error.
 
-Under BEGIN IMMEDIATE nobody else writes, so whatever of the scope matches after the write was refused: all is rolled
-back and written again without those rows.
+RAISE(IGNORE) in a trigger, a constraint with ON CONFLICT IGNORE, or a trigger that reverts the write can do that. Under BEGIN
+IMMEDIATE no other connection writes, so rows of the scope that match after the write were refused: everything is rolled back
+and written again without them.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from kubesweep_worker.sources.sqlite.statements import SqliteStatements
 
 
 class TableAltered(Outage):
-    """The schema is not the one that the statements were made for."""
+    """The schema changed since the statements were built."""
 
     def __init__(self) -> None:
-        super().__init__("TableChanged", "the schema was altered, time and again")
+        super().__init__("TableChanged", "the schema was altered repeatedly")
 
 
-ROUNDS = 3  # tries of a write, each without the rows that the one before left as they were
+MAX_WRITES = 3  # tries of one write, each without the rows that the previous one left unchanged
 
 
 @contextmanager
 def transaction(c: sqlite3.Connection) -> Iterator[None]:
-    """Whatever is not committed at the end is rolled back."""
+    """Rolls back what is not committed at the end."""
     c.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -48,22 +48,21 @@ def write(
     *,
     keep: bool = True,
 ) -> Written:
-    """Apply the plan's write; ``keep`` False rolls it back. Raises RowError where an archive does not take a row, and
-    TableAltered."""
+    """Apply the plan's write; ``keep`` False rolls it back. Raises TableAltered, and RowError where the archive does not store a row."""
     refused: tuple[Key, ...] = ()
     why = refusal(sql.table, [f'trigger "{name}"' for name in table.triggers])
-    for _ in range(ROUNDS):
+    for _ in range(MAX_WRITES):
         with transaction(c):
             if c.execute("PRAGMA schema_version").fetchone() != (table.version,):
                 raise TableAltered
-            applied, left, again = _apply(c, table, sql, scope, predicate.without(refused))
-            if again and (not left or (applied == len(left) and not table.triggers)):
-                return Written(0, still_stale=again, refused=left)
-            if not left:
+            applied, unchanged, again = _apply(c, table, sql, scope, predicate.without(refused))
+            if again and (not unchanged or (applied == len(unchanged) and not table.triggers)):
+                return Written(0, still_stale=again, refused=unchanged)
+            if not unchanged:
                 if keep:
                     c.execute("COMMIT")
                 return Written(applied, refused=refused, why=why)
-        refused += left
+        refused += unchanged
     raise RowError(WRITE_REFUSED, why)
 
 
