@@ -305,7 +305,7 @@ async def test_numbers_that_are_no_times_are_told(database: str, app: Connection
         (Match("lessThan", "at", ("2026-01-01T00:00:00Z",)), "use before or after"),
         (Match("notIn", "at", ("2026-01-01T00:00:00Z",)), "use before or after"),
         (Match("in", "size", ("true",)), "write 1 or 0"),
-        (Match("lessThan", "total", ("20",)), "keeps numbers as text"),
+        (Match("lessThan", "total", ("20",)), "stores numbers as text"),
     ],
     ids=lambda value: f"{value.op} {value.column}" if isinstance(value, Match) else "",
 )
@@ -398,7 +398,7 @@ async def test_now_is_not_written_as_text_among_numbers_on_sqlite(tmp_path: Path
         write=Write(update=(Assignment("open", value="0"), Assignment("closed", value="now"))),
     )
     source = open_source(plan, lambda: f"sqlite:///{path}")
-    with pytest.raises(SweepFailure, match='column "closed" keeps times as numbers'):
+    with pytest.raises(SweepFailure, match='column "closed" stores times as numbers'):
         await source.bounds()
     await source.close()
 

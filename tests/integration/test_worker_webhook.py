@@ -210,7 +210,7 @@ async def test_an_answer_that_refuses_is_the_rows_failure(status: int, text: str
     async with receiver(answer) as url:
         with pytest.raises(RowError) as caught:
             await deliver(url)
-    assert (caught.value.error, str(caught.value), asked) == (f"HTTP {status}", text, 1)
+    assert (caught.value.error, str(caught.value), asked) == (f"Http{status}", text, 1)
 
 
 async def test_only_the_beginning_of_a_long_answer_is_kept() -> None:
@@ -290,7 +290,7 @@ async def test_a_status_of_success_is_one_whatever_headers_and_body_are(answer: 
             "Http422",
             "422: no such cart",
         ),
-        (b"HTTP/1.1 999 Weird\r\nContent-Length: 0\r\n\r\n", "HTTP 999", "the receiver answered 999"),
+        (b"HTTP/1.1 999 Weird\r\nContent-Length: 0\r\n\r\n", "Http999", "the receiver answered 999"),
         (b"HTTP/1.1 304 NM\r\nContent-Length: 0\r\n\r\n", "Http304", "the receiver answered 304"),
         (
             b"HTTP/1.1 308 Moved\r\nLocation: https://u:p@shop.example:8443/x?token=hunter2\r\nContent-Length: 0\r\n\r\n",

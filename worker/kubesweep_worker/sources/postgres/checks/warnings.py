@@ -128,8 +128,8 @@ def _naive(plan: Plan, relation: Relation, zone: str) -> Warnings:
         if relation.columns[name].type != "timestamp with time zone":
             yield (
                 NAIVE_ZONE,
-                f'column "{name}" has no time zone and spec.source.naiveTimeZone is not set, so its times count as UTC, while this login '
-                f"lives in {zone}: set naiveTimeZone to {zone}, or to UTC if that is what the application writes",
+                f'column "{name}" has no time zone and spec.source.naiveTimeZone is not set, so its times count as UTC, while this role '
+                f"has the TimeZone {zone}: set naiveTimeZone to {zone}, or to UTC if that is what the application writes",
             )
 
 
