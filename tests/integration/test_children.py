@@ -16,7 +16,7 @@ from kubesweep.api.plan import Plan, Write
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import Predicate, Range
-from tests.integration.test_source_postgres import make_plan
+from tests.integration.postgres_plans import make_plan
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 CUTOFF = "2026-03-01 00:00:00.000"

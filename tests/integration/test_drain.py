@@ -20,8 +20,8 @@ from kubesweep_worker.runtime.build import build_worker
 from kubesweep_worker.runtime.signals import install_signal_handlers
 from kubesweep_worker.settings import WorkerSettings
 from tests.integration import drain_handlers as effects
+from tests.integration.receivers import receiver
 from tests.integration.test_worker_handlers import handler_plan, left, make_table
-from tests.integration.test_worker_webhook import receiver
 from tests.kits.deadlines import scaled
 from tests.kits.servers import shared
 

@@ -25,7 +25,7 @@ from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import Predicate, Range
 from tests.integration.postgres import Server
-from tests.integration.test_worker_webhook import receiver
+from tests.integration.receivers import receiver
 from tests.kits.deadlines import scaled
 
 DEEP = f"{'[' * 1200}{']' * 1200}"

@@ -14,8 +14,8 @@ from kubesweep.queue.connect import connect
 from kubesweep.queue.model import SweepRequest
 from kubesweep_worker.runtime.build import build_worker
 from kubesweep_worker.settings import WorkerSettings
+from tests.integration.receivers import receiver
 from tests.integration.test_worker_handlers import handler_plan, make_table
-from tests.integration.test_worker_webhook import receiver
 from tests.kits.deadlines import scaled
 from tests.kits.servers import shared
 

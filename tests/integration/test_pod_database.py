@@ -17,9 +17,10 @@ import pytest
 from kubesweep.api.database_url import Parts
 from kubesweep.queue.model import SweepRequest
 from tests.integration.pod import Pod, pod_plan
+from tests.integration.pod_logs import PAUSES, ended, idle, said
 from tests.integration.postgres import LOCKED_ROLE
 from tests.integration.postgres import Server as Postgres
-from tests.integration.test_pod_work import FINISHED, PAUSES, all_new, ended, idle, said
+from tests.integration.test_pod_work import FINISHED, all_new
 from tests.kits.servers import Server
 
 # Each of these ends a URL early, or means something else in one.

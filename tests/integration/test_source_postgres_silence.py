@@ -15,8 +15,9 @@ from kubesweep.api.plan import Source, Write
 from kubesweep.errors import Outage
 from kubesweep_worker.sources.base import Predicate, Range
 from kubesweep_worker.sources.postgres.source import PostgresSource
-from tests.integration.test_source_postgres import make_plan
-from tests.integration.test_source_postgres_failures import SCHEMA, blocked
+from tests.integration.postgres_plans import make_plan
+from tests.integration.test_source_postgres_transactions import blocked
+from tests.integration.things_table import SCHEMA
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 

@@ -11,29 +11,38 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from kubesweep.api.plan import Archive, Assignment, Match, Plan, Source, Write
+from kubesweep.api.plan import Archive, Assignment, Match, Source, Write
 from kubesweep.errors import RowError, SweepFailure
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import InspectableSource, Keys, Predicate, Range
+from kubesweep_worker.sources.base import Keys, Predicate, Range
 from tests.integration.postgres import Server
-from tests.integration.test_source_postgres import make_plan
+from tests.integration.postgres_plans import make_plan
+from tests.integration.refusing_tables import (
+    ALL,
+    ARCHIVE,
+    DELETE,
+    POLICY,
+    TABLE,
+    Connection,
+    refusals_are_told,
+)
 
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
-TABLE = """
-CREATE TABLE things (id int PRIMARY KEY, status text NOT NULL, expires_at timestamptz);
-INSERT INTO things SELECT n, 'pending', now() - interval '1 day' FROM generate_series(1, 10) AS n;
-CREATE TABLE kept (LIKE things);
-"""
 LITE = """
 CREATE TABLE things (id INTEGER PRIMARY KEY, status TEXT NOT NULL, expires_at TEXT);
 WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 10) INSERT INTO things SELECT n, 'pending', '2026-01-01' FROM n;
 CREATE TABLE kept (id INTEGER, status TEXT, expires_at TEXT);
 """
+
+
 TRIGGER = "CREATE TRIGGER keeps {when} ON things FOR EACH ROW WHEN (OLD.id % 5 = 3) EXECUTE FUNCTION keeps()"
+
+
 FUNCTION = "CREATE FUNCTION keeps() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$;"
-ALL, REFUSED = Range(None, None, 10), (("3",), ("8",))
+
+
 CUTOFF = "2026-03-01 00:00:00.000"
-DELETE, ARCHIVE = Write(), Write(archive=Archive("kept"))
+
+
 PARTLY = Write(update=(Assignment("status", sql="CASE t.id % 5 WHEN 3 THEN t.status ELSE 'expired' END"),))
 
 
@@ -50,9 +59,13 @@ def before(event: str) -> str:
 REINSERTS = FUNCTION.format(
     body="IF pg_trigger_depth() < 2 THEN INSERT INTO things SELECT OLD.*; END IF; RETURN NULL;"
 ) + TRIGGER.format(when="AFTER DELETE")
+
+
 REOPENS = FUNCTION.format(body="UPDATE things SET status = 'pending' WHERE id = NEW.id; RETURN NULL;") + TRIGGER.format(
     when="AFTER UPDATE"
 ).replace("% 5 = 3", "% 5 = 3 AND NEW.status <> 'pending'")
+
+
 POSTGRES = {
     "a BEFORE UPDATE trigger returns NULL": Case(before("UPDATE")),
     "a BEFORE UPDATE trigger restores the row": Case(
@@ -70,7 +83,11 @@ POSTGRES = {
     "an AFTER DELETE trigger inserts the archived row again": Case(REINSERTS, {"write": ARCHIVE}),
     "the update's own sql leaves some rows as they are": Case("", {"write": PARTLY}, "spec.match"),
 }
+
+
 IGNORES = "CREATE TRIGGER keeps BEFORE {event} ON things WHEN OLD.id % 5 = 3 BEGIN SELECT RAISE(IGNORE); END"
+
+
 SQLITE = {
     "RAISE(IGNORE) at an UPDATE": Case(IGNORES.format(event="UPDATE")),
     "RAISE(IGNORE) at a DELETE": Case(IGNORES.format(event="DELETE"), {"write": DELETE}),
@@ -101,18 +118,6 @@ async def app(database: str) -> AsyncIterator[Connection]:
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as opened:
         await opened.execute(TABLE)
         yield opened
-
-
-async def refusals_are_told(source: InspectableSource, cutoff: str, named: str) -> None:
-    tried = await source.try_write(cutoff, 10)
-    assert (tried.tried, tried.still_stale, tried.refused) == (10, 0, 2)
-    for scope in (ALL, Keys(REFUSED)):
-        written = await source.write(scope, Predicate(cutoff))
-        assert (written.applied, written.refused) == (8 if scope is ALL else 0, REFUSED)
-        # Of a write that leaves all its rows matching, and no trigger explains it, the caller judges.
-        assert named in written.why or written.still_stale == 2
-    assert await source.keys(Range(), Predicate(cutoff)) == REFUSED
-    await source.close()
 
 
 @pytest.mark.parametrize("what", POSTGRES)
@@ -157,39 +162,6 @@ async def test_a_row_that_the_application_closed_in_between_is_not_refused(datab
     await source.close()
 
 
-async def test_a_policy_that_hides_a_row_from_the_command_refuses_it(
-    database: str, app: Connection, postgres_server: Server
-) -> None:
-    role = f"deletes {app.info.dbname}"
-    await app.execute(
-        f'CREATE ROLE "{role}" LOGIN; GRANT SELECT, UPDATE, DELETE ON things TO "{role}"; '
-        "ALTER TABLE things ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON things FOR SELECT USING (true);"
-        "CREATE POLICY gone ON things FOR DELETE USING (id % 5 <> 3)".encode()
-    )
-    source = open_source(make_plan(write=DELETE), lambda: postgres_server.url(app.info.dbname, user=role))
-    await refusals_are_told(source, await source.now(), "row-level security that hides the row from DELETE")
-    await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
-
-
-async def test_a_policy_without_update_does_not_make_deletable_rows_look_locked(
-    database: str, app: Connection, postgres_server: Server
-) -> None:
-    role = f"deletes {app.info.dbname}"
-    await app.execute(
-        f'CREATE ROLE "{role}" LOGIN; GRANT SELECT, UPDATE, DELETE ON things TO "{role}"; '
-        "ALTER TABLE things ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON things FOR SELECT USING (true);"
-        "CREATE POLICY gone ON things FOR DELETE USING (true)".encode()
-    )
-    source = open_source(make_plan(write=DELETE), lambda: postgres_server.url(app.info.dbname, user=role))
-    written = await source.write(ALL, Predicate(await source.now()), skip_locked=True)
-    assert (written.applied, written.locked) == (10, ())
-    await source.close()
-    await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
-
-
-POLICY = "ALTER TABLE things ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON things FOR SELECT USING (true);"
-
-
 @pytest.mark.parametrize(
     ("plan", "sql", "text"),
     [
@@ -215,41 +187,6 @@ async def test_a_cause_that_the_catalogue_proves_fails_the_sweep_before_its_firs
             await call()
         assert found.value.reason == "WriteRefused"
         assert text.format(role=role) in str(found.value)
-    await source.close()
-    await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
-
-
-async def test_a_policy_with_check_alone_does_not_matter_to_a_dry_run(
-    database: str, app: Connection, postgres_server: Server
-) -> None:
-    role = f"looks {app.info.dbname}"
-    await app.execute(f'CREATE ROLE "{role}" LOGIN; GRANT SELECT ON things TO "{role}"; {POLICY}'.encode())
-    plan: Plan = make_plan(mode="DryRun", match=(Match("in", "status", ("pending",)),))
-    source = open_source(plan, lambda: postgres_server.url(app.info.dbname, user=role))
-    assert await source.count(Predicate(await source.now()), 100) == 10
-    await source.close()
-    await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
-
-
-async def test_with_check_of_row_level_security_refuses_its_row(
-    database: str, app: Connection, postgres_server: Server
-) -> None:
-    role = f"updates {app.info.dbname}"
-    await app.execute(
-        f'CREATE ROLE "{role}" LOGIN; GRANT SELECT, UPDATE ON things TO "{role}"; '
-        "ALTER TABLE things ENABLE ROW LEVEL SECURITY; "
-        "CREATE POLICY all_but_three ON things USING (true) WITH CHECK (id <> 3)".encode()
-    )
-    source = open_source(make_plan(), lambda: postgres_server.url(app.info.dbname, user=role))
-    cutoff = await source.now()
-    with pytest.raises(RowError, match="row-level security") as found:
-        await source.write(ALL, Predicate(cutoff))
-    assert found.value.error == "InsufficientPrivilege"
-    assert (await source.write(ALL, Predicate(cutoff, frozenset([("3",)])))).applied == 9
-    await app.execute(f'REVOKE UPDATE ON things FROM "{role}"'.encode())
-    with pytest.raises(SweepFailure) as denied:
-        await source.write(ALL, Predicate(cutoff))
-    assert denied.value.reason == "PermissionDenied"
     await source.close()
     await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
 

@@ -21,7 +21,7 @@ from kubesweep_worker.sources.paging import Page, PageSize, cut_pages
 from kubesweep_worker.sources.postgres.pool import Transaction
 from kubesweep_worker.sources.postgres.source import SNAPSHOT
 from kubesweep_worker.sources.postgres.window import cut
-from tests.integration.test_source_postgres import make_plan
+from tests.integration.postgres_plans import make_plan
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 SLOW = Match("sql", sql="slow(t.id)")

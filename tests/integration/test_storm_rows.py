@@ -21,8 +21,8 @@ from kubesweep.api.plan import Effect, Match, Plan, RetryPolicy, RowLimits, Sour
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenResult, Stats, SweepRequest, SweepState
 from kubesweep.queue.service import QueueService
+from tests.integration.receivers import receiver
 from tests.integration.storm import Storm
-from tests.integration.test_worker_webhook import receiver
 from tests.kits.deadlines import scaled
 from tests.kits.servers import Server, binaries
 

@@ -15,9 +15,9 @@ from aiohttp import web
 from kubesweep.api.plan import Assignment, Plan, RowLimits, Write
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import SweepRequest, SweepState
+from tests.integration.receivers import hook_plan, receiver
 from tests.integration.test_worker_handlers import left
 from tests.integration.test_worker_process import Site
-from tests.integration.test_worker_webhook import hook_plan, receiver
 from tests.kits.deadlines import scaled
 from tests.kits.servers import binaries, shared
 

@@ -21,8 +21,8 @@ from kubesweep_worker.jobs.context import Done
 from kubesweep_worker.jobs.poison_job import give_up
 from kubesweep_worker.jobs.redelivery import RedeliveryPolicy, redelivery_policy, with_crash
 from kubesweep_worker.sources import open_source
+from tests.integration.receivers import deliver, raw_receiver, receiver
 from tests.integration.test_worker_handlers import MODULE, handler_plan
-from tests.integration.test_worker_webhook import deliver, raw_receiver, receiver
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 from tests.unit.worker.test_foreign_rows import moved, planned_elsewhere
 

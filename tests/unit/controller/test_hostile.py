@@ -27,7 +27,7 @@ from kubesweep_controller.metrics import Metrics
 from kubesweep_controller.queue.circuit_breaker import Gate
 from kubesweep_controller.reconcile.reconciler import Reconciler, _parse
 from kubesweep_controller.reconcile.resync import SEARCHES, Resync
-from tests.integration.test_worker_webhook import receiver
+from tests.integration.receivers import receiver
 from tests.kits.controller import SPEC, Clock, House
 from tests.kits.deadlines import scaled
 from tests.unit.controller.test_cache import A, child, schedule

@@ -1,21 +1,17 @@
+"""Whole sweeps on a table in memory."""
+
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from kubesweep.api.plan import Match, RetryPolicy, RowLimits, Write
-from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import Finding, PlanVersion, SweepState
-from kubesweep_worker.in_flight import JobRun
-from tests.kits.deadlines import scaled
-from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
+from kubesweep.queue.model import PlanVersion, SweepState
+from tests.kits.worker import MemorySource, Workbench, a_plan, key
 
 
 @pytest.fixture
@@ -107,6 +103,8 @@ async def test_a_dry_run_counts_and_samples_but_writes_nothing(bench: Workbench)
 
 
 UNIT = (("epoch-unit", 'values of column "at" look like milliseconds'),)
+
+
 NAIVE = (("naive-time-zone", 'column "at" has no time zone'),)
 
 
@@ -180,121 +178,6 @@ async def test_an_old_worker_leaves_the_job_of_a_newer_plan_alone(bench: Workben
     assert (stats.ready, stats.running, bench.source.writes) == (1, 0, [])
 
 
-async def test_a_check_job_reports_what_the_source_looks_like(bench: Workbench) -> None:
-    await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
-    stats = await bench.sweep()
-    found = {f.kind: f for f in stats.findings}
-    assert (found["SourceReady"].ok, found["SourceReady"].reason) == (True, "Checked")
-
-
-async def test_a_check_stays_until_the_table_is_there_and_no_probe_says_otherwise(bench: Workbench) -> None:
-    clock = Clock()
-    bench.settings = with_clock(bench.settings, clock)
-    asked = []
-
-    def down(call: str) -> None:
-        asked.append(call)
-        if call == "inspect" and clock.now < 601.0:
-            raise SweepFailure("TableMissing", "no such table")
-
-    bench.source.down = down
-    worker = bench.worker()
-    await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
-    running = asyncio.create_task(worker.run())
-    while (stats := (await bench.queue.stats([bench.plan.ref]))[0]).ready + stats.running:
-        await bench.queue.wait(bench.plan.ref, 0.01)
-    worker.stop()
-    await running
-    inspected = asked.count("inspect")
-    assert [each for each in bench.said if each[0] == "SourceReady"] == [
-        *[("SourceReady", False, "TableMissing")] * (inspected - 1),
-        ("SourceReady", True, "Checked"),
-    ]
-    assert asked.count("probe") == inspected - 1
-    assert 20 < inspected < 60
-
-
-async def test_a_check_cures_what_another_worker_said_and_did_not_live_to_take_back(bench: Workbench) -> None:
-    bench.plan = with_effect(bench.plan)
-    bench.effect = ScriptedEffect()
-    running = asyncio.create_task((worker := bench.worker()).run())
-    ref, version = bench.plan.ref, bench.plan.version
-
-    async def checked() -> None:
-        while (stats := (await bench.queue.stats([ref]))[0]).ready + stats.running:
-            await bench.queue.wait(ref, 0.01)
-
-    await bench.queue.enqueue_check(ref, version)
-    await checked()
-    for kind in ("SourceReady", "SourceWarnings", "Effect"):
-        await bench.queue.report(ref, Finding(kind, False, "Unreachable", "a blip", version, at=time.time()))
-    await bench.queue.enqueue_check(ref, version, again=True)
-    await checked()
-    worker.stop()
-    await running
-    (stats,) = await bench.queue.stats([ref])
-    assert {finding.kind: finding.ok for finding in stats.findings} == {
-        "SourceReady": True,
-        "SourceWarnings": True,
-        "Effect": True,
-    }
-
-
-async def test_a_database_that_cannot_be_reached_is_no_trouble_of_the_effect(bench: Workbench) -> None:
-    """A receiver is Unreachable too; a plan without an effect would never take that word back."""
-    asked = []
-
-    def down(call: str) -> None:
-        asked.append(call)
-        if len(asked) < 3:
-            raise Outage("Unreachable", "connection refused")
-
-    bench.source.down = down
-    await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
-    stats = await bench.sweep()
-    assert {finding.kind: finding.ok for finding in stats.findings} == {"SourceReady": True, "SourceWarnings": True}
-
-
-async def test_ten_minutes_without_the_database_spend_no_attempt(bench: Workbench, tmp_path: Path) -> None:
-    clock = Clock()
-    bench.settings = with_clock(bench.settings, clock)
-    bench.source.poison = {key(5)}
-
-    def down(call: str) -> None:
-        if 1.0 < clock.now < 601.0:
-            clock.asked += 1
-            raise Outage("ConnectionLost", "server closed the connection", maybe_applied=call == "write")
-
-    bench.source.down = down
-    clock.now = 2.0
-    stats = await bench.sweep()
-    assert clock.now > 601.0
-    assert clock.asked < 100
-    assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.retrying) == (SweepState.COMPLETED, 999, 1)
-    assert await bench.dead() == ()
-    found = {f.kind: f for f in stats.findings}
-    assert found["SourceReady"].ok
-
-
-class Clock:
-    """Time that passes only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.asked = 0
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        await asyncio.sleep(0)
-
-
-def with_clock(settings: Any, clock: Clock) -> Any:
-    return dataclasses.replace(
-        settings, backoff=0.5, max_backoff=30.0, deadline=1e9, monotonic=lambda: clock.now, sleep=clock.sleep
-    )
-
-
 async def test_a_replay_in_dry_run_writes_nothing_and_lets_its_rows_go(tmp_path: Path) -> None:
     bench = Workbench(tmp_path, MemorySource(3), plan=a_plan(retry=RetryPolicy(max_attempts=1)))
     bench.source.poison = {key(1)}
@@ -307,54 +190,3 @@ async def test_a_replay_in_dry_run_writes_nothing_and_lets_its_rows_go(tmp_path:
     assert bench.source.stale_keys == {key(1)}
     assert (stats.excluded, stats.dead, stats.ready) == (0, 0, 0)
     await bench.queue.close()
-
-
-async def test_a_job_that_is_stopped_before_its_first_step_is_given_back(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await bench.open()
-    died: list[int] = []
-    worker = bench.worker(die=died.append)
-    start = worker._loop._start
-
-    def stopped_at_once(run: JobRun) -> None:
-        start(run)
-        worker.stop()
-
-    monkeypatch.setattr(worker._loop, "_start", stopped_at_once)
-    async with asyncio.timeout(scaled(60)):
-        await worker.run()
-    stats = await bench.stats()
-    assert (died, stats.running, stats.ready) == ([], 0, 1)
-
-
-async def test_a_statement_that_is_on_its_way_when_the_worker_is_stopped_is_settled_and_the_rest_given_back(
-    bench: Workbench,
-) -> None:
-    bench.source.gate.clear()
-    await bench.open()
-    worker = bench.worker(grace=3600.0)
-    running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(scaled(60)):
-        await bench.source.writing.wait()
-        worker.stop()
-        bench.source.gate.set()
-        await running
-    stats = await bench.stats()
-    assert stats.sweep is not None
-    assert (stats.sweep.applied, stats.running) == (1000 - len(bench.source.stale_keys), 0)
-    assert stats.sweep.applied >= 100
-
-
-async def test_a_statement_that_hangs_is_given_up_within_the_grace(bench: Workbench) -> None:
-    bench.source.gate.clear()
-    await bench.open()
-    worker = bench.worker(grace=0.05)
-    running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(scaled(60)):
-        await bench.source.writing.wait()
-        worker.stop()
-        await running
-    stats = await bench.stats()
-    assert stats.sweep is not None
-    assert (stats.sweep.applied, stats.running, len(bench.source.stale_keys)) == (0, 0, 1000)
