@@ -1,4 +1,4 @@
-"""The cases of docs/errors.md, section "Rows and sweeps": each returns the code and the text of its failure."""
+"""The cases of docs/errors.md, section "Worker": each returns the code and the text of its failure."""
 
 from __future__ import annotations
 

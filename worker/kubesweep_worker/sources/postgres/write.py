@@ -145,39 +145,60 @@ async def apply(
             return WriteOutcome(0)
         scope, predicate = Keys(tuple(found)), Predicate(predicate.cutoff)
         [[(before,)]] = await tx.run(statements.copies(scope.keys))
-    write, remaining = statements.write(scope, predicate), statements.keys(scope, predicate)
-    unchanged: list[Key] | None = None
-    # EXPLAIN takes the locks of the write, so that the tables cannot be altered between reading their columns and the write.
-    guard = (f"EXPLAIN {write}", statements.shape()) if blockers.shape else ()
-    answers = await tx.run(*guard, write, *((UNDEFERRED, remaining) if blockers.after else ()))
-    if guard and answers[1] != [(blockers.shape,)]:
-        raise TableAltered
-    [(applied, again)] = answers[len(guard)]
-    if statements.archive is not None:
-        applied, kept, again = int(applied), int(again), 0
-    else:
-        kept = applied
-    if blockers.after:
-        unchanged = answers[-1]
-    if unchanged is None and (again or applied < scope.expected):
-        [unchanged] = await tx.run(remaining)
-    if unchanged and not again:
+    sent = await _send(tx, statements, blockers, scope, predicate)
+    unchanged = sent.unchanged
+    if unchanged is None and (sent.again or sent.applied < scope.expected):
+        [unchanged] = await tx.run(statements.keys(scope, predicate))
+    if unchanged and not sent.again:
         # Some rows may have turned stale after the write: the second try includes them.
         rest = Keys(tuple(unchanged))
-        still_matching = statements.keys(rest, Predicate(predicate.cutoff))
-        [[(more, other)], _, unchanged] = await tx.run(
-            statements.write(rest, Predicate(predicate.cutoff)), UNDEFERRED, still_matching
-        )
-        applied += more
-        kept, again = (kept + other, 0) if statements.archive is not None else (applied, other)
-    if kept < applied:
+        second = await _resend(tx, statements, rest, Predicate(predicate.cutoff))
+        unchanged = second.unchanged
+        sent = _Sent(sent.applied + second.applied, sent.kept + second.kept, second.again, unchanged)
+    if sent.kept < sent.applied:
         if statements.copied and not counted:
             raise ArchiveMiscount
-        after = (
-            int((await tx.run(statements.copies(scope.keys)))[0][0][0])
-            if isinstance(scope, Keys) and counted
-            else before
-        )
-        if after - before < applied:
+        after = before
+        if counted and isinstance(scope, Keys):
+            [[(after,)]] = await tx.run(statements.copies(scope.keys))
+        if int(after) - before < sent.applied:
             raise RowError(WRITE_REFUSED, blockers.unkept)
-    return WriteOutcome(applied, again, tuple(unchanged or ()))
+    return WriteOutcome(sent.applied, sent.again, tuple(unchanged or ()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """The result of one statement that writes."""
+
+    applied: int
+    kept: int  # rows that the archive stored; ``applied`` without an archive
+    again: int  # rows that match again after an update
+    unchanged: list[Key] | None  # rows that still match; None where they were not queried
+
+
+async def _send(
+    tx: Transaction, statements: Statements, blockers: WriteBlockers, scope: Scope, predicate: Predicate
+) -> _Sent:
+    write = statements.write(scope, predicate)
+    # EXPLAIN takes the locks of the write, so that the tables cannot be altered between reading their columns and the write.
+    guard = (f"EXPLAIN {write}", statements.shape()) if blockers.shape else ()
+    still_matching = (UNDEFERRED, statements.keys(scope, predicate)) if blockers.after else ()
+    answers = await tx.run(*guard, write, *still_matching)
+    if guard and answers[1] != [(blockers.shape,)]:
+        raise TableAltered
+    return _sent(statements, answers[len(guard)], answers[-1] if blockers.after else None)
+
+
+async def _resend(tx: Transaction, statements: Statements, rest: Keys, predicate: Predicate) -> _Sent:
+    written, _, unchanged = await tx.run(
+        statements.write(rest, predicate), UNDEFERRED, statements.keys(rest, predicate)
+    )
+    return _sent(statements, written, unchanged)
+
+
+def _sent(statements: Statements, written: Rows, unchanged: list[Key] | None) -> _Sent:
+    """See ``Statements.write``: the second number counts archived rows where there is an archive."""
+    [(applied, other)] = written
+    if statements.archive is not None:
+        return _Sent(int(applied), int(other), 0, unchanged)
+    return _Sent(int(applied), int(applied), int(other), unchanged)

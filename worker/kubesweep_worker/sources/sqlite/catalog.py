@@ -60,6 +60,40 @@ class SqliteTable:
 def read_table(connection: sqlite3.Connection, table: str, where: str = "spec.source.table") -> SqliteTable:
     """Raises SweepFailure TableMissing or NotATable."""
     [(version,)] = connection.execute("PRAGMA schema_version")
+    without_rowid = _find(connection, table, where)
+    columns = {
+        name: SqliteColumn(name, declared, bool(not_null), hidden in (2, 3), primary)
+        for name, declared, not_null, primary, hidden in connection.execute(
+            'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1', (table,)
+        )
+    }
+    unique = [
+        frozenset(name for (name,) in connection.execute("SELECT name FROM pragma_index_info(?)", (index,)))
+        for (index,) in connection.execute(
+            'SELECT name FROM pragma_index_list(?) WHERE "unique" AND NOT partial', (table,)
+        ).fetchall()
+    ]
+    named = "SELECT name, sql LIKE '%raise%ignore%' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE ORDER BY 1"
+    triggers = {str(name): bool(ignores) for name, ignores in connection.execute(named, (table,))}
+    [(replaces,)] = connection.execute(
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE AND sql LIKE '%on%conflict%replace%'",
+        (table,),
+    )
+    primary_key = frozenset(name for name, column in columns.items() if column.primary)
+    return SqliteTable(
+        table,
+        columns,
+        (*unique, primary_key),
+        without_rowid,
+        tuple(triggers),
+        int(version),
+        bool(replaces),
+        tuple(name for name, ignores in triggers.items() if ignores),
+    )
+
+
+def _find(connection: sqlite3.Connection, table: str, where: str) -> bool:
+    """Whether the table was created WITHOUT ROWID. Raises SweepFailure where there is no such table."""
     listed = {
         name: (kind, bool(wr))
         for name, kind, wr in connection.execute("SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main'")
@@ -76,33 +110,4 @@ def read_table(connection: sqlite3.Connection, table: str, where: str = "spec.so
             "NotATable",
             f'"{table}" is a {kind}: rows are written in tables only. Name the table behind it in {where}.',
         )
-    columns = {
-        name: SqliteColumn(name, declared, bool(not_null), hidden in (2, 3), primary)
-        for name, declared, not_null, primary, hidden in connection.execute(
-            'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1', (table,)
-        )
-    }
-    unique = [
-        frozenset(name for (name,) in connection.execute("SELECT name FROM pragma_index_info(?)", (index,)))
-        for (index,) in connection.execute(
-            'SELECT name FROM pragma_index_list(?) WHERE "unique" AND NOT partial', (table,)
-        ).fetchall()
-    ]
-    named = "SELECT name, sql LIKE '%raise%ignore%' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE ORDER BY 1"
-    triggers = {str(name): bool(ignores) for name, ignores in connection.execute(named, (table,))}
-    ignoring = tuple(name for name, ignores in triggers.items() if ignores)
-    [(replaces,)] = connection.execute(
-        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE AND sql LIKE '%on%conflict%replace%'",
-        (table,),
-    )
-    found = SqliteTable(table, columns, tuple(unique), without_rowid)
-    return SqliteTable(
-        table,
-        columns,
-        (*unique, frozenset(found.primary_key)),
-        without_rowid,
-        tuple(triggers),
-        int(version),
-        bool(replaces),
-        ignoring,
-    )
+    return without_rowid

@@ -122,6 +122,27 @@ def check_types(plan: Plan, table: SqliteTable, archive: SqliteTable | None) -> 
         shared_fit.check_types(plan, archive, lambda: changed_types(table, archive), "give it the table's types")
 
 
+def _archive_columns(table: SqliteTable, archive: SqliteTable) -> tuple[str, tuple[str, ...]]:
+    """The archive's name and the columns that both tables have. Raises SweepFailure where rows cannot be archived there."""
+    there, name = {n.lower(): one for n, one in archive.columns.items()}, archive.quoted
+    common = tuple(n for n in table.columns if n.lower() in there and not there[n.lower()].generated)
+    if archive.replaces:
+        raise SweepFailure(
+            "ArchiveMismatch",
+            f"spec.write.delete.archiveTo: a constraint of {name} says ON CONFLICT REPLACE, so a row could replace an older one there: drop the clause",
+        )
+    if archive.name.lower() == table.name.lower():
+        raise SweepFailure(
+            "ArchiveMismatch", f"spec.write.delete.archiveTo: {name} is the table itself: name another one"
+        )
+    if not common:
+        raise SweepFailure(
+            "ArchiveMismatch",
+            f"spec.write.delete.archiveTo: {name} has no column in common with {table.quoted}: CREATE TABLE {name} AS SELECT * FROM {table.quoted} WHERE 0",
+        )
+    return name, common
+
+
 def build_statements(
     plan: Plan, table: SqliteTable, archive: SqliteTable | None, *, garbled_key: bool = False
 ) -> SqliteStatements:
@@ -144,24 +165,7 @@ def build_statements(
         require(table, name, "spec.effect.columns")
     for name in plan.effect.key if plan.effect is not None else ():
         require(table, name, "spec.effect.key")
-    kept = None
-    if archive is not None:
-        there, name = {n.lower(): one for n, one in archive.columns.items()}, archive.quoted
-        kept = (name, tuple(n for n in table.columns if n.lower() in there and not there[n.lower()].generated))
-        if archive.replaces:
-            raise SweepFailure(
-                "ArchiveMismatch",
-                f"spec.write.delete.archiveTo: a constraint of {name} says ON CONFLICT REPLACE, so a row could replace an older one there: drop the clause",
-            )
-        if archive.name.lower() == table.name.lower():
-            raise SweepFailure(
-                "ArchiveMismatch", f"spec.write.delete.archiveTo: {name} is the table itself: name another one"
-            )
-        if not kept[1]:
-            raise SweepFailure(
-                "ArchiveMismatch",
-                f"spec.write.delete.archiveTo: {name} has no column in common with {table.quoted}: CREATE TABLE {name} AS SELECT * FROM {table.quoted} WHERE 0",
-            )
+    kept = _archive_columns(table, archive) if archive is not None else None
     sure = {c.name for c in table.columns.values() if c.not_null} | {table.rowid_alias}
     nullable = () if table.without_rowid else tuple(name for name in key if name not in sure)
     return SqliteStatements(
