@@ -13,7 +13,7 @@ from kubesweep_worker import Context, Row
 
 
 class Round:
-    """The effects of one worker, from its start to its end; ``told`` outlives it."""
+    """The effects of one worker, from its start to its end. The file ``told`` outlives the worker."""
 
     told: ClassVar[Counter[int]] = Counter()
 

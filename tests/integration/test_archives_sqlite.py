@@ -86,7 +86,7 @@ async def test_a_column_that_the_archive_does_not_get_stops_the_sweep_on_sqlite(
     await source.close()
 
 
-async def test_an_archive_that_lacks_columns_or_all_of_them_is_told_on_sqlite(lite: Path) -> None:
+async def test_an_archive_that_lacks_columns_or_all_of_them_is_reported_on_sqlite(lite: Path) -> None:
     url = altered(lite, "CREATE TABLE few (id INTEGER); CREATE TABLE none (x INTEGER)")
     few = open_source(make_plan(write=Write(archive=Archive("few"))), lambda: url)
     assert "no column status, expires_at, note" in dict((await few.inspect()).warnings)["archive-columns"]

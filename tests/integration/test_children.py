@@ -1,4 +1,4 @@
-"""Deletes that reach rows of other tables: refused until somebody accepts them, and told by the check."""
+"""Deletes that change rows of other tables: refused until spec.write.delete.children accepts them, and reported by the check."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_a_delete_that_takes_rows_of_other_tables_along_waits_for_a_yes(wh
     await source.close()
 
 
-async def test_a_dry_run_is_told_what_a_delete_would_take_along_and_goes_on(where: tuple[str, Any]) -> None:
+async def test_a_dry_run_reports_what_a_delete_would_also_delete_and_continues(where: tuple[str, Any]) -> None:
     url = await tables(where, "CASCADE")
     source = open_source(msgspec.structs.replace(DELETES, mode="DryRun"), lambda: url)
     assert "ON DELETE CASCADE" in dict((await source.inspect()).warnings)["children"]
@@ -91,7 +91,7 @@ async def test_a_dry_run_is_told_what_a_delete_would_take_along_and_goes_on(wher
 
 
 @pytest.mark.parametrize("action", ["SET NULL", "SET DEFAULT"])
-async def test_a_delete_that_changes_rows_of_other_tables_is_told(where: tuple[str, Any], action: str) -> None:
+async def test_a_delete_that_changes_rows_of_other_tables_is_reported(where: tuple[str, Any], action: str) -> None:
     url = await tables(where, action)
     source = open_source(DELETES, lambda: url)
     table = await source.inspect()

@@ -92,7 +92,7 @@ async def test_a_worker_stopped_during_slow_effects_begins_no_other_and_writes_t
 
 
 async def nothing_in_hand(queue: QueueService, plan: Plan, folder: Path) -> None:
-    """Every row that was told is written and counted, and no job waits for a lease to end."""
+    """Every row with an effect is written and counted, and no job waits for a lease to expire."""
     (stats,) = await queue.stats([plan.ref])
     assert stats.sweep is not None
     written = ROWS - len(left(folder / "carts.db"))

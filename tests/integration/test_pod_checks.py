@@ -78,7 +78,7 @@ def no_such_database(database: str, postgres: Postgres) -> tuple[str, Callable[[
         (no_such_database, "DatabaseMissing", 'The URL is "url" in the Secret "support-db" in namespace "shop"'),
     ],
 )
-async def test_a_check_says_what_is_wrong_until_it_is_cured(
+async def test_a_check_says_what_is_wrong_until_it_is_fixed(
     trouble: Any, reason: str, advice: str, make_pod: Any, database: str, postgres_server: Postgres
 ) -> None:
     make_carts(database)

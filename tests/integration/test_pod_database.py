@@ -99,7 +99,7 @@ async def test_a_wrong_password_names_the_secret_and_the_field(
     nowhere_seen(pod, await ended(worker))
 
 
-async def test_a_token_that_a_sidecar_writes_anew_counts_at_the_next_connect_and_a_late_one_fails_no_sweep(
+async def test_a_token_that_a_sidecar_rewrites_counts_at_the_next_connect_and_a_late_one_fails_no_sweep(
     pod: Pod, role: Callable[[str], None], postgres_server: Postgres, database: str, tmp_path: Path
 ) -> None:
     token = tmp_path / "token"
@@ -123,7 +123,7 @@ async def test_a_token_that_a_sidecar_writes_anew_counts_at_the_next_connect_and
     nowhere_seen(pod, await ended(worker))
 
 
-async def test_a_url_that_a_sidecar_writes_anew_counts_at_the_next_connect(
+async def test_a_url_that_a_sidecar_rewrites_counts_at_the_next_connect(
     pod: Pod, role: Callable[[str], None], postgres_server: Postgres, database: str, tmp_path: Path
 ) -> None:
     name = str(psycopg.conninfo.conninfo_to_dict(database)["dbname"])

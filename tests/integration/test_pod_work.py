@@ -1,5 +1,5 @@
-"""``kubesweep-worker work`` on bad days: each is a finding that says what to do, costs no row an attempt, and heals by
-itself when its cause is gone."""
+"""``kubesweep-worker work`` when something is wrong: each problem is a finding with the fix, spends no attempt, and ends by
+itself once its cause is fixed."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ async def test_a_handler_that_the_image_lacks_is_a_finding_as_long_as_the_image_
     await ended(new)
 
 
-async def test_sigterm_gives_back_what_is_in_hand_and_a_second_one_does_so_at_once(
+async def test_sigterm_releases_its_in_flight_jobs_and_a_second_one_does_so_at_once(
     make_pod: Any, database: str
 ) -> None:
     make_carts(database)
@@ -241,7 +241,7 @@ async def test_sigterm_gives_back_what_is_in_hand_and_a_second_one_does_so_at_on
         ({"KUBESWEEP_DATABASE_URL_FILE": ""}, "KUBESWEEP_DATABASE_URL_FILE is not set"),
     ],
 )
-def test_an_environment_that_only_another_template_cures_ends_with_2_and_a_sentence(
+def test_an_environment_that_only_another_template_fixes_ends_with_2_and_a_sentence(
     environment: dict[str, str], sentence: str, tmp_path: Path, server: Server
 ) -> None:
     (entry,) = Pod(tmp_path / "pod", server, pod_plan()).run("work", environment, code=2)

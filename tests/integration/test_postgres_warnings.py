@@ -1,4 +1,4 @@
-"""What people are told of tables on PostgreSQL, and what they are not told, because it is none of their trouble."""
+"""Which tables on PostgreSQL get a warning, and which do not."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ SUBQUERIES = {
     ],
     ids=[*EPOCHS, *SUBQUERIES],
 )
-async def test_sql_is_told_of_where_postgresql_would_read_everything_or_look_at_rows_that_nobody_locks(
+async def test_sql_is_reported_where_postgresql_would_read_everything_or_look_at_rows_without_a_lock(
     database: str, app: Connection, tables: str, warning: str, sql: str, told: bool
 ) -> None:
     await app.execute(tables.encode())
@@ -106,7 +106,7 @@ async def test_a_partial_index_that_leaves_out_null_serves_its_foreign_key(datab
     assert await warned(database, AT) == {}
 
 
-async def test_what_an_archive_does_not_get_is_told(database: str, app: Connection) -> None:
+async def test_what_an_archive_does_not_get_is_reported(database: str, app: Connection) -> None:
     await app.execute(
         "CREATE TABLE things (id int PRIMARY KEY, at timestamptz NOT NULL, amount numeric); CREATE TABLE heirs (secret text) INHERITS (things);"
         "CREATE TABLE kept (id int, at timestamptz, amount numeric GENERATED ALWAYS AS (0) STORED)"

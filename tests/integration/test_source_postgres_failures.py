@@ -25,7 +25,7 @@ async def app(database: str) -> AsyncIterator[Connection]:
         yield opened
 
 
-async def test_a_table_that_vanishes_ends_the_sweep_and_its_return_heals(database: str, app: Connection) -> None:
+async def test_a_table_that_vanishes_ends_the_sweep_until_it_returns(database: str, app: Connection) -> None:
     source = opened(database)
     cutoff = await source.now()
     assert (await source.write(Keys((("1",),)), Predicate(cutoff))).applied == 1
@@ -103,7 +103,7 @@ async def test_a_database_that_is_read_only_by_default_ends_the_sweep(database: 
     await source.close()
 
 
-async def test_a_wrong_password_ends_the_sweep_and_a_rotated_one_heals(
+async def test_a_wrong_password_ends_the_sweep_until_it_is_rotated(
     locked_role: str, postgres_server: Server, database: str, app: Connection
 ) -> None:
     await app.execute(f"CREATE ROLE {locked_role} LOGIN PASSWORD 'right'; GRANT SELECT ON things TO {locked_role}")
@@ -124,7 +124,7 @@ def own_server() -> Iterator[Server]:
         yield server
 
 
-async def test_a_server_that_is_gone_is_an_outage_and_its_return_heals(own_server: Server) -> None:
+async def test_a_server_that_is_gone_is_an_outage_until_it_returns(own_server: Server) -> None:
     url = own_server.create()
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute(SCHEMA)

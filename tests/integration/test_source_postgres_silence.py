@@ -1,4 +1,4 @@
-"""A database that never answers, without closing the connection: the wait ends on this side, and what was sent is told."""
+"""A database that never answers, without closing the connection: the wait ends on this side, and the error says whether a write was sent."""
 
 from __future__ import annotations
 

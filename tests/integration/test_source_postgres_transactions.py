@@ -52,7 +52,7 @@ async def test_a_row_locked_by_the_application_is_an_outage_and_then_left_alone(
     await source.close()
 
 
-async def test_a_row_whose_lock_ends_while_rows_are_locked_is_told_as_locked(
+async def test_a_row_whose_lock_ends_while_rows_are_locked_is_reported_as_locked(
     database: str, app: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = opened(database)

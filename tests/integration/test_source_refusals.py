@@ -1,4 +1,4 @@
-"""Writes that the database leaves undone without an error: which rows are told, and that the others are written."""
+"""Rows that a write leaves unchanged without an error are reported, and the others are written."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ async def app(database: str) -> AsyncIterator[Connection]:
 
 
 @pytest.mark.parametrize("what", POSTGRES)
-async def test_postgres_tells_rows_that_stay_and_writes_the_others(database: str, app: Connection, what: str) -> None:
+async def test_postgres_reports_rows_that_stay_and_writes_the_others(database: str, app: Connection, what: str) -> None:
     await app.execute(POSTGRES[what].sql.encode())
     source = open_source(make_plan(**POSTGRES[what].changes), lambda: database)
     await refusals_are_told(source, await source.now(), POSTGRES[what].named)
@@ -130,7 +130,7 @@ async def test_postgres_tells_rows_that_stay_and_writes_the_others(database: str
 
 
 @pytest.mark.parametrize("what", SQLITE)
-async def test_sqlite_tells_rows_that_stay_and_writes_the_others(tmp_path: Path, what: str) -> None:
+async def test_sqlite_reports_rows_that_stay_and_writes_the_others(tmp_path: Path, what: str) -> None:
     with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
         connection.executescript(LITE + SQLITE[what].sql)
     source = open_source(make_plan(**SQLITE[what].changes), lambda: f"sqlite:///{tmp_path}/a.db")

@@ -145,7 +145,7 @@ async def test_nothing_that_we_set_outlives_its_transaction(database: str, app: 
     ("naive_time_zone", "column", "told"),
     [(None, "timestamp", True), (None, "date", True), (None, "timestamptz", False), ("UTC", "timestamp", False)],
 )
-async def test_naive_times_of_a_database_that_lives_elsewhere_are_told(
+async def test_naive_times_of_a_database_that_has_another_time_zone_are_reported(
     database: str, app: Connection, naive_time_zone: str | None, column: str, told: bool
 ) -> None:
     await app.execute(f"CREATE TABLE t (id int PRIMARY KEY, at {column} NOT NULL)".encode())

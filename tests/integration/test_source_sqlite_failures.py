@@ -100,7 +100,7 @@ async def test_a_relative_file_that_is_not_there_is_named_with_its_folder(
     await source.close()
 
 
-async def test_a_file_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:
+async def test_a_file_that_is_replaced_is_reopened(tmp_path: Path) -> None:
     path = filled(tmp_path / "a.db", TEN)
     source = opened(path)
     assert await source.count(Predicate(CUTOFF), 100) == 10
@@ -115,7 +115,7 @@ async def test_a_file_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("declared", ["TEXT", "BIGINT"])
-async def test_rows_whose_key_is_bytes_are_told_and_never_planned(tmp_path: Path, declared: str) -> None:
+async def test_rows_whose_key_is_bytes_are_reported_and_never_planned(tmp_path: Path, declared: str) -> None:
     path = filled(
         tmp_path / "a.db",
         f"CREATE TABLE things (id {declared} NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT);"
@@ -180,7 +180,7 @@ async def test_a_key_with_a_null_character_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("parameter", ["mode=ro", "immutable=1"])
-async def test_a_url_that_only_reads_is_looked_at_and_refuses_a_sweep(tmp_path: Path, parameter: str) -> None:
+async def test_a_url_that_only_reads_is_checked_and_refuses_a_sweep(tmp_path: Path, parameter: str) -> None:
     path = filled(tmp_path / "a.db", TEN)
     plan = Plan(namespace="d", name="n", uid="u", source=Source(table="things"), match=STALE, write=CLOSE)
     source = open_source(plan, lambda: f"sqlite:///{path}?{parameter}")
@@ -200,7 +200,7 @@ async def test_a_url_that_only_reads_is_looked_at_and_refuses_a_sweep(tmp_path: 
     await dry.close()
 
 
-async def test_a_url_that_is_changed_to_one_that_writes_is_opened_anew(tmp_path: Path) -> None:
+async def test_a_url_that_is_changed_to_one_that_writes_is_reopened(tmp_path: Path) -> None:
     urls = [f"sqlite:///{filled(tmp_path / 'a.db', TEN)}?mode=ro"]
     plan = Plan(namespace="d", name="n", uid="u", source=Source(table="things"), match=STALE, write=CLOSE)
     source = open_source(plan, lambda: urls[-1])

@@ -1,4 +1,4 @@
-"""Tables that one statement cannot look through in time: the window is cut page by page, and every stale row is found."""
+"""Tables that one statement cannot read in time: the window is cut page by page, and every stale row is found."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def test_a_page_of_one_row_that_times_out_is_an_outage() -> None:
         await cut_pages(ask, PageSize(1.0), None, 10, 70)
 
 
-async def test_rows_deleted_while_a_window_is_cut_move_no_end_behind_rows_not_looked_at(
+async def test_rows_deleted_while_a_window_is_cut_move_no_end_behind_rows_not_read(
     database: str, app: Connection
 ) -> None:
     """The window's two statements see one state of the table."""

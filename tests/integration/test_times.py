@@ -40,7 +40,7 @@ async def app(database: str) -> AsyncIterator[Connection]:
 async def test_numbers_count_from_1970_in_the_unit_of_the_spec(
     database: str, app: Connection, tmp_path: Path, unit: str, declared: str, op: Any, year: int, expected: list[str]
 ) -> None:
-    """``before`` looks into the past, ``after`` into what is to come: nothing is due by a moment that the clock has not reached."""
+    """A forged cutoff in the future makes nothing stale that the database's clock has not reached."""
     size, midnight = SIZES[unit], round(datetime(year, 3, 1, tzinfo=UTC).timestamp())
     moments = (-86400, -1, 0, 1, 86400)  # seconds from midnight; the cutoff is half a second behind it
     rows = ", ".join(f"({n}, {(midnight + each) * size})" for n, each in enumerate(moments, 1))
@@ -60,7 +60,7 @@ FORGED = {"before": "2999-01-01 00:00:00", "after": "1970-01-01 00:00:00"}
 
 
 @pytest.mark.parametrize("op", FORGED)
-async def test_nothing_is_due_by_a_cutoff_that_somebody_forged(
+async def test_nothing_is_due_by_a_cutoff_that_was_forged(
     database: str, app: Connection, tmp_path: Path, op: Any
 ) -> None:
     """Rows of half an hour ago and in half an hour, matched by an hour ago: who may write to the queue alone makes none of them stale."""
@@ -133,7 +133,7 @@ async def test_an_index_serves_the_numbers(database: str, app: Connection, tmp_p
 
 
 @pytest.mark.parametrize("values", ["seconds", "milliseconds", "microseconds"])
-async def test_numbers_that_look_like_another_unit_are_told(
+async def test_numbers_that_look_like_another_unit_are_reported(
     database: str, app: Connection, tmp_path: Path, values: str
 ) -> None:
     rows = ", ".join(f"({n}, {(SECONDS + n) * SIZES[values]})" for n in range(100))

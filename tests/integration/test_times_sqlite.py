@@ -57,7 +57,9 @@ async def test_texts_that_programs_write_compare_as_times_on_sqlite(tmp_path: Pa
         connection.commit()
     assert await stale_on_sqlite(path, Match("before", "at")) == sorted(text for text, past in TEXTS.items() if past)
     source = open_source(a_plan(Match("before", "at")), lambda: f"sqlite:///{path}")
-    assert f'3 of {len(TEXTS)} values of column "at" are no time' in dict((await source.inspect()).warnings)["no-time"]
+    assert (
+        f'3 of {len(TEXTS)} values of column "at" are not times' in dict((await source.inspect()).warnings)["no-time"]
+    )
     await source.close()
 
 
@@ -100,7 +102,7 @@ async def test_text_in_a_column_of_numbers_is_no_number_on_sqlite(tmp_path: Path
     assert await stale_on_sqlite(path, Match("before", "size", unit="seconds")) == ["1"]
 
 
-async def test_numbers_that_are_no_times_are_told(database: str, app: Connection, tmp_path: Path) -> None:
+async def test_numbers_that_are_no_times_are_reported(database: str, app: Connection, tmp_path: Path) -> None:
     """Days written as 20260301, Julian days: read as seconds they all lie in 1970."""
     rows = ", ".join(f"({n}, {20260201 + n})" for n in range(28))
     await app.execute(
@@ -122,8 +124,8 @@ async def test_numbers_that_are_no_times_are_told(database: str, app: Connection
 @pytest.mark.parametrize(
     ("match", "told"),
     [
-        (Match("notIn", "size", ("many",)), "is no number"),
-        (Match("greaterThan", "size", ("2026-01-01",)), "is no number"),
+        (Match("notIn", "size", ("many",)), "is not a number"),
+        (Match("greaterThan", "size", ("2026-01-01",)), "is not a number"),
         (Match("lessThan", "at", ("2026-01-01T00:00:00Z",)), "use before or after"),
         (Match("notIn", "at", ("2026-01-01T00:00:00Z",)), "use before or after"),
         (Match("in", "size", ("true",)), "write 1 or 0"),
@@ -237,7 +239,7 @@ async def test_a_column_without_a_type_has_numbers_and_texts_on_sqlite(tmp_path:
     assert await stale_on_sqlite(path, Match("in", "bare", ("1",))) == ["1", "2"]
 
 
-async def test_no_number_is_no_time_to_come(database: str, app: Connection) -> None:
+async def test_no_number_is_a_future_time(database: str, app: Connection) -> None:
     await app.execute(
         "CREATE TABLE things (id int PRIMARY KEY, at float8); INSERT INTO things VALUES (1, 'NaN'), (2, 9e9)"
     )

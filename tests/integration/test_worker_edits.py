@@ -66,7 +66,7 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path, told: Receiver) -
 
 
 async def begun(site: Site, told: Receiver) -> asyncio.subprocess.Process:
-    """A worker with two jobs in its hands, all of whose effects are under way."""
+    """A worker with two in-flight jobs, all of whose effects have started."""
     await site.open()
     worker = await site.start(settings=PATIENT)
     async with asyncio.timeout(scaled(60)):

@@ -228,7 +228,7 @@ async def test_a_lifespan_that_cannot_connect_is_an_outage_and_costs_no_row(tmp_
         (f"{MODULE}:not_callable", "is a int, not a function"),
     ],
 )
-def test_a_handler_that_cannot_be_imported_says_where_it_was_looked_for(name: str, text: str) -> None:
+def test_a_handler_that_cannot_be_imported_says_where_it_was_searched(name: str, text: str) -> None:
     with pytest.raises(SweepFailure, match=r"effect\.handler") as caught:
         load_handler(name)
     assert caught.value.reason == "HandlerNotImportable"

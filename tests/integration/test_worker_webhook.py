@@ -75,7 +75,7 @@ async def test_a_question_reaches_the_receiver_and_has_no_effect() -> None:
         async with webhook(url, 5.0) as effect:
             assert await effect.ask() == 405
         assert seen == [("OPTIONS", "Bearer x", b"")]
-    async with webhook(url, 5.0) as effect:  # nobody listens there any more
+    async with webhook(url, 5.0) as effect:  # the port is closed
         with pytest.raises(Outage, match="Connection refused"):
             await effect.ask()
     async with raw_receiver(b"220 mail.example.com ESMTP\r\n") as url, webhook(url, 5.0) as effect:
@@ -206,7 +206,9 @@ def test_every_database_value_becomes_json() -> None:
     }
 
 
-async def test_a_whole_sweep_survives_a_receiver_with_moods(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_whole_sweep_survives_a_receiver_that_fails_now_and_then(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The receiver is away at first, then asks for patience, then refuses one row for good."""
     caplog.set_level(logging.DEBUG)
     calls: Counter[str] = Counter()
@@ -259,5 +261,5 @@ async def test_a_receiver_that_is_away_is_a_finding_that_says_what_becomes_of_th
     consequence = "Its rows are retried automatically and spend no attempt."
     assert set(said) == {f"the receiver answered 503. {consequence}"}
     assert stats.sweep is not None
-    # Where it comes back amid a batch, the rows that it had refused until then are tried again by themselves.
+    # Where the receiver recovers during a batch, the rows that it had refused until then are retried on their own.
     assert (stats.sweep.applied + stats.excluded, stats.dead) == (200, 0)

@@ -66,7 +66,7 @@ class MemorySource:
         self.where = "rows(id) #here"
         self.windows: list[int] = []  # the most rows that each cut was asked for
         self.writes: list[tuple[Key, ...]] = []
-        self.gate = asyncio.Event()  # where a test holds writes back
+        self.gate = asyncio.Event()  # cleared where a test blocks writes
         self.gate.set()
         self.writing = asyncio.Event()
 

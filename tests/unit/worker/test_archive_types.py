@@ -1,4 +1,4 @@
-"""What a column of an archive makes of a value, told from the two types."""
+"""How a column of an archive converts a value, by the two types."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ async def test_a_batch_that_is_too_slow_as_a_whole_is_written_in_pieces(bench: W
     stats = await bench.sweep()
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.applied, stats.sweep.retrying) == (SweepState.COMPLETED, 1000, 0)
-    assert len(bench.source.timeouts) <= 2  # one for each job that is in hand when it is learnt
+    assert len(bench.source.timeouts) <= 2  # one for each job that is in flight at the first timeout
 
 
 async def test_a_size_that_was_learnt_is_kept_and_grows_again_after_clean_jobs(bench: Workbench) -> None:

@@ -23,7 +23,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
     await made.queue.close()
 
 
-async def test_a_check_job_reports_what_the_source_looks_like(bench: Workbench) -> None:
+async def test_a_check_job_reports_the_state_of_the_source(bench: Workbench) -> None:
     await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
     stats = await bench.sweep()
     found = {f.kind: f for f in stats.findings}
@@ -57,7 +57,7 @@ async def test_a_check_stays_until_the_table_is_there_and_no_probe_says_otherwis
     assert 20 < inspected < 60
 
 
-async def test_a_check_cures_what_another_worker_said_and_did_not_live_to_take_back(bench: Workbench) -> None:
+async def test_a_check_corrects_the_report_of_a_worker_that_died(bench: Workbench) -> None:
     bench.plan = with_effect(bench.plan)
     bench.effect = ScriptedEffect()
     running = asyncio.create_task((worker := bench.worker()).run())
@@ -83,7 +83,7 @@ async def test_a_check_cures_what_another_worker_said_and_did_not_live_to_take_b
     }
 
 
-async def test_a_database_that_cannot_be_reached_is_no_trouble_of_the_effect(bench: Workbench) -> None:
+async def test_a_database_that_cannot_be_reached_is_no_problem_of_the_effect(bench: Workbench) -> None:
     """A receiver is Unreachable too; a plan without an effect would never take that word back."""
     asked = []
 

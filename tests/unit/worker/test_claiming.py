@@ -101,7 +101,7 @@ async def test_many_slots_are_filled_by_halves(tmp_path: Path) -> None:
     await bench.queue.close()
 
 
-async def test_jobs_that_start_together_ask_the_queue_and_tell_it_once(tmp_path: Path) -> None:
+async def test_jobs_that_start_together_ask_the_queue_and_report_once(tmp_path: Path) -> None:
     queue, plan = Counting(str(tmp_path / "queue.db")), a_plan()
     Counting.asked = []
     context = JobContext(plan, queue, MemorySource(0), None, WorkerSettings())
@@ -116,7 +116,7 @@ async def test_jobs_that_start_together_ask_the_queue_and_tell_it_once(tmp_path:
 
 
 class OneClaimAtATime(SqliteQueue):
-    """Fails where a second claim is made while one is under way, and remembers what was given back."""
+    """Fails where a second claim is made while one is outstanding, and records released claims."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -168,7 +168,7 @@ async def test_a_claim_that_waits_is_the_only_one_and_a_stop_takes_it_back(bench
     assert queue.under_way == 0
 
 
-async def test_a_job_that_comes_after_the_gate_has_shut_is_given_back_and_done_later(bench: Workbench) -> None:
+async def test_a_job_that_arrives_after_the_breaker_opened_is_released_and_done_later(bench: Workbench) -> None:
     queue = OneClaimAtATime(str(bench.folder / "queue.db"))
     worker = Worker(bench.plan, queue, bench.source, None, bench.settings, bench.connect)
 

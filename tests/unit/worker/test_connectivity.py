@@ -1,4 +1,4 @@
-"""A queue that was away: whoever comes back first leaves the others their jobs."""
+"""After an outage of the queue, the first worker that reconnects spares the jobs of the others."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_a_worker_that_was_cut_off_leaves_the_jobs_of_the_others_for_the_t
 
 
 @pytest.mark.parametrize("planned", [False, True], ids=["plan", "row"])
-async def test_leases_that_ran_out_without_a_crash_bury_nothing(tmp_path: Path, planned: bool) -> None:
+async def test_leases_that_ran_out_without_a_crash_dead_letter_nothing(tmp_path: Path, planned: bool) -> None:
     """The answer to a claim was lost on its way, time and again."""
     bench = Workbench(tmp_path, MemorySource(1), clock=Clock())
     clock, ref = bench.clock, bench.plan.ref
@@ -117,7 +117,7 @@ async def plan_only(bench: Workbench) -> None:
     bench.source.gate.set()
 
 
-async def test_a_job_that_is_given_back_was_killed_by_nobody(tmp_path: Path) -> None:
+async def test_a_job_that_is_released_was_no_crash(tmp_path: Path) -> None:
     bench = Workbench(tmp_path, MemorySource(1), clock=Clock())
     clock, ref = bench.clock, bench.plan.ref
     assert isinstance(clock, Clock)
@@ -129,7 +129,7 @@ async def test_a_job_that_is_given_back_was_killed_by_nobody(tmp_path: Path) -> 
     for _ in range(6):
         clock.advance(LEASE + 1)
         bench.source.writing.clear()
-        await plan_only(bench)  # begun alone, and given back
+        await plan_only(bench)  # begun alone, and released
     (claim,) = (await bench.queue.claim(ref, "somebody", 1, Limits(lease=LEASE))).jobs
     assert claim.delivery >= 3
     assert claim.job.crashes == 0
@@ -137,7 +137,7 @@ async def test_a_job_that_is_given_back_was_killed_by_nobody(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("heard", [True, False], ids=["answer lost", "request lost"])
-async def test_settlements_that_are_lost_in_drains_bury_nothing(
+async def test_settlements_that_are_lost_in_drains_dead_letter_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: bool
 ) -> None:
     """Each worker is stopped while the queue no longer answers it, and leaves without having settled."""

@@ -74,7 +74,7 @@ def test_rows_not_found_are_skipped_at_first_and_unconfirmed_on_a_redelivery() -
         assert (s.skipped, s.unconfirmed) == expected
 
 
-def test_an_attempt_that_nobody_is_blamed_for_keeps_its_number() -> None:
+def test_rows_without_a_known_cause_keep_their_attempt_number() -> None:
     results = RowResults(
         failed=[RowFailure(key(1), "E", "m")], unspent=[RowFailure(key(2), "Locked", "m", retry_after=60.0)]
     )
@@ -115,7 +115,7 @@ def test_a_reject_dies_at_once_and_messages_are_bounded() -> None:
         (3, {"kind": JobKind.CHECK, "rows": 0, "crashes": 5}, RedeliveryPolicy.GIVE_UP),
     ],
 )
-def test_a_job_that_kills_workers_is_treated_with_growing_care(
+def test_a_job_that_crashes_workers_is_isolated_in_steps(
     delivery: int, job: dict[str, Any], expected: RedeliveryPolicy
 ) -> None:
     assert redelivery_policy(a_claim(delivery, **job)) is expected
@@ -145,7 +145,7 @@ def judged(
     )
 
 
-def test_blame_goes_to_the_rows_only_where_the_receiver_serves_others() -> None:
+def test_failures_are_attributed_to_the_rows_only_where_the_receiver_serves_others() -> None:
     assert judged(1, 49) is FailureCause.ROWS
     assert judged(30, 20) is FailureCause.RECEIVER
     assert judged(50, 0, serves_others=True) is FailureCause.RECEIVER
@@ -178,7 +178,7 @@ def test_the_breaker_opens_after_ten_failures_in_a_row_or_half_of_fifty() -> Non
     assert not health.serves_others
 
 
-def test_the_gate_opens_fully_only_when_a_job_worked() -> None:
+def test_the_breaker_closes_only_after_a_job_succeeded() -> None:
     breaker = ClaimBreaker(1.0, 8.0, lambda: 1.0)
     assert breaker.allowed(2, 0) == 2
     breaker.trip(Outage("X", "x"), 0.0)
@@ -207,6 +207,6 @@ def test_a_window_is_bounded_by_workers_by_ten_seconds_of_rate_and_by_the_cap() 
     assert window_rows(a_plan(limits=RowLimits(batch_rows=100)), 250, cap=250) == 0
 
 
-def test_each_worker_that_a_window_killed_halves_it_down_to_one_batch() -> None:
+def test_each_worker_that_a_window_crashed_halves_it_down_to_one_batch() -> None:
     plan = a_plan(limits=RowLimits(batch_rows=100), max_replicas=1, jobs_per_replica=10)
     assert [window_rows(plan, 0, kills) for kills in range(6)] == [2000, 1000, 500, 250, 125, 100]

@@ -25,7 +25,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
     await made.queue.close()
 
 
-async def test_an_error_text_that_is_not_utf_8_is_that_rows_failure_and_stops_nobody(bench: Workbench) -> None:
+async def test_an_error_text_that_is_not_utf_8_is_that_rows_failure_and_stops_no_other(bench: Workbench) -> None:
     def script(delivery: Delivery) -> None:
         if delivery.key == key(7):
             raise Reject("no such file: caf\udce9.txt")
@@ -65,7 +65,7 @@ async def test_rows_written_before_an_outage_in_the_same_write_are_not_counted_a
     assert sweep.unconfirmed > 0
 
 
-async def test_a_part_whose_settling_was_cut_off_by_a_stop_is_not_counted_twice(
+async def test_a_settlement_that_was_cut_off_by_a_stop_is_not_counted_twice(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
@@ -94,7 +94,7 @@ async def test_a_part_whose_settling_was_cut_off_by_a_stop_is_not_counted_twice(
     assert (sweep.state, sweep.planned, sweep.settled_rows) == (SweepState.COMPLETED, 300, 300)
 
 
-async def test_a_worker_that_slept_longer_than_its_leases_goes_on_with_what_it_has_in_hand(
+async def test_a_worker_that_slept_longer_than_its_leases_continues_with_what_it_has_claimed(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0

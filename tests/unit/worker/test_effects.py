@@ -163,7 +163,9 @@ async def test_an_outage_in_the_middle_of_a_sub_batch_keeps_what_succeeded(bench
     assert any(count > 1 for count in calls.values())
 
 
-async def test_a_lonely_row_that_nobody_vouches_for_leaves_the_sweep_without_blame(bench: Workbench) -> None:
+async def test_a_lonely_row_that_no_other_row_speaks_for_leaves_the_sweep_without_spending_an_attempt(
+    bench: Workbench,
+) -> None:
     bench.source.stale_keys = {key(7)}
     bench.settings = WorkerSettings(backoff=0.001, max_backoff=0.002)
 

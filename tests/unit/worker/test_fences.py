@@ -40,7 +40,7 @@ def a_context(bench: Workbench, *, touch_running: Callable[[], None] = lambda: N
     )
 
 
-async def test_a_division_writes_nothing_more_once_the_lease_is_lost(bench: Workbench) -> None:
+async def test_a_bisection_writes_nothing_more_once_the_lease_is_lost(bench: Workbench) -> None:
     bench.source.poison = {key(0)}
     keys = tuple(key(n) for n in range(8))
     run = JobRun(Claim("1", "me", 1, Job(JobKind.KEYS, keys=keys, rows=8)), lambda: 0.0)
@@ -58,7 +58,7 @@ async def test_a_division_writes_nothing_more_once_the_lease_is_lost(bench: Work
     assert len(bench.source.writes) == 1
 
 
-async def test_a_row_that_failed_in_one_part_of_a_job_is_kept_from_the_next_part(bench: Workbench) -> None:
+async def test_a_row_that_failed_in_one_part_of_a_job_is_excluded_from_the_next_part(bench: Workbench) -> None:
     await bench.open()
     context = a_context(bench)
     plan = await bench.queue.claim(bench.plan.ref, "me", 1, Limits())
@@ -71,7 +71,7 @@ async def test_a_row_that_failed_in_one_part_of_a_job_is_kept_from_the_next_part
     assert key(1) in (await context.predicate(job, "now")).excluded
 
 
-async def test_a_write_whose_commit_nobody_answered_counts_as_unconfirmed(bench: Workbench) -> None:
+async def test_a_write_whose_commit_was_not_answered_counts_as_unconfirmed(bench: Workbench) -> None:
     write, answered = bench.source.write, False
 
     async def commit_and_break(*given: object, **options: object) -> object:
@@ -88,7 +88,7 @@ async def test_a_write_whose_commit_nobody_answered_counts_as_unconfirmed(bench:
     assert (sweep.state, sweep.applied, sweep.unconfirmed, sweep.skipped) == (SweepState.COMPLETED, 200, 100, 0)
 
 
-def test_work_that_began_before_the_gate_shut_does_not_open_it() -> None:
+def test_work_that_began_before_the_breaker_opened_does_not_close_it() -> None:
     breaker = ClaimBreaker(1.0, 10.0, lambda: 0.0)
     breaker.trip(LOST, 0.0)
     assert not breaker.record_success()
@@ -98,7 +98,7 @@ def test_work_that_began_before_the_gate_shut_does_not_open_it() -> None:
     assert (breaker.state, breaker.consecutive_failures) == (BreakerState.CLOSED, 0)
 
 
-async def test_a_call_whose_turn_comes_late_is_progress(bench: Workbench) -> None:
+async def test_a_call_whose_slot_comes_late_is_progress(bench: Workbench) -> None:
     bench.plan, bench.effect = with_effect(a_plan(), concurrency=1), ScriptedEffect()
     now = 0.0
 
@@ -129,7 +129,7 @@ async def test_waiting_for_the_queue_is_progress_before_and_after_each_pause(ben
     assert seen == ["touch", "sleep", "touch"] * 2
 
 
-def test_a_range_goes_on_behind_the_last_row_before_the_first_that_was_not_reached() -> None:
+def test_a_range_continues_behind_the_last_row_before_the_first_that_was_not_reached() -> None:
     keys = tuple(key(n) for n in range(4))
     delivered = DeliveryResult(ok=[keys[0], keys[1], keys[3]], undelivered=[keys[2]], outage=LOST)
     part = sort_sub_batch(Job(JobKind.RANGE, rows=4), keys, delivered)
@@ -154,7 +154,7 @@ async def test_rows_that_timed_out_before_and_do_so_again_spend_an_attempt_thoug
     assert [failure.key for failure in results.failed] == list(keys)
 
 
-async def test_a_held_job_that_failed_whole_does_not_show_that_the_receiver_responds(bench: Workbench) -> None:
+async def test_a_retry_that_failed_whole_does_not_show_that_the_receiver_responds(bench: Workbench) -> None:
     def away(delivery: object) -> None:
         raise Outage("Http503", "the receiver answered 503")
 

@@ -1,4 +1,4 @@
-"""Held rows and jobs of another database, table or key than the worker's."""
+"""Excluded rows and jobs of another database, table or key than the worker's."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def planned_elsewhere(bench: Workbench) -> Claim:
     return claim
 
 
-async def test_a_sweep_that_was_planned_in_another_table_is_planned_anew(bench: Workbench) -> None:
+async def test_a_sweep_that_was_planned_in_another_table_is_planned_again(bench: Workbench) -> None:
     claim = await planned_elsewhere(bench)
     await bench.queue.release(bench.plan.ref, [claim])
     stats = await bench.run()

@@ -15,7 +15,7 @@ from tests.kits.worker import a_plan
 
 
 class Beats:
-    """A queue that only knows heartbeats."""
+    """A queue that only supports heartbeats."""
 
     def __init__(self) -> None:
         self.extended: list[tuple[str, ...]] = []
@@ -29,7 +29,7 @@ class Beats:
         return self.lost
 
 
-async def test_the_heartbeat_extends_what_is_in_hand_and_marks_what_is_lost() -> None:
+async def test_the_heartbeat_extends_its_in_flight_jobs_and_marks_what_is_lost() -> None:
     in_flight, beats, now = InFlightJobs(), Beats(), [0.0]
     settings = WorkerSettings(monotonic=lambda: now[0])
     runs = [JobRun(Claim(str(i), "me", 1, Job(JobKind.RANGE)), settings.monotonic) for i in range(3)]
@@ -65,7 +65,7 @@ async def test_a_job_past_its_deadline_ends_the_process() -> None:
     assert codes[0] == EXIT_DEADLINE
 
 
-def test_a_finished_job_stays_in_hand_until_it_is_settled() -> None:
+def test_a_finished_job_stays_in_flight_until_it_is_settled() -> None:
     in_flight = InFlightJobs()
     run = JobRun(Claim("1", "me", 1, Job(JobKind.RANGE)), lambda: 0.0)
     in_flight.add(run)

@@ -44,9 +44,7 @@ class Moody(SqliteQueue):
         return super().__getattribute__(name)
 
 
-async def test_results_are_kept_in_hand_while_the_queue_is_away(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_results_are_kept_while_the_queue_is_away(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "connect", lambda: Moody(str(bench.folder / "queue.db")))
     bench.settings = WorkerSettings(backoff=0.001, max_backoff=0.01)
     await bench.open()
@@ -81,7 +79,7 @@ async def test_stopping_cancels_a_write_and_gives_its_job_back_as_maybe(bench: W
     assert (stats.sweep.applied, stats.sweep.state) == (1000, SweepState.COMPLETED)
 
 
-async def test_stopping_in_the_middle_of_halving_keeps_what_was_applied(bench: Workbench) -> None:
+async def test_stopping_in_the_middle_of_bisection_keeps_what_was_applied(bench: Workbench) -> None:
     bench.source.poison = {key(i) for i in range(0, 100, 7)}
     await bench.open()
     worker = bench.worker(concurrency=1)
@@ -166,7 +164,7 @@ async def test_a_job_whose_lease_was_lost_settles_nothing(bench: Workbench) -> N
     assert (stats.sweep.applied, stats.running) == (0, 1)
 
 
-async def test_a_paused_queue_is_left_alone_and_gone_on_with(bench: Workbench) -> None:
+async def test_a_paused_queue_is_left_alone_and_resumed(bench: Workbench) -> None:
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -189,6 +187,8 @@ async def test_a_paused_queue_is_left_alone_and_gone_on_with(bench: Workbench) -
     assert stats.sweep.applied == 1000
 
 
-async def test_a_worker_without_anything_to_do_returns_once_told_that_the_sweep_is_settled(bench: Workbench) -> None:
+async def test_a_worker_without_anything_to_do_returns_once_it_knows_that_the_sweep_is_settled(
+    bench: Workbench,
+) -> None:
     async with asyncio.timeout(scaled(60)):
         assert await bench.worker().run(until_settled=True) == 0

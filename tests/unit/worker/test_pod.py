@@ -87,7 +87,7 @@ def test_mounted_headers_are_what_the_secret_says_now(volume: SecretVolume) -> N
     assert (met.value.reason, "hunter2" in str(met.value)) == ("HeadersInvalid", False)
 
 
-async def test_a_source_is_opened_anew_with_another_url_and_calls_under_way_end_on_the_old_one(tmp_path: Path) -> None:
+async def test_a_source_is_reopened_with_another_url_and_calls_under_way_end_on_the_old_one(tmp_path: Path) -> None:
     urls = [make_table(tmp_path / f"{number}.db", number) for number in (3, 5)]
     now = [urls[0]]
     source = ReconnectingSource(pod_plan(), lambda: now[0], "Look there.")

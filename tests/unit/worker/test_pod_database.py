@@ -98,7 +98,7 @@ def test_a_file_with_a_url_is_read_at_each_use(tmp_path: Path) -> None:
     for url in ("postgresql://a:1@db/x", "postgresql://a:2@db/x"):
         (tmp_path / "url").write_text(f"{url}\n")
         assert read() == url
-    # What a container keeps beside it is none of ours.
+    # Other files of the container beside it are ignored.
     (tmp_path / "other").write_bytes(b"\xff")
     assert read() == "postgresql://a:2@db/x"
 

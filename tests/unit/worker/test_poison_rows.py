@@ -35,7 +35,7 @@ def calls(bench: Workbench) -> Counter[Key]:
     return Counter(call.key for call in bench.effect.calls)
 
 
-async def test_six_rows_that_always_answer_500_die_and_shut_the_gate_for_nobody(bench: Workbench) -> None:
+async def test_six_rows_that_always_answer_500_die_and_do_not_open_the_breaker(bench: Workbench) -> None:
     poison = {key(n) for n in range(20, 26)}
     answers_500(bench, poison)
     stats = await bench.sweep(retries=True)
@@ -60,7 +60,7 @@ async def test_a_whole_sub_batch_of_such_rows_lets_the_rows_behind_it_and_the_ne
     assert (stats.sweep.state, stats.sweep.applied) == (SweepState.COMPLETED, 20)
 
 
-async def test_a_sweep_of_six_such_rows_only_ends_without_blame(bench: Workbench) -> None:
+async def test_a_sweep_of_six_such_rows_only_ends_without_spending_attempts(bench: Workbench) -> None:
     bench.source.stale_keys = {key(n) for n in range(6)}
     answers_500(bench, set(bench.source.stale_keys))
     stats = await bench.sweep()

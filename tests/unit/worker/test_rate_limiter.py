@@ -1,4 +1,4 @@
-"""The pace of effects: no catching up after a delay, one rate for all workers, and no turn that is kept without need."""
+"""The rate limiter: no burst after a delay, one rate for all workers, and no slot that is kept without need."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_what_was_saved_up_goes_at_once_and_the_rest_at_the_rate(rate_limi
     assert times == [0.0, 0.0, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 
 
-async def test_turns_that_passed_unused_are_lost_and_asked_for_anew(
+async def test_slots_that_passed_unused_are_lost_and_requested_again(
     rate_limiter: RateLimiter, clock: Clock, asked: list[int]
 ) -> None:
     rate_limiter.add_job(run := a_run(10), Budget(0.0))
@@ -85,7 +85,7 @@ async def test_turns_that_passed_unused_are_lost_and_asked_for_anew(
     assert clock.now >= 1060.0 + 0.6
 
 
-async def test_a_worker_that_is_slower_than_the_rate_keeps_no_turn_for_rows_that_cannot_begin(
+async def test_a_worker_that_is_slower_than_the_rate_keeps_no_slot_for_rows_that_cannot_begin(
     rate_limiter: RateLimiter, clock: Clock, asked: list[int]
 ) -> None:
     rate_limiter.add_job(run := a_run(1000), Budget(0.0))
@@ -100,7 +100,7 @@ async def test_a_worker_that_is_slower_than_the_rate_keeps_no_turn_for_rows_that
     assert rate_limiter.released(run, run.claim).refund == 0
 
 
-async def test_a_turn_that_would_lie_far_behind_is_asked_for_again(clock: Clock) -> None:
+async def test_a_slot_that_would_lie_far_behind_is_asked_for_again(clock: Clock) -> None:
     budget, asked = [-300.0, -299.0, -3.0], []
 
     async def reserve(rows: int) -> Budget:
@@ -114,7 +114,7 @@ async def test_a_turn_that_would_lie_far_behind_is_asked_for_again(clock: Clock)
     assert clock.now == 1001.0 + 4 / 5
 
 
-async def test_a_settlement_gives_back_the_turns_that_are_ahead_and_not_those_that_passed(
+async def test_a_settlement_releases_the_slots_that_are_ahead_and_not_those_that_passed(
     rate_limiter: RateLimiter, clock: Clock
 ) -> None:
     rate_limiter.add_job(run := a_run(100), Budget(0.0))
@@ -125,7 +125,7 @@ async def test_a_settlement_gives_back_the_turns_that_are_ahead_and_not_those_th
     assert part.refund + (part.spent or 0) == 100
 
 
-async def test_a_part_gives_back_no_turn_that_its_rest_needs(rate_limiter: RateLimiter) -> None:
+async def test_a_part_releases_no_slot_that_its_rest_needs(rate_limiter: RateLimiter) -> None:
     rate_limiter.add_job(run := a_run(100), Budget(0.0))
     rate_limiter.add_job(other := a_run(30), Budget(-100.0))
     rest = Job(JobKind.RANGE, rows=40)
@@ -134,7 +134,7 @@ async def test_a_part_gives_back_no_turn_that_its_rest_needs(rate_limiter: RateL
     assert rate_limiter.settled(run, Settlement(Claim("1", "me", 1, rest), skipped=40)).refund == 40
 
 
-async def test_a_stop_ends_the_wait_for_a_turn_and_the_turn_goes_back(clock: Clock) -> None:
+async def test_a_stop_ends_the_wait_for_a_slot_and_the_slot_goes_back(clock: Clock) -> None:
     stopping = asyncio.Event()
 
     async def sleep(seconds: float) -> None:
@@ -151,7 +151,7 @@ async def test_a_stop_ends_the_wait_for_a_turn_and_the_turn_goes_back(clock: Clo
 
 
 @pytest.mark.parametrize("late", [0.05, 0.5, 1.0])
-async def test_an_answer_that_comes_late_moves_no_turn(
+async def test_an_answer_that_comes_late_moves_no_slot(
     rate_limiter: RateLimiter, clock: Clock, asked: list[int], late: float
 ) -> None:
     told = clock.now
@@ -168,7 +168,7 @@ async def test_an_answer_that_comes_late_moves_no_turn(
     assert asked == []
 
 
-async def test_a_queue_whose_clock_was_set_back_gives_turns_at_once_again(clock: Clock) -> None:
+async def test_a_queue_whose_clock_was_set_back_gives_slots_at_once_again(clock: Clock) -> None:
     queue, asked = Clock(), []
 
     async def reserve(rows: int) -> Budget:
@@ -230,7 +230,7 @@ async def test_effects_keep_to_the_rate_whatever_the_receiver_answers(
     assert times[-1] - times[0] >= (len(times) - 25) / 5.0 * 0.9
 
 
-async def test_rows_that_are_not_stale_any_more_cost_no_turn(bench: Workbench, clock: Clock) -> None:
+async def test_rows_that_are_not_stale_any_more_cost_no_slot(bench: Workbench, clock: Clock) -> None:
     bench.source.stale_keys = {key(i) for i in range(150)}
     await bench.open()
 

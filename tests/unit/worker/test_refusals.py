@@ -64,7 +64,7 @@ async def test_a_sweep_without_an_effect_reaches_the_free_rows_behind_refused_on
     assert (stats.sweep.state, stats.sweep.reason, stats.excluded) == (SweepState.HALTED, "TooManyFailedRows", 5)
 
 
-async def test_the_sweep_after_a_capped_one_that_failed_at_its_end_goes_on_behind_it(bench: Workbench) -> None:
+async def test_the_sweep_after_a_capped_one_that_failed_at_its_end_continues_behind_it(bench: Workbench) -> None:
     bench.source.refused = {key(number) for number in range(200)}
     bench.plan = a_plan(limits=RowLimits(batch_rows=100, max_rows_per_sweep=100))
     states = []
@@ -124,7 +124,7 @@ async def test_rows_that_match_after_their_own_write_fail_the_sweep_only_where_t
 
 
 @pytest.mark.parametrize("effect", [False, True])
-async def test_one_row_that_its_write_leaves_as_it_was_stops_no_other_and_is_told_once(
+async def test_one_row_that_its_write_leaves_as_it_was_stops_no_other_and_is_reported_once(
     bench: Workbench, effect: bool
 ) -> None:
     bench.source.unchanged = {key(0)}

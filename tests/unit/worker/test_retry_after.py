@@ -1,4 +1,4 @@
-"""Retry-After: each row waits for what it asked for itself, within bounds, and nobody else does."""
+"""Retry-After delays the row that requested it, within bounds, and no other row."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_row_waits_no_longer_than_it_asked_because_of_another() -> None:
     assert delays(1, DAY, None, 1.2, 100, 110, 3600) == [(2.0, 1), (1.2, 2), (110.0, 2), (3600.0, 1), (DAY, 1)]
 
 
-def test_rows_that_nobody_blames_wait_each_for_itself_too() -> None:
+def test_rows_without_a_known_cause_wait_each_for_itself_too() -> None:
     assert delays(None, DAY, 1, 60, unspent=True) == [(16.0, 2), (60.0, 1), (DAY, 1)]
 
 
@@ -87,7 +87,7 @@ async def test_a_handler_may_raise_any_delay_for_one_row(bench: Workbench) -> No
 
 
 async def test_a_lonely_row_that_asks_for_a_day_waits_alone(bench: Workbench) -> None:
-    """One row a job: no other was served when the first of them is told to wait."""
+    """One row for each job: no other row was served when the first one gets Retry-After."""
     bench.plan = with_effect(a_plan(limits=RowLimits(batch_rows=1)), concurrency=1)
 
     def script(delivery: Delivery) -> None:
@@ -101,7 +101,7 @@ async def test_a_lonely_row_that_asks_for_a_day_waits_alone(bench: Workbench) ->
     assert stats.delayed == 1
 
 
-async def test_a_receiver_that_answers_429_to_all_is_left_alone_for_as_long_as_most_were_told(
+async def test_a_receiver_that_answers_429_to_all_is_left_alone_for_as_long_as_most_requested(
     bench: Workbench,
 ) -> None:
     clock = Clock()

@@ -42,7 +42,7 @@ async def stopped(bench: Workbench, after: asyncio.Event) -> None:
     assert (await bench.stats()).running == 0
 
 
-async def test_an_effect_that_outlasts_its_timeout_is_cut_off_by_a_stop_and_its_job_given_back(
+async def test_an_effect_that_outlasts_its_timeout_is_cut_off_by_a_stop_and_its_job_released(
     bench: Workbench,
 ) -> None:
     begun = asyncio.Event()
@@ -67,7 +67,7 @@ async def test_a_write_that_hangs_after_its_effects_is_cut_off_by_a_stop(bench: 
     assert len(bench.effect.calls) == 50
 
 
-async def test_a_plan_step_is_given_back_by_a_stop_with_an_effect_too(bench: Workbench) -> None:
+async def test_a_plan_step_is_released_by_a_stop_with_an_effect_too(bench: Workbench) -> None:
     bench.plan = with_effect(a_plan(source=Source(table="rows", statement_timeout=3600.0)))
     cutting = asyncio.Event()
 
@@ -137,7 +137,7 @@ def test_a_signal_is_heeded_at_once_and_wakes_the_loop(loop_factory: Any) -> Non
     assert told == ["hold", "amid a turn of the loop", "react"]
 
 
-async def test_a_job_whose_part_is_being_settled_when_the_worker_stops_at_once_is_given_back(bench: Workbench) -> None:
+async def test_a_job_whose_part_is_being_settled_when_the_worker_stops_at_once_is_released(bench: Workbench) -> None:
     """A settlement is a round trip: left without its answer, the job would wait for its lease to run out."""
     asked, answering = asyncio.Event(), asyncio.Event()
 

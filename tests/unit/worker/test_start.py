@@ -50,7 +50,7 @@ def test_the_hook_returns_when_the_process_catches_sigterm() -> None:
         ("kubesweep_controller.start", "kubesweep_controller.main"),
     ],
 )
-def test_sigterm_ends_a_program_that_has_nothing_in_hand_wherever_it_meets_it(program: str, module: str) -> None:
+def test_sigterm_ends_a_program_that_has_no_jobs_wherever_it_meets_it(program: str, module: str) -> None:
     code = AMID_A_FINALIZER.format(program=program, module=module)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=scaled(60))
     assert (ran.returncode, ran.stdout, ran.stderr) == (143, "", "")

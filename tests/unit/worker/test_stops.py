@@ -20,7 +20,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
     await made.queue.close()
 
 
-async def test_a_job_that_is_stopped_before_its_first_step_is_given_back(
+async def test_a_job_that_is_stopped_before_its_first_step_is_released(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bench.open()
@@ -39,7 +39,7 @@ async def test_a_job_that_is_stopped_before_its_first_step_is_given_back(
     assert (died, stats.running, stats.ready) == ([], 0, 1)
 
 
-async def test_a_statement_that_is_on_its_way_when_the_worker_is_stopped_is_settled_and_the_rest_given_back(
+async def test_a_statement_that_is_on_its_way_when_the_worker_is_stopped_is_settled_and_the_rest_released(
     bench: Workbench,
 ) -> None:
     bench.source.gate.clear()

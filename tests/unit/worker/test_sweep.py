@@ -28,7 +28,7 @@ async def test_a_sweep_applies_every_stale_row_and_completes(bench: Workbench) -
     assert len(bench.source.writes) == 10
 
 
-async def test_one_poison_row_costs_only_itself_and_is_applied_after_cure_and_replay(bench: Workbench) -> None:
+async def test_one_poison_row_costs_only_itself_and_is_applied_after_a_fix_and_a_replay(bench: Workbench) -> None:
     bench.source.poison = {key(417)}
     stats = await bench.sweep(retries=True)
     assert stats.sweep is not None
@@ -78,7 +78,7 @@ async def test_locked_rows_leave_the_sweep_without_spending_an_attempt(bench: Wo
     assert (stats.sweep.applied, stats.sweep.retrying, stats.excluded) == (1000, 0, 0)
 
 
-async def test_planning_that_killed_workers_goes_on_with_smaller_windows_and_then_as_before(tmp_path: Path) -> None:
+async def test_planning_that_crashed_workers_continues_with_smaller_windows_and_then_as_before(tmp_path: Path) -> None:
     now = [1000.0]
     plan = a_plan(limits=RowLimits(batch_rows=10), max_replicas=1, jobs_per_replica=4)
     bench = Workbench(tmp_path, MemorySource(100), plan, clock=lambda: now[0])
@@ -112,7 +112,7 @@ NAIVE = (("naive-time-zone", 'column "at" has no time zone'),)
     ("warnings", "write", "reason"),
     [(NAIVE, Write(), "NaiveTimeZone"), (NAIVE, None, ""), ((), Write(), ""), (UNIT, Write(), "EpochUnit")],
 )
-async def test_a_first_sweep_that_deletes_by_times_that_nobody_explained_waits_for_approval(
+async def test_a_first_sweep_that_deletes_by_times_without_a_zone_awaits_approval(
     bench: Workbench, warnings: tuple[tuple[str, str], ...], write: Write | None, reason: str
 ) -> None:
     bench.source.warnings = warnings
@@ -131,7 +131,7 @@ async def test_a_first_sweep_that_deletes_by_times_that_nobody_explained_waits_f
     assert again.sweep.state is SweepState.COMPLETED
 
 
-async def test_too_many_rows_hold_the_sweep_until_somebody_approves(bench: Workbench) -> None:
+async def test_too_many_rows_await_approval(bench: Workbench) -> None:
     bench.plan = a_plan(limits=RowLimits(batch_rows=100, approve_above_rows=500))
     sweep = (await bench.sweep()).sweep
     assert sweep is not None
