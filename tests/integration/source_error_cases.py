@@ -47,7 +47,7 @@ TIMELESS = {"match": (Match("in", "status", ("pending",)),), "effect": Effect(ha
 
 
 POSTGRES = {
-    "a table that is not there": Case(table="thinks"),
+    "a table that does not exist": Case(table="thinks"),
     "a table in another schema": Case(schema="public", sql="CREATE SCHEMA app; ALTER TABLE things SET SCHEMA app"),
     "a view": Case(sql="CREATE VIEW seen AS SELECT * FROM things", table="seen"),
     "no primary key": Case(sql="ALTER TABLE things DROP CONSTRAINT things_pkey"),
@@ -65,20 +65,20 @@ POSTGRES = {
     "a primary key of five columns": Case(
         sql="CREATE TABLE wide (a int, b int, c int, d int, e int, PRIMARY KEY (a, b, c, d, e))", table="wide"
     ),
-    "a column that is not there": Case(match(Match("isNull", "expired_at"))),
-    "an effect's column that is not there": Case({"effect": Effect(columns=("stats",), handler="a:b")}),
-    "a column of effect.key that is not there": Case({"effect": Effect(key=("stats",), handler="a:b")}),
+    "a column that does not exist": Case(match(Match("isNull", "expired_at"))),
+    "an effect's column that does not exist": Case({"effect": Effect(columns=("stats",), handler="a:b")}),
+    "a column of effect.key that does not exist": Case({"effect": Effect(key=("stats",), handler="a:b")}),
     "`before` on text": Case(match(Match("before", "status"))),
-    "a value that is no label of the enum": Case(match(Match("in", "mood", ("sed",)))),
-    "a value that is no number": Case(match(Match("in", "amount", ("many",)))),
-    "`in` on json, which knows no equality": Case(match(Match("in", "data", ("{}",)))),
+    "a value that is not a label of the enum": Case(match(Match("in", "mood", ("sed",)))),
+    "a value that is not a number": Case(match(Match("in", "amount", ("many",)))),
+    "`in` on json, which has no equality": Case(match(Match("in", "data", ("{}",)))),
     "sql that does not parse": Case(match(Match("sql", sql="t.status = = 'x'"))),
-    "sql with a column that is not there": Case(match(Match("sql", sql="t.state = 'x'"))),
-    "sql that is no condition": Case(match(Match("sql", sql="t.id + 1"))),
+    "sql with a column that does not exist": Case(match(Match("sql", sql="t.state = 'x'"))),
+    "sql that is not a condition": Case(match(Match("sql", sql="t.id + 1"))),
     "sql with an aggregate": Case(match(Match("sql", sql="max(t.id) > 1"))),
     "a generated column in update": Case(update("twice", "1")),
     "an update's value that is too long": Case(update("code", "abcdef")),
-    "an update's column that is not there": Case(update("staus", "x")),
+    "an update's column that does not exist": Case(update("staus", "x")),
     "an unknown zone": Case(
         match(Match("before", "naive")), sql="ALTER TABLE things ADD naive timestamp", zone="Mars/Base"
     ),
@@ -88,8 +88,8 @@ POSTGRES = {
     "no right to delete": Case(
         {"write": Write()}, role="deletes nothing", sql='GRANT SELECT, UPDATE ON things TO "{role}"'
     ),
-    "an archive that is not there": Case({"write": Write(archive=Archive("gone"))}),
-    "an archive that takes nothing": Case(
+    "an archive that does not exist": Case({"write": Write(archive=Archive("gone"))}),
+    "an archive that the role may not write": Case(
         {"write": Write(archive=Archive("kept"))},
         sql='CREATE TABLE kept (id int); GRANT SELECT, UPDATE, DELETE ON things TO "{role}"',
         role="archives nothing",
@@ -112,7 +112,7 @@ POSTGRES = {
         "CREATE TABLE notes (thing int CONSTRAINT note_of REFERENCES things ON DELETE SET NULL); CREATE INDEX ON notes (thing); "
         "INSERT INTO things VALUES (1, 'open', '2020-01-01', NULL, NULL, 1, '', '0,0'); INSERT INTO parts VALUES (1, 1), (2, 1)",
     ),
-    "an update whose values are what match asks for": Case({"match": (Match("in", "status", ("pending", "expired")),)}),
+    "an update whose values still match": Case({"match": (Match("in", "status", ("pending", "expired")),)}),
     "a read-only database": Case(sql="ALTER DATABASE {database} SET default_transaction_read_only = on"),
     "no policy that permits the write": Case(
         sql="GRANT SELECT, UPDATE ON things TO {role}; ALTER TABLE things ENABLE ROW LEVEL SECURITY; "
@@ -130,7 +130,7 @@ POSTGRES = {
 
 
 SQLITE = {
-    "SQLite: a table that is not there": Case(table="thing"),
+    "SQLite: a table that does not exist": Case(table="thing"),
     "SQLite: a view": Case(sql="CREATE VIEW seen AS SELECT * FROM things", table="seen"),
     "SQLite: no primary key": Case(sql="CREATE TABLE bare (id INTEGER, expires_at TEXT)", table="bare"),
     "SQLite: no primary key, but a unique index": Case(
@@ -142,8 +142,8 @@ SQLITE = {
     "SQLite: a key that is not unique": Case(key=("status",)),
     "SQLite: a key that may be NULL": Case(key=("maybe",), sql="CREATE UNIQUE INDEX one ON things (maybe)"),
     "SQLite: a key of floating point": Case(key=("size",)),
-    "SQLite: a column that is not there": Case(match(Match("isNull", "expired_at"))),
-    "SQLite: a column of effect.key that is not there": Case({"effect": Effect(key=("stats",), handler="a:b")}),
+    "SQLite: a column that does not exist": Case(match(Match("isNull", "expired_at"))),
+    "SQLite: a column of effect.key that does not exist": Case({"effect": Effect(key=("stats",), handler="a:b")}),
     "SQLite: sql that does not parse": Case(match(Match("sql", sql="t.status = = 'x'"))),
     "SQLite: a generated column in update": Case(update("twice", "1")),
     "SQLite: sql that compares numbers with :cutoff": Case(
@@ -154,13 +154,13 @@ SQLITE = {
 
 
 URLS = {
-    "a URL of another kind": "mysql://u:hunter2@h/d",
+    "a URL of another scheme": "mysql://u:hunter2@h/d",
     "a URL that cannot be parsed": "postgresql://u:hunter2@h/d?nonsense=1",
-    "a database that is not there": "{server}/nowhere",
-    "a user that is not there": "{server}/postgres as nobody",
-    "a server that is not there": "postgresql://u:hunter2@/d?host=/nowhere",
-    "SQLite: a file that is not there": "sqlite:////nowhere/a.db",
-    "SQLite: a file that is no database": "sqlite:///{folder}/text.db",
+    "a database that does not exist": "{server}/nowhere",
+    "a user that does not exist": "{server}/postgres as nobody",
+    "a server that does not exist": "postgresql://u:hunter2@/d?host=/nowhere",
+    "SQLite: a file that does not exist": "sqlite:////nowhere/a.db",
+    "SQLite: a file that is not a database": "sqlite:///{folder}/text.db",
 }
 
 
@@ -169,7 +169,7 @@ WARNINGS = {
     "a trigger": Case(
         sql="CREATE TRIGGER audit BEFORE UPDATE ON things FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()"
     ),
-    "a foreign key that points here without an index": Case(
+    "a foreign key to the table without an index": Case(
         {"write": Write()}, sql="CREATE TABLE parts (thing int CONSTRAINT part_of REFERENCES things)"
     ),
     "row-level security": Case(
@@ -180,8 +180,8 @@ WARNINGS = {
     "a role that may delete but not lock": Case(
         {"write": Write()}, sql="GRANT SELECT, DELETE ON things TO {role}", role="only deletes"
     ),
-    "an effect, and nothing that makes a staleness new": Case(TIMELESS),
-    "sql that looks at a clock": Case(match(Match("sql", sql="t.expires_at < now()"))),
+    "an effect, and no column that tells one staleness from the next": Case(TIMELESS),
+    "sql that reads a clock": Case(match(Match("sql", sql="t.expires_at < now()"))),
     "sql with a subquery": Case(match(Match("sql", sql="EXISTS (SELECT FROM pg_class)"))),
     "numbers that look like another unit": Case(
         {"match": (Match("before", "seen", unit="seconds"), OPEN)},
@@ -210,7 +210,7 @@ WARNINGS = {
         {"write": Write()},
         sql="CREATE TABLE parts (thing int CONSTRAINT part_of REFERENCES things ON DELETE SET NULL); CREATE INDEX ON parts (thing)",
     ),
-    "a time without a zone, in a database that lives elsewhere": Case(
+    "a time without a zone, in a database with another time zone": Case(
         {"match": (Match("before", "made"), OPEN)},
         sql="ALTER TABLE things ADD made timestamp NOT NULL; ALTER DATABASE \"{database}\" SET TimeZone = 'Asia/Tokyo'",
         zone=None,
@@ -226,12 +226,12 @@ SQLITE_WARNINGS = {
     "SQLite: a primary key that may be NULL": Case(
         sql="CREATE TABLE loose (id TEXT PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL)", table="loose"
     ),
-    "SQLite: an effect, and nothing that makes a staleness new": Case(TIMELESS),
+    "SQLite: an effect, and no column that tells one staleness from the next": Case(TIMELESS),
     "SQLite: bytes in the key": Case(
         sql="CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES (x'31', '', '2020-01-01 00:00')",
         table="named",
     ),
-    "SQLite: a key that is no UTF-8": Case(
+    "SQLite: a key that is not UTF-8": Case(
         sql="CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, status TEXT, expires_at TEXT NOT NULL); INSERT INTO named VALUES (CAST(x'ff' AS TEXT), '', '2020-01-01 00:00')",
         table="named",
     ),
@@ -249,7 +249,7 @@ SQLITE_WARNINGS = {
     "SQLite: an archive that lacks columns": Case(
         {"write": Write(archive=Archive("kept"))}, sql="CREATE TABLE kept (id INTEGER, status TEXT, expires_at TEXT)"
     ),
-    "SQLite: values that are no time": Case(
+    "SQLite: values that are not times": Case(
         sql="INSERT INTO things (id, status, expires_at, size) VALUES (1, 'a', '01/02/2026', 1), (2, 'a', '2026-02-01 00:00', 1)"
     ),
     "SQLite: `before: now` on a column of dates": Case(

@@ -76,7 +76,7 @@ async def test_many_slots_are_filled_by_halves(tmp_path: Path) -> None:
     bench.plan = a_plan(max_replicas=slots, jobs_per_replica=1)
     Counting.asked, Counting.wanted = [], []
     bench.connect = lambda: Counting(str(tmp_path / "queue.db"))  # type: ignore[method-assign]
-    bench.source.gate.clear()
+    bench.source.writes_allowed.clear()
     all_in_hand, writes = asyncio.Event(), 0
     write = bench.source.write
 
@@ -93,7 +93,7 @@ async def test_many_slots_are_filled_by_halves(tmp_path: Path) -> None:
         running = asyncio.create_task(bench.worker(concurrency=slots).run(until_settled=True))
         await all_in_hand.wait()
         assert max(Counting.wanted) == slots // 2
-        bench.source.gate.set()
+        bench.source.writes_allowed.set()
         await running
     stats = await bench.stats()
     assert stats.sweep is not None

@@ -107,14 +107,14 @@ async def test_leases_that_ran_out_without_a_crash_dead_letter_nothing(tmp_path:
 
 async def plan_only(bench: Workbench) -> None:
     """A worker that leaves when it comes to write."""
-    bench.source.gate.clear()
+    bench.source.writes_allowed.clear()
     worker = bench.worker(concurrency=1)
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(scaled(60)):
         await bench.source.writing.wait()
         worker.stop(now=True)
         await running
-    bench.source.gate.set()
+    bench.source.writes_allowed.set()
 
 
 async def test_a_job_that_is_released_was_no_crash(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+"""Pure decisions of the worker: settlements, redelivery, plan versions, breakers and windows."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""What keeps a worker from working on what is not its own, and from counting what it does not know."""
+"""Fences: a worker does not work on jobs that it lost, and counts no row whose result is unknown."""
 
 from __future__ import annotations
 

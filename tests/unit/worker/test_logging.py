@@ -1,3 +1,5 @@
+"""Log lines of the worker, and text from outside in them."""
+
 from __future__ import annotations
 
 import io

@@ -65,7 +65,7 @@ async def test_results_are_kept_while_the_queue_is_away(bench: Workbench, monkey
 
 async def test_stopping_cancels_a_write_and_gives_its_job_back_as_maybe(bench: Workbench) -> None:
     await bench.open()
-    bench.source.gate.clear()
+    bench.source.writes_allowed.clear()
     worker = bench.worker(concurrency=1)
     running = asyncio.create_task(worker.run())
     await bench.source.writing.wait()
@@ -73,7 +73,7 @@ async def test_stopping_cancels_a_write_and_gives_its_job_back_as_maybe(bench: W
     assert await running == 0
     stats = await bench.stats()
     assert (stats.running, stats.ready, bench.source.writes) == (0, 10, [])
-    bench.source.gate.set()
+    bench.source.writes_allowed.set()
     stats = await bench.run()
     assert stats.sweep is not None
     assert (stats.sweep.applied, stats.sweep.state) == (1000, SweepState.COMPLETED)

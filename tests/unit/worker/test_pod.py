@@ -1,3 +1,5 @@
+"""The environment of a pod: plan, source and headers."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The login of a pod's database, out of mounted parts and out of files that another container writes."""
+"""The database credentials of a pod, from mounted parts and from files that another container writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that a receiver always refuses die, and neither an outage nor these rows cost anybody else anything."""
+"""Rows that a receiver always refuses become dead letters, and neither they nor an outage affect other rows."""
 
 from __future__ import annotations
 

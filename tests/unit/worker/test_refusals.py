@@ -1,4 +1,4 @@
-"""Rows that a write leaves as they were without an error: each is its own failure, and all of them end the sweep."""
+"""Rows that a write leaves unchanged without an error: each one fails alone, and many of them fail the sweep."""
 
 from __future__ import annotations
 

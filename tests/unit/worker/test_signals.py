@@ -1,3 +1,5 @@
+"""Stops by SIGTERM and SIGINT."""
+
 from __future__ import annotations
 
 import asyncio
@@ -60,7 +62,7 @@ async def test_an_effect_that_outlasts_its_timeout_is_cut_off_by_a_stop_and_its_
 
 
 async def test_a_write_that_hangs_after_its_effects_is_cut_off_by_a_stop(bench: Workbench) -> None:
-    bench.source.gate.clear()
+    bench.source.writes_allowed.clear()
     await bench.open()
     await stopped(bench, bench.source.writing)
     assert len(bench.source.stale_keys) == 100

@@ -1,4 +1,4 @@
-"""A program that is the first process of its container: it listens to SIGTERM before anything else, and Kubernetes waits for that."""
+"""The first process of a container handles SIGTERM before anything else, and the preStop hook waits for that."""
 
 from __future__ import annotations
 

@@ -42,14 +42,14 @@ async def test_a_job_that_is_stopped_before_its_first_step_is_released(
 async def test_a_statement_that_is_on_its_way_when_the_worker_is_stopped_is_settled_and_the_rest_released(
     bench: Workbench,
 ) -> None:
-    bench.source.gate.clear()
+    bench.source.writes_allowed.clear()
     await bench.open()
     worker = bench.worker(grace=3600.0)
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(scaled(60)):
         await bench.source.writing.wait()
         worker.stop()
-        bench.source.gate.set()
+        bench.source.writes_allowed.set()
         await running
     stats = await bench.stats()
     assert stats.sweep is not None
@@ -58,7 +58,7 @@ async def test_a_statement_that_is_on_its_way_when_the_worker_is_stopped_is_sett
 
 
 async def test_a_statement_that_hangs_is_given_up_within_the_grace(bench: Workbench) -> None:
-    bench.source.gate.clear()
+    bench.source.writes_allowed.clear()
     await bench.open()
     worker = bench.worker(grace=0.05)
     running = asyncio.create_task(worker.run())

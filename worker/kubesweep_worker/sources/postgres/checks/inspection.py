@@ -52,12 +52,13 @@ async def _try_plan(tx: Transaction, plan: Plan, statements: Statements) -> None
         return
     try:
         await tx.run(f"EXPLAIN {statements.write(Range(), Predicate(EXAMPLE))}")
-    except StatementRefused as failure:
+    except SweepFailure as failure:
         if statements.archive is None or failure.reason != "SqlInvalid":
             raise
+        refusal = failure.refusal if isinstance(failure, StatementRefused) else str(failure)
         raise SweepFailure(
             "ArchiveMismatch",
-            f"spec.write.delete.archiveTo: {statements.archive[0]} cannot take the rows: {failure.refusal}. Give it the table's types",
+            f"spec.write.delete.archiveTo: {statements.archive[0]} cannot take the rows: {refusal}. Give it the table's types",
         ) from None
 
 

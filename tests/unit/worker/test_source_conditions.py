@@ -1,3 +1,5 @@
+"""The conditions of a plan as SQL text."""
+
 from __future__ import annotations
 
 import re
