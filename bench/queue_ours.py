@@ -1,7 +1,7 @@
-"""Kubesweep as a contestant of bench/queue.py: the roles of bench/peers/probe.py.
+"""Kubesweep as a candidate of bench/queue.py, with the roles of bench/peers/probe.py.
 
-The worker is the real one, whole: loop, heartbeat, leases, fences, plan versions, held rows, accounting. Only the database
-is missing: behind the source's protocol nothing happens, or a nap of 10 ms.
+The worker is the real one: loop, heartbeat, leases, fences, plan versions, excluded rows, accounting. Only the database is
+missing: a source that does nothing, or sleeps for 10 ms, replaces it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CUTOFF = "2026-11-23 08:00:00+00"
 
 
 class NoDatabase:
-    """Every job finds its one row and writes it, at once or after a nap. Planning finds nothing: its sweep is over then."""
+    """Each job finds and writes its one row, at once or after a pause. Planning finds no rows, so its sweep ends."""
 
     def __init__(self, settings: Settings, probe: Probe) -> None:
         self._nap = NAP if settings.kind == "nap" else 0.0
@@ -49,7 +49,7 @@ class NoDatabase:
         return "t(id)"
 
     async def now(self) -> str:
-        """The first that a plan job asks, so the moment at which it was picked up."""
+        """The first call of a plan job, so it marks when the job was picked up."""
         self._probe.picked(next(self._plans))
         return CUTOFF
 
@@ -109,10 +109,10 @@ async def work(settings: Settings) -> None:
 
 
 async def fill(settings: Settings) -> None:
-    """One sweep of ``jobs`` jobs by the chain's own move: each window takes the place of the job that cut it.
+    """One sweep of ``jobs`` jobs, enqueued as planning does: each window replaces the job that cut it.
 
-    A chain's planner is handed its next step behind what waits; so that nothing else need be claimed, whichever job comes
-    first stands in for it here.
+    The queue appends the next plan step behind the waiting jobs. So that no other job has to be claimed first, the first
+    job that is claimed stands in for the plan step here.
     """
     if settings.kind == "pick":  # the worker plans by itself
         return await trickle(Settings(settings.port, "pick", 1, 0, 1, pause=0.0))
@@ -134,8 +134,8 @@ async def fill(settings: Settings) -> None:
 
 
 async def trickle(settings: Settings) -> None:
-    """Ticks: each opens a sweep, whose plan job finds nothing and so ends it. A tick that comes before the end of the sweep
-    before it is not counted but sent again."""
+    """Ticks: each opens a sweep, whose plan job finds nothing and so ends it. A tick before the end of the previous sweep is not
+    counted, and sent again."""
     compiled, queue = plan(settings.concurrency), RedisQueue(settings.url)
     sent: list[float] = []
     due = time.monotonic()

@@ -24,7 +24,7 @@ OPEN = Match("sql", sql="t.status <> 'expired'")
 
 
 class Case(NamedTuple):
-    """A plan that sweeps ``things`` with one thing changed. ``role`` without a right, ``sql`` before the inspection."""
+    """A plan for ``things`` with one thing changed. ``role``: rights to revoke. ``sql``: run before the inspection."""
 
     plan: Mapping[str, Any] = MappingProxyType({})
     sql: str = ""

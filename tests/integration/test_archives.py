@@ -27,7 +27,7 @@ async def app(database: str) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def source(database: str, app: Connection) -> AsyncIterator[InspectableSource]:
-    """Of a worker that has looked at the tables."""
+    """The source of a worker that has read the tables."""
     opened = open_source(make_plan(write=ARCHIVE), lambda: database)
     await opened.origin()
     yield opened

@@ -37,7 +37,7 @@ async def app(database: str) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def source(database: str, app: Connection) -> AsyncIterator[InspectableSource]:
-    """Of a worker that has looked at the tables."""
+    """The source of a worker that has read the tables."""
     opened = open_source(make_plan(write=ARCHIVE), lambda: database)
     await opened.origin()
     yield opened
@@ -52,7 +52,7 @@ def lite(tmp_path: Path) -> Path:
 
 
 def altered(lite: Path, statements: str) -> str:
-    """The URL of the file after these."""
+    """The URL of the file after these statements."""
     with closing(sqlite3.connect(lite)) as connection:
         connection.executescript(statements)
     return f"sqlite:///{lite}"

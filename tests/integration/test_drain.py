@@ -1,4 +1,4 @@
-"""SIGTERM while effects are under way: each of them ends and is written, none begins, and what is left goes back."""
+"""SIGTERM while effects run: each of them ends and is written, no further effect starts, and the other rows are released."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLUMNS = ("id",)
 
 @asynccontextmanager
 async def slow_plan(kind: str) -> AsyncIterator[Plan]:
-    """A plan whose effects are one at a time, some threads, or many requests."""
+    """A plan whose effects run one at a time, in several threads, or as many requests."""
     module = effects.__name__
     if kind == "coroutine":
         yield handler_plan("", effect=Effect(columns=COLUMNS, handler=f"{module}:slow", concurrency=1))

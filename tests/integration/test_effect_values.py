@@ -1,4 +1,4 @@
-"""What an effect gets for awkward values of a real database, and that an impossible one refuses its own row alone."""
+"""The values that an effect gets from a real database; one that cannot be converted refuses only its own row."""
 
 from __future__ import annotations
 

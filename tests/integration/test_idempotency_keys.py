@@ -1,4 +1,4 @@
-"""The Idempotency-Key is a promise to receivers: the keys below were given by the first version and never change."""
+"""Idempotency-Keys are stable: the keys below are those of the first version and never change."""
 
 from __future__ import annotations
 

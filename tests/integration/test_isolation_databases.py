@@ -156,7 +156,7 @@ async def test_a_slow_row_of_sqlite_is_dead_lettered_and_the_others_go(site: Sit
 
 
 async def test_a_flood_of_rows_that_cannot_be_deleted_hides_none_of_those_behind(site: Site) -> None:
-    """And in the sweeps after it, though more rows fail than deadLetters.haltAbove lets the queue hold."""
+    """Also in later sweeps, although more rows fail than deadLetters.haltAbove allows."""
     carts(site.url, 400)
     execute(site.url, "CREATE TABLE lines AS SELECT id, id AS cart FROM carts WHERE id <= 250")
     execute(site.url, "ALTER TABLE lines ADD FOREIGN KEY (cart) REFERENCES carts")

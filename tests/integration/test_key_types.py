@@ -114,7 +114,7 @@ async def test_a_deferrable_primary_key_is_a_key(database: str, app: Connection)
 async def test_a_partitioned_table_gets_advice_that_postgresql_takes(
     database: str, app: Connection, rest: str, told: str
 ) -> None:
-    """It builds no index CONCURRENTLY on the parent of partitions."""
+    """PostgreSQL cannot create an index CONCURRENTLY on a partitioned table."""
     await app.execute(
         f"CREATE TABLE things (k int NOT NULL, status text NOT NULL, at timestamptz NOT NULL{rest}) PARTITION BY LIST (status);"
         "CREATE TABLE one PARTITION OF things DEFAULT;"

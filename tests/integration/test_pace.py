@@ -1,4 +1,4 @@
-"""rowsPerSecond before a real receiver: two workers on one queue, and what they sent in any ten seconds."""
+"""rowsPerSecond with a real receiver: two workers on one queue, and the calls that they sent in any ten seconds."""
 
 from __future__ import annotations
 

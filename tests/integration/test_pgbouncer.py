@@ -1,4 +1,4 @@
-"""Through PgBouncer in transaction mode, whose server connections the application gets back after us: nothing that we set is left."""
+"""Through PgBouncer in transaction mode: the application gets the same server connections, without any setting of a sweep."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.integration.postgres import Server
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="this machine has no PgBouncer")
 OWN = {"TimeZone": "Asia/Tokyo", "DateStyle": "German, DMY", "IntervalStyle": "iso_8601", "bytea_output": "escape"}
-# PgBouncer itself hands application_name from one client to the next that gives none.
+# PgBouncer keeps application_name for a client that sets none.
 SETTINGS = (
     "SELECT name, setting FROM pg_settings WHERE context <> 'internal' AND name <> 'application_name' ORDER BY name"
 )
@@ -43,7 +43,7 @@ def url(pooler: Pooler, database: str) -> str:
 
 
 def through(url: str, sql: str) -> list[Any]:
-    """What the application sees, which prepares no statement of its own."""
+    """The settings that the application sees; it prepares no statements."""
     with psycopg.connect(url, autocommit=True, prepare_threshold=None) as app:
         return list(app.execute(sql.encode()).fetchall())
 
@@ -96,7 +96,7 @@ async def test_nothing_is_left_behind_by_what_fails(url: str) -> None:
 
 
 async def test_another_session_between_two_calls_changes_nothing(url: str) -> None:
-    """An application that leaves its own settings behind: they are not ours."""
+    """An application that leaves its settings in the session: a sweep does not use them."""
     source = open_source(a_plan(), lambda: url)
     await source.inspect()
     cutoff = await source.now()

@@ -1,4 +1,6 @@
-"""A worker's pod whose database login comes in parts, or in files that a sidecar writes, against a PostgreSQL that wants a password."""
+"""A worker's pod whose database credentials come in parts, or in files that a sidecar writes, with a PostgreSQL that requires
+a password.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ async def pod(tmp_path: Path, server: Server) -> AsyncIterator[Pod]:
 
 
 def environment(pod: Pod, postgres: Postgres, database: str, **parts: Any) -> dict[str, str]:
-    """That of a worker whose host and database stand in the spec; without another, the host is the folder of a Unix socket."""
+    """The environment of a worker with host and database in the spec; the default host is the folder of a Unix socket."""
     name = str(psycopg.conninfo.conninfo_to_dict(database)["dbname"])
     told = Parts(**{"host": str(postgres.folder / "s"), "database": name, **parts})
     return {
@@ -161,7 +163,7 @@ OPENSSL = [
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Path:
-    """A folder with tls.crt and tls.key for ::1, and with other.crt, which did not sign it."""
+    """A folder with tls.crt and tls.key for ::1, and with other.crt, which has not signed it."""
     for name, more in (("tls", ["-addext", "subjectAltName=IP:::1"]), ("other", [])):
         files = ["-keyout", f"{name}.key", "-out", f"{name}.crt"]
         subprocess.run([*OPENSSL, *more, *files], cwd=tmp_path, check=True, capture_output=True)
@@ -170,7 +172,7 @@ def certificates(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def speaking_tls(postgres: Postgres, certificates: Path) -> AsyncIterator[int]:
-    """A port of ::1 that leads to the server's socket, under TLS as PostgreSQL 17 speaks it: from the first byte on."""
+    """A port of ::1 that forwards to the server's socket, with direct TLS as PostgreSQL 17 supports it."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificates / "tls.crt", certificates / "tls.key")
     context.set_alpn_protocols(["postgresql"])

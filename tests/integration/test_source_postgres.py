@@ -35,7 +35,7 @@ async def connection(database: str) -> AsyncIterator[psycopg.AsyncConnection[tup
 
 
 async def statistics_are_told(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
-    """A backend tells its statistics when it ends: wait until all others have."""
+    """A backend reports its statistics when it ends: wait until all others have ended."""
     await connection.execute(
         "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -153,7 +153,7 @@ async def test_few_stale_rows_in_a_big_table_are_found_without_reading_it(
     pages = "SELECT heap_blks_read + heap_blks_hit FROM pg_statio_user_tables WHERE relname = 'things'"
     source = open_source(make_plan(), lambda: database)
     cutoff = await source.now()
-    # the INSERT's own statistics are told at most once a second: they must not come after the reset
+    # the statistics of the INSERT are reported at most once a second, and must not arrive after the reset
     await connection.execute("SELECT pg_stat_force_next_flush()")
     await connection.execute("SELECT pg_stat_reset()")
     window = await source.cut(Predicate(cutoff), None, 1000, 80_000)

@@ -30,7 +30,7 @@ async def app(database: str) -> AsyncIterator[Connection]:
 
 
 async def blocked(database: str) -> None:
-    """Returns when a statement of ours waits for a lock."""
+    """Returns when a statement of the source waits for a lock."""
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as watcher:
         while True:
             row = await (await watcher.execute(BLOCKED)).fetchone()

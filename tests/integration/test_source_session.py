@@ -1,4 +1,4 @@
-"""Under whose settings the user's sql, triggers and defaults run, and what does not depend on them: keys, stamps, values."""
+"""The settings under which the user's sql, triggers and defaults run; keys, stamps and values do not depend on them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEYS = {
 
 @pytest.fixture
 async def app(database: str) -> AsyncIterator[Connection]:
-    """The application whose table is swept. Its sessions, and ours, are a Japanese's."""
+    """The application whose table is swept. All sessions have Japanese settings."""
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as opened:
         name = opened.info.dbname
         for setting, value in SETTINGS.items():
@@ -124,7 +124,7 @@ async def test_a_session_of_the_spec_goes_before_the_logins(database: str, app: 
 
 
 async def test_nothing_that_we_set_outlives_its_transaction(database: str, app: Connection) -> None:
-    """Behind a pooler the session goes to the application next."""
+    """Behind a pooler the application uses the session next."""
     await app.execute("CREATE TABLE t (id int PRIMARY KEY, status text); INSERT INTO t VALUES (1, 'pending')")
     source = PostgresSource(a_plan("t"), lambda: database)
     cutoff = await source.now()

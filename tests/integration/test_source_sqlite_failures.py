@@ -44,7 +44,7 @@ async def test_a_full_disk_is_an_outage_that_writes_nothing(tmp_path: Path) -> N
 
 
 def limit_pages(source: Any, pages: int) -> None:
-    """The same result code as a full disk, from the same place, without filling one."""
+    """Gives the same result code as a full disk, without filling one."""
     source._thread.connection.execute(f"PRAGMA max_page_count = {pages}")
 
 

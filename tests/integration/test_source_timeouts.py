@@ -134,14 +134,14 @@ async def test_a_page_of_one_row_that_times_out_is_an_outage() -> None:
 async def test_rows_deleted_while_a_window_is_cut_move_no_end_behind_rows_not_read(
     database: str, app: Connection
 ) -> None:
-    """The window's two statements see one state of the table."""
+    """The two statements of a window see the same snapshot of the table."""
     await app.execute("UPDATE things SET status = 'live' WHERE id <> 400")
     plan = make_plan(match=(Match("in", "status", ("pending",)),), source=Source(table="things"))
     source: Any = open_source(plan, lambda: database)
     cutoff = await source.now()
 
     class Meddling:
-        """The application deletes the first rows between the walk and the question where it ended."""
+        """The application deletes the first rows between the walk and the query for its end."""
 
         def __init__(self, tx: Any) -> None:
             self._tx = tx

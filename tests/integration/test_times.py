@@ -63,7 +63,7 @@ FORGED = {"before": "2999-01-01 00:00:00", "after": "1970-01-01 00:00:00"}
 async def test_nothing_is_due_by_a_cutoff_that_was_forged(
     database: str, app: Connection, tmp_path: Path, op: Any
 ) -> None:
-    """Rows of half an hour ago and in half an hour, matched by an hour ago: who may write to the queue alone makes none of them stale."""
+    """Rows of half an hour ago and in half an hour, matched by an hour ago: write access to the queue alone makes none of them stale."""
     seconds = "extract(epoch FROM {})"
     kinds = {
         "stamp": "timestamptz",

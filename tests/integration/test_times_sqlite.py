@@ -103,7 +103,7 @@ async def test_text_in_a_column_of_numbers_is_no_number_on_sqlite(tmp_path: Path
 
 
 async def test_numbers_that_are_no_times_are_reported(database: str, app: Connection, tmp_path: Path) -> None:
-    """Days written as 20260301, Julian days: read as seconds they all lie in 1970."""
+    """Days such as 20260301 and Julian days: read as seconds they are all in 1970."""
     rows = ", ".join(f"({n}, {20260201 + n})" for n in range(28))
     await app.execute(
         f"CREATE TABLE things (id int PRIMARY KEY, at int NOT NULL); INSERT INTO things VALUES {rows}".encode()

@@ -1,4 +1,4 @@
-"""An edit of the plan while workers of the plan before it are in the middle of their effects."""
+"""An edit of the plan while workers of the previous plan run effects."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def begun(site: Site, told: Receiver) -> asyncio.subprocess.Process:
 
 
 async def edit(site: Site, plan: Plan) -> asyncio.subprocess.Process:
-    """A worker of the edited plan that asked the queue for work: it has done the check that was enqueued for it."""
+    """A worker of the edited plan that has claimed from the queue: it has done the check that was enqueued for it."""
     await site.queue.open_sweep(plan.ref, SweepRequest(tick=2.0, plan=plan.version))
     await site.queue.enqueue_check(plan.ref, plan.version)
     site.plan = plan
