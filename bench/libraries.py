@@ -28,7 +28,7 @@ from aiohttp import web
 from bench.servers import postgres
 from kubesweep.queue.model import Job, JobKind, PlanVersion
 from kubesweep.queue.redis.connections import Lines, close_client, open_client, parse, request
-from kubesweep_worker.sources.postgres.pool import Patience, Pool
+from kubesweep_worker.sources.postgres.pool import Pool, Timeouts
 from tests.kits.servers import Server
 
 Run = Callable[[], Awaitable[None]]
@@ -108,7 +108,7 @@ async def transactions(count: int, rounds: int) -> None:
             connection.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) AS id")
             connection.execute("CREATE INDEX ON t (id)")
         url = server.url("postgres")
-        ours = Pool(lambda: url, 2, "bench", Patience(30.0))
+        ours = Pool(lambda: url, 2, "bench", Timeouts(30.0))
         async with psycopg_pool.AsyncConnectionPool(url, min_size=2, max_size=2, open=False) as theirs:
 
             async def own() -> None:

@@ -10,7 +10,6 @@ import asyncio
 import itertools
 import sys
 import time
-from collections.abc import Collection
 
 import uvloop
 
@@ -21,7 +20,7 @@ from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep_worker.runtime.build import freeze_imports
 from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import WorkerSettings
-from kubesweep_worker.sources.base import Cuts, Scope, SourceRow, Table, Written
+from kubesweep_worker.sources.base import Cuts, Predicate, Scope, SourceRow, Table, Written
 
 CUTOFF = "2026-11-23 08:00:00+00"
 
@@ -57,29 +56,26 @@ class NoDatabase:
     async def bounds(self) -> tuple[str, Key | None]:
         return await self.now(), None
 
-    async def count(self, cutoff: str, excluded: Collection[Key], most: int) -> int:
+    async def count(self, predicate: Predicate, most: int) -> int:
         return 0
 
     async def cut(
         self,
-        cutoff: str,
+        predicate: Predicate,
         after: Key | None,
-        excluded: Collection[Key],
         batch: int,
         most: int,
         until: Key | None = None,
     ) -> Cuts:
         return Cuts((), 0, None)
 
-    async def stale(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> list[SourceRow]:
+    async def stale(self, scope: Scope, predicate: Predicate, most: int) -> list[SourceRow]:
         return []
 
-    async def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
+    async def keys(self, scope: Scope, predicate: Predicate) -> tuple[Key, ...]:
         return ()
 
-    async def write(
-        self, scope: Scope, cutoff: str, excluded: Collection[Key], *, skip_locked: bool = False
-    ) -> Written:
+    async def write(self, scope: Scope, predicate: Predicate, *, skip_locked: bool = False) -> Written:
         if self._nap:
             await asyncio.sleep(self._nap)
         self._probe.done()

@@ -10,14 +10,14 @@ import signal
 import sys
 
 from kubesweep.api.plan import Plan
-from kubesweep_worker.runtime.build import assemble, freeze_imports
+from kubesweep_worker.runtime.build import build_worker, freeze_imports
 from kubesweep_worker.runtime.event_loop import run
 from kubesweep_worker.settings import WorkerSettings
 
 
 async def work(plan: Plan, url: str, queue_url: str) -> None:
     settings = WorkerSettings(concurrency=plan.concurrency)
-    worker = assemble(plan, url=lambda: url, queue_url=queue_url, settings=settings)
+    worker = build_worker(plan, url=lambda: url, queue_url=queue_url, settings=settings)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
     freeze_imports()
     print("ready", flush=True)

@@ -6,10 +6,12 @@ what it says stays, what would move a cursor, recolour a terminal or turn its li
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Iterable
 
-__all__ = ["clip", "clip_bytes", "escaped", "printable", "unexpandable"]
+__all__ = ["as_sentence", "clip", "clip_bytes", "did_you_mean", "escaped", "nearest_name", "printable", "unexpandable"]
 
 CUT = "..."
 REPLACEMENT = "\ufffd"
@@ -74,3 +76,21 @@ def _continues(text: str, at: int) -> bool:
     while _FLAG.match(text[at]) and flags < at and _FLAG.match(text[at - flags - 1]):
         flags += 1
     return flags % 2 == 1
+
+
+def nearest_name(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The one of ``names`` that is most like ``name``, ignoring case; None where none reaches ``cutoff`` (0 to 1, see difflib)."""
+    by_lower_case = {each.lower(): each for each in sorted(names)}
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=cutoff)
+    return by_lower_case[close[0]] if close else None
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """``; did you mean "x"?`` for the end of a message, or an empty string where no name is near."""
+    nearest = nearest_name(name, names)
+    return f'; did you mean "{nearest}"?' if nearest else ""
+
+
+def as_sentence(text: str) -> str:
+    """The text with a full stop, unless it ends a sentence already, so that another sentence can follow."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."

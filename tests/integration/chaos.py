@@ -87,7 +87,7 @@ async def note(row: object, context: object) -> None:
 
 def work(plan: str, url: str, queue_url: str, effects: str, lease: float) -> None:
     """The body of a worker process, which runs until a signal."""
-    from kubesweep_worker.runtime.build import assemble
+    from kubesweep_worker.runtime.build import build_worker
     from kubesweep_worker.settings import WorkerSettings
 
     os.environ[EFFECTS_FILE] = effects
@@ -95,7 +95,7 @@ def work(plan: str, url: str, queue_url: str, effects: str, lease: float) -> Non
     settings = WorkerSettings(concurrency=compiled.concurrency, lease=lease)
 
     async def main() -> None:
-        worker = assemble(compiled, url=lambda: url, queue_url=queue_url, settings=settings)
+        worker = build_worker(compiled, url=lambda: url, queue_url=queue_url, settings=settings)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         await worker.run()
 

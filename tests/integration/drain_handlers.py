@@ -1,4 +1,4 @@
-"""Effects that are under way when the process gets SIGTERM: the ``at``-th of a round sends it, and none ends before it came."""
+"""Effects that run when the process gets SIGTERM: the ``at``-th one sends it, and none ends before it arrived."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kubesweep_worker import Context, Row
 
 
 class Round:
-    """The effects of one worker, from its start to its end; ``told`` outlives it."""
+    """The effects of one worker, from its start to its end. The file ``told`` outlives the worker."""
 
     told: ClassVar[Counter[int]] = Counter()
 

@@ -1,4 +1,4 @@
-"""What the matrix sweeps: for each type of a column its values, and conditions beside the plain SQL that means the same."""
+"""The cells of the matrix: for each column type its values, and conditions with the equivalent plain SQL."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def by_sql(sql: str) -> Conditions:
 
 
 def timed(hour_ago: str, **also: str) -> Conditions:
-    """``hour_ago`` is the plain expression of that time, as the column has times."""
+    """``hour_ago``: the SQL expression of that time in the column's type."""
     return ({"before": "now-1h", **also}, f"v < {hour_ago}"), ({"after": "now-1h", **also}, f"v > {hour_ago}")
 
 

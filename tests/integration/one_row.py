@@ -1,4 +1,4 @@
-"""Sweeps of one row each, by hand: enough to see that a queue is reached, and by which way."""
+"""Sweeps of one row each, without a worker: enough to verify that a queue can be reached, and how."""
 
 from __future__ import annotations
 

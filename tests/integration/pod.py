@@ -1,5 +1,6 @@
-"""A pod without its cluster: the environment that the controller gives it, Secrets mounted as kubelet mounts them, and the
-program of the image as a process."""
+"""A pod without a cluster: the environment that the controller sets, Secrets mounted as the kubelet does, and the program of
+the image as a process.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ def pod_plan(**changes: Any) -> Plan:
 
 
 class SecretVolume:
-    """A folder in which kubelet shows a Secret: its files lead through ``..data``, which is swapped as a whole."""
+    """A Secret as the kubelet mounts it: its files are links through ``..data``, which is swapped as a whole."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,7 +54,7 @@ class SecretVolume:
         folder.mkdir(parents=True)
 
     def show(self, **entries: str) -> None:
-        """The Secret has these entries now; with none it does not exist."""
+        """Replace the Secret's entries; without entries it does not exist."""
         self._version += 1
         data = self.folder / f"..{self._version}"
         data.mkdir()
@@ -107,7 +108,7 @@ class Pod:
     def run(
         self, command: str = "tick", environment: Mapping[str, str] | None = None, code: int = 0
     ) -> list[dict[str, Any]]:
-        """Run to its end; the log, line by line."""
+        """Run to its end; returns the log entries."""
         process = self.start(command, environment)
         _, errors = process.communicate(timeout=scaled(60))
         assert process.returncode == code, errors
@@ -139,7 +140,7 @@ class Pod:
 
 
 def log_until(process: subprocess.Popen[str], said: str, **fields: object) -> Mapping[str, Any]:
-    """The first line of the log whose message has ``said``, and these fields."""
+    """The first log entry whose message contains ``said``, with these fields."""
     seen = ""
     for line in process.stderr or ():
         seen += line
@@ -156,7 +157,7 @@ def make_carts(url: str) -> None:
 
 @pytest.fixture
 def role(locked_role: str, database: str) -> Iterator[Callable[[str], None]]:
-    """Gives the role that needs a password another one, and ends its connections. The database has carts."""
+    """Change the password of the role that needs one, and end its connections. The database has carts."""
     make_carts(database)
     with psycopg.connect(database, autocommit=True) as root:
         root.execute(f"CREATE ROLE {locked_role} LOGIN SUPERUSER".encode())
@@ -172,7 +173,7 @@ def role(locked_role: str, database: str) -> Iterator[Callable[[str], None]]:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A Valkey of the test's own."""
+    """A Valkey server for one test."""
     made = Server("valkey").start()
     yield made
     made.remove()

@@ -25,14 +25,14 @@ class Pooler:
         self.folder = folder
 
     def url(self, database: str) -> str:
-        """Of the database of this URL, through the pooler."""
+        """The URL of this database through the pooler."""
         name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
         return f"postgresql://postgres@/{quote(str(name), safe='')}?host={quote(str(self.folder), safe='')}&port={PORT}"
 
 
 @contextmanager
 def pgbouncer(server: Server, pool: int = 1) -> Iterator[Pooler]:
-    """A running one with ``pool`` connections to each database: with one, all sessions share what the last one left behind."""
+    """A running pooler with ``pool`` connections to each database. With one, each session inherits the settings of the previous one."""
     assert PROGRAM is not None
     folder = Path(tempfile.mkdtemp(prefix="ks-pool-"))
     folder.chmod(0o777)

@@ -1,4 +1,6 @@
-"""A private PostgreSQL server out of a wheel, or of the machine's own: no network, no root, gone at the end. Also used by bench/."""
+"""A private PostgreSQL server from a wheel, or from the installed binaries: no network, no root, removed at the end. bench/ uses
+it too.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ COMMON = {"max_connections": "60", "shared_buffers": "256MB", "max_wal_size": "4
 
 
 class Server:
-    """Listens on a unix socket in a folder of its own; roles need no password, but for ``LOCKED_ROLE``."""
+    """Listens on a Unix socket in its own folder. Roles need no password, except ``LOCKED_ROLE``."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, binaries: Path | None = None) -> None:
         with warnings.catch_warnings():
@@ -68,7 +70,7 @@ class Server:
 
     @property
     def system_user(self) -> str | None:
-        """Who runs it; None: who runs the tests."""
+        """The user that runs it; None: the user of the tests."""
         return self._made.system_user if os.geteuid() == 0 else None
 
     def _control(self, *arguments: str) -> None:
@@ -101,7 +103,7 @@ class Server:
 
     @contextmanager
     def turn(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-        """For what all databases of the server share: the tests that enter this follow each other, in all processes of the run."""
+        """A lock for what all databases of the server share, across all processes of the run."""
         with self.connect() as connection:
             connection.execute("SELECT pg_advisory_lock(1)")
             yield connection
@@ -112,8 +114,8 @@ class Server:
 
 @contextmanager
 def postgres(settings: dict[str, str] | None = None, binaries: Path | None = None) -> Iterator[Server]:
-    """A running server; ``settings`` of None are fast and forget everything in a power cut, {} are the defaults. ``binaries`` is the
-    folder of another version's programs."""
+    """A running server. ``settings``: None for fast ones without durability, {} for the defaults. ``binaries``: the folder of
+    another version's programs."""
     folder = Path(tempfile.mkdtemp(prefix="ks-pg-"))
     try:
         server = Server(folder, FAST if settings is None else settings, binaries)

@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
-from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
-from kubesweep.api.plan import Archive, Write
 from kubesweep.errors import RowError, SweepFailure
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import InspectableSource, Keys, Range, Scope
+from kubesweep_worker.sources.base import InspectableSource, Keys, Predicate, Range, Scope
+from tests.integration.archive_tables import ALL, ARCHIVE, BOTH, ONE, TABLES, Connection, refused
 from tests.integration.postgres import Server
-from tests.integration.test_source_postgres import make_plan
+from tests.integration.postgres_plans import make_plan
 from tests.kits.deadlines import scaled
-
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
-ALL = Range(None, None, 3)
-CUTOFF = "2026-03-01 00:00:00.000"
-ARCHIVE = Write(archive=Archive("kept"))
-TABLES = """
-CREATE TABLE things (id int PRIMARY KEY, status text NOT NULL, expires_at timestamptz, note text);
-INSERT INTO things SELECT n, 'pending', now() - interval '1 day', 'note ' || n FROM generate_series(1, 3) AS n;
-CREATE TABLE kept (LIKE things);
-"""
-LITE = """
-CREATE TABLE things (id INTEGER PRIMARY KEY, status TEXT NOT NULL, expires_at TEXT, note TEXT);
-INSERT INTO things SELECT n, 'pending', '2026-01-01', 'note ' || n FROM (SELECT 1 AS n UNION SELECT 2 UNION SELECT 3);
-CREATE TABLE kept (id INTEGER, status TEXT, expires_at TEXT, note TEXT);
-"""
-ADDED = "ALTER TABLE {} ADD COLUMN extra text DEFAULT 'new'"
-# What a migration does to both tables, and what the archive then has of row 1 under the last column.
-BOTH = {
-    "added": ((ADDED,), "extra", "new"),
-    "renamed": (("ALTER TABLE {} RENAME COLUMN note TO remark",), "remark", "note 1"),
-    "dropped": (("ALTER TABLE {} DROP COLUMN note",), "status", "pending"),
-    "dropped and added": (("ALTER TABLE {} DROP COLUMN note", ADDED), "extra", "new"),
-}
-ONE = {
-    "added": (ADDED.format("things"), 'got column "extra" while this worker ran'),
-    "renamed": ("ALTER TABLE things RENAME COLUMN note TO remark", 'got column "remark" while this worker ran'),
-}
 
 
 @pytest.fixture
@@ -58,32 +27,11 @@ async def app(database: str) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def source(database: str, app: Connection) -> AsyncIterator[InspectableSource]:
-    """Of a worker that has looked at the tables."""
+    """The source of a worker that has read the tables."""
     opened = open_source(make_plan(write=ARCHIVE), lambda: database)
     await opened.origin()
     yield opened
     await opened.close()
-
-
-@pytest.fixture
-def lite(tmp_path: Path) -> Path:
-    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
-        connection.executescript(LITE)
-    return tmp_path / "a.db"
-
-
-def altered(lite: Path, statements: str) -> str:
-    """The URL of the file after these."""
-    with closing(sqlite3.connect(lite)) as connection:
-        connection.executescript(statements)
-    return f"sqlite:///{lite}"
-
-
-async def refused(url: str, archive: str, told: str) -> None:
-    source = open_source(make_plan(write=Write(archive=Archive(archive))), lambda: url)
-    with pytest.raises(SweepFailure, match=told):
-        await source.inspect()
-    await source.close()
 
 
 @pytest.mark.parametrize("scope", [ALL, Keys((("1",), ("2",), ("3",)))], ids=["range", "keys"])
@@ -96,7 +44,7 @@ async def test_what_a_migration_of_both_tables_changes_between_plan_and_write_is
     for statement in statements:
         for table in ("things", "kept"):
             await app.execute(statement.format(table).encode())
-    assert (await source.write(scope, cutoff, ())).applied == 3
+    assert (await source.write(scope, Predicate(cutoff))).applied == 3
     row = await (await app.execute(f"SELECT count(*), min({column}) FROM kept".encode())).fetchone()
     assert row == (3, value)
 
@@ -111,7 +59,7 @@ async def test_what_a_migration_changes_while_the_write_waits_for_its_lock_is_ke
         for statement in statements:
             for table in ("kept", "things"):
                 await migration.execute(statement.format(table).encode())
-        writing = asyncio.create_task(source.write(ALL, cutoff, ()))
+        writing = asyncio.create_task(source.write(ALL, Predicate(cutoff)))
         async with asyncio.timeout(scaled(30)):
             waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             while (await (await app.execute(waits.encode())).fetchone()) == (0,):
@@ -131,49 +79,12 @@ async def test_a_column_that_the_archive_does_not_get_stops_the_sweep_before_any
     await app.execute(statement.encode())
     for _ in range(2):
         with pytest.raises(SweepFailure, match=told) as found:
-            await source.write(ALL, cutoff, ())
+            await source.write(ALL, Predicate(cutoff))
         assert found.value.reason == "ArchiveMismatch"
     advice = str(found.value).partition("lost: ")[2]
     assert await (await app.execute("SELECT count(*), (SELECT count(*) FROM kept) FROM things")).fetchone() == (3, 0)
     await app.execute(advice.encode())
-    assert (await source.write(ALL, cutoff, ())).applied == 3
-
-
-@pytest.mark.parametrize("what", BOTH)
-async def test_what_a_migration_of_both_tables_changes_is_kept_on_sqlite(lite: Path, what: str) -> None:
-    statements, column, value = BOTH[what]
-    source = open_source(make_plan(write=ARCHIVE), lambda: f"sqlite:///{lite}")
-    await source.origin()
-    with closing(sqlite3.connect(lite)) as connection:
-        for statement in statements:
-            for table in ("things", "kept"):
-                connection.execute(statement.format(table))
-        assert (await source.write(ALL, CUTOFF, ())).applied == 3
-        assert connection.execute(f"SELECT count(*), min({column}) FROM kept").fetchone() == (3, value)
-    await source.close()
-
-
-@pytest.mark.parametrize("what", ONE)
-async def test_a_column_that_the_archive_does_not_get_stops_the_sweep_on_sqlite(lite: Path, what: str) -> None:
-    statement, told = ONE[what]
-    source = open_source(make_plan(write=ARCHIVE), lambda: f"sqlite:///{lite}")
-    await source.origin()
-    with closing(sqlite3.connect(lite)) as connection:
-        connection.execute(statement)
-        for _ in range(2):
-            with pytest.raises(SweepFailure, match=told):
-                await source.write(ALL, CUTOFF, ())
-        assert connection.execute("SELECT count(*), (SELECT count(*) FROM kept) FROM things").fetchone() == (3, 0)
-    await source.close()
-
-
-async def test_an_archive_that_lacks_columns_or_all_of_them_is_told_on_sqlite(lite: Path) -> None:
-    url = altered(lite, "CREATE TABLE few (id INTEGER); CREATE TABLE none (x INTEGER)")
-    few = open_source(make_plan(write=Write(archive=Archive("few"))), lambda: url)
-    assert "no column status, expires_at, note" in dict((await few.inspect()).warnings)["archive-columns"]
-    await few.close()
-    await refused(url, "none", "no column in common")
-    await refused(url, "things", "is the table itself")
+    assert (await source.write(ALL, Predicate(cutoff))).applied == 3
 
 
 async def test_the_table_itself_is_no_archive(database: str, app: Connection) -> None:
@@ -181,9 +92,17 @@ async def test_the_table_itself_is_no_archive(database: str, app: Connection) ->
 
 
 FUNCTION = "CREATE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {} END $$;"
+
+
 TRIGGER = "CREATE TRIGGER drops BEFORE INSERT ON kept FOR EACH ROW EXECUTE FUNCTION drops();"
+
+
 SECOND = FUNCTION.format("IF NEW.id = 2 THEN RETURN NULL; END IF; RETURN NEW;") + TRIGGER
+
+
 OLDER = "INSERT INTO kept SELECT * FROM things WHERE id = 2;"
+
+
 # What an archive may do with row 2 so that no copy of it is kept.
 DROPS = {
     "a trigger": SECOND,
@@ -198,6 +117,8 @@ DROPS = {
     "a trigger, without the key in the archive": "ALTER TABLE kept DROP id;"
     + SECOND.replace("NEW.id = 2", "NEW.note = 'note 2'"),
 }
+
+
 # What an archive may do with all rows so that each is kept.
 KEEPS = {
     "a trigger that sets a column": "ALTER TABLE kept ADD at timestamptz;"
@@ -222,12 +143,16 @@ async def test_a_row_of_which_the_archive_keeps_no_copy_stays_in_its_table(
     older = await (await app.execute("SELECT count(*) FROM kept")).fetchone()
     source = open_source(make_plan(write=ARCHIVE), lambda: database)
     cutoff = await source.now()
-    for ask in (source.try_write(cutoff, 10), source.write(ALL, cutoff, ()), source.write(Keys((("2",),)), cutoff, ())):
+    for ask in (
+        source.try_write(cutoff, 10),
+        source.write(ALL, Predicate(cutoff)),
+        source.write(Keys((("2",),)), Predicate(cutoff)),
+    ):
         with pytest.raises(RowError, match="did not take the row") as found:
             await ask
         assert found.value.error == "WriteRefused"
-    assert (await source.write(Keys((("1",), ("3",))), cutoff, ())).applied == 2
-    assert await source.keys(Range(), cutoff, ()) == (("2",),)
+    assert (await source.write(Keys((("1",), ("3",))), Predicate(cutoff))).applied == 2
+    assert await source.keys(Range(), Predicate(cutoff)) == (("2",),)
     assert older is not None
     assert await (await app.execute("SELECT count(*) FROM kept")).fetchone() == (older[0] + 2,)
     await source.close()
@@ -242,7 +167,7 @@ async def test_rows_that_the_archive_keeps_in_its_own_way_are_deleted(
     source = open_source(make_plan(write=ARCHIVE), lambda: database)
     cutoff = await source.now()
     assert (await source.try_write(cutoff, 10)).would_apply == 3
-    assert (await source.write(ALL, cutoff, ())).applied == 3
+    assert (await source.write(ALL, Predicate(cutoff))).applied == 3
     assert older is not None
     assert await (await app.execute("SELECT count(*) FROM kept")).fetchone() == (older[0] + 3,)
     await source.close()
@@ -261,34 +186,9 @@ async def test_an_archive_that_may_only_be_written_is_enough(
         ).encode()
     )
     source = open_source(make_plan(write=ARCHIVE), lambda: postgres_server.url(app.info.dbname, user=role))
-    assert (await source.write(ALL, await source.now(), ())).applied == 3
+    assert (await source.write(ALL, Predicate(await source.now()))).applied == 3
     await source.close()
     await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "CREATE TRIGGER d BEFORE INSERT ON kept WHEN NEW.id = 2 BEGIN SELECT RAISE(IGNORE); END",
-        "INSERT INTO kept SELECT * FROM things WHERE id = 2;"
-        "CREATE TRIGGER d BEFORE INSERT ON kept WHEN NEW.id = 2 BEGIN SELECT RAISE(IGNORE); END",
-        "DROP TABLE kept; CREATE TABLE kept (id INTEGER PRIMARY KEY ON CONFLICT IGNORE, status TEXT, expires_at TEXT, note TEXT);"
-        "INSERT INTO kept VALUES (2, 'older', '', '');"
-        "CREATE TRIGGER d BEFORE INSERT ON kept WHEN NEW.id < 0 BEGIN SELECT RAISE(IGNORE); END",
-        "ALTER TABLE kept RENAME id TO number;"
-        "CREATE TRIGGER d BEFORE INSERT ON kept WHEN NEW.number = 2 OR NEW.note = 'note 2' BEGIN SELECT RAISE(IGNORE); END",
-    ],
-    ids=["a trigger", "and an older row", "a constraint, beside a trigger", "without the key"],
-)
-async def test_a_row_of_which_the_archive_keeps_no_copy_stays_in_its_table_on_sqlite(lite: Path, sql: str) -> None:
-    url = altered(lite, sql)
-    source = open_source(make_plan(write=ARCHIVE), lambda: url)
-    for scope in (ALL, Keys((("2",),))):
-        with pytest.raises(RowError, match="did not take the row"):
-            await source.write(scope, CUTOFF, ())
-    assert (await source.write(Keys((("1",), ("3",))), CUTOFF, ())).applied == 2
-    assert await source.keys(Range(), CUTOFF, ()) == (("2",),)
-    await source.close()
 
 
 @pytest.mark.parametrize("retyped", ["expires_at TYPE date", "id TYPE smallint, ALTER note TYPE name"])
@@ -298,7 +198,7 @@ async def test_a_type_that_would_lose_stops_the_sweep_that_was_permitted_before(
     cutoff = await source.now()
     await app.execute(f"ALTER TABLE kept ALTER {retyped}".encode())
     with pytest.raises(SweepFailure, match="would lose a part") as found:
-        await source.write(ALL, cutoff, ())
+        await source.write(ALL, Predicate(cutoff))
     assert found.value.reason == "ArchiveLossy"
     assert await (await app.execute("SELECT count(*) FROM things")).fetchone() == (3,)
 
@@ -315,18 +215,3 @@ PARTS = {
 async def test_an_archive_whose_rows_are_the_tables_own_is_refused(database: str, app: Connection, what: str) -> None:
     await app.execute(PARTS[what].encode())
     await refused(database, "kept", "archived rows would match again")
-
-
-async def test_names_of_an_archive_ignore_case_on_sqlite(lite: Path) -> None:
-    url = altered(lite, "DROP TABLE kept; CREATE TABLE kept (ID INTEGER, Status TEXT, EXPIRES_AT TEXT, Note TEXT)")
-    source = open_source(make_plan(write=ARCHIVE), lambda: url)
-    assert "archive-columns" not in dict((await source.inspect()).warnings)
-    assert (await source.write(ALL, CUTOFF, ())).applied == 3
-    await source.close()
-    with closing(sqlite3.connect(lite)) as connection:
-        assert connection.execute("SELECT min(note) FROM kept").fetchone() == ("note 1",)
-
-
-async def test_an_archive_in_which_new_rows_replace_older_ones_is_refused_on_sqlite(lite: Path) -> None:
-    url = altered(lite, "DROP TABLE kept; CREATE TABLE kept (id INTEGER, status TEXT UNIQUE ON CONFLICT REPLACE)")
-    await refused(url, "kept", "ON CONFLICT REPLACE")

@@ -22,7 +22,7 @@ from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenResult, Stats, SweepRequest, SweepState
 from kubesweep.queue.service import QueueService
 from tests.integration.chaos import ChaosRun
-from tests.integration.test_worker_webhook import receiver
+from tests.integration.receivers import receiver
 from tests.kits.deadlines import scaled
 from tests.kits.servers import Server, binaries
 

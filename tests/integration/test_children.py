@@ -1,4 +1,4 @@
-"""Deletes that reach rows of other tables: refused until somebody accepts them, and told by the check."""
+"""Deletes that change rows of other tables: refused until spec.write.delete.children accepts them, and reported by the check."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 from kubesweep.api.plan import Plan, Write
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Range
-from tests.integration.test_source_postgres import make_plan
+from kubesweep_worker.sources.base import Predicate, Range
+from tests.integration.postgres_plans import make_plan
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 CUTOFF = "2026-03-01 00:00:00.000"
@@ -77,12 +77,12 @@ async def test_a_delete_that_takes_rows_of_other_tables_along_waits_for_a_yes(wh
     table = await source.inspect()
     assert "children" not in dict(table.warnings)
     assert ["3 for the stale rows of a sample" in sentence for sentence in table.children] == [True, False]
-    assert (await source.write(Range(), await source.now(), ())).applied == 2
+    assert (await source.write(Range(), Predicate(await source.now()))).applied == 2
     assert await run("SELECT (SELECT count(*) FROM lines), (SELECT count(*) FROM notes)") == [(0, 0)]
     await source.close()
 
 
-async def test_a_dry_run_is_told_what_a_delete_would_take_along_and_goes_on(where: tuple[str, Any]) -> None:
+async def test_a_dry_run_reports_what_a_delete_would_also_delete_and_continues(where: tuple[str, Any]) -> None:
     url = await tables(where, "CASCADE")
     source = open_source(msgspec.structs.replace(DELETES, mode="DryRun"), lambda: url)
     assert "ON DELETE CASCADE" in dict((await source.inspect()).warnings)["children"]
@@ -91,7 +91,7 @@ async def test_a_dry_run_is_told_what_a_delete_would_take_along_and_goes_on(wher
 
 
 @pytest.mark.parametrize("action", ["SET NULL", "SET DEFAULT"])
-async def test_a_delete_that_changes_rows_of_other_tables_is_told(where: tuple[str, Any], action: str) -> None:
+async def test_a_delete_that_changes_rows_of_other_tables_is_reported(where: tuple[str, Any], action: str) -> None:
     url = await tables(where, action)
     source = open_source(DELETES, lambda: url)
     table = await source.inspect()
@@ -128,7 +128,7 @@ async def test_foreign_keys_of_sqlite_are_heeded_unless_the_url_says_off(tmp_pat
         connection.executescript(TABLES.format(action="CASCADE", time="text"))
     off = open_source(DELETES, lambda: f"sqlite:///{tmp_path}/a.db?foreign_keys=off")
     assert (await off.inspect()).children == ()
-    assert (await off.write(Range(), CUTOFF, ())).applied == 2
+    assert (await off.write(Range(), Predicate(CUTOFF))).applied == 2
     with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
         assert connection.execute("SELECT count(*) FROM lines").fetchone() == (3,)
     await off.close()

@@ -1,4 +1,4 @@
-"""SIGTERM while effects are under way: each of them ends and is written, none begins, and what is left goes back."""
+"""SIGTERM while effects run: each of them ends and is written, no further effect starts, and the other rows are released."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from kubesweep.api.plan import Effect, Plan, Webhook
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import SweepRequest
 from kubesweep.queue.service import QueueService
-from kubesweep_worker.runtime.build import assemble
-from kubesweep_worker.runtime.signals import install_signals
+from kubesweep_worker.runtime.build import build_worker
+from kubesweep_worker.runtime.signals import install_signal_handlers
 from kubesweep_worker.settings import WorkerSettings
 from tests.integration import drain_handlers as effects
+from tests.integration.receivers import receiver
 from tests.integration.test_worker_handlers import handler_plan, left, make_table
-from tests.integration.test_worker_webhook import receiver
 from tests.kits.deadlines import scaled
 from tests.kits.servers import shared
 
@@ -32,7 +32,7 @@ COLUMNS = ("id",)
 
 @asynccontextmanager
 async def slow_plan(kind: str) -> AsyncIterator[Plan]:
-    """A plan whose effects are one at a time, some threads, or many requests."""
+    """A plan whose effects run one at a time, in several threads, or as many requests."""
     module = effects.__name__
     if kind == "coroutine":
         yield handler_plan("", effect=Effect(columns=COLUMNS, handler=f"{module}:slow", concurrency=1))
@@ -54,8 +54,8 @@ async def slow_plan(kind: str) -> AsyncIterator[Plan]:
 async def drained(plan: Plan, url: str, where: str, at: int) -> int:
     """How many effects began in a worker that got SIGTERM while its ``at``-th one began."""
     effects.now = this = effects.Round(at)
-    worker = assemble(plan, url=lambda: url, queue_url=where, settings=WorkerSettings())
-    install_signals(worker)
+    worker = build_worker(plan, url=lambda: url, queue_url=where, settings=WorkerSettings())
+    install_signal_handlers(worker)
     async with asyncio.timeout(scaled(60)):
         assert await worker.run() == 0
     return this.begun
@@ -82,7 +82,7 @@ async def test_a_worker_stopped_during_slow_effects_begins_no_other_and_writes_t
             await nothing_in_hand(queue, plan, tmp_path)
         effects.now = effects.Round(0)
         effects.now.sent.set()
-        await assemble(plan, url=lambda: url, queue_url=where).run(until_settled=True)
+        await build_worker(plan, url=lambda: url, queue_url=where).run(until_settled=True)
         (stats,) = await queue.stats([plan.ref])
     await queue.close()
     assert stats.sweep is not None
@@ -92,7 +92,7 @@ async def test_a_worker_stopped_during_slow_effects_begins_no_other_and_writes_t
 
 
 async def nothing_in_hand(queue: QueueService, plan: Plan, folder: Path) -> None:
-    """Every row that was told is written and counted, and no job waits for a lease to end."""
+    """Every row with an effect is written and counted, and no job waits for a lease to expire."""
     (stats,) = await queue.stats([plan.ref])
     assert stats.sweep is not None
     written = ROWS - len(left(folder / "carts.db"))

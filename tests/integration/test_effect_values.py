@@ -1,4 +1,4 @@
-"""What an effect gets for awkward values of a real database, and that an impossible one refuses its own row alone."""
+"""The values that an effect gets from a real database; one that cannot be converted refuses only its own row."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, Sou
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import DeadLetter, Stats, SweepRequest, SweepState
 from kubesweep_worker.row_values import iso_duration, python_values
-from kubesweep_worker.runtime.build import assemble
+from kubesweep_worker.runtime.build import build_worker
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Range
+from kubesweep_worker.sources.base import Predicate, Range
 from tests.integration.postgres import Server
-from tests.integration.test_worker_webhook import receiver
+from tests.integration.receivers import receiver
 from tests.kits.deadlines import scaled
 
 DEEP = f"{'[' * 1200}{']' * 1200}"
@@ -64,7 +64,7 @@ async def swept(
             plan = value_plan(base + "/hook", columns)
             await queue.open_sweep(plan.ref, SweepRequest(tick=1.0, plan=plan.version))
             async with asyncio.timeout(scaled(60)):
-                worker = assemble(plan, url=lambda: database, queue_url=where, settings=WorkerSettings())
+                worker = build_worker(plan, url=lambda: database, queue_url=where, settings=WorkerSettings())
                 await worker.run(until_settled=True)
         (stats,) = await queue.stats([plan.ref])
         return stats, await queue.dead_letters(plan.ref), bodies
@@ -193,7 +193,7 @@ async def test_a_handler_gets_json_parsed_and_every_digit(database: str, what: s
     kind, value, right = READ[what]
     fill(database, kind, value)
     source = open_source(value_plan(), lambda: database)
-    rows = await source.stale(Range(), await source.now(), (), 10)
+    rows = await source.stale(Range(), Predicate(await source.now()), 10)
     await source.close()
     assert right(python_values(rows[2].values)["x"])
 
@@ -201,7 +201,7 @@ async def test_a_handler_gets_json_parsed_and_every_digit(database: str, what: s
 async def test_json_that_is_too_deep_for_python_is_refused_by_the_name_of_its_column(database: str) -> None:
     fill(database, "jsonb", f"'{DEEP}'")
     source = open_source(value_plan(), lambda: database)
-    rows = await source.stale(Range(), await source.now(), (), 10)
+    rows = await source.stale(Range(), Predicate(await source.now()), 10)
     await source.close()
     with pytest.raises(Exception, match='the JSON of column "x" cannot be parsed: RecursionError'):
         python_values(rows[2].values)

@@ -1,4 +1,4 @@
-"""The Idempotency-Key is a promise to receivers: the keys below were given by the first version and never change."""
+"""Idempotency-Keys are stable: the keys below are those of the first version and never change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from kubesweep.api.plan import Effect, Match, Plan, Source, Write
 from kubesweep_worker.effects.base import idempotency_key
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Range
+from kubesweep_worker.sources.base import Predicate, Range
 
 UID = "6f1c1f1e-0000-5000-8000-000000000000"
 POSTGRES = (
@@ -35,7 +35,7 @@ def plan(*match: Match, key: tuple[str, ...] = (), named: tuple[str, ...] = ()) 
 
 async def key_of(plan: Plan, database: str) -> str:
     source = open_source(plan, lambda: database)
-    (row,) = await source.stale(Range(), await source.now(), (), 5)
+    (row,) = await source.stale(Range(), Predicate(await source.now()), 5)
     await source.close()
     return idempotency_key(plan.uid, row.key, row.stamp)
 

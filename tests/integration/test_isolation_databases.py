@@ -14,7 +14,7 @@ import pytest
 from kubesweep.api.plan import Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.errors import Outage, ScopeOutage
 from kubesweep.queue.model import SweepState
-from kubesweep_worker.sources.base import Range
+from kubesweep_worker.sources.base import Predicate, Range
 from kubesweep_worker.sources.postgres.source import PostgresSource
 from tests.integration.test_worker_postgres import Site, cart_plan, carts
 from tests.kits.deadlines import scaled
@@ -115,7 +115,7 @@ async def test_a_statement_that_an_administrator_cancels_is_no_timeout(site: Sit
     source = Source(table="carts", schema="public", lock_timeout=0.02, statement_timeout=600.0)
     database = PostgresSource(deleting(source=source), lambda: site.url)
     cutoff = await database.now()
-    writing = asyncio.create_task(database.write(Range(), cutoff, ()))
+    writing = asyncio.create_task(database.write(Range(), Predicate(cutoff)))
     with psycopg.connect(site.url, autocommit=True) as administrator:
         cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
         while not administrator.execute(cancel.encode()).fetchall():
@@ -156,7 +156,7 @@ async def test_a_slow_row_of_sqlite_is_dead_lettered_and_the_others_go(site: Sit
 
 
 async def test_a_flood_of_rows_that_cannot_be_deleted_hides_none_of_those_behind(site: Site) -> None:
-    """And in the sweeps after it, though more rows fail than deadLetters.haltAbove lets the queue hold."""
+    """Also in later sweeps, although more rows fail than deadLetters.haltAbove allows."""
     carts(site.url, 400)
     execute(site.url, "CREATE TABLE lines AS SELECT id, id AS cart FROM carts WHERE id <= 250")
     execute(site.url, "ALTER TABLE lines ADD FOREIGN KEY (cart) REFERENCES carts")

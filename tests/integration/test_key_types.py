@@ -11,7 +11,7 @@ import pytest
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, Source, Write
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Keys, Range
+from kubesweep_worker.sources.base import Keys, Predicate, Range
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 # The expression of the n-th key, of 40.
@@ -71,21 +71,21 @@ async def test_each_row_is_named_by_its_key(database: str, app: Connection, type
     source = open_source(a_plan(effect=Effect(columns=("k",), handler="a:b")), lambda: database)
     await source.inspect()
     cutoff, last = await source.bounds()
-    every = await source.keys(Range(), cutoff, ())
+    every = await source.keys(Range(), Predicate(cutoff))
     assert len(set(every)) == rows
     after, found = None, 0
     while True:
-        window = await source.cut(cutoff, after, every[:1], 3, 6, last)
+        window = await source.cut(Predicate(cutoff, frozenset(every[:1])), after, 3, 6, last)
         found += window.rows
         for cut in window.cuts:
-            assert len(await source.stale(cut.scope, cutoff, every[:1], 10)) == cut.rows
+            assert len(await source.stale(cut.scope, Predicate(cutoff, frozenset(every[:1])), 10)) == cut.rows
         after = window.cursor
         if after is None:
             break
     assert found == rows - 1
-    assert {row.key for row in await source.stale(Keys(every), cutoff, (), 100)} == set(every)
-    assert (await source.write(Keys(every[:1]), cutoff, ())).applied == 1
-    assert (await source.write(Range(), cutoff, ())).applied == rows - 1
+    assert {row.key for row in await source.stale(Keys(every), Predicate(cutoff), 100)} == set(every)
+    assert (await source.write(Keys(every[:1]), Predicate(cutoff))).applied == 1
+    assert (await source.write(Range(), Predicate(cutoff))).applied == rows - 1
     await source.close()
 
 
@@ -104,7 +104,7 @@ async def test_a_deferrable_primary_key_is_a_key(database: str, app: Connection)
     await app.execute("INSERT INTO things VALUES (1, 'pending')")
     source = open_source(a_plan(), lambda: database)
     assert (await source.inspect()).warnings == ()
-    assert (await source.write(Range(), await source.now(), ())).applied == 1
+    assert (await source.write(Range(), Predicate(await source.now()))).applied == 1
     await source.close()
 
 
@@ -114,7 +114,7 @@ async def test_a_deferrable_primary_key_is_a_key(database: str, app: Connection)
 async def test_a_partitioned_table_gets_advice_that_postgresql_takes(
     database: str, app: Connection, rest: str, told: str
 ) -> None:
-    """It builds no index CONCURRENTLY on the parent of partitions."""
+    """PostgreSQL cannot create an index CONCURRENTLY on a partitioned table."""
     await app.execute(
         f"CREATE TABLE things (k int NOT NULL, status text NOT NULL, at timestamptz NOT NULL{rest}) PARTITION BY LIST (status);"
         "CREATE TABLE one PARTITION OF things DEFAULT;"

@@ -37,7 +37,7 @@ def deliver(row: Any, context: Any) -> None:
 
 
 class Table:
-    """``things``, refilled for each cell from ``base``; ``expected`` is what a plain statement makes of it."""
+    """``things``, refilled for each cell from ``base``; ``expected`` has the result of a plain statement."""
 
     def __init__(self, url: str, app: Any, kind: Kind) -> None:
         self.url, self._app = url, app

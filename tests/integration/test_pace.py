@@ -1,4 +1,4 @@
-"""rowsPerSecond before a real receiver: two workers on one queue, and what they sent in any ten seconds."""
+"""rowsPerSecond with a real receiver: two workers on one queue, and the calls that they sent in any ten seconds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from aiohttp import web
 from kubesweep.api.plan import Effect, RetryPolicy, RowLimits, Webhook
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import SweepRequest
-from kubesweep_worker.runtime.build import assemble
+from kubesweep_worker.runtime.build import build_worker
 from kubesweep_worker.settings import WorkerSettings
+from tests.integration.receivers import receiver
 from tests.integration.test_worker_handlers import handler_plan, make_table
-from tests.integration.test_worker_webhook import receiver
 from tests.kits.deadlines import scaled
 from tests.kits.servers import shared
 
@@ -61,7 +61,7 @@ async def test_two_workers_send_no_more_than_the_rate_and_fifty_in_any_ten_secon
         await queue.forget(plan.ref)
         await queue.open_sweep(plan.ref, SweepRequest(tick=1.0, plan=plan.version))
         settings = WorkerSettings(backoff=0.05, max_backoff=0.2)
-        workers = [assemble(plan, url=lambda: table, queue_url=where, settings=settings) for _ in range(2)]
+        workers = [build_worker(plan, url=lambda: table, queue_url=where, settings=settings) for _ in range(2)]
         async with asyncio.timeout(scaled(60)):
             await asyncio.gather(*(worker.run(until_settled=True, await_retries=True) for worker in workers))
         (stats,) = await queue.stats([plan.ref])

@@ -1,4 +1,4 @@
-"""Through PgBouncer in transaction mode, whose server connections the application gets back after us: nothing that we set is left."""
+"""Through PgBouncer in transaction mode: the application gets the same server connections, without any setting of a sweep."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, Session, Source, Write
 from kubesweep.errors import Outage, RowError
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Range
+from kubesweep_worker.sources.base import Predicate, Range
 from tests.integration.pooler import PROGRAM, Pooler, pgbouncer
 from tests.integration.postgres import Server
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="this machine has no PgBouncer")
 OWN = {"TimeZone": "Asia/Tokyo", "DateStyle": "German, DMY", "IntervalStyle": "iso_8601", "bytea_output": "escape"}
-# PgBouncer itself hands application_name from one client to the next that gives none.
+# PgBouncer keeps application_name for a client that sets none.
 SETTINGS = (
     "SELECT name, setting FROM pg_settings WHERE context <> 'internal' AND name <> 'application_name' ORDER BY name"
 )
@@ -43,7 +43,7 @@ def url(pooler: Pooler, database: str) -> str:
 
 
 def through(url: str, sql: str) -> list[Any]:
-    """What the application sees, which prepares no statement of its own."""
+    """The settings that the application sees; it prepares no statements."""
     with psycopg.connect(url, autocommit=True, prepare_threshold=None) as app:
         return list(app.execute(sql.encode()).fetchall())
 
@@ -65,12 +65,12 @@ async def test_a_sweep_leaves_nothing_behind_in_the_connection(url: str) -> None
     cutoff, last = await source.bounds()
     await source.explain(cutoff)
     await source.try_write(cutoff)
-    assert await source.count(cutoff, (), 1000) == 100
-    cuts = await source.cut(cutoff, None, (), 10, 100, last)
+    assert await source.count(Predicate(cutoff), 1000) == 100
+    cuts = await source.cut(Predicate(cutoff), None, 10, 100, last)
     try:
         for cut in cuts.cuts:
-            assert len(await source.stale(cut.scope, cutoff, (), 100)) == 10
-            assert (await source.write(cut.scope, cutoff, ())).applied == 10
+            assert len(await source.stale(cut.scope, Predicate(cutoff), 100)) == 10
+            assert (await source.write(cut.scope, Predicate(cutoff))).applied == 10
             assert through(url, SETTINGS) == before
             assert through(url, LEFT) == [(0,)]
     finally:
@@ -89,20 +89,20 @@ async def test_nothing_is_left_behind_by_what_fails(url: str) -> None:
         source = open_source(plan, lambda: url)
         await source.inspect()
         with pytest.raises(error):
-            await source.write(Range(), await source.now(), ())
+            await source.write(Range(), Predicate(await source.now()))
         await source.close()
         assert through(url, SETTINGS) == before
         assert through(url, LEFT) == [(0,)]
 
 
 async def test_another_session_between_two_calls_changes_nothing(url: str) -> None:
-    """An application that leaves its own settings behind: they are not ours."""
+    """An application that leaves its settings in the session: a sweep does not use them."""
     source = open_source(a_plan(), lambda: url)
     await source.inspect()
     cutoff = await source.now()
-    keys = await source.keys(Range(), cutoff, ())
-    rows = await source.stale(Range(), cutoff, (), 3)
+    keys = await source.keys(Range(), Predicate(cutoff))
+    rows = await source.stale(Range(), Predicate(cutoff), 3)
     through(url, "SELECT set_config('TimeZone', 'America/New_York', false), set_config('DateStyle', 'SQL, DMY', false)")
-    assert await source.keys(Range(), cutoff, ()) == keys
-    assert await source.stale(Range(), cutoff, (), 3) == rows
+    assert await source.keys(Range(), Predicate(cutoff)) == keys
+    assert await source.stale(Range(), Predicate(cutoff), 3) == rows
     await source.close()

@@ -1,4 +1,6 @@
-"""A worker's pod whose database login comes in parts, or in files that a sidecar writes, against a PostgreSQL that wants a password."""
+"""A worker's pod whose database credentials come in parts, or in files that a sidecar writes, with a PostgreSQL that requires
+a password.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,10 @@ import pytest
 from kubesweep.api.database_url import Parts
 from kubesweep.queue.model import SweepRequest
 from tests.integration.pod import Pod, pod_plan
+from tests.integration.pod_logs import PAUSES, ended, idle, said
 from tests.integration.postgres import LOCKED_ROLE
 from tests.integration.postgres import Server as Postgres
-from tests.integration.test_pod_work import FINISHED, PAUSES, all_new, ended, idle, said
+from tests.integration.test_pod_work import FINISHED, all_new
 from tests.kits.servers import Server
 
 # Each of these ends a URL early, or means something else in one.
@@ -36,7 +39,7 @@ async def pod(tmp_path: Path, server: Server) -> AsyncIterator[Pod]:
 
 
 def environment(pod: Pod, postgres: Postgres, database: str, **parts: Any) -> dict[str, str]:
-    """That of a worker whose host and database stand in the spec; without another, the host is the folder of a Unix socket."""
+    """The environment of a worker with host and database in the spec; the default host is the folder of a Unix socket."""
     name = str(psycopg.conninfo.conninfo_to_dict(database)["dbname"])
     told = Parts(**{"host": str(postgres.folder / "s"), "database": name, **parts})
     return {
@@ -89,14 +92,16 @@ async def test_a_wrong_password_names_the_secret_and_the_field(
     for _ in range(2):
         await said(worker, PAUSES, reason="AuthenticationFailed")
     finding = await pod.finding("SourceReady")
-    assert 'The login is in spec.source.connection and the Secret "shop-db" in namespace "shop"' in finding.message
+    assert (
+        'The credentials are in spec.source.connection and the Secret "shop-db" in namespace "shop"' in finding.message
+    )
     assert "URL" not in finding.message
     pod.database.show(username=LOCKED_ROLE, password=PASSWORDS[0])
     await idle(pod)
     nowhere_seen(pod, await ended(worker))
 
 
-async def test_a_token_that_a_sidecar_writes_anew_counts_at_the_next_connect_and_a_late_one_fails_no_sweep(
+async def test_a_token_that_a_sidecar_rewrites_counts_at_the_next_connect_and_a_late_one_fails_no_sweep(
     pod: Pod, role: Callable[[str], None], postgres_server: Postgres, database: str, tmp_path: Path
 ) -> None:
     token = tmp_path / "token"
@@ -120,7 +125,7 @@ async def test_a_token_that_a_sidecar_writes_anew_counts_at_the_next_connect_and
     nowhere_seen(pod, await ended(worker))
 
 
-async def test_a_url_that_a_sidecar_writes_anew_counts_at_the_next_connect(
+async def test_a_url_that_a_sidecar_rewrites_counts_at_the_next_connect(
     pod: Pod, role: Callable[[str], None], postgres_server: Postgres, database: str, tmp_path: Path
 ) -> None:
     name = str(psycopg.conninfo.conninfo_to_dict(database)["dbname"])
@@ -158,7 +163,7 @@ OPENSSL = [
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Path:
-    """A folder with tls.crt and tls.key for ::1, and with other.crt, which did not sign it."""
+    """A folder with tls.crt and tls.key for ::1, and with other.crt, which has not signed it."""
     for name, more in (("tls", ["-addext", "subjectAltName=IP:::1"]), ("other", [])):
         files = ["-keyout", f"{name}.key", "-out", f"{name}.crt"]
         subprocess.run([*OPENSSL, *more, *files], cwd=tmp_path, check=True, capture_output=True)
@@ -167,7 +172,7 @@ def certificates(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def speaking_tls(postgres: Postgres, certificates: Path) -> AsyncIterator[int]:
-    """A port of ::1 that leads to the server's socket, under TLS as PostgreSQL 17 speaks it: from the first byte on."""
+    """A port of ::1 that forwards to the server's socket, with direct TLS as PostgreSQL 17 supports it."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificates / "tls.crt", certificates / "tls.key")
     context.set_alpn_protocols(["postgresql"])

@@ -1,4 +1,4 @@
-"""``kubesweep-worker tick``: one wish a Job, whatever happens to its pods."""
+"""``kubesweep-worker tick``: each Job opens at most one sweep, even if its pods restart."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_a_tick_that_had_passed_when_the_schedule_was_edited_or_resumed_is
     for minute in (MINUTE - 600, MINUTE):
         (entry,) = await run(pod, nominal(minute) | since)
         assert (entry["answer"], entry["level"]) == ("refused", "warning")
-        assert "the schedule applies since 2025-11-24T16:00:00+00:00" in entry["message"]
+        assert "was created, edited or resumed at 2025-11-24T16:00:00+00:00" in entry["message"]
     assert not (await pod.stats()).known
     (entry,) = await run(pod, nominal(MINUTE + 1) | since)
     assert entry["answer"] == "enqueued"
@@ -95,7 +95,7 @@ async def test_every_answer_of_the_queue_is_a_clean_end_with_one_line(pod: Pod) 
     assert (await pod.stats()).ticks == TickCounts(enqueued=1, duplicate=1, forbidden=1, late=1)
 
 
-async def test_a_job_made_by_hand_opens_one_sweep_however_often_its_pod_is_started(pod: Pod) -> None:
+async def test_a_job_created_by_a_person_opens_one_sweep_however_often_its_pod_is_started(pod: Pod) -> None:
     before = time.time()
     (first,) = await run(pod, MANUAL)
     (second,) = await run(pod, MANUAL)
@@ -106,15 +106,15 @@ async def test_a_job_made_by_hand_opens_one_sweep_however_often_its_pod_is_start
     assert before <= stats.sweep.tick <= time.time()
 
 
-async def test_a_job_made_by_hand_with_a_number_of_its_own_is_no_tick_of_1970(pod: Pod) -> None:
+async def test_a_job_created_by_a_person_with_a_number_of_its_own_is_no_tick_of_1970(pod: Pod) -> None:
     (entry,) = await run(pod, MANUAL | nominal(1))
     assert entry["answer"] == "enqueued"
 
 
-async def test_a_job_made_by_hand_runs_though_a_later_tick_was_seen(pod: Pod) -> None:
+async def test_a_job_created_by_a_person_runs_though_a_later_tick_was_seen(pod: Pod) -> None:
     ahead = time.time() + 200  # as far as clocks may differ; what is further ahead counts as now
-    wish = SweepRequest(tick=ahead, plan=pod.plan.version, deadline=-400.0)  # late at once: only its tick is remembered
-    await pod.queue.open_sweep(pod.plan.ref, wish)
+    request = SweepRequest(tick=ahead, plan=pod.plan.version, deadline=-400.0)  # late: only its tick is stored
+    await pod.queue.open_sweep(pod.plan.ref, request)
     (entry,) = await run(pod, MANUAL)
     assert entry["answer"] == "enqueued"
     assert ((await pod.stats()).last_tick or 0) > ahead

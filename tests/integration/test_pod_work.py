@@ -1,11 +1,10 @@
-"""``kubesweep-worker work`` on bad days: each is a finding that says what to do, costs no row an attempt, and heals by
-itself when its cause is gone."""
+"""``kubesweep-worker work`` when something is wrong: each problem is a finding with the fix, spends no attempt, and ends by
+itself once its cause is fixed."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,16 @@ from aiohttp import web
 
 from kubesweep.api.plan import Effect, Webhook
 from kubesweep.queue.model import SweepState
-from tests.integration.pod import ROWS, Pod, log_until, make_carts, pod_plan, statuses
+from tests.integration.pod import ROWS, Pod, make_carts, pod_plan, statuses
+from tests.integration.pod_logs import PAUSES, ended, idle, said
 from tests.integration.postgres import LOCKED_ROLE
 from tests.integration.postgres import Server as Postgres
-from tests.integration.test_worker_webhook import receiver
-from tests.kits.deadlines import scaled
+from tests.integration.receivers import receiver
 from tests.kits.servers import Server, until
 
-PAUSES = "claiming pauses"
-WELL = "the world is well again"
 FINISHED = "sweep finished"
+
+
 HANDLER = """
 import logging
 import sys
@@ -55,26 +54,6 @@ async def make_pod(tmp_path: Path, server: Server) -> AsyncIterator[Callable[...
         await pod.close()
 
 
-async def said(process: subprocess.Popen[str], text: str, **fields: object) -> Any:
-    return await asyncio.wait_for(asyncio.to_thread(log_until, process, text, **fields), scaled(60))
-
-
-async def ended(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> str:
-    """Returns its log."""
-    process.send_signal(number)
-    _, errors = await asyncio.to_thread(process.communicate, timeout=scaled(60))
-    assert process.returncode == 0, errors
-    assert "Traceback" not in errors
-    return str(errors)
-
-
-async def idle(pod: Pod) -> None:
-    """Nothing waits or runs any more."""
-    async with asyncio.timeout(scaled(60)):
-        while (stats := await pod.stats()).ready + stats.running:
-            await pod.queue.wait(pod.plan.ref, 0.05)
-
-
 async def all_new(pod: Pod, url: str) -> None:
     stats = await pod.stats()
     assert stats.sweep is not None
@@ -99,77 +78,6 @@ async def test_a_secret_that_comes_later_is_waited_for(make_pod: Any, database: 
     await said(worker, FINISHED)
     await all_new(pod, database)
     assert (await pod.finding("SourceReady")).ok
-    await ended(worker)
-
-
-def no_table(database: str, postgres: Postgres) -> tuple[str, Callable[[], str]]:
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("ALTER TABLE carts RENAME TO elsewhere")
-
-    def cure() -> str:
-        with psycopg.connect(database, autocommit=True) as connection:
-            connection.execute("ALTER TABLE elsewhere RENAME TO carts")
-        return database
-
-    return database, cure
-
-
-def wrong_password(database: str, postgres: Postgres) -> tuple[str, Callable[[], str]]:
-    name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute(f"CREATE ROLE {LOCKED_ROLE} LOGIN SUPERUSER PASSWORD 'right'".encode())
-    return postgres.url(str(name), LOCKED_ROLE, "wrong"), lambda: postgres.url(str(name), LOCKED_ROLE, "right")
-
-
-def another_database(database: str, postgres: Postgres) -> tuple[str, Callable[[], str]]:
-    return postgres.url("postgres"), lambda: database
-
-
-def wrong_scheme(database: str, postgres: Postgres) -> tuple[str, Callable[[], str]]:
-    return "mysql://root:hunter2@db/shop", lambda: database
-
-
-def no_such_host(database: str, postgres: Postgres) -> tuple[str, Callable[[], str]]:
-    return "postgresql://root:hunter2@127.0.0.1:1/shop", lambda: database
-
-
-def no_such_database(database: str, postgres: Postgres) -> tuple[str, Callable[[], str]]:
-    return postgres.url("nowhere"), lambda: database
-
-
-@pytest.mark.usefixtures("locked_role")
-@pytest.mark.parametrize(
-    ("trouble", "reason", "advice"),
-    [
-        (no_table, "TableMissing", "Correct spec.source"),
-        (another_database, "TableMissing", "Correct spec.source"),
-        (wrong_password, "AuthenticationFailed", 'The URL is "url" in the Secret "support-db" in namespace "shop"'),
-        (wrong_scheme, "UrlInvalid", 'The URL is "url" in the Secret "support-db" in namespace "shop"'),
-        (no_such_host, "Unreachable", 'The URL is "url" in the Secret "support-db" in namespace "shop"'),
-        (no_such_database, "DatabaseMissing", 'The URL is "url" in the Secret "support-db" in namespace "shop"'),
-    ],
-)
-async def test_a_check_says_what_is_wrong_until_it_is_cured(
-    trouble: Any, reason: str, advice: str, make_pod: Any, database: str, postgres_server: Postgres
-) -> None:
-    make_carts(database)
-    pod = make_pod()
-    url, cure = trouble(database, postgres_server)
-    pod.database.show(url=url)
-    await pod.check()
-    worker = pod.start()
-    for _ in range(2):
-        await said(worker, PAUSES, reason=reason)
-    finding = await pod.finding("SourceReady")
-    assert (finding.ok, finding.reason) == (False, reason)
-    assert advice in finding.message
-    assert "hunter2" not in finding.message
-    pod.database.show(url=cure())
-    await said(worker, WELL)
-    await idle(pod)
-    finding = await pod.finding("SourceReady")
-    assert (finding.ok, finding.reason) == (True, "Checked")
-    assert [each for each in (await pod.stats()).findings if not each.ok] == []
     await ended(worker)
 
 
@@ -298,7 +206,7 @@ async def test_a_handler_that_the_image_lacks_is_a_finding_as_long_as_the_image_
     await ended(new)
 
 
-async def test_sigterm_gives_back_what_is_in_hand_and_a_second_one_does_so_at_once(
+async def test_sigterm_releases_its_in_flight_jobs_and_a_second_one_does_so_at_once(
     make_pod: Any, database: str
 ) -> None:
     make_carts(database)
@@ -321,7 +229,10 @@ async def test_sigterm_gives_back_what_is_in_hand_and_a_second_one_does_so_at_on
     [
         ({"KUBESWEEP_PLAN": ""}, "KUBESWEEP_PLAN is not set"),
         ({"KUBESWEEP_PLAN": "{"}, "KUBESWEEP_PLAN cannot be read"),
-        ({"KUBESWEEP_PLAN": msgspec.json.encode({"format": 2}).decode()}, "of different versions: bring them to one"),
+        (
+            {"KUBESWEEP_PLAN": msgspec.json.encode({"format": 2}).decode()},
+            "of different versions: use the same version for both",
+        ),
         ({"KUBESWEEP_PLAN": pod_plan(format=2).to_json()}, "KUBESWEEP_PLAN has format 2, this image reads 1"),
         ({"KUBESWEEP_PLAN": pod_plan().to_json()[:-1] + ',"later":1}'}, "unknown field `later`): the controller and"),
         ({"KUBESWEEP_QUEUE": ""}, "KUBESWEEP_QUEUE is not set"),
@@ -330,7 +241,7 @@ async def test_sigterm_gives_back_what_is_in_hand_and_a_second_one_does_so_at_on
         ({"KUBESWEEP_DATABASE_URL_FILE": ""}, "KUBESWEEP_DATABASE_URL_FILE is not set"),
     ],
 )
-def test_an_environment_that_only_another_template_cures_ends_with_2_and_a_sentence(
+def test_an_environment_that_only_another_template_fixes_ends_with_2_and_a_sentence(
     environment: dict[str, str], sentence: str, tmp_path: Path, server: Server
 ) -> None:
     (entry,) = Pod(tmp_path / "pod", server, pod_plan()).run("work", environment, code=2)

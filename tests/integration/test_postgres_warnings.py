@@ -1,4 +1,4 @@
-"""What people are told of tables on PostgreSQL, and what they are not told, because it is none of their trouble."""
+"""Which tables on PostgreSQL get a warning, and which do not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from kubesweep.api.plan import Archive, Match, Plan, Source, Write
 from kubesweep.errors import SweepFailure
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Keys, Range
+from kubesweep_worker.sources.base import Keys, Predicate, Range
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 AT = Match("before", "at")
@@ -80,7 +80,7 @@ SUBQUERIES = {
     ],
     ids=[*EPOCHS, *SUBQUERIES],
 )
-async def test_sql_is_told_of_where_postgresql_would_read_everything_or_look_at_rows_that_nobody_locks(
+async def test_sql_is_reported_where_postgresql_would_read_everything_or_look_at_rows_without_a_lock(
     database: str, app: Connection, tables: str, warning: str, sql: str, told: bool
 ) -> None:
     await app.execute(tables.encode())
@@ -106,7 +106,7 @@ async def test_a_partial_index_that_leaves_out_null_serves_its_foreign_key(datab
     assert await warned(database, AT) == {}
 
 
-async def test_what_an_archive_does_not_get_is_told(database: str, app: Connection) -> None:
+async def test_what_an_archive_does_not_get_is_reported(database: str, app: Connection) -> None:
     await app.execute(
         "CREATE TABLE things (id int PRIMARY KEY, at timestamptz NOT NULL, amount numeric); CREATE TABLE heirs (secret text) INHERITS (things);"
         "CREATE TABLE kept (id int, at timestamptz, amount numeric GENERATED ALWAYS AS (0) STORED)"
@@ -161,8 +161,8 @@ async def test_a_column_that_the_archive_begins_to_generate_stops_the_sweep(data
     await app.execute(
         "ALTER TABLE kept DROP COLUMN note; ALTER TABLE kept ADD note text GENERATED ALWAYS AS ('x') STORED"
     )
-    [key] = await source.keys(Range(), cutoff, ())
+    [key] = await source.keys(Range(), Predicate(cutoff))
     with pytest.raises(SweepFailure, match='lost column "note" while this worker ran'):
-        await source.write(Keys((key,)), cutoff, ())
+        await source.write(Keys((key,)), Predicate(cutoff))
     await source.close()
     assert await (await app.execute("SELECT count(*) FROM things")).fetchone() == (1,)

@@ -1,4 +1,4 @@
-"""A database that never answers, without closing the connection: the wait ends on this side, and what was sent is told."""
+"""A database that never answers, without closing the connection: the wait ends on this side, and the error says whether a write was sent."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import pytest
 
 from kubesweep.api.plan import Source, Write
 from kubesweep.errors import Outage
-from kubesweep_worker.sources.base import Range
+from kubesweep_worker.sources.base import Predicate, Range
 from kubesweep_worker.sources.postgres.source import PostgresSource
-from tests.integration.test_source_postgres import make_plan
-from tests.integration.test_source_postgres_failures import SCHEMA, blocked
+from tests.integration.postgres_plans import make_plan
+from tests.integration.test_source_postgres_transactions import blocked
+from tests.integration.things_table import SCHEMA
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
@@ -35,7 +36,7 @@ async def test_a_frozen_backend_is_an_outage_that_wrote_nothing(database: str, a
     cutoff = await source.now()
     async with await psycopg.AsyncConnection.connect(database) as holder:
         await holder.execute("SELECT FROM things WHERE id = 3 FOR UPDATE")
-        writing = asyncio.create_task(source.write(Range(), cutoff, ()))
+        writing = asyncio.create_task(source.write(Range(), Predicate(cutoff)))
         await blocked(database)
         found = await app.execute(
             "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'kubesweep/%' AND wait_event_type = 'Lock'"
@@ -47,10 +48,10 @@ async def test_a_frozen_backend_is_an_outage_that_wrote_nothing(database: str, a
                 await writing
             assert (silent.value.reason, silent.value.maybe_applied) == ("NoAnswer", False)
             await holder.rollback()
-            assert await source.count(cutoff, (), 100) == 10
+            assert await source.count(Predicate(cutoff), 100) == 10
         finally:
             os.kill(frozen, signal.SIGCONT)
-    assert (await source.write(Range(), cutoff, ())).applied == 10
+    assert (await source.write(Range(), Predicate(cutoff))).applied == 10
     await source.close()
 
 
@@ -67,7 +68,7 @@ async def test_a_commit_that_is_not_answered_in_time_may_have_applied(database: 
     await source.warm()
     await app.execute("SELECT pg_advisory_lock(1)")
     with pytest.raises(Outage) as found:
-        await source.write(Range(), await source.now(), ())
+        await source.write(Range(), Predicate(await source.now()))
     assert (found.value.reason, found.value.maybe_applied) == ("NoAnswer", True)
     await app.execute("SELECT pg_advisory_unlock(1)")
     await source.close()

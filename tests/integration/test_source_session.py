@@ -1,4 +1,4 @@
-"""Under whose settings the user's sql, triggers and defaults run, and what does not depend on them: keys, stamps, values."""
+"""The settings under which the user's sql, triggers and defaults run; keys, stamps and values do not depend on them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, Session, Source, Write
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import InspectableSource, Keys, Range
+from kubesweep_worker.sources.base import InspectableSource, Keys, Predicate, Range
 from kubesweep_worker.sources.postgres.source import PostgresSource
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -27,7 +27,7 @@ KEYS = {
 
 @pytest.fixture
 async def app(database: str) -> AsyncIterator[Connection]:
-    """The application whose table is swept. Its sessions, and ours, are a Japanese's."""
+    """The application whose table is swept. All sessions have Japanese settings."""
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as opened:
         name = opened.info.dbname
         for setting, value in SETTINGS.items():
@@ -58,16 +58,16 @@ async def test_keys_stamps_and_values_are_the_same_in_every_session(database: st
     plan = a_plan("t", effect=Effect(columns=("k", "at", "gone"), key=("k", "gone"), handler="a:b"))
     source = opened(database, plan)
     cutoff = await source.now()
-    assert sorted(key for (key,) in await source.keys(Range(), cutoff, ())) == expected
-    rows = await source.stale(Range(), cutoff, (), 10)
+    assert sorted(key for (key,) in await source.keys(Range(), Predicate(cutoff))) == expected
+    rows = await source.stale(Range(), Predicate(cutoff), 10)
     assert sorted(row.key[0] for row in rows) == expected
     assert {row.stamp for row in rows} == {(key, "1 day 02:00:00") for key in expected}
     assert {(row.values["at"].isoformat(), str(row.values["gone"])) for row in rows} == {
         ("2026-01-01T00:00:00+00:00", "1 day, 2:00:00")
     }
-    window = await source.cut(cutoff, None, (), 1, 10)
+    window = await source.cut(Predicate(cutoff), None, 1, 10)
     assert window.rows == len(expected)
-    written = await source.write(Keys(tuple((key,) for key in expected)), cutoff, ())
+    written = await source.write(Keys(tuple((key,) for key in expected)), Predicate(cutoff))
     assert written.applied == len(expected)
     await source.close()
 
@@ -79,7 +79,7 @@ async def test_triggers_and_defaults_write_what_they_write_for_the_application(d
         "CREATE TRIGGER touch BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION touch();"
     )
     source = opened(database, a_plan("t"))
-    assert (await source.write(Keys((("1",),)), await source.now(), ())).applied == 1
+    assert (await source.write(Keys((("1",),)), Predicate(await source.now()))).applied == 1
     await app.execute("UPDATE t SET status = 'closed' WHERE id = 2")
     [(apart, same)] = await (
         await app.execute("SELECT extract(epoch FROM max(touched) - min(touched)) < 600, count(DISTINCT note) FROM t")
@@ -96,11 +96,11 @@ async def test_the_users_sql_means_in_a_sweep_what_it_means_to_the_login(databas
     match = (PENDING, Match("sql", sql="t.at::date = '02/03/2026'"))  # the second of March in Tokyo, read as DMY
     source = opened(database, a_plan("t", match=match))
     cutoff = await source.now()
-    assert await source.keys(Range(), cutoff, ()) == (("1",),)
-    assert await source.count(cutoff, (), 10) == 1
-    assert (await source.cut(cutoff, None, (), 10, 10)).rows == 1
-    assert [row.key for row in await source.stale(Range(), cutoff, (), 10)] == [("1",)]
-    assert (await source.write(Range(), cutoff, ())).applied == 1
+    assert await source.keys(Range(), Predicate(cutoff)) == (("1",),)
+    assert await source.count(Predicate(cutoff), 10) == 1
+    assert (await source.cut(Predicate(cutoff), None, 10, 10)).rows == 1
+    assert [row.key for row in await source.stale(Range(), Predicate(cutoff), 10)] == [("1",)]
+    assert (await source.write(Range(), Predicate(cutoff))).applied == 1
     await source.close()
 
 
@@ -119,18 +119,18 @@ async def test_a_session_of_the_spec_goes_before_the_logins(database: str, app: 
         "IntervalStyle": "iso_8601",
         "search_path": "apart, public",
     }
-    assert await source.keys(Range(), await source.now(), ()) == (("1",),)
+    assert await source.keys(Range(), Predicate(await source.now())) == (("1",),)
     await source.close()
 
 
 async def test_nothing_that_we_set_outlives_its_transaction(database: str, app: Connection) -> None:
-    """Behind a pooler the session goes to the application next."""
+    """Behind a pooler the application uses the session next."""
     await app.execute("CREATE TABLE t (id int PRIMARY KEY, status text); INSERT INTO t VALUES (1, 'pending')")
     source = PostgresSource(a_plan("t"), lambda: database)
     cutoff = await source.now()
     await source.inspect()
-    await source.stale(Range(), cutoff, (), 10)
-    await source.write(Range(), cutoff, ())
+    await source.stale(Range(), Predicate(cutoff), 10)
+    await source.write(Range(), Predicate(cutoff))
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as fresh:
         names = (
             "SELECT name, setting FROM pg_settings WHERE name NOT IN ('application_name', 'client_encoding') ORDER BY 1"
@@ -145,7 +145,7 @@ async def test_nothing_that_we_set_outlives_its_transaction(database: str, app: 
     ("naive_time_zone", "column", "told"),
     [(None, "timestamp", True), (None, "date", True), (None, "timestamptz", False), ("UTC", "timestamp", False)],
 )
-async def test_naive_times_of_a_database_that_lives_elsewhere_are_told(
+async def test_naive_times_of_a_database_that_has_another_time_zone_are_reported(
     database: str, app: Connection, naive_time_zone: str | None, column: str, told: bool
 ) -> None:
     await app.execute(f"CREATE TABLE t (id int PRIMARY KEY, at {column} NOT NULL)".encode())
@@ -177,5 +177,5 @@ async def test_a_naive_time_that_the_clock_shows_twice_is_the_later_one(
         "t", source=Source(table="t", naive_time_zone="Europe/Berlin"), match=(Match("before", "at"),), write=Write()
     )
     source = opened(database, plan)
-    assert [key for (key,) in await source.keys(Range(), cutoff, ())] == stale
+    assert [key for (key,) in await source.keys(Range(), Predicate(cutoff))] == stale
     await source.close()

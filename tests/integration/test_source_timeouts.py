@@ -1,4 +1,4 @@
-"""Tables that one statement cannot look through in time: the window is cut page by page, and every stale row is found."""
+"""Tables that one statement cannot read in time: the window is cut page by page, and every stale row is found."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from kubesweep.api.plan import Match, Source
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Key
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Cut, InspectableSource, Keys, Range
-from kubesweep_worker.sources.paging import Page, Stride, cut_pages
+from kubesweep_worker.sources.base import Cut, InspectableSource, Keys, Predicate, Range
+from kubesweep_worker.sources.paging import Page, PageSize, cut_pages
 from kubesweep_worker.sources.postgres.pool import Transaction
 from kubesweep_worker.sources.postgres.source import SNAPSHOT
 from kubesweep_worker.sources.postgres.window import cut
-from tests.integration.test_source_postgres import make_plan
+from tests.integration.postgres_plans import make_plan
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 SLOW = Match("sql", sql="slow(t.id)")
@@ -46,7 +46,7 @@ async def every_cut(source: InspectableSource, cutoff: str, batch: int, most: in
     cuts: list[Cut] = []
     after: Key | None = None
     while True:
-        window = await source.cut(cutoff, after, (("5",),), batch, most)
+        window = await source.cut(Predicate(cutoff, frozenset({("5",)})), after, batch, most)
         assert window.rows == sum(part.rows for part in window.cuts) <= most
         cuts += window.cuts
         after = window.cursor
@@ -58,9 +58,9 @@ async def test_a_window_that_outlasts_the_timeout_is_cut_page_by_page(database: 
     source = open_source(make_plan(match=(SLOW,), source=HASTY), lambda: database)
     cutoff = await source.now()
     with pytest.raises(Outage):
-        await source.count(cutoff, (), 1000)
+        await source.count(Predicate(cutoff), 1000)
     cuts = await every_cut(source, cutoff, 100, 200)
-    found = [key for part in cuts for key in await source.keys(part.scope, cutoff, (("5",),))]
+    found = [key for part in cuts for key in await source.keys(part.scope, Predicate(cutoff, frozenset({("5",)})))]
     assert sorted(int(text) for (text,) in found) == [n for n in range(1, 601) if n % 7 and n != 5]
     assert sum(part.rows for part in cuts) == len(found)
     await source.close()
@@ -79,7 +79,7 @@ async def test_sqlite_cuts_page_by_page_too(tmp_path: Path) -> None:
     source = open_source(plan, lambda: f"sqlite:///{tmp_path}/a.db")
     cutoff = await source.now()
     with pytest.raises(Outage):
-        await source.count(cutoff, (), 1000)
+        await source.count(Predicate(cutoff), 1000)
     cuts = await every_cut(source, cutoff, 100, 300)
     assert sum(part.rows for part in cuts) == 399
     assert all(part.rows <= 100 for part in cuts)
@@ -104,7 +104,7 @@ def page_of(stale: set[int], rows: int) -> Any:
 async def test_pages_that_time_out_get_smaller_and_lose_no_row(share: int) -> None:
     stale = {n for n in range(1, 1001) if n % share == 0}
     ticks = iter(range(10_000))
-    stride = Stride(1e9, lambda: float(next(ticks)) / 1000)
+    stride = PageSize(1e9, lambda: float(next(ticks)) / 1000)
     found: list[Key] = []
     after: Key | None = None
     while True:
@@ -128,20 +128,20 @@ async def test_a_page_of_one_row_that_times_out_is_an_outage() -> None:
         raise Outage("StatementTimeout", "too slow")
 
     with pytest.raises(Outage):
-        await cut_pages(ask, Stride(1.0), None, 10, 70)
+        await cut_pages(ask, PageSize(1.0), None, 10, 70)
 
 
-async def test_rows_deleted_while_a_window_is_cut_move_no_end_behind_rows_not_looked_at(
+async def test_rows_deleted_while_a_window_is_cut_move_no_end_behind_rows_not_read(
     database: str, app: Connection
 ) -> None:
-    """The window's two statements see one state of the table."""
+    """The two statements of a window see the same snapshot of the table."""
     await app.execute("UPDATE things SET status = 'live' WHERE id <> 400")
     plan = make_plan(match=(Match("in", "status", ("pending",)),), source=Source(table="things"))
     source: Any = open_source(plan, lambda: database)
     cutoff = await source.now()
 
     class Meddling:
-        """The application deletes the first rows between the walk and the question where it ended."""
+        """The application deletes the first rows between the walk and the query for its end."""
 
         def __init__(self, tx: Any) -> None:
             self._tx = tx
@@ -155,6 +155,6 @@ async def test_rows_deleted_while_a_window_is_cut_move_no_end_behind_rows_not_lo
     relation, statements = known.relation, known.statements
     never = replace(relation, rows=-1)  # not analysed: the window is walked
     async with source._pool.transaction((*source._settings, SNAPSHOT)) as tx:
-        window = await cut(cast(Transaction, Meddling(tx)), never, statements, cutoff, Range(), (), 10, 20)
+        window = await cut(cast(Transaction, Meddling(tx)), never, statements, Predicate(cutoff), Range(), 10, 20)
     assert window.cursor is None or int(window.cursor[0]) < 400
     await source.close()

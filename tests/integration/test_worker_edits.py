@@ -1,4 +1,4 @@
-"""An edit of the plan while workers of the plan before it are in the middle of their effects."""
+"""An edit of the plan while workers of the previous plan run effects."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from aiohttp import web
 from kubesweep.api.plan import Assignment, Plan, RowLimits, Write
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import SweepRequest, SweepState
+from tests.integration.receivers import hook_plan, receiver
 from tests.integration.test_worker_handlers import left
 from tests.integration.test_worker_process import Site
-from tests.integration.test_worker_webhook import hook_plan, receiver
 from tests.kits.deadlines import scaled
 from tests.kits.servers import binaries, shared
 
@@ -66,7 +66,7 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path, told: Receiver) -
 
 
 async def begun(site: Site, told: Receiver) -> asyncio.subprocess.Process:
-    """A worker with two jobs in its hands, all of whose effects are under way."""
+    """A worker with two in-flight jobs, all of whose effects have started."""
     await site.open()
     worker = await site.start(settings=PATIENT)
     async with asyncio.timeout(scaled(60)):
@@ -75,7 +75,7 @@ async def begun(site: Site, told: Receiver) -> asyncio.subprocess.Process:
 
 
 async def edit(site: Site, plan: Plan) -> asyncio.subprocess.Process:
-    """A worker of the edited plan that asked the queue for work: it has done the check that was enqueued for it."""
+    """A worker of the edited plan that has claimed from the queue: it has done the check that was enqueued for it."""
     await site.queue.open_sweep(plan.ref, SweepRequest(tick=2.0, plan=plan.version))
     await site.queue.enqueue_check(plan.ref, plan.version)
     site.plan = plan

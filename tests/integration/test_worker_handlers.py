@@ -15,7 +15,7 @@ from kubesweep.queue.connect import connect
 from kubesweep.queue.model import DeadLetter, ScheduleRef, Stats, SweepRequest, SweepState
 from kubesweep_worker.effects.handler import HandlerEffect
 from kubesweep_worker.effects.loading import load_handler
-from kubesweep_worker.runtime.build import assemble
+from kubesweep_worker.runtime.build import build_worker
 from kubesweep_worker.settings import WorkerSettings
 from tests.integration import worker_handlers
 from tests.kits.deadlines import scaled
@@ -62,7 +62,7 @@ async def run(tmp_path: Path, plan: Plan, rows: int = 20, **settings: Any) -> tu
     queue = connect(where)
     try:
         await queue.open_sweep(plan.ref, SweepRequest(tick=1.0, plan=plan.version))
-        worker = assemble(plan, url=lambda: url, queue_url=where, settings=WorkerSettings(**settings))
+        worker = build_worker(plan, url=lambda: url, queue_url=where, settings=WorkerSettings(**settings))
         code = await worker.run(until_settled=True)
         (stats,) = await queue.stats([plan.ref])
         return stats, await queue.dead_letters(plan.ref), code
@@ -87,7 +87,7 @@ async def run(tmp_path: Path, plan: Plan, rows: int = 20, **settings: Any) -> tu
         ("returns_a_generator", "HandlerResult", "a generator, whose body never runs"),
         ("returns_a_generator_in_async", "HandlerResult", "a generator, whose body never runs"),
         ("returns_a_manager", "HandlerResult", "a context manager, whose body never runs"),
-        ("returns_a_function", "HandlerResult", "a function, which nobody calls"),
+        ("returns_a_function", "HandlerResult", "a function, which is never called"),
         ("returns_a_future", "HandlerResult", "a Future, whose work may fail later"),
         ("rejects", "Rejected", "no such customer"),
         ("asks_for_another_column", "KeyError", "add it to effect.columns"),
@@ -228,7 +228,7 @@ async def test_a_lifespan_that_cannot_connect_is_an_outage_and_costs_no_row(tmp_
         (f"{MODULE}:not_callable", "is a int, not a function"),
     ],
 )
-def test_a_handler_that_cannot_be_imported_says_where_it_was_looked_for(name: str, text: str) -> None:
+def test_a_handler_that_cannot_be_imported_says_where_it_was_searched(name: str, text: str) -> None:
     with pytest.raises(SweepFailure, match=r"effect\.handler") as caught:
         load_handler(name)
     assert caught.value.reason == "HandlerNotImportable"

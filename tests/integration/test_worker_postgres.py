@@ -13,7 +13,7 @@ from kubesweep.api.plan import Assignment, Match, Plan, RetryPolicy, RowLimits, 
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import ScheduleRef, Stats, SweepRequest, SweepState
 from kubesweep.queue.service import QueueService
-from kubesweep_worker.runtime.build import assemble
+from kubesweep_worker.runtime.build import build_worker
 from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.testing import context, row, sweep
@@ -54,7 +54,7 @@ class Site:
 
     def worker(self, plan: Plan, **settings: Any) -> Worker:
         changed = dataclasses.replace(QUICK, **settings)
-        return assemble(plan, url=lambda: self.url, queue_url=self.where, settings=changed)
+        return build_worker(plan, url=lambda: self.url, queue_url=self.where, settings=changed)
 
     async def open(self, plan: Plan) -> None:
         self.ticks += 1

@@ -93,7 +93,7 @@ async def test_a_handler_that_blocks_the_loop_ends_its_process_with_70(sites: An
     assert re.search(r"for 3 s: range \d+ \(sweep \w+, 20 rows, delivery 1\)", err)
 
 
-async def test_a_row_that_kills_its_worker_is_the_only_one_that_is_buried(sites: Any) -> None:
+async def test_a_row_that_crashes_its_worker_is_the_only_one_that_is_dead_lettered(sites: Any) -> None:
     site = sites(handler_plan("kills", limits=msgspec.structs.replace(handler_plan("good").limits, batch_rows=8)), 24)
     await site.open()
     crashes = 0
@@ -126,7 +126,7 @@ async def test_a_handler_that_eats_all_memory_costs_its_row_only(sites: Any) -> 
 async def test_sigterm_ends_the_effects_under_way_writes_them_and_gives_the_rest_back(
     sites: Any, function: str
 ) -> None:
-    """The second kind never lets the event loop turn, so only the signal's own handler can hold back its next call."""
+    """The second kind blocks the event loop, so only the signal handler itself can prevent its next call."""
     site = sites(handler_plan(function), 100)
     await site.open()
     code, err = await site.finish(await site.start(settings={"sub_batch": 20, "concurrency": 1}))

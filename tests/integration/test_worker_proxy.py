@@ -7,7 +7,7 @@ from aiohttp import web
 
 from kubesweep.errors import Outage
 from kubesweep_worker.effects.proxy import proxy_for
-from tests.integration.test_worker_webhook import SECRET, deliver, receiver, webhook
+from tests.integration.receivers import SECRET, deliver, receiver, webhook
 
 SHOP = "http://shop.example"
 

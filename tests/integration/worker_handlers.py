@@ -3,44 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextvars
-import functools
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 
 from kubesweep_worker import Context, Reject, RetryAfter, Row, Skip, handler
+from tests.integration.worker_handler_shapes import BAD as BAD
+from tests.integration.worker_handler_shapes import Generates as Generates
+from tests.integration.worker_handler_shapes import PlainSender as PlainSender
+from tests.integration.worker_handler_shapes import Sender as Sender
+from tests.integration.worker_handler_shapes import by_bound_method as by_bound_method
+from tests.integration.worker_handler_shapes import by_generating_object as by_generating_object
+from tests.integration.worker_handler_shapes import by_lambda as by_lambda
+from tests.integration.worker_handler_shapes import by_object as by_object
+from tests.integration.worker_handler_shapes import by_partial as by_partial
+from tests.integration.worker_handler_shapes import by_partial_of_object as by_partial_of_object
+from tests.integration.worker_handler_shapes import by_plain_object as by_plain_object
+from tests.integration.worker_handler_shapes import cancels_its_task as cancels_its_task
+from tests.integration.worker_handler_shapes import decorated as decorated
+from tests.integration.worker_handler_shapes import forgets_await as forgets_await
+from tests.integration.worker_handler_shapes import forgets_await_in_async as forgets_await_in_async
+from tests.integration.worker_handler_shapes import generates as generates
+from tests.integration.worker_handler_shapes import generates_by_partial as generates_by_partial
+from tests.integration.worker_handler_shapes import generates_in_async as generates_in_async
+from tests.integration.worker_handler_shapes import good as good
+from tests.integration.worker_handler_shapes import injected as injected
+from tests.integration.worker_handler_shapes import leaves_its_generator as leaves_its_generator
+from tests.integration.worker_handler_shapes import manages as manages
+from tests.integration.worker_handler_shapes import manages_in_async as manages_in_async
+from tests.integration.worker_handler_shapes import note as note
+from tests.integration.worker_handler_shapes import raises as raises
+from tests.integration.worker_handler_shapes import recurses as recurses
+from tests.integration.worker_handler_shapes import returns_a_failing_coroutine as returns_a_failing_coroutine
+from tests.integration.worker_handler_shapes import returns_a_function as returns_a_function
+from tests.integration.worker_handler_shapes import returns_a_future as returns_a_future
+from tests.integration.worker_handler_shapes import returns_a_generator as returns_a_generator
+from tests.integration.worker_handler_shapes import returns_a_generator_in_async as returns_a_generator_in_async
+from tests.integration.worker_handler_shapes import returns_a_manager as returns_a_manager
+from tests.integration.worker_handler_shapes import send as send
+from tests.integration.worker_handler_shapes import stops_iterating as stops_iterating
+from tests.integration.worker_handler_shapes import takes_a_keyword as takes_a_keyword
+from tests.integration.worker_handler_shapes import takes_anything as takes_anything
+from tests.integration.worker_handler_shapes import takes_one as takes_one
+from tests.integration.worker_handler_shapes import takes_three as takes_three
+from tests.integration.worker_handler_shapes import timed as timed
 
-BAD = 13
 release = threading.Event()  # lets hanging threads go at the end of a test
 lives: list[str] = []
-
-
-def note(row: Row, ctx: Context) -> None:
-    if path := os.environ.get("KS_TEST_NOTES"):
-        with Path(path).open("a") as file:
-            file.write(f"{row['id']} {ctx.idempotency_key}\n")
-
-
-async def good(row: Row, ctx: Context) -> None:
-    note(row, ctx)
 
 
 def plain(row: Row, ctx: Context) -> None:
     note(row, ctx)
     assert threading.current_thread().name == "kubesweep-handler"
-
-
-async def raises(row: Row, ctx: Context) -> None:
-    if row["id"] == BAD:
-        raise ValueError("thirteen")
 
 
 async def exits_politely(row: Row, ctx: Context) -> None:
@@ -197,148 +217,6 @@ async def cancelled_lifespan() -> AsyncIterator[str]:
 @handler(lifespan=cancelled_lifespan)
 async def with_cancelled_lifespan(row: Row, ctx: Context) -> None:
     return None
-
-
-def timed(function: Callable[[Row, Context], Awaitable[None]]) -> Callable[[Row, Context], Awaitable[None]]:
-    @functools.wraps(function)
-    def inner(row: Row, ctx: Context) -> Awaitable[None]:
-        return function(row, ctx)
-
-    return inner
-
-
-decorated = timed(good)
-
-
-async def send(channel: str, row: Row, ctx: Context) -> None:
-    note(row, ctx)
-
-
-by_lambda = lambda row, ctx: send("mail", row, ctx)  # noqa: E731 - as people write it
-by_partial = functools.partial(send, "mail")
-
-
-def forgets_await(row: Row, ctx: Context) -> Awaitable[None]:
-    return send("mail", row, ctx)
-
-
-async def forgets_await_in_async(row: Row, ctx: Context) -> Awaitable[None]:
-    return send("mail", row, ctx)
-
-
-class Sender:
-    async def __call__(self, row: Row, ctx: Context) -> None:
-        note(row, ctx)
-
-
-by_object = Sender()
-by_partial_of_object = functools.partial(by_object)
-by_bound_method = by_object.__call__
-
-
-class PlainSender:
-    def __call__(self, row: Row, ctx: Context) -> Awaitable[None]:
-        return good(row, ctx)
-
-
-by_plain_object = PlainSender()
-
-
-def generates(row: Row, ctx: Context) -> Iterator[None]:
-    note(row, ctx)
-    yield
-
-
-async def generates_in_async(row: Row, ctx: Context) -> AsyncIterator[None]:
-    note(row, ctx)
-    yield
-
-
-class Generates:
-    def __call__(self, row: Row, ctx: Context) -> Iterator[None]:
-        yield
-
-
-by_generating_object = Generates()
-generates_by_partial = functools.partial(generates)
-
-
-@contextmanager
-def manages(row: Row, ctx: Context) -> Iterator[None]:
-    yield
-
-
-@asynccontextmanager
-async def manages_in_async(row: Row, ctx: Context) -> AsyncIterator[None]:
-    yield
-
-
-def takes_one(row: Row) -> None:
-    return None
-
-
-def takes_a_keyword(row: Row, ctx: Context, *, session: object) -> None:
-    return None
-
-
-async def takes_three(row: Row, ctx: Context, session: object) -> None:
-    return None
-
-
-def injected(row: Row, ctx: Context, session: object) -> None:
-    assert session == "session"
-    note(row, ctx)
-
-
-@functools.wraps(injected)
-def takes_anything(row: Row, ctx: Context) -> None:
-    injected(row, ctx, "session")
-
-
-def returns_a_generator(row: Row, ctx: Context) -> object:
-    return generates(row, ctx) if row["id"] == BAD else None
-
-
-def returns_a_manager(row: Row, ctx: Context) -> object:
-    return manages(row, ctx) if row["id"] == BAD else None
-
-
-async def returns_a_generator_in_async(row: Row, ctx: Context) -> object:
-    return generates_in_async(row, ctx) if row["id"] == BAD else None
-
-
-def returns_a_function(row: Row, ctx: Context) -> object:
-    return send if row["id"] == BAD else None
-
-
-def returns_a_future(row: Row, ctx: Context) -> object:
-    return concurrent.futures.Future() if row["id"] == BAD else None
-
-
-def returns_a_failing_coroutine(row: Row, ctx: Context) -> object:
-    return raises(row, ctx)
-
-
-async def cancels_its_task(row: Row, ctx: Context) -> None:
-    task = asyncio.current_task()
-    if row["id"] == BAD and task is not None:
-        task.cancel()
-        await asyncio.sleep(0)
-
-
-def stops_iterating(row: Row, ctx: Context) -> None:
-    if row["id"] == BAD:
-        next(iter(()))
-
-
-async def recurses(row: Row, ctx: Context) -> None:
-    if row["id"] == BAD:
-        await recurses(row, ctx)
-
-
-async def leaves_its_generator(row: Row, ctx: Context) -> None:
-    if row["id"] == BAD:
-        raise GeneratorExit
 
 
 tenant = contextvars.ContextVar("tenant", default="nobody")

@@ -9,16 +9,16 @@ import sys
 
 from kubesweep.api.plan import Plan
 from kubesweep.logging import configure
-from kubesweep_worker.runtime.build import assemble
-from kubesweep_worker.runtime.signals import install_signals
+from kubesweep_worker.runtime.build import build_worker
+from kubesweep_worker.runtime.signals import install_signal_handlers
 from kubesweep_worker.settings import WorkerSettings
 
 
 async def main(options: dict[str, str]) -> int:
     settings = WorkerSettings(**json.loads(options["settings"]))
     plan = Plan.from_json(options["plan"])
-    worker = assemble(plan, url=lambda: options["url"], queue_url=options["queue"], settings=settings)
-    install_signals(worker, within=float(options["within"]) if "within" in options else None)
+    worker = build_worker(plan, url=lambda: options["url"], queue_url=options["queue"], settings=settings)
+    install_signal_handlers(worker, within=float(options["within"]) if "within" in options else None)
     print("ready", flush=True)
     return await worker.run(until_settled=bool(options.get("once")))
 

@@ -1,4 +1,4 @@
-"""A database in memory that keeps the source's contract, and a workbench that runs real workers on a real SQLite queue."""
+"""A Source in memory, and a workbench that runs real workers on a real SQLite queue."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import WorkerSettings
-from kubesweep_worker.sources.base import Column, Cut, Cuts, Keys, Range, Scope, SourceRow, Table, Written
+from kubesweep_worker.sources.base import Column, Cut, Cuts, Keys, Predicate, Range, Scope, SourceRow, Table, Written
 from tests.kits.deadlines import scaled
 
 
@@ -43,31 +43,34 @@ def a_plan(**changes: Any) -> Plan:
 
 
 class MemorySource:
-    """Rows 0..n-1, all stale. ``poison`` refuse to be written, ``locked`` belong to the application, ``child_locked`` have
-    a row that refers to them and belongs to the application, ``down`` raises; ``cursed`` provoke a defect of the worker,
-    in the call of that name. A statement whose rows cost more than 1 times out: ``write_cost`` and ``read_cost`` of each
-    row, ``slow`` where a row has its own."""
+    """Rows 0..n-1, all stale.
+
+    ``poison``: keys whose write is refused. ``locked``: keys that the application has locked. ``child_locked``: keys with a
+    referencing row that the application has locked. ``cursed``: keys that provoke an unexpected exception, by the call's
+    name. ``down``: called at the start of each call, to raise an error. A statement whose rows cost more than 1 times out:
+    ``write_cost`` and ``read_cost`` apply to each row, ``slow`` has the cost of single rows.
+    """
 
     def __init__(self, rows: int) -> None:
         self.stale_keys = {key(i) for i in range(rows)}
         self.poison: set[Key] = set()
         self.cursed: dict[str, set[Key]] = {}
         self.locked: set[Key] = set()
-        self.refused: set[Key] = set()  # left as they are, without an error
+        self.refused: set[Key] = set()  # left unchanged without an error
         self.child_locked: set[Key] = set()
         self.slow: dict[Key, float] = {}
         self.write_cost = self.read_cost = 0.0
-        self.timeouts: list[int] = []  # how many rows each statement had that timed out
+        self.timeouts: list[int] = []  # the number of rows of each statement that timed out
         self.lock_waits = 0
         self.warnings: tuple[tuple[str, str], ...] = ()
         self.stamp = "t0"
         self.down: Callable[[str], None] = lambda call: None
         self.unchanged: set[Key] = set()  # rows that match after their write
         self.where = "rows(id) #here"
-        self.windows: list[int] = []  # the most rows that each cut was asked for
+        self.windows: list[int] = []  # the limit of rows of each cut
         self.writes: list[tuple[Key, ...]] = []
-        self.gate = asyncio.Event()  # where a test holds writes back
-        self.gate.set()
+        self.writes_allowed = asyncio.Event()  # cleared where a test blocks writes
+        self.writes_allowed.set()
         self.writing = asyncio.Event()
 
     def _in(self, scope: Scope, excluded: Collection[Key]) -> list[Key]:
@@ -115,47 +118,44 @@ class MemorySource:
     async def bounds(self) -> tuple[str, Key | None]:
         return await self.now(), max(self.stale_keys, default=None)
 
-    async def count(self, cutoff: str, excluded: Collection[Key], most: int) -> int:
-        return min(most, len(self._in(Range(), excluded)))
+    async def count(self, predicate: Predicate, most: int) -> int:
+        return min(most, len(self._in(Range(), predicate.excluded)))
 
     async def cut(
         self,
-        cutoff: str,
+        predicate: Predicate,
         after: Key | None,
-        excluded: Collection[Key],
         batch: int,
         most: int,
         until: Key | None = None,
     ) -> Cuts:
         self.down("cut")
         self.windows.append(most)
-        found = self._in(Range(after, until), excluded)
+        found = self._in(Range(after, until), predicate.excluded)
         taken = found[:most]
         edges = [taken[i : i + batch] for i in range(0, len(taken), batch)]
         lows = [after, *(part[-1] for part in edges)]
         cuts = tuple(Cut(Range(low, part[-1]), len(part)) for low, part in zip(lows, edges, strict=False))
         return Cuts(cuts, len(taken), taken[-1] if len(found) > len(taken) else None)
 
-    async def stale(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> list[SourceRow]:
+    async def stale(self, scope: Scope, predicate: Predicate, most: int) -> list[SourceRow]:
         self.down("stale")
-        found = self._in(scope, excluded)[:most]
+        found = self._in(scope, predicate.excluded)[:most]
         self._curse("stale", found)
         self._spend(found, self.read_cost, {})
         return [SourceRow(k, {"id": k[0]}, (self.stamp,)) for k in found]
 
-    async def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
+    async def keys(self, scope: Scope, predicate: Predicate) -> tuple[Key, ...]:
         self.down("keys")
-        found = self._in(scope, excluded)
+        found = self._in(scope, predicate.excluded)
         self._spend(found, self.read_cost, {})
         return tuple(found)
 
-    async def write(
-        self, scope: Scope, cutoff: str, excluded: Collection[Key], *, skip_locked: bool = False
-    ) -> Written:
+    async def write(self, scope: Scope, predicate: Predicate, *, skip_locked: bool = False) -> Written:
         self.writing.set()
-        await self.gate.wait()
+        await self.writes_allowed.wait()
         self.down("write")
-        found = self._in(scope, excluded)
+        found = self._in(scope, predicate.excluded)
         taken = [k for k in found if k not in self.locked]
         if len(taken) < len(found) and not skip_locked:
             raise ScopeOutage("Locked", "lock timeout")
@@ -176,7 +176,7 @@ class MemorySource:
 
 
 class ScriptedEffect:
-    """Does what ``script`` says for each delivery: it may raise; what it was given is recorded."""
+    """Calls ``script`` for each delivery, which may raise, and records the delivery."""
 
     leaked = 0
 
@@ -207,7 +207,7 @@ class ScriptedEffect:
 
 
 class Overheard(SqliteQueue):
-    """A queue that writes down what is reported to it: kind, ok and reason of each finding."""
+    """A queue that records kind, ok and reason of each reported finding."""
 
     said: list[tuple[str, bool, str]]
 
@@ -218,7 +218,7 @@ class Overheard(SqliteQueue):
 
 @dataclass
 class Workbench:
-    """One schedule, one queue file, as many workers as a test wants."""
+    """One schedule and one queue file, for any number of workers."""
 
     folder: Path
     source: Any
@@ -229,7 +229,7 @@ class Workbench:
     )
     clock: Callable[[], float] | None = None
     ticks: Any = field(default_factory=lambda: itertools.count(1000))
-    said: list[tuple[str, bool, str]] = field(default_factory=list)  # every finding that was reported
+    said: list[tuple[str, bool, str]] = field(default_factory=list)  # every reported finding
 
     def __post_init__(self) -> None:
         self.queue = self.connect()
@@ -241,8 +241,8 @@ class Workbench:
         return queue
 
     async def open(self, **changes: Any) -> str:
-        wish = SweepRequest(tick=float(next(self.ticks)), plan=self.plan.version, mode=self.plan.mode)
-        return (await self.queue.open_sweep(self.plan.ref, msgspec.structs.replace(wish, **changes))).sweep
+        sweep_request = SweepRequest(tick=float(next(self.ticks)), plan=self.plan.version, mode=self.plan.mode)
+        return (await self.queue.open_sweep(self.plan.ref, msgspec.structs.replace(sweep_request, **changes))).sweep
 
     def worker(self, **changes: Any) -> Worker:
         settings = dataclasses.replace(self.settings, **changes)

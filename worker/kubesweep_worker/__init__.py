@@ -1,6 +1,6 @@
-"""The worker of Kubesweep. What is exported here is for people who write handlers; see docs/handlers.md.
+"""The worker of Kubesweep. This module exports the API for handlers; see docs/handlers.md.
 
-Names are imported when first used: a program that has just started must listen to its signals before it imports anything.
+Names are imported on first use, because a program has to install its signal handlers before slow imports.
 """
 
 from __future__ import annotations

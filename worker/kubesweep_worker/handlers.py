@@ -1,4 +1,4 @@
-"""What a handler sees: the public names for people who write one. See docs/handlers.md."""
+"""The public API for handlers. See docs/handlers.md."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ATTRIBUTE = "__kubesweep_lifespan__"
 
 
 class Row(Mapping[str, Any]):
-    """One row, read-only: ``row["id"]``. Holds the columns of ``effect.columns`` and nothing else.
+    """One row, read-only: ``row["id"]``. It has the columns of ``effect.columns`` only.
 
-    Its repr names the columns and hides the values: rows have no business in logs.
+    Its repr shows the columns and hides the values, because row data must not appear in logs.
     """
 
     __slots__ = ("_values",)
@@ -48,14 +48,14 @@ class Row(Mapping[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The circumstances of one call. ``state`` is what the lifespan yielded, once per worker (None without one)."""
+    """The context of one call. ``state`` is what the lifespan yielded, once per worker; None without a lifespan."""
 
     schedule: str
     namespace: str
     sweep: str  # id of the sweep
-    cutoff: str  # the database's clock when the sweep began, as its text
+    cutoff: str  # the database's clock when the sweep began, as text
     attempt: int  # 1 for the first
-    idempotency_key: str  # the same for every attempt at this row
+    idempotency_key: str  # the same for every attempt of this row
     state: Any = None
     log: logging.LoggerAdapter[logging.Logger] = field(
         default_factory=lambda: logging.LoggerAdapter(logging.getLogger("kubesweep.handler"), {}), repr=False
@@ -63,10 +63,10 @@ class Context:
 
 
 def handler(*, lifespan: Lifespan) -> Callable[[F], F]:
-    """Give a handler something that lives as long as the worker: ``@handler(lifespan=connect)``.
+    """Give a handler a resource that lives as long as the worker: ``@handler(lifespan=connect)``.
 
-    ``lifespan`` is called without arguments, once per worker, and returns a context manager (async or not); what that
-    yields is ``ctx.state``. A handler that needs nothing of this kind needs no decorator.
+    ``lifespan`` is called without arguments, once per worker, and returns a context manager (async or not). What that
+    yields is ``ctx.state``. A handler without such a resource needs no decorator.
     """
 
     def mark(function: F) -> F:

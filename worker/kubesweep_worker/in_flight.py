@@ -1,7 +1,11 @@
-"""The jobs that this worker holds, seen by two threads: the event loop that works on them and the heartbeat.
+"""The jobs that this worker has claimed. Two threads share them: the event loop, which runs them, and the heartbeat.
 
-Invariants: a claim is in hand from the moment the queue gave it until the queue took its settlement or took it back;
-``lost`` is only ever set, never cleared.
+Invariants: a claim is in flight from the moment the queue returns it until the queue has accepted its settlement or its
+release. ``lost`` is set once and never cleared.
+
+A lease that is lost during a write: the heartbeat marks the job as lost, ``checkpoint`` raises LeaseLost before the next
+statement, and jobs/dispatch.py drops the job. A statement that runs at that moment commits or fails as usual; the queue
+rejects the settlement of a lost claim, so nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -15,43 +19,43 @@ from kubesweep.queue.model import Claim
 
 
 class JobRun:
-    """One claim in hand. ``claim.job`` is always what is left of it, as the queue knows it."""
+    """One claimed job. ``claim.job`` is always the unsettled remainder, as the queue stores it."""
 
     __slots__ = (
         "_monotonic",
         "alone",
-        "begun",
         "claim",
+        "crash_recorded",
         "draining",
         "finished",
-        "gentle",
+        "last_progress",
         "lost",
         "task",
-        "touched",
-        "unpaced",
+        "uninterruptible",
+        "unscheduled",
     )
 
     def __init__(self, claim: Claim, monotonic: Callable[[], float], *, alone: bool = False) -> None:
         self.claim = claim
-        self.alone = alone
+        self.alone = alone  # no other job may run in this worker at the same time
         self.task: asyncio.Task[object] | None = None
-        self.finished = False  # nothing runs any more, only the settlement is on its way
-        self.begun = False  # the queue knows that this worker began it alone
+        self.finished = False  # the task ended, and only its settlement or release is outstanding
+        self.crash_recorded = False  # the queue counts a crash of this job unless it is settled or released
         self.draining = False
         self.lost = False
-        self.unpaced = 0  # rows that still need a turn, where there is a rate
-        self.gentle = False  # effects are in flight, or their write: a stop lets it end
+        self.unscheduled = 0  # rows that still need a slot of the rate limiter
+        self.uninterruptible = False  # effects or their write are under way: a drain lets them finish
         self._monotonic = monotonic
-        self.touched = monotonic()
+        self.last_progress = monotonic()
 
     def touch(self) -> None:
-        """There was progress: the deadline starts anew."""
-        self.touched = self._monotonic()
+        """Record progress, which restarts the job's deadline."""
+        self.last_progress = self._monotonic()
 
     def checkpoint(self) -> None:
-        """Raises LeaseLost where somebody else owns the job by now."""
+        """Record progress. Raises LeaseLost where another worker owns the job."""
         if self.lost:
-            raise LeaseLost(f"job {self.claim.id} is not ours any more")
+            raise LeaseLost(f"another worker owns job {self.claim.id}")
         self.touch()
 
     @property
@@ -60,16 +64,16 @@ class JobRun:
         return f"{job.kind} {self.claim.id} (sweep {job.sweep or '-'}, {job.rows} rows, delivery {self.claim.delivery})"
 
 
-class Hands:
+class InFlightJobs:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._runs: dict[str, JobRun] = {}
 
-    def take(self, run: JobRun) -> None:
+    def add(self, run: JobRun) -> None:
         with self._lock:
             self._runs[run.claim.id] = run
 
-    def drop(self, claim_id: str) -> None:
+    def remove(self, claim_id: str) -> None:
         with self._lock:
             self._runs.pop(claim_id, None)
 
@@ -80,8 +84,13 @@ class Hands:
     def running(self) -> tuple[JobRun, ...]:
         return tuple(run for run in self.all() if not run.finished)
 
-    def lose(self, claim_id: str) -> None:
+    def mark_lost(self, claim_id: str) -> None:
         with self._lock:
             run = self._runs.get(claim_id)
         if run is not None:
             run.lost = True
+
+    def touch_running(self) -> None:
+        """Restart the deadline of every running job."""
+        for run in self.running():
+            run.touch()

@@ -1,10 +1,10 @@
-"""Column values on their way to an effect: JSON for a webhook, Python objects for a handler.
+"""Convert column values for an effect: to JSON for a webhook, to Python objects for a handler.
 
-Invariant: no conversion loses anything in silence. What cannot be converted is a ``RowError`` that names the column, so
-that one odd value refuses its own row and no other.
+Invariant: no conversion loses data silently. A value that cannot be converted is a ``RowError`` that names the column, so
+it refuses its own row only.
 
-A json or jsonb column travels as ``msgspec.Raw``, its text: a webhook sends it on with every digit and at any depth, a
-handler gets it parsed.
+A json or jsonb column is ``msgspec.Raw``, its text: a webhook sends it with every digit and at any depth, a handler gets it
+parsed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def iso_duration(span: dt.timedelta) -> str:
 
 
 def json_safe(value: Any) -> Any:
-    """A database value as JSON has it: times ISO 8601, decimals and UUIDs text, bytes base64."""
+    """A database value for JSON: times as ISO 8601, decimals and UUIDs as text, bytes as base64."""
     if value is None or isinstance(value, bool | int | str | msgspec.Raw):
         return value
     if isinstance(value, float):
@@ -114,7 +114,7 @@ def _parsed(value: Any) -> Any:
 
 
 def _number(text: str) -> float | decimal.Decimal:
-    """A float where that has every digit, else a Decimal."""
+    """A float where it represents every digit, otherwise a Decimal."""
     number, exact = float(text), decimal.Decimal(text)
     return number if math.isfinite(number) and decimal.Decimal(repr(number)) == exact else exact
 
@@ -122,5 +122,5 @@ def _number(text: str) -> float | decimal.Decimal:
 def _whole(text: str) -> int | decimal.Decimal:
     try:
         return int(text)
-    except ValueError:  # more digits than Python converts
+    except ValueError:  # more digits than Python's limit
         return decimal.Decimal(text)

@@ -1,5 +1,5 @@
-"""How a worker behaves, apart from what it works on. Clocks, chance and sleep are given from outside, so that ten
-minutes of outage are a unit test."""
+"""Settings of a worker that are not part of its plan. Clock, randomness and sleep are parameters, so that a unit test can
+cover ten minutes of outage."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from dataclasses import dataclass
 
 from kubesweep import grace_period
 
-EXIT_DEADLINE = 70  # a job hung: the process leaves, the queue hands the job to another one
-EXIT_LEAKED = 75  # too many handler threads never came back: drained, wants to be started anew
+EXIT_DEADLINE = 70  # a job hung: the process ends, and the queue delivers the job to another worker
+EXIT_LEAKED = 75  # too many handler threads leaked: the worker drained and has to be restarted
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """All durations are seconds.
 
-    ``lease`` is how long the queue waits for a sign of life; ``deadline`` how long a job may go without any progress
-    before the whole process is given up; ``patience`` how long a draining worker tries to tell a queue that is away;
-    ``closing`` how long it takes its leave of effect, source and queue, all together.
+    ``lease``: how long the queue keeps a job for a worker without a heartbeat. ``deadline``: how long a job may run without
+    progress before the process ends. ``patience``: how long a draining worker waits for a queue that is away. ``closing``:
+    how long it may take to close effect, source and queue together.
     """
 
     concurrency: int = 2  # jobs at once
     lease: float = 30.0
     deadline: float = 300.0
-    sub_batch: int = 50  # rows whose effects run before their write: what a crash repeats at most
+    sub_batch: int = 50  # rows whose effects run before their write: the most that a crash repeats
     backoff: float = 0.5  # first pause after an outage of database, receiver or queue
     max_backoff: float = 30.0
-    old_plan_pause: float = 30.0  # how long a worker keeps still after it met a job of a newer plan
-    idle_wait: float = 30.0  # longest single wait for the queue
+    old_plan_pause: float = 30.0  # how long a worker claims nothing after it met a job of a newer plan
+    idle_wait: float = 30.0  # longest single wait for a job
     patience: float = grace_period.SETTLE
     closing: float = grace_period.CLOSE
-    grace: float = 1.0  # what stop(now=True) may take; what a stop waits for a statement that writes
+    grace: float = 1.0  # how long stop(now=True) may take, and how long a drain waits for a statement that writes
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

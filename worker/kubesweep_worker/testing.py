@@ -1,7 +1,7 @@
-"""For the tests of people who write handlers and sweeps.
+"""Helpers for tests of handlers and schedules.
 
-``context()`` makes what a handler gets; ``sweep(...)`` runs one whole sweep of a YAML file against a database, on a
-queue that lives in a temporary folder and is gone afterwards.
+``context()`` and ``row()`` create a handler's arguments. ``sweep(...)`` runs one whole sweep of a YAML file against a
+database, with a queue in a temporary folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kubesweep.queue.connect import connect
 from kubesweep.queue.model import DeadLetter, Sweep
 from kubesweep.scheduling import sweep_request
 from kubesweep_worker.handlers import Context, Row
-from kubesweep_worker.runtime.build import assemble
+from kubesweep_worker.runtime.build import build_worker
 from kubesweep_worker.settings import WorkerSettings
 
 __all__ = ["Swept", "context", "row", "sweep"]
@@ -28,8 +28,8 @@ __all__ = ["Swept", "context", "row", "sweep"]
 
 @dataclass(frozen=True)
 class Swept:
-    """``sweep`` has the counts (applied, skipped, held, dead, ...) and the state; ``dead`` the rows that gave up. A sweep whose rows
-    fail is Completed all the same: compare ``planned`` with ``applied``."""
+    """``sweep`` has the state and the counts (applied, skipped, retrying, dead, ...), ``dead`` the dead letters. A sweep whose rows
+    fail is Completed too, so compare ``planned`` with ``applied``."""
 
     sweep: Sweep
     dead: tuple[DeadLetter, ...]
@@ -61,10 +61,10 @@ async def sweep(
     retries: bool = False,
     settings: WorkerSettings | None = None,
 ) -> Swept:
-    """Run one sweep of the schedule in ``path`` and return what became of it.
+    """Run one sweep of the schedule in ``path`` and return its result.
 
-    ``url`` replaces the file's database; ``name`` picks one of several schedules; ``retries`` also waits until failing
-    rows were applied or gave up. Raises SpecErrors for a wrong file.
+    ``url`` replaces the file's database. ``name`` picks one of several schedules. ``retries``: also wait until failing rows
+    are applied or dead. Raises SpecErrors for an invalid file.
     """
     one = _pick(load([Path(path)], url=url), name)
     with tempfile.TemporaryDirectory(prefix="kubesweep-") as folder:
@@ -72,7 +72,7 @@ async def sweep(
         queue = connect(where)
         try:
             await queue.open_sweep(one.plan.ref, sweep_request(one.plan, time.time()))
-            worker = assemble(
+            worker = build_worker(
                 one.plan,
                 url=lambda: one.url,
                 queue_url=where,
@@ -98,5 +98,5 @@ def _pick(loaded: list[Loaded], name: str | None) -> Loaded:
     if name is not None:
         loaded = [one for one in loaded if one.plan.name == name]
     if len(loaded) != 1:
-        raise ValueError(f"{len(loaded)} schedules fit; say which one with name=...")
+        raise ValueError(f"{len(loaded)} schedules match: choose one with name=...")
     return loaded[0]

@@ -17,9 +17,9 @@ from kubesweep_cli.shell.state_paths import program, url_option
 from kubesweep_cli.shell.terminal import Terminal
 from kubesweep_cli.views.check_report import COUNT_MOST, Inspection, show, warnings
 from kubesweep_worker.effects import open_effect
-from kubesweep_worker.sources.base import InspectableSource, Range
+from kubesweep_worker.sources.base import InspectableSource, Predicate, Range
 from kubesweep_worker.sources.paging import timed_out
-from kubesweep_worker.sources.reconnecting import LateSource
+from kubesweep_worker.sources.reconnecting import ReconnectingSource
 
 __all__ = ["inspect", "run_check"]
 
@@ -64,7 +64,7 @@ async def inspect(one: Loaded, *, try_write: bool, probe: bool = False) -> Inspe
 
     Raises Unreachable, or SweepFailure for problems that need an edit.
     """
-    source, effect, status = LateSource(one.plan, one.database.read, one.database.where), None, None
+    source, effect, status = ReconnectingSource(one.plan, one.database.read, one.database.where), None, None
     try:
         try:
             await source.probe()
@@ -88,8 +88,8 @@ async def _inspect_source(source: InspectableSource, *, try_write: bool) -> Insp
     found = Inspection(table, explained, None, ())
     step = "counting the stale rows"
     try:
-        stale = await source.count(cutoff, (), COUNT_MOST + 1)
-        samples = tuple(row.key for row in await source.stale(Range(), cutoff, (), SAMPLES)) if stale else ()
+        stale = await source.count(Predicate(cutoff), COUNT_MOST + 1)
+        samples = tuple(row.key for row in await source.stale(Range(), Predicate(cutoff), SAMPLES)) if stale else ()
         found, step = replace(found, stale=stale, samples=samples), "trying the write"
         return await _try_write(source, found, cutoff) if try_write else found
     except Outage as outage:

@@ -28,7 +28,7 @@ from kubesweep_cli.shell.terminal import Terminal
 from kubesweep_cli.views.live import LiveScreen
 from kubesweep_cli.views.plain import PlainScreen
 from kubesweep_worker.runtime.signals import on_signal
-from kubesweep_worker.sources.reconnecting import LateSource
+from kubesweep_worker.sources.reconnecting import ReconnectingSource
 
 __all__ = ["preflight", "run_loaded", "run_local"]
 
@@ -68,7 +68,7 @@ async def preflight(loaded: Sequence[Loaded], url: str | None = None) -> None:
     for problems that need an edit.
     """
     for one in loaded:
-        source = LateSource(one.plan, one.database.read, one.database.where)
+        source = ReconnectingSource(one.plan, one.database.read, one.database.where)
         try:
             try:
                 await source.probe()

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from kubesweep.api.loading.files import Loaded
-from kubesweep_worker.runtime.build import assemble, freeze_imports
+from kubesweep_worker.runtime.build import build_worker, freeze_imports
 from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import WorkerSettings
 
@@ -50,7 +50,7 @@ class WorkerGroup:
     def hold(self) -> None:
         """Begin no further effect; ``stop`` must follow. Safe in a signal handler."""
         for worker in self._workers:
-            worker.hold()
+            worker.begin_drain()
 
     def stop(self, *, now: bool = False) -> None:
         """Drain; with ``now`` end within about a second."""
@@ -71,7 +71,7 @@ class WorkerGroup:
 
 def _build(one: Loaded, queue_url: str) -> Worker:
     settings = dataclasses.replace(WorkerSettings(), concurrency=one.plan.concurrency, die=_die)
-    return assemble(
+    return build_worker(
         one.plan,
         url=lambda: one.url,
         queue_url=queue_url,

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from kubesweep_controller.kube.client import DEPLOYMENTS, SCHEDULES, ApiOutage, KubeClient, Refused
 from kubesweep_controller.kube.kubeconfig import Kubeconfig
-from tests.integration.test_worker_webhook import receiver
+from tests.integration.receivers import receiver
 
 
 async def test_objects_that_are_large_are_read_in_smaller_pages() -> None:

@@ -29,7 +29,7 @@ from kubesweep_controller.reconcile.queue_reconciler import QueueReconciler
 from kubesweep_controller.reconcile.reconciler import Reconciler
 from kubesweep_controller.reconcile.resync import MAX_SLOW_SEARCHES, Resync
 from kubesweep_controller.reconcile.spec_cache import parse_spec
-from tests.integration.test_worker_webhook import receiver
+from tests.integration.receivers import receiver
 from tests.kits.controller import SPEC, Clock, ScheduleSimulation
 from tests.kits.deadlines import scaled
 from tests.unit.controller.test_cache import A, child, schedule

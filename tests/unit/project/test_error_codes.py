@@ -11,7 +11,7 @@ import pytest
 
 from kubesweep.errors import KubesweepError, Outage, RowError, SweepFailure
 from kubesweep_worker.sources.postgres import sqlstates
-from kubesweep_worker.sources.postgres.errors import classify
+from kubesweep_worker.sources.postgres.errors import StatementRefused, classify
 from kubesweep_worker.sources.postgres.sqlstates import CLASSES, CODES, Decision, Verdict
 from kubesweep_worker.sources.sqlite import errors
 from kubesweep_worker.sources.sqlite.errors import EXTENDED, PRIMARY, classify_sqlite
@@ -49,7 +49,7 @@ def test_every_code_of_postgres_is_decided() -> None:
 def test_a_postgres_code_becomes_the_error_of_its_decision(state: str) -> None:
     decision = sqlstates.decide(state)
     found = classify(state, "text", "Name", maybe_applied=True)
-    assert type(found) is KINDS[decision.verdict]
+    assert type(found) is {**KINDS, Verdict.SWEEP: StatementRefused}[decision.verdict]
     if isinstance(found, Outage):
         assert (found.reason, found.maybe_applied) == (decision.reason, True)
     elif isinstance(found, SweepFailure):

@@ -11,8 +11,8 @@ import pytest
 from kubesweep.api.plan import RowLimits
 from kubesweep.errors import Outage, ScopeOutage
 from kubesweep.queue.model import SweepState
-from kubesweep_worker.flow_control.batch_size import Batch
-from kubesweep_worker.jobs.context import Desk
+from kubesweep_worker.flow_control.batch_size import BatchSize
+from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.sources.postgres.errors import classify
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
@@ -80,7 +80,7 @@ async def test_a_batch_that_is_too_slow_as_a_whole_is_written_in_pieces(bench: W
     stats = await bench.sweep()
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.applied, stats.sweep.retrying) == (SweepState.COMPLETED, 1000, 0)
-    assert len(bench.source.timeouts) <= 2  # one for each job that is in hand when it is learnt
+    assert len(bench.source.timeouts) <= 2  # one for each job that is in flight at the first timeout
 
 
 async def test_a_size_that_was_learnt_is_kept_and_grows_again_after_clean_jobs(bench: Workbench) -> None:
@@ -107,22 +107,22 @@ async def test_the_next_sweep_starts_at_the_size_that_was_learnt_until_the_plan_
 
 
 def test_news_of_the_size_are_said_once_and_win_over_what_the_queue_knew_before() -> None:
-    batch = Batch(1000, "hash")
-    assert batch.news() is None
+    batch = BatchSize(1000, "hash")
+    assert batch.take_hint() is None
     batch.shrink(125)
-    batch.hear("hash 500")
-    assert (batch.most, batch.news(), batch.news()) == (125, "hash 125", None)
-    batch.hear("hash 125")
+    batch.apply_hint("hash 500")
+    assert (batch.most, batch.take_hint(), batch.take_hint()) == (125, "hash 125", None)
+    batch.apply_hint("hash 125")
     assert batch.most == 125
-    batch.hear("hash 250")  # another worker met no timeouts
+    batch.apply_hint("hash 250")  # another worker met no timeouts
     assert batch.most == 250
-    batch.hear("other 10")
+    batch.apply_hint("other 10")
     assert batch.most == 1000
     batch.shrink(500)
-    assert batch.news() == "hash 500"
+    assert batch.take_hint() == "hash 500"
     for _ in range(8):
-        batch.clean(500)
-    assert (batch.most, batch.news()) == (1000, "")
+        batch.record_clean_job(500)
+    assert (batch.most, batch.take_hint()) == (1000, "")
 
 
 async def test_a_table_that_is_locked_as_a_whole_is_an_outage_with_a_bounded_number_of_waits(bench: Workbench) -> None:
@@ -220,13 +220,15 @@ async def test_a_success_is_reported_again_after_a_while_because_another_worker_
     bench: Workbench,
 ) -> None:
     now = 0.0
-    desk = Desk(bench.plan, bench.queue, bench.source, None, dataclasses.replace(bench.settings, monotonic=lambda: now))
-    await desk.well("SourceReady")
-    await desk.well("SourceReady")
+    context = JobContext(
+        bench.plan, bench.queue, bench.source, None, dataclasses.replace(bench.settings, monotonic=lambda: now)
+    )
+    await context.findings.report_success("SourceReady")
+    await context.findings.report_success("SourceReady")
     now = 61.0
-    await desk.well("SourceReady", cured="Unreachable")
+    await context.findings.report_success("SourceReady", recovered_from="Unreachable")
     assert bench.said == [("SourceReady", True, "Works")]
-    await desk.well("SourceReady")
+    await context.findings.report_success("SourceReady")
     assert bench.said == [("SourceReady", True, "Works")] * 2
 
 

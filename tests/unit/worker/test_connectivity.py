@@ -1,4 +1,4 @@
-"""A queue that was away: whoever comes back first leaves the others their jobs."""
+"""After an outage of the queue, the first worker that reconnects spares the jobs of the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Claims, Limits, SweepState
 from kubesweep.queue.sqlite.queue import SqliteQueue
-from kubesweep_worker.runtime.connectivity import Contact
+from kubesweep_worker.runtime.connectivity import QueueConnectivity
 from kubesweep_worker.settings import WorkerSettings
 from tests.contract.backends import Clock
 from tests.kits.deadlines import scaled
@@ -31,13 +31,13 @@ async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
 class Away(SqliteQueue):
     """Does not answer the first claims, each of which takes a while; says what the others asked for, and got."""
 
-    refusals = 2
+    refused_writes = 2
     pass_time: Callable[[], None]
     asked: asyncio.Queue[tuple[Limits, Claims]]
 
     async def claim(self, ref: Any, consumer: str, want: int, limits: Limits) -> Claims:
-        if self.refusals:
-            self.refusals -= 1
+        if self.refused_writes:
+            self.refused_writes -= 1
             self.pass_time()
             raise Outage("QueueUnreachable", "connection refused")
         claims = await super().claim(ref, consumer, want, limits)
@@ -82,7 +82,7 @@ async def test_a_worker_that_was_cut_off_leaves_the_jobs_of_the_others_for_the_t
 
 
 @pytest.mark.parametrize("planned", [False, True], ids=["plan", "row"])
-async def test_leases_that_ran_out_without_a_crash_bury_nothing(tmp_path: Path, planned: bool) -> None:
+async def test_leases_that_ran_out_without_a_crash_dead_letter_nothing(tmp_path: Path, planned: bool) -> None:
     """The answer to a claim was lost on its way, time and again."""
     bench = Workbench(tmp_path, MemorySource(1), clock=Clock())
     clock, ref = bench.clock, bench.plan.ref
@@ -107,17 +107,17 @@ async def test_leases_that_ran_out_without_a_crash_bury_nothing(tmp_path: Path, 
 
 async def plan_only(bench: Workbench) -> None:
     """A worker that leaves when it comes to write."""
-    bench.source.gate.clear()
+    bench.source.writes_allowed.clear()
     worker = bench.worker(concurrency=1)
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(scaled(60)):
         await bench.source.writing.wait()
         worker.stop(now=True)
         await running
-    bench.source.gate.set()
+    bench.source.writes_allowed.set()
 
 
-async def test_a_job_that_is_given_back_was_killed_by_nobody(tmp_path: Path) -> None:
+async def test_a_job_that_is_released_was_no_crash(tmp_path: Path) -> None:
     bench = Workbench(tmp_path, MemorySource(1), clock=Clock())
     clock, ref = bench.clock, bench.plan.ref
     assert isinstance(clock, Clock)
@@ -129,7 +129,7 @@ async def test_a_job_that_is_given_back_was_killed_by_nobody(tmp_path: Path) -> 
     for _ in range(6):
         clock.advance(LEASE + 1)
         bench.source.writing.clear()
-        await plan_only(bench)  # begun alone, and given back
+        await plan_only(bench)  # begun alone, and released
     (claim,) = (await bench.queue.claim(ref, "somebody", 1, Limits(lease=LEASE))).jobs
     assert claim.delivery >= 3
     assert claim.job.crashes == 0
@@ -137,7 +137,7 @@ async def test_a_job_that_is_given_back_was_killed_by_nobody(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("heard", [True, False], ids=["answer lost", "request lost"])
-async def test_settlements_that_are_lost_in_drains_bury_nothing(
+async def test_settlements_that_are_lost_in_drains_dead_letter_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: bool
 ) -> None:
     """Each worker is stopped while the queue no longer answers it, and leaves without having settled."""
@@ -182,7 +182,7 @@ async def test_settlements_that_are_lost_in_drains_bury_nothing(
 
 def test_only_a_silence_in_which_a_lease_can_run_out_counts() -> None:
     now, settings = 0.0, WorkerSettings(monotonic=lambda: now)
-    contact = Contact(settings)
+    contact = QueueConnectivity(settings)
     assert not contact.limits(Limits()).spare_expired
     now += settings.idle_wait  # an idle worker waits that long
     assert not contact.limits(Limits()).spare_expired
@@ -200,7 +200,7 @@ def test_only_a_silence_in_which_a_lease_can_run_out_counts() -> None:
 
 def test_a_process_that_stood_still_was_cut_off_too() -> None:
     now, settings = 0.0, WorkerSettings(monotonic=lambda: now)
-    contact = Contact(settings)
+    contact = QueueConnectivity(settings)
     now = settings.idle_wait + settings.lease
     assert contact.limits(Limits()).spare_expired
     contact.answered()

@@ -1,3 +1,5 @@
+"""Pure decisions of the worker: settlements, redelivery, plan versions, breakers and windows."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -10,11 +12,12 @@ from kubesweep.api.plan import RetryPolicy, RowLimits
 from kubesweep.errors import Outage, Reject
 from kubesweep.queue.model import Claim, Job, JobKind, PlanVersion
 from kubesweep_worker.flow_control.backoff import outage_delay, retry_delay
-from kubesweep_worker.flow_control.circuit_breaker import Breaker, Gate, State
+from kubesweep_worker.flow_control.claim_breaker import BreakerState, ClaimBreaker
+from kubesweep_worker.flow_control.receiver_health import ReceiverHealth
 from kubesweep_worker.jobs.plan_job import window_rows
-from kubesweep_worker.jobs.redelivery import Care, Version, care, version
-from kubesweep_worker.jobs.rows.delivery import Blame, blame
-from kubesweep_worker.jobs.rows.settlement import Failure, Tally, settlement
+from kubesweep_worker.jobs.redelivery import PlanMatch, RedeliveryPolicy, match_plan, redelivery_policy
+from kubesweep_worker.jobs.rows.delivery import FailureCause, attribute_failures
+from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, build_settlement
 from tests.kits.worker import a_plan, key
 
 
@@ -44,15 +47,18 @@ def test_every_settlement_adds_up(
     applied: int, skipped: int, failed: int, unspent: int, child: int, rest: bool, maybe: bool, last: bool
 ) -> None:
     claim = a_claim(attempt=3 if last else 1, may_have_committed=maybe)
-    tally = Tally(
+    results = RowResults(
         applied,
         skipped,
-        [Failure(key(i), "E", "m", final=i % 7 == 0, retry_after=5.0 if i % 5 == 0 else None) for i in range(failed)],
-        [Failure(key(1000 + i), "Locked", "m") for i in range(unspent)],
+        [
+            RowFailure(key(i), "E", "m", final=i % 7 == 0, retry_after=5.0 if i % 5 == 0 else None)
+            for i in range(failed)
+        ],
+        [RowFailure(key(1000 + i), "Locked", "m") for i in range(unspent)],
     )
     jobs = (Job(JobKind.KEYS, rows=child),) if child else ()
     left = claim.job if rest else None
-    s = settlement(claim, tally, RetryPolicy(max_attempts=3), lambda: 0.5, jobs=jobs, rest=left)
+    s = build_settlement(claim, results, RetryPolicy(max_attempts=3), lambda: 0.5, jobs=jobs, rest=left)
     named = s.applied + s.skipped + s.unconfirmed + len(s.dead) + sum(len(r.rows) for r in s.retry)
     total = named + sum(j.rows for j in s.jobs) + (s.rest.rows if s.rest else 0)
     assert total == claim.job.rows + s.extra
@@ -66,19 +72,23 @@ def test_rows_not_found_are_skipped_at_first_and_unconfirmed_on_a_redelivery() -
         (a_claim(2), (0, 10)),
         (a_claim(1, may_have_committed=True), (0, 10)),
     ):
-        s = settlement(claim, Tally(applied=90), RetryPolicy(), lambda: 0.5)
+        s = build_settlement(claim, RowResults(applied=90), RetryPolicy(), lambda: 0.5)
         assert (s.skipped, s.unconfirmed) == expected
 
 
-def test_an_attempt_that_nobody_is_blamed_for_keeps_its_number() -> None:
-    tally = Tally(failed=[Failure(key(1), "E", "m")], unspent=[Failure(key(2), "Locked", "m", retry_after=60.0)])
-    s = settlement(a_claim(attempt=2), tally, RetryPolicy(), lambda: 0.0)
+def test_rows_without_a_known_cause_keep_their_attempt_number() -> None:
+    results = RowResults(
+        failed=[RowFailure(key(1), "E", "m")], unspent=[RowFailure(key(2), "Locked", "m", retry_after=60.0)]
+    )
+    s = build_settlement(a_claim(attempt=2), results, RetryPolicy(), lambda: 0.0)
     assert [(r.attempt, len(r.rows)) for r in s.retry] == [(3, 1), (2, 1)]
     assert s.retry[1].delay == 60.0
 
 
 def test_a_reject_dies_at_once_and_messages_are_bounded() -> None:
-    s = settlement(a_claim(), Tally(failed=[Failure.of(key(1), Reject("x" * 5000))]), RetryPolicy(), lambda: 0.5)
+    s = build_settlement(
+        a_claim(), RowResults(failed=[RowFailure.of(key(1), Reject("x" * 5000))]), RetryPolicy(), lambda: 0.5
+    )
     assert len(s.dead[0].message) == 1024
     assert s.retry == ()
 
@@ -86,94 +96,109 @@ def test_a_reject_dies_at_once_and_messages_are_bounded() -> None:
 @pytest.mark.parametrize(
     ("delivery", "job", "expected"),
     [
-        (1, {}, Care.NORMAL),
-        (2, {}, Care.NORMAL),
-        (3, {}, Care.ALONE),
-        (4, {}, Care.ALONE),
-        (5, {}, Care.HALVE),
-        (1, {"suspect": True}, Care.ALONE),
-        (2, {"suspect": True}, Care.HALVE),
-        (1, {"suspect": True, "rows": 1}, Care.ALONE),
-        (1, {"suspect": True, "rows": 1, "crashes": 4}, Care.ALONE),
-        (1, {"suspect": True, "rows": 1, "crashes": 5}, Care.BURY),
-        (2, {"rows": 1}, Care.NORMAL),
-        (99, {"rows": 1, "crashes": 4}, Care.ALONE),
-        (3, {"rows": 1, "crashes": 5}, Care.BURY),
-        (2, {"kind": JobKind.PLAN, "rows": 0}, Care.NORMAL),
-        (3, {"kind": JobKind.PLAN, "rows": 0}, Care.ALONE),
-        (99, {"kind": JobKind.PLAN, "rows": 0, "crashes": 4}, Care.ALONE),
-        (3, {"kind": JobKind.PLAN, "rows": 0, "crashes": 5}, Care.BURY),
-        (99, {"kind": JobKind.CHECK, "rows": 0, "crashes": 4}, Care.ALONE),
-        (3, {"kind": JobKind.CHECK, "rows": 0, "crashes": 5}, Care.BURY),
+        (1, {}, RedeliveryPolicy.NORMAL),
+        (2, {}, RedeliveryPolicy.NORMAL),
+        (3, {}, RedeliveryPolicy.ALONE),
+        (4, {}, RedeliveryPolicy.ALONE),
+        (5, {}, RedeliveryPolicy.SPLIT),
+        (1, {"suspect": True}, RedeliveryPolicy.ALONE),
+        (2, {"suspect": True}, RedeliveryPolicy.SPLIT),
+        (1, {"suspect": True, "rows": 1}, RedeliveryPolicy.ALONE),
+        (1, {"suspect": True, "rows": 1, "crashes": 4}, RedeliveryPolicy.ALONE),
+        (1, {"suspect": True, "rows": 1, "crashes": 5}, RedeliveryPolicy.GIVE_UP),
+        (2, {"rows": 1}, RedeliveryPolicy.NORMAL),
+        (99, {"rows": 1, "crashes": 4}, RedeliveryPolicy.ALONE),
+        (3, {"rows": 1, "crashes": 5}, RedeliveryPolicy.GIVE_UP),
+        (2, {"kind": JobKind.PLAN, "rows": 0}, RedeliveryPolicy.NORMAL),
+        (3, {"kind": JobKind.PLAN, "rows": 0}, RedeliveryPolicy.ALONE),
+        (99, {"kind": JobKind.PLAN, "rows": 0, "crashes": 4}, RedeliveryPolicy.ALONE),
+        (3, {"kind": JobKind.PLAN, "rows": 0, "crashes": 5}, RedeliveryPolicy.GIVE_UP),
+        (99, {"kind": JobKind.CHECK, "rows": 0, "crashes": 4}, RedeliveryPolicy.ALONE),
+        (3, {"kind": JobKind.CHECK, "rows": 0, "crashes": 5}, RedeliveryPolicy.GIVE_UP),
     ],
 )
-def test_a_job_that_kills_workers_is_treated_with_growing_care(
-    delivery: int, job: dict[str, Any], expected: Care
+def test_a_job_that_crashes_workers_is_isolated_in_steps(
+    delivery: int, job: dict[str, Any], expected: RedeliveryPolicy
 ) -> None:
-    assert care(a_claim(delivery, **job)) is expected
+    assert redelivery_policy(a_claim(delivery, **job)) is expected
 
 
 def test_only_a_strictly_newer_plan_makes_the_worker_step_aside() -> None:
     mine = PlanVersion(3, "mine")
-    assert version(None, mine) is Version.SAME
-    assert version(PlanVersion(9, "mine"), mine) is Version.SAME
-    assert version(PlanVersion(4, "other"), mine) is Version.OLD_WORKER
-    assert version(PlanVersion(2, "other"), mine) is Version.OLD_JOB
-    assert version(PlanVersion(3, "other"), mine) is Version.OLD_JOB
+    assert match_plan(None, mine) is PlanMatch.SAME
+    assert match_plan(PlanVersion(9, "mine"), mine) is PlanMatch.SAME
+    assert match_plan(PlanVersion(4, "other"), mine) is PlanMatch.OLD_WORKER
+    assert match_plan(PlanVersion(2, "other"), mine) is PlanMatch.OLD_JOB
+    assert match_plan(PlanVersion(3, "other"), mine) is PlanMatch.OLD_JOB
 
 
-def judged(down: int, answered: int, *, reason: str = "Http500", vouched: bool = False, **job: Any) -> Blame:
-    more = {"strikes": job.pop("strikes", 0), "asked": job.pop("asked", False)}
-    return blame(down=down, answered=answered, reason=reason, job=a_claim(**job).job, vouched=vouched, **more)
+def judged(
+    down: int, answered: int, *, reason: str = "Http500", serves_others: bool = False, **job: Any
+) -> FailureCause:
+    failures, requested = job.pop("consecutive_failures", 0), job.pop("asked", False)
+    return attribute_failures(
+        undelivered=down,
+        answered=answered,
+        reason=reason,
+        job=a_claim(**job).job,
+        serves_others=serves_others,
+        consecutive_failures=failures,
+        retry_requested=requested,
+    )
 
 
-def test_blame_goes_to_the_rows_only_where_the_receiver_serves_others() -> None:
-    assert judged(1, 49) is Blame.ROWS
-    assert judged(30, 20) is Blame.WORLD
-    assert judged(50, 0, vouched=True) is Blame.WORLD
-    assert judged(1, 0, vouched=True) is Blame.ROWS
-    assert judged(1, 0) is Blame.WORLD
-    assert judged(1, 0, strikes=5) is Blame.NOBODY
-    assert judged(1, 0, asked=True) is Blame.NOBODY
-    assert judged(50, 0, asked=True) is Blame.WORLD
-    assert judged(1, 0, is_retry=True, attempt=2) is Blame.ROWS
-    assert judged(1, 0, is_retry=True, attempt=2, reason="Timeout") is Blame.NOBODY
-    assert judged(1, 0, is_retry=True, attempt=1) is Blame.NOBODY
+def test_failures_are_attributed_to_the_rows_only_where_the_receiver_serves_others() -> None:
+    assert judged(1, 49) is FailureCause.ROWS
+    assert judged(30, 20) is FailureCause.RECEIVER
+    assert judged(50, 0, serves_others=True) is FailureCause.RECEIVER
+    assert judged(1, 0, serves_others=True) is FailureCause.ROWS
+    assert judged(1, 0) is FailureCause.RECEIVER
+    assert judged(1, 0, consecutive_failures=5) is FailureCause.UNKNOWN
+    assert judged(1, 0, asked=True) is FailureCause.UNKNOWN
+    assert judged(50, 0, asked=True) is FailureCause.RECEIVER
+    assert judged(1, 0, is_retry=True, attempt=2) is FailureCause.ROWS
+    assert judged(1, 0, is_retry=True, attempt=2, reason="Timeout") is FailureCause.UNKNOWN
+    assert judged(1, 0, is_retry=True, attempt=1) is FailureCause.UNKNOWN
 
 
 def test_the_breaker_opens_after_ten_failures_in_a_row_or_half_of_fifty() -> None:
-    breaker = Breaker()
+    health = ReceiverHealth()
     for _ in range(9):
-        breaker.record(False)
-    assert not breaker.open
-    breaker.record(False)
-    assert breaker.open
-    breaker.reset()
+        health.record(False)
+    assert not health.failing
+    health.record(False)
+    assert health.failing
+    health.reset()
     for _ in range(24):
-        breaker.record(True)
-        breaker.record(False)
-    breaker.record(True)
-    assert not breaker.open
-    assert breaker.vouches
-    breaker.record(False)
-    assert breaker.open
-    assert not breaker.vouches
+        health.record(True)
+        health.record(False)
+    health.record(True)
+    assert not health.failing
+    assert health.serves_others
+    health.record(False)
+    assert health.failing
+    assert not health.serves_others
 
 
-def test_the_gate_opens_fully_only_when_a_job_worked() -> None:
-    gate = Gate(1.0, 8.0, lambda: 1.0)
-    assert gate.allows(2, 0) == 2
-    gate.shut(Outage("X", "x"), 0.0)
-    gate.shut(Outage("X", "x"), 0.0)
-    assert (gate.strikes, gate.allows(2, 0), gate.due(0.9), gate.due(1.0)) == (1, 0, False, True)
-    assert not gate.worked()
-    gate.ajar()
-    assert (gate.allows(2, 0), gate.allows(1, 1)) == (1, 0)
-    assert gate.shut(Outage("X", "x"), 1.0) == 2.0
-    assert gate.shut(Outage("X", "x", retry_after=60.0), 1.0) == 60.0
-    gate.ajar()
-    assert gate.worked()
-    assert (gate.state, gate.strikes) == (State.OPEN, 0)
+def test_the_breaker_closes_only_after_a_job_succeeded() -> None:
+    breaker = ClaimBreaker(1.0, 8.0, lambda: 1.0)
+    assert breaker.allowed(2, 0) == 2
+    breaker.trip(Outage("X", "x"), 0.0)
+    breaker.trip(Outage("X", "x"), 0.0)
+    assert (breaker.consecutive_failures, breaker.allowed(2, 0), breaker.probe_due(0.9), breaker.probe_due(1.0)) == (
+        1,
+        0,
+        False,
+        True,
+    )
+    assert not breaker.record_success()
+    breaker.half_open()
+    assert (breaker.allowed(2, 0), breaker.allowed(1, 1)) == (1, 0)
+    assert breaker.trip(Outage("X", "x"), 1.0) == 2.0
+    assert breaker.trip(Outage("X", "x", retry_after=60.0), 1.0) == 60.0
+    breaker.half_open()
+    assert breaker.record_success()
+    assert (breaker.state, breaker.consecutive_failures) == (BreakerState.CLOSED, 0)
 
 
 def test_a_window_is_bounded_by_workers_by_ten_seconds_of_rate_and_by_the_cap() -> None:
@@ -184,6 +209,6 @@ def test_a_window_is_bounded_by_workers_by_ten_seconds_of_rate_and_by_the_cap() 
     assert window_rows(a_plan(limits=RowLimits(batch_rows=100)), 250, cap=250) == 0
 
 
-def test_each_worker_that_a_window_killed_halves_it_down_to_one_batch() -> None:
+def test_each_worker_that_a_window_crashed_halves_it_down_to_one_batch() -> None:
     plan = a_plan(limits=RowLimits(batch_rows=100), max_replicas=1, jobs_per_replica=10)
     assert [window_rows(plan, 0, kills) for kills in range(6)] == [2000, 1000, 500, 250, 125, 100]

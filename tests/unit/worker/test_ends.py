@@ -1,10 +1,10 @@
-"""Every sweep ends, however fast rows turn stale, and rows that stay stale do not take the others' turn."""
+"""Every sweep ends, however fast rows turn stale, and rows that stay stale do not keep it from the others."""
 
 from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from kubesweep.errors import Skip
 from kubesweep.queue.model import Job, JobKind, Key, PlanVersion, Sweep, SweepState, Window
 from kubesweep_worker.jobs.plan_job import UNCOUNTED, window_of
 from kubesweep_worker.settings import WorkerSettings
-from kubesweep_worker.sources.base import Cut, Cuts, Range
+from kubesweep_worker.sources.base import Cut, Cuts, Predicate, Range
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 
@@ -33,11 +33,11 @@ class Inflow(MemorySource):
         self._made += rows
 
     async def cut(
-        self, cutoff: str, after: Key | None, held: Collection[Key], batch: int, most: int, until: Key | None = None
+        self, predicate: Predicate, after: Key | None, batch: int, most: int, until: Key | None = None
     ) -> Cuts:
         self._more(2 * most)
         assert self._made < 200_000, "this sweep does not end"
-        return await super().cut(cutoff, after, held, batch, most, until)
+        return await super().cut(predicate, after, batch, most, until)
 
 
 FRESH: dict[str, Callable[[int], Key]] = {
@@ -68,7 +68,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
     await made.queue.close()
 
 
-async def test_rows_that_a_handler_skips_do_not_take_the_turn_of_the_others(bench: Workbench) -> None:
+async def test_rows_that_a_handler_skips_do_not_keep_the_sweep_from_the_others(bench: Workbench) -> None:
     """Skipped rows stay stale: a capped sweep that began at the first key would plan nothing else, for ever."""
 
     def skips(delivery: object) -> None:
@@ -105,8 +105,8 @@ async def test_a_sweep_of_a_changed_plan_begins_at_the_first_key(bench: Workbenc
 ONCE = RetryPolicy(max_attempts=1)
 
 
-async def test_rows_behind_a_flood_get_their_turn_though_each_capped_sweep_halts(bench: Workbench) -> None:
-    """Without an effect a sweep Halts at its end, so the next one goes on where it was capped."""
+async def test_rows_behind_a_flood_are_swept_though_each_capped_sweep_halts(bench: Workbench) -> None:
+    """Without an effect a sweep Halts at its end, so the next one continues where it was capped."""
     bench.source.stale_keys = {key(number) for number in range(75)}
     bench.source.poison = {key(number) for number in range(5, 45)}
     bench.plan = a_plan(limits=RowLimits(batch_rows=5, max_rows_per_sweep=10), halt_above=5, retry=ONCE)
@@ -168,14 +168,14 @@ CAPPED = Sweep(id="s", tick=0.0, plan=PlanVersion(1, "a"), planned=9, dead=9, ca
         "superseded",
     ],
 )
-def test_only_a_sweep_that_tried_all_that_it_planned_hands_on_its_key(changes: dict[str, Any], tried: bool) -> None:
+def test_only_a_sweep_that_tried_all_that_it_planned_passes_on_its_key(changes: dict[str, Any], tried: bool) -> None:
     assert msgspec.structs.replace(CAPPED, **changes).tried_all is tried
 
 
 STEP = Job(kind=JobKind.PLAN, sweep="s", cutoff="now", origin="o", low=key(5), high=key(9), wrap=key(5))
 
 
-def test_a_chain_that_began_in_the_middle_goes_on_from_the_first_key_up_to_there() -> None:
+def test_a_chain_that_began_in_the_middle_continues_from_the_first_key_up_to_there() -> None:
     window = window_of(Cuts((Cut(Range(key(5), key(9)), 4),), 4, None), STEP, a_plan(), "now")
     assert window.next is not None
     assert (window.next.low, window.next.high, window.next.wrap, window.next.planned) == (None, key(5), None, 4)

@@ -1,23 +1,24 @@
-"""What keeps a worker from working on what is not its own, and from counting what it does not know."""
+"""Fences: a worker does not work on jobs that it lost, and counts no row whose result is unknown."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kubesweep.errors import LeaseLost, Outage
 from kubesweep.queue.model import Claim, FailedRow, Job, JobKind, Limits, Retry, Settlement, SweepState
-from kubesweep_worker.flow_control.circuit_breaker import Gate, State
+from kubesweep_worker.flow_control.claim_breaker import BreakerState, ClaimBreaker
 from kubesweep_worker.in_flight import JobRun
-from kubesweep_worker.jobs.context import Desk, Done
-from kubesweep_worker.jobs.effect_job import part_of, run_effect
+from kubesweep_worker.jobs.context import Done, JobContext
+from kubesweep_worker.jobs.effect_job import run_effect, sort_sub_batch
 from kubesweep_worker.jobs.rows.bisection import write_keys
-from kubesweep_worker.jobs.rows.delivery import Delivered, deliver_all
-from kubesweep_worker.jobs.rows.settlement import Tally
+from kubesweep_worker.jobs.rows.delivery import DeliveryResult, deliver_all
+from kubesweep_worker.jobs.rows.settlement import RowResults
 from kubesweep_worker.sources.base import SourceRow
 from tests.kits.deadlines import scaled
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
@@ -32,11 +33,14 @@ async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
     await made.queue.close()
 
 
-def a_desk(bench: Workbench, **settings: object) -> Desk:
-    return Desk(bench.plan, bench.queue, bench.source, bench.effect, dataclasses.replace(bench.settings, **settings))  # type: ignore[arg-type]
+def a_context(bench: Workbench, *, touch_running: Callable[[], None] = lambda: None, **settings: Any) -> JobContext:
+    changed = dataclasses.replace(bench.settings, **settings)
+    return JobContext(
+        bench.plan, bench.queue, bench.source, bench.effect, changed, consumer="me", touch_running=touch_running
+    )
 
 
-async def test_a_division_writes_nothing_more_once_the_lease_is_lost(bench: Workbench) -> None:
+async def test_a_bisection_writes_nothing_more_once_the_lease_is_lost(bench: Workbench) -> None:
     bench.source.poison = {key(0)}
     keys = tuple(key(n) for n in range(8))
     run = JobRun(Claim("1", "me", 1, Job(JobKind.KEYS, keys=keys, rows=8)), lambda: 0.0)
@@ -50,25 +54,24 @@ async def test_a_division_writes_nothing_more_once_the_lease_is_lost(bench: Work
 
     bench.source.write = lose_it_after_the_first_half
     with pytest.raises(LeaseLost):
-        await write_keys(a_desk(bench), run, keys, "now", Tally())
+        await write_keys(a_context(bench), run, keys, "now", RowResults())
     assert len(bench.source.writes) == 1
 
 
-async def test_a_row_that_failed_in_one_part_of_a_job_is_kept_from_the_next_part(bench: Workbench) -> None:
+async def test_a_row_that_failed_in_one_part_of_a_job_is_excluded_from_the_next_part(bench: Workbench) -> None:
     await bench.open()
-    desk = a_desk(bench)
-    desk.consumer = "me"
+    context = a_context(bench)
     plan = await bench.queue.claim(bench.plan.ref, "me", 1, Limits())
     job = Job(JobKind.KEYS, bench.plan.version, plan.jobs[0].job.sweep, keys=(key(1), key(2)), rows=2)
-    assert key(1) not in await desk.excluded(job)
+    assert key(1) not in (await context.predicate(job, "now")).excluded
     run = JobRun(plan.jobs[0], lambda: 0.0)
     failed = FailedRow(key(1), "ValueError", "refused")
     rest = Job(JobKind.KEYS, job.plan, job.sweep, keys=(key(2),), rows=1)
-    await desk.progress(run, Settlement(run.claim, retry=(Retry((failed,), 2, 60.0),), rest=rest))
-    assert key(1) in await desk.excluded(job)
+    await context.settle_progress(run, Settlement(run.claim, retry=(Retry((failed,), 2, 60.0),), rest=rest))
+    assert key(1) in (await context.predicate(job, "now")).excluded
 
 
-async def test_a_write_whose_commit_nobody_answered_counts_as_unconfirmed(bench: Workbench) -> None:
+async def test_a_write_whose_commit_was_not_answered_counts_as_unconfirmed(bench: Workbench) -> None:
     write, answered = bench.source.write, False
 
     async def commit_and_break(*given: object, **options: object) -> object:
@@ -85,17 +88,17 @@ async def test_a_write_whose_commit_nobody_answered_counts_as_unconfirmed(bench:
     assert (sweep.state, sweep.applied, sweep.unconfirmed, sweep.skipped) == (SweepState.COMPLETED, 200, 100, 0)
 
 
-def test_work_that_began_before_the_gate_shut_does_not_open_it() -> None:
-    gate = Gate(1.0, 10.0, lambda: 0.0)
-    gate.shut(LOST, 0.0)
-    assert not gate.worked()
-    assert (gate.state, gate.strikes) == (State.SHUT, 1)
-    gate.ajar()
-    assert gate.worked()
-    assert (gate.state, gate.strikes) == (State.OPEN, 0)
+def test_work_that_began_before_the_breaker_opened_does_not_close_it() -> None:
+    breaker = ClaimBreaker(1.0, 10.0, lambda: 0.0)
+    breaker.trip(LOST, 0.0)
+    assert not breaker.record_success()
+    assert (breaker.state, breaker.consecutive_failures) == (BreakerState.OPEN, 1)
+    breaker.half_open()
+    assert breaker.record_success()
+    assert (breaker.state, breaker.consecutive_failures) == (BreakerState.CLOSED, 0)
 
 
-async def test_a_call_whose_turn_comes_late_is_progress(bench: Workbench) -> None:
+async def test_a_call_whose_slot_comes_late_is_progress(bench: Workbench) -> None:
     bench.plan, bench.effect = with_effect(a_plan(), concurrency=1), ScriptedEffect()
     now = 0.0
 
@@ -106,8 +109,8 @@ async def test_a_call_whose_turn_comes_late_is_progress(bench: Workbench) -> Non
     bench.effect.script = slow
     run = JobRun(Claim("1", "me", 1, Job(JobKind.RANGE, rows=3)), lambda: now)
     rows = [SourceRow(key(n), {"id": key(n)[0]}, ("t0",)) for n in range(3)]
-    await deliver_all(a_desk(bench, monotonic=lambda: now), run, "now", rows)
-    assert (now, run.touched) == (600.0, 400.0)
+    await deliver_all(a_context(bench, monotonic=lambda: now), run, "now", rows)
+    assert (now, run.last_progress) == (600.0, 400.0)
 
 
 async def test_waiting_for_the_queue_is_progress_before_and_after_each_pause(bench: Workbench) -> None:
@@ -120,19 +123,23 @@ async def test_waiting_for_the_queue_is_progress_before_and_after_each_pause(ben
         if seen.count("sleep") < 2:
             raise Outage("QueueBusy", "locked")
 
-    desk = a_desk(bench, sleep=sleep)
-    desk.touch = lambda: seen.append("touch")
+    context = a_context(bench, sleep=sleep, touch_running=lambda: seen.append("touch"))
     async with asyncio.timeout(scaled(60)):
-        await desk.insist(away)
+        await context.retry_until_answered(away)
     assert seen == ["touch", "sleep", "touch"] * 2
 
 
-def test_a_range_goes_on_behind_the_last_row_before_the_first_that_was_not_reached() -> None:
+def test_a_range_continues_behind_the_last_row_before_the_first_that_was_not_reached() -> None:
     keys = tuple(key(n) for n in range(4))
-    delivered = Delivered(ok=[keys[0], keys[1], keys[3]], down=[keys[2]], outage=LOST)
-    part = part_of(Job(JobKind.RANGE, rows=4), keys, delivered)
+    delivered = DeliveryResult(ok=[keys[0], keys[1], keys[3]], undelivered=[keys[2]], outage=LOST)
+    part = sort_sub_batch(Job(JobKind.RANGE, rows=4), keys, delivered)
     assert part.low == keys[1]
-    assert part_of(Job(JobKind.RANGE, rows=4), keys, Delivered(down=list(keys), outage=LOST, whole=True)).low is None
+    assert (
+        sort_sub_batch(
+            Job(JobKind.RANGE, rows=4), keys, DeliveryResult(undelivered=list(keys), outage=LOST, all_failed=True)
+        ).low
+        is None
+    )
 
 
 async def test_rows_that_timed_out_before_and_do_so_again_spend_an_attempt_though_nothing_else_is_written(
@@ -140,19 +147,19 @@ async def test_rows_that_timed_out_before_and_do_so_again_spend_an_attempt_thoug
 ) -> None:
     keys = tuple(key(n) for n in range(5))
     bench.source.slow = dict.fromkeys(keys, 2.0)
-    tally, now = Tally(), iter(range(100))
+    results, now = RowResults(), iter(range(100))
     job = Job(JobKind.KEYS, keys=keys, rows=5, is_retry=True, attempt=2)
-    desk = a_desk(bench, monotonic=lambda: float(next(now)))
-    await write_keys(desk, JobRun(Claim("1", "me", 1, job), lambda: 0.0), keys, "now", tally)
-    assert [failure.key for failure in tally.failed] == list(keys)
+    context = a_context(bench, monotonic=lambda: float(next(now)))
+    await write_keys(context, JobRun(Claim("1", "me", 1, job), lambda: 0.0), keys, "now", results)
+    assert [failure.key for failure in results.failed] == list(keys)
 
 
-async def test_a_held_job_that_failed_whole_does_not_show_that_the_receiver_responds(bench: Workbench) -> None:
+async def test_a_retry_that_failed_whole_does_not_show_that_the_receiver_responds(bench: Workbench) -> None:
     def away(delivery: object) -> None:
         raise Outage("Http503", "the receiver answered 503")
 
     bench.plan, bench.effect = with_effect(a_plan()), ScriptedEffect(away)
     job = Job(JobKind.KEYS, bench.plan.version, cutoff="now", keys=(key(1),), rows=1, is_retry=True, attempt=2)
-    result = await run_effect(a_desk(bench), JobRun(Claim("1", "me", 1, job), lambda: 0.0))
+    result = await run_effect(a_context(bench), JobRun(Claim("1", "me", 1, job), lambda: 0.0))
     assert isinstance(result, Done)
-    assert (result.worked, [group.attempt for group in result.settlement.retry]) == (False, [2])
+    assert (result.succeeded, [group.attempt for group in result.settlement.retry]) == (False, [2])

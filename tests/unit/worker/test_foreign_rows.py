@@ -1,4 +1,4 @@
-"""Held rows and jobs of another database, table or key than the worker's."""
+"""Excluded rows and jobs of another database, table or key than the worker's."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from kubesweep.api.plan import RetryPolicy
 from kubesweep.queue.model import Claim, Job, JobKind, Limits, SweepState, Window
 from kubesweep_worker.in_flight import JobRun
-from kubesweep_worker.jobs.context import Desk, Gone
-from kubesweep_worker.jobs.foreign_rows import leave
+from kubesweep_worker.jobs.context import Drop, JobContext
+from kubesweep_worker.jobs.foreign_rows import set_aside
 from tests.kits.worker import MemorySource, Workbench, a_plan, key
 
 THERE = "sessions(id) #there"
@@ -94,7 +94,7 @@ async def planned_elsewhere(bench: Workbench) -> Claim:
     return claim
 
 
-async def test_a_sweep_that_was_planned_in_another_table_is_planned_anew(bench: Workbench) -> None:
+async def test_a_sweep_that_was_planned_in_another_table_is_planned_again(bench: Workbench) -> None:
     claim = await planned_elsewhere(bench)
     await bench.queue.release(bench.plan.ref, [claim])
     stats = await bench.run()
@@ -107,11 +107,11 @@ async def test_a_sweep_that_was_planned_in_another_table_is_planned_anew(bench: 
 
 async def test_workers_that_disagree_do_not_replace_each_others_sweeps_for_ever(bench: Workbench) -> None:
     bench.ticks = itertools.count(int(time.time()) + 60)
-    desk = Desk(bench.plan, bench.queue, bench.source, None, bench.settings)
+    context = JobContext(bench.plan, bench.queue, bench.source, None, bench.settings)
     ended = []
     for _ in range(2):
         claim = await planned_elsewhere(bench)
-        assert await leave(desk, JobRun(claim, time.monotonic, alone=False)) == Gone()
+        assert await set_aside(context, JobRun(claim, time.monotonic, alone=False)) == Drop()
         (stats,) = await bench.queue.stats([bench.plan.ref])
         ended.append({sweep.id: sweep.state for sweep in (*stats.history, stats.sweep) if sweep}[claim.job.sweep])
         await bench.run()

@@ -1,3 +1,5 @@
+"""Log lines of the worker, and text from outside in them."""
+
 from __future__ import annotations
 
 import io
@@ -55,7 +57,7 @@ def test_on_a_terminal_a_line_is_short_and_long_fields_come_below(monkeypatch: p
 HOSTILE = "\x1b[2J\x9b31m\u202e\0\ud800"
 
 
-def test_a_line_of_json_hands_no_terminal_what_others_wrote_and_says_it_all_the_same() -> None:
+def test_a_line_of_json_passes_no_terminal_what_others_wrote_and_says_it_all_the_same() -> None:
     out = io.StringIO()
     configure(stream=out)
     logging.getLogger("kubesweep.worker").warning("said %s", HOSTILE, extra={"row": HOSTILE})
@@ -65,7 +67,7 @@ def test_a_line_of_json_hands_no_terminal_what_others_wrote_and_says_it_all_the_
     assert (line["message"], line["row"]) == (f"said {HOSTILE}", HOSTILE)
 
 
-def test_a_short_line_hands_no_terminal_what_others_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_line_passes_no_terminal_what_others_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     out = Terminal()

@@ -1,27 +1,23 @@
+"""The worker's loop: results while the queue is away, stops, and jobs that run alone."""
+
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
-from kubesweep.api.plan import RowLimits
 from kubesweep.errors import Outage
-from kubesweep.queue.model import Claim, Job, JobKind, Limits, SweepState
+from kubesweep.queue.model import Limits, SweepState
 from kubesweep.queue.sqlite.queue import SqliteQueue
-from kubesweep_worker.in_flight import Hands, JobRun
-from kubesweep_worker.jobs.context import Desk
+from kubesweep_worker.in_flight import JobRun
+from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.jobs.plan_job import run_plan
-from kubesweep_worker.runtime.heartbeat import Heartbeat
-from kubesweep_worker.runtime.worker import Worker
-from kubesweep_worker.settings import EXIT_DEADLINE, WorkerSettings
+from kubesweep_worker.settings import WorkerSettings
 from tests.kits.deadlines import scaled
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
-
-T = TypeVar("T")
 
 
 @pytest.fixture
@@ -48,9 +44,7 @@ class Moody(SqliteQueue):
         return super().__getattribute__(name)
 
 
-async def test_results_are_kept_in_hand_while_the_queue_is_away(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_results_are_kept_while_the_queue_is_away(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "connect", lambda: Moody(str(bench.folder / "queue.db")))
     bench.settings = WorkerSettings(backoff=0.001, max_backoff=0.01)
     await bench.open()
@@ -71,7 +65,7 @@ async def test_results_are_kept_in_hand_while_the_queue_is_away(
 
 async def test_stopping_cancels_a_write_and_gives_its_job_back_as_maybe(bench: Workbench) -> None:
     await bench.open()
-    bench.source.gate.clear()
+    bench.source.writes_allowed.clear()
     worker = bench.worker(concurrency=1)
     running = asyncio.create_task(worker.run())
     await bench.source.writing.wait()
@@ -79,13 +73,13 @@ async def test_stopping_cancels_a_write_and_gives_its_job_back_as_maybe(bench: W
     assert await running == 0
     stats = await bench.stats()
     assert (stats.running, stats.ready, bench.source.writes) == (0, 10, [])
-    bench.source.gate.set()
+    bench.source.writes_allowed.set()
     stats = await bench.run()
     assert stats.sweep is not None
     assert (stats.sweep.applied, stats.sweep.state) == (1000, SweepState.COMPLETED)
 
 
-async def test_stopping_in_the_middle_of_halving_keeps_what_was_applied(bench: Workbench) -> None:
+async def test_stopping_in_the_middle_of_bisection_keeps_what_was_applied(bench: Workbench) -> None:
     bench.source.poison = {key(i) for i in range(0, 100, 7)}
     await bench.open()
     worker = bench.worker(concurrency=1)
@@ -149,8 +143,8 @@ async def test_a_job_that_crashed_twice_runs_alone(tmp_path: Path) -> None:
 
 async def _plan_only(bench: Workbench) -> None:
     (claim,) = (await bench.queue.claim(bench.plan.ref, "planner", 1, Limits())).jobs
-    desk = Desk(bench.plan, bench.queue, bench.source, None, bench.settings)
-    await run_plan(desk, JobRun(claim, lambda: 0.0))
+    context = JobContext(bench.plan, bench.queue, bench.source, None, bench.settings)
+    await run_plan(context, JobRun(claim, lambda: 0.0))
 
 
 async def test_a_job_whose_lease_was_lost_settles_nothing(bench: Workbench) -> None:
@@ -158,7 +152,7 @@ async def test_a_job_whose_lease_was_lost_settles_nothing(bench: Workbench) -> N
     worker = bench.worker(concurrency=1)
 
     def lose_it(delivery: object) -> None:
-        for run in worker._hands.all():
+        for run in worker._in_flight.all():
             run.lost = True
         worker.stop()
 
@@ -170,7 +164,7 @@ async def test_a_job_whose_lease_was_lost_settles_nothing(bench: Workbench) -> N
     assert (stats.sweep.applied, stats.running) == (0, 1)
 
 
-async def test_a_paused_queue_is_left_alone_and_gone_on_with(bench: Workbench) -> None:
+async def test_a_paused_queue_is_left_alone_and_resumed(bench: Workbench) -> None:
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -193,230 +187,8 @@ async def test_a_paused_queue_is_left_alone_and_gone_on_with(bench: Workbench) -
     assert stats.sweep.applied == 1000
 
 
-async def test_a_worker_without_anything_to_do_returns_once_told_that_the_sweep_is_settled(bench: Workbench) -> None:
+async def test_a_worker_without_anything_to_do_returns_once_it_knows_that_the_sweep_is_settled(
+    bench: Workbench,
+) -> None:
     async with asyncio.timeout(scaled(60)):
         assert await bench.worker().run(until_settled=True) == 0
-
-
-async def test_the_row_budget_is_respected_and_the_sweep_still_finishes(tmp_path: Path) -> None:
-    now = [1000.0]
-
-    async def sleep(seconds: float) -> None:
-        now[0] += seconds
-        await asyncio.sleep(0)
-
-    plan = a_plan(limits=RowLimits(batch_rows=50, rows_per_second=100.0))
-    settings = WorkerSettings(monotonic=lambda: now[0], sleep=sleep, deadline=1e9)
-    bench = Workbench(tmp_path, MemorySource(1000), plan, settings=settings, clock=lambda: now[0])
-    stats = await bench.sweep()
-    await bench.queue.close()
-    assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.applied) == (SweepState.COMPLETED, 1000)
-    assert now[0] - 1000.0 >= (1000 - 200) / 100.0
-
-
-class Beats:
-    """A queue that only knows heartbeats."""
-
-    def __init__(self) -> None:
-        self.extended: list[tuple[str, ...]] = []
-        self.lost: tuple[str, ...] = ()
-
-    async def close(self) -> None:
-        return None
-
-    async def extend(self, ref: object, claims: Sequence[Claim], lease: float) -> tuple[str, ...]:
-        self.extended.append(tuple(claim.id for claim in claims))
-        return self.lost
-
-
-async def test_the_heartbeat_extends_what_is_in_hand_and_marks_what_is_lost() -> None:
-    hands, beats, now = Hands(), Beats(), [0.0]
-    settings = WorkerSettings(monotonic=lambda: now[0])
-    runs = [JobRun(Claim(str(i), "me", 1, Job(JobKind.RANGE)), settings.monotonic) for i in range(3)]
-    for run in runs:
-        hands.take(run)
-    beats.lost = ("1",)
-    heartbeat = Heartbeat(a_plan().ref, hands, settings, lambda: beats)  # type: ignore[arg-type,return-value]
-    await heartbeat.beat(beats)  # type: ignore[arg-type]
-    assert beats.extended == [("0", "1", "2")]
-    assert [run.lost for run in runs] == [False, True, False]
-    now[0] = 299.0
-    runs[2].touch()
-    runs[0].finished = True
-    now[0] = 301.0
-    await heartbeat.beat(beats)  # type: ignore[arg-type]
-    assert beats.extended[-1] == ("0", "2")  # 1 made no progress for longer than the deadline
-
-
-async def test_a_job_past_its_deadline_ends_the_process() -> None:
-    died, codes, hands = threading.Event(), [], Hands()
-
-    def die(code: int) -> None:
-        codes.append(code)
-        died.set()
-
-    settings = WorkerSettings(lease=0.03, deadline=0.05, die=die)
-    hands.take(JobRun(Claim("1", "me", 1, Job(JobKind.RANGE)), settings.monotonic))
-    heartbeat = Heartbeat(a_plan().ref, hands, settings, Beats)  # type: ignore[arg-type]
-    heartbeat.start()
-    assert await asyncio.to_thread(died.wait, scaled(60))
-    hands.drop("1")
-    await heartbeat.close()
-    assert codes[0] == EXIT_DEADLINE
-
-
-def test_a_finished_job_stays_in_hand_until_it_is_settled() -> None:
-    hands = Hands()
-    run = JobRun(Claim("1", "me", 1, Job(JobKind.RANGE)), lambda: 0.0)
-    hands.take(run)
-    assert hands.running() == (run,)
-    run.finished = True
-    assert (hands.running(), hands.all()) == ((), (run,))
-    hands.drop("1")
-    hands.lose("1")
-    assert hands.all() == ()
-    assert not run.lost
-
-
-class Counting(SqliteQueue):
-    """Remembers which moves were asked for, and how many jobs each claim wanted."""
-
-    asked: list[str]
-    wanted: list[int]
-
-    async def excluded(self, *given: Any) -> Any:
-        self.asked.append("excluded")
-        return await super().excluded(*given)
-
-    async def report(self, *given: Any) -> None:
-        self.asked.append("report")
-        await super().report(*given)
-
-    async def claim(self, ref: Any, consumer: str, want: int, limits: Limits) -> Any:
-        self.wanted.append(want)
-        return await super().claim(ref, consumer, want, limits)
-
-    async def settle(self, ref: Any, consumer: str, settlements: Any, want: int, limits: Limits) -> Any:
-        self.wanted.append(want)
-        return await super().settle(ref, consumer, settlements, want, limits)
-
-
-async def test_many_slots_are_filled_by_halves(tmp_path: Path) -> None:
-    slots = 60
-    bench = Workbench(tmp_path, MemorySource(100 * slots))
-    bench.plan = a_plan(max_replicas=slots, jobs_per_replica=1)
-    Counting.asked, Counting.wanted = [], []
-    bench.connect = lambda: Counting(str(tmp_path / "queue.db"))  # type: ignore[method-assign]
-    bench.source.gate.clear()
-    all_in_hand, writes = asyncio.Event(), 0
-    write = bench.source.write
-
-    async def count_then_write(*args: Any, **options: Any) -> Any:
-        nonlocal writes
-        writes += 1
-        if writes == slots:
-            all_in_hand.set()
-        return await write(*args, **options)
-
-    bench.source.write = count_then_write
-    await bench.open()
-    async with asyncio.timeout(scaled(60)):
-        running = asyncio.create_task(bench.worker(concurrency=slots).run(until_settled=True))
-        await all_in_hand.wait()
-        assert max(Counting.wanted) == slots // 2
-        bench.source.gate.set()
-        await running
-    stats = await bench.stats()
-    assert stats.sweep is not None
-    assert stats.sweep.applied == 100 * slots
-    await bench.queue.close()
-
-
-async def test_jobs_that_start_together_ask_the_queue_and_tell_it_once(tmp_path: Path) -> None:
-    queue, plan = Counting(str(tmp_path / "queue.db")), a_plan()
-    Counting.asked = []
-    desk = Desk(plan, queue, MemorySource(0), None, WorkerSettings())
-    job = Job(JobKind.RANGE, plan.version)
-    assert await asyncio.gather(*(desk.excluded(job) for _ in range(50))) == [frozenset()] * 50
-    await asyncio.gather(*(desk.well("SourceReady") for _ in range(50)))
-    assert sorted(Counting.asked) == ["excluded", "report"]
-    desk.saw_held_version(7)
-    await asyncio.gather(*(desk.excluded(job) for _ in range(50)))
-    assert sorted(Counting.asked) == ["excluded", "excluded", "report"]
-    await queue.close()
-
-
-class OneClaimAtATime(SqliteQueue):
-    """Fails where a second claim is made while one is under way, and remembers what was given back."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self.under_way = 0
-        self.loop: asyncio.Task[int] | None = None  # whose claims are the loop's own, not those of claim_next
-        self.waits = asyncio.Event()
-        self.back: list[str] = []
-
-    async def _alone(self, claim: Awaitable[T]) -> T:
-        assert self.under_way == 0
-        self.under_way += 1
-        try:
-            return await claim
-        finally:
-            self.under_way -= 1
-
-    async def claim_next(self, ref: Any, consumer: str, want: int, limits: Limits, timeout: float) -> Any:
-        self.waits.set()
-        return await self._alone(super().claim_next(ref, consumer, want, limits, timeout))
-
-    async def claim(self, ref: Any, consumer: str, want: int, limits: Limits) -> Any:
-        claiming = super().claim(ref, consumer, want, limits)
-        return await (self._alone(claiming) if asyncio.current_task() is self.loop else claiming)
-
-    async def settle(self, ref: Any, consumer: str, settlements: Any, want: int, limits: Limits) -> Any:
-        settling = super().settle(ref, consumer, settlements, want, limits)
-        return await (self._alone(settling) if want else settling)
-
-    async def release(self, ref: Any, claims: Sequence[Claim]) -> tuple[str, ...]:
-        self.back += [claim.id for claim in claims]
-        return await super().release(ref, claims)
-
-
-async def test_a_claim_that_waits_is_the_only_one_and_a_stop_takes_it_back(bench: Workbench) -> None:
-    queue = OneClaimAtATime(str(bench.folder / "queue.db"))
-    worker = Worker(bench.plan, queue, bench.source, None, bench.settings, bench.connect)
-    running = queue.loop = asyncio.create_task(worker.run())
-    await queue.waits.wait()
-    for tick in range(3):
-        bench.source.stale_keys = {key(i) for i in range(500)}
-        await bench.open(tick=2000.0 + tick)
-        while (sweep := (await bench.stats()).sweep) is None or not sweep.state.settled:
-            assert not running.done(), running.result()
-            await bench.queue.wait(bench.plan.ref, 0.01)
-        assert (sweep.state, sweep.applied) == (SweepState.COMPLETED, 500)
-    worker.stop()
-    assert await running == 0
-    assert (await bench.stats()).running == 0
-    assert queue.under_way == 0
-
-
-async def test_a_job_that_comes_after_the_gate_has_shut_is_given_back_and_done_later(bench: Workbench) -> None:
-    queue = OneClaimAtATime(str(bench.folder / "queue.db"))
-    worker = Worker(bench.plan, queue, bench.source, None, bench.settings, bench.connect)
-
-    def away(_: str) -> None:
-        raise Outage("Away", "the database is away")
-
-    running = asyncio.create_task(worker.run())
-    await queue.waits.wait()
-    bench.source.down = away
-    worker._desk.shut(Outage("Away", "the database is away"))
-    sweep = await bench.open()
-    while not queue.back:
-        await bench.queue.wait(bench.plan.ref, 0.01)
-    bench.source.down = lambda _: None
-    while (now := (await bench.stats()).sweep) is None or not now.state.settled:
-        await bench.queue.wait(bench.plan.ref, 0.01)
-    assert (now.id, now.state, now.applied) == (sweep, SweepState.COMPLETED, 1000)
-    worker.stop()
-    await running

@@ -1,3 +1,5 @@
+"""Secret header values are masked in any encoding."""
+
 from __future__ import annotations
 
 import base64

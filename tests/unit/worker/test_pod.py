@@ -1,3 +1,5 @@
+"""The environment of a pod: plan, source and headers."""
+
 from __future__ import annotations
 
 import asyncio
@@ -13,8 +15,8 @@ from kubesweep.errors import Outage, SweepFailure
 from kubesweep_worker.pod.database import DatabaseUrl
 from kubesweep_worker.pod.mounted_secrets import HeaderFiles
 from kubesweep_worker.pod.tick import nominal_time
-from kubesweep_worker.sources.base import Range
-from kubesweep_worker.sources.reconnecting import LateSource
+from kubesweep_worker.sources.base import Predicate, Range
+from kubesweep_worker.sources.reconnecting import ReconnectingSource
 from tests.integration.pod import SecretVolume, pod_plan
 from tests.integration.test_worker_handlers import make_table
 
@@ -87,17 +89,17 @@ def test_mounted_headers_are_what_the_secret_says_now(volume: SecretVolume) -> N
     assert (met.value.reason, "hunter2" in str(met.value)) == ("HeadersInvalid", False)
 
 
-async def test_a_source_is_opened_anew_with_another_url_and_calls_under_way_end_on_the_old_one(tmp_path: Path) -> None:
+async def test_a_source_is_reopened_with_another_url_and_calls_under_way_end_on_the_old_one(tmp_path: Path) -> None:
     urls = [make_table(tmp_path / f"{number}.db", number) for number in (3, 5)]
     now = [urls[0]]
-    source = LateSource(pod_plan(), lambda: now[0], "Look there.")
-    assert len(await source.keys(Range(), CUTOFF, ())) == 3
+    source = ReconnectingSource(pod_plan(), lambda: now[0], "Look there.")
+    assert len(await source.keys(Range(), Predicate(CUTOFF))) == 3
     with closing(sqlite3.connect(tmp_path / "3.db", isolation_level=None)) as lock:
         lock.execute("BEGIN IMMEDIATE")
-        writing = asyncio.create_task(source.write(Range(), CUTOFF, ()))
+        writing = asyncio.create_task(source.write(Range(), Predicate(CUTOFF)))
         await asyncio.sleep(0)
         now[0] = urls[1]
-        assert len(await source.keys(Range(), CUTOFF, ())) == 5
+        assert len(await source.keys(Range(), Predicate(CUTOFF))) == 5
         assert not writing.done()
         lock.execute("COMMIT")
         assert (await writing).applied == 3
@@ -105,7 +107,7 @@ async def test_a_source_is_opened_anew_with_another_url_and_calls_under_way_end_
 
 
 async def test_errors_that_come_of_the_url_say_where_it_is(tmp_path: Path) -> None:
-    source = LateSource(pod_plan(), lambda: "mysql://db", "Look there.")
+    source = ReconnectingSource(pod_plan(), lambda: "mysql://db", "Look there.")
     with pytest.raises(SweepFailure, match=r"Look there\.$") as failed:
         await source.probe()
     assert failed.value.reason == "UrlInvalid"

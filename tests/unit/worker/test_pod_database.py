@@ -1,4 +1,4 @@
-"""The login of a pod's database, out of mounted parts and out of files that another container writes."""
+"""The database credentials of a pod, from mounted parts and from files that another container writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kubesweep.api.database_url import Parts
 from kubesweep.errors import Outage, SpecError, SweepFailure
 from kubesweep_worker.pod import database as pods
 from kubesweep_worker.pod.database import DatabaseFile, DatabaseParts, DatabaseUrl, pod_database, read_together
-from kubesweep_worker.sources.reconnecting import LateSource
+from kubesweep_worker.sources.reconnecting import ReconnectingSource
 from tests.integration.pod import SecretVolume, pod_plan
 
 KEYS = {"host": "host", "port": "port", "database": "dbname", "username": "username", "password": "password"}
@@ -98,7 +98,7 @@ def test_a_file_with_a_url_is_read_at_each_use(tmp_path: Path) -> None:
     for url in ("postgresql://a:1@db/x", "postgresql://a:2@db/x"):
         (tmp_path / "url").write_text(f"{url}\n")
         assert read() == url
-    # What a container keeps beside it is none of ours.
+    # Other files of the container beside it are ignored.
     (tmp_path / "other").write_bytes(b"\xff")
     assert read() == "postgresql://a:2@db/x"
 
@@ -149,12 +149,12 @@ def test_the_environment_names_one_of_the_three_ways(tmp_path: Path) -> None:
 async def test_a_refused_password_that_something_refreshes_is_waited_for(
     refreshed: bool, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = LateSource(pod_plan(), lambda: "sqlite:////nowhere", "Look there.", refreshed=refreshed)
+    source = ReconnectingSource(pod_plan(), lambda: "sqlite:////nowhere", "Look there.", refreshed=refreshed)
 
     async def refuse(_: object) -> None:
         raise SweepFailure("AuthenticationFailed", "the password is too old")
 
     with pytest.raises(kind, match=r"too old\. Look there\.$") as met:
-        await source._ask(refuse)
+        await source._call(refuse)
     assert getattr(met.value, "reason", "") == "AuthenticationFailed"
     await source.close()

@@ -1,4 +1,4 @@
-"""What the controller tells its pods by variables arrives as it was sent, though Kubernetes reads dollars in them."""
+"""The values of a pod's variables arrive unchanged, although Kubernetes expands dollars in them."""
 
 from __future__ import annotations
 

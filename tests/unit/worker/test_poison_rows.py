@@ -1,4 +1,4 @@
-"""Rows that a receiver always refuses die, and neither an outage nor these rows cost anybody else anything."""
+"""Rows that a receiver always refuses become dead letters, and neither they nor an outage affect other rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kubesweep.api.plan import RetryPolicy
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Job, JobKind, Key, SweepState
 from kubesweep_worker.effects.base import Delivery
-from kubesweep_worker.jobs.rows.delivery import Blame, blame
+from kubesweep_worker.jobs.rows.delivery import FailureCause, attribute_failures
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 
@@ -35,7 +35,7 @@ def calls(bench: Workbench) -> Counter[Key]:
     return Counter(call.key for call in bench.effect.calls)
 
 
-async def test_six_rows_that_always_answer_500_die_and_shut_the_gate_for_nobody(bench: Workbench) -> None:
+async def test_six_rows_that_always_answer_500_die_and_do_not_open_the_breaker(bench: Workbench) -> None:
     poison = {key(n) for n in range(20, 26)}
     answers_500(bench, poison)
     stats = await bench.sweep(retries=True)
@@ -60,7 +60,7 @@ async def test_a_whole_sub_batch_of_such_rows_lets_the_rows_behind_it_and_the_ne
     assert (stats.sweep.state, stats.sweep.applied) == (SweepState.COMPLETED, 20)
 
 
-async def test_a_sweep_of_six_such_rows_only_ends_without_blame(bench: Workbench) -> None:
+async def test_a_sweep_of_six_such_rows_only_ends_without_spending_attempts(bench: Workbench) -> None:
     bench.source.stale_keys = {key(n) for n in range(6)}
     answers_500(bench, set(bench.source.stale_keys))
     stats = await bench.sweep()
@@ -94,22 +94,38 @@ PLANNED = Job(JobKind.RANGE, rows=100)
 
 
 @pytest.mark.parametrize(
-    ("job", "down", "answered", "reason", "vouched", "strikes", "verdict"),
+    ("job", "down", "answered", "reason", "serves_others", "consecutive_failures", "cause"),
     [
-        (PLANNED, 6, 44, "Http500", True, 0, Blame.ROWS),
-        (PLANNED, 6, 44, "Http500", True, 2, Blame.NOBODY),  # the receiver is just coming back
-        (PLANNED, 50, 0, "Http500", True, 0, Blame.WORLD),
-        (HELD, 6, 0, "Http500", True, 0, Blame.SPLIT),
-        (HELD, 6, 0, "Http500", False, 0, Blame.WORLD),
-        (HELD, 5, 0, "Http503", True, 0, Blame.ROWS),
-        (HELD, 5, 0, "Http503", False, 0, Blame.NOBODY),
-        (AGAIN, 6, 0, "Http500", False, 0, Blame.ROWS),
-        (AGAIN, 6, 0, "Http500", False, 1, Blame.NOBODY),  # an outage is known
-        (AGAIN, 500, 0, "Http503", True, 0, Blame.ROWS),
-        (AGAIN, 500, 0, "Http503", False, 0, Blame.NOBODY),
+        (PLANNED, 6, 44, "Http500", True, 0, FailureCause.ROWS),
+        (PLANNED, 6, 44, "Http500", True, 2, FailureCause.UNKNOWN),  # the receiver is just coming back
+        (PLANNED, 50, 0, "Http500", True, 0, FailureCause.RECEIVER),
+        (HELD, 6, 0, "Http500", True, 0, FailureCause.SPLIT),
+        (HELD, 6, 0, "Http500", False, 0, FailureCause.RECEIVER),
+        (HELD, 5, 0, "Http503", True, 0, FailureCause.ROWS),
+        (HELD, 5, 0, "Http503", False, 0, FailureCause.UNKNOWN),
+        (AGAIN, 6, 0, "Http500", False, 0, FailureCause.ROWS),
+        (AGAIN, 6, 0, "Http500", False, 1, FailureCause.UNKNOWN),  # an outage is known
+        (AGAIN, 500, 0, "Http503", True, 0, FailureCause.ROWS),
+        (AGAIN, 500, 0, "Http503", False, 0, FailureCause.UNKNOWN),
     ],
 )
 def test_whose_fault_it_is(
-    job: Job, down: int, answered: int, reason: str, vouched: bool, strikes: int, verdict: Blame
+    job: Job,
+    down: int,
+    answered: int,
+    reason: str,
+    serves_others: bool,
+    consecutive_failures: int,
+    cause: FailureCause,
 ) -> None:
-    assert blame(down=down, answered=answered, reason=reason, job=job, vouched=vouched, strikes=strikes) is verdict
+    assert (
+        attribute_failures(
+            undelivered=down,
+            answered=answered,
+            reason=reason,
+            job=job,
+            serves_others=serves_others,
+            consecutive_failures=consecutive_failures,
+        )
+        is cause
+    )

@@ -1,4 +1,4 @@
-"""The pace of effects: no catching up after a delay, one rate for all workers, and no turn that is kept without need."""
+"""The rate limiter: no burst after a delay, one rate for all workers, and no slot that is kept without need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kubesweep.api.plan import Plan, RetryPolicy, RowLimits
 from kubesweep.errors import Outage, RowError, Skip
 from kubesweep.queue.model import Budget, Claim, Job, JobKind, Settlement, SweepState
 from kubesweep_worker.effects.base import Delivery
-from kubesweep_worker.flow_control.rate_limiter import Pace
+from kubesweep_worker.flow_control.rate_limiter import RateLimiter
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.settings import WorkerSettings
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
@@ -55,84 +55,86 @@ def asked() -> list[int]:
 
 
 @pytest.fixture
-def pace(clock: Clock, asked: list[int]) -> Pace:
+def rate_limiter(clock: Clock, asked: list[int]) -> RateLimiter:
     async def reserve(rows: int) -> Budget:
         asked.append(rows)
         return Budget()
 
     settings = WorkerSettings(monotonic=clock, sleep=clock.sleep)
-    return Pace(5.0, settings, reserve, asyncio.Event())
+    return RateLimiter(5.0, settings, reserve, asyncio.Event())
 
 
-async def test_what_was_saved_up_goes_at_once_and_the_rest_at_the_rate(pace: Pace, clock: Clock) -> None:
-    pace.take(run := a_run(8), Budget(3.0))
+async def test_what_was_saved_up_goes_at_once_and_the_rest_at_the_rate(rate_limiter: RateLimiter, clock: Clock) -> None:
+    rate_limiter.add_job(run := a_run(8), Budget(3.0))
     times = []
     for _ in range(8):
-        assert await pace.turn(run)
+        assert await rate_limiter.acquire(run)
         times.append(round(clock.now - 1000.0, 3))
     assert times == [0.0, 0.0, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 
 
-async def test_turns_that_passed_unused_are_lost_and_asked_for_anew(pace: Pace, clock: Clock, asked: list[int]) -> None:
-    pace.take(run := a_run(10), Budget(0.0))
-    assert await pace.turn(run)
+async def test_slots_that_passed_unused_are_lost_and_requested_again(
+    rate_limiter: RateLimiter, clock: Clock, asked: list[int]
+) -> None:
+    rate_limiter.add_job(run := a_run(10), Budget(0.0))
+    assert await rate_limiter.acquire(run)
     clock.now += 60.0
     for _ in range(3):
-        assert await pace.turn(run)
+        assert await rate_limiter.acquire(run)
     assert asked == [1, 1, 1]
     assert clock.now >= 1060.0 + 0.6
 
 
-async def test_a_worker_that_is_slower_than_the_rate_keeps_no_turn_for_rows_that_cannot_begin(
-    pace: Pace, clock: Clock, asked: list[int]
+async def test_a_worker_that_is_slower_than_the_rate_keeps_no_slot_for_rows_that_cannot_begin(
+    rate_limiter: RateLimiter, clock: Clock, asked: list[int]
 ) -> None:
-    pace.take(run := a_run(1000), Budget(0.0))
-    assert await pace.turn(run)
+    rate_limiter.add_job(run := a_run(1000), Budget(0.0))
+    assert await rate_limiter.acquire(run)
     clock.now += 60.0
-    assert await pace.turn(run)
+    assert await rate_limiter.acquire(run)
     (given_back,) = asked
     assert 690 <= -given_back <= 705  # all that are ahead, 60 s later
     for _ in range(10):
-        assert await pace.turn(run)
+        assert await rate_limiter.acquire(run)
     assert set(asked[1:]) == {1}
-    assert pace.returned(run, run.claim).refund == 0
+    assert rate_limiter.released(run, run.claim).refund == 0
 
 
-async def test_a_turn_that_would_lie_far_behind_is_asked_for_again(clock: Clock) -> None:
+async def test_a_slot_that_would_lie_far_behind_is_asked_for_again(clock: Clock) -> None:
     budget, asked = [-300.0, -299.0, -3.0], []
 
     async def reserve(rows: int) -> Budget:
         asked.append(clock.now - 1000.0)
         return Budget(budget.pop(0))
 
-    pace = Pace(5.0, WorkerSettings(monotonic=clock, sleep=clock.sleep), reserve, asyncio.Event())
+    rate_limiter = RateLimiter(5.0, WorkerSettings(monotonic=clock, sleep=clock.sleep), reserve, asyncio.Event())
     run = a_run(1)
-    assert await pace.turn(run)
+    assert await rate_limiter.acquire(run)
     assert asked == [0.0, 0.5, 1.0]
     assert clock.now == 1001.0 + 4 / 5
 
 
-async def test_a_settlement_gives_back_the_turns_that_are_ahead_and_not_those_that_passed(
-    pace: Pace, clock: Clock
+async def test_a_settlement_releases_the_slots_that_are_ahead_and_not_those_that_passed(
+    rate_limiter: RateLimiter, clock: Clock
 ) -> None:
-    pace.take(run := a_run(100), Budget(0.0))
-    assert await pace.turn(run)
+    rate_limiter.add_job(run := a_run(100), Budget(0.0))
+    assert await rate_limiter.acquire(run)
     clock.now += 10.0
-    part = pace.settled(run, Settlement(run.claim, applied=1, skipped=99))
+    part = rate_limiter.settled(run, Settlement(run.claim, applied=1, skipped=99))
     assert 45 <= part.refund <= 55
     assert part.refund + (part.spent or 0) == 100
 
 
-async def test_a_part_gives_back_no_turn_that_its_rest_needs(pace: Pace) -> None:
-    pace.take(run := a_run(100), Budget(0.0))
-    pace.take(other := a_run(30), Budget(-100.0))
+async def test_a_part_releases_no_slot_that_its_rest_needs(rate_limiter: RateLimiter) -> None:
+    rate_limiter.add_job(run := a_run(100), Budget(0.0))
+    rate_limiter.add_job(other := a_run(30), Budget(-100.0))
     rest = Job(JobKind.RANGE, rows=40)
-    assert pace.settled(run, Settlement(run.claim, skipped=60, rest=rest)).refund == 60
-    assert pace.returned(other, other.claim).refund == 30
-    assert pace.settled(run, Settlement(Claim("1", "me", 1, rest), skipped=40)).refund == 40
+    assert rate_limiter.settled(run, Settlement(run.claim, skipped=60, rest=rest)).refund == 60
+    assert rate_limiter.released(other, other.claim).refund == 30
+    assert rate_limiter.settled(run, Settlement(Claim("1", "me", 1, rest), skipped=40)).refund == 40
 
 
-async def test_a_stop_ends_the_wait_for_a_turn_and_the_turn_goes_back(clock: Clock) -> None:
+async def test_a_stop_ends_the_wait_for_a_slot_and_the_slot_goes_back(clock: Clock) -> None:
     stopping = asyncio.Event()
 
     async def sleep(seconds: float) -> None:
@@ -142,43 +144,47 @@ async def test_a_stop_ends_the_wait_for_a_turn_and_the_turn_goes_back(clock: Clo
     async def reserve(rows: int) -> Budget:
         raise Outage("X", "x")
 
-    pace = Pace(5.0, WorkerSettings(monotonic=clock, sleep=sleep), reserve, stopping)
-    pace.take(run := a_run(10), Budget(0.0))
-    assert not await pace.turn(run)
-    assert pace.returned(run, run.claim).refund == 10
+    rate_limiter = RateLimiter(5.0, WorkerSettings(monotonic=clock, sleep=sleep), reserve, stopping)
+    rate_limiter.add_job(run := a_run(10), Budget(0.0))
+    assert not await rate_limiter.acquire(run)
+    assert rate_limiter.released(run, run.claim).refund == 10
 
 
 @pytest.mark.parametrize("late", [0.05, 0.5, 1.0])
-async def test_an_answer_that_comes_late_moves_no_turn(pace: Pace, clock: Clock, asked: list[int], late: float) -> None:
+async def test_an_answer_that_comes_late_moves_no_slot(
+    rate_limiter: RateLimiter, clock: Clock, asked: list[int], late: float
+) -> None:
     told = clock.now
-    pace.take(run := a_run(20), Budget(0.0, time=7000.0))  # an answer at once: the queue's clock is 6,000 s ahead
+    rate_limiter.add_job(
+        run := a_run(20), Budget(0.0, time=7000.0)
+    )  # an answer at once: the queue's clock is 6,000 s ahead
     for _ in range(20):
-        assert await pace.turn(run)
+        assert await rate_limiter.acquire(run)
     clock.now = told + 4.0 + late
-    pace.take(late_run := a_run(20), Budget(0.0, time=7004.0))
+    rate_limiter.add_job(late_run := a_run(20), Budget(0.0, time=7004.0))
     for _ in range(20):
-        assert await pace.turn(late_run)
+        assert await rate_limiter.acquire(late_run)
     assert clock.now == pytest.approx(told + 8.0)
     assert asked == []
 
 
-async def test_a_queue_whose_clock_was_set_back_gives_turns_at_once_again(clock: Clock) -> None:
+async def test_a_queue_whose_clock_was_set_back_gives_slots_at_once_again(clock: Clock) -> None:
     queue, asked = Clock(), []
 
     async def reserve(rows: int) -> Budget:
         asked.append(rows)
         return Budget(0.0, queue.now)
 
-    pace = Pace(5.0, WorkerSettings(monotonic=clock, sleep=clock.sleep), reserve, asyncio.Event())
-    pace.take(run := a_run(5), Budget(0.0, queue.now))
+    rate_limiter = RateLimiter(5.0, WorkerSettings(monotonic=clock, sleep=clock.sleep), reserve, asyncio.Event())
+    rate_limiter.add_job(run := a_run(5), Budget(0.0, queue.now))
     queue.now -= 5.0
     for _ in range(5):
-        assert await pace.turn(run)
+        assert await rate_limiter.acquire(run)
     clock.now += 10.0
     queue.now += 10.0
     began = clock.now
     for _ in range(5):
-        assert await pace.turn(run)
+        assert await rate_limiter.acquire(run)
     assert asked == [1, 1, 1, 1, 1]
     assert clock.now - began <= 5 / 5 + 0.2
 
@@ -196,7 +202,7 @@ async def bench(tmp_path: Path, clock: Clock) -> AsyncIterator[Workbench]:
 
 def answer(status: int, number: int) -> None:
     if status == 422:
-        raise RowError("HTTP 422", "no such customer")
+        raise RowError("Http422", "no such customer")
     if status == 503 and number < 40:
         raise Outage("Http503", "the receiver answered 503")
     if status == 204 and number % 2:
@@ -224,7 +230,7 @@ async def test_effects_keep_to_the_rate_whatever_the_receiver_answers(
     assert times[-1] - times[0] >= (len(times) - 25) / 5.0 * 0.9
 
 
-async def test_rows_that_are_not_stale_any_more_cost_no_turn(bench: Workbench, clock: Clock) -> None:
+async def test_rows_that_are_not_stale_any_more_cost_no_slot(bench: Workbench, clock: Clock) -> None:
     bench.source.stale_keys = {key(i) for i in range(150)}
     await bench.open()
 

@@ -1,4 +1,4 @@
-"""Rows that a write leaves as they were without an error: each is its own failure, and all of them end the sweep."""
+"""Rows that a write leaves unchanged without an error: each one fails alone, and many of them fail the sweep."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from kubesweep.api.plan import RetryPolicy, RowLimits
 from kubesweep.queue.model import Job, JobKind, SweepState
-from kubesweep_worker.jobs.rows.refused_writes import Refusals
-from kubesweep_worker.jobs.rows.settlement import Tally
+from kubesweep_worker.jobs.rows.refused_writes import RefusedWrites
+from kubesweep_worker.jobs.rows.settlement import RowResults
 from kubesweep_worker.sources.base import Written
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
@@ -51,7 +51,7 @@ async def test_fifty_refused_rows_and_none_applied_fail_the_sweep(bench: Workben
     stats = await bench.sweep()
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.reason) == (SweepState.FAILED, "WriteRefused")
-    assert stats.sweep.message.endswith("none was. Of each: a trigger keeps it")
+    assert stats.sweep.message.endswith("none was. Reason for each: a trigger keeps it")
     assert (stats.excluded, stats.dead, set(bench.source.writes)) == (0, 0, {()})
 
 
@@ -64,7 +64,7 @@ async def test_a_sweep_without_an_effect_reaches_the_free_rows_behind_refused_on
     assert (stats.sweep.state, stats.sweep.reason, stats.excluded) == (SweepState.HALTED, "TooManyFailedRows", 5)
 
 
-async def test_the_sweep_after_a_capped_one_that_failed_at_its_end_goes_on_behind_it(bench: Workbench) -> None:
+async def test_the_sweep_after_a_capped_one_that_failed_at_its_end_continues_behind_it(bench: Workbench) -> None:
     bench.source.refused = {key(number) for number in range(200)}
     bench.plan = a_plan(limits=RowLimits(batch_rows=100, max_rows_per_sweep=100))
     states = []
@@ -89,11 +89,11 @@ async def test_fifty_refused_rows_with_an_effect_fail_the_sweep_and_are_not_noti
     assert 100 <= len(notified) == len(set(notified)) < 300
 
 
-def refused_rows(number: int, *, still_stale: bool = False) -> Tally:
-    tally = Tally()
+def refused_rows(number: int, *, still_stale: bool = False) -> RowResults:
+    results = RowResults()
     keys = tuple(key(each) for each in range(number))
-    tally.add(Written(0, still_stale=number if still_stale else 0, refused=keys, why="a trigger keeps it"))
-    return tally
+    results.add(Written(0, still_stale=number if still_stale else 0, refused=keys, why="a trigger keeps it"))
+    return results
 
 
 async def test_rows_that_another_worker_applied_keep_the_sweep_going() -> None:
@@ -102,12 +102,12 @@ async def test_rows_that_another_worker_applied_keep_the_sweep_going() -> None:
     async def ask() -> int:
         return applied
 
-    refusals, all_refused = Refusals(ask), refused_rows(50)
-    assert await refusals.of_all(JOB, all_refused) is None
+    refused_writes, all_refused = RefusedWrites(ask), refused_rows(50)
+    assert await refused_writes.sweep_failure(JOB, all_refused) is None
     applied = 0
-    assert await refusals.of_all(JOB, refused_rows(1)) is not None
-    assert await refusals.of_all(JOB, Tally(applied=1)) is None
-    assert await refusals.of_all(JOB, all_refused) is None
+    assert await refused_writes.sweep_failure(JOB, refused_rows(1)) is not None
+    assert await refused_writes.sweep_failure(JOB, RowResults(applied=1)) is None
+    assert await refused_writes.sweep_failure(JOB, all_refused) is None
 
 
 @pytest.mark.parametrize(("rows", "reason"), [(49, None), (50, "NeverEnds")])
@@ -117,14 +117,14 @@ async def test_rows_that_match_after_their_own_write_fail_the_sweep_only_where_t
     async def none() -> int:
         return 0
 
-    tally = refused_rows(rows, still_stale=True)
-    failure = await Refusals(none).of_all(JOB, tally)
+    results = refused_rows(rows, still_stale=True)
+    failure = await RefusedWrites(none).sweep_failure(JOB, results)
     assert (failure.reason if failure else None) == reason
-    assert {failed.error for failed in tally.failed} == {"StillStale"}
+    assert {failed.error for failed in results.failed} == {"StillStale"}
 
 
 @pytest.mark.parametrize("effect", [False, True])
-async def test_one_row_that_its_write_leaves_as_it_was_stops_no_other_and_is_told_once(
+async def test_one_row_that_its_write_leaves_as_it_was_stops_no_other_and_is_reported_once(
     bench: Workbench, effect: bool
 ) -> None:
     bench.source.unchanged = {key(0)}

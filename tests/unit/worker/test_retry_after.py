@@ -1,4 +1,4 @@
-"""Retry-After: each row waits for what it asked for itself, within bounds, and nobody else does."""
+"""Retry-After delays the row that requested it, within bounds, and no other row."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from kubesweep.api.plan import RetryPolicy, RowLimits
 from kubesweep.errors import Outage, RetryAfter, RowError
 from kubesweep.queue.model import Claim, Job, JobKind, SweepState
 from kubesweep_worker.effects.base import Delivery
-from kubesweep_worker.flow_control.backoff import LONGEST, LONGEST_PAUSE, heeded
-from kubesweep_worker.jobs.rows.settlement import Failure, Tally, settlement
+from kubesweep_worker.flow_control.backoff import MAX_RECEIVER_DELAY, MAX_ROW_DELAY, bounded_delay
+from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, build_settlement
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 DAY = 86_400.0
@@ -41,22 +41,22 @@ async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
 
 def delays(*asked: Any, unspent: bool = False) -> list[tuple[float, int]]:
     """(seconds, rows) of the retries of one row for each that ``asked``."""
-    failures = [Failure(key(i), "E", "m", retry_after=seconds) for i, seconds in enumerate(asked)]
-    tally = Tally(unspent=failures) if unspent else Tally(failed=failures)
+    failures = [RowFailure(key(i), "E", "m", retry_after=seconds) for i, seconds in enumerate(asked)]
+    results = RowResults(unspent=failures) if unspent else RowResults(failed=failures)
     claim = Claim("1", "me", 1, Job(JobKind.RANGE, rows=len(asked)))
-    made = settlement(claim, tally, RetryPolicy(backoff=2.0), lambda: 1.0)
+    made = build_settlement(claim, results, RetryPolicy(backoff=2.0), lambda: 1.0)
     return [(retry.delay, len(retry.rows)) for retry in made.retry]
 
 
 @pytest.mark.parametrize("seconds", [None, 0, -1, -math.inf, math.nan, "soon", [], "-5"])
 def test_what_is_no_number_of_seconds_is_not_heeded(seconds: Any) -> None:
-    assert heeded(seconds, LONGEST) == 0.0
+    assert bounded_delay(seconds, MAX_ROW_DELAY) == 0.0
     assert delays(seconds) == [(2.0, 1)]
 
 
 @pytest.mark.parametrize("seconds", [10**12, math.inf, 10**400, 1e308, "1e300"])
 def test_what_is_beyond_every_calendar_is_a_day_for_a_row_and_minutes_for_all(seconds: Any) -> None:
-    assert (heeded(seconds, LONGEST), heeded(seconds, LONGEST_PAUSE)) == (DAY, 300.0)
+    assert (bounded_delay(seconds, MAX_ROW_DELAY), bounded_delay(seconds, MAX_RECEIVER_DELAY)) == (DAY, 300.0)
     assert delays(seconds) == [(DAY, 1)]
 
 
@@ -64,7 +64,7 @@ def test_a_row_waits_no_longer_than_it_asked_because_of_another() -> None:
     assert delays(1, DAY, None, 1.2, 100, 110, 3600) == [(2.0, 1), (1.2, 2), (110.0, 2), (3600.0, 1), (DAY, 1)]
 
 
-def test_rows_that_nobody_blames_wait_each_for_itself_too() -> None:
+def test_rows_without_a_known_cause_wait_each_for_itself_too() -> None:
     assert delays(None, DAY, 1, 60, unspent=True) == [(16.0, 2), (60.0, 1), (DAY, 1)]
 
 
@@ -87,7 +87,7 @@ async def test_a_handler_may_raise_any_delay_for_one_row(bench: Workbench) -> No
 
 
 async def test_a_lonely_row_that_asks_for_a_day_waits_alone(bench: Workbench) -> None:
-    """One row a job: no other was served when the first of them is told to wait."""
+    """One row for each job: no other row was served when the first one gets Retry-After."""
     bench.plan = with_effect(a_plan(limits=RowLimits(batch_rows=1)), concurrency=1)
 
     def script(delivery: Delivery) -> None:
@@ -101,7 +101,7 @@ async def test_a_lonely_row_that_asks_for_a_day_waits_alone(bench: Workbench) ->
     assert stats.delayed == 1
 
 
-async def test_a_receiver_that_answers_429_to_all_is_left_alone_for_as_long_as_most_were_told(
+async def test_a_receiver_that_answers_429_to_all_is_left_alone_for_as_long_as_most_requested(
     bench: Workbench,
 ) -> None:
     clock = Clock()

@@ -1,3 +1,5 @@
+"""Stops by SIGTERM and SIGINT."""
+
 from __future__ import annotations
 
 import asyncio
@@ -17,7 +19,7 @@ from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_worker.runtime.event_loop import _factory
 from kubesweep_worker.runtime.signals import on_signal
 from kubesweep_worker.settings import WorkerSettings
-from kubesweep_worker.sources.base import Cuts
+from kubesweep_worker.sources.base import Cuts, Predicate
 from tests.kits.deadlines import scaled
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, with_effect
 
@@ -42,7 +44,7 @@ async def stopped(bench: Workbench, after: asyncio.Event) -> None:
     assert (await bench.stats()).running == 0
 
 
-async def test_an_effect_that_outlasts_its_timeout_is_cut_off_by_a_stop_and_its_job_given_back(
+async def test_an_effect_that_outlasts_its_timeout_is_cut_off_by_a_stop_and_its_job_released(
     bench: Workbench,
 ) -> None:
     begun = asyncio.Event()
@@ -60,20 +62,20 @@ async def test_an_effect_that_outlasts_its_timeout_is_cut_off_by_a_stop_and_its_
 
 
 async def test_a_write_that_hangs_after_its_effects_is_cut_off_by_a_stop(bench: Workbench) -> None:
-    bench.source.gate.clear()
+    bench.source.writes_allowed.clear()
     await bench.open()
     await stopped(bench, bench.source.writing)
     assert len(bench.source.stale_keys) == 100
     assert len(bench.effect.calls) == 50
 
 
-async def test_a_plan_step_is_given_back_by_a_stop_with_an_effect_too(bench: Workbench) -> None:
+async def test_a_plan_step_is_released_by_a_stop_with_an_effect_too(bench: Workbench) -> None:
     bench.plan = with_effect(a_plan(source=Source(table="rows", statement_timeout=3600.0)))
     cutting = asyncio.Event()
 
     class Slow(MemorySource):
         async def cut(
-            self, cutoff: str, after: Key | None, held: Any, batch: int, most: int, until: Key | None = None
+            self, predicate: Predicate, after: Key | None, batch: int, most: int, until: Key | None = None
         ) -> Cuts:
             cutting.set()
             await asyncio.Event().wait()
@@ -137,7 +139,7 @@ def test_a_signal_is_heeded_at_once_and_wakes_the_loop(loop_factory: Any) -> Non
     assert told == ["hold", "amid a turn of the loop", "react"]
 
 
-async def test_a_job_whose_part_is_being_settled_when_the_worker_stops_at_once_is_given_back(bench: Workbench) -> None:
+async def test_a_job_whose_part_is_being_settled_when_the_worker_stops_at_once_is_released(bench: Workbench) -> None:
     """A settlement is a round trip: left without its answer, the job would wait for its lease to run out."""
     asked, answering = asyncio.Event(), asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""A program that is the first process of its container: it listens to SIGTERM before anything else, and Kubernetes waits for that."""
+"""The first process of a container handles SIGTERM before anything else, and the preStop hook waits for that."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kubesweep_worker.pod.start import _listens, until_it_listens
+from kubesweep_worker.pod.start import _has_handler, wait_for_handler
 from tests.kits.deadlines import scaled
 
 DEAF = "import signal; print(); input(); signal.signal(signal.SIGTERM, lambda *_: None); print(flush=True); input()"
@@ -33,14 +33,14 @@ def test_the_hook_returns_when_the_process_catches_sigterm() -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdout.readline()
-        assert not _listens(str(process.pid))
+        assert not _has_handler(str(process.pid))
         process.stdin.write("\n")
         process.stdin.flush()
-        until_it_listens(str(process.pid))
+        wait_for_handler(str(process.pid))
         process.stdout.readline()
-        assert _listens(str(process.pid))
+        assert _has_handler(str(process.pid))
         process.stdin.write("\n")
-    until_it_listens(str(process.pid))  # that is gone: there is nothing to wait for
+    wait_for_handler(str(process.pid))  # that is gone: there is nothing to wait for
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_the_hook_returns_when_the_process_catches_sigterm() -> None:
         ("kubesweep_controller.start", "kubesweep_controller.main"),
     ],
 )
-def test_sigterm_ends_a_program_that_has_nothing_in_hand_wherever_it_meets_it(program: str, module: str) -> None:
+def test_sigterm_ends_a_program_that_has_no_jobs_wherever_it_meets_it(program: str, module: str) -> None:
     code = AMID_A_FINALIZER.format(program=program, module=module)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=scaled(60))
     assert (ran.returncode, ran.stdout, ran.stderr) == (143, "", "")

@@ -1,21 +1,17 @@
+"""Whole sweeps on a table in memory."""
+
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from kubesweep.api.plan import Match, RetryPolicy, RowLimits, Write
-from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import Finding, PlanVersion, SweepState
-from kubesweep_worker.in_flight import JobRun
-from tests.kits.deadlines import scaled
-from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
+from kubesweep.queue.model import PlanVersion, SweepState
+from tests.kits.worker import MemorySource, Workbench, a_plan, key
 
 
 @pytest.fixture
@@ -32,7 +28,7 @@ async def test_a_sweep_applies_every_stale_row_and_completes(bench: Workbench) -
     assert len(bench.source.writes) == 10
 
 
-async def test_one_poison_row_costs_only_itself_and_is_applied_after_cure_and_replay(bench: Workbench) -> None:
+async def test_one_poison_row_costs_only_itself_and_is_applied_after_a_fix_and_a_replay(bench: Workbench) -> None:
     bench.source.poison = {key(417)}
     stats = await bench.sweep(retries=True)
     assert stats.sweep is not None
@@ -82,7 +78,7 @@ async def test_locked_rows_leave_the_sweep_without_spending_an_attempt(bench: Wo
     assert (stats.sweep.applied, stats.sweep.retrying, stats.excluded) == (1000, 0, 0)
 
 
-async def test_planning_that_killed_workers_goes_on_with_smaller_windows_and_then_as_before(tmp_path: Path) -> None:
+async def test_planning_that_crashed_workers_continues_with_smaller_windows_and_then_as_before(tmp_path: Path) -> None:
     now = [1000.0]
     plan = a_plan(limits=RowLimits(batch_rows=10), max_replicas=1, jobs_per_replica=4)
     bench = Workbench(tmp_path, MemorySource(100), plan, clock=lambda: now[0])
@@ -107,6 +103,8 @@ async def test_a_dry_run_counts_and_samples_but_writes_nothing(bench: Workbench)
 
 
 UNIT = (("epoch-unit", 'values of column "at" look like milliseconds'),)
+
+
 NAIVE = (("naive-time-zone", 'column "at" has no time zone'),)
 
 
@@ -114,7 +112,7 @@ NAIVE = (("naive-time-zone", 'column "at" has no time zone'),)
     ("warnings", "write", "reason"),
     [(NAIVE, Write(), "NaiveTimeZone"), (NAIVE, None, ""), ((), Write(), ""), (UNIT, Write(), "EpochUnit")],
 )
-async def test_a_first_sweep_that_deletes_by_times_that_nobody_explained_waits_for_approval(
+async def test_a_first_sweep_that_deletes_by_times_without_a_zone_awaits_approval(
     bench: Workbench, warnings: tuple[tuple[str, str], ...], write: Write | None, reason: str
 ) -> None:
     bench.source.warnings = warnings
@@ -133,7 +131,7 @@ async def test_a_first_sweep_that_deletes_by_times_that_nobody_explained_waits_f
     assert again.sweep.state is SweepState.COMPLETED
 
 
-async def test_too_many_rows_hold_the_sweep_until_somebody_approves(bench: Workbench) -> None:
+async def test_too_many_rows_await_approval(bench: Workbench) -> None:
     bench.plan = a_plan(limits=RowLimits(batch_rows=100, approve_above_rows=500))
     sweep = (await bench.sweep()).sweep
     assert sweep is not None
@@ -171,128 +169,13 @@ async def test_an_old_worker_leaves_the_job_of_a_newer_plan_alone(bench: Workben
     await bench.open(plan=PlanVersion(7, "newer"))
     worker = bench.worker()
     running = asyncio.create_task(worker.run())
-    while not worker._desk.quiet_until:
+    while not worker._context.no_claims_until:
         await asyncio.sleep(0)
         await bench.queue.wait(bench.plan.ref, 0.01)
     worker.stop()
     assert await running == 0
     stats = await bench.stats()
     assert (stats.ready, stats.running, bench.source.writes) == (1, 0, [])
-
-
-async def test_a_check_job_reports_what_the_source_looks_like(bench: Workbench) -> None:
-    await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
-    stats = await bench.sweep()
-    found = {f.kind: f for f in stats.findings}
-    assert (found["SourceReady"].ok, found["SourceReady"].reason) == (True, "Checked")
-
-
-async def test_a_check_stays_until_the_table_is_there_and_no_probe_says_otherwise(bench: Workbench) -> None:
-    clock = Clock()
-    bench.settings = with_clock(bench.settings, clock)
-    asked = []
-
-    def down(call: str) -> None:
-        asked.append(call)
-        if call == "inspect" and clock.now < 601.0:
-            raise SweepFailure("TableMissing", "no such table")
-
-    bench.source.down = down
-    worker = bench.worker()
-    await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
-    running = asyncio.create_task(worker.run())
-    while (stats := (await bench.queue.stats([bench.plan.ref]))[0]).ready + stats.running:
-        await bench.queue.wait(bench.plan.ref, 0.01)
-    worker.stop()
-    await running
-    inspected = asked.count("inspect")
-    assert [each for each in bench.said if each[0] == "SourceReady"] == [
-        *[("SourceReady", False, "TableMissing")] * (inspected - 1),
-        ("SourceReady", True, "Checked"),
-    ]
-    assert asked.count("probe") == inspected - 1
-    assert 20 < inspected < 60
-
-
-async def test_a_check_cures_what_another_worker_said_and_did_not_live_to_take_back(bench: Workbench) -> None:
-    bench.plan = with_effect(bench.plan)
-    bench.effect = ScriptedEffect()
-    running = asyncio.create_task((worker := bench.worker()).run())
-    ref, version = bench.plan.ref, bench.plan.version
-
-    async def checked() -> None:
-        while (stats := (await bench.queue.stats([ref]))[0]).ready + stats.running:
-            await bench.queue.wait(ref, 0.01)
-
-    await bench.queue.enqueue_check(ref, version)
-    await checked()
-    for kind in ("SourceReady", "SourceWarnings", "Effect"):
-        await bench.queue.report(ref, Finding(kind, False, "Unreachable", "a blip", version, at=time.time()))
-    await bench.queue.enqueue_check(ref, version, again=True)
-    await checked()
-    worker.stop()
-    await running
-    (stats,) = await bench.queue.stats([ref])
-    assert {finding.kind: finding.ok for finding in stats.findings} == {
-        "SourceReady": True,
-        "SourceWarnings": True,
-        "Effect": True,
-    }
-
-
-async def test_a_database_that_cannot_be_reached_is_no_trouble_of_the_effect(bench: Workbench) -> None:
-    """A receiver is Unreachable too; a plan without an effect would never take that word back."""
-    asked = []
-
-    def down(call: str) -> None:
-        asked.append(call)
-        if len(asked) < 3:
-            raise Outage("Unreachable", "connection refused")
-
-    bench.source.down = down
-    await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
-    stats = await bench.sweep()
-    assert {finding.kind: finding.ok for finding in stats.findings} == {"SourceReady": True, "SourceWarnings": True}
-
-
-async def test_ten_minutes_without_the_database_spend_no_attempt(bench: Workbench, tmp_path: Path) -> None:
-    clock = Clock()
-    bench.settings = with_clock(bench.settings, clock)
-    bench.source.poison = {key(5)}
-
-    def down(call: str) -> None:
-        if 1.0 < clock.now < 601.0:
-            clock.asked += 1
-            raise Outage("ConnectionLost", "server closed the connection", maybe_applied=call == "write")
-
-    bench.source.down = down
-    clock.now = 2.0
-    stats = await bench.sweep()
-    assert clock.now > 601.0
-    assert clock.asked < 100
-    assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.applied, stats.sweep.retrying) == (SweepState.COMPLETED, 999, 1)
-    assert await bench.dead() == ()
-    found = {f.kind: f for f in stats.findings}
-    assert found["SourceReady"].ok
-
-
-class Clock:
-    """Time that passes only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.asked = 0
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        await asyncio.sleep(0)
-
-
-def with_clock(settings: Any, clock: Clock) -> Any:
-    return dataclasses.replace(
-        settings, backoff=0.5, max_backoff=30.0, deadline=1e9, monotonic=lambda: clock.now, sleep=clock.sleep
-    )
 
 
 async def test_a_replay_in_dry_run_writes_nothing_and_lets_its_rows_go(tmp_path: Path) -> None:
@@ -307,54 +190,3 @@ async def test_a_replay_in_dry_run_writes_nothing_and_lets_its_rows_go(tmp_path:
     assert bench.source.stale_keys == {key(1)}
     assert (stats.excluded, stats.dead, stats.ready) == (0, 0, 0)
     await bench.queue.close()
-
-
-async def test_a_job_that_is_stopped_before_its_first_step_is_given_back(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await bench.open()
-    died: list[int] = []
-    worker = bench.worker(die=died.append)
-    start = worker._loop._start
-
-    def stopped_at_once(run: JobRun) -> None:
-        start(run)
-        worker.stop()
-
-    monkeypatch.setattr(worker._loop, "_start", stopped_at_once)
-    async with asyncio.timeout(scaled(60)):
-        await worker.run()
-    stats = await bench.stats()
-    assert (died, stats.running, stats.ready) == ([], 0, 1)
-
-
-async def test_a_statement_that_is_on_its_way_when_the_worker_is_stopped_is_settled_and_the_rest_given_back(
-    bench: Workbench,
-) -> None:
-    bench.source.gate.clear()
-    await bench.open()
-    worker = bench.worker(grace=3600.0)
-    running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(scaled(60)):
-        await bench.source.writing.wait()
-        worker.stop()
-        bench.source.gate.set()
-        await running
-    stats = await bench.stats()
-    assert stats.sweep is not None
-    assert (stats.sweep.applied, stats.running) == (1000 - len(bench.source.stale_keys), 0)
-    assert stats.sweep.applied >= 100
-
-
-async def test_a_statement_that_hangs_is_given_up_within_the_grace(bench: Workbench) -> None:
-    bench.source.gate.clear()
-    await bench.open()
-    worker = bench.worker(grace=0.05)
-    running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(scaled(60)):
-        await bench.source.writing.wait()
-        worker.stop()
-        await running
-    stats = await bench.stats()
-    assert stats.sweep is not None
-    assert (stats.sweep.applied, stats.running, len(bench.source.stale_keys)) == (0, 0, 1000)

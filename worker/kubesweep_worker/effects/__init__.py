@@ -1,4 +1,4 @@
-"""Effects: what happens to each row before it is written."""
+"""Effects: the webhook or handler that runs for each row before it is written."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from kubesweep_worker.effects.base import Delivery, Effect, idempotency_key
 
 
 def open_effect(plan: Plan, headers: Callable[[], Mapping[str, str]], path: Path | None = None) -> Effect | None:
-    """The effect that a plan names, None without one. ``headers`` gives the webhook's secret ones as they are now."""
+    """The plan's effect, or None. ``headers`` returns the webhook's current secret headers."""
     if plan.effect is None:
         return None
     if plan.effect.webhook is not None:
-        from kubesweep_worker.effects.webhook import WebhookEffect  # here: an HTTP client takes long to load
+        from kubesweep_worker.effects.webhook import WebhookEffect  # slow to import
 
         return WebhookEffect(plan, plan.effect.webhook, headers)
     if plan.effect.handler is not None:

@@ -1,4 +1,4 @@
-"""What the sweep asks of an effect: one row, at least once, always under the same key."""
+"""The Effect protocol: deliver one row, at least once, always under the same Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -9,17 +9,28 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kubesweep.errors import KubesweepError, RowError
+from kubesweep.errors import KubesweepError, Outage, RowError, SweepFailure
 from kubesweep.queue.model import MESSAGE, Key, key_text
 from kubesweep.text import clip
 
 
-class NotBegun(KubesweepError):
-    """The worker stops, and this row's effect has not begun: the row goes back as it is."""
+class NotStarted(KubesweepError):
+    """The worker stops before this row's effect starts: the row is released as it is."""
+
+
+class EffectOutage(Outage):
+    """An Outage of the effect's receiver, as opposed to one of the database with the same reason."""
+
+    def __init__(self, outage: Outage) -> None:
+        super().__init__(outage.reason, str(outage), retry_after=outage.retry_after)
+
+
+class EffectFailure(SweepFailure):
+    """A SweepFailure of the effect, as opposed to one of the source: it can never work before an edit."""
 
 
 def always() -> None:
-    """For a delivery that nothing holds back."""
+    """The ``begin`` of a delivery that nothing prevents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +43,32 @@ class Delivery:
     cutoff: str
     attempt: int
     sweep: str
-    begin: Callable[[], None] = always  # called right before the effect, where it runs; raises NotBegun
+    begin: Callable[[], None] = always  # called right before the effect, where it runs; raises NotStarted
 
 
 class Effect(Protocol):
-    """A webhook or a handler, safe for many calls at once."""
+    """A webhook or a handler, safe for concurrent calls."""
 
     @property
     def leaked(self) -> int:
-        """Calls that ran into their timeout and still hold a thread."""
+        """Calls that timed out and still occupy a thread."""
         ...
 
     def check(self) -> None:
-        """Raises SweepFailure where the effect can never work (a handler that is not importable), Outage where it
-        cannot now (a Secret with headers that is not there)."""
+        """Raises EffectFailure where the effect can never work (a handler that cannot be imported), Outage where it cannot
+        work now (the Secret with its headers does not exist)."""
         ...
 
     async def probe(self) -> None:
-        """``check``, and what else can be asked before any row is there. Raises what ``check`` does."""
+        """``check``, and what else can be verified without a row. Raises the same."""
         ...
 
     async def ask(self) -> int | None:
-        """Talk to the receiver without any effect; the status of its answer, None for a handler. Raises Outage."""
+        """Send a request that has no effect; returns the status of the answer, None for a handler. Raises Outage."""
         ...
 
     async def start(self) -> None:
-        """Make ready; called before each sub-batch. Raises what ``check`` does, before any row is in the air."""
+        """Prepare for deliveries; called before each sub-batch. Raises the same as ``check``."""
         ...
 
     async def close(self) -> None: ...
@@ -68,8 +79,8 @@ class Effect(Protocol):
 
 
 def idempotency_key(uid: str, key: Key, stamp: tuple[str | None, ...]) -> str:
-    """The same for the same staleness of the same row: across retries, ticks and a lost queue. A row that turns stale
-    again has other values in ``stamp`` and so a new key."""
+    """The key of one row and one staleness: the same across retries, ticks and a lost queue. A row that turns stale again has
+    other values in ``stamp``, and so a new key."""
     try:
         space = uuid.UUID(uid)
     except ValueError:
@@ -78,10 +89,10 @@ def idempotency_key(uid: str, key: Key, stamp: tuple[str | None, ...]) -> str:
 
 
 def as_row_error(error: BaseException) -> RowError:
-    """An effect's exception under its own class name; the text is its own, cut to what a dead letter takes."""
+    """An effect's exception as a RowError with its class name and its text, shortened to the length of a dead letter's message."""
     name = type(error).__name__
     try:
         text = str(error)
-    except BaseException as broken:  # an error that cannot say what it is
+    except BaseException as broken:  # the exception's own __str__ fails
         text = f"{name}, whose text cannot be read ({type(broken).__name__})"
     return RowError(name, clip(text or name, MESSAGE))

@@ -1,5 +1,5 @@
-"""A user's Python function as an effect. Whatever it raises is its row's failure, SystemExit and MemoryError included;
-only a cancellation that we asked for is not."""
+"""A user's Python function as an effect. Any exception that it raises fails its row, including SystemExit and MemoryError; only
+a cancellation by the worker does not."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import Any
 from kubesweep.api.plan import Plan
 from kubesweep.errors import KubesweepError, Outage, RowError, Skip, SweepFailure
 from kubesweep.text import clip
-from kubesweep_worker.effects.base import Delivery, NotBegun, as_row_error
+from kubesweep_worker.effects.base import Delivery, NotStarted, as_row_error
 from kubesweep_worker.effects.loading import check_result, is_async, load_handler
-from kubesweep_worker.effects.threads import Threads
+from kubesweep_worker.effects.threads import HandlerThreads
 from kubesweep_worker.handlers import ATTRIBUTE, Context, Lifespan, Row
 from kubesweep_worker.row_values import python_values
 
 
-async def _apart(work: Awaitable[Any], variables: contextvars.Context) -> Any:
-    """The result of ``work``, awaited in a task of its own: whatever cancels or exits in there ends there."""
+async def _in_own_task(work: Awaitable[Any], variables: contextvars.Context) -> Any:
+    """Await ``work`` in a task of its own, so that a cancellation or an exit inside ends only that task."""
 
     async def guarded() -> tuple[Any, BaseException | None]:
         try:
@@ -48,10 +48,10 @@ class HandlerEffect:
         self._function: Callable[..., Any] | None = None
         self._async = False
         self._state: Any = None
-        self._life: asyncio.Task[None] | None = None
-        self._over = asyncio.Event()
+        self._lifespan_task: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         self._starting = asyncio.Lock()
-        self._threads = Threads()
+        self._threads = HandlerThreads()
         self._variables = contextvars.Context()
 
     @property
@@ -74,10 +74,10 @@ class HandlerEffect:
         self.check()
         async with self._starting:
             lifespan = getattr(self._function, ATTRIBUTE, None)
-            if lifespan is None or self._life is not None:
+            if lifespan is None or self._lifespan_task is not None:
                 return
             entered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            life = asyncio.create_task(self._live(lifespan, entered), name="kubesweep-lifespan")
+            task = asyncio.create_task(self._run_lifespan(lifespan, entered), name="kubesweep-lifespan")
             try:
                 self._state = await entered
             except KubesweepError:
@@ -86,12 +86,12 @@ class HandlerEffect:
                 why = f"the lifespan of {self._name} raised {type(error).__name__}: {clip(str(error), 300)}"
                 raise Outage("LifespanFailed", why) from error
             except asyncio.CancelledError:
-                life.cancel()
+                task.cancel()
                 raise
-            self._life = life
+            self._lifespan_task = task
 
-    async def _live(self, lifespan: Lifespan, entered: asyncio.Future[Any]) -> None:
-        """Enter and leave in one task: many async libraries insist on that."""
+    async def _run_lifespan(self, lifespan: Lifespan, entered: asyncio.Future[Any]) -> None:
+        """Enter and exit the context manager in one task, as many async libraries require."""
         async with contextlib.AsyncExitStack() as stack:
             try:
                 manager = lifespan()
@@ -99,7 +99,9 @@ class HandlerEffect:
                     state = await stack.enter_async_context(manager)
                 else:
                     state = stack.enter_context(manager)
-            except BaseException as error:  # one that exits or cancels itself would else be waited for in vain
+            except (
+                BaseException
+            ) as error:  # includes one that exits or cancels itself: the caller waits for ``entered``
                 if entered.done():
                     raise
                 entered.set_exception(error if isinstance(error, Exception) else RuntimeError(type(error).__name__))
@@ -107,13 +109,13 @@ class HandlerEffect:
             self._variables = contextvars.copy_context()
             if not entered.done():
                 entered.set_result(state)
-                await self._over.wait()
+                await self._closing.wait()
 
     async def close(self) -> None:
         self._threads.close()
-        self._over.set()
-        if self._life is not None:
-            await self._life
+        self._closing.set()
+        if self._lifespan_task is not None:
+            await self._lifespan_task
 
     def _context(self, delivery: Delivery) -> Context:
         fields = {"schedule": self._plan.name, "sweep": delivery.sweep, "key": list(delivery.key)}
@@ -129,17 +131,17 @@ class HandlerEffect:
         )
 
     async def _call(self, function: Callable[..., Any], row: Row, context: Context, begin: Callable[[], None]) -> Any:
-        """In the variables of the lifespan. A plain function may return what has to be awaited: a decorator, a lambda."""
+        """Call in the context variables of the lifespan. A plain function may return an awaitable, such as a decorator does."""
         variables = self._variables.copy()
         if self._async:
-            return await _apart(_begun(begin, function, row, context), variables)
+            return await _in_own_task(_begin_and_call(begin, function, row, context), variables)
 
         def run() -> Any:
             begin()
             return variables.run(function, row, context)
 
         result = await self._threads.call(run)
-        return await _apart(result, variables) if inspect.isawaitable(result) else result
+        return await _in_own_task(result, variables) if inspect.isawaitable(result) else result
 
     async def deliver(self, delivery: Delivery) -> None:
         await self.start()
@@ -159,7 +161,7 @@ class HandlerEffect:
                 "HandlerTimeout", f"the handler did not return within {self._timeout:g} s (effect.timeout)"
             ) from None
         except KubesweepError as error:
-            if isinstance(error, SweepFailure | RowError | Outage | Skip | NotBegun):
+            if isinstance(error, SweepFailure | RowError | Outage | Skip | NotStarted):
                 raise
             raise as_row_error(error) from error
         except asyncio.CancelledError as error:
@@ -171,7 +173,7 @@ class HandlerEffect:
             raise as_row_error(error) from error
 
 
-async def _begun(begin: Callable[[], None], function: Callable[..., Any], row: Row, context: Context) -> Any:
-    """A task of its own starts a turn of the event loop later, and a stop may come in between."""
+async def _begin_and_call(begin: Callable[[], None], function: Callable[..., Any], row: Row, context: Context) -> Any:
+    """Call ``begin`` inside the new task: it starts one iteration of the event loop later, and a stop may arrive in between."""
     begin()
     return await function(row, context)

@@ -1,4 +1,4 @@
-"""Find a handler by its name, and refuse what can never be one: an effect that does not run must not look like success."""
+"""Import a handler by its name, and refuse objects that cannot be one: an effect that does not run must not look like a success."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kubesweep.errors import RowError, SweepFailure
+from kubesweep.errors import RowError
 from kubesweep.logging import keep_loggers
-from kubesweep.text import clip
-from kubesweep_worker.phrases import near
+from kubesweep.text import clip, did_you_mean
+from kubesweep_worker.effects.base import EffectFailure
 
 NOT_IMPORTABLE = "HandlerNotImportable"
 Function = Callable[..., Any]
@@ -23,7 +23,7 @@ Function = Callable[..., Any]
 def load_handler(name: str, path: Path | None = None) -> Function:
     """Import ``package.module:function``. ``path`` (the folder of the YAML file, in local runs) is put on sys.path.
 
-    Raises SweepFailure HandlerNotImportable.
+    Raises EffectFailure HandlerNotImportable.
     """
     module_name, _, attribute = name.partition(":")
     if path is not None and str(path) not in sys.path:
@@ -37,7 +37,7 @@ def load_handler(name: str, path: Path | None = None) -> Function:
     except (Exception, SystemExit) as error:
         if inspect.ismodule(found) and isinstance(error, AttributeError):
             raise _no_such_function(name, found, attribute) from error
-        raise SweepFailure(
+        raise EffectFailure(
             NOT_IMPORTABLE,
             f"effect.handler {name!r} cannot be imported: {type(error).__name__}: {clip(str(error), 300)}; "
             "it is looked for in the worker's image"
@@ -45,15 +45,15 @@ def load_handler(name: str, path: Path | None = None) -> Function:
             + "; set PYTHONPATH or install the package that has it",
         ) from error
     if wrong := _unfit(found):
-        raise SweepFailure(NOT_IMPORTABLE, f"effect.handler {name!r} {wrong}")
+        raise EffectFailure(NOT_IMPORTABLE, f"effect.handler {name!r} {wrong}")
     result: Function = found
     return result
 
 
-def _no_such_function(name: str, module: ModuleType, attribute: str) -> SweepFailure:
+def _no_such_function(name: str, module: ModuleType, attribute: str) -> EffectFailure:
     there = [one for one, value in vars(module).items() if callable(value) and not one.startswith("_")]
-    advice = near(attribute, there) or "; name a function of that module"
-    return SweepFailure(
+    advice = did_you_mean(attribute, there) or "; name a function of that module"
+    return EffectFailure(
         NOT_IMPORTABLE,
         f"effect.handler {name!r} cannot be imported: {module.__name__} has no {attribute!r}{advice}",
     )
@@ -74,7 +74,7 @@ _MANAGERS = (type(_a_manager()), type(_an_async_manager()))
 
 
 def _unfit(found: Any) -> str:
-    """What is wrong with it, as the end of a sentence."""
+    """Why it cannot be a handler, as the end of a sentence; empty where it can."""
     if not callable(found):
         return f"is a {type(found).__name__}, not a function: name a function that takes (row, ctx)"
     if any(
@@ -85,7 +85,7 @@ def _unfit(found: Any) -> str:
         return "is a context manager, whose body does not run when it is called: remove its decorator, or name it as lifespan"
     try:
         signature = inspect.signature(found, follow_wrapped=False)
-    except (TypeError, ValueError):  # not every function of an extension module has one
+    except (TypeError, ValueError):  # some functions of extension modules have none
         return ""
     try:
         signature.bind(None, None)
@@ -99,13 +99,13 @@ def is_async(function: Function) -> bool:
 
 
 def check_result(result: Any) -> None:
-    """Raises RowError for a result that says that the effect did not run, or is not finished."""
+    """Raises RowError for a result which shows that the effect did not run, or has not finished."""
     if inspect.isgenerator(result) or inspect.isasyncgen(result):
         what = "a generator, whose body never runs"
     elif isinstance(result, _MANAGERS):
         what = "a context manager, whose body never runs"
     elif inspect.isroutine(result):
-        what = "a function, which nobody calls"
+        what = "a function, which is never called"
     elif _is_future(result):
         what = f"a {type(result).__name__}, whose work may fail later: return its result"
     else:
@@ -114,7 +114,7 @@ def check_result(result: Any) -> None:
 
 
 def _is_future(result: Any) -> bool:
-    """Of concurrent.futures, or whatever behaves like these; multiprocessing's has no protocol."""
+    """Whether it is a future of concurrent.futures or behaves like one; those of multiprocessing have another interface."""
     module = type(result).__module__
     return module == "multiprocessing.pool" or all(
         callable(getattr(result, name, None)) for name in ("add_done_callback", "result", "cancel")

@@ -1,7 +1,7 @@
-"""Secret header values never leave the worker in a message, even where a receiver echoes them in an encoding of its own.
+"""Mask secret header values in messages, even where a receiver echoes them in another encoding.
 
-Each character of a secret is looked for as itself and as JSON, a URL or HTML may escape it, in any mixture; the whole in
-base64 too.
+Each character of a secret matches itself and its escapes in JSON, URLs and HTML, in any mixture; the whole secret also
+matches in base64.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 MASK = "***"
-SHORT = 4  # a part of a value with fewer characters is too common to be looked for by itself
+SHORT = 4  # a shorter part of a value is too common to be masked by itself
 _SEPARATORS = re.compile(r"[\s;,=]+")
 
 
 def masking(values: Iterable[str]) -> Callable[[str], str]:
-    """A function that replaces these header values, and the tokens in them, by ``***``."""
+    """A function that replaces these header values, and the tokens in them, with ``***``."""
     secrets = sorted({one for value in values for one in _parts(value)}, key=len, reverse=True)
     if not secrets:
         return lambda text: text
@@ -31,7 +31,7 @@ def masking(values: Iterable[str]) -> Callable[[str], str]:
 
 
 def _without_beginning(text: str, secrets: list[str]) -> str:
-    """Text that was cut may end in the middle of a secret."""
+    """A text that was truncated may end in the middle of a secret."""
     for secret in secrets:
         for size in range(min(len(secret) - 1, len(text)), SHORT - 1, -1):
             if text.endswith(secret[:size]):
@@ -58,17 +58,17 @@ def _parts(value: str) -> Iterator[str]:
 
 def _credentials(encoded: str) -> Iterator[str]:
     try:
-        login = base64.b64decode(encoded, validate=True).decode()
+        credentials = base64.b64decode(encoded, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return
-    for secret in (login, login.partition(":")[2]):
+    for secret in (credentials, credentials.partition(":")[2]):
         if len(secret) >= SHORT:
             yield secret
 
 
 def _spellings(character: str) -> str:
     code = ord(character)
-    ways = [
+    spellings = [
         re.escape(character),
         rf"%(?:25)?{code:02x}",
         rf"\\?\\u{code:04x}",
@@ -77,9 +77,9 @@ def _spellings(character: str) -> str:
         rf"&\#x0*{code:x};",
     ]
     if not character.isalnum():
-        ways.append(r"\\+" + re.escape(character))
+        spellings.append(r"\\+" + re.escape(character))
     if character == " ":
-        ways.append(r"\+|\s+")
+        spellings.append(r"\+|\s+")
     if name := html.entities.codepoint2name.get(code):
-        ways.append(f"&{name};")
-    return f"(?:{'|'.join(ways)})"
+        spellings.append(f"&{name};")
+    return f"(?:{'|'.join(spellings)})"

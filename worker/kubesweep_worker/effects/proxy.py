@@ -1,7 +1,7 @@
-"""The proxy that the usual variables name: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in small letters too.
+"""The proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name, or the same variables in lower case.
 
-NO_PROXY takes names, suffixes (``.svc``), addresses, networks (``10.0.0.0/8``) and ``*``. A receiver on this host is never
-reached through a proxy.
+NO_PROXY takes names, suffixes (``.svc``), addresses, networks (``10.0.0.0/8``) and ``*``. A receiver on
+localhost is never reached through a proxy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["proxy_for"]
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy's URL for a receiver's, None for a direct connection. Raises Outage where the variable holds no such URL."""
+    """The proxy's URL for a receiver's URL, None for a direct connection. Raises Outage where the variable is not a proxy's URL."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     proxies = urllib.request.getproxies_environment()
@@ -30,19 +30,19 @@ def proxy_for(url: str) -> str | None:
 
 
 def _checked(proxy: str, variable: str) -> str:
-    """The value may hold a password: it is not shown."""
+    """The value may contain a password, so the message does not show it."""
     try:
         parts = urlsplit(proxy)
         host = parts.hostname or ""
         check_host(f"[{host}]" if ":" in host else host)
-        # What follows a / ? or # of an unescaped password is no host.
+        # After a / ? or # in an unescaped password, the rest is not the host.
         usable = (
             parts.scheme in ("http", "https")
             and parts.port != 0
             and "@" not in parts.path + parts.query + parts.fragment
         )
         usable = usable and not re.search(r"[\s\x00-\x1f]", proxy)
-    except ValueError:  # a port that is no number, a bracket that is not closed, a name that cannot be
+    except ValueError:  # an invalid port, an unclosed bracket, an invalid name
         usable = False
     if not usable:
         raise Outage(

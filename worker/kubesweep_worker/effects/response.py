@@ -1,7 +1,8 @@
-"""What an answer means: the status decides, whatever the headers and the body are.
+"""Classify a webhook's answer by its status, whatever its headers and body are.
 
-2xx done; 408, 425, 429 and 5xx are the receiver's trouble (Outage); what is left is this row's (RowError). Redirects are
-not followed: a POST that moved is a mistake in the spec, not in the row's favour.
+2xx: the effect succeeded. 408, 425, 429 and 5xx: the receiver cannot work now (Outage). Any other status refuses the row
+(RowError). The error's name is ``Http`` and the status, such as ``Http503``. Redirects are not followed: the spec has to name
+the final URL.
 """
 
 from __future__ import annotations
@@ -21,30 +22,30 @@ from kubesweep.text import clip
 
 TRY_LATER = frozenset({408, 425, 429})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-SHOWN = 200  # characters of a refusal that become the row's message
-LONGEST = 86_400.0  # a receiver that wants to be left alone for years is mistaken: it is asked again after a day
-DRAIN = 64 << 10  # bytes of a body that are read, so that the connection can be used again
-DRAIN_SECONDS = 1.0  # a body that takes longer costs more than a new connection
+SHOWN = 200  # characters of a refusal's body that the row's message shows
+MAX_RETRY_AFTER = 86_400.0  # seconds; a longer Retry-After is treated as a mistake
+DRAIN = 64 << 10  # bytes of a body that are read, so that the connection can be reused
+DRAIN_SECONDS = 1.0  # reading for longer costs more than a new connection
 
 
 def retry_after(header: str | None, now: float) -> float | None:
-    """Seconds from a Retry-After header (RFC 9110: seconds or an HTTP date); None where it says nothing usable."""
+    """Seconds from a Retry-After header (RFC 9110: seconds or an HTTP date); None where it has neither."""
     if not header:
         return None
     if header.strip().isdecimal():
-        return min(LONGEST, float(header.strip()[:9]))
+        return min(MAX_RETRY_AFTER, float(header.strip()[:9]))
     try:
         at = email.utils.parsedate_to_datetime(header)
         if at.tzinfo is None:
             at = at.replace(tzinfo=dt.UTC)
         seconds = at.timestamp() - now
-    except Exception:  # ValueError, and an OverflowError beyond the calendar: the header is any text at all
+    except Exception:  # ValueError, and OverflowError beyond the calendar: the header may be any text
         return None
-    return min(LONGEST, max(0.0, seconds))
+    return min(MAX_RETRY_AFTER, max(0.0, seconds))
 
 
 async def drain(answer: aiohttp.ClientResponse) -> bytes:
-    """The beginning of the body. A body that is cut off, endless or slow takes nothing back that the status said."""
+    """The beginning of the body. A body that is truncated, endless or slow does not change what the status means."""
     body = bytearray()
     with contextlib.suppress(aiohttp.ClientError, OSError, ValueError, TimeoutError):
         async with asyncio.timeout(DRAIN_SECONDS):
@@ -56,22 +57,22 @@ async def drain(answer: aiohttp.ClientResponse) -> bytes:
 
 
 def text_of(body: bytes, encoding: str, mask: Callable[[str], str]) -> str:
-    """The first characters of a refusal, on one line; of gzip and deflate what is inside, where they are what they say."""
+    """The first characters of a refusal on one line, decompressed where it is valid gzip or deflate."""
     if encoding.strip().lower() in ("gzip", "x-gzip", "deflate"):
         with contextlib.suppress(zlib.error):
             body = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, DRAIN)
-    # Masked before it is cut: half a secret would not be found.
+    # Masked before it is shortened, because half a secret would not be found.
     return clip(" ".join(mask(body.decode("utf-8", "replace")).split()), SHOWN)
 
 
-def judge(
+def raise_for_response(
     status: int,
     headers: Mapping[str, str],
     body: bytes,
     now: float,
     mask: Callable[[str], str] = lambda text: text,
 ) -> None:
-    """Raise what an answer means; return for success. ``mask`` takes secrets out of what the message quotes."""
+    """Return for success. Raises Outage or RowError otherwise. ``mask`` replaces secrets in the quoted body."""
     if 200 <= status < 300:
         return
     if status in TRY_LATER or 500 <= status < 600:
@@ -79,16 +80,16 @@ def judge(
         raise Outage(f"Http{status}", f"the receiver answered {status}", retry_after=seconds)
     if status in REDIRECTS:
         raise RowError(
-            f"HTTP {status}",
+            f"Http{status}",
             f"the receiver answered {status}, a redirect{mask(_target(headers.get('Location', '')))}, which a sweep does not "
             "follow: put the final URL into effect.webhook.url",
         )
     shown = text_of(body, headers.get("Content-Encoding", ""), mask)
-    raise RowError(f"HTTP {status}", f"the receiver answered {status}" + (f": {shown}" if shown else ""))
+    raise RowError(f"Http{status}", f"the receiver answered {status}" + (f": {shown}" if shown else ""))
 
 
 def _target(location: str) -> str:
-    """Scheme and host alone: what follows may be a secret."""
+    """Scheme and host only, because path and query may be secret."""
     with contextlib.suppress(ValueError):
         parts = urlsplit(location)
         if parts.scheme in ("http", "https") and parts.hostname:

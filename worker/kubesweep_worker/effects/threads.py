@@ -1,7 +1,7 @@
 """Threads for handlers that are plain functions.
 
-They are daemons, and reused (a library may keep a database connection per thread). A call that runs into its timeout
-cannot be stopped: its thread is written off and counted as leaked until the call returns by itself.
+They are daemons, and reused, because a library may keep a database connection for each thread. A call that times out cannot
+be stopped: its thread is abandoned, and counted as leaked until the call returns by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Call = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop
 
 def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
     if future.done():
-        if inspect.iscoroutine(result):  # its caller stopped waiting: nobody awaits it
+        if inspect.iscoroutine(result):  # its caller stopped waiting, so it is never awaited
             result.close()
         return
     if error is None:
@@ -31,7 +31,7 @@ def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | No
 class _Thread:
     def __init__(self, done: Callable[[_Thread], None]) -> None:
         self.inbox: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
-        self.busy: asyncio.Future[Any] | None = None  # the call it works on, as its caller knows it
+        self.busy: asyncio.Future[Any] | None = None  # the future of the current call
         self.abandoned = False
         self._done = done
         threading.Thread(target=self._run, name="kubesweep-handler", daemon=True).start()
@@ -42,16 +42,16 @@ class _Thread:
             result, error = None, None
             try:
                 result = function()
-            except BaseException as raised:  # a handler's SystemExit is its row's failure, not the thread's end
-                # A future cannot carry StopIteration; the others pass as they are.
+            except BaseException as raised:  # a handler's SystemExit fails its row and must not end the thread
+                # A future cannot carry StopIteration.
                 error = RuntimeError("StopIteration") if isinstance(raised, StopIteration) else raised
             self._done(self)
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing awaits the result
                 loop.call_soon_threadsafe(_resolve, future, result, error)
             del function, future, result, error
 
 
-class Threads:
+class HandlerThreads:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: list[_Thread] = []
@@ -66,7 +66,7 @@ class Threads:
             self._idle.append(thread)
 
     async def call(self, function: Callable[[], Any]) -> Any:
-        """Run ``function`` in a thread. Cancelling the call (a timeout) writes its thread off."""
+        """Run ``function`` in a thread. Cancelling the call, as a timeout does, abandons its thread."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         with self._lock:

@@ -1,6 +1,7 @@
-"""POST one row to a URL. ``answer`` decides what the answer means; what is below HTTP is the receiver's trouble (Outage).
+"""The webhook effect: POST one row to a URL. response.py classifies the answer; errors below HTTP are an Outage.
 
-The URL's path and query may be secret, so messages name host and port alone."""
+The URL's path and query may be secret, so messages only name host and port.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +22,15 @@ from kubesweep.api.plan import Plan, Webhook
 from kubesweep.errors import Outage, RowError
 from kubesweep.text import clip
 from kubesweep_worker.effects.base import Delivery
+from kubesweep_worker.effects.malformed_response import Connector, status_of
 from kubesweep_worker.effects.masking import masking
 from kubesweep_worker.effects.proxy import proxy_for
-from kubesweep_worker.effects.response import drain, judge
-from kubesweep_worker.effects.salvage import Connector, status_of
+from kubesweep_worker.effects.response import drain, raise_for_response
 from kubesweep_worker.row_values import encode_row
 
-LONG = 1 << 20  # bytes of one header: a cookie or a policy is no reason to repeat an effect
-MANY = 10_000  # headers
-RESOLVE = 5.0  # seconds that a check waits for a name
+MAX_HEADER = 1 << 20  # bytes: a long cookie or policy must not make the effect fail
+MAX_HEADERS = 10_000
+RESOLVE_TIMEOUT = 5.0  # seconds
 
 
 class WebhookEffect:
@@ -41,7 +42,7 @@ class WebhookEffect:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._plan, self._webhook, self._clock = plan, webhook, clock
-        self._read = headers
+        self._read_headers = headers
         self._headers: CIMultiDict[str] = CIMultiDict()
         self._secret: Mapping[str, str] = {}
         self._mask: Callable[[str], str] = lambda text: text
@@ -49,7 +50,7 @@ class WebhookEffect:
         parts = urlsplit(webhook.url)
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._who = f"the receiver {f'[{self._host}]' if ':' in self._host else self._host}:{self._port}"
+        self._receiver = f"the receiver {f'[{self._host}]' if ':' in self._host else self._host}:{self._port}"
         self._proxy: str | None = None
 
     @property
@@ -61,10 +62,10 @@ class WebhookEffect:
             {
                 "User-Agent": f"kubesweep/{version('kubesweep')}",
                 "Content-Type": "application/json",
-                "Accept-Encoding": "identity",  # the beginning of a refusal is shown to people
+                "Accept-Encoding": "identity",  # messages show the beginning of a refusal
             }
         )
-        secret = self._read()
+        secret = self._read_headers()
         if secret != self._secret:
             self._secret, self._mask = dict(secret), masking(secret.values())
         made.update(secret)
@@ -72,17 +73,19 @@ class WebhookEffect:
 
     async def probe(self) -> None:
         self.check()
-        host, port, whose = self._host, self._port, "its name"
-        if self._proxy is not None:  # it resolves the receiver's name
+        host, port, what = self._host, self._port, "its name"
+        if self._proxy is not None:  # the proxy resolves the receiver's name
             proxy = urlsplit(self._proxy)
-            host, port, whose = proxy.hostname or "", proxy.port or 80, f"the name of the proxy {proxy.hostname}"
+            host, port, what = proxy.hostname or "", proxy.port or 80, f"the name of the proxy {proxy.hostname}"
         try:
-            async with asyncio.timeout(RESOLVE):
+            async with asyncio.timeout(RESOLVE_TIMEOUT):
                 await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except TimeoutError:
-            raise Outage("Unreachable", f"{self._who}: {whose} was not resolved within {RESOLVE:g} s") from None
+            raise Outage(
+                "Unreachable", f"{self._receiver}: {what} was not resolved within {RESOLVE_TIMEOUT:g} s"
+            ) from None
         except (OSError, UnicodeError) as error:
-            raise self._unreachable(f"{whose} cannot be resolved: {_reason(error)}") from None
+            raise self._unreachable(f"{what} cannot be resolved: {_reason(error)}") from None
 
     async def start(self) -> None:
         self.check()
@@ -93,9 +96,9 @@ class WebhookEffect:
                 connector=Connector(limit=most),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
-                max_line_size=LONG,
-                max_field_size=LONG,
-                max_headers=MANY,
+                max_line_size=MAX_HEADER,
+                max_field_size=MAX_HEADER,
+                max_headers=MAX_HEADERS,
             )
 
     async def close(self) -> None:
@@ -116,25 +119,25 @@ class WebhookEffect:
         )
 
     async def deliver(self, delivery: Delivery) -> None:
-        if self._session is None:  # its headers too
+        if self._session is None:  # reads the headers too
             await self.start()
         headers = self._headers.copy()
         headers["Idempotency-Key"] = delivery.idempotency_key
-        judge(*await self._exchange("POST", headers, self.body(delivery)), self._clock(), self._mask)
+        raise_for_response(*await self._exchange("POST", headers, self.body(delivery)), self._clock(), self._mask)
 
     async def ask(self) -> int:
-        """What the receiver answers to OPTIONS, which has no effect (https://www.rfc-editor.org/rfc/rfc9110#name-options)."""
+        """The status of the answer to OPTIONS, which has no effect (https://www.rfc-editor.org/rfc/rfc9110#name-options)."""
         await self.start()
         try:
             status, _, _ = await self._exchange("OPTIONS", self._headers, None)
-        except RowError as error:  # no HTTP, or no URL: no row would get through
+        except RowError as error:  # not HTTP, or not a URL: no row could be delivered
             raise Outage(error.error, str(error)) from None
         return status
 
     async def _exchange(
         self, method: str, headers: CIMultiDict[str], body: bytes | None
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and the beginning of the body. Raises Outage, or RowError for what is no HTTP."""
+        """Status, headers and the beginning of the body. Raises Outage, or RowError for an answer that is not HTTP."""
         assert self._session is not None
         try:
             async with self._session.request(
@@ -146,13 +149,13 @@ class WebhookEffect:
         except aiohttp.ClientResponseError as error:
             status = status_of(error)
             if status is None:
-                raise self._trouble(error) from None
+                raise self._transport_error(error) from None
             return status, {}, b""
         except (aiohttp.ClientError, OSError) as error:
-            raise self._trouble(error) from None
+            raise self._transport_error(error) from None
 
-    def _trouble(self, error: aiohttp.ClientError | OSError) -> Exception:
-        """What went wrong before there was a status."""
+    def _transport_error(self, error: aiohttp.ClientError | OSError) -> Exception:
+        """The error of a request that got no status."""
         if isinstance(error, aiohttp.InvalidURL):
             return RowError("InvalidUrl", "effect.webhook.url is not a URL that can be posted to")
         if isinstance(error, aiohttp.ClientProxyConnectionError):
@@ -161,24 +164,24 @@ class WebhookEffect:
             return self._unreachable(f"the proxy answered {error.status}")
         if isinstance(error, aiohttp.ClientResponseError):
             said = clip(" ".join(self._mask(error.message).split()), 200)
-            return RowError("NotHttp", f"{self._who} answered, but not understandable HTTP: {said}")
+            return RowError("NotHttp", f"{self._receiver} answered, but not with valid HTTP: {said}")
         if isinstance(error, aiohttp.ServerDisconnectedError):
-            return Outage("Unreachable", f"{self._who} closed the connection without an answer")
+            return Outage("Unreachable", f"{self._receiver} closed the connection without an answer")
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return self._unreachable(_reason(error.certificate_error))
         if isinstance(error, aiohttp.ClientConnectorDNSError):
-            whose = "its name" if self._proxy is None else f"the name of the proxy {error.host}"
-            return self._unreachable(f"{whose} cannot be resolved: {_reason(error.os_error)}")
+            what = "its name" if self._proxy is None else f"the name of the proxy {error.host}"
+            return self._unreachable(f"{what} cannot be resolved: {_reason(error.os_error)}")
         if isinstance(error, aiohttp.ClientConnectorError):
             return self._unreachable(_reason(error.os_error))
         return self._unreachable(_reason(error))
 
     def _unreachable(self, why: str) -> Outage:
-        return Outage("Unreachable", f"{self._who} cannot be reached: {why}")
+        return Outage("Unreachable", f"{self._receiver} cannot be reached: {why}")
 
 
 def _reason(error: BaseException) -> str:
-    """Why, in the words of the system; aiohttp's own add host and port once more."""
+    """The cause in the words of the operating system; aiohttp's messages repeat host and port."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"TLS: certificate verify failed: {error.verify_message}"
     if isinstance(error, ssl.SSLError):

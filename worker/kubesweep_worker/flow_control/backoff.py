@@ -1,8 +1,8 @@
-"""How long to leave something alone: doubled for each failure in a row, and half of it by chance, so that what failed
-together does not come back together and a retry never becomes a hammer ("equal jitter" of Marc Brooker, "Exponential
-Backoff And Jitter").
+"""Retry delays: exponential backoff with jitter, and the bounds for a delay that a row or a receiver requests.
 
-What a row or a receiver asks for itself (Retry-After) is heeded within bounds: it may be mistaken, or meant for one row.
+Each delay doubles per failure and half of it is random ("equal jitter" of Marc Brooker, "Exponential Backoff And Jitter"),
+so clients that fail together do not retry together. A requested delay (Retry-After) is capped, because it may be wrong or
+meant for a single row.
 """
 
 from __future__ import annotations
@@ -10,34 +10,34 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-LONGEST = 86_400.0  # seconds that one row may ask for
-LONGEST_PAUSE = 300.0  # seconds that a receiver may ask of everybody
+MAX_ROW_DELAY = 86_400.0  # longest delay in seconds that one row may request
+MAX_RECEIVER_DELAY = 300.0  # longest delay in seconds that a receiver may impose on all rows
 
 
-def heeded(seconds: float | None, most: float) -> float:
-    """What is asked for, as it counts: at most ``most``, and nothing where it is no number of seconds."""
+def bounded_delay(seconds: float | None, most: float) -> float:
+    """A requested delay in seconds, at most ``most``; 0 where the request is not a number."""
     try:
         asked = float(seconds or 0.0)
     except OverflowError:
         return most
-    except (TypeError, ValueError):  # a handler's own class of error may carry anything
+    except (TypeError, ValueError):  # a handler's own exception class may carry any object
         return 0.0
     return 0.0 if math.isnan(asked) else min(most, max(0.0, asked))
 
 
 def ceiling(attempt: int, base: float, cap: float) -> float:
-    """``base`` doubled for each attempt after the first, at most ``cap``; safe for absurd attempts."""
+    """``base`` doubled for each attempt after the first, at most ``cap``; no overflow for huge attempt numbers."""
     return float(min(cap, base * 2.0 ** min(max(attempt, 1) - 1, 60)))
 
 
 def retry_delay(attempt: int, base: float, cap: float, random: Callable[[], float]) -> float:
-    """Seconds before rows that failed their ``attempt``-th attempt are tried again."""
+    """Seconds until rows that failed their ``attempt``-th attempt are retried."""
     full = ceiling(attempt, base, cap)
     return full / 2 + full / 2 * random()
 
 
 def outage_delay(
-    strikes: int, base: float, cap: float, random: Callable[[], float], retry_after: float | None = None
+    failures: int, base: float, cap: float, random: Callable[[], float], retry_after: float | None = None
 ) -> float:
-    """Seconds before something that is away is asked again; not sooner than it asked for, within reason."""
-    return max(retry_delay(strikes, base, cap, random), heeded(retry_after, LONGEST_PAUSE))
+    """Seconds until a service that failed ``failures`` times in a row is tried again; at least its bounded Retry-After."""
+    return max(retry_delay(failures, base, cap, random), bounded_delay(retry_after, MAX_RECEIVER_DELAY))

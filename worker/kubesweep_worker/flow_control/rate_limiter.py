@@ -1,14 +1,14 @@
-"""When a worker may try its next row: ``rowsPerSecond``, shared by all workers, one call after the other.
+"""The rate limit of effects: ``rowsPerSecond``, shared by all workers of a schedule.
 
-The queue hands out the time. A claim debits its rows from the budget, so their turns come after those of every row that was
-claimed before, in whichever worker: that makes the pace one for all of them without another word. A turn that passes unused
-(a slow receiver, a slow database) is lost, or a worker that fell behind would catch up in one burst; the row asks the queue
-for a new turn. What is not needed goes back with the next settlement.
+The queue assigns time slots. A claim debits its rows from a shared budget, so their slots come after those of every row
+that any worker claimed before: the rate holds for all workers together without further calls. A slot that passes unused (a
+slow receiver, a slow database) is lost; otherwise a worker that fell behind would catch up in one burst. Its row requests a
+new slot. Slots that a job does not need are returned with its settlement.
 
-A worker that loses turns is slower than the rate. It keeps none for rows that cannot begin yet: the others, who must wait until the
-turns of its whole job have passed, get them back at once, and each of its rows asks when it can begin.
+A worker that loses slots is slower than the rate. For ``SLOW`` seconds it keeps none for rows that cannot start yet: it
+returns them at once, because other workers have to wait for them to pass, and requests a slot for each row when it can start.
 
-Invariant: turns that are ahead are never more than the rows in hand that need one, once something was settled.
+Invariant: after each settlement, the future slots are no more than the in-flight rows that need one.
 """
 
 from __future__ import annotations
@@ -28,62 +28,63 @@ from kubesweep_worker.flow_control.queue_clock import QueueClock
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.settings import WorkerSettings
 
-LATE_ROWS = 20.0  # a turn is lost when so many others were due after it,
+LATE_ROWS = 20.0  # a slot is lost when this many rows were due after it,
 LATE_SECONDS = 1.0  # or after this time
-SLOW = 60.0  # seconds after a lost turn in which a worker asks for each row
-ASK = 0.5  # seconds between two questions for a turn, where others are far ahead
-SLICE = 10.0  # seconds of one sleep: a job that waits for its turn is alive
+SLOW = 60.0  # seconds after a lost slot in which a worker requests a slot for each row
+REQUEST_INTERVAL = 0.5  # seconds between two requests for slots while other workers are far ahead
+SLEEP = 10.0  # longest single sleep in seconds, after which the waiting job restarts its deadline
 
 
 @dataclass(slots=True)
-class _Turns:
+class _Slots:
     start: float
     first: float  # when the next one is due, but not before ``start``
     count: int
 
 
-class Pace:
-    """``reserve(n)`` debits n rows in the queue and returns the budget before. ``stopping`` ends every wait."""
+class RateLimiter:
+    """``rate`` in rows per second. ``reserve(n)`` debits n rows in the queue and returns the budget before. ``stop_requested``
+    ends every wait."""
 
     def __init__(
         self,
         rate: float,
         settings: WorkerSettings,
         reserve: Callable[[int], Awaitable[Budget]],
-        stopping: asyncio.Event,
+        stop_requested: asyncio.Event,
     ) -> None:
-        self._rate, self._settings, self._reserve, self._stopping = rate, settings, reserve, stopping
+        self._rate, self._settings, self._reserve, self._stop_requested = rate, settings, reserve, stop_requested
         self._late = min(LATE_SECONDS, LATE_ROWS / rate)
         self._debt = Limits(rows_per_second=rate).debt
         self._clock = QueueClock(settings.monotonic)
-        self._turns: deque[_Turns] = deque()
-        self._needed = 0  # rows in hand that still need a turn
-        self._asking = asyncio.Lock()
+        self._slots: deque[_Slots] = deque()
+        self._needed = 0  # in-flight rows that still need a slot
+        self._request_lock = asyncio.Lock()
         self._waiting = 0
-        self._slow_until = self._ask_at = -math.inf
+        self._slow_until = self._next_request = -math.inf
 
-    def take(self, run: JobRun, budget: Budget, before: int = 0, asked: float = -math.inf) -> None:
-        """A claim is in hand; ``budget`` is that of the move that gave it, which was ``asked`` for then. So many rows were
-        debited ``before`` it."""
-        run.unpaced = run.claim.job.rows
-        self._needed += run.unpaced
-        self._add(run.unpaced, budget.rows - before, self._clock.here(budget.time, asked))
+    def add_job(self, run: JobRun, budget: Budget, before: int = 0, asked: float = -math.inf) -> None:
+        """Take the slots of a claimed job. ``budget``: that of the claim, whose request was sent at ``asked``. ``before``: rows
+        of the same claim that were debited before this job's."""
+        run.unscheduled = run.claim.job.rows
+        self._needed += run.unscheduled
+        self._add(run.unscheduled, budget.rows - before, self._clock.to_local(budget.time, asked))
 
     def _add(self, rows: int, credit: float, start: float) -> None:
         if rows > 0:
-            self._turns.append(_Turns(start, start + (1 - credit) / self._rate, rows))
+            self._slots.append(_Slots(start, start + (1 - credit) / self._rate, rows))
 
-    async def turn(self, run: JobRun) -> bool:
-        """Wait until a row may be tried. False where the worker stops first."""
+    async def acquire(self, run: JobRun) -> bool:
+        """Wait until one row may start. False where the worker stops first."""
         self._waiting += 1
         try:
-            while not self._stopping.is_set():
+            while not self._stop_requested.is_set():
                 due = self._next()
-                await self._give_way()
+                await self._return_spare_slots()
                 if due is None:
                     run.touch()
-                    await self._sleep(await self._ask())
-                elif await self._until(due, run):
+                    await self._sleep(await self._request())
+                elif await self._wait_until(due, run):
                     return True
             return False
         except Outage:
@@ -92,101 +93,101 @@ class Pace:
             self._waiting -= 1
 
     def _next(self) -> float | None:
-        """When the earliest turn is due that is not lost yet; it is the caller's."""
+        """Take the earliest slot that is not lost yet; returns when it is due."""
         earliest = self._settings.monotonic() - self._late
-        while self._turns:
-            turns = self._turns[0]
-            if turns.start < earliest and turns.first < earliest:
-                lost = min(turns.count, 1 + int((earliest - turns.first) * self._rate))
+        while self._slots:
+            slots = self._slots[0]
+            if slots.start < earliest and slots.first < earliest:
+                lost = min(slots.count, 1 + int((earliest - slots.first) * self._rate))
                 self._slow_until = self._settings.monotonic() + SLOW
-                turns.first += lost / self._rate
-                turns.count -= lost
-            if turns.count > 0:
-                due = max(turns.start, turns.first)
-                turns.first += 1 / self._rate
-                turns.count -= 1
+                slots.first += lost / self._rate
+                slots.count -= lost
+            if slots.count > 0:
+                due = max(slots.start, slots.first)
+                slots.first += 1 / self._rate
+                slots.count -= 1
                 return due
-            self._turns.popleft()
+            self._slots.popleft()
         return None
 
-    async def _until(self, due: float, run: JobRun) -> bool:
-        """True where the turn came and is not lost. Cut short by a stop it goes back."""
+    async def _wait_until(self, due: float, run: JobRun) -> bool:
+        """True where the slot is due and not lost. A stop ends the wait and returns the slot."""
         while (left := due - self._settings.monotonic()) > 0:
             run.touch()
-            await self._sleep(min(left, SLICE))
-            if self._stopping.is_set():
-                self._turns.appendleft(_Turns(due, due, 1))
+            await self._sleep(min(left, SLEEP))
+            if self._stop_requested.is_set():
+                self._slots.appendleft(_Slots(due, due, 1))
                 return False
         return self._settings.monotonic() - due <= self._late
 
     async def _sleep(self, seconds: float) -> None:
-        both = [asyncio.ensure_future(each) for each in (self._settings.sleep(seconds), self._stopping.wait())]
+        both = [asyncio.ensure_future(each) for each in (self._settings.sleep(seconds), self._stop_requested.wait())]
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for each in both:
                 each.cancel()
 
-    async def _give_way(self) -> None:
-        """Give back the turns that are ahead, but for those of rows that wait for one now."""
-        if self._settings.monotonic() < self._slow_until and (spare := self._take_off(self._ahead() - self._waiting)):
-            with contextlib.suppress(Outage):  # then they pass unused
+    async def _return_spare_slots(self) -> None:
+        """A slow worker returns its future slots to the queue, except for rows that wait for one now."""
+        if self._settings.monotonic() < self._slow_until and (spare := self._drop(self._ahead() - self._waiting)):
+            with contextlib.suppress(Outage):  # the slots then pass unused
                 await self._reserve(-spare)
 
-    async def _ask(self) -> float:
-        """One request for all that wait. Seconds until the next one where others are far ahead. Raises Outage where the queue is away
-        and the worker stops."""
-        async with self._asking:
+    async def _request(self) -> float:
+        """One request for all waiting rows. Returns the seconds until the next request, where other workers are far ahead.
+        Raises Outage where the queue is away and the worker stops."""
+        async with self._request_lock:
             now = self._settings.monotonic()
-            if not self._turns and now >= self._ask_at:
+            if not self._slots and now >= self._next_request:
                 waiting = self._waiting
                 budget = await self._reserve(waiting)
-                start = self._clock.here(budget.time, now)
+                start = self._clock.to_local(budget.time, now)
                 if budget.rows >= -self._debt:
                     self._add(waiting, budget.rows, start)
                 else:
-                    self._ask_at = now + min(ASK, (-budget.rows - self._debt) / self._rate)
-            return 0.0 if self._turns else max(0.0, self._ask_at - now)
+                    self._next_request = now + min(REQUEST_INTERVAL, (-budget.rows - self._debt) / self._rate)
+            return 0.0 if self._slots else max(0.0, self._next_request - now)
 
     def settled(self, run: JobRun, part: Settlement) -> Settlement:
-        """The settlement, with what it gives back to the budget."""
+        """The settlement, with the rows that it spent; it returns the unused slots to the budget."""
         left = part.rest.rows if part.rest is not None else 0
         refund = self._release(run, left)
         return msgspec.structs.replace(part, spent=part.claim.job.rows - left - refund)
 
-    def returned(self, run: JobRun, claim: Claim) -> Claim:
-        """The claim as it goes back."""
+    def released(self, run: JobRun, claim: Claim) -> Claim:
+        """The claim to release, with the rows that it spent; it returns the unused slots to the budget."""
         refund = self._release(run, 0)
         return msgspec.structs.replace(claim, spent=claim.job.rows - refund)
 
     def lost(self, run: JobRun) -> None:
-        """Nothing can be given back for it."""
+        """The job is lost: its slots cannot be returned to the budget."""
         self._release(run, 0)
 
     def _release(self, run: JobRun, left: int) -> int:
-        """Take off the turns that nothing in hand needs any more, from the last; how many they were."""
-        self._needed -= run.unpaced - left
-        run.unpaced = left
-        return self._take_off(self._ahead() - self._needed)
+        """Drop the latest slots that no in-flight row needs; returns how many."""
+        self._needed -= run.unscheduled - left
+        run.unscheduled = left
+        return self._drop(self._ahead() - self._needed)
 
     def _ahead(self) -> int:
-        """Turns that are not lost yet."""
+        """Slots that are not lost yet."""
         now = self._settings.monotonic()
-        return sum(turns.count - self._passed(turns, now) for turns in self._turns)
+        return sum(slots.count - self._passed(slots, now) for slots in self._slots)
 
-    def _take_off(self, surplus: int) -> int:
-        """Drop so many turns, from the last; how many there were."""
+    def _drop(self, surplus: int) -> int:
+        """Drop up to ``surplus`` slots, the latest first; returns how many."""
         dropped = 0
-        while self._turns and dropped < surplus:
-            turns = self._turns[-1]
-            taken = min(turns.count, surplus - dropped)
-            turns.count -= taken
+        while self._slots and dropped < surplus:
+            slots = self._slots[-1]
+            taken = min(slots.count, surplus - dropped)
+            slots.count -= taken
             dropped += taken
-            if turns.count == 0:
-                self._turns.pop()
+            if slots.count == 0:
+                self._slots.pop()
         return dropped
 
-    def _passed(self, turns: _Turns, now: float) -> int:
-        if turns.start > now - self._late or turns.first > now:
+    def _passed(self, slots: _Slots, now: float) -> int:
+        if slots.start > now - self._late or slots.first > now:
             return 0
-        return min(turns.count, 1 + int((now - turns.first) * self._rate))
+        return min(slots.count, 1 + int((now - slots.first) * self._rate))

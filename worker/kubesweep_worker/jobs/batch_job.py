@@ -1,4 +1,4 @@
-"""A range or keys job without an effect: one statement in one transaction. See effect_job for the other kind."""
+"""A range or keys job without an effect: one statement in one transaction. effect_job.py runs jobs with an effect."""
 
 from __future__ import annotations
 
@@ -9,91 +9,93 @@ import msgspec
 from kubesweep.errors import RowError, ScopeOutage
 from kubesweep.queue.model import Job, JobKind, Key
 from kubesweep_worker.in_flight import JobRun
-from kubesweep_worker.jobs.context import Desk, Done, Result
+from kubesweep_worker.jobs.context import Done, JobContext, Result
 from kubesweep_worker.jobs.rows.bisection import Interrupted, write_keys, write_once
 from kubesweep_worker.jobs.rows.reading import read_keys
-from kubesweep_worker.jobs.rows.refused_writes import never_ends
-from kubesweep_worker.jobs.rows.settlement import UNWRITTEN, Failure, Tally, keys_job, scope_of
-from kubesweep_worker.sources.base import Scope
+from kubesweep_worker.jobs.rows.refused_writes import never_ends_failure
+from kubesweep_worker.jobs.rows.settlement import UNWRITTEN, RowFailure, RowResults, keys_job, scope_of
+from kubesweep_worker.sources.base import Predicate, Scope
 
 LOCKED_MESSAGE = "the row is locked by another transaction of the application; no attempt is spent"
 
 
-async def run_batch(desk: Desk, run: JobRun) -> Result:
-    """Raises Outage, SweepFailure, LeaseLost, Interrupted (after settling what was achieved)."""
+async def run_batch(context: JobContext, run: JobRun) -> Result:
+    """Raises Outage, SweepFailure, LeaseLost, Interrupted (after it settled what was written)."""
     job = run.claim.job
-    cutoff = job.cutoff or await desk.source.now()
-    excluded = await desk.excluded(job)
-    scope, tally = scope_of(job), Tally()
+    cutoff = job.cutoff or await context.source.now()
+    predicate = await context.predicate(job, cutoff)
+    scope, results = scope_of(job), RowResults()
     run.checkpoint()
     try:
         failed = None
-        if job.rows <= desk.batch.most:
-            failed = await _try_once(desk, run, scope, cutoff, excluded, tally)
-        if failed is not None or job.rows > desk.batch.most:
-            keys = await read_keys(desk, run, scope, cutoff, excluded)
-            # The keys of a range may be others by now.
-            await write_keys(desk, run, keys, cutoff, tally, failed=failed)
+        if job.rows <= context.batch_size.most:
+            failed = await _write_whole_job(context, run, scope, predicate, results)
+        if failed is not None or job.rows > context.batch_size.most:
+            keys = await read_keys(context, run, scope, predicate)
+            # By now the range may have other stale keys.
+            await write_keys(context, run, keys, cutoff, results, failed=failed)
     except Interrupted as stop:
-        await settle_part(desk, run, stop)
+        await settle_interrupted(context, run, stop)
         raise stop.cause from stop
-    if tally.endless and not tally.applied:
-        await desk.progress(run, desk.settlement(run, tally, rest=job))
-        raise never_ends()
-    fails = await desk.refusals.of_all(job, tally)
-    if fails is not None:
-        spare_refused(tally)
-    jobs = locked_rows(job, tally)
-    made = desk.settlement(run, tally, jobs=jobs)
-    return Done(made if fails is None else msgspec.structs.replace(made, sweep_failure=(fails.reason, str(fails))))
+    if results.endless and not results.applied:
+        await context.settle_progress(run, context.settlement(run, results, rest=job))
+        raise never_ends_failure()
+    failure = await context.refused_writes.sweep_failure(job, results)
+    if failure is not None:
+        skip_refused(results)
+    jobs = locked_rows(job, results)
+    made = context.settlement(run, results, jobs=jobs)
+    if failure is not None:
+        made = msgspec.structs.replace(made, sweep_failure=(failure.reason, str(failure)))
+    return Done(made)
 
 
-def unrefused(tally: Tally) -> list[Failure]:
-    return [failure for failure in tally.failed if failure.error not in UNWRITTEN]
+def skip_refused(results: RowResults) -> None:
+    """Count refused rows as skipped: they share one cause with all others so far, so they spend no attempt and stay eligible.
+    The sweep continues, because later rows may be writable and no effect is repeated."""
+    others = [failure for failure in results.failed if failure.error not in UNWRITTEN]
+    results.skipped += len(results.failed) - len(others)
+    results.failed = others
 
 
-def spare_refused(tally: Tally) -> None:
-    """Rows that share a cause with all others so far spend no attempt and stay eligible. The sweep goes on, because the rows
-    behind them may be free, and nobody outside is called in vain."""
-    failed = unrefused(tally)
-    tally.skipped += len(tally.failed) - len(failed)
-    tally.failed = failed
-
-
-async def _try_once(
-    desk: Desk, run: JobRun, scope: Scope, cutoff: str, excluded: frozenset[Key], tally: Tally
+async def _write_whole_job(
+    context: JobContext, run: JobRun, scope: Scope, predicate: Predicate, results: RowResults
 ) -> RowError | ScopeOutage | None:
-    """The whole job in one statement. What it raises where a smaller scope may succeed."""
+    """The whole job in one statement. Returns an error that a smaller scope may avoid."""
     job = run.claim.job
     try:
-        await write_once(desk.source, scope, cutoff, excluded, tally)
+        await write_once(context.source, scope, predicate, results)
     except (RowError, ScopeOutage) as error:
         return error
-    desk.wrote()
-    desk.batch.clean(job.rows)
+    context.record_write()
+    context.batch_size.record_clean_job(job.rows)
     return None
 
 
-async def settle_part(desk: Desk, run: JobRun, stop: Interrupted) -> None:
-    """Settle what an interrupted job achieved; ``run.claim`` keeps the keys that were not reached."""
+async def settle_interrupted(context: JobContext, run: JobRun, stop: Interrupted) -> None:
+    """Settle what an interrupted job wrote; ``run.claim`` keeps the keys that were not reached."""
     job = run.claim.job
-    jobs = locked_rows(job, stop.tally)
+    jobs = locked_rows(job, stop.results)
     whole_failures = job.whole_failures + isinstance(stop.cause, ScopeOutage)
     rest = keys_job(job, stop.remaining, may_have_committed=True, whole_failures=whole_failures)
-    part = desk.settlement(run, stop.tally, jobs=jobs, rest=rest)
-    await desk.progress(run, part)
+    part = context.settlement(run, stop.results, jobs=jobs, rest=rest)
+    await context.settle_progress(run, part)
 
 
-def locked_rows(job: Job, tally: Tally, stamps: Mapping[Key, str] | None = None) -> tuple[Job, ...]:
-    """Where rows stayed locked on the second try: one keys job for them, or, when they were all that this keys job had
-    (or it is held anyway), a retry that spends no attempt, so that the sweep can finish without them. ``stamps``: the
-    Idempotency-Keys under which effects succeeded."""
-    locked = tuple(tally.locked)
-    tally.locked = []
+def locked_rows(job: Job, results: RowResults, idempotency_keys: Mapping[Key, str] | None = None) -> tuple[Job, ...]:
+    """What happens to rows that stayed locked on the second try: they get a keys job of their own.
+
+    Where they are all rows of a keys job, or the job is a retry, they are retried instead and spend no attempt, so that the
+    sweep can finish without them. ``idempotency_keys``: those under which their effects succeeded.
+    """
+    locked = tuple(results.locked)
+    results.locked = []
     if not locked:
         return ()
     if job.is_retry or (job.kind is JobKind.KEYS and len(locked) >= len(job.keys)):
-        told = stamps or {}
-        tally.unspent.extend(Failure(key, "Locked", LOCKED_MESSAGE, told=told.get(key, "")) for key in locked)
+        done = idempotency_keys or {}
+        results.unspent.extend(
+            RowFailure(key, "Locked", LOCKED_MESSAGE, effect_key=done.get(key, "")) for key in locked
+        )
         return ()
     return (keys_job(job, locked),)

@@ -1,8 +1,8 @@
-"""A check job: look at source and effect before the first tick does, and say what was found.
+"""A check job: validate source and effect before the first tick, and report what was found.
 
-Whoever cures a trouble (creates the Secret, the table, grants the right) tells nobody here. So the job stays in the queue,
-and a worker with it, until all is well: looked at again with growing pauses. What it finds is said each time: the queue may
-have lost what was said, or have heard otherwise from another worker.
+Nothing notifies the worker when somebody fixes a problem (creates the Secret or the table, grants the right). So the job
+stays in the queue, and is repeated with growing pauses until source and effect are ready. Each run reports its findings
+again, because the queue may have lost the report or received another one from a different worker.
 """
 
 from __future__ import annotations
@@ -10,43 +10,45 @@ from __future__ import annotations
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import Settlement
 from kubesweep_worker.in_flight import JobRun
-from kubesweep_worker.jobs.context import Desk, Done, Result, Return
+from kubesweep_worker.jobs.context import Done, JobContext, Release, Result
 
-Trouble = Outage | SweepFailure
+Problem = Outage | SweepFailure
 
 
-async def run_check(desk: Desk, run: JobRun) -> Result:
-    """Raises Outage of the source (the job is given back) and LeaseLost."""
-    of_the_effect = await check_effect(desk)
-    trouble = await check_source(desk) or of_the_effect
-    if trouble is None:
+async def run_check(context: JobContext, run: JobRun) -> Result:
+    """Raises Outage of the source (the job is released) and LeaseLost."""
+    effect_problem = await check_effect(context)
+    problem = await check_source(context) or effect_problem
+    if problem is None:
         return Done(Settlement(claim=run.claim))
-    desk.shut(trouble if isinstance(trouble, Outage) else Outage(trouble.reason, str(trouble)))
-    return Return(run.claim)
+    context.pause_claiming(problem if isinstance(problem, Outage) else Outage(problem.reason, str(problem)))
+    return Release(run.claim)
 
 
-async def check_source(desk: Desk) -> Trouble | None:
-    """Report what the source looks like; the trouble that it is in."""
+async def check_source(context: JobContext) -> Problem | None:
+    """Report the state of the source; returns its problem."""
     try:
-        table = await desk.source.inspect()
+        table = await context.source.inspect()
     except SweepFailure as failure:
-        await desk.report("SourceReady", False, failure.reason, str(failure), again=True)
+        await context.findings.report("SourceReady", False, failure.reason, str(failure), repeat=True)
         return failure
-    await desk.report("SourceReady", True, "Checked", f"{table.name}, key ({', '.join(table.key)})", again=True)
+    described = f"{table.name}, key ({', '.join(table.key)})"
+    await context.findings.report("SourceReady", True, "Checked", described, repeat=True)
     warnings = "; ".join(f"{code}: {sentence}" for code, sentence in table.warnings)
     reason = table.warnings[0][0] if table.warnings else "Checked"
-    await desk.report("SourceWarnings", not warnings, reason, warnings or "nothing to warn about", again=True)
+    message = warnings or "nothing to warn about"
+    await context.findings.report("SourceWarnings", not warnings, reason, message, repeat=True)
     return None
 
 
-async def check_effect(desk: Desk) -> Trouble | None:
-    """Report whether the effect can be used; the trouble that it is in."""
-    if desk.effect is None:
+async def check_effect(context: JobContext) -> Problem | None:
+    """Report whether the effect can be used; returns its problem."""
+    if context.effect is None:
         return None
     try:
-        await desk.effect.probe()
-    except (SweepFailure, Outage) as trouble:
-        await desk.report("Effect", False, trouble.reason, str(trouble), again=True)
-        return trouble
-    await desk.report("Effect", True, "Loaded", "the effect can be used", again=True)
+        await context.effect.probe()
+    except (SweepFailure, Outage) as problem:
+        await context.findings.report("Effect", False, problem.reason, str(problem), repeat=True)
+        return problem
+    await context.findings.report("Effect", True, "Loaded", "the effect can be used", repeat=True)
     return None

@@ -1,7 +1,13 @@
-"""From a claim to a result: whose plan it is, how carefully it runs, which kind of job, and what its error means.
+"""Run one claimed job and turn any error into a result. Nothing that a job raises reaches the loop.
 
-The classes of errors decide: Outage gives the job back and shuts the gate, SweepFailure ends the sweep, LeaseLost drops
-everything. Nothing that a job raises reaches the loop.
+The class of an error decides:
+
+=============  =======================================================================================================
+Outage         the job is released, and claiming pauses (``JobContext.pause_claiming``)
+SweepFailure   the sweep fails
+LeaseLost      the job is dropped: another worker owns it by now, and the queue counts that worker's settlement
+any other      the job is split, until the row that provokes the error is alone and refused
+=============  =======================================================================================================
 """
 
 from __future__ import annotations
@@ -14,172 +20,172 @@ import msgspec
 from kubesweep.errors import LeaseLost, Outage, RowError, SweepFailure
 from kubesweep.queue.model import MESSAGE, Claim, FailedRow, JobKind, Retry, Settlement, SweepState
 from kubesweep.text import clip
+from kubesweep_worker.effects.base import EffectFailure
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.batch_job import run_batch
 from kubesweep_worker.jobs.check_job import run_check
-from kubesweep_worker.jobs.context import Desk, Done, Gone, Result, Return
+from kubesweep_worker.jobs.context import Done, Drop, JobContext, Release, Result
 from kubesweep_worker.jobs.effect_job import run_effect
-from kubesweep_worker.jobs.foreign_rows import is_elsewhere, leave
+from kubesweep_worker.jobs.foreign_rows import is_foreign, set_aside
 from kubesweep_worker.jobs.plan_job import run_plan
-from kubesweep_worker.jobs.poison_job import bury, halve, halves, stale_keys
-from kubesweep_worker.jobs.redelivery import Care, Version, begins, care, version
+from kubesweep_worker.jobs.poison_job import give_up, halves, split_job, stale_keys
+from kubesweep_worker.jobs.redelivery import PlanMatch, RedeliveryPolicy, match_plan, redelivery_policy, with_crash
 from kubesweep_worker.jobs.rows.reading import match_fails
-from kubesweep_worker.jobs.rows.settlement import Failure, Tally, defect
+from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, defect
 
 log = logging.getLogger("kubesweep.worker")
-NOT_THE_SOURCE = frozenset({"NeverEnds", "WorkerDefect"})  # the sweep's own reason says it
+NOT_THE_SOURCE = frozenset({"NeverEnds", "WorkerDefect"})  # failures that say nothing about the source
 
 
-async def run_job(desk: Desk, run: JobRun) -> Result:
+async def run_job(context: JobContext, run: JobRun) -> Result:
     """Work on one claim to its end; raises nothing but a second cancellation."""
     try:
-        return await _classified(desk, run)
+        return await _classified(context, run)
     except LeaseLost as lost:
         log.warning("lease lost: %s", lost, extra={"job": run.name})
-        return Gone()
+        return Drop()
     except asyncio.CancelledError:
-        return Return(_maybe(run))
+        return Release(_may_have_committed(run))
 
 
-async def _classified(desk: Desk, run: JobRun) -> Result:
+async def _classified(context: JobContext, run: JobRun) -> Result:
     try:
         try:
-            result = await _run(desk, run)
-        except RowError as error:  # outside of a write: asking about the rows failed
+            result = await _run(context, run)
+        except RowError as error:  # raised by a query for the rows, not by a write
             raise match_fails(error) from error
     except Outage as outage:
-        desk.shut(outage)
-        await desk.report_outage(outage)
-        return Return(_maybe(run) if outage.maybe_applied else run.claim)
+        context.pause_claiming(outage)
+        await context.findings.report_outage(outage)
+        return Release(_may_have_committed(run) if outage.maybe_applied else run.claim)
     except SweepFailure as failure:
-        return await _fail(desk, run, failure)
+        return await _fail(context, run, failure)
     except LeaseLost:
         raise
     except MemoryError:
-        full = Outage("OutOfMemory", "the worker is out of memory; give it more or lower limits.batchRows")
-        desk.shut(full)
-        await desk.report_outage(full)
-        return Return(_maybe(run))
+        no_memory = Outage("OutOfMemory", "the worker is out of memory; give it more or lower limits.batchRows")
+        context.pause_claiming(no_memory)
+        await context.findings.report_outage(no_memory)
+        return Release(_may_have_committed(run))
     except Exception as error:
-        return await _contain(desk, run, error)
-    await _well(desk, run, result)
+        return await _isolate_defect(context, run, error)
+    await _report_success(context, run, result)
     return result
 
 
-async def _contain(desk: Desk, run: JobRun, error: Exception) -> Result:
-    """After a defect: halve the job, so that its neighbours go on; a row that is left alone with it is refused. A step of
-    planning has no rows to tell apart, so it ends its sweep."""
+async def _isolate_defect(context: JobContext, run: JobRun, error: Exception) -> Result:
+    """After an unexpected exception: split the job, so that the other rows continue; a single row that is left is refused. A
+    plan step has no rows, so it ends its sweep."""
     job, refused = run.claim.job, defect(error)
     refused.__cause__ = error
     try:
         if job.kind not in (JobKind.RANGE, JobKind.KEYS):
-            log.error("a defect of the worker", exc_info=error, extra={"job": run.name})
+            log.error("unexpected exception in the worker", exc_info=error, extra={"job": run.name})
             raise SweepFailure(refused.error, str(refused))
         if len(job.keys) == 1:
-            return Done(desk.settlement(run, Tally(failed=[Failure.of(job.keys[0], refused)])))
-        keys = await stale_keys(desk, run)
+            return Done(context.settlement(run, RowResults(failed=[RowFailure.of(job.keys[0], refused)])))
+        keys = await stale_keys(context, run)
         parts = () if len(keys) < 2 else halves(job, keys, suspect=False)
-        failed = [Failure.of(key, refused) for key in keys] if len(keys) == 1 else []
-        return Done(desk.settlement(run, Tally(failed=failed), jobs=parts))
+        failed = [RowFailure.of(key, refused) for key in keys] if len(keys) == 1 else []
+        return Done(context.settlement(run, RowResults(failed=failed), jobs=parts))
     except Outage as outage:
-        desk.shut(outage)
-        return Return(_maybe(run))
+        context.pause_claiming(outage)
+        return Release(_may_have_committed(run))
     except SweepFailure as failure:
-        return await _fail(desk, run, failure)
+        return await _fail(context, run, failure)
     except LeaseLost:
         raise
     except Exception:
-        log.exception("a defect of the worker", extra={"job": run.name})
-        return await _fail(desk, run, SweepFailure(refused.error, str(refused)))
+        log.exception("unexpected exception in the worker", extra={"job": run.name})
+        return await _fail(context, run, SweepFailure(refused.error, str(refused)))
 
 
-async def _well(desk: Desk, run: JobRun, result: Result) -> None:
-    if run.claim.job.kind is JobKind.CHECK or not (
-        isinstance(result, Done) or (isinstance(result, Gone) and result.worked)
-    ):
+async def _report_success(context: JobContext, run: JobRun, result: Result) -> None:
+    succeeded = isinstance(result, Done) or (isinstance(result, Drop) and result.succeeded)
+    if run.claim.job.kind is JobKind.CHECK or not succeeded:
         return
-    await desk.well("SourceReady")
-    if desk.effect is not None and isinstance(result, Done) and result.settlement.applied:
-        await desk.well("Effect")
+    await context.findings.report_success("SourceReady")
+    if context.effect is not None and isinstance(result, Done) and result.settlement.applied:
+        await context.findings.report_success("Effect")
 
 
-def _maybe(run: JobRun) -> Claim:
-    """The claim, saying that some of its rows may be committed."""
+def _may_have_committed(run: JobRun) -> Claim:
+    """The claim, marked: some of its rows may be committed."""
     return msgspec.structs.replace(run.claim, job=msgspec.structs.replace(run.claim.job, may_have_committed=True))
 
 
-async def _run(desk: Desk, run: JobRun) -> Result:
+async def _run(context: JobContext, run: JobRun) -> Result:
     claim = run.claim
-    match version(claim.job.plan, desk.mine):
-        case Version.OLD_WORKER:
-            return _step_aside(desk, run)
-        case Version.OLD_JOB:
-            return await _supersede(desk, run)
-        case Version.SAME:
+    match match_plan(claim.job.plan, context.plan_version):
+        case PlanMatch.OLD_WORKER:
+            return _release_newer_job(context, run)
+        case PlanMatch.OLD_JOB:
+            return await _supersede(context, run)
+        case PlanMatch.SAME:
             pass
-    if await is_elsewhere(desk, run):
-        return await leave(desk, run)
-    if desk.plan.dry_run and claim.job.kind in (JobKind.RANGE, JobKind.KEYS):
-        return _leave_alone(run)
-    match care(claim):
-        case Care.BURY:
-            return await bury(desk, run)
-        case Care.HALVE:
-            return await halve(desk, run)
-        case Care.ALONE if (job := begins(claim.job)) is not None:
-            await desk.progress(run, Settlement(claim=claim, rest=job))
-            run.begun = True
+    if await is_foreign(context, run):
+        return await set_aside(context, run)
+    if context.plan.dry_run and claim.job.kind in (JobKind.RANGE, JobKind.KEYS):
+        return _skip_in_dry_run(run)
+    match redelivery_policy(claim):
+        case RedeliveryPolicy.GIVE_UP:
+            return await give_up(context, run)
+        case RedeliveryPolicy.SPLIT:
+            return await split_job(context, run)
+        case RedeliveryPolicy.ALONE if (job := with_crash(claim.job)) is not None:
+            await context.settle_progress(run, Settlement(claim=claim, rest=job))
+            run.crash_recorded = True
         case _:
             pass
     if claim.job.kind is JobKind.PLAN:
-        return await run_plan(desk, run)
+        return await run_plan(context, run)
     if claim.job.kind is JobKind.CHECK:
-        return await run_check(desk, run)
-    return await (run_batch if desk.effect is None else run_effect)(desk, run)
+        return await run_check(context, run)
+    return await (run_batch if context.effect is None else run_effect)(context, run)
 
 
-def _step_aside(desk: Desk, run: JobRun) -> Result:
-    """The job belongs to a newer plan: this worker is about to be replaced and must not eat what others wait for."""
-    desk.quiet_until = desk.settings.monotonic() + desk.settings.old_plan_pause
+def _release_newer_job(context: JobContext, run: JobRun) -> Result:
+    """The job belongs to a newer plan: this worker is about to be replaced, and must not claim jobs of its successors."""
+    context.no_claims_until = context.settings.monotonic() + context.settings.old_plan_pause
     log.warning(
-        "met a job of a newer plan: this worker is out of date and claims nothing for a while",
-        extra={"mine": desk.mine.hash, "theirs": run.claim.job.plan.hash if run.claim.job.plan else ""},
+        "met a job of a newer plan: this worker is out of date, and its claiming pauses",
+        extra={"mine": context.plan_version.hash, "theirs": run.claim.job.plan.hash if run.claim.job.plan else ""},
     )
-    return Return(run.claim)
+    return Release(run.claim)
 
 
-def _leave_alone(run: JobRun) -> Result:
-    """A replay belongs to no plan, so it may meet a DryRun, which writes nothing: its rows are eligible again, as if new."""
-    log.warning("mode is DryRun: rows that were to be tried again are left as they are", extra={"job": run.name})
+def _skip_in_dry_run(run: JobRun) -> Result:
+    """A replay has no plan, so a DryRun worker may claim it. It writes nothing, and its rows become eligible again."""
+    log.warning("mode is DryRun: rows that were to be retried are left unchanged", extra={"job": run.name})
     return Done(Settlement(claim=run.claim, skipped=run.claim.job.rows))
 
 
-async def _supersede(desk: Desk, run: JobRun) -> Result:
-    """The job was cut for a plan that ours replaces: its rows are for the new plan to find again."""
+async def _supersede(context: JobContext, run: JobRun) -> Result:
+    """The job was planned with a plan that this worker's plan replaces: a sweep of the new plan finds its rows again."""
     job = run.claim.job
     if job.kind is JobKind.CHECK:
         return Done(Settlement(claim=run.claim))
     if job.is_retry:
         return Done(Settlement(claim=run.claim, skipped=job.rows))
-    message = "the schedule was changed while this sweep ran; a new sweep goes by the new plan"
-    if await desk.end_sweep(run, SweepState.SUPERSEDED, "PlanChanged", message):
-        opened = await desk.open_instead_of(job.sweep)
+    message = "the schedule was changed while this sweep ran; a new sweep uses the new plan"
+    if await context.end_sweep(run, SweepState.SUPERSEDED, "PlanChanged", message):
+        opened = await context.open_replacement(job.sweep)
         log.info("superseded a sweep of an older plan", extra={"sweep": job.sweep, "next": opened.sweep})
-    return Gone()
+    return Drop()
 
 
-async def _fail(desk: Desk, run: JobRun, failure: SweepFailure) -> Result:
-    """Only an edit helps. A planned job takes its sweep with it; a held one waits, without spending an attempt."""
+async def _fail(context: JobContext, run: JobRun, failure: SweepFailure) -> Result:
+    """Only an edit helps. A planned job fails its sweep; a retry is delayed and spends no attempt."""
     job = run.claim.job
     if failure.reason not in NOT_THE_SOURCE:
-        kind = "Effect" if failure.reason.startswith("Handler") else "SourceReady"
-        await desk.report(kind, False, failure.reason, str(failure))
+        kind = "Effect" if isinstance(failure, EffectFailure) else "SourceReady"
+        await context.findings.report(kind, False, failure.reason, str(failure))
     log.error("%s: %s", failure.reason, failure, extra={"job": run.name})
     if job.kind is JobKind.CHECK:
         return Done(Settlement(claim=run.claim))
     if job.is_retry:
         rows = tuple(FailedRow(key, failure.reason, clip(str(failure), MESSAGE)) for key in job.keys)
-        again = Retry(rows, job.attempt, desk.plan.retry.max_backoff)
+        again = Retry(rows, job.attempt, context.plan.retry.max_backoff)
         return Done(Settlement(claim=run.claim, retry=(again,)))
-    await desk.end_sweep(run, SweepState.FAILED, failure.reason, str(failure))
-    return Gone()
+    await context.end_sweep(run, SweepState.FAILED, failure.reason, str(failure))
+    return Drop()

@@ -1,7 +1,8 @@
-"""A range or keys job with an effect, in sub-batches: effects of at most 50 rows, then one write of exactly the keys
-that succeeded, then progress is settled. A crash repeats at most one sub-batch, under the same Idempotency-Keys.
+"""A range or keys job with an effect, in sub-batches.
 
-No transaction is open while an effect runs. Rows that are skipped or refused are not written.
+For each sub-batch of at most 50 rows: run the effects, write exactly the keys whose effect succeeded, settle the progress.
+A crash repeats at most one sub-batch, under the same Idempotency-Keys. No transaction is open while an effect runs. Rows
+that are skipped or refused are not written.
 """
 
 from __future__ import annotations
@@ -15,176 +16,195 @@ import msgspec
 from kubesweep.api.plan import Effect as EffectPlan
 from kubesweep.errors import Outage, ScopeOutage
 from kubesweep.queue.model import Job, JobKind, Key
+from kubesweep_worker.effects.base import EffectOutage
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.batch_job import locked_rows
-from kubesweep_worker.jobs.context import Desk, Done, EffectOutage, Result, Return
+from kubesweep_worker.jobs.context import Done, JobContext, Release, Result
 from kubesweep_worker.jobs.rows.bisection import Interrupted, write_keys
-from kubesweep_worker.jobs.rows.delivery import FEW, Delivered, deliver_all
-from kubesweep_worker.jobs.rows.refused_writes import never_ends
-from kubesweep_worker.jobs.rows.settlement import Failure, Tally, keys_job
-from kubesweep_worker.jobs.rows.sub_batch import offered
+from kubesweep_worker.jobs.rows.delivery import FEW, DeliveryResult, deliver_all
+from kubesweep_worker.jobs.rows.refused_writes import never_ends_failure
+from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, keys_job
+from kubesweep_worker.jobs.rows.sub_batch import SubBatch, read_sub_batch
 from kubesweep_worker.settings import WorkerSettings
-from kubesweep_worker.sources.base import Keys
+from kubesweep_worker.sources.base import Keys, Predicate
 
 
 def sub_batch_rows(settings: WorkerSettings, effect: EffectPlan) -> int:
-    """Rows of one sub-batch: at most ``settings.sub_batch``, fewer where slow effects would outlast half a deadline."""
+    """Rows of one sub-batch: at most ``settings.sub_batch``, fewer where slow effects would take over half the deadline."""
     timeout = effect.webhook.timeout if effect.webhook else effect.timeout
-    rounds = max(1, math.floor(settings.deadline / 2 / timeout))
-    return max(1, min(settings.sub_batch, rounds * effect.concurrency))
+    calls_in_time = max(1, math.floor(settings.deadline / 2 / timeout))
+    return max(1, min(settings.sub_batch, calls_in_time * effect.concurrency))
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One sub-batch after its effects: ``rows`` are dealt with, the rest of it (an outage) is not."""
+class SubBatchResult:
+    """A sub-batch after its effects. Keys that are not in ``handled`` remain in the job."""
 
     ok: tuple[Key, ...]
-    tally: Tally
-    low: Key | None  # a range job goes on behind this key
+    results: RowResults
+    low: Key | None  # a range job continues behind this key
     handled: frozenset[Key]
     outage: Outage | None
-    stamps: Mapping[Key, str]  # the Idempotency-Keys under which the effects of ``ok`` succeeded
-    left: bool = False  # rows were not begun, because the worker stops
-    apart: tuple[Job, ...] = ()  # jobs for rows that failed whole
-    whole: bool = False  # nothing got through
+    idempotency_keys: Mapping[Key, str]  # those under which the effects of ``ok`` succeeded
+    interrupted: bool = False  # rows were not started, because the worker stops
+    split_off: tuple[Job, ...] = ()  # jobs for rows that failed whole
+    all_failed: bool = False
 
 
-def part_of(job: Job, keys: tuple[Key, ...], delivered: Delivered, *, last: bool = True) -> Part:
-    """Sort a sub-batch. In an outage or a drain a range goes on behind the last row before the first unreached one; what
-    succeeded behind that is written too and no longer matches, what was skipped there is offered again. ``last``: the job
-    has no other rows."""
-    tally = Tally(failed=list(delivered.failed), unspent=list(delivered.unspent))
-    apart = _apart(job, delivered, last=last)
-    down = frozenset((*delivered.down, *delivered.left)) - {key for one in apart for key in one.keys}
-    first_down = next((i for i, key in enumerate(keys) if key in down), len(keys))
-    low = keys[first_down - 1] if first_down else job.low
-    before = set(keys[:first_down])
+def sort_sub_batch(job: Job, keys: tuple[Key, ...], delivered: DeliveryResult, *, last: bool = True) -> SubBatchResult:
+    """Sort the rows of a sub-batch by what happens to them. ``last``: the job has no other rows.
+
+    After an outage or a drain, a range continues behind the last row before the first undelivered one. Rows behind that
+    which succeeded are written and no longer match; rows behind that which were skipped are delivered again.
+    """
+    results = RowResults(failed=list(delivered.failed), unspent=list(delivered.unspent))
+    split_off = _split_off(job, delivered, last=last)
+    pending = frozenset((*delivered.undelivered, *delivered.not_started)) - {k for one in split_off for k in one.keys}
+    first_pending = next((i for i, key in enumerate(keys) if key in pending), len(keys))
+    low = keys[first_pending - 1] if first_pending else job.low
+    before = set(keys[:first_pending])
     skipped = [key for key in delivered.skipped if job.kind is JobKind.KEYS or key in before]
-    tally.skipped = len(skipped)
-    named = {*delivered.ok, *skipped, *(f.key for f in tally.failed), *(f.key for f in tally.unspent)}
-    named.update(key for one in apart for key in one.keys)
-    return Part(
+    results.skipped = len(skipped)
+    handled = {*delivered.ok, *skipped, *(f.key for f in results.failed), *(f.key for f in results.unspent)}
+    handled.update(key for one in split_off for key in one.keys)
+    return SubBatchResult(
         tuple(delivered.ok),
-        tally,
+        results,
         low,
-        frozenset(named),
+        frozenset(handled),
         delivered.outage,
-        delivered.stamps,
-        bool(delivered.left),
-        apart,
-        delivered.whole,
+        delivered.idempotency_keys,
+        bool(delivered.not_started),
+        split_off,
+        delivered.all_failed,
     )
 
 
-def _apart(job: Job, delivered: Delivered, *, last: bool) -> tuple[Job, ...]:
-    """Jobs of their own for rows that failed whole: in groups that prove something, or, for the second time, to let the
-    rows behind them show whether the receiver is away."""
-    down = tuple(delivered.down)
+def _split_off(job: Job, delivered: DeliveryResult, *, last: bool) -> tuple[Job, ...]:
+    """Separate jobs for rows that all failed: in groups small enough to show which rows fail, or, after the second failure
+    of the whole job, to find out from the rows behind them whether the receiver is away."""
+    rows = tuple(delivered.undelivered)
     if delivered.split:
-        return tuple(keys_job(job, down[at : at + FEW]) for at in range(0, len(down), FEW))
-    if delivered.whole and delivered.outage is not None and job.whole_failures and not job.is_retry and not last:
-        return (keys_job(job, down, whole_failures=job.whole_failures + 1),)
+        return tuple(keys_job(job, rows[at : at + FEW]) for at in range(0, len(rows), FEW))
+    whole = delivered.all_failed and delivered.outage is not None
+    if whole and job.whole_failures and not job.is_retry and not last:
+        return (keys_job(job, rows, whole_failures=job.whole_failures + 1),)
     return ()
 
 
-def rest_of(job: Job, part: Part) -> Job:
-    """What is left of the job after a sub-batch; its number of rows is the settlement's business."""
-    told = tuple(one for one in job.effects_done if one[0] not in part.handled)
-    whole_failures = job.whole_failures + 1 if part.whole and part.outage is not None else 0
-    job = msgspec.structs.replace(job, effects_done=told, whole_failures=whole_failures)
+def rest_of(job: Job, part: SubBatchResult) -> Job:
+    """What remains of the job after a sub-batch; the settlement computes its number of rows."""
+    effects_done = tuple(done for done in job.effects_done if done[0] not in part.handled)
+    whole_failures = job.whole_failures + 1 if part.all_failed and part.outage is not None else 0
+    job = msgspec.structs.replace(job, effects_done=effects_done, whole_failures=whole_failures)
     if job.kind is JobKind.KEYS:
         keys = tuple(key for key in job.keys if key not in part.handled)
         return msgspec.structs.replace(job, keys=keys)
     return msgspec.structs.replace(job, low=part.low)
 
 
-async def run_effect(desk: Desk, run: JobRun) -> Result:
+async def run_effect(context: JobContext, run: JobRun) -> Result:
     """Raises Outage, SweepFailure, LeaseLost."""
-    assert desk.effect is not None
-    assert desk.plan.effect is not None
-    size = sub_batch_rows(desk.settings, desk.plan.effect)
-    cutoff = run.claim.job.cutoff or await desk.source.now()
+    assert context.plan.effect is not None
+    size = sub_batch_rows(context.settings, context.plan.effect)
+    cutoff = run.claim.job.cutoff or await context.source.now()
     while True:
-        run.gentle = False
+        run.uninterruptible = False
         run.checkpoint()
-        if desk.draining:
-            return Return(run.claim)
-        job = run.claim.job
-        try:
-            await desk.effect.start()
-        except Outage as outage:
-            raise EffectOutage(outage) from outage
-        batch = await offered(desk, run, cutoff, size)
+        if context.draining:
+            return Release(run.claim)
+        await _start_effect(context)
+        batch = await read_sub_batch(context, run, cutoff, size)
         if not batch.keys:
-            return Done(desk.settlement(run, Tally()))
-        if desk.draining:
-            return Return(run.claim)
-        run.gentle = True
-        delivered = await deliver_all(desk, run, cutoff, batch.rows)
-        delivered.failed.extend(batch.failed)
-        last = batch.last or (job.kind is JobKind.KEYS and len(batch.keys) == len(job.keys))
-        part = part_of(job, batch.keys, delivered, last=last)
-        await _write(desk, run, part, cutoff)
-        endless = part.tally.endless and not part.tally.applied
-        refused = never_ends() if endless else await desk.refusals.of_all(job, part.tally)
-        if desk.plan.write is not None:
-            _remember(part)
-        rest = rest_of(job, part)
-        if job.is_retry and part.whole and part.tally.unspent:
-            rest = _hold_all(rest, part)
-        jobs = (*part.apart, *locked_rows(msgspec.structs.replace(job, is_retry=True), part.tally, part.stamps))
-        last = not part.left and (batch.last or (rest.kind is JobKind.KEYS and not rest.keys))
-        if last and part.outage is None and refused is None:
-            return Done(desk.settlement(run, part.tally, jobs=jobs), worked=not part.whole)
-        await desk.progress(run, desk.settlement(run, part.tally, jobs=jobs, rest=rest))
-        if refused is not None:
-            raise refused
-        if part.outage is not None:
-            raise EffectOutage(part.outage) from part.outage
+            return Done(context.settlement(run, RowResults()))
+        if context.draining:
+            return Release(run.claim)
+        run.uninterruptible = True
+        result = await _run_sub_batch(context, run, cutoff, batch)
+        if result is not None:
+            return result
 
 
-def _hold_all(rest: Job, part: Part) -> Job:
-    """Nobody is to blame: the rows that were not tried leave with those that were."""
-    why, told = part.tally.unspent[-1], dict(rest.effects_done)
-    part.tally.unspent += [Failure(key, why.error, why.message, told=told.get(key, "")) for key in rest.keys]
+async def _start_effect(context: JobContext) -> None:
+    assert context.effect is not None
+    try:
+        await context.effect.start()
+    except Outage as outage:
+        raise EffectOutage(outage) from outage
+
+
+async def _run_sub_batch(context: JobContext, run: JobRun, cutoff: str, batch: SubBatch) -> Result | None:
+    """Deliver, write and settle one sub-batch; returns the job's result with the last one."""
+    job = run.claim.job
+    delivered = await deliver_all(context, run, cutoff, batch.rows)
+    delivered.failed.extend(batch.failed)
+    last = batch.last or (job.kind is JobKind.KEYS and len(batch.keys) == len(job.keys))
+    part = sort_sub_batch(job, batch.keys, delivered, last=last)
+    await _write(context, run, part, cutoff)
+    endless = part.results.endless and not part.results.applied
+    failure = never_ends_failure() if endless else await context.refused_writes.sweep_failure(job, part.results)
+    if context.plan.write is not None:
+        _remember_effects(part)
+    rest = rest_of(job, part)
+    if job.is_retry and part.all_failed and part.results.unspent:
+        rest = _retry_rest(rest, part)
+    locked = locked_rows(msgspec.structs.replace(job, is_retry=True), part.results, part.idempotency_keys)
+    jobs = (*part.split_off, *locked)
+    last = not part.interrupted and (batch.last or (rest.kind is JobKind.KEYS and not rest.keys))
+    if last and part.outage is None and failure is None:
+        return Done(context.settlement(run, part.results, jobs=jobs), succeeded=not part.all_failed)
+    await context.settle_progress(run, context.settlement(run, part.results, jobs=jobs, rest=rest))
+    if failure is not None:
+        raise failure
+    if part.outage is not None:
+        raise EffectOutage(part.outage) from part.outage
+    return None
+
+
+def _retry_rest(rest: Job, part: SubBatchResult) -> Job:
+    """The cause is unknown: rows that were not tried are retried together with those that were."""
+    why, done = part.results.unspent[-1], dict(rest.effects_done)
+    part.results.unspent += [RowFailure(key, why.error, why.message, effect_key=done.get(key, "")) for key in rest.keys]
     return msgspec.structs.replace(rest, keys=(), effects_done=())
 
 
-def _remember(part: Part) -> None:
-    """Rows whose effect succeeded and whose write did not go straight to the write at their next attempt."""
-    failed = part.tally.failed
+def _remember_effects(part: SubBatchResult) -> None:
+    """Rows whose effect succeeded and whose write failed: their next attempt only writes."""
+    failed = part.results.failed
     for at, failure in enumerate(failed):
-        if failure.key in part.stamps:
-            failed[at] = replace(failure, told=part.stamps[failure.key])
+        if failure.key in part.idempotency_keys:
+            failed[at] = replace(failure, effect_key=part.idempotency_keys[failure.key])
 
 
-def _unwritten(job: Job, part: Part, stop: Interrupted) -> Job:
-    """The job whose write stopped half-way. What was committed is not counted, so the next delivery must not take it for
-    skipped; what was not goes straight to the write."""
-    told = tuple({**dict(job.effects_done), **part.stamps}.items())
+def _unwritten(job: Job, part: SubBatchResult, stop: Interrupted) -> Job:
+    """The job whose write stopped half-way. Rows that were committed are not counted, so the next delivery must not count
+    them as skipped. The next delivery only writes the others."""
+    effects_done = tuple({**dict(job.effects_done), **part.idempotency_keys}.items())
     whole_failures = job.whole_failures + isinstance(stop.cause, ScopeOutage)
-    maybe = job.may_have_committed or part.tally.applied > 0
-    return msgspec.structs.replace(job, may_have_committed=maybe, whole_failures=whole_failures, effects_done=told)
+    committed = job.may_have_committed or part.results.applied > 0
+    return msgspec.structs.replace(
+        job, may_have_committed=committed, whole_failures=whole_failures, effects_done=effects_done
+    )
 
 
-async def _write(desk: Desk, run: JobRun, part: Part, cutoff: str) -> None:
-    """Write the rows whose effect succeeded, or, without a write, see that the handler left them not stale."""
+async def _write(context: JobContext, run: JobRun, part: SubBatchResult, cutoff: str) -> None:
+    """Write the rows whose effect succeeded. Without a write, verify that the handler left them no longer stale."""
     if not part.ok:
         return
-    tally, job = part.tally, run.claim.job
-    if desk.plan.write is None:
-        still = set(await desk.source.keys(Keys(part.ok), cutoff, ()))
-        tally.applied += len(part.ok) - len(still)
+    results, job = part.results, run.claim.job
+    if context.plan.write is None:
+        still = set(await context.source.keys(Keys(part.ok), Predicate(cutoff)))
+        results.applied += len(part.ok) - len(still)
         message = (
             "the handler returned, but the row still matches; a sweep without write needs a handler that changes it"
         )
-        tally.failed.extend(Failure(key, "StillStale", message) for key in part.ok if key in still)
+        results.failed.extend(RowFailure(key, "StillStale", message) for key in part.ok if key in still)
         return
-    failed, locked = len(tally.failed), len(tally.locked)
+    failed, locked = len(results.failed), len(results.locked)
     try:
-        await write_keys(desk, run, part.ok, cutoff, tally)
+        await write_keys(context, run, part.ok, cutoff, results)
     except Interrupted as stop:
         run.claim = msgspec.structs.replace(run.claim, job=_unwritten(job, part, stop))
         raise stop.cause from stop
-    new = (tally.applied, len(tally.failed) - failed, len(tally.locked) - locked)
-    tally.skipped += max(0, len(part.ok) - sum(new))
+    counted = (results.applied, len(results.failed) - failed, len(results.locked) - locked)
+    results.skipped += max(0, len(part.ok) - sum(counted))

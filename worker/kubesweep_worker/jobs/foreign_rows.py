@@ -1,7 +1,8 @@
-"""Jobs and held rows of another database, table or key than this worker's: keys that name other rows here.
+"""Jobs and excluded rows whose origin is another database, table or key than this worker's.
 
-They come of an edit of ``source``, of another URL with the same queue, or of two workers that disagree. Nothing is applied
-by such a key. The rows are not lost: they are stale still, and the table that they belong to finds them again.
+They result from an edit of ``source``, from another URL with the same queue, or from two workers with different URLs. Such
+a key names another row here, so nothing is written by it. No row is lost: it stays stale, and a sweep of its own table
+finds it again.
 """
 
 from __future__ import annotations
@@ -10,45 +11,45 @@ import logging
 
 from kubesweep.queue.model import ExcludedRows, FailedRow, JobKind, Settlement, SweepState
 from kubesweep_worker.in_flight import JobRun
-from kubesweep_worker.jobs.context import Desk, Done, Gone, Result
+from kubesweep_worker.jobs.context import Done, Drop, JobContext, Result
 
 log = logging.getLogger("kubesweep.worker")
 
 
-async def is_elsewhere(desk: Desk, run: JobRun) -> bool:
-    """Whether the job's keys belong somewhere else. Raises Outage, SweepFailure: the source knows its origin."""
+async def is_foreign(context: JobContext, run: JobRun) -> bool:
+    """Whether the job's keys have another origin. Raises Outage, SweepFailure: the source has to be asked for its origin."""
     job = run.claim.job
-    return bool(job.origin) and job.kind is not JobKind.CHECK and job.origin != await desk.source.origin()
+    return bool(job.origin) and job.kind is not JobKind.CHECK and job.origin != await context.source.origin()
 
 
-async def leave(desk: Desk, run: JobRun) -> Result:
-    """A retry's rows leave the held set, a replay's become dead letters again, a planned job's sweep is planned anew."""
-    job, here = run.claim.job, await desk.source.origin()
-    log.warning("a job of another table was left alone", extra={"job": run.name, "theirs": job.origin, "mine": here})
+async def set_aside(context: JobContext, run: JobRun) -> Result:
+    """A retry's rows are no longer excluded, a replay's become dead letters again, and a planned job's sweep is replaced."""
+    job, here = run.claim.job, await context.source.origin()
+    log.warning("skipped a job of another table", extra={"job": run.name, "theirs": job.origin, "mine": here})
     if not job.is_retry:
-        return await _replace_sweep(desk, run, here)
+        return await _replace_sweep(context, run, here)
     if job.plan is not None:
         return Done(Settlement(claim=run.claim, skipped=job.rows))
-    why = f"the row belongs to {job.origin}, and the schedule sweeps {here} now; it can be tried again there, or purged"
+    why = f"the row belongs to {job.origin}, and the schedule sweeps {here} now: retry it there, or purge it"
     dead = tuple(FailedRow(key, "OtherTable", why) for key in job.keys)
     return Done(Settlement(claim=run.claim, dead=dead))
 
 
-async def _replace_sweep(desk: Desk, run: JobRun, here: str) -> Result:
+async def _replace_sweep(context: JobContext, run: JobRun, here: str) -> Result:
     job = run.claim.job
     message = f"the sweep was planned in {job.origin}, and this worker's URL and source lead to {here}"
-    if job.origin in desk.strangers:
+    if job.origin in context.replaced_origins:
         message += "; workers of one schedule must all have the same URL"
-        await desk.end_sweep(run, SweepState.FAILED, "SourceChanged", message)
-        return Gone()
-    desk.strangers.add(job.origin)
-    if await desk.end_sweep(run, SweepState.SUPERSEDED, "SourceChanged", message):
-        await desk.open_instead_of(job.sweep)
-    return Gone()
+        await context.end_sweep(run, SweepState.FAILED, "SourceChanged", message)
+        return Drop()
+    context.replaced_origins.add(job.origin)
+    if await context.end_sweep(run, SweepState.SUPERSEDED, "SourceChanged", message):
+        await context.open_replacement(job.sweep)
+    return Drop()
 
 
 def report_foreign_rows(excluded: ExcludedRows, here: str) -> None:
-    """Say once a sweep that some held rows are not this table's."""
+    """Log once a sweep that some excluded rows belong to another table."""
     if excluded.foreign:
         rows = "1 row" if excluded.foreign == 1 else f"{excluded.foreign} rows"
         log.warning(

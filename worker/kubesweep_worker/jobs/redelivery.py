@@ -1,13 +1,12 @@
-"""Decisions about a claim before any of its rows is touched: whose plan, and how many workers did it kill.
+"""Decisions about a claim before any of its rows is touched: does its plan match, and how many workers did it crash?
 
-A crash says little about which row did it: everything that the worker held is delivered again. So a job is suspected
-slowly (alone from the third delivery, halved from the fifth) and only a single row that killed ``SOLO_KILLS`` workers
-while it ran alone is buried. Planning is given up by the same count: workers that die of something else, or of a job
-beside it, are no reason to fail a sweep.
+A crash does not show which row caused it, because all jobs of the worker are delivered again. So suspicion grows in steps:
+a job runs alone from the third delivery, is split from the fifth, and only a single row that crashed ``MAX_CRASHES``
+workers while it ran alone is dead-lettered. The same number ends planning. A worker that dies for another reason, or of a
+job beside it, does not fail a sweep.
 
-A delivery does not prove a crash: the answer to a claim may be lost on its way, and a lease runs out while the queue is
-away. So the worker that begins a suspected job alone writes that into the job first (``Job.crashes``), and takes it off when it gives
-the job back.
+A delivery does not prove a crash: the answer to a claim can be lost, and leases expire while the queue is away. So a worker
+that runs a suspect alone first records the crash in the queue (``Job.crashes``), and takes it back when it releases the job.
 """
 
 from __future__ import annotations
@@ -18,60 +17,60 @@ import msgspec
 
 from kubesweep.queue.model import Claim, Job, JobKind, PlanVersion
 
-ALONE_FROM = 3
-HALVED_FROM = 5
-SOLO_KILLS = 5
+ALONE_FROM = 3  # deliveries
+SPLIT_FROM = 5  # deliveries
+MAX_CRASHES = 5  # while the job ran alone
 
 
-class Version(Enum):
+class PlanMatch(Enum):
     SAME = auto()
-    OLD_JOB = auto()  # the job was cut for a plan that mine replaces
-    OLD_WORKER = auto()  # the job belongs to a newer plan: not mine to touch
+    OLD_JOB = auto()  # the job was planned with a plan that this worker's plan replaces
+    OLD_WORKER = auto()  # the job belongs to a newer plan, so this worker must not touch it
 
 
-def version(job: PlanVersion | None, mine: PlanVersion) -> Version:
-    if job is None or job.same(mine):
-        return Version.SAME
-    if job.newer_than(mine) and not mine.newer_than(job):
-        return Version.OLD_WORKER
-    return Version.OLD_JOB
+def match_plan(job: PlanVersion | None, worker: PlanVersion) -> PlanMatch:
+    if job is None or job.same(worker):
+        return PlanMatch.SAME
+    if job.newer_than(worker) and not worker.newer_than(job):
+        return PlanMatch.OLD_WORKER
+    return PlanMatch.OLD_JOB
 
 
-class Care(Enum):
+class RedeliveryPolicy(Enum):
     NORMAL = auto()
     ALONE = auto()
-    HALVE = auto()  # alone, and cut in two before anything runs
-    BURY = auto()
+    SPLIT = auto()  # alone, and split in two before anything runs
+    GIVE_UP = auto()  # dead-letter the row, or fail the sweep whose planning it is
 
 
-def lone_deliveries(claim: Claim) -> int:
-    """How often this job was handed out to run alone before: reason enough to ask for less, not to give up."""
+def deliveries_alone(claim: Claim) -> int:
+    """How often this job was delivered to run alone before: a reason to plan less at once, not to give up."""
     return max(0, claim.delivery - ALONE_FROM)
 
 
-def begins(job: Job) -> Job | None:
-    """The job as it has to be in the queue before it runs alone, None where it cannot be buried for what happens then."""
+def with_crash(job: Job) -> Job | None:
+    """The job with a crash recorded before it runs alone; None for a job of several rows, which is split instead of given up."""
     if job.kind in (JobKind.RANGE, JobKind.KEYS) and job.rows > 1:
         return None
     return msgspec.structs.replace(job, crashes=job.crashes + 1)
 
 
-def acquitted(claim: Claim) -> Claim:
-    """The claim as it goes back: the worker that began its job alone lives."""
+def without_crash(claim: Claim) -> Claim:
+    """The claim as it is released: the worker that recorded a crash did not crash."""
     job = msgspec.structs.replace(claim.job, crashes=max(0, claim.job.crashes - 1))
     return msgspec.structs.replace(claim, job=job)
 
 
-def care(claim: Claim) -> Care:
+def redelivery_policy(claim: Claim) -> RedeliveryPolicy:
     job = claim.job
     if job.kind in (JobKind.PLAN, JobKind.CHECK):
-        if job.crashes >= SOLO_KILLS:
-            return Care.BURY
-        return Care.ALONE if claim.delivery >= ALONE_FROM else Care.NORMAL
+        if job.crashes >= MAX_CRASHES:
+            return RedeliveryPolicy.GIVE_UP
+        return RedeliveryPolicy.ALONE if claim.delivery >= ALONE_FROM else RedeliveryPolicy.NORMAL
     if job.rows <= 1:
-        if job.crashes >= SOLO_KILLS:
-            return Care.BURY
-        return Care.ALONE if job.suspect or claim.delivery >= ALONE_FROM else Care.NORMAL
-    if claim.delivery >= HALVED_FROM or (job.suspect and claim.delivery > 1):
-        return Care.HALVE
-    return Care.ALONE if job.suspect or claim.delivery >= ALONE_FROM else Care.NORMAL
+        if job.crashes >= MAX_CRASHES:
+            return RedeliveryPolicy.GIVE_UP
+        return RedeliveryPolicy.ALONE if job.suspect or claim.delivery >= ALONE_FROM else RedeliveryPolicy.NORMAL
+    if claim.delivery >= SPLIT_FROM or (job.suspect and claim.delivery > 1):
+        return RedeliveryPolicy.SPLIT
+    return RedeliveryPolicy.ALONE if job.suspect or claim.delivery >= ALONE_FROM else RedeliveryPolicy.NORMAL

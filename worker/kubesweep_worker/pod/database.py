@@ -1,8 +1,8 @@
-"""Where a pod reads its database's URL: from a mounted Secret, or from files that another container writes.
+"""Read the database's URL in a pod: from a mounted Secret, or from files that another container writes.
 
-Both may come late and change at any time, so nothing is kept: each call reads, and each connection is opened with what was read last.
-``where`` is a sentence for people; ``refreshed`` is True where something renews the password without an edit.
-No message here holds a value.
+Both may appear late and change at any time, so each call reads again, and each connection uses the latest URL. ``where`` is
+a sentence that says where the URL is configured; ``refreshed`` is True where something renews the password without an edit.
+No message contains a value.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kubesweep.api.database_url import (
     usable_url,
 )
 from kubesweep.errors import Outage, SpecError, SweepFailure
-from kubesweep_worker.pod.environment import CODE, given
+from kubesweep_worker.pod.environment import CODE, required
 from kubesweep_worker.pod.mounted_secrets import SOON
 
 __all__ = ["DatabaseFile", "DatabaseParts", "DatabaseUrl", "PodDatabase", "pod_database"]
@@ -40,27 +40,27 @@ class PodDatabase(Protocol):
     refreshed: bool
 
     def __call__(self) -> str:
-        """Raises Outage UrlMissing, which time or creating a Secret cures, and SweepFailure UrlInvalid."""
+        """Raises Outage UrlMissing, which ends when the Secret is created, and SweepFailure UrlInvalid."""
         ...
 
 
 def pod_database(environment: Mapping[str, str], namespace: str) -> PodDatabase:
-    """What the environment names. Raises SpecError."""
+    """The kind of URL that the environment names. Raises SpecError."""
     if text := environment.get(_CONNECTION):
         try:
             parts = msgspec.json.decode(text, type=Parts)
         except msgspec.DecodeError as error:
-            mend = "the controller and this image (spec.worker.image) are of different versions: bring them to one"
-            raise SpecError(CODE, f"{_CONNECTION} cannot be read ({error}): {mend}") from None
-        folder = Path(given(environment, "KUBESWEEP_DATABASE_DIR"))
+            fix = "the controller and this image (spec.worker.image) are of different versions: use the same version for both"
+            raise SpecError(CODE, f"{_CONNECTION} cannot be read ({error}): {fix}") from None
+        folder = Path(required(environment, "KUBESWEEP_DATABASE_DIR"))
         return DatabaseParts(parts, folder, namespace, environment.get("KUBESWEEP_DATABASE_VOLUME", ""))
-    file = Path(given(environment, _URL_FILE))
+    file = Path(required(environment, _URL_FILE))
     secret = environment.get("KUBESWEEP_DATABASE_SECRET")
     return DatabaseUrl(file, secret, namespace) if secret else DatabaseFile(file)
 
 
 class DatabaseUrl:
-    """The URL in a mounted Secret, as it is now. ``secret`` is its ``name/key``, for people."""
+    """The current URL in a mounted Secret. ``secret`` is its ``name/key``, for messages."""
 
     refreshed = False
 
@@ -82,21 +82,21 @@ class DatabaseUrl:
 
 
 class DatabaseFile:
-    """The URL in a file that no Secret of the spec is mounted as, such as one that a sidecar writes."""
+    """The URL in a file that is not mounted from a Secret of the spec, such as one that a sidecar writes."""
 
     refreshed = True
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self.where = f"The URL is the file {file} in the worker's container, which is read at each use."
+        self.where = f"The URL is the file {file} in the worker's container, which is read for each connection."
 
     def __call__(self) -> str:
         return read_url(self._file, "spec.source.urlFrom, or a volume of spec.worker.podTemplate")
 
 
 class DatabaseParts:
-    """The URL out of parts. ``folder`` is where those of the Secret are mounted, each as a file with the part's name; ``volume`` is set
-    where the pod template has another volume there."""
+    """The URL composed of parts. ``folder``: where the parts of the Secret are mounted, each as a file with the part's name.
+    ``volume``: the name of another volume of the pod template that is mounted there instead."""
 
     def __init__(self, parts: Parts, folder: Path, namespace: str, volume: str = "") -> None:
         self._parts, self._folder, self._namespace, self._volume = parts, folder, namespace, volume
@@ -104,13 +104,13 @@ class DatabaseParts:
         places = [FIELD]
         places += [self._place(parts.secret)] if parts.keys else []
         places += [f"the file {parts.password_file}"] if parts.password_file else []
-        self.where = f"The login is in {' and '.join(places)}; change it there, and {SOON}."
+        self.where = f"The credentials are in {' and '.join(places)}; change it there, and {SOON}."
 
     def __call__(self) -> str:
         parts, found = self._parts, read_together(self._folder, self._parts.files)
         if lacks := missing(parts, found):
             fix = f"or correct {FIELD}.secretRef (keys of {', '.join(lacks)})"
-            raise self._outage("login", parts.secret, [(part, parts.keys[part]) for part in lacks], fix)
+            raise self._outage("credentials", parts.secret, [(part, parts.keys[part]) for part in lacks], fix)
         if parts.ca and not found.get(CA_FILE):
             name, key = parts.ca
             raise self._outage("certificate", name, [(CA_FILE, key)], f"or correct {FIELD}.caFrom")
@@ -122,7 +122,7 @@ class DatabaseParts:
             raise SweepFailure("UrlInvalid", f"{error}.") from None
 
     def _outage(self, what: str, secret: str, lacks: Sequence[tuple[str, str]], fix: str) -> Outage:
-        """``lacks``: each file with the key that it comes from."""
+        """``lacks``: each missing file with its key in the Secret."""
         names = " and ".join(f'"{file if self._volume else key}"' for file, key in lacks)
         return Outage(
             "UrlMissing",
@@ -136,8 +136,8 @@ class DatabaseParts:
 
 
 def read_together(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """The files of one moment: user and password of a rotated Secret belong together. Kubelet shows all of a Secret through the link
-    ``..data`` and swaps that, so the files are read behind it, and again where it was swapped meanwhile."""
+    """Read the files of one version of a Secret, because user and password of a rotated Secret belong together. The kubelet mounts
+    a Secret behind the link ``..data`` and swaps that link, so the files are read behind it, and again where it was swapped."""
     names = tuple(names)
     link = folder / "..data"
     while True:

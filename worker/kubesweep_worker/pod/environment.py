@@ -1,4 +1,4 @@
-"""What a pod is told: everything is in its environment. ``SpecError`` says what another pod template would cure."""
+"""Read a pod's configuration from its environment. ``SpecError``: only another pod template fixes it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kubesweep.api.plan import FORMAT, Plan
 from kubesweep.errors import SpecError
 from kubesweep.logging import configure
 
-__all__ = ["CODE", "given", "log_level", "plan"]
+__all__ = ["CODE", "log_level", "plan", "required"]
 
 CODE = "PodEnvironment"
 
@@ -23,22 +23,24 @@ def log_level(environment: Mapping[str, str]) -> str:
     return level
 
 
-def given(environment: Mapping[str, str], name: str) -> str:
-    """A variable that must be there."""
+def required(environment: Mapping[str, str], name: str) -> str:
+    """A required variable. Raises SpecError."""
     value = environment.get(name, "")
     if not value:
-        raise SpecError(CODE, f"{name} is not set: the controller sets it, a pod made by hand has to")
+        raise SpecError(
+            CODE, f"{name} is not set: the controller sets it, and a pod that you create yourself needs it too"
+        )
     return value
 
 
 def plan(environment: Mapping[str, str]) -> Plan:
-    """The plan in KUBESWEEP_PLAN, where this version understands it."""
-    text = given(environment, "KUBESWEEP_PLAN")
-    mend = "the controller and this image (spec.worker.image) are of different versions: bring them to one"
+    """The plan in KUBESWEEP_PLAN. Raises SpecError where this version cannot read it."""
+    text = required(environment, "KUBESWEEP_PLAN")
+    fix = "the controller and this image (spec.worker.image) are of different versions: use the same version for both"
     try:
         found = Plan.from_json(text)
     except msgspec.DecodeError as error:
-        raise SpecError(CODE, f"KUBESWEEP_PLAN cannot be read ({error}): {mend}") from None
+        raise SpecError(CODE, f"KUBESWEEP_PLAN cannot be read ({error}): {fix}") from None
     if found.format != FORMAT:
-        raise SpecError(CODE, f"KUBESWEEP_PLAN has format {found.format}, this image reads {FORMAT}: {mend}")
+        raise SpecError(CODE, f"KUBESWEEP_PLAN has format {found.format}, this image reads {FORMAT}: {fix}")
     return found

@@ -1,8 +1,8 @@
-"""``kubesweep-worker``: what runs in the pods that the controller makes, ``work`` in a Deployment, ``tick`` in a CronJob.
+"""``kubesweep-worker``, the command of the pods that the controller creates: ``work`` in a Deployment, ``tick`` in a CronJob.
 
-Everything that a pod is told is in its environment and in files mounted from Secrets; it has no access to the
-Kubernetes API. What may come later or change (Secrets, passwords) is waited for. What only another pod template cures
-ends the process with 2 and a sentence.
+start.py is its entry point, work.py the worker's pod, tick.py the CronJob's pod. A pod gets its configuration from the
+environment and from files mounted from Secrets; it has no access to the Kubernetes API. It waits for what may appear or
+change later (Secrets, passwords). An error that only another pod template fixes ends the process with exit code 2.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from kubesweep.streams import open_missing
 from kubesweep_worker.pod.environment import log_level
 
 log = logging.getLogger("kubesweep.pod")
-USAGE, UNREACHABLE = 2, 3
+USAGE, UNREACHABLE = 2, 3  # exit codes
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
-    """What ``kubesweep-worker`` does once it listens to SIGTERM."""
+    """Run ``kubesweep-worker``; start.py has installed a handler for SIGTERM."""
     open_missing()
     sys.exit(run(_arguments(argv), os.environ))
 
 
 def run(command: str, environment: Mapping[str, str]) -> int:
-    """Run ``work`` or ``tick`` to its end; the exit code."""
+    """Run ``work`` or ``tick`` to its end; returns the exit code."""
     try:
         configure(log_level(environment), everybody=True)
         if command == "tick":
@@ -46,7 +46,7 @@ def run(command: str, environment: Mapping[str, str]) -> int:
         log.critical("%s", error)
         return USAGE
     except ModuleNotFoundError as error:
-        log.critical('%s: the image wants pip install "kubesweep[worker]"', error)
+        log.critical('%s: the image needs pip install "kubesweep[worker]"', error)
         return USAGE
     except Outage as outage:
         log.error("%s", outage, extra={"reason": outage.reason})

@@ -1,9 +1,9 @@
-"""The first lines that a worker's pod runs, and the hook that waits for them.
+"""The entry point of a worker's pod: install a handler for SIGTERM, then import the rest. It also has the preStop hook.
 
-The first process of a container gets no signal that it has not asked for (pid_namespaces(7)): a SIGTERM that comes before its
-handler is there is lost, and a worker that never heard it goes on claiming until it is killed amid its rows. So the handler
-comes before every import that takes time, and the pod's preStop hook, which Kubernetes runs before it sends SIGTERM
-(https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/), returns only when the handler is there.
+The kernel drops a signal to the first process of a container unless the process has a handler for it (pid_namespaces(7)). A
+worker that misses SIGTERM continues to claim jobs until it is killed. So the handler is installed before any slow import, and
+the preStop hook, which Kubernetes runs before it sends SIGTERM
+(https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/), returns only when the handler exists.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ import time
 from pathlib import Path
 
 HOOK = "prestop"
-_LOOK = 0.02  # seconds between two looks
+_POLL = 0.02  # seconds
 
 
 def main() -> None:
     """The entry point of ``kubesweep-worker``."""
     if sys.argv[1:] == [HOOK]:
-        until_it_listens()
+        wait_for_handler()
         return
-    # Nothing is in hand yet. An exception instead would be swallowed where it met a finalizer, of which imports run many.
+    # No job is claimed yet. An exception instead of _exit would be lost inside a finalizer, and imports run many of those.
     signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     from kubesweep_worker.pod.main import main
 
     main()
 
 
-def until_it_listens(process: str = "1") -> None:
-    """Return once the process catches SIGTERM, or is not there. No end of its own: the pod's grace period ends it."""
-    while not _listens(process):
-        time.sleep(_LOOK)
+def wait_for_handler(process: str = "1") -> None:
+    """Return once the process has a handler for SIGTERM, or is gone. It has no timeout: the pod's grace period ends it."""
+    while not _has_handler(process):
+        time.sleep(_POLL)
 
 
-def _listens(process: str) -> bool:
+def _has_handler(process: str) -> bool:
     try:
         status = Path("/proc", process, "status").read_text()
     except OSError:

@@ -46,7 +46,7 @@ async def tick(environment: Mapping[str, str]) -> int:
             extra={"answer": "refused", "job": environment.get("KUBESWEEP_JOB_NAME")},
         )  # fmt: skip
         return 0
-    queue = connect(pod.given(environment, "KUBESWEEP_QUEUE"))
+    queue = connect(pod.required(environment, "KUBESWEEP_QUEUE"))
     try:
         opened = await queue.open_sweep(plan.ref, request)
     finally:
@@ -67,9 +67,9 @@ def _text(seconds: float) -> str:
 
 def request_of(environment: Mapping[str, str], plan: Plan) -> SweepRequest:
     """The sweep that the Job of this environment asks for. A Job without a nominal time asks for now, by the queue's clock."""
-    nominal = nominal_time(pod.given(environment, "KUBESWEEP_JOB_NAME"), f"{plan.name}-tick")
+    nominal = nominal_time(pod.required(environment, "KUBESWEEP_JOB_NAME"), f"{plan.name}-tick")
     if nominal is None:
-        return sweep_request(plan, None, dedup_key=f"job/{pod.given(environment, 'KUBESWEEP_JOB_UID')}")
+        return sweep_request(plan, None, dedup_key=f"job/{pod.required(environment, 'KUBESWEEP_JOB_UID')}")
     return sweep_request(plan, nominal, deadline=_deadline(environment))
 
 

@@ -1,4 +1,4 @@
-"""The worker of a pod: a plan from the environment, the database and the headers from mounted files."""
+"""The code of a worker's pod: a worker whose plan is in the environment, and whose secrets are in mounted files."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from kubesweep.logging import safe_url
 from kubesweep_worker.pod import environment as pod
 from kubesweep_worker.pod.database import pod_database
 from kubesweep_worker.pod.mounted_secrets import HeaderFiles
-from kubesweep_worker.runtime.build import assemble, freeze_imports
-from kubesweep_worker.runtime.signals import install_signals
+from kubesweep_worker.runtime.build import build_worker, freeze_imports
+from kubesweep_worker.runtime.signals import install_signal_handlers
 
 log = logging.getLogger("kubesweep.pod")
 
 
 async def work(environment: Mapping[str, str]) -> int:
-    """Work until SIGTERM; the exit code. Raises SpecError for an environment that cannot be worked with."""
+    """Work until SIGTERM; returns the exit code. Raises SpecError for an unusable environment."""
     plan = pod.plan(environment)
-    queue = pod.given(environment, "KUBESWEEP_QUEUE")
+    queue = pod.required(environment, "KUBESWEEP_QUEUE")
     url = pod_database(environment, plan.namespace)
-    # A handler is found where `python -m` in the image would find it.
-    worker = assemble(
+    # The handler is imported from where `python -m` in the image would find it.
+    worker = build_worker(
         plan,
         url=url,
         queue_url=queue,
@@ -33,7 +33,7 @@ async def work(environment: Mapping[str, str]) -> int:
         where=url.where,
         refreshed=url.refreshed,
     )
-    install_signals(worker, within=drain_seconds(plan))
+    install_signal_handlers(worker, within=drain_seconds(plan))
     freeze_imports()
     log.info(
         "working",
@@ -51,5 +51,5 @@ def _headers(environment: Mapping[str, str], plan: Plan) -> Callable[[], Mapping
     hook = plan.effect.webhook if plan.effect else None
     if hook is None or hook.headers_secret is None:
         return dict
-    folder = Path(pod.given(environment, "KUBESWEEP_HEADERS_DIR"))
+    folder = Path(pod.required(environment, "KUBESWEEP_HEADERS_DIR"))
     return HeaderFiles(folder, hook.headers_secret, plan.namespace)

@@ -1,4 +1,4 @@
-"""From a plan and where things are to a worker: the one place that knows which implementation stands behind a protocol."""
+"""Build a worker from a plan: the one module that chooses the implementations of queue, source and effect."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from kubesweep.queue.connect import connect
 from kubesweep_worker.effects import open_effect
 from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import WorkerSettings
-from kubesweep_worker.sources.reconnecting import LateSource
+from kubesweep_worker.sources.reconnecting import ReconnectingSource
 
 
 def freeze_imports() -> None:
-    """For processes that live to work: what is loaded now stays, so the garbage collector need not walk it again and again
-    (10 ms each time, in the midst of a plan)."""
+    """Exclude everything that is loaded now from garbage collection, which otherwise takes 10 ms of a plan each time. For
+    processes that only run workers."""
     gc.collect()
     gc.freeze()
 
 
-def assemble(
+def build_worker(
     plan: Plan,
     *,
     url: Callable[[], str],
@@ -33,17 +33,18 @@ def assemble(
     where: str = "",
     refreshed: bool = False,
 ) -> Worker:
-    """A worker for ``plan``, connected lazily. To be called inside a running event loop.
+    """A worker for ``plan``, which connects lazily. Call it inside a running event loop.
 
-    ``url`` and ``headers`` (the webhook's secret ones) are asked again and again, so that what is rotated heals; ``where``
-    tells people in a sentence where the URL comes from, and ``refreshed`` that something renews its password without an edit. ``path`` is put on sys.path for the handler: the folder of the YAML
-    file, or the working directory of a pod. Without ``settings`` the plan's concurrency counts.
+    ``url`` and ``headers`` (the webhook's secret headers) are read again for each connection, so a rotated Secret takes
+    effect. ``where`` is a sentence for messages that says where the URL comes from. ``refreshed``: something renews its
+    password without an edit. ``path`` is put on sys.path for the handler: the folder of the YAML file, or the working
+    directory of a pod. Without ``settings`` the plan's concurrency applies.
     """
     chosen = settings or dataclasses.replace(WorkerSettings(), concurrency=plan.concurrency)
     return Worker(
         plan,
         connect(queue_url),
-        LateSource(plan, url, where, refreshed=refreshed),
+        ReconnectingSource(plan, url, where, refreshed=refreshed),
         open_effect(plan, headers, path),
         chosen,
         lambda: connect(queue_url),

@@ -1,4 +1,4 @@
-"""One way to run a command's coroutine: on uvloop where it is installed (it comes with the worker), which spends less on each job."""
+"""Run a coroutine on uvloop where it is installed (the worker's extra includes it): it needs less time for each job."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def _factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
-    except ImportError:  # Windows, and whoever left it out
+    except ImportError:  # Windows, or an installation without it
         return None
     return uvloop.new_event_loop

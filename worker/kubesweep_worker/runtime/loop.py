@@ -1,114 +1,113 @@
-"""The loop: settle what is finished and claim what fits, in one trip; then sleep until something happens.
+"""The worker's loop: settle finished jobs and claim new ones in one call of the queue, then sleep until something happens.
 
-Invariants: at most ``concurrency`` jobs run; a job that must run alone has the worker to itself; at most one claim is under
-way, be it one that waits; nothing is polled at a fixed rate: a finished job, the queue's ``claim_next``, an opened gate and
-a stop each wake the loop.
+Invariants: at most ``concurrency`` jobs run. A job that must run alone shares the worker with no other. At most one claim
+is outstanding, including one that waits. Nothing is polled at a fixed rate: a finished job, the queue's ``claim_next``, the
+claim breaker and a stop each wake the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
 
 import msgspec
 
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import Budget, Claim, Claims, Settlement
-from kubesweep_worker.flow_control.circuit_breaker import State
-from kubesweep_worker.in_flight import Hands, JobRun
-from kubesweep_worker.jobs.context import Desk, Done, Gone, Result, Return
+from kubesweep_worker.flow_control.claim_breaker import BreakerState
+from kubesweep_worker.in_flight import InFlightJobs, JobRun
+from kubesweep_worker.jobs.context import Done, Drop, JobContext, Release, Result
 from kubesweep_worker.jobs.dispatch import run_job
-from kubesweep_worker.jobs.redelivery import Care, acquitted, care
-from kubesweep_worker.runtime.connectivity import Contact
+from kubesweep_worker.jobs.redelivery import RedeliveryPolicy, redelivery_policy, without_crash
+from kubesweep_worker.runtime.connectivity import QueueConnectivity
+from kubesweep_worker.runtime.wakeup import Wakeup, cancel
 
 log = logging.getLogger("kubesweep.worker")
-PAUSED = 1.0  # a paused queue is asked this often at most
-TRIP = 16  # jobs that one claim may always ask for; many slots are filled by halves: one half works, one is fetched
-FRUITLESS = 3  # waits in a row that promised something and gave nothing: from then on a growing pause
+PAUSED = 1.0  # seconds between two claims of a paused queue, at least
+CLAIM_SIZE = 16  # jobs that one claim may always ask for; with many slots half of them, so that one half runs while the other is fetched
+MAX_EMPTY_WAITS = 3  # waits in a row that returned at once and without a job; after these a growing pause follows each
 
 
 class Loop:
-    def __init__(self, desk: Desk, hands: Hands) -> None:
-        self.desk, self.hands, self.settings = desk, hands, desk.settings
+    def __init__(self, context: JobContext, in_flight: InFlightJobs) -> None:
+        self.context, self.in_flight, self.settings = context, in_flight, context.settings
         self.stopping = False
-        self.seen = Claims()
-        self.wake = asyncio.Event()
-        self._most = max(TRIP, self.settings.concurrency // 2)
-        self._settle: dict[str, Settlement] = {}
-        self._back: dict[str, Claim] = {}
-        self._alone = False  # a job waits that wants the worker for itself
-        self._strikes = 0
-        self._contact = Contact(self.settings)
+        self.last_claims = Claims()
+        self.wakeup = Wakeup(self.settings)
+        self._most = max(CLAIM_SIZE, self.settings.concurrency // 2)
+        self._settlements: dict[str, Settlement] = {}
+        self._releases: dict[str, Claim] = {}
+        self._alone_waits = False  # the queue has a job that must run alone
+        self._consecutive_failures = 0
+        self._connectivity = QueueConnectivity(self.settings)
         self._not_before = 0.0
-        self._fruitless = 0
+        self._empty_waits = 0
         self._waiter: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None
-        self._alarm: asyncio.Task[None] | None = None
-        self._alarm_at = 0.0
-        self._ailment = (
-            ""  # what a probe found last: a probe that succeeds proves the cure of that, and of nothing else
+        self._last_probe_failure = (
+            ""  # its reason: a probe that succeeds proves that this failure is over, and no other
         )
 
     @property
     def empty(self) -> bool:
-        return not self.hands.all() and not self._settle and not self._back
+        return not self.in_flight.all() and not self._settlements and not self._releases
 
-    async def turn(self) -> None:
-        """One round. Raises nothing: an outage of the queue is remembered and tried again later."""
-        self.wake.clear()
+    async def step(self) -> None:
+        """One iteration. Raises nothing: after an outage of the queue the next iterations try again."""
+        self.wakeup.clear()
         now = self.settings.monotonic()
-        self._open_gate(now)
-        if now < self._not_before and self._strikes:
-            return self._wake_in(self._not_before - now)
+        self._probe_if_due(now)
+        if now < self._not_before and self._consecutive_failures:
+            return self.wakeup.wake_in(self._not_before - now)
         try:
             await self._exchange(now)
         except Outage as outage:
-            self._contact.lost()
-            self._strikes += 1
-            pause = self.desk.pause(self._strikes, outage)
-            if self._strikes == 1:
+            self._connectivity.lost()
+            self._consecutive_failures += 1
+            pause = self.context.backoff_delay(self._consecutive_failures, outage)
+            if self._consecutive_failures == 1:
                 log.warning("the queue is away: %s", outage, extra={"reason": outage.reason})
             self._not_before = now + pause
-            self._wake_in(pause)
+            self.wakeup.wake_in(pause)
             return None
-        if self._strikes:
+        if self._consecutive_failures:
             log.info("the queue is back")
-            self._strikes = 0
-        if (quiet := max(self._not_before, self.desk.quiet_until) - now) > 0 and not self.stopping:
-            self._wake_in(quiet)
+            self._consecutive_failures = 0
+        if (quiet := max(self._not_before, self.context.no_claims_until) - now) > 0 and not self.stopping:
+            self.wakeup.wake_in(quiet)
         return None
 
     async def _exchange(self, now: float) -> None:
-        desk = self.desk
-        if self._back:
-            back = dict(self._back)
-            await desk.queue.release(desk.ref, tuple(back.values()))
-            for claim_id in back:
-                self._back.pop(claim_id, None)
-                self.hands.drop(claim_id)
-        want, settle = 0 if self._waits() else self._want(now), dict(self._settle)
-        if settle:
-            done = tuple(settle.values())
-            answer = await desk.queue.settle(desk.ref, desk.consumer, done, want, self._contact.limits(desk.limits))
-            self._contact.answered()
-            for claim_id in settle:
-                self._settle.pop(claim_id, None)
-                self.hands.drop(claim_id)
-            self._tell(answer.lost, answer.finished, answer.halted)
+        """Send releases and settlements, and claim as many jobs as may run."""
+        context = self.context
+        if self._releases:
+            releases = dict(self._releases)
+            await context.queue.release(context.ref, tuple(releases.values()))
+            for claim_id in releases:
+                self._releases.pop(claim_id, None)
+                self.in_flight.remove(claim_id)
+        want, settlements = 0 if self._is_waiting() else self._want(now), dict(self._settlements)
+        limits = self._connectivity.limits(context.limits)
+        if settlements:
+            done = tuple(settlements.values())
+            answer = await context.queue.settle(context.ref, context.consumer, done, want, limits)
+            self._connectivity.answered()
+            for claim_id in settlements:
+                self._settlements.pop(claim_id, None)
+                self.in_flight.remove(claim_id)
+            self._log_outcomes(answer.lost, answer.finished, answer.halted)
             claims = answer.claims
         elif want:
-            claims = await desk.queue.claim(desk.ref, desk.consumer, want, self._contact.limits(desk.limits))
-            self._contact.answered()
+            claims = await context.queue.claim(context.ref, context.consumer, want, limits)
+            self._connectivity.answered()
         else:
             return
         if want:
             self._receive(claims, want, now, now)
 
-    def _tell(self, lost: tuple[str, ...], finished: tuple[str, ...], halted: tuple[str, ...]) -> None:
+    def _log_outcomes(self, lost: tuple[str, ...], finished: tuple[str, ...], halted: tuple[str, ...]) -> None:
         if lost:
-            log.warning("settled too late, nothing was counted", extra={"jobs": list(lost)})
+            log.warning("settled too late: other workers own these jobs, and count them", extra={"jobs": list(lost)})
         for sweep in finished:
             log.info("sweep finished", extra={"sweep": sweep})
         for sweep in halted:
@@ -118,192 +117,177 @@ class Loop:
             )
 
     def _want(self, now: float) -> int:
-        running = self.hands.running()
-        if self.stopping or now < max(self._not_before, self.desk.quiet_until) or any(run.alone for run in running):
+        """How many jobs may be claimed now."""
+        running = self.in_flight.running()
+        quiet = now < max(self._not_before, self.context.no_claims_until)
+        if self.stopping or quiet or any(run.alone for run in running):
             return 0
-        if self._alone:
-            return 0 if running else self.desk.gate.allows(1, 0)
+        if self._alone_waits:
+            return 0 if running else self.context.claim_breaker.allowed(1, 0)
         free = max(0, self.settings.concurrency - len(running))
-        return self.desk.gate.allows(min(free, self._most), len(running))
+        return self.context.claim_breaker.allowed(min(free, self._most), len(running))
 
     def _receive(self, claims: Claims, want: int, now: float, asked: float) -> None:
-        self.seen = claims
-        self.desk.saw_held_version(claims.excluded_version)
-        self.desk.batch.hear(claims.batch_hint)
-        self._alone = False
+        self.last_claims = claims
+        self.context.set_excluded_version(claims.excluded_version)
+        self.context.batch_size.apply_hint(claims.batch_hint)
+        self._alone_waits = False
         self._start_all(claims, self._want(now), asked)
         if len(claims.jobs) >= want:
-            self._fruitless = 0
-            if len(self.hands.running()) < self.settings.concurrency:
-                self.wake.set()
+            self._empty_waits = 0
+            if len(self.in_flight.running()) < self.settings.concurrency:
+                self.wakeup.set()
             return
         if claims.wait is not None:
-            pause = min(PAUSED, max(0.01, claims.wait))  # what another worker does not try ends a debt sooner
+            pause = min(PAUSED, max(0.01, claims.wait))  # rows that another worker skips may end the wait earlier
             self._not_before = now + pause
-            self._wake_in(pause)
+            self.wakeup.wake_in(pause)
         elif claims.paused:
             self._not_before = now + PAUSED
-            self._wake_in(PAUSED)
+            self.wakeup.wake_in(PAUSED)
         else:
             self._wait_for_more(claims, now)
 
     def _start_all(self, claims: Claims, most: int, asked: float) -> None:
-        """``most``: how many may start by now. Since they were ``asked`` for the gate may have shut, or a stop have come."""
-        running = self.hands.running()
+        """``most``: how many may start now. The breaker may have opened, or a stop arrived, since they were ``asked`` for."""
+        running = self.in_flight.running()
         busy, lone = bool(running), any(run.alone for run in running)
-        mine = {run.claim.id: run for run in self.hands.all()}
+        known = {run.claim.id: run for run in self.in_flight.all()}
         used = 0
         for claim in claims.jobs:
             before, used = used, used + claim.job.rows
-            if (run := mine.get(claim.id)) is not None:
-                # This process slept longer than a lease (a laptop's lid): the job is in hand, and goes on under the new fence.
+            if (run := known.get(claim.id)) is not None:
+                # The process slept for longer than a lease (a suspended laptop): the job continues under its new fence.
                 run.claim = msgspec.structs.replace(claim, job=run.claim.job)
                 continue
-            alone = care(claim) is not Care.NORMAL
+            alone = redelivery_policy(claim) is not RedeliveryPolicy.NORMAL
             if lone or (alone and busy):
-                # Kept waiting in hand it would be counted as a crash of its own if the job before it kills the worker.
-                self._alone = self._alone or alone
-                self._return(claim)
+                # If this worker kept it waiting and the job before it crashed the worker, the crash would count for it too.
+                self._alone_waits = self._alone_waits or alone
+                self._release(claim)
             elif most <= 0:
-                self._return(claim)
+                self._release(claim)
             else:
                 busy, lone, most = True, alone, most - 1
                 run = JobRun(claim, self.settings.monotonic, alone=alone)
-                if self.desk.pace is not None:
-                    self.desk.pace.take(run, claims.budget or Budget(), before, asked)
+                if self.context.rate_limiter is not None:
+                    self.context.rate_limiter.add_job(run, claims.budget or Budget(), before, asked)
                 self._start(run)
 
-    def _return(self, claim: Claim) -> None:
-        self._back[claim.id] = claim
-        self.wake.set()
+    def _release(self, claim: Claim) -> None:
+        self._releases[claim.id] = claim
+        self.wakeup.set()
 
     def _start(self, run: JobRun) -> None:
-        self.hands.take(run)
+        self.in_flight.add(run)
         run.task = asyncio.create_task(self._work(run), name=f"kubesweep-{run.claim.id}")
         run.task.add_done_callback(lambda _: self._ended(run))
 
     def _ended(self, run: JobRun) -> None:
-        """A task that a stop cancels before its first step runs nothing, not even a ``finally``."""
+        """A task that is cancelled before its first step runs nothing, not even a ``finally``."""
         if not run.finished:
             run.finished = True
-            self._collect(run, Return(run.claim))
-            self.wake.set()
+            self._collect(run, Release(run.claim))
+            self.wakeup.set()
 
     async def _work(self, run: JobRun) -> None:
-        result: Result = Return(run.claim)
+        result: Result = Release(run.claim)
         try:
-            result = await run_job(self.desk, run)
+            result = await run_job(self.context, run)
         except asyncio.CancelledError:
-            result = Return(run.claim)
+            result = Release(run.claim)
         finally:
             run.finished = True
             self._collect(run, result)
-            self.wake.set()
+            self.wakeup.set()
 
     def _collect(self, run: JobRun, result: Result) -> None:
-        claim_id, pace = run.claim.id, self.desk.pace
+        claim_id, limiter = run.claim.id, self.context.rate_limiter
         match result:
-            case Done(settlement, worked) if not run.lost:
-                self._settle[claim_id] = pace.settled(run, settlement) if pace is not None else settlement
-                if worked:
-                    self._worked()
-            case Return(claim) if not run.lost:
-                if run.begun:
-                    claim = acquitted(claim)
-                self._back[claim_id] = pace.returned(run, claim) if pace is not None else claim
+            case Done(settlement, succeeded) if not run.lost:
+                self._settlements[claim_id] = limiter.settled(run, settlement) if limiter is not None else settlement
+                if succeeded:
+                    self._record_success()
+            case Release(claim) if not run.lost:
+                if run.crash_recorded:
+                    claim = without_crash(claim)
+                self._releases[claim_id] = limiter.released(run, claim) if limiter is not None else claim
             case _:
-                self.hands.drop(claim_id)
-                if pace is not None:
-                    pace.lost(run)
-                if isinstance(result, Gone) and result.worked:
-                    self._worked()
+                self.in_flight.remove(claim_id)
+                if limiter is not None:
+                    limiter.lost(run)
+                if isinstance(result, Drop) and result.succeeded:
+                    self._record_success()
 
-    def _worked(self) -> None:
-        if self.desk.gate.worked():
-            log.info("the world is well again: claiming goes on")
+    def _record_success(self) -> None:
+        if self.context.claim_breaker.record_success():
+            log.info("database and receiver respond: claiming continues")
 
-    def _waits(self) -> bool:
+    def _is_waiting(self) -> bool:
         return self._waiter is not None and not self._waiter.done()
 
     def _wait_for_more(self, claims: Claims, now: float) -> None:
-        """Claim again as soon as the queue has something, or the next retry is due."""
+        """Claim again as soon as the queue has a job, or the next retry is due."""
         want = self._want(now)
-        if not want or self._back:
+        if not want or self._releases:
             return
         timeout = self.settings.idle_wait
         if claims.next_in is not None:
             timeout = min(timeout, max(0.0, claims.next_in))
-        if now < self._contact.spare_until:
-            timeout = min(timeout, self._contact.spare_until - now)
-        self._fruitless = 0 if claims.jobs else self._fruitless + 1
-        pause = min(0.1, 0.01 * 2.0 ** (self._fruitless - FRUITLESS)) if self._fruitless > FRUITLESS else 0.0
-        self._waiter = self._side(self._claim_next(want, timeout, pause))
+        if now < self._connectivity.spare_until:
+            timeout = min(timeout, self._connectivity.spare_until - now)
+        self._empty_waits = 0 if claims.jobs else self._empty_waits + 1
+        over = self._empty_waits - MAX_EMPTY_WAITS
+        pause = min(0.1, 0.01 * 2.0**over) if over > 0 else 0.0
+        self._waiter = self.wakeup.spawn(self._claim_next(want, timeout, pause))
 
     async def _claim_next(self, want: int, timeout: float, pause: float) -> None:
-        desk, began = self.desk, self.settings.monotonic()
-        limits = self._contact.limits(desk.limits)
+        context, began = self.context, self.settings.monotonic()
+        limits = self._connectivity.limits(context.limits)
         try:
-            claims = await desk.queue.claim_next(desk.ref, desk.consumer, want, limits, timeout)
+            claims = await context.queue.claim_next(context.ref, context.consumer, want, limits, timeout)
         except Outage as outage:
-            self._contact.lost()
-            await self.settings.sleep(desk.pause(1, outage))
+            self._connectivity.lost()
+            await self.settings.sleep(context.backoff_delay(1, outage))
             return
-        self._contact.answered()
+        self._connectivity.answered()
         now = self.settings.monotonic()
         if now - began > 1.0:
-            self._fruitless = 0
+            self._empty_waits = 0
         elif pause and not claims.jobs:
             await self.settings.sleep(pause)
         self._waiter = None
-        if claims.jobs or not limits.spare_expired:  # else the next turn claims: what was spared may be free by now
+        if claims.jobs or not limits.spare_expired:  # otherwise the next step claims: spared jobs may be free by then
             self._receive(claims, want, now, began)
 
     async def withdraw(self) -> None:
-        """Wait for nothing any more. What a claim brings on its way back is given back."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.cancel()
-            await asyncio.wait({self._waiter})
+        """End the outstanding claim. Jobs that it returns on its way back are released."""
+        await cancel(self._waiter)
 
-    def _open_gate(self, now: float) -> None:
-        gate = self.desk.gate
-        if gate.state is State.SHUT and not self.stopping:
-            if not gate.due(now):
-                self._wake_in(gate.until - now)
+    def _probe_if_due(self, now: float) -> None:
+        breaker = self.context.claim_breaker
+        if breaker.state is BreakerState.OPEN and not self.stopping:
+            if not breaker.probe_due(now):
+                self.wakeup.wake_in(breaker.open_until - now)
             elif self._probe is None or self._probe.done():
-                self._probe = self._side(self._ask())
+                self._probe = self.wakeup.spawn(self._probe_source())
 
-    async def _ask(self) -> None:
-        """Ask the database; one job may try where it answers."""
+    async def _probe_source(self) -> None:
+        """Probe the database; where it answers, one job may run."""
         try:
-            await self.desk.source.probe()
-        except (Outage, SweepFailure) as trouble:
-            self._ailment = trouble.reason
-            await self.desk.report("SourceReady", False, trouble.reason, str(trouble))
-            self.desk.gate.ajar()
-            self.desk.shut(trouble if isinstance(trouble, Outage) else Outage(trouble.reason, str(trouble)))
+            await self.context.source.probe()
+        except (Outage, SweepFailure) as problem:
+            self._last_probe_failure = problem.reason
+            await self.context.findings.report("SourceReady", False, problem.reason, str(problem))
+            self.context.claim_breaker.half_open()
+            self.context.pause_claiming(
+                problem if isinstance(problem, Outage) else Outage(problem.reason, str(problem))
+            )
         else:
-            self.desk.gate.ajar()
-            await self.desk.well("SourceReady", cured=self._ailment)
-
-    def _wake_in(self, seconds: float) -> None:
-        at = self.settings.monotonic() + seconds
-        if self._alarm is not None and not self._alarm.done():
-            if self._alarm_at <= at:
-                return
-            self._alarm.cancel()
-        self._alarm_at = at
-        self._alarm = self._side(self._sleep(seconds))
-
-    async def _sleep(self, seconds: float) -> None:
-        await self.settings.sleep(max(0.0, seconds))
-
-    def _side(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        task.add_done_callback(lambda _: self.wake.set())
-        return task
+            self.context.claim_breaker.half_open()
+            await self.context.findings.report_success("SourceReady", recovered_from=self._last_probe_failure)
 
     async def close(self) -> None:
-        for task in (self._waiter, self._probe, self._alarm):
-            if task is not None and not task.done():
-                task.cancel()
-                await asyncio.wait({task})
+        await cancel(self._waiter)
+        await cancel(self._probe)
+        await self.wakeup.close()

@@ -1,6 +1,8 @@
-"""Signals. The first SIGTERM or SIGINT drains: no effect begins, what is in hand is settled or given back; the second
-stops now. A handler of the user that blocks the event loop delays all of that but the first: Python runs a signal's own
-handler between two instructions of whatever the main thread does.
+"""Signals. The first SIGTERM or SIGINT drains: no further effect starts, and in-flight jobs are settled or released. The
+second stops now.
+
+A user's handler that blocks the event loop delays the drain, but not its first part: Python runs a signal handler between
+two instructions of the main thread, so ``begin_drain`` is called immediately.
 """
 
 from __future__ import annotations
@@ -18,61 +20,64 @@ from typing import Protocol
 log = logging.getLogger("kubesweep.worker")
 
 
-class Stoppable(Protocol):
-    def hold(self) -> None: ...
+class Drainable(Protocol):
+    def begin_drain(self) -> None: ...
 
     def stop(self, *, now: bool = False) -> None: ...
 
 
-# A process that the user's code forks must not take its own signals for the worker's: it would write them into the pipe that
-# both share, and the worker would drain when a pool ends its processes. They are held up until the child has forgotten the pipe.
-_asked: set[signal.Signals] = set()
+# A process that the user's code forks shares the pipe into which Python writes signal numbers. Its own signals would make the
+# worker drain, for example when a process pool ends. So signals are blocked until the child has closed its end of that pipe.
+_handled: set[signal.Signals] = set()
 _forking = threading.local()
 
 
-def _hold_up() -> None:
-    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _asked)
+def _block() -> None:
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _handled)
 
 
-def _let_through() -> None:
+def _unblock() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
 
 
-def _forget() -> None:
+def _reset_child() -> None:
     signal.set_wakeup_fd(-1)
-    for number in _asked:
+    for number in _handled:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    _asked.clear()  # what the child installs is its own
-    _let_through()
+    _handled.clear()  # handlers that the child installs are its own
+    _unblock()
 
 
-os.register_at_fork(before=_hold_up, after_in_parent=_let_through, after_in_child=_forget)
+os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=_reset_child)
 
 
-def on_signal(number: signal.Signals, hold: Callable[[], None], react: Callable[[], None]) -> None:
-    """Call ``hold`` at once, amid anything, and ``react`` in the running event loop as soon as it turns."""
-    asyncio.get_running_loop().add_signal_handler(number, react)
-    _asked.add(number)
-    # The loop wakes up by the number that the interpreter writes into its pipe; whose handler runs makes no difference.
-    signal.signal(number, lambda *_: hold())
+def on_signal(number: signal.Signals, immediately: Callable[[], None], in_loop: Callable[[], None]) -> None:
+    """On the signal call ``immediately`` inside the signal handler, and ``in_loop`` in the running event loop."""
+    asyncio.get_running_loop().add_signal_handler(number, in_loop)
+    _handled.add(number)
+    # The number in the pipe wakes the loop, whichever handler runs.
+    signal.signal(number, lambda *_: immediately())
     signal.siginterrupt(number, False)
 
 
-def install_signals(*workers: Stoppable, within: float | None = None) -> None:
-    """Let SIGTERM and SIGINT stop ``workers``; to be called inside the running event loop. ``within``: seconds from the
-    first signal after which the process ends, with 1 and the stacks of its threads, whatever holds it."""
+def install_signal_handlers(*workers: Drainable, within: float | None = None) -> None:
+    """Let SIGTERM and SIGINT stop ``workers``. Call it inside the running event loop.
+
+    ``within``: seconds after the first signal at which the process ends in any case, with exit code 1 and the stacks of its
+    threads.
+    """
     seen, armed = 0, False
 
-    def hold() -> None:
+    def begin_drain() -> None:
         nonlocal armed
         for worker in workers:
-            worker.hold()
+            worker.begin_drain()
         if within is not None and not armed:
             armed = True
-            with contextlib.suppress(OSError, RuntimeError, ValueError, AttributeError):  # stderr is no file
+            with contextlib.suppress(OSError, RuntimeError, ValueError, AttributeError):  # stderr is not a file
                 faulthandler.dump_traceback_later(within, exit=True)
 
-    def react(name: str) -> None:
+    def stop(name: str) -> None:
         nonlocal seen
         seen += 1
         log.info("draining" if seen == 1 else "stopping now", extra={"signal": name})
@@ -80,4 +85,4 @@ def install_signals(*workers: Stoppable, within: float | None = None) -> None:
             worker.stop(now=seen > 1)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        on_signal(number, hold, lambda name=number.name: react(name))  # type: ignore[misc]
+        on_signal(number, begin_drain, lambda name=number.name: stop(name))  # type: ignore[misc]

@@ -1,4 +1,7 @@
-"""Sources: the databases that can be swept. The URL's scheme decides which one."""
+"""Sources: the databases that can be swept. ``open_source`` chooses one by the URL's scheme; base.py has the protocol.
+
+A new database (such as MySQL) gets a folder beside postgres and sqlite, and its scheme here.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from kubesweep_worker.sources.base import InspectableSource
 
 
 def open_source(plan: Plan, url: Callable[[], str]) -> InspectableSource:
-    """A handle; nothing is connected yet. ``url`` is called here for its scheme and again at every connect, so that a
-    rotated password heals. Raises SweepFailure UrlInvalid, and Outage UrlMissing where ``url`` raises OSError."""
+    """A source that connects lazily. ``url`` is called here for its scheme and again for every connection, so that a rotated
+    password takes effect. Raises SweepFailure UrlInvalid, and Outage UrlMissing where ``url`` raises OSError."""
     try:
         scheme = url().strip().partition("://")[0].lower()
     except OSError as error:

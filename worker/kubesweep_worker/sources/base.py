@@ -1,9 +1,15 @@
-"""What the sweep asks of a database. Two implementations: postgres and sqlite.
+"""The Source protocol: what a sweep needs from a database. Implementations: sources/postgres and sources/sqlite.
 
-No method keeps a transaction open after it returns, none compares keys outside the database, and each takes the cutoff
-as text that the same database produced. Errors arrive classified: ``SweepFailure`` (only an edit cures it), ``Outage``
-(trying again cures it; ``maybe_applied`` where a commit was sent and not answered), ``ScopeOutage`` (an Outage that a
-smaller scope may avoid), ``RowError`` (a row of this scope is to blame: halve the scope to find it).
+To add a database such as MySQL, implement ``InspectableSource`` in a folder beside these two, and choose it by the URL's
+scheme in ``open_source`` (sources/__init__.py).
+
+No method leaves a transaction open, none compares keys outside the database, and every cutoff is text that the same
+database produced. Errors are classified:
+
+- ``SweepFailure``: only an edit helps.
+- ``Outage``: a later retry helps. ``maybe_applied``: a COMMIT was sent and not answered.
+- ``ScopeOutage``: an Outage that a smaller scope may avoid.
+- ``RowError``: a row of this scope is the cause; bisection finds it.
 """
 
 from __future__ import annotations
@@ -19,11 +25,11 @@ from kubesweep.queue.model import Key
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Keys in ``(low, high]`` in the database's order; None is open."""
+    """Keys in ``(low, high]`` in the database's order; None is unbounded."""
 
     low: Key | None = None
     high: Key | None = None
-    expected: int = field(default=0, compare=False)  # stale rows that the plan counted in it; 0: nobody counted
+    expected: int = field(default=0, compare=False)  # stale rows that planning counted in it; 0: not counted
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -35,15 +41,32 @@ class Keys(msgspec.Struct, frozen=True):
 
 
 Scope = Range | Keys
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """Which rows of a scope a sweep works on: those that match the plan at ``cutoff`` and are not ``excluded``.
+
+    ``cutoff`` is text that the database produced. ``excluded`` are keys of rows in retry or dead.
+    """
+
+    cutoff: str
+    excluded: frozenset[Key] = frozenset()
+
+    def without(self, keys: Collection[Key]) -> Predicate:
+        """The same, with further excluded keys."""
+        return Predicate(self.cutoff, self.excluded.union(keys)) if keys else self
+
+
 DAY = 86_400.0
 WRITE_REFUSED = "WriteRefused"
-# Warnings for which a first sweep that deletes waits.
+# Warnings for which a first sweep that deletes awaits approval.
 EPOCH_UNIT = "epoch-unit"
 NAIVE_ZONE = "naive-time-zone"
 
 
 def unkept(archive: str, causes: Sequence[str]) -> str:
-    """The message of a row of which the archive kept no copy."""
+    """The message for a row that the archive did not store."""
     cause = f"; what can cause it: {', '.join(causes)}" if causes else ""
     return f"nothing failed, but the archive {archive} did not take the row{cause}. Correct that, or leave such rows out with a condition in spec.match"
 
@@ -56,7 +79,7 @@ def date_of_today(name: str) -> tuple[str, str]:
 
 
 def refusal(table: str, causes: Sequence[str]) -> str:
-    """The message of a row that a write left as it was. ``causes`` are what the catalogue names."""
+    """The message for a row that a write left unchanged. ``causes``: possible ones, from the database's catalog."""
     if not causes:
         return (
             f"nothing failed, but after the write the row of {table} still matches: "
@@ -68,12 +91,12 @@ def refusal(table: str, causes: Sequence[str]) -> str:
     )
 
 
-LOCKS = frozenset({"Locked", "Deadlock", "Conflict"})  # reasons of a ScopeOutage that another transaction causes
+LOCKS = frozenset({"Locked", "Deadlock", "Conflict"})  # reasons of a ScopeOutage caused by another transaction
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A scope with ``rows`` stale rows, as many as one job should hold."""
+    """A scope with ``rows`` stale rows, the size of one job."""
 
     scope: Scope
     rows: int
@@ -83,21 +106,23 @@ class Cut:
 class Cuts:
     cuts: tuple[Cut, ...]
     rows: int  # stale rows in all cuts
-    cursor: Key | None  # where the next window starts; None: nothing stale lies behind
+    cursor: Key | None  # where the next window starts; None: no stale rows remain
 
 
 class SourceRow(msgspec.Struct, frozen=True):
     key: Key
     values: Mapping[str, Any]  # the effect's columns as Python values
-    stamp: tuple[str | None, ...]  # what makes its staleness new, as the database's text: part of the Idempotency-Key
+    stamp: tuple[
+        str | None, ...
+    ]  # the values that tell this staleness from the next one, as the database's text: part of the Idempotency-Key
 
 
 class Written(msgspec.Struct, frozen=True):
     applied: int
-    still_stale: int = 0  # all rows of the write match again after it, and no trigger explains it: rolled back
-    locked: tuple[Key, ...] = ()  # only with skip_locked: stale rows that somebody else holds
-    refused: tuple[Key, ...] = ()  # rows that still match, though nothing failed: nothing of them was written
-    why: str = ""  # what may have refused them
+    still_stale: int = 0  # rows that match again after the write, where no trigger explains it: rolled back
+    locked: tuple[Key, ...] = ()  # only with skip_locked: stale rows that another transaction has locked
+    refused: tuple[Key, ...] = ()  # rows that still match although nothing failed: they were not written
+    why: str = ""  # the possible causes
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,42 +134,42 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What ``inspect`` found; ``warnings`` are (code, sentence) pairs for people (see docs/errors.md)."""
+    """The result of ``inspect``; ``warnings`` are pairs of a code and a sentence, see docs/errors.md."""
 
-    name: str  # quoted and qualified, as the SQL has it
+    name: str  # quoted and qualified
     columns: Mapping[str, Column]
     key: tuple[str, ...]
     rows_estimate: int
     warnings: tuple[tuple[str, str], ...] = field(default=())
-    children: tuple[str, ...] = ()  # what a delete does to rows of other tables, in sentences
-    session: Mapping[str, str] = field(default_factory=dict)  # PostgreSQL's settings under which the user's sql runs
+    children: tuple[str, ...] = ()  # effects of a delete on rows of other tables, as sentences
+    session: Mapping[str, str] = field(default_factory=dict)  # PostgreSQL's settings that apply to the user's sql
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What would run, word for word, and how the database would go about it."""
+    """The exact statements of a sweep, and the database's plan for them."""
 
     plan_sql: str  # finds the next window
     stale_sql: str  # reads the rows of a job
     write_sql: str | None  # applies to the rows of a job; None: the handler writes
-    plan_text: str  # the database's own plan of finding all stale rows
-    rows_estimate: int  # stale rows, as the planner guesses
-    index_advice: str | None  # a CREATE INDEX statement, where finding them reads a whole big table
+    plan_text: str  # the database's query plan for finding all stale rows
+    rows_estimate: int  # stale rows, as the query planner estimates
+    index_advice: str | None  # a CREATE INDEX statement, where the search reads a whole large table
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
     """A write that was rolled back."""
 
-    tried: int  # stale rows that it was tried on
+    tried: int  # stale rows that it was applied to
     would_apply: int
     still_stale: int  # rows that match again after it: the sweep would never end
-    refused: int = 0  # rows that it left as they were
-    why: str = ""  # what may have refused them
+    refused: int = 0  # rows that it left unchanged
+    why: str = ""  # the possible causes
 
 
 class Inspector(Protocol):
-    """What a person's ``check`` asks, on top of Source. Both sources implement it."""
+    """What ``kubesweep check`` needs in addition to Source. Both sources implement it."""
 
     async def explain(self, cutoff: str) -> Explanation: ...
 
@@ -156,25 +181,25 @@ class Inspector(Protocol):
 
 
 class Source(Protocol):
-    """One database and one plan. Safe for ``concurrency`` calls at once; a handle, opened lazily, healed by itself."""
+    """One database and one plan. Safe for ``concurrency`` concurrent calls; connects lazily and reconnects after errors."""
 
     async def close(self) -> None: ...
 
     async def warm(self) -> None:
-        """Connect and read the catalogue ahead of the first job, which would else wait for it. Raises what that would."""
+        """Connect and read the catalog before the first job needs it. Raises what that job would."""
         ...
 
     async def probe(self) -> None:
-        """A round trip that touches nothing. Raises Outage or SweepFailure (wrong password) while it cannot work."""
+        """One round trip that changes nothing. Raises Outage or SweepFailure (wrong password) while the database cannot be used."""
         ...
 
     async def inspect(self) -> Table:
-        """Check the plan against the table: it exists, key unique and NOT NULL, columns and types fit, rights suffice,
-        the ``sql`` conditions parse. Raises SweepFailure with a sentence that says what to do."""
+        """Validate the plan against the table: it exists, its key is unique and NOT NULL, columns and types fit, the role has
+        the rights, and the ``sql`` conditions parse. Raises SweepFailure with the fix in its message."""
         ...
 
     async def origin(self) -> str:
-        """To which database, schema, table and key columns the keys belong (see origin.py). Asked once a connection."""
+        """The database, schema, table and key columns to which the keys belong, see origin.py. Read once for each connection."""
         ...
 
     async def now(self) -> str:
@@ -182,40 +207,38 @@ class Source(Protocol):
         ...
 
     async def bounds(self) -> tuple[str, Key | None]:
-        """The database's clock as text, and the greatest key of the table: where a sweep that starts now ends."""
+        """The database's clock as text, and the greatest key of the table, where a sweep that starts now ends."""
         ...
 
-    async def count(self, cutoff: str, excluded: Collection[Key], most: int) -> int:
+    async def count(self, predicate: Predicate, most: int) -> int:
         """Stale rows, counted up to ``most``."""
         ...
 
     async def cut(
         self,
-        cutoff: str,
+        predicate: Predicate,
         after: Key | None,
-        excluded: Collection[Key],
         batch: int,
         most: int,
         until: Key | None = None,
     ) -> Cuts:
-        """The next window: up to ``most`` stale rows behind ``after`` in key order, ``until`` included, in cuts of ``batch``."""
+        """The next window: up to ``most`` stale rows behind ``after`` in key order, up to and including ``until``, in cuts of
+        ``batch`` rows."""
         ...
 
-    async def stale(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> list[SourceRow]:
+    async def stale(self, scope: Scope, predicate: Predicate, most: int) -> list[SourceRow]:
         """Up to ``most`` rows of the scope that match now, in key order."""
         ...
 
-    async def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
+    async def keys(self, scope: Scope, predicate: Predicate) -> tuple[Key, ...]:
         """The keys of all rows of the scope that match now, in key order."""
         ...
 
-    async def write(
-        self, scope: Scope, cutoff: str, excluded: Collection[Key], *, skip_locked: bool = False
-    ) -> Written:
+    async def write(self, scope: Scope, predicate: Predicate, *, skip_locked: bool = False) -> Written:
         """Apply the plan's write, in one transaction, to the rows of the scope that match now.
 
-        Rows that still match after it (a trigger, a rule or a policy kept them) are ``refused``, the others applied.
-        Raises SweepFailure ``WriteRefused`` where the catalogue proves that no row can be written."""
+        Rows that still match after it (because of a trigger, a rule or a policy) are ``refused``, the others applied.
+        Raises SweepFailure ``WriteRefused`` where the catalog proves that no row can be written."""
         ...
 
 
@@ -233,6 +256,7 @@ __all__ = [
     "InspectableSource",
     "Inspector",
     "Keys",
+    "Predicate",
     "Range",
     "Scope",
     "Source",

@@ -1,4 +1,4 @@
-"""What a delete does to rows of other tables that refer to the deleted ones. Pure."""
+"""What a delete does to rows of other tables that reference the deleted rows. Pure."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ CHANGES = {
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A foreign key that leads to the table: directly, or by way of rows that are deleted with its own (``depth`` above 1)."""
+    """A foreign key that references the table, directly or through other tables whose rows are deleted too (``depth`` above 1)."""
 
-    name: str  # of the foreign key; SQLite has none
-    table: str  # that has it
+    name: str  # of the foreign key; empty for SQLite
+    table: str  # the referencing one
     action: str  # ON DELETE
     depth: int = 1
-    rows: int | None = None  # that refer to the rows of a sample; None: not counted
+    rows: int | None = None  # that reference a sample of stale rows; None: not counted
 
     @property
     def sentence(self) -> str:
@@ -40,7 +40,7 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A foreign key with its columns: quoted in PostgreSQL, as the schema has them in SQLite."""
+    """A foreign key with its columns: quoted for PostgreSQL, as in the schema for SQLite."""
 
     child: Child
     columns: tuple[str, ...]
@@ -48,16 +48,16 @@ class Reference:
 
 
 def check_children(plan: Plan, table: str, children: Sequence[Child]) -> None:
-    """Raises SweepFailure where a delete takes rows of other tables along and nobody has accepted that."""
+    """Raises SweepFailure where a delete would delete rows of other tables too, unless spec.write.delete.children accepts that."""
     if plan.write is None or not plan.write.deletes or plan.write.children or plan.dry_run:
         return
-    taken = sorted((each for each in children if each.action in CHANGES), key=lambda each: each.action != "CASCADE")
-    if taken and taken[0].action == "CASCADE":
-        others = " and changes others" if any(each.action != "CASCADE" for each in taken) else ""
+    changed = sorted((each for each in children if each.action in CHANGES), key=lambda each: each.action != "CASCADE")
+    if changed and changed[0].action == "CASCADE":
+        others = " and changes others" if any(each.action != "CASCADE" for each in changed) else ""
         also = "; an archive keeps none of them" if plan.write.archive is not None else ""
         raise SweepFailure(
             "ChildrenCascade",
-            f"deleting a row of {table} takes other rows along{others}: {'; '.join(child.sentence for child in taken[:8])}{also}. "
+            f"deleting a row of {table} deletes other rows too{others}: {'; '.join(child.sentence for child in changed[:8])}{also}. "
             "If that is meant, set spec.write.delete.children: accept",
         )
 
@@ -65,6 +65,6 @@ def check_children(plan: Plan, table: str, children: Sequence[Child]) -> None:
 def child_warnings(plan: Plan, children: Sequence[Child]) -> list[tuple[str, str]]:
     if plan.write is None or not plan.write.deletes or plan.write.children:
         return []
-    told = [each for each in children if each.action in CHANGES and (plan.dry_run or each.action != "CASCADE")]
+    found = [each for each in children if each.action in CHANGES and (plan.dry_run or each.action != "CASCADE")]
     hint = "set spec.write.delete.children: accept if that is meant"
-    return [("children", f"{child.sentence}; {hint}") for child in told]
+    return [("children", f"{child.sentence}; {hint}") for child in found]

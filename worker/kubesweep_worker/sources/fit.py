@@ -1,4 +1,4 @@
-"""Whether a plan fits a table: what both databases judge alike. Pure; each ``check_`` raises SweepFailure with what to change."""
+"""Whether a plan fits a table: the checks that both databases share. Pure; each ``check_`` raises SweepFailure with the fix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NoReturn, Protocol
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.sources.predicate import quote_name, stays_stale, used_columns
+from kubesweep_worker.sources.conditions import quote_name, stays_stale, used_columns
 
 
 class Column(Protocol):
@@ -32,9 +32,9 @@ def effect_columns(plan: Plan, key: tuple[str, ...]) -> tuple[str, ...]:
     return plan.effect.columns or tuple(dict.fromkeys((*key, *used_columns(plan.match))))
 
 
-def check_update(plan: Plan, table: str, columns: Mapping[str, Column], *, hindered: bool) -> None:
-    """The update's own values are what match asks for. ``hindered``: a trigger may write others."""
-    if plan.dry_run or hindered or not stays_stale(plan):
+def check_update(plan: Plan, table: str, columns: Mapping[str, Column], *, has_triggers: bool) -> None:
+    """Refuse an update whose own values still match. ``has_triggers``: a trigger may write other values."""
+    if plan.dry_run or has_triggers or not stays_stale(plan):
         return
     if not any(columns[name].generated for name in used_columns(plan.match)):
         raise SweepFailure(
@@ -45,7 +45,7 @@ def check_update(plan: Plan, table: str, columns: Mapping[str, Column], *, hinde
 
 
 def lost_columns(table: Table, archive: Table | None, fold: Callable[[str], str] = str) -> frozenset[str]:
-    """Columns of the table that its archive lacks, or makes up by itself. Names that ``fold`` to one are one."""
+    """Columns of the table that its archive lacks or generates. ``fold`` maps names that are equal to the same text."""
     if archive is None:
         return frozenset()
     there = {fold(name) for name, one in archive.columns.items() if not one.generated}
@@ -55,11 +55,11 @@ def lost_columns(table: Table, archive: Table | None, fold: Callable[[str], str]
 def check_new_columns(
     now: tuple[Table, Table | None],
     before: tuple[Table, Table | None],
-    cure: Callable[[str, Sequence[str]], str],
+    fix: Callable[[str, Sequence[str]], str],
     fold: Callable[[str], str] = str,
 ) -> None:
-    """Table and archive ``now`` and at the last look. Of what the archive lacked ``before``, people were told. ``cure``: how to add columns
-    to a table, given as ``ADD COLUMN ...``."""
+    """Refuse columns that the archive began to lack while the worker runs; ``kubesweep check`` warned about those that it lacked
+    ``before``. ``fix``: the statement that adds columns, which are given as ``ADD COLUMN ...``."""
     table, archive = now
     if archive is None:
         return
@@ -67,23 +67,24 @@ def check_new_columns(
     lost = [name for name in table.columns if name in gone]
     added = [f"ADD COLUMN {quote_name(name)} {table.columns[name].type}".rstrip() for name in lost]
     if lost:
-        _refuse_lost(table.quoted, archive.quoted, lost, before[0].columns, cure(archive.quoted, added))
+        _refuse_lost(table.quoted, archive.quoted, lost, before[0].columns, fix(archive.quoted, added))
 
 
-def check_types(plan: Plan, archive: Table | None, lossy: Callable[[], Sequence[str]], cure: str) -> None:
-    """The archive's types lose a part of a value without an error, and nobody has accepted that. ``lossy``: such columns, in words."""
+def check_types(plan: Plan, archive: Table | None, lossy: Callable[[], Sequence[str]], fix: str) -> None:
+    """Refuse an archive whose types lose a part of a value without an error, unless archiveTo.lossy accepts that. ``lossy``:
+    descriptions of such columns."""
     kept = plan.write.archive if plan.write is not None else None
     if archive is None or kept is None or kept.lossy or plan.dry_run:
         return
     if lost := lossy():
         raise SweepFailure(
             "ArchiveLossy",
-            f"spec.write.delete.archiveTo: {archive.quoted} would lose a part of what it is given: column {', '.join(lost)}: {cure}, or set "
+            f"spec.write.delete.archiveTo: {archive.quoted} would lose a part of these values: column {', '.join(lost)}: {fix}, or set "
             "spec.write.delete.archiveTo.lossy: true",
         )
 
 
-def _refuse_lost(table: str, archive: str, lost: Sequence[str], had: Collection[str], cure: str) -> NoReturn:
+def _refuse_lost(table: str, archive: str, lost: Sequence[str], had: Collection[str], fix: str) -> NoReturn:
     dropped = [name for name in lost if name in had]
     if dropped:
         what = (
@@ -91,7 +92,7 @@ def _refuse_lost(table: str, archive: str, lost: Sequence[str], had: Collection[
         )
     else:
         what = f"{table} got column {_named(lost)} while this worker ran, and its archive has none, so what the column holds would be lost"
-    raise SweepFailure("ArchiveMismatch", f"{what}: {cure}")
+    raise SweepFailure("ArchiveMismatch", f"{what}: {fix}")
 
 
 def _named(names: Sequence[str]) -> str:
@@ -99,7 +100,7 @@ def _named(names: Sequence[str]) -> str:
 
 
 def unique_hint(candidates: Sequence[Sequence[str]]) -> str:
-    """The spec's line for the first of the keys that would do; or what such a key is."""
+    """The line of the spec for the first usable key, or a description of such a key."""
     for columns in candidates:
         return f"set spec.source.key: [{', '.join(columns)}], which is unique"
     return "name 1 to 4 unique NOT NULL columns in spec.source.key"

@@ -1,8 +1,8 @@
-"""Cutting a window where one look at the table outlasts spec.source.statementTimeout: page by page along the key.
+"""Cut a window page by page along the key, where one statement for it exceeds spec.source.statementTimeout.
 
-No index serves the match and the table is large, so a whole window costs more than one statement may. A page is a bounded
-number of rows of the table, stale or not; the number adapts, so that a page takes a quarter of the timeout at most and
-the write of its rows fits too. The window ends early rather than late: its cursor is where the next plan step goes on.
+That happens for a large table without an index for the match. A page is a bounded number of rows of the table, stale or
+not. The number adapts, so that a page takes at most a quarter of the timeout and the write of its rows fits too. The window
+may end early: the next plan step continues at its cursor.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ SPAN = 10  # a range job reads at most this many rows for each stale one
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    keys: tuple[Key, ...]  # stale ones, in order
-    walked: int  # rows of the table, at most
+    keys: tuple[Key, ...]  # of stale rows, in order
+    walked: int  # rows of the table that were read, at most
     end: Key | None  # where the next page starts; None: the table ends here
 
 
-AskPage = Callable[[Key | None, int, int], Awaitable[Page]]  # after, most stale rows, rows of the page
+ReadPage = Callable[[Key | None, int, int], Awaitable[Page]]  # after, most stale rows, rows of the page
 
 
-class Stride:
-    """The number of rows of a page, as it fits the statement timeout (seconds)."""
+class PageSize:
+    """Adapts the number of rows of a page to the statement timeout (seconds)."""
 
     def __init__(self, timeout: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.rows = FIRST
@@ -47,7 +47,7 @@ class Stride:
             self.rows = min(MOST, self.rows * 2)
 
     def timed_out(self) -> bool:
-        """False where a page of a single row timed out: it cannot get smaller."""
+        """Shrink the page. False where a page of a single row timed out."""
         smaller, self.rows = self.rows > 1, max(1, self.rows // 8)
         return smaller
 
@@ -56,21 +56,21 @@ def timed_out(error: Exception) -> bool:
     return isinstance(error, Outage) and error.reason == STATEMENT_TIMEOUT
 
 
-async def cut_pages(ask: AskPage, stride: Stride, after: Key | None, batch: int, most: int) -> Cuts:
-    """The next window of at most ``most`` rows. Raises what ``ask`` does, a timeout only for a page of one row."""
+async def cut_pages(read: ReadPage, page_size: PageSize, after: Key | None, batch: int, most: int) -> Cuts:
+    """The next window of at most ``most`` rows. Raises what ``read`` does, a timeout only for a page of one row."""
     cuts: list[Cut] = []
     sparse: list[Key] = []
-    rows, began = 0, stride.monotonic()
+    rows, began = 0, page_size.monotonic()
     while True:
-        start = stride.monotonic()
+        start = page_size.monotonic()
         try:
-            page = await ask(after, most - rows, stride.rows)
+            page = await read(after, most - rows, page_size.rows)
         except Outage as outage:
-            if timed_out(outage) and stride.timed_out():
+            if timed_out(outage) and page_size.timed_out():
                 continue
             raise
-        now = stride.monotonic()
-        stride.took(now - start, page.walked)
+        now = page_size.monotonic()
+        page_size.took(now - start, page.walked)
         rows += len(page.keys)
         if len(page.keys) * SPAN >= page.walked:
             cuts += _ranges(after, page.keys, batch)

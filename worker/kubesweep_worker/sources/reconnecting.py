@@ -1,24 +1,25 @@
-"""A source that is opened when it is needed, and anew whenever its URL is another one.
+"""A source that connects when it is first used, and reconnects whenever its URL changes.
 
-In a cluster the URL is a mounted Secret: it may come later than the worker, be wrong at first, be rotated, or lead to
-another server from one moment to the next. What was known of the old table and the old connections goes with the URL.
-Calls that are under way end on the source that they began with.
+In a cluster the URL is a mounted Secret: it may be created after the worker, be wrong at first, be rotated, or lead to
+another server at any time. Everything learned about the old table is dropped with the old URL. Calls in progress end on the
+source that they began with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import Key
-from kubesweep_worker.phrases import sentence
+from kubesweep.text import as_sentence
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import (
     Cuts,
     Explanation,
     InspectableSource,
+    Predicate,
     Scope,
     SourceRow,
     Table,
@@ -27,120 +28,117 @@ from kubesweep_worker.sources.base import (
 )
 
 T = TypeVar("T")
-OF_THE_URL = frozenset({"UrlInvalid", "AuthenticationFailed", "DatabaseMissing", "Unreachable"})
+URL_ERRORS = frozenset({"UrlInvalid", "AuthenticationFailed", "DatabaseMissing", "Unreachable"})
 
 
 class _Opened:
     def __init__(self, url: str, source: InspectableSource) -> None:
-        self.url, self.source, self.users, self.old = url, source, 0, False
+        self.url, self.source, self.users, self.replaced = url, source, 0, False
 
-    async def leave(self) -> None:
+    async def release(self) -> None:
         self.users -= 1
         await self.close_if_done()
 
     async def close_if_done(self) -> None:
-        if self.old and not self.users:
+        if self.replaced and not self.users:
             await self.source.close()
 
 
-class LateSource:
+class ReconnectingSource:
     """See :class:`kubesweep_worker.sources.base.Source` and ``Inspector``.
 
-    ``url`` is asked at each call; it raises Outage or SweepFailure where there is none to use. ``where`` says in a sentence
-    where a person finds the URL; errors that come from the URL end with it. ``refreshed``: something renews the password without an edit,
-    so a database that refuses it is waited for.
+    ``url`` is called for each call; it raises Outage or SweepFailure where there is no usable URL. ``where`` is a sentence
+    that says where the URL is configured; errors caused by the URL end with it. ``refreshed``: something renews the password
+    without an edit, so a refused password is an Outage instead of a SweepFailure.
     """
 
     def __init__(self, plan: Plan, url: Callable[[], str], where: str = "", *, refreshed: bool = False) -> None:
         self._plan, self._url, self._where, self._refreshed = plan, url, where, refreshed
-        self._now: _Opened | None = None
+        self._opened: _Opened | None = None
 
     async def close(self) -> None:
-        opened, self._now = self._now, None
+        opened, self._opened = self._opened, None
         if opened is not None:
             await opened.source.close()
 
     async def warm(self) -> None:
-        await self._ask(lambda source: source.warm())
+        await self._call(lambda source: source.warm())
 
     async def probe(self) -> None:
-        await self._ask(lambda source: source.probe())
+        await self._call(lambda source: source.probe())
 
     async def inspect(self) -> Table:
-        return await self._ask(lambda source: source.inspect())
+        return await self._call(lambda source: source.inspect())
 
     async def explain(self, cutoff: str) -> Explanation:
-        return await self._ask(lambda source: source.explain(cutoff))
+        return await self._call(lambda source: source.explain(cutoff))
 
     async def try_write(self, cutoff: str, most: int = 10) -> Tried:
-        return await self._ask(lambda source: source.try_write(cutoff, most))
+        return await self._call(lambda source: source.try_write(cutoff, most))
 
     async def origin(self) -> str:
-        return await self._ask(lambda source: source.origin())
+        return await self._call(lambda source: source.origin())
 
     async def now(self) -> str:
-        return await self._ask(lambda source: source.now())
+        return await self._call(lambda source: source.now())
 
     async def bounds(self) -> tuple[str, Key | None]:
-        return await self._ask(lambda source: source.bounds())
+        return await self._call(lambda source: source.bounds())
 
-    async def count(self, cutoff: str, excluded: Collection[Key], most: int) -> int:
-        return await self._ask(lambda source: source.count(cutoff, excluded, most))
+    async def count(self, predicate: Predicate, most: int) -> int:
+        return await self._call(lambda source: source.count(predicate, most))
 
     async def cut(
         self,
-        cutoff: str,
+        predicate: Predicate,
         after: Key | None,
-        excluded: Collection[Key],
         batch: int,
         most: int,
         until: Key | None = None,
     ) -> Cuts:
-        return await self._ask(lambda source: source.cut(cutoff, after, excluded, batch, most, until))
+        return await self._call(lambda source: source.cut(predicate, after, batch, most, until))
 
-    async def stale(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> list[SourceRow]:
-        return await self._ask(lambda source: source.stale(scope, cutoff, excluded, most))
+    async def stale(self, scope: Scope, predicate: Predicate, most: int) -> list[SourceRow]:
+        return await self._call(lambda source: source.stale(scope, predicate, most))
 
-    async def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
-        return await self._ask(lambda source: source.keys(scope, cutoff, excluded))
+    async def keys(self, scope: Scope, predicate: Predicate) -> tuple[Key, ...]:
+        return await self._call(lambda source: source.keys(scope, predicate))
 
-    async def write(
-        self, scope: Scope, cutoff: str, excluded: Collection[Key], *, skip_locked: bool = False
-    ) -> Written:
-        return await self._ask(lambda source: source.write(scope, cutoff, excluded, skip_locked=skip_locked))
+    async def write(self, scope: Scope, predicate: Predicate, *, skip_locked: bool = False) -> Written:
+        return await self._call(lambda source: source.write(scope, predicate, skip_locked=skip_locked))
 
-    async def _ask(self, call: Callable[[InspectableSource], Awaitable[T]]) -> T:
+    async def _call(self, call: Callable[[InspectableSource], Awaitable[T]]) -> T:
         try:
             opened = await self._open()
             opened.users += 1
             try:
                 return await call(opened.source)
             finally:
-                await opened.leave()
+                await opened.release()
         except (SweepFailure, Outage) as error:
-            told = self._told(error)
-            if told is error:
+            explained = self._explain_url(error)
+            if explained is error:
                 raise
-            raise told from error
+            raise explained from error
 
-    def _told(self, error: SweepFailure | Outage) -> SweepFailure | Outage:
-        """The error with what a person needs to know about the URL."""
-        if error.reason not in OF_THE_URL or not (self._where or self._refreshed):
+    def _explain_url(self, error: SweepFailure | Outage) -> SweepFailure | Outage:
+        """The error, with the sentence about the URL where the URL causes it."""
+        if error.reason not in URL_ERRORS or not (self._where or self._refreshed):
             return error
-        text = f"{sentence(str(error))} {self._where}" if self._where else str(error)
+        text = f"{as_sentence(str(error))} {self._where}" if self._where else str(error)
         if isinstance(error, Outage):
             return Outage(error.reason, text, maybe_applied=error.maybe_applied)
-        # A token that ran out before the next one came is no reason to fail a sweep.
-        late = self._refreshed and error.reason == "AuthenticationFailed"
-        return Outage(error.reason, text) if late else SweepFailure(error.reason, text)
+        # A token that expired before its successor arrived must not fail a sweep.
+        expired = self._refreshed and error.reason == "AuthenticationFailed"
+        return Outage(error.reason, text) if expired else SweepFailure(error.reason, text)
 
     async def _open(self) -> _Opened:
         url = self._url()
-        before = self._now
+        before = self._opened
         if before is not None and before.url == url:
             return before
-        self._now = opened = _Opened(url, open_source(self._plan, lambda: url))
+        self._opened = opened = _Opened(url, open_source(self._plan, lambda: url))
         if before is not None:
-            before.old = True
+            before.replaced = True
             await before.close_if_done()
         return opened

@@ -1,206 +1,209 @@
-"""Find the rows that are to blame: a write that fails is divided until it succeeds or is a single row.
+"""Find the rows that make a write fail, by bisection: a failing write is divided until it succeeds or is a single row.
 
-Each piece is a transaction of its own, so what was applied stays applied whatever happens to the rest. Three things end a
-division. A row that is refused alone fails. A row that is locked alone leaves as a retry that spends no attempt. A row
-that times out alone spends an attempt, but only where something shows that the database works: another write succeeded
-since, or the row failed before. An outage or a shutdown in the middle is an ``Interrupted`` that says what was achieved
-and which keys were not reached.
+Each piece is its own transaction, so what was applied stays applied whatever happens to the rest. A single row ends the
+search in one of three ways:
+
+- refused: it fails, and spends an attempt;
+- locked by another transaction: it is retried and spends no attempt;
+- timed out: it fails, but only where something shows that the database works (another write succeeded since, or the row
+  failed before).
+
+An outage or a shutdown raises ``Interrupted``, which has the results so far and the keys that were not reached.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from kubesweep.errors import KubesweepError, Outage, RowError, ScopeOutage
 from kubesweep.queue.model import Key
 from kubesweep_worker.in_flight import JobRun
-from kubesweep_worker.jobs.context import Desk
-from kubesweep_worker.jobs.rows.settlement import Failure, Tally, defect
-from kubesweep_worker.sources.base import LOCKS, Keys, Scope, Source
+from kubesweep_worker.jobs.context import JobContext
+from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, defect
+from kubesweep_worker.sources.base import LOCKS, Keys, Predicate, Scope, Source
 
 TIMEOUT = "StatementTimeout"
-PIECES = 8  # of a scope that timed out or was locked: every level of the division waits for one more timeout
-FRUITLESS = (4, 2)  # pieces in a row, all of them locked, that end the search in up to SMALL keys, and in more
+PIECES = 8  # of a scope that timed out or was locked: each level of the search costs one more timeout
+MAX_LOCKED_PIECES = (4, 2)  # locked pieces in a row that end the search, among up to SMALL keys and among more
 SMALL = 64
-SILENCE = 3  # single rows in a row that time out while nothing shows that the database works
-SETBACKS = 2  # a job that was given back so often because all of it failed is not given back once more
+MAX_TIMEOUTS = 3  # single rows in a row that may time out while nothing shows that the database works
+MAX_WHOLE_FAILURES = 2  # a job that was released this often because all of it failed is not released again
 
 
 class Interrupted(KubesweepError):
-    """A write stopped half-way: ``tally`` is settled already in the database, ``remaining`` was not (surely) reached."""
+    """A write stopped half-way: ``results`` are committed, ``remaining`` may not be."""
 
-    def __init__(self, tally: Tally, remaining: tuple[Key, ...], cause: BaseException) -> None:
+    def __init__(self, results: RowResults, remaining: tuple[Key, ...], cause: BaseException) -> None:
         super().__init__(str(cause))
-        self.tally, self.remaining, self.cause = tally, remaining, cause
+        self.results, self.remaining, self.cause = results, remaining, cause
 
 
 async def write_once(
-    source: Source, scope: Scope, cutoff: str, excluded: Collection[Key], tally: Tally, *, skip_locked: bool = False
+    source: Source, scope: Scope, predicate: Predicate, results: RowResults, *, skip_locked: bool = False
 ) -> None:
-    """One write, with a second try that skips rows locked by others. Raises RowError, Outage, SweepFailure.
+    """One write, with a second try that skips locked rows. Raises RowError, Outage, SweepFailure.
 
-    A defect of ours counts as a refusal: halving finds the row that provokes it, and the others are written.
+    An unexpected exception counts as a refusal, so that bisection finds the row that provokes it and the others are written.
     """
     try:
         try:
-            written = await source.write(scope, cutoff, excluded, skip_locked=skip_locked)
+            written = await source.write(scope, predicate, skip_locked=skip_locked)
         except Outage as outage:
             if skip_locked or outage.reason not in LOCKS:
                 raise
-            written = await source.write(scope, cutoff, excluded, skip_locked=True)
+            written = await source.write(scope, predicate, skip_locked=True)
     except (KubesweepError, MemoryError):
         raise
     except Exception as error:
         raise defect(error) from error
-    tally.add(written)
+    results.add(written)
 
 
 async def write_keys(
-    desk: Desk,
+    context: JobContext,
     run: JobRun,
     keys: tuple[Key, ...],
     cutoff: str,
-    tally: Tally,
+    results: RowResults,
     *,
     failed: RowError | ScopeOutage | None = None,
 ) -> None:
-    """Write exactly ``keys``. Refused rows are added to ``tally.failed``, locked ones to ``tally.locked``.
+    """Write exactly ``keys``. Refused rows are added to ``results.failed``, locked ones to ``results.locked``.
 
-    ``failed``: what a write of all of them raised just now. Raises Interrupted, SweepFailure, LeaseLost.
+    ``failed``: the error of a write of all of them that was just tried. Raises Interrupted, SweepFailure, LeaseLost.
     """
-    await _Division(desk, run, cutoff, await desk.excluded(run.claim.job), tally).write_all(keys, failed)
+    predicate = await context.predicate(run.claim.job, cutoff)
+    await _Bisection(context, run, predicate, results).write_all(keys, failed)
 
 
 def pieces(keys: tuple[Key, ...], most: int) -> list[tuple[Key, ...]]:
     return [keys[at : at + most] for at in range(0, len(keys), most)]
 
 
-class _Division:
-    def __init__(self, desk: Desk, run: JobRun, cutoff: str, excluded: Collection[Key], tally: Tally) -> None:
-        self.desk, self.run, self.cutoff, self.excluded, self.tally = desk, run, cutoff, excluded, tally
-        self.began = desk.settings.monotonic()
-        self.most = desk.batch.most  # keys in one statement
-        self.batch_hint: int | None = (
-            None  # keys in one statement that follow from a timeout which no single row explains
-        )
-        self.skip_locked = False  # a lock was met: the try that waits for it is left out
-        self.slow: list[tuple[Key, ScopeOutage]] = []
-        self.silent = 0  # single rows that timed out since something was written
+class _Bisection:
+    def __init__(self, context: JobContext, run: JobRun, predicate: Predicate, results: RowResults) -> None:
+        self.context, self.run, self.predicate, self.results = context, run, predicate, results
+        self.began = context.settings.monotonic()
+        self.most = context.batch_size.most  # keys in one statement
+        self.batch_hint: int | None = None  # keys in one statement, after a timeout that no single row explains
+        self.skip_locked = False  # a lock was met: the try that waits for locks is left out
+        self.timed_out: list[tuple[Key, ScopeOutage]] = []  # single rows
+        self.timeouts_in_a_row = 0  # single rows that timed out since something was written
         self.gave_up: ScopeOutage | None = None
 
     async def write_all(self, keys: tuple[Key, ...], failed: RowError | ScopeOutage | None) -> None:
-        locked = len(self.tally.locked)
+        locked = len(self.results.locked)
         try:
             if failed is not None and len(keys) > 1:
                 await self._divide(keys, failed)
             elif keys:
                 await self._write(keys)
-            if self.slow:
-                await self._convict()
+            if self.timed_out:
+                await self._fail_timed_out_rows()
         except Interrupted as stop:
-            slow = tuple(key for key, _ in self.slow)
-            raise Interrupted(self.tally, slow + stop.remaining, stop.cause) from stop.cause
+            slow = tuple(key for key, _ in self.timed_out)
+            raise Interrupted(self.results, slow + stop.remaining, stop.cause) from stop.cause
         finally:
             if self.batch_hint is not None:
-                self.desk.batch.shrink(self.batch_hint)
-        if self.gave_up is not None and not self._vouched() and not self.run.claim.job.is_retry:
-            remaining = tuple(self.tally.locked[locked:])
-            del self.tally.locked[locked:]
-            raise Interrupted(self.tally, remaining, self.gave_up)
+                self.context.batch_size.shrink(self.batch_hint)
+        if self.gave_up is not None and not self._database_works() and not self.run.claim.job.is_retry:
+            remaining = tuple(self.results.locked[locked:])
+            del self.results.locked[locked:]
+            raise Interrupted(self.results, remaining, self.gave_up)
         if self.batch_hint is None:
-            self.desk.batch.clean(len(keys))
+            self.context.batch_size.record_clean_job(len(keys))
 
     async def _write(self, part: tuple[Key, ...]) -> None:
         if len(part) > self.most:
-            return await self._each(pieces(part, self.most))
+            return await self._write_each(pieces(part, self.most))
         self.run.checkpoint()
-        applied = self.tally.applied
+        applied = self.results.applied
         try:
-            source = self.desk.source
-            await write_once(source, Keys(part), self.cutoff, self.excluded, self.tally, skip_locked=self.skip_locked)
+            source = self.context.source
+            await write_once(source, Keys(part), self.predicate, self.results, skip_locked=self.skip_locked)
         except (RowError, ScopeOutage) as error:
             if len(part) > 1:
                 await self._divide(part, error)
             else:
-                await self._alone(part[0], error)
+                await self._record_single(part[0], error)
         except (Outage, asyncio.CancelledError) as cause:
-            raise Interrupted(self.tally, part, cause) from cause
+            raise Interrupted(self.results, part, cause) from cause
         else:
-            if self.tally.applied > applied:
-                self.silent = 0
-                self.desk.wrote()
+            if self.results.applied > applied:
+                self.timeouts_in_a_row = 0
+                self.context.record_write()
         return None
 
     async def _divide(self, part: tuple[Key, ...], error: RowError | ScopeOutage) -> None:
-        """``part`` failed as a whole."""
+        """``part`` failed as a whole with ``error``."""
         if isinstance(error, RowError):
-            return await self._each(pieces(part, (len(part) + 1) // 2))
+            return await self._write_each(pieces(part, (len(part) + 1) // 2))
         size = math.ceil(len(part) / PIECES)
         if error.reason in LOCKS:
             self.skip_locked = True
-            return await self._each(pieces(part, size), error, FRUITLESS[len(part) > SMALL])
-        before, found = self.most, len(self.slow)
+            return await self._write_each(pieces(part, size), error, MAX_LOCKED_PIECES[len(part) > SMALL])
+        before, found = self.most, len(self.timed_out)
         self.most = min(self.most, size)
-        await self._each(pieces(part, size))
-        if len(self.slow) == found:
+        await self._write_each(pieces(part, size))
+        if len(self.timed_out) == found:
             self.batch_hint = min(size, self.batch_hint or size)
-        else:  # a single row explains it
+        else:  # a single row explains the timeout
             self.most = min(before, self.batch_hint or before)
         return None
 
-    async def _each(
-        self, parts: Sequence[tuple[Key, ...]], locked: ScopeOutage | None = None, patience: int | None = None
+    async def _write_each(
+        self, parts: Sequence[tuple[Key, ...]], lock: ScopeOutage | None = None, max_locked: int | None = None
     ) -> None:
-        """``patience``: pieces in a row without a row applied after which the others count as ``locked`` too."""
-        fruitless = 0
+        """``max_locked``: after this many locked pieces in a row, the other pieces count as locked by ``lock`` too."""
+        locked_in_a_row = 0
         for at, part in enumerate(parts):
             rest = tuple(key for other in parts[at + 1 :] for key in other)
-            applied, known = self.tally.applied, len(self.tally.locked)
+            applied, locked = self.results.applied, len(self.results.locked)
             try:
                 await self._write(part)
             except Interrupted as stop:
-                raise Interrupted(self.tally, stop.remaining + rest, stop.cause) from stop.cause
-            barren = self.tally.applied == applied and len(self.tally.locked) - known == len(part)
-            fruitless = fruitless + 1 if barren else 0
-            if rest and patience is not None and fruitless >= patience:
-                self.tally.locked.extend(rest)
-                self.gave_up = locked
+                raise Interrupted(self.results, stop.remaining + rest, stop.cause) from stop.cause
+            all_locked = self.results.applied == applied and len(self.results.locked) - locked == len(part)
+            locked_in_a_row = locked_in_a_row + 1 if all_locked else 0
+            if rest and max_locked is not None and locked_in_a_row >= max_locked:
+                self.results.locked.extend(rest)
+                self.gave_up = lock
                 return
 
-    async def _alone(self, key: Key, error: RowError | ScopeOutage) -> None:
+    async def _record_single(self, key: Key, error: RowError | ScopeOutage) -> None:
         if isinstance(error, RowError):
-            self.tally.fail(key, error)
+            self.results.fail(key, error)
         elif error.reason in LOCKS:
             self.skip_locked = True
-            self.tally.locked.append(key)
+            self.results.locked.append(key)
         elif error.reason == TIMEOUT:
-            self.slow.append((key, error))
-            self.silent += 1
-            if self.silent >= SILENCE and not self._vouched():
-                raise Interrupted(self.tally, (), error)
+            self.timed_out.append((key, error))
+            self.timeouts_in_a_row += 1
+            if self.timeouts_in_a_row >= MAX_TIMEOUTS and not self._database_works():
+                raise Interrupted(self.results, (), error)
         else:
-            raise Interrupted(self.tally, (key,), error)
+            raise Interrupted(self.results, (key,), error)
 
-    async def _convict(self) -> None:
-        """Rows that timed out alone fail, where the database works for others."""
-        if not self._vouched():
-            if len(self.slow) > 1 or self.run.claim.job.rows > 1:
-                raise Interrupted(self.tally, (), self.slow[-1][1])
+    async def _fail_timed_out_rows(self) -> None:
+        """Single rows that timed out fail, where the database works for others."""
+        if not self._database_works():
+            if len(self.timed_out) > 1 or self.run.claim.job.rows > 1:
+                raise Interrupted(self.results, (), self.timed_out[-1][1])
             try:
-                await self.desk.source.probe()
+                await self.context.source.probe()
             except Outage as outage:
-                raise Interrupted(self.tally, (), outage) from outage
-        plan = self.desk.plan
+                raise Interrupted(self.results, (), outage) from outage
+        timeout = self.context.plan.source.statement_timeout
         message = (
-            f"writing this row alone takes longer than source.statementTimeout ({plan.source.statement_timeout:g} s), so "
+            f"writing this row alone takes longer than source.statementTimeout ({timeout:g} s), so "
             "a smaller limits.batchRows does not help: raise the timeout, or make its triggers and foreign keys cheaper"
         )
-        self.tally.failed.extend(Failure(key, TIMEOUT, message) for key, _ in self.slow)
+        self.results.failed.extend(RowFailure(key, TIMEOUT, message) for key, _ in self.timed_out)
 
-    def _vouched(self) -> bool:
-        """Something shows that the database works, or nothing will: this job came back several times."""
+    def _database_works(self) -> bool:
+        """Something shows that the database works, or the job was released often enough that waiting will not show it."""
         job = self.run.claim.job
-        convicted = job.is_retry and job.attempt > 1
-        return convicted or job.whole_failures >= SETBACKS or self.desk.wrote_since(self.began)
+        failed_before = job.is_retry and job.attempt > 1
+        return failed_before or job.whole_failures >= MAX_WHOLE_FAILURES or self.context.wrote_since(self.began)

@@ -1,8 +1,10 @@
-"""The effects of one sub-batch, side by side, and the question whose fault a failure is.
+"""Run the effects of one sub-batch in parallel, and decide what caused the infrastructure failures among them.
 
-A receiver that fails for some rows while it serves others refuses *those rows*; one that fails for most is *away*. The
-first spends attempts (or one poison row would hold its sweep for ever), the second spends none (or an outage would bury
-innocents). ``blame`` decides, and docs/adr/0011 and 0102 say why.
+A receiver that fails for some rows and serves others refuses those rows: they spend an attempt, or one poison row would
+block its sweep for ever. A receiver that fails for most rows is away: the job is released and no attempt is spent, or an
+outage would dead-letter good rows. ``attribute_failures`` decides; docs/adr/0011 and 0102 have the reasons.
+
+effects/response.py classifies a webhook's status, such as 5xx, as an infrastructure failure (Outage) or the row's (RowError).
 """
 
 from __future__ import annotations
@@ -13,204 +15,218 @@ from enum import Enum, auto
 
 from kubesweep.errors import LeaseLost, Outage, RowError, Skip, SweepFailure
 from kubesweep.queue.model import Job, Key
-from kubesweep_worker.effects.base import Delivery, NotBegun, as_row_error, idempotency_key
-from kubesweep_worker.flow_control.backoff import LONGEST, heeded
-from kubesweep_worker.flow_control.circuit_breaker import IN_A_ROW
+from kubesweep_worker.effects.base import Delivery, NotStarted, as_row_error, idempotency_key
+from kubesweep_worker.flow_control.backoff import MAX_ROW_DELAY, bounded_delay
+from kubesweep_worker.flow_control.receiver_health import MAX_FAILURES_IN_A_ROW
 from kubesweep_worker.in_flight import JobRun
-from kubesweep_worker.jobs.context import Desk
-from kubesweep_worker.jobs.rows.settlement import Failure
+from kubesweep_worker.jobs.context import JobContext
+from kubesweep_worker.jobs.rows.settlement import RowFailure
 from kubesweep_worker.sources.base import SourceRow
 
-FEW = 5  # up to so many rows a sub-batch proves nothing about the receiver
-STRIKES = 5  # probes in a row that failed before a few rows are held back, unblamed
-SETBACKS = 2  # times that a job failed whole before its rows make room for others, once the receiver serves these
+FEW = 5  # a sub-batch of at most this many rows proves nothing about the receiver
+MAX_CONSECUTIVE_FAILURES = 5  # failed probes in a row, after which a few rows are retried apart from their job
+MAX_WHOLE_FAILURES = 2  # a job that failed whole this often gives way to others, once the receiver serves those
 GATEWAY = frozenset({"Http502", "Http503", "Http504", "Http408", "Http425", "Http429", "Timeout", "Unreachable"})
 
 
 @dataclass(slots=True)
-class Delivered:
+class DeliveryResult:
     ok: list[Key] = field(default_factory=list)
     skipped: list[Key] = field(default_factory=list)
-    failed: list[Failure] = field(default_factory=list)
-    unspent: list[Failure] = field(default_factory=list)
-    down: list[Key] = field(default_factory=list)  # not delivered, or nobody knows: offered again
-    left: list[Key] = field(default_factory=list)  # not begun, because the worker stops: offered again
+    failed: list[RowFailure] = field(default_factory=list)
+    unspent: list[RowFailure] = field(default_factory=list)  # retried under the same attempt number
+    undelivered: list[Key] = field(default_factory=list)  # failed, or with an unknown result: delivered again
+    not_started: list[Key] = field(default_factory=list)  # because the worker stops: delivered again
     outage: Outage | None = None
-    stamps: dict[Key, str] = field(default_factory=dict)  # the Idempotency-Key of each row in ``ok``
-    known: int = 0  # rows in ``ok`` whose effect had succeeded before
-    whole: bool = False  # nothing got through
-    split: bool = False  # the rows in ``down`` are tried again in groups of FEW
+    idempotency_keys: dict[Key, str] = field(default_factory=dict)  # of each row in ``ok``
+    already_done: int = 0  # rows in ``ok`` whose effect had succeeded before
+    all_failed: bool = False
+    split: bool = False  # the rows in ``undelivered`` are retried in groups of FEW
 
 
-class Blame(Enum):
+class FailureCause(Enum):
     ROWS = auto()  # they spend an attempt
-    WORLD = auto()  # the job is given back, nothing is spent
-    NOBODY = auto()  # held back under the same attempt number
-    SPLIT = auto()  # tried again in groups of FEW
+    RECEIVER = auto()  # the job is released, and no attempt is spent
+    UNKNOWN = auto()  # the rows are retried under the same attempt number
+    SPLIT = auto()  # the rows are retried in groups of FEW
 
 
-def convicted(job: Job) -> bool:
+def failed_before(job: Job) -> bool:
     """Its rows failed before, while the receiver served others."""
     return job.is_retry and job.attempt > 1
 
 
-def blame(
-    *, down: int, answered: int, reason: str, job: Job, vouched: bool, strikes: int, asked: bool = False
-) -> Blame:
-    """Whose fault are ``down`` infrastructure failures beside ``answered`` calls that got through?
+def attribute_failures(
+    *,
+    undelivered: int,
+    answered: int,
+    reason: str,
+    job: Job,
+    serves_others: bool,
+    consecutive_failures: int,
+    retry_requested: bool = False,
+) -> FailureCause:
+    """What caused ``undelivered`` infrastructure failures, while ``answered`` calls succeeded or were refused?
 
-    ``vouched``: the receiver served others lately. ``strikes``: outages in a row without a job that worked. ``asked``: the
-    receiver said when to come again, which a few rows can do by themselves.
+    ``serves_others``: the receiver served other rows lately. ``consecutive_failures``: outages in a row without a job that
+    succeeded. ``retry_requested``: the receiver sent Retry-After, which a few rows can wait for apart from their job.
     """
-    total = down + answered
-    if answered and 2 * down <= total:
-        return Blame.NOBODY if strikes and not convicted(job) else Blame.ROWS
-    if convicted(job):
-        refused = vouched or (reason not in GATEWAY and not strikes)
-        return Blame.ROWS if refused else Blame.NOBODY
+    total = undelivered + answered
+    if answered and 2 * undelivered <= total:
+        return FailureCause.UNKNOWN if consecutive_failures and not failed_before(job) else FailureCause.ROWS
+    if failed_before(job):
+        refused = serves_others or (reason not in GATEWAY and not consecutive_failures)
+        return FailureCause.ROWS if refused else FailureCause.UNKNOWN
     if total <= FEW:
-        if vouched:
-            return Blame.ROWS
-        return Blame.NOBODY if job.is_retry or asked or max(strikes, job.whole_failures) >= STRIKES else Blame.WORLD
+        if serves_others:
+            return FailureCause.ROWS
+        many = max(consecutive_failures, job.whole_failures) >= MAX_CONSECUTIVE_FAILURES
+        return FailureCause.UNKNOWN if job.is_retry or retry_requested or many else FailureCause.RECEIVER
     if job.is_retry:
-        return Blame.SPLIT if vouched else Blame.WORLD
-    gave_way = vouched and job.whole_failures >= SETBACKS
-    return Blame.NOBODY if gave_way or (job.whole_failures >= STRIKES and job.rows <= total) else Blame.WORLD
+        return FailureCause.SPLIT if serves_others else FailureCause.RECEIVER
+    gives_way = serves_others and job.whole_failures >= MAX_WHOLE_FAILURES
+    whole_job = job.whole_failures >= MAX_CONSECUTIVE_FAILURES and job.rows <= total
+    return FailureCause.UNKNOWN if gives_way or whole_job else FailureCause.RECEIVER
 
 
-class _Round:
-    def __init__(self, desk: Desk, run: JobRun, cutoff: str, rows: list[SourceRow]) -> None:
-        self.desk, self.run, self.cutoff = desk, run, cutoff
+class _SubBatchDelivery:
+    def __init__(self, context: JobContext, run: JobRun, cutoff: str, rows: list[SourceRow]) -> None:
+        self.context, self.run, self.cutoff = context, run, cutoff
         self.rows = iter(rows)
-        self.result = Delivered()
+        self.result = DeliveryResult()
         self.outages: dict[Key, Outage] = {}
-        self.tail: list[Key] = []  # failed since the last call that got through
-        self.convicted = convicted(run.claim.job)
-        self.vouched = desk.breaker.vouches
-        self.told = dict(run.claim.job.effects_done)
-        self.cut = False  # nobody answers: the rows not begun are not tried
+        self.failed_since_answer: list[Key] = []
+        self.failed_before = failed_before(run.claim.job)
+        self.serves_others = context.receiver_health.serves_others
+        self.effects_done = dict(run.claim.job.effects_done)
+        self.aborted = False  # the receiver is away: the remaining rows are not tried
 
-    async def lane(self) -> None:
+    async def deliver_rows(self) -> None:
+        """Deliver rows one after the other until none is left; several of these run in parallel."""
         for row in self.rows:
-            if self.desk.draining:
-                self.result.left.append(row.key)
-            elif self.cut:
-                self.result.down.append(row.key)
+            if self.context.draining:
+                self.result.not_started.append(row.key)
+            elif self.aborted:
+                self.result.undelivered.append(row.key)
             else:
-                await self.one(row)
-                await asyncio.sleep(0)  # a handler that awaits nothing must not keep a stop from being noticed
+                await self._deliver(row)
+                await asyncio.sleep(0)  # a handler that never awaits must not delay a stop
 
-    async def one(self, row: SourceRow) -> None:
-        desk, job = self.desk, self.run.claim.job
-        assert desk.effect is not None
+    async def _deliver(self, row: SourceRow) -> None:
+        context, job = self.context, self.run.claim.job
+        assert context.effect is not None
         try:
-            stamp = idempotency_key(desk.plan.uid, row.key, row.stamp)
-            if self.told.get(row.key) == stamp:  # only its write is missing
-                self.result.known += 1
-                self.result.ok.append(row.key)
-                self.result.stamps[row.key] = stamp
+            idempotency = idempotency_key(context.plan.uid, row.key, row.stamp)
+            if self.effects_done.get(row.key) == idempotency:  # only the write is missing
+                self.result.already_done += 1
+                self._succeeded(row.key, idempotency)
                 return
-            delivery = Delivery(row.key, row.values, stamp, self.cutoff, job.attempt, job.sweep, self._begin)
-            async with desk.calls:
-                if desk.draining or (desk.pace is not None and not await desk.pace.turn(self.run)):
-                    self.result.left.append(row.key)
+            delivery = Delivery(row.key, row.values, idempotency, self.cutoff, job.attempt, job.sweep, self._begin)
+            async with context.effect_slots:
+                limiter = context.rate_limiter
+                if context.draining or (limiter is not None and not await limiter.acquire(self.run)):
+                    self.result.not_started.append(row.key)
                     return
-                self.run.touch()  # its turn came: waiting behind other jobs' calls is no hang
-                await desk.effect.deliver(delivery)
-        except NotBegun:
-            self.result.left.append(row.key)
+                self.run.touch()  # waiting for a slot is not a hang
+                await context.effect.deliver(delivery)
+        except NotStarted:
+            self.result.not_started.append(row.key)
             return
         except Skip:
             self.result.skipped.append(row.key)
         except RowError as error:
-            self.result.failed.append(Failure.of(row.key, error))
+            self.result.failed.append(RowFailure.of(row.key, error))
         except Outage as outage:
-            self._failed(row.key, outage)
+            self._record_outage(row.key, outage)
             return
         except (SweepFailure, LeaseLost):
             raise
-        except Exception as error:  # nothing that an effect does with one row concerns the others
-            self.result.failed.append(Failure.of(row.key, as_row_error(error)))
+        except Exception as error:  # an effect's exception concerns its row only
+            self.result.failed.append(RowFailure.of(row.key, as_row_error(error)))
         else:
-            self.result.ok.append(row.key)
-            self.result.stamps[row.key] = stamp
-        self.tail.clear()
-        desk.breaker.record(True)
+            self._succeeded(row.key, idempotency)
+        self.failed_since_answer.clear()
+        context.receiver_health.record(True)
+
+    def _succeeded(self, key: Key, idempotency: str) -> None:
+        self.result.ok.append(key)
+        self.result.idempotency_keys[key] = idempotency
 
     def _begin(self) -> None:
-        if self.desk.draining:
-            raise NotBegun
+        if self.context.draining:
+            raise NotStarted
 
-    def _failed(self, key: Key, outage: Outage) -> None:
+    def _record_outage(self, key: Key, outage: Outage) -> None:
         self.outages[key] = outage
-        self.tail.append(key)
-        if self.convicted:  # rows that always fail say nothing of the receiver
-            nobody_answers = len(self.tail) >= IN_A_ROW
+        self.failed_since_answer.append(key)
+        if self.failed_before:  # rows that always fail prove nothing about the receiver
+            receiver_away = len(self.failed_since_answer) >= MAX_FAILURES_IN_A_ROW
         else:
-            self.desk.breaker.record(False)
-            nobody_answers = self.desk.breaker.open
-        self.cut = self.cut or (nobody_answers and outage.reason in GATEWAY)
+            self.context.receiver_health.record(False)
+            receiver_away = self.context.receiver_health.failing
+        self.aborted = self.aborted or (receiver_away and outage.reason in GATEWAY)
 
-    def typical(self) -> Outage:
-        """What stands for all outages: at least half of them asked for its pause or a longer one, so that a single row
-        speaks for itself only."""
-        by_pause = sorted(self.outages.values(), key=lambda o: heeded(o.retry_after, LONGEST))
-        return by_pause[(len(by_pause) - 1) // 2]
+    def _typical_outage(self) -> Outage:
+        """The one with the median Retry-After, so that a single row's long delay does not pause all rows."""
+        by_delay = sorted(self.outages.values(), key=lambda o: bounded_delay(o.retry_after, MAX_ROW_DELAY))
+        return by_delay[(len(by_delay) - 1) // 2]
 
-    def conclude(self) -> Delivered:
+    def conclude(self) -> DeliveryResult:
         result, job = self.result, self.run.claim.job
         if not self.outages:
             return result
-        answered = len(result.ok) - result.known + len(result.skipped) + len(result.failed)
-        down = len(self.outages) + len(result.down)
-        typical = self.typical()
-        strikes = self.desk.gate.strikes
-        fault = blame(
-            down=down,
+        answered = len(result.ok) - result.already_done + len(result.skipped) + len(result.failed)
+        typical = self._typical_outage()
+        cause = attribute_failures(
+            undelivered=len(self.outages) + len(result.undelivered),
             answered=answered,
             reason=typical.reason,
             job=job,
-            vouched=self.vouched,
-            strikes=strikes,
-            asked=heeded(typical.retry_after, LONGEST) > 0,
+            serves_others=self.serves_others,
+            consecutive_failures=self.context.claim_breaker.consecutive_failures,
+            retry_requested=bounded_delay(typical.retry_after, MAX_ROW_DELAY) > 0,
         )
-        self._sort(fault, typical, answered)
-        if result.down and not result.split:
+        self._sort(cause, typical, answered)
+        unknown = cause is FailureCause.UNKNOWN and result.all_failed
+        if result.undelivered and not result.split:
             result.outage = typical
-        elif self.desk.breaker.open and not self.convicted and not (fault is Blame.NOBODY and result.whole):
-            self.desk.shut(typical)
+        elif self.context.receiver_health.failing and not self.failed_before and not unknown:
+            self.context.pause_claiming(typical)
         return result
 
-    def _sort(self, fault: Blame, typical: Outage, answered: int) -> None:
-        """Say of each row that failed what becomes of it."""
+    def _sort(self, cause: FailureCause, typical: Outage, answered: int) -> None:
+        """Put each failed row into the list that says what happens to it."""
         result = self.result
-        result.whole = not answered
-        result.split = fault is Blame.SPLIT
-        # So many after the last success are the beginning of an outage.
-        went = set(self.tail) if answered and len(self.tail) > FEW and not self.convicted else set()
+        result.all_failed = not answered
+        result.split = cause is FailureCause.SPLIT
+        # Many failures after the last answer are the beginning of an outage.
+        outage_began = answered and len(self.failed_since_answer) > FEW and not self.failed_before
+        in_outage = set(self.failed_since_answer) if outage_began else set()
         for key, outage in self.outages.items():
-            failure = Failure(key, outage.reason, str(outage), outage.retry_after)
-            if fault in (Blame.WORLD, Blame.SPLIT) or key in went:
-                result.down.append(key)
+            failure = RowFailure(key, outage.reason, str(outage), outage.retry_after)
+            if cause in (FailureCause.RECEIVER, FailureCause.SPLIT) or key in in_outage:
+                result.undelivered.append(key)
             else:
-                (result.failed if fault is Blame.ROWS else result.unspent).append(failure)
-        if self.convicted or (fault is Blame.NOBODY and result.whole):
-            result.unspent += [Failure(k, typical.reason, str(typical), typical.retry_after) for k in result.down]
-            result.down.clear()
+                (result.failed if cause is FailureCause.ROWS else result.unspent).append(failure)
+        if self.failed_before or (cause is FailureCause.UNKNOWN and result.all_failed):
+            result.unspent += [
+                RowFailure(k, typical.reason, str(typical), typical.retry_after) for k in result.undelivered
+            ]
+            result.undelivered.clear()
 
 
-async def deliver_all(desk: Desk, run: JobRun, cutoff: str, rows: list[SourceRow]) -> Delivered:
-    """Deliver every row, ``effect.concurrency`` at once; never raises for a row. Order within the lists is arrival."""
-    assert desk.plan.effect is not None
-    turn = _Round(desk, run, cutoff, rows)
-    lanes = min(desk.plan.effect.concurrency, len(rows))
-    if lanes <= 1:
-        await turn.lane()
+async def deliver_all(context: JobContext, run: JobRun, cutoff: str, rows: list[SourceRow]) -> DeliveryResult:
+    """Deliver every row, ``effect.concurrency`` in parallel; never raises for a row. The lists are in order of completion."""
+    assert context.plan.effect is not None
+    delivery = _SubBatchDelivery(context, run, cutoff, rows)
+    parallel = min(context.plan.effect.concurrency, len(rows))
+    if parallel <= 1:
+        await delivery.deliver_rows()
     else:
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(lanes):
-                    group.create_task(turn.lane())
-        except ExceptionGroup as several:  # the class of an error decides what happens
+                for _ in range(parallel):
+                    group.create_task(delivery.deliver_rows())
+        except ExceptionGroup as several:  # callers decide by the class of the error
             raise several.exceptions[0] from several
-    return turn.conclude()
+    return delivery.conclude()

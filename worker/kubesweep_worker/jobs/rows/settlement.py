@@ -1,7 +1,10 @@
-"""What became of the rows of a job, as one Settlement that adds up.
+"""Turn the results of a job's rows into one Settlement. Pure.
 
-The law that the queue checks: for a job that is not held, applied + skipped + unconfirmed + retry + dead + rows of
-``jobs`` + rows of ``rest`` = its rows + extra. It is kept here, in pure functions, and nowhere else.
+A row is dead after ``retry.maxAttempts`` failures or when its effect raises Reject: ``retries_and_dead_rows`` decides that.
+A row that crashes its workers is dead-lettered by jobs/poison_job.py.
+
+The queue checks this invariant, and only this module establishes it: for a job that is not a retry, applied + skipped +
+unconfirmed + retry + dead + rows of ``jobs`` + rows of ``rest`` = its rows + extra.
 """
 
 from __future__ import annotations
@@ -15,39 +18,38 @@ from kubesweep.api.plan import RetryPolicy
 from kubesweep.errors import Reject, RowError
 from kubesweep.queue.model import MESSAGE, Claim, FailedRow, Job, JobKind, Key, Retry, Settlement
 from kubesweep.text import clip, printable
-from kubesweep_worker.flow_control.backoff import LONGEST, heeded, retry_delay
+from kubesweep_worker.flow_control.backoff import MAX_ROW_DELAY, bounded_delay, retry_delay
 from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Range, Scope, Written
 
-ERROR = 128  # characters of an error class
-WHERE = 200  # characters of a file's path
+MAX_ERROR = 128  # characters of an error class
+MAX_PATH = 200  # characters of a file's path
 STILL_STALE = "StillStale"
 UNWRITTEN = frozenset({WRITE_REFUSED, STILL_STALE})
-STILL_STALE_MESSAGE = "the row still matches after the write; write.update leaves it as match wants it"
+STILL_STALE_MESSAGE = "the row still matches after the write: write.update sets no value that match excludes"
 
 
 def defect(error: BaseException) -> RowError:
-    """An exception that no code of ours expects, as the failure of the row that provoked it."""
+    """An exception that Kubesweep does not expect, as the failure of the row that provoked it."""
     name = type(error).__name__
     return RowError(
-        "WorkerDefect", f"the worker failed in a way it does not know ({name}); its log has the traceback: report it"
+        "WorkerDefect", f"the worker failed with an unexpected {name}; its log has the traceback: report it"
     )
 
 
 def raised_at(error: BaseException | None) -> str:
-    """``/app/support/sweeps.py:42``, nothing for an error without a traceback."""
+    """``/app/support/sweeps.py:42``, or an empty string for an error without a traceback."""
     at = error.__traceback__ if error is not None else None
     if at is None:
         return ""
     while at.tb_next is not None:
         at = at.tb_next
-    return printable(f"{at.tb_frame.f_code.co_filename[-WHERE:]}:{at.tb_lineno}")
+    return printable(f"{at.tb_frame.f_code.co_filename[-MAX_PATH:]}:{at.tb_lineno}")
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """One row that was refused. ``retry_after``: the row asked for its own delay; ``final``: no other attempt;
-    ``cause``: the exception behind the refusal, for the log; ``told``: the Idempotency-Key under which its effect
-    succeeded."""
+class RowFailure:
+    """One row that failed. ``retry_after``: its own delay in seconds; ``final``: no further attempt; ``cause``: the exception
+    behind the failure, for the log; ``effect_key``: the Idempotency-Key under which its effect succeeded."""
 
     key: Key
     error: str
@@ -55,33 +57,33 @@ class Failure:
     retry_after: float | None = None
     final: bool = False
     cause: BaseException | None = field(default=None, compare=False, repr=False)
-    told: str = ""
+    effect_key: str = ""
 
     @classmethod
-    def of(cls, key: Key, error: RowError) -> Failure:
+    def of(cls, key: Key, error: RowError) -> RowFailure:
         final = isinstance(error, Reject)
         return cls(key, error.error, clip(str(error), MESSAGE), error.retry_after, final, error.__cause__)
 
     @property
     def row(self) -> FailedRow:
-        error, message = clip(self.error, ERROR), clip(self.message, MESSAGE)
-        return FailedRow(self.key, error, message, raised_at(self.cause), self.told)
+        error, message = clip(self.error, MAX_ERROR), clip(self.message, MESSAGE)
+        return FailedRow(self.key, error, message, raised_at(self.cause), self.effect_key)
 
 
-class Tally(msgspec.Struct):
-    """What a run has done so far; rows that it says nothing about are missing, and the settlement decides what they are."""
+class RowResults(msgspec.Struct):
+    """What a run has done so far. It may leave out rows; ``build_settlement`` counts those as skipped or unconfirmed."""
 
     applied: int = 0
     skipped: int = 0
-    failed: list[Failure] = msgspec.field(default_factory=list)
-    unspent: list[Failure] = msgspec.field(default_factory=list)  # tried again under the same attempt number
+    failed: list[RowFailure] = msgspec.field(default_factory=list)
+    unspent: list[RowFailure] = msgspec.field(default_factory=list)  # retried under the same attempt number
     locked: list[Key] = msgspec.field(default_factory=list)
-    endless: bool = False  # the write leaves rows matching under other keys: nobody can say which
-    refused: int = 0  # rows that were to be written and are as they were; they are in ``failed`` too
-    why: Failure | None = None  # the latest of them
+    endless: bool = False  # the write leaves rows matching under other keys, which are unknown
+    refused: int = 0  # rows that the write left unchanged; they are in ``failed`` too
+    latest_refusal: RowFailure | None = None
 
     def add(self, written: Written) -> None:
-        """Count what one write did."""
+        """Add the result of one write."""
         self.applied += written.applied
         self.locked.extend(written.locked)
         error, why = WRITE_REFUSED, written.why
@@ -93,10 +95,10 @@ class Tally(msgspec.Struct):
 
     def fail(self, key: Key, error: RowError) -> None:
         """One row failed."""
-        self.failed.append(Failure.of(key, error))
+        self.failed.append(RowFailure.of(key, error))
         if error.error in UNWRITTEN:
             self.refused += 1
-            self.why = self.failed[-1]
+            self.latest_refusal = self.failed[-1]
 
 
 def scope_of(job: Job) -> Scope:
@@ -107,44 +109,44 @@ def scope_of(job: Job) -> Scope:
 
 def keys_job(job: Job, keys: tuple[Key, ...], **changes: object) -> Job:
     """A job for exactly ``keys`` that inherits everything else from ``job``."""
-    mine = frozenset(keys) if job.effects_done else ()
-    told = tuple(one for one in job.effects_done if one[0] in mine)
+    wanted = frozenset(keys) if job.effects_done else ()
+    effects_done = tuple(done for done in job.effects_done if done[0] in wanted)
     fields = {
         "kind": JobKind.KEYS,
         "keys": keys,
         "low": None,
         "high": None,
         "rows": len(keys),
-        "effects_done": told,
+        "effects_done": effects_done,
         "crashes": 0,
         **changes,
     }
     return msgspec.structs.replace(job, **fields)
 
 
-def retries(
-    failed: list[Failure], attempt: int, policy: RetryPolicy, random: Callable[[], float]
+def retries_and_dead_rows(
+    failed: list[RowFailure], attempt: int, policy: RetryPolicy, random: Callable[[], float]
 ) -> tuple[tuple[Retry, ...], tuple[FailedRow, ...]]:
-    """Split failures into retries and dead rows.
+    """Split failures into retries and dead rows: a row is dead after ``policy.max_attempts`` attempts, or where it is final.
 
-    Rows that failed leave in one Retry, rows that asked for their own delay with those that asked for about the same.
+    Failed rows share one Retry; rows that requested their own delay share one with rows of a similar delay.
     """
     if not failed:
         return (), ()
     dead = tuple(f.row for f in failed if f.final or attempt >= policy.max_attempts)
     alive = [f for f in failed if not (f.final or attempt >= policy.max_attempts)]
     out = []
-    asked = [f for f in alive if heeded(f.retry_after, LONGEST)]
-    plain = tuple(f.row for f in alive if not heeded(f.retry_after, LONGEST))
+    asked = [f for f in alive if bounded_delay(f.retry_after, MAX_ROW_DELAY)]
+    plain = tuple(f.row for f in alive if not bounded_delay(f.retry_after, MAX_ROW_DELAY))
     if plain:
         out.append(Retry(plain, attempt + 1, retry_delay(attempt, policy.backoff, policy.max_backoff, random)))
     return (*out, *by_delay(asked, attempt + 1)), dead
 
 
-def by_delay(asked: list[Failure], attempt: int, least: float = 0.0) -> list[Retry]:
-    """Rows with the delays that they ask for, never sooner, and at most a quarter or a second later: with the longest of
-    those that ask for about the same, so that a few jobs do for many rows."""
-    delays = sorted((max(least, heeded(f.retry_after, LONGEST)), i) for i, f in enumerate(asked))
+def by_delay(asked: list[RowFailure], attempt: int, least: float = 0.0) -> list[Retry]:
+    """Group rows by their requested delay, so that a few jobs serve many rows. A row is retried no earlier than requested, and
+    later by at most a quarter of the delay or a second."""
+    delays = sorted((max(least, bounded_delay(f.retry_after, MAX_ROW_DELAY)), i) for i, f in enumerate(asked))
     groups: list[list[tuple[float, int]]] = []
     for delay, i in delays:
         if not groups or delay > max(1.25 * groups[-1][0][0], groups[-1][0][0] + 1.0):
@@ -154,38 +156,38 @@ def by_delay(asked: list[Failure], attempt: int, least: float = 0.0) -> list[Ret
 
 
 def unspent_retries(
-    failed: list[Failure], attempt: int, policy: RetryPolicy, random: Callable[[], float]
+    failed: list[RowFailure], attempt: int, policy: RetryPolicy, random: Callable[[], float]
 ) -> list[Retry]:
-    """Rows that nobody blames: held back under the same attempt number, so that the sweep can finish without them."""
+    """Retries under the same attempt number for rows that did not cause their failure, so that the sweep can finish without them."""
     return by_delay(failed, attempt, least=retry_delay(4, policy.backoff, policy.max_backoff, random))
 
 
-def settlement(
+def build_settlement(
     claim: Claim,
-    tally: Tally,
+    results: RowResults,
     policy: RetryPolicy,
     random: Callable[[], float],
     *,
     jobs: tuple[Job, ...] = (),
     rest: Job | None = None,
 ) -> Settlement:
-    """The Settlement of ``claim.job``. With ``rest``, every row that the tally does not name goes on in it."""
+    """The Settlement of ``claim.job``. With ``rest``, rows that the results leave out remain in it."""
     job = claim.job
-    retry, dead = retries(tally.failed, job.attempt, policy, random)
-    if tally.unspent:
-        retry = (*retry, *unspent_retries(tally.unspent, job.attempt, policy, random))
-    named = tally.applied + tally.skipped
+    retry, dead = retries_and_dead_rows(results.failed, job.attempt, policy, random)
+    if results.unspent:
+        retry = (*retry, *unspent_retries(results.unspent, job.attempt, policy, random))
+    counted = results.applied + results.skipped
     if retry or dead or jobs:
-        named += len(dead) + sum(len(r.rows) for r in retry) + sum(j.rows for j in jobs)
-    missing = max(0, job.rows - named)
-    extra = 0 if job.is_retry else max(0, named - job.rows)
+        counted += len(dead) + sum(len(r.rows) for r in retry) + sum(j.rows for j in jobs)
+    missing = max(0, job.rows - counted)
+    extra = 0 if job.is_retry else max(0, counted - job.rows)
     if rest is not None:
         rest, missing = msgspec.structs.replace(rest, rows=missing), 0
     unconfirmed = missing if claim.redelivered else 0
     return Settlement(
         claim=claim,
-        applied=tally.applied,
-        skipped=tally.skipped + missing - unconfirmed,
+        applied=results.applied,
+        skipped=results.skipped + missing - unconfirmed,
         unconfirmed=unconfirmed,
         extra=extra,
         retry=retry,

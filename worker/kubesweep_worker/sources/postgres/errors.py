@@ -1,4 +1,4 @@
-"""An error of PostgreSQL -> what to do: data (sqlstates.py), and the sentences around it. Pure."""
+"""Turn an error of PostgreSQL into an exception of Kubesweep. sqlstates.py has the decisions, this module the messages. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCOPE = frozenset({LOCKED, DEADLOCK, STATEMENT_TIMEOUT, "Conflict", "OutOfMemory
 HINTS = {
     "TableMissing": "Was it dropped or renamed? Correct spec.source.",
     "ColumnMissing": "Was it dropped or renamed? Correct the spec.",
-    "PermissionDenied": "Grant the right to the login's role.",
+    "PermissionDenied": "Grant the right to the role.",
     "ReadOnly": "Connect to the primary, or set default_transaction_read_only = off for the role.",
     "DatabaseMissing": "Correct the name of the database.",
     "AuthenticationFailed": "Correct the user or password.",
@@ -28,8 +28,16 @@ HINTS = {
 }
 
 
+class StatementRefused(SweepFailure):
+    """A SweepFailure with the server's refusal as a field, for messages that give a hint of their own."""
+
+    def __init__(self, reason: str, refusal: str, hint: str = "") -> None:
+        super().__init__(reason, clip(f"{refusal}. {hint}".strip(), MESSAGE))
+        self.refusal = refusal
+
+
 def without_values(state: str, text: str) -> str:
-    """Errors of class 22 quote the value that was refused: row data stays in the database."""
+    """The text without row data: errors of class 22 quote the value that was refused."""
     if state.startswith("22"):
         return text.split(': "', 1)[0]
     return text
@@ -38,8 +46,8 @@ def without_values(state: str, text: str) -> str:
 def classify(
     state: str | None, text: str, error: str, *, function: str | None = None, maybe_applied: bool = False
 ) -> KubesweepError:
-    """``error`` names the error class that dead letters are grouped by; ``text`` is the server's primary message and
-    ``function`` the server's own function that raised it."""
+    """``error``: the error class, by which dead letters are grouped. ``text``: the server's primary message. ``function``: the
+    function of the server that raised it."""
     if state is None:
         return Outage(
             "ConnectionLost", clip(f"the database's connection broke: {text}", MESSAGE), maybe_applied=maybe_applied
@@ -49,9 +57,9 @@ def classify(
         case Verdict.ROW:
             return RowError(error, clip(without_values(state, text), MESSAGE))
         case Verdict.SWEEP:
-            hint = HINTS.get(decision.reason)
-            text = f"the database refuses ({state}): {text}." + (f" {hint}" if hint else "")
-            return SweepFailure(decision.reason, clip(text, MESSAGE))
+            return StatementRefused(
+                decision.reason, f"the database refuses ({state}): {text}", HINTS.get(decision.reason, "")
+            )
         case Verdict.DEFECT:
             return SweepFailure(
                 decision.reason, clip(f"a statement of Kubesweep failed ({state}): {text}. Report it.", MESSAGE)
@@ -72,12 +80,12 @@ CONNECT_TEXTS = (
 
 
 def classify_connect(text: str) -> KubesweepError:
-    """A refused connection carries no SQLSTATE in libpq: here, and only here, the (English) text is looked at. A server
-    that speaks another language makes an Outage of it: said again at each probe, healed all the same."""
+    """Classify a refused connection by libpq's English text, because libpq passes on no SQLSTATE for it. This is the only place
+    that parses a message. A server with another language gives an Outage, which each probe reports again."""
     line = clip("; ".join(" ".join(one.split()) for one in text.splitlines() if one.strip()), 500)
     for part, reason in CONNECT_TEXTS:
         if part in text:
-            return SweepFailure(reason, f"the database lets nobody in: {line}. {HINTS[reason]}")
+            return SweepFailure(reason, f"the database refuses the connection: {line}. {HINTS[reason]}")
     if 'database "' in text and "does not exist" in text:
         return SweepFailure("DatabaseMissing", f"{line}. {HINTS['DatabaseMissing']}")
     if 'role "' in text and "does not exist" in text:

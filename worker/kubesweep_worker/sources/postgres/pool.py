@@ -1,12 +1,11 @@
-"""Connections and transactions. One message carries a whole transaction wherever that is possible.
+"""Connections and transactions. One message contains a whole transaction wherever possible.
 
-The simple query protocol takes many statements at once, so BEGIN, the settings and the statement cost one round trip;
-the settings are LOCAL, so a transaction pooler may hand each transaction to another server connection. Nothing is
-committed before ``commit``: a connection that breaks earlier has done nothing, and only a COMMIT without an answer is
-``maybe_applied``.
+The simple query protocol accepts several statements at once, so BEGIN, the settings and the statement cost one round trip.
+The settings are LOCAL, so a transaction pooler may use another server connection for each transaction. Nothing is committed
+before ``commit``: a connection that breaks earlier changed nothing, and only a COMMIT without an answer is ``maybe_applied``.
 
-A peer that vanished without a word (a firewall that forgot the connection, a frozen host) never answers, and the server's
-own statement_timeout does not reach us. So every message has a deadline on this side, and the connection is cut there.
+A peer that disappears (a firewall that dropped the connection, a frozen host) never answers, and then the server's
+statement_timeout does not help. So every message has a deadline on this side, after which the connection is closed.
 """
 
 from __future__ import annotations
@@ -35,17 +34,17 @@ Rows = list[tuple[Any, ...]]
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 CONNECT_TIMEOUT = 10
 CANCELLED = "57014"
-# Seconds, times: an idle connection whose peer vanished is found in about a minute. The URL may say otherwise.
+# Seconds, seconds, probes: an idle connection without a peer is detected in about a minute. The URL may override them.
 KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
 class NoAnswer(psycopg.OperationalError):
-    """The database did not answer by the deadline of this side."""
+    """The database did not answer within the deadline of this side."""
 
 
 @contextmanager
 def _deadline(connection: Connection, seconds: float) -> Iterator[None]:
-    """Cut the connection after ``seconds``: whoever waits for it gets an error. Raises NoAnswer then."""
+    """Shut the connection down after ``seconds``, so that its caller gets an error. Raises NoAnswer then."""
     expired = False
 
     def cut() -> None:
@@ -59,15 +58,15 @@ def _deadline(connection: Connection, seconds: float) -> Iterator[None]:
         yield
     except psycopg.Error:
         if expired:
-            raise NoAnswer(f"no answer within {seconds:g} s, so the connection is given up") from None
+            raise NoAnswer(f"no answer within {seconds:g} s, so the connection is closed") from None
         raise
     finally:
         alarm.cancel()
 
 
 def translate(error: psycopg.Error, *, maybe_applied: bool = False, timed_out: bool = True) -> Exception:
-    """``timed_out``: the statement ran as long as statementTimeout allows. One that was cancelled earlier has the same
-    SQLSTATE, but somebody else ended it."""
+    """``timed_out``: the statement ran for about statementTimeout. One that was cancelled earlier has the same SQLSTATE, but was
+    cancelled by somebody else."""
     if error.sqlstate == CANCELLED and not timed_out and error.diag.source_function not in RAISED:
         return Outage("StatementCancelled", "somebody cancelled the statement (57014), before statementTimeout")
     if isinstance(error, NoAnswer):
@@ -82,7 +81,7 @@ def translate(error: psycopg.Error, *, maybe_applied: bool = False, timed_out: b
 
 
 def _dead(connection: Connection) -> bool:
-    """An idle connection with something to read has been told goodbye (or a notice): not worth a failed statement."""
+    """Whether an idle connection is unusable. One with data to read was closed by the server, or got a notice; it is replaced too."""
     if connection.closed or connection.broken:
         return True
     poll = select.poll()
@@ -91,8 +90,8 @@ def _dead(connection: Connection) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long this side waits, in seconds: ``statement``, which the server keeps to for each one, and ``margin`` for the way."""
+class Timeouts:
+    """How long this side waits, in seconds: ``statement``, the server's timeout for each statement, and a ``margin``."""
 
     statement: float
     margin: float = 5.0
@@ -102,17 +101,17 @@ class Patience:
 
 
 class Transaction:
-    """An open transaction on a lent connection."""
+    """An open transaction on a connection of the pool."""
 
-    def __init__(self, connection: Connection, begin: str, patience: Patience) -> None:
+    def __init__(self, connection: Connection, begin: str, timeouts: Timeouts) -> None:
         self._connection = connection
-        self._patience = patience
+        self._timeouts = timeouts
         self._sent = 0.0
         self._begin = begin
         self._skip = begin.count(";")
 
     async def run(self, *statements: str) -> list[Rows]:
-        """All statements in one message; the rows of each (the number of rows touched, where it gives none)."""
+        """Send all statements in one message. Returns the rows of each, or its number of affected rows where it returns none."""
         try:
             return await self._send(*statements)
         except psycopg.Error as error:
@@ -120,18 +119,18 @@ class Transaction:
 
     @property
     def _timed_out(self) -> bool:
-        return time.monotonic() - self._sent >= 0.9 * self._patience.statement
+        return time.monotonic() - self._sent >= 0.9 * self._timeouts.statement
 
     async def finish(self, *statements: str) -> list[Rows]:
-        """Like ``run``, with the COMMIT in the same message: for transactions that write nothing."""
+        """Like ``run``, with a COMMIT in the same message, for transactions that write nothing."""
         return (await self.run(*statements, "COMMIT"))[:-1]
 
     async def query(self, statement: str, *values: object) -> Rows:
-        """One statement with parameters ($1), for the catalogue."""
+        """One statement with parameters ($1), for the catalog."""
         if self._begin:
             await self.run("SELECT 1")
         try:
-            with _deadline(self._connection, self._patience.seconds(1)):
+            with _deadline(self._connection, self._timeouts.seconds(1)):
                 async with psycopg.AsyncRawCursor(self._connection) as cursor:
                     await cursor.execute(statement.encode(), values)
                     return await cursor.fetchall()
@@ -150,7 +149,7 @@ class Transaction:
         self._skip, self._begin = 0, ""
         self._sent = time.monotonic()
         answers: list[Rows] = []
-        with _deadline(self._connection, self._patience.seconds(len(statements))):
+        with _deadline(self._connection, self._timeouts.seconds(len(statements))):
             async with psycopg.AsyncRawCursor(self._connection) as cursor:
                 await cursor.execute((begin + ";\n".join(statements)).encode())
                 while True:
@@ -165,12 +164,12 @@ class Transaction:
 
 
 class Pool:
-    """At most ``size`` connections, opened when needed, kept, replaced when broken."""
+    """At most ``size`` connections, opened on demand, reused, and replaced when broken."""
 
-    def __init__(self, url: Callable[[], str], size: int, name: str, patience: Patience) -> None:
+    def __init__(self, url: Callable[[], str], size: int, name: str, timeouts: Timeouts) -> None:
         self._url = url
         self._name = name
-        self._patience = patience
+        self._timeouts = timeouts
         self._free = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
         self._closed = False
@@ -182,12 +181,12 @@ class Pool:
 
     @asynccontextmanager
     async def transaction(self, settings: Sequence[str]) -> AsyncIterator[Transaction]:
-        """Nothing is sent before the first ``run``; whatever is not committed at the end is rolled back."""
+        """Sends nothing before the first ``run``, and rolls back what is not committed at the end."""
         begin = "".join(f"{one};" for one in ("BEGIN ISOLATION LEVEL READ COMMITTED", *settings))
         async with self._free:
             connection = await self._get()
             try:
-                yield Transaction(connection, begin, self._patience)
+                yield Transaction(connection, begin, self._timeouts)
             except (asyncio.CancelledError, GeneratorExit):
                 await self._drop(connection)
                 raise
@@ -220,7 +219,7 @@ class Pool:
         except psycopg.OperationalError as error:
             raise classify_connect(_without_password(str(error), url)) from None
         except (psycopg.Error, ValueError):
-            # The driver's text quotes the URL with its password.
+            # The driver's message quotes the URL with its password.
             raise SweepFailure(
                 "UrlInvalid",
                 "the database's URL cannot be parsed: write postgresql://user:password@host:5432/database, with special characters percent-encoded",
@@ -232,7 +231,7 @@ class Pool:
     async def _put(self, connection: Connection) -> None:
         try:
             await self._end(connection)
-        except BaseException:  # cancelled while it rolled back
+        except BaseException:  # cancelled during the rollback
             await self._drop(connection)
             raise
         if self._closed or connection.closed or connection.info.transaction_status is not pq.TransactionStatus.IDLE:
@@ -243,7 +242,7 @@ class Pool:
     async def _end(self, connection: Connection) -> None:
         status = connection.info.transaction_status
         if not connection.closed and status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
-            with suppress(psycopg.Error), _deadline(connection, self._patience.seconds(1)):
+            with suppress(psycopg.Error), _deadline(connection, self._timeouts.seconds(1)):
                 await connection.execute("ROLLBACK")
 
     @staticmethod
@@ -253,7 +252,7 @@ class Pool:
 
 
 def check_url(url: str) -> None:
-    """Raises SweepFailure for what libpq would tell with a part of the password, or not by name."""
+    """Raises SweepFailure for URLs for which libpq's message would contain a part of the password, or omit the parameter."""
     if has_unescaped_login(url):
         raise SweepFailure("UrlInvalid", f"the database's URL cannot be read: {UNESCAPED}")
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
@@ -263,7 +262,7 @@ def check_url(url: str) -> None:
                 instead = ": name the schema in spec.source.schema" if name == "schema" else ""
                 raise SweepFailure(
                     "UrlInvalid",
-                    f"the database's URL has the parameter {name}, which belongs to another client and which libpq does not know{instead}: remove it from the URL",
+                    f"the database's URL has the parameter {name}, which libpq does not support{instead}: remove it from the URL",
                 )
 
 
@@ -280,4 +279,4 @@ def _without_password(text: str, url: str) -> str:
     return text
 
 
-__all__ = ["Patience", "Pool", "Rows", "Transaction", "translate"]
+__all__ = ["Pool", "Rows", "Timeouts", "Transaction", "translate"]

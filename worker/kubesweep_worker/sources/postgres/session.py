@@ -1,10 +1,10 @@
-"""The settings of a transaction: ours, and those under which the user's sql, triggers and defaults run."""
+"""The settings of a transaction: those of Kubesweep, and those under which the user's sql, triggers and defaults run."""
 
 from __future__ import annotations
 
 from kubesweep.api.plan import Plan
+from kubesweep_worker.sources.conditions import quote_name, quote_pg, quote_text
 from kubesweep_worker.sources.postgres.pool import Transaction
-from kubesweep_worker.sources.predicate import quote_name, quote_pg, quote_text
 
 SESSION = ("TimeZone", "DateStyle", "IntervalStyle", "search_path")
 
@@ -20,25 +20,29 @@ async def read_session(tx: Transaction) -> dict[str, str]:
 
 
 def settings(plan: Plan) -> tuple[str, ...]:
-    """LOCAL, in every transaction: behind a pooler the next one may run in another session."""
+    """LOCAL and in every transaction, because behind a pooler the next one may run in another session."""
     return (
         f"SET LOCAL lock_timeout = {max(1, round(plan.source.lock_timeout * 1000))}",
         f"SET LOCAL statement_timeout = {max(1, round(plan.source.statement_timeout * 1000))}",
-        # A worker that hangs between the write and its commit must not hold the rows for ever.
-        # On a busy machine it is no hang to take longer than a short statementTimeout between two statements.
+        # A worker that hangs between the write and its COMMIT must not keep the rows locked for ever. The minimum is there
+        # because a busy machine may take longer than a short statementTimeout between two statements.
         f"SET LOCAL idle_in_transaction_session_timeout = {max(10_000, round(plan.source.statement_timeout * 1000))}",
         "SET LOCAL standard_conforming_strings = on",
-        "SET LOCAL quote_all_identifiers = off",  # the catalogue's names of types are compared with ours
-        "SET LOCAL jit = off",  # compiling costs more than any of our statements
+        "SET LOCAL quote_all_identifiers = off",  # the names of types in the catalog are compared with constants
+        "SET LOCAL jit = off",  # compiling costs more than these statements
     )
 
 
-# What Python, stamps and values are read under.
-OURS = ("SET LOCAL TimeZone = 'UTC'", "SET LOCAL DateStyle = 'ISO, MDY'", "SET LOCAL IntervalStyle = 'postgres'")
+# The settings under which values and stamps are read into Python.
+READ_SETTINGS = (
+    "SET LOCAL TimeZone = 'UTC'",
+    "SET LOCAL DateStyle = 'ISO, MDY'",
+    "SET LOCAL IntervalStyle = 'postgres'",
+)
 
 
-def theirs(plan: Plan) -> tuple[str, ...]:
-    """What the user's sql, triggers and defaults run under. DEFAULT is what the login gets, whoever used the session before."""
+def user_settings(plan: Plan) -> tuple[str, ...]:
+    """The settings of the user's sql, triggers and defaults. DEFAULT resets a setting that another user of the session changed."""
     session = plan.source.session
     named = {
         "TimeZone": session.time_zone,

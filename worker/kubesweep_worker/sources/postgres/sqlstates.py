@@ -1,7 +1,7 @@
-"""What each SQLSTATE of PostgreSQL means for a sweep. Data: no driver, no text of a server decides anything.
+"""What each SQLSTATE of PostgreSQL means for a sweep. Data: no decision depends on the text of a message.
 
-Every code of the server's list (errcodes.txt) is decided, by its class or by itself; docs/errors.md shows the same table. A
-code of no class below was chosen by somebody who wrote RAISE ... USING ERRCODE in a trigger, about a row.
+Every code of the server's list (errcodes.txt) is decided, by its class or individually; docs/errors.md shows the same table.
+A code of no class below comes from RAISE ... USING ERRCODE in a trigger, and concerns its row.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NO_IDENTITY = "NoReplicaIdentity"
 @dataclass(frozen=True, slots=True)
 class Decision:
     verdict: Verdict
-    reason: str  # of the condition or finding; a row's is the error's name
+    reason: str  # of the condition or finding; for a row it is the error's name
     why: str
 
 
@@ -123,10 +123,10 @@ CODES: dict[str, Decision] = {
     "HV014": _outage("NoResources", "too many handles of the foreign-data wrapper"),
 }
 
-# PostgreSQL's own function that raised the error (field R of its protocol, the same in every language) tells apart what one
-# SQLSTATE means. What a trigger raises by itself is about its row, whatever code it chose.
+# The function of PostgreSQL that raised the error (field R of its protocol, the same in every language) distinguishes the
+# meanings of one SQLSTATE. An error that a trigger raises itself concerns its row, whatever code it chose.
 RAISED = frozenset({"exec_stmt_raise"})  # RAISE in PL/pgSQL
-# Other languages pass on the errors of their own queries by the same function, so an outage stays one.
+# Other languages pass on the errors of their queries with the same function, so an outage remains an outage.
 PASSED_ON = frozenset(
     {"PLy_elog", "PLy_elog_impl", "plperl_call_perl_func", "plperl_call_perl_trigger_func", "throw_tcl_error"}
 )
@@ -137,7 +137,7 @@ SPECIAL = {
 
 
 def decide(state: str, function: str | None = None) -> Decision:
-    """``function``: the server's own that raised it, where it is known."""
+    """``function``: the function of the server that raised it, where it is known."""
     found = CODES.get(state) or CLASSES.get(state[:2], UNKNOWN)
     passed_on = function in PASSED_ON and found.verdict is not Verdict.OUTAGE
     if function in RAISED or passed_on or (state, function) in OF_ROWS:

@@ -1,11 +1,11 @@
 """Every statement of a sweep on PostgreSQL, as text. Pure.
 
-Three ideas carry the performance:
+Three choices make the statements fast:
 
-- keys are compared as the table's own types, in the index's own order; they travel as text and are cast back;
-- ``walk`` evaluates the predicate in the target list of a bounded scan along the key's index, so that the planner
-  cannot be lured by a LIMIT into reading the whole index for rows that are not there;
-- ``gather`` has no ORDER BY where the rows are found, so that the best index of the match is used, and sorts after.
+- Keys are compared in the table's types and the index's order; they are transferred as text and cast back.
+- ``walk`` evaluates the predicate in the target list of a bounded scan along the key's index. With a WHERE and a LIMIT the
+  query planner may read the whole index for rows that do not exist.
+- ``gather`` finds rows without ORDER BY, so that the best index of the match is used, and sorts them afterwards.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from kubesweep.api.plan import Plan
 from kubesweep.queue.model import Key
-from kubesweep_worker.sources.base import Keys, Range, Scope
-from kubesweep_worker.sources.predicate import PostgresDialect, column, quote_name, quote_pg, stale, stamp_columns
+from kubesweep_worker.sources.base import Keys, Predicate, Range, Scope
+from kubesweep_worker.sources.conditions import PostgresDialect, column, quote_name, quote_pg, stale, stamp_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class KeyColumn:
 
 
 def text_of(expression: str, type_: str) -> str:
-    """The text of a key's column, the same whatever DateStyle, TimeZone and bytea_output are: that of ISO and UTC. JSON is
-    always ISO (https://www.postgresql.org/docs/current/functions-json.html)."""
+    """The text of a key column in ISO format and UTC, independent of DateStyle, TimeZone and bytea_output. JSON is always ISO
+    (https://www.postgresql.org/docs/current/functions-json.html)."""
     if type_ == "date":
         return f"to_json({expression}) #>> '{{}}'"
     if type_ == "timestamp without time zone":
@@ -42,7 +42,7 @@ def text_of(expression: str, type_: str) -> str:
 
 
 def array(values: Sequence[str]) -> str:
-    """A text array's literal."""
+    """The literal of a text array."""
     inner = ",".join('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values)
     return quote_pg("{" + inner + "}")
 
@@ -56,7 +56,7 @@ class Statements:
     effect_columns: tuple[str, ...] = ()
     archive: tuple[str, tuple[str, ...]] | None = None  # its quoted name, the columns that both tables have
     oids: tuple[int, ...] = ()  # of the table and its archive
-    copied: str = ""  # whether ``a``, a row of the archive, is the copy of the row of key ``h``
+    copied: str = ""  # condition: ``a``, a row of the archive, is the copy of the row with key ``h``
 
     @property
     def key_list(self) -> str:
@@ -72,7 +72,7 @@ class Statements:
 
     @property
     def aliased(self) -> str:
-        """The key under names of ours, for the queries around."""
+        """The key columns under generated aliases, for outer queries."""
         return ", ".join(f"{column(p.name)} AS {alias}" for p, alias in zip(self.key, self.aliases, strict=True))
 
     @property
@@ -86,7 +86,7 @@ class Statements:
         return self._row([f"{quote_pg(text)}::{part.type}" for text, part in zip(key, self.key, strict=True)])
 
     def _listed(self, keys: Collection[Key]) -> str:
-        """A table expression of the keys in the key's own types; a hash is built of it, whatever the version."""
+        """A subquery of the keys in the key's types; every PostgreSQL version hashes it."""
         arrays = ", ".join(f"{array([key[n] for key in keys])}::text[]" for n in range(len(self.key)))
         casts = ", ".join(f"h.{alias}::{part.type}" for alias, part in zip(self.aliases, self.key, strict=True))
         return f"SELECT {casts} FROM unnest({arrays}) AS h({', '.join(self.aliases)})"
@@ -104,41 +104,41 @@ class Statements:
         return stale(self.plan.match, self.dialect, cutoff)
 
     def without(self, excluded: Collection[Key]) -> list[str]:
-        """NOT IN over keys that are never NULL: always one hashed lookup a row, never a join that loses the order."""
+        """NOT IN over keys that are never NULL: one hash lookup for each row, and no join that loses the order."""
         if not excluded:
             return []
         return [f"{self._row([column(part.name) for part in self.key])} NOT IN ({self._listed(excluded)})"]
 
-    def where(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
-        matching = self.matching(cutoff)
+    def where(self, scope: Scope, predicate: Predicate) -> str:
+        matching = self.matching(predicate.cutoff)
         if isinstance(scope, Keys):
-            # Opaque to the planner: it expects a handful of matches, and would find the keys among all stale rows by the
-            # match's index instead of by their own, for each job again.
+            # Hide the condition from the query planner: it expects few matches, and would search the keys among all stale rows
+            # by the match's index, instead of by the key's index.
             matching = f"coalesce({matching}, false)"
-        return " AND ".join([*self.scope(scope), matching, *self.without(excluded)])
+        return " AND ".join([*self.scope(scope), matching, *self.without(predicate.excluded)])
 
     def _from(self, conditions: Sequence[str]) -> str:
         return f"FROM {self.table} AS t" + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
 
-    def any(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
-        """A row for each stale one; for estimates."""
-        return f"SELECT FROM {self.table} AS t WHERE {self.where(scope, cutoff, excluded)}"
+    def any(self, scope: Scope, predicate: Predicate) -> str:
+        """One row for each stale row, for estimates."""
+        return f"SELECT FROM {self.table} AS t WHERE {self.where(scope, predicate)}"
 
     def span(self, scope: Scope) -> str:
-        """A row for each one of the scope, stale or not; for estimates."""
+        """One row for each row of the scope, stale or not, for estimates."""
         return f"SELECT {self._from(self.scope(scope))}"
 
-    def count(self, cutoff: str, excluded: Collection[Key], most: int) -> str:
-        return f"SELECT count(*) FROM ({self.any(Range(), cutoff, excluded)} LIMIT {most}) AS s"
+    def count(self, predicate: Predicate, most: int) -> str:
+        return f"SELECT count(*) FROM ({self.any(Range(), predicate)} LIMIT {most}) AS s"
 
     def last(self) -> str:
         """The greatest key: one step backwards along the key's index."""
         order = ", ".join(f"{column(part.name)} DESC" for part in self.key)
         return f"SELECT {self.key_texts} FROM {self.table} AS t ORDER BY {order} LIMIT 1"
 
-    def walk(self, behind: Range, cutoff: str, excluded: Collection[Key], batch: int, most: int, span: int) -> str:
+    def walk(self, behind: Range, predicate: Predicate, batch: int, most: int, span: int) -> str:
         """Every ``batch``-th stale key and the last one with their numbers, among the next ``span`` rows of the table."""
-        flag = " AND ".join([self.matching(cutoff), *self.without(excluded)])
+        flag = " AND ".join([self.matching(predicate.cutoff), *self.without(predicate.excluded)])
         walked = (
             f"SELECT {self.aliased}, ({flag}) AS is_stale {self._from(self.scope(behind))} "
             f"ORDER BY {self.key_list} LIMIT {span}"
@@ -150,50 +150,50 @@ class Statements:
         )
 
     def walk_end(self, behind: Range, span: int) -> str:
-        """How many of the next ``span`` rows there are, and the key of the last one."""
+        """The number of rows among the next ``span``, and the key of the last one."""
         return (
             f"SELECT n, {self.outer_texts} FROM (SELECT {', '.join(self.aliases)}, row_number() OVER () AS n FROM "
             f"(SELECT {self.aliased} {self._from(self.scope(behind))} ORDER BY {self.key_list} LIMIT {span}) AS w) AS b "
             "ORDER BY n DESC LIMIT 1"
         )
 
-    def gather(self, behind: Range, cutoff: str, excluded: Collection[Key], most: int, limit: int) -> str:
+    def gather(self, behind: Range, predicate: Predicate, most: int, limit: int) -> str:
         """(number of stale rows up to limit + 1, key...): the first ``most`` keys, or one row of NULLs beyond ``limit``."""
-        order = ", ".join(f"s.{alias}" for alias in self.aliases)  # a bare k1 would be the text in the answer
+        order = ", ".join(f"s.{alias}" for alias in self.aliases)  # a plain k1 would refer to the text in the result
         return (
             f"WITH s AS MATERIALIZED (SELECT {self.aliased} FROM {self.table} AS t "
-            f"WHERE {self.where(behind, cutoff, excluded)} LIMIT {limit + 1}) "
+            f"WHERE {self.where(behind, predicate)} LIMIT {limit + 1}) "
             f"SELECT c.n, o.* FROM (SELECT count(*) AS n FROM s) AS c LEFT JOIN LATERAL "
             f"(SELECT {self.outer_texts} FROM s WHERE c.n <= {limit} ORDER BY {order} LIMIT {most}) AS o ON true"
         )
 
-    def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
-        return f"SELECT {self.key_texts} FROM {self.table} AS t WHERE {self.where(scope, cutoff, excluded)} ORDER BY {self.key_list}"
+    def keys(self, scope: Scope, predicate: Predicate) -> str:
+        return f"SELECT {self.key_texts} FROM {self.table} AS t WHERE {self.where(scope, predicate)} ORDER BY {self.key_list}"
 
-    def lock(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
-        return f"{self.keys(scope, cutoff, excluded)} FOR UPDATE OF t SKIP LOCKED"
+    def lock(self, scope: Scope, predicate: Predicate) -> str:
+        return f"{self.keys(scope, predicate)} FOR UPDATE OF t SKIP LOCKED"
 
     @property
     def _wanted(self) -> str:
         times = [f"{column(name)}::text" for name in stamp_columns(self.plan)]
         return ", ".join([self.key_texts, *times, *(column(name) for name in self.effect_columns)])
 
-    def rows(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> str:
+    def rows(self, scope: Scope, predicate: Predicate, most: int) -> str:
         return (
-            f"SELECT {self._wanted} FROM {self.table} AS t WHERE {self.where(scope, cutoff, excluded)} "
+            f"SELECT {self._wanted} FROM {self.table} AS t WHERE {self.where(scope, predicate)} "
             f"ORDER BY {self.key_list} LIMIT {most}"
         )
 
     def read(self, keys: Keys) -> str:
-        """The rows of these keys, whatever they match."""
+        """The rows with these keys, stale or not."""
         return f"SELECT {self._wanted} {self._from(self.scope(keys))} ORDER BY {self.key_list}"
 
-    def write(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
-        """Answers one row: (rows written, rows that match again; with an archive, rows that it took)."""
+    def write(self, scope: Scope, predicate: Predicate) -> str:
+        """Returns one row: the rows written, and the rows that match again; with an archive, the rows that it stored."""
         write = self.plan.write
         if write is None:
             raise ValueError("this plan writes nothing")
-        where = self.where(scope, cutoff, excluded)
+        where = self.where(scope, predicate)
         if write.deletes:
             if self.archive is None:
                 gone = f"DELETE FROM {self.table} AS t WHERE {where} RETURNING 1"
@@ -203,12 +203,14 @@ class Statements:
             gone = f"DELETE FROM {self.table} AS t WHERE {where} RETURNING {', '.join(column(c) for c in columns)}"
             kept = f"INSERT INTO {name} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM gone RETURNING 1"
             return f"WITH gone AS ({gone}), kept AS ({kept}) SELECT count(*), (SELECT count(*) FROM kept) FROM gone"
-        sets = ", ".join(self._assignment(one.column, one.value, one.sql, cutoff) for one in write.update)
-        done = f"UPDATE {self.table} AS t SET {sets} WHERE {where} RETURNING ({self.matching(cutoff)}) AS again"
+        sets = ", ".join(self._assignment(one.column, one.value, one.sql, predicate.cutoff) for one in write.update)
+        done = (
+            f"UPDATE {self.table} AS t SET {sets} WHERE {where} RETURNING ({self.matching(predicate.cutoff)}) AS again"
+        )
         return f"WITH done AS ({done}) SELECT count(*), count(*) FILTER (WHERE again) FROM done"
 
     def shape(self) -> str:
-        """One text that changes with any column of the table and its archive."""
+        """A text that changes with any column of the table and its archive."""
         column = "format('%s %s %s', a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated)"
         return (
             f"SELECT string_agg({column}, ', ' ORDER BY a.attrelid, a.attnum) FROM pg_attribute AS a "
@@ -216,7 +218,7 @@ class Statements:
         )
 
     def copies(self, keys: Collection[Key]) -> str:
-        """How many rows the archive has of these keys."""
+        """The number of rows in the archive with these keys."""
         assert self.archive is not None
         return (
             f"SELECT count(*) FROM {self.archive[0]} AS a WHERE EXISTS (SELECT FROM ({self._listed(keys)}) "

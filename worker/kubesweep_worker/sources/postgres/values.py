@@ -1,7 +1,7 @@
-"""What PostgreSQL's values become in Python: the driver's types, else the database's own text.
+"""Convert PostgreSQL's values to Python: to the driver's types, or to the database's text where that fails.
 
-One value that Python cannot hold must not cost its neighbours: an answer that the driver cannot convert as a whole is
-converted value by value, and what fails there stays text.
+A value that Python cannot represent must not affect other rows: a result that the driver cannot convert as a whole is
+converted value by value, and a value that fails remains text.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Cursor = psycopg.AsyncRawCursor[tuple[Any, ...]]
 
 
 def _forgiving(base: type[Any]) -> type[Any]:
-    """Python has no infinity, no year 10000 and no 24 o'clock: such a value reaches the effect as the database's text."""
+    """A loader that returns the database's text for values that Python cannot represent: infinity, year 10000, 24:00."""
 
     class Forgiving(base):  # type: ignore[misc]
         def load(self, data: Any) -> Any:
@@ -42,7 +42,7 @@ def _forgiving(base: type[Any]) -> type[Any]:
 
 
 class _Json(Loader):
-    """Checked to be UTF-8 and otherwise left as it is: see kubesweep_worker.row_values."""
+    """Returns the text after a check that it is UTF-8; see kubesweep_worker.row_values."""
 
     def load(self, data: Any) -> msgspec.Raw:
         text = bytes(data)
@@ -56,7 +56,7 @@ _INTERVAL = re.compile(
 
 
 def iso_interval(text: str) -> str | None:
-    """``1 year 2 mons 04:05:06`` as ``P1Y2MT4H5M6S``; None where the text is no finite interval of that style."""
+    """``1 year 2 mons 04:05:06`` as ``P1Y2MT4H5M6S``; None where the text is not a finite interval of that style."""
     found = _INTERVAL.fullmatch(text)
     if not text or found is None:
         return None
@@ -96,7 +96,7 @@ LOADERS: dict[str, type[AnyLoader]] = {
 
 
 def query_plan(rows: list[tuple[Any, ...]]) -> dict[str, Any]:
-    """What EXPLAIN (FORMAT JSON) answers."""
+    """The plan in the result of EXPLAIN (FORMAT JSON)."""
     plan: dict[str, Any] = msgspec.json.decode(rows[0][0])[0]["Plan"]
     return plan
 

@@ -1,77 +1,76 @@
-"""Writing to PostgreSQL, and what makes a write leave a row as it was without an error.
+"""Write to PostgreSQL, and detect rows that a write leaves unchanged without an error.
 
-A policy, a BEFORE trigger or an AFTER trigger that undoes the write leaves no trace but a smaller number of rows, or none
-at all. So a write that touches fewer rows than its scope should have asks, in its own transaction, what still matches.
-What matches after a second try is refused: everything is rolled back and written again without those rows.
+A policy, a BEFORE trigger, or an AFTER trigger that reverts the write leaves no trace but a smaller number of rows, or none
+at all. So a write that changes fewer rows than its scope should have queries, in the same transaction, which rows still
+match. Rows that match after a second try are refused: everything is rolled back and written again without them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import Key
-from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Scope, refusal, unkept
+from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Predicate, Scope, refusal, unkept
+from kubesweep_worker.sources.conditions import quote_name
 from kubesweep_worker.sources.postgres.checks.catalog import Relation, sql
 from kubesweep_worker.sources.postgres.pool import Rows, Transaction
 from kubesweep_worker.sources.postgres.sqlstates import NO_IDENTITY
 from kubesweep_worker.sources.postgres.statements import Statements
-from kubesweep_worker.sources.predicate import quote_name
 
-UNDEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"  # else deferred triggers would undo the write after the look
+UNDEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"  # otherwise deferred triggers could revert the write after the query
 COMMANDS = {"INSERT": (4, "a"), "UPDATE": (16, "w"), "DELETE": (8, "d")}  # bit of pg_trigger.tgtype, pg_policy.polcmd
 
 
-class Uncounted(Exception):
-    """The archive took fewer rows than were deleted: a trigger drops them, or puts them into a child of it."""
+class ArchiveMiscount(Exception):
+    """The archive stored fewer rows than were deleted: a trigger drops them, or inserts them into a child table."""
 
 
 class TableAltered(Outage):
-    """The write knew other columns than the tables have now."""
+    """The columns changed since the statements were built."""
 
     def __init__(self) -> None:
-        super().__init__("TableChanged", "the table or its archive was altered, time and again")
+        super().__init__("TableChanged", "the table or its archive was altered repeatedly")
 
 
 @dataclass(frozen=True, slots=True)
-class Hindrances:
-    """What the catalogue says of the plan's command on its table. ``why`` is the message of a row that is refused."""
+class WriteBlockers:
+    """What the catalog has that can block the plan's write to single rows. ``why``: the message for a row that is refused."""
 
     before: tuple[str, ...] = ()  # triggers that may drop a row
-    after: tuple[str, ...] = ()  # triggers that may undo a write
+    after: tuple[str, ...] = ()  # triggers that may revert a write
     lockable: bool = True
     why: str = ""
     shape: str = ""  # of the table and its archive, see Statements.shape
-    unkept: str = ""  # the message of a row that the archive did not take
+    unkept: str = ""  # the message for a row that the archive did not store
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """What one write did within its transaction; ``left`` still match, so the transaction must not be committed."""
+class WriteOutcome:
+    """The outcome of one write before its COMMIT. Where rows are ``unchanged``, it must not be committed: they still match."""
 
     applied: int
-    again: int = 0
-    left: tuple[Key, ...] = ()
+    again: int = 0  # rows that match again after an update
+    unchanged: tuple[Key, ...] = ()
 
-    def never_ends(self, hindrances: Hindrances) -> bool:
-        """True where the write itself leaves its rows matching: all of them, and no trigger could have done it."""
-        triggers = hindrances.before or hindrances.after
-        return self.again > 0 and (not self.left or (self.again == self.applied and not triggers))
+    def never_ends(self, blockers: WriteBlockers) -> bool:
+        """Whether the write itself leaves its rows matching: all of them do, and no trigger can be the cause."""
+        triggers = blockers.before or blockers.after
+        return self.again > 0 and (not self.unchanged or (self.again == self.applied and not triggers))
 
 
-async def read_hindrances(
+async def read_write_blockers(
     tx: Transaction, plan: Plan, statements: Statements, relation: Relation, archive: Relation | None
-) -> Hindrances:
-    """Raises SweepFailure where the catalogue proves that no row can be written."""
+) -> WriteBlockers:
+    """Raises SweepFailure where the catalog proves that no row can be written."""
     if plan.write is None or plan.dry_run:
-        return Hindrances(lockable=relation.lockable)
+        return WriteBlockers(lockable=relation.lockable)
     command = "DELETE" if plan.write.deletes else "UPDATE"
     found: dict[str, list[str]] = {}
-    for kind, name in await tx.query(sql("hindrances"), relation.oid, *COMMANDS[command]):
+    for kind, name in await tx.query(sql("write_blockers"), relation.oid, *COMMANDS[command]):
         found.setdefault(str(kind), []).append(str(name))
-    check_hindrances(relation, command, found)
+    check_write_blockers(relation, command, found)
     check_identity(command, await tx.query(sql("identity"), relation.oid, command == "DELETE"))
     before, after = tuple(found.get("before", ())), tuple(found.get("after", ()))
     lockable = relation.lockable and (not relation.row_security or "lock" in found)
@@ -80,25 +79,25 @@ async def read_hindrances(
         causes.append(f"a policy of row-level security that hides the row from {command}")
     why = refusal(relation.quoted, causes)
     if archive is None:
-        return Hindrances(before, after, lockable, why)
+        return WriteBlockers(before, after, lockable, why)
     [[(shape,)]] = await tx.run(statements.shape())
-    return Hindrances(before, after, lockable, why, str(shape), unkept(archive.quoted, await _dropping(tx, archive)))
+    return WriteBlockers(before, after, lockable, why, str(shape), unkept(archive.quoted, await _dropping(tx, archive)))
 
 
 async def _dropping(tx: Transaction, archive: Relation) -> tuple[str, ...]:
-    """The triggers of the archive that may drop a row, in words. Raises SweepFailure where a rule rewrites the INSERT."""
-    found = await tx.query(sql("hindrances"), archive.oid, *COMMANDS["INSERT"])
+    """Descriptions of the archive's triggers that may drop a row. Raises SweepFailure where a rule rewrites the INSERT."""
+    found = await tx.query(sql("write_blockers"), archive.oid, *COMMANDS["INSERT"])
     for kind, name in found:
         if kind == "rule":
             raise SweepFailure(
                 WRITE_REFUSED,
-                f"rule {quote_name(str(name))} rewrites what is inserted into the archive {archive.quoted}, so nobody could tell what it keeps: "
+                f"rule {quote_name(str(name))} rewrites what is inserted into the archive {archive.quoted}, so a sweep cannot verify what it stores: "
                 f"DROP RULE {quote_name(str(name))} ON {archive.quoted}, and put what it does into a trigger",
             )
     return tuple(f'trigger "{name}" of {archive.quoted}' for kind, name in found if kind in ("before", "instead"))
 
 
-def check_hindrances(relation: Relation, command: str, found: dict[str, list[str]]) -> None:
+def check_write_blockers(relation: Relation, command: str, found: dict[str, list[str]]) -> None:
     """Raises SweepFailure where a rule rewrites the command, or no policy permits it."""
     for name in found.get("rule", ()):
         raise SweepFailure(
@@ -116,7 +115,7 @@ def check_hindrances(relation: Relation, command: str, found: dict[str, list[str
 
 
 def check_identity(command: str, missing: Rows) -> None:
-    """``missing``: the statements that give an identity to each published table without one."""
+    """``missing``: the statements that give a replica identity to each published table without one."""
     if missing:
         raise SweepFailure(
             NO_IDENTITY,
@@ -128,53 +127,78 @@ def check_identity(command: str, missing: Rows) -> None:
 async def apply(
     tx: Transaction,
     statements: Statements,
-    hindrances: Hindrances,
+    blockers: WriteBlockers,
     scope: Scope,
-    cutoff: str,
-    excluded: Collection[Key],
+    predicate: Predicate,
     *,
     counted: bool = False,
-) -> Done:
-    """One write, not committed. Where nothing hinders it, one statement. Raises TableAltered, Uncounted, and RowError where the
-    archive keeps no copy of a row. ``counted``: the archive's rows are counted before and after."""
+) -> WriteOutcome:
+    """One write without COMMIT; one statement where no trigger or policy can block it.
+
+    ``counted``: count the archive's rows before and after. Raises TableAltered, ArchiveMiscount, and RowError where the archive
+    does not store a row.
+    """
     before = 0
     if counted:
-        [found] = await tx.run(statements.keys(scope, cutoff, excluded))
+        [found] = await tx.run(statements.keys(scope, predicate))
         if not found:
-            return Done(0)
-        scope, excluded = Keys(tuple(found)), ()
+            return WriteOutcome(0)
+        scope, predicate = Keys(tuple(found)), Predicate(predicate.cutoff)
         [[(before,)]] = await tx.run(statements.copies(scope.keys))
-    write, look = statements.write(scope, cutoff, excluded), statements.keys(scope, cutoff, excluded)
-    left: list[Key] | None = None
-    # EXPLAIN takes the locks of the write, so that nobody alters a table between the look at its columns and the write.
-    guard = (f"EXPLAIN {write}", statements.shape()) if hindrances.shape else ()
-    answers = await tx.run(*guard, write, *((UNDEFERRED, look) if hindrances.after else ()))
-    if guard and answers[1] != [(hindrances.shape,)]:
-        raise TableAltered
-    [(applied, again)] = answers[len(guard)]
-    if statements.archive is not None:
-        applied, kept, again = int(applied), int(again), 0
-    else:
-        kept = applied
-    if hindrances.after:
-        left = answers[-1]
-    if left is None and (again or applied < scope.expected):
-        [left] = await tx.run(look)
-    if left and not again:
-        # Rows that turned stale only now were not there for the write: they go along with the second try.
-        rest = Keys(tuple(left))
-        again_look = statements.keys(rest, cutoff, ())
-        [[(more, other)], _, left] = await tx.run(statements.write(rest, cutoff, ()), UNDEFERRED, again_look)
-        applied += more
-        kept, again = (kept + other, 0) if statements.archive is not None else (applied, other)
-    if kept < applied:
+    sent = await _send(tx, statements, blockers, scope, predicate)
+    unchanged = sent.unchanged
+    if unchanged is None and (sent.again or sent.applied < scope.expected):
+        [unchanged] = await tx.run(statements.keys(scope, predicate))
+    if unchanged and not sent.again:
+        # Some rows may have turned stale after the write: the second try includes them.
+        rest = Keys(tuple(unchanged))
+        second = await _resend(tx, statements, rest, Predicate(predicate.cutoff))
+        unchanged = second.unchanged
+        sent = _Sent(sent.applied + second.applied, sent.kept + second.kept, second.again, unchanged)
+    if sent.kept < sent.applied:
         if statements.copied and not counted:
-            raise Uncounted
-        after = (
-            int((await tx.run(statements.copies(scope.keys)))[0][0][0])
-            if isinstance(scope, Keys) and counted
-            else before
-        )
-        if after - before < applied:
-            raise RowError(WRITE_REFUSED, hindrances.unkept)
-    return Done(applied, again, tuple(left or ()))
+            raise ArchiveMiscount
+        after = before
+        if counted and isinstance(scope, Keys):
+            [[(after,)]] = await tx.run(statements.copies(scope.keys))
+        if int(after) - before < sent.applied:
+            raise RowError(WRITE_REFUSED, blockers.unkept)
+    return WriteOutcome(sent.applied, sent.again, tuple(unchanged or ()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """The result of one statement that writes."""
+
+    applied: int
+    kept: int  # rows that the archive stored; ``applied`` without an archive
+    again: int  # rows that match again after an update
+    unchanged: list[Key] | None  # rows that still match; None where they were not queried
+
+
+async def _send(
+    tx: Transaction, statements: Statements, blockers: WriteBlockers, scope: Scope, predicate: Predicate
+) -> _Sent:
+    write = statements.write(scope, predicate)
+    # EXPLAIN takes the locks of the write, so that the tables cannot be altered between reading their columns and the write.
+    guard = (f"EXPLAIN {write}", statements.shape()) if blockers.shape else ()
+    still_matching = (UNDEFERRED, statements.keys(scope, predicate)) if blockers.after else ()
+    answers = await tx.run(*guard, write, *still_matching)
+    if guard and answers[1] != [(blockers.shape,)]:
+        raise TableAltered
+    return _sent(statements, answers[len(guard)], answers[-1] if blockers.after else None)
+
+
+async def _resend(tx: Transaction, statements: Statements, rest: Keys, predicate: Predicate) -> _Sent:
+    written, _, unchanged = await tx.run(
+        statements.write(rest, predicate), UNDEFERRED, statements.keys(rest, predicate)
+    )
+    return _sent(statements, written, unchanged)
+
+
+def _sent(statements: Statements, written: Rows, unchanged: list[Key] | None) -> _Sent:
+    """See ``Statements.write``: the second number counts archived rows where there is an archive."""
+    [(applied, other)] = written
+    if statements.archive is not None:
+        return _Sent(int(applied), int(other), 0, unchanged)
+    return _Sent(int(applied), int(applied), int(other), unchanged)

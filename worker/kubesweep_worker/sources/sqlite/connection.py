@@ -1,4 +1,4 @@
-"""A connection to a SQLite file, with the functions of ours that the statements call."""
+"""Open a SQLite file, with the functions that the statements call."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kubesweep.api.plan import Source
 from kubesweep_worker.sources.sqlite.statements import IS_UTF8, MILLISECONDS
 from kubesweep_worker.sources.sqlite.url import SqliteUrl
 
-STEPS = 20_000  # virtual machine steps between two looks at the clock: about a millisecond
+STEPS = 20_000  # virtual machine steps between two checks of the deadline: about a millisecond
 BLANK = re.compile(r"\s+(?=[+-]\d\d(:?\d\d)?$|Z$)")  # before an offset, as Sequelize writes it
 
 
 def naive_milliseconds(zone: str) -> Callable[[str], int | None]:
-    """ISO text -> milliseconds since the epoch, where text without an offset is in ``zone``; where the zone's clock shows it
-    twice, or leaves it out, the later reading."""
+    """A function from ISO text to milliseconds since the epoch. Text without an offset is in ``zone``; a local time that occurs
+    twice, or not at all, is read as the later one."""
     info = ZoneInfo(zone)
 
     def parse(text: str) -> int | None:
@@ -35,7 +35,7 @@ def naive_milliseconds(zone: str) -> Callable[[str], int | None]:
 
 
 def is_utf8(data: bytes | None) -> bool:
-    """Of the bytes of a text in a file whose texts are UTF-8."""
+    """Whether the bytes of a text are valid UTF-8."""
     try:
         (data or b"").decode()
     except UnicodeDecodeError:
@@ -44,7 +44,7 @@ def is_utf8(data: bytes | None) -> bool:
 
 
 def connect(found: SqliteUrl, source: Source, late: Callable[[], bool]) -> sqlite3.Connection:
-    """``late`` interrupts a statement."""
+    """``late``: a statement is interrupted once it returns True."""
     connection = sqlite3.connect(
         f"file:{quote(os.path.abspath(found.path))}?mode={'ro' if found.read_only else 'rw'}",
         uri=True,
@@ -55,8 +55,8 @@ def connect(found: SqliteUrl, source: Source, late: Callable[[], bool]) -> sqlit
     connection.set_progress_handler(late, STEPS)
     connection.execute(f"PRAGMA foreign_keys = {'ON' if found.foreign_keys else 'OFF'}")
     [(encoding,)] = connection.execute("PRAGMA encoding")
-    judge = is_utf8 if encoding == "UTF-8" else lambda _: True  # UTF-16 is converted by SQLite itself
-    connection.create_function(IS_UTF8, 1, judge, deterministic=True)
+    check = is_utf8 if encoding == "UTF-8" else lambda _: True  # SQLite converts UTF-16 itself
+    connection.create_function(IS_UTF8, 1, check, deterministic=True)
     if source.zone != "UTC":
         connection.create_function(MILLISECONDS, 1, naive_milliseconds(source.zone), deterministic=True)
     return connection

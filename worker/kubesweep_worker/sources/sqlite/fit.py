@@ -1,4 +1,4 @@
-"""Whether a plan fits what SQLite's schema says. Pure; each ``check_`` raises SweepFailure with what to change."""
+"""Whether a plan fits SQLite's schema. Pure; each ``check_`` raises SweepFailure with the fix."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Sequence
 
 from kubesweep.api.plan import Match, Plan
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.phrases import near
-from kubesweep_worker.sources import fit
-from kubesweep_worker.sources.archive_types import Fate, sqlite_fate
+from kubesweep.text import did_you_mean
+from kubesweep_worker.sources import fit as shared_fit
+from kubesweep_worker.sources.archive_types import Conversion, sqlite_conversion
+from kubesweep_worker.sources.conditions import quote_name
 from kubesweep_worker.sources.fit import effect_columns, unique_hint
-from kubesweep_worker.sources.predicate import quote_name
 from kubesweep_worker.sources.sqlite.catalog import SqliteColumn, SqliteTable
 from kubesweep_worker.sources.sqlite.statements import BOOLEANS, SqliteDialect, SqliteStatements
 
-KEYS = ("INTEGER", "TEXT", "NUMERIC")  # affinities; the last is that of UUID, which SQLite does not know
+KEYS = ("INTEGER", "TEXT", "NUMERIC")  # affinities; the last is that of a column declared UUID
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 def _candidates(table: SqliteTable) -> list[list[str]]:
-    """Keys that would do."""
+    """Usable keys."""
     found = []
     for names in table.unique:
         columns = [column for name, column in table.columns.items() if name in names]
@@ -63,12 +63,12 @@ def require(table: SqliteTable, name: str, where: str) -> SqliteColumn:
     try:
         return table.columns[name]
     except KeyError:
-        hint = near(name, table.columns) or ". It has: " + ", ".join(list(table.columns)[:20])
+        hint = did_you_mean(name, table.columns) or ". It has: " + ", ".join(list(table.columns)[:20])
         raise SweepFailure("ColumnMissing", f'{where}: "{table.name}" has no column "{name}"{hint}') from None
 
 
 def check_value(match: Match, one: SqliteColumn) -> None:
-    """Raises SweepFailure where SQLite would compare values of another kind than the column's, and find every row, or none."""
+    """Raises SweepFailure where SQLite would compare values of different types, and so find every row or none."""
     declared = one.type.upper()
     if (
         match.op in ("notIn", "lessThan", "greaterThan")
@@ -77,7 +77,7 @@ def check_value(match: Match, one: SqliteColumn) -> None:
     ):
         raise SweepFailure(
             "ColumnType",
-            f'spec.match: "{match.op}" would compare the times of "{one.name}" as texts, and the same time has many: use before or after',
+            f'spec.match: "{match.op}" would compare the times of "{one.name}" as texts, and one time has several texts: use before or after',
         )
     if match.op in ("in", "notIn", "lessThan", "greaterThan"):
         for value in match.values:
@@ -92,39 +92,61 @@ def _check_number(value: str, one: SqliteColumn, where: str) -> None:
         return
     hint = "write 1 or 0" if value.lower() in ("true", "false") else "correct the value"
     raise SweepFailure(
-        "ValueInvalid", f'{where}: "{value}" is no number, and column "{one.name}" is {one.type}: {hint}'
+        "ValueInvalid", f'{where}: "{value}" is not a number, and column "{one.name}" is {one.type}: {hint}'
     )
 
 
 def check_new_columns(
     now: tuple[SqliteTable, SqliteTable | None], before: tuple[SqliteTable, SqliteTable | None]
 ) -> None:
-    """SQLite's names ignore case."""
+    """Names in SQLite are case-insensitive."""
 
-    def cure(archive: str, added: Sequence[str]) -> str:
+    def fix(archive: str, added: Sequence[str]) -> str:
         return "; ".join(f"ALTER TABLE {archive} {each}" for each in added)
 
-    fit.check_new_columns(now, before, cure, str.lower)
+    shared_fit.check_new_columns(now, before, fix, str.lower)
 
 
 def changed_types(table: SqliteTable, archive: SqliteTable) -> list[str]:
-    """Columns whose values lose a part in the archive, in words."""
+    """Descriptions of the columns whose values lose a part in the archive."""
     return [
         f'"{name}" is {one.type or "without a type"} and {archive.columns[name].type} there'
         for name, one in table.columns.items()
-        if name in archive.columns and sqlite_fate(one.affinity, archive.columns[name].affinity) is Fate.LOSSY
+        if name in archive.columns
+        and sqlite_conversion(one.affinity, archive.columns[name].affinity) is Conversion.LOSSY
     ]
 
 
 def check_types(plan: Plan, table: SqliteTable, archive: SqliteTable | None) -> None:
     if archive is not None:
-        fit.check_types(plan, archive, lambda: changed_types(table, archive), "give it the table's types")
+        shared_fit.check_types(plan, archive, lambda: changed_types(table, archive), "give it the table's types")
+
+
+def _archive_columns(table: SqliteTable, archive: SqliteTable) -> tuple[str, tuple[str, ...]]:
+    """The archive's name and the columns that both tables have. Raises SweepFailure where rows cannot be archived there."""
+    there, name = {n.lower(): one for n, one in archive.columns.items()}, archive.quoted
+    common = tuple(n for n in table.columns if n.lower() in there and not there[n.lower()].generated)
+    if archive.replaces:
+        raise SweepFailure(
+            "ArchiveMismatch",
+            f"spec.write.delete.archiveTo: a constraint of {name} says ON CONFLICT REPLACE, so a row could replace an older one there: drop the clause",
+        )
+    if archive.name.lower() == table.name.lower():
+        raise SweepFailure(
+            "ArchiveMismatch", f"spec.write.delete.archiveTo: {name} is the table itself: name another one"
+        )
+    if not common:
+        raise SweepFailure(
+            "ArchiveMismatch",
+            f"spec.write.delete.archiveTo: {name} has no column in common with {table.quoted}: CREATE TABLE {name} AS SELECT * FROM {table.quoted} WHERE 0",
+        )
+    return name, common
 
 
 def build_statements(
     plan: Plan, table: SqliteTable, archive: SqliteTable | None, *, garbled_key: bool = False
 ) -> SqliteStatements:
-    """Judge the plan against the schema. Raises SweepFailure with what to change."""
+    """Validate the plan against the schema. Raises SweepFailure with the fix."""
     key = resolve_key(plan, table)
     for match in plan.match:
         if match.column:
@@ -143,24 +165,7 @@ def build_statements(
         require(table, name, "spec.effect.columns")
     for name in plan.effect.key if plan.effect is not None else ():
         require(table, name, "spec.effect.key")
-    kept = None
-    if archive is not None:
-        there, name = {n.lower(): one for n, one in archive.columns.items()}, archive.quoted
-        kept = (name, tuple(n for n in table.columns if n.lower() in there and not there[n.lower()].generated))
-        if archive.replaces:
-            raise SweepFailure(
-                "ArchiveMismatch",
-                f"spec.write.delete.archiveTo: a constraint of {name} says ON CONFLICT REPLACE, so a row would take the place of an older one there: drop the clause",
-            )
-        if archive.name.lower() == table.name.lower():
-            raise SweepFailure(
-                "ArchiveMismatch", f"spec.write.delete.archiveTo: {name} is the table itself: name another one"
-            )
-        if not kept[1]:
-            raise SweepFailure(
-                "ArchiveMismatch",
-                f"spec.write.delete.archiveTo: {name} has no column in common with {table.quoted}: CREATE TABLE {name} AS SELECT * FROM {table.quoted} WHERE 0",
-            )
+    kept = _archive_columns(table, archive) if archive is not None else None
     sure = {c.name for c in table.columns.values() if c.not_null} | {table.rowid_alias}
     nullable = () if table.without_rowid else tuple(name for name in key if name not in sure)
     return SqliteStatements(

@@ -1,4 +1,4 @@
-"""What people are told before anything is swept on SQLite: does the plan fit, what would run, what would surprise."""
+"""``kubesweep check`` on SQLite: whether the plan fits the table, what would run, and what may be unexpected."""
 
 from __future__ import annotations
 
@@ -8,26 +8,33 @@ from collections.abc import Iterator
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.sources.base import DAY, EPOCH_UNIT, Column, Explanation, Range, Table, date_of_today
+from kubesweep_worker.sources.base import DAY, EPOCH_UNIT, Column, Explanation, Predicate, Range, Table, date_of_today
+from kubesweep_worker.sources.conditions import (
+    SIGNS,
+    column,
+    quote_name,
+    same_key_warnings,
+    time_columns,
+    unit_warnings,
+)
 from kubesweep_worker.sources.paging import timed_out
-from kubesweep_worker.sources.predicate import SIGNS, column, one_key_for_ever, other_unit, quote_name, time_columns
 from kubesweep_worker.sources.sqlite.catalog import SqliteTable
 from kubesweep_worker.sources.sqlite.errors import classify_sqlite
 from kubesweep_worker.sources.sqlite.fit import NUMBER
 from kubesweep_worker.sources.sqlite.statements import IS_UTF8, SqliteStatements, as_milliseconds
 from kubesweep_worker.sources.sqlite.write import transaction
 
-SAMPLE = 100  # values that are looked at
-BIG_ROWS = 100_000  # reading fewer is nothing to talk about
+SAMPLE = 100  # values that are read
+BIG_ROWS = 100_000  # reading fewer needs no warning
 MOMENT = re.compile(r"(?::cutoff\b|'now'|\bCURRENT_(?:TIMESTAMP|DATE)\b)", re.IGNORECASE)
 EXAMPLE = "2026-01-01 00:00:00.000"
 
 
 def compile_all(c: sqlite3.Connection, plan: Plan, sql: SqliteStatements) -> None:
-    """Parse every statement of the plan; nothing runs."""
-    statements = [sql.count(EXAMPLE, (), 1), sql.rows(Range(), EXAMPLE, (), 1)]
+    """Compile every statement of the plan without running it."""
+    statements = [sql.count(Predicate(EXAMPLE), 1), sql.rows(Range(), Predicate(EXAMPLE), 1)]
     if plan.write is not None and not plan.dry_run:
-        statements += sql.write(Range(), EXAMPLE, ())
+        statements += sql.write(Range(), Predicate(EXAMPLE))
     for statement in statements:
         c.execute(f"EXPLAIN {statement}").fetchall()
 
@@ -60,38 +67,41 @@ def _warnings(
     yield from _days(c, plan, table, sql)
     if advice := index_advice(c, plan, table, sql):
         yield "no-index", f"finding stale rows reads all of {sql.table}: {advice}"
-    yield from one_key_for_ever(plan)
+    yield from same_key_warnings(plan)
     lost = [name for name in table.columns if sql.archive is not None and name not in sql.archive[1]]
     if sql.archive is not None and lost:
-        yield "archive-columns", f"the archive {sql.archive[0]} has no column {', '.join(lost)}: what they hold is lost"
+        yield "archive-columns", f"the archive {sql.archive[0]} has no column {', '.join(lost)}: its values are lost"
     for name in sql.nullable_key:
         yield "nullable-key", f'key column "{name}" is not declared NOT NULL: rows without a key are never swept'
     loose = " OR ".join(f"typeof({quote_name(name)}) = 'blob'" for name in sql.loose_key)
     if loose and c.execute(f"SELECT EXISTS (SELECT 1 FROM {sql.table} WHERE {loose})").fetchone()[0]:
-        yield "blob-key", f"some rows of {sql.table} have bytes in their key, which equal no text: they are never swept"
+        yield (
+            "blob-key",
+            f"some rows of {sql.table} have bytes in their key, which never equal a text: they are never swept",
+        )
     real = " OR ".join(f"typeof({quote_name(name)}) = 'real'" for name in sql.loose_key)
     if real and c.execute(f"SELECT EXISTS (SELECT 1 FROM {sql.table} WHERE {real})").fetchone()[0]:
         yield (
             "real-key",
-            f"some rows of {sql.table} have a floating-point number in their key, whose text may be another's: they are never swept",
+            f"some rows of {sql.table} have a floating-point number in their key, whose text may equal another key's: they are never swept",
         )
     garbled = " OR ".join(f"NOT {IS_UTF8}(CAST({quote_name(name)} AS BLOB))" for name in sql.loose_key)
     if garbled and c.execute(f"SELECT EXISTS (SELECT 1 FROM {sql.table} WHERE {garbled})").fetchone()[0]:
         yield (
             "garbled-key",
-            f"some rows of {sql.table} have a key that is no UTF-8: a sweep leaves them alone where it has to name them",
+            f"some rows of {sql.table} have a key that is not UTF-8: a sweep skips them where a statement has to name them",
         )
 
 
 def _first(sql: SqliteStatements) -> str:
-    """Some rows, however rare those are that a sample asks for: a column may be NULL in all of a big table."""
+    """A bounded number of rows to sample from, because a column may be NULL in all rows of a large table."""
     return f"(SELECT * FROM {sql.table} LIMIT {10 * SAMPLE})"
 
 
 def check_cutoff(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements) -> None:
-    """Raises SweepFailure where sql compares numbers with a time, which is text: SQLite holds every number for less than every text,
-    so that every row would match. Told by what the condition answers of a sample: a row that matches by the first moment of the
-    calendar, and no longer where that moment is a number too, matches for its kind alone."""
+    """Raises SweepFailure where sql compares numbers with a time, which is text: in SQLite every number is less than every text, so
+    every row would match. A sample shows it: a row that matches the first time of the calendar as text, and no longer matches
+    it as a number, matches only because of its type."""
     for match in plan.match:
         if not MOMENT.search(match.sql):
             continue
@@ -105,7 +115,7 @@ def check_cutoff(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: Sql
         asked = f"SELECT {', '.join(column(name) for name in numbers)} FROM {_first(sql)} AS t WHERE ({some}) AND {early} AND NOT coalesce({number}, 0) LIMIT 1"
         try:
             found = c.execute(asked).fetchone()
-        except sqlite3.Error:  # it names the row's id, or fails on a row: that is told elsewhere
+        except sqlite3.Error:  # it uses the rowid, or fails on a row, which other checks report
             continue
         if found is not None:
             name = next(name for name, value in zip(numbers, found, strict=True) if isinstance(value, int | float))
@@ -117,7 +127,7 @@ def check_cutoff(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: Sql
 
 
 def check_order(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements) -> None:
-    """Raises SweepFailure where numbers are kept as text, which SQLite would compare letter by letter."""
+    """Raises SweepFailure where numbers are stored as text, which SQLite compares character by character."""
     for match in plan.match:
         if match.op not in ("lessThan", "greaterThan") or table.columns[match.column].affinity != "TEXT":
             continue
@@ -127,13 +137,13 @@ def check_order(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: Sqli
         if NUMBER.fullmatch(value.strip()) and texts and all(NUMBER.fullmatch(text.strip()) for text in texts):
             raise SweepFailure(
                 "ColumnType",
-                f'spec.match: "{match.column}" keeps numbers as text, of which "{match.op}" would compare the letters, so that 10.5 is less than 9: '
+                f'spec.match: "{match.column}" stores numbers as text, which "{match.op}" would compare by characters, so that 10.5 is less than 9: '
                 f"write sql: CAST({name} AS REAL) {SIGNS[match.op]} {value}",
             )
 
 
 def check_now(c: sqlite3.Connection, plan: Plan, sql: SqliteStatements) -> None:
-    """Raises SweepFailure where ``now`` would be written as text into a column that keeps its times as numbers."""
+    """Raises SweepFailure where ``now`` would be written as text into a column that stores its times as numbers."""
     for one in plan.write.update if plan.write is not None else ():
         name = quote_name(one.column)
         if one.value != "now" or sql.dialect.value(one.column, "now") == "'now'":
@@ -142,7 +152,7 @@ def check_now(c: sqlite3.Connection, plan: Plan, sql: SqliteStatements) -> None:
         if any(kind in ("integer", "real") for (kind,) in c.execute(few)):
             raise SweepFailure(
                 "ValueInvalid",
-                f'spec.write.update: column "{one.column}" keeps times as numbers, and now is text: write sql: '
+                f'spec.write.update: column "{one.column}" stores times as numbers, and now is text: write sql: '
                 "CAST(strftime('%s', 'now') AS INTEGER), times 1000 for milliseconds",
             )
 
@@ -150,7 +160,7 @@ def check_now(c: sqlite3.Connection, plan: Plan, sql: SqliteStatements) -> None:
 def _odd_times(
     c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements
 ) -> Iterator[tuple[str, str]]:
-    """What a sample of the times is made of."""
+    """Warnings about a sample of the times."""
     for match in plan.match:
         if match.op not in ("before", "after"):
             continue
@@ -159,11 +169,11 @@ def _odd_times(
         few = f"SELECT typeof({name}), {name}, {read} FROM {sql.table} AS t WHERE {name} IS NOT NULL LIMIT {SAMPLE}"
         rows = c.execute(few).fetchall()
         numbers = [float(value) for kind, value, _ in rows if kind in ("integer", "real")]
-        for sentence in other_unit(match, numbers):
+        for sentence in unit_warnings(match, numbers):
             yield EPOCH_UNIT, sentence
         odd = sum(1 for kind, _, time in rows if time is None or (match.unit and kind not in ("integer", "real")))
         if odd:
-            what = f"text, where unit: {match.unit} reads numbers" if match.unit else "no time"
+            what = f"text, and unit: {match.unit} reads numbers" if match.unit else "not times"
             yield (
                 "no-time",
                 f'{odd} of {len(rows)} values of column "{match.column}" are {what}: such rows are never stale',
@@ -171,7 +181,7 @@ def _odd_times(
 
 
 def _days(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements) -> Iterator[tuple[str, str]]:
-    """Columns of dates: declared so, or with texts that end where the day does."""
+    """Columns of dates: declared as DATE, or with texts of the length of a date."""
     for match in plan.match:
         if match.op != "before" or match.unit or match.offset >= DAY:
             continue
@@ -183,7 +193,7 @@ def _days(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStat
 
 
 def index_advice(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements) -> str | None:
-    """A statement to create the index, where a big table is read whole to find what is stale."""
+    """A statement that creates the missing index, where finding stale rows reads a whole large table."""
     times = time_columns(plan.match)
     equal = tuple(match.column for match in plan.match if match.op == "in" and match.column not in times)
     columns = (*equal, *times[:1])
@@ -197,24 +207,31 @@ def index_advice(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: Sql
 
 def _read_only(plan: Plan, read_only: bool) -> Iterator[tuple[str, str]]:
     if read_only and plan.write is not None and not plan.dry_run:
-        yield "read-only", "the database's URL says mode=ro: this check reads, and a sweep is refused"
+        yield "read-only", "the database's URL says mode=ro: this check only reads, and a sweep is refused"
 
 
 def explain(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements, cutoff: str) -> Explanation:
     batch = plan.limits.batch_rows
     most = plan.window_jobs * batch
     find = (
-        sql.gather(Range(), cutoff, (), most) if sql.finds_by_index(c, cutoff) else sql.keys(Range(), cutoff, (), most)
+        sql.gather(Range(), Predicate(cutoff), most)
+        if sql.finds_by_index(c, cutoff)
+        else sql.keys(Range(), Predicate(cutoff), most)
     )
     example = Range(None, c.execute(sql.nth(Range(), batch)).fetchone())
     steps = [str(row[3]) for row in c.execute(f"EXPLAIN QUERY PLAN {find}")]
-    write = ";\n".join(sql.write(example, cutoff, ())) if plan.write is not None else None
+    write = ";\n".join(sql.write(example, Predicate(cutoff))) if plan.write is not None else None
     try:
-        [(rows,)] = c.execute(sql.count(cutoff, (), 1_000_000))
+        [(rows,)] = c.execute(sql.count(Predicate(cutoff), 1_000_000))
     except sqlite3.OperationalError as error:
         if not timed_out(classify_sqlite(error)):
             raise
         rows = 0  # not counted in time
     return Explanation(
-        find, sql.rows(example, cutoff, (), batch), write, "\n".join(steps), rows, index_advice(c, plan, table, sql)
+        find,
+        sql.rows(example, Predicate(cutoff), batch),
+        write,
+        "\n".join(steps),
+        rows,
+        index_advice(c, plan, table, sql),
     )

@@ -1,17 +1,14 @@
-"""The Source on SQLite: one connection in a thread of its own, so that a slow disk never stops the event loop.
+"""The Source on SQLite.
 
-One writer at a time is SQLite's rule: ``skip_locked`` has nothing to skip. The file is never created here.
+SQLite has one writer at a time, so ``skip_locked`` has nothing to skip. The file is never created here.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sqlite3
-import time
-from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
@@ -23,6 +20,7 @@ from kubesweep_worker.sources.base import (
     Cuts,
     Explanation,
     Keys,
+    Predicate,
     Range,
     Scope,
     SourceRow,
@@ -31,13 +29,13 @@ from kubesweep_worker.sources.base import (
     Written,
 )
 from kubesweep_worker.sources.children import Reference, check_children, child_warnings
+from kubesweep_worker.sources.conditions import stamp_columns
 from kubesweep_worker.sources.fit import check_update
 from kubesweep_worker.sources.origin import origin_of
-from kubesweep_worker.sources.paging import Stride, cut_pages, timed_out
-from kubesweep_worker.sources.predicate import stamp_columns
+from kubesweep_worker.sources.paging import PageSize, cut_pages, timed_out
 from kubesweep_worker.sources.sqlite.catalog import SqliteTable, read_table
 from kubesweep_worker.sources.sqlite.children import count_children, read_children, violations
-from kubesweep_worker.sources.sqlite.connection import connect
+from kubesweep_worker.sources.sqlite.connection_thread import ConnectionThread
 from kubesweep_worker.sources.sqlite.errors import SQL_INVALID, classify_sqlite
 from kubesweep_worker.sources.sqlite.fit import build_statements, check_new_columns, check_types
 from kubesweep_worker.sources.sqlite.inspection import (
@@ -50,19 +48,18 @@ from kubesweep_worker.sources.sqlite.inspection import (
     inspect,
 )
 from kubesweep_worker.sources.sqlite.statements import SqliteStatements
-from kubesweep_worker.sources.sqlite.url import SqliteUrl, parse_url
 from kubesweep_worker.sources.sqlite.window import cut, page
-from kubesweep_worker.sources.sqlite.write import ROUNDS, TableAltered, try_write, write
+from kubesweep_worker.sources.sqlite.write import MAX_WRITES, TableAltered, try_write, write
 
 log = logging.getLogger("kubesweep.worker")
 ARCHIVE = "spec.write.delete.archiveTo.table"
-LOOK = 5.0  # seconds that the user's sql may take over a sample; what takes longer is left to the sweep
-NOT_UTF8 = "Could not decode to UTF-8"  # what the sqlite3 module says
+MAX_SAMPLE_SECONDS = 5.0  # for the user's sql over a sample; a slower check is left to the sweep
+NOT_UTF8 = "Could not decode to UTF-8"  # in the message of the sqlite3 module
 T = TypeVar("T")
 
 
-def _text(data: bytes) -> str:
-    """A column of SQLite may hold any bytes under the type text; one such value refuses its row, not the statement."""
+def _decode(data: bytes) -> str:
+    """A text column of SQLite may hold any bytes; such a value fails its own row, not the statement."""
     return data.decode("utf-8", "surrogateescape")
 
 
@@ -71,22 +68,19 @@ class SqliteSource:
 
     def __init__(self, plan: Plan, url: Callable[[], str]) -> None:
         self._plan = plan
-        self._url = url
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{plan.name}")
-        self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
-        self._found = SqliteUrl("")
-        self._known: tuple[SqliteTable, SqliteStatements] | None = None
+        self._thread = ConnectionThread(plan, url, self._forget_table)
+        self._learned: tuple[SqliteTable, SqliteStatements] | None = None
         self._archive: SqliteTable | None = None
-        self._before: tuple[SqliteTable, SqliteTable | None] | None = None  # table and archive at the last look
+        self._before: tuple[SqliteTable, SqliteTable | None] | None = None  # table and archive when last read
         self._references: tuple[Reference, ...] = ()
-        self._garbled = False  # some keys are no UTF-8: their rows are left alone, at the price of a look at each key
-        self._stride: Stride | None = None  # while a sweep's windows outlast the statement timeout
-        self._deadline = 0.0
+        self._garbled = False  # some keys are not UTF-8: each statement tests every key, and skips their rows
+        self._page_size: PageSize | None = None  # set while a sweep's windows exceed the statement timeout
+
+    def _forget_table(self) -> None:
+        self._learned = None
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
-        self._thread.shutdown(wait=False)
+        await self._thread.close()
 
     async def warm(self) -> None:
         await self._do(self._sql)
@@ -98,25 +92,25 @@ class SqliteSource:
         return await self._do(lambda c: str(c.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").fetchone()[0]))
 
     async def origin(self) -> str:
-        def ask(connection: sqlite3.Connection) -> str:
-            path = os.path.realpath(parse_url(self._url()).path)
+        def read(connection: sqlite3.Connection) -> str:
+            path = os.path.realpath(self._thread.current_url().path)
             return origin_of([path], self._plan.source.table, self._sql(connection).key)
 
-        return await self._do(ask)
+        return await self._do(read)
 
     async def bounds(self) -> tuple[str, Key | None]:
         def last(c: sqlite3.Connection) -> Key | None:
-            self._found.check(self._plan)
-            self._known = None  # a new sweep: there may be other foreign keys by now
+            self._thread.url.check(self._plan)
+            self._forget_table()  # a new sweep: the foreign keys may have changed
             table, sql = self._learn(c)
-            self._permit(table)
+            self._check_sweep(table)
             key: Key | None = c.execute(sql.last()).fetchone()
             return key
 
         return await self.now(), await self._do(last)
 
     async def inspect(self) -> Table:
-        self._known = None
+        self._forget_table()
         return await self._do(self._inspect)
 
     async def explain(self, cutoff: str) -> Explanation:
@@ -125,187 +119,149 @@ class SqliteSource:
     async def try_write(self, cutoff: str, most: int = 10) -> Tried:
         return await self._do(lambda c: self._try_write(c, cutoff, most))
 
-    async def count(self, cutoff: str, excluded: Collection[Key], most: int) -> int:
-        return await self._do(lambda c: int(c.execute(self._sql(c).count(cutoff, excluded, most)).fetchone()[0]))
+    async def count(self, predicate: Predicate, most: int) -> int:
+        return await self._do(lambda c: int(c.execute(self._sql(c).count(predicate, most)).fetchone()[0]))
 
     async def cut(
-        self,
-        cutoff: str,
-        after: Key | None,
-        excluded: Collection[Key],
-        batch: int,
-        most: int,
-        until: Key | None = None,
+        self, predicate: Predicate, after: Key | None, batch: int, most: int, until: Key | None = None
     ) -> Cuts:
-        if after is None:  # a new sweep: there may be an index by now
-            self._stride = None
+        if after is None:  # a new sweep: an index may have been created
+            self._page_size = None
         try:
-            if self._stride is None:
-                return await self._do(
-                    lambda c: cut(c, self._sql(c), cutoff, Range(after, until), excluded, batch, most)
-                )
+            if self._page_size is None:
+                return await self._do(lambda c: cut(c, self._sql(c), predicate, Range(after, until), batch, most))
         except Outage as outage:
             if not timed_out(outage):
                 raise
-            self._stride = Stride(self._plan.source.statement_timeout)
+            self._page_size = PageSize(self._plan.source.statement_timeout)
         return await cut_pages(
             lambda start, stale, rows: self._do(
-                lambda c: page(c, self._sql(c), cutoff, Range(start, until), excluded, stale, rows)
+                lambda c: page(c, self._sql(c), predicate, Range(start, until), stale, rows)
             ),
-            self._stride,
+            self._page_size,
             after,
             batch,
             most,
         )
 
-    async def stale(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> list[SourceRow]:
+    async def stale(self, scope: Scope, predicate: Predicate, most: int) -> list[SourceRow]:
         if isinstance(scope, Keys) and not scope.keys:
             return []
-        return await self._do(lambda c: self._stale(c, scope, cutoff, excluded, most))
+        return await self._do(lambda c: self._stale(c, scope, predicate, most))
 
-    async def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[Key, ...]:
+    async def keys(self, scope: Scope, predicate: Predicate) -> tuple[Key, ...]:
         if isinstance(scope, Keys) and not scope.keys:
             return ()
-        return await self._do(lambda c: tuple(c.execute(self._sql(c).keys(scope, cutoff, excluded))))
+        return await self._do(lambda c: tuple(c.execute(self._sql(c).keys(scope, predicate))))
 
-    async def write(
-        self, scope: Scope, cutoff: str, excluded: Collection[Key], *, skip_locked: bool = False
-    ) -> Written:
+    async def write(self, scope: Scope, predicate: Predicate, *, skip_locked: bool = False) -> Written:
         if isinstance(scope, Keys) and not scope.keys:
             return Written(0)
-        return await self._do(lambda c: self._write(c, scope, cutoff, excluded))
+        return await self._do(lambda c: self._write(c, scope, predicate))
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+        return await self._thread.run(lambda: self._run(work))
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        self._deadline = time.monotonic() + self._plan.source.statement_timeout
+        self._thread.limit_time()
         try:
             try:
-                return work(self._open())
+                return work(self._thread.open())
             except (sqlite3.OperationalError, UnicodeEncodeError) as error:
                 if self._garbled or not (isinstance(error, UnicodeError) or NOT_UTF8 in str(error)):
                     raise
-                self._garbled, self._known = True, None
-                log.warning("some keys of %s are not UTF-8: these rows are left alone", self._plan.source.table)
-                return work(self._open())
+                self._garbled = True
+                self._forget_table()
+                log.warning("some keys of %s are not UTF-8: their rows are skipped", self._plan.source.table)
+                return work(self._thread.open())
         except sqlite3.Error as error:
-            raise self._judge(error) from None
+            raise self._classify(error) from None
 
-    def _judge(self, error: sqlite3.Error) -> Exception:
-        self._known = None
-        found = classify_sqlite(error)
-        if not isinstance(found, SweepFailure) or found.reason != SQL_INVALID or self._connection is None:
+    def _classify(self, error: sqlite3.Error) -> Exception:
+        self._forget_table()
+        found, connection = classify_sqlite(error), self._thread.connection
+        if not isinstance(found, SweepFailure) or found.reason != SQL_INVALID or connection is None:
             return found
-        try:  # a table or column that is gone has no code of its own: the schema knows
-            compile_all(self._connection, self._plan, self._sql(self._connection))
+        try:  # a missing table or column has no error code of its own; reading the schema finds it
+            compile_all(connection, self._plan, self._sql(connection))
         except SweepFailure as better:
             return better
         except sqlite3.Error:
             return found
-        # The statements are right, so one of the rows is not: malformed JSON, a function that fails.
+        # The statements compile, so a row is the cause: malformed JSON, a function that fails.
         return RowError(getattr(error, "sqlite_errorname", SQL_INVALID), clip(str(error), MESSAGE))
 
-    def _open(self) -> sqlite3.Connection:
-        try:
-            found = parse_url(self._url())
-            path = found.path
-        except OSError as error:
-            raise Outage("UrlMissing", f"the database's URL cannot be read: {error.strerror or error}") from None
-        try:
-            status = os.stat(path)
-        except OSError as error:
-            self._disconnect()
-            raise SweepFailure(
-                "DatabaseMissing",
-                f"the file {os.path.abspath(path)} cannot be opened ({error.strerror}): correct the URL; it is never created",
-            ) from None
-        file = (status.st_dev, status.st_ino)
-        if self._connection is None or self._file != file or self._found != found:
-            self._disconnect()
-            self._connection = connect(found, self._plan.source, self._late)
-            self._file, self._found = file, found
-        return self._connection
-
-    def _late(self) -> bool:
-        return time.monotonic() > self._deadline
-
-    def _disconnect(self) -> None:
-        self._known = None
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _permit(self, table: SqliteTable) -> None:
-        """Raises SweepFailure for what a sweep must not begin with."""
+    def _check_sweep(self, table: SqliteTable) -> None:
+        """Raises SweepFailure for anything that must not begin a sweep."""
         check_children(self._plan, table.quoted, [each.child for each in self._references])
         check_types(self._plan, table, self._archive)
-        check_update(self._plan, table.quoted, table.columns, hindered=bool(table.triggers))
-        c, sql = self._open(), self._sql(self._open())
+        check_update(self._plan, table.quoted, table.columns, has_triggers=bool(table.triggers))
+        c = self._thread.open()
+        sql = self._sql(c)
         check_now(c, self._plan, sql)
         check_order(c, self._plan, table, sql)
-        self._deadline = time.monotonic() + min(LOOK, self._plan.source.statement_timeout)
+        self._thread.limit_time(min(MAX_SAMPLE_SECONDS, self._plan.source.statement_timeout))
         check_cutoff(c, self._plan, table, sql)
-        self._deadline = time.monotonic() + self._plan.source.statement_timeout
+        self._thread.limit_time()
 
     def _inspect(self, c: sqlite3.Connection) -> Table:
         table, sql = self._learn(c)
-        found = inspect(c, self._plan, table, sql, read_only=self._found.read_only)
+        found = inspect(c, self._plan, table, sql, read_only=self._thread.url.read_only)
         children = count_children(c, sql, self._references, EXAMPLE)
         check_children(self._plan, table.quoted, children)
-        self._permit(table)
-        told = (*child_warnings(self._plan, children), *violations(c, table, self._references))
-        return replace(found, children=tuple(each.sentence for each in children), warnings=(*found.warnings, *told))
+        self._check_sweep(table)
+        more = (*child_warnings(self._plan, children), *violations(c, table, self._references))
+        return replace(found, children=tuple(each.sentence for each in children), warnings=(*found.warnings, *more))
 
     def _learn(self, connection: sqlite3.Connection) -> tuple[SqliteTable, SqliteStatements]:
-        if self._known is None:
+        """The table and its statements, read once for each connection. Raises SweepFailure where the plan does not fit."""
+        if self._learned is None:
             table = read_table(connection, self._plan.source.table)
             write = self._plan.write
             archive = read_table(connection, write.archive.table, ARCHIVE) if write and write.archive else None
             statements = build_statements(self._plan, table, archive, garbled_key=self._garbled)
-            self._references = read_children(connection, table) if self._found.foreign_keys else ()
+            self._references = read_children(connection, table) if self._thread.url.foreign_keys else ()
             self._archive = archive
-            if self._before is not None:  # the sweep was permitted by what the tables were
+            if self._before is not None:  # the sweep was allowed for the earlier tables
                 check_new_columns((table, archive), self._before)
                 check_types(self._plan, table, archive)
                 check_children(self._plan, statements.table, [each.child for each in self._references])
             self._before = table, archive
-            self._known = table, statements
-        return self._known
+            self._learned = table, statements
+        return self._learned
 
     def _sql(self, connection: sqlite3.Connection) -> SqliteStatements:
         return self._learn(connection)[1]
 
-    def _stale(
-        self, c: sqlite3.Connection, scope: Scope, cutoff: str, excluded: Collection[Key], most: int
-    ) -> list[SourceRow]:
+    def _stale(self, c: sqlite3.Connection, scope: Scope, predicate: Predicate, most: int) -> list[SourceRow]:
         sql = self._sql(c)
-        end, times = len(sql.key), len(stamp_columns(self._plan))
-        c.text_factory = _text
+        end, stamps = len(sql.key), len(stamp_columns(self._plan))
+        c.text_factory = _decode
         try:
             rows = [
                 SourceRow(
-                    row[:end], dict(zip(sql.effect_columns, row[end + times :], strict=True)), row[end : end + times]
+                    row[:end], dict(zip(sql.effect_columns, row[end + stamps :], strict=True)), row[end : end + stamps]
                 )
-                for row in c.execute(sql.rows(scope, cutoff, excluded, most))
+                for row in c.execute(sql.rows(scope, predicate, most))
             ]
             for row in rows if sql.loose_key else ():
-                "".join(row.key).encode()  # a key that is no UTF-8 names no row
+                "".join(row.key).encode()  # raises for a key that is not UTF-8, which cannot be named in a statement
             return rows
         finally:
             c.text_factory = str
 
-    def _write(self, c: sqlite3.Connection, scope: Scope, cutoff: str, excluded: Collection[Key]) -> Written:
-        self._found.check(self._plan)
-        for _ in range(ROUNDS):
+    def _write(self, c: sqlite3.Connection, scope: Scope, predicate: Predicate) -> Written:
+        self._thread.url.check(self._plan)
+        for _ in range(MAX_WRITES):
             try:
-                return write(c, *self._learn(c), scope, cutoff, excluded)
+                return write(c, *self._learn(c), scope, predicate)
             except TableAltered as altered:
-                self._known, failure = None, altered
+                failure = altered
+                self._forget_table()
         raise failure
 
     def _try_write(self, c: sqlite3.Connection, cutoff: str, most: int) -> Tried:
-        self._found.check(self._plan)
+        self._thread.url.check(self._plan)
         c.execute("PRAGMA busy_timeout = 1000")
         try:
             return try_write(c, *self._learn(c), cutoff, most)

@@ -2,9 +2,9 @@
 
 SQLite has no type for times and compares text byte by byte (``'2026-03-01 23:59' < '2026-03-01T00:00'`` is true), so
 both sides of ``before`` become milliseconds since the epoch: ISO text with a blank or T, with fraction, Z or offset, and
-numbers, which are seconds since the epoch. What is none of those is NULL, hence never stale.
+numbers, which are seconds since the epoch. Any other value is NULL, so its row is never stale.
 
-Literals are always text: the affinity of the column that they are compared with makes numbers of them.
+Literals are always text: the affinity of the column that they are compared with converts them to numbers.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from datetime import UTC, datetime, timedelta
 
 from kubesweep.api.plan import Match, Plan
 from kubesweep.queue.model import Key
-from kubesweep_worker.sources.base import Range, Scope
-from kubesweep_worker.sources.epochs import MICROSECONDS, exact, floor
-from kubesweep_worker.sources.predicate import (
+from kubesweep_worker.sources.base import Predicate, Range, Scope
+from kubesweep_worker.sources.conditions import (
     SIGNS,
     column,
     parenthesised,
@@ -28,15 +27,16 @@ from kubesweep_worker.sources.predicate import (
     stale,
     stamp_columns,
 )
+from kubesweep_worker.sources.epochs import MICROSECONDS, exact, floor
 
-IS_UTF8 = "kubesweep_is_utf8"  # a function of ours
-MILLISECONDS = "kubesweep_ms"  # a function of ours, only where naive times are in a zone other than UTC
+IS_UTF8 = "kubesweep_is_utf8"  # a function of connection.py
+MILLISECONDS = "kubesweep_ms"  # a function of connection.py, only where naive times are in a zone other than UTC
 NUMERIC = re.compile(r"-?\d+(\.\d+)?")
 BOOLEANS = {"true": 1, "t": 1, "yes": 1, "on": 1, "1": 1, "false": 0, "f": 0, "no": 0, "off": 0, "0": 0}
 
 
 def milliseconds(cutoff: str, offset: float = 0.0) -> int:
-    """The cutoff, an ISO text of ours, as milliseconds since the epoch."""
+    """The cutoff, an ISO text, in milliseconds since the epoch."""
     moment = datetime.fromisoformat(cutoff)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -169,17 +169,18 @@ class SqliteStatements:
     def matching(self, cutoff: str) -> str:
         return stale(self.plan.match, self.dialect, cutoff)
 
-    def where(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
+    def where(self, scope: Scope, predicate: Predicate) -> str:
+        excluded = predicate.excluded
         without = [f"{self._key()} NOT IN {self._among(excluded)}"] if excluded else []
-        return " AND ".join([*self.scope(scope), *self._named(), *without, self.matching(cutoff)])
+        return " AND ".join([*self.scope(scope), *self._named(), *without, self.matching(predicate.cutoff)])
 
-    def keys(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int | None = None) -> str:
+    def keys(self, scope: Scope, predicate: Predicate, most: int | None = None) -> str:
         limit = "" if most is None else f" LIMIT {most}"
-        return f"SELECT {self.key_texts} FROM {self.table} AS t WHERE {self.where(scope, cutoff, excluded)} ORDER BY {self.key_list}{limit}"
+        return f"SELECT {self.key_texts} FROM {self.table} AS t WHERE {self.where(scope, predicate)} ORDER BY {self.key_list}{limit}"
 
-    def gather(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> str:
-        """All stale keys of the scope, sorted after they are found, so that the best index of the match finds them; one more than ``most``: there are more."""
-        where = self.where(scope, cutoff, excluded)
+    def gather(self, scope: Scope, predicate: Predicate, most: int) -> str:
+        """Up to ``most`` + 1 stale keys of the scope, sorted after they are found, so that the best index of the match is used."""
+        where = self.where(scope, predicate)
         parts = [f"k{n}" for n in range(len(self.key))]
         texts = ", ".join(f"CAST({part} AS TEXT)" for part in parts)
         names = ", ".join(f"{column(name)} AS {part}" for name, part in zip(self.key, parts, strict=True))
@@ -187,16 +188,16 @@ class SqliteStatements:
         return f"WITH found AS MATERIALIZED ({few}) SELECT {texts} FROM found ORDER BY {', '.join(parts)}"
 
     def finds_by_index(self, c: sqlite3.Connection, cutoff: str) -> bool:
-        """Whether an index of the match finds the stale rows."""
-        few = f"SELECT 1 FROM {self.table} AS t WHERE {self.where(Range(), cutoff, ())}"
+        """Whether SQLite uses an index of the match to find stale rows."""
+        few = f"SELECT 1 FROM {self.table} AS t WHERE {self.where(Range(), Predicate(cutoff))}"
         return any(str(step[3]).startswith("SEARCH t ") for step in c.execute(f"EXPLAIN QUERY PLAN {few}"))
 
-    def count(self, cutoff: str, excluded: Collection[Key], most: int) -> str:
-        return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} AS t WHERE {self.where(Range(), cutoff, excluded)} LIMIT {most})"
+    def count(self, predicate: Predicate, most: int) -> str:
+        return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} AS t WHERE {self.where(Range(), predicate)} LIMIT {most})"
 
-    def again(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> str:
-        """After the update, under the same lock: nobody else writes, so whatever still matches was written and will not end."""
-        return f"SELECT count(*) FROM {self.table} AS t WHERE {self.where(scope, cutoff, excluded)}"
+    def again(self, scope: Scope, predicate: Predicate) -> str:
+        """Count rows that match after the update, under the same lock. No other connection writes, so these would never end a sweep."""
+        return f"SELECT count(*) FROM {self.table} AS t WHERE {self.where(scope, predicate)}"
 
     def last(self) -> str:
         """The greatest key: one step backwards along the key's index."""
@@ -206,8 +207,8 @@ class SqliteStatements:
         return f"SELECT {self.key_texts} FROM {self.table} AS t{where} ORDER BY {order} LIMIT 1"
 
     def _named(self) -> list[str]:
-        """Rows that a sweep can name: a key that is NULL, bytes in a column of text, or text that is no UTF-8, equals no text, and the
-        text of a floating-point number may be another number's."""
+        """Only rows that a statement can name: a key that is NULL, bytes, or text that is not UTF-8 equals no literal, and the text
+        of a floating-point number may equal another number's."""
         return [
             *(f"{column(name)} IS NOT NULL" for name in self.nullable_key),
             *(f"typeof({column(name)}) NOT IN ('blob', 'real')" for name in self.loose_key),
@@ -215,7 +216,7 @@ class SqliteStatements:
         ]
 
     def nth(self, behind: Range, rows: int) -> str:
-        """The key of the ``rows``-th row of the table in ``behind``; no row where there are fewer."""
+        """The key of the ``rows``-th row of the table in ``behind``; no result where there are fewer."""
         conditions = [*self.scope(behind), *self._named()]
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return (
@@ -227,22 +228,22 @@ class SqliteStatements:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} AS t{where} LIMIT {most})"
 
-    def rows(self, scope: Scope, cutoff: str, excluded: Collection[Key], most: int) -> str:
+    def rows(self, scope: Scope, predicate: Predicate, most: int) -> str:
         times = [f"CAST({column(name)} AS TEXT)" for name in stamp_columns(self.plan)]
         wanted = ", ".join([self.key_texts, *times, *(column(name) for name in self.effect_columns)])
-        return f"SELECT {wanted} FROM {self.table} AS t WHERE {self.where(scope, cutoff, excluded)} ORDER BY {self.key_list} LIMIT {most}"
+        return f"SELECT {wanted} FROM {self.table} AS t WHERE {self.where(scope, predicate)} ORDER BY {self.key_list} LIMIT {most}"
 
-    def write(self, scope: Scope, cutoff: str, excluded: Collection[Key]) -> tuple[str, ...]:
+    def write(self, scope: Scope, predicate: Predicate) -> tuple[str, ...]:
         """Statements of one transaction; the last one's number of rows is the number written."""
         write = self.plan.write
         if write is None:
             raise ValueError("this plan writes nothing")
-        where = self.where(scope, cutoff, excluded)
+        where = self.where(scope, predicate)
         if not write.deletes:
             sets = ", ".join(
                 f"{quote_name(a.column)} = "
                 + (
-                    self.dialect.expression(a.sql, cutoff)
+                    self.dialect.expression(a.sql, predicate.cutoff)
                     if a.sql is not None
                     else "NULL"
                     if a.value is None
@@ -251,7 +252,7 @@ class SqliteStatements:
                 for a in write.update
             )
             moved = ""
-            if any(a.column in self.key for a in write.update):  # the rows' new names, under which ``again`` finds them
+            if any(a.column in self.key for a in write.update):  # the rows' new keys, under which ``again`` finds them
                 moved = " RETURNING " + ", ".join(f"CAST({quote_name(name)} AS TEXT)" for name in self.key)
             return (f"UPDATE {self.table} AS t SET {sets} WHERE {where}{moved}",)
         gone = f"DELETE FROM {self.table} AS t WHERE {where}"

@@ -1,6 +1,8 @@
-"""The URL of a SQLite file: ``sqlite:///name.db`` is relative, ``sqlite:////folder/name.db`` absolute. ``?mode=ro`` (or
-``immutable=1``) opens it for reading only, ``?foreign_keys=off`` leaves its foreign keys unheeded, as SQLite's own default does; other
-parameters belong to other programs and mean nothing here."""
+"""The URL of a SQLite file: ``sqlite:///name.db`` is relative, ``sqlite:////folder/name.db`` absolute.
+
+``?mode=ro`` (or ``immutable=1``) opens it read-only. ``?foreign_keys=off`` does not enforce foreign keys, which is SQLite's
+own default. Other parameters are ignored.
+"""
 
 from __future__ import annotations
 

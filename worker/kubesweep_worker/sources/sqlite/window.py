@@ -1,12 +1,11 @@
-"""Cutting a window on SQLite: the next stale keys in key order, or page by page where that outlasts the timeout."""
+"""Cut a window on SQLite: the next stale keys in key order, or page by page where that exceeds the timeout."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
 
 from kubesweep.queue.model import Key
-from kubesweep_worker.sources.base import Cut, Cuts, Keys, Range
+from kubesweep_worker.sources.base import Cut, Cuts, Keys, Predicate, Range
 from kubesweep_worker.sources.paging import Page
 from kubesweep_worker.sources.sqlite.statements import SqliteStatements
 
@@ -16,13 +15,12 @@ SPAN = 10  # a range job reads at most this many rows for each stale one
 def cut(
     c: sqlite3.Connection,
     sql: SqliteStatements,
-    cutoff: str,
+    predicate: Predicate,
     behind: Range,
-    excluded: Collection[Key],
     batch: int,
     most: int,
 ) -> Cuts:
-    keys = _stale_keys(c, sql, cutoff, behind, excluded, most)
+    keys = _stale_keys(c, sql, predicate, behind, most)
     cuts = []
     for start in range(0, len(keys), batch):
         part = keys[start : start + batch]
@@ -33,28 +31,27 @@ def cut(
 
 
 def _stale_keys(
-    c: sqlite3.Connection, sql: SqliteStatements, cutoff: str, behind: Range, excluded: Collection[Key], most: int
+    c: sqlite3.Connection, sql: SqliteStatements, predicate: Predicate, behind: Range, most: int
 ) -> list[Key]:
-    """In the key's order. An index of the match finds them where there are few; of many the first are found along the key."""
-    if behind == Range(None, behind.high) and sql.finds_by_index(c, cutoff):
-        found: list[Key] = c.execute(sql.gather(behind, cutoff, excluded, most)).fetchall()
+    """Stale keys in key order. An index of the match finds them where there are few; otherwise a scan along the key does."""
+    if behind == Range(None, behind.high) and sql.finds_by_index(c, predicate.cutoff):
+        found: list[Key] = c.execute(sql.gather(behind, predicate, most)).fetchall()
         if len(found) <= most:
             return found
-    return c.execute(sql.keys(behind, cutoff, excluded, most)).fetchall()
+    return c.execute(sql.keys(behind, predicate, most)).fetchall()
 
 
 def page(
     c: sqlite3.Connection,
     sql: SqliteStatements,
-    cutoff: str,
+    predicate: Predicate,
     behind: Range,
-    excluded: Collection[Key],
     most: int,
     rows: int,
 ) -> Page:
-    """At most ``most`` stale keys among the next ``rows`` rows of the table. See stride."""
+    """At most ``most`` stale keys among the next ``rows`` rows of the table. See paging.py."""
     end = c.execute(sql.nth(behind, rows)).fetchone()
-    keys = tuple(c.execute(sql.keys(Range(behind.low, end or behind.high), cutoff, excluded, most)))
+    keys = tuple(c.execute(sql.keys(Range(behind.low, end or behind.high), predicate, most)))
     if len(keys) == most:
         return Page(keys, rows, keys[-1])
     return Page(keys, rows, end)

@@ -1,36 +1,36 @@
-"""Writing to SQLite, and what makes a write leave a row as it was without an error: RAISE(IGNORE) in a trigger, a
-constraint with ON CONFLICT IGNORE, or a trigger that undoes the write.
+"""Write to SQLite, and detect rows that a write leaves unchanged without an error.
 
-Under BEGIN IMMEDIATE nobody else writes, so whatever of the scope matches after the write was refused: all is rolled
-back and written again without those rows.
+RAISE(IGNORE) in a trigger, a constraint with ON CONFLICT IGNORE, or a trigger that reverts the write can do that. Under BEGIN
+IMMEDIATE no other connection writes, so rows of the scope that match after the write were refused: everything is rolled back
+and written again without them.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kubesweep.errors import Outage, RowError
 from kubesweep.queue.model import Key
-from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Range, Scope, Tried, Written, refusal, unkept
+from kubesweep_worker.sources.base import WRITE_REFUSED, Keys, Predicate, Range, Scope, Tried, Written, refusal, unkept
 from kubesweep_worker.sources.sqlite.catalog import SqliteTable
 from kubesweep_worker.sources.sqlite.statements import SqliteStatements
 
 
 class TableAltered(Outage):
-    """The schema is not the one that the statements were made for."""
+    """The schema changed since the statements were built."""
 
     def __init__(self) -> None:
-        super().__init__("TableChanged", "the schema was altered, time and again")
+        super().__init__("TableChanged", "the schema was altered repeatedly")
 
 
-ROUNDS = 3  # tries of a write, each without the rows that the one before left as they were
+MAX_WRITES = 3  # tries of one write, each without the rows that the previous one left unchanged
 
 
 @contextmanager
 def transaction(c: sqlite3.Connection) -> Iterator[None]:
-    """Whatever is not committed at the end is rolled back."""
+    """Rolls back what is not committed at the end."""
     c.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -44,27 +44,25 @@ def write(
     table: SqliteTable,
     sql: SqliteStatements,
     scope: Scope,
-    cutoff: str,
-    excluded: Collection[Key],
+    predicate: Predicate,
     *,
     keep: bool = True,
 ) -> Written:
-    """Apply the plan's write; ``keep`` False rolls it back. Raises RowError where an archive does not take a row, and
-    TableAltered."""
+    """Apply the plan's write; ``keep`` False rolls it back. Raises TableAltered, and RowError where the archive does not store a row."""
     refused: tuple[Key, ...] = ()
     why = refusal(sql.table, [f'trigger "{name}"' for name in table.triggers])
-    for _ in range(ROUNDS):
+    for _ in range(MAX_WRITES):
         with transaction(c):
             if c.execute("PRAGMA schema_version").fetchone() != (table.version,):
                 raise TableAltered
-            applied, left, again = _apply(c, table, sql, scope, cutoff, (*excluded, *refused))
-            if again and (not left or (applied == len(left) and not table.triggers)):
-                return Written(0, still_stale=again, refused=left)
-            if not left:
+            applied, unchanged, again = _apply(c, table, sql, scope, predicate.without(refused))
+            if again and (not unchanged or (applied == len(unchanged) and not table.triggers)):
+                return Written(0, still_stale=again, refused=unchanged)
+            if not unchanged:
                 if keep:
                     c.execute("COMMIT")
                 return Written(applied, refused=refused, why=why)
-        refused += left
+        refused += unchanged
     raise RowError(WRITE_REFUSED, why)
 
 
@@ -73,21 +71,20 @@ def _apply(
     table: SqliteTable,
     sql: SqliteStatements,
     scope: Scope,
-    cutoff: str,
-    excluded: Collection[Key],
+    predicate: Predicate,
 ) -> tuple[int, tuple[Key, ...], int]:
     """Rows written, rows of the scope that still match, and rows that match after an update under any key."""
     deletes = sql.plan.write is not None and sql.plan.write.deletes
     counts: list[int] = []
     moved: tuple[Key, ...] = ()
-    for statement in sql.write(scope, cutoff, excluded):
+    for statement in sql.write(scope, predicate):
         cursor = c.execute(statement)
         moved = tuple(cursor.fetchall())
         counts.append(cursor.rowcount)
     applied = counts[-1]
     if deletes and applied >= scope.expected and len(set(counts)) == 1 and not table.triggers:
         return applied, (), 0
-    left = tuple(c.execute(sql.keys(scope, cutoff, excluded)).fetchall())
+    left = tuple(c.execute(sql.keys(scope, predicate)).fetchall())
     if deletes:
         if not left and counts[0] < applied:
             archive = sql.archive[0] if sql.archive is not None else ""
@@ -95,15 +92,15 @@ def _apply(
         return applied, left, 0
     again = len(left)
     if moved:
-        [(again,)] = c.execute(sql.again(Keys(moved), cutoff, excluded))
+        [(again,)] = c.execute(sql.again(Keys(moved), predicate))
     return applied, left, again
 
 
 def try_write(c: sqlite3.Connection, table: SqliteTable, sql: SqliteStatements, cutoff: str, most: int) -> Tried:
-    keys = tuple(c.execute(sql.keys(Range(), cutoff, (), most)))
+    keys = tuple(c.execute(sql.keys(Range(), Predicate(cutoff), most)))
     if not keys or sql.plan.write is None:
         return Tried(len(keys), 0, 0)
-    written = write(c, table, sql, Keys(keys), cutoff, (), keep=False)
+    written = write(c, table, sql, Keys(keys), Predicate(cutoff), keep=False)
     if written.still_stale:
         return Tried(len(keys), len(keys), written.still_stale)
     return Tried(len(keys), written.applied, 0, len(written.refused), written.why)

@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalogue says of a table and its database."""
+"""Read a table and its database from PostgreSQL's catalog."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from importlib.resources import files
 from psycopg.conninfo import conninfo_to_dict
 
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.phrases import near
+from kubesweep.text import did_you_mean
+from kubesweep_worker.sources.conditions import quote_name
 from kubesweep_worker.sources.postgres.pool import Transaction
-from kubesweep_worker.sources.predicate import quote_name
 
 
 @cache
@@ -20,7 +20,7 @@ def sql(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class CatalogueColumn:
+class CatalogColumn:
     name: str
     type: str
     not_null: bool
@@ -46,24 +46,24 @@ class Relation:
     schema: str
     name: str
     kind: str
-    rows: int  # -1: never analysed
+    rows: int  # -1: never analyzed
     size: int
     row_security: bool
     schema_usage: bool
     role: str
     read_only: bool
     partition_columns: tuple[str, ...]
-    columns: dict[str, CatalogueColumn]
+    columns: dict[str, CatalogColumn]
     indexes: tuple[Index, ...]
 
     @property
     def partitioned(self) -> bool:
-        """PostgreSQL builds no index CONCURRENTLY on such a parent."""
+        """PostgreSQL cannot create an index CONCURRENTLY on such a table."""
         return self.kind == "p"
 
     @property
     def lockable(self) -> bool:
-        """SELECT ... FOR UPDATE needs the right to update a column, even of a role that only deletes."""
+        """SELECT ... FOR UPDATE needs the right to update a column, even for a role that only deletes."""
         return any(column.may_update for column in self.columns.values())
 
     @property
@@ -79,7 +79,7 @@ async def read_relation(tx: Transaction, schema: str | None, table: str, where: 
         raise _missing(schema, table, names, where)
     oid, nsp, name, kind, rows, size, security, usage, role, read_only, partition = found[0]
     columns = {
-        c[0]: CatalogueColumn(c[0], c[1], c[2], c[3], c[4], tuple(c[5]) if c[5] is not None else None, *c[6:])
+        c[0]: CatalogColumn(c[0], c[1], c[2], c[3], c[4], tuple(c[5]) if c[5] is not None else None, *c[6:])
         for c in await tx.query(sql("columns"), oid)
     }
     indexes = tuple(Index(p, u, tuple(names)) for p, u, names in await tx.query(sql("indexes"), oid))
@@ -89,8 +89,8 @@ async def read_relation(tx: Transaction, schema: str | None, table: str, where: 
 
 
 async def read_database(tx: Transaction, url: str) -> tuple[str, str]:
-    """Which server and which of its databases. The server's identifier stays the same on its standbys, behind poolers and
-    under other host names; where the role may not ask for it, host and port of the URL take its place."""
+    """The server and its database. The server's identifier is the same on standbys, behind poolers and under other host names.
+    Where the role may not read it, host and port of the URL replace it."""
     [(database, allowed)] = await tx.query(sql("database"))
     if allowed:
         [(server,)] = await tx.query("SELECT system_identifier::text FROM pg_control_system()")
@@ -111,5 +111,5 @@ def _missing(schema: str | None, table: str, names: list[tuple[str, str]], where
     if elsewhere:
         hint = f'; there is one in schema "{elsewhere[0]}": set {where}.schema'
     else:
-        hint = near(table, [n for s, n in names if schema in (None, s)])
+        hint = did_you_mean(table, [n for s, n in names if schema in (None, s)])
     return SweepFailure("TableMissing", f'there is no table "{wanted}"{hint or f". Correct {where}, or create it."}')

@@ -1,4 +1,4 @@
-"""Whether a plan fits what PostgreSQL's catalogue says. Pure; each ``check_`` raises SweepFailure with what to change."""
+"""Whether a plan fits PostgreSQL's catalog. Pure; each ``check_`` raises SweepFailure with the fix."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Sequence
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.phrases import near
-from kubesweep_worker.sources import fit
-from kubesweep_worker.sources.archive_types import Fate, fate
+from kubesweep.text import did_you_mean
+from kubesweep_worker.sources import fit as shared_fit
+from kubesweep_worker.sources.archive_types import Conversion, conversion
+from kubesweep_worker.sources.conditions import PostgresDialect, quote_name
 from kubesweep_worker.sources.fit import effect_columns, unique_hint
-from kubesweep_worker.sources.postgres.checks.catalog import CatalogueColumn, Relation
+from kubesweep_worker.sources.postgres.checks.catalog import CatalogColumn, Relation
 from kubesweep_worker.sources.postgres.statements import KeyColumn, Statements
-from kubesweep_worker.sources.predicate import PostgresDialect, quote_name
 
 KEY_TYPES = frozenset(
     {
@@ -43,7 +43,7 @@ TIMES = frozenset({"timestamp with time zone", "timestamp without time zone", "d
 MOST_KEY_COLUMNS = 4
 
 
-def check_kin(relation: Relation, archive: Relation | None, part: bool) -> None:
+def check_not_related(relation: Relation, archive: Relation | None, part: bool) -> None:
     if archive is not None and part:
         raise SweepFailure(
             "ArchiveMismatch",
@@ -52,7 +52,7 @@ def check_kin(relation: Relation, archive: Relation | None, part: bool) -> None:
         )
 
 
-def check_kind(relation: Relation) -> None:
+def check_not_relatedd(relation: Relation) -> None:
     kinds = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
     if relation.kind in kinds:
         raise SweepFailure(
@@ -61,12 +61,12 @@ def check_kind(relation: Relation) -> None:
         )
 
 
-def _supported(column: CatalogueColumn) -> bool:
+def _supported(column: CatalogColumn) -> bool:
     return column.labels is not None or column.type.rpartition(".")[2] in KEY_TYPES
 
 
 def _candidates(relation: Relation) -> list[tuple[str, ...]]:
-    """Keys that would do."""
+    """Usable keys."""
     return [
         index.columns
         for index in relation.indexes
@@ -88,7 +88,7 @@ def _check_unique(relation: Relation, key: tuple[str, ...]) -> None:
     )
     missing = [name for name in relation.partition_columns if name not in key]
     if missing:
-        # PostgreSQL refuses the index that would be advised.
+        # PostgreSQL refuses an index without the partition columns, so it is not advised.
         also = f"on a partitioned table it has to hold the partition columns too, so name {', '.join(map(quote_name, missing))} in spec.source.key"
         candidates = _candidates(relation)
         raise SweepFailure("KeyNotUnique", f"{text}{unique_hint(candidates) if candidates else also}")
@@ -97,7 +97,7 @@ def _check_unique(relation: Relation, key: tuple[str, ...]) -> None:
 
 
 def resolve_key(plan: Plan, relation: Relation) -> tuple[str, ...]:
-    """The key's columns: the spec's, else the primary key's. Raises SweepFailure where rows cannot be told apart by it."""
+    """The key's columns: the spec's, or the primary key's. Raises SweepFailure where they do not identify a row."""
     primary = next((index.columns for index in relation.indexes if index.primary), ())
     key = plan.source.key or primary
     if not key:
@@ -128,13 +128,13 @@ def resolve_key(plan: Plan, relation: Relation) -> tuple[str, ...]:
     return key
 
 
-def require(relation: Relation, name: str, where: str) -> CatalogueColumn:
+def require(relation: Relation, name: str, where: str) -> CatalogColumn:
     try:
         return relation.columns[name]
     except KeyError:
         raise SweepFailure(
             "ColumnMissing",
-            f'{where}: {relation.quoted} has no column "{name}"{near(name, relation.columns) or ". It has: " + ", ".join(list(relation.columns)[:20])}',
+            f'{where}: {relation.quoted} has no column "{name}"{did_you_mean(name, relation.columns) or ". It has: " + ", ".join(list(relation.columns)[:20])}',
         ) from None
 
 
@@ -168,7 +168,7 @@ def _check_labels(name: str, values: Iterable[str], labels: tuple[str, ...], whe
         if value not in labels:
             raise SweepFailure(
                 "ValueInvalid",
-                f'{where}: "{value}" is no label of the enum of column "{name}"{near(value, labels)} It has: {", ".join(labels)}.',
+                f'{where}: "{value}" is no label of the enum of column "{name}"{did_you_mean(value, labels)} It has: {", ".join(labels)}.',
             )
 
 
@@ -185,23 +185,23 @@ def check_write(plan: Plan, relation: Relation) -> None:
 
 
 def check_new_columns(now: tuple[Relation, Relation | None], before: tuple[Relation, Relation | None]) -> None:
-    fit.check_new_columns(now, before, lambda archive, added: f"ALTER TABLE {archive} {', '.join(added)}")
+    shared_fit.check_new_columns(now, before, lambda archive, added: f"ALTER TABLE {archive} {', '.join(added)}")
 
 
-def changed_types(relation: Relation, archive: Relation, fates: Collection[Fate]) -> list[str]:
-    """Columns whose values have one of these fates in the archive, in words."""
+def changed_types(relation: Relation, archive: Relation, kinds: Collection[Conversion]) -> list[str]:
+    """Descriptions of the columns whose conversion in the archive is one of ``kinds``."""
     found = []
     for name in archive_columns(relation, archive):
         mine, its = relation.columns[name].exact, archive.columns[name].exact
-        if fate(mine, its) in fates:
+        if conversion(mine, its) in kinds:
             found.append(f'"{name}" is {mine} and {its} there')
     return found
 
 
 def check_types(plan: Plan, relation: Relation, archive: Relation | None) -> None:
     if archive is not None:
-        cure = f"ALTER TABLE {archive.quoted} ALTER COLUMN ... TYPE to the table's types"
-        fit.check_types(plan, archive, lambda: changed_types(relation, archive, (Fate.LOSSY,)), cure)
+        fix = f"ALTER TABLE {archive.quoted} ALTER COLUMN ... TYPE to the table's types"
+        shared_fit.check_types(plan, archive, lambda: changed_types(relation, archive, (Conversion.LOSSY,)), fix)
 
 
 def archive_columns(relation: Relation, archive: Relation) -> tuple[str, ...]:
@@ -211,8 +211,8 @@ def archive_columns(relation: Relation, archive: Relation) -> tuple[str, ...]:
 
 
 def archive_copy(relation: Relation, archive: Relation, key: Sequence[str]) -> str:
-    """By which a row of the archive is known as the copy of a key ``h``, converted as the INSERT does; empty where it lacks the
-    key or may not be read."""
+    """The condition by which a row of the archive is the copy of a key ``h``, converted as INSERT does; empty where the archive
+    lacks the key or may not be read."""
     if not all(name in archive.columns and archive.columns[name].may_select for name in key):
         return ""
     parts = (f"a.{quote_name(name)} = h.k{n}::{archive.columns[name].exact}" for n, name in enumerate(key, 1))
@@ -220,8 +220,8 @@ def archive_copy(relation: Relation, archive: Relation, key: Sequence[str]) -> s
 
 
 def build_statements(plan: Plan, relation: Relation, archive: Relation | None) -> Statements:
-    """Judge the plan against the catalogue. Raises SweepFailure with what to change."""
-    check_kind(relation)
+    """Validate the plan against the catalog. Raises SweepFailure with the fix."""
+    check_not_relatedd(relation)
     key = resolve_key(plan, relation)
     check_match(plan, relation)
     check_write(plan, relation)

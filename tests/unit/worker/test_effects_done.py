@@ -1,4 +1,4 @@
-"""An effect that succeeded is not repeated because the write after it has to be."""
+"""An effect that succeeded is not repeated when only its write has to be."""
 
 from __future__ import annotations
 

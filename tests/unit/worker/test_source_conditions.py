@@ -1,3 +1,5 @@
+"""The conditions of a plan as SQL text."""
+
 from __future__ import annotations
 
 import re
@@ -11,10 +13,8 @@ from hypothesis import strategies as st
 
 from kubesweep.api.plan import Match
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep_worker.phrases import sentence
-from kubesweep_worker.sources.postgres.errors import classify, classify_connect
-from kubesweep_worker.sources.postgres.sqlstates import CLASSES, CODES, Verdict
-from kubesweep_worker.sources.predicate import (
+from kubesweep.text import as_sentence
+from kubesweep_worker.sources.conditions import (
     PostgresDialect,
     quote_name,
     quote_pg,
@@ -23,6 +23,8 @@ from kubesweep_worker.sources.predicate import (
     time_columns,
     used_columns,
 )
+from kubesweep_worker.sources.postgres.errors import classify, classify_connect
+from kubesweep_worker.sources.postgres.sqlstates import CLASSES, CODES, Verdict
 from kubesweep_worker.sources.sqlite.errors import EXTENDED, PRIMARY
 
 CUTOFF = "2026-03-01 00:00:00+00"
@@ -109,8 +111,8 @@ def test_the_lines_of_a_refused_connection_become_one_that_another_sentence_can_
     text = "connection refused\n\tIs the server running on that host?\n"
     found = str(classify_connect(text))
     assert found == "no connection to the database: connection refused; Is the server running on that host?"
-    assert sentence(found) == found
-    assert sentence("it is away") == "it is away."
+    assert as_sentence(found) == found
+    assert as_sentence("it is away") == "it is away."
 
 
 def test_the_documented_reasons_of_outages_are_the_real_ones() -> None:

@@ -1,4 +1,4 @@
-"""What is known of a table, its archive and the session: read in one transaction, and judged."""
+"""Read a table, its archive and the session in one transaction, and validate the plan against them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ from kubesweep_worker.sources.children import Child, Reference, check_children
 from kubesweep_worker.sources.fit import check_update
 from kubesweep_worker.sources.postgres.checks.catalog import Relation, is_part, read_relation
 from kubesweep_worker.sources.postgres.checks.children import read_children
-from kubesweep_worker.sources.postgres.checks.fit import build_statements, check_kin, check_new_columns, check_types
+from kubesweep_worker.sources.postgres.checks.fit import (
+    build_statements,
+    check_new_columns,
+    check_not_related,
+    check_types,
+)
 from kubesweep_worker.sources.postgres.pool import Transaction
 from kubesweep_worker.sources.postgres.session import is_utc, read_session
 from kubesweep_worker.sources.postgres.statements import Statements
-from kubesweep_worker.sources.postgres.write import Hindrances, read_hindrances
+from kubesweep_worker.sources.postgres.write import WriteBlockers, read_write_blockers
 
 ARCHIVE = "spec.write.delete.archiveTo"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class TableSnapshot:
+    """What a source has read of its table. It is read again after an error that says that the table changed."""
+
     relation: Relation
     statements: Statements
     archive: Relation | None
-    hindrances: Hindrances
+    blockers: WriteBlockers
     references: tuple[Reference, ...]
     session: dict[str, str]
 
@@ -32,8 +39,8 @@ class Known:
         return [each.child for each in self.references]
 
     @property
-    def alike(self) -> bool:
-        """Whether the user's sql means the same under our settings."""
+    def same_settings(self) -> bool:
+        """Whether the user's sql has the same result under the settings for reading values (``READ_SETTINGS``)."""
         session = self.session
         return (
             is_utc(session["TimeZone"])
@@ -41,15 +48,15 @@ class Known:
             and session["IntervalStyle"] == "postgres"
         )
 
-    def permit(self, plan: Plan) -> None:
-        """Raises SweepFailure for what a sweep must not begin with."""
+    def check_sweep(self, plan: Plan) -> None:
+        """Raises SweepFailure for anything that must not begin a sweep."""
         check_children(plan, self.relation.quoted, self.children)
         check_types(plan, self.relation, self.archive)
-        hindered = bool(self.hindrances.before or self.hindrances.after)
-        check_update(plan, self.relation.quoted, self.relation.columns, hindered=hindered)
+        has_triggers = bool(self.blockers.before or self.blockers.after)
+        check_update(plan, self.relation.quoted, self.relation.columns, has_triggers=has_triggers)
 
-    def altered(self, before: Known | None) -> bool:
-        """Whether the tables have other columns than they had."""
+    def altered(self, before: TableSnapshot | None) -> bool:
+        """Whether the columns of table or archive changed."""
         if before is None or self.relation.columns != before.relation.columns:
             return True
         return (
@@ -57,20 +64,20 @@ class Known:
         )
 
 
-async def look(tx: Transaction, plan: Plan, before: Known | None) -> Known:
-    """``before``: what a sweep was permitted by. Raises SweepFailure where the plan does not fit, or no longer."""
+async def read_snapshot(tx: Transaction, plan: Plan, before: TableSnapshot | None) -> TableSnapshot:
+    """``before``: the snapshot for which the sweep was allowed. Raises SweepFailure where the plan does not fit, or no longer."""
     source, write = plan.source, plan.write
     relation = await read_relation(tx, source.schema, source.table)
     archive = None
     if write is not None and write.archive is not None:
         archive = await read_relation(tx, write.archive.schema or relation.schema, write.archive.table, ARCHIVE)
     statements = build_statements(plan, relation, archive)
-    hindrances = await read_hindrances(tx, plan, statements, relation, archive)
+    blockers = await read_write_blockers(tx, plan, statements, relation, archive)
     references = await read_children(tx, relation) if write is not None and write.deletes else ()
-    check_kin(relation, archive, await is_part(tx, relation, archive))
-    known = Known(relation, statements, archive, hindrances, references, await read_session(tx))
+    check_not_related(relation, archive, await is_part(tx, relation, archive))
+    snapshot = TableSnapshot(relation, statements, archive, blockers, references, await read_session(tx))
     if before is not None:
         check_new_columns((relation, archive), (before.relation, before.archive))
         check_types(plan, relation, archive)
-        check_children(plan, relation.quoted, known.children)
-    return known
+        check_children(plan, relation.quoted, snapshot.children)
+    return snapshot

@@ -1,7 +1,7 @@
-"""The status of an answer whose headers or body cannot be parsed.
+"""Read the status of an answer whose headers or body cannot be parsed.
 
-aiohttp drops the status together with what it cannot parse. But a receiver that answered 200 has done its work: repeating
-the effect for the sake of a header would be wrong. So the connection remembers how each answer begins.
+aiohttp drops the status together with an answer that it cannot parse. But a receiver that answered 200 has done its work,
+and a malformed header is no reason to repeat the effect. So each connection records how an answer begins.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 __all__ = ["Connector", "status_of"]
 
-HEAD = 4096  # bytes; the answers of status 1xx that come before the one that counts are short
+HEAD = 4096  # bytes; the 1xx answers before the final one are short
 _STATUS = re.compile(rb"^HTTP/\d(?:\.\d)? (\d{3})\b", re.MULTILINE)
 
 
@@ -47,6 +47,6 @@ class Connector(aiohttp.TCPConnector):
 
 
 def status_of(error: aiohttp.ClientResponseError) -> int | None:
-    """The status that the answer began with, None where it is no HTTP at all."""
+    """The status at the beginning of the answer, None where the answer is not HTTP."""
     found = (int(status) for status in _STATUS.findall(getattr(error.__cause__, "head", b"")))
     return next((status for status in found if status >= 200), None)

@@ -1,7 +1,7 @@
-"""Plan -> the condition that makes a row stale, as SQL text over the alias ``t``. Pure: the same text everywhere.
+"""The conditions of a plan as SQL text over the alias ``t``: a row for which all are true is stale. Pure.
 
-Values are literals, not parameters: the planner can then prove a partial index, ``check`` shows exactly what runs, and
-a ``%`` or ``$1`` in a user's ``sql`` stays what it is. Three values of SQL stay three: NULL in a column is not stale.
+Values are literals, not parameters: so the query planner can use a partial index, ``check`` shows exactly what runs, and a
+``%`` or ``$1`` in a user's ``sql`` keeps its meaning. A condition that is NULL is not true, so its row is not stale.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kubesweep_worker.sources.epochs import MICROSECONDS, exact, floor, unit_of
 
 
 def quote_name(name: str) -> str:
-    """An identifier, whatever it holds."""
+    """A quoted identifier, whatever characters it has."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -38,18 +38,18 @@ def column(name: str) -> str:
 
 
 def parenthesised(sql: str, literal: str) -> str:
-    # Lines of its own: a comment at the end of the user's text ends there.
+    # On lines of its own, so that a comment at the end of the user's text ends there.
     return f"(\n{substitute_cutoff(sql, literal)}\n)"
 
 
-# A cutoff comes out of the queue, where others may write: nothing is stale by a moment that the database's own clock has not reached.
+# Other programs may write to the queue, so a cutoff may be forged: nothing is stale by a time that the database's clock has not reached.
 NEARER = {"before": "LEAST", "after": "GREATEST"}
 SIGNS = {"before": "<", "after": ">", "lessThan": "<", "greaterThan": ">"}
 INTEGERS = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 
 
 class Dialect(Protocol):
-    """What differs between databases."""
+    """The SQL that differs between databases."""
 
     def value(self, name: str, text: str) -> str:
         """The literal of a value of column ``name``."""
@@ -74,7 +74,7 @@ class Dialect(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PostgresDialect:
-    """``types`` are the columns' own types without length (a cast to varchar(3) would cut silently)."""
+    """``types``: the columns' types without length, because a cast to varchar(3) truncates without an error."""
 
     types: Mapping[str, str]
     zone: str = "UTC"
@@ -97,11 +97,12 @@ class PostgresDialect:
         naive = f"{name} {sign} ({instant}) AT TIME ZONE {quote_pg(self.zone)}"
         if self.zone == "UTC":
             return naive
-        # An index serves the naive one. Where the zone's clock shows a time twice, PostgreSQL reads the later one.
+        # The first comparison can use an index. For a local time that occurs twice, PostgreSQL assumes the later one.
         return f"{naive} AND {name}::timestamp AT TIME ZONE {quote_pg(self.zone)} {sign} {instant}"
 
     def _number(self, match: Match, cutoff: str) -> str:
-        """With a constant of the column's own type, so that its index serves; one that the type cannot hold means all rows, or none."""
+        """Compares with a constant of the column's type, so that its index can be used. One that the type cannot represent means all
+        rows or none."""
         name, sign, kind = column(match.column), SIGNS[match.op], self.types[match.column]
         moment = floor(cutoff, match.offset, match.unit)
         now = f"extract(epoch FROM now() - '{match.offset:.6f} seconds'::interval) * {1_000_000 // MICROSECONDS[match.unit]}"
@@ -114,7 +115,7 @@ class PostgresDialect:
             (str(moment), f"floor({now})") if match.op == "before" else (exact(cutoff, match.offset, match.unit), now)
         )
         wide = "numeric" if kind == "numeric" else "double precision"
-        # NaN is greater than any number.
+        # NaN is greater than any number in PostgreSQL.
         return f"{name} {sign} {NEARER[match.op]}('{number}'::{wide}, ({now})::{wide}) AND {name} <> 'NaN'::{wide}"
 
     def compare(self, match: Match) -> str:
@@ -143,8 +144,8 @@ def stale(matches: tuple[Match, ...], dialect: Dialect, cutoff: str) -> str:
 
 
 def stays_stale(plan: Plan) -> bool:
-    """Whether the update's own literals leave every condition of match true, so that no row would ever stop matching. Only what is
-    certain counts: an expression, or a condition in sql, may do what it likes."""
+    """Whether the update's literals leave every condition of match true, so that no row would stop matching. Expressions and
+    conditions in sql may do anything, so with them the answer is False."""
     update = {one.column: one for one in plan.write.update} if plan.write is not None else {}
     return bool(update) and all(_stays(match, update) for match in plan.match)
 
@@ -168,31 +169,31 @@ def time_columns(matches: tuple[Match, ...]) -> tuple[str, ...]:
 
 
 def stamp_columns(plan: Plan) -> tuple[str, ...]:
-    """The columns whose values tell one staleness of a row from the next: they are part of the Idempotency-Key."""
+    """The columns whose values tell one staleness of a row from the next one; they are part of the Idempotency-Key."""
     named = plan.effect.key if plan.effect is not None else ()
     return named or time_columns(plan.match)
 
 
-def one_key_for_ever(plan: Plan) -> Iterator[tuple[str, str]]:
-    """A warning where nothing tells them apart, and the write leaves a row that can turn stale again."""
+def same_key_warnings(plan: Plan) -> Iterator[tuple[str, str]]:
+    """A warning where no column tells them apart, and the write leaves a row that can turn stale again."""
     if plan.effect is None or stamp_columns(plan) or (plan.write is not None and plan.write.deletes):
         return
     yield (
         "idempotency-key",
-        "nothing tells a row's second staleness from its first, so both have one Idempotency-Key and a receiver that "
+        "no column tells a row's second staleness from its first, so both have the same Idempotency-Key, and a receiver that "
         "remembers keys drops the second: name a column that changes in between in spec.effect.key",
     )
 
 
-def other_unit(match: Match, values: Sequence[float]) -> list[str]:
-    """A sentence where a sample of the column's numbers looks like times in another unit."""
+def unit_warnings(match: Match, values: Sequence[float]) -> list[str]:
+    """A warning where a sample of the column's numbers looks like times in another unit."""
     looks, unit = unit_of(values), match.unit or "seconds"
     if not values or looks == unit:
         return []
     if looks is None:
         such = f"{sorted(values)[len(values) // 2]:.15g}"
         return [
-            f'values of column "{match.column}", such as {such}, are read as {unit} since 1970, and are no times of our days then: choose '
+            f'values of column "{match.column}", such as {such}, are read as {unit} since 1970, which gives implausible times: choose '
             "another column, or write the comparison as sql"
         ]
     return [f'values of column "{match.column}" look like {looks} since 1970 and are read as {unit}: set unit: {looks}']

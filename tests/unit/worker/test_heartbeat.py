@@ -1,0 +1,78 @@
+"""The heartbeat extends leases, and ends a process whose job hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+from kubesweep.queue.model import Claim, Job, JobKind
+from kubesweep_worker.in_flight import InFlightJobs, JobRun
+from kubesweep_worker.runtime.heartbeat import Heartbeat
+from kubesweep_worker.settings import EXIT_DEADLINE, WorkerSettings
+from tests.kits.deadlines import scaled
+from tests.kits.worker import a_plan
+
+
+class Beats:
+    """A queue that only supports heartbeats."""
+
+    def __init__(self) -> None:
+        self.extended: list[tuple[str, ...]] = []
+        self.lost: tuple[str, ...] = ()
+
+    async def close(self) -> None:
+        return None
+
+    async def extend(self, ref: object, claims: Sequence[Claim], lease: float) -> tuple[str, ...]:
+        self.extended.append(tuple(claim.id for claim in claims))
+        return self.lost
+
+
+async def test_the_heartbeat_extends_its_in_flight_jobs_and_marks_what_is_lost() -> None:
+    in_flight, beats, now = InFlightJobs(), Beats(), [0.0]
+    settings = WorkerSettings(monotonic=lambda: now[0])
+    runs = [JobRun(Claim(str(i), "me", 1, Job(JobKind.RANGE)), settings.monotonic) for i in range(3)]
+    for run in runs:
+        in_flight.add(run)
+    beats.lost = ("1",)
+    heartbeat = Heartbeat(a_plan().ref, in_flight, settings, lambda: beats)  # type: ignore[arg-type,return-value]
+    await heartbeat.beat(beats)  # type: ignore[arg-type]
+    assert beats.extended == [("0", "1", "2")]
+    assert [run.lost for run in runs] == [False, True, False]
+    now[0] = 299.0
+    runs[2].touch()
+    runs[0].finished = True
+    now[0] = 301.0
+    await heartbeat.beat(beats)  # type: ignore[arg-type]
+    assert beats.extended[-1] == ("0", "2")  # 1 made no progress for longer than the deadline
+
+
+async def test_a_job_past_its_deadline_ends_the_process() -> None:
+    died, codes, in_flight = threading.Event(), [], InFlightJobs()
+
+    def die(code: int) -> None:
+        codes.append(code)
+        died.set()
+
+    settings = WorkerSettings(lease=0.03, deadline=0.05, die=die)
+    in_flight.add(JobRun(Claim("1", "me", 1, Job(JobKind.RANGE)), settings.monotonic))
+    heartbeat = Heartbeat(a_plan().ref, in_flight, settings, Beats)  # type: ignore[arg-type]
+    heartbeat.start()
+    assert await asyncio.to_thread(died.wait, scaled(60))
+    in_flight.remove("1")
+    await heartbeat.close()
+    assert codes[0] == EXIT_DEADLINE
+
+
+def test_a_finished_job_stays_in_flight_until_it_is_settled() -> None:
+    in_flight = InFlightJobs()
+    run = JobRun(Claim("1", "me", 1, Job(JobKind.RANGE)), lambda: 0.0)
+    in_flight.add(run)
+    assert in_flight.running() == (run,)
+    run.finished = True
+    assert (in_flight.running(), in_flight.all()) == ((), (run,))
+    in_flight.remove("1")
+    in_flight.mark_lost("1")
+    assert in_flight.all() == ()
+    assert not run.lost
