@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["clip", "clip_bytes", "escaped", "printable", "unexpandable"]
+__all__ = ["MAX_TEXT", "clip", "clip_bytes", "escaped", "printable", "unexpandable"]
 
 CUT = "..."
+MAX_TEXT = 1024  # characters of a text from outside that is kept: a message, an identifier, a value
 REPLACEMENT = "\ufffd"
 LONGEST = 32  # code points of one character as a person sees it; text that goes on for longer is cut inside of it
 # Control characters but tab and newline, marks that change the direction, separators of lines, halves of surrogate pairs.
