@@ -35,7 +35,7 @@ from kubesweep.queue.model import (
     SweepState,
     Window,
 )
-from tests.contract.hands import REF
+from tests.contract.helpers import REF
 
 Rank = tuple[int, float]
 
@@ -138,47 +138,47 @@ class Model:
 
     # Moves
 
-    def open_sweep(self, wish: SweepRequest) -> OpenResult:
+    def open_sweep(self, request: SweepRequest) -> OpenResult:
         self.known = True
-        for key in [key for key, letter in self.letters.items() if letter.at < self.clock() - wish.retention]:
+        for key in [key for key, letter in self.letters.items() if letter.at < self.clock() - request.retention]:
             del self.letters[key], self.attempts[key]
-        answer = self._answer(wish)
+        answer = self._answer(request)
         self.ticks[answer] += 1
         if answer is not OpenResult.DUPLICATE:
-            self.last_tick = self._tick(wish)
+            self.last_tick = self._tick(request)
         return answer
 
-    def _tick(self, wish: SweepRequest) -> float:
-        tick, last = self.clock() if wish.tick is None else wish.tick, self._last_tick()
+    def _tick(self, request: SweepRequest) -> float:
+        tick, last = self.clock() if request.tick is None else request.tick, self._last_tick()
         if tick > self.clock() + AHEAD:
             tick = self.clock()
-        return tick if wish.dedup_key is None or last is None or tick > last else last + BEHIND
+        return tick if request.dedup_key is None or last is None or tick > last else last + BEHIND
 
     def _last_tick(self) -> float | None:
         return None if self.last_tick is None or self.last_tick > self.clock() + AHEAD else self.last_tick
 
-    def _answer(self, wish: SweepRequest) -> OpenResult:
+    def _answer(self, request: SweepRequest) -> OpenResult:
         latest = self.sweeps[0] if self.sweeps else None
-        if wish.dedup_key is not None and self.book(wish.sweep_id(REF)) is not None:
+        if request.dedup_key is not None and self.book(request.sweep_id(REF)) is not None:
             return OpenResult.DUPLICATE
-        tick, last = self._tick(wish), self._last_tick()
+        tick, last = self._tick(request), self._last_tick()
         if last is not None and tick <= last:
             return OpenResult.DUPLICATE
-        if wish.deadline is not None and tick + wish.deadline < self.clock():
+        if request.deadline is not None and tick + request.deadline < self.clock():
             return OpenResult.LATE
-        if latest is not None and not latest.state.settled and not wish.plan.newer_than(latest.plan):
+        if latest is not None and not latest.state.settled and not request.plan.newer_than(latest.plan):
             return OpenResult.FORBIDDEN
         return OpenResult.ENQUEUED
 
-    def opened(self, sweep: str, wish: SweepRequest) -> None:
+    def opened(self, sweep: str, request: SweepRequest) -> None:
         if self.sweeps and not self.sweeps[0].state.settled:
             self._end(self.sweeps[0], SweepState.SUPERSEDED)
         assert self.last_tick is not None
-        if self.sweeps and not self.sweeps[0].plan.same(wish.plan):
-            self._free_retries(wish.plan)
-        self.sweeps = [Book(sweep, self.last_tick, wish.plan), *self.sweeps][: HISTORY + 1]
+        if self.sweeps and not self.sweeps[0].plan.same(request.plan):
+            self._free_retries(request.plan)
+        self.sweeps = [Book(sweep, self.last_tick, request.plan), *self.sweeps][: HISTORY + 1]
         until = self._leased_until()
-        first = Job(JobKind.PLAN, wish.plan, sweep)
+        first = Job(JobKind.PLAN, request.plan, sweep)
         if until is None:
             self._enqueue(first)
         else:

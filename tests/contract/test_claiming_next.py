@@ -7,7 +7,7 @@ from kubesweep.queue.model import Claims, Limits, ScheduleRef, Settlement
 from kubesweep.queue.service import QueueService
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from tests.contract.backends import Clock, Open
-from tests.contract.hands import LIMITS, OTHER, PLAN, REF, latest, look, one, open_sweep, retry, settle, start, take
+from tests.contract.helpers import LIMITS, OTHER, PLAN, REF, latest, look, one, open_sweep, retry, settle, start, take
 
 SLOW = Limits(rows_per_second=100)
 

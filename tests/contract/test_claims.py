@@ -5,7 +5,7 @@ import msgspec
 from kubesweep.queue.model import Claims, ExcludedRows, Job, JobKind, PlanVersion, Settlement, SweepState, Window
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
-from tests.contract.hands import (
+from tests.contract.helpers import (
     CUTOFF,
     LIMITS,
     NEWER,

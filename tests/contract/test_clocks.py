@@ -7,7 +7,7 @@ import pytest
 from kubesweep.queue.model import AHEAD, BEHIND, OpenResult, Settlement
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
-from tests.contract.hands import LIMITS, NEWER, PLAN, REF, TICK, look, one, open_sweep, retry, settle, start, take
+from tests.contract.helpers import LIMITS, NEWER, PLAN, REF, TICK, look, one, open_sweep, retry, settle, start, take
 
 HOUR = 3600.0
 

@@ -15,7 +15,7 @@ from kubesweep.queue.model import (
 )
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
-from tests.contract.hands import (
+from tests.contract.helpers import (
     LIMITS,
     MANY,
     OTHER,

@@ -11,7 +11,7 @@ import pytest
 from kubesweep.queue.model import Claim, JobKind, OpenResult, Settlement, SweepState, Window
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
-from tests.contract.hands import (
+from tests.contract.helpers import (
     CUTOFF,
     LIMITS,
     NEWER,

@@ -12,7 +12,7 @@ from kubesweep.queue.model import (
 )
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
-from tests.contract.hands import (
+from tests.contract.helpers import (
     CUTOFF,
     REF,
     TICK,

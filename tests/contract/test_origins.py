@@ -5,7 +5,7 @@ from __future__ import annotations
 from kubesweep.queue.model import ExcludedRows, Settlement
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
-from tests.contract.hands import (
+from tests.contract.helpers import (
     LIMITS,
     REF,
     TICK,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenResult, SweepState
-from tests.contract.hands import look, open_sweep, start
+from tests.contract.helpers import look, open_sweep, start
 
 JOBS, ROWS = 400, 5
 ROOT = Path(__file__).parents[2]
@@ -21,7 +21,7 @@ async def _worker(url: str, who: str, *arguments: str) -> asyncio.subprocess.Pro
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.contract.hammer",
+        "tests.contract.worker_process",
         url,
         who,
         *arguments,

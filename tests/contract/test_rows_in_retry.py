@@ -7,7 +7,7 @@ import msgspec
 from kubesweep.queue.model import Job, JobKind, RowState, Settlement
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
-from tests.contract.hands import (
+from tests.contract.helpers import (
     CUTOFF,
     LIMITS,
     NEWER,

@@ -18,7 +18,7 @@ from kubesweep.queue.connect import connect
 from kubesweep.queue.model import FailedRow, OpenResult, Retry, Settlement, SweepState, Window
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep.queue.sqlite.store import VERSION
-from tests.contract.hands import CUTOFF, LIMITS, REF, TICK, look, one, open_sweep, range_job, settle, start
+from tests.contract.helpers import CUTOFF, LIMITS, REF, TICK, look, one, open_sweep, range_job, settle, start
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,7 +50,7 @@ def _run(module: str, *arguments: str) -> str:
 
 async def test_a_full_disk_is_an_outage_and_loses_nothing(open_file: Open, tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
-    said = _run("trouble", "full", str(path))
+    said = _run("restricted_process", "full", str(path))
     assert "QueueFull" in said
     assert str(path) in said
     assert "Free some space" in said
@@ -89,7 +89,7 @@ def test_a_read_only_file_is_an_outage_that_says_so() -> None:
         asyncio.run(_fill(path))
         os.chmod(path, 0o444)
         os.chmod(folder, 0o555)
-        said = _run("trouble", "read-only", str(path))
+        said = _run("restricted_process", "read-only", str(path))
         os.chmod(folder, 0o755)
         assert "QueueReadOnly" in said
         assert str(path) in said

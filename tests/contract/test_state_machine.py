@@ -39,7 +39,7 @@ from kubesweep.queue.model import (
 )
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import BACKENDS, Backend, Clock
-from tests.contract.hands import CUTOFF, OTHER, REF
+from tests.contract.helpers import CUTOFF, OTHER, REF
 from tests.contract.model import Book, Model
 from tests.kits.servers import shared
 
@@ -115,13 +115,13 @@ class QueueMachine(RuleBasedStateMachine):
     ) -> None:
         self.generation += newer
         tick = (self.clock.now if self.model.last_tick is None else self.model.last_tick) + ahead
-        wish = SweepRequest(tick=tick, plan=self.plan, deadline=deadline, retention=retention, dedup_key=once)
-        expected = self.model.open_sweep(wish)
-        opened = self.do(self.queues[who].open_sweep(REF, wish))
+        request = SweepRequest(tick=tick, plan=self.plan, deadline=deadline, retention=retention, dedup_key=once)
+        expected = self.model.open_sweep(request)
+        opened = self.do(self.queues[who].open_sweep(REF, request))
         assert opened.answer is expected
         if expected is OpenResult.ENQUEUED:
             assert self.model.book(opened.sweep) is None
-            self.model.opened(opened.sweep, wish)
+            self.model.opened(opened.sweep, request)
         elif expected is OpenResult.FORBIDDEN:
             assert opened.sweep == self.model.sweeps[0].id
 

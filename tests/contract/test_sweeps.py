@@ -16,7 +16,7 @@ from kubesweep.queue.model import (
 )
 from kubesweep.queue.service import QueueService, Settled
 from tests.contract.backends import Clock, Open
-from tests.contract.hands import (
+from tests.contract.helpers import (
     CUTOFF,
     LIMITS,
     NEWER,

@@ -5,7 +5,7 @@ import asyncio
 from kubesweep.queue.model import Limits, Settlement, SweepState, Window
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
-from tests.contract.hands import (
+from tests.contract.helpers import (
     CUTOFF,
     LIMITS,
     PLAN,

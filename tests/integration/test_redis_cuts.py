@@ -37,7 +37,7 @@ REF = ScheduleRef("local", "default", "expire-carts", "8b5f6f0e-0000-4000-8000-0
 PLAN = PlanVersion(1, "aaaa")
 LIMITS = Limits()
 ROWS = 8
-MOVES = (
+OPERATIONS = (
     "open_sweep",
     "enqueue_check",
     "claim",
@@ -149,14 +149,14 @@ def server(request: pytest.FixtureRequest) -> Server:
     found = shared(request.param)
     with found.client() as client:
         client.flushall()
-        for move in (*MOVES, "look", "stats", "excluded"):
-            if move != "claim_next":  # it sends claim
-                client.script_load(script(move).source)
+        for operation in (*OPERATIONS, "next_event", "stats", "excluded"):
+            if operation != "claim_next":  # it sends claim
+                client.script_load(script(operation).source)
     return found
 
 
 @pytest.mark.parametrize("cut", ["request", "reply"])
-@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("move", OPERATIONS)
 async def test_a_cut_in_any_move_loses_nothing_and_counts_nothing_twice(server: Server, move: str, cut: Cut) -> None:
     nth, done = 1, False
     while not done:

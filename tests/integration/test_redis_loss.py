@@ -30,7 +30,7 @@ from kubesweep.queue.model import (
     SweepState,
     Window,
 )
-from kubesweep.queue.redis.codec import body
+from kubesweep.queue.redis.arguments import body
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep.queue.redis.scripts import KEY_NAMES
 from kubesweep.queue.service import QueueService

@@ -18,7 +18,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Limits, OpenResult, PlanVersion, ScheduleRef, SweepRequest, SweepState
-from kubesweep.queue.redis.connections import parse, request
+from kubesweep.queue.redis.connections import encode_command, parse
 from kubesweep.queue.redis.scripts import keys
 from kubesweep_controller.metrics import Metrics
 from kubesweep_controller.queue.credentials import SOON, Logins
@@ -368,8 +368,8 @@ async def test_answers_that_nobody_reads_do_not_fill_the_memory_of_a_server_that
         for ref in world.refs:
             await world.serve(ref)
         own = world.logins.login("evil")
-        words = request(b"AUTH", own.user.encode(), own.password.encode())
-        words += request(b"EVAL", b"return string.rep('x', 2^25)", b"0")
+        words = encode_command(b"AUTH", own.user.encode(), own.password.encode())
+        words += encode_command(b"EVAL", b"return string.rep('x', 2^25)", b"0")
         lines = [socket.create_connection(("127.0.0.1", made.port)) for _ in range(4)]
         with made.client() as client:
             for count, line in enumerate(lines, 1):

@@ -37,8 +37,8 @@ from kubesweep.queue.model import (
     to_json,
 )
 from kubesweep.queue.service import Opened
-from kubesweep.queue.sqlite.edits import admit, free_retries, leased_until
 from kubesweep.queue.sqlite.excluded import purge_older
+from kubesweep.queue.sqlite.plan_changes import admit, free_retries, leased_until
 from kubesweep.queue.sqlite.records import (
     Schedule,
     decode_job,
@@ -58,20 +58,20 @@ SUPERSEDED = "the spec changed while it ran, and a sweep by the new one took ove
 _FORGET = ("deaths", "sweeps", "jobs", "excluded", "checked", "findings", "schedule")
 
 
-def open_sweep(con: sqlite3.Connection, now: float, ref: ScheduleRef, wish: SweepRequest) -> Opened:
+def open_sweep(con: sqlite3.Connection, now: float, ref: ScheduleRef, request: SweepRequest) -> Opened:
     schedule = find_or_create(con, ref)
-    purge_older(con, schedule.id, now - wish.retention)
+    purge_older(con, schedule.id, now - request.retention)
     latest = next(iter(remembered(con, schedule.id, 1)), None)
-    id_, tick = wish.sweep_id(ref), now if wish.tick is None else wish.tick
+    id_, tick = request.sweep_id(ref), now if request.tick is None else request.tick
     ahead = tick - now if tick > now + AHEAD else 0.0
     if ahead:
         tick = now
     if schedule.last_tick is not None and schedule.last_tick > now + AHEAD:
         schedule = schedule._replace(last_tick=None)
-    if wish.dedup_key is not None and schedule.last_tick is not None and tick <= schedule.last_tick:
+    if request.dedup_key is not None and schedule.last_tick is not None and tick <= schedule.last_tick:
         tick = schedule.last_tick + BEHIND
-    twice = wish.dedup_key is not None and sweep_by_id(con, schedule.id, id_) is not None
-    answer = OpenResult.DUPLICATE if twice else _answer(schedule, latest, wish, tick, now)
+    twice = request.dedup_key is not None and sweep_by_id(con, schedule.id, id_) is not None
+    answer = OpenResult.DUPLICATE if twice else _answer(schedule, latest, request, tick, now)
     con.execute(statements("schedule")["count_tick"], {"schedule": schedule.id, "answer": answer, "tick": tick})
     if answer is OpenResult.FORBIDDEN and latest is not None:
         return Opened(answer, latest.id, ahead)
@@ -79,28 +79,28 @@ def open_sweep(con: sqlite3.Connection, now: float, ref: ScheduleRef, wish: Swee
         return Opened(answer, id_ if twice else "", ahead)
     if latest is not None and not latest.state.settled:
         close_sweep(con, latest.id, SweepState.SUPERSEDED, "PlanChanged", SUPERSEDED, now)
-    if latest is not None and not latest.plan.same(wish.plan):
-        free_retries(con, schedule.id, wish.plan)
-    _create(con, schedule.id, id_, wish, tick, now)
+    if latest is not None and not latest.plan.same(request.plan):
+        free_retries(con, schedule.id, request.plan)
+    _create(con, schedule.id, id_, request, tick, now)
     return Opened(answer, id_, ahead)
 
 
-def _answer(schedule: Schedule, latest: Sweep | None, wish: SweepRequest, tick: float, now: float) -> OpenResult:
+def _answer(schedule: Schedule, latest: Sweep | None, request: SweepRequest, tick: float, now: float) -> OpenResult:
     if schedule.last_tick is not None and tick <= schedule.last_tick:
         return OpenResult.DUPLICATE
-    if wish.deadline is not None and tick + wish.deadline < now:
+    if request.deadline is not None and tick + request.deadline < now:
         return OpenResult.LATE
-    if latest is not None and not latest.state.settled and not wish.plan.newer_than(latest.plan):
+    if latest is not None and not latest.state.settled and not request.plan.newer_than(latest.plan):
         return OpenResult.FORBIDDEN
     return OpenResult.ENQUEUED
 
 
-def _create(con: sqlite3.Connection, schedule: int, sweep: str, wish: SweepRequest, tick: float, now: float) -> None:
-    values = {"id": sweep, "schedule": schedule, "tick": tick, "mode": wish.mode, "now": now}
-    plan = {"generation": wish.plan.generation, "hash": wish.plan.hash, "state": SweepState.PLANNING}
+def _create(con: sqlite3.Connection, schedule: int, sweep: str, request: SweepRequest, tick: float, now: float) -> None:
+    values = {"id": sweep, "schedule": schedule, "tick": tick, "mode": request.mode, "now": now}
+    plan = {"generation": request.plan.generation, "hash": request.plan.hash, "state": SweepState.PLANNING}
     con.execute(statements("sweep")["create"], values | plan)
     until = leased_until(con, schedule, now)
-    enqueue(con, schedule, [(Job(JobKind.PLAN, wish.plan, sweep), until or now, until is not None)])
+    enqueue(con, schedule, [(Job(JobKind.PLAN, request.plan, sweep), until or now, until is not None)])
     for prune in ("prune_deaths", "prune"):
         con.execute(statements("sweep")[prune], {"schedule": schedule, "most": HISTORY + 1})
 

@@ -77,8 +77,8 @@ class SqliteQueue:
         self._thread.shutdown(wait=True)
         self._wake()
 
-    async def open_sweep(self, ref: ScheduleRef, wish: SweepRequest) -> Opened:
-        return await self._move(lambda con: operations.open_sweep(con, self._clock(), ref, wish))
+    async def open_sweep(self, ref: ScheduleRef, request: SweepRequest) -> Opened:
+        return await self._move(lambda con: operations.open_sweep(con, self._clock(), ref, request))
 
     async def claim(self, ref: ScheduleRef, consumer: str, want: int, limits: Limits) -> Claims:
         return await self._move(

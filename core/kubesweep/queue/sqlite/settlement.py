@@ -32,8 +32,8 @@ from kubesweep.queue.model import (
     to_json,
 )
 from kubesweep.queue.service import Settled
-from kubesweep.queue.sqlite.edits import admit
 from kubesweep.queue.sqlite.operations import close_sweep, finish, owned, take
+from kubesweep.queue.sqlite.plan_changes import admit
 from kubesweep.queue.sqlite.records import (
     Held,
     Schedule,

@@ -52,9 +52,9 @@ def plan_job(sweep: str, cursor: int = 100, planned: int = 0) -> Job:
 
 
 async def open_sweep(
-    queue: QueueService, tick: float | None = TICK, plan: PlanVersion = PLAN, ref: ScheduleRef = REF, **wish: object
+    queue: QueueService, tick: float | None = TICK, plan: PlanVersion = PLAN, ref: ScheduleRef = REF, **request: object
 ) -> Opened:
-    return await queue.open_sweep(ref, SweepRequest(tick=tick, plan=plan, **wish))  # type: ignore[arg-type]
+    return await queue.open_sweep(ref, SweepRequest(tick=tick, plan=plan, **request))  # type: ignore[arg-type]
 
 
 async def take(

@@ -1,4 +1,4 @@
-"""A worker process of its own: ``python -m tests.contract.hammer URL NAME SEED [SECONDS]``.
+"""A worker process of its own: ``python -m tests.contract.worker_process URL NAME SEED [SECONDS]``.
 
 It says ``ready``, begins when it is told a line, and ends when the sweep is settled. With SECONDS it kills itself after so
 long, at whatever it happens to do then, and at the latest when it has nothing left to do.
@@ -15,7 +15,7 @@ import threading
 
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Limits, Settlement
-from tests.contract.hands import REF, look
+from tests.contract.helpers import REF, look
 
 LIMITS = Limits(lease=0.5)
 
