@@ -58,8 +58,8 @@ async def test_three_processes_one_of_them_killed_settle_every_row_once(tmp_path
     assert (stats.sweep.id, stats.sweep.state) == (sweep, SweepState.COMPLETED)
     assert (stats.sweep.planned, stats.sweep.balanced, stats.sweep.open_jobs) == (JOBS * ROWS, True, 0)
     assert (stats.sweep.applied, stats.running, stats.ready) == (JOBS * ROWS, 0, 0)
-    heard = sum(lines.count(f"finished:{sweep}") for lines in said)
-    assert heard <= 1  # the one that was killed may have had the last word and not said it
+    drain = sum(lines.count(f"finished:{sweep}") for lines in said)
+    assert drain <= 1  # the one that was killed may have had the last word and not said it
     await queue.close()
 
 
