@@ -224,7 +224,7 @@ async def test_somebody_elses_database_is_refused_and_left_alone(open_file: Open
     con.execute("CREATE TABLE conversations (id INTEGER PRIMARY KEY)")
     con.close()
     before = path.read_bytes()
-    with pytest.raises(Outage, match="belongs to something else") as caught:
+    with pytest.raises(Outage, match="belongs to another program") as caught:
         await open_sweep(open_file(path))
     assert caught.value.reason == "QueueForeign"
     assert path.read_bytes() == before
@@ -271,7 +271,7 @@ async def test_a_url_makes_the_folder_of_its_file(tmp_path: Path, monkeypatch: p
 
 def test_a_folder_that_cannot_be_a_queue_is_a_spec_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SpecError, match="cannot be made"):
+    with pytest.raises(SpecError, match="cannot be created"):
         connect(f"sqlite:///{tmp_path}/file/queue.db")
     with pytest.raises(SpecError, match="is a folder"):
         connect(f"sqlite:///{tmp_path}")

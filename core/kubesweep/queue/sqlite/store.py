@@ -23,11 +23,11 @@ APPLICATION_ID = 0x4B535750  # "KSWP": distinguishes a queue from other database
 BUSY_SECONDS = 5.0  # default wait for another process's lock
 
 _REASONS = {
-    sqlite3.SQLITE_FULL: ("QueueFull", "the disk is full. Free some space; work goes on by itself"),
+    sqlite3.SQLITE_FULL: ("QueueFull", "the disk is full. Free some space: work continues automatically"),
     sqlite3.SQLITE_IOERR: (
         "QueueFull",
-        "the disk refused to read or write (full, over a quota or failing). Free some space or look at the kernel's "
-        "log; work goes on by itself",
+        "reading or writing the disk failed (full, over a quota or defective). Free some space, or see the kernel's log: "
+        "work continues automatically",
     ),
     sqlite3.SQLITE_READONLY: ("QueueReadOnly", "the file or its folder is read-only. Give this user write permission"),
     sqlite3.SQLITE_PERM: ("QueueReadOnly", "the file or its folder is read-only. Give this user write permission"),
@@ -43,9 +43,12 @@ _REASONS = {
     ),
     sqlite3.SQLITE_NOTADB: (
         "QueueCorrupt",
-        "the file is no SQLite database. Name another file, or remove this one: the next tick starts over",
+        "the file is not an SQLite database. Name another file, or remove this one: the next tick starts over",
     ),
-    sqlite3.SQLITE_CANTOPEN: ("QueueMissing", "the file cannot be opened. See that its folder exists and is writable"),
+    sqlite3.SQLITE_CANTOPEN: (
+        "QueueMissing",
+        "the file cannot be opened. Check that its folder exists and is writable",
+    ),
 }
 _UNRELATED_TO_FILE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -127,8 +130,8 @@ class SqliteStore:
     def _gone(self) -> Outage:
         return Outage(
             "QueueGone",
-            f"queue {self.path}: the file was removed or replaced while in use. A new one is made at the next try; "
-            "the next tick starts over, only dead letters and retries are lost",
+            f"queue {self.path}: the file was removed or replaced while in use. The next operation creates a new one. "
+            "The next tick starts over, only dead letters and retries are lost",
         )
 
     def _outage(self, error: sqlite3.Error) -> Outage:
@@ -197,11 +200,13 @@ def _refuse_foreign(con: sqlite3.Connection, path: str) -> None:
         "FROM pragma_user_version, pragma_application_id"
     ).fetchone()
     if tables and owner != APPLICATION_ID:
-        raise Outage("QueueForeign", f"queue {path}: this SQLite database belongs to something else. Name another file")
+        raise Outage(
+            "QueueForeign", f"queue {path}: this SQLite database belongs to another program. Name another file"
+        )
     if version > VERSION:
         raise Outage(
             "QueueNewer",
-            f"queue {path}: its schema is version {version}, this program knows versions up to {VERSION}. "
+            f"queue {path}: its schema has version {version}, and this program supports versions up to {VERSION}. "
             "Upgrade kubesweep, or name another file",
         )
 
