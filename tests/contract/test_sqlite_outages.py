@@ -142,7 +142,7 @@ async def test_a_file_of_garbage_is_an_outage(open_file: Open, tmp_path: Path) -
     path = tmp_path / "queue.db"
     path.write_bytes(b"this was a spreadsheet once\n" * 400)
     queue = open_file(path)
-    with pytest.raises(Outage, match="no SQLite database") as caught:
+    with pytest.raises(Outage, match="not an SQLite database") as caught:
         await open_sweep(queue)
     assert caught.value.reason == "QueueCorrupt"
     assert path.read_bytes().startswith(b"this was a spreadsheet")
@@ -213,7 +213,7 @@ async def test_a_file_of_a_later_version_is_refused(open_file: Open, tmp_path: P
     con = sqlite3.connect(path)
     con.execute("PRAGMA user_version = 99")
     con.close()
-    with pytest.raises(Outage, match=r"schema is version 99.*Upgrade kubesweep") as caught:
+    with pytest.raises(Outage, match=r"schema has version 99.*Upgrade kubesweep") as caught:
         await look(open_file(path))
     assert caught.value.reason == "QueueNewer"
 

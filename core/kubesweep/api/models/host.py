@@ -1,4 +1,4 @@
-"""Whether a host's name can exist at all. Whether it does is for a resolver to say."""
+"""Checks the syntax of host names. Only a resolver can find out whether a host exists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
 
 
 def check_host(host: str) -> None:
-    """Raises ValueError for a host, as a URL has it, that no resolver can know."""
+    """Raises ValueError for a host of a URL that cannot be a valid name or address."""
     if _is_address(host):
         return
     if len(host) > MOST_NAME:
