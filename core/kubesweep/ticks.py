@@ -1,8 +1,8 @@
-"""When a schedule fires: cron in a time zone, or every period since the epoch. Pure: no clock is read here.
+"""When a schedule fires: cron in a time zone, or every period since the epoch. No function reads a clock.
 
-A cron expression means what Kubernetes makes of it (robfig/cron v3, the parser of the CronJob controller), so that a
-laptop fires when the cluster would: a wall-clock time that a change to summer time leaves out does not fire, one that
-comes twice fires twice, and day of month and day of week are alternatives unless one of them is ``*``.
+A cron expression has the meaning of the CronJob controller (robfig/cron v3), so a local run fires when the cluster would. A
+wall-clock time that a change of summer time skips does not fire, and one that occurs twice fires twice. Day of month and day of
+week are alternatives unless one of them is ``*``.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ MAX_CRON_LENGTH = 128
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _FIELDS = "minute hour day-of-month month day-of-week"
-# datetime cannot hold more, and cronsim looks up to 50 years away.
+# datetime ends in the year 9999, and cronsim searches up to 50 years ahead.
 _LAST = datetime(9900, 1, 1, tzinfo=UTC).timestamp()
-_NEAR = timedelta(hours=3)  # further than clocks are ever set back
+_NEAR = timedelta(hours=3)  # more than a clock is ever set back
 
 
 class Ticks(Protocol):
-    """Times are seconds since the epoch. ``None``: there is no such tick (within 50 years)."""
+    """The ticks of a schedule. Times are seconds since the epoch. ``None``: there is no such tick within 50 years."""
 
     @property
     def name(self) -> str:
-        """What fires, as text: equal names fire at equal times."""
+        """The schedule as text. Schedules with equal names fire at the same times."""
         ...
 
     def next(self, after: float) -> float | None:
@@ -57,7 +57,7 @@ class Ticks(Protocol):
         ...
 
 
-class _Chain:
+class _TickSequence:
     def next(self, after: float) -> float | None:
         raise NotImplementedError
 
@@ -71,8 +71,8 @@ class _Chain:
 
 
 @dataclass(frozen=True)
-class Every(_Chain):
-    """Multiples of ``period`` seconds since the epoch, whoever asks and whenever it started."""
+class Every(_TickSequence):
+    """Multiples of ``period`` seconds since the epoch, whatever the time of the start."""
 
     period: float
 
@@ -101,7 +101,7 @@ class Every(_Chain):
 
 
 @dataclass(frozen=True)
-class Cron(_Chain):
+class Cron(_TickSequence):
     """A five-field cron expression or one of ``MACROS``, in an IANA zone. Raises ValueError if either is wrong."""
 
     expression: str
@@ -124,7 +124,7 @@ class Cron(_Chain):
         return _cron_fields(self.expression)
 
     def _walls(self, start: datetime, *, reverse: bool) -> CronSim:
-        """The wall-clock times (without a zone) that fit, strictly after or before ``start``."""
+        """The matching wall-clock times (without a zone), strictly after or before ``start``."""
         fields = self._fields
         try:
             sim = CronSim(" ".join(fields), start, reverse=reverse)
@@ -142,8 +142,11 @@ class Cron(_Chain):
         return None if at < 0 else self._nearest(math.floor(min(at, _LAST)) + 1, reverse=True)
 
     def _nearest(self, bound: int, *, reverse: bool) -> float | None:
-        """The tick next to ``bound`` on one side of it. Where no clock changes nearby, the order of wall-clock times is
-        the order of ticks; elsewhere a time may be left out or come twice, so all that are near are compared."""
+        """The tick nearest to ``bound`` on one side of it.
+
+        Without a clock change nearby, wall-clock times and ticks have the same order. Otherwise a time may be skipped or occur
+        twice, so all times nearby are compared.
+        """
         side = -1 if reverse else 1
         local = datetime.fromtimestamp(bound, self._zone).replace(tzinfo=None, fold=0)
         if self._steady(bound):
@@ -165,16 +168,16 @@ class Cron(_Chain):
         return (there - _NEAR).astimezone(self._zone).utcoffset() == (there + _NEAR).astimezone(self._zone).utcoffset()
 
     def _instants(self, wall: datetime) -> list[float]:
-        """When the clocks of the zone show ``wall``: once, never or twice."""
+        """The times at which clocks of the zone show ``wall``: one, none or two."""
         found = (wall.replace(tzinfo=self._zone, fold=fold).astimezone(UTC) for fold in (0, 1))
         real = {at for at in found if at.astimezone(self._zone).replace(tzinfo=None, fold=0) == wall}
         return sorted(at.timestamp() for at in real)
 
 
 def find_zone(name: str) -> tzinfo:
-    """The IANA zone. Raises ValueError that names the nearest zones."""
+    """The IANA zone. Raises ValueError that names similar zones."""
     if name in ("UTC", "Etc/UTC"):
-        return UTC  # needs no database of zones
+        return UTC  # needs no zone database
     if name and name[0].isupper() and name != "Local":
         try:
             return zoneinfo.ZoneInfo(name)
@@ -182,14 +185,14 @@ def find_zone(name: str) -> tzinfo:
             pass
     zones = zoneinfo.available_timezones() - {"localtime", "posixrules"}
     if not zones:
-        raise ValueError('this machine has no time zones but UTC: install the package "tzdata"')
+        raise ValueError('this machine has only the time zone UTC: install the package "tzdata"')
     near = _nearest_zones(name, zones)
     hint = f"did you mean {' or '.join(near)}?" if near else "write an IANA name such as America/Sao_Paulo or Etc/UTC"
     raise ValueError(f'unknown time zone "{name[:64]}": {hint}')
 
 
 def _nearest_zones(name: str, zones: set[str]) -> list[str]:
-    """People forget the continent, the underscore or the capitals, so compare without them, with and without the area."""
+    """Similar zone names, compared without case, underscores and, as a second form, the area."""
 
     def plain(text: str) -> str:
         return re.sub("[^a-z0-9/+-]", "", text.lower())
@@ -221,9 +224,9 @@ def _cron_fields(expression: str) -> list[str]:
     for field in fields:
         unknown = [word for word in re.findall("[A-Z]+", field) if word not in _MONTHS + _DAYS]
         if unknown or not re.fullmatch("[0-9A-Z*?/,-]+", field):
-            raise ValueError(f'cron "{shown}": "{field}" is not understood by Kubernetes')
+            raise ValueError(f'cron "{shown}": "{field}" is not valid in Kubernetes')
     if "7" in re.findall("[0-9]+", fields[4].split("/")[0]):
-        raise ValueError(f'cron "{shown}": Kubernetes knows no weekday 7: Sunday is 0')
+        raise ValueError(f'cron "{shown}": Kubernetes has no weekday 7: Sunday is 0')
     return [field.replace("?", "*") for field in fields]
 
 
