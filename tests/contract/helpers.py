@@ -83,18 +83,18 @@ async def start(queue: QueueService, *rows: int, tick: float = TICK, plan: PlanV
     return sweep
 
 
-async def look(queue: QueueService, ref: ScheduleRef = REF) -> Stats:
+async def get_stats(queue: QueueService, ref: ScheduleRef = REF) -> Stats:
     (stats,) = await queue.stats([ref])
     return stats
 
 
 async def latest(queue: QueueService) -> Sweep:
-    sweep = (await look(queue)).sweep
+    sweep = (await get_stats(queue)).sweep
     assert sweep is not None
     return sweep
 
 
-async def bury(
+async def make_dead_letters(
     queue: QueueService, *numbers: int, error: str = "CheckViolation", tick: float = TICK, origin: str = ""
 ) -> str:
     """A completed sweep, one job, all of whose rows died. Returns the sweep's id."""

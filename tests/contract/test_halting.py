@@ -16,11 +16,11 @@ from tests.contract.helpers import (
     CUTOFF,
     REF,
     TICK,
-    bury,
     failed,
+    get_stats,
     key,
     latest,
-    look,
+    make_dead_letters,
     one,
     open_sweep,
     range_job,
@@ -108,7 +108,7 @@ async def test_a_halted_sweep_keeps_where_it_was_capped(queue: QueueService, lat
         await settle(queue, Settlement(claim, dead=failed(6), applied=4), limits=few)
     assert (await latest(queue)).state is SweepState.HALTED
     await open_sweep(queue, TICK + 60)
-    (past,) = (await look(queue)).history
+    (past,) = (await get_stats(queue)).history
     assert (past.state, past.capped, past.stopped, past.balanced) == (SweepState.HALTED, True, 'x["10"]', late)
 
 
@@ -132,7 +132,7 @@ async def test_a_row_that_is_held_already_may_fail_again_at_the_bound(queue: Que
     clock.advance(10)
     settled = await settle(queue, Settlement(await one(queue), retry=retry(1, attempt=3), dead=failed(2)), limits=few)
     assert settled.halted == ()
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.excluded, stats.dead) == (2, 1)
 
 
@@ -150,17 +150,17 @@ async def test_room_is_made_by_rows_that_leave_in_the_same_call(queue: QueueServ
 
 async def test_the_bound_is_one_for_each_origin(queue: QueueService) -> None:
     few = Limits(halt_above=2)
-    await bury(queue, 1, 2, origin="old(id) #1")
+    await make_dead_letters(queue, 1, 2, origin="old(id) #1")
     sweep = await start(queue, 3, 5, tick=TICK + 60, origin="new(id) #2")
     claim = await one(queue)
     assert (await settle(queue, Settlement(claim, dead=failed(1, 2), rest=claim.job), limits=few)).halted == ()
     assert (await settle(queue, Settlement(claim, dead=failed(3)), limits=few)).halted == (sweep,)
-    assert (await look(queue)).dead == 4
+    assert (await get_stats(queue)).dead == 4
 
 
 async def test_a_sweep_none_of_whose_rows_fail_goes_on_beside_many_held_rows(queue: QueueService) -> None:
     few = Limits(halt_above=2)
-    await bury(queue, 1, 2, 3)
+    await make_dead_letters(queue, 1, 2, 3)
     sweep = await start(queue, 5, tick=TICK + 60)
     settled = await settle(queue, Settlement(await one(queue), applied=5), limits=few)
     assert (settled.halted, settled.finished) == ((), (sweep,))
@@ -242,7 +242,7 @@ async def test_a_completed_sweep_of_which_rows_were_applied_stays_completed(queu
 
 
 async def test_many_held_rows_do_not_halt_a_sweep_that_is_completed(queue: QueueService, clock: Clock) -> None:
-    await bury(queue, 7, 8, 9)
+    await make_dead_letters(queue, 7, 8, 9)
     await start(queue, 2, tick=TICK + 60)
     await settle(queue, Settlement(await one(queue), applied=1, retry=retry(1)))
     clock.advance(10)

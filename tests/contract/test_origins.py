@@ -9,12 +9,12 @@ from tests.contract.helpers import (
     LIMITS,
     REF,
     TICK,
-    bury,
     dead_keys,
     failed,
+    get_stats,
     key,
     latest,
-    look,
+    make_dead_letters,
     one,
     retry,
     settle,
@@ -27,17 +27,17 @@ NEW = "public.sessions(id) #ba9876543210"
 
 
 async def test_a_row_of_another_origin_is_not_excluded_but_counted(queue: QueueService) -> None:
-    await bury(queue, 1, 2, origin=OLD)
-    await bury(queue, 1, tick=TICK + 60, origin=NEW)
+    await make_dead_letters(queue, 1, 2, origin=OLD)
+    await make_dead_letters(queue, 1, tick=TICK + 60, origin=NEW)
     version = (await queue.excluded(REF)).version
     assert await queue.excluded(REF, OLD) == ExcludedRows(version, frozenset({key(1), key(2)}), foreign=1)
     assert await queue.excluded(REF, NEW) == ExcludedRows(version, frozenset({key(1)}), foreign=2)
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.excluded, stats.dead, stats.origin) == (3, 3, NEW)
 
 
 async def test_held_rows_without_an_origin_belong_to_each(queue: QueueService) -> None:
-    await bury(queue, 1)
+    await make_dead_letters(queue, 1)
     assert (await queue.excluded(REF, NEW))[1:] == (frozenset({key(1)}), 0)
 
 
@@ -46,7 +46,7 @@ async def test_the_same_key_is_held_dies_and_is_freed_for_each_origin_apart(queu
     await settle(queue, Settlement(await one(queue), retry=retry(1, delay=5)))
     await start(queue, 1, tick=TICK + 60, origin=NEW)
     await settle(queue, Settlement(await one(queue), retry=retry(1, delay=10)))
-    assert (await look(queue)).excluded == 2
+    assert (await get_stats(queue)).excluded == 2
     clock.advance(5)
     older = await one(queue)
     assert older.job.origin == OLD
@@ -62,8 +62,8 @@ async def test_the_same_key_is_held_dies_and_is_freed_for_each_origin_apart(queu
 
 
 async def test_dead_letters_are_grouped_by_origin_too(queue: QueueService) -> None:
-    await bury(queue, 1, 2, origin=OLD)
-    await bury(queue, 1, tick=TICK + 60, origin=NEW)
+    await make_dead_letters(queue, 1, 2, origin=OLD)
+    await make_dead_letters(queue, 1, tick=TICK + 60, origin=NEW)
     groups = await queue.error_groups(REF)
     assert [(group.origin, group.count, set(group.samples)) for group in groups] == [
         (OLD, 2, {key(1), key(2)}),
@@ -72,8 +72,8 @@ async def test_dead_letters_are_grouped_by_origin_too(queue: QueueService) -> No
 
 
 async def test_a_replay_takes_only_rows_of_the_origin_that_is_swept_now(queue: QueueService) -> None:
-    await bury(queue, 1, 2, origin=OLD)
-    await bury(queue, 2, tick=TICK + 60, origin=NEW)
+    await make_dead_letters(queue, 1, 2, origin=OLD)
+    await make_dead_letters(queue, 2, tick=TICK + 60, origin=NEW)
     assert await queue.replay(REF) == 1
     claim = await one(queue)
     assert (claim.job.keys, claim.job.origin) == ((key(2),), NEW)
@@ -85,8 +85,8 @@ async def test_a_replay_takes_only_rows_of_the_origin_that_is_swept_now(queue: Q
 
 
 async def test_a_purge_by_key_takes_it_from_every_origin(queue: QueueService) -> None:
-    await bury(queue, 1, 2, origin=OLD)
-    await bury(queue, 2, tick=TICK + 60, origin=NEW)
+    await make_dead_letters(queue, 1, 2, origin=OLD)
+    await make_dead_letters(queue, 2, tick=TICK + 60, origin=NEW)
     assert await queue.purge(REF, keys=[key(2)]) == 2
     assert await dead_keys(queue) == [key(1)]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenResult, SweepState
-from tests.contract.helpers import look, open_sweep, start
+from tests.contract.helpers import get_stats, open_sweep, start
 
 JOBS, ROWS = 400, 5
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ async def test_three_processes_one_of_them_killed_settle_every_row_once(tmp_path
     answers = await asyncio.gather(*(worker.communicate(b"go\n") for worker in workers))
     said = [out.decode().split() for out, _ in answers]
     assert [worker.returncode for worker in workers] == [0, 0, -signal.SIGKILL]
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert stats.sweep is not None
     assert (stats.sweep.id, stats.sweep.state) == (sweep, SweepState.COMPLETED)
     assert (stats.sweep.planned, stats.sweep.balanced, stats.sweep.open_jobs) == (JOBS * ROWS, True, 0)

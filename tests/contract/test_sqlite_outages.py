@@ -18,7 +18,7 @@ from kubesweep.queue.connect import connect
 from kubesweep.queue.model import FailedRow, OpenResult, Retry, Settlement, SweepState, Window
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep.queue.sqlite.store import VERSION
-from tests.contract.helpers import CUTOFF, LIMITS, REF, TICK, look, one, open_sweep, range_job, settle, start
+from tests.contract.helpers import CUTOFF, LIMITS, REF, TICK, get_stats, one, open_sweep, range_job, settle, start
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +56,7 @@ async def test_a_full_disk_is_an_outage_and_loses_nothing(open_file: Open, tmp_p
     assert "Free some space" in said
     assert "recovered" in said
     queue = open_file(path)
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert stats.sweep is not None
     assert (stats.sweep.planned, stats.sweep.open_jobs, stats.ready) == (7, 2, 1)
 
@@ -70,7 +70,7 @@ async def test_a_full_database_is_an_outage_and_loses_nothing(open_file: Open, t
     with pytest.raises(Outage, match="the disk is full") as caught:
         await queue.advance(REF, claim, Window(CUTOFF, jobs, planned=3000))
     assert caught.value.reason == "QueueFull"
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert stats.sweep is not None
     assert (stats.running, stats.ready, stats.sweep.planned) == (1, 0, 0)
     assert await queue.advance(REF, claim, Window(CUTOFF, jobs, planned=3000))
@@ -107,7 +107,7 @@ async def test_a_removed_file_is_an_outage_once_and_then_a_lost_queue(open_file:
     queue, other = open_file(path), open_file(path)
     await start(queue, 5)
     claim = await one(queue)
-    await look(other)
+    await get_stats(other)
     path.unlink()
     for each in (queue, other):
         with pytest.raises(Outage, match="removed or replaced") as caught:
@@ -123,7 +123,7 @@ async def test_a_removed_file_is_an_outage_once_and_then_a_lost_queue(open_file:
 async def test_a_wait_notices_that_the_file_is_gone(open_file: Open, tmp_path: Path) -> None:
     queue = open_file(tmp_path / "queue.db")
     waiting = asyncio.create_task(queue.wait(REF, 3600))
-    await look(queue)
+    await get_stats(queue)
     (tmp_path / "queue.db").unlink()
     with pytest.raises(Outage, match="removed or replaced"):
         await waiting
@@ -168,7 +168,7 @@ async def test_a_lock_that_somebody_keeps_is_an_outage_and_then_over(open_file: 
     with pytest.raises(Outage, match="another process holds its lock") as caught:
         await one(queue)
     assert caught.value.reason == "QueueBusy"
-    assert (await look(queue)).ready == 1
+    assert (await get_stats(queue)).ready == 1
     other.execute("ROLLBACK")
     other.close()
     assert (await one(queue)).delivery == 1
@@ -195,7 +195,7 @@ async def test_a_file_of_an_older_version_is_brought_up_to_date_with_all_that_is
     )
     con.close()
     queue = open_file(path)
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.ready, stats.excluded, stats.origin) == (1, 1, "")
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.retrying) == (SweepState.AWAITING_APPROVAL, 1)
@@ -214,11 +214,11 @@ async def test_a_file_of_a_later_version_is_refused(open_file: Open, tmp_path: P
     con.execute("PRAGMA user_version = 99")
     con.close()
     with pytest.raises(Outage, match=r"schema has version 99.*Upgrade kubesweep") as caught:
-        await look(open_file(path))
+        await get_stats(open_file(path))
     assert caught.value.reason == "QueueNewer"
 
 
-async def test_somebody_elses_database_is_refused_and_left_alone(open_file: Open, tmp_path: Path) -> None:
+async def test_a_database_of_another_program_is_refused_and_left_alone(open_file: Open, tmp_path: Path) -> None:
     path = tmp_path / "app.db"
     con = sqlite3.connect(path)
     con.execute("CREATE TABLE conversations (id INTEGER PRIMARY KEY)")

@@ -10,7 +10,7 @@ from tests.contract.helpers import (
     LIMITS,
     PLAN,
     REF,
-    look,
+    get_stats,
     one,
     open_sweep,
     plan_job,
@@ -26,7 +26,7 @@ SLOW = Limits(rows_per_second=100)
 
 async def _waiter(queue: QueueService) -> asyncio.Task[None]:
     task = asyncio.create_task(queue.wait(REF, 3600))
-    await look(queue)  # a round trip of the same object: the waiter had its turn
+    await get_stats(queue)  # a round trip of the same object: the waiter had its turn
     assert not task.done()
     return task
 

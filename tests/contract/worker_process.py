@@ -15,7 +15,7 @@ import threading
 
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Limits, Settlement
-from tests.contract.helpers import REF, look
+from tests.contract.helpers import REF, get_stats
 
 LIMITS = Limits(lease=0.5)
 
@@ -30,7 +30,7 @@ async def main(url: str, who: str, seed: int) -> None:
         print("settled", *(f"finished:{sweep}" for sweep in settled.finished), flush=True)
         claims = settled.claims.jobs
         if not claims:
-            sweep = (await look(queue)).sweep
+            sweep = (await get_stats(queue)).sweep
             if sweep is None or sweep.state.settled:
                 break
             await queue.wait(REF, 2 * LIMITS.lease)

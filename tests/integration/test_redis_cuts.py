@@ -157,7 +157,7 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 @pytest.mark.parametrize("cut", ["request", "reply"])
 @pytest.mark.parametrize("move", OPERATIONS)
-async def test_a_cut_in_any_move_loses_nothing_and_counts_nothing_twice(server: Server, move: str, cut: Cut) -> None:
+async def test_a_cut_in_any_operation_loses_nothing_and_counts_nothing_twice(server: Server, move: str, cut: Cut) -> None:
     nth, done = 1, False
     while not done:
         clock = Clock()

@@ -114,7 +114,7 @@ async def test_after_a_flush_every_move_says_lost_or_nothing_and_writes_nothing(
 
 
 @pytest.mark.parametrize("part", ["meta", "work", "group"])
-async def test_half_a_queue_is_lost_and_the_next_tick_heals_it(server: Server, queue: RedisQueue, part: str) -> None:
+async def test_half_a_queue_is_lost_and_the_next_tick_recovers_it(server: Server, queue: RedisQueue, part: str) -> None:
     await planned(queue, 2)
     claims = (await queue.claim(REF, "ann", 2, LIMITS)).jobs
     with server.client() as client:
