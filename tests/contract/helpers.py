@@ -106,5 +106,5 @@ async def make_dead_letters(
 
 
 async def dead_keys(queue: QueueService, **which: object) -> list[Key]:
-    letters: tuple[DeadLetter, ...] = await queue.dead_letters(REF, **which)  # type: ignore[arg-type]
-    return sorted(letter.key for letter in letters)
+    dead_letters: tuple[DeadLetter, ...] = await queue.dead_letters(REF, **which)  # type: ignore[arg-type]
+    return sorted(letter.key for letter in dead_letters)

@@ -175,7 +175,7 @@ async def test_cancelled_twice_it_ends_and_the_lease_brings_back_what_it_took(ma
         waiting.cancel()
         await asyncio.wait({waiting, giving})
         assert giving.result() == ()
-        await get_stats(ann)  # behind a claim that nobody waits for any more: its lease begins before the clock goes on
+        await get_stats(ann)  # behind a claim whose caller is gone: its lease begins before the clock goes on
         clock.advance(LIMITS.lease)
         (again,) = await take(bob, 5, "bob")
         assert await bob.release(REF, [again]) == ()

@@ -48,7 +48,7 @@ async def test_ticks_go_on_after_the_clock_was_set_back(queue: QueueService, clo
     assert (await get_stats(queue)).last_tick == clock.now
 
 
-async def test_a_wish_without_a_time_is_made_now_by_the_queues_clock(queue: QueueService, clock: Clock) -> None:
+async def test_a_request_without_a_time_is_made_now_by_the_queues_clock(queue: QueueService, clock: Clock) -> None:
     opened = await open_sweep(queue, None, dedup_key="instead of it")
     assert (opened.answer, opened.ahead, (await get_stats(queue)).last_tick) == (OpenResult.ENQUEUED, 0.0, clock.now)
     assert (await open_sweep(queue, None, dedup_key="instead of it")).answer is OpenResult.DUPLICATE

@@ -121,9 +121,9 @@ async def test_purged_rows_are_eligible_again_and_history_keeps_its_numbers(queu
     await make_dead_letters(queue, 3, error="Two", tick=TICK + 60)
     version = (await queue.excluded(REF))[0]
     assert await queue.purge(REF, error="One", keys=[key(2), key(3)]) == 1
-    held = await queue.excluded(REF)
-    assert held.keys == {key(1), key(3)}
-    assert held.version != version
+    excluded = await queue.excluded(REF)
+    assert excluded.keys == {key(1), key(3)}
+    assert excluded.version != version
     assert await queue.purge(REF) == 2
     assert await queue.purge(REF) == 0
     stats = await get_stats(queue)
@@ -199,7 +199,7 @@ async def test_schedules_are_listed_and_one_is_forgotten_without_the_other(queue
     assert (stats.ready, stats.excluded, stats.sweep, stats.findings, stats.last_tick) == (1, 0, None, (), None)
 
 
-async def test_a_schedule_of_the_same_name_made_anew_is_another_one(queue: QueueService) -> None:
+async def test_a_schedule_of_the_same_name_created_again_is_another_one(queue: QueueService) -> None:
     await open_sweep(queue)
     again = ScheduleRef(REF.install, REF.namespace, REF.name, "00000000-1111-4000-8000-000000000000")
     assert not (await get_stats(queue, again)).known

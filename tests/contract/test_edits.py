@@ -162,7 +162,7 @@ async def test_an_edit_frees_the_rows_whose_retry_is_far_away(queue: QueueServic
     assert before.balanced
 
 
-async def test_a_retry_of_the_same_plan_waits_and_one_in_a_workers_hands_is_left_there(
+async def test_a_retry_of_the_same_plan_waits_and_a_claimed_one_is_left_alone(
     queue: QueueService, clock: Clock
 ) -> None:
     await start(queue, 2)
@@ -201,12 +201,12 @@ async def test_what_fails_after_the_edit_of_its_plan_is_left_to_the_new_one(queu
     old = await start(queue, 2, 2)
     await settle(queue, Settlement(await one(queue), applied=1, retry=retry(1, delay=5)))
     clock.advance(6)
-    held, planned = await take(queue, 2)
-    assert (held.job.is_retry, planned.job.is_retry) == (True, False)
+    excluded, planned = await take(queue, 2)
+    assert (excluded.job.is_retry, planned.job.is_retry) == (True, False)
     await edited(queue)
     late = await settle(
         queue,
-        Settlement(held, retry=retry(1, attempt=3, delay=86_400.0)),
+        Settlement(excluded, retry=retry(1, attempt=3, delay=86_400.0)),
         Settlement(planned, applied=1, retry=retry(1002, delay=86_400.0)),
     )
     assert late.lost == ()
@@ -250,7 +250,7 @@ async def test_an_edit_leaves_a_half_of_a_retry_to_the_worker_that_has_it(queue:
     assert (await queue.excluded(REF)).keys == frozenset()
 
 
-async def test_an_edit_leaves_rows_that_somebody_wants_tried_now(queue: QueueService) -> None:
+async def test_an_edit_leaves_rows_that_are_retried_on_request(queue: QueueService) -> None:
     await start(queue, 2)
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2, delay=86_400.0)))
     assert await queue.replay(REF, keys=[key(1)]) == 1

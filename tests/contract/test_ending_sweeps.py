@@ -31,7 +31,9 @@ from tests.contract.helpers import (
 
 
 @pytest.mark.parametrize("state", [SweepState.FAILED, SweepState.HALTED, SweepState.SUPERSEDED])
-async def test_a_sweep_is_ended_and_drops_its_waiting_jobs(queue: QueueService, clock: Clock, state: SweepState) -> None:
+async def test_a_sweep_is_ended_and_drops_its_waiting_jobs(
+    queue: QueueService, clock: Clock, state: SweepState
+) -> None:
     await start(queue, 5, 5, 5)
     first, second = await take(queue, 2)
     clock.advance(1)
@@ -62,15 +64,15 @@ async def test_a_retry_that_ends_its_sweep_keeps_its_rows_and_is_delayed(queue: 
     await start(queue, 2, 5)
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2, delay=1)))
     clock.advance(1)
-    held = await one(queue)
-    assert held.job.is_retry
-    assert await queue.end_sweep(REF, held, SweepState.FAILED, "TableMissing", "")
+    excluded = await one(queue)
+    assert excluded.job.is_retry
+    assert await queue.end_sweep(REF, excluded, SweepState.FAILED, "TableMissing", "")
     assert await take(queue, 5) == ()
     stats = await get_stats(queue)
     assert (stats.excluded, stats.delayed) == (2, 1)
     clock.advance(60)
     again = await one(queue)
-    assert (again.job, again.delivery) == (held.job, held.delivery)
+    assert (again.job, again.delivery) == (excluded.job, excluded.delivery)
 
 
 async def test_a_sweep_waits_for_approval_and_keeps_its_cutoff(queue: QueueService) -> None:

@@ -49,9 +49,7 @@ async def test_rows_in_retry_are_excluded_and_do_not_keep_the_sweep_open(queue: 
     assert (again.job, again.delivery, again.redelivered) == (expected, 1, False)
 
 
-async def test_every_outcome_of_a_row_in_retry_moves_it_to_its_counter(
-    queue: QueueService, clock: Clock
-) -> None:
+async def test_every_outcome_of_a_row_in_retry_moves_it_to_its_counter(queue: QueueService, clock: Clock) -> None:
     await start(queue, 6)
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2, 3, 4, 5, 6)))
     clock.advance(10)

@@ -31,7 +31,7 @@ from tests.contract.helpers import (
 )
 
 
-async def test_a_sweep_halts_at_the_row_that_would_be_held_beyond_the_bound(queue: QueueService, clock: Clock) -> None:
+async def test_a_sweep_halts_at_the_row_beyond_the_limit_of_excluded_rows(queue: QueueService, clock: Clock) -> None:
     few = Limits(halt_above=3)
     sweep = await start(queue, 5, 5, 5, 5)
     first, second, third = await take(queue, 3)
@@ -83,7 +83,7 @@ async def test_a_sweep_fails_at_its_end_for_what_a_settlement_says_unless_a_row_
     assert (found.state, found.reason) == ((SweepState.COMPLETED, "") if applied else (SweepState.FAILED, why[0]))
 
 
-async def test_too_many_held_rows_outlast_what_a_settlement_says(queue: QueueService) -> None:
+async def test_too_many_failed_rows_outlast_what_a_settlement_says(queue: QueueService) -> None:
     few = Limits(halt_above=3, halt_at_end=True)
     await start(queue, 5, 5, 5)
     why = ("WriteRefused", "none was written")
@@ -125,7 +125,7 @@ async def test_a_flood_is_judged_at_the_end_of_a_sweep_that_halts_late(queue: Qu
     assert (found.state, found.reason) == ((SweepState.COMPLETED, "") if applied else (SweepState.HALTED, "Flood"))
 
 
-async def test_a_row_that_is_held_already_may_fail_again_at_the_bound(queue: QueueService, clock: Clock) -> None:
+async def test_an_excluded_row_may_fail_again_at_the_limit(queue: QueueService, clock: Clock) -> None:
     few = Limits(halt_above=2)
     await start(queue, 2, 5)
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2)), limits=few)
@@ -141,9 +141,9 @@ async def test_room_is_made_by_rows_that_leave_in_the_same_call(queue: QueueServ
     await start(queue, 2, 5)
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2)), limits=few)
     clock.advance(10)
-    held, planned = await take(queue, 2)
+    excluded, planned = await take(queue, 2)
     settled = await settle(
-        queue, Settlement(held, applied=2), Settlement(planned, applied=3, retry=retry(3, 4)), limits=few
+        queue, Settlement(excluded, applied=2), Settlement(planned, applied=3, retry=retry(3, 4)), limits=few
     )
     assert (settled.halted, (await queue.excluded(REF)).keys) == ((), {key(3), key(4)})
 
@@ -158,7 +158,7 @@ async def test_the_bound_is_one_for_each_origin(queue: QueueService) -> None:
     assert (await get_stats(queue)).dead == 4
 
 
-async def test_a_sweep_none_of_whose_rows_fail_goes_on_beside_many_held_rows(queue: QueueService) -> None:
+async def test_a_sweep_none_of_whose_rows_fail_continues_despite_many_excluded_rows(queue: QueueService) -> None:
     few = Limits(halt_above=2)
     await make_dead_letters(queue, 1, 2, 3)
     sweep = await start(queue, 5, tick=TICK + 60)
@@ -241,7 +241,7 @@ async def test_a_completed_sweep_of_which_rows_were_applied_stays_completed(queu
     assert (await latest(queue)).succeeded
 
 
-async def test_many_held_rows_do_not_halt_a_sweep_that_is_completed(queue: QueueService, clock: Clock) -> None:
+async def test_many_excluded_rows_do_not_halt_a_sweep_that_is_completed(queue: QueueService, clock: Clock) -> None:
     await make_dead_letters(queue, 7, 8, 9)
     await start(queue, 2, tick=TICK + 60)
     await settle(queue, Settlement(await one(queue), applied=1, retry=retry(1)))

@@ -36,12 +36,14 @@ async def test_a_row_of_another_origin_is_not_excluded_but_counted(queue: QueueS
     assert (stats.excluded, stats.dead, stats.origin) == (3, 3, NEW)
 
 
-async def test_held_rows_without_an_origin_belong_to_each(queue: QueueService) -> None:
+async def test_excluded_rows_without_an_origin_belong_to_each(queue: QueueService) -> None:
     await make_dead_letters(queue, 1)
     assert (await queue.excluded(REF, NEW))[1:] == (frozenset({key(1)}), 0)
 
 
-async def test_the_same_key_is_held_dies_and_is_freed_for_each_origin_apart(queue: QueueService, clock: Clock) -> None:
+async def test_the_same_key_is_excluded_dies_and_leaves_for_each_origin_separately(
+    queue: QueueService, clock: Clock
+) -> None:
     await start(queue, 1, origin=OLD)
     await settle(queue, Settlement(await one(queue), retry=retry(1, delay=5)))
     await start(queue, 1, tick=TICK + 60, origin=NEW)
@@ -91,7 +93,7 @@ async def test_a_purge_by_key_takes_it_from_every_origin(queue: QueueService) ->
     assert await dead_keys(queue) == [key(1)]
 
 
-async def test_a_held_job_keeps_its_origin_through_parts_halves_and_a_crash(queue: QueueService, clock: Clock) -> None:
+async def test_a_retry_keeps_its_origin_through_parts_halves_and_a_crash(queue: QueueService, clock: Clock) -> None:
     await start(queue, 4, origin=OLD)
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2, 3, delay=1)))
     clock.advance(1)

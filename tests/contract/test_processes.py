@@ -1,4 +1,4 @@
-"""Real processes on one store, one of them killed at any moment: the books balance all the same."""
+"""Real processes on one store, one of them killed at any moment: the counters still add up."""
 
 from __future__ import annotations
 

@@ -61,9 +61,7 @@ async def test_a_released_job_goes_behind_those_that_wait_longer(queue: QueueSer
     assert [claim.job.rows for claim in await take(queue, 5)] == [3, 1]
 
 
-async def test_a_released_retry_goes_behind_waiting_jobs_and_those_behind_it(
-    queue: QueueService, clock: Clock
-) -> None:
+async def test_a_released_retry_goes_behind_waiting_jobs_and_those_behind_it(queue: QueueService, clock: Clock) -> None:
     await start(queue, 1, 2)
     await settle(queue, Settlement(await one(queue), retry=retry(7, delay=5)))
     clock.advance(5)

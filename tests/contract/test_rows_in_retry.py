@@ -105,8 +105,8 @@ async def test_purged_rows_in_retry_are_eligible_again_and_are_not_tried(queue: 
     await waiting(queue, 1, 2, 3)
     version = (await queue.excluded(REF)).version
     assert await queue.purge(REF, keys=[key(1), key(3)]) == 2
-    held = await queue.excluded(REF)
-    assert (held.keys, held.version != version) == ({key(2)}, True)
+    excluded = await queue.excluded(REF)
+    assert (excluded.keys, excluded.version != version) == ({key(2)}, True)
     found = await latest(queue)
     assert (found.retrying, found.skipped, found.balanced) == (1, 2, True)
     clock.advance(DAY)

@@ -163,7 +163,9 @@ async def test_halves_of_a_settled_sweep_are_dropped_and_its_retries_kept(queue:
     assert stats.sweep.open_jobs == 0
 
 
-async def test_outcomes_of_a_sweep_that_is_forgotten_change_no_other_counters(queue: QueueService, clock: Clock) -> None:
+async def test_outcomes_of_a_sweep_that_is_forgotten_change_no_other_counters(
+    queue: QueueService, clock: Clock
+) -> None:
     await start(queue, 2)
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2, delay=1000)))
     for at in range(1, 12):

@@ -159,7 +159,7 @@ async def test_a_damaged_file_is_an_outage(open_file: Open, tmp_path: Path) -> N
     assert caught.value.reason == "QueueCorrupt"
 
 
-async def test_a_lock_that_somebody_keeps_is_an_outage_and_then_over(open_file: Open, tmp_path: Path) -> None:
+async def test_a_lock_of_another_process_is_an_outage_and_then_over(open_file: Open, tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     queue = open_file(path, busy=0.05)
     await start(queue, 5)

@@ -130,14 +130,14 @@ async def test_only_a_newer_plan_supersedes(queue: QueueService, plan: PlanVersi
 
 
 async def test_a_newer_plan_supersedes_a_sweep_that_awaits_approval(queue: QueueService) -> None:
-    held = (await open_sweep(queue)).sweep
+    excluded = (await open_sweep(queue)).sweep
     assert await queue.end_sweep(
         REF, await one(queue), SweepState.AWAITING_APPROVAL, "TooMany", "more than 50,000 rows"
     )
     assert (await open_sweep(queue, TICK + 60)).answer is OpenResult.FORBIDDEN
     assert (await open_sweep(queue, TICK + 120, NEWER)).answer is OpenResult.ENQUEUED
     (before,) = (await get_stats(queue)).history
-    assert (before.id, before.state) == (held, SweepState.SUPERSEDED)
+    assert (before.id, before.state) == (excluded, SweepState.SUPERSEDED)
 
 
 async def test_the_latest_sweep_and_ten_before_it_are_remembered(queue: QueueService) -> None:

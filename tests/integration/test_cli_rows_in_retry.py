@@ -14,7 +14,7 @@ from kubesweep.queue.service import QueueService
 from kubesweep_cli.commands.dead_letters import Choice, dead_doomed, dead_list, dead_purge, dead_retry, dead_show
 from kubesweep_cli.shell.exit_codes import Nothing
 from kubesweep_cli.shell.terminal import THEME, Terminal
-from tests.contract.helpers import REF, TICK, make_dead_letters, key, get_stats, one, retry, settle, start
+from tests.contract.helpers import REF, TICK, get_stats, key, make_dead_letters, one, retry, settle, start
 
 NAME = REF.name
 

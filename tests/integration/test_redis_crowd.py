@@ -12,7 +12,7 @@ from tests.kits.servers import Server, binaries
 REF = ScheduleRef.local("default", "crowd")
 
 
-async def test_three_hundred_moves_at_once_share_few_connections() -> None:
+async def test_three_hundred_operations_at_once_share_few_connections() -> None:
     server = Server(next(iter(binaries()))).start()
     queue = RedisQueue(server.url)
     try:

@@ -1,4 +1,4 @@
-"""A tenant's own login may write what it likes to the keys of its own schedules. That is the trouble of those schedules alone."""
+"""A tenant's credentials can write anything to the keys of its own schedules. Only these schedules are affected."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def as_stream(client: Any, key: str) -> None:
 
 
 async def recovered(queue: RedisQueue) -> None:
-    """What the controller does: look, and where that shows damage, begin without the keys."""
+    """What the controller does: read the statistics, and if they are damaged, delete the keys."""
     try:
         await queue.stats([MINE])
         await queue.error_groups(MINE)
@@ -162,10 +162,10 @@ async def test_more_leases_than_jobs_are_no_number_below_zero(kind: str, queue: 
 def dead_letters_of_many_attempts(kind: str, rows: int) -> int:
     """Each as long as any that is read, and as many entries as fit. How many bytes they are."""
     record = '{"s":"x","a":[' + ",".join(['[1,"",""]'] * 26_000) + "]}"
-    held, dead = PLACES[6], PLACES[7]
+    excluded, dead = PLACES[6], PLACES[7]
     with shared(kind).client() as client:
         for number in range(rows):
-            client.hset(held, f'["{number}"]', record)
+            client.hset(excluded, f'["{number}"]', record)
             client.zadd(dead, {f'["{number}"]': -number})
     return rows * len(record)
 
@@ -211,7 +211,7 @@ async def test_a_sweep_that_is_longer_than_any_is_not_read_as_a_table(kind: str,
         await queue.open_sweep(MINE, SweepRequest(tick=2e9, plan=PLAN))
 
 
-async def test_error_classes_without_end_are_told_as_some_of_them(kind: str, queue: RedisQueue) -> None:
+async def test_only_some_of_very_many_error_classes_are_shown(kind: str, queue: RedisQueue) -> None:
     record = '{{"s":"x","a":[[1,"{0}",""]]}}'
     with shared(kind).client() as client:
         client.hset(PLACES[6], mapping={f'["{n}"]': record.format(f"e{n}" + "x" * 5000) for n in range(1200)})

@@ -1,5 +1,5 @@
 """A claim that waits in the server, on the server's own clock: nothing lies between the news and the claim, and whatever
-happens to its connection or its caller, its job is in somebody's hands, comes again, or never left the queue."""
+happens to its connection or its caller, its job is claimed, is claimed again, or never left the queue."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def look(queue: RedisQueue) -> Stats:
 
 async def until_it_runs(queue: RedisQueue) -> None:
     async with asyncio.timeout(scaled(60)):
-        while not (await look(queue)).running:  # noqa: ASYNC110  the server tells nobody
+        while not (await look(queue)).running:  # noqa: ASYNC110  the server sends no event
             await asyncio.sleep(0)
 
 
@@ -176,7 +176,7 @@ async def test_a_caller_who_will_not_wait_for_that_leaves_nothing_behind_in_the_
         task = await waiting(server, ann)
         proxy.open.clear()
         task.cancel()
-        await server.until_nobody_blocks()  # it was told to end its read, and no answer comes through
+        await server.until_nobody_blocks()  # its read was ended, and no answer gets through
         await cancelled(task)
         await asyncio.sleep(0)
         assert not [one for one in asyncio.all_tasks() if "RedisQueue" in repr(one)]

@@ -131,5 +131,5 @@ def test_a_copy_that_says_nothing_about_the_spec_is_left_alone(copy: str) -> Non
     assert load_object({**BODY, "metadata": {**BODY["metadata"], "annotations": {APPLIED: copy}}}) == load_object(BODY)
 
 
-def test_a_typo_is_told_once_where_the_object_shows_it_too() -> None:
+def test_a_typo_is_reported_once_where_the_object_shows_it_too() -> None:
     assert len(problems(applied(changed(mod="DryRun")["spec"], changed(mod="DryRun")["spec"]))) == 1

@@ -1,4 +1,4 @@
-"""The bell that wakes other processes of this host."""
+"""The notifier that wakes other processes of this host."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def drain(notifier: Notifier) -> bool:
 
 
 def test_a_ring_is_heard_by_every_listener_and_only_until_it_is_answered() -> None:
-    one, other, ringer = Notifier(FILE), Notifier(FILE), Notifier(FILE)
+    one, other, sender = Notifier(FILE), Notifier(FILE), Notifier(FILE)
     try:
         one.listen()
         other.listen()
         assert not drain(one)
-        ringer.notify()
+        sender.notify()
         assert drain(one)
         assert drain(other)
         one.drain()
         assert not drain(one)
         assert drain(other)
     finally:
-        for notifier in (one, other, ringer):
+        for notifier in (one, other, sender):
             notifier.close()
 
 
@@ -66,13 +66,13 @@ def test_a_listener_too_many_has_no_ear_and_gets_the_place_of_one_that_left() ->
             notifier.close()
 
 
-def test_ringing_never_blocks_however_long_nobody_answers() -> None:
-    deaf, ringer = Notifier(FILE), Notifier(FILE)
+def test_notifying_never_blocks_without_a_reader() -> None:
+    deaf, sender = Notifier(FILE), Notifier(FILE)
     try:
         deaf.listen()
         for _ in range(10_000):
-            ringer.notify()
+            sender.notify()
         assert drain(deaf)
     finally:
         deaf.close()
-        ringer.close()
+        sender.close()

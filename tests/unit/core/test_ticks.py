@@ -143,7 +143,7 @@ def test_next_and_latest_agree(expression: str, zone: str, at: int) -> None:
 def test_around_a_change_of_clocks_the_ticks_are_the_minutes_whose_wall_clock_fits(
     expression: str, change: tuple[str, str], shift: int
 ) -> None:
-    """Compared with looking at every single minute."""
+    """Compared with a check of every single minute."""
     zone, day = ZoneInfo(change[0]), datetime.fromisoformat(change[1]).replace(tzinfo=UTC)
     start = day + timedelta(minutes=shift)
     minutes, hours = expression.split()[:2]

@@ -24,7 +24,7 @@ _ADVICE = "In a cluster a container of the pod writes it. In a local run, write 
 
 @dataclass(frozen=True)
 class LocalDatabase:
-    """``read`` returns the current URL. ``where`` is a sentence that tells people where it is."""
+    """``read`` returns the current URL. ``where`` is a sentence for people that says where it is."""
 
     read: Callable[[], str]
     where: str = ""
