@@ -102,7 +102,7 @@ def _host(text: str) -> str:
     try:
         ipaddress.IPv6Address(bare)
     except ValueError:
-        raise ValueError("no IPv6 address") from None
+        raise ValueError("not an IPv6 address") from None
     return bare
 
 
@@ -118,13 +118,13 @@ def _checked(parts: Parts, part: str, text: str, check: object) -> str:
     try:
         return str(check(text))
     except ValueError as error:
-        raise ValueError(f"{_place(parts, part)} is no {part}: {error}") from None
+        raise ValueError(f"{_place(parts, part)} is not a valid {part}: {error}") from None
 
 
 def _text(parts: Parts, part: str, text: str) -> str:
     text = _line(text)
     if "\0" in text:
-        raise ValueError(f"{_place(parts, part)} holds a NUL character, which no database takes")
+        raise ValueError(f"{_place(parts, part)} has a NUL character, which databases do not accept")
     return text
 
 

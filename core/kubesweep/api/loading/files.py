@@ -119,7 +119,7 @@ class _Loader:
                 documents += 1
                 self._document(each)
         if not documents and len(self.problems) == before:
-            self.problems.append(Problem("NoSchedule", f"is empty: it should hold a {KIND}", file))
+            self.problems.append(Problem("NoSchedule", f"is empty: it should contain a {KIND}", file))
 
     def _document(self, document: Document) -> None:
         data = document.data if isinstance(document.data, dict) else {}
@@ -143,9 +143,7 @@ class _Loader:
             given = problems.shown(f"{kind} ({version})") if kind else "nothing"
             where: problems.Path = ("kind",) if "kind" in data else ()
             self.problems.append(
-                document.problem(
-                    "WrongKind", "not a kind that is read here", where, given=given, nearest=near, allowed=allowed
-                )
+                document.problem("WrongKind", "not a supported kind", where, given=given, nearest=near, allowed=allowed)
             )
 
     def _parse(self, document: Document, model: type[_Object], *, secret: bool = False) -> _Object | None:
@@ -166,7 +164,7 @@ class _Loader:
         loaded = [each for each in (self._resolve(*pair) for pair in self.schedules.values()) if each]
         if not self.problems and not loaded:
             files = ", ".join(self.order) or "no file"
-            self.problems.append(Problem("NoSchedule", f"no {KIND} in what was given", files))
+            self.problems.append(Problem("NoSchedule", f"no {KIND} in the given files", files))
         if self.problems:
             raise SpecErrors(
                 sorted(self.problems, key=lambda each: (self.order.get(each.file, -1), each.line, each.column))
@@ -213,7 +211,7 @@ class _Loader:
         if elsewhere:
             text = f'the Secret "{name}" is in namespace "{elsewhere[0]}", the schedule in "{space}"'
         else:
-            text = f'no Secret "{name}" in what was given: add its file with -f'
+            text = f'no Secret "{name}" in the given files: add its file with -f'
         if not self.has_invalid_secret:
             self.problems.append(document.problem("SecretMissing", text, path))
         return None

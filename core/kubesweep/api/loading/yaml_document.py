@@ -149,7 +149,7 @@ class _Builder:
         if self.nodes > MAX_NODES:
             raise _TooLarge(f"the document unfolds to more than {MAX_NODES} values", node)
         if len(above) > MAX_DEPTH or id(node) in above:
-            raise _TooLarge(f"nested deeper than {MAX_DEPTH} levels, or an anchor that holds itself", node)
+            raise _TooLarge(f"nested deeper than {MAX_DEPTH} levels, or an anchor that contains itself", node)
         if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
             return self._map(node, path, (*above, id(node)))
         if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":

@@ -15,14 +15,14 @@ from kubesweep.text import MAX_TEXT
 
 def _absolute(text: str) -> None:
     if not text.startswith("/"):
-        raise ValueError("must be the whole path of a file in the worker's container, such as /run/iam/password")
+        raise ValueError("must be the absolute path of a file in the worker's container, such as /run/iam/password")
 
 
 def _host(text: str) -> None:
     database_host(text)
 
 
-_FILE_RULE = cel.rule("self.startsWith('/')", "must be the whole path of a file, such as /run/iam/password")
+_FILE_RULE = cel.rule("self.startsWith('/')", "must be the absolute path of a file, such as /run/iam/password")
 # A forbidden rule, not an invalid one: the API server does not show its value, which may be a URL with a password.
 _HOST_RULE = cel.forbidden(cel.matches(rf"^\s*{HOST}\s*$"), HOST_HELP)
 FilePath = Annotated[str, Plain(most=MAX_TEXT, least=1, code="BadPath", also=_absolute, rules=(_FILE_RULE,))]

@@ -46,7 +46,7 @@ def check_sql(sql: str) -> None:
             raise ValueError(f"a semicolon at character {at + 1} would end the statement: write one expression")
         depth += (text == "(") - (text == ")")
         if depth < 0:
-            raise ValueError(f'the ")" at character {at + 1} closes nothing: every ")" needs its "(" before it')
+            raise ValueError(f'the ")" at character {at + 1} has no matching "(" before it')
     if depth:
         raise ValueError(f'{depth} "(" {"is" if depth == 1 else "are"} never closed')
     if not meaning:
@@ -68,7 +68,7 @@ def substitute_cutoff(sql: str, literal: str) -> str:
 def _tokens(sql: str) -> Iterator[tuple[str, str, int]]:
     """(kind, text, offset); kinds: comment, space, quoted, cast, cutoff, word, other (one character)."""
     if "\0" in sql:
-        raise ValueError("the text has a NUL character, which no database takes")
+        raise ValueError("the text has a NUL character, which databases do not accept")
     at = 0
     while at < len(sql):
         found = _TOKEN.match(sql, at)
@@ -81,7 +81,7 @@ def _tokens(sql: str) -> Iterator[tuple[str, str, int]]:
             end = _comment_end(sql, at)
         if kind == "word" and sql[at].isdigit() and sql[end : end + 1] == "$":
             # Versions of PostgreSQL disagree on whether this is a dollar quote or a part of the word.
-            raise ValueError(f"the $ at character {end + 1} stands right behind a number: put a blank between them")
+            raise ValueError(f"the $ at character {end + 1} directly follows a number: put a blank between them")
         yield "comment" if kind in ("line", "block") else kind, sql[at:end], at
         at = end
 

@@ -26,7 +26,7 @@ from kubesweep.text import MAX_TEXT
 from kubesweep.ticks import find_zone
 
 IDENTIFIER_BYTES = 63
-_CUT = f"PostgreSQL would cut it to {IDENTIFIER_BYTES} and look for another name"
+_CUT = f"PostgreSQL would truncate it to {IDENTIFIER_BYTES} and find another name"
 _DNS = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
 
@@ -129,7 +129,7 @@ class Plain(Checked):
         except UnicodeEncodeError:
             raise refuse("BadText", "is not valid Unicode: it holds half of a surrogate pair") from None
         if "\0" in text:
-            raise refuse("BadText", "holds a NUL character, which no database takes")
+            raise refuse("BadText", "has a NUL character, which databases do not accept")
         if self.least and not text:
             raise refuse(self.code, "must not be empty")
         if not self.least <= len(text) <= self.most:

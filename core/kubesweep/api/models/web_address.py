@@ -10,7 +10,7 @@ from kubesweep.api.models.host import check_host
 from kubesweep.api.models.types import Plain
 
 _ADDRESS = r"https?://([^/?#\s]+)([/?#]\S*)?"
-_NO_ADDRESS = "write a whole address, such as https://example.com/hook, without blanks"
+_NO_ADDRESS = "write a complete URL, such as https://example.com/hook, without blanks"
 _LOGIN = "a user or password in the address is refused: put an Authorization header into headersFrom"
 
 
@@ -26,7 +26,7 @@ def _is_web_address(text: str) -> None:
     try:
         check_host(host.group(1))
     except ValueError as error:
-        raise ValueError(f"the host in the address is none that can exist: {error}") from None
+        raise ValueError(f"the host in the address is not valid: {error}") from None
 
 
 # A forbidden rule, not an invalid one: the API server does not show its value, which may contain a password.
