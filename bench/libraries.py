@@ -27,7 +27,7 @@ from aiohttp import web
 
 from bench.servers import postgres
 from kubesweep.queue.model import Job, JobKind, PlanVersion
-from kubesweep.queue.redis.connections import Lines, close_client, open_client, parse, request
+from kubesweep.queue.redis.connections import LeasedConnections, close_client, encode_command, open_client, parse
 from kubesweep_worker.sources.postgres.pool import Pool, Timeouts
 from tests.kits.servers import Server
 
@@ -144,10 +144,10 @@ async def calls(count: int, rounds: int) -> None:
     server = Server("redis").start()
     client = open_client(parse(server.url))
     try:
-        lines = Lines(client)
+        lines = LeasedConnections(client)
         sha = await client.script_load(SCRIPT)
         await client.hset("h", "f", "x" * 200)
-        packed = request(b"EVALSHA", sha.encode() if isinstance(sha, str) else sha, b"1", b"h", b"f")
+        packed = encode_command(b"EVALSHA", sha.encode() if isinstance(sha, str) else sha, b"1", b"h", b"f")
 
         async def side_by_side(one: Callable[[], Awaitable[Any]]) -> None:
             async def several() -> None:
@@ -157,7 +157,7 @@ async def calls(count: int, rounds: int) -> None:
             await asyncio.gather(*(several() for _ in range(16)))
 
         contestants = {
-            "own connections": lambda: side_by_side(lambda: lines.ask(packed)),
+            "own connections": lambda: side_by_side(lambda: lines.send(packed)),
             "redis-py": lambda: side_by_side(lambda: client.execute_command("EVALSHA", sha, 1, "h", "f")),
         }
         await compare("short scripts on Redis", "calls", count, rounds, **contestants)

@@ -1,6 +1,6 @@
-"""Kubesweep: finds rows that have gone stale in a database and deals with each of them.
+"""Kubesweep finds rows that have become stale in a database, and processes each of them.
 
-Public names only. They are imported when first used, so that a program that needs one of them pays for that one.
+This module has the public names. Each is imported at its first use, so that a program loads only what it needs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kubesweep.api.plan import Plan
     from kubesweep.api.problems import Problem, SpecErrors
 
-_HOMES = {
+_MODULES = {
     "Loaded": "kubesweep.api.loading.files",
     "Plan": "kubesweep.api.plan",
     "Problem": "kubesweep.api.problems",
@@ -61,6 +61,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

@@ -1,7 +1,7 @@
-"""Durations as people write them: ``300ms``, ``2s``, ``30m``, ``1h30m``, ``7d``.
+"""Durations as text: ``300ms``, ``2s``, ``30m``, ``1h30m``, ``7d``.
 
-Only whole numbers and the units ms, s, m, h, d, largest first: one way to write a thing, the same in the cluster's
-schema (``PATTERN``) and here. The finest unit is a millisecond, so every duration is exact.
+A duration has whole numbers and the units d, h, m, s and ms, in this order, both here and in the cluster's schema (``PATTERN``).
+The smallest unit is a millisecond, so every duration is exact.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HELP = 'write a whole number with a unit (ms, s, m, h, d), such as "30s", "5m" o
 
 
 def parse_duration(text: str) -> float:
-    """Seconds. Raises ValueError with a sentence that says what to write instead."""
+    """The duration in seconds. Raises ValueError with a sentence that says what to write instead."""
     if not text:
         raise ValueError(f"a duration is missing: {HELP}")
     shown = text if len(text) <= MAX_LENGTH else text[:MAX_LENGTH] + "..."
@@ -36,7 +36,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest text that :func:`parse_duration` reads back, to the millisecond: ``1h30m``, ``300ms``, ``0s``."""
+    """The shortest text of a duration in seconds, rounded to a millisecond: ``1h30m``, ``300ms``, ``0s``."""
     if not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f"{seconds} seconds cannot be written as a duration: it must be zero or more, and finite")
     rest = round(seconds * 1000)

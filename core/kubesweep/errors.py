@@ -1,13 +1,13 @@
-"""The one exception tree: the class of an error decides what happens, nobody looks at its text.
+"""The exception tree. The class of an error decides how it is handled, never its text.
 
 =================  ==========================================================================================
 SpecError          the YAML is wrong; nothing was started (exit code 2)
-SweepFailure       only a change of spec, schema or rights cures it: the sweep Fails with one condition
-Outage             the world is unwell: work is given back whole, no attempt is spent, claiming pauses
-Damaged            an Outage of one schedule: its keys in the queue hold what others wrote
+SweepFailure       only a change of spec, schema or rights fixes it: the sweep Fails with one condition
+Outage             database, queue or receiver fails: jobs are released, no attempt is spent, claiming pauses
+Damaged            an Outage of one schedule: another program wrote to its keys in the queue
 ScopeOutage        an Outage that a smaller scope may avoid: a lock, or a statement that timed out
-RowError           this row, and only it, is refused: spends an attempt, then becomes a dead letter
-LeaseLost          the queue no longer counts the caller as the owner of a job: stop working on it
+RowError           only this row is refused: it spends an attempt, and after the last one is a dead letter
+LeaseLost          the caller no longer owns a job: stop working on it
 =================  ==========================================================================================
 """
 
@@ -31,7 +31,7 @@ __all__ = [
 
 
 class KubesweepError(Exception):
-    """The root of every error that Kubesweep raises on purpose."""
+    """The base class of all errors of Kubesweep."""
 
 
 class SpecError(KubesweepError):
@@ -43,10 +43,9 @@ class SpecError(KubesweepError):
 
 
 class SweepFailure(KubesweepError):
-    """The sweep cannot go on until somebody changes something.
+    """The sweep cannot continue until a person changes something.
 
-    ``reason`` is a CamelCase word for a condition (``TableMissing``, ``NeverEnds``), the message a sentence that
-    says what to do.
+    ``reason`` is a CamelCase word for a condition (``TableMissing``, ``NeverEnds``), and the message says what to do.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -55,10 +54,10 @@ class SweepFailure(KubesweepError):
 
 
 class Outage(KubesweepError):
-    """Database, queue or receiver cannot be used now; trying again later is the whole cure.
+    """Database, queue or receiver cannot be used now. Retry later.
 
-    ``maybe_applied`` is True where a write was sent and its answer never came: the rows may be committed.
-    ``retry_after`` is how many seconds the other side asked to be left alone, if it said so.
+    ``maybe_applied`` is True where a write was sent and its answer was lost, so the rows may be committed. ``retry_after`` is
+    the number of seconds that the other side asked to wait, if it did.
     """
 
     def __init__(
@@ -71,12 +70,14 @@ class Outage(KubesweepError):
 
 
 class ScopeOutage(Outage):
-    """An outage that may be limited to the rows of one statement: they are locked, or too slow or too many for one
-    statement. A smaller scope may succeed, so a write divides its rows before it counts as an outage."""
+    """An outage that may be limited to the rows of one statement: they are locked, or too slow or too many for it.
+
+    A smaller scope may succeed, so a write is first repeated with fewer rows, before this counts as an outage.
+    """
 
 
 class Damaged(Outage):
-    """What the queue keeps of one schedule is not what Kubesweep wrote there: that schedule's trouble alone."""
+    """The queue has data of one schedule that Kubesweep did not write. Other schedules are not affected."""
 
 
 class RowError(KubesweepError):
@@ -89,18 +90,20 @@ class RowError(KubesweepError):
 
 
 class Reject(RowError):
-    """Raised by a handler: this row will never work; it becomes a dead letter at once."""
+    """Raised by a handler: this row can never succeed. It becomes a dead letter at once."""
 
     def __init__(self, why: str) -> None:
         super().__init__("Rejected", why)
 
 
 class RetryAfter(RowError):
-    """Raised by a handler: try this row again after ``seconds``; spends an attempt."""
+    """Raised by a handler: try this row again after ``seconds``. It spends an attempt."""
 
     def __init__(self, seconds: float, why: str = "asked to be retried later") -> None:
-        """``seconds`` may be the text of a Retry-After header that has seconds. Raises ValueError or TypeError for what is
-        no finite number: in a handler that is this row's failure."""
+        """``seconds`` may be the text of a Retry-After header in seconds.
+
+        Raises ValueError or TypeError if it is no finite number. In a handler, the row fails with that error.
+        """
         delay = float(seconds)
         if not math.isfinite(delay):
             raise ValueError(f"RetryAfter takes a finite number of seconds, not {seconds!r}")
@@ -108,8 +111,8 @@ class RetryAfter(RowError):
 
 
 class Skip(KubesweepError):
-    """Raised by a handler: leave this row as it is; it is not written and counts as skipped."""
+    """Raised by a handler: do not write this row. It counts as skipped."""
 
 
 class LeaseLost(KubesweepError):
-    """Somebody else owns the job now, or the sweep is gone: write nothing more for it."""
+    """Another worker owns the job now, or the sweep is gone: write nothing more for it."""

@@ -1,7 +1,7 @@
-"""How long a stopped worker goes on: what the controller gives its pod, and what the worker holds itself to.
+"""How long a worker may run after it was stopped: the pod's grace period, and the worker's own limit.
 
-Both read it here from the same plan, so that neither promises what the other does not keep. A stop begins no effect and
-claims nothing, so the number of rows and the concurrency do not count: only what is under way does.
+Controller and worker compute both here, from the same plan, so they agree. A stopped worker starts no effect and claims no job.
+So only work in progress counts, not the number of rows or the concurrency.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ import math
 
 from kubesweep.api.plan import Plan
 
-SETTLE = 5.0  # seconds to tell the queue what became of the jobs in hand, even where it is away
-CLOSE = 5.0  # seconds to close the connections and to leave a handler's lifespan
-HOOK = 2.0  # seconds until a worker that has just started listens to SIGTERM
-EXIT = 2.0  # seconds for the end of the threads and of the interpreter
+SETTLE = 5.0  # seconds to settle the claimed jobs, even if the queue is unavailable
+CLOSE = 5.0  # seconds to close the connections and to end a handler's lifespan
+HOOK = 2.0  # seconds until a worker that has just started handles SIGTERM
+EXIT = 2.0  # seconds to end the threads and the interpreter
 
 
 def work_seconds(plan: Plan) -> float:
-    """The longest that work which is under way may go on: one effect, then the write of what succeeded, which waits for
-    locks once. What takes longer is cut off and given back."""
+    """The longest time that work in progress may take, in seconds: one effect, one wait for locks, and one write.
+
+    Work that takes longer is cancelled and its jobs are released.
+    """
     effect = 0.0
     if plan.effect is not None:
         effect = plan.effect.webhook.timeout if plan.effect.webhook else plan.effect.timeout
@@ -26,10 +28,10 @@ def work_seconds(plan: Plan) -> float:
 
 
 def grace_seconds(plan: Plan) -> int:
-    """Seconds from the wish to end a worker's pod until it has ended: terminationGracePeriodSeconds of the pod."""
+    """terminationGracePeriodSeconds of a worker's pod."""
     return math.ceil(HOOK + work_seconds(plan) + SETTLE + CLOSE + EXIT)
 
 
 def drain_seconds(plan: Plan) -> float:
-    """Seconds from the first SIGTERM after which whatever is left is ended by the process itself."""
+    """Seconds after the first SIGTERM at which the process cancels all remaining work."""
     return grace_seconds(plan) - HOOK - EXIT / 2

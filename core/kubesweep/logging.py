@@ -1,7 +1,7 @@
-"""Logs for two readers: one JSON object a line where a machine collects them, one short line where a person looks on.
+"""Log formats: one JSON object a line for log collectors, and one short line for people.
 
-Only the standard library's logging is used: a program that embeds Kubesweep keeps its own configuration by not calling
-``configure``. Fields travel as ``extra``. Nothing here ever writes a URL's password: pass URLs through ``safe_url``.
+It uses only the standard library's logging. A program that embeds Kubesweep keeps its own configuration if it does not call
+``configure``. Pass fields as ``extra``, and URLs through ``safe_url``, so that no password is logged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RESET = "\x1b[0m"
 
 
 def fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What the caller gave as ``extra``."""
+    """The fields that the caller passed as ``extra``."""
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
@@ -46,7 +46,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class LineFormatter(logging.Formatter):
-    """``12:00:01 warning the queue is away  reason=QueueBusy``; long fields come on lines of their own."""
+    """``12:00:01 warning the queue is unavailable  reason=QueueBusy``. Fields with several lines are printed below."""
 
     def __init__(self, *, colour: bool = False) -> None:
         super().__init__()
@@ -75,10 +75,12 @@ def in_pod() -> bool:
 
 
 def configure(
-    level: str = "info", *, stream: IO[str] | None = None, as_json: bool | None = None, everybody: bool = False
+    level: str = "info", *, stream: IO[str] | None = None, as_json: bool | None = None, all_loggers: bool = False
 ) -> None:
-    """Send the logs of ``kubesweep`` to ``stream`` (stderr), with ``everybody`` all others too. ``as_json`` None: JSON in a
-    pod or without a terminal."""
+    """Send the logs of ``kubesweep`` to ``stream``, by default stderr; with ``all_loggers`` those of other loggers too.
+
+    ``as_json`` None: JSON in a pod or without a terminal.
+    """
     out = stream or sys.stderr
     terminal = out.isatty()
     if as_json is None:
@@ -91,12 +93,12 @@ def configure(
     logger.handlers = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False
-    if everybody:
+    if all_loggers:
         logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
-class _Kept(logging.Logger):
-    """``logging.config`` disables every logger that it does not name; ours stay enabled."""
+class _AlwaysEnabled(logging.Logger):
+    """A logger that stays enabled. ``logging.config`` disables every logger that it does not name."""
 
     @property
     def disabled(self) -> bool:
@@ -108,14 +110,14 @@ class _Kept(logging.Logger):
 
 
 def keep_loggers() -> None:
-    """Whatever an application does to logging, our lines stay. Call it before any code of the application is imported."""
+    """Keep our loggers enabled if an application configures logging. Call it before any code of the application is imported."""
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if name.partition(".")[0] == "kubesweep" and type(logger) is logging.Logger:
-            logger.__class__ = _Kept
+            logger.__class__ = _AlwaysEnabled
 
 
 def safe_url(url: str) -> str:
-    """The URL without password, query and fragment (any of them may be a secret)."""
+    """The URL without password, query and fragment, each of which may be secret."""
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]

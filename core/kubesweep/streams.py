@@ -1,7 +1,7 @@
-"""Standard streams that are closed, full, or read by nobody. The work goes on without them.
+"""Handles standard streams that are closed, full, or have no reader. The program continues without them.
 
-A program that is started with one of them closed gets its number for the next file or socket that it opens, where every
-message would go, and where libuv aborts. So each number is taken before anything else is opened.
+If a standard stream is closed at the start, the next file or socket gets its file descriptor. Messages would then go there,
+and libuv aborts. So these descriptors are opened before anything else.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ __all__ = ["Lenient", "be_lenient", "lost_output", "open_missing"]
 
 
 def open_missing() -> None:
-    """Give stdin, stdout and stderr to the null device where they are closed."""
+    """Open the null device for stdin, stdout and stderr where they are closed."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115 - for ever
 
 
 class Lenient:
-    """A text stream whose first error is kept; from then on what is written goes to the null device."""
+    """A text stream that keeps its first error, and writes to the null device after that."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -50,7 +50,7 @@ class Lenient:
         self.error = self.error or error
         with contextlib.suppress(OSError, ValueError):
             null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self._stream.fileno())  # what is left in a buffer goes there too
+            os.dup2(null, self._stream.fileno())  # the rest of the buffer goes there too
             os.close(null)
 
     def __getattr__(self, name: str) -> Any:
@@ -58,16 +58,16 @@ class Lenient:
 
 
 def be_lenient() -> None:
-    """For stdout and stderr: no error of writing ends the work, and no character that the encoding lacks."""
+    """Make stdout and stderr ignore write errors, and escape characters that their encoding lacks."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is getattr(sys, f"__{name}__"):  # not one that an embedding program put there
+        if stream is getattr(sys, f"__{name}__"):  # not one that an embedding program set
             stream.reconfigure(errors="backslashreplace")
             setattr(sys, name, Lenient(stream))
 
 
 def lost_output() -> str:
-    """Why not all of stdout was written, nothing where it was, or where its reader has left."""
+    """The error for which stdout was not written completely; empty without one, or if its reader closed the pipe."""
     if not isinstance(sys.stdout, Lenient):
         return ""
     sys.stdout.flush()

@@ -1,7 +1,7 @@
-"""Text from outside (databases, receivers, handlers, the queue) on its way to a terminal, a log or the API server.
+"""Makes text from outside (databases, receivers, handlers, the queue) safe for terminals, logs and the API server.
 
-Whoever may write a row's error message may write escape sequences into it. So every such text passes one of these functions:
-what it says stays, what would move a cursor, recolour a terminal or turn its lines around does not. All of them are idempotent.
+A row's error message may contain escape sequences, so every such text passes one of these functions. They replace the characters
+that move a cursor, change colours or reverse the direction of a line. All functions are idempotent.
 """
 
 from __future__ import annotations
@@ -11,12 +11,23 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["as_sentence", "clip", "clip_bytes", "did_you_mean", "escaped", "nearest_name", "printable", "unexpandable"]
+__all__ = [
+    "MAX_TEXT",
+    "as_sentence",
+    "clip",
+    "clip_bytes",
+    "did_you_mean",
+    "escaped",
+    "nearest_name",
+    "printable",
+    "unexpandable",
+]
 
 CUT = "..."
+MAX_TEXT = 1024  # characters of a text from outside that is kept: a message, an identifier, a value
 REPLACEMENT = "\ufffd"
-LONGEST = 32  # code points of one character as a person sees it; text that goes on for longer is cut inside of it
-# Control characters but tab and newline, marks that change the direction, separators of lines, halves of surrogate pairs.
+LONGEST = 32  # code points of one visible character; a longer one may be cut
+# Control characters except tab and newline, direction marks, line separators, and halves of surrogate pairs.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _JOINER = "\u200d"
 _CONTINUES = re.compile("[\u200c\u200d\u1160-\u11ff\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
@@ -24,28 +35,28 @@ _FLAG = re.compile("[\U0001f1e6-\U0001f1ff]")  # two of them are a flag
 
 
 def printable(text: str) -> str:
-    """The same text with U+FFFD for each character that no terminal and no other program should be handed."""
+    """The text with U+FFFD for each character that is unsafe for a terminal or another program."""
     return _UNPRINTABLE.sub(_replacement, text)
 
 
 def escaped(json: str) -> str:
-    """The same JSON, with escapes for what :func:`printable` replaces: a program reads from it what it did before."""
+    """The JSON with escapes for the characters that :func:`printable` replaces. It decodes to the same value."""
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json)
 
 
 def unexpandable(json: str) -> str:
-    """The same JSON without a dollar, for a variable of a pod: in those Kubernetes replaces ``$(NAME)``, and ``$$`` by one dollar."""
+    """The JSON with escapes for dollars, for a variable of a pod, where Kubernetes expands ``$(NAME)`` and ``$$``."""
     return json.replace("$", "\\u0024")
 
 
 def clip(text: str, most: int) -> str:
-    """Printable, and at most ``most`` characters; what was cut is said."""
+    """The printable text, at most ``most`` characters. A text that was cut ends with dots."""
     text = printable(text[: most + 1])
     return text if len(text) <= most else _begin(text, most - len(CUT)) + CUT[:most]
 
 
 def clip_bytes(text: str, most: int) -> str:
-    """Printable, and at most ``most`` bytes of UTF-8: some receivers write "characters" and count bytes."""
+    """The printable text, at most ``most`` bytes of UTF-8, for receivers whose limit is in bytes."""
     text = printable(text[: most + 1])
     data = text.encode()
     if len(data) <= most:
@@ -60,7 +71,7 @@ def _replacement(found: re.Match[str]) -> str:
 
 
 def _begin(text: str, length: int) -> str:
-    """The first ``length`` characters at most, without a part of an accented letter, an emoji or a flag at their end."""
+    """At most the first ``length`` characters, not ending inside an accented letter, an emoji or a flag."""
     length = max(0, length)
     for end in range(length, max(0, length - LONGEST), -1):
         if not _continues(text, end):
@@ -69,7 +80,7 @@ def _begin(text: str, length: int) -> str:
 
 
 def _continues(text: str, at: int) -> bool:
-    """Whether the character there is shown as one with that before it: UAX #29 (grapheme clusters), its commoner rules."""
+    """True if the character belongs to the one before it, by the common rules of UAX #29 (grapheme clusters)."""
     if unicodedata.category(text[at]).startswith("M") or _CONTINUES.match(text[at]) or text[at - 1] == _JOINER:
         return True
     flags = 0

@@ -1,4 +1,4 @@
-"""When a schedule fires: cron in a time zone, or every period since the epoch. Pure: no clock is read here.
+"""When a schedule fires: cron in a time zone, or every period since the epoch. No function reads a clock.
 
 A cron expression has the meaning that Kubernetes gives it (robfig/cron v3, the parser of the CronJob controller), so a
 laptop fires when the cluster would. A wall-clock time that a change to summer time skips does not fire, and one that
@@ -37,7 +37,7 @@ _NEAR = timedelta(hours=3)  # more than clocks are ever set back
 
 
 class Ticks(Protocol):
-    """Times are seconds since the epoch. ``None``: there is no such tick (within 50 years)."""
+    """The ticks of a schedule. Times are seconds since the epoch. ``None``: there is no such tick within 50 years."""
 
     @property
     def name(self) -> str:
@@ -57,7 +57,7 @@ class Ticks(Protocol):
         ...
 
 
-class _Chain:
+class _TickSequence:
     def next(self, after: float) -> float | None:
         raise NotImplementedError
 
@@ -71,7 +71,7 @@ class _Chain:
 
 
 @dataclass(frozen=True)
-class Every(_Chain):
+class Every(_TickSequence):
     """Multiples of ``period`` seconds since the epoch, the same for every process."""
 
     period: float
@@ -101,7 +101,7 @@ class Every(_Chain):
 
 
 @dataclass(frozen=True)
-class Cron(_Chain):
+class Cron(_TickSequence):
     """A five-field cron expression or one of ``MACROS``, in an IANA zone. Raises ValueError if either is invalid."""
 
     expression: str
@@ -185,7 +185,7 @@ def find_zone(name: str) -> tzinfo:
             pass
     zones = zoneinfo.available_timezones() - {"localtime", "posixrules"}
     if not zones:
-        raise ValueError('this machine has no time zones but UTC: install the package "tzdata"')
+        raise ValueError('this machine has only the time zone UTC: install the package "tzdata"')
     near = _nearest_zones(name, zones)
     hint = f"did you mean {' or '.join(near)}?" if near else "write an IANA name such as America/Sao_Paulo or Etc/UTC"
     raise ValueError(f'unknown time zone "{name[:64]}": {hint}')

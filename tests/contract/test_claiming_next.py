@@ -7,7 +7,20 @@ from kubesweep.queue.model import Claims, Limits, ScheduleRef, Settlement
 from kubesweep.queue.service import QueueService
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from tests.contract.backends import Clock, Open
-from tests.contract.hands import LIMITS, OTHER, PLAN, REF, latest, look, one, open_sweep, retry, settle, start, take
+from tests.contract.helpers import (
+    LIMITS,
+    OTHER,
+    PLAN,
+    REF,
+    get_stats,
+    latest,
+    one,
+    open_sweep,
+    retry,
+    settle,
+    start,
+    take,
+)
 
 SLOW = Limits(rows_per_second=100)
 
@@ -20,7 +33,7 @@ def ask(
 
 async def _waiter(queue: QueueService, limits: Limits = LIMITS) -> asyncio.Task[Claims]:
     task = ask(queue, limits=limits)
-    await look(queue)  # a round trip of the same object: the waiter had its turn
+    await get_stats(queue)  # a round trip of the same object: the waiter had its turn
     assert not task.done()
     return task
 
@@ -36,7 +49,7 @@ async def test_it_takes_what_another_process_enqueues(make_queue: Open) -> None:
     sweep = (await open_sweep(bob)).sweep
     (claim,) = (await waiting).jobs
     assert (claim.consumer, claim.delivery, claim.job.sweep) == ("ann", 1, sweep)
-    assert (await look(bob)).running == 1
+    assert (await get_stats(bob)).running == 1
     assert await bob.extend(REF, [claim], 30.0) == ()
 
 
@@ -50,7 +63,7 @@ async def test_it_takes_at_once_what_is_ready_and_no_more_than_it_wants(queue: Q
     await start(queue, 1, 1, 1)
     assert len((await ask(queue, 2)).jobs) == 2
     assert len((await ask(queue, 2)).jobs) == 1
-    assert (await look(queue)).running == 3
+    assert (await get_stats(queue)).running == 3
 
 
 async def test_at_its_timeout_it_has_nothing_and_says_what_a_claim_says(queue: QueueService) -> None:
@@ -114,7 +127,7 @@ async def test_of_several_that_wait_one_takes_a_job(make_queue: Open) -> None:
     if waiting:
         await asyncio.wait(waiting)
     assert sum(found) == 1
-    assert (await look(queues[0])).running == 1
+    assert (await get_stats(queues[0])).running == 1
 
 
 async def test_cancelled_while_nothing_comes_it_holds_nothing(make_queue: Open) -> None:
@@ -126,7 +139,7 @@ async def test_cancelled_while_nothing_comes_it_holds_nothing(make_queue: Open) 
     await asyncio.wait({waiting})
     assert waiting.cancelled()
     assert await bob.release(REF, [job]) == ()
-    stats = await look(bob)
+    stats = await get_stats(bob)
     assert (stats.ready, stats.running) == (1, 0)
     assert (await one(bob, "bob")).delivery == 1
 
@@ -143,7 +156,7 @@ async def test_cancelled_at_any_moment_it_gives_back_what_it_took_and_nothing_is
         await asyncio.wait({waiting, giving})
         if not waiting.cancelled():
             assert await ann.release(REF, waiting.result().jobs) == ()
-        stats = await look(bob)
+        stats = await get_stats(bob)
         assert (stats.ready, stats.running) == (1, 0)
     settled = await settle(bob, Settlement(await one(bob), applied=7))
     assert settled.finished == (sweep,)
@@ -162,11 +175,11 @@ async def test_cancelled_twice_it_ends_and_the_lease_brings_back_what_it_took(ma
         waiting.cancel()
         await asyncio.wait({waiting, giving})
         assert giving.result() == ()
-        await look(ann)  # behind a claim that nobody waits for any more: its lease begins before the clock goes on
+        await get_stats(ann)  # behind a claim whose caller is gone: its lease begins before the clock goes on
         clock.advance(LIMITS.lease)
         (again,) = await take(bob, 5, "bob")
         assert await bob.release(REF, [again]) == ()
-    assert (await look(bob)).running == 0
+    assert (await get_stats(bob)).running == 0
 
 
 class LateAnswer(SqliteQueue):
@@ -186,12 +199,12 @@ async def test_on_sqlite_a_claim_that_was_made_and_not_answered_goes_back_too(tm
     await bob.enqueue_check(REF, PLAN)
     waiting = ask(ann)
     await ann.claimed.wait()
-    assert (await look(bob)).running == 1
+    assert (await get_stats(bob)).running == 1
     waiting.cancel()
     ann.answer.set()
     await asyncio.wait({waiting})
     assert waiting.cancelled()
-    assert (await look(bob)).running == 0
+    assert (await get_stats(bob)).running == 0
     assert (await one(bob)).delivery == 1
     await ann.close()
     await bob.close()
@@ -200,6 +213,6 @@ async def test_on_sqlite_a_claim_that_was_made_and_not_answered_goes_back_too(tm
 async def test_a_schedule_that_it_does_not_know_may_be_born_meanwhile(make_queue: Open) -> None:
     ann, bob = make_queue(), make_queue()
     waiting = ask(ann, ref=OTHER)
-    await look(ann)
+    await get_stats(ann)
     await open_sweep(bob, ref=OTHER)
     assert len((await waiting).jobs) == 1

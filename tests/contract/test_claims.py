@@ -2,19 +2,19 @@ from __future__ import annotations
 
 import msgspec
 
-from kubesweep.queue.model import Claims, ExcludedRows, Job, JobKind, PlanVersion, Settlement, SweepState, Window
+from kubesweep.queue.model import Claims, ExcludedRows, JobKind, Settlement, SweepState, Window
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
-from tests.contract.hands import (
+from tests.contract.helpers import (
     CUTOFF,
     LIMITS,
     NEWER,
     PLAN,
     REF,
     TICK,
-    bury,
+    get_stats,
     key,
-    look,
+    make_dead_letters,
     one,
     open_sweep,
     retry,
@@ -24,7 +24,7 @@ from tests.contract.hands import (
 )
 
 
-async def test_waiting_jobs_are_claimed_oldest_first_and_by_one_hand_only(make_queue: Open) -> None:
+async def test_waiting_jobs_are_claimed_oldest_first_and_by_one_worker_only(make_queue: Open) -> None:
     ann, bob = make_queue(), make_queue()
     await start(ann, 1, 2, 3)
     first = await take(ann, 2, "ann")
@@ -38,7 +38,7 @@ async def test_waiting_jobs_are_claimed_oldest_first_and_by_one_hand_only(make_q
 async def test_a_claim_of_nothing_takes_nothing(queue: QueueService) -> None:
     await start(queue, 1)
     assert await take(queue, 0) == ()
-    assert (await look(queue)).ready == 1
+    assert (await get_stats(queue)).ready == 1
 
 
 async def test_an_expired_lease_is_claimed_again_with_a_higher_delivery(queue: QueueService, clock: Clock) -> None:
@@ -47,12 +47,12 @@ async def test_an_expired_lease_is_claimed_again_with_a_higher_delivery(queue: Q
     clock.advance(LIMITS.lease - 0.5)
     assert await take(queue, 1, "bob") == ()
     clock.advance(0.5)
-    assert (await look(queue)).running == 1
+    assert (await get_stats(queue)).running == 1
     fresh = await one(queue, "bob")
     assert (fresh.job, fresh.consumer, fresh.delivery, fresh.redelivered) == (stale.job, "bob", 2, True)
 
 
-async def test_who_was_cut_off_leaves_an_expired_lease_to_its_owner_and_takes_what_waits(
+async def test_a_worker_that_was_cut_off_leaves_an_expired_lease_to_its_owner_and_takes_waiting_jobs(
     queue: QueueService, clock: Clock
 ) -> None:
     await start(queue, 1, 2)
@@ -99,10 +99,10 @@ async def test_a_retry_that_is_not_due_is_not_claimed(queue: QueueService, clock
     clock.advance(9.5)
     answer = await queue.claim(REF, "ann", 5, LIMITS)
     assert (answer.jobs, answer.next_delayed) == ((), clock.now + 0.5)
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.delayed, stats.ready, stats.oldest_ready) == (1, 0, None)
     clock.advance(2.5)
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.delayed, stats.ready, stats.oldest_ready) == (0, 1, clock.now - 2)
     assert (await queue.claim(REF, "ann", 5, LIMITS)).next_delayed is None
 
@@ -114,7 +114,7 @@ async def test_an_expired_planned_job_of_a_settled_sweep_is_dropped(queue: Queue
     clock.advance(LIMITS.lease + 1)
     claims = await take(queue, 5, "bob")
     assert [claim.job.kind for claim in claims] == [JobKind.PLAN]
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.running, stats.history[0].open_jobs) == (1, 0)
 
 
@@ -128,12 +128,12 @@ async def test_it_is_dropped_also_where_another_expired_job_is_all_that_was_want
     await open_sweep(queue, TICK + 60, NEWER)
     clock.advance(LIMITS.lease + 1)
     assert (await one(queue, "bob")).job.kind is JobKind.CHECK
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.running, stats.history[0].open_jobs) == (1, 0)
 
 
-async def test_an_expired_held_job_of_a_settled_sweep_is_claimed_again(queue: QueueService, clock: Clock) -> None:
-    await bury(queue, 1)
+async def test_an_expired_retry_of_a_settled_sweep_is_claimed_again(queue: QueueService, clock: Clock) -> None:
+    await make_dead_letters(queue, 1)
     assert await queue.replay(REF) == 1
     lost = await one(queue)
     clock.advance(LIMITS.lease + 1)
@@ -148,7 +148,7 @@ async def test_nothing_is_claimed_while_paused(make_queue: Open, clock: Clock) -
     clock.advance(LIMITS.lease + 1)
     await bob.pause(REF, True)
     assert await ann.claim(REF, "ann", 5, LIMITS) == Claims(paused=True)
-    assert (await look(ann)).paused
+    assert (await get_stats(ann)).paused
     await bob.pause(REF, False)
     assert len(await take(ann, 5)) == 2
 
@@ -160,7 +160,7 @@ async def test_a_paused_queue_still_settles_and_opens(queue: QueueService) -> No
     settled = await settle(queue, Settlement(claim, applied=5), want=3)
     assert (settled.finished, settled.claims.paused, settled.claims.jobs) == ((sweep,), True, ())
     await open_sweep(queue, TICK + 60)
-    assert (await look(queue)).ready == 1
+    assert (await get_stats(queue)).ready == 1
 
 
 async def test_a_heartbeat_keeps_a_claim(queue: QueueService, clock: Clock) -> None:
@@ -174,7 +174,7 @@ async def test_a_heartbeat_keeps_a_claim(queue: QueueService, clock: Clock) -> N
     assert (await one(queue, "bob")).delivery == 2
 
 
-async def test_a_heartbeat_of_an_expired_claim_that_nobody_took_renews_it(queue: QueueService, clock: Clock) -> None:
+async def test_a_heartbeat_of_an_expired_claim_that_was_not_taken_renews_it(queue: QueueService, clock: Clock) -> None:
     await start(queue, 5)
     claim = await one(queue)
     clock.advance(LIMITS.lease + 5)
@@ -206,132 +206,16 @@ async def test_the_fence_is_id_consumer_and_delivery(queue: QueueService, clock:
         assert (await settle(queue, Settlement(stale, applied=5))).lost == (stale.id,)
         assert not await queue.advance(REF, stale, Window(CUTOFF))
         assert not await queue.end_sweep(REF, stale, SweepState.FAILED, "x", "x")
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert stats.sweep is not None
     assert (stats.running, stats.sweep.applied, stats.sweep.state) == (1, 0, SweepState.RUNNING)
     assert (await settle(queue, Settlement(second, applied=5))).finished == (stats.sweep.id,)
-
-
-async def test_giving_back_counts_nothing_and_keeps_the_delivery_number(queue: QueueService, clock: Clock) -> None:
-    await start(queue, 5)
-    await one(queue)
-    clock.advance(LIMITS.lease + 1)
-    second = await one(queue)
-    assert second.delivery == 2
-    clock.advance(7)
-    assert await queue.release(REF, [second]) == ()
-    stats = await look(queue)
-    assert (stats.ready, stats.running, stats.oldest_ready) == (1, 0, clock.now)
-    again = await one(queue, "bob")
-    assert (again.job, again.delivery) == (second.job, 2)
-    assert (await settle(queue, Settlement(again, applied=5), who="bob")).finished != ()
-
-
-async def test_what_goes_back_is_the_body_that_the_caller_hands_in(queue: QueueService) -> None:
-    await start(queue, 5)
-    claim = await one(queue)
-    left = msgspec.structs.replace(claim.job, low=key(3), rows=2, may_have_committed=True)
-    await queue.release(REF, [msgspec.structs.replace(claim, job=left)])
-    again = await one(queue, "bob")
-    assert (again.job, again.delivery, again.redelivered) == (left, 1, True)
-
-
-async def test_a_job_given_back_goes_behind_those_that_wait_longer(queue: QueueService, clock: Clock) -> None:
-    await start(queue, 1, 2, 3)
-    bad = await one(queue)
-    clock.advance(1)
-    await queue.release(REF, [bad])
-    assert [claim.job.rows for claim in await take(queue, 1)] == [2]
-    rest = await take(queue, 2)
-    assert [claim.job.rows for claim in rest] == [3, 1]
-    await queue.release(REF, rest)
-    assert [claim.job.rows for claim in await take(queue, 5)] == [3, 1]
-
-
-async def test_a_retry_given_back_goes_behind_waiting_jobs_and_those_behind_it(
-    queue: QueueService, clock: Clock
-) -> None:
-    await start(queue, 1, 2)
-    await settle(queue, Settlement(await one(queue), retry=retry(7, delay=5)))
-    clock.advance(5)
-    retried = await one(queue)
-    assert retried.job.is_retry
-    await queue.release(REF, [retried])
-    await queue.enqueue_check(REF, PLAN)
-    assert [claim.job.kind for claim in await take(queue, 5)] == [JobKind.RANGE, JobKind.KEYS, JobKind.CHECK]
-
-
-async def test_what_was_given_back_is_not_the_callers_any_more(queue: QueueService) -> None:
-    await start(queue, 5)
-    claim = await one(queue)
-    assert await queue.release(REF, [claim]) == ()
-    assert await queue.release(REF, [claim]) == (claim.id,)
-    assert (await settle(queue, Settlement(claim, applied=5))).lost == (claim.id,)
-    assert (await look(queue)).ready == 1
-
-
-async def test_a_planned_job_given_back_to_a_settled_sweep_is_deleted(queue: QueueService) -> None:
-    await start(queue, 5)
-    claim = await one(queue)
-    await open_sweep(queue, TICK + 60, NEWER)
-    assert await queue.release(REF, [claim]) == ()
-    stats = await look(queue)
-    assert (stats.ready, stats.running, stats.history[0].open_jobs) == (1, 0, 0)
-
-
-async def test_a_retry_given_back_is_ready_at_once(queue: QueueService, clock: Clock) -> None:
-    await bury(queue, 1)
-    await queue.replay(REF)
-    claim = await one(queue)
-    assert await queue.release(REF, [claim]) == ()
-    assert (await one(queue)).job == claim.job
-    assert (await look(queue)).excluded == 1
 
 
 async def test_without_a_row_budget_nothing_waits(queue: QueueService) -> None:
     await start(queue, 10**6, 1)
     settled = await settle(queue, Settlement(await one(queue), applied=10**6), want=1)
     assert (len(settled.claims.jobs), settled.claims.wait) == (1, None)
-
-
-async def test_a_check_is_enqueued_once_per_plan_hash_and_may_create_the_schedule(make_queue: Open) -> None:
-    ann, bob = make_queue(), make_queue()
-    assert await ann.enqueue_check(REF, PLAN)
-    assert not await bob.enqueue_check(REF, PlanVersion(7, PLAN.hash))
-    assert await bob.enqueue_check(REF, NEWER)
-    stats = await look(ann)
-    assert (stats.known, stats.ready, stats.sweep) == (True, 2, None)
-    claim = await one(ann)
-    assert claim.job == Job(JobKind.CHECK, PLAN)
-    settled = await settle(ann, Settlement(claim), want=1)
-    assert (settled.lost, settled.finished) == ((), ())
-    assert settled.claims.jobs[0].job == Job(JobKind.CHECK, NEWER)
-    assert not await ann.enqueue_check(REF, PLAN)
-
-
-async def test_a_check_is_enqueued_again_only_where_none_of_its_plan_waits_or_runs(make_queue: Open) -> None:
-    ann, bob = make_queue(), make_queue()
-    assert await ann.enqueue_check(REF, PLAN, again=True)
-    assert not await bob.enqueue_check(REF, PLAN, again=True)
-    claim = await one(ann)
-    assert not await bob.enqueue_check(REF, PLAN, again=True)
-    assert await bob.enqueue_check(REF, NEWER, again=True)
-    await settle(ann, Settlement(claim))
-    assert not await bob.enqueue_check(REF, PLAN)
-    assert await bob.enqueue_check(REF, PLAN, again=True)
-    assert [claim.job.plan for claim in await take(ann, 9)] == [NEWER, PLAN]
-
-
-async def test_a_check_that_was_lost_or_given_back_is_done_again(queue: QueueService, clock: Clock) -> None:
-    await queue.enqueue_check(REF, PLAN)
-    await one(queue)
-    clock.advance(LIMITS.lease + 1)
-    claim = await one(queue, "bob")
-    assert claim.delivery == 2
-    assert await queue.release(REF, [claim]) == ()
-    claim = await one(queue)
-    assert not await queue.end_sweep(REF, claim, SweepState.FAILED, "x", "x")
-    assert (await look(queue)).running == 0
 
 
 async def test_an_unknown_schedule_is_lost_and_nothing_creates_it(queue: QueueService, clock: Clock) -> None:
@@ -350,11 +234,11 @@ async def test_an_unknown_schedule_is_lost_and_nothing_creates_it(queue: QueueSe
     assert await queue.excluded(REF) == ExcludedRows(0, frozenset())
     assert (await queue.error_groups(REF), await queue.dead_letters(REF)) == ((), ())
     assert (await queue.replay(REF), await queue.purge(REF)) == (0, 0)
-    assert not (await look(queue)).known
+    assert not (await get_stats(queue)).known
     assert await queue.schedules() == ()
 
 
-async def test_a_claim_of_before_a_loss_fences_nothing_after_it(queue: QueueService) -> None:
+async def test_a_claim_from_before_a_loss_matches_nothing_after_it(queue: QueueService) -> None:
     await start(queue, 5)
     old = await one(queue)
     await queue.forget(REF)

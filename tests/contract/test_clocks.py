@@ -7,7 +7,20 @@ import pytest
 from kubesweep.queue.model import AHEAD, BEHIND, OpenResult, Settlement
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
-from tests.contract.hands import LIMITS, NEWER, PLAN, REF, TICK, look, one, open_sweep, retry, settle, start, take
+from tests.contract.helpers import (
+    LIMITS,
+    NEWER,
+    PLAN,
+    REF,
+    TICK,
+    get_stats,
+    one,
+    open_sweep,
+    retry,
+    settle,
+    start,
+    take,
+)
 
 HOUR = 3600.0
 
@@ -15,7 +28,7 @@ HOUR = 3600.0
 async def test_a_tick_far_ahead_counts_as_now_and_swallows_none_of_those_until_then(queue: QueueService) -> None:
     opened = await open_sweep(queue, TICK + 2 * HOUR)
     assert (opened.answer, opened.ahead) == (OpenResult.ENQUEUED, 2 * HOUR)
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.last_tick, stats.sweep and stats.sweep.tick) == (TICK, TICK)
     again = await open_sweep(queue, TICK + 60)
     assert (again.answer, again.ahead) == (OpenResult.FORBIDDEN, 0.0)
@@ -23,7 +36,7 @@ async def test_a_tick_far_ahead_counts_as_now_and_swallows_none_of_those_until_t
 
 async def test_a_tick_a_little_ahead_keeps_its_time(queue: QueueService) -> None:
     opened = await open_sweep(queue, TICK + AHEAD)
-    assert (opened.answer, opened.ahead, (await look(queue)).last_tick) == (OpenResult.ENQUEUED, 0.0, TICK + AHEAD)
+    assert (opened.answer, opened.ahead, (await get_stats(queue)).last_tick) == (OpenResult.ENQUEUED, 0.0, TICK + AHEAD)
     assert (await open_sweep(queue, TICK + AHEAD)).answer is OpenResult.DUPLICATE
 
 
@@ -32,16 +45,16 @@ async def test_ticks_go_on_after_the_clock_was_set_back(queue: QueueService, clo
     await start(queue)
     clock.advance(-HOUR)
     assert (await open_sweep(queue, clock.now, dedup_key=once)).answer is OpenResult.ENQUEUED
-    assert (await look(queue)).last_tick == clock.now
+    assert (await get_stats(queue)).last_tick == clock.now
 
 
-async def test_a_wish_without_a_time_is_made_now_by_the_queues_clock(queue: QueueService, clock: Clock) -> None:
+async def test_a_request_without_a_time_is_made_now_by_the_queues_clock(queue: QueueService, clock: Clock) -> None:
     opened = await open_sweep(queue, None, dedup_key="instead of it")
-    assert (opened.answer, opened.ahead, (await look(queue)).last_tick) == (OpenResult.ENQUEUED, 0.0, clock.now)
+    assert (opened.answer, opened.ahead, (await get_stats(queue)).last_tick) == (OpenResult.ENQUEUED, 0.0, clock.now)
     assert (await open_sweep(queue, None, dedup_key="instead of it")).answer is OpenResult.DUPLICATE
     clock.advance(-1)
     await open_sweep(queue, None, NEWER, dedup_key="instead of that")
-    assert (await look(queue)).last_tick == pytest.approx(clock.now + 1 + BEHIND, abs=1e-6)
+    assert (await get_stats(queue)).last_tick == pytest.approx(clock.now + 1 + BEHIND, abs=1e-6)
 
 
 async def test_a_lease_does_not_wait_until_a_clock_that_was_set_back_comes_there_again(

@@ -11,18 +11,18 @@ import pytest
 from kubesweep.queue.model import Claim, JobKind, OpenResult, Settlement, SweepState, Window
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
-from tests.contract.hands import (
+from tests.contract.helpers import (
     CUTOFF,
     LIMITS,
     NEWER,
     PLAN,
     REF,
     TICK,
-    bury,
     failed,
+    get_stats,
     key,
     latest,
-    look,
+    make_dead_letters,
     one,
     open_sweep,
     retry,
@@ -58,13 +58,13 @@ async def test_the_sweep_of_an_edit_is_planned_when_the_jobs_before_it_left_thei
     await start(queue, 5, 5, 5)
     first, second = await take(queue, 2)
     sweep = await edited(queue)
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.ready, stats.running, stats.delayed) == (0, 2, 1)
     assert await take(queue, 5, "bob") == ()
     await end(queue, first)
     assert await take(queue, 5, "bob") == ()
     await end(queue, second)
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.ready, stats.running, stats.delayed) == (1, 0, 0)
     (plan,) = await take(queue, 5, "bob")
     assert (plan.job.kind, plan.job.sweep, plan.job.plan, plan.delivery) == (JobKind.PLAN, sweep, NEWER, 1)
@@ -99,7 +99,7 @@ async def test_a_worker_that_crashed_delays_the_next_sweep_by_one_lease(queue: Q
     clock.advance(1)
     (plan,) = await take(queue, 5, "bob")
     assert plan.job.kind is JobKind.PLAN
-    assert (await look(queue)).running == 1
+    assert (await get_stats(queue)).running == 1
 
 
 async def test_a_worker_that_goes_on_is_waited_for_as_long_as_it_extends_its_lease(
@@ -123,7 +123,7 @@ async def test_who_waits_for_a_job_is_woken_by_the_settlement_that_frees_it(make
     busy = await one(ann)
     sweep = await edited(ann)
     waiting = asyncio.create_task(bob.claim_next(REF, "bob", 1, LIMITS, 3600))
-    await look(bob)  # a round trip of the same object: the waiter had its turn
+    await get_stats(bob)  # a round trip of the same object: the waiter had its turn
     assert not waiting.done()
     await settled(ann, busy)
     (plan,) = (await waiting).jobs
@@ -135,14 +135,14 @@ async def test_of_two_edits_only_the_last_is_planned(queue: QueueService) -> Non
     busy = await one(queue)
     given_up = await edited(queue)
     last = (await open_sweep(queue, TICK + 120, msgspec.structs.replace(NEWER, hash="cccc"))).sweep
-    (before, _) = (await look(queue)).history
+    (before, _) = (await get_stats(queue)).history
     assert (before.id, before.state, before.open_jobs) == (given_up, SweepState.SUPERSEDED, 0)
     await settled(queue, busy)
     (plan,) = await take(queue, 5, "bob")
     assert plan.job.sweep == last
     await queue.advance(REF, plan, Window(CUTOFF))
     assert (await latest(queue)).state is SweepState.COMPLETED
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.ready, stats.running, stats.delayed) == (0, 0, 0)
 
 
@@ -155,14 +155,14 @@ async def test_an_edit_frees_the_rows_whose_retry_is_far_away(queue: QueueServic
     after = await queue.excluded(REF)
     assert after.keys == frozenset()
     assert after.version != before_edit.version
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.delayed, stats.excluded) == (0, 0)
     (before,) = stats.history
     assert (before.id, before.applied, before.skipped, before.retrying) == (old, 1, 2, 0)
     assert before.balanced
 
 
-async def test_a_retry_of_the_same_plan_waits_and_one_in_a_workers_hands_is_left_there(
+async def test_a_retry_of_the_same_plan_waits_and_a_claimed_one_is_left_alone(
     queue: QueueService, clock: Clock
 ) -> None:
     await start(queue, 2)
@@ -182,7 +182,7 @@ async def test_a_retry_of_the_same_plan_waits_and_one_in_a_workers_hands_is_left
 async def test_an_edit_frees_a_retry_that_was_given_back_and_leaves_replays_and_dead_letters(
     queue: QueueService, clock: Clock
 ) -> None:
-    await bury(queue, 1, 2)
+    await make_dead_letters(queue, 1, 2)
     await start(queue, 1, tick=TICK + 60)
     again = Settlement(await one(queue), retry=retry(3, delay=5))
     await settle(queue, again)
@@ -194,23 +194,23 @@ async def test_an_edit_frees_a_retry_that_was_given_back_and_leaves_replays_and_
     replayed = [claim for claim in await take(queue, 5) if claim.job.is_retry]
     assert [claim.job.keys for claim in replayed] == [(key(1),)]
     await settle(queue, Settlement(replayed[0], dead=failed(1)))
-    assert (await look(queue)).dead == 2
+    assert (await get_stats(queue)).dead == 2
 
 
 async def test_what_fails_after_the_edit_of_its_plan_is_left_to_the_new_one(queue: QueueService, clock: Clock) -> None:
     old = await start(queue, 2, 2)
     await settle(queue, Settlement(await one(queue), applied=1, retry=retry(1, delay=5)))
     clock.advance(6)
-    held, planned = await take(queue, 2)
-    assert (held.job.is_retry, planned.job.is_retry) == (True, False)
+    excluded, planned = await take(queue, 2)
+    assert (excluded.job.is_retry, planned.job.is_retry) == (True, False)
     await edited(queue)
     late = await settle(
         queue,
-        Settlement(held, retry=retry(1, attempt=3, delay=86_400.0)),
+        Settlement(excluded, retry=retry(1, attempt=3, delay=86_400.0)),
         Settlement(planned, applied=1, retry=retry(1002, delay=86_400.0)),
     )
     assert late.lost == ()
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.delayed, stats.excluded, stats.ready) == (0, 0, 1)
     (before,) = stats.history
     assert (before.id, before.applied, before.skipped, before.retrying) == (old, 2, 2, 0)
@@ -230,7 +230,7 @@ async def test_an_edit_leaves_a_job_to_its_worker_that_was_handed_out_before_old
     newest = msgspec.structs.replace(NEWER, generation=3, hash="cccc")
     assert (await open_sweep(queue, TICK + 120, newest)).answer is OpenResult.ENQUEUED
     assert await queue.extend(REF, [claim], LIMITS.lease) == ()
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.running, stats.ready, stats.delayed) == (1, 1, 1)
     assert [job.job.kind for job in await take(queue, 5, "bob")] == [JobKind.CHECK]
 
@@ -250,7 +250,7 @@ async def test_an_edit_leaves_a_half_of_a_retry_to_the_worker_that_has_it(queue:
     assert (await queue.excluded(REF)).keys == frozenset()
 
 
-async def test_an_edit_leaves_rows_that_somebody_wants_tried_now(queue: QueueService) -> None:
+async def test_an_edit_leaves_rows_that_are_retried_on_request(queue: QueueService) -> None:
     await start(queue, 2)
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2, delay=86_400.0)))
     assert await queue.replay(REF, keys=[key(1)]) == 1

@@ -12,15 +12,15 @@ from kubesweep.queue.model import (
 )
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
-from tests.contract.hands import (
+from tests.contract.helpers import (
     CUTOFF,
     REF,
     TICK,
-    bury,
     failed,
+    get_stats,
     key,
     latest,
-    look,
+    make_dead_letters,
     one,
     open_sweep,
     range_job,
@@ -31,7 +31,7 @@ from tests.contract.hands import (
 )
 
 
-async def test_a_sweep_halts_at_the_row_that_would_be_held_beyond_the_bound(queue: QueueService, clock: Clock) -> None:
+async def test_a_sweep_halts_at_the_row_beyond_the_limit_of_excluded_rows(queue: QueueService, clock: Clock) -> None:
     few = Limits(halt_above=3)
     sweep = await start(queue, 5, 5, 5, 5)
     first, second, third = await take(queue, 3)
@@ -83,7 +83,7 @@ async def test_a_sweep_fails_at_its_end_for_what_a_settlement_says_unless_a_row_
     assert (found.state, found.reason) == ((SweepState.COMPLETED, "") if applied else (SweepState.FAILED, why[0]))
 
 
-async def test_too_many_held_rows_outlast_what_a_settlement_says(queue: QueueService) -> None:
+async def test_too_many_failed_rows_outlast_what_a_settlement_says(queue: QueueService) -> None:
     few = Limits(halt_above=3, halt_at_end=True)
     await start(queue, 5, 5, 5)
     why = ("WriteRefused", "none was written")
@@ -108,7 +108,7 @@ async def test_a_halted_sweep_keeps_where_it_was_capped(queue: QueueService, lat
         await settle(queue, Settlement(claim, dead=failed(6), applied=4), limits=few)
     assert (await latest(queue)).state is SweepState.HALTED
     await open_sweep(queue, TICK + 60)
-    (past,) = (await look(queue)).history
+    (past,) = (await get_stats(queue)).history
     assert (past.state, past.capped, past.stopped, past.balanced) == (SweepState.HALTED, True, 'x["10"]', late)
 
 
@@ -125,14 +125,14 @@ async def test_a_flood_is_judged_at_the_end_of_a_sweep_that_halts_late(queue: Qu
     assert (found.state, found.reason) == ((SweepState.COMPLETED, "") if applied else (SweepState.HALTED, "Flood"))
 
 
-async def test_a_row_that_is_held_already_may_fail_again_at_the_bound(queue: QueueService, clock: Clock) -> None:
+async def test_an_excluded_row_may_fail_again_at_the_limit(queue: QueueService, clock: Clock) -> None:
     few = Limits(halt_above=2)
     await start(queue, 2, 5)
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2)), limits=few)
     clock.advance(10)
     settled = await settle(queue, Settlement(await one(queue), retry=retry(1, attempt=3), dead=failed(2)), limits=few)
     assert settled.halted == ()
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.excluded, stats.dead) == (2, 1)
 
 
@@ -141,26 +141,26 @@ async def test_room_is_made_by_rows_that_leave_in_the_same_call(queue: QueueServ
     await start(queue, 2, 5)
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2)), limits=few)
     clock.advance(10)
-    held, planned = await take(queue, 2)
+    excluded, planned = await take(queue, 2)
     settled = await settle(
-        queue, Settlement(held, applied=2), Settlement(planned, applied=3, retry=retry(3, 4)), limits=few
+        queue, Settlement(excluded, applied=2), Settlement(planned, applied=3, retry=retry(3, 4)), limits=few
     )
     assert (settled.halted, (await queue.excluded(REF)).keys) == ((), {key(3), key(4)})
 
 
 async def test_the_bound_is_one_for_each_origin(queue: QueueService) -> None:
     few = Limits(halt_above=2)
-    await bury(queue, 1, 2, origin="old(id) #1")
+    await make_dead_letters(queue, 1, 2, origin="old(id) #1")
     sweep = await start(queue, 3, 5, tick=TICK + 60, origin="new(id) #2")
     claim = await one(queue)
     assert (await settle(queue, Settlement(claim, dead=failed(1, 2), rest=claim.job), limits=few)).halted == ()
     assert (await settle(queue, Settlement(claim, dead=failed(3)), limits=few)).halted == (sweep,)
-    assert (await look(queue)).dead == 4
+    assert (await get_stats(queue)).dead == 4
 
 
-async def test_a_sweep_none_of_whose_rows_fail_goes_on_beside_many_held_rows(queue: QueueService) -> None:
+async def test_a_sweep_none_of_whose_rows_fail_continues_despite_many_excluded_rows(queue: QueueService) -> None:
     few = Limits(halt_above=2)
-    await bury(queue, 1, 2, 3)
+    await make_dead_letters(queue, 1, 2, 3)
     sweep = await start(queue, 5, tick=TICK + 60)
     settled = await settle(queue, Settlement(await one(queue), applied=5), limits=few)
     assert (settled.halted, settled.finished) == ((), (sweep,))
@@ -241,8 +241,8 @@ async def test_a_completed_sweep_of_which_rows_were_applied_stays_completed(queu
     assert (await latest(queue)).succeeded
 
 
-async def test_many_held_rows_do_not_halt_a_sweep_that_is_completed(queue: QueueService, clock: Clock) -> None:
-    await bury(queue, 7, 8, 9)
+async def test_many_excluded_rows_do_not_halt_a_sweep_that_is_completed(queue: QueueService, clock: Clock) -> None:
+    await make_dead_letters(queue, 7, 8, 9)
     await start(queue, 2, tick=TICK + 60)
     await settle(queue, Settlement(await one(queue), applied=1, retry=retry(1)))
     clock.advance(10)

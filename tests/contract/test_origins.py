@@ -5,16 +5,16 @@ from __future__ import annotations
 from kubesweep.queue.model import ExcludedRows, Settlement
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
-from tests.contract.hands import (
+from tests.contract.helpers import (
     LIMITS,
     REF,
     TICK,
-    bury,
     dead_keys,
     failed,
+    get_stats,
     key,
     latest,
-    look,
+    make_dead_letters,
     one,
     retry,
     settle,
@@ -27,26 +27,28 @@ NEW = "public.sessions(id) #ba9876543210"
 
 
 async def test_a_row_of_another_origin_is_not_excluded_but_counted(queue: QueueService) -> None:
-    await bury(queue, 1, 2, origin=OLD)
-    await bury(queue, 1, tick=TICK + 60, origin=NEW)
+    await make_dead_letters(queue, 1, 2, origin=OLD)
+    await make_dead_letters(queue, 1, tick=TICK + 60, origin=NEW)
     version = (await queue.excluded(REF)).version
     assert await queue.excluded(REF, OLD) == ExcludedRows(version, frozenset({key(1), key(2)}), foreign=1)
     assert await queue.excluded(REF, NEW) == ExcludedRows(version, frozenset({key(1)}), foreign=2)
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.excluded, stats.dead, stats.origin) == (3, 3, NEW)
 
 
-async def test_held_rows_without_an_origin_belong_to_each(queue: QueueService) -> None:
-    await bury(queue, 1)
+async def test_excluded_rows_without_an_origin_belong_to_each(queue: QueueService) -> None:
+    await make_dead_letters(queue, 1)
     assert (await queue.excluded(REF, NEW))[1:] == (frozenset({key(1)}), 0)
 
 
-async def test_the_same_key_is_held_dies_and_is_freed_for_each_origin_apart(queue: QueueService, clock: Clock) -> None:
+async def test_the_same_key_is_excluded_dies_and_leaves_for_each_origin_separately(
+    queue: QueueService, clock: Clock
+) -> None:
     await start(queue, 1, origin=OLD)
     await settle(queue, Settlement(await one(queue), retry=retry(1, delay=5)))
     await start(queue, 1, tick=TICK + 60, origin=NEW)
     await settle(queue, Settlement(await one(queue), retry=retry(1, delay=10)))
-    assert (await look(queue)).excluded == 2
+    assert (await get_stats(queue)).excluded == 2
     clock.advance(5)
     older = await one(queue)
     assert older.job.origin == OLD
@@ -62,8 +64,8 @@ async def test_the_same_key_is_held_dies_and_is_freed_for_each_origin_apart(queu
 
 
 async def test_dead_letters_are_grouped_by_origin_too(queue: QueueService) -> None:
-    await bury(queue, 1, 2, origin=OLD)
-    await bury(queue, 1, tick=TICK + 60, origin=NEW)
+    await make_dead_letters(queue, 1, 2, origin=OLD)
+    await make_dead_letters(queue, 1, tick=TICK + 60, origin=NEW)
     groups = await queue.error_groups(REF)
     assert [(group.origin, group.count, set(group.samples)) for group in groups] == [
         (OLD, 2, {key(1), key(2)}),
@@ -72,8 +74,8 @@ async def test_dead_letters_are_grouped_by_origin_too(queue: QueueService) -> No
 
 
 async def test_a_replay_takes_only_rows_of_the_origin_that_is_swept_now(queue: QueueService) -> None:
-    await bury(queue, 1, 2, origin=OLD)
-    await bury(queue, 2, tick=TICK + 60, origin=NEW)
+    await make_dead_letters(queue, 1, 2, origin=OLD)
+    await make_dead_letters(queue, 2, tick=TICK + 60, origin=NEW)
     assert await queue.replay(REF) == 1
     claim = await one(queue)
     assert (claim.job.keys, claim.job.origin) == ((key(2),), NEW)
@@ -85,13 +87,13 @@ async def test_a_replay_takes_only_rows_of_the_origin_that_is_swept_now(queue: Q
 
 
 async def test_a_purge_by_key_takes_it_from_every_origin(queue: QueueService) -> None:
-    await bury(queue, 1, 2, origin=OLD)
-    await bury(queue, 2, tick=TICK + 60, origin=NEW)
+    await make_dead_letters(queue, 1, 2, origin=OLD)
+    await make_dead_letters(queue, 2, tick=TICK + 60, origin=NEW)
     assert await queue.purge(REF, keys=[key(2)]) == 2
     assert await dead_keys(queue) == [key(1)]
 
 
-async def test_a_held_job_keeps_its_origin_through_parts_halves_and_a_crash(queue: QueueService, clock: Clock) -> None:
+async def test_a_retry_keeps_its_origin_through_parts_halves_and_a_crash(queue: QueueService, clock: Clock) -> None:
     await start(queue, 4, origin=OLD)
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2, 3, delay=1)))
     clock.advance(1)

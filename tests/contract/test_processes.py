@@ -1,4 +1,4 @@
-"""Real processes on one store, one of them killed at any moment: the books balance all the same."""
+"""Real processes on one store, one of them killed at any moment: the counters still add up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenResult, SweepState
-from tests.contract.hands import look, open_sweep, start
+from tests.contract.helpers import get_stats, open_sweep, start
 
 JOBS, ROWS = 400, 5
 ROOT = Path(__file__).parents[2]
@@ -21,7 +21,7 @@ async def _worker(url: str, who: str, *arguments: str) -> asyncio.subprocess.Pro
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.contract.hammer",
+        "tests.contract.worker_process",
         url,
         who,
         *arguments,
@@ -53,13 +53,13 @@ async def test_three_processes_one_of_them_killed_settle_every_row_once(tmp_path
     answers = await asyncio.gather(*(worker.communicate(b"go\n") for worker in workers))
     said = [out.decode().split() for out, _ in answers]
     assert [worker.returncode for worker in workers] == [0, 0, -signal.SIGKILL]
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert stats.sweep is not None
     assert (stats.sweep.id, stats.sweep.state) == (sweep, SweepState.COMPLETED)
     assert (stats.sweep.planned, stats.sweep.balanced, stats.sweep.open_jobs) == (JOBS * ROWS, True, 0)
     assert (stats.sweep.applied, stats.running, stats.ready) == (JOBS * ROWS, 0, 0)
-    heard = sum(lines.count(f"finished:{sweep}") for lines in said)
-    assert heard <= 1  # the one that was killed may have had the last word and not said it
+    drain = sum(lines.count(f"finished:{sweep}") for lines in said)
+    assert drain <= 1  # the one that was killed may have had the last word and not said it
     await queue.close()
 
 

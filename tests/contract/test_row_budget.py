@@ -9,7 +9,7 @@ import pytest
 from kubesweep.queue.model import Budget, Claim, FailedRow, Limits, Retry, Settlement
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
-from tests.contract.hands import REF, one, range_job, settle, start, take
+from tests.contract.helpers import REF, one, range_job, settle, start, take
 
 SLOW = Limits(rows_per_second=100)
 THRIFTY = Limits(rows_per_second=100, burst=10)

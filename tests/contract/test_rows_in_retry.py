@@ -7,19 +7,19 @@ import msgspec
 from kubesweep.queue.model import Job, JobKind, RowState, Settlement
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
-from tests.contract.hands import (
+from tests.contract.helpers import (
     CUTOFF,
     LIMITS,
     NEWER,
     PLAN,
     REF,
     TICK,
-    bury,
     dead_keys,
     failed,
+    get_stats,
     key,
     latest,
-    look,
+    make_dead_letters,
     one,
     open_sweep,
     retry,
@@ -40,7 +40,7 @@ async def waiting(queue: QueueService, *numbers: int, tick: float = TICK, error:
 
 async def test_rows_in_retry_are_listed_with_their_history_and_grouped(queue: QueueService, clock: Clock) -> None:
     sweep = await waiting(queue, 1, 2)
-    await bury(queue, 3, tick=TICK + 60)
+    await make_dead_letters(queue, 3, tick=TICK + 60)
     rows = await queue.dead_letters(REF, state=RowState.RETRYING)
     assert [(row.key, row.error, row.sweep, row.at) for row in rows] == [
         (key(1), "Http503", sweep, clock.now),
@@ -60,7 +60,7 @@ async def test_a_retry_of_a_row_that_waits_is_due_at_once_with_fresh_attempts(
 ) -> None:
     sweep = await waiting(queue, 1, 2, 3)
     assert await queue.replay(REF, keys=[key(1), key(3), key(9)]) == 2
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.excluded, stats.ready, stats.delayed) == (3, 1, 1)
     claim = await one(queue)
     assert claim.job == Job(JobKind.KEYS, None, sweep, keys=(key(1), key(3)), rows=2, is_retry=True)
@@ -77,7 +77,7 @@ async def test_a_retry_of_a_row_that_waits_is_due_at_once_with_fresh_attempts(
 
 async def test_a_retry_reaches_dead_rows_and_those_that_wait(queue: QueueService) -> None:
     await waiting(queue, 1)
-    await bury(queue, 2, tick=TICK + 60)
+    await make_dead_letters(queue, 2, tick=TICK + 60)
     assert await queue.replay(REF) == 2
     assert sorted(claim.job.keys for claim in await take(queue, 5)) == [(key(1),), (key(2),)]
     assert await queue.replay(REF) == 0
@@ -105,8 +105,8 @@ async def test_purged_rows_in_retry_are_eligible_again_and_are_not_tried(queue: 
     await waiting(queue, 1, 2, 3)
     version = (await queue.excluded(REF)).version
     assert await queue.purge(REF, keys=[key(1), key(3)]) == 2
-    held = await queue.excluded(REF)
-    assert (held.keys, held.version != version) == ({key(2)}, True)
+    excluded = await queue.excluded(REF)
+    assert (excluded.keys, excluded.version != version) == ({key(2)}, True)
     found = await latest(queue)
     assert (found.retrying, found.skipped, found.balanced) == (1, 2, True)
     clock.advance(DAY)
@@ -114,7 +114,7 @@ async def test_purged_rows_in_retry_are_eligible_again_and_are_not_tried(queue: 
     assert (claim.job.keys, claim.job.rows) == ((key(2),), 1)
     await settle(queue, Settlement(claim, dead=failed(2)))
     assert await queue.purge(REF) == 1
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.excluded, stats.ready, stats.delayed, stats.running) == (0, 0, 0, 0)
 
 
@@ -131,7 +131,7 @@ async def test_a_purge_reaches_a_retry_that_was_given_back(queue: QueueService, 
         (True, (key(1),), 1),
     ]
     await settle(queue, *(Settlement(claim, applied=claim.job.rows) for claim in again))
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.excluded, stats.ready, stats.running) == (0, 0, 0)
 
 
@@ -173,7 +173,7 @@ async def test_the_bodies_of_rows_in_retry_survive_a_change_of_their_job(queue: 
     assert (again.job.keys, again.job.sweep) == ((strange,), sweep)
     assert await queue.purge(REF) == 1
     await settle(queue, Settlement(again, applied=1))
-    assert (await look(queue)).excluded == 0
+    assert (await get_stats(queue)).excluded == 0
 
 
 async def test_a_retry_for_a_newer_plan_belongs_to_whatever_plan_there_is(queue: QueueService) -> None:

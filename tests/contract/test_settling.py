@@ -8,7 +8,6 @@ from kubesweep.queue.model import (
     FailedRow,
     Job,
     JobKind,
-    OpenResult,
     Retry,
     Settlement,
     SweepState,
@@ -16,7 +15,7 @@ from kubesweep.queue.model import (
 )
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
-from tests.contract.hands import (
+from tests.contract.helpers import (
     CUTOFF,
     LIMITS,
     PLAN,
@@ -24,9 +23,9 @@ from tests.contract.hands import (
     TICK,
     dead_keys,
     failed,
+    get_stats,
     key,
     latest,
-    look,
     one,
     open_sweep,
     plan_job,
@@ -63,7 +62,7 @@ async def test_a_sweep_is_not_finished_while_its_plan_job_is_open(queue: QueueSe
     assert (await latest(queue)).state is SweepState.PLANNING
 
 
-async def test_settling_and_claiming_are_one_move(queue: QueueService) -> None:
+async def test_settling_and_claiming_are_one_operation(queue: QueueService) -> None:
     await start(queue, 1, 2, 3, 4)
     first, second = await take(queue, 2)
     settled = await settle(queue, Settlement(first, applied=1), Settlement(second, applied=2), want=5)
@@ -79,7 +78,7 @@ async def test_a_claim_settled_twice_in_one_call_counts_once(queue: QueueService
     assert (await latest(queue)).applied == 5
 
 
-async def test_a_lost_settlement_changes_nothing_while_its_neighbours_count(queue: QueueService, clock: Clock) -> None:
+async def test_a_lost_settlement_changes_nothing_while_the_others_count(queue: QueueService, clock: Clock) -> None:
     sweep = await start(queue, 5, 6)
     stale, kept = await take(queue, 2)
     clock.advance(LIMITS.lease - 1)
@@ -93,7 +92,7 @@ async def test_a_lost_settlement_changes_nothing_while_its_neighbours_count(queu
     assert settled.lost == (stale.id,)
     found = await latest(queue)
     assert (found.applied, found.retrying, found.dead, found.planned, found.open_jobs) == (6, 0, 0, 11, 1)
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.excluded, stats.ready, stats.running, stats.delayed) == (0, 0, 1, 0)
 
 
@@ -133,7 +132,7 @@ async def test_a_part_that_is_settled_twice_counts_once_and_keeps_the_lease(queu
     assert (await settle(queue, part)).lost == ()
     found = await latest(queue)
     assert (found.planned, found.applied, found.retrying, found.skipped, found.open_jobs) == (10, 3, 1, 0, 1)
-    assert (await look(queue)).delayed == 1
+    assert (await get_stats(queue)).delayed == 1
     clock.advance(LIMITS.lease - 1)
     assert await take(queue, 1, "bob") == ()
     claim = msgspec.structs.replace(claim, job=rest)
@@ -158,147 +157,15 @@ async def test_halves_of_a_settled_sweep_are_dropped_and_its_retries_kept(queue:
     claim, broken = await take(queue, 2)
     await queue.end_sweep(REF, broken, SweepState.FAILED, "Broken", "a sentence")
     await settle(queue, Settlement(claim, retry=retry(1, 2), jobs=(range_job(sweep, 8),)))
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert stats.sweep is not None
     assert (stats.ready, stats.delayed, stats.excluded, stats.sweep.retrying) == (0, 1, 2, 2)
     assert stats.sweep.open_jobs == 0
 
 
-async def test_rows_in_retry_are_held_and_do_not_keep_the_sweep_open(queue: QueueService, clock: Clock) -> None:
-    sweep = await start(queue, 10)
-    claim = await one(queue)
-    settled = await settle(queue, Settlement(claim, applied=8, retry=retry(4, 9, delay=10)))
-    assert settled.finished == (sweep,)
-    found = await latest(queue)
-    assert (found.state, found.applied, found.retrying, found.balanced) == (SweepState.COMPLETED, 8, 2, True)
-    assert (await queue.excluded(REF))[1] == {key(4), key(9)}
-    assert (await open_sweep(queue, TICK + 60)).answer is OpenResult.ENQUEUED
-    await one(queue)
-    clock.advance(10)
-    again = await one(queue, "bob")
-    expected = Job(JobKind.KEYS, PLAN, sweep, CUTOFF, keys=(key(4), key(9)), rows=2, attempt=2, is_retry=True)
-    assert (again.job, again.delivery, again.redelivered) == (expected, 1, False)
-
-
-async def test_every_outcome_of_a_held_row_moves_it_from_held_to_where_it_belongs(
+async def test_outcomes_of_a_sweep_that_is_forgotten_change_no_other_counters(
     queue: QueueService, clock: Clock
 ) -> None:
-    await start(queue, 6)
-    await settle(queue, Settlement(await one(queue), retry=retry(1, 2, 3, 4, 5, 6)))
-    clock.advance(10)
-    claim = await one(queue)
-    outcome = Settlement(
-        claim, applied=1, skipped=1, unconfirmed=1, dead=failed(4), retry=retry(5, 6, attempt=3, delay=20)
-    )
-    assert (await settle(queue, outcome)).finished == ()
-    found = await latest(queue)
-    assert (found.applied, found.skipped, found.unconfirmed) == (1, 1, 1)
-    assert (found.retrying, found.dead, found.balanced) == (2, 1, True)
-    assert (await queue.excluded(REF))[1] == {key(4), key(5), key(6)}
-    stats = await look(queue)
-    assert (stats.excluded, stats.dead, stats.delayed) == (3, 1, 1)
-    clock.advance(20)
-    last = await one(queue)
-    assert (last.job.attempt, last.job.keys) == (3, (key(5), key(6)))
-    await settle(queue, Settlement(last, applied=2))
-    assert (await queue.excluded(REF))[1] == {key(4)}
-    assert ((await latest(queue)).retrying, (await latest(queue)).balanced) == (0, True)
-
-
-async def test_a_held_job_is_settled_in_parts_and_halves(queue: QueueService, clock: Clock) -> None:
-    sweep = await start(queue, 4)
-    await settle(queue, Settlement(await one(queue), retry=retry(1, 2, 3, 4)))
-    clock.advance(10)
-    claim = await one(queue)
-    rest = msgspec.structs.replace(claim.job, keys=(key(2), key(3), key(4)), rows=3)
-    await settle(queue, Settlement(claim, applied=1, rest=rest))
-    assert (await queue.excluded(REF))[1] == {key(2), key(3), key(4)}
-    halves = tuple(msgspec.structs.replace(rest, keys=part, rows=len(part)) for part in (rest.keys[1:2], rest.keys[2:]))
-    await settle(queue, Settlement(claim, skipped=1, jobs=halves))
-    assert (await queue.excluded(REF))[1] == {key(3), key(4)}
-    found = await latest(queue)
-    assert (found.applied, found.skipped, found.retrying, found.open_jobs) == (1, 1, 2, 0)
-    for part in await take(queue, 5):
-        await settle(queue, Settlement(part, applied=1))
-    found = await latest(queue)
-    assert (found.id, found.applied, found.retrying, found.balanced) == (sweep, 3, 0, True)
-    assert (await queue.excluded(REF))[1] == frozenset()
-
-
-async def test_the_version_of_the_held_set_changes_whenever_the_set_does(queue: QueueService, clock: Clock) -> None:
-    await start(queue, 5, 5)
-    first, second = await take(queue, 2)
-    versions = [(await queue.excluded(REF))[0]]
-    settled = await settle(queue, Settlement(first, applied=5))
-    assert settled.claims.excluded_version == versions[0]
-    settled = await settle(queue, Settlement(second, applied=4, retry=retry(1)))
-    versions.append(settled.claims.excluded_version)
-    assert (await queue.excluded(REF))[0] == versions[-1]
-    clock.advance(10)
-    await settle(queue, Settlement(await one(queue), dead=failed(1)))
-    await queue.purge(REF)
-    versions.append((await queue.claim(REF, "ann", 0, LIMITS)).excluded_version)
-    assert len(set(versions)) == 3
-
-
-async def test_the_version_changes_when_a_row_leaves_the_held_set(queue: QueueService, clock: Clock) -> None:
-    await start(queue, 2)
-    await settle(queue, Settlement(await one(queue), retry=retry(1, 2)))
-    before = await queue.excluded(REF)
-    clock.advance(10)
-    settled = await settle(queue, Settlement(await one(queue), applied=1, dead=failed(2)))
-    after = await queue.excluded(REF)
-    assert (before.keys, after.keys) == ({key(1), key(2)}, {key(2)})
-    assert before.version != after.version == settled.claims.excluded_version
-
-
-async def test_a_row_that_another_job_holds_is_not_held_twice(queue: QueueService, clock: Clock) -> None:
-    sweep = await start(queue, 3, 3)
-    quick, slow = await take(queue, 2)
-    await settle(queue, Settlement(quick, applied=1, retry=retry(1), dead=failed(2)))
-    await settle(queue, Settlement(slow, retry=retry(1, 3), dead=failed(2)))
-    stats = await look(queue)
-    assert (stats.excluded, stats.dead, stats.delayed) == (3, 1, 2)
-    assert stats.sweep is not None
-    assert (stats.sweep.applied, stats.sweep.retrying, stats.sweep.dead, stats.sweep.skipped) == (1, 2, 1, 2)
-    clock.advance(10)
-    assert sorted(claim.job.keys for claim in await take(queue, 5)) == [(key(1),), (key(3),)]
-    (letter,) = await queue.dead_letters(REF)
-    assert (letter.sweep, len(letter.attempts)) == (sweep, 1)
-
-
-async def test_a_retry_does_not_take_over_a_row_that_another_job_holds(queue: QueueService, clock: Clock) -> None:
-    await start(queue, 3)
-    await settle(queue, Settlement(await one(queue), retry=(*retry(1), *retry(2), *retry(3))))
-    clock.advance(10)
-    first, second = await take(queue, 2)
-    await settle(queue, Settlement(first, dead=failed(1)))
-    await settle(queue, Settlement(second, retry=retry(1, 2, attempt=3, delay=20), dead=failed(3)))
-    assert await dead_keys(queue) == [key(1)]
-    assert sorted(claim.job.keys for claim in await take(queue, 5)) == [(key(3),)]
-    clock.advance(20)
-    assert [claim.job.keys for claim in await take(queue, 1)] == [(key(2),)]
-    assert (await queue.excluded(REF)).keys == {key(1), key(2), key(3)}
-
-
-async def test_a_row_that_left_a_job_for_a_retry_stays_held_when_the_job_ends(
-    queue: QueueService, clock: Clock
-) -> None:
-    await start(queue, 3)
-    await settle(queue, Settlement(await one(queue), retry=retry(1, 2, 3)))
-    clock.advance(10)
-    claim = await one(queue)
-    rest = msgspec.structs.replace(claim.job, keys=(key(2), key(3)), rows=2)
-    await settle(queue, Settlement(claim, retry=retry(1, attempt=3, delay=20), rest=rest))
-    await settle(queue, Settlement(claim, applied=2))
-    assert (await queue.excluded(REF)).keys == {key(1)}
-    found = await latest(queue)
-    assert (found.applied, found.retrying, found.balanced) == (2, 1, True)
-    clock.advance(20)
-    assert (await one(queue)).job.keys == (key(1),)
-
-
-async def test_outcomes_of_a_sweep_that_is_forgotten_change_no_other_books(queue: QueueService, clock: Clock) -> None:
     await start(queue, 2)
     await settle(queue, Settlement(await one(queue), retry=retry(1, 2, delay=1000)))
     for at in range(1, 12):
@@ -306,14 +173,14 @@ async def test_outcomes_of_a_sweep_that_is_forgotten_change_no_other_books(queue
     clock.advance(1000)
     claim = await one(queue)
     assert claim.job.is_retry
-    before = await look(queue)
+    before = await get_stats(queue)
     assert (await settle(queue, Settlement(claim, applied=1, dead=failed(2)))).lost == ()
-    after = await look(queue)
+    after = await get_stats(queue)
     assert (after.excluded, after.dead) == (1, 1)
     assert (after.sweep, after.history) == (before.sweep, before.history)
 
 
-async def test_a_dead_letter_tells_the_rows_history(queue: QueueService, clock: Clock) -> None:
+async def test_a_dead_letter_has_the_history_of_its_row(queue: QueueService, clock: Clock) -> None:
     sweep = await start(queue, 1)
     at = clock.now
     await settle(queue, Settlement(await one(queue), retry=retry(1, error="Deadlock")))
@@ -328,7 +195,7 @@ async def test_a_dead_letter_tells_the_rows_history(queue: QueueService, clock: 
     )
 
 
-async def test_a_dead_letter_tells_where_its_last_attempt_failed(queue: QueueService, clock: Clock) -> None:
+async def test_a_dead_letter_shows_where_its_last_attempt_failed(queue: QueueService, clock: Clock) -> None:
     await start(queue, 1)
     first = FailedRow(key(1), "ValueError", "no", "/app/sweeps.py:7")
     await settle(queue, Settlement(await one(queue), retry=(Retry((first,), 2, 10.0),)))
@@ -354,7 +221,7 @@ async def test_the_history_of_a_row_is_bounded_and_keeps_the_latest(queue: Queue
     assert await dead_keys(queue) == [key(1)]
 
 
-async def test_what_a_settlement_says_was_learnt_is_part_of_each_later_claim(queue: QueueService) -> None:
+async def test_the_batch_hint_of_a_settlement_is_part_of_each_later_claim(queue: QueueService) -> None:
     await start(queue, 1, 1, 1, 1)
     first, second, third = await take(queue, 3)
     answer = await settle(queue, Settlement(claim=first, applied=1, batch_hint="aaaa 125"))

@@ -18,7 +18,7 @@ from kubesweep.queue.connect import connect
 from kubesweep.queue.model import FailedRow, OpenResult, Retry, Settlement, SweepState, Window
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep.queue.sqlite.store import VERSION
-from tests.contract.hands import CUTOFF, LIMITS, REF, TICK, look, one, open_sweep, range_job, settle, start
+from tests.contract.helpers import CUTOFF, LIMITS, REF, TICK, get_stats, one, open_sweep, range_job, settle, start
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,13 +50,13 @@ def _run(module: str, *arguments: str) -> str:
 
 async def test_a_full_disk_is_an_outage_and_loses_nothing(open_file: Open, tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
-    said = _run("trouble", "full", str(path))
+    said = _run("restricted_process", "full", str(path))
     assert "QueueFull" in said
     assert str(path) in said
     assert "Free some space" in said
     assert "recovered" in said
     queue = open_file(path)
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert stats.sweep is not None
     assert (stats.sweep.planned, stats.sweep.open_jobs, stats.ready) == (7, 2, 1)
 
@@ -70,7 +70,7 @@ async def test_a_full_database_is_an_outage_and_loses_nothing(open_file: Open, t
     with pytest.raises(Outage, match="the disk is full") as caught:
         await queue.advance(REF, claim, Window(CUTOFF, jobs, planned=3000))
     assert caught.value.reason == "QueueFull"
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert stats.sweep is not None
     assert (stats.running, stats.ready, stats.sweep.planned) == (1, 0, 0)
     assert await queue.advance(REF, claim, Window(CUTOFF, jobs, planned=3000))
@@ -89,7 +89,7 @@ def test_a_read_only_file_is_an_outage_that_says_so() -> None:
         asyncio.run(_fill(path))
         os.chmod(path, 0o444)
         os.chmod(folder, 0o555)
-        said = _run("trouble", "read-only", str(path))
+        said = _run("restricted_process", "read-only", str(path))
         os.chmod(folder, 0o755)
         assert "QueueReadOnly" in said
         assert str(path) in said
@@ -107,7 +107,7 @@ async def test_a_removed_file_is_an_outage_once_and_then_a_lost_queue(open_file:
     queue, other = open_file(path), open_file(path)
     await start(queue, 5)
     claim = await one(queue)
-    await look(other)
+    await get_stats(other)
     path.unlink()
     for each in (queue, other):
         with pytest.raises(Outage, match="removed or replaced") as caught:
@@ -123,7 +123,7 @@ async def test_a_removed_file_is_an_outage_once_and_then_a_lost_queue(open_file:
 async def test_a_wait_notices_that_the_file_is_gone(open_file: Open, tmp_path: Path) -> None:
     queue = open_file(tmp_path / "queue.db")
     waiting = asyncio.create_task(queue.wait(REF, 3600))
-    await look(queue)
+    await get_stats(queue)
     (tmp_path / "queue.db").unlink()
     with pytest.raises(Outage, match="removed or replaced"):
         await waiting
@@ -142,7 +142,7 @@ async def test_a_file_of_garbage_is_an_outage(open_file: Open, tmp_path: Path) -
     path = tmp_path / "queue.db"
     path.write_bytes(b"this was a spreadsheet once\n" * 400)
     queue = open_file(path)
-    with pytest.raises(Outage, match="no SQLite database") as caught:
+    with pytest.raises(Outage, match="not an SQLite database") as caught:
         await open_sweep(queue)
     assert caught.value.reason == "QueueCorrupt"
     assert path.read_bytes().startswith(b"this was a spreadsheet")
@@ -159,7 +159,7 @@ async def test_a_damaged_file_is_an_outage(open_file: Open, tmp_path: Path) -> N
     assert caught.value.reason == "QueueCorrupt"
 
 
-async def test_a_lock_that_somebody_keeps_is_an_outage_and_then_over(open_file: Open, tmp_path: Path) -> None:
+async def test_a_lock_of_another_process_is_an_outage_and_then_over(open_file: Open, tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     queue = open_file(path, busy=0.05)
     await start(queue, 5)
@@ -168,7 +168,7 @@ async def test_a_lock_that_somebody_keeps_is_an_outage_and_then_over(open_file: 
     with pytest.raises(Outage, match="another process holds its lock") as caught:
         await one(queue)
     assert caught.value.reason == "QueueBusy"
-    assert (await look(queue)).ready == 1
+    assert (await get_stats(queue)).ready == 1
     other.execute("ROLLBACK")
     other.close()
     assert (await one(queue)).delivery == 1
@@ -195,7 +195,7 @@ async def test_a_file_of_an_older_version_is_brought_up_to_date_with_all_that_is
     )
     con.close()
     queue = open_file(path)
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.ready, stats.excluded, stats.origin) == (1, 1, "")
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.retrying) == (SweepState.AWAITING_APPROVAL, 1)
@@ -213,18 +213,18 @@ async def test_a_file_of_a_later_version_is_refused(open_file: Open, tmp_path: P
     con = sqlite3.connect(path)
     con.execute("PRAGMA user_version = 99")
     con.close()
-    with pytest.raises(Outage, match=r"schema is version 99.*Upgrade kubesweep") as caught:
-        await look(open_file(path))
+    with pytest.raises(Outage, match=r"schema has version 99.*Upgrade kubesweep") as caught:
+        await get_stats(open_file(path))
     assert caught.value.reason == "QueueNewer"
 
 
-async def test_somebody_elses_database_is_refused_and_left_alone(open_file: Open, tmp_path: Path) -> None:
+async def test_a_database_of_another_program_is_refused_and_left_alone(open_file: Open, tmp_path: Path) -> None:
     path = tmp_path / "app.db"
     con = sqlite3.connect(path)
     con.execute("CREATE TABLE conversations (id INTEGER PRIMARY KEY)")
     con.close()
     before = path.read_bytes()
-    with pytest.raises(Outage, match="belongs to something else") as caught:
+    with pytest.raises(Outage, match="belongs to another program") as caught:
         await open_sweep(open_file(path))
     assert caught.value.reason == "QueueForeign"
     assert path.read_bytes() == before
@@ -271,7 +271,7 @@ async def test_a_url_makes_the_folder_of_its_file(tmp_path: Path, monkeypatch: p
 
 def test_a_folder_that_cannot_be_a_queue_is_a_spec_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SpecError, match="cannot be made"):
+    with pytest.raises(SpecError, match="cannot be created"):
         connect(f"sqlite:///{tmp_path}/file/queue.db")
     with pytest.raises(SpecError, match="is a folder"):
         connect(f"sqlite:///{tmp_path}")

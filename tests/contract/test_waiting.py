@@ -5,12 +5,12 @@ import asyncio
 from kubesweep.queue.model import Limits, Settlement, SweepState, Window
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock, Open
-from tests.contract.hands import (
+from tests.contract.helpers import (
     CUTOFF,
     LIMITS,
     PLAN,
     REF,
-    look,
+    get_stats,
     one,
     open_sweep,
     plan_job,
@@ -26,7 +26,7 @@ SLOW = Limits(rows_per_second=100)
 
 async def _waiter(queue: QueueService) -> asyncio.Task[None]:
     task = asyncio.create_task(queue.wait(REF, 3600))
-    await look(queue)  # a round trip of the same object: the waiter had its turn
+    await get_stats(queue)  # a round trip of the same object: the waiter had its turn
     assert not task.done()
     return task
 

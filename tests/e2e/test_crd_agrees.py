@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from kubesweep.api.models.spec import SweepSchedule
 from tests.kits.kubectl import kubectl, namespace_with_crd, schedule
-from tests.unit.core.test_plan import SPEC
+from tests.unit.core.test_any_spec import SPEC
 
 FEW = settings(
     deadline=None, max_examples=8, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate)

@@ -69,7 +69,7 @@ def test_a_password_that_is_refused_names_the_field_and_is_not_shown(
     role("right")
     file = write({"username": LOCKED_ROLE, "password": PASSWORD}, secretRef={"name": "shop-db"})
     done = cli.run(*command, "-f", file, code=3)
-    assert 'The login is spec.source.connection with the Secret "shop-db".' in done.stderr
+    assert 'The credentials are spec.source.connection with the Secret "shop-db".' in done.stderr
     assert "AuthenticationFailed" in done.stderr
     assert not [part for part in (PASSWORD, "p@ss", "p%40ss") if part in done.stdout + done.stderr]
 

@@ -226,7 +226,7 @@ def test_a_refused_password_ends_each_command_with_3_and_one_sentence(tmp_path: 
     cli = ServerCommandLine(tmp_path, database, server)
     wrong, none = server.url.replace("//", "//:falsch@"), server.url
     file = ("-f", str(cli.file))
-    for url, sentence in ((wrong, "the server refused user or password"), (none, "the server wants a password")):
+    for url, sentence in ((wrong, "the server refused the user or password"), (none, "the server requires a password")):
         for command in (("run", *file), ("worker", *file), ("trigger", *file), ("status",), ("dead", "list")):
             printed = cli.run(*command, "--queue", url, code=3).stderr
             assert printed.startswith("error: queue redis://127.0.0.1"), printed

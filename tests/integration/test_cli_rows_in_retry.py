@@ -14,7 +14,7 @@ from kubesweep.queue.service import QueueService
 from kubesweep_cli.commands.dead_letters import Choice, count_purge, dead_list, dead_purge, dead_retry, dead_show
 from kubesweep_cli.shell.exit_codes import NotFound
 from kubesweep_cli.shell.terminal import THEME, Terminal
-from tests.contract.hands import REF, TICK, bury, key, look, one, retry, settle, start
+from tests.contract.helpers import REF, TICK, get_stats, key, make_dead_letters, one, retry, settle, start
 
 NAME = REF.name
 
@@ -45,7 +45,7 @@ async def test_rows_in_retry_are_listed_shown_retried_and_purged(url: str) -> No
     assert "Http503" in shown.text.getvalue()
     assert "row 2 was refused" in shown.text.getvalue()
     await dead_retry(queue, shown.terminal, Choice(queue=url, name=NAME, keys=("1",)))
-    stats = await look(queue)
+    stats = await get_stats(queue)
     assert (stats.ready, stats.delayed) == (1, 1)
     assert await count_purge(queue, Choice(queue=url, name=NAME)) == 2
     await dead_purge(queue, shown.terminal, Choice(queue=url, name=NAME))
@@ -57,7 +57,7 @@ async def test_rows_in_retry_are_listed_shown_retried_and_purged(url: str) -> No
 
 async def test_dead_letters_of_another_table_are_named_and_refuse_a_retry(url: str) -> None:
     queue, shown = connect(url), Shown()
-    await bury(queue, 1, origin="public.old(id) #1")
+    await make_dead_letters(queue, 1, origin="public.old(id) #1")
     await start(queue, tick=TICK + 60, origin="public.new(id) #2")
     await dead_list(queue, shown.terminal, Choice(queue=url, name=NAME))
     assert "1 row of public.old(id) #1 set aside, because public.new(id) #2 is swept now" in shown.text.getvalue()

@@ -1,4 +1,4 @@
-"""What SECURITY.md says of whoever may write to the queue: rows that are stale now can be written out of turn, and no other row can."""
+"""As SECURITY.md says, a user who can write to the queue can have rows written early that are stale now, and no other rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STALE, FRESH, OTHER = range(10), range(10, 20), range(20, 30)
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
-    """Ten carts that are stale, ten that were touched half an hour ago, ten that are old and closed by somebody else."""
+    """Ten carts that are stale, ten that were touched half an hour ago, ten that are old and closed by another program."""
     path = tmp_path / "shop.db"
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     ages = {**dict.fromkeys(STALE, 120), **dict.fromkeys(FRESH, 30), **dict.fromkeys(OTHER, 120)}

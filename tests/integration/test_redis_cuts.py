@@ -1,4 +1,4 @@
-"""A connection that breaks in any move, before the request arrived or before the answer did: nothing is lost, stuck or
+"""A connection that breaks in any operation, before the request or the answer arrived: nothing is lost, stuck or
 counted twice. The caller does what every caller does: it asks once more, and lives with the answer."""
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REF = ScheduleRef("local", "default", "expire-carts", "8b5f6f0e-0000-4000-8000-0
 PLAN = PlanVersion(1, "aaaa")
 LIMITS = Limits()
 ROWS = 8
-MOVES = (
+OPERATIONS = (
     "open_sweep",
     "enqueue_check",
     "claim",
@@ -55,24 +55,24 @@ MOVES = (
 
 
 class Caller:
-    """Calls moves; from the ``nth`` call of ``move`` on, that one is cut once, and asked again."""
+    """Calls operations. The ``nth`` call of ``operation`` is cut once, and repeated."""
 
-    def __init__(self, queue: RedisQueue, proxy: Proxy, move: str, cut: Cut, nth: int) -> None:
+    def __init__(self, queue: RedisQueue, proxy: Proxy, operation: str, cut: Cut, nth: int) -> None:
         self.queue = queue
         self.proxy = proxy
-        self.planned = (move, nth)
+        self.planned = (operation, nth)
         self.cut: Cut = cut
         self.calls: Counter[str] = Counter()
 
-    async def __call__(self, move: str, *arguments: Any) -> Any:
-        self.calls[move] += 1
-        if (move, self.calls[move]) != self.planned:
-            return await getattr(self.queue, move)(*arguments)
+    async def __call__(self, operation: str, *arguments: Any) -> Any:
+        self.calls[operation] += 1
+        if (operation, self.calls[operation]) != self.planned:
+            return await getattr(self.queue, operation)(*arguments)
         self.proxy.cut = self.cut
         with pytest.raises(Outage) as cut:
-            await getattr(self.queue, move)(*arguments)
+            await getattr(self.queue, operation)(*arguments)
         assert cut.value.reason == "QueueUnreachable"
-        return await getattr(self.queue, move)(*arguments)
+        return await getattr(self.queue, operation)(*arguments)
 
 
 class Worker:
@@ -104,9 +104,9 @@ class Worker:
         await self.call("advance", REF, claim, window)
 
     async def batch(self, claim: Claim) -> None:
-        (first, *more), held = claim.job.keys, claim.job.is_retry
+        (first, *more), excluded = claim.job.keys, claim.job.is_retry
         await self.call("extend", REF, [claim], 30.0)
-        if first == ("0",) and not held:
+        if first == ("0",) and not excluded:
             retry, dead = (FailedRow(first, "Late", ""),), (FailedRow(more[0], "Bad", ""),)
             await self.settle(Settlement(claim, retry=(Retry(retry, 2, 5.0),), dead=dead))
         elif first == ("2",) and more and not self.given:
@@ -132,8 +132,8 @@ async def sweep_once(call: Caller, clock: Clock) -> None:
     worker, replayed, idle = Worker(call), False, 0
     ways: Any = itertools.cycle((("claim",), ("claim_next", 0.0)))
     while idle < 3:
-        move, *timeout = next(ways)
-        claims = await call(move, REF, "ann", 2, LIMITS, *timeout)
+        operation, *timeout = next(ways)
+        claims = await call(operation, REF, "ann", 2, LIMITS, *timeout)
         for claim in claims.jobs:
             await worker.work(claim)
         idle = 0 if claims.jobs else idle + 1
@@ -149,22 +149,24 @@ def server(request: pytest.FixtureRequest) -> Server:
     found = shared(request.param)
     with found.client() as client:
         client.flushall()
-        for move in (*MOVES, "look", "stats", "excluded"):
-            if move != "claim_next":  # it sends claim
-                client.script_load(script(move).source)
+        for operation in (*OPERATIONS, "next_event", "stats", "excluded"):
+            if operation != "claim_next":  # it sends claim
+                client.script_load(script(operation).source)
     return found
 
 
 @pytest.mark.parametrize("cut", ["request", "reply"])
-@pytest.mark.parametrize("move", MOVES)
-async def test_a_cut_in_any_move_loses_nothing_and_counts_nothing_twice(server: Server, move: str, cut: Cut) -> None:
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_a_cut_in_any_operation_loses_nothing_and_counts_nothing_twice(
+    server: Server, operation: str, cut: Cut
+) -> None:
     nth, done = 1, False
     while not done:
         clock = Clock()
         async with Proxy(server.port) as proxy:
             queue = RedisQueue(proxy.url, clock=clock)
             await queue.forget(REF)
-            call = Caller(queue, proxy, move, cut, nth)
+            call = Caller(queue, proxy, operation, cut, nth)
             await sweep_once(call, clock)
             (stats,) = await queue.stats([REF])
             assert stats.sweep is not None

@@ -23,11 +23,11 @@ SLOTS = 16384
 TRIES = 12  # each may meet the dead server first
 
 
-async def sooner_or_later(move: Callable[[], Awaitable[Any]]) -> Any:
+async def sooner_or_later(operation: Callable[[], Awaitable[Any]]) -> Any:
     """What a worker does: it asks again after each outage."""
     for left in reversed(range(TRIES)):
         try:
-            return await move()
+            return await operation()
         except Outage:
             if not left:
                 raise
@@ -35,7 +35,7 @@ async def sooner_or_later(move: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def copied(client: Any, key: str = "copied") -> None:
-    """Returns when the replica has all that the server was told until now. WAIT counts from this connection's own last write."""
+    """Return when the replica has all data of the server. WAIT counts from this connection's own last write."""
     client.set(key, 1)
     assert client.execute_command("WAIT", 1, 5000) == 1
 
@@ -129,7 +129,7 @@ async def test_sentinels_that_are_gone_or_silent_are_passed_over(kind: str) -> N
     with sentinel(kind) as (_, _, watcher):
         silent = Server(kind).start()
         with silent.frozen(), socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
-            full = socket.create_connection(deaf.getsockname())  # nobody accepts it, so the next one waits
+            full = socket.create_connection(deaf.getsockname())  # it is never accepted, so the next one waits
             ports = (free_port(), deaf.getsockname()[1], silent.port, watcher.port)
             queue = connect(f"redis+sentinel://{','.join(f'127.0.0.1:{port}' for port in ports)}/main")
             await start(queue, REFS[0])
@@ -140,7 +140,7 @@ async def test_sentinels_that_are_gone_or_silent_are_passed_over(kind: str) -> N
 
 
 @KINDS
-async def test_a_slot_that_moves_to_another_node_takes_its_schedule_along(kind: str) -> None:
+async def test_a_slot_that_moves_to_another_node_keeps_its_schedule(kind: str) -> None:
     slot = key_slot(REFS[0].prefix.encode())
     with cluster(kind) as nodes:
         queue = connect(f"redis+cluster://127.0.0.1:{nodes[0].port}")

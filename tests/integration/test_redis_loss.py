@@ -1,4 +1,4 @@
-"""A server that forgets, restarts or dies, and workers that do: lost is said everywhere, and heals."""
+"""Servers that lose data, restart or die, and workers that do: every operation answers lost, and the next tick recovers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from kubesweep.queue.model import (
     SweepState,
     Window,
 )
-from kubesweep.queue.redis.codec import body
+from kubesweep.queue.redis.arguments import body
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep.queue.redis.scripts import KEY_NAMES
 from kubesweep.queue.service import QueueService
@@ -79,7 +79,7 @@ async def planned(queue: QueueService, jobs: int, tick: float = 1.0) -> str:
     return sweep
 
 
-async def test_after_a_flush_every_move_says_lost_or_nothing_and_writes_nothing(
+async def test_after_a_flush_every_operation_says_lost_or_nothing_and_writes_nothing(
     server: Server, queue: RedisQueue
 ) -> None:
     await queue.enqueue_check(REF, PLAN)
@@ -100,8 +100,8 @@ async def test_after_a_flush_every_move_says_lost_or_nothing_and_writes_nothing(
         assert await queue.approve(REF) is None
         await queue.pause(REF, True)
         await queue.report(REF, Finding("Effect", True, "Fine", "", PLAN))
-        held = await queue.excluded(REF)
-        assert (held.version, held.keys) == (0, frozenset())
+        excluded = await queue.excluded(REF)
+        assert (excluded.version, excluded.keys) == (0, frozenset())
         assert await queue.stats([REF]) == (Stats(),)
         assert await queue.error_groups(REF) == ()
         assert await queue.dead_letters(REF) == ()
@@ -114,7 +114,7 @@ async def test_after_a_flush_every_move_says_lost_or_nothing_and_writes_nothing(
 
 
 @pytest.mark.parametrize("part", ["meta", "work", "group"])
-async def test_half_a_queue_is_lost_and_the_next_tick_heals_it(server: Server, queue: RedisQueue, part: str) -> None:
+async def test_half_a_queue_is_lost_and_the_next_tick_recovers_it(server: Server, queue: RedisQueue, part: str) -> None:
     await planned(queue, 2)
     claims = (await queue.claim(REF, "ann", 2, LIMITS)).jobs
     with server.client() as client:
@@ -190,10 +190,10 @@ async def test_whatever_brings_work_ends_a_wait(server: Server, queue: RedisQueu
     other = RedisQueue(server.url)
     row = FailedRow(("0",), "Late", "")
 
-    async def ended_by(move: Awaitable[object]) -> None:
+    async def ended_by(operation: Awaitable[object]) -> None:
         waiting = asyncio.create_task(queue.wait(REF, 3600.0))
         await server.until_a_client_blocks()
-        await move
+        await operation
         async with asyncio.timeout(scaled(60)):
             await waiting
 
@@ -294,7 +294,7 @@ def memory(client: redis.Redis) -> int:
     return sum(int(client.memory_usage(name, samples=0) or 0) for name in names)
 
 
-async def test_keys_that_a_move_makes_later_have_an_end_too(server: Server, queue: RedisQueue) -> None:
+async def test_keys_that_are_created_later_expire_too(server: Server, queue: RedisQueue) -> None:
     await planned(queue, 4)
     one, two, three, _ = (await queue.claim(REF, "ann", 4, LIMITS)).jobs
     done = [

@@ -1,4 +1,4 @@
-"""What a server may answer instead of an answer: each has a reason of its own and a sentence that helps, and each heals."""
+"""Errors of a server: each has its own reason and a helpful message, and the queue recovers from each."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def planned(queue: QueueService, jobs: int) -> str:
     return sweep
 
 
-async def test_without_memory_new_work_is_refused_whole_and_work_in_hand_settles(
+async def test_without_memory_new_work_is_refused_whole_and_claimed_jobs_are_settled(
     server: Server, queue: RedisQueue
 ) -> None:
     sweep = await planned(queue, 3)
@@ -96,7 +96,7 @@ async def test_a_replica_is_named_as_such(server: Server, queue: RedisQueue) -> 
     assert (await queue.open_sweep(REF, SweepRequest(tick=2.0, plan=PLAN))).sweep
 
 
-async def test_a_name_that_leads_to_the_new_primary_heals_by_itself(server: Server) -> None:
+async def test_a_name_that_resolves_to_the_new_primary_recovers(server: Server) -> None:
     after = Server(server.kind).start()
     async with Proxy(server.port) as name:
         queue = RedisQueue(name.url)
@@ -154,7 +154,7 @@ async def test_a_server_with_too_many_clients_is_named(server: Server, queue: Re
         client.config_set("maxclients", 100)
 
 
-async def test_a_server_that_runs_somebodys_endless_script_is_named(server: Server, queue: RedisQueue) -> None:
+async def test_a_server_that_runs_an_endless_script_is_named(server: Server, queue: RedisQueue) -> None:
     def run_for_ever() -> None:
         with server.client() as client, pytest.raises(redis.exceptions.ResponseError, match=r"(?i)killed"):
             client.eval("while true do end", 0)
@@ -186,7 +186,7 @@ async def test_a_server_that_does_not_answer_is_given_up_after_the_timeout(serve
     await hasty.close()
 
 
-async def test_whoever_cancels_a_move_is_obeyed_at_any_moment(queue: RedisQueue) -> None:
+async def test_an_operation_can_be_cancelled_at_any_moment(queue: RedisQueue) -> None:
     await queue.claim(REF, "ann", 1, LIMITS)
     for steps in range(12):
         waiting = asyncio.create_task(queue.wait(REF, 60.0))

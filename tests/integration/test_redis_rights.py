@@ -1,4 +1,7 @@
-"""docs/redis-acl.md is true: its rules are enough for each program, and each single one is needed."""
+"""docs/redis-acl.md is correct: the rules of each user are sufficient, and each rule is necessary.
+
+Each user's scenario calls every method of the Protocol that the user may call (see queue/service.py).
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ from kubesweep.queue.model import (
     Window,
 )
 from kubesweep.queue.redis.queue import RedisQueue
-from kubesweep.queue.service import QueueService
+from kubesweep.queue.service import OperatorQueue, ProducerQueue, QueueService, WorkerQueue
 from tests.kits.servers import Server, binaries, shared
 
 PAGE = Path(__file__).parents[2] / "docs" / "redis-acl.md"
@@ -47,6 +50,22 @@ OLD, NEW = PlanVersion(1, "aaaa"), PlanVersion(2, "bbbb")
 REFUSED = r"permission|user executing the script can't|ACL failure"
 
 Scenario = Callable[[QueueService, QueueService], Awaitable[None]]
+
+
+def _methods(protocol: type) -> set[str]:
+    return {name for name in dir(protocol) if not name.startswith("_")} - {"close"}
+
+
+class Recorder:
+    """A queue that records the names of the methods that are called."""
+
+    def __init__(self, queue: QueueService) -> None:
+        self._queue = queue
+        self.called: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.called.add(name)
+        return getattr(self._queue, name)
 
 
 def row(number: int) -> FailedRow:
@@ -80,6 +99,9 @@ async def worker(root: QueueService, queue: QueueService) -> None:
     (again,) = settled.claims.jobs
     assert again.job.is_retry
     assert len((await queue.excluded(REF)).keys) == 2
+    assert len(await queue.error_groups(REF, state=None)) == 1
+    assert await queue.approved(REF) is None
+    assert (await queue.reserve(REF, 1, LIMITS)).time is not None
     await queue.settle(REF, "ann", [Settlement(again, applied=1), Settlement(kept, applied=1)], 0, LIMITS)
     assert await queue.release(REF, [back]) == ()
     (given,) = (await queue.claim(REF, "ann", 1, AT_ONCE)).jobs
@@ -147,6 +169,13 @@ async def controller(root: QueueService, queue: QueueService) -> None:
     assert await root.end_sweep(REF, plan, SweepState.AWAITING_APPROVAL, "ManyRows", "approve it")
     assert await queue.approve(REF) == plan.job.sweep
     await queue.forget(REF)
+    await planned(root, 1, 2, tick=time.time())
+    done = [Settlement(claim, dead=(row(number),)) for number, claim in enumerate(await taken(root, 2))]
+    await root.settle(REF, "ann", done, 0, LIMITS)
+    assert len(await queue.dead_letters(REF)) == 2
+    assert len((await queue.excluded(REF)).keys) == 2
+    assert await queue.replay(REF, keys=[("1",)]) == 1
+    assert await queue.purge(REF) == 2  # including the row that is retried
 
 
 async def taken(queue: QueueService, want: int) -> Any:
@@ -155,14 +184,7 @@ async def taken(queue: QueueService, want: int) -> Any:
 
 async def operator(root: QueueService, queue: QueueService) -> None:
     await controller(root, queue)
-    await planned(root, 1, 2, tick=time.time())
-    done = [Settlement(claim, dead=(row(number),)) for number, claim in enumerate(await taken(root, 2))]
-    await root.settle(REF, "ann", done, 0, LIMITS)
     assert await queue.schedules() == (REF,)
-    assert len(await queue.dead_letters(REF)) == 2
-    assert len((await queue.excluded(REF)).keys) == 2
-    assert await queue.replay(REF, keys=[("1",)]) == 1
-    assert await queue.purge(REF) == 2  # the one that is tried again too
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -170,6 +192,13 @@ SCENARIOS: dict[str, Scenario] = {
     "producer": producer,
     "controller": controller,
     "operator": operator,
+}
+# What the user of each name may call. Only a person lists the schedules: that needs a scan of the whole server.
+PROTOCOLS: dict[str, set[str]] = {
+    "worker": _methods(WorkerQueue),
+    "producer": _methods(ProducerQueue),
+    "controller": _methods(OperatorQueue) - {"schedules"},
+    "operator": _methods(OperatorQueue),
 }
 
 
@@ -199,13 +228,35 @@ def test_the_page_has_a_rule_for_each_program() -> None:
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
 async def test_the_rules_of_the_page_are_enough(server: Server, name: str) -> None:
     root, queue = RedisQueue(server.url), as_user(server, name)
-    await SCENARIOS[name](root, queue)
+    recorder: Any = Recorder(queue)
+    await SCENARIOS[name](root, recorder)
+    assert recorder.called == PROTOCOLS[name]
     await root.close()
     await queue.close()
 
 
+@pytest.mark.parametrize("name", ["worker", "producer"])
+async def test_a_user_of_a_namespace_cannot_control_its_schedules(server: Server, name: str) -> None:
+    root, queue = RedisQueue(server.url), as_user(server, name)
+    await root.open_sweep(REF, SweepRequest(tick=time.time(), plan=OLD))
+    (plan,) = await taken(root, 1)
+    assert await root.end_sweep(REF, plan, SweepState.AWAITING_APPROVAL, "ManyRows", "approve it")
+    forbidden: list[Awaitable[object]] = [queue.pause(REF, True), queue.approve(REF), queue.schedules()]
+    forbidden.append(queue.claim(REF, "ann", 1, LIMITS) if name == "producer" else queue.open_sweep(REF, later()))
+    for call in forbidden:
+        with pytest.raises(Outage) as refused:
+            await call
+        assert refused.value.reason == "QueueRights"
+    await root.close()
+    await queue.close()
+
+
+def later() -> SweepRequest:
+    return SweepRequest(tick=time.time() + 60, plan=OLD)
+
+
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
-async def test_without_any_one_rule_of_the_page_some_move_says_that_rights_are_missing(
+async def test_without_any_one_rule_of_the_page_some_operation_says_that_rights_are_missing(
     server: Server, name: str
 ) -> None:
     root, queue = RedisQueue(server.url), as_user(server, name)
@@ -229,7 +280,7 @@ async def test_without_any_one_rule_of_the_page_some_move_says_that_rights_are_m
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
 async def test_a_user_cannot_touch_the_schedules_of_another_install(server: Server, name: str) -> None:
     queue = as_user(server, name)
-    for move in (
+    for call in (
         queue.open_sweep(FOREIGN, SweepRequest(tick=1.0, plan=OLD)),
         queue.stats([FOREIGN]),
         queue.forget(FOREIGN),
@@ -237,7 +288,7 @@ async def test_a_user_cannot_touch_the_schedules_of_another_install(server: Serv
         queue.claim_next(FOREIGN, "ann", 1, LIMITS, 0.001),
     ):
         with pytest.raises(Outage) as refused:
-            await move
+            await call
         assert refused.value.reason == "QueueRights"
     await queue.close()
 

@@ -1,4 +1,4 @@
-"""A look at a thousand schedules is one round trip: shown by an answer that nobody gets before the last question was asked."""
+"""Statistics of a thousand schedules take one round trip: no answer is delivered before the last request was sent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def test_the_stats_of_a_thousand_schedules_are_one_round_trip(kind: str) -
             proxy.open.clear()
             asked = asyncio.create_task(queue.stats(refs))
             async with asyncio.timeout(scaled(60)):
-                while client.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0) < SCHEDULES:  # noqa: ASYNC110  the server tells nobody
+                while client.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0) < SCHEDULES:  # noqa: ASYNC110  the server sends no event
                     await asyncio.sleep(0)
             assert not asked.done()
             proxy.open.set()

@@ -1,5 +1,5 @@
 """A claim that waits in the server, on the server's own clock: nothing lies between the news and the claim, and whatever
-happens to its connection or its caller, its job is in somebody's hands, comes again, or never left the queue."""
+happens to its connection or its caller, its job is claimed, is claimed again, or never left the queue."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def look(queue: RedisQueue) -> Stats:
 
 async def until_it_runs(queue: RedisQueue) -> None:
     async with asyncio.timeout(scaled(60)):
-        while not (await look(queue)).running:  # noqa: ASYNC110  the server tells nobody
+        while not (await look(queue)).running:  # noqa: ASYNC110  the server sends no event
             await asyncio.sleep(0)
 
 

@@ -17,7 +17,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from kubesweep.errors import Outage
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenResult, ScheduleRef
-from kubesweep.queue.redis.connections import parse, request
+from kubesweep.queue.redis.connections import encode_command, parse
 from kubesweep_controller.queue.memory import delete_unserved, shrink
 from kubesweep_controller.queue.tenants import MEASURE_SECONDS, REVOKED_SECONDS
 from kubesweep_controller.queue.users import known_users
@@ -191,8 +191,8 @@ async def test_unread_responses_do_not_fill_the_memory_of_a_server_configured_li
         for ref in shared.refs:
             await shared.serve(ref)
         own = shared.credentials.derive("evil")
-        requests = request(b"AUTH", own.user.encode(), own.password.encode())
-        requests += request(b"EVAL", b"return string.rep('x', 2^25)", b"0")
+        requests = encode_command(b"AUTH", own.user.encode(), own.password.encode())
+        requests += encode_command(b"EVAL", b"return string.rep('x', 2^25)", b"0")
         lines = [socket.create_connection(("127.0.0.1", made.port)) for _ in range(4)]
         with made.client() as client:
             for count, line in enumerate(lines, 1):

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from kubesweep.api.database_url import CA_FILE, Parts
-from kubesweep.api.models.rules import Source
+from kubesweep.api.models.source import Source
 from kubesweep.text import unexpandable
 from kubesweep_controller.children.names import WORKER
 

@@ -1,9 +1,10 @@
-"""SweepSchedule -> Plan: every default filled in, every duration in seconds. Pure, and never fails on a valid model."""
+"""Compiles a SweepSchedule to a Plan: every default filled in, and every duration in seconds. Never fails on a valid model."""
 
 from __future__ import annotations
 
 from kubesweep.api import plan
-from kubesweep.api.models import rules, spec
+from kubesweep.api.models import actions, spec
+from kubesweep.api.models import source as source_model
 from kubesweep.api.models.types import before_offset
 from kubesweep.durations import parse_duration
 from kubesweep.queue.model import ScheduleRef
@@ -12,7 +13,7 @@ from kubesweep.queue.model import ScheduleRef
 def compile_plan(
     schedule: spec.SweepSchedule, *, uid: str | None = None, generation: int | None = None, install: str = "local"
 ) -> plan.Plan:
-    """The plan. ``uid`` and ``generation`` default to the metadata's; without any, the uid follows from the name."""
+    """The plan. ``uid`` and ``generation`` default to the metadata's. Without any, the uid is derived from the name."""
     meta, body = schedule.metadata, schedule.spec
     known = uid or meta.uid or ScheduleRef.local(meta.namespace, meta.name).uid
     return plan.Plan(
@@ -28,7 +29,7 @@ def compile_plan(
         write=_write(body.write) if body.write else None,
         limits=plan.RowLimits(
             batch_rows=body.limits.batch_rows,
-            # A float here as in the plan's JSON, or the two would not have one hash.
+            # A float, as in the plan's JSON: otherwise the two would have different hashes.
             rows_per_second=None if body.limits.rows_per_second is None else float(body.limits.rows_per_second),
             max_rows_per_sweep=body.limits.max_rows_per_sweep,
             approve_above_rows=body.limits.approve_above.rows if body.limits.approve_above else None,
@@ -46,7 +47,7 @@ def compile_plan(
     )
 
 
-def _source(source: rules.Source) -> plan.Source:
+def _source(source: source_model.Source) -> plan.Source:
     return plan.Source(
         table=source.table,
         schema=source.schema_name,
@@ -58,7 +59,7 @@ def _source(source: rules.Source) -> plan.Source:
     )
 
 
-def _session(session: rules.Session) -> plan.Session:
+def _session(session: source_model.Session) -> plan.Session:
     return plan.Session(
         time_zone=session.time_zone,
         date_style=session.date_style,
@@ -67,7 +68,7 @@ def _session(session: rules.Session) -> plan.Session:
     )
 
 
-def _match(match: rules.Match) -> plan.Match:
+def _match(match: source_model.Match) -> plan.Match:
     if match.sql is not None:
         return plan.Match(op="sql", sql=match.sql)
     column = match.column or ""
@@ -86,7 +87,7 @@ def _match(match: rules.Match) -> plan.Match:
     return plan.Match(op="isNull", column=column, is_null=bool(match.is_null))
 
 
-def _effect(effect: rules.Effect) -> plan.Effect:
+def _effect(effect: actions.Effect) -> plan.Effect:
     hook = effect.webhook
     return plan.Effect(
         columns=tuple(effect.columns),
@@ -104,7 +105,7 @@ def _effect(effect: rules.Effect) -> plan.Effect:
     )
 
 
-def _write(write: rules.Write) -> plan.Write:
+def _write(write: actions.Write) -> plan.Write:
     archive = write.delete.archive_to if write.delete else None
     return plan.Write(
         update=tuple(plan.Assignment(each.column, each.value, each.sql) for each in write.update or ()),

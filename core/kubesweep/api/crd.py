@@ -1,8 +1,8 @@
-"""The CustomResourceDefinition, made from the models: what a person writes and what the API server takes cannot differ.
+"""The CustomResourceDefinition, generated from the models, so that files and the API server accept the same objects.
 
-The API server wants a *structural* schema: no references, no alternatives, every field with its type. Defaults are
-written out, down to the last field, because a rule of an object looks at it after defaults were filled in. In the
-status only observedGeneration has a default: a status that the API server adds to would never equal what was written.
+- The API server requires a *structural* schema: no references, no alternatives, and a type for every field.
+- Every field has its default, because a rule of an object is checked after the defaults were filled in.
+- In the status only observedGeneration has a default. Otherwise a status would never equal what the controller wrote.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _KEPT = (
     cel.RULES,
 )
 
-# A date that lies ahead is shown as <invalid>: all of these lie behind.
+# kubectl shows a date in the future as <invalid>, so all of these are in the past.
 _READY = '.status.conditions[?(@.type=="Ready")]'
 _COLUMNS = (
     ("Schedule", "string", ".spec['schedule','every']", "When it fires: cron, or a period."),
-    ("Suspend", "boolean", ".spec.suspend", "true: it fires no tick."),
-    ("Ready", "string", f"{_READY}.status", "True: everything was checked and stands."),
+    ("Suspend", "boolean", ".spec.suspend", "true: it fires no ticks."),
+    ("Ready", "string", f"{_READY}.status", "True: everything was checked and is in place."),
     ("Queued", "integer", ".status.queue.ready", "Jobs that wait for a worker."),
     ("Dead", "integer", ".status.queue.dead", "Rows that are dead letters."),
     (
@@ -57,7 +57,7 @@ _COLUMNS = (
 )
 _WIDE_COLUMNS = (
     ("Mode", "string", ".spec.mode", "Enforce or DryRun."),
-    ("Reason", "string", f"{_READY}.reason", "Why Ready is what it is."),
+    ("Reason", "string", f"{_READY}.reason", "Reason of the condition Ready."),
     ("Message", "string", f"{_READY}.message", "What was found, and what to do."),
 )
 
@@ -77,8 +77,8 @@ def custom_resource_definition() -> dict[str, Any]:
                 "plural": PLURAL,
                 "singular": KIND.lower(),
                 "shortNames": ["sweep", "sweeps"],
-                # In `kubectl get all` beside the CronJob and Deployment that it makes; and so in `kubectl delete all`,
-                # which would else delete these for nothing.
+                # `kubectl get all` shows it with its CronJob and Deployment. `kubectl delete all` then deletes it too;
+                # otherwise the controller would create the deleted children again.
                 "categories": ["all"],
             },
             "versions": [
@@ -117,7 +117,7 @@ def object_schema() -> Schema:
     status = structural(Status.model_json_schema())
     status["properties"]["observedGeneration"]["default"] = -1
     status["description"] = "What the controller found and did. Written by the controller only."
-    # Else a schedule that no controller saw would count as ready for who compares generations.
+    # Otherwise a program that compares generations would regard an object that no controller has seen as ready.
     status["default"] = {"observedGeneration": -1}
     return {
         "type": "object",
@@ -134,7 +134,7 @@ def object_schema() -> Schema:
 
 
 def structural(schema: Schema, known: Schema | None = None, *, defaults: bool = False) -> Schema:
-    """What pydantic made, as the API server takes it. ``known`` has what ``$ref`` points to."""
+    """A schema of pydantic as the API server accepts it. ``known`` has the targets of ``$ref``."""
     known = schema.get("$defs", {}) if known is None else known
     whole = _resolved(schema, known)
     made = {name: whole[name] for name in _KEPT if name in whole}
@@ -158,20 +158,19 @@ def structural(schema: Schema, known: Schema | None = None, *, defaults: bool = 
 
 
 def _write_out_default(made: Schema, field: Schema) -> None:
-    """A map that is filled in where it is left out (its model has a default_factory) is filled in with its defaults."""
+    """Give a map whose model has a default_factory the defaults of its fields as its default."""
     if "$ref" in field and "properties" in made:
         made["default"] = {name: each["default"] for name, each in made["properties"].items() if "default" in each}
 
 
 def _resolved(schema: Schema, known: Schema) -> Schema:
-    """References followed, and an optional field seen as what it is where it is given; what the field says of itself
-    wins."""
+    """The schema with references resolved and without the null of an optional field. A field's own keywords win."""
     own = {name: each for name, each in schema.items() if name not in ("$ref", "anyOf", "allOf")}
     inner = [each for each in (*schema.get("anyOf", ()), *schema.get("allOf", ())) if each.get("type") != "null"]
     if "$ref" in schema:
         inner.append(known[schema["$ref"].rsplit("/", 1)[-1]])
     if len(inner) > 1:
-        raise ValueError(f"a field that may be one of several things has no structural schema: {schema}")
+        raise ValueError(f"a field with alternatives has no structural schema: {schema}")
     if not inner:
         return own
     below = _resolved(inner[0], known)

@@ -1,7 +1,7 @@
-"""The URL of a database that is given by its parts: values of the spec, and entries of a Secret or files that may change at any time.
+"""Composes a database's URL from its parts: values of the spec, of a Secret, or of files that may change at any time.
 
-The parts become a URL with every character percent-encoded, so nothing in a password can end it, and everything behind (pool, log, origin of a
-row) knows one form. No message here has a value that was read from a Secret or a file.
+Every character of a part is percent-encoded, so a password can have any characters, and the pool, the log and the origins of
+rows need only one form. No message contains a value that was read from a Secret or a file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FIELD = "spec.source.connection"
 # The parts that a Secret may hold, and the keys under which database operators write them.
 KEYS = {"host": "host", "port": "port", "database": "dbname", "username": "username", "password": "password"}
 CA_FILE = "ca.crt"
-# What libpq takes beside those parts. Secrets such as sslpassword are not among them: a spec is no place for one.
+# The other parameters of libpq, without secrets such as sslpassword, which do not belong into a spec.
 PARAMETERS = (
     "channel_binding", "gssdelegation", "gssencmode", "gsslib", "hostaddr", "keepalives", "keepalives_count", "keepalives_idle",
     "keepalives_interval", "krbsrvname", "load_balance_hosts", "max_protocol_version", "min_protocol_version", "options", "require_auth",
@@ -33,15 +33,18 @@ SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 _ADDRESS = r"\[?[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%[-.\w]+)?\]?"
 _ONE_HOST = rf"([^\s/:@?#\[\],]+|{_ADDRESS})"
 HOST = rf"(/[^\x00-\x1f\x7f]*|{_ONE_HOST}(,{_ONE_HOST})*)"
-_WRITER = "Look at the log of the container that writes it, and at the volume that both containers mount; the file is read at each use"
+_WRITER = "See the log of the container that writes it, and check the volume that both containers mount. The file is read at each use"
 HOST_HELP = (
     "write the host's name or address alone (its port into port), or the folder of a Unix socket, such as /run/proxy"
 )
 
 
 class Parts(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel"):
-    """What the spec says of a connection, as a worker's environment has it. ``keys``: the parts that are read from the Secret, each with
-    the key it has there. ``ca`` is the name and the key of the certificate's Secret."""
+    """The connection of a spec, as a worker's environment has it.
+
+    ``keys`` maps the parts that are read from the Secret to their keys in it. ``ca`` is the name and key of the certificate's
+    Secret.
+    """
 
     secret: str = ""
     keys: dict[str, str] = {}
@@ -55,24 +58,26 @@ class Parts(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files that a pod reads them from."""
+        """The mounted files from which a pod reads the parts."""
         return (*self.keys, *((CA_FILE,) if self.ca else ()))
 
 
 def missing(parts: Parts, found: Mapping[str, str]) -> list[str]:
-    """The parts that the Secret lacks, or has as an empty text. A port may be missing: it is 5432 then."""
+    """The parts that are missing or empty in the Secret. The port is optional, its default is 5432."""
     return [part for part in parts.keys if part != "port" and not _line(found.get(part, ""))]
 
 
 def compose(parts: Parts, found: Mapping[str, str], ca_file: Path | None = None) -> str:
-    """The URL. ``found``: what the Secret holds, by the names of the parts; nothing is ``missing``. Raises ValueError that names the field
-    and the key."""
+    """The URL. ``found`` has the values of the Secret by the names of the parts, and none is ``missing``.
+
+    Raises ValueError that names the field and the key.
+    """
     host = _checked(parts, "host", parts.host or found["host"], database_host)
     port = str(parts.port or "") or _checked(parts, "port", found.get("port", ""), _port)
     database, username = (_text(parts, part, getattr(parts, part) or found[part]) for part in ("database", "username"))
     options = {"host": host, "port": port}
     if ca_file is not None:
-        # Whoever names a certificate wants it to count: libpq's own default, prefer, would not look at it.
+        # A given certificate must be checked, which libpq's default sslmode, prefer, does not do.
         options |= {"sslrootcert": str(ca_file), "sslmode": "verify-full"}
     options |= parts.parameters
     login = quote(username, safe="")
@@ -97,7 +102,7 @@ def _host(text: str) -> str:
     try:
         ipaddress.IPv6Address(bare)
     except ValueError:
-        raise ValueError("no IPv6 address") from None
+        raise ValueError("not an IPv6 address") from None
     return bare
 
 
@@ -113,18 +118,18 @@ def _checked(parts: Parts, part: str, text: str, check: object) -> str:
     try:
         return str(check(text))
     except ValueError as error:
-        raise ValueError(f"{_place(parts, part)} is no {part}: {error}") from None
+        raise ValueError(f"{_place(parts, part)} is not a valid {part}: {error}") from None
 
 
 def _text(parts: Parts, part: str, text: str) -> str:
     text = _line(text)
     if "\0" in text:
-        raise ValueError(f"{_place(parts, part)} holds a NUL character, which no database takes")
+        raise ValueError(f"{_place(parts, part)} has a NUL character, which databases do not accept")
     return text
 
 
 def _line(text: str) -> str:
-    """Without the end of the line that editors, `echo` and `--from-file` leave. Blanks stay: they may belong to a password."""
+    """The text without the trailing newline of editors, `echo` and `--from-file`. Blanks may belong to a password and are kept."""
     return text.rstrip("\r\n")
 
 
@@ -135,8 +140,10 @@ def _place(parts: Parts, part: str) -> str:
 
 
 def read_text(file: Path, field: str) -> str:
-    """What a container of the pod, or a person, has written into a file; "" where it is not there. Raises Outage UrlMissing, and
-    SweepFailure UrlInvalid."""
+    """The text of a file that a container of the pod or a person writes; "" if it does not exist.
+
+    Raises Outage UrlMissing and SweepFailure UrlInvalid.
+    """
     try:
         return file.read_text("utf-8")
     except (FileNotFoundError, NotADirectoryError):
@@ -145,13 +152,15 @@ def read_text(file: Path, field: str) -> str:
         raise SweepFailure("UrlInvalid", f"{file} ({field}) is not UTF-8 text.") from None
     except OSError as error:
         fix = (
-            ". Make it readable for the worker's user, such as by fsGroup" if isinstance(error, PermissionError) else ""
+            ". Make it readable for the worker's user, for example with fsGroup"
+            if isinstance(error, PermissionError)
+            else ""
         )
         raise Outage("UrlMissing", f"{file} ({field}) cannot be read: {error.strerror}{fix}") from None
 
 
 def read_password(file: Path, advice: str = "") -> str:
-    """As ``read_text``; a missing or empty file is an Outage, because what refreshes it may be late. ``advice`` is that of a pod if empty."""
+    """Like ``read_text``, but a missing or empty file is an Outage, because it may be written later. Default ``advice``: for pods."""
     text = read_text(file, f"{FIELD}.passwordFile")
     if not _line(text):
         raise Outage(
@@ -162,7 +171,7 @@ def read_password(file: Path, advice: str = "") -> str:
 
 
 def read_url(file: Path, field: str, advice: str = "") -> str:
-    """The URL in a file that something refreshes. As ``read_password``."""
+    """The URL in a file that may change. Like ``read_password``."""
     text = read_text(file, field).strip()
     if not text:
         raise Outage(
@@ -172,7 +181,7 @@ def read_url(file: Path, field: str, advice: str = "") -> str:
 
 
 def usable_url(text: str) -> str:
-    """The URL as it was read. Raises SweepFailure UrlInvalid."""
+    """The checked URL. Raises SweepFailure UrlInvalid."""
     try:
         return check_url(text)
     except ValueError as error:

@@ -1,8 +1,8 @@
-"""Plan: a SweepSchedule with every default filled in and every duration in seconds, frozen.
+"""Plan: an immutable SweepSchedule with every default filled in and every duration in seconds.
 
-The plan is all that a worker is told. It travels as JSON (an environment variable in a cluster), holds no password and
-no URL, and names itself by a hash: jobs carry that name, so that nobody works on a job cut for another plan. Fields that
-only set the pace are not in the hash.
+The plan is all that a worker gets. It is passed as JSON (in a cluster, an environment variable) and has no password and no
+URL. Its version is a hash, ``Plan.version``. Each job has the hash of its plan, so that no worker runs a job of another plan.
+Fields that only tune the speed (``TUNING``) are not in the hash.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from kubesweep.queue.model import Limits, PlanVersion, ScheduleRef
 from kubesweep.text import unexpandable
 
 FORMAT = 1
-BURST = 25.0  # calls of an effect that an unused rowsPerSecond saves up, at most those of one second
+BURST = 25.0  # most calls of an effect that an unused rowsPerSecond saves up, limited to those of one second
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of a plan. What a worker does not know of it could narrow what is swept: it refuses the plan, and never widens it."""
+    """A part of a plan. A worker refuses a plan with unknown fields, because they could limit which rows match."""
 
 
 P = TypeVar("P", bound=_Part)
 
 
 class Match(_Part, frozen=True):
-    """One condition; all are ANDed. ``op`` says which of the other fields counts."""
+    """One condition; all are ANDed. ``op`` says which of the other fields is used."""
 
     op: Literal["in", "before", "isNull", "sql", "notIn", "after", "lessThan", "greaterThan"]
     column: str = ""  # empty for sql
@@ -43,12 +43,12 @@ class Match(_Part, frozen=True):
 
 
 class Session(_Part, frozen=True, kw_only=True):
-    """PostgreSQL's settings under which the user's sql, triggers and defaults run. None: what the login gets."""
+    """PostgreSQL settings for the user's SQL, triggers and defaults. None: those of the database user."""
 
     time_zone: str | None = None
     date_style: str | None = None
     interval_style: str | None = None
-    search_path: tuple[str, ...] = ()  # empty: what the login gets
+    search_path: tuple[str, ...] = ()  # empty: that of the database user
 
 
 class Source(_Part, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ class Source(_Part, frozen=True, kw_only=True):
     key: tuple[str, ...] = ()  # empty: the primary key
     lock_timeout: float = 0.3
     statement_timeout: float = 30.0
-    naive_time_zone: str | None = None  # what a time column without a zone means; None: nobody said, so UTC
+    naive_time_zone: str | None = None  # of time columns without a zone; None: not given, so UTC
     session: Session = Session()
 
     @property
@@ -73,7 +73,7 @@ class Webhook(_Part, frozen=True):
 
 class Effect(_Part, frozen=True, kw_only=True):
     columns: tuple[str, ...] = ()  # empty: key and match columns
-    key: tuple[str, ...] = ()  # what makes a staleness new; empty: the match's time columns
+    key: tuple[str, ...] = ()  # identify one occasion on which the row is stale; empty: the match's time columns
     concurrency: int = 20
     timeout: float = 30.0  # longest that one handler call may take
     webhook: Webhook | None = None
@@ -89,7 +89,7 @@ class Assignment(_Part, frozen=True):
 class Archive(_Part, frozen=True):
     table: str
     schema: str | None = None
-    lossy: bool = False  # its types may lose a part of a value
+    lossy: bool = False  # accept types that lose a part of a value
 
 
 class Write(_Part, frozen=True):
@@ -115,7 +115,7 @@ class RetryPolicy(_Part, frozen=True, kw_only=True):
     max_backoff: float = 300.0
 
 
-class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: room for what is cached
+class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: for cached_property
     namespace: str
     name: str
     uid: str
@@ -131,7 +131,7 @@ class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: room for what 
     retry: RetryPolicy = RetryPolicy()
     retention: float = 7 * 86400.0
     halt_above: int = 1000
-    concurrency: int = 2  # jobs at once in one worker
+    concurrency: int = 2  # concurrent jobs in one worker
     max_replicas: int = 4
     jobs_per_replica: int = 10
 
@@ -139,25 +139,28 @@ class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: room for what 
     def ref(self) -> ScheduleRef:
         return ScheduleRef(self.install, self.namespace, self.name, self.uid)
 
-    @functools.cached_property  # asked for each job that is cut; the hash takes half a millisecond
+    @functools.cached_property  # needed for each planned job; the hash takes half a millisecond
     def version(self) -> PlanVersion:
-        """The hash covers which rows are touched and what happens to them, and nothing of ``PACE``: a sweep goes on after an
-        edit that leaves it as it is."""
-        # By way of JSON, so that 5 and 5.0 in a float field are one plan before and after it travelled.
-        plain = type(self).from_json(_without_pace(self).to_json())
+        """The generation and the hash of this plan.
+
+        The hash covers which rows match and what happens to them, without the fields of ``TUNING``. A sweep continues after an
+        edit that does not change the hash.
+        """
+        # Encoded and decoded first, so that 5 and 5.0 in a float field have the same hash.
+        plain = type(self).from_json(_without_tuning(self).to_json())
         body = msgspec.json.encode(_lean(plain), order="sorted")
         return PlanVersion(self.generation, hashlib.sha256(body).hexdigest()[:16])
 
     def runs_as(self, other: Plan) -> bool:
-        """Whether a worker behaves the same under both: they differ in nothing but their generation."""
+        """True where a worker behaves the same with both plans: only their generations differ."""
         return msgspec.structs.replace(self, generation=0) == msgspec.structs.replace(other, generation=0)
 
     @property
     def queue_limits(self) -> Limits:
         rate = self.limits.rows_per_second
-        # What is saved up is one burst for a receiver; for a table it only keeps the pace of batches.
+        # Only receivers need a limit for bursts. For a table, saved rows only keep the rate of batches.
         burst = None if rate is None or self.effect is None else min(rate, BURST)
-        # A failing write costs nobody outside anything, so the rows behind it have their turn first.
+        # A failing write affects no receiver, so the other rows are tried before the sweep Halts.
         return Limits(rows_per_second=rate, burst=burst, halt_above=self.halt_above, halt_at_end=self.effect is None)
 
     @property
@@ -166,7 +169,7 @@ class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: room for what 
 
     @property
     def window_jobs(self) -> int:
-        """Jobs that one plan job cuts: enough for every worker twice over."""
+        """Jobs of one window: twice as many as all workers together take."""
         return 2 * self.max_replicas * self.jobs_per_replica
 
     def to_json(self) -> str:
@@ -178,9 +181,9 @@ class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: room for what 
         return msgspec.json.decode(text, type=cls)
 
 
-# Fields outside of the hash: how fast, in what pieces and for how long at most. Jobs that were cut before an edit of one of
-# them stay valid, and workers of both values may work side by side. Every other field decides which rows a job touches or
-# what happens to them; docs/concepts.md has the table.
+# Fields outside of the hash: speed, sizes and time limits. Jobs from before an edit of one of them stay valid, and workers with
+# both values may run at the same time. All other fields decide which rows a job touches or what happens to them; docs/concepts.md
+# has the table.
 TUNING: Mapping[type[_Part], frozenset[str]] = {
     Source: frozenset({"lock_timeout", "statement_timeout"}),
     Webhook: frozenset({"timeout"}),
@@ -190,26 +193,26 @@ TUNING: Mapping[type[_Part], frozenset[str]] = {
 }
 
 
-@functools.cache  # resolves the annotations anew at each call, which takes longer than all else here
+@functools.cache  # fields() resolves the annotations at each call, which is slow
 def _fields(kind: type[_Part]) -> tuple[msgspec.structs.FieldInfo, ...]:
     return msgspec.structs.fields(kind)
 
 
-def _without_pace(part: P) -> P:
-    """The part with every field of ``PACE`` at its default, which :func:`_lean` leaves out."""
-    pace = next((names for kind, names in TUNING.items() if isinstance(part, kind)), frozenset[str]())
+def _without_tuning(part: P) -> P:
+    """The part with every field of ``TUNING`` at its default, which :func:`_lean` leaves out."""
+    tuning = next((names for kind, names in TUNING.items() if isinstance(part, kind)), frozenset[str]())
     values: dict[str, Any] = {}
     for each in _fields(type(part)):
         value = getattr(part, each.name)
-        if each.name in pace:
+        if each.name in tuning:
             values[each.name] = each.default
         elif isinstance(value, _Part):
-            values[each.name] = _without_pace(value)
+            values[each.name] = _without_tuning(value)
     return msgspec.structs.replace(part, **values)
 
 
 def _lean(part: _Part) -> dict[str, Any]:
-    """Without what is as it is by default: a field that a later version adds is no other plan for who does not use it."""
+    """The part without default values, so that a field added by a later version does not change existing hashes."""
     lean: dict[str, Any] = {"format": part.format} if isinstance(part, Plan) else {}
     for each in _fields(type(part)):
         value = getattr(part, each.name)

@@ -1,4 +1,4 @@
-"""What is wrong with a file, where exactly, and what to write instead. Never holds a password (see ``shown``)."""
+"""A problem of a file: what is wrong, where, and what to write instead. It never contains a password (see ``shown``)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong. ``code`` is stable (docs/errors.md); line and column count from 1, 0 is unknown."""
+    """One problem. ``code`` is stable (docs/errors.md). Line and column count from 1; 0 is unknown."""
 
     code: str
     text: str
@@ -39,7 +39,7 @@ class Problem:
 
 
 class SpecErrors(SpecError):
-    """All problems of the files that were read, in the order of the files and their lines."""
+    """All problems of the files, in the order of the files and lines."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -54,7 +54,7 @@ def path_text(path: Path) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as the reader wrote it, short, on one line, and without the password of a URL."""
+    """A given value for a message: short, on one line, and without the password of a URL."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""From a URL to a queue. The scheme decides; a further kind of queue is one entry in ``_OPENERS``."""
+"""Opens the queue that a URL names, by its scheme. A further kind of queue is one entry in ``_OPENERS``."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ Clock = Callable[[], float]
 
 _CODE = "QueueUrl"
 _KNOWN = (
-    "sqlite:///file.db (beside you), sqlite:////var/lib/kubesweep/queue.db (absolute) or redis://host:6379/0 "
+    "sqlite:///file.db (relative), sqlite:////var/lib/kubesweep/queue.db (absolute) or redis://host:6379/0 "
     "(also rediss, unix, redis+sentinel and redis+cluster)"
 )
 
 
 def connect(url: str, *, clock: Clock = time.time) -> QueueService:
-    """Open the queue that ``url`` names; nothing is read or written before the first move.
+    """Open the queue that ``url`` names. Nothing is read or written before the first operation.
 
-    ``sqlite:///relative.db`` or ``sqlite:////absolute.db``; a missing parent folder is made. ``redis://``, ``rediss://``,
-    ``unix://``, ``redis+sentinel://`` and ``redis+cluster://`` are described in redis_connect.py. ``clock`` gives seconds
-    since the epoch. Raises ``SpecError`` (code ``QueueUrl``) for a URL that names no queue.
+    ``sqlite:///relative.db`` or ``sqlite:////absolute.db``; a missing parent folder is created. docs/redis.md describes
+    the URLs of Redis. ``clock`` gives seconds since the epoch. Raises ``SpecError`` (code ``QueueUrl``) for a URL that names no queue.
     """
     scheme, colon, _ = url.partition(":")
     opener = _OPENERS.get(scheme.lower()) if colon else None
@@ -48,7 +47,7 @@ def _sqlite(url: str, clock: Clock) -> QueueService:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SpecError(
-            _CODE, f"queue URL {url!r}: the folder {folder} cannot be made ({error.strerror}). Name another one"
+            _CODE, f"queue URL {url!r}: the folder {folder} cannot be created ({error.strerror}). Name another one"
         ) from error
     if Path(path).is_dir():
         raise SpecError(_CODE, f"queue URL {url!r}: {path} is a folder. Name a file in it: {url.rstrip('/')}/queue.db")
@@ -56,14 +55,16 @@ def _sqlite(url: str, clock: Clock) -> QueueService:
 
 
 def _redis(url: str, clock: Clock) -> QueueService:
-    from kubesweep.queue.redis.queue import RedisQueue  # here: a laptop's run with a file should not pay for the client
+    from kubesweep.queue.redis.queue import (
+        RedisQueue,
+    )  # imported late: a local run with a file does not need the client
 
-    # The server's clock is one for all; the host's would be one of many.
+    # Use the clock of the server, which is the same for all hosts.
     return RedisQueue(url, clock=None if clock is time.time else clock)
 
 
 def _shown(url: str) -> str:
-    """The URL without what may be a password."""
+    """The URL without user and password."""
     scheme, slashes, rest = url.partition("://")
     return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
 

@@ -1,4 +1,4 @@
-"""A login from parts: whatever they hold, libpq gets exactly that; and a local run finds them as a cluster does."""
+"""A connection given by its parts: libpq gets exactly these values, and a local run finds them as a cluster does."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_hosts_of_every_kind_reach_the_driver(host: str, reaches: str) -> None:
     "host", ["db:5432", "postgresql://a:hunter2@db/x", "a b", "", "db,,x", "1.2.3.4.5", "::1::", "a/b", "u@db"]
 )
 def test_what_is_no_host_is_refused_without_being_shown(host: str) -> None:
-    with pytest.raises(ValueError, match=r"write the host|no IPv|characters|two dots") as refused:
+    with pytest.raises(ValueError, match=r"write the host|not an IPv|characters|two dots") as refused:
         database_host(host)
     assert "hunter2" not in str(refused.value)
 
@@ -88,7 +88,7 @@ def test_only_a_port_may_be_missing_and_an_empty_part_is_missing() -> None:
     assert missing(parts, {"host": "a", "database": "b", "username": "c", "password": "\n"}) == ["password"]
 
 
-def test_the_parameters_are_ones_that_the_driver_knows_and_none_is_a_secret_or_a_part() -> None:
+def test_the_parameters_are_supported_by_the_driver_and_none_is_a_secret_or_a_part() -> None:
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     hidden = {option.keyword.decode() for option in pq.Conninfo.get_defaults() if option.dispchar == b"*"}
     assert {"password", "sslpassword"} <= hidden
@@ -158,7 +158,7 @@ def test_each_key_that_a_secret_lacks_is_a_problem_of_its_own(tmp_path: Path) ->
     assert NASTY not in str(refused.value)
 
 
-def test_a_password_file_is_read_at_each_use_and_its_absence_is_told_then(tmp_path: Path) -> None:
+def test_a_password_file_is_read_at_each_use_and_its_absence_is_reported_then(tmp_path: Path) -> None:
     file = tmp_path / "token"
     one = found_by(tmp_path, None, {"host": "db", "database": "d", "username": "u", "passwordFile": str(file)})
     for text in (None, "", "\n"):

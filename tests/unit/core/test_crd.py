@@ -123,7 +123,7 @@ def test_the_files_in_the_repository_are_what_the_code_says(capsys: pytest.Captu
     assert (HOUSE / "charts/kubesweep/files/crd.yaml").read_text() == manifest
 
 
-def test_a_file_that_was_edited_fails_the_check_and_is_written_anew(
+def test_a_file_that_was_edited_fails_the_check_and_is_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(generate, "ROOT", tmp_path)

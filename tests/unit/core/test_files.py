@@ -1,55 +1,18 @@
 from __future__ import annotations
 
 import base64
-import copy
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from kubesweep import Loaded, SpecErrors, load
+from kubesweep import Loaded, load
 from kubesweep.queue.model import ScheduleRef
-
-SCHEDULE: dict[str, Any] = {
-    "apiVersion": "kubesweep.dev/v1alpha1",
-    "kind": "SweepSchedule",
-    "metadata": {"name": "idle"},
-    "spec": {
-        "every": "30s",
-        "source": {"urlFrom": {"secretKeyRef": {"name": "db", "key": "url"}}, "table": "conversations"},
-        "match": [{"column": "expires_at", "before": "now"}],
-        "write": {"delete": {}},
-    },
-}
-SECRET: dict[str, Any] = {
-    "apiVersion": "v1",
-    "kind": "Secret",
-    "metadata": {"name": "db"},
-    "stringData": {"url": "postgresql://sweep:hunter2@db/support"},
-}
-
-
-def schedule(name: str = "idle", **spec: Any) -> dict[str, Any]:
-    return {**SCHEDULE, "metadata": {"name": name}, "spec": {**SCHEDULE["spec"], **spec}}
-
-
-def save(folder: Path, *documents: dict[str, Any], name: str = "sweep.yaml") -> Path:
-    file = folder / name
-    file.write_text(yaml.safe_dump_all(documents, sort_keys=False))
-    return file
-
-
-def refused(*paths: Path) -> SpecErrors:
-    with pytest.raises(SpecErrors) as caught:
-        load(paths)
-    return caught.value
+from tests.unit.core.spec_files import SCHEDULE, SECRET, refused, save, schedule
 
 
 def one(folder: Path, *documents: dict[str, Any], **options: Any) -> Loaded:
@@ -236,62 +199,6 @@ def test_two_schedules_of_one_name_in_two_namespaces_are_two(tmp_path: Path) -> 
 def test_the_same_file_twice_is_a_duplicate(tmp_path: Path) -> None:
     file = save(tmp_path, SCHEDULE, SECRET)
     assert {each.code for each in refused(file, file).problems} == {"DuplicateSweepSchedule", "DuplicateSecret"}
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(each for key, below in inner for each in places(below, (*path, key)))]
-
-
-WHOLE = schedule(
-    timeZone="UTC",
-    mode="DryRun",
-    match=[{"column": "a", "in": ["b"]}, {"column": "a", "isNull": True}, {"sql": "t.a = 1"}],
-    effect={"columns": ["a"], "webhook": {"url": "http://a/", "headersFrom": {"secretRef": {"name": "db"}}}},
-    write={"update": [{"column": "a", "value": "b"}]},
-    limits={"batchRows": 1},
-    retry={"backoff": "2s"},
-    deadLetters={"retention": "1h"},
-    worker={"image": "a", "env": [{"name": "a"}], "podTemplate": {}},
-)
-ANYTHING = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=8)
-    | st.sampled_from(["5s", "now", "a:b"]),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
-    max_leaves=4,
-)
-
-
-@settings(deadline=None, max_examples=150)
-@given(st.sampled_from([(0, *each) for each in places(WHOLE)] + [(1, *each) for each in places(SECRET)]), ANYTHING)
-def test_anything_in_any_place_is_taken_or_refused_and_never_fails_otherwise(
-    place: tuple[Any, ...], value: Any
-) -> None:
-    documents: Any = copy.deepcopy([WHOLE, SECRET])
-    at = documents
-    for step in place[:-1]:
-        at = at[step]
-    at[place[-1]] = value
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            told = load([save(Path(folder), *documents)])[0].plan.to_json()
-        except SpecErrors as error:
-            told = str(error)
-    assert told
-    assert "hunter2" not in told
-
-
-@settings(deadline=None, max_examples=150)
-@given(st.text(alphabet="ab:-,[]{}&*!|>'\"%@#?~\n \t0.<=\\", max_size=40))
-def test_any_text_is_read_or_refused_and_never_fails_otherwise(text: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "sweep.yaml"
-        file.write_text(text)
-        assert refused(file).problems
 
 
 def test_the_public_names_are_all_there_and_cost_nothing_until_used() -> None:

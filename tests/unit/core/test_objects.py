@@ -77,7 +77,7 @@ def test_a_mapping_that_cannot_be_changed_is_read_too() -> None:
 def test_every_problem_has_a_line_with_the_path_of_its_field_and_no_file() -> None:
     assert problems(changed(schedule="61 * * * *", mode="dryrun", retry={"backoff": "2"})) == [
         'spec.schedule: cron "61 * * * *": bad minute; the fields are: minute hour day-of-month month day-of-week, such as "*/5 * * * *"',
-        'spec.mode: not one of the values that are known; given: "dryrun"; did you mean "DryRun"? allowed: Enforce, DryRun',
+        'spec.mode: not one of the allowed values; given: "dryrun"; did you mean "DryRun"? allowed: Enforce, DryRun',
         'spec.retry.backoff: "2" has no unit: write a whole number with a unit (ms, s, m, h, d), such as "30s", "5m" or "1h30m"',
     ]
 
@@ -88,7 +88,7 @@ def test_a_field_of_a_newer_schema_is_refused_by_an_older_program() -> None:
 
 def test_an_object_without_a_spec_is_refused() -> None:
     assert problems({"metadata": {"name": "carts"}}) == [
-        "spec: required, and missing. When, which rows, and what becomes of them."
+        "spec: required, and missing. When to sweep, which rows, and what happens to them."
     ]
 
 
@@ -131,5 +131,5 @@ def test_a_copy_that_says_nothing_about_the_spec_is_left_alone(copy: str) -> Non
     assert load_object({**BODY, "metadata": {**BODY["metadata"], "annotations": {APPLIED: copy}}}) == load_object(BODY)
 
 
-def test_a_typo_is_told_once_where_the_object_shows_it_too() -> None:
+def test_a_typo_is_reported_once_where_the_object_shows_it_too() -> None:
     assert len(problems(applied(changed(mod="DryRun")["spec"], changed(mod="DryRun")["spec"]))) == 1

@@ -13,10 +13,24 @@ from kubesweep import SpecErrors, load
 from kubesweep.api import compile as _compile
 from kubesweep.api.loading import files as _load
 from kubesweep.api.loading import local_database, validation, yaml_document
-from kubesweep.api.models import connection, rules, secret, spec, types
+from kubesweep.api.models import actions, connection, secret, source, spec, types, web_address, worker
 from tests.kits.invalid_specs import Row, base, change, rows
 
-MODULES = (_compile, connection, validation, _load, local_database, secret, types, rules, spec, yaml_document)
+MODULES = (
+    _compile,
+    connection,
+    validation,
+    _load,
+    local_database,
+    secret,
+    types,
+    actions,
+    source,
+    web_address,
+    worker,
+    spec,
+    yaml_document,
+)
 SOURCES = [Path(str(module.__file__)) for module in MODULES]
 
 

@@ -1,4 +1,4 @@
-"""The bell that wakes other processes of this host."""
+"""The notifier that wakes other processes of this host."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from kubesweep.queue.sqlite.notifier import SLOTS, Bell
+from kubesweep.queue.sqlite.notifier import SLOTS, Notifier
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="abstract sockets are Linux's; elsewhere the poll is all"
@@ -16,63 +16,63 @@ pytestmark = pytest.mark.skipif(
 FILE = (1, os.getpid())
 
 
-def heard(bell: Bell) -> bool:
-    assert bell.ear is not None
-    return bool(select.select([bell.ear], [], [], 0)[0])
+def drain(notifier: Notifier) -> bool:
+    assert notifier.receiver is not None
+    return bool(select.select([notifier.receiver], [], [], 0)[0])
 
 
 def test_a_ring_is_heard_by_every_listener_and_only_until_it_is_answered() -> None:
-    one, other, ringer = Bell(FILE), Bell(FILE), Bell(FILE)
+    one, other, sender = Notifier(FILE), Notifier(FILE), Notifier(FILE)
     try:
         one.listen()
         other.listen()
-        assert not heard(one)
-        ringer.ring()
-        assert heard(one)
-        assert heard(other)
-        one.heard()
-        assert not heard(one)
-        assert heard(other)
+        assert not drain(one)
+        sender.notify()
+        assert drain(one)
+        assert drain(other)
+        one.drain()
+        assert not drain(one)
+        assert drain(other)
     finally:
-        for bell in (one, other, ringer):
-            bell.close()
+        for notifier in (one, other, sender):
+            notifier.close()
 
 
 def test_the_bell_of_another_file_is_not_heard() -> None:
-    here, there = Bell(FILE), Bell((2, os.getpid()))
+    here, there = Notifier(FILE), Notifier((2, os.getpid()))
     try:
         here.listen()
-        there.ring()
-        assert not heard(here)
+        there.notify()
+        assert not drain(here)
     finally:
         here.close()
         there.close()
 
 
 def test_a_listener_too_many_has_no_ear_and_gets_the_place_of_one_that_left() -> None:
-    bells = [Bell(FILE) for _ in range(SLOTS)]
-    late = Bell(FILE)
+    notifiers = [Notifier(FILE) for _ in range(SLOTS)]
+    late = Notifier(FILE)
     try:
-        for bell in bells:
-            bell.listen()
+        for notifier in notifiers:
+            notifier.listen()
         late.listen()
-        assert late.ear is None
-        bells[3].close()
+        assert late.receiver is None
+        notifiers[3].close()
         late.listen()
-        bells[0].ring()
-        assert heard(late)
+        notifiers[0].notify()
+        assert drain(late)
     finally:
-        for bell in (*bells, late):
-            bell.close()
+        for notifier in (*notifiers, late):
+            notifier.close()
 
 
-def test_ringing_never_blocks_however_long_nobody_answers() -> None:
-    deaf, ringer = Bell(FILE), Bell(FILE)
+def test_notifying_never_blocks_without_a_reader() -> None:
+    deaf, sender = Notifier(FILE), Notifier(FILE)
     try:
         deaf.listen()
         for _ in range(10_000):
-            ringer.ring()
-        assert heard(deaf)
+            sender.notify()
+        assert drain(deaf)
     finally:
         deaf.close()
-        ringer.close()
+        sender.close()

@@ -51,7 +51,7 @@ def test_a_whole_status_is_taken_and_comes_back_as_it_was() -> None:
     assert Status.model_validate(WHOLE).model_dump(by_alias=True, exclude_unset=True) == WHOLE
 
 
-def test_a_status_that_nobody_wrote_says_that_no_generation_was_seen() -> None:
+def test_a_status_that_was_never_written_says_that_no_generation_was_seen() -> None:
     assert Status().observed_generation == -1
 
 

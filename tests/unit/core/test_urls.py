@@ -58,5 +58,5 @@ def test_a_parameter_of_another_client_is_named(query: str, told: str) -> None:
     "url", ["redis://ann@db.example/0", "redis://ann:@db.example/0", "redis+cluster://ann@one,two"]
 )
 def test_a_user_without_a_password_is_refused(url: str) -> None:
-    with pytest.raises(SpecError, match="a user without a password"):
+    with pytest.raises(SpecError, match="has a user but no password"):
         parse(url)

@@ -51,7 +51,7 @@ def test_parts_are_what_the_secret_says_now_and_each_missing_key_is_named(volume
         volume.show(**{**ENTRIES, "password": password})
         assert conninfo_to_dict(read())["password"] == password.strip()
     volume.show(**{**ENTRIES, "port": "hunter2"})
-    with pytest.raises(SweepFailure, match=r'the key "port" of the Secret "shop-app" .*is no port') as failed:
+    with pytest.raises(SweepFailure, match=r'the key "port" of the Secret "shop-app" .*is not a valid port') as failed:
         read()
     assert "hunter2" not in str(failed.value)
 

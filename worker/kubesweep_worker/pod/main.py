@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
 def run(command: str, environment: Mapping[str, str]) -> int:
     """Run ``work`` or ``tick`` to its end; returns the exit code."""
     try:
-        configure(log_level(environment), everybody=True)
+        configure(log_level(environment), all_loggers=True)
         if command == "tick":
             from kubesweep_worker.pod.tick import tick
 

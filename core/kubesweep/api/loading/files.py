@@ -1,6 +1,6 @@
-"""Files -> what a local run needs. The same files that a cluster takes: SweepSchedules and the Secrets they name.
+"""Loads the files of a local run: SweepSchedules and the Secrets that they name, in the format of a cluster.
 
-All problems of all files are reported at once, each with its line. Nothing that a Secret holds is ever part of a message.
+All problems of all files are reported together, each with its line. No message contains a value of a Secret.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Object = TypeVar("_Object", SweepSchedule, Secret)
 
 @dataclass(frozen=True)
 class Loaded:
-    """One schedule, ready to run. ``database`` and ``headers`` are secret: they are not part of the repr."""
+    """One schedule, ready to run. ``database`` and ``headers`` are secret and not part of the repr."""
 
     spec: SweepSchedule
     plan: Plan
@@ -39,7 +39,7 @@ class Loaded:
 
     @property
     def url(self) -> str:
-        """The database's URL, as it is now. Raises Outage and SweepFailure where it is in a file that cannot be read."""
+        """The current URL of the database. Raises Outage or SweepFailure if it is in a file that cannot be read."""
         return self.database.read()
 
     @property
@@ -66,16 +66,19 @@ class Loaded:
 
 
 def load(paths: Sequence[Path], *, generation: int = 0, url: str | None = None) -> list[Loaded]:
-    """Read YAML files, or folders of them, in the order given. ``generation`` counts where the metadata has none;
-    ``url`` replaces the database's URL of every schedule. Raises ``SpecErrors`` with everything that is wrong."""
-    found = _Files(generation, url)
+    """Read YAML files, or folders of them, in the given order.
+
+    ``generation`` is used where the metadata has none. ``url`` replaces the database's URL of every schedule. Raises
+    ``SpecErrors`` with all problems.
+    """
+    found = _Loader(generation, url)
     for path in paths:
         for file in found.files(Path(path)):
             found.read(file)
     return found.resolve()
 
 
-class _Files:
+class _Loader:
     """Collects objects and problems over all files, then joins schedules with Secrets."""
 
     def __init__(self, generation: int, url: str | None) -> None:
@@ -85,7 +88,7 @@ class _Files:
         self.order: dict[str, int] = {}
         self.schedules: dict[tuple[str, str], tuple[Document, SweepSchedule]] = {}
         self.secrets: dict[tuple[str, str], tuple[Document, Secret]] = {}
-        self.broken_secrets = False
+        self.has_invalid_secret = False
 
     def files(self, path: Path) -> Iterator[Path]:
         if not path.is_dir():
@@ -116,33 +119,31 @@ class _Files:
                 documents += 1
                 self._document(each)
         if not documents and len(self.problems) == before:
-            self.problems.append(Problem("NoSchedule", f"is empty: it should hold a {KIND}", file))
+            self.problems.append(Problem("NoSchedule", f"is empty: it should contain a {KIND}", file))
 
     def _document(self, document: Document) -> None:
         data = document.data if isinstance(document.data, dict) else {}
         kind, version = data.get("kind"), data.get("apiVersion")
         if document.problems:
             self.problems += document.problems
-            self.broken_secrets |= kind != KIND
+            self.has_invalid_secret |= kind != KIND
         elif kind == "Secret":
             secret = self._parse(document, Secret, secret=True)
-            self.broken_secrets |= secret is None
+            self.has_invalid_secret |= secret is None
             if secret:
-                self._keep(self.secrets, document, secret)
+                self._add(self.secrets, document, secret)
         elif kind == KIND:
             self.problems += unquoted.take(document)
             schedule = self._parse(document, SweepSchedule)
             if schedule:
-                self._keep(self.schedules, document, schedule)
+                self._add(self.schedules, document, schedule)
         else:
             allowed = (f"{KIND} ({API_VERSION})", "Secret (v1)")
             near = validation.nearest(str(kind), (KIND, "Secret")) if kind else ""
             given = problems.shown(f"{kind} ({version})") if kind else "nothing"
             where: problems.Path = ("kind",) if "kind" in data else ()
             self.problems.append(
-                document.problem(
-                    "WrongKind", "not a kind that is read here", where, given=given, nearest=near, allowed=allowed
-                )
+                document.problem("WrongKind", "not a supported kind", where, given=given, nearest=near, allowed=allowed)
             )
 
     def _parse(self, document: Document, model: type[_Object], *, secret: bool = False) -> _Object | None:
@@ -150,7 +151,7 @@ class _Files:
         self.problems += found
         return made
 
-    def _keep(
+    def _add(
         self, kept: dict[tuple[str, str], tuple[Document, Any]], document: Document, made: SweepSchedule | Secret
     ) -> None:
         meta = made.metadata
@@ -163,7 +164,7 @@ class _Files:
         loaded = [each for each in (self._resolve(*pair) for pair in self.schedules.values()) if each]
         if not self.problems and not loaded:
             files = ", ".join(self.order) or "no file"
-            self.problems.append(Problem("NoSchedule", f"no {KIND} in what was given", files))
+            self.problems.append(Problem("NoSchedule", f"no {KIND} in the given files", files))
         if self.problems:
             raise SpecErrors(
                 sorted(self.problems, key=lambda each: (self.order.get(each.file, -1), each.line, each.column))
@@ -193,9 +194,9 @@ class _Files:
         if hook is None or hook.headers_from is None:
             return {}
         path = ("spec", "effect", "webhook", "headersFrom", "secretRef", "name")
-        entries = self._secret(document, schedule, hook.headers_from.secret_ref.name, path)
+        values = self._secret(document, schedule, hook.headers_from.secret_ref.name, path)
         try:
-            return None if entries is None else check_headers(entries)
+            return None if values is None else check_headers(values)
         except ValueError as error:
             self.problems.append(document.problem("BadHeader", str(error), path))
             return None
@@ -205,13 +206,13 @@ class _Files:
     ) -> Mapping[str, str] | None:
         space = schedule.metadata.namespace
         if (space, name) in self.secrets:
-            return self.secrets[space, name][1].entries
+            return self.secrets[space, name][1].values
         elsewhere = [other for other, known in self.secrets if known == name]
         if elsewhere:
             text = f'the Secret "{name}" is in namespace "{elsewhere[0]}", the schedule in "{space}"'
         else:
-            text = f'no Secret "{name}" in what was given: add its file with -f'
-        if not self.broken_secrets:
+            text = f'no Secret "{name}" in the given files: add its file with -f'
+        if not self.has_invalid_secret:
             self.problems.append(document.problem("SecretMissing", text, path))
         return None
 

@@ -1,4 +1,4 @@
-"""Where a local run reads its database's URL: from the Secrets beside the schedule, as a cluster would mount them, or from files."""
+"""Finds the database's URL of a local run, in the Secrets next to the schedule or in files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from kubesweep.api.models.secret_values import check_url
 from kubesweep.api.problems import Path as Where
 from kubesweep.api.problems import Problem
 
-Entries = Callable[[str, Where], Mapping[str, str] | None]
+SecretValues = Callable[[str, Where], Mapping[str, str] | None]
 SOURCE: Where = ("spec", "source")
-_ADVICE = "In a cluster a container of the pod writes it; here, write it yourself, or pass --url"
+_ADVICE = "In a cluster a container of the pod writes it. In a local run, write it yourself, or pass --url"
 
 
 @dataclass(frozen=True)
 class LocalDatabase:
-    """``read`` gives the URL, as it is now; ``where`` is a sentence that names its place for people."""
+    """``read`` returns the current URL. ``where`` is a sentence for people that says where it is."""
 
     read: Callable[[], str]
     where: str = ""
@@ -32,14 +32,16 @@ class LocalDatabase:
 
 
 class Resolver:
-    """For one document. ``entries`` gives those of a Secret by its name, and tells of one that is missing at the path; ``problems`` takes
-    what is wrong."""
+    """Resolves the database of one document, and appends what is wrong to ``problems``.
 
-    def __init__(self, document: Document, entries: Entries, problems: list[Problem]) -> None:
-        self._document, self._entries, self._problems = document, entries, problems
+    ``secret_values`` returns the values of a Secret by its name. If it is missing, it reports that at the path and returns None.
+    """
+
+    def __init__(self, document: Document, secret_values: SecretValues, problems: list[Problem]) -> None:
+        self._document, self._secret_values, self._problems = document, secret_values, problems
 
     def url(self, text: str, path: Where = SOURCE) -> LocalDatabase | None:
-        """A URL that is known: that of a Secret, or of the command line."""
+        """A given URL, from a Secret or the command line."""
         try:
             checked = check_url(text)
         except ValueError as error:
@@ -66,47 +68,47 @@ class Resolver:
         if found is None or (ca and certificate is None):
             return None
         read = _Reader(parts, found, certificate)
-        try:  # what is wrong in the Secret is known now; a file may come later
+        try:  # check the Secret now; a password file may be written later
             compose(parts, {**found, "password": "-"})
         except ValueError as error:
             self._refuse("BadDatabaseUrl", str(error), (*SOURCE, "connection"))
             return None
         with_secret = f' with the Secret "{parts.secret}"' if parts.keys else ""
-        return LocalDatabase(read, f"The login is {FIELD}{with_secret}.", refreshed=bool(parts.password_file))
+        return LocalDatabase(read, f"The credentials are {FIELD}{with_secret}.", refreshed=bool(parts.password_file))
 
     def _found(self, parts: Parts) -> dict[str, str] | None:
-        """What the Secret says of each part that it is asked for."""
+        """The values of the Secret for the parts that are read from it."""
         path = (*SOURCE, "connection", "secretRef")
-        entries = self._entries(parts.secret, (*path, "name"))
-        if entries is None:
+        values = self._secret_values(parts.secret, (*path, "name"))
+        if values is None:
             return None
-        found = {part: entries[key] for part, key in parts.keys.items() if key in entries}
-        lacks = missing(parts, found)
-        for part in lacks:
+        found = {part: values[key] for part, key in parts.keys.items() if key in values}
+        lacking = missing(parts, found)
+        for part in lacking:
             key = parts.keys[part]
-            how = "is empty in" if key in entries else "is missing in"
+            how = "is empty in" if key in values else "is missing in"
             instead = f"write {FIELD}.{'passwordFile' if part == 'password' else part}"
             text = f'the key "{key}" {how} the Secret "{parts.secret}": name the one that has the {part} in keys.{part}, or {instead}'
-            self._lacking(text, key, entries, path)
-        return None if lacks else found
+            self._missing_key(text, key, values, path)
+        return None if lacking else found
 
     def _entry(self, ref: SecretKeyRef, path: Where) -> str | None:
-        entries = self._entries(ref.name, (*path, "name"))
-        if entries is None:
+        values = self._secret_values(ref.name, (*path, "name"))
+        if values is None:
             return None
-        if ref.key not in entries:
-            self._lacking(f'the Secret "{ref.name}" has no entry "{ref.key}"', ref.key, entries, (*path, "key"))
+        if ref.key not in values:
+            self._missing_key(f'the Secret "{ref.name}" has no entry "{ref.key}"', ref.key, values, (*path, "key"))
             return None
-        return entries[ref.key]
+        return values[ref.key]
 
-    def _lacking(self, text: str, key: str, entries: Mapping[str, str], path: Where) -> None:
-        allowed = tuple(sorted(entries))
+    def _missing_key(self, text: str, key: str, values: Mapping[str, str], path: Where) -> None:
+        allowed = tuple(sorted(values))
         problem = self._document.problem(
             "SecretKeyMissing",
             text,
             path,
             allowed=allowed,
-            nearest="" if key in entries else validation.nearest(key, allowed),
+            nearest="" if key in values else validation.nearest(key, allowed),
         )
         self._problems.append(problem)
 
@@ -115,7 +117,7 @@ class Resolver:
 
 
 class _Reader:
-    """Composes the URL at each call, because a password file may have changed. The certificate gets a file, as libpq reads no other."""
+    """Composes the URL at each call, because a password file may change. libpq reads the certificate from a file only."""
 
     def __init__(self, parts: Parts, found: Mapping[str, str], certificate: str | None) -> None:
         self._parts, self._found, self._certificate = parts, found, certificate

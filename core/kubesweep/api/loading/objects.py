@@ -1,8 +1,9 @@
-"""SweepSchedules that come from the API server.
+"""Loads SweepSchedules from the API server.
 
-They are checked again: an object may be older than the schema that it was checked by, or the schema older than this
-program. And a field that the API server did not know, or that had no value, is gone without a word; where ``kubectl
-apply`` left a copy of what was written, it is refused, because the limit or the DryRun that was meant would not count.
+They are checked again, because the object may be older than the cluster's schema, or the schema older than this program.
+
+The API server silently drops unknown fields and fields without a value. If ``kubectl apply`` left a copy of what was written,
+such a field is refused: a limit or a DryRun would otherwise be ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from kubesweep.api.problems import Path, Problem, SpecErrors, path_text
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 DEEPEST = 64  # levels of maps and lists, as in a file
 _Model = TypeVar("_Model", bound=BaseModel)
-_METADATA = ("name", "namespace", "uid", "generation")  # all else is Kubernetes' own, whatever comes to it one day
+_METADATA = ("name", "namespace", "uid", "generation")  # all other fields belong to Kubernetes, which may add more
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,10 @@ class _Object:
 
 
 def load_object(body: Mapping[str, Any]) -> SweepSchedule:
-    """The schedule. ``body`` is an object as the API server gives it, alone or in a list; metadata that does not matter
-    and the status are not looked at. Raises ``SpecErrors``, a problem a line, each with the path of its field."""
+    """The schedule in ``body``, an object of the API server, alone or from a list.
+
+    Other metadata and the status are ignored. Raises ``SpecErrors``, one problem a line, each with the path of its field.
+    """
     data = _shallow(body)
     meta = data.get("metadata") or {}
     kept = {name: meta[name] for name in _METADATA if name in meta}
@@ -54,7 +57,7 @@ def load_object(body: Mapping[str, Any]) -> SweepSchedule:
 
 
 def read_plain(data: Any, model: type[_Model], path: str) -> _Model:
-    """Plain data that is part of no SweepSchedule, as the model. ``path`` is where it stands, for messages. Raises ``SpecErrors``."""
+    """Data outside of a SweepSchedule as ``model``. ``path`` is its place, for messages. Raises ``SpecErrors``."""
     made, problems = validation.parse(_Object(_shallow(data)), model)
     if made is None:
         raise SpecErrors([replace(each, path=".".join(filter(None, (path, each.path)))) for each in problems])
@@ -71,7 +74,7 @@ _DROPPED = "unknown field, which the API server dropped (applied with --validate
 
 
 def _dropped(meta: Mapping[str, Any]) -> list[Problem]:
-    """Fields that were applied under a name that nobody knows, or without a value."""
+    """Fields that were applied with an unknown name or without a value."""
     try:
         applied = json.loads((meta.get("annotations") or {}).get(APPLIED, "{}"))
     except (ValueError, RecursionError):
@@ -87,7 +90,7 @@ def _dropped(meta: Mapping[str, Any]) -> list[Problem]:
 
 
 def _too_deep(body: Any) -> Path:
-    """Where the object is nested deeper than anything that is read here, if it is."""
+    """The path at which the object is nested too deeply, or an empty one."""
     todo: list[tuple[Any, Path]] = [(body, ())]
     while todo:
         value, path = todo.pop()

@@ -1,8 +1,8 @@
-"""Values of columns that stand in a file without quotes: taken as they are written where everybody reads them alike.
+"""Values of columns without quotes in a file: accepted where all YAML parsers agree on them.
 
-``true``, ``false`` and decimals such as ``1.10`` keep their text. An integer that YAML reads as another number (``007`` is 7,
-``1_000`` is 1000) and everything else that is no text need quotes. The API server takes integers only: of the rest its JSON has
-lost what was written.
+``true``, ``false`` and decimals such as ``1.10`` keep their text. Quotes are required for an integer that YAML reads as another
+number (``007`` is 7, ``1_000`` is 1000), and for everything else that is no text. The API server accepts only integers: its JSON
+does not have the original text of the others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _AS_WRITTEN = re.compile(r"true|false|-?(0|[1-9][0-9]*)\.[0-9]+")
 
 
 def take(document: Document) -> list[Problem]:
-    """Puts the texts into the document's data; problems for integers that would become others."""
+    """Replaces the values in the document's data by their texts. Returns a problem for each integer that would change."""
     problems = []
     for place, step, path in list(_values(document.data)):
         given, written = place[step], document.written(path)
@@ -32,7 +32,7 @@ def take(document: Document) -> list[Problem]:
 
 
 def _values(data: Any) -> Iterator[tuple[Any, str | int, Path]]:
-    """Where each is: what holds it, under which key or index, and the path."""
+    """The place of each value: its container, its key or index there, and its path."""
     spec = _in(data, "spec", dict)
     for n, match in enumerate(_in(spec, "match", list)):
         for name in ("in", "notIn"):

@@ -1,6 +1,6 @@
-"""Turns what pydantic found into problems: the place in the file, what is allowed, and for a typo the nearest name.
+"""Validates plain data, from files or the API server, with a model.
 
-``parse`` is the one way from plain data to a model, wherever the data came from.
+Errors of pydantic become problems with the place in the file, what is allowed, and the nearest name for a typo.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pydantic_core import ErrorDetails
 
 from kubesweep.api.problems import Path, Problem, shown
 
-# What Kubernetes checks is not looked into.
+# Kubernetes checks these fields.
 _FREE = frozenset({"resources", "env", "envFrom", "podTemplate"})
-# People put a password there by mistake.
+# Codes of fields that may have a password by mistake, so that the value is not shown.
 _HIDDEN = frozenset({"BadUrl", "BadHost"})
 _Object = TypeVar("_Object", bound=BaseModel)
 
 
 class Origin(Protocol):
-    """Where data came from: a document of a file, or an object of the API server."""
+    """The source of the data: a document of a file, or an object of the API server."""
 
     @property
     def data(self) -> Any: ...
@@ -45,18 +45,20 @@ _TYPES = {
 
 
 def parse(document: Origin, model: type[_Object], *, secret: bool = False) -> tuple[_Object | None, list[Problem]]:
-    """The model, unless it is invalid in itself, and all problems. ``secret``: never show what was given."""
+    """The model, or None if it is invalid, and all problems. With ``secret`` no given value is shown."""
     empty = [] if secret else _empty_values(document)
     try:
         return model.model_validate(document.data), empty
     except ValidationError as error:
-        found = explain(document, model, error, secret=secret)
-        # What encloses an empty field often fails because of it: one message is enough.
+        found = _problems(document, model, error, secret=secret)
+        # A field that contains an empty one often fails because of it: report only the empty one.
         return None, empty + [each for each in found if not any(one.path.startswith(each.path) for one in empty)]
 
 
-def explain(document: Origin, model: type[BaseModel], error: ValidationError, *, secret: bool = False) -> list[Problem]:
-    """A problem for each error. ``secret``: never show what was given."""
+def _problems(
+    document: Origin, model: type[BaseModel], error: ValidationError, *, secret: bool = False
+) -> list[Problem]:
+    """A problem for each error of pydantic. With ``secret`` no given value is shown."""
     problems = []
     for each in error.errors(include_url=False):
         problems.append(_problem(document, model, each, secret))
@@ -64,7 +66,7 @@ def explain(document: Origin, model: type[BaseModel], error: ValidationError, *,
 
 
 def _problem(document: Origin, model: type[BaseModel], error: ErrorDetails, secret: bool) -> Problem:
-    path = tuple(step for step in error["loc"] if step != "[key]")  # pydantic's mark for a key that is wrong
+    path = tuple(step for step in error["loc"] if step != "[key]")  # pydantic marks an invalid key with this
     kind, given = error["type"], error["input"]
     hint: dict[str, Any] = {} if secret else {"given": _given(document, path, given)}
     if kind == "extra_forbidden":
@@ -82,7 +84,7 @@ def _problem(document: Origin, model: type[BaseModel], error: ErrorDetails, secr
     if kind == "literal_error":
         choices = _choices(_model_at(model, path[:-1]), str(path[-1]))
         more = {**hint, "allowed": choices, "nearest": nearest(str(given), choices)}
-        return document.problem("UnknownValue", "not one of the values that are known", path, **more)
+        return document.problem("UnknownValue", "not one of the allowed values", path, **more)
     if "ctx" in error and "sentence" in error["ctx"]:
         scalar = isinstance(given, str) and f'"{given}"' not in error["msg"]
         return document.problem(kind, error["msg"], path, **(hint if scalar and kind not in _HIDDEN else {}))
@@ -114,7 +116,7 @@ def _not_a_string(given: Any) -> str:
 
 
 def nearest(name: str, known: tuple[str, ...]) -> str:
-    """The name that was probably meant, or nothing."""
+    """The most similar name, or an empty text."""
     lower = {each.lower(): each for each in known}
     found = difflib.get_close_matches(name.lower().replace("_", ""), lower, n=1, cutoff=0.7)
     return lower[found[0]] if found else ""
@@ -156,8 +158,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _empty_values(document: Origin) -> list[Problem]:
-    """A problem for each field of spec that was left empty: the API server would drop it silently, and with it a limit
-    or a ``delete``."""
+    """A problem for each field of spec without a value: the API server would silently drop it, such as a limit."""
     if not isinstance(document.data, dict) or "spec" not in document.data:
         return []
     return [

@@ -1,7 +1,7 @@
-"""YAML as kubectl reads it, with the place of every key and value.
+"""Reads YAML as kubectl does, with the line and column of every key and value.
 
-Stricter than YAML where it bites: a key that comes twice, a key that is no string and a merge key are refused. A date
-stays text, and so does 1:30, as for the API server. Anchors work, but what they unfold to is bounded.
+Stricter than YAML: duplicate keys, keys that are no strings, and merge keys are refused. Dates and values like 1:30 stay text,
+as in the API server. Anchors work, but the number of values that they expand to is limited.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ MAX_CHARACTERS = 1_000_000
 MAX_NODES = 50_000
 MAX_DEPTH = 64
 
-# The parser quotes what it stumbled over, which may be a part of a password; its own tokens look like <stream end>.
+# The parser quotes the text at an error, which may be a part of a password. Its own tokens look like <stream end>.
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that leaves dates as text, and takes for a number or a truth value what kubectl takes for one."""
+    """SafeLoader that keeps dates as text, and reads numbers and booleans as kubectl does."""
 
     bool_values: ClassVar = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
 
@@ -42,7 +42,7 @@ _Loader.add_implicit_resolver(
 
 @dataclass
 class Document:
-    """One document as plain data, and its nodes to find places in."""
+    """One document as plain data, with its nodes to find lines and columns."""
 
     file: str
     node: yaml.Node
@@ -54,7 +54,7 @@ class Document:
         return int(self.node.start_mark.line) + 1
 
     def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:
-        """Line and column (from 1) of the value at ``path``, or of its key; of what encloses it where it is absent."""
+        """Line and column (from 1) of the value at ``path`` or of its key. If it is absent, those of what encloses it."""
         node, mark = self.node, self.node.start_mark
         for index, step in enumerate(path):
             found = _child(node, step)
@@ -66,7 +66,7 @@ class Document:
         return mark.line + 1, mark.column + 1
 
     def written(self, path: Path) -> str | None:
-        """The scalar at ``path`` as it stands in the file: ``yes`` where the data has True."""
+        """The text of the scalar at ``path`` in the file: ``yes`` where the data has True."""
         node: yaml.Node | None = self.node
         for step in path:
             found = _child(node, step) if node else None
@@ -87,7 +87,7 @@ def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | No
 
 
 def read(text: str, file: str) -> Iterator[Document | Problem]:
-    """The documents of a text, then, if the text cannot be read to its end, the problem."""
+    """The documents of a text, then a problem if the text cannot be read to its end."""
     if len(text) > MAX_CHARACTERS:
         yield Problem("FileTooLarge", f"has {len(text)} characters; at most {MAX_CHARACTERS} are read", file)
         return
@@ -96,7 +96,7 @@ def read(text: str, file: str) -> Iterator[Document | Problem]:
         try:
             while loader.check_node() and (node := loader.get_node()) is not None:
                 document = Document(file, node)
-                document.data = _Build(loader, document).build(node, (), ())
+                document.data = _Builder(loader, document).build(node, (), ())
                 yield document
         finally:
             loader.dispose()
@@ -105,7 +105,7 @@ def read(text: str, file: str) -> Iterator[Document | Problem]:
         yield Problem("BadYaml", f"the character U+{ord(text[error.position]):04X} is not allowed in YAML", file, line)
     except yaml.MarkedYAMLError as error:
         yield _syntax_problem(error, file)
-    except _Unbounded as error:
+    except _TooLarge as error:
         yield Problem("TooMuchYaml", str(error), file, error.line)
     except RecursionError:
         yield Problem("TooMuchYaml", f"nested deeper than {MAX_DEPTH} levels", file)
@@ -130,14 +130,14 @@ def _without_content(quoted: re.Match[str]) -> str:
     return text if len(text) <= len("','") or text[1] == "<" else "..."
 
 
-class _Unbounded(Exception):
+class _TooLarge(Exception):
     def __init__(self, text: str, node: yaml.Node) -> None:
         super().__init__(text)
         self.line: int = node.start_mark.line + 1
 
 
-class _Build:
-    """Turns the nodes of one document into data, noting what is refused in the document's problems."""
+class _Builder:
+    """Builds the data of one document from its nodes, and appends what is refused to the document's problems."""
 
     def __init__(self, loader: _Loader, document: Document) -> None:
         self.loader = loader
@@ -147,9 +147,9 @@ class _Build:
     def build(self, node: yaml.Node, path: Path, above: tuple[int, ...]) -> Any:
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            raise _Unbounded(f"the document unfolds to more than {MAX_NODES} values", node)
+            raise _TooLarge(f"the document unfolds to more than {MAX_NODES} values", node)
         if len(above) > MAX_DEPTH or id(node) in above:
-            raise _Unbounded(f"nested deeper than {MAX_DEPTH} levels, or an anchor that holds itself", node)
+            raise _TooLarge(f"nested deeper than {MAX_DEPTH} levels, or an anchor that contains itself", node)
         if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
             return self._map(node, path, (*above, id(node)))
         if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":

@@ -1,8 +1,8 @@
-"""Rules that the API server checks by itself, in CEL: each stands in a model beside the check that says the same.
+"""Rules in CEL that the API server checks. Each is in a model, next to the Python check of the same condition.
 
-A rule refuses nothing that the model takes, so that a file and a cluster agree. Its ``reason`` decides how the API
-server words it: FieldValueInvalid shows the value that was given, which helps for a text and buries the sentence for an
-object; rules of objects are therefore FieldValueRequired or FieldValueForbidden.
+A rule must accept everything that the model accepts, so that files and clusters agree. Its ``reason`` decides the wording of
+the API server: FieldValueInvalid shows the given value, which helps for a text but hides the sentence for an object. Rules of
+objects are therefore FieldValueRequired or FieldValueForbidden.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kubesweep import durations
 RULES = "x-kubernetes-validations"
 Rule = dict[str, str]
 
-# Names that CEL keeps for itself are written between underscores.
+# Names that CEL reserves are written between underscores.
 _KEYWORDS = frozenset({"in", "for", "if", "else", "namespace", "true", "false", "null"})
 _UNITS = {unit.replace("ms", "x"): size for unit, size in durations.UNITS.items()}
 
@@ -25,17 +25,17 @@ def rule(cel: str, message: str) -> Rule:
 
 
 def missing(cel: str, message: str, at: str = "") -> Rule:
-    """A rule of an object that lacks something, maybe the field ``at``."""
+    """A rule for an object that lacks something, such as the field ``at``."""
     return {"rule": cel, "message": message, "reason": "FieldValueRequired", **({"fieldPath": f".{at}"} if at else {})}
 
 
 def forbidden(cel: str, message: str, at: str = "") -> Rule:
-    """A rule of an object in which fields do not go together."""
+    """A rule for an object whose fields exclude each other."""
     return {"rule": cel, "message": message, "reason": "FieldValueForbidden", **({"fieldPath": f".{at}"} if at else {})}
 
 
 def schema(*rules: Rule) -> dict[str, JsonValue]:
-    """What a field with these rules adds to its JSON schema."""
+    """The JSON schema keywords of a field with these rules."""
     return {RULES: [dict(each) for each in rules]}
 
 
@@ -74,8 +74,11 @@ def matches(pattern: str, self: str = "self") -> str:
 
 
 def milliseconds(text: str) -> str:
-    """A list of one number: the length of the duration that ``text`` ends with. CEL's own ``duration()``
-    knows no days and ends at 292 years, so the parts are added up; of a text with the right shape none can overflow."""
+    """A list of one number: the duration at the end of ``text`` in milliseconds.
+
+    CEL's own ``duration()`` has no days and ends at 292 years, so the parts are added up. None can overflow in a text of the
+    right shape.
+    """
     parts = [f"int('0' + text.find('[0-9]+{unit}').replace('{unit}', '')) * {size}" for unit, size in _UNITS.items()]
     return f"[{text}.replace('ms', 'x')].map(text, {' + '.join(parts)})"
 
@@ -94,7 +97,7 @@ def duration(least: str, most: str) -> list[Rule]:
 
 
 def at_most(short: str, long: str) -> str:
-    """One duration is not longer than the other; true where one of them is no duration, which its own rule refuses."""
+    """True if ``short`` is not longer than ``long``, or if one of them is no duration, which its own rule refuses."""
     shapes = f"{matches(durations.PATTERN, short)} && {matches(durations.PATTERN, long)}"
     return f"!({shapes}) || {milliseconds(short)}[0] <= {milliseconds(long)}[0]"
 

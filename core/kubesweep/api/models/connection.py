@@ -1,4 +1,4 @@
-"""How a spec says where its database is: a URL, or the parts of one. What a worker makes of the parts is in database.py."""
+"""spec.source.urlFrom and spec.source.connection: a database's URL, or its parts. database_url.py composes a URL from parts."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from pydantic import Field, field_validator, model_validator
 from kubesweep.api.database_url import HOST, HOST_HELP, KEYS, PARAMETERS, SSL_MODES, Parts, database_host
 from kubesweep.api.models import cel
 from kubesweep.api.models.types import Model, ObjectName, Plain, SecretKey, Value, exactly_one, refuse
+from kubesweep.text import MAX_TEXT
 
 
 def _absolute(text: str) -> None:
     if not text.startswith("/"):
-        raise ValueError("must be the whole path of a file in the worker's container, such as /run/iam/password")
+        raise ValueError("must be the absolute path of a file in the worker's container, such as /run/iam/password")
 
 
 def _host(text: str) -> None:
     database_host(text)
 
 
-_FILE_RULE = cel.rule("self.startsWith('/')", "must be the whole path of a file, such as /run/iam/password")
-# Forbidden and not invalid: then the API server does not show what was given, which may be a URL with a password.
+_FILE_RULE = cel.rule("self.startsWith('/')", "must be the absolute path of a file, such as /run/iam/password")
+# A forbidden rule, not an invalid one: the API server does not show its value, which may be a URL with a password.
 _HOST_RULE = cel.forbidden(cel.matches(rf"^\s*{HOST}\s*$"), HOST_HELP)
-FilePath = Annotated[str, Plain(most=1024, least=1, code="BadPath", also=_absolute, rules=(_FILE_RULE,))]
-DatabaseHost = Annotated[str, Plain(most=1024, least=1, code="BadHost", also=_host, rules=(_HOST_RULE,))]
+FilePath = Annotated[str, Plain(most=MAX_TEXT, least=1, code="BadPath", also=_absolute, rules=(_FILE_RULE,))]
+DatabaseHost = Annotated[str, Plain(most=MAX_TEXT, least=1, code="BadHost", also=_host, rules=(_HOST_RULE,))]
 Name = Annotated[str, Plain(most=255, least=1)]
 
 
@@ -37,16 +38,16 @@ class SecretKeyRef(Model):
 
 
 class UrlFrom(Model):
-    """Where the database's URL is kept: exactly one of secretKeyRef and file."""
+    """Where to read the database's URL: exactly one of secretKeyRef and file."""
 
     model_config = cel.checked(*cel.one_of("secretKeyRef", "file"))
 
     secret_key_ref: SecretKeyRef | None = Field(
-        None, description="The entry of a Secret that holds the URL of the database."
+        None, description="The entry of a Secret that has the URL of the database."
     )
     file: FilePath | None = Field(
         None,
-        description="A file in the worker's container that holds the URL, such as one that a sidecar writes; read at each use.",
+        description="A file in the worker's container that has the URL, such as one that a sidecar writes. It is read at each use.",
     )
 
     @model_validator(mode="after")
@@ -56,7 +57,7 @@ class UrlFrom(Model):
 
 
 class ConnectionKeys(Model):
-    """Under which key of the Secret each part is."""
+    """The key of the Secret for each part."""
 
     host: SecretKey = Field(KEYS["host"], description="Key of the host; read where host is not given.")
     port: SecretKey = Field(
@@ -70,31 +71,29 @@ class ConnectionKeys(Model):
 
 
 class ConnectionSecret(Model):
-    """The Secret that holds the parts that the spec does not give."""
+    """The Secret with the parts that the spec does not give."""
 
     name: ObjectName = Field(description="Name of the Secret.")
-    keys: ConnectionKeys = Field(
-        default_factory=ConnectionKeys, description="Under which key of the Secret each part is."
-    )
+    keys: ConnectionKeys = Field(default_factory=ConnectionKeys, description="The key of the Secret for each part.")
 
 
 class CaFrom(Model):
-    """Where the certificate of the authority is kept that signed the server's."""
+    """Where to read the certificate of the authority that signed the server's certificate."""
 
-    secret_key_ref: SecretKeyRef = Field(description="The entry of a Secret that holds it as PEM, such as ca.crt.")
+    secret_key_ref: SecretKeyRef = Field(description="The entry of a Secret that has it as PEM, such as ca.crt.")
 
 
 def _or_secret(part: str) -> tuple[str, str]:
     return f"has(self.{part}) || has(self.secretRef)", f"needs {part}, or a secretRef to a Secret that has it"
 
 
-_NO_PARAMETER = "is no parameter here; see docs/database.md for those that are"
+_NO_PARAMETER = "is not a supported parameter; docs/database.md lists them"
 _BAD_SSLMODE = f"sslmode must be one of {', '.join(SSL_MODES)}"
 _TWO_CAS = "belongs to caFrom or to parameters.sslrootcert: remove one"
 _PARAMETER_RULES = cel.schema(
     cel.forbidden(
         f"self.all(name, name in [{', '.join(map(cel.quoted, PARAMETERS))}])",
-        f"has a name that is no parameter here; allowed: {', '.join(PARAMETERS)}",
+        f"has a parameter that is not supported; allowed: {', '.join(PARAMETERS)}",
     ),
     cel.forbidden(
         f"!('sslmode' in self) || self['sslmode'] in [{', '.join(map(cel.quoted, SSL_MODES))}]", _BAD_SSLMODE
@@ -103,7 +102,7 @@ _PARAMETER_RULES = cel.schema(
 
 
 class Connection(Model):
-    """A PostgreSQL login from parts: each is given here, or is read from the Secret. The worker reads Secret and file at each use."""
+    """A PostgreSQL connection by its parts, each given here or read from the Secret. The worker reads Secret and file at each use."""
 
     model_config = cel.checked(
         *(cel.missing(*_or_secret(part), at=part) for part in ("host", "database", "username")),
@@ -113,7 +112,7 @@ class Connection(Model):
     )
 
     secret_ref: ConnectionSecret | None = Field(
-        None, description="The Secret that holds the parts that are not given beside it, its password among them."
+        None, description="The Secret with the parts that are not given here, such as the password."
     )
     host: DatabaseHost | None = Field(
         None, description="Host name or address (IPv6 too), or the folder of a Unix socket; default the Secret's."
@@ -123,10 +122,11 @@ class Connection(Model):
     username: Name | None = Field(None, description="User; default the Secret's.")
     password_file: FilePath | None = Field(
         None,
-        description="A file in the worker's container that holds the password, such as a token that a sidecar refreshes; default the Secret's. Without both, no password is sent.",
+        description="A file in the worker's container that has the password, such as a token that a sidecar refreshes; default the Secret's. Without both, no password is sent.",
     )
     ca_from: CaFrom | None = Field(
-        None, description="The certificate that the server's must be signed by; sslmode is verify-full then."
+        None,
+        description="The certificate that must have signed the server's certificate; it sets sslmode to verify-full.",
     )
     parameters: Annotated[dict[str, Value], Field(max_length=32)] | None = Field(
         None,
@@ -157,7 +157,7 @@ class Connection(Model):
 
     @property
     def parts(self) -> Parts:
-        """What a worker needs of it."""
+        """The parts as a worker needs them."""
         given = {"host": self.host, "port": self.port, "database": self.database, "username": self.username}
         given["password"] = self.password_file
         keys = self.secret_ref.keys.model_dump() if self.secret_ref else {}

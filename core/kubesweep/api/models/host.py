@@ -1,4 +1,4 @@
-"""Whether a host's name can exist at all. Whether it does is for a resolver to say."""
+"""Checks the syntax of host names. Only a resolver can find out whether a host exists."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
 
 
 def check_host(host: str) -> None:
-    """Raises ValueError for a host, as a URL has it, that no resolver can know."""
+    """Raises ValueError for a host of a URL that cannot be a valid name or address."""
     if _is_address(host):
         return
     if len(host) > MOST_NAME:
         raise ValueError(f"more than {MOST_NAME} characters")
     *_, last = labels = host.removesuffix(".").split(".")
     if last.isdecimal() and len(labels) > 4:
-        raise ValueError("no IPv4 address")
+        raise ValueError("not an IPv4 address")
     for label in labels:
         _check_label(label)
 
@@ -32,19 +32,19 @@ def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(text)
     except ValueError:
-        raise ValueError(f"no {kind} address") from None
+        raise ValueError(f"not an {kind} address") from None
     return True
 
 
 def _check_label(label: str) -> None:
     if not label:
-        raise ValueError("two dots in a row, or none but dots")
+        raise ValueError("two dots in a row, or only dots")
     if not label.isascii():
         try:
             label = label.encode("idna").decode()
         except UnicodeError:
-            raise ValueError("a part that no international name has") from None
+            raise ValueError("a part that is not a valid international name") from None
     if len(label) > MOST_LABEL:
         raise ValueError(f"a part of more than {MOST_LABEL} characters")
     if not _LABEL.fullmatch(label):
-        raise ValueError("a part with characters that no name has, or with a hyphen at its beginning or end")
+        raise ValueError("a part with invalid characters, or with a hyphen at its beginning or end")

@@ -1,6 +1,6 @@
-"""The shape of what a spec lays over a pod: maps where Kubernetes has maps, lists of named elements where it has those.
+"""Checks the shape of the overlay for a pod template: maps and lists of named elements where Kubernetes has them.
 
-Kubernetes checks the values; the shapes are checked here, because the controller merges them before Kubernetes sees them.
+Kubernetes checks the values. The controller merges the overlay before that, so its shape is checked here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Lists whose elements are merged by name: the field that has it.
+# Lists whose elements are merged by name -> the field that has the name.
 MERGE_KEYS = {
     "containers": "name",
     "initContainers": "name",
@@ -32,7 +32,7 @@ LARGEST = 65_536  # characters of JSON
 
 
 def odd_template(template: Mapping[str, Any]) -> str | None:
-    """What is wrong with a pod template's shape or size: ``metadata.labels: must be a map``; None: nothing."""
+    """The first problem of a pod template's shape or size, such as ``metadata.labels: must be a map``, or None."""
     size = len(json.dumps(template))
     if size > LARGEST:
         return f"has {size} characters as JSON; at most {LARGEST} are taken"
@@ -92,14 +92,14 @@ def _elements(value: list[Any], where: str, key: str) -> Iterator[str]:
 
 
 def is_quantity(value: object) -> bool:
-    """Whether Kubernetes reads it as one: a text, or a number."""
+    """True for a text or number that Kubernetes reads as a quantity."""
     if isinstance(value, str):
         return re.fullmatch(QUANTITY, value) is not None
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _odd_resources(resources: Mapping[str, Any]) -> Iterator[str]:
-    """``limits.memory: write a quantity ...``."""
+    """Problems such as ``limits.memory: write a quantity ...``."""
     for name in ("limits", "requests"):
         amounts = resources.get(name) or {}
         if not isinstance(amounts, Mapping):

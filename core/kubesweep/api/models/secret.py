@@ -1,4 +1,4 @@
-"""The Secret that stands beside a SweepSchedule in a file, and what is read out of it; entries.py says what that must be. No message here has a value in it."""
+"""The Secret in the files of a local run. secret_values.py checks its values, and no message contains one."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Secret(Model):
 
     @model_validator(mode="after")
     def _decodes(self) -> Self:
-        _ = self.entries
+        _ = self.values
         return self
 
     @property
-    def entries(self) -> Mapping[str, str]:
+    def values(self) -> Mapping[str, str]:
         made: dict[str, str] = {}
         for key, text in (self.data or {}).items():
             try:

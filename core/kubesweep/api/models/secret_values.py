@@ -1,6 +1,6 @@
-"""What the entries of a Secret must be: a database's URL, HTTP headers. No message here has a value in it.
+"""Checks the values of a Secret: a database's URL, and HTTP headers. No message contains a value.
 
-Apart from the models, because a worker needs these rules and should not wait for the models to be built.
+Separate from the models, because a worker needs these checks but not the models, which are slow to build.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OURS = dict.fromkeys(
 
 
 def check_url(url: str) -> str:
-    """The URL without blanks around it. Raises ValueError, without any part of the URL that could be a password."""
+    """The URL without surrounding blanks. Raises ValueError without any part of the URL that could be a password."""
     url = url.strip()
     wanted = "write postgresql://user:password@host:5432/database, or sqlite:///file.db in local runs"
     scheme, mark, _ = url.partition("://")
@@ -42,11 +42,11 @@ def check_url(url: str) -> str:
     return url
 
 
-def check_headers(entries: Mapping[str, str]) -> Mapping[str, str]:
-    """HTTP headers, blanks around the values removed. Raises ValueError that names the header, never its value."""
+def check_headers(values: Mapping[str, str]) -> Mapping[str, str]:
+    """HTTP headers, without blanks around the values. Raises ValueError that names the header, never its value."""
     headers: dict[str, str] = {}
     names: dict[str, str] = {}
-    for name, value in entries.items():
+    for name, value in values.items():
         value = value.strip()
         if name.lower() in OURS:
             raise ValueError(f'the entry "{name}" must not be a header here: {OURS[name.lower()]}. Remove it')

@@ -1,23 +1,21 @@
-"""SweepSchedule: what a person writes. Every field with its unit, bounds and default.
+"""SweepSchedule: the object that users write. Every field has its unit, bounds and default.
 
-A model that exists is valid in itself; what only the world can tell (a missing column, a wrong password) is found later.
+A model is valid in itself. What only the database or the receiver can show (a missing column, a wrong password) is found
+later. The other parts of the spec are in source.py, actions.py and worker.py.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kubesweep.api.models import cel
-from kubesweep.api.models.pod_shape import odd_template
-from kubesweep.api.models.rules import Effect, Match, Source, Write, known_zone
+from kubesweep.api.models.actions import Effect, Write
+from kubesweep.api.models.source import Match, Source
 from kubesweep.api.models.types import (
-    Amounts,
     Duration,
     FreeList,
-    FreeMap,
-    Image,
     Model,
     Namespace,
     ObjectName,
@@ -25,10 +23,29 @@ from kubesweep.api.models.types import (
     Uid,
     Value,
     exactly_one,
+    known_zone,
     refuse,
 )
+from kubesweep.api.models.worker import Env, PodTemplate, Resources, Tick, Worker
 from kubesweep.durations import parse_duration
 from kubesweep.ticks import MAX_CRON_LENGTH, Cron, Ticks, make_ticks
+
+__all__ = [
+    "API_VERSION",
+    "KIND",
+    "DeadLetters",
+    "Env",
+    "ObjectMeta",
+    "PodTemplate",
+    "Resources",
+    "Retry",
+    "RowLimits",
+    "ScheduleMeta",
+    "Spec",
+    "SweepSchedule",
+    "Tick",
+    "Worker",
+]
 
 API_VERSION = "kubesweep.dev/v1alpha1"
 KIND = "SweepSchedule"
@@ -36,14 +53,16 @@ Labels = Annotated[dict[str, Value], Field(max_length=256)]
 
 
 class ObjectMeta(Model):
-    """What Kubernetes keeps about any object, as ``kubectl get -o yaml`` prints it; only a few fields matter here."""
+    """Metadata of an object, as ``kubectl get -o yaml`` prints it. Only a few fields are used."""
 
     name: ObjectName = Field(description="Name of the object.")
     namespace: Namespace = Field("default", description="Namespace of the object.")
     labels: Labels | None = Field(None, description="Labels of the object.")
     annotations: dict[str, str] | None = Field(None, max_length=256, description="Annotations of the object.")
-    uid: Uid | None = Field(None, description="Identity that the API server gave; follows from the name in a file.")
-    generation: int = Field(0, ge=0, description="Number of the spec's version that the API server gave.")
+    uid: Uid | None = Field(
+        None, description="Identity that the API server assigned; in a file it is derived from the name."
+    )
+    generation: int = Field(0, ge=0, description="Version number of the spec that the API server assigned.")
     resource_version: str | None = Field(None, max_length=64, description="Set by the API server; ignored.")
     creation_timestamp: str | None = Field(None, max_length=64, description="Set by the API server; ignored.")
     deletion_timestamp: str | None = Field(None, max_length=64, description="Set by the API server; ignored.")
@@ -55,7 +74,7 @@ class ObjectMeta(Model):
 
 
 class ScheduleMeta(ObjectMeta):
-    """The name is short enough for the names that are made from it (CronJob, Deployment)."""
+    """Metadata of a SweepSchedule. Its name is limited because the names of its CronJob and Deployment are made from it."""
 
     name: ScheduleName = Field(description="A DNS label of at most 45 characters.")
 
@@ -67,7 +86,7 @@ class ApproveAbove(Model):
 
 
 class RowLimits(Model):
-    """How much at once."""
+    """Limits of the number of rows."""
 
     batch_rows: int = Field(1000, ge=1, le=10_000, description="Rows of one job and one transaction (1 to 10000).")
     rows_per_second: int | None = Field(
@@ -80,10 +99,10 @@ class RowLimits(Model):
         None,
         ge=1,
         le=10**12,
-        description="Rows that one sweep plans at most, the rest waits for the next tick; default all.",
+        description="Most rows that one sweep plans; the others wait for the next tick. Default: all.",
     )
     approve_above: ApproveAbove | None = Field(
-        None, description="Sweeps that start only after somebody approves them; default none."
+        None, description="Which sweeps need approval before they touch a row; default none."
     )
 
 
@@ -99,11 +118,11 @@ class Retry(Model):
     max_attempts: int = Field(5, ge=1, le=20, description="Attempts before a row becomes a dead letter (1 to 20).")
     backoff: Annotated[str, Duration("100ms", "1h")] = Field(
         "2s",
-        description="Wait before the second attempt, doubled for each later one; chance shortens each wait by up to a half (100ms to 1h).",
+        description="Wait before the second attempt, doubled for each later one; each wait is shortened at random by up to a half (100ms to 1h).",
     )
     max_backoff: Annotated[str, Duration("100ms", "24h")] = Field(
         "5m",
-        description="Longest wait between two attempts (100ms to 24h). A row that asks for its own delay (Retry-After) waits for that, a day at most.",
+        description="Longest wait between two attempts (100ms to 24h). A row with its own delay (Retry-After) waits for that, at most a day.",
     )
 
     @model_validator(mode="after")
@@ -124,75 +143,6 @@ class DeadLetters(Model):
     )
 
 
-def _shaped(template: dict[str, Any]) -> dict[str, Any]:
-    if odd := odd_template(template):
-        raise refuse("BadPodTemplate", odd)
-    return template
-
-
-def _named(env: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    for number, each in enumerate(env):
-        if not isinstance(each.get("name"), str):
-            raise refuse("BadPodTemplate", f"[{number}].name: required, text")
-    return env
-
-
-PodTemplate = Annotated[FreeMap, AfterValidator(_shaped)]
-Env = Annotated[FreeList, AfterValidator(_named)]
-
-
-class Resources(Model):
-    """What a container may use, and what is set aside for it."""
-
-    limits: Amounts | None = Field(None, description="The most of each resource, such as memory: 256Mi.")
-    requests: Amounts | None = Field(None, description="What is set aside of each resource, such as cpu: 100m.")
-    claims: FreeList | None = Field(None, description="Resource claims, as in a pod.")
-
-
-class Worker(Model):
-    """The pods that do the work."""
-
-    model_config = cel.checked(
-        cel.forbidden("self.minReplicas <= self.maxReplicas", "must not be above maxReplicas", at="minReplicas")
-    )
-
-    image: Image | None = Field(None, description="Image with the handler's code; default the image of Kubesweep.")
-    min_replicas: int = Field(0, ge=0, le=1000, description="Pods that always run (0 to 1000).")
-    max_replicas: int = Field(4, ge=1, le=1000, description="Pods at most (1 to 1000).")
-    jobs_per_replica: int = Field(
-        10, ge=1, le=1000, description="Waiting jobs for each pod that is started (1 to 1000)."
-    )
-    concurrency: int = Field(2, ge=1, le=64, description="Jobs at once in one pod (1 to 64).")
-    cooldown: Annotated[str, Duration("1s", "1h")] = Field(
-        "60s", description="Idle time before the last pod is stopped (1s to 1h)."
-    )
-    resources: Resources | None = Field(None, description="Resources of the worker's container, as in a pod.")
-    env: Env | None = Field(None, description="Environment of the worker's container, as in a pod.")
-    env_from: FreeList | None = Field(None, description="Sources of that environment, as in a pod.")
-    pod_template: PodTemplate | None = Field(
-        None, description="Overlay for every other field of the pod template; the container in it is called worker."
-    )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min_replicas > self.max_replicas:
-            raise refuse("OutOfOrder", f"minReplicas {self.min_replicas} is above maxReplicas {self.max_replicas}")
-        return self
-
-
-class Tick(Model):
-    """The pods that start sweeps of a cron schedule. What worker.podTemplate says of where and as whom pods run holds for them too."""
-
-    resources: Resources | None = Field(None, description="Resources of the container; default small ones.")
-    pod_template: PodTemplate | None = Field(
-        None, description="Overlay for other fields of the pod template; the container in it is called producer."
-    )
-    ttl_seconds_after_finished: int | None = Field(
-        None, ge=0, le=604_800, description="Seconds after which a finished Job is deleted; default never."
-    )
-    failed_jobs_history_limit: int = Field(1, ge=0, le=100, description="Failed Jobs that are kept (0 to 100).")
-
-
 _NO_WRITE = "only a handler may leave it out (and must change the row itself)"
 _CRON_RULES = cel.schema(
     cel.rule("!self.upperAscii().contains('TZ=')", "a zone inside the expression is refused: use timeZone"),
@@ -205,7 +155,7 @@ _CRON_RULES = cel.schema(
 
 
 class Spec(Model):
-    """When, which rows, and what becomes of them."""
+    """When to sweep, which rows, and what happens to them."""
 
     model_config = cel.checked(
         *cel.one_of("schedule", "every"),
@@ -222,21 +172,21 @@ class Spec(Model):
     every: Annotated[str, Duration("5s", "24h")] | None = Field(
         None, description="Fire at each multiple of this period since the epoch (5s to 24h)."
     )
-    time_zone: str = Field(
-        "Etc/UTC", min_length=1, max_length=64, description="IANA zone that the cron expression is read in."
-    )
+    time_zone: str = Field("Etc/UTC", min_length=1, max_length=64, description="IANA zone of the cron expression.")
     starting_deadline_seconds: int | None = Field(
         None, ge=10, le=604_800, description="Seconds after which a late tick is Missed (10 to 604800); default never."
     )
     suspend: bool = Field(False, description="true: fire no tick and stop the workers.")
     mode: Literal["Enforce", "DryRun"] = Field("Enforce", description="DryRun counts and samples, and changes nothing.")
-    source: Source = Field(description="The table that is looked at.")
+    source: Source = Field(description="The table to sweep.")
     match: list[Match] = Field(
         min_length=1, max_length=16, description="Conditions (1 to 16), all of which a row must meet."
     )
     effect: Effect | None = Field(None, description="What happens for each row before it is written, at least once.")
-    write: Write | None = Field(None, description="What becomes of the row; may be missing only with a handler.")
-    limits: RowLimits = Field(default_factory=RowLimits, description="How much at once.")
+    write: Write | None = Field(
+        None, description="What happens to the row in the database; may be missing only with a handler."
+    )
+    limits: RowLimits = Field(default_factory=RowLimits, description="Limits of the number of rows.")
     retry: Retry = Field(default_factory=Retry, description="What happens to a row that fails.")
     dead_letters: DeadLetters = Field(
         default_factory=DeadLetters, description="What happens to rows that keep failing."
@@ -273,10 +223,10 @@ class Spec(Model):
 
 
 class SweepSchedule(Model):
-    """Which rows go stale, when to look for them, and what becomes of each."""
+    """Which rows become stale, when to sweep them, and what happens to each."""
 
     api_version: Literal["kubesweep.dev/v1alpha1"] = Field(description="Version of this format.")
     kind: Literal["SweepSchedule"] = Field(description="Always SweepSchedule.")
     metadata: ScheduleMeta = Field(description="Name and namespace.")
-    spec: Spec = Field(description="When, which rows, and what becomes of them.")
+    spec: Spec = Field(description="When to sweep, which rows, and what happens to them.")
     status: dict[str, Any] | None = Field(None, description="Written by the controller; ignored in a file.")

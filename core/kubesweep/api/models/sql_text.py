@@ -1,10 +1,11 @@
-"""Reads a piece of SQL just far enough to know that it stays one expression, and where ``:cutoff`` stands in it.
+"""Scans SQL of a spec: checks that it is one balanced expression, and finds ``:cutoff`` in it.
 
-The pieces become ``(<piece>)`` inside a statement. A piece that closes that parenthesis, ends the statement or comments
-out the rest would widen what is swept, so unbalanced text is refused before any database sees it. Everything else in it
-is plain text: ``%``, ``:`` and ``::`` mean what the database makes of them. The lexical rules are PostgreSQL's
-(https://www.postgresql.org/docs/current/sql-syntax-lexical.html) with SQLite's backticks added. Who may write a
-SweepSchedule may run SQL anyway: this guards against accidents, not against an attacker.
+The expression becomes ``(<expression>)`` inside a statement. If it closed that parenthesis, ended the statement or commented
+out the rest, the sweep would match more rows, so unbalanced text is refused before it reaches a database. Everything else is
+passed on: ``%``, ``:`` and ``::`` have their meaning in the database.
+
+The lexical rules are PostgreSQL's (https://www.postgresql.org/docs/current/sql-syntax-lexical.html) and SQLite's backticks.
+This protects against accidents, not against an attacker: an author of a SweepSchedule may run SQL anyway.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
 def check_sql(sql: str) -> None:
-    """Raise ValueError with a sentence unless ``sql`` is balanced and complete in itself."""
+    """Raises ValueError with a sentence unless ``sql`` is one balanced and complete expression."""
     depth, meaning = 0, False
     for kind, text, at in _tokens(sql):
         meaning = meaning or kind not in ("comment", "space")
@@ -45,7 +46,7 @@ def check_sql(sql: str) -> None:
             raise ValueError(f"a semicolon at character {at + 1} would end the statement: write one expression")
         depth += (text == "(") - (text == ")")
         if depth < 0:
-            raise ValueError(f'the ")" at character {at + 1} closes nothing: every ")" needs its "(" before it')
+            raise ValueError(f'the ")" at character {at + 1} has no matching "(" before it')
     if depth:
         raise ValueError(f'{depth} "(" {"is" if depth == 1 else "are"} never closed')
     if not meaning:
@@ -53,8 +54,10 @@ def check_sql(sql: str) -> None:
 
 
 def substitute_cutoff(sql: str, literal: str) -> str:
-    """``sql`` with each bare ``:cutoff`` replaced by ``literal``, and each comment by a blank, so that a line comment
-    cannot swallow what is written behind it. Raises ValueError for what :func:`check_sql` refuses."""
+    """``sql`` with ``literal`` for each bare ``:cutoff``, and a blank for each comment.
+
+    A line comment would otherwise comment out what follows in the statement. Raises ValueError like :func:`check_sql`.
+    """
     check_sql(sql)
     parts: list[str] = []
     for kind, text, _ in _tokens(sql):
@@ -65,11 +68,11 @@ def substitute_cutoff(sql: str, literal: str) -> str:
 def _tokens(sql: str) -> Iterator[tuple[str, str, int]]:
     """(kind, text, offset); kinds: comment, space, quoted, cast, cutoff, word, other (one character)."""
     if "\0" in sql:
-        raise ValueError("the text has a NUL character, which no database takes")
+        raise ValueError("the text has a NUL character, which databases do not accept")
     at = 0
     while at < len(sql):
         found = _TOKEN.match(sql, at)
-        if found is None:  # "other" takes any character, so this is for the type checker
+        if found is None:  # never happens, because "other" matches any character; for the type checker
             raise ValueError(f"character {at + 1} cannot be read")
         kind, end = _kind(found), found.end()
         if kind == "unterminated":
@@ -77,20 +80,22 @@ def _tokens(sql: str) -> Iterator[tuple[str, str, int]]:
         if kind == "block":
             end = _comment_end(sql, at)
         if kind == "word" and sql[at].isdigit() and sql[end : end + 1] == "$":
-            # A dollar quote, or a part of the word? Versions of PostgreSQL disagree.
-            raise ValueError(f"the $ at character {end + 1} stands right behind a number: put a blank between them")
+            # Versions of PostgreSQL disagree on whether this is a dollar quote or a part of the word.
+            raise ValueError(f"the $ at character {end + 1} directly follows a number: put a blank between them")
         yield "comment" if kind in ("line", "block") else kind, sql[at:end], at
         at = end
 
 
 def _kind(found: re.Match[str]) -> str:
-    # lastgroup would name the inner group "tag" for some quotes.
+    # lastgroup is the inner group "tag" for some quotes.
     return next(name for name, text in found.groupdict().items() if text is not None and name != "tag")
 
 
 def _comment_end(sql: str, start: int) -> int:
-    """Behind the ``*/`` that closes the comment at ``start``; comments nest in PostgreSQL. SQLite's do not, so a nested
-    one is refused: the two would disagree about where it ends."""
+    """The offset behind the ``*/`` that closes the comment at ``start``.
+
+    A nested comment is refused: PostgreSQL and SQLite disagree on where it ends.
+    """
     edge = _COMMENT_EDGE.search(sql, start + 2)
     if edge is None:
         raise ValueError(f"the comment at character {start + 1} is never closed")

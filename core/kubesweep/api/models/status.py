@@ -1,8 +1,8 @@
-"""The status of a SweepSchedule: the shape of what the controller writes and people read with ``kubectl describe``.
+"""The status of a SweepSchedule, which the controller writes and people read with ``kubectl describe``.
 
-Nothing here is needed to go on: a status that is lost is written anew. It holds keys, never row data, and times, never
-ages, so that a status of which nothing changed is not written. Texts that may grow with the controller (reasons,
-states) are no enums here: an older schema in the cluster must not refuse a newer controller's status.
+- The controller does not depend on it: a lost status is written again.
+- It has keys, never row data, and timestamps, never durations, so an unchanged status is not written.
+- Reasons and states are texts, not enums: an older schema in the cluster must accept the status of a newer controller.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from pydantic import Field
 
 from kubesweep.api.models.types import Checked, Model, refuse
 from kubesweep.queue.model import HISTORY, MAX_SAMPLES, SweepState
+from kubesweep.text import MAX_TEXT
 
 MAX_CONDITIONS = 16
 MAX_ERROR_GROUPS = 20
 MAX_SAMPLE_KEYS = 3
-MAX_MESSAGE = 4096  # whoever writes a longer one cuts it: the API server refuses the whole status
+MAX_MESSAGE = 4096  # the controller cuts longer ones, for which the API server would refuse the whole status
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -40,30 +41,32 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 Message = Annotated[str, Field(max_length=MAX_MESSAGE)]
 Word = Annotated[str, Field(max_length=128)]
 KeyText = Annotated[str, Field(max_length=MAX_MESSAGE)]
-Nonce = Annotated[str, Field(max_length=1024)]
+Nonce = Annotated[str, Field(max_length=MAX_TEXT)]
 
 
 class Condition(Model):
-    """One condition, as Kubernetes has them everywhere."""
+    """One condition, as in other Kubernetes objects."""
 
     type: Annotated[str, Field(min_length=1, max_length=316)] = Field(
         description="Ready, SourceReady, Autoscaling, Suspended, Degraded or Stalled."
     )
     status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
-    observed_generation: int = Field(0, ge=0, description="Generation of the spec that this was said of.")
+    observed_generation: int = Field(0, ge=0, description="Generation of the spec that this condition describes.")
     last_transition_time: Time = Field(description="When status last changed.")
-    reason: Annotated[str, Field(min_length=1, max_length=1024)] = Field(description="One word for a program to go by.")
+    reason: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)] = Field(
+        description="Machine-readable reason, one word."
+    )
     message: Annotated[str, Field(max_length=32_768)] = Field(description="What was found, and what to do.")
 
 
 class PastSweep(Model):
-    """One sweep and its books: planned = applied + skipped + unconfirmed + retrying + dead, plus what is still open."""
+    """One sweep and its counters: planned = applied + skipped + unconfirmed + retrying + dead, plus the open rows."""
 
     id: Word = Field(description="Name of the sweep in the queue and in logs.")
     tick: Time = Field(description="Nominal time that the sweep was started for.")
     mode: Word = Field("Enforce", description="Enforce or DryRun.")
     state: Word = Field(description=f"{', '.join(SweepState)}.")
-    reason: Word = Field("", description="Why it ended, or waits, in one word.")
+    reason: Word = Field("", description="Why it ended or waits, in one word.")
     start_time: Time | None = Field(None, description="When it was started.")
     completion_time: Time | None = Field(None, description="When the last of its jobs was settled.")
     planned: Count = Field(0, description="Rows that were found stale.")
@@ -71,7 +74,9 @@ class PastSweep(Model):
     skipped: Count = Field(
         0, description="Rows that were no longer stale when they were reached, or left for the next sweep."
     )
-    unconfirmed: Count = Field(0, description="Rows not stale at a second delivery: the first may have written them.")
+    unconfirmed: Count = Field(
+        0, description="Rows that were not stale at a second delivery: the first one may have written them."
+    )
     retrying: Count = Field(0, description="Rows that failed and wait for another attempt.")
     dead: Count = Field(0, description="Rows that used up their attempts.")
 
@@ -79,34 +84,36 @@ class PastSweep(Model):
 class LastSweep(PastSweep):
     """The latest sweep."""
 
-    message: Message = Field("", description="Why it ended, or waits, and what to do.")
+    message: Message = Field("", description="Why it ended or waits, and what to do.")
     cutoff: Word | None = Field(None, description="The database's clock at its first plan step: now in the match.")
-    capped: bool = Field(False, description="true: maxRowsPerSweep was reached, the rest waits for the next tick.")
+    capped: bool = Field(
+        False, description="true: maxRowsPerSweep was reached, and the other rows wait for the next tick."
+    )
     sample_keys: Annotated[list[KeyText], Field(max_length=MAX_SAMPLES)] | None = Field(
         None, description="DryRun: keys of some rows that would be swept."
     )
 
 
 class QueueCounts(Model):
-    """What the queue holds."""
+    """Jobs and rows in the queue."""
 
     ready: Count = Field(0, description="Jobs that wait for a worker.")
-    running: Count = Field(0, description="Jobs in a worker's hands.")
+    running: Count = Field(0, description="Jobs that a worker has claimed.")
     delayed: Count = Field(0, description="Jobs of failed rows that wait for their next attempt.")
     dead: Count = Field(0, description="Rows that are dead letters.")
 
 
 class TickCounts(Model):
-    """Ticks by what the queue answered, since it knows the schedule."""
+    """Ticks by the queue's answer, since the schedule was created in it."""
 
     enqueued: Count = Field(0, description="Became a sweep.")
-    duplicate: Count = Field(0, description="Were seen before.")
-    forbidden: Count = Field(0, description="Skipped: the sweep before was not finished.")
+    duplicate: Count = Field(0, description="Were already known.")
+    forbidden: Count = Field(0, description="Skipped: the previous sweep was not finished.")
     late: Count = Field(0, description="Missed: older than startingDeadlineSeconds.")
 
 
 class ActiveSchedule(Model):
-    """What fires now, and since when. Earlier times never fire: the schedule did not apply then."""
+    """The schedule that fires now, and since when. Ticks before that time never fire."""
 
     name: Annotated[str, Field(max_length=256)] = Field(description="The cron expression and its zone, or the period.")
     since: Time = Field(description="When the controller first saw this schedule, or saw it resumed.")
@@ -126,15 +133,17 @@ class ErrorGroup(Model):
 
 
 class Handled(Model):
-    """The annotations that were obeyed, by the value (nonce) that they had."""
+    """The values (nonces) of the annotations that were handled."""
 
     trigger: Nonce | None = Field(None, description="kubesweep.dev/trigger: one sweep now.")
-    approve: Nonce | None = Field(None, description="kubesweep.dev/approve: let the sweep that is Held go on.")
+    approve: Nonce | None = Field(
+        None, description="kubesweep.dev/approve: approve the sweep that is AwaitingApproval."
+    )
     retry_dead_letters: Nonce | None = Field(
-        None, description="kubesweep.dev/retry-dead-letters: try all dead letters again."
+        None, description="kubesweep.dev/retry-dead-letters: retry all dead letters."
     )
     purge_dead_letters: Nonce | None = Field(
-        None, description="kubesweep.dev/purge-dead-letters: forget all dead letters."
+        None, description="kubesweep.dev/purge-dead-letters: delete all dead letters."
     )
 
 
@@ -142,7 +151,7 @@ class Status(Model):
     """What the controller found and did."""
 
     observed_generation: int = Field(
-        -1, ge=-1, description="Generation of the spec that all of this is about; -1: no controller saw it yet."
+        -1, ge=-1, description="Generation of the spec that this status describes; -1: no controller has seen it yet."
     )
     conditions: Annotated[list[Condition], Field(max_length=MAX_CONDITIONS)] = Field(
         default_factory=list,
@@ -153,29 +162,30 @@ class Status(Model):
         None, description="Code of the error that Ready reports, such as TableMissing (docs/errors.md)."
     )
     active_schedule: ActiveSchedule | None = Field(
-        None, description="What fires now, and since when; without it nothing does (suspended)."
+        None, description="The schedule that fires now, and since when; absent while suspended."
     )
     last_schedule_time: Time | None = Field(None, description="Nominal time of the latest tick.")
     last_successful_time: Time | None = Field(
         None, description="When a sweep last Completed and not all of its rows had failed."
     )
-    last_missed_time: Time | None = Field(None, description="Nominal time of the latest tick that no sweep came of.")
-    plan: Word | None = Field(None, description="Hash of the plan that SourceReady speaks of.")
+    last_missed_time: Time | None = Field(None, description="Nominal time of the latest tick that started no sweep.")
+    plan: Word | None = Field(None, description="Hash of the plan that SourceReady describes.")
     counted_time: Time | None = Field(None, description="When the numbers below were written; at most every 15 s.")
     last_sweep: LastSweep | None = Field(None, description="The latest sweep.")
     history: Annotated[list[PastSweep], Field(max_length=HISTORY)] = Field(
         default_factory=list, description=f"The sweeps before the latest, newest first (at most {HISTORY})."
     )
-    queue: QueueCounts | None = Field(None, description="What the queue holds.")
-    ticks: TickCounts | None = Field(None, description="Ticks by what the queue answered.")
+    queue: QueueCounts | None = Field(None, description="Jobs and rows in the queue.")
+    ticks: TickCounts | None = Field(None, description="Ticks by the queue's answer.")
     oldest_ready_time: Time | None = Field(
-        None, description="Since when the longest waiting job waits; without it none waits."
+        None, description="When the longest waiting job became ready; absent if none waits."
     )
     errors: Annotated[list[ErrorGroup], Field(max_length=MAX_ERROR_GROUPS)] = Field(
         default_factory=list,
         description=f"Dead letters by error class, the largest group first (at most {MAX_ERROR_GROUPS}).",
     )
-    handled: Handled | None = Field(None, description="Annotations that were obeyed, by their value.")
+    handled: Handled | None = Field(None, description="Values of the annotations that were handled.")
     served_by: Annotated[str, Field(max_length=512)] | None = Field(
-        None, description="Namespace and name of the Deployment of the release that serves this; others leave it alone."
+        None,
+        description="Namespace and name of the Deployment of the release that serves this object; other releases ignore it.",
     )

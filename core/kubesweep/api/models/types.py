@@ -1,8 +1,10 @@
-"""The kinds of text that a SweepSchedule is made of. Each checks itself, says what is wrong in one sentence under a
-stable code (docs/errors.md), and shows the same bounds in its JSON schema, from which the cluster's schema is made
-(crd.py). A shape is a rule there and not a ``pattern``: of a pattern the API server would show the regular expression.
+"""The types of the texts in a SweepSchedule.
 
-YAML names are camelCase; unknown fields are refused, because a typo that is ignored could widen what is swept.
+Each type checks its text and reports a problem in one sentence, with a stable code (docs/errors.md). It has the same bounds in
+its JSON schema, from which crd.py makes the schema of the cluster. There a shape is a rule and not a ``pattern``, for which the
+API server would show the regular expression.
+
+YAML names are camelCase. Unknown fields are refused, because ignoring a typo could make a sweep match more rows.
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from kubesweep import durations
 from kubesweep.api.models import cel
-from kubesweep.api.models.host import check_host
 from kubesweep.api.models.pod_shape import QUANTITY, QUANTITY_HELP, is_quantity
 from kubesweep.api.models.sql_text import MAX_SQL_LENGTH, check_sql
+from kubesweep.text import MAX_TEXT
+from kubesweep.ticks import find_zone
 
 IDENTIFIER_BYTES = 63
-_CUT = f"PostgreSQL would cut it to {IDENTIFIER_BYTES} and look for another name"
+_CUT = f"PostgreSQL would truncate it to {IDENTIFIER_BYTES} and find another name"
 _DNS = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
 
@@ -50,7 +53,7 @@ def _value(model: Model, alias: str) -> Any:
 
 
 class Checked:
-    """Something to stand in ``Annotated[str, ...]``: ``check`` raises, ``schema`` says the same to the API server."""
+    """For ``Annotated[str, ...]``: ``check`` raises, and ``schema`` has the same condition for the API server."""
 
     def check(self, text: str) -> str:
         raise NotImplementedError
@@ -67,8 +70,10 @@ class Checked:
 
 @dataclass(frozen=True)
 class Shape(Checked):
-    """Text that matches ``pattern`` as a whole; ``sentence`` tells what is allowed. ``echo`` False: the API server does
-    not show what was given, where people put a password by mistake."""
+    """Text that matches ``pattern`` as a whole. ``sentence`` says what is allowed.
+
+    With ``echo`` False the API server does not show the given text, which may be a password by mistake.
+    """
 
     code: str
     pattern: str
@@ -90,7 +95,7 @@ class Shape(Checked):
 
 @dataclass(frozen=True)
 class Duration(Checked):
-    """A duration between two others, both included. The model keeps the text; the plan has seconds."""
+    """A duration between two others, inclusive. The model has the text, and the plan has seconds."""
 
     least: str
     most: str
@@ -110,7 +115,7 @@ class Duration(Checked):
 
 @dataclass(frozen=True)
 class Plain(Checked):
-    """Any text that a database can hold. ``also`` raises ValueError for what is wrong beside that."""
+    """Any text that a database can store. ``also`` raises ValueError for any other problem."""
 
     most: int
     least: int = 0
@@ -124,7 +129,7 @@ class Plain(Checked):
         except UnicodeEncodeError:
             raise refuse("BadText", "is not valid Unicode: it holds half of a surrogate pair") from None
         if "\0" in text:
-            raise refuse("BadText", "holds a NUL character, which no database takes")
+            raise refuse("BadText", "has a NUL character, which databases do not accept")
         if self.least and not text:
             raise refuse(self.code, "must not be empty")
         if not self.least <= len(text) <= self.most:
@@ -145,8 +150,10 @@ class Plain(Checked):
 
 
 class _ColumnValue(Plain):
-    """A value of a column. An integer may stand without quotes: JSON keeps it, which it does not of a decimal's digits, nor of a
-    ``yes`` that was meant as text."""
+    """A value of a column. An integer needs no quotes, because JSON keeps it.
+
+    JSON does not keep the digits of a decimal, or a ``yes`` that was meant as text.
+    """
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         checked = super().__get_pydantic_core_schema__(source, handler)
@@ -166,8 +173,11 @@ class _ColumnValue(Plain):
 
 @dataclass(frozen=True)
 class _Amount(Checked):
-    """A quantity of Kubernetes, which may stand as a number too. To take a decimal, the API server must not know a type; then it
-    knows no rule either, and a ``pattern`` holds for texts alone."""
+    """A Kubernetes quantity, which may also be a number.
+
+    To accept a decimal, the field must have no type in the API server. It can have no rule then, and a ``pattern`` applies only
+    to texts.
+    """
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         checked = super().__get_pydantic_core_schema__(source, handler)
@@ -187,7 +197,7 @@ class _Amount(Checked):
 
 
 class _Identifier(Plain):
-    """Any name that PostgreSQL keeps whole; it is quoted wherever it is used, so that it may be hostile."""
+    """Any name that PostgreSQL does not truncate. It may have any characters, because it is quoted wherever it is used."""
 
     def check(self, text: str) -> str:
         super().check(text)
@@ -223,33 +233,6 @@ class _BeforeShape(Checked):
         return {"maxLength": len("now-") + durations.MAX_LENGTH, cel.RULES: cel.age(_MAX_AGE)}
 
 
-_ADDRESS = r"https?://([^/?#\s]+)([/?#]\S*)?"
-_NO_ADDRESS = "write a whole address, such as https://example.com/hook, without blanks"
-_LOGIN = "a user or password in the address is refused: put an Authorization header into headersFrom"
-
-
-def _is_web_address(text: str) -> None:
-    found = re.fullmatch(_ADDRESS, text)
-    if not found:
-        raise ValueError(_NO_ADDRESS)
-    if "@" in found.group(1):
-        raise ValueError(_LOGIN)
-    host = re.fullmatch(r"([^:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?", found.group(1))
-    if not host or (host.group(2) and not 0 < int(host.group(2)) < 65536):
-        raise ValueError("the host or port in the address is wrong; write it like https://example.com:8443/hook")
-    try:
-        check_host(host.group(1))
-    except ValueError as error:
-        raise ValueError(f"the host in the address is none that can exist: {error}") from None
-
-
-# Forbidden and not invalid: then the API server does not show what was given, which may hold a password.
-_ADDRESS_RULES = (
-    cel.forbidden(cel.matches(f"^{_ADDRESS}$"), _NO_ADDRESS),
-    cel.forbidden("!" + cel.matches("^https?://[^/?#]*@"), _LOGIN),
-)
-
-
 ScheduleName = Annotated[
     str, Shape("BadName", _DNS, 45, "must be a DNS label: a-z, 0-9 and -, starting and ending with a letter or digit")
 ]
@@ -281,16 +264,36 @@ Handler = Annotated[
 ]
 Image = Annotated[str, Shape("BadImage", r"[^\s\x00-\x1f]+", 512, "must be an image reference without blanks")]
 Quantity = Annotated[str, Plain(most=32, least=1)]
-Identifier = Annotated[str, _Identifier(most=1024, least=1, code="BadIdentifier")]
-Value = Annotated[str, Plain(most=1024)]
+Identifier = Annotated[str, _Identifier(most=MAX_TEXT, least=1, code="BadIdentifier")]
+Value = Annotated[str, Plain(most=MAX_TEXT)]
 Amounts = Annotated[dict[str, Annotated[str, _Amount()]], Field(max_length=16)]
-ColumnValue = Annotated[str, _ColumnValue(most=1024)]
+ColumnValue = Annotated[str, _ColumnValue(most=MAX_TEXT)]
 Sql = Annotated[str, Plain(most=MAX_SQL_LENGTH, least=1, code="BadSql", also=check_sql)]
 Before = Annotated[str, _BeforeShape()]
-WebAddress = Annotated[str, Plain(most=2048, least=1, code="BadUrl", also=_is_web_address, rules=_ADDRESS_RULES)]
 
-# What Kubernetes checks, Kubernetes checks: these travel into the pod template as they are.
+# Copied into the pod template unchanged: Kubernetes checks them.
 _FREE = {"x-kubernetes-preserve-unknown-fields": True}
 FreeMap = Annotated[dict[str, JsonValue], Field(max_length=64, json_schema_extra={"type": "object", **_FREE})]
 FreeItem = Annotated[dict[str, JsonValue], Field(max_length=16, json_schema_extra={"type": "object", **_FREE})]
 FreeList = Annotated[list[FreeItem], Field(max_length=128)]
+
+
+def known_zone(name: str) -> str:
+    """The name of an IANA zone. Raises a pydantic error for an unknown one."""
+    try:
+        find_zone(name)
+    except ValueError as error:
+        raise refuse("UnknownTimeZone", str(error)) from None
+    return name
+
+
+def no_repeats(names: list[str]) -> list[str]:
+    """The names of columns. Raises a pydantic error where one is named twice."""
+    twice = [name for index, name in enumerate(names) if name in names[:index]]
+    if twice:
+        raise refuse("Repeated", f'the column "{twice[0]}" is named twice')
+    return names
+
+
+NAMED_TWICE = "names a column twice: remove one"
+NO_REPEATS = cel.schema(cel.distinct(NAMED_TWICE))

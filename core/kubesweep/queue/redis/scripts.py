@@ -1,10 +1,10 @@
-"""The Lua files as scripts. A file names the chunks that it stands on in its first lines::
+"""Loads the Lua scripts. The first lines of a file are its directives::
 
-    -- flags: allow-oom      what the server must know: see below
-    -- needs: sweeps claims  chunks, put between prelude.lua and the move in this order
+    -- flags: allow-oom      flags of the script for the server
+    -- needs: sweeps claims  files that are inserted between prelude.lua and the script, in this order
 
-``allow-oom`` marks moves that end work, or lead to its end: they must go on where memory is short, everything else is
-refused as a whole before it wrote a thing. ``no-writes`` marks moves that only look.
+``allow-oom`` marks scripts that end work or lead to its end, which must run when memory is short. The server refuses all
+other scripts then, before they write anything. ``no-writes`` marks scripts that only read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KEY_NAMES = (
 class Script(NamedTuple):
     name: str
     source: str
-    sha: str  # by which EVALSHA calls it
+    sha: str  # for EVALSHA
 
 
 @cache

@@ -1,7 +1,7 @@
-"""Held rows and dead letters on an open transaction.
+"""The excluded set on an open transaction: dead letters, and rows in retry.
 
-an excluded row is either in exactly one retry job or in the dead store, and one row of the table ``excluded_row`` says which. Its column
-``key`` has the row's origin before the key (``row_text``).
+An excluded row is either dead or in exactly one retry job, and its row of the table ``excluded_row`` says which. The column
+``key`` has the origin before the key (``row_text``).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from kubesweep.queue.sqlite.records import (
     touch_excluded,
 )
 
-PURGE_AT_ONCE = 1000
+PURGE_AT_ONCE = 1000  # rows
 
 
 def excluded(con: sqlite3.Connection, ref: ScheduleRef, origin: str) -> ExcludedRows:
@@ -81,15 +81,15 @@ def dead_letters(
     if schedule is None:
         return ()
     values = {"schedule": schedule.id, "error": error, "keys": keys_json(keys), "most": most, "dead": _dead(state)}
-    rows = con.execute(statements("excluded")["letters"], values)
-    return tuple(_letter(*row) for row in rows)
+    rows = con.execute(statements("excluded")["dead_letters"], values)
+    return tuple(_dead_letter(*row) for row in rows)
 
 
 def _dead(state: RowState | None) -> bool | None:
     return None if state is None else state is RowState.DEAD
 
 
-def _letter(row: str, error: str, message: str, at: float, sweep: str, attempts: bytes) -> DeadLetter:
+def _dead_letter(row: str, error: str, message: str, at: float, sweep: str, attempts: bytes) -> DeadLetter:
     origin, key = parse_row(row)
     return DeadLetter(key, error, message, at, sweep, decode_attempts(attempts), origin)
 
@@ -99,7 +99,7 @@ def replay(con: sqlite3.Connection, now: float, ref: ScheduleRef, error: str | N
     if schedule is None:
         return 0
     found = _select(con, schedule.id, error, keys)
-    rows = [_Dead(*parse_row(row), row, sweep, attempts) for row, sweep, attempts in found]
+    rows = [_DeadRow(*parse_row(row), row, sweep, attempts) for row, sweep, attempts in found]
     rows = [row for row in rows if row.origin in ("", schedule.origin) or not schedule.origin]
     con.executemany(statements("excluded")["revive"], [(schedule.id, row.text) for row in rows])
     for sweep, count in Counter(row.sweep for row in rows).items():
@@ -112,21 +112,21 @@ def replay(con: sqlite3.Connection, now: float, ref: ScheduleRef, error: str | N
 def _retry_now(
     con: sqlite3.Connection, now: float, schedule: Schedule, error: str | None, keys: Sequence[Key] | None
 ) -> int:
-    """Rows whose retry is not due yet leave their job for one that is."""
+    """Move rows whose retry is not due yet into a job that is due now."""
     chosen, total = _chosen(con, schedule.id, error, keys), 0
     for id_, job, delayed, ready in _retries(con, schedule.id):
         if not delayed or ready <= now or (schedule.origin and job.origin not in ("", schedule.origin)):
             continue
         taken, left = split_retry(job, chosen)
         if taken:
-            _keep(con, id_, job, left)
+            _keep_rows(con, id_, job, left)
             enqueue(con, schedule.id, [(retry_now(job, taken), now, False)])
             total += len(taken)
     return total
 
 
 def _retries(con: sqlite3.Connection, schedule: int) -> list[tuple[int, Job, bool, float]]:
-    """(id, job, whether it waits for its time, since when it is ready) of the retry jobs that no worker has."""
+    """(id, job, whether it is delayed, when it is or was due) of the unclaimed retry jobs."""
     found = con.execute(statements("job")["idle_retries"], {"schedule": schedule}).fetchall()
     return [(id_, decode_job(body), bool(delayed), ready) for id_, _, body, delayed, ready in found]
 
@@ -136,15 +136,15 @@ def _chosen(con: sqlite3.Connection, schedule: int, error: str | None, keys: Seq
     return {row for row, _, _ in con.execute(statements("excluded")["select"], values)}
 
 
-def _keep(con: sqlite3.Connection, id_: int, job: Job, left: tuple[Key, ...]) -> None:
-    """Leave a retry with these rows of it."""
+def _keep_rows(con: sqlite3.Connection, id_: int, job: Job, left: tuple[Key, ...]) -> None:
+    """Replace a retry job by one of these rows, or delete it if there are none."""
     if left:
         rest = narrowed(job, left)
         con.execute(statements("job")["narrow"], (len(left), to_json(rest), id_))
     con.execute(statements("job")["delete"], (id_,))
 
 
-class _Dead(NamedTuple):
+class _DeadRow(NamedTuple):
     origin: str
     key: Key
     text: str
@@ -152,15 +152,22 @@ class _Dead(NamedTuple):
     attempts: bytes
 
 
-def _replays(rows: list[_Dead]) -> Iterator[Job]:
+def _replays(rows: list[_DeadRow]) -> Iterator[Job]:
     for (sweep, origin), group in groupby(rows, key=lambda row: (row.sweep, row.origin)):
-        told = {row.key: decode_attempts(row.attempts)[-1].effect_key for row in group}
-        keys = list(told)
+        effect_keys = {row.key: decode_attempts(row.attempts)[-1].effect_key for row in group}
+        keys = list(effect_keys)
         for at in range(0, len(keys), MAX_JOB_KEYS):
             part = tuple(sorted(keys[at : at + MAX_JOB_KEYS], key=key_text))
-            stamps = tuple((key, told[key]) for key in part if told[key])
+            effects_done = tuple((key, effect_keys[key]) for key in part if effect_keys[key])
             yield Job(
-                JobKind.KEYS, None, sweep, keys=part, rows=len(part), is_retry=True, origin=origin, effects_done=stamps
+                JobKind.KEYS,
+                None,
+                sweep,
+                keys=part,
+                rows=len(part),
+                is_retry=True,
+                origin=origin,
+                effects_done=effects_done,
             )
 
 
@@ -173,21 +180,21 @@ def purge(con: sqlite3.Connection, ref: ScheduleRef, error: str | None, keys: Se
     for id_, job, _, _ in _retries(con, schedule.id):
         taken, left = split_retry(job, chosen)
         if taken:
-            _keep(con, id_, job, left)
+            _keep_rows(con, id_, job, left)
             counts = {"planned": 0, "applied": 0, "skipped": len(taken), "unconfirmed": 0, "dead": 0}
             con.execute(statements("sweep")["count"], counts | {"id": job.sweep, "retrying": -len(taken)})
             rows += [row_text(job.origin, key) for key in taken]
-    return _forget_rows(con, schedule.id, rows)
+    return _delete_rows(con, schedule.id, rows)
 
 
 def purge_older(con: sqlite3.Connection, schedule: int, before: float) -> int:
-    """Forget dead letters of before that time, a bounded number: the rest goes with the next tick."""
+    """Delete dead letters that are older than ``before``, at most PURGE_AT_ONCE; the next tick deletes more."""
     values = {"schedule": schedule, "before": before, "most": PURGE_AT_ONCE}
     rows = con.execute(statements("excluded")["expired"], values).fetchall()
-    return _forget_rows(con, schedule, [key for key, _ in rows])
+    return _delete_rows(con, schedule, [key for key, _ in rows])
 
 
-def _forget_rows(con: sqlite3.Connection, schedule: int, keys: list[str]) -> int:
+def _delete_rows(con: sqlite3.Connection, schedule: int, keys: list[str]) -> int:
     if keys:
         remove_excluded(con, schedule, keys)
         touch_excluded(con, schedule)

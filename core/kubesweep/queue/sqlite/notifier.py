@@ -1,9 +1,11 @@
-"""A bell between the processes of one host: whoever changes a queue rings, whoever waits for it wakes at once.
+"""Notifies waiting processes of the same host that a queue has changed.
 
-SQLite tells nobody that another process wrote. Waiters bind a datagram socket in Linux's abstract namespace, under a name
-made of the file's device and inode; ringing sends one empty datagram to each such name. Nothing is left behind when a
-process dies, a lost ring costs no more than the poll that is there anyway, and a false one no more than a look. Where there
-is no abstract namespace (other systems, another network namespace) the poll is all there is.
+SQLite does not report writes of other processes. Each waiting process binds a datagram socket in Linux's abstract namespace,
+under a name made of the file's device and inode. A notification is one empty datagram to each of these names.
+
+- Nothing is left behind when a process dies.
+- A lost notification costs one poll interval, and a false one costs one read: waiting processes poll too.
+- Without an abstract namespace (other systems, another network namespace) there is only the poll.
 """
 
 from __future__ import annotations
@@ -12,50 +14,50 @@ import contextlib
 import socket
 import sys
 
-SLOTS = 8  # waiting processes that are rung; a further one polls
+SLOTS = 8  # waiting processes that are notified; further ones only poll
 
 
-class Bell:
-    """One file's bell. Create it once the file exists; ``close`` when done."""
+class Notifier:
+    """The notifier of one file, which must exist. Call ``close`` when done."""
 
     def __init__(self, inode: tuple[int, int]) -> None:
         self.inode = inode
         self._names = [f"\0kubesweep-queue/{inode[0]}/{inode[1]}/{slot}" for slot in range(SLOTS)]
-        self._out: socket.socket | None = None
-        self.ear: socket.socket | None = None  # readable when somebody rang; None: nobody can
+        self._sender: socket.socket | None = None
+        self.receiver: socket.socket | None = None  # readable after a notification; None: this process does not listen
 
     def listen(self) -> None:
-        if self.ear is not None or not sys.platform.startswith("linux"):
+        if self.receiver is not None or not sys.platform.startswith("linux"):
             return
-        ear = _socket()
+        receiver = _socket()
         for name in self._names:
             with contextlib.suppress(OSError):
-                ear.bind(name)
-                self.ear = ear
+                receiver.bind(name)
+                self.receiver = receiver
                 return
-        ear.close()
+        receiver.close()
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         if not sys.platform.startswith("linux"):
             return
-        if self._out is None:
-            self._out = _socket()
+        if self._sender is None:
+            self._sender = _socket()
         for name in self._names:
-            with contextlib.suppress(OSError):  # nobody there, or one who was rung often enough
-                self._out.sendto(b"", name)
+            with contextlib.suppress(OSError):  # no process listens, or its buffer is full
+                self._sender.sendto(b"", name)
 
-    def heard(self) -> None:
-        """Forget the rings so far."""
-        if self.ear is not None:
+    def drain(self) -> None:
+        """Discard the notifications so far."""
+        if self.receiver is not None:
             with contextlib.suppress(BlockingIOError):
                 while True:
-                    self.ear.recv(1)
+                    self.receiver.recv(1)
 
     def close(self) -> None:
-        for one in (self._out, self.ear):
+        for one in (self._sender, self.receiver):
             if one is not None:
                 one.close()
-        self._out = self.ear = None
+        self._sender = self.receiver = None
 
 
 def _socket() -> socket.socket:

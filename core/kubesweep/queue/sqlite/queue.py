@@ -1,9 +1,10 @@
 """SqliteQueue: the queue in one SQLite file, for one host and any number of its processes.
 
-Every move is one transaction that holds SQLite's write lock from its start, so moves of all processes happen one after
-the other. The clock is the host's. All calls to SQLite run on one thread of this object: a lock that somebody else
-holds stalls neither the event loop nor other users of the default executor. A move that was started is carried through
-even where the task that awaits it is cancelled.
+Every operation is one transaction that holds SQLite's write lock from its start, so the operations of all processes happen one
+after the other. The clock is the host's.
+
+All calls to SQLite run on one thread of this object. A lock of another process therefore blocks neither the event loop nor
+other users of the default executor. An operation that was started is completed even if the awaiting task is cancelled.
 """
 
 from __future__ import annotations
@@ -38,22 +39,22 @@ from kubesweep.queue.model import (
     Window,
 )
 from kubesweep.queue.service import Opened, Settled
-from kubesweep.queue.sqlite import excluded, operations, settlement, stats
-from kubesweep.queue.sqlite.notifier import Bell
+from kubesweep.queue.sqlite import claiming, excluded, schedules, settlement, stats, sweeps
+from kubesweep.queue.sqlite.notifier import Notifier
 from kubesweep.queue.sqlite.store import BUSY_SECONDS, SqliteStore
 
 T = TypeVar("T")
 
-POLL_FIRST = 0.02  # where no bell can be heard: how soon a change made by another process is noticed ...
-POLL_LAST = 0.1  # ... and how late, after a long quiet time
-POLL_BESIDE_BELL = 0.5
+POLL_FIRST = 0.02  # seconds between polls without a notifier, right after a change
+POLL_LAST = 0.1  # the same after a long time without a change
+POLL_WITH_NOTIFIER = 0.5  # the same with a notifier
 
 
 class SqliteQueue:
-    """A :class:`~kubesweep.queue.service.QueueService` in the file ``path``, made at the first move if it is missing.
+    """A :class:`~kubesweep.queue.service.QueueService` in the file ``path``, which is created at the first operation.
 
-    ``clock`` gives seconds since the epoch; ``busy`` is how long a move waits for another process's lock before it
-    raises ``Outage`` (QueueBusy). Every ``Outage`` names the file, what is wrong with it and the next step: QueueFull,
+    ``clock`` gives seconds since the epoch; ``busy`` is how many seconds an operation waits for another process's lock
+    before it raises ``Outage`` (QueueBusy). Every ``Outage`` names the file, the problem and the next step: QueueFull,
     QueueReadOnly, QueueBusy, QueueCorrupt, QueueMissing, QueueGone, QueueForeign, QueueNewer, QueueClosed, QueueError.
     """
 
@@ -63,7 +64,7 @@ class SqliteQueue:
         self._store = SqliteStore(path, busy=busy)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kubesweep-queue")
         self._waiters: set[asyncio.Event] = set()
-        self._bell: Bell | None = None
+        self._notifier: Notifier | None = None
         self._closed = False
 
     async def close(self) -> None:
@@ -73,42 +74,40 @@ class SqliteQueue:
         closing = self._on_thread(self._store.close)
         self._closed = True
         await closing
-        self._hang_up()
+        self._close_notifier()
         self._thread.shutdown(wait=True)
         self._wake()
 
-    async def open_sweep(self, ref: ScheduleRef, wish: SweepRequest) -> Opened:
-        return await self._move(lambda con: operations.open_sweep(con, self._clock(), ref, wish))
+    async def open_sweep(self, ref: ScheduleRef, request: SweepRequest) -> Opened:
+        return await self._write(lambda con: sweeps.open_sweep(con, self._clock(), ref, request))
 
     async def claim(self, ref: ScheduleRef, consumer: str, want: int, limits: Limits) -> Claims:
-        return await self._move(
-            lambda con: operations.claim(con, self._clock(), ref, consumer, want, limits), ring=False
+        return await self._write(
+            lambda con: claiming.claim(con, self._clock(), ref, consumer, want, limits), notify=False
         )
 
     async def extend(self, ref: ScheduleRef, claims: Sequence[Claim], lease: float) -> tuple[str, ...]:
-        return await self._move(lambda con: operations.extend(con, self._clock(), ref, claims, lease), ring=False)
+        return await self._write(lambda con: claiming.extend(con, self._clock(), ref, claims, lease), notify=False)
 
     async def settle(
         self, ref: ScheduleRef, consumer: str, settlements: Sequence[Settlement], want: int, limits: Limits
     ) -> Settled:
-        return await self._move(
+        return await self._write(
             lambda con: settlement.settle(con, self._clock(), ref, consumer, settlements, want, limits),
-            ring=any(s.jobs or s.retry for s in settlements),
+            notify=any(s.jobs or s.retry for s in settlements),
         )
 
     async def advance(self, ref: ScheduleRef, claim: Claim, window: Window) -> bool:
-        return await self._move(lambda con: operations.advance(con, self._clock(), ref, claim, window))
+        return await self._write(lambda con: sweeps.advance(con, self._clock(), ref, claim, window))
 
     async def end_sweep(self, ref: ScheduleRef, claim: Claim, state: SweepState, reason: str, message: str) -> bool:
-        return await self._move(
-            lambda con: operations.end_sweep(con, self._clock(), ref, claim, state, reason, message)
-        )
+        return await self._write(lambda con: sweeps.end_sweep(con, self._clock(), ref, claim, state, reason, message))
 
     async def release(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
-        return await self._move(lambda con: operations.release(con, self._clock(), ref, claims))
+        return await self._write(lambda con: claiming.release(con, self._clock(), ref, claims))
 
     async def reserve(self, ref: ScheduleRef, rows: int, limits: Limits) -> Budget:
-        return await self._move(lambda con: operations.reserve(con, self._clock(), ref, rows, limits), ring=rows < 0)
+        return await self._write(lambda con: claiming.reserve(con, self._clock(), ref, rows, limits), notify=rows < 0)
 
     async def wait(self, ref: ScheduleRef, timeout: float) -> None:
         loop = asyncio.get_running_loop()
@@ -119,9 +118,9 @@ class SqliteQueue:
             seen, due, pause = -1, None, POLL_FIRST
             while not self._closed:
                 version = await self._on_thread(self._store.version)
-                slowest = POLL_BESIDE_BELL if self._listen() else POLL_LAST
+                slowest = POLL_WITH_NOTIFIER if self._listen() else POLL_LAST
                 if version != seen:
-                    due = await self._look(lambda con: stats.next_claim(con, ref))
+                    due = await self._read(lambda con: stats.next_claim(con, ref))
                     seen, pause = version, POLL_FIRST
                 left = until - loop.time()
                 if left <= 0 or (due is not None and due <= self._clock()):
@@ -142,33 +141,33 @@ class SqliteQueue:
             raise
 
     async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion, *, again: bool = False) -> bool:
-        return await self._move(lambda con: operations.enqueue_check(con, self._clock(), ref, plan, again))
+        return await self._write(lambda con: schedules.enqueue_check(con, self._clock(), ref, plan, again))
 
     async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:
-        return await self._move(lambda con: operations.approve(con, self._clock(), ref, sweep))
+        return await self._write(lambda con: sweeps.approve(con, self._clock(), ref, sweep))
 
     async def approved(self, ref: ScheduleRef) -> str | None:
-        return await self._look(lambda con: stats.approved(con, ref))
+        return await self._read(lambda con: stats.approved(con, ref))
 
     async def pause(self, ref: ScheduleRef, paused: bool) -> None:
-        await self._move(lambda con: operations.pause(con, ref, paused))
+        await self._write(lambda con: schedules.pause(con, ref, paused))
 
     async def report(self, ref: ScheduleRef, finding: Finding) -> None:
-        await self._move(lambda con: operations.report(con, self._clock(), ref, finding), ring=False)
+        await self._write(lambda con: schedules.report(con, self._clock(), ref, finding), notify=False)
 
     async def excluded(self, ref: ScheduleRef, origin: str = "") -> ExcludedRows:
-        return await self._look(lambda con: excluded.excluded(con, ref, origin))
+        return await self._read(lambda con: excluded.excluded(con, ref, origin))
 
     async def stats(self, refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
-        return await self._look(lambda con: stats.stats(con, self._clock, refs))
+        return await self._read(lambda con: stats.stats(con, self._clock, refs))
 
     async def schedules(self) -> tuple[ScheduleRef, ...]:
-        return await self._look(stats.schedules)
+        return await self._read(stats.schedules)
 
     async def error_groups(
         self, ref: ScheduleRef, most: int = 20, *, state: RowState | None = RowState.DEAD
     ) -> tuple[ErrorGroup, ...]:
-        return await self._look(lambda con: excluded.error_groups(con, ref, most, state))
+        return await self._read(lambda con: excluded.error_groups(con, ref, most, state))
 
     async def dead_letters(
         self,
@@ -179,59 +178,59 @@ class SqliteQueue:
         most: int = 100,
         state: RowState | None = RowState.DEAD,
     ) -> tuple[DeadLetter, ...]:
-        return await self._look(lambda con: excluded.dead_letters(con, ref, error, keys, most, state))
+        return await self._read(lambda con: excluded.dead_letters(con, ref, error, keys, most, state))
 
     async def replay(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
-        return await self._move(lambda con: excluded.replay(con, self._clock(), ref, error, keys))
+        return await self._write(lambda con: excluded.replay(con, self._clock(), ref, error, keys))
 
     async def purge(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
-        return await self._move(lambda con: excluded.purge(con, ref, error, keys))
+        return await self._write(lambda con: excluded.purge(con, ref, error, keys))
 
     async def forget(self, ref: ScheduleRef) -> None:
-        await self._move(lambda con: operations.forget(con, ref))
+        await self._write(lambda con: schedules.forget(con, ref))
 
-    async def _move(self, move: Callable[[sqlite3.Connection], T], *, ring: bool = True) -> T:
-        """``ring``: the move may give a waiting process something to claim."""
-        answer = await self._on_thread(partial(self._store.write, move))
+    async def _write(self, operation: Callable[[sqlite3.Connection], T], *, notify: bool = True) -> T:
+        """``notify``: a waiting process may find something to claim after this operation."""
+        answer = await self._on_thread(partial(self._store.write, operation))
         self._wake()
-        bell = self._bell_of_file() if ring else None
-        if bell is not None:
-            bell.ring()
+        notifier = self._current_notifier() if notify else None
+        if notifier is not None:
+            notifier.notify()
         return answer
 
-    def _bell_of_file(self) -> Bell | None:
-        """The bell of the file that is open now: another one may have taken its place."""
-        if self._bell is not None and self._bell.inode != self._store.inode:
-            self._hang_up()
-        if self._bell is None and self._store.inode is not None and not self._closed:
-            self._bell = Bell(self._store.inode)
-        return self._bell
+    def _current_notifier(self) -> Notifier | None:
+        """The notifier of the file that is open now, which may have replaced another one."""
+        if self._notifier is not None and self._notifier.inode != self._store.inode:
+            self._close_notifier()
+        if self._notifier is None and self._store.inode is not None and not self._closed:
+            self._notifier = Notifier(self._store.inode)
+        return self._notifier
 
     def _listen(self) -> bool:
-        """True where a change by another process will be heard."""
-        bell = self._bell_of_file()
-        if bell is None:
+        """True where this process is notified of changes by other processes."""
+        notifier = self._current_notifier()
+        if notifier is None:
             return False
-        if bell.ear is None:
-            bell.listen()
-            if bell.ear is not None:
-                asyncio.get_running_loop().add_reader(bell.ear, self._heard)
-        return bell.ear is not None
+        if notifier.receiver is None:
+            notifier.listen()
+            if notifier.receiver is not None:
+                asyncio.get_running_loop().add_reader(notifier.receiver, self._on_notification)
+        return notifier.receiver is not None
 
-    def _heard(self) -> None:
-        if self._bell is not None:
-            self._bell.heard()
+    def _on_notification(self) -> None:
+        if self._notifier is not None:
+            self._notifier.drain()
         self._wake()
 
-    def _hang_up(self) -> None:
-        if self._bell is not None:
-            if self._bell.ear is not None:
-                asyncio.get_running_loop().remove_reader(self._bell.ear)
-            self._bell.close()
-            self._bell = None
+    def _close_notifier(self) -> None:
+        if self._notifier is not None:
+            if self._notifier.receiver is not None:
+                asyncio.get_running_loop().remove_reader(self._notifier.receiver)
+            self._notifier.close()
+            self._notifier = None
 
-    async def _look(self, look: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._on_thread(partial(self._store.read, look))
+    async def _read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._on_thread(partial(self._store.read, operation))
 
     def _on_thread(self, call: Callable[[], T]) -> asyncio.Future[T]:
         if self._closed:

@@ -1,4 +1,4 @@
-"""Between rows of the SQLite file and the queue's own classes, and the named statements that the moves are made of."""
+"""Reads and writes rows of the SQLite file, and loads the named SQL statements that the operations use."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _decode_samples = msgspec.json.Decoder(tuple[Key, ...]).decode
 
 
 class Schedule(NamedTuple):
-    """One row of the table of schedules: what nearly every move has to know first."""
+    """One row of the table of schedules, which nearly every operation reads first."""
 
     id: int
     last_tick: float | None
@@ -47,16 +47,18 @@ class Schedule(NamedTuple):
     approved: str
 
     def budget(self, rate: float, most: float, now: float) -> float:
-        """Tokens left now; negative is debt. At most ``most`` are ever saved up."""
+        """The tokens that are left now; a negative number is a debt. At most ``most`` are saved up."""
         if self.tokens is None:
             return most
-        if now < self.tokens_at:  # the clock was set back: a debt of then would last until it comes there again
+        if (
+            now < self.tokens_at
+        ):  # the clock was set back: a debt would last until the clock reaches the same time again
             return min(most, max(0.0, self.tokens))
         return min(most, self.tokens + (now - self.tokens_at) * rate)
 
 
-class Held(NamedTuple):
-    """One row of the excluded set as a settlement writes it."""
+class ExcludedRow(NamedTuple):
+    """An excluded row as a settlement writes it."""
 
     sweep: str
     dead: bool
@@ -76,7 +78,7 @@ def statements(file: str) -> dict[str, str]:
 
 @cache
 def schema() -> tuple[str, ...]:
-    """The statements that make an empty file a queue."""
+    """The statements that create the tables of a queue."""
     text = resources.files("kubesweep.queue.sqlite").joinpath("sql", "schema.sql").read_text("utf-8")
     return tuple(part.strip() for part in text.split(";\n") if part.strip())
 
@@ -137,7 +139,7 @@ def _sweep(row: tuple[Any, ...]) -> Sweep:
 
 
 def enqueue(con: sqlite3.Connection, schedule: int, jobs: Iterable[tuple[Job, float, bool]]) -> None:
-    """Append (job, when it is ready, whether it is a retry that waits for that moment)."""
+    """Append jobs: (job, when it is ready, whether it is delayed until then)."""
     con.executemany(
         statements("job")["enqueue"],
         [(schedule, job.sweep, job.is_retry, job.rows, delayed, ready, to_json(job)) for job, ready, delayed in jobs],
@@ -161,14 +163,14 @@ def set_budget(con: sqlite3.Connection, schedule: Schedule, tokens: float, rate:
 def refund(
     con: sqlite3.Connection, schedule: Schedule, rows: int, rate: float | None, most: float, now: float
 ) -> Schedule:
-    """Give the row budget back what was not tried, or debit what no claim had counted. The schedule as it is then."""
+    """Return rows that were not tried to the row budget, or debit rows that no claim had counted. Returns the new schedule."""
     if not rate or not rows:
         return schedule
     tokens = min(most, schedule.budget(rate, most, now) + rows)
     return set_budget(con, schedule, tokens, rate, now)
 
 
-def put_excluded(con: sqlite3.Connection, schedule: int, rows: dict[str, Held]) -> None:
+def put_excluded(con: sqlite3.Connection, schedule: int, rows: dict[str, ExcludedRow]) -> None:
     con.executemany(
         statements("excluded")["put"],
         [(schedule, key, r.sweep, r.dead, r.error, r.message, r.at, to_json(r.attempts)) for key, r in rows.items()],
@@ -180,7 +182,7 @@ def remove_excluded(con: sqlite3.Connection, schedule: int, keys: Iterable[str])
 
 
 def touch_excluded(con: sqlite3.Connection, schedule: int) -> None:
-    """Tell every worker that the excluded set is another one now."""
+    """Change the version of the excluded set, so that every worker reads it again."""
     con.execute(statements("schedule")["touch_excluded"], {"schedule": schedule})
 
 

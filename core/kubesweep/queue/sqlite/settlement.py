@@ -1,7 +1,7 @@
-"""``settle`` on an open transaction: what became of jobs is counted in the same step that moves the jobs.
+"""``settle`` on an open transaction: the counters change in the same step as the jobs.
 
-First everything is decided in memory from the rows as the transaction found them (:class:`_Books`), then written with a
-handful of statements, however many jobs were settled.
+:class:`_Changes` first decides everything in memory, from the rows that the transaction read. Then a few statements write it,
+however many jobs are settled.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from kubesweep.queue.model import (
     to_json,
 )
 from kubesweep.queue.service import Settled
-from kubesweep.queue.sqlite.edits import admit
-from kubesweep.queue.sqlite.operations import close_sweep, finish, owned, take
+from kubesweep.queue.sqlite.claiming import owned, take
+from kubesweep.queue.sqlite.plan_changes import admit
 from kubesweep.queue.sqlite.records import (
-    Held,
+    ExcludedRow,
     Schedule,
     decode_attempts,
     decode_job,
@@ -49,6 +49,7 @@ from kubesweep.queue.sqlite.records import (
     sweep_by_id,
     touch_excluded,
 )
+from kubesweep.queue.sqlite.sweeps import close_sweep, finish
 
 _NOTHING = dict.fromkeys(("planned", "applied", "skipped", "unconfirmed", "retrying", "dead"), 0)
 
@@ -69,31 +70,34 @@ def settle(
     sweeps = {id_: sweep_by_id(con, schedule.id, id_) for id_ in {sweep for sweep, _, _ in mine.values()}}
     latest = next(iter(remembered(con, schedule.id, 1)), None) if any(s.retry for s in settlements) else None
     known, sizes = _history(con, schedule.id, settlements)
-    books = _Books(now, limits, known, sizes, latest.plan if latest else None)
+    changes = _Changes(now, limits, known, sizes, latest.plan if latest else None)
     lost = []
     for s in settlements:
         owner = mine.pop(s.claim.id, None)
         if owner is None:
             lost.append(s.claim.id)
         elif _is_repeat(s, owner[2]):
-            books.kept.append((owner[2], decode_job(owner[2]).rows, books.until, int(s.claim.id)))
+            changes.kept.append((owner[2], decode_job(owner[2]).rows, changes.until, int(s.claim.id)))
         else:
-            books.settle(s, *owner, sweeps[owner[0]])
-    schedule = _write(con, schedule, books, limits)
-    halted, finished = _verdicts(con, schedule.id, books, sweeps, late=limits.halt_at_end)
+            changes.settle(s, *owner, sweeps[owner[0]])
+    schedule = _write(con, schedule, changes, limits)
+    halted, finished = _end_sweeps(con, schedule.id, changes, sweeps, at_end=limits.halt_at_end)
     admit(con, schedule.id, now)
     claims = take(con, now, schedule, consumer, want, limits)
     return Settled(tuple(lost), tuple(finished), tuple(halted), claims)
 
 
 def _is_repeat(s: Settlement, body: bytes) -> bool:
-    """True for a part that was counted before: the owner keeps the claim, so only what is left tells it from the next one."""
+    """True for a part that was settled before. The owner keeps the claim, so only the rest of the job distinguishes parts."""
     return s.rest is not None and s.rest != s.claim.job and body == to_json(s.rest)
 
 
-class _Books:
-    """What one call of settle is going to write. ``known``: the history of those failing rows that are excluded already,
-    ``sizes``: how many rows of an origin are excluded, ``plan``: that of the latest sweep."""
+class _Changes:
+    """The changes that one call of ``settle`` writes.
+
+    ``known`` is the history of failing rows that are already excluded, ``sizes`` the number of excluded rows of each origin,
+    and ``plan`` the plan of the latest sweep.
+    """
 
     def __init__(
         self,
@@ -109,7 +113,7 @@ class _Books:
         self.known = known
         self.plan = plan
         self.sizes = sizes
-        self.overflowing: dict[str, str] = {}  # sweeps with a failing row for which there was no room: its origin
+        self.overflowing: dict[str, str] = {}  # sweep -> origin of a failing row beyond the limit
         self.done: list[tuple[int]] = []
         self.kept: list[tuple[bytes, int, float, int]] = []
         self.jobs: list[tuple[Job, float, bool]] = []
@@ -117,9 +121,9 @@ class _Books:
         self.fails: dict[str, tuple[str, str]] = {}
         self.deaths: Counter[tuple[str, str]] = Counter()
         self.failing: set[str] = set()
-        self.holds: dict[str, Held] = {}
+        self.excluded: dict[str, ExcludedRow] = {}
         self.added: set[str] = set()
-        self.freed: set[str] = set()
+        self.included: set[str] = set()
         self.unused = 0
         self.batch_hint: str | None = None
 
@@ -136,7 +140,7 @@ class _Books:
             s = msgspec.structs.replace(s, retry=(), skipped=s.skipped + sum(len(group.rows) for group in s.retry))
         mine = {row_text(job.origin, key) for key in job.keys} if is_retry else set()
         retried = sum(self._retry(group, job, name, mine) for group in s.retry)
-        dead = [row for row in s.dead if self._hold(row, job.origin, name, mine, dead=True)]
+        dead = [row for row in s.dead if self._exclude(row, job.origin, name, mine, dead=True)]
         self.deaths.update((name, row.error) for row in dead)
         if s.retry or s.dead:
             self.failing.add(name)
@@ -145,14 +149,14 @@ class _Books:
         elsewhere = sum(len(group.rows) for group in s.retry) + len(s.dead) - retried - len(dead)
         self._count(s, name, is_retry, retried, len(dead), elsewhere)
         if is_retry:
-            self._free(s, job.origin, mine)
+            self._include(s, job.origin, mine)
 
     def _outdated(self, job: Job) -> bool:
-        """The plan was edited while the job ran: what failed of it is for the sweep of the new plan to find."""
+        """True where the plan was edited while the job ran: the sweep of the new plan finds the failed rows."""
         return self.plan is not None and job.plan is not None and not job.plan.same(self.plan)
 
     def _retry(self, group: Retry, job: Job, sweep: str, mine: set[str]) -> int:
-        rows = tuple(row for row in group.rows if self._hold(row, job.origin, sweep, mine, dead=False))
+        rows = tuple(row for row in group.rows if self._exclude(row, job.origin, sweep, mine, dead=False))
         keys = tuple(row.key for row in rows)
         if keys:
             again = Job(
@@ -170,10 +174,10 @@ class _Books:
             self.jobs.append((again, self.now + group.delay, True))
         return len(keys)
 
-    def _hold(self, row: FailedRow, origin: str, sweep: str, mine: set[str], *, dead: bool) -> bool:
-        """False where another job or a dead letter has the row already: it must not be in two places."""
+    def _exclude(self, row: FailedRow, origin: str, sweep: str, mine: set[str], *, dead: bool) -> bool:
+        """Add a failed row. False where another job or a dead letter already has it: a row is in one place only."""
         key = row_text(origin, row.key)
-        if key in self.holds or (key in self.known and key not in mine):
+        if key in self.excluded or (key in self.known and key not in mine):
             return False
         if key not in self.known:
             if self._excluded_of(origin) >= self.most:
@@ -182,7 +186,7 @@ class _Books:
             self.sizes[origin] += 1
         latest = Attempt(self.now, row.error, row.message, row.where, row.effect_key)
         history = (*self.known.get(key, ()), latest)[-ATTEMPTS:]
-        self.holds[key] = Held(sweep, dead, row.error, row.message, self.now, history)
+        self.excluded[key] = ExcludedRow(sweep, dead, row.error, row.message, self.now, history)
         if key not in self.known:
             self.added.add(key)
         return True
@@ -200,15 +204,15 @@ class _Books:
             counts["planned"] += s.extra
         self.unused += s.refund
 
-    def _free(self, s: Settlement, origin: str, mine: set[str]) -> None:
+    def _include(self, s: Settlement, origin: str, mine: set[str]) -> None:
         stay = {row_text(origin, row.key) for group in (*s.retry, Retry(s.dead, 0, 0)) for row in group.rows}
         for job in s.jobs if s.rest is None else (*s.jobs, s.rest):
             stay.update(row_text(origin, key) for key in job.keys)
-        self.freed |= mine - stay
+        self.included |= mine - stay
         self.sizes[origin] -= len(mine - stay)
 
     def _excluded_of(self, origin: str) -> int:
-        """Rows without an origin belong to each."""
+        """The number of excluded rows; rows without an origin belong to every origin."""
         return self.sizes[origin] + self.sizes[""] if origin else self.sizes.total()
 
 
@@ -224,66 +228,68 @@ def _history(
     return {key: decode_attempts(attempts) for key, attempts in rows}, Counter(dict(sizes))
 
 
-def _write(con: sqlite3.Connection, schedule: Schedule, books: _Books, limits: Limits) -> Schedule:
-    """Returns the schedule as it is now."""
-    con.executemany(statements("job")["delete"], books.done)
-    con.executemany(statements("job")["replace"], books.kept)
-    enqueue(con, schedule.id, books.jobs)
-    remove_excluded(con, schedule.id, books.freed)
-    put_excluded(con, schedule.id, books.holds)
+def _write(con: sqlite3.Connection, schedule: Schedule, changes: _Changes, limits: Limits) -> Schedule:
+    """Returns the new schedule."""
+    con.executemany(statements("job")["delete"], changes.done)
+    con.executemany(statements("job")["replace"], changes.kept)
+    enqueue(con, schedule.id, changes.jobs)
+    remove_excluded(con, schedule.id, changes.included)
+    put_excluded(con, schedule.id, changes.excluded)
     con.executemany(
         statements("sweep")["count"],
-        [_NOTHING | counts | {"id": sweep} for sweep, counts in books.counts.items() if sweep],
+        [_NOTHING | counts | {"id": sweep} for sweep, counts in changes.counts.items() if sweep],
     )
     con.executemany(
         statements("sweep")["add_deaths"],
-        [{"sweep": sweep, "error": error, "died": died} for (sweep, error), died in books.deaths.items()],
+        [{"sweep": sweep, "error": error, "died": died} for (sweep, error), died in changes.deaths.items()],
     )
-    if books.freed or books.added:
+    if changes.included or changes.added:
         touch_excluded(con, schedule.id)
         schedule = schedule._replace(excluded_version=schedule.excluded_version + 1)
-    if books.batch_hint is not None:
-        con.execute(statements("schedule")["set_batch_hint"], {"schedule": schedule.id, "batch_hint": books.batch_hint})
-        schedule = schedule._replace(batch_hint=books.batch_hint)
-    return refund(con, schedule, books.unused, limits.rows_per_second, limits.saved, books.now)
+    if changes.batch_hint is not None:
+        con.execute(
+            statements("schedule")["set_batch_hint"], {"schedule": schedule.id, "batch_hint": changes.batch_hint}
+        )
+        schedule = schedule._replace(batch_hint=changes.batch_hint)
+    return refund(con, schedule, changes.unused, limits.rows_per_second, limits.saved, changes.now)
 
 
-def _verdicts(
-    con: sqlite3.Connection, schedule: int, books: _Books, sweeps: dict[str, Sweep | None], *, late: bool
+def _end_sweeps(
+    con: sqlite3.Connection, schedule: int, changes: _Changes, sweeps: dict[str, Sweep | None], *, at_end: bool
 ) -> tuple[list[str], list[str]]:
     halted, finished = list[str](), list[str]()
-    for name in books.counts:
+    for name in changes.counts:
         sweep = sweeps[name]
         if sweep is None or (sweep.state.settled and sweep.state is not SweepState.COMPLETED):
             continue
-        why = _too_bad(con, schedule, sweep, books) if name in books.failing else None
+        why = _halt_reason(con, schedule, sweep, changes) if name in changes.failing else None
         if not sweep.state.settled:
-            _foretell(con, name, books.fails.get(name))
-            if late:
-                _foretell(con, name, why)
+            _set_reason(con, name, changes.fails.get(name))
+            if at_end:
+                _set_reason(con, name, why)
                 why = None
         if why is not None:
-            close_sweep(con, name, SweepState.HALTED, *why, books.now)
+            close_sweep(con, name, SweepState.HALTED, *why, changes.now)
             halted.append(name)
-        elif (ended := finish(con, name, sweep.state, books.now)) is not None:
+        elif (ended := finish(con, name, sweep.state, changes.now)) is not None:
             (finished if ended is SweepState.COMPLETED else halted).append(name)
     return halted, finished
 
 
-def _foretell(con: sqlite3.Connection, sweep: str, why: tuple[str, str] | None) -> None:
-    """Why a sweep that still runs is to end."""
+def _set_reason(con: sqlite3.Connection, sweep: str, why: tuple[str, str] | None) -> None:
+    """Set the reason for which a running sweep will end."""
     if why is not None:
-        con.execute(statements("sweep")["foretell"], {"id": sweep, "reason": why[0], "message": why[1]})
+        con.execute(statements("sweep")["set_reason"], {"id": sweep, "reason": why[0], "message": why[1]})
 
 
-def _too_bad(con: sqlite3.Connection, schedule: int, sweep: Sweep, books: _Books) -> tuple[str, str] | None:
-    """Why a sweep with failing rows must stop: (reason, message)."""
-    if not sweep.state.settled and (origin := books.overflowing.get(sweep.id)) is not None:
+def _halt_reason(con: sqlite3.Connection, schedule: int, sweep: Sweep, changes: _Changes) -> tuple[str, str] | None:
+    """(reason, message) for which a sweep with failing rows Halts, or None."""
+    if not sweep.state.settled and (origin := changes.overflowing.get(sweep.id)) is not None:
         values = {"schedule": schedule, "origin": origin}
         error, row = con.execute(statements("excluded")["worst"], values).fetchone() or ("", "")
-        return "TooManyFailedRows", too_many_failed(books.most, error, parse_row(row)[1] if row else None)
+        return "TooManyFailedRows", too_many_failed(changes.most, error, parse_row(row)[1] if row else None)
     worst = con.execute(statements("sweep")["worst_death"], {"id": sweep.id}).fetchone()
-    if worst is None or worst[1] < FLOOD or sweep.applied + books.counts[sweep.id]["applied"] > 0:
+    if worst is None or worst[1] < FLOOD or sweep.applied + changes.counts[sweep.id]["applied"] > 0:
         return None
     return (
         "Flood",

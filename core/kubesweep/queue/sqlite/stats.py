@@ -1,4 +1,4 @@
-"""Looking at the queue without moving anything: statistics, and when a claim may find something."""
+"""Reading the queue without changing it: statistics, and when a claim may find something."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _decode_finding = msgspec.json.Decoder(Finding).decode
 
 def stats(con: sqlite3.Connection, clock: Callable[[], float], refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
     schedules = [find(con, ref) for ref in refs]
-    # The snapshot is of the first read: asked before it, a job that was just given back would not be due yet.
+    # Read the clock after the first read, which fixes the snapshot. Otherwise a job that was just released would not be due yet.
     now = clock()
     return tuple(_stats(con, now, each) for each in schedules)
 
@@ -31,7 +31,7 @@ def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> St
     only = {"schedule": schedule.id}
     counts = con.execute(statements("job")["counts"], only | {"now": now}).fetchone()
     ready, running, delayed, due, waiting, lease = counts
-    held, dead = con.execute(statements("excluded")["counts"], only).fetchone()
+    excluded, dead = con.execute(statements("excluded")["counts"], only).fetchone()
     sweeps = remembered(con, schedule.id, HISTORY + 1)
     findings = con.execute(statements("schedule")["findings"], only)
     return Stats(
@@ -39,7 +39,7 @@ def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> St
         ready=ready,
         running=running,
         delayed=delayed,
-        excluded=held,
+        excluded=excluded,
         dead=dead,
         oldest_ready=min((since for since in (due, waiting) if since is not None), default=None),
         first_lease=lease,
@@ -58,7 +58,7 @@ def schedules(con: sqlite3.Connection) -> tuple[ScheduleRef, ...]:
 
 
 def next_claim(con: sqlite3.Connection, ref: ScheduleRef) -> float | None:
-    """When a claim may find something, if nobody changes the queue until then; None: never."""
+    """When a claim may find something if the queue does not change until then; None: never."""
     schedule = find(con, ref)
     if schedule is None or schedule.paused:
         return None

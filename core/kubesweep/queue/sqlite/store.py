@@ -1,8 +1,8 @@
-"""One SQLite file as a store of a queue: opening it, transactions on it, and what its errors mean.
+"""The SQLite file of a queue: opening it, transactions, and the meaning of its errors.
 
-A queue may lose everything, it must never half-lose: each move is one transaction that took the write lock at its
-start, so what two processes see is a sequence of whole moves. After an error that says something about the file itself
-the connection is dropped and the next move opens the file anew: a file that came back heals by itself.
+A queue may lose all its data but never a part of it. Each operation is one transaction that takes the write lock at its start,
+so all processes see a sequence of complete operations. After an error about the file itself the connection is closed, and the
+next operation opens the file again. So the queue recovers as soon as the file is usable.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from kubesweep.queue.sqlite.records import schema, statements
 
 T = TypeVar("T")
 
-VERSION = 6  # PRAGMA user_version: grows with every change of schema.sql
-APPLICATION_ID = 0x4B535750  # "KSWP": tells a queue from somebody's application database
-BUSY_SECONDS = 5.0
+VERSION = 6  # PRAGMA user_version; increased with every change of schema.sql
+APPLICATION_ID = 0x4B535750  # "KSWP": distinguishes a queue from other databases
+BUSY_SECONDS = 5.0  # default wait for another process's lock
 
 _REASONS = {
-    sqlite3.SQLITE_FULL: ("QueueFull", "the disk is full. Free some space; work goes on by itself"),
+    sqlite3.SQLITE_FULL: ("QueueFull", "the disk is full. Free some space: work continues automatically"),
     sqlite3.SQLITE_IOERR: (
         "QueueFull",
-        "the disk refused to read or write (full, over a quota or failing). Free some space or look at the kernel's "
-        "log; work goes on by itself",
+        "reading or writing the disk failed (full, over a quota or defective). Free some space, or see the kernel's log: "
+        "work continues automatically",
     ),
     sqlite3.SQLITE_READONLY: ("QueueReadOnly", "the file or its folder is read-only. Give this user write permission"),
     sqlite3.SQLITE_PERM: ("QueueReadOnly", "the file or its folder is read-only. Give this user write permission"),
@@ -43,15 +43,18 @@ _REASONS = {
     ),
     sqlite3.SQLITE_NOTADB: (
         "QueueCorrupt",
-        "the file is no SQLite database. Name another file, or remove this one: the next tick starts over",
+        "the file is not an SQLite database. Name another file, or remove this one: the next tick starts over",
     ),
-    sqlite3.SQLITE_CANTOPEN: ("QueueMissing", "the file cannot be opened. See that its folder exists and is writable"),
+    sqlite3.SQLITE_CANTOPEN: (
+        "QueueMissing",
+        "the file cannot be opened. Check that its folder exists and is writable",
+    ),
 }
-_DOES_NOT_CONCERN_THE_FILE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_UNRELATED_TO_FILE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class SqliteStore:
-    """Connections to one file. Every method must be called on one and the same thread."""
+    """Connections to one file. All methods must be called on the same thread."""
 
     def __init__(self, path: str, *, busy: float = BUSY_SECONDS) -> None:
         self.path = path
@@ -60,16 +63,16 @@ class SqliteStore:
         self._watch: sqlite3.Connection | None = None
         self.inode: tuple[int, int] | None = None
 
-    def write(self, move: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``move`` in a transaction that holds the write lock from its start. All of it happens, or nothing."""
-        return self._transaction("BEGIN IMMEDIATE", move)
+    def write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``operation`` as a whole or not at all, in a transaction that holds the write lock from its start."""
+        return self._transaction("BEGIN IMMEDIATE", operation)
 
-    def read(self, look: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``look`` on one snapshot of the file, waiting for nobody."""
-        return self._transaction("BEGIN", look)
+    def read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``operation`` on one snapshot of the file, without waiting for a lock."""
+        return self._transaction("BEGIN", operation)
 
     def version(self) -> int:
-        """A number that changes whenever anybody, in any process, commits a move."""
+        """A number that changes whenever any process commits an operation."""
         try:
             self._connection()
             if self._watch is None:
@@ -84,12 +87,12 @@ class SqliteStore:
                 con.close()
         self._con = self._watch = None
 
-    def _transaction(self, begin: str, move: Callable[[sqlite3.Connection], T]) -> T:
+    def _transaction(self, begin: str, operation: Callable[[sqlite3.Connection], T]) -> T:
         try:
             con = self._connection()
             con.execute(begin)
             try:
-                answer = move(con)
+                answer = operation(con)
                 con.execute("COMMIT")
             except BaseException:
                 if con.in_transaction:
@@ -119,7 +122,7 @@ class SqliteStore:
         return con
 
     def _check_same_file(self) -> None:
-        # Without this a worker would go on for ever in a file that has no name any more, alone.
+        # Otherwise a worker would continue alone, for ever, in a file that has been deleted.
         if _inode(self.path) != self.inode:
             self.close()
             raise self._gone()
@@ -127,17 +130,17 @@ class SqliteStore:
     def _gone(self) -> Outage:
         return Outage(
             "QueueGone",
-            f"queue {self.path}: the file was removed or replaced while in use. A new one is made at the next try; "
-            "the next tick starts over, only dead letters and retries are lost",
+            f"queue {self.path}: the file was removed or replaced while in use. The next operation creates a new one. "
+            "The next tick starts over, only dead letters and retries are lost",
         )
 
     def _outage(self, error: sqlite3.Error) -> Outage:
-        # It went amid a statement: SQLite has many words for that.
+        # The file was removed during a statement, for which SQLite has many error codes.
         if self._con is not None and _inode(self.path) != self.inode:
             self.close()
             return self._gone()
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code not in _DOES_NOT_CONCERN_THE_FILE:
+        if code not in _UNRELATED_TO_FILE:
             self.close()
         reason, advice = _REASONS.get(code, ("QueueError", "SQLite refused the statement. See the error above"))
         if code == sqlite3.SQLITE_CANTOPEN and os.path.exists(self.path) and not _writable(self.path):
@@ -158,7 +161,7 @@ def _writable(path: str) -> bool:
 
 
 def _prepare(con: sqlite3.Connection, path: str, busy: float) -> None:
-    """Make an empty file a queue, one of an older version a queue of this one; refuse what is none, or of a later version."""
+    """Create or upgrade the schema. Refuse a file that is no queue, or one of a later version."""
     version = con.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION:
         _refuse_foreign(con, path)
@@ -185,29 +188,31 @@ def _prepare(con: sqlite3.Connection, path: str, busy: float) -> None:
 def _create(con: sqlite3.Connection) -> None:
     for statement in schema():
         con.execute(statement)
-    # An id is never used twice, not even by a file that replaces a lost one: a claim of then fences nothing now.
+    # Ids are never reused, not even after the file was replaced, so a claim on a lost file cannot match a job of the new one.
     con.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('job', ?)", (time.time_ns() // 1000,))
     con.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
 def _refuse_foreign(con: sqlite3.Connection, path: str) -> None:
-    # One statement, one snapshot: another process may be making the file a queue at this very moment.
+    # One statement reads one snapshot: another process may create the queue in this file at the same time.
     version, owner, tables = con.execute(
         "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master) "
         "FROM pragma_user_version, pragma_application_id"
     ).fetchone()
     if tables and owner != APPLICATION_ID:
-        raise Outage("QueueForeign", f"queue {path}: this SQLite database belongs to something else. Name another file")
+        raise Outage(
+            "QueueForeign", f"queue {path}: this SQLite database belongs to another program. Name another file"
+        )
     if version > VERSION:
         raise Outage(
             "QueueNewer",
-            f"queue {path}: its schema is version {version}, this program knows versions up to {VERSION}. "
+            f"queue {path}: its schema has version {version}, and this program supports versions up to {VERSION}. "
             "Upgrade kubesweep, or name another file",
         )
 
 
 def _use_wal(con: sqlite3.Connection, busy: float) -> None:
-    # The switch to WAL does not wait for other openers by itself: SQLite answers busy at once.
+    # SQLite does not wait for a lock when it switches to WAL: it returns busy at once.
     until = time.monotonic() + busy
     while True:
         try:

@@ -1,5 +1,5 @@
 -- needs: sweeps claims
--- args.jobs: {rows, body} each, the continuation last.
+-- args.jobs: {rows, body} each, in the order of Window.entries.
 if not known() or not owns(args.claim) then return 0 end
 local sweep = find_sweep(args.sweep)
 if not is_open(sweep) then
@@ -11,7 +11,7 @@ if not is_open(sweep) then
   save_sweeps()
   return 0
 end
-for _, job in ipairs(args.jobs) do add(header(sweep.id, 'p', 0, job[1], now), job[2]) end
+for _, job in ipairs(args.jobs) do enqueue(header(sweep.id, 'p', 0, job[1], now), job[2]) end
 remove({args.claim[1]})
 sweep.open = sweep.open + #args.jobs - 1
 sweep.cutoff = args.cutoff

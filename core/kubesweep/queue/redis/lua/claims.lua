@@ -1,5 +1,5 @@
--- Ownership. The fence is the group's own pending list: owner and delivery count of an entry.
-local seen = {}
+-- Ownership. The fence is the pending list of the consumer group: the owner and the delivery count of an entry.
+local entries = {}
 
 local function pending(...)
   local found = redis.pcall('XPENDING', WORK, GROUP, ...)
@@ -10,14 +10,14 @@ local function pending(...)
   error(found)
 end
 
--- One look for a whole batch; what it does not show is looked up alone.
-local function foresee(claims)
+-- Reads the owners of a whole batch in one call. `owns` reads the others one by one.
+local function prefetch_owners(claims)
   if #claims < 8 then return end
-  for _, entry in ipairs(pending('-', '+', 2 * #claims, claims[1][2])) do seen[entry[1]] = entry end
+  for _, entry in ipairs(pending('-', '+', 2 * #claims, claims[1][2])) do entries[entry[1]] = entry end
 end
 
 local function owns(claim)
-  local entry = seen[claim[1]] or pending(claim[1], claim[1], 1)[1]
+  local entry = entries[claim[1]] or pending(claim[1], claim[1], 1)[1]
   return entry ~= nil and entry[2] == claim[2] and entry[4] == claim[3]
 end
 
@@ -26,7 +26,7 @@ local function header_of(id)
   return entry and entry[2][2]
 end
 
--- Acknowledge and delete in one step: either alone would leave XLEN above zero, or lose the entry, for ever.
+-- Acknowledge and delete in one script. Only the former would leave XLEN above zero for ever, only the latter would lose the entry.
 local function remove(ids)
   if #ids == 0 then return end
   removed = true
@@ -47,11 +47,11 @@ local function ids_of(claims)
   return ids
 end
 
--- The row budget: a claim debits the rows that it hands out, and whoever settles or gives back credits what was not tried.
--- At most `burst` rows are saved up. What a crash leaves debited needs no move: time fills the budget.
+-- The row budget. A claim debits the rows of its jobs, and settle and release credit the rows that were not tried. At most `burst`
+-- rows are saved up. Rows that a crashed worker left debited need no correction, because the budget fills with time.
 local function budget(tokens, at, rate, burst)
   if not tokens then return burst end
-  -- The clock was set back: a debt of then would last until it comes there again.
+  -- The clock was set back: a debt would last until the clock reaches the same time again.
   if now < tonumber(at) then return math.min(burst, math.max(0, tonumber(tokens))) end
   return math.min(burst, tonumber(tokens) + (now - tonumber(at)) * rate)
 end
@@ -60,7 +60,7 @@ local function set_budget(left, rate)
   call('HSET', META, 'tokens', text(left), 'tokens_at', text(now), 'rate', text(rate))
 end
 
--- Below zero it is a debit: rows that no claim had counted. Those who wait for the end of a debt are told that it is nearer.
+-- Negative rows are a debit: no claim had counted them. Workers that wait for the end of a debt are woken, because it ends sooner.
 local function refund(rows, rate, burst)
   if rows == 0 then return end
   local was = call('HMGET', META, 'tokens', 'tokens_at')

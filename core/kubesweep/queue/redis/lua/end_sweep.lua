@@ -4,7 +4,7 @@ if not known() or not owns(args.claim) then return 0 end
 local id = args.claim[1]
 local sweep = find_sweep(args.sweep)
 if args.is_retry then
-  -- A retry cannot end its rows with the sweep: it rests, its delivery not counted.
+  -- The rows of a retry must stay in a job: it is delayed, and its delivery is not counted.
   local h = header_of(id)
   local _, _, _, rows, _, token = parse(h)
   local body = call('HGET', REST, id) or call('XRANGE', WORK, id, id)[1][2][4]

@@ -1,4 +1,4 @@
--- needs: birth
+-- needs: create_schedule
 -- True where a check of this plan is waiting or running.
 local function checking()
   local from = '-'
@@ -14,17 +14,17 @@ local function checking()
 end
 
 ensure()
-local seen, before = {}, false
+local hashes, before = {}, false
 for hash in string.gmatch(call('HGET', META, 'checked') or '', '%S+') do
-  if hash == args.hash then before = true else seen[#seen + 1] = hash end
+  if hash == args.hash then before = true else hashes[#hashes + 1] = hash end
 end
 if before and not (args.again and not checking()) then
   refresh()
   return 0
 end
-seen[#seen + 1] = args.hash
-if #seen > args.most then table.remove(seen, 1) end
-call('HSET', META, 'checked', table.concat(seen, ' '))
-add(header('', 'n', 0, 0, now), args.body)
+hashes[#hashes + 1] = args.hash
+if #hashes > args.most then table.remove(hashes, 1) end
+call('HSET', META, 'checked', table.concat(hashes, ' '))
+enqueue(header('', 'n', 0, 0, now), args.body)
 refresh()
 return 1

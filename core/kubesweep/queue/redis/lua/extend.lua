@@ -2,7 +2,7 @@
 -- needs: claims
 if not known() then return ids_of(args.claims) end
 local lost, until_ = {}, text(now + args.lease)
-foresee(args.claims)
+prefetch_owners(args.claims)
 for _, claim in ipairs(args.claims) do
   if owns(claim) then call('ZADD', LEASES, until_, claim[1]) else lost[#lost + 1] = claim[1] end
 end

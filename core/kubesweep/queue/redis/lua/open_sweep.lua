@@ -1,6 +1,6 @@
--- needs: sweeps birth
--- A worker's name is fresh with each start: without this the group would keep all that ever were. Those with pending
--- entries stay, deleting them would lose the entries.
+-- needs: sweeps create_schedule
+-- Every start of a worker has a new name, so the group would keep all names for ever. Consumers with pending entries are kept:
+-- deleting them would lose the entries.
 local function prune_consumers()
   for _, consumer in ipairs(call('XINFO', 'CONSUMERS', WORK, GROUP)) do
     local fields = {}
@@ -17,7 +17,7 @@ local function purge_older(before)
   excluded_changed()
 end
 
-local function seen()
+local function known_tick()
   local last = tonumber(call('HGET', META, 'tick') or '-inf')
   if last > now + args.ahead then last = -math.huge end
   if not args.behind then return args.tick <= last end
@@ -26,7 +26,7 @@ local function seen()
 end
 
 local function answer(latest)
-  if seen() then return 'duplicate' end
+  if known_tick() then return 'duplicate' end
   if args.deadline and args.tick + args.deadline < now then return 'late' end
   if latest and is_open(latest) then
     local newer = latest.hash ~= args.hash and args.generation >= latest.generation
@@ -35,20 +35,20 @@ local function answer(latest)
   return 'enqueued'
 end
 
-local tokens, given_up = {}, {}
+local tokens, cancelled_rows = {}, {}
 
 local function row_name(origin, key) return (origin or '') .. '\0' .. table.concat(key, '\0') end
 
--- The retry is of another plan: its rows are for the new sweep to find. A replay has no plan and stays.
-local function give_up(h, body)
+-- Cancels a retry of another plan: the new sweep finds its rows. A replay has no plan and is kept.
+local function cancel_retry(h, body)
   local id, kind, _, rows, _, token = parse(h)
   if kind ~= 'h' then return false end
   local job = cjson.decode(body)
   local plan = job.plan
   if not plan or plan == cjson.null or plan.hash == args.hash then return false end
   tokens[token] = true
-  -- A retry may share its token with jobs that were taken out of it: only its own rows are given up.
-  for _, key in ipairs(job.keys) do given_up[row_name(job.origin, key)] = true end
+  -- A retry may share its token with jobs that were taken out of it, so only its own rows are cancelled.
+  for _, key in ipairs(job.keys) do cancelled_rows[row_name(job.origin, key)] = true end
   local sweep = find_sweep(id)
   if sweep then
     sweep.retrying, sweep.skipped = sweep.retrying - rows, sweep.skipped + rows
@@ -57,36 +57,36 @@ local function give_up(h, body)
   return true
 end
 
-local function give_up_waiting()
+local function cancel_waiting_retries()
   local from, gone = call('HGET', META, 'cur') or '0-0', {}
   repeat
     local page = call('XRANGE', WORK, '(' .. from, '+', 'COUNT', CHUNK)
     for _, entry in ipairs(page) do
       from = entry[1]
       local leased = call('ZSCORE', LEASES, from)
-      if not leased and give_up(entry[2][2], entry[2][4]) then gone[#gone + 1] = from end
+      if not leased and cancel_retry(entry[2][2], entry[2][4]) then gone[#gone + 1] = from end
     end
   until #page < CHUNK
   in_chunks(gone, function(...) call('XDEL', WORK, ...) end)
 end
 
--- After an edit of the plan no retry waits out its delay, unless a worker has it: its rows leave the excluded set.
-local function free_retries()
+-- After an edit of the plan, unclaimed retries are cancelled and their rows leave the excluded set.
+local function cancel_retries()
   for _, member in ipairs(call('ZRANGE', DELAYED, 0, -1)) do
     local h, body = string.match(member, '^([^\n]*)\n(.*)$')
-    if give_up(h, body) then undelay(member) end
+    if cancel_retry(h, body) then undelay(member) end
   end
-  give_up_waiting()
-  if not next(given_up) then return end
+  cancel_waiting_retries()
+  if not next(cancelled_rows) then return end
   local cursor, freed = '0', {}
   repeat
     local page = call('HSCAN', EXCLUDED, cursor, 'COUNT', CHUNK)
     cursor = page[1]
     for i = 1, #page[2], 2 do
-      -- Inside a text of the record every quote is escaped.
+      -- Texts in the record cannot match: their quotes are escaped.
       if tokens[string.match(page[2][i + 1], '"j":"([^"]*)"')] then
         local origin, key = parse_row(page[2][i])
-        if given_up[row_name(origin, cjson.decode(key))] then freed[#freed + 1] = page[2][i] end
+        if cancelled_rows[row_name(origin, cjson.decode(key))] then freed[#freed + 1] = page[2][i] end
       end
     end
   until cursor == '0'
@@ -94,7 +94,7 @@ local function free_retries()
   excluded_changed()
 end
 
-local function begin(ids)
+local function create_sweep(ids)
   local id = args.id
   change({
     id = id, tick = text(args.tick), generation = args.generation, hash = args.hash, mode = args.mode,
@@ -107,7 +107,7 @@ local function begin(ids)
     call('HSET', META, 'behind', h .. '\n' .. args.body)
     delay(due, h, args.body)
   else
-    add(h, args.body)
+    enqueue(h, args.body)
   end
   table.insert(ids, 1, id)
   for i = #ids, args.remember + 1, -1 do
@@ -127,20 +127,20 @@ call('HSET', META, 'ttl', args.ttl)
 ttl = args.ttl
 prune_consumers()
 purge_older(now - args.retention)
-local ids = remembered()
+local ids = sweep_ids()
 local latest = ids[1] and find_sweep(ids[1]) or nil
-local said, id = answer(latest), ''
-call('HINCRBY', META, said, 1)
-if said ~= 'duplicate' then call('HSET', META, 'tick', text(args.tick)) end
-if said == 'forbidden' then id = latest.id end
-if said == 'duplicate' and args.behind then id = args.id end
-if said == 'enqueued' then
+local result, id = answer(latest), ''
+call('HINCRBY', META, result, 1)
+if result ~= 'duplicate' then call('HSET', META, 'tick', text(args.tick)) end
+if result == 'forbidden' then id = latest.id end
+if result == 'duplicate' and args.behind then id = args.id end
+if result == 'enqueued' then
   if latest and is_open(latest) then
     close_sweep(latest, 'Superseded', 'PlanChanged', 'the spec changed while it ran, and a sweep by the new one took over')
   end
-  if latest and latest.hash ~= args.hash then free_retries() end
-  id = begin(ids)
+  if latest and latest.hash ~= args.hash then cancel_retries() end
+  id = create_sweep(ids)
 end
 save_sweeps()
 refresh()
-return {said, id, text(ahead)}
+return {result, id, text(ahead)}

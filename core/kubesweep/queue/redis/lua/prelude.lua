@@ -1,17 +1,19 @@
--- Stands before every move. KEYS are all keys of one schedule, always in this order; ARGV[1] is a MessagePack map.
--- Invariants: an entry of WORK is waiting (behind the cursor `cur`, not in LEASES) or running (in LEASES and in the
--- group's pending list under its owner and its delivery count); who finishes it acknowledges and deletes in one script,
--- so XLEN is always waiting + running. LEASES carries the deadlines, because the group's idle times know only the
--- server's clock and nothing else than a scan finds the expired ones. Times are text with 17 digits: cjson keeps 14.
+-- The first part of every script. KEYS are all keys of one schedule, always in this order. ARGV[1] is a MessagePack map.
+-- Invariants:
+-- - An entry of WORK is waiting (behind the cursor `cur`, not in LEASES) or running (in LEASES and in the group's pending list,
+--   with its owner and its delivery count).
+-- - An entry is acknowledged and deleted in one script, so XLEN is always waiting + running.
+-- - LEASES has the deadlines. The idle times of the group depend on the server's clock, and finding expired ones needs a scan.
+-- - Times are text with 17 digits, because cjson keeps 14.
 local META, WORK, SWEEPS, LEASES, REST, DELAYED, EXCLUDED, DEAD, FINDINGS, EARLY, WAKE, MARKER = unpack(KEYS)
--- What a person decided: `paused`, and `approved`, the id of the sweep that was let go. Only the controller's user (or a
--- person's) may write it. It is none of KEYS, because a server takes every key that EVAL names for one that is written, and
--- lies outside of the prefix that the users of a namespace may write, under the same hash tag.
+-- What a person decided: `paused`, and `approved`, the id of the approved sweep. Only the users of the controller and of operators
+-- may write it. It has the same hash tag, but not the prefix that the users of a namespace may write. It is not one of KEYS, because
+-- a server checks write access for every key that EVAL names.
 local CONTROL = 'control:' .. string.sub(META, 1, -#':meta' - 1)
 local GROUP, CHUNK = 'w', 1000
 local call = redis.call
 local args = cmsgpack.unpack(ARGV[1])
-local removed = false  -- this move may have ended claims
+local removed = false  -- this script may have ended claims
 local now = args.now
 if not now then
   local time = call('TIME')
@@ -34,11 +36,11 @@ local function lifetime()
   return ttl
 end
 
--- A key that this move may have made gets an end; one that has an end keeps it.
+-- Sets the expiry of a key that this script may have created. An existing expiry is kept.
 local function keep(key) call('PEXPIRE', key, lifetime(), 'NX') end
 
--- KEDA asks for the lengths of two streams, so that its user needs no script: WORK, and MARKER, which has one entry while
--- DELAYED has any. XADD with MAXLEN 0 leaves none.
+-- KEDA reads the lengths of two streams, so its user needs no scripts: WORK, and MARKER, which has one entry while DELAYED is not
+-- empty. XADD with MAXLEN 0 leaves no entry.
 local function mark()
   local waits = call('ZCARD', DELAYED) > 0
   if waits == (call('XLEN', MARKER) > 0) then return end
@@ -47,25 +49,25 @@ local function mark()
 end
 
 local function refresh()
-  mark() -- somebody may have deleted one of the two
+  mark() -- one of the two keys may have been deleted
   for _, key in ipairs(KEYS) do
     if key ~= WAKE then call('PEXPIRE', key, lifetime()) end
   end
 end
 
--- Blocking reads see new entries of WORK by themselves; this tells them of all else.
+-- Blocking reads see new entries of WORK. This wakes them for all other changes.
 local function wake()
   call('XADD', WAKE, 'MAXLEN', 1, '*', 'w', 1)
   call('PEXPIRE', WAKE, 60000)
 end
 
--- Tells the rows of one retry job from those of another: a row leaves the excluded set only with the job it is in.
+-- Identifies the rows of one retry job: a row leaves the excluded set only with the job it is in.
 local function new_token() return tostring(call('HINCRBY', META, 'token', 1)) end
 
 local function excluded_changed() call('HINCRBY', META, 'excluded', 1) end
 
--- An entry is (h, b): b the job, h what the queue itself must know of it without reading the job:
--- sweep, p(lanned) h (retry) or n(one), crashes so far, rows, since when it is ready, which excluded rows are its own.
+-- An entry has two fields, h and b. b is the job, and h is its header, so that the scripts need not decode the job:
+-- sweep, kind (p: planned, h: retry, n: neither), deliveries that crashed, rows, when it became ready, token of its excluded rows.
 local function header(sweep, kind, crashes, rows, since, token)
   return table.concat({sweep == '' and '-' or sweep, kind, crashes, rows, text(since), token or '-'}, ' ')
 end
@@ -82,10 +84,10 @@ local function parse(h)
   return sweep, kind, tonumber(crashes), tonumber(rows), tonumber(since), token
 end
 
--- An excluded row's name is its origin and its key's text: excluded.row_text.
+-- The name of an excluded row is its origin and the text of its key: kubesweep.queue.excluded.row_text.
 local function parse_row(name) return string.match(name, '^([^%[]*)(%[.*)$') end
 
-local function add(h, body) return call('XADD', WORK, 'NOMKSTREAM', '*', 'h', h, 'b', body) end
+local function enqueue(h, body) return call('XADD', WORK, 'NOMKSTREAM', '*', 'h', h, 'b', body) end
 
 local function delay(due, h, body)
   local first = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
@@ -101,13 +103,13 @@ local function undelay(member)
   return gone
 end
 
--- The job of rows that are tried again, from a body without keys. A key's text is JSON already.
+-- Adds keys to the body of a retry job. The text of a key is JSON already.
 local function with_keys(body, keys, effects_done)
   local more = #effects_done > 0 and ',"effects_done":[' .. table.concat(effects_done, ',') .. ']' or ''
   return string.sub(body, 1, -2) .. ',"keys":[' .. table.concat(keys, ',') .. '],"rows":' .. #keys .. more .. '}'
 end
 
--- `stamp`: the Idempotency-Key under which the row's effect succeeded, if it did.
-local function add_effect(effects_done, key, stamp)
-  if stamp and stamp ~= '' then effects_done[#effects_done + 1] = '[' .. key .. ',' .. cjson.encode(stamp) .. ']' end
+-- `effect_key`: the Idempotency-Key under which the row's effect succeeded; empty if it did not.
+local function add_effect(effects_done, key, effect_key)
+  if effect_key and effect_key ~= '' then effects_done[#effects_done + 1] = '[' .. key .. ',' .. cjson.encode(effect_key) .. ']' end
 end

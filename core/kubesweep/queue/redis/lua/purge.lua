@@ -1,8 +1,8 @@
 -- flags: allow-oom
--- needs: selecting
+-- needs: select_dead_letters
 if not known() then return 0 end
 local rows = {}
-for i, row in ipairs(selected('')) do rows[i] = row[1] .. row[2] end
+for i, row in ipairs(select_dead_letters('')) do rows[i] = row[1] .. row[2] end
 in_chunks(rows, function(...)
   call('HDEL', EXCLUDED, ...)
   call('ZREM', DEAD, ...)

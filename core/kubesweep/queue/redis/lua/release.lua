@@ -1,8 +1,8 @@
 -- flags: allow-oom
 -- needs: sweeps claims
--- args.claims: {id, owner, delivery, rows, body, refund} each. What was in a worker's hands goes behind what waits.
+-- args.claims: {id, owner, delivery, rows, body, refund} each. A released job is queued behind the waiting ones.
 if not known() then return ids_of(args.claims) end
-removed = true  -- also where all are lost: a plan step that waits is admitted by the clock of now, which may have been set back
+removed = true  -- even if all are lost: a delayed plan job must be admitted by the current clock, which may have been set back
 local lost, done, unused = {}, {}, 0
 for _, claim in ipairs(args.claims) do
   local h = owns(claim) and header_of(claim[1])
@@ -12,14 +12,14 @@ for _, claim in ipairs(args.claims) do
     local id, kind, _, _, _, token = parse(h)
     done[#done + 1] = claim[1]
     unused = unused + claim[6]
-    if doomed(id, kind) then
+    if is_obsolete(id, kind) then
       local sweep = find_sweep(id)
       if sweep then
         sweep.open = sweep.open - 1
         change(sweep)
       end
     else
-      add(header(id, kind, claim[3] - 1, claim[4], now, token), claim[5])
+      enqueue(header(id, kind, claim[3] - 1, claim[4], now, token), claim[5])
     end
   end
 end

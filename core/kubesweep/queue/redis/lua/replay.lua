@@ -1,7 +1,7 @@
--- needs: sweeps selecting
+-- needs: sweeps select_dead_letters
 if not known() then return 0 end
 local here, groups, order, count = call('HGET', META, 'origin') or '', {}, {}, 0
-for _, row in ipairs(selected(here)) do
+for _, row in ipairs(select_dead_letters(here)) do
   local origin, id = row[1], row[3].s
   local name = id .. ' ' .. origin
   if not groups[name] then
@@ -25,7 +25,7 @@ for _, group in ipairs(order) do
     end
     table.sort(keys)
     local body = cjson.encode({kind = 'keys', sweep = group.id, is_retry = true, origin = group.origin})
-    add(header(group.id, 'h', 0, #keys, now, token), with_keys(body, keys, effects_done))
+    enqueue(header(group.id, 'h', 0, #keys, now, token), with_keys(body, keys, effects_done))
   end
   if sweep then
     sweep.dead = sweep.dead - #group

@@ -1,5 +1,5 @@
 -- needs: sweeps claims
--- Debit rows that no claim counted, unless the budget owes more than args.debt. Answers the row budget before, and now.
+-- Debits rows that no claim counted, unless the budget owes more than args.debt. Returns the row budget before that, and now.
 if not known() then return {'', ''} end
 local was = call('HMGET', META, 'tokens', 'tokens_at')
 local left = budget(was[1], was[2], args.rate, args.burst)

@@ -1,11 +1,11 @@
 -- flags: allow-oom
 -- needs: sweeps claims take
--- A settlement is {id, owner, delivery, sweep, is a retry, applied, skipped, unconfirmed, extra, more, refund}; `more` is false
--- for a job that simply ended, else a map. A row is {key, error, message, where, effect key}, see model.FailedRow.
-local failing, order, unused, moved = {}, {}, 0, 0
+-- A settlement is {id, owner, delivery, sweep, is a retry, applied, skipped, unconfirmed, extra, more, refund}. `more` is
+-- false for a job that ended without failures, else a map. A row is {key, error, message, where, effect key}, see FailedRow.
+local failing, order, unused, excluded_changes = {}, {}, 0, 0
 local until_ = text(now + args.lease)
 
--- How many rows of an origin are excluded; those without one belong to each. Counted only where there may be no room.
+-- Excluded rows of each origin; rows without one belong to every origin. Counted only if the limit may be reached.
 local sizes, overflowing = {}, {}
 local function is_full(origin)
   if call('HLEN', EXCLUDED) < args.halt_above then return false end
@@ -25,13 +25,12 @@ local function resized(origin, by)
   if origin ~= '' and sizes[''] then sizes[''] = sizes[''] + by end
 end
 
--- Put a failed row into the excluded set. False where another job or a dead letter has it already: a row is in one place.
--- Held rows are named by their origin and key, see excluded.row_text.
-local function hold(row, sweep, mine, token, origin)
+-- Adds a failed row to the excluded set. False where another job or a dead letter already has it: a row is in one place only.
+local function exclude(row, sweep, own_token, token, origin)
   local name = origin .. row[1]
   local raw = call('HGET', EXCLUDED, name)
   local record = raw and cjson.decode(raw) or {a = {}}
-  if raw and (not mine or record.j ~= mine) then return false end
+  if raw and (not own_token or record.j ~= own_token) then return false end
   if not raw then
     if is_full(origin) then
       overflowing[sweep] = origin
@@ -43,36 +42,36 @@ local function hold(row, sweep, mine, token, origin)
   attempts[#attempts + 1] = {text(now), row[2], row[3]}
   if #attempts > args.attempts then table.remove(attempts, 1) end
   call('HSET', EXCLUDED, name, cjson.encode({s = sweep, j = token, a = attempts, w = row[4], t = row[5]}))
-  if not raw then moved = moved + 1 end
+  if not raw then excluded_changes = excluded_changes + 1 end
   return true
 end
 
-local function free(names, mine, origin)
+local function include(names, own_token, origin)
   for _, name in ipairs(names) do
     local raw = call('HGET', EXCLUDED, name)
-    if raw and cjson.decode(raw).j == mine then
+    if raw and cjson.decode(raw).j == own_token then
       call('HDEL', EXCLUDED, name)
       resized(origin, -1)
-      moved = moved + 1
+      excluded_changes = excluded_changes + 1
     end
   end
 end
 
--- The plan was edited while the job ran: what failed of it is for the sweep of the new plan to find.
+-- True where the plan was edited while the job ran: the sweep of the new plan finds the failed rows.
 local function outdated(body)
-  local plan, latest = cjson.decode(body).plan, find_sweep(remembered()[1] or '')
+  local plan, latest = cjson.decode(body).plan, find_sweep(sweep_ids()[1] or '')
   return plan and plan ~= cjson.null and latest and plan.hash ~= latest.hash
 end
 
-local function retry(group, sweep_id, mine, origin)
+local function retry(group, sweep_id, own_token, origin)
   local keys, effects_done, token = {}, {}, new_token()
   if outdated(group.body) then
     for i, row in ipairs(group.rows) do keys[i] = origin .. row[1] end
-    if mine then free(keys, mine, origin) end
+    if own_token then include(keys, own_token, origin) end
     return 0
   end
   for _, row in ipairs(group.rows) do
-    if hold(row, sweep_id, mine, token, origin) then
+    if exclude(row, sweep_id, own_token, token, origin) then
       keys[#keys + 1] = row[1]
       add_effect(effects_done, row[1], row[5])
     end
@@ -84,11 +83,11 @@ local function retry(group, sweep_id, mine, origin)
   return #keys
 end
 
-local function bury(rows, sweep_id, sweep, mine, origin)
+local function dead_letter(rows, sweep_id, sweep, own_token, origin)
   local dead = 0
   for _, row in ipairs(rows) do
-    if hold(row, sweep_id, mine, '', origin) then
-      -- The score is the time, negative: newest first, and keys in their order within one moment.
+    if exclude(row, sweep_id, own_token, '', origin) then
+      -- The score is the negative time, so the newest come first, and keys of the same time are sorted.
       call('ZADD', DEAD, -now, origin .. row[1])
       dead = dead + 1
       if sweep then
@@ -100,12 +99,12 @@ local function bury(rows, sweep_id, sweep, mine, origin)
   return dead
 end
 
-local function children(jobs, sweep_id, sweep, mine)
+local function enqueue_jobs(jobs, sweep_id, sweep, own_token)
   for _, job in ipairs(jobs) do
     if job[1] == 'h' then
-      add(header(sweep_id, 'h', 0, job[2], now, mine), job[3])
+      enqueue(header(sweep_id, 'h', 0, job[2], now, own_token), job[3])
     elseif is_open(sweep) then
-      add(header(sweep_id, 'p', 0, job[2], now), job[3])
+      enqueue(header(sweep_id, 'p', 0, job[2], now), job[3])
       sweep.open = sweep.open + 1
     end
   end
@@ -113,35 +112,35 @@ end
 
 local function renew(id) call('ZADD', LEASES, until_, id) end
 
--- The owner keeps the claim when it settles a part, so the fence alone cannot tell a repeat (the answer was lost) from
--- the next part. What is left can: each part leaves less.
+-- True where this part was settled before and its answer was lost. The owner keeps the claim when it settles a part, so the fence
+-- cannot tell a repetition from the next part, but the rest of the job can: each part leaves fewer rows.
 local function is_repeat(s)
   return s[10] and s[10].rest and call('HGET', REST, s[1]) == s[10].rest
 end
 
--- Why a sweep that still runs is to end: TooManyFailedRows stays, a Flood replaces no other reason.
-local function foretell(sweep, reason, message)
+-- Sets the reason for which a running sweep will end. TooManyFailedRows is kept, and a Flood replaces no other reason.
+local function set_reason(sweep, reason, message)
   if sweep.reason == 'TooManyFailedRows' then return end
   if reason == 'Flood' and sweep.reason ~= '' and sweep.reason ~= 'Flood' then return end
   sweep.reason, sweep.message = reason, message
 end
 
--- What only some settlements have. Answers rows retried, rows dead, failed rows that are excluded already.
+-- Settles failed rows, new jobs and the rest. Returns the rows retried, the rows dead, and the failed rows already excluded.
 local function settle_more(s, more, sweep)
-  local mine
+  local own_token
   if s[5] then
     local h = header_of(s[1])
-    mine = h and select(6, parse(h))
+    own_token = h and select(6, parse(h))
   end
-  children(more.jobs, s[4], sweep, mine)
+  enqueue_jobs(more.jobs, s[4], sweep, own_token)
   local retried, failed = 0, #more.dead
   for _, group in ipairs(more.retry) do
-    retried = retried + retry(group, s[4], mine, more.origin)
+    retried = retried + retry(group, s[4], own_token, more.origin)
     failed = failed + #group.rows
   end
-  local dead = bury(more.dead, s[4], sweep, mine, more.origin)
-  if s[5] then free(more.free, mine, more.origin) end
-  if more.sweep_failure and is_open(sweep) then foretell(sweep, more.sweep_failure[1], more.sweep_failure[2]) end
+  local dead = dead_letter(more.dead, s[4], sweep, own_token, more.origin)
+  if s[5] then include(more.free, own_token, more.origin) end
+  if more.sweep_failure and is_open(sweep) then set_reason(sweep, more.sweep_failure[1], more.sweep_failure[2]) end
   if more.batch_hint then call('HSET', META, 'batch_hint', more.batch_hint) end
   if more.rest then
     call('HSET', REST, s[1], more.rest)
@@ -151,8 +150,8 @@ local function settle_more(s, more, sweep)
   return retried, dead, failed - retried - dead
 end
 
-local function count(s, sweep, retried, dead, elsewhere)
-  local skipped = s[7] + elsewhere
+local function count(s, sweep, retried, dead, already_excluded)
+  local skipped = s[7] + already_excluded
   sweep.applied = sweep.applied + s[6]
   sweep.skipped = sweep.skipped + skipped
   sweep.unconfirmed = sweep.unconfirmed + s[8]
@@ -166,7 +165,7 @@ local function count(s, sweep, retried, dead, elsewhere)
   change(sweep)
 end
 
--- The error of most excluded rows and one of their keys, as far as a thousand of them tell.
+-- The most frequent error in a sample of 1000 excluded rows, and one of its keys.
 local function worst_excluded(origin)
   local counts, keys = {}, {}
   local sample = call('HRANDFIELD', EXCLUDED, CHUNK, 'WITHVALUES')
@@ -186,14 +185,14 @@ local function worst_excluded(origin)
   return worst, worst and keys[worst]
 end
 
-local function too_many(origin)
+local function too_many_failed(origin)
   local worst, key = worst_excluded(origin)
   return args.halt_above .. ' rows are in retry or dead' .. (worst and ', most by ' .. worst .. ', such as ' .. key or '')
     .. ': as many as deadLetters.haltAbove allows; fix the cause, then retry them, or purge them'
 end
 
-local function too_bad(sweep)
-  if overflowing[sweep.id] and is_open(sweep) then return 'TooManyFailedRows', too_many(overflowing[sweep.id]) end
+local function halt_reason(sweep)
+  if overflowing[sweep.id] and is_open(sweep) then return 'TooManyFailedRows', too_many_failed(overflowing[sweep.id]) end
   local worst, most = nil, 0
   for name, died in pairs(sweep.errors or {}) do
     if died > most or (died == most and name < worst) then worst, most = name, died end
@@ -208,7 +207,7 @@ local lost, finished, halted, settled, done = {}, {}, {}, {}, {}
 if not known() then
   return {ids_of(args.settlements), finished, halted, {}}
 end
-foresee(args.settlements)
+prefetch_owners(args.settlements)
 for _, s in ipairs(args.settlements) do
   if settled[s[1]] or not owns(s) then
     lost[#lost + 1] = s[1]
@@ -217,15 +216,15 @@ for _, s in ipairs(args.settlements) do
   else
     settled[s[1]] = true
     local sweep, more = find_sweep(s[4]), s[10]
-    local retried, dead, elsewhere = 0, 0, 0
+    local retried, dead, already_excluded = 0, 0, 0
     if more then
-      retried, dead, elsewhere = settle_more(s, more, sweep)
+      retried, dead, already_excluded = settle_more(s, more, sweep)
       if sweep and (#more.retry > 0 or #more.dead > 0) then failing[sweep.id] = true end
     end
     unused = unused + s[11]
     if sweep then
       if changed[sweep.id] == nil then order[#order + 1] = sweep end
-      count(s, sweep, retried, dead, elsewhere)
+      count(s, sweep, retried, dead, already_excluded)
     end
     if not (more and more.rest) then
       done[#done + 1] = s[1]
@@ -234,7 +233,7 @@ for _, s in ipairs(args.settlements) do
   end
 end
 remove(done)
-if moved > 0 then excluded_changed() end
+if excluded_changes > 0 then excluded_changed() end
 if next(failing) then
   keep(EXCLUDED)
   keep(DEAD)
@@ -242,9 +241,9 @@ end
 for _, sweep in ipairs(order) do
   if is_open(sweep) or sweep.state == 'Completed' then
     local reason, message
-    if failing[sweep.id] then reason, message = too_bad(sweep) end
+    if failing[sweep.id] then reason, message = halt_reason(sweep) end
     if reason and args.halt_at_end and is_open(sweep) then
-      foretell(sweep, reason, message)
+      set_reason(sweep, reason, message)
       reason = nil
     end
     if reason then
@@ -257,7 +256,7 @@ for _, sweep in ipairs(order) do
   end
 end
 if args.rate then refund(unused, args.rate, args.burst) end
-admit()  -- before the answer says when the next job is due; also where all claims were lost, as in release
+admit()  -- before the answer has the time of the next job; even if all claims were lost, as in release
 removed = false
 local taken = take(args.consumer, args.want, args.lease, args.rate, args.burst)
 save_sweeps()

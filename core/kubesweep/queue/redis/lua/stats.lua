@@ -1,17 +1,17 @@
 -- flags: no-writes
 -- needs: sweeps
 if not known() then return {} end
--- Nothing is read or answered that is longer, or more, than what is ever written: whoever else writes to these keys must not fill the
--- memory of the server or of the reader, nor keep the server busy.
-local SWEEPS_KEPT, PAGES = 11, 1000  -- HISTORY + 1; pages of jobs that are looked at
+-- Values that are longer or more numerous than Kubesweep writes are not read or returned: another program that writes to these keys
+-- must not fill the memory of the server or of the reader, nor block the server.
+local SWEEPS_KEPT, PAGES = 11, 1000  -- HISTORY + 1; pages of jobs that are read
 local function short(key, field, most)
   return call('HSTRLEN', key, field) <= most and call('HGET', key, field) or ''
 end
 local meta = {}
 for i, field in ipairs({'tick', 'enqueued', 'duplicate', 'forbidden', 'late', 'origin', 'cur'}) do meta[i] = short(META, field, 1024) end
 local running, delayed = call('ZCARD', LEASES), call('ZCARD', DELAYED)
--- A new plan's first tick walks over all retries in one move, which 100,000 of them make a second. A sweep halts at a tenth of that.
-if delayed > 100000 then error('more retries than any sweep makes') end
+-- The first tick of a new plan reads all retries in one script, which takes a second for 100,000. A sweep halts at a tenth of that.
+if delayed > 100000 then error('more retries than a sweep can have') end
 local due = call('ZCOUNT', DELAYED, '-inf', now)
 local oldest = due > 0 and tonumber(call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]) or nil
 local from, found, pages = meta[7] ~= '' and meta[7] or '0-0', false, 0
@@ -29,7 +29,7 @@ repeat
 until found or #page < 10 or pages == PAGES
 local history = {}
 if short(META, 'ids', 4096) ~= '' then
-  for _, id in ipairs(remembered()) do
+  for _, id in ipairs(sweep_ids()) do
     if #history == SWEEPS_KEPT then break end
     local raw = short(SWEEPS, id, LONGEST_SWEEP)
     if raw ~= '' then history[#history + 1] = raw end

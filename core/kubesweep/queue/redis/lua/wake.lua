@@ -1,5 +1,5 @@
 -- flags: allow-oom
--- Ends the blocking reads of this schedule, as any news would.
+-- Ends the blocking reads of this schedule.
 if not known() then return 0 end
 wake()
 return 1

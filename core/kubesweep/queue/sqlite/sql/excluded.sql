@@ -53,7 +53,7 @@ WHERE schedule = :schedule AND (:dead IS NULL OR dead = :dead)
   AND (:keys IS NULL OR substr(key, instr(key, '[')) IN (SELECT value FROM json_each(:keys)))
 ORDER BY sweep, substr(key, 1, instr(key, '[')), at, key;
 
--- name: letters
+-- name: dead_letters
 SELECT key, error, message, at, sweep, attempts
 FROM excluded_row
 WHERE schedule = :schedule AND (:dead IS NULL OR dead = :dead)

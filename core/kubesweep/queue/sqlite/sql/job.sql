@@ -89,7 +89,7 @@ FROM sweep AS s
 JOIN job AS j ON j.sweep = s.id AND j.is_retry = 0
 WHERE s.schedule = :schedule AND s.state = 'Planning' AND s.cutoff IS NULL AND j.consumer IS NULL AND j.delayed = 1;
 
--- name: put_off
+-- name: set_ready
 UPDATE job
 SET ready = ?
 WHERE id = ?;

@@ -16,9 +16,9 @@ CREATE TABLE schedule (
   duplicate INTEGER NOT NULL DEFAULT 0,
   forbidden INTEGER NOT NULL DEFAULT 0,
   late INTEGER NOT NULL DEFAULT 0,
-  -- of the rows that were planned last
+  -- the origin of the rows that were planned last
   origin TEXT NOT NULL DEFAULT '',
-  -- by workers, see model.Settlement
+  -- set by workers, see Settlement
   batch_hint TEXT NOT NULL DEFAULT '',
   UNIQUE (install, namespace, name, uid)
 );
@@ -51,7 +51,7 @@ CREATE TABLE sweep (
 
 CREATE INDEX sweep_schedule ON sweep (schedule, seq);
 
--- how many rows of a sweep died of which error: the evidence for a flood
+-- dead rows of a sweep by error class, for detecting a flood
 CREATE TABLE death (
   sweep TEXT NOT NULL,
   error TEXT NOT NULL,
@@ -65,7 +65,7 @@ CREATE TABLE job (
   sweep TEXT NOT NULL,
   is_retry INTEGER NOT NULL,
   planned INTEGER NOT NULL,
-  -- a retry that nobody took yet
+  -- a retry that was not claimed yet
   delayed INTEGER NOT NULL,
   ready REAL NOT NULL,
   deliveries INTEGER NOT NULL DEFAULT 0,

@@ -28,7 +28,7 @@ SET planned = planned + :planned,
     dead = dead + :dead
 WHERE id = :id;
 
--- name: give_up
+-- name: cancel_retry
 UPDATE sweep
 SET retrying = retrying - :rows, skipped = skipped + :rows
 WHERE id = :id;
@@ -43,17 +43,17 @@ UPDATE sweep
 SET state = :state, reason = :reason, message = :message, finished = :finished
 WHERE id = :id;
 
--- name: foretell
+-- name: set_reason
 UPDATE sweep
 SET reason = :reason, message = :message
 WHERE id = :id AND reason <> 'TooManyFailedRows' AND (:reason <> 'Flood' OR reason IN ('', 'Flood'));
 
--- name: verdict
+-- name: reason
 SELECT reason, message, applied
 FROM sweep
 WHERE id = :id;
 
--- name: park
+-- name: await_approval
 UPDATE sweep
 SET cutoff = coalesce(cutoff, :cutoff),
     planned = planned - (

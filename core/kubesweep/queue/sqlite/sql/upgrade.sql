@@ -17,7 +17,7 @@ ALTER TABLE sweep RENAME COLUMN held TO retrying;
 ALTER TABLE job RENAME COLUMN held TO is_retry;
 ALTER TABLE held RENAME TO excluded_row;
 UPDATE sweep SET state = 'AwaitingApproval' WHERE state = 'Held';
--- a key's own text has its quotes escaped, so it matches none of these
+-- texts in a key cannot match: their quotes are escaped
 UPDATE job
 SET body = CAST(replace(replace(replace(replace(replace(CAST(body AS TEXT),
   '"held":', '"is_retry":'), '"told":', '"effects_done":'), '"begun":', '"crashes":'),

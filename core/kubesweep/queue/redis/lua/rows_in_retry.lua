@@ -1,5 +1,5 @@
 -- flags: no-writes
--- A page of the rows in retry: {where the next page begins ('0': there is none), {name, record, ...}}. A row can be in two pages.
+-- A page of the rows in retry: {start of the next page ('0': none), {name, record, ...}}. A row can be in two pages.
 local LONGEST, ROWS = 262144, 10
 local out = {}
 if not known() then return {'0', out} end

@@ -1,5 +1,5 @@
--- What brings a schedule into being. Half a queue (somebody deleted a key or the group) is none: its sweep could never
--- end, so what is left of it goes first.
+-- Creates a schedule. An incomplete queue (a key or the group was deleted) could never end its sweep, so the keys that are left
+-- of it are deleted first.
 local function ensure()
   if known() and not redis.pcall('XGROUP', 'CREATE', WORK, GROUP, '0').ok then return end
   call('UNLINK', unpack(KEYS))

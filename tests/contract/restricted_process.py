@@ -1,7 +1,7 @@
 """A process to which something happens that one does not want in the process of the tests.
 
-``python -m tests.contract.trouble full PATH``: may not make files larger, as on a full disk.
-``python -m tests.contract.trouble read-only PATH``: an ordinary user, where the tests run as root.
+``python -m tests.contract.restricted_process full PATH``: may not make files larger, as on a full disk.
+``python -m tests.contract.restricted_process read-only PATH``: an ordinary user, where the tests run as root.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Window
 from kubesweep.queue.sqlite.queue import SqliteQueue
-from tests.contract.hands import CUTOFF, REF, look, one, open_sweep, plan_job, range_job
+from tests.contract.helpers import CUTOFF, REF, get_stats, one, open_sweep, plan_job, range_job
 
 NOBODY = 65534
 
@@ -33,7 +33,7 @@ async def full(path: str) -> None:
     except Outage as error:
         print(error.reason, error)
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    stats = await look(queue)
+    stats = await get_stats(queue)
     if (stats.running, stats.ready, stats.sweep and stats.sweep.planned) == (1, 0, 0):
         small = Window(CUTOFF, (range_job(sweep, 7),), plan_job(sweep), planned=7)
         if await queue.advance(REF, claim, small):

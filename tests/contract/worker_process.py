@@ -1,4 +1,4 @@
-"""A worker process of its own: ``python -m tests.contract.hammer URL NAME SEED [SECONDS]``.
+"""A worker process of its own: ``python -m tests.contract.worker_process URL NAME SEED [SECONDS]``.
 
 It says ``ready``, begins when it is told a line, and ends when the sweep is settled. With SECONDS it kills itself after so
 long, at whatever it happens to do then, and at the latest when it has nothing left to do.
@@ -15,7 +15,7 @@ import threading
 
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Limits, Settlement
-from tests.contract.hands import REF, look
+from tests.contract.helpers import REF, get_stats
 
 LIMITS = Limits(lease=0.5)
 
@@ -30,7 +30,7 @@ async def main(url: str, who: str, seed: int) -> None:
         print("settled", *(f"finished:{sweep}" for sweep in settled.finished), flush=True)
         claims = settled.claims.jobs
         if not claims:
-            sweep = (await look(queue)).sweep
+            sweep = (await get_stats(queue)).sweep
             if sweep is None or sweep.state.settled:
                 break
             await queue.wait(REF, 2 * LIMITS.lease)

@@ -1,6 +1,6 @@
 -- flags: no-writes
--- What a blocking read needs: {known, paused, cursor, last signal, seconds until a retry is due or a lease ends, seconds
--- until the row budget is out of debt}; empty text where there is no such moment.
+-- Returns what a blocking read needs: {known, paused, cursor, last signal, seconds until a retry is due or a lease ends, seconds
+-- until the row budget is out of debt}. A time that will not come is an empty text.
 if not known() then return {0, 0, '0-0', '0-0', '', ''} end
 local meta = call('HMGET', META, 'cur', 'tokens', 'tokens_at', 'rate')
 local signal = call('XREVRANGE', WAKE, '+', '-', 'COUNT', 1)[1]

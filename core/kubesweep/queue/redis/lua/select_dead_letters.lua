@@ -1,8 +1,8 @@
--- The dead letters that a person named by error class, by keys, by both or by neither: {origin, key, record} each, oldest
--- first, of one origin only if `here` names it. Ends at PAGE bytes of records, which take a multiple of that as tables: the caller asks
--- again until there is none. Longer ones than any that a worker writes are left alone.
+-- The dead letters selected by args.error and args.keys, if given: {origin, key, record} each, oldest first. With `here`, only those
+-- of this origin. It stops at PAGE bytes of records, which take a multiple of that as tables: the caller repeats the script until
+-- nothing is left. Records that are longer than any that a worker writes are left alone.
 local LONGEST, PAGE = 262144, 8388608
-local function selected(here)
+local function select_dead_letters(here)
   local wanted, out = nil, {}
   if args.keys then
     wanted = {}

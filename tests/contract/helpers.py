@@ -52,9 +52,9 @@ def plan_job(sweep: str, cursor: int = 100, planned: int = 0) -> Job:
 
 
 async def open_sweep(
-    queue: QueueService, tick: float | None = TICK, plan: PlanVersion = PLAN, ref: ScheduleRef = REF, **wish: object
+    queue: QueueService, tick: float | None = TICK, plan: PlanVersion = PLAN, ref: ScheduleRef = REF, **request: object
 ) -> Opened:
-    return await queue.open_sweep(ref, SweepRequest(tick=tick, plan=plan, **wish))  # type: ignore[arg-type]
+    return await queue.open_sweep(ref, SweepRequest(tick=tick, plan=plan, **request))  # type: ignore[arg-type]
 
 
 async def take(
@@ -83,18 +83,18 @@ async def start(queue: QueueService, *rows: int, tick: float = TICK, plan: PlanV
     return sweep
 
 
-async def look(queue: QueueService, ref: ScheduleRef = REF) -> Stats:
+async def get_stats(queue: QueueService, ref: ScheduleRef = REF) -> Stats:
     (stats,) = await queue.stats([ref])
     return stats
 
 
 async def latest(queue: QueueService) -> Sweep:
-    sweep = (await look(queue)).sweep
+    sweep = (await get_stats(queue)).sweep
     assert sweep is not None
     return sweep
 
 
-async def bury(
+async def make_dead_letters(
     queue: QueueService, *numbers: int, error: str = "CheckViolation", tick: float = TICK, origin: str = ""
 ) -> str:
     """A completed sweep, one job, all of whose rows died. Returns the sweep's id."""
@@ -106,5 +106,5 @@ async def bury(
 
 
 async def dead_keys(queue: QueueService, **which: object) -> list[Key]:
-    letters: tuple[DeadLetter, ...] = await queue.dead_letters(REF, **which)  # type: ignore[arg-type]
-    return sorted(letter.key for letter in letters)
+    dead_letters: tuple[DeadLetter, ...] = await queue.dead_letters(REF, **which)  # type: ignore[arg-type]
+    return sorted(letter.key for letter in dead_letters)

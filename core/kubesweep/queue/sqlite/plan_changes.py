@@ -1,6 +1,6 @@
-"""What an edit of the plan means for jobs of the sweeps before it: claimed ones are waited for, retries are given up.
+"""Jobs of earlier sweeps after an edit of the plan, on an open transaction.
 
-Parts of the moves in sqlite_moves.py, on an open transaction.
+The new sweep waits for their claimed jobs, and their retries are cancelled.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from kubesweep.queue.sqlite.records import decode_job, remove_excluded, statemen
 
 
 def leased_until(con: sqlite3.Connection, schedule: int, now: float) -> float | None:
-    """The end of the longest lease on a planned job of a sweep that ended; None where nobody works on one."""
+    """The end of the longest lease on a planned job of a sweep that ended; None where there is none."""
     values = {"schedule": schedule, "now": now}
     until: float | None = con.execute(statements("job")["leased_until"], values).fetchone()[0]
     return until
@@ -22,26 +22,28 @@ def leased_until(con: sqlite3.Connection, schedule: int, now: float) -> float | 
 def admit(con: sqlite3.Connection, schedule: int, now: float) -> None:
     """Decide when the plan job that :func:`leased_until` delayed is due.
 
-    It waits for the leases of the sweeps before it: the rows that their jobs hold would be planned, and their effects
-    called, a second time. It is due when the last such lease ends, and at once where its owner settled.
+    It waits for the claimed jobs of earlier sweeps. Otherwise their rows would be planned, and their effects called, a second
+    time. It is due when the last such lease ends, or at once when that job is settled.
     """
     found = con.execute(statements("job")["unplanned"], {"schedule": schedule}).fetchone()
     if found is not None:
         job, due = found
-        con.execute(statements("job")["put_off"], (leased_until(con, schedule, now) or min(due, now), job))
+        con.execute(statements("job")["set_ready"], (leased_until(con, schedule, now) or min(due, now), job))
 
 
-def free_retries(con: sqlite3.Connection, schedule: int, plan: PlanVersion) -> None:
-    """Rows whose retry was cut for another plan leave the excluded set, unless a worker has the retry: the sweep of ``plan``
-    finds them. Counted as skipped by the sweep in which they failed."""
-    freed = False
+def cancel_retries(con: sqlite3.Connection, schedule: int, plan: PlanVersion) -> None:
+    """Cancel unclaimed retries of other plans than ``plan``, whose sweep finds their rows.
+
+    The rows leave the excluded set, and count as skipped in the sweep in which they failed.
+    """
+    cancelled = False
     for id_, sweep, body, *_ in con.execute(statements("job")["idle_retries"], {"schedule": schedule}).fetchall():
         job = decode_job(body)
         if job.plan is None or job.plan.same(plan):
             continue
-        freed = True
+        cancelled = True
         con.execute(statements("job")["delete"], (id_,))
         remove_excluded(con, schedule, [row_text(job.origin, key) for key in job.keys])
-        con.execute(statements("sweep")["give_up"], {"id": sweep, "rows": len(job.keys)})
-    if freed:
+        con.execute(statements("sweep")["cancel_retry"], {"id": sweep, "rows": len(job.keys)})
+    if cancelled:
         touch_excluded(con, schedule)

@@ -1,8 +1,8 @@
 -- flags: no-writes
 -- needs: sweeps
--- {now, origin that is swept, retry jobs that no worker has}: {where, when it is due, header, body, ...}. A retry that is not due is found by itself (its
--- member of DELAYED), any other by its id. No job is longer than LONGEST, and all that a schedule may have in retry are shorter than ALL:
--- what goes beyond that was written by somebody else.
+-- Returns {now, current origin, unclaimed retry jobs}, the latter as {where, when it is due, header, body, ...}.
+-- `where` is the id of an entry of WORK, or empty for a member of DELAYED. Jobs longer than LONGEST, or beyond ALL bytes in total, were
+-- not written by Kubesweep and are left out.
 local LONGEST, ALL = 1048576, 16777216
 local out, size = {}, 0
 if not known() then return {text(now), '', out} end

@@ -1,7 +1,7 @@
 -- flags: no-writes
--- A page of dead letters, newest first: {where the next page begins (-1: there is none), {name, when it died, record, ...}}. A page ends at `most`
--- rows or PAGE bytes, so that many never stop the server or fill the reader's memory. Longer ones than any that a worker writes
--- are left out.
+-- A page of dead letters, newest first: {start of the next page (-1: none), {name, time of death, record, ...}}.
+-- A page has at most `most` rows and PAGE bytes, so that it neither blocks the server nor fills the reader's memory. Rows that are
+-- longer than any that a worker writes are left out.
 local LONGEST, PAGE = 262144, 1048576
 local out, at, size = {}, args.from, 0
 local names = call('ZRANGE', DEAD, at, at + args.most - 1)

@@ -1,0 +1,75 @@
+"""What travels through the queue: keys, never row data. A lost or repeated job does no harm.
+
+Every class is a frozen msgspec Struct, so one definition serves Python, the SQLite file and Redis. Times are seconds since
+the epoch (float), durations are seconds (float), and keys are tuples of the database's own text.
+
+Import from here. The modules are grouped by what a reader looks for: ``identity`` (schedules, plan versions, keys), ``jobs``
+(jobs, claims, limits, windows), ``settlement``, ``sweeps``, ``dead_letters``, ``stats`` and ``constants``.
+"""
+
+from kubesweep.queue.model.constants import (
+    AHEAD,
+    ATTEMPTS,
+    BEHIND,
+    FLOOD,
+    HALTING,
+    HISTORY,
+    LONGEST_LEASE,
+    MAX_FINDINGS,
+    MAX_JOB_KEYS,
+    MAX_SAMPLES,
+    MESSAGE,
+    RETRY_PAUSE,
+)
+from kubesweep.queue.model.dead_letters import Attempt, DeadLetter, ErrorGroup, ExcludedRows, RowState
+from kubesweep.queue.model.identity import Key, PlanVersion, ScheduleRef, key_text, parse_key, to_json
+from kubesweep.queue.model.jobs import Budget, Claim, Claims, Job, JobKind, Limits, Window
+from kubesweep.queue.model.settlement import FailedRow, Retry, Settled, Settlement
+from kubesweep.queue.model.stats import Finding, Stats, TickCounts
+from kubesweep.queue.model.sweeps import END_STATES, Opened, OpenResult, Sweep, SweepRequest, SweepState
+
+__all__ = [
+    "AHEAD",
+    "ATTEMPTS",
+    "BEHIND",
+    "END_STATES",
+    "FLOOD",
+    "HALTING",
+    "HISTORY",
+    "LONGEST_LEASE",
+    "MAX_FINDINGS",
+    "MAX_JOB_KEYS",
+    "MAX_SAMPLES",
+    "MESSAGE",
+    "RETRY_PAUSE",
+    "Attempt",
+    "Budget",
+    "Claim",
+    "Claims",
+    "DeadLetter",
+    "ErrorGroup",
+    "ExcludedRows",
+    "FailedRow",
+    "Finding",
+    "Job",
+    "JobKind",
+    "Key",
+    "Limits",
+    "OpenResult",
+    "Opened",
+    "PlanVersion",
+    "Retry",
+    "RowState",
+    "ScheduleRef",
+    "Settled",
+    "Settlement",
+    "Stats",
+    "Sweep",
+    "SweepRequest",
+    "SweepState",
+    "TickCounts",
+    "Window",
+    "key_text",
+    "parse_key",
+    "to_json",
+]

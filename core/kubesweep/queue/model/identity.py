@@ -1,0 +1,67 @@
+"""How the queue identifies things: a schedule, the version of its plan, and a row's key."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import msgspec
+
+Key = tuple[str, ...]
+
+_encode_key = msgspec.json.Encoder().encode
+_decode_key = msgspec.json.Decoder(Key)
+
+
+class ScheduleRef(msgspec.Struct, frozen=True, order=True):
+    """The schedule that an operation is about. ``uid`` distinguishes a re-created schedule from a deleted one of its name."""
+
+    install: str
+    namespace: str
+    name: str
+    uid: str
+
+    @property
+    def prefix(self) -> str:
+        """The hash tag that all keys of this schedule share: ``{ks:<install>/<namespace>/<name>/<uid8>}``."""
+        return f"{{ks:{self.install}/{self.namespace}/{self.name}/{self.uid[:8]}}}"
+
+    @classmethod
+    def local(cls, namespace: str, name: str) -> ScheduleRef:
+        """The reference of a schedule in a file. Its uid is derived from its name, so all processes use the same one."""
+        uid = uuid.uuid5(uuid.NAMESPACE_URL, f"kubesweep.dev/local/{namespace}/{name}")
+        return cls("local", namespace, name, str(uid))
+
+
+class PlanVersion(msgspec.Struct, frozen=True):
+    """The compiled plan that a job was made for. Equal hashes are the same plan, whatever their generation.
+
+    ``kubesweep.api.plan.Plan.version`` computes the hash.
+    """
+
+    generation: int
+    hash: str
+
+    def same(self, other: PlanVersion) -> bool:
+        return self.hash == other.hash
+
+    def newer_than(self, other: PlanVersion) -> bool:
+        """True where this plan replaces ``other``. Two plans of one generation replace each other, so neither waits."""
+        return not self.same(other) and self.generation >= other.generation
+
+
+def key_text(key: Key) -> str:
+    """A key as one line of text, for sets and for people: ``["42"]``, ``["eu","17"]``."""
+    return _encode_key(key).decode()
+
+
+def parse_key(text: str) -> Key:
+    """The inverse of :func:`key_text`. A bare value is a key of one column: ``42`` means ``["42"]``."""
+    try:
+        return _decode_key.decode(text)
+    except msgspec.DecodeError:
+        return (text,)
+
+
+def to_json(value: Any) -> bytes:
+    return msgspec.json.encode(value)

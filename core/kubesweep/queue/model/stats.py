@@ -1,0 +1,48 @@
+"""The statistics of one schedule, and the findings that workers report about its source."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kubesweep.queue.model.identity import PlanVersion
+from kubesweep.queue.model.sweeps import Sweep
+
+
+class TickCounts(msgspec.Struct, frozen=True):
+    """Ticks by the answer of ``open_sweep``."""
+
+    enqueued: int = 0
+    duplicate: int = 0
+    forbidden: int = 0
+    late: int = 0
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What a worker found out about the database or the receiver. The latest of each ``kind`` is kept."""
+
+    kind: str  # "SourceReady", "Effect", ... (at most MAX_FINDINGS kinds)
+    ok: bool
+    reason: str
+    message: str
+    plan: PlanVersion
+    at: float = 0.0
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """The statistics of one schedule. For an unknown schedule ``known`` is False and all counts are zero."""
+
+    known: bool = False
+    ready: int = 0  # jobs that a claim may take now, including due retries
+    running: int = 0  # claimed jobs, until their lease expired and another claim took them
+    delayed: int = 0  # retries that are not due yet, and a plan job that waits for the jobs of ended sweeps
+    excluded: int = 0  # rows in retry or dead, which no sweep plans
+    dead: int = 0  # rows
+    oldest_ready: float | None = None  # when the longest waiting ready job became ready
+    first_lease: float | None = None  # when the first lease ends, unless its owner extends it before
+    paused: bool = False
+    last_tick: float | None = None
+    ticks: TickCounts = TickCounts()
+    sweep: Sweep | None = None  # the latest
+    history: tuple[Sweep, ...] = ()  # newest first, without the latest; at most HISTORY
+    findings: tuple[Finding, ...] = ()
+    origin: str = ""  # of the rows that were planned last, see ``Job.origin``

@@ -1,0 +1,73 @@
+"""Schedules on an open transaction: checks, findings, pausing, and deleting a schedule."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from kubesweep.queue.model import (
+    MAX_FINDINGS,
+    Finding,
+    Job,
+    JobKind,
+    PlanVersion,
+    ScheduleRef,
+    to_json,
+)
+from kubesweep.queue.sqlite.records import (
+    decode_job,
+    enqueue,
+    find,
+    find_or_create,
+    statements,
+)
+
+MAX_CHECKED = 100  # plan hashes whose check is remembered
+
+_FORGET = ("deaths", "sweeps", "jobs", "excluded", "checked", "findings", "schedule")
+
+
+def enqueue_check(con: sqlite3.Connection, now: float, ref: ScheduleRef, plan: PlanVersion, again: bool) -> bool:
+    schedule = find_or_create(con, ref)
+    values = {"schedule": schedule.id, "hash": plan.hash}
+    if con.execute(statements("schedule")["is_checked"], values).fetchone() is not None and not (
+        again and all(job.plan is None or not job.plan.same(plan) for job in _checks(con, schedule.id))
+    ):
+        return False
+    con.execute(statements("schedule")["add_checked"], values | {"now": now})
+    con.execute(statements("schedule")["trim_checked"], {"schedule": schedule.id, "most": MAX_CHECKED})
+    enqueue(con, schedule.id, [(Job(JobKind.CHECK, plan), now, False)])
+    return True
+
+
+def _checks(con: sqlite3.Connection, schedule: int) -> Iterator[Job]:
+    """The check jobs that are waiting or running."""
+    for (body,) in con.execute(statements("job")["of_no_sweep"], {"schedule": schedule}):
+        job = decode_job(body)
+        if job.kind is JobKind.CHECK:
+            yield job
+
+
+def pause(con: sqlite3.Connection, ref: ScheduleRef, paused: bool) -> None:
+    schedule = find(con, ref)
+    if schedule is not None:
+        con.execute(statements("schedule")["pause"], {"schedule": schedule.id, "paused": paused})
+
+
+def report(con: sqlite3.Connection, now: float, ref: ScheduleRef, finding: Finding) -> None:
+    schedule = find(con, ref)
+    if schedule is None:
+        return
+    at = finding.at or now
+    kept = Finding(finding.kind, finding.ok, finding.reason, finding.message, finding.plan, at)
+    values = {"schedule": schedule.id, "kind": kept.kind, "at": at, "body": to_json(kept)}
+    con.execute(statements("schedule")["put_finding"], values)
+    trim = {"schedule": schedule.id, "kind": kept.kind, "most": MAX_FINDINGS}
+    con.execute(statements("schedule")["trim_findings"], trim)
+
+
+def forget(con: sqlite3.Connection, ref: ScheduleRef) -> None:
+    schedule = find(con, ref)
+    if schedule is not None:
+        for part in _FORGET:
+            con.execute(statements("schedule")[f"forget_{part}"], {"schedule": schedule.id})

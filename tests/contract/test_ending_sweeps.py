@@ -1,0 +1,127 @@
+"""Ending a sweep, waiting for approval, and approving."""
+
+from __future__ import annotations
+
+import pytest
+
+from kubesweep.queue.model import (
+    JobKind,
+    Settlement,
+    SweepState,
+    Window,
+)
+from kubesweep.queue.service import QueueService
+from tests.contract.backends import Clock
+from tests.contract.helpers import (
+    CUTOFF,
+    LIMITS,
+    OTHER,
+    PLAN,
+    REF,
+    get_stats,
+    one,
+    open_sweep,
+    plan_job,
+    range_job,
+    retry,
+    settle,
+    start,
+    take,
+)
+
+
+@pytest.mark.parametrize("state", [SweepState.FAILED, SweepState.HALTED, SweepState.SUPERSEDED])
+async def test_a_sweep_is_ended_and_drops_its_waiting_jobs(
+    queue: QueueService, clock: Clock, state: SweepState
+) -> None:
+    await start(queue, 5, 5, 5)
+    first, second = await take(queue, 2)
+    clock.advance(1)
+    assert await queue.end_sweep(REF, first, state, "TableMissing", "no table conversations")
+    stats = await get_stats(queue)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.reason) == (state, "TableMissing")
+    assert (stats.sweep.message, stats.sweep.finished) == ("no table conversations", clock.now)
+    assert (stats.ready, stats.running, stats.sweep.open_jobs) == (0, 1, 1)
+    assert not await queue.end_sweep(REF, second, SweepState.FAILED, "Other", "said later")
+    stats = await get_stats(queue)
+    assert stats.sweep is not None
+    assert (stats.sweep.reason, stats.running) == ("TableMissing", 0)
+
+
+async def test_a_lost_claim_cannot_end_a_sweep(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 5)
+    stale = await one(queue)
+    clock.advance(LIMITS.lease + 1)
+    await one(queue, "bob")
+    assert not await queue.end_sweep(REF, stale, SweepState.FAILED, "TableMissing", "")
+    stats = await get_stats(queue)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.running) == (SweepState.RUNNING, 1)
+
+
+async def test_a_retry_that_ends_its_sweep_keeps_its_rows_and_is_delayed(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 2, 5)
+    await settle(queue, Settlement(await one(queue), retry=retry(1, 2, delay=1)))
+    clock.advance(1)
+    excluded = await one(queue)
+    assert excluded.job.is_retry
+    assert await queue.end_sweep(REF, excluded, SweepState.FAILED, "TableMissing", "")
+    assert await take(queue, 5) == ()
+    stats = await get_stats(queue)
+    assert (stats.excluded, stats.delayed) == (2, 1)
+    clock.advance(60)
+    again = await one(queue)
+    assert (again.job, again.delivery) == (excluded.job, excluded.delivery)
+
+
+async def test_a_sweep_waits_for_approval_and_keeps_its_cutoff(queue: QueueService) -> None:
+    sweep = (await open_sweep(queue)).sweep
+    claim = await one(queue)
+    told = type(claim)(claim.id, claim.consumer, claim.delivery, plan_job(sweep))
+    assert await queue.end_sweep(REF, told, SweepState.AWAITING_APPROVAL, "HoldAboveRows", "50,001 rows")
+    stats = await get_stats(queue)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.finished, stats.sweep.reason) == (
+        SweepState.AWAITING_APPROVAL,
+        None,
+        "HoldAboveRows",
+    )
+    assert (stats.ready, stats.running, stats.sweep.open_jobs) == (0, 0, 0)
+    assert await queue.approved(REF) is None
+    assert await queue.approve(REF) == sweep
+    assert await queue.approved(REF) == sweep
+    stats = await get_stats(queue)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.reason) == (SweepState.PLANNING, "")
+    plan = await one(queue)
+    assert (plan.job.kind, plan.job.cutoff, plan.job.low) == (JobKind.PLAN, CUTOFF, None)
+    assert (plan.job.sweep, plan.job.plan, plan.delivery) == (sweep, PLAN, 1)
+
+
+async def test_approving_another_sweep_starts_nothing(queue: QueueService) -> None:
+    assert await queue.approve(REF) is None
+    sweep = (await open_sweep(queue)).sweep
+    assert await queue.approve(REF) is None
+    await queue.end_sweep(REF, await one(queue), SweepState.AWAITING_APPROVAL, "HoldAboveRows", "")
+    assert await queue.approve(REF, "another") is None
+    assert await queue.approve(REF, sweep) == sweep
+    assert await queue.approve(REF, sweep) is None
+    assert (await get_stats(queue)).ready == 1
+    assert await queue.approved(OTHER) is None
+    await queue.forget(REF)
+    assert await queue.approved(REF) is None
+
+
+async def test_a_late_wait_for_approval_keeps_the_counters_right(queue: QueueService) -> None:
+    sweep = (await open_sweep(queue)).sweep
+    jobs = (range_job(sweep, 10), range_job(sweep, 7, 10))
+    await queue.advance(REF, await one(queue), Window(CUTOFF, jobs, plan_job(sweep), planned=17))
+    (running,) = await take(queue, 1)
+    plan, waiting = await take(queue, 2, "bob")
+    assert await queue.release(REF, [waiting]) == ()
+    assert await queue.end_sweep(REF, plan, SweepState.AWAITING_APPROVAL, "HoldAboveRows", "")
+    assert (await settle(queue, Settlement(running, applied=10))).finished == ()
+    stats = await get_stats(queue)
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.planned, stats.sweep.applied) == (SweepState.AWAITING_APPROVAL, 10, 10)
