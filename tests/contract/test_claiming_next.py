@@ -144,7 +144,7 @@ async def test_cancelled_while_nothing_comes_it_holds_nothing(make_queue: Open) 
     assert (await one(bob, "bob")).delivery == 1
 
 
-async def test_cancelled_at_any_moment_it_gives_back_what_it_took_and_nothing_is_counted(make_queue: Open) -> None:
+async def test_cancelled_at_any_moment_it_releases_what_it_took_and_nothing_is_counted(make_queue: Open) -> None:
     ann, bob = make_queue(), make_queue()
     sweep = await start(bob, 7)
     for turns in range(0, 240, 6):

@@ -224,8 +224,8 @@ async def test_a_row_carries_the_key_of_its_successful_effect_through_retries_de
 ) -> None:
     sweep = await start(queue, 3)
     (claim,) = await take(queue, 1)
-    told = FailedRow(key(1), "CheckViolation", "refused", effect_key='stamp "1"')
-    rows = (told, *failed(2))
+    claimed = FailedRow(key(1), "CheckViolation", "refused", effect_key='stamp "1"')
+    rows = (claimed, *failed(2))
     await settle(queue, Settlement(claim=claim, skipped=1, retry=(Retry(rows, 2, 10.0),)))
     clock.advance(11)
     (again,) = await take(queue, 1)

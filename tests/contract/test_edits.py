@@ -43,7 +43,7 @@ async def settled(queue: QueueService, claim: Claim) -> None:
     await settle(queue, Settlement(claim, applied=claim.job.rows))
 
 
-async def given_back(queue: QueueService, claim: Claim) -> None:
+async def released(queue: QueueService, claim: Claim) -> None:
     assert await queue.release(REF, [claim]) == ()
 
 
@@ -51,7 +51,7 @@ async def failed_whole(queue: QueueService, claim: Claim) -> None:
     assert not await queue.end_sweep(REF, claim, SweepState.FAILED, "Broken", "a sentence")
 
 
-@pytest.mark.parametrize("end", [settled, given_back, failed_whole])
+@pytest.mark.parametrize("end", [settled, released, failed_whole])
 async def test_the_sweep_of_an_edit_is_planned_when_the_jobs_before_it_left_their_workers(
     queue: QueueService, end: Callable[[QueueService, Claim], Awaitable[None]]
 ) -> None:
@@ -179,7 +179,7 @@ async def test_a_retry_of_the_same_plan_waits_and_a_claimed_one_is_left_alone(
     assert (await queue.excluded(REF)).keys == frozenset()
 
 
-async def test_an_edit_frees_a_retry_that_was_given_back_and_leaves_replays_and_dead_letters(
+async def test_an_edit_cancels_a_retry_that_was_released_and_leaves_replays_and_dead_letters(
     queue: QueueService, clock: Clock
 ) -> None:
     await make_dead_letters(queue, 1, 2)
@@ -187,7 +187,7 @@ async def test_an_edit_frees_a_retry_that_was_given_back_and_leaves_replays_and_
     again = Settlement(await one(queue), retry=retry(3, delay=5))
     await settle(queue, again)
     clock.advance(6)
-    await given_back(queue, await one(queue))
+    await released(queue, await one(queue))
     assert await queue.replay(REF, keys=[key(1)]) == 1
     await edited(queue, TICK + 120)
     assert (await queue.excluded(REF)).keys == {key(1), key(2)}

@@ -78,14 +78,14 @@ async def test_a_retry_that_ends_its_sweep_keeps_its_rows_and_is_delayed(queue: 
 async def test_a_sweep_waits_for_approval_and_keeps_its_cutoff(queue: QueueService) -> None:
     sweep = (await open_sweep(queue)).sweep
     claim = await one(queue)
-    told = type(claim)(claim.id, claim.consumer, claim.delivery, plan_job(sweep))
-    assert await queue.end_sweep(REF, told, SweepState.AWAITING_APPROVAL, "HoldAboveRows", "50,001 rows")
+    claimed = type(claim)(claim.id, claim.consumer, claim.delivery, plan_job(sweep))
+    assert await queue.end_sweep(REF, claimed, SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "50,001 rows")
     stats = await get_stats(queue)
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.finished, stats.sweep.reason) == (
         SweepState.AWAITING_APPROVAL,
         None,
-        "HoldAboveRows",
+        "AboveApprovalLimit",
     )
     assert (stats.ready, stats.running, stats.sweep.open_jobs) == (0, 0, 0)
     assert await queue.approved(REF) is None
@@ -103,7 +103,7 @@ async def test_approving_another_sweep_starts_nothing(queue: QueueService) -> No
     assert await queue.approve(REF) is None
     sweep = (await open_sweep(queue)).sweep
     assert await queue.approve(REF) is None
-    await queue.end_sweep(REF, await one(queue), SweepState.AWAITING_APPROVAL, "HoldAboveRows", "")
+    await queue.end_sweep(REF, await one(queue), SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "")
     assert await queue.approve(REF, "another") is None
     assert await queue.approve(REF, sweep) == sweep
     assert await queue.approve(REF, sweep) is None
@@ -120,7 +120,7 @@ async def test_a_late_wait_for_approval_keeps_the_counters_right(queue: QueueSer
     (running,) = await take(queue, 1)
     plan, waiting = await take(queue, 2, "bob")
     assert await queue.release(REF, [waiting]) == ()
-    assert await queue.end_sweep(REF, plan, SweepState.AWAITING_APPROVAL, "HoldAboveRows", "")
+    assert await queue.end_sweep(REF, plan, SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "")
     assert (await settle(queue, Settlement(running, applied=10))).finished == ()
     stats = await get_stats(queue)
     assert stats.sweep is not None

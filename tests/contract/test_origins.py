@@ -1,4 +1,4 @@
-"""Held rows belong to a database, schema, table and key: the same key of another origin is another row."""
+"""Excluded rows belong to a database, schema, table and key: the same key of another origin is another row."""
 
 from __future__ import annotations
 

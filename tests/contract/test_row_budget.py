@@ -78,7 +78,7 @@ async def test_what_is_left_of_a_job_whose_lease_was_lost_is_debited_not_the_who
     assert await waits(queue) == pytest.approx(0.2)
 
 
-async def test_a_settlement_gives_back_what_was_not_tried(queue: QueueService) -> None:
+async def test_a_settlement_refunds_what_was_not_tried(queue: QueueService) -> None:
     await start(queue, 500)
     claim = await one(queue, limits=SLOW)
     assert await waits(queue) == pytest.approx(4.0)
@@ -90,7 +90,7 @@ async def test_a_settlement_gives_back_what_was_not_tried(queue: QueueService) -
     assert await waits(queue) == 0.0
 
 
-async def test_rows_whose_turn_passed_unused_are_not_given_back(queue: QueueService) -> None:
+async def test_rows_whose_slot_passed_unused_are_not_refunded(queue: QueueService) -> None:
     await start(queue, 500)
     claim = await one(queue, limits=SLOW)
     await settle(queue, Settlement(claim, skipped=500, spent=350), limits=SLOW)
@@ -104,7 +104,7 @@ async def test_rows_that_the_plan_had_not_counted_are_debited_when_they_are_sett
     assert await waits(queue) == pytest.approx(0.3)
 
 
-async def test_a_claim_that_goes_back_gives_back_its_rows_but_those_that_were_tried(queue: QueueService) -> None:
+async def test_a_released_claim_refunds_its_rows_except_those_that_were_tried(queue: QueueService) -> None:
     await start(queue, 500)
     claim = await one(queue, limits=SLOW)
     await queue.release(REF, [msgspec.structs.replace(claim, spent=150)])
@@ -116,7 +116,7 @@ async def test_a_claim_that_goes_back_gives_back_its_rows_but_those_that_were_tr
     assert await waits(queue) == 0.0
 
 
-async def test_only_the_owner_of_a_claim_gives_back_its_rows(queue: QueueService, clock: Clock) -> None:
+async def test_only_the_owner_of_a_claim_refunds_its_rows(queue: QueueService, clock: Clock) -> None:
     await start(queue, 500)
     old = await one(queue, limits=SLOW)
     rest = msgspec.structs.replace(old.job, rows=200)
@@ -130,7 +130,7 @@ async def test_only_the_owner_of_a_claim_gives_back_its_rows(queue: QueueService
     assert await waits(queue) == pytest.approx(1.0)
 
 
-async def test_a_refund_wakes_whoever_waits_for_the_end_of_the_debt(make_queue: Open) -> None:
+async def test_a_refund_wakes_a_worker_that_waits_for_the_end_of_the_debt(make_queue: Open) -> None:
     ann, bob = make_queue(), make_queue()
     await start(ann, 10**6, 10)
     claim: Claim = await one(ann, limits=SLOW)
@@ -139,7 +139,7 @@ async def test_a_refund_wakes_whoever_waits_for_the_end_of_the_debt(make_queue: 
     assert len((await bob.claim_next(REF, "bob", 1, SLOW, 3600.0)).jobs) == 1
 
 
-async def test_turns_that_are_given_back_wake_whoever_waits_for_the_end_of_the_debt(make_queue: Open) -> None:
+async def test_refunded_slots_wake_a_worker_that_waits_for_the_end_of_the_debt(make_queue: Open) -> None:
     ann, bob = make_queue(), make_queue()
     await start(ann, 10**6, 10)
     await one(ann, limits=SLOW)
@@ -156,7 +156,7 @@ async def test_a_reservation_debits_and_says_what_was_there(queue: QueueService,
     assert (await queue.reserve(REF, 60, SLOW)).rows == pytest.approx(-50.0)
     assert (await queue.reserve(REF, 1, SLOW)).rows == pytest.approx(-110.0), "more than a second's rows are owed"
     assert (await queue.reserve(REF, -60, SLOW)).rows == pytest.approx(-110.0), (
-        "nothing was reserved, so much is given back"
+        "nothing was reserved, so much is refunded"
     )
     assert await waits(queue) == pytest.approx(0.5)
     clock.advance(0.5)

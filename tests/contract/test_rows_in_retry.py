@@ -118,7 +118,7 @@ async def test_purged_rows_in_retry_are_eligible_again_and_are_not_tried(queue: 
     assert (stats.excluded, stats.ready, stats.delayed, stats.running) == (0, 0, 0, 0)
 
 
-async def test_a_purge_reaches_a_retry_that_was_given_back(queue: QueueService, clock: Clock) -> None:
+async def test_a_purge_reaches_a_retry_that_was_released(queue: QueueService, clock: Clock) -> None:
     await waiting(queue, 1, 2)
     await start(queue, 7, tick=TICK + 60)
     clock.advance(DAY)

@@ -71,7 +71,7 @@ async def test_a_wait_ends_when_a_window_a_gift_a_resume_or_a_replay_arrives(mak
     waiting = await _waiter(ann)
     await bob.pause(REF, False)
     await waiting
-    assert await bob.end_sweep(REF, await one(bob), SweepState.AWAITING_APPROVAL, "HoldAboveRows", "")
+    assert await bob.end_sweep(REF, await one(bob), SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "")
     await settle(bob, Settlement(job, applied=5))
     waiting = await _waiter(ann)
     await bob.approve(REF)

@@ -1,6 +1,6 @@
 """A worker process of its own: ``python -m tests.contract.worker_process URL NAME SEED [SECONDS]``.
 
-It says ``ready``, begins when it is told a line, and ends when the sweep is settled. With SECONDS it kills itself after so
+It says ``ready``, begins when it reads a line, and ends when the sweep is settled. With SECONDS it kills itself after so
 long, at whatever it happens to do then, and at the latest when it has nothing left to do.
 """
 

@@ -81,9 +81,9 @@ def test_of_a_deployment_the_plan_the_numbers_and_its_trouble_are_kept() -> None
         "readyReplicas": 2,
         "conditions": [{"type": "ReplicaFailure", "status": "True", "message": "quota"}],
     }
-    sight = observe_child(body)
-    assert (sight.plan, sight.desired, sight.ready, sight.failure) == ("{}", 3, 2, "quota")
-    assert sight.since == 1772323200.0
+    observed = observe_child(body)
+    assert (observed.plan, observed.desired, observed.ready, observed.failure) == ("{}", 3, 2, "quota")
+    assert observed.since == 1772323200.0
 
 
 def test_the_reason_why_a_pod_does_not_start_is_reported() -> None:

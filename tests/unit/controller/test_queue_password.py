@@ -113,7 +113,7 @@ async def test_the_first_leader_makes_a_password_and_logs_in_with_it_before_the_
     assert client.applied == 1
 
 
-async def test_an_existing_password_is_kept_whoever_wrote_it(start: Start, mounted: Path) -> None:
+async def test_an_existing_password_is_kept_no_matter_who_wrote_it(start: Start, mounted: Path) -> None:
     client = Server()
     await start(settings(mounted), client).check(0)
     initial = client.password

@@ -23,8 +23,8 @@ async def test_a_status_has_the_last_sweep_the_queue_and_the_errors(sim: Schedul
     await sim.settle(Settlement(claim, applied=2, skipped=1, retry=retry("7"), dead=failed("8")))
     status = await sim.reconcile()
     sweep = status["lastSweep"]
-    books = {name: sweep[name] for name in ("planned", "applied", "skipped", "unconfirmed", "retrying", "dead")}
-    assert books == {"planned": 5, "applied": 2, "skipped": 1, "unconfirmed": 0, "retrying": 1, "dead": 1}
+    counts = {name: sweep[name] for name in ("planned", "applied", "skipped", "unconfirmed", "retrying", "dead")}
+    assert counts == {"planned": 5, "applied": 2, "skipped": 1, "unconfirmed": 0, "retrying": 1, "dead": 1}
     assert (sweep["state"], sweep["tick"], sweep["cutoff"]) == ("Completed", "2027-01-15T07:59:59.500Z", "cutoff")
     assert status["queue"] == {"ready": 0, "running": 0, "delayed": 1, "dead": 1}
     assert status["ticks"] == {"enqueued": 1, "duplicate": 0, "forbidden": 0, "late": 0}

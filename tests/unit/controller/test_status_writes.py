@@ -118,7 +118,7 @@ ACTS: dict[str, Callable[[ScheduleSimulation], Awaitable[object]]] = {
     "wait": lambda sim: _wait(sim, 1.5),
     "later": lambda sim: _wait(sim, 300),
     "sweep": lambda sim: sim.sweep(2),
-    "bury": lambda sim: sim.dead_letter("1", "2"),
+    "dead-letter": lambda sim: sim.dead_letter("1", "2"),
     "die otherwise": lambda sim: sim.dead_letter("3", error="HTTP 422"),
     "start": lambda sim: sim.tick(),
     "fail": _fail,
@@ -143,7 +143,7 @@ ACTS: dict[str, Callable[[ScheduleSimulation], Awaitable[object]]] = {
 async def _act(sim: ScheduleSimulation, act: str) -> None:
     """Perform the act where it is possible: a tick during a sweep is refused, and then there is nothing to claim."""
     sim.wait(0.7)
-    if act in ("sweep", "bury", "die otherwise", "fail"):
+    if act in ("sweep", "dead-letter", "die otherwise", "fail"):
         (stats,) = await sim.queue.stats([sim.ref])
         if stats.ready or stats.running or (stats.sweep is not None and not stats.sweep.state.settled):
             return

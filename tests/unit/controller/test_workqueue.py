@@ -62,7 +62,7 @@ async def test_a_key_is_reconciled_once_however_often_it_was_added() -> None:
 async def test_a_key_added_during_its_reconcile_is_reconciled_again_and_never_concurrently() -> None:
     running = 0
     runs = 0
-    gate, again = asyncio.Event(), asyncio.Event()
+    release_first, again = asyncio.Event(), asyncio.Event()
 
     async def reconcile(key: ScheduleKey) -> None:
         nonlocal running, runs
@@ -71,7 +71,7 @@ async def test_a_key_added_during_its_reconcile_is_reconciled_again_and_never_co
         runs += 1
         if runs == 1:
             queue.add(key)
-            gate.set()
+            release_first.set()
             await asyncio.sleep(0)
         else:
             again.set()
@@ -79,7 +79,7 @@ async def test_a_key_added_during_its_reconcile_is_reconciled_again_and_never_co
 
     async with working(reconcile) as queue:
         queue.add(A)
-        await gate.wait()
+        await release_first.wait()
         await again.wait()
     assert runs == 2
 

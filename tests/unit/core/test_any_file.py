@@ -56,11 +56,11 @@ def test_anything_in_any_place_is_taken_or_refused_and_never_fails_otherwise(
     at[place[-1]] = value
     with tempfile.TemporaryDirectory() as folder:
         try:
-            told = load([save(Path(folder), *documents)])[0].plan.to_json()
+            reported = load([save(Path(folder), *documents)])[0].plan.to_json()
         except SpecErrors as error:
-            told = str(error)
-    assert told
-    assert "hunter2" not in told
+            reported = str(error)
+    assert reported
+    assert "hunter2" not in reported
 
 
 @settings(deadline=None, max_examples=150)

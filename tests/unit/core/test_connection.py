@@ -149,12 +149,13 @@ def test_what_the_spec_gives_counts_before_what_the_secret_has(tmp_path: Path) -
 def test_each_key_that_a_secret_lacks_is_a_problem_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(SpecErrors) as refused:
         found_by(tmp_path, {"user": "sweep", "password": NASTY}, {"secretRef": {"name": "db"}})
-    told = [str(each) for each in refused.value.problems]
+    reported = [str(each) for each in refused.value.problems]
     assert [each.code for each in refused.value.problems] == ["SecretKeyMissing"] * 3
     assert all(
-        f'the key "{key}" is missing' in text for key, text in zip(("host", "dbname", "username"), told, strict=True)
+        f'the key "{key}" is missing' in text
+        for key, text in zip(("host", "dbname", "username"), reported, strict=True)
     )
-    assert "write spec.source.connection.database" in told[1]
+    assert "write spec.source.connection.database" in reported[1]
     assert NASTY not in str(refused.value)
 
 

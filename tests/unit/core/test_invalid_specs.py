@@ -16,8 +16,8 @@ from tests.kits.invalid_specs import ClusterRow, base, change, cluster_rows, row
 
 def changed(row: ClusterRow) -> dict[str, Any]:
     documents = {each["kind"]: copy.deepcopy(each) for each in yaml.safe_load_all(base())}
-    for wish in row.change.split(" ; "):
-        change(documents, wish)
+    for edits in row.change.split(" ; "):
+        change(documents, edits)
     (document,) = yaml_document.read(yaml.safe_dump(documents["SweepSchedule"]), "")
     assert isinstance(document, yaml_document.Document)
     schedule: dict[str, Any] = document.data

@@ -99,8 +99,8 @@ def test_an_operator_that_the_api_server_dropped_is_refused() -> None:
 
 
 def test_a_limit_that_was_applied_under_a_wrong_name_is_refused_although_the_object_shows_nothing_of_it() -> None:
-    told = problems(applied({**SPEC, "limits": {"rowPerSecond": 5}}))
-    assert told == [
+    reported = problems(applied({**SPEC, "limits": {"rowPerSecond": 5}}))
+    assert reported == [
         "spec.limits.rowPerSecond: unknown field, which the API server dropped (applied with --validate=ignore); "
         'did you mean "rowsPerSecond"? allowed: batchRows, rowsPerSecond, maxRowsPerSweep, approveAbove'
     ]

@@ -34,31 +34,31 @@ MODULES = (
 SOURCES = [Path(str(module.__file__)) for module in MODULES]
 
 
-def write(folder: Path, wish: str) -> Path:
+def write(folder: Path, edits: str) -> Path:
     """The base file with the row's change, or the row's own text."""
     file = folder / "sweep.yaml"
-    if wish == "a file that does not exist":
+    if edits == "a file that does not exist":
         return file
-    if wish == "a folder without YAML":
+    if edits == "a folder without YAML":
         return folder
-    if wish == "a file of 1000001 characters":
+    if edits == "a file of 1000001 characters":
         file.write_text("#" * 1_000_001)
-    elif wish.startswith("file: "):
-        file.write_bytes(wish.removeprefix("file: ").encode().decode("unicode_escape").encode("latin-1"))
-    elif wish.startswith("append: "):
-        file.write_text(base() + wish.removeprefix("append: ").encode().decode("unicode_escape"))
+    elif edits.startswith("file: "):
+        file.write_bytes(edits.removeprefix("file: ").encode().decode("unicode_escape").encode("latin-1"))
+    elif edits.startswith("append: "):
+        file.write_text(base() + edits.removeprefix("append: ").encode().decode("unicode_escape"))
     else:
         documents = {each["kind"]: copy.deepcopy(each) for each in yaml.safe_load_all(base())}
-        for each in wish.split(" ; "):
+        for each in edits.split(" ; "):
             if not each.startswith("--url"):
                 change(documents, each)
         file.write_text(yaml.safe_dump_all(documents.values(), sort_keys=False, allow_unicode=True))
     return file
 
 
-def problems(folder: Path, wish: str) -> tuple[SpecErrors, Path]:
-    file = write(folder, wish)
-    url = next((part.removeprefix("--url ") for part in wish.split(" ; ") if part.startswith("--url ")), None)
+def problems(folder: Path, edits: str) -> tuple[SpecErrors, Path]:
+    file = write(folder, edits)
+    url = next((part.removeprefix("--url ") for part in edits.split(" ; ") if part.startswith("--url ")), None)
     with pytest.raises(SpecErrors) as caught:
         load([file], url=url)
     return caught.value, file
@@ -79,9 +79,9 @@ def test_the_table_has_many_rows_and_none_twice() -> None:
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.change[:60])
 def test_each_row_of_the_table_is_what_happens(row: Row, tmp_path: Path) -> None:
     error, file = problems(tmp_path, row.change)
-    told = [re.sub(r"^:\d+", "", str(each).removeprefix(str(file))).removeprefix(": ") for each in error.problems]
-    told = [text.replace(str(file), "sweep.yaml") for text in told]
-    assert (error.code, told) == (row.code, [row.text])
+    reported = [re.sub(r"^:\d+", "", str(each).removeprefix(str(file))).removeprefix(": ") for each in error.problems]
+    reported = [text.replace(str(file), "sweep.yaml") for text in reported]
+    assert (error.code, reported) == (row.code, [row.text])
     assert "hunter2" not in str(error)
 
 

@@ -38,7 +38,7 @@ def test_a_ring_is_heard_by_every_listener_and_only_until_it_is_answered() -> No
             notifier.close()
 
 
-def test_the_bell_of_another_file_is_not_heard() -> None:
+def test_the_notifier_of_another_file_is_not_received() -> None:
     here, there = Notifier(FILE), Notifier((2, os.getpid()))
     try:
         here.listen()

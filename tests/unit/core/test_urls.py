@@ -41,15 +41,15 @@ def test_a_url_that_is_encoded_is_taken(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "reported"),
     [
         ("pgbouncer=true", "pgbouncer"),
         ("schema=shop", "spec.source.schema"),
         ("sslmode=require&connection_limit=5", "connection_limit"),
     ],
 )
-def test_a_parameter_of_another_client_is_named(query: str, told: str) -> None:
-    with pytest.raises(SweepFailure, match=told) as found:
+def test_a_parameter_of_another_client_is_named(query: str, reported: str) -> None:
+    with pytest.raises(SweepFailure, match=reported) as found:
         check_url(f"postgresql://ann:hunter2@db/app?{query}")
     assert "hunter2" not in str(found.value)
 

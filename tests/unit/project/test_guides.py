@@ -43,17 +43,17 @@ def test_every_exit_code_of_the_troubleshooting_page_is_documented() -> None:
 @pytest.mark.parametrize(
     ("file", "names"),
     [
-        ("core/kubesweep/api/models/rules.py", ["_OPERATORS", "class Match", "cel.one_of(*_OPERATORS, "]),
+        ("core/kubesweep/api/models/source.py", ["_OPERATORS", "class Match", "cel.one_of(*_OPERATORS, "]),
         ("core/kubesweep/api/plan.py", ["class Match", "op: Literal["]),
         ("core/kubesweep/api/compile.py", ["return plan.Match("]),
         (
-            "worker/kubesweep_worker/sources/predicate.py",
+            "worker/kubesweep_worker/sources/conditions.py",
             ["def condition", "class Dialect", "class PostgresDialect", "def _stays", "def quote_pg", "def quote_text"],
         ),
         ("worker/kubesweep_worker/sources/sqlite/statements.py", ["class SqliteDialect"]),
         ("worker/kubesweep_worker/sources/postgres/checks/fit.py", ["def check_match"]),
         ("worker/kubesweep_worker/sources/sqlite/fit.py", ["def check_value"]),
-        ("tests/unit/core/test_plan.py", ["MATCH = "]),
+        ("tests/unit/core/test_any_spec.py", ["MATCH = "]),
         ("tests/integration/test_times.py", ["def test_a_condition_finds_the_same_rows_on_both_databases"]),
     ],
 )
@@ -64,7 +64,7 @@ def test_what_a_first_change_edits_is_where_the_page_says(file: str, names: list
 
 
 def test_the_first_changes_list_of_operators_is_the_models_and_one_more() -> None:
-    rules = (DOCS.parent / "core" / "kubesweep" / "api" / "models" / "rules.py").read_text(encoding="utf-8")
+    rules = (DOCS.parent / "core" / "kubesweep" / "api" / "models" / "source.py").read_text(encoding="utf-8")
     found = [re.search(r"^_OPERATORS = \((.*)\)$", text, re.MULTILINE) for text in (rules, FIRST_CHANGE)]
     now, then = (set(re.findall(r'"(\w+)"', each.group(1))) for each in found if each is not None)
     assert then - now == {"startsWith"}

@@ -77,21 +77,21 @@ async def test_many_slots_are_filled_by_halves(tmp_path: Path) -> None:
     Counting.asked, Counting.wanted = [], []
     bench.connect = lambda: Counting(str(tmp_path / "queue.db"))  # type: ignore[method-assign]
     bench.source.writes_allowed.clear()
-    all_in_hand, writes = asyncio.Event(), 0
+    all_in_flight, writes = asyncio.Event(), 0
     write = bench.source.write
 
     async def count_then_write(*args: Any, **options: Any) -> Any:
         nonlocal writes
         writes += 1
         if writes == slots:
-            all_in_hand.set()
+            all_in_flight.set()
         return await write(*args, **options)
 
     bench.source.write = count_then_write
     await bench.open()
     async with asyncio.timeout(scaled(60)):
         running = asyncio.create_task(bench.worker(concurrency=slots).run(until_settled=True))
-        await all_in_hand.wait()
+        await all_in_flight.wait()
         assert max(Counting.wanted) == slots // 2
         bench.source.writes_allowed.set()
         await running

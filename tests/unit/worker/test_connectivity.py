@@ -198,7 +198,7 @@ def test_only_a_silence_in_which_a_lease_can_run_out_counts() -> None:
     assert contact.limits(Limits()).spare_expired
 
 
-def test_a_process_that_stood_still_was_cut_off_too() -> None:
+def test_a_process_that_was_paused_was_cut_off_too() -> None:
     now, settings = 0.0, WorkerSettings(monotonic=lambda: now)
     contact = QueueConnectivity(settings)
     now = settings.idle_wait + settings.lease

@@ -37,14 +37,15 @@ def refused(read: pods.PodDatabase) -> str:
 
 def test_parts_are_what_the_secret_says_now_and_each_missing_key_is_named(volume: SecretVolume) -> None:
     read = DatabaseParts(PARTS, volume.folder, "shop")
-    told = refused(read)
+    reported = refused(read)
     assert (
-        'the Secret "shop-app" in namespace "shop" does not exist, or lacks "host" and "dbname" and "username"' in told
+        'the Secret "shop-app" in namespace "shop" does not exist, or lacks "host" and "dbname" and "username"'
+        in reported
     )
     volume.show(**{name: text for name, text in ENTRIES.items() if name != "database"})
-    told = refused(read)
-    assert 'lacks "dbname"' in told
-    assert "spec.source.connection.secretRef (keys of database)" in told
+    reported = refused(read)
+    assert 'lacks "dbname"' in reported
+    assert "spec.source.connection.secretRef (keys of database)" in reported
     volume.show(**{**ENTRIES, "password": "\n"})
     assert 'lacks "password"' in refused(read)
     for password in ("hunter2", "hunter3\n"):
@@ -59,9 +60,9 @@ def test_parts_are_what_the_secret_says_now_and_each_missing_key_is_named(volume
 def test_a_missing_certificate_is_named_and_used_when_it_comes(volume: SecretVolume) -> None:
     read = DatabaseParts(Parts(secret="a", keys=KEYS, ca=("shop-ca", "ca.crt")), volume.folder, "shop")
     volume.show(**ENTRIES)
-    told = refused(read)
-    assert 'no database certificate: the Secret "shop-ca"' in told
-    assert "spec.source.connection.caFrom" in told
+    reported = refused(read)
+    assert 'no database certificate: the Secret "shop-ca"' in reported
+    assert "spec.source.connection.caFrom" in reported
     volume.show(**{**ENTRIES, "ca.crt": "-----BEGIN"})
     found = conninfo_to_dict(read())
     assert found["sslrootcert"] == str(volume.folder / "ca.crt")
@@ -81,11 +82,12 @@ def test_a_password_file_stands_beside_what_the_spec_gives(tmp_path: Path) -> No
 
 def test_another_volume_in_the_place_of_the_secret_is_named_by_its_own_name(tmp_path: Path) -> None:
     read = DatabaseParts(PARTS, tmp_path, "shop", "iam")
-    told = refused(read)
+    reported = refused(read)
     assert (
-        f'the volume "iam" of spec.worker.podTemplate, mounted at {tmp_path}, does not exist, or lacks "host"' in told
+        f'the volume "iam" of spec.worker.podTemplate, mounted at {tmp_path}, does not exist, or lacks "host"'
+        in reported
     )
-    assert '"database"' in told  # the file's name, not the Secret's key
+    assert '"database"' in reported  # the file's name, not the Secret's key
     for name, text in ENTRIES.items():
         (tmp_path / name).write_text(text)
     assert conninfo_to_dict(read())["dbname"] == "shop"

@@ -88,7 +88,7 @@ async def test_a_receiver_that_goes_in_the_middle_of_a_sub_batch_and_comes_back_
     assert {call.attempt for call in bench.effect.calls} == {1}
 
 
-HELD = Job(JobKind.KEYS, is_retry=True, rows=6)
+RETRY = Job(JobKind.KEYS, is_retry=True, rows=6)
 AGAIN = Job(JobKind.KEYS, is_retry=True, rows=6, attempt=2)
 PLANNED = Job(JobKind.RANGE, rows=100)
 
@@ -99,10 +99,10 @@ PLANNED = Job(JobKind.RANGE, rows=100)
         (PLANNED, 6, 44, "Http500", True, 0, FailureCause.ROWS),
         (PLANNED, 6, 44, "Http500", True, 2, FailureCause.UNKNOWN),  # the receiver is just coming back
         (PLANNED, 50, 0, "Http500", True, 0, FailureCause.RECEIVER),
-        (HELD, 6, 0, "Http500", True, 0, FailureCause.SPLIT),
-        (HELD, 6, 0, "Http500", False, 0, FailureCause.RECEIVER),
-        (HELD, 5, 0, "Http503", True, 0, FailureCause.ROWS),
-        (HELD, 5, 0, "Http503", False, 0, FailureCause.UNKNOWN),
+        (RETRY, 6, 0, "Http500", True, 0, FailureCause.SPLIT),
+        (RETRY, 6, 0, "Http500", False, 0, FailureCause.RECEIVER),
+        (RETRY, 5, 0, "Http503", True, 0, FailureCause.ROWS),
+        (RETRY, 5, 0, "Http503", False, 0, FailureCause.UNKNOWN),
         (AGAIN, 6, 0, "Http500", False, 0, FailureCause.ROWS),
         (AGAIN, 6, 0, "Http500", False, 1, FailureCause.UNKNOWN),  # an outage is known
         (AGAIN, 500, 0, "Http503", True, 0, FailureCause.ROWS),

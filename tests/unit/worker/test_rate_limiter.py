@@ -92,8 +92,8 @@ async def test_a_worker_that_is_slower_than_the_rate_keeps_no_slot_for_rows_that
     assert await rate_limiter.acquire(run)
     clock.now += 60.0
     assert await rate_limiter.acquire(run)
-    (given_back,) = asked
-    assert 690 <= -given_back <= 705  # all that are ahead, 60 s later
+    (refunded,) = asked
+    assert 690 <= -refunded <= 705  # all that are ahead, 60 s later
     for _ in range(10):
         assert await rate_limiter.acquire(run)
     assert set(asked[1:]) == {1}
@@ -154,17 +154,17 @@ async def test_a_stop_ends_the_wait_for_a_slot_and_the_slot_goes_back(clock: Clo
 async def test_an_answer_that_comes_late_moves_no_slot(
     rate_limiter: RateLimiter, clock: Clock, asked: list[int], late: float
 ) -> None:
-    told = clock.now
+    reported = clock.now
     rate_limiter.add_job(
         run := a_run(20), Budget(0.0, time=7000.0)
     )  # an answer at once: the queue's clock is 6,000 s ahead
     for _ in range(20):
         assert await rate_limiter.acquire(run)
-    clock.now = told + 4.0 + late
+    clock.now = reported + 4.0 + late
     rate_limiter.add_job(late_run := a_run(20), Budget(0.0, time=7004.0))
     for _ in range(20):
         assert await rate_limiter.acquire(late_run)
-    assert clock.now == pytest.approx(told + 8.0)
+    assert clock.now == pytest.approx(reported + 8.0)
     assert asked == []
 
 

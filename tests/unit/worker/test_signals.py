@@ -119,24 +119,24 @@ def test_the_grace_of_a_pod_is_longer_than_all_that_its_worker_waits_for_after_s
 
 @pytest.mark.parametrize("loop_factory", [None, _factory()], ids=["asyncio", "uvloop"])
 def test_a_signal_is_heeded_at_once_and_wakes_the_loop(loop_factory: Any) -> None:
-    told: list[str] = []
+    reported: list[str] = []
 
     async def main() -> None:
         woken = asyncio.Event()
 
         def react() -> None:
-            told.append("react")
+            reported.append("react")
             woken.set()
 
-        on_signal(signal.SIGTERM, lambda: told.append("hold"), react)
+        on_signal(signal.SIGTERM, lambda: reported.append("hold"), react)
         signal.raise_signal(signal.SIGTERM)
-        told.append("amid a turn of the loop")
+        reported.append("during a step of the loop")
         async with asyncio.timeout(scaled(60)):
             await woken.wait()
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(main())
-    assert told == ["hold", "amid a turn of the loop", "react"]
+    assert reported == ["hold", "during a step of the loop", "react"]
 
 
 async def test_a_job_whose_part_is_being_settled_when_the_worker_stops_at_once_is_released(bench: Workbench) -> None:

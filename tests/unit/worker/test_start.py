@@ -11,7 +11,7 @@ from kubesweep_worker.pod.start import _has_handler, wait_for_handler
 from tests.kits.deadlines import scaled
 
 DEAF = "import signal; print(); input(); signal.signal(signal.SIGTERM, lambda *_: None); print(flush=True); input()"
-AMID_A_FINALIZER = """
+DURING_A_FINALIZER = """
 import os, signal, sys, types
 
 class Last:
@@ -51,6 +51,6 @@ def test_the_hook_returns_when_the_process_catches_sigterm() -> None:
     ],
 )
 def test_sigterm_ends_a_program_that_has_no_jobs_wherever_it_meets_it(program: str, module: str) -> None:
-    code = AMID_A_FINALIZER.format(program=program, module=module)
+    code = DURING_A_FINALIZER.format(program=program, module=module)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=scaled(60))
     assert (ran.returncode, ran.stdout, ran.stderr) == (143, "", "")

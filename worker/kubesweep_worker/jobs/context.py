@@ -1,7 +1,7 @@
 """What every job gets: the plan, source, effect and settings of its worker, and a queue that is retried until it answers.
 
 Invariant: a result is never dropped because the queue is away. The job keeps it, and the heartbeat extends its lease,
-until the queue accepts the settlement or the worker is told to stop now.
+until the queue accepts the settlement or the worker must stop now.
 """
 
 from __future__ import annotations
