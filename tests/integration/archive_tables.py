@@ -47,8 +47,8 @@ ONE = {
 }
 
 
-async def refused(url: str, archive: str, told: str) -> None:
+async def refused(url: str, archive: str, expected: str) -> None:
     source = open_source(make_plan(write=Write(archive=Archive(archive))), lambda: url)
-    with pytest.raises(SweepFailure, match=told):
+    with pytest.raises(SweepFailure, match=expected):
         await source.inspect()
     await source.close()

@@ -13,9 +13,9 @@ from kubesweep_worker import Context, Row
 
 
 class Round:
-    """The effects of one worker, from its start to its end. The file ``told`` outlives the worker."""
+    """The effects of one worker, from its start to its end. The file ``expected`` outlives the worker."""
 
-    told: ClassVar[Counter[int]] = Counter()
+    expected: ClassVar[Counter[int]] = Counter()
 
     def __init__(self, at: int) -> None:
         self.at, self.begun, self.sent = at, 0, threading.Event()
@@ -23,7 +23,7 @@ class Round:
 
     def begin(self, row: int) -> None:
         with self._lock:
-            self.told[row] += 1
+            self.expected[row] += 1
             self.begun += 1
             last = self.begun == self.at
         if last:

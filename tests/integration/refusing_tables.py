@@ -25,7 +25,7 @@ ALL, REFUSED = Range(None, None, 10), (("3",), ("8",))
 DELETE, ARCHIVE = Write(), Write(archive=Archive("kept"))
 
 
-async def refusals_are_told(source: InspectableSource, cutoff: str, named: str) -> None:
+async def assert_refusals_reported(source: InspectableSource, cutoff: str, named: str) -> None:
     tried = await source.try_write(cutoff, 10)
     assert (tried.tried, tried.still_stale, tried.refused) == (10, 0, 2)
     for scope in (ALL, Keys(REFUSED)):

@@ -74,11 +74,11 @@ async def test_what_a_migration_changes_while_the_write_waits_for_its_lock_is_ke
 async def test_a_column_that_the_archive_does_not_get_stops_the_sweep_before_anything_is_lost(
     source: InspectableSource, app: Connection, what: str
 ) -> None:
-    statement, told = ONE[what]
+    statement, expected = ONE[what]
     cutoff = await source.now()
     await app.execute(statement.encode())
     for _ in range(2):
-        with pytest.raises(SweepFailure, match=told) as found:
+        with pytest.raises(SweepFailure, match=expected) as found:
             await source.write(ALL, Predicate(cutoff))
         assert found.value.reason == "ArchiveMismatch"
     advice = str(found.value).partition("lost: ")[2]

@@ -74,13 +74,13 @@ async def test_what_a_migration_of_both_tables_changes_is_kept_on_sqlite(lite: P
 
 @pytest.mark.parametrize("what", ONE)
 async def test_a_column_that_the_archive_does_not_get_stops_the_sweep_on_sqlite(lite: Path, what: str) -> None:
-    statement, told = ONE[what]
+    statement, expected = ONE[what]
     source = open_source(make_plan(write=ARCHIVE), lambda: f"sqlite:///{lite}")
     await source.origin()
     with closing(sqlite3.connect(lite)) as connection:
         connection.execute(statement)
         for _ in range(2):
-            with pytest.raises(SweepFailure, match=told):
+            with pytest.raises(SweepFailure, match=expected):
                 await source.write(ALL, Predicate(CUTOFF))
         assert connection.execute("SELECT count(*), (SELECT count(*) FROM kept) FROM things").fetchone() == (3, 0)
     await source.close()

@@ -68,18 +68,18 @@ async def test_a_worker_stopped_during_slow_effects_begins_no_other_and_writes_t
 ) -> None:
     where = f"sqlite:///{tmp_path / 'queue.db'}" if backend == "sqlite" else shared("valkey").socket_url
     queue, url, chance = connect(where), make_table(tmp_path / "carts.db", ROWS), random.Random(7)
-    effects.Round.told = Counter()
+    effects.Round.expected = Counter()
     async with slow_plan(kind) as plan:
         await queue.forget(plan.ref)
         await queue.open_sweep(plan.ref, SweepRequest(tick=1.0, plan=plan.version))
         assert plan.effect is not None
         for _ in range(SIGNALS):
             at = chance.randint(1, plan.effect.concurrency)
-            told = len(effects.Round.told)
+            expected = len(effects.Round.expected)
             begun = await drained(plan, url, where, at)
             assert at <= begun <= plan.effect.concurrency
-            assert len(effects.Round.told) == told + begun
-            await nothing_in_hand(queue, plan, tmp_path)
+            assert len(effects.Round.expected) == expected + begun
+            await nothing_in_flight(queue, plan, tmp_path)
         effects.now = effects.Round(0)
         effects.now.sent.set()
         await build_worker(plan, url=lambda: url, queue_url=where).run(until_settled=True)
@@ -87,13 +87,13 @@ async def test_a_worker_stopped_during_slow_effects_begins_no_other_and_writes_t
     await queue.close()
     assert stats.sweep is not None
     assert (stats.sweep.applied, stats.sweep.skipped, stats.sweep.unconfirmed) == (ROWS, 0, 0)
-    assert effects.Round.told == Counter(dict.fromkeys(range(1, ROWS + 1), 1))
+    assert effects.Round.expected == Counter(dict.fromkeys(range(1, ROWS + 1), 1))
     assert left(tmp_path / "carts.db") == []
 
 
-async def nothing_in_hand(queue: QueueService, plan: Plan, folder: Path) -> None:
+async def nothing_in_flight(queue: QueueService, plan: Plan, folder: Path) -> None:
     """Every row with an effect is written and counted, and no job waits for a lease to expire."""
     (stats,) = await queue.stats([plan.ref])
     assert stats.sweep is not None
     written = ROWS - len(left(folder / "carts.db"))
-    assert (stats.running, stats.sweep.applied, len(effects.Round.told)) == (0, written, written)
+    assert (stats.running, stats.sweep.applied, len(effects.Round.expected)) == (0, written, written)

@@ -166,8 +166,8 @@ async def test_a_flood_of_rows_that_cannot_be_deleted_hides_none_of_those_behind
     assert (stats.sweep.state, stats.sweep.reason) == (SweepState.HALTED, "TooManyFailedRows")
     assert (stats.sweep.applied, stats.sweep.dead, stats.sweep.skipped) == (150, 100, 150)
     assert left(site.url) == list(range(1, 251))
-    held = {int(key[0]) for key in (await site.queue.excluded(plan.ref)).keys}
-    free = sorted(set(left(site.url)) - held)[-10:]
+    blocked = {int(key[0]) for key in (await site.queue.excluded(plan.ref)).keys}
+    free = sorted(set(left(site.url)) - blocked)[-10:]
     execute(site.url, f"DELETE FROM lines WHERE cart IN ({', '.join(map(str, free))})")
     stats = await site.sweep(plan)
     assert stats.sweep is not None

@@ -1,4 +1,4 @@
-"""Keys of every type that PostgreSQL orders and whose text is exact: each stale row is in one cut, read, written and refused by its key."""
+"""Keys of every type that PostgreSQL can order and whose text is exact: each stale row is in one cut, read, written and refused by its key."""
 
 from __future__ import annotations
 
@@ -109,10 +109,10 @@ async def test_a_deferrable_primary_key_is_a_key(database: str, app: Connection)
 
 
 @pytest.mark.parametrize(
-    ("rest", "told"), [("", 'name "status" in spec.source.key'), (", PRIMARY KEY (k, status)", "CREATE INDEX ON ONLY")]
+    ("rest", "expected"), [("", 'name "status" in spec.source.key'), (", PRIMARY KEY (k, status)", "CREATE INDEX ON ONLY")]
 )
 async def test_a_partitioned_table_gets_advice_that_postgresql_takes(
-    database: str, app: Connection, rest: str, told: str
+    database: str, app: Connection, rest: str, expected: str
 ) -> None:
     """PostgreSQL cannot create an index CONCURRENTLY on a partitioned table."""
     await app.execute(
@@ -132,6 +132,6 @@ async def test_a_partitioned_table_gets_advice_that_postgresql_takes(
         with pytest.raises(SweepFailure) as found:
             await source.inspect()
         advice = str(found.value)
-    assert told in advice
+    assert expected in advice
     assert "CONCURRENTLY ON" not in advice
     await source.close()

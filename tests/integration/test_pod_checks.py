@@ -35,12 +35,12 @@ def no_table(database: str, postgres: Postgres) -> tuple[str, Callable[[], str]]
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("ALTER TABLE carts RENAME TO elsewhere")
 
-    def cure() -> str:
+    def fix() -> str:
         with psycopg.connect(database, autocommit=True) as connection:
             connection.execute("ALTER TABLE elsewhere RENAME TO carts")
         return database
 
-    return database, cure
+    return database, fix
 
 
 def wrong_password(database: str, postgres: Postgres) -> tuple[str, Callable[[], str]]:
@@ -83,7 +83,7 @@ async def test_a_check_says_what_is_wrong_until_it_is_fixed(
 ) -> None:
     make_carts(database)
     pod = make_pod()
-    url, cure = trouble(database, postgres_server)
+    url, fix = trouble(database, postgres_server)
     pod.database.show(url=url)
     await pod.check()
     worker = pod.start()
@@ -93,7 +93,7 @@ async def test_a_check_says_what_is_wrong_until_it_is_fixed(
     assert (finding.ok, finding.reason) == (False, reason)
     assert advice in finding.message
     assert "hunter2" not in finding.message
-    pod.database.show(url=cure())
+    pod.database.show(url=fix())
     await said(worker, WELL)
     await idle(pod)
     finding = await pod.finding("SourceReady")

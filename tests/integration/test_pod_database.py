@@ -41,17 +41,17 @@ async def pod(tmp_path: Path, server: Server) -> AsyncIterator[Pod]:
 def environment(pod: Pod, postgres: Postgres, database: str, **parts: Any) -> dict[str, str]:
     """The environment of a worker with host and database in the spec; the default host is the folder of a Unix socket."""
     name = str(psycopg.conninfo.conninfo_to_dict(database)["dbname"])
-    told = Parts(**{"host": str(postgres.folder / "s"), "database": name, **parts})
+    expected = Parts(**{"host": str(postgres.folder / "s"), "database": name, **parts})
     return {
-        "KUBESWEEP_DATABASE_CONNECTION": msgspec.json.encode(told).decode(),
+        "KUBESWEEP_DATABASE_CONNECTION": msgspec.json.encode(expected).decode(),
         "KUBESWEEP_DATABASE_DIR": str(pod.database.folder),
     }
 
 
 def nowhere_seen(pod: Pod, log: str) -> None:
     """The password is neither in the log, nor in the environment or the arguments of the worker."""
-    told = log + str(pod.started[-1].args) + "".join(pod.environment.values())
-    assert not [password for password in PASSWORDS if password in told]
+    expected = log + str(pod.started[-1].args) + "".join(pod.environment.values())
+    assert not [password for password in PASSWORDS if password in expected]
 
 
 async def test_a_secret_with_user_and_password_alone_is_waited_for_used_and_rotated(
@@ -201,7 +201,7 @@ async def test_the_servers_certificate_is_checked_against_the_one_of_a_secret(
     pod.database.show(**login)
     await pod.open()
     async with speaking_tls(postgres_server, certificates) as port:
-        told = environment(
+        expected = environment(
             pod,
             postgres_server,
             database,
@@ -212,7 +212,7 @@ async def test_the_servers_certificate_is_checked_against_the_one_of_a_secret(
             ca=("shop-ca", "ca.crt"),
             parameters={"sslnegotiation": "direct"},
         )
-        worker = pod.start("work", told)
+        worker = pod.start("work", expected)
         entry = await said(worker, PAUSES, reason="UrlMissing")
         assert 'the Secret "shop-ca" in namespace "shop" does not exist, or lacks "ca.crt"' in entry["message"]
         pod.database.show(**login, **{"ca.crt": (certificates / "other.crt").read_text()})

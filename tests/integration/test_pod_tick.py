@@ -67,7 +67,7 @@ async def test_a_tick_that_had_passed_when_the_schedule_was_edited_or_resumed_is
     for minute in (MINUTE - 600, MINUTE):
         (entry,) = await run(pod, nominal(minute) | since)
         assert (entry["answer"], entry["level"]) == ("refused", "warning")
-        assert "was created, edited or resumed at 2025-11-24T16:00:00+00:00" in entry["message"]
+        assert "the schedule applies since 2025-11-24T16:00:00+00:00" in entry["message"]
     assert not (await pod.stats()).known
     (entry,) = await run(pod, nominal(MINUTE + 1) | since)
     assert entry["answer"] == "enqueued"
@@ -128,7 +128,7 @@ async def test_a_pod_killed_at_any_step_before_it_hears_the_answer_is_started_ag
     async with Proxy(server.port) as proxy:
         proxy.hold = step
         process = pod.start("tick", {**environment, "KUBESWEEP_QUEUE": proxy.url})
-        await asyncio.wait_for(proxy.held.wait(), scaled(60))
+        await asyncio.wait_for(proxy.blocked.wait(), scaled(60))
         process.send_signal(signal.SIGKILL)
         await asyncio.to_thread(process.wait, 60)
     opened = step == ("reply", 1)  # the first one says that the server does not know the script yet

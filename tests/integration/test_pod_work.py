@@ -218,9 +218,9 @@ async def test_sigterm_releases_its_in_flight_jobs_and_a_second_one_does_so_at_o
     await said(worker, "hangs")
     worker.send_signal(signal.SIGTERM)
     await said(worker, "draining")
-    told = await ended(worker)
+    expected = await ended(worker)
     stats = await pod.stats()
-    assert (stats.running, stats.ready, stats.dead) == (0, 4, 0), told
+    assert (stats.running, stats.ready, stats.dead) == (0, 4, 0), expected
     assert statuses(database) == {"old": ROWS}
 
 

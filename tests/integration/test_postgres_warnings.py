@@ -73,18 +73,18 @@ SUBQUERIES = {
 
 
 @pytest.mark.parametrize(
-    ("tables", "warning", "sql", "told"),
+    ("tables", "warning", "sql", "expected"),
     [
-        *((INDEXED, "epoch-sql", sql, told) for sql, told in EPOCHS.items()),
-        *((REFERRED, "subquery", sql, told) for sql, told in SUBQUERIES.items()),
+        *((INDEXED, "epoch-sql", sql, expected) for sql, expected in EPOCHS.items()),
+        *((REFERRED, "subquery", sql, expected) for sql, expected in SUBQUERIES.items()),
     ],
     ids=[*EPOCHS, *SUBQUERIES],
 )
 async def test_sql_is_reported_where_postgresql_would_read_everything_or_look_at_rows_without_a_lock(
-    database: str, app: Connection, tables: str, warning: str, sql: str, told: bool
+    database: str, app: Connection, tables: str, warning: str, sql: str, expected: bool
 ) -> None:
     await app.execute(tables.encode())
-    assert (warning in await warned(database, Match("sql", sql=sql))) is told
+    assert (warning in await warned(database, Match("sql", sql=sql))) is expected
 
 
 async def test_a_foreign_key_that_is_not_enforced_does_nothing(database: str, app: Connection) -> None:
@@ -111,8 +111,8 @@ async def test_what_an_archive_does_not_get_is_reported(database: str, app: Conn
         "CREATE TABLE things (id int PRIMARY KEY, at timestamptz NOT NULL, amount numeric); CREATE TABLE heirs (secret text) INHERITS (things);"
         "CREATE TABLE kept (id int, at timestamptz, amount numeric GENERATED ALWAYS AS (0) STORED)"
     )
-    told = await warned(database, AT, write=Write(archive=Archive("kept")))
-    assert "amount" in told["archive-columns"]
+    expected = await warned(database, AT, write=Write(archive=Archive("kept")))
+    assert "amount" in expected["archive-columns"]
     plan = Plan(
         namespace="d",
         name="n",

@@ -76,11 +76,11 @@ class Caller:
 
 
 class Worker:
-    """Row 0 fails once, row 1 dies, row 2 is done in two parts, row 3 is given back once, the others are applied."""
+    """Row 0 fails once, row 1 dies, row 2 is done in two parts, row 3 is released once, the others are applied."""
 
     def __init__(self, call: Caller) -> None:
         self.call = call
-        self.held_before = False
+        self.retried_before = False
         self.given = False
 
     async def work(self, claim: Claim) -> None:

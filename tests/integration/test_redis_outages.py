@@ -138,12 +138,12 @@ async def test_a_refused_password_is_named(server: Server) -> None:
     with server.client() as client:
         client.config_set("requirepass", "secret")
         nobody = RedisQueue(server.url)
-        stranger = RedisQueue(server.url.replace("redis://", "redis://default:guess@"))
-        assert [await reason(nobody, 2.0), await reason(stranger, 2.0)] == ["QueueAuth", "QueueAuth"]
+        unknown_user = RedisQueue(server.url.replace("redis://", "redis://default:guess@"))
+        assert [await reason(nobody, 2.0), await reason(unknown_user, 2.0)] == ["QueueAuth", "QueueAuth"]
         client.config_set("requirepass", "")
         assert (await nobody.open_sweep(REF, SweepRequest(tick=time.time(), plan=PLAN))).answer
     await nobody.close()
-    await stranger.close()
+    await unknown_user.close()
 
 
 async def test_a_server_with_too_many_clients_is_named(server: Server, queue: RedisQueue) -> None:

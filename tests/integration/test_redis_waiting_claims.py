@@ -176,7 +176,7 @@ async def test_a_caller_who_will_not_wait_for_that_leaves_nothing_behind_in_the_
         task = await waiting(server, ann)
         proxy.open.clear()
         task.cancel()
-        await server.until_no_client_blocks()  # it was told to end its read, and no answer comes through
+        await server.until_no_client_blocks()  # its read was ended, and no answer gets through
         await cancelled(task)
         await asyncio.sleep(0)
         assert not [one for one in asyncio.all_tasks() if "RedisQueue" in repr(one)]

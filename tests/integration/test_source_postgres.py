@@ -34,7 +34,7 @@ async def connection(database: str) -> AsyncIterator[psycopg.AsyncConnection[tup
         yield opened
 
 
-async def statistics_are_told(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+async def flush_statistics(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
     """A backend reports its statistics when it ends: wait until all others have ended."""
     await connection.execute(
         "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
@@ -158,7 +158,7 @@ async def test_few_stale_rows_in_a_big_table_are_found_without_reading_it(
     await connection.execute("SELECT pg_stat_reset()")
     window = await source.cut(Predicate(cutoff), None, 1000, 80_000)
     await source.close()
-    await statistics_are_told(connection)
+    await flush_statistics(connection)
     assert [type(cut.scope) for cut in window.cuts] == [Keys]
     assert window.rows == 100
     async with connection.transaction():
@@ -180,7 +180,7 @@ async def test_a_keys_job_finds_its_rows_by_their_key_however_few_the_planner_ex
     cutoff = await source.now()
     await source.stale(Keys((("100",), ("200",), ("49900",))), Predicate(cutoff), 10)
     await source.close()
-    await statistics_are_told(connection)
+    await flush_statistics(connection)
     used = await connection.execute("SELECT indexrelname, idx_scan > 0 FROM pg_stat_user_indexes")
     assert dict(await used.fetchall()) == {"things_pkey": True, "by_time": False}
 

@@ -24,7 +24,7 @@ from tests.integration.refusing_tables import (
     POLICY,
     TABLE,
     Connection,
-    refusals_are_told,
+    assert_refusals_reported,
 )
 
 LITE = """
@@ -124,7 +124,7 @@ async def app(database: str) -> AsyncIterator[Connection]:
 async def test_postgres_reports_rows_that_stay_and_writes_the_others(database: str, app: Connection, what: str) -> None:
     await app.execute(POSTGRES[what].sql.encode())
     source = open_source(make_plan(**POSTGRES[what].changes), lambda: database)
-    await refusals_are_told(source, await source.now(), POSTGRES[what].named)
+    await assert_refusals_reported(source, await source.now(), POSTGRES[what].named)
     row = await (await app.execute("SELECT count(*) FROM kept")).fetchone()
     assert row == (8 if POSTGRES[what].changes.get("write") == ARCHIVE else 0,)
 
@@ -134,7 +134,7 @@ async def test_sqlite_reports_rows_that_stay_and_writes_the_others(tmp_path: Pat
     with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
         connection.executescript(LITE + SQLITE[what].sql)
     source = open_source(make_plan(**SQLITE[what].changes), lambda: f"sqlite:///{tmp_path}/a.db")
-    await refusals_are_told(source, CUTOFF, SQLITE[what].named)
+    await assert_refusals_reported(source, CUTOFF, SQLITE[what].named)
     with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
         kept = connection.execute("SELECT count(*) FROM kept").fetchone()
     assert kept == (8 if SQLITE[what].changes.get("write") == ARCHIVE else 0,)

@@ -19,7 +19,7 @@ from tests.integration.refusing_tables import (
     POLICY,
     TABLE,
     Connection,
-    refusals_are_told,
+    assert_refusals_reported,
 )
 
 
@@ -41,7 +41,7 @@ async def test_a_policy_that_hides_a_row_from_the_command_refuses_it(
         "CREATE POLICY gone ON things FOR DELETE USING (id % 5 <> 3)".encode()
     )
     source = open_source(make_plan(write=DELETE), lambda: postgres_server.url(app.info.dbname, user=role))
-    await refusals_are_told(source, await source.now(), "row-level security that hides the row from DELETE")
+    await assert_refusals_reported(source, await source.now(), "row-level security that hides the row from DELETE")
     await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
 
 

@@ -142,18 +142,18 @@ async def test_nothing_that_we_set_outlives_its_transaction(database: str, app: 
 
 
 @pytest.mark.parametrize(
-    ("naive_time_zone", "column", "told"),
+    ("naive_time_zone", "column", "expected"),
     [(None, "timestamp", True), (None, "date", True), (None, "timestamptz", False), ("UTC", "timestamp", False)],
 )
 async def test_naive_times_of_a_database_that_has_another_time_zone_are_reported(
-    database: str, app: Connection, naive_time_zone: str | None, column: str, told: bool
+    database: str, app: Connection, naive_time_zone: str | None, column: str, expected: bool
 ) -> None:
     await app.execute(f"CREATE TABLE t (id int PRIMARY KEY, at {column} NOT NULL)".encode())
     source = Source(table="t", naive_time_zone=naive_time_zone)
     opened_ = opened(database, a_plan("t", source=source, match=(Match("before", "at"),), write=Write()))
     warnings = dict((await opened_.inspect()).warnings)
-    assert ("naive-time-zone" in warnings) is told
-    assert not told or "set naiveTimeZone to Asia/Tokyo" in warnings["naive-time-zone"]
+    assert ("naive-time-zone" in warnings) is expected
+    assert not expected or "set naiveTimeZone to Asia/Tokyo" in warnings["naive-time-zone"]
     await opened_.close()
 
 

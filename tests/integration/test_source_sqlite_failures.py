@@ -132,7 +132,7 @@ async def test_rows_whose_key_is_bytes_are_reported_and_never_planned(tmp_path: 
     await source.close()
 
 
-@pytest.mark.parametrize("bad", [1, 4, 9], ids=["first", "amid", "last"])
+@pytest.mark.parametrize("bad", [1, 4, 9], ids=["first", "middle", "last"])
 @pytest.mark.parametrize("composite", [False, True])
 async def test_a_key_that_is_no_utf8_is_left_alone_and_the_others_are_swept(
     tmp_path: Path, bad: int, composite: bool

@@ -122,7 +122,7 @@ async def test_numbers_that_are_no_times_are_reported(database: str, app: Connec
 
 
 @pytest.mark.parametrize(
-    ("match", "told"),
+    ("match", "expected"),
     [
         (Match("notIn", "size", ("many",)), "is not a number"),
         (Match("greaterThan", "size", ("2026-01-01",)), "is not a number"),
@@ -134,7 +134,7 @@ async def test_numbers_that_are_no_times_are_reported(database: str, app: Connec
     ids=lambda value: f"{value.op} {value.column}" if isinstance(value, Match) else "",
 )
 async def test_a_value_of_another_kind_is_refused_and_does_not_find_every_row_on_sqlite(
-    tmp_path: Path, match: Match, told: str
+    tmp_path: Path, match: Match, expected: str
 ) -> None:
     path = lite(
         tmp_path,
@@ -142,7 +142,7 @@ async def test_a_value_of_another_kind_is_refused_and_does_not_find_every_row_on
         "INSERT INTO things (size, total) VALUES (1, '10.50'), (2, '9.5')",
     )
     source = open_source(a_plan(match), lambda: f"sqlite:///{path}")
-    with pytest.raises(SweepFailure, match=told):
+    with pytest.raises(SweepFailure, match=expected):
         await source.inspect()
     await source.close()
 

@@ -42,13 +42,13 @@ class Receiver:
 
 
 @pytest.fixture
-async def told() -> Receiver:
+async def expected() -> Receiver:
     return Receiver()
 
 
 @pytest.fixture(params=["sqlite", *sorted(binaries())])
-async def site(request: pytest.FixtureRequest, tmp_path: Path, told: Receiver) -> AsyncIterator[Site]:
-    async with receiver(told.answer) as url:
+async def site(request: pytest.FixtureRequest, tmp_path: Path, expected: Receiver) -> AsyncIterator[Site]:
+    async with receiver(expected.answer) as url:
         plan = hook_plan(url, timeout=60.0, limits=RowLimits(batch_rows=JOB))
         assert plan.effect is not None
         wide = msgspec.structs.replace(plan.effect, concurrency=ROWS)
@@ -61,16 +61,16 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path, told: Receiver) -
             made.where = store.socket_url
             made.queue = connect(made.where)
         yield made
-        told.go.set()
+        expected.go.set()
         await made.close()
 
 
-async def begun(site: Site, told: Receiver) -> asyncio.subprocess.Process:
+async def begun(site: Site, expected: Receiver) -> asyncio.subprocess.Process:
     """A worker with two in-flight jobs, all of whose effects have started."""
     await site.open()
     worker = await site.start(settings=PATIENT)
     async with asyncio.timeout(scaled(60)):
-        await told.two_jobs.wait()
+        await expected.two_jobs.wait()
     return worker
 
 
@@ -86,23 +86,23 @@ async def edit(site: Site, plan: Plan) -> asyncio.subprocess.Process:
     return worker
 
 
-async def ends(site: Site, told: Receiver, *workers: asyncio.subprocess.Process) -> None:
+async def ends(site: Site, expected: Receiver, *workers: asyncio.subprocess.Process) -> None:
     workers[0].send_signal(signal.SIGTERM)
-    told.go.set()
+    expected.go.set()
     for worker in workers:
         code, err = await site.finish(worker)
         assert code == 0, err
 
 
 async def test_a_sweep_after_an_edit_calls_no_effect_for_rows_that_workers_of_before_still_hold(
-    site: Site, told: Receiver
+    site: Site, expected: Receiver
 ) -> None:
-    before = await begun(site, told)
+    before = await begun(site, expected)
     other = msgspec.structs.replace(site.plan, generation=1, write=Write(update=(Assignment("status", "newer"),)))
     after = await edit(site, other)
-    assert told.calls.total() == 2 * JOB
-    await ends(site, told, before, after)
-    assert told.calls == Counter(range(1, ROWS + 1))
+    assert expected.calls.total() == 2 * JOB
+    await ends(site, expected, before, after)
+    assert expected.calls == Counter(range(1, ROWS + 1))
     assert left(site.folder / "carts.db") == []
     stats = await site.stats()
     assert stats.sweep is not None
@@ -110,11 +110,11 @@ async def test_a_sweep_after_an_edit_calls_no_effect_for_rows_that_workers_of_be
     assert [(each.state, each.applied) for each in stats.history] == [(SweepState.SUPERSEDED, 2 * JOB)]
 
 
-async def test_after_an_edit_of_the_pace_workers_of_both_share_one_sweep(site: Site, told: Receiver) -> None:
-    before = await begun(site, told)
+async def test_after_an_edit_of_the_speed_workers_of_both_share_one_sweep(site: Site, expected: Receiver) -> None:
+    before = await begun(site, expected)
     after = await edit(site, msgspec.structs.replace(site.plan, generation=1, concurrency=7, max_replicas=9))
-    await ends(site, told, before, after)
-    assert told.calls == Counter(range(1, ROWS + 1))
+    await ends(site, expected, before, after)
+    assert expected.calls == Counter(range(1, ROWS + 1))
     stats = await site.stats()
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.applied, stats.history) == (SweepState.COMPLETED, ROWS, ())

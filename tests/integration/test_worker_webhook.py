@@ -146,16 +146,16 @@ async def test_only_the_beginning_of_a_long_answer_is_kept() -> None:
 
 
 async def test_a_slow_receiver_is_an_outage() -> None:
-    held = asyncio.Event()
+    blocked = asyncio.Event()
 
     async def answer(request: web.Request) -> web.Response:
-        await held.wait()
+        await blocked.wait()
         return web.Response()
 
     async with receiver(answer) as url:
         with pytest.raises(Outage, match=r"did not answer within 0\.05 s") as caught:
             await deliver(url, timeout=0.05)
-        held.set()
+        blocked.set()
     assert caught.value.reason == "Timeout"
 
 

@@ -218,7 +218,7 @@ async def defect_while_planning(folder: Path) -> Answer:
     return await swept(bench)
 
 
-async def buried(folder: Path) -> Answer:
+async def dead_lettered(folder: Path) -> Answer:
     bench = Workbench(folder, MemorySource(10))
     context = bench.worker()._context
     job = Job(JobKind.KEYS, sweep="s", cutoff="now", keys=(key(3),), rows=1, suspect=True, crashes=5)
@@ -307,7 +307,7 @@ CASES: dict[str, Case] = {
     "a row is locked by the application": locked,
     "a row alone takes longer than statementTimeout": slow,
     "a match condition fails on a row": match_fails,
-    "a row crashed five workers": buried,
+    "a row crashed five workers": dead_lettered,
     "planning crashed five workers": planning_kills,
     "the schedule changes while its sweep runs": plan_changed,
     "another URL or table is set while a sweep is planned for the old one": source_changed,

@@ -18,7 +18,7 @@ class Proxy:
         self.cut: Cut | None = None
         self.cuts = 0
         self.hold: tuple[Cut, int] | None = None  # withhold this one (0 is the next) and all later ones
-        self.held = asyncio.Event()
+        self.blocked = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -69,7 +69,7 @@ class Proxy:
                 if self.hold is not None and self.hold[0] == what:
                     self.hold = what, self.hold[1] - 1
                     if self.hold[1] < 0:
-                        self.held.set()
+                        self.blocked.set()
                         while await source.read(65536):
                             pass
                         break
