@@ -32,7 +32,7 @@ import sys
 from pathlib import Path
 
 async def note(row, ctx):
-    logging.getLogger("shop.mail").info("told %s", row["id"])
+    logging.getLogger("shop.mail").info("notified %s", row["id"])
 
 async def hang(row, ctx):
     import asyncio
@@ -178,7 +178,7 @@ async def test_a_handler_is_found_in_the_working_directory_and_its_logs_are_json
     pod.database.show(url=database)
     await pod.open()
     worker = pod.start()
-    entry = await said(worker, "told", logger="shop.mail")
+    entry = await said(worker, "notified", logger="shop.mail")
     assert entry["level"] == "info"
     await said(worker, FINISHED)
     await all_new(pod, database)

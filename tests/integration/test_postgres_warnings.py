@@ -56,19 +56,19 @@ EPOCHS = {
 }
 REFERRED = (
     "CREATE TABLE things (id int PRIMARY KEY, email text, at timestamptz NOT NULL);"
-    "CREATE TABLE orders (thing int REFERENCES things, email text, open bool); CREATE INDEX ON orders (thing);"
-    "CREATE TABLE others (x int); CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.orders (thing int)"
+    "CREATE TABLE purchases (thing int REFERENCES things, email text, open bool); CREATE INDEX ON purchases (thing);"
+    "CREATE TABLE others (x int); CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.purchases (thing int)"
 )
 # No trouble only where a foreign key guards what the subquery asks.
 SUBQUERIES = {
-    "NOT EXISTS (SELECT FROM orders AS o WHERE o.thing = t.id)": False,
-    'not exists (select 1 from public."orders" o where o."thing" = t.id and o.open)': False,
-    "NOT EXISTS (SELECT FROM orders AS o WHERE o.email = t.email)": True,
-    "NOT EXISTS (SELECT FROM orders AS o WHERE o.thing = t.id OR o.email = t.email)": True,
-    "NOT EXISTS (SELECT FROM orders AS o JOIN others AS x ON true WHERE o.thing = t.id)": True,
-    "NOT EXISTS (SELECT FROM orders AS o WHERE o.thing = t.id) AND (SELECT count(*) FROM others) >= 0": True,
-    "NOT EXISTS (SELECT FROM elsewhere.orders AS o WHERE o.thing = t.id)": True,
-    "EXISTS (SELECT FROM orders AS o WHERE o.thing = t.id)": True,
+    "NOT EXISTS (SELECT FROM purchases AS o WHERE o.thing = t.id)": False,
+    'not exists (select 1 from public."purchases" o where o."thing" = t.id and o.open)': False,
+    "NOT EXISTS (SELECT FROM purchases AS o WHERE o.email = t.email)": True,
+    "NOT EXISTS (SELECT FROM purchases AS o WHERE o.thing = t.id OR o.email = t.email)": True,
+    "NOT EXISTS (SELECT FROM purchases AS o JOIN others AS x ON true WHERE o.thing = t.id)": True,
+    "NOT EXISTS (SELECT FROM purchases AS o WHERE o.thing = t.id) AND (SELECT count(*) FROM others) >= 0": True,
+    "NOT EXISTS (SELECT FROM elsewhere.purchases AS o WHERE o.thing = t.id)": True,
+    "EXISTS (SELECT FROM purchases AS o WHERE o.thing = t.id)": True,
 }
 
 
