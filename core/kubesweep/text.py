@@ -96,9 +96,9 @@ def nearest_name(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | 
     return by_lower_case[close[0]] if close else None
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
     """``; did you mean "x"?`` for the end of a message, or an empty string where no name is near."""
-    nearest = nearest_name(name, names)
+    nearest = nearest_name(name, names, cutoff)
     return f'; did you mean "{nearest}"?' if nearest else ""
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from kubesweep.errors import SpecError
 from kubesweep.logging import safe_url
 from kubesweep.queue.model import ScheduleRef
+from kubesweep.text import nearest_name
 from kubesweep_cli.shell.state_paths import namespace_option, program, queue_option, queue_url
 
 __all__ = ["find", "label", "labels", "typed_name"]
@@ -35,8 +35,8 @@ def find(known: Sequence[ScheduleRef], name: str, namespace: str | None, queue: 
             f"or name another queue:  --queue URL, or the variable KUBESWEEP_QUEUE.",
         )
     where = f" in namespace {namespace}" if namespace else ""
-    near = difflib.get_close_matches(name, [ref.name for ref in known], n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]}? " if near else ""
+    near = nearest_name(name, [ref.name for ref in known], cutoff=0.5)
+    hint = f"Did you mean {near}? " if near else ""
     shown = ", ".join(label(ref) for ref in known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
     raise SpecError(
         "UnknownSchedule", f"No schedule {name}{where} in the queue {safe_url(queue)}.\n{hint}It has: {shown}."

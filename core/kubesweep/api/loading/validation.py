@@ -5,7 +5,6 @@ Errors of pydantic become problems with the place in the file, what is allowed, 
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar, get_args
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from kubesweep.api.problems import Path, Problem, shown
+from kubesweep.text import nearest_name
 
 # Kubernetes checks these fields.
 _FREE = frozenset({"resources", "env", "envFrom", "podTemplate"})
@@ -116,10 +116,8 @@ def _not_a_string(given: Any) -> str:
 
 
 def nearest(name: str, known: tuple[str, ...]) -> str:
-    """The most similar name, or an empty text."""
-    lower = {each.lower(): each for each in known}
-    found = difflib.get_close_matches(name.lower().replace("_", ""), lower, n=1, cutoff=0.7)
-    return lower[found[0]] if found else ""
+    """The most similar name, or an empty text. A name in snake_case is compared with camelCase names."""
+    return nearest_name(name.replace("_", ""), known, cutoff=0.7) or ""
 
 
 def _names(model: type[BaseModel] | None) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -10,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from kubesweep.api.database_url import HOST, HOST_HELP, KEYS, PARAMETERS, SSL_MODES, Parts, database_host
 from kubesweep.api.models import cel
 from kubesweep.api.models.types import Model, ObjectName, Plain, SecretKey, Value, exactly_one, refuse
-from kubesweep.text import MAX_TEXT
+from kubesweep.text import MAX_TEXT, did_you_mean
 
 
 def _absolute(text: str) -> None:
@@ -139,9 +138,9 @@ class Connection(Model):
     def _known(cls, parameters: dict[str, str] | None) -> dict[str, str] | None:
         for name, value in (parameters or {}).items():
             if name not in PARAMETERS:
-                near = difflib.get_close_matches(name, PARAMETERS, n=1, cutoff=0.7)
-                hint = f'; did you mean "{near[0]}"?' if near else ""
-                raise refuse("UnknownParameter", f'"{name[:60]}" {_NO_PARAMETER}{hint}')
+                raise refuse(
+                    "UnknownParameter", f'"{name[:60]}" {_NO_PARAMETER}{did_you_mean(name, PARAMETERS, cutoff=0.7)}'
+                )
             if name == "sslmode" and value not in SSL_MODES:
                 raise refuse("UnknownParameter", _BAD_SSLMODE)
         return parameters
