@@ -98,7 +98,7 @@ def _whole(observation: Observation, before: Mapping[str, Any], handled: Sequenc
 
 
 def _last_sweep(observation: Observation, sweep: Sweep) -> dict[str, Any]:
-    """A worker's message names the command line; in the cluster it is kubectl."""
+    """The latest sweep. A worker's message about an approval names the command line; here it also names kubectl."""
     if sweep.state is SweepState.AWAITING_APPROVAL:
         sweep = msgspec.structs.replace(sweep, message=approval_message(observation, sweep))
     return last_of(sweep)

@@ -205,6 +205,16 @@ async def test_a_sweep_awaiting_approval_has_a_command_to_paste(sim: ScheduleSim
     assert await sim.condition("Degraded") == ("False", "AsExpected")
 
 
+@pytest.mark.parametrize("reason", ["NaiveTimeZone", "EpochUnit"])
+async def test_a_sweep_that_awaits_approval_for_its_times_says_so(sim: ScheduleSimulation, reason: str) -> None:
+    await sim.end(SweepState.AWAITING_APPROVAL, reason, 'column "at" has no time zone: nothing was touched')
+    assert await sim.condition("Degraded") == ("True", "AwaitingApproval")
+    message = sim.message("Degraded")
+    assert f'awaits approval ({reason}: column "at" has no time zone: nothing was touched). To approve it: ' in message
+    assert "kubectl annotate sweepschedule close-idle -n support --overwrite kubesweep.dev/approve=" in message
+    assert "approveAbove" not in message
+
+
 async def test_dead_letters_degrade_until_none_is_left_and_none_is_tried_again(sim: ScheduleSimulation) -> None:
     await sim.dead_letter("1", "2")
     assert await sim.condition("Degraded") == ("True", "DeadLetters")

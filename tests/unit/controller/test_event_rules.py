@@ -116,6 +116,17 @@ async def test_each_problem_is_one_event(
     assert await summaries(sim) == events
 
 
+@pytest.mark.parametrize("reason", ["NaiveTimeZone", "EpochUnit"])
+async def test_the_event_of_a_sweep_that_awaits_approval_has_its_reason(
+    served: ScheduleSimulation, reason: str
+) -> None:
+    await served.end(SweepState.AWAITING_APPROVAL, reason, 'column "at" has no time zone: nothing was touched')
+    (event,) = await logged(served)
+    assert event.reason == "AwaitingApproval"
+    assert f'({reason}: column "at" has no time zone: nothing was touched). To approve it: kubectl' in event.note
+    assert "approveAbove" not in event.note
+
+
 async def test_dead_letters_are_reported_by_error_class_with_count_and_command(
     served: ScheduleSimulation,
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,6 +95,23 @@ async def test_a_sweep_awaiting_approval_suggests_the_kubectl_command(sim: Sched
     message = (await sim.reconcile())["lastSweep"]["message"]
     assert "kubectl annotate sweepschedule close-idle -n support --overwrite kubesweep.dev/approve=" in message
     sim.outage = Outage("QueueAuth", "refused")
+    assert (await sim.reconcile())["lastSweep"]["message"] == message
+
+
+@pytest.mark.parametrize("reason", ["NaiveTimeZone", "EpochUnit"])
+async def test_a_sweep_keeps_the_workers_reason_to_await_approval(sim: ScheduleSimulation, reason: str) -> None:
+    await sim.end(SweepState.AWAITING_APPROVAL, reason, 'column "at" has no time zone. ' + "It is doubtful. " * 99)
+    status = await sim.reconcile()
+    message = status["lastSweep"]["message"]
+    assert f'({reason}: column "at" has no time zone' in message
+    assert "kubesweep.dev/approve=$(date +%s)." in message
+    assert message in sim.message("Degraded")
+    sim.outage = Outage("QueueAuth", "refused")
+    sim.wait(300)
+    assert (await sim.reconcile())["lastSweep"]["message"] == message
+    assert message in sim.message("Degraded")
+    sim.outage = None
+    sim.wait(300)
     assert (await sim.reconcile())["lastSweep"]["message"] == message
 
 

@@ -19,6 +19,8 @@ from kubesweep_controller.status.observation import Observation
 
 __all__ = ["approval_message", "degradations", "ended_message", "missed_tick_message", "missed_tick_recovered"]
 
+ABOVE_LIMIT = "AboveApprovalLimit"  # reason of a sweep with more stale rows than limits.approveAbove.rows
+
 
 def degradations(observation: Observation, missed: float | None) -> list[ConditionProblem]:
     """Every problem that holds now, the most pressing first."""
@@ -58,11 +60,14 @@ def ended_message(observation: Observation, sweep: Sweep) -> str:
     if sweep.state is SweepState.LOST:
         return f"The queue lost the sweep of {tick}; a new one finds the rows that are still stale."
     ended = "was halted" if sweep.state is SweepState.HALTED else "failed"
-    why = f" ({sweep.reason}: {sweep.message})" if sweep.message else f" ({sweep.reason})" if sweep.reason else ""
     again = annotate(observation.body, "trigger")
-    return (
-        f"The sweep of {tick} {ended}{clip(why, 600)}. The next tick tries again. After a fix, to run it now: {again}."
-    )
+    return f"The sweep of {tick} {ended}{_why(sweep)}. The next tick tries again. After a fix, to run it now: {again}."
+
+
+def _why(sweep: Sweep) -> str:
+    """The reason and the worker's message, in parentheses."""
+    why = f" ({sweep.reason}: {sweep.message})" if sweep.message else f" ({sweep.reason})" if sweep.reason else ""
+    return clip(why, 600)
 
 
 def _awaiting_approval(observation: Observation, sweeps: tuple[Sweep, ...]) -> ConditionProblem | None:
@@ -72,13 +77,19 @@ def _awaiting_approval(observation: Observation, sweeps: tuple[Sweep, ...]) -> C
 
 
 def approval_message(observation: Observation, sweep: Sweep) -> str:
-    """Which sweep awaits approval, and the command that approves it."""
-    most = observation.plan.limits.approve_above_rows if observation.plan is not None else None
-    limit = "limits.approveAbove.rows" if most is None else f"limits.approveAbove.rows ({most:,})"
-    return (
-        f"The sweep of {time_text(int(sweep.tick))} awaits approval: more rows are stale than {limit}. Nothing was changed. "
-        f"To approve it: {annotate(observation.body, 'approve')}."
-    )
+    """Which sweep awaits approval, why, and the command that approves it.
+
+    While the queue is down, ``sweep`` comes from the status, whose message already says all of it.
+    """
+    waits = f"The sweep of {time_text(int(sweep.tick))} awaits approval"
+    approve = f"To approve it: {annotate(observation.body, 'approve')}."
+    if sweep.reason == ABOVE_LIMIT:
+        most = observation.plan.limits.approve_above_rows if observation.plan is not None else None
+        limit = "limits.approveAbove.rows" if most is None else f"limits.approveAbove.rows ({most:,})"
+        return f"{waits}: more rows are stale than {limit}. Nothing was changed. {approve}"
+    if observation.stats is None and sweep.message:
+        return sweep.message
+    return f"{waits}{_why(sweep)}. {approve}"
 
 
 def missed_tick_recovered(sweeps: Iterable[Sweep], missed: float) -> bool:
