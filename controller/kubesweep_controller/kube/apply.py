@@ -22,7 +22,7 @@ _KEYS = ("name", "mountPath", "containerPort", "key")
 _QUANTITIES = ("requests", "limits", "sizeLimit")
 
 
-CREATION_MANAGER = "kubesweep-birth"  # field manager of a Deployment's first replicas
+CREATION_MANAGER = "kubesweep-create"  # field manager of a Deployment's first replicas
 
 
 class NameTaken(KubesweepError):

@@ -38,7 +38,7 @@ class GuardedQueue:
     def __init__(self, queue: QueueService, install: str, on_available: Callable[[], None]) -> None:
         self._queue = queue
         self._on_available = on_available
-        self._probe_ref = ScheduleRef(install, "-", "-", "pulse")
+        self._probe_ref = ScheduleRef(install, "-", "-", "probe")
         self._was_reached = False
         self._outage: Outage | None = None
         self._open_until = self._down_since = 0.0
