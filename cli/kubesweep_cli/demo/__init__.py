@@ -1,0 +1,1 @@
+"""``make demo``: a small application with its database and its handler."""

@@ -1,0 +1,1 @@
+"""What ``kubesweep run`` and ``kubesweep worker`` run: the loop, the clock and the workers."""

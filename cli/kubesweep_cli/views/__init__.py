@@ -1,0 +1,1 @@
+"""What the commands show: the live view, plain lines, tables, reports and JSON."""

@@ -1,0 +1,1 @@
+"""What slows a worker down: circuit breaker, row budget, backoff and batch size."""

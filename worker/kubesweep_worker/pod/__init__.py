@@ -1,0 +1,1 @@
+"""What is special in a pod: the environment, mounted Secrets, and the two commands."""

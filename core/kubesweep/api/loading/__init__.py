@@ -1,0 +1,1 @@
+"""Reads SweepSchedules from files and from Kubernetes objects, with messages that name the field."""

@@ -1,0 +1,1 @@
+"""What a check of a PostgreSQL table finds: errors and warnings."""
