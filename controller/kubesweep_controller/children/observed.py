@@ -12,7 +12,7 @@ from typing import Any
 
 from kubesweep_controller.children.names import MANAGER, SCHEDULE_LABEL
 from kubesweep_controller.children.pod import PLAN_VARIABLE
-from kubesweep_controller.children.scaling import PARKED
+from kubesweep_controller.children.scaling import PAUSED_REPLICAS
 
 APPLIED_DIGEST = "kubesweep.dev/applied"  # annotation: digest of what was applied last
 
@@ -26,7 +26,7 @@ class AppliedRevision:
     owner: str  # uid
     schedule: str
     applied: str
-    parked: str | None
+    paused_replicas: str | None
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def applied_revision(body: Mapping[str, Any]) -> AppliedRevision:
         owner=owner_uid(meta),
         schedule=(meta.get("labels") or {}).get(SCHEDULE_LABEL, ""),
         applied=annotations.get(APPLIED_DIGEST, ""),
-        parked=annotations.get(PARKED),
+        paused_replicas=annotations.get(PAUSED_REPLICAS),
     )
 
 

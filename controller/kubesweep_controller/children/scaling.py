@@ -21,7 +21,7 @@ from kubesweep_controller.children.pod import cooldown_seconds
 from kubesweep_controller.queue_address import QueueAddress
 
 KEDA = "keda.sh/v1alpha1"
-PARKED = "autoscaling.keda.sh/paused-replicas"
+PAUSED_REPLICAS = "autoscaling.keda.sh/paused-replicas"  # annotation: KEDA keeps this number of workers
 ONE_WORKER = 1_000_000  # entries per worker: the marker stream never starts a second one
 
 
@@ -32,14 +32,14 @@ def build_scaledobject(
     queue: QueueAddress,
     polling_interval: int,
     *,
-    parked: bool,
+    scale_to_zero: bool,
 ) -> dict[str, Any]:
-    """The ScaledObject. ``parked``: no workers at all, however many jobs wait (a suspended schedule)."""
+    """The ScaledObject. ``scale_to_zero``: no workers at all, however many jobs wait (a suspended schedule)."""
     worker = schedule.spec.worker
     meta = metadata(worker_name(ref.name), owner, WORKER)
-    if parked:
-        meta["annotations"] = {PARKED: "0"}
-    calm = {"scaleDown": {"stabilizationWindowSeconds": min(3600, cooldown_seconds(worker))}}
+    if scale_to_zero:
+        meta["annotations"] = {PAUSED_REPLICAS: "0"}
+    scale_down = {"scaleDown": {"stabilizationWindowSeconds": min(3600, cooldown_seconds(worker))}}
     return {
         "apiVersion": KEDA,
         "kind": "ScaledObject",
@@ -50,7 +50,7 @@ def build_scaledobject(
             "cooldownPeriod": cooldown_seconds(worker),
             "minReplicaCount": worker.min_replicas,
             "maxReplicaCount": worker.max_replicas,
-            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": calm}},
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": scale_down}},
             "triggers": _triggers(ref, queue, worker.jobs_per_replica),
         },
     }

@@ -12,7 +12,7 @@ from typing import Any
 
 from kubesweep.api.loading.objects import APPLIED, DEEPEST
 from kubesweep_controller.children.names import SCHEDULE_LABEL
-from kubesweep_controller.children.scaling import PARKED
+from kubesweep_controller.children.scaling import PAUSED_REPLICAS
 
 PARSED = 12_000  # levels that can be parsed: the interpreter's recursion limit
 CUT = "..."  # replaces what is nested too deep; load_object refuses such an object by its depth
@@ -88,7 +88,7 @@ def _lean_metadata(meta: dict[str, Any]) -> dict[str, Any]:
     made = {name: limit_depth(meta[name], 2) for name in _META if name in meta}
     for name, most, chosen in (
         ("labels", _LABELS, (SCHEDULE_LABEL,)),
-        ("annotations", _ANNOTATIONS, (APPLIED, PARKED)),
+        ("annotations", _ANNOTATIONS, (APPLIED, PAUSED_REPLICAS)),
     ):
         values = meta.get(name)
         if not isinstance(values, dict):

@@ -27,7 +27,7 @@ from kubesweep_controller.kube.cache import Cache
 from kubesweep_controller.kube.client import PODS, SCALEDOBJECTS, ApiOutage, KubeClient
 from kubesweep_controller.queue.credentials import QueueCredentials
 from kubesweep_controller.reconcile.ensure_children import DesiredChildren, ensure_children, plan_to_run
-from kubesweep_controller.reconcile.suspension import may_park
+from kubesweep_controller.reconcile.suspension import may_scale_to_zero
 from kubesweep_controller.settings import Settings
 from kubesweep_controller.status.active_schedule import active_schedule
 from kubesweep_controller.status.conditions.result import find_condition
@@ -35,7 +35,7 @@ from kubesweep_controller.status.formatting import parse_time
 from kubesweep_controller.status.observation import Children, Observation, suspended
 from kubesweep_controller.status.stuck_pods import why_stuck
 
-PATIENCE = 5.0  # seconds that a pod may take to start before anybody asks why it does not, and between two questions
+RECHECK = 5.0  # seconds before pods are first examined, and between two requests for the same answer
 
 
 @dataclass
@@ -44,7 +44,7 @@ class CachedAnswer:
 
     asked: float
     why: str | None = None
-    fine: bool = False
+    scaler_ready: bool = False  # KEDA reports the ScaledObject as Ready
 
 
 @dataclass
@@ -87,7 +87,7 @@ class ChildrenReconciler:
             ready=deployment.ready if deployment else 0,
             keda=self.keda,
             scaler_problem=scaler.why if scaler else None,
-            scaled=scaler.fine if scaler else None,
+            scaled=scaler.scaler_ready if scaler else None,
             polling=self.settings.polling_interval,
         )
 
@@ -126,7 +126,7 @@ class ChildrenReconciler:
             plan=observation.plan,
             user=self.credentials.user(key[0]),
             keda=self.keda,
-            parked=self._parked(key, observation),
+            scale_to_zero=self._scale_to_zero(key, observation),
             since=(active_schedule(observation) or {}).get("since"),
             labels=inherited(observation.body["metadata"], self.settings.pods.labels, self.settings.pods.copied_labels),
             full_resync=full_resync,
@@ -141,14 +141,15 @@ class ChildrenReconciler:
             self.full_resync.discard(key)
             self._keda_reports.pop(key, None)
 
-    def _parked(self, key: ScheduleKey, observation: Observation) -> bool:
+    def _scale_to_zero(self, key: ScheduleKey, observation: Observation) -> bool:
         known = self.applier.last_applied(SCALEDOBJECTS, key[0], worker_name(key[1]))
         deployment = self.cache.deployment(key)
-        parked = known.parked is not None if known else not self.keda and bool(deployment and deployment.desired == 0)
+        fixed_at_zero = not self.keda and bool(deployment and deployment.desired == 0)
+        at_zero = known.paused_replicas is not None if known else fixed_at_zero
         condition = find_condition(observation.body.get("status") or {}, "Suspended") or {}
         since = parse_time(condition.get("lastTransitionTime")) if condition.get("status") == "True" else None
-        return may_park(
-            suspended=suspended(observation), parked=parked, stats=observation.stats, since=since, now=observation.now
+        return may_scale_to_zero(
+            suspended=suspended(observation), at_zero=at_zero, stats=observation.stats, since=since, now=observation.now
         )
 
     async def _why_stuck(self, key: ScheduleKey, deployment: ObservedChild | None) -> str | None:
@@ -157,7 +158,7 @@ class ChildrenReconciler:
             return None
         now = time.monotonic()
         known = self._stuck_pods.setdefault(key, CachedAnswer(now))
-        if now - known.asked >= PATIENCE:
+        if now - known.asked >= RECHECK:
             chosen = f"{SCHEDULE_LABEL}={key[1]},{COMPONENT_LABEL}={WORKER}"
             pods = await self.client.list(PODS, key[0], chosen)
             known = self._stuck_pods[key] = CachedAnswer(now, why_stuck(deployment, pods))
@@ -167,15 +168,15 @@ class ChildrenReconciler:
         """Read KEDA's report on the ScaledObject: until it is Ready, and again while jobs wait and no worker starts."""
         waits = observation.stats is not None and observation.stats.ready > 0 and not observation.stats.paused
         deployment = self.cache.deployment(key)
-        asleep = waits and not (deployment and deployment.desired)
+        not_started = waits and not (deployment and deployment.desired)
         now, known = time.monotonic(), self._keda_reports.get(key)
-        if known and (now - known.asked < PATIENCE or (known.fine and not asleep)):
+        if known and (now - known.asked < RECHECK or (known.scaler_ready and not not_started)):
             return
         body = await self.client.get(SCALEDOBJECTS, key[0], worker_name(key[1]))
         ready = find_condition((body or {}).get("status") or {}, "Ready") or {}
         state = ready.get("status", "Unknown")  # until KEDA has processed it
         why = f"KEDA: {ready.get('message', 'not Ready')}" if state == "False" else None
-        self._keda_reports[key] = CachedAnswer(now, why, fine=state == "True")
+        self._keda_reports[key] = CachedAnswer(now, why, scaler_ready=state == "True")
 
 
 def _work_is_stalled(observation: Observation) -> bool:
@@ -205,7 +206,7 @@ def _fingerprint(
         desired.plan,
         desired.user,
         desired.keda,
-        desired.parked,
+        desired.scale_to_zero,
         desired.since,
         tuple(sorted(desired.labels.items())),
         replicas,

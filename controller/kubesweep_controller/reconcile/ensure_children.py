@@ -1,4 +1,7 @@
-"""Applies all children of one schedule, in the order of their dependencies."""
+"""Applies all children of one schedule: the Deployment first, then the scaling and the CronJob.
+
+Scaling comes before the CronJob, so that workers can start before the first tick. For a suspended schedule the CronJob comes first.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class DesiredChildren:
     plan: Plan
     user: str
     keda: bool
-    parked: bool  # no workers at all
+    scale_to_zero: bool  # no workers at all, for a suspended schedule
     since: str | None  # RFC 3339: ticks up to this time do not fire
     labels: Mapping[str, str] = field(default_factory=dict)  # additional ones of the children
     full_resync: bool = True  # also read the children that are not watched
@@ -56,7 +59,7 @@ async def ensure_children(
     deployment: ObservedChild | None,
     cronjob: ObservedChild | None,
 ) -> None:
-    """Apply each child. Suspending removes the ticks before the workers; resuming restores them after the workers.
+    """Apply each child. Suspending stops the ticks before the workers; resuming starts them after the workers.
 
     Raises NameTaken, ApplyRejected, ApplyBlocked or Outage at the first child that fails. The children before it are in place.
     """
@@ -103,7 +106,7 @@ async def _ensure_scaledobject(applier: Applier, settings: Settings, desired: De
         desired.plan.ref,
         settings.queue,
         settings.polling_interval,
-        parked=desired.parked,
+        scale_to_zero=desired.scale_to_zero,
     )
     known = None if desired.full_resync else applier.last_applied(SCALEDOBJECTS, *place)
     await applier.ensure(SCALEDOBJECTS, with_labels(scaled, desired.labels), known)
@@ -111,7 +114,7 @@ async def _ensure_scaledobject(applier: Applier, settings: Settings, desired: De
 
 async def _set_fixed_replicas(client: KubeClient, desired: DesiredChildren, deployment: ObservedChild | None) -> None:
     """Without KEDA, set the number of workers through ``/scale`` alone, so that it is never part of an apply."""
-    number = 0 if desired.parked else fixed_replicas(desired.schedule)
+    number = 0 if desired.scale_to_zero else fixed_replicas(desired.schedule)
     if deployment is None or deployment.desired != number:
         scale = {"spec": {"replicas": number}}
         await client.patch(DEPLOYMENTS, desired.plan.namespace, worker_name(desired.plan.name), scale, "scale")

@@ -1,7 +1,8 @@
-"""Recovery: a new sweep in place of one that the queue lost, and a new check after a worker reported a problem.
+"""What repeats work after a failure: a new sweep in place of one that the queue lost, and a new check after one that failed. Pure.
 
 The database keeps the stale rows, so a new sweep finds whatever the lost one left. Its request carries the id of the lost
-sweep: the queue opens one sweep for it, however many controllers notice the loss.
+sweep: the queue opens one sweep for it, however many controllers notice the loss. A check that reported a problem is repeated,
+because only another check finds out that the cause is gone.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def _lost(observation: Observation) -> Sweep | None:
 
 
 def needs_check(observation: Observation) -> bool:
-    """True where a worker reported a problem with this plan. Only another check finds out that its cause is gone."""
+    """True where a worker reported a problem with this plan."""
     if observation.stats is None or observation.plan is None or suspended(observation):
         return False
     found = (current_finding(observation, kind) for kind in ("SourceReady", "Effect"))

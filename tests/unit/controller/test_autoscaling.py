@@ -10,7 +10,7 @@ import pytest
 from kubesweep_controller.kube.apply import Applier
 from kubesweep_controller.kube.cache import Cache
 from kubesweep_controller.queue.credentials import QueueCredentials
-from kubesweep_controller.reconcile.children_reconciler import PATIENCE, ChildrenReconciler
+from kubesweep_controller.reconcile.children_reconciler import RECHECK, ChildrenReconciler
 from kubesweep_controller.settings import from_environment
 from kubesweep_controller.status.conditions.autoscaling import SILENCE
 from tests.kits.controller import Recorder, ScheduleSimulation
@@ -173,6 +173,6 @@ async def test_the_children_reconciler_reads_kedas_report_no_more_than_needed(
     assert (seen.scaled, seen.scaler_problem, seen.polling) == (scaled, problem, 30)
     await reconciler._query_keda(KEY, await sim.observation())
     assert client.asked == 1
-    now[0] += PATIENCE
+    now[0] += RECHECK
     await reconciler._query_keda(KEY, await sim.observation())
     assert client.asked == (1 if scaled else 2)

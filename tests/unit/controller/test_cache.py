@@ -11,7 +11,7 @@ from kubesweep_controller.children.observed import observe_child
 from kubesweep_controller.kube.apply import covers
 from kubesweep_controller.kube.cache import Cache
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCHEDULES
-from kubesweep_controller.reconcile.suspension import LEASE, may_park
+from kubesweep_controller.reconcile.suspension import LEASE, may_scale_to_zero
 from kubesweep_controller.status.stuck_pods import why_stuck
 
 A = ("shop", "a")
@@ -133,7 +133,7 @@ def test_what_is_in_the_cluster_covers_what_is_wanted(live: Any, wanted: Any, sa
 
 
 @pytest.mark.parametrize(
-    ("suspended", "parked", "stats", "since", "may"),
+    ("suspended", "at_zero", "stats", "since", "may"),
     [
         (False, True, Stats(known=True, paused=True), 0.0, False),
         (True, False, Stats(known=True, paused=True, running=0), None, True),
@@ -147,6 +147,6 @@ def test_what_is_in_the_cluster_covers_what_is_wanted(live: Any, wanted: Any, sa
     ],
 )
 def test_workers_of_a_suspended_schedule_are_removed_when_no_job_runs(
-    suspended: bool, parked: bool, stats: Stats | None, since: float | None, may: bool
+    suspended: bool, at_zero: bool, stats: Stats | None, since: float | None, may: bool
 ) -> None:
-    assert may_park(suspended=suspended, parked=parked, stats=stats, since=since, now=100.0) is may
+    assert may_scale_to_zero(suspended=suspended, at_zero=at_zero, stats=stats, since=since, now=100.0) is may

@@ -89,9 +89,9 @@ def empty_lists(value: Any, path: str = "") -> Iterator[str]:
             yield from empty_lists(inner, f"{path}[{index}]")
 
 
-def scaled(url: str, *, parked: bool = False, **spec: Any) -> dict[str, Any]:
+def scaled(url: str, *, scale_to_zero: bool = False, **spec: Any) -> dict[str, Any]:
     made = schedule(**spec)
-    return build_scaledobject(META, made, plan(made).ref, QueueAddress.of(url), 5, parked=parked)
+    return build_scaledobject(META, made, plan(made).ref, QueueAddress.of(url), 5, scale_to_zero=scale_to_zero)
 
 
 def test_every_child_belongs_to_its_schedule_and_blocks_no_deletion() -> None:
@@ -200,8 +200,8 @@ def test_each_kind_of_server_has_its_scaler(url: str, scaler: str, more: dict[st
         assert text == more
 
 
-def test_a_parked_schedule_has_no_worker_whatever_waits() -> None:
-    assert scaled(URL, parked=True)["metadata"]["annotations"] == {"autoscaling.keda.sh/paused-replicas": "0"}
+def test_scaled_to_zero_there_is_no_worker_whatever_waits() -> None:
+    assert scaled(URL, scale_to_zero=True)["metadata"]["annotations"] == {"autoscaling.keda.sh/paused-replicas": "0"}
     assert "annotations" not in scaled(URL)["metadata"]
 
 

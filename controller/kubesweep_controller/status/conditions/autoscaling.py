@@ -41,7 +41,7 @@ def autoscaling(observation: Observation) -> ConditionResult:
         return repeated(before)
     if not children.scaled:
         return _unreported(observation, before)
-    if _asleep(observation, before) >= SILENCE + 2 * children.polling:
+    if _unserved_seconds(observation, before) >= SILENCE + 2 * children.polling:
         problem = "the ScaledObject is Ready, but jobs have waited for over a minute and no worker was started"
         return _silent(observation, problem)
     return ConditionResult("True", Reason.SCALED_BY_KEDA, f"{_bounds(observation)} by the length of the queue")
@@ -66,7 +66,7 @@ def _silent(observation: Observation, problem: str) -> ConditionResult:
     return ConditionResult("Unknown", Reason.SCALER_SILENT, f"{problem}. {causes}")
 
 
-def _asleep(observation: Observation, before: Mapping[str, Any]) -> float:
+def _unserved_seconds(observation: Observation, before: Mapping[str, Any]) -> float:
     """Seconds that jobs have waited although KEDA could have started a worker and no worker runs."""
     stats = observation.stats
     if stats is None or stats.paused or not stats.ready or stats.oldest_ready is None:

@@ -1,6 +1,7 @@
 """All conditions of a status, in a fixed order. Pure.
 
-Suspended and Stalled are decided here, the others in modules of their own.
+Suspended and Stalled are decided here. The others have a module each; Degraded is put together here from the problems that
+:mod:`.degraded` lists.
 """
 
 from __future__ import annotations

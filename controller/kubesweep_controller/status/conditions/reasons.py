@@ -1,6 +1,7 @@
-"""Every word that programs may rely on: types and reasons of conditions, reasons of Events. docs/conditions.md explains each.
+"""The types and reasons of conditions, and the reasons of Events. Programs may rely on them; docs/conditions.md explains each.
 
-The exception is SourceReady: its reason is the code of the worker's finding (docs/errors.md).
+Two kinds of reason are not here, because workers and the queue choose them: that of SourceReady, which is the code of a worker's
+finding, and that of a sweep (``status.lastSweep.reason``). docs/errors.md has both.
 """
 
 from __future__ import annotations
