@@ -43,18 +43,18 @@ class RecordingScreen:
 
     def __init__(self) -> None:
         self.views: Sequence[ScheduleView] = ()
-        self.remarks: list[str] = []
+        self.messages: list[str] = []
         self.updates = 0
 
     def update(self, views: Sequence[ScheduleView], now: float) -> None:
         self.views = views
         self.updates += 1
 
-    def remark(self, text: str, style: str = "") -> None:
-        self.remarks.append(text)
+    def show_message(self, text: str, style: str = "") -> None:
+        self.messages.append(text)
 
     def hint(self, text: str) -> None:
-        self.remarks.append(text)
+        self.messages.append(text)
 
 
 class RunnerKit:
@@ -149,8 +149,8 @@ async def test_a_missed_tick_older_than_the_deadline_is_said_and_not_run(kit: Ru
     await runner.step()
     stats = await kit.stats(loaded)
     assert (stats.sweep, stats.ticks.late, stats.ticks.enqueued) == (None, 1, 0)
-    assert [text for text in kit.screen.remarks if "missed by 55 s" in text] == kit.screen.remarks
-    assert len(kit.screen.remarks) == 1
+    assert [text for text in kit.screen.messages if "missed by 55 s" in text] == kit.screen.messages
+    assert len(kit.screen.messages) == 1
 
 
 async def test_a_tick_that_meets_an_unfinished_sweep_is_skipped_and_said(kit: RunnerKit) -> None:
@@ -160,7 +160,7 @@ async def test_a_tick_that_meets_an_unfinished_sweep_is_skipped_and_said(kit: Ru
     for kit.time.now in (1020.0, 1080.0):
         await runner.step()
     assert (await kit.stats(loaded)).ticks.forbidden == 1
-    assert [text for text in kit.screen.remarks if "skipped" in text] == kit.screen.remarks
+    assert [text for text in kit.screen.messages if "skipped" in text] == kit.screen.messages
 
 
 async def test_a_suspended_schedule_is_never_ticked(kit: RunnerKit) -> None:
@@ -193,7 +193,7 @@ async def test_a_running_sweep_that_the_queue_has_lost_is_recovered_at_once(kit:
     stats = await kit.stats(loaded)
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.last_tick) == (SweepState.PLANNING, 1030.0)
-    assert any("Lost" in text for text in kit.screen.remarks)
+    assert any("Lost" in text for text in kit.screen.messages)
     assert kit.screen.views[0].state == "Lost"
     kit.time.now = 1040.0
     await runner.step()

@@ -21,7 +21,7 @@ from kubesweep_cli.commands.run_report import report
 from kubesweep_cli.runner.runner import Runner, RunResult, RunSettings
 from kubesweep_cli.runner.worker_group import WorkerGroup, file_of
 from kubesweep_cli.shell.exit_codes import Exit, Unreachable
-from kubesweep_cli.shell.logs import redirected
+from kubesweep_cli.shell.logs import warnings_through
 from kubesweep_cli.shell.open_queue import open_queue
 from kubesweep_cli.shell.state_paths import program, queue_option, queue_url, url_option
 from kubesweep_cli.shell.terminal import Terminal
@@ -92,7 +92,7 @@ async def run_loaded(
 ) -> RunResult:
     """The run itself, with the live view or with plain lines."""
     active = [one for one in loaded if not (one.suspend and settings.clock)]
-    with _screen(terminal) as screen, redirected(screen.remark):
+    with _screen(terminal) as screen, warnings_through(screen.show_message):
         async with WorkerGroup.started(active, queue_url) as workers:
             runner = Runner(loaded, queue, workers, screen, settings)
             with _signals(runner, workers):
@@ -106,8 +106,8 @@ def _screen(terminal: Terminal) -> LiveScreen | PlainScreen:
 @contextmanager
 def _signals(runner: Runner, workers: WorkerGroup) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    on_signal(signal.SIGINT, workers.hold, runner.interrupt)
-    on_signal(signal.SIGTERM, workers.hold, lambda: runner.interrupt(term=True))
+    on_signal(signal.SIGINT, workers.begin_drain, runner.interrupt)
+    on_signal(signal.SIGTERM, workers.begin_drain, lambda: runner.interrupt(term=True))
     try:
         yield
     finally:

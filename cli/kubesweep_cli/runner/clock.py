@@ -1,8 +1,8 @@
 """The ticks that ``kubesweep run`` opens. :mod:`kubesweep.scheduling` has the rules.
 
 The same rule serves the start of a run, an ordinary moment and a laptop that slept: only the latest missed tick runs. A
-schedule that never ticked waits for its next tick, as a CronJob does. The queue keeps what fires, and since when, as a
-finding: the next run reads it there.
+schedule that never ticked waits for its next tick, as a CronJob does. The queue has no field for what fires and since when,
+so a finding of kind ``Clock`` stores it there, and the next run reads it.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Screen(Protocol):
     interval: float  # seconds between two updates
 
     def update(self, views: Sequence[ScheduleView], now: float) -> None: ...
-    def remark(self, text: str, style: str = "") -> None: ...
+    def show_message(self, text: str, style: str = "") -> None: ...
     def hint(self, text: str) -> None: ...
 
 
@@ -166,11 +166,11 @@ class Runner:
             answers = await self._queue.stats([one.ref for one in self.schedules])
         except Outage as error:
             if self._outage is None:
-                self._screen.remark(f"The queue cannot be reached, trying again: {error}", "warn")
+                self._screen.show_message(f"The queue cannot be reached, trying again: {error}", "warn")
             self._outage = error
             return None
         if self._outage is not None:
-            self._screen.remark("The queue answers again.", "good")
+            self._screen.show_message("The queue answers again.", "good")
             self._outage = None
         readings = [(one, one.update(stats, now)) for one, stats in zip(self.schedules, answers, strict=True)]
         return [(one, lost) for one, lost in readings if lost is not None]
@@ -182,7 +182,7 @@ class Runner:
         for one, stats in zip(self.schedules, answers, strict=True):
             one.update(stats, now)
             if one.suspended and self._settings.clock:
-                self._screen.remark(f"{one.name}: suspended (spec.suspend is true), so it is not swept.", "warn")
+                self._screen.show_message(f"{one.name}: suspended (spec.suspend is true), so it is not swept.", "warn")
             elif self._settings.once:
                 await self._open_once(one, now)
 
@@ -191,16 +191,16 @@ class Runner:
         one.watch(opened)
         one.awaited = opened.sweep
         if opened.answer is OpenResult.FORBIDDEN:
-            self._screen.remark(f"{one.name}: an earlier sweep is not finished; continuing it.", "warn")
+            self._screen.show_message(f"{one.name}: an earlier sweep is not finished; continuing it.", "warn")
 
     async def _recover(self, one: ScheduleProgress, lost: str, now: float) -> None:
         """Open a new sweep, unless another process has: the queue is disposable, and the database has the stale rows."""
         loss = f"{one.name}: {SweepState.LOST}: the queue has lost the sweep that was running;"
         if one.sweep is not None:
-            self._screen.remark(f"{loss} another process has started a new one.", "warn")
+            self._screen.show_message(f"{loss} another process has started a new one.", "warn")
             one.awaited = one.awaited and one.sweep.id
             return
-        self._screen.remark(f"{loss} starting a new one from the database.", "warn")
+        self._screen.show_message(f"{loss} starting a new one from the database.", "warn")
         try:
             opened = await self._queue.open_sweep(one.ref, one.recovery_request(lost, now))
         except Outage:
@@ -225,17 +225,19 @@ class Runner:
         one.clock.answered(tick)
         one.watch(opened)
         await self._report_activation(one)
-        self._remark_tick(one, opened, tick, now)
+        self._report_tick(one, opened, tick, now)
 
-    def _remark_tick(self, one: ScheduleProgress, opened: Opened, tick: float, now: float) -> None:
+    def _report_tick(self, one: ScheduleProgress, opened: Opened, tick: float, now: float) -> None:
         at = formatting.clock_time(tick, now)
         if opened.warning:
-            self._screen.remark(f"{one.name}: {opened.warning}.", "warn")
+            self._screen.show_message(f"{one.name}: {opened.warning}.", "warn")
         if opened.answer is OpenResult.FORBIDDEN:
-            self._screen.remark(f"{one.name}: tick {at} skipped, the previous sweep is not finished.", "warn")
+            self._screen.show_message(f"{one.name}: tick {at} skipped, the previous sweep is not finished.", "warn")
         elif opened.answer is OpenResult.LATE:
             late = formatting.duration(now - tick)
-            self._screen.remark(f"{one.name}: tick {at} missed by {late}, more than startingDeadlineSeconds.", "warn")
+            self._screen.show_message(
+                f"{one.name}: tick {at} missed by {late}, more than startingDeadlineSeconds.", "warn"
+            )
 
     def _settled(self) -> bool:
         """True where ``once`` may end."""

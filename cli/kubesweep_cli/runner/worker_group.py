@@ -47,7 +47,7 @@ class WorkerGroup:
             if isinstance(result, BaseException):
                 raise result
 
-    def hold(self) -> None:
+    def begin_drain(self) -> None:
         """Begin no further effect; ``stop`` must follow. Safe in a signal handler."""
         for worker in self._workers:
             worker.begin_drain()

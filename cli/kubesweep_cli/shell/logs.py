@@ -15,19 +15,19 @@ from kubesweep.logging import JsonFormatter, fields
 from kubesweep_cli.shell.state_paths import log_file
 from kubesweep_cli.shell.terminal import Terminal
 
-__all__ = ["UNEXPECTED", "ScreenHandler", "redirected", "start_logs"]
+__all__ = ["UNEXPECTED", "ScreenHandler", "start_logs", "warnings_through"]
 
 _MEGABYTE = 1 << 20
 UNEXPECTED = "kubesweep.unexpected"  # logger for the file only: the terminal gets a better message
-Remark = Callable[[str, str], None]
+ShowMessage = Callable[[str, str], None]
 
 
 class ScreenHandler(logging.Handler):
-    """Passes each record to ``remark`` as one short line, without immediate repetitions."""
+    """Passes each record to ``show_message`` as one short line, without immediate repetitions."""
 
-    def __init__(self, remark: Remark, level: int) -> None:
+    def __init__(self, show_message: ShowMessage, level: int) -> None:
         super().__init__(level)
-        self.remark = remark
+        self.show_message = show_message
         self._last = ""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -36,7 +36,7 @@ class ScreenHandler(logging.Handler):
             text += "\n" + (self.formatter or logging.Formatter()).formatException(record.exc_info)
         if text != self._last:
             self._last = text
-            self.remark(
+            self.show_message(
                 text, "bad" if record.levelno >= logging.ERROR else "warn" if record.levelno > logging.INFO else ""
             )
 
@@ -66,14 +66,14 @@ def start_logs(terminal: Terminal) -> None:
 
 
 @contextlib.contextmanager
-def redirected(remark: Remark) -> Iterator[None]:
+def warnings_through(show_message: ShowMessage) -> Iterator[None]:
     """While a screen is open, warnings appear through it."""
     handlers = [one for one in logging.getLogger("kubesweep").handlers if isinstance(one, ScreenHandler)]
-    before = [each.remark for each in handlers]
+    before = [each.show_message for each in handlers]
     for each in handlers:
-        each.remark = remark
+        each.show_message = show_message
     try:
         yield
     finally:
         for each, former in zip(handlers, before, strict=True):
-            each.remark = former
+            each.show_message = former

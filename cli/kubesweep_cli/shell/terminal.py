@@ -72,7 +72,7 @@ class Terminal:
         self.out.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     def say(self, text: str, style: str = "") -> None:
-        """A remark on stderr; silent with ``-q``."""
+        """A message on stderr; silent with ``-q``."""
         if self.verbosity >= 0:
             self.err.print(Text(text, style=style), soft_wrap=True)
 

@@ -23,7 +23,7 @@ _MOST_WIDTH = 110
 
 
 class LiveScreen:
-    """A context manager. While it is open, remarks appear above the view, and nothing else may print."""
+    """A context manager. While it is open, messages appear above the view, and nothing else may print."""
 
     interval = 0.25
 
@@ -42,7 +42,7 @@ class LiveScreen:
     def update(self, views: Sequence[ScheduleView], now: float) -> None:
         self._live.update(Printable(draw(views, self._terminal.out, self._hint)), refresh=True)
 
-    def remark(self, text: str, style: str = "") -> None:
+    def show_message(self, text: str, style: str = "") -> None:
         self._live.console.print(Text(text, style=style))
 
     def hint(self, text: str) -> None:

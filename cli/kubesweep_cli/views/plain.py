@@ -35,7 +35,7 @@ class PlainScreen:
                 if self._terminal.verbosity >= 0:
                     self._terminal.line(f"{formatting.clock_time(now)} {sentence(view)}")
 
-    def remark(self, text: str, style: str = "") -> None:
+    def show_message(self, text: str, style: str = "") -> None:
         self._terminal.say(text)
 
     def hint(self, text: str) -> None:
