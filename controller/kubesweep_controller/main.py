@@ -29,7 +29,7 @@ from kubesweep_controller.reconcile.resync import PERIOD
 from kubesweep_controller.settings import Settings, from_environment
 
 LEASE_TIMEOUT = 5.0  # seconds for one call for the Lease
-_log = logging.getLogger("kubesweep.controller")
+log = logging.getLogger("kubesweep.controller")
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
     try:
         sys.exit(asyncio.run(run(settings)))
     except SpecError as error:
-        _log.error("%s", error)
+        log.error("%s", error)
         sys.exit(2)
 
 
@@ -116,7 +116,7 @@ async def _lead(
             await election.release()
             return 0
         if renewal in done:
-            _log.error("the Lease is lost: %s", renewal.result(), extra={"lease": settings.lease_name})
+            log.error("the Lease is lost: %s", renewal.result(), extra={"lease": settings.lease_name})
             return 1
         for task in done:
             task.result()

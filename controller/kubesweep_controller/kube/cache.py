@@ -19,7 +19,7 @@ from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCHEDULES, K
 from kubesweep_controller.kube.object_limits import estimated_bytes, placeholder, trim
 
 Body = Mapping[str, Any]
-_log = logging.getLogger("kubesweep.controller.cache")
+log = logging.getLogger("kubesweep.controller.cache")
 WATCHED = (SCHEDULES, DEPLOYMENTS, CRONJOBS)  # schedules first
 SHARE = 32 * 2**20  # bytes of one namespace's SweepSchedules beyond USUAL each
 USUAL = 8 * 2**10  # bytes of one SweepSchedule that are always allowed
@@ -52,7 +52,7 @@ class Cache:
             key = self._update(kind, body, deleted)
         except Exception as error:
             if self.unreadable.setdefault(place, why := f"{type(error).__name__}: {error}"[:200]) == why:
-                _log.warning(
+                log.warning(
                     "ignoring an object that cannot be read: %s", why, extra={"kind": kind.kind, **_about(body)}
                 )
             return None

@@ -18,7 +18,7 @@ from typing import Any
 from kubesweep.errors import Outage
 from kubesweep_controller.kube.client import LEASES, Body, KubeClient, Refused
 
-_log = logging.getLogger("kubesweep.controller.leader_election")
+log = logging.getLogger("kubesweep.controller.leader_election")
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class LeaderElection:
                 if await self._try():
                     self.is_standby = False
                     assert self._body is not None
-                    _log.info("leading", extra={"lease": self._name, "identity": self._identity})
+                    log.info("leading", extra={"lease": self._name, "identity": self._identity})
                     return str(self._body["metadata"]["uid"])
                 problem = f"{self._holder()} holds the Lease; waiting for it"
             except (Outage, Refused) as error:
                 problem = f"cannot take the Lease: {error}"
             if problem != logged:
-                _log.info(problem, extra={"lease": self._name})
+                log.info(problem, extra={"lease": self._name})
                 logged = problem
             await asyncio.sleep(self._times.retry)
 
@@ -87,7 +87,7 @@ class LeaderElection:
             if self._body is not None and self._holder() == self._identity:
                 await self._put("", 1)
         except (Outage, Refused) as error:
-            _log.info("the Lease was not released: %s", error)
+            log.info("the Lease was not released: %s", error)
 
     async def _try(self) -> bool:
         live = await self._client.get(LEASES, self._namespace, self._name)

@@ -30,7 +30,7 @@ from kubesweep_controller.kube.object_limits import trim
 OnObject = Callable[[Kind, Mapping[str, Any], bool], None]
 
 RESTART = 5.0  # seconds
-_log = logging.getLogger("kubesweep.controller.watch")
+log = logging.getLogger("kubesweep.controller.watch")
 
 
 class Watcher:
@@ -64,7 +64,7 @@ class Watcher:
             finally:
                 if self._stop is not None:
                     self._stop()
-            _log.warning("the watch ended; it starts again", extra={"again_in": RESTART})
+            log.warning("the watch ended; it starts again", extra={"again_in": RESTART})
             await asyncio.sleep(RESTART)
             on_restart()
 
@@ -77,7 +77,7 @@ class Watcher:
         try:
             asyncio.run(self._operate(main))
         except Exception as error:  # any error of kopf: it is logged, and the watch starts again
-            _log.warning("the watch failed: %s", str(error) or type(error).__name__)
+            log.warning("the watch failed: %s", str(error) or type(error).__name__)
         finally:
             self._stop = None
             if not main.is_closed():

@@ -19,7 +19,7 @@ from kubesweep_controller.children.names import ScheduleKey
 FIRST_BACKOFF = 1.0
 MAX_BACKOFF = 60.0
 AT_ONCE = 16
-_log = logging.getLogger("kubesweep.controller.workqueue")
+log = logging.getLogger("kubesweep.controller.workqueue")
 
 
 def backoff(times: int, jitter: float) -> float:
@@ -120,9 +120,9 @@ class WorkQueue:
         delay = backoff(times, random.uniform(0.5, 1.0))
         about = {"namespace": key[0], "schedule": key[1], "again_in": round(delay, 1)}
         if isinstance(error, Outage):
-            _log.warning("cannot reconcile the schedule now: %s", error, extra={**about, "reason": error.reason})
+            log.warning("cannot reconcile the schedule now: %s", error, extra={**about, "reason": error.reason})
         elif isinstance(error, KubesweepError):
-            _log.warning("cannot reconcile the schedule: %s", error, extra=about)
+            log.warning("cannot reconcile the schedule: %s", error, extra=about)
         else:
-            _log.error("an unexpected error in the controller; please report it", exc_info=error, extra=about)
+            log.error("an unexpected error in the controller; please report it", exc_info=error, extra=about)
         return delay

@@ -33,7 +33,7 @@ from kubesweep_controller.settings import Settings
 
 REWRITE_SECONDS = 600.0  # until Secret and users are written again in any case
 SUSPECT_SECONDS = 60.0  # the same where one may be missing: at a full resync, or because jobs wait and none runs
-_log = logging.getLogger("kubesweep.controller.credentials")
+log = logging.getLogger("kubesweep.controller.credentials")
 
 
 class QueueCredentials:
@@ -103,7 +103,7 @@ class QueueCredentials:
                 await delete_users(self._settings.queue_url, self._install, namespace)
                 for known in (self._users, self._written, self._uids, self._revoked):
                     known.pop(namespace, None)
-                _log.info("the namespace has no schedule: its queue users are deleted", extra={"namespace": namespace})
+                log.info("the namespace has no schedule: its queue users are deleted", extra={"namespace": namespace})
 
     async def revoke(self, namespace: str, why: Outage) -> None:
         """Remove all permissions of the namespace's users until :meth:`restore`. Raises ``Outage``."""
@@ -138,7 +138,7 @@ class QueueCredentials:
         try:
             body = await self._client.get(NAMESPACES, None, namespace)
         except Refused as refused:  # RBAC rules of an older chart
-            _log.warning("cannot read the namespace: %s", refused, extra={"namespace": namespace})
+            log.warning("cannot read the namespace: %s", refused, extra={"namespace": namespace})
             body = None
         uid = str(body["metadata"]["uid"]) if body else ""
         if not uid or uid != self._uids.get(namespace):

@@ -25,7 +25,7 @@ __all__ = ["OPEN_SECONDS", "PROBE_SECONDS", "GuardedQueue"]
 PROBE_SECONDS = 5.0
 OPEN_SECONDS = 2 * PROBE_SECONDS  # how long an outage answers for the queue
 _T = TypeVar("_T")
-_log = logging.getLogger("kubesweep.controller.queue")
+log = logging.getLogger("kubesweep.controller.queue")
 
 
 class GuardedQueue:
@@ -113,7 +113,7 @@ class GuardedQueue:
     def _failed(self, outage: Outage) -> None:
         now = _now()
         if self._outage is None:
-            _log.warning("the queue is unavailable: %s", outage, extra={"reason": outage.reason})
+            log.warning("the queue is unavailable: %s", outage, extra={"reason": outage.reason})
             self._down_since = now
         self._outage = outage
         self._open_until = now + OPEN_SECONDS
@@ -121,7 +121,7 @@ class GuardedQueue:
     def _answered(self) -> None:
         if self._outage is None and self._was_reached:
             return
-        _log.info("the queue is available again" if self._was_reached else "the queue responds")
+        log.info("the queue is available again" if self._was_reached else "the queue responds")
         self._outage, self._was_reached = None, True
         self._on_available()
 

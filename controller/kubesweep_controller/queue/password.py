@@ -28,7 +28,7 @@ from kubesweep_controller.settings import Settings
 MANAGER = "kubesweep-password"
 CHECK_SECONDS = 5.0  # between two reads of the mounted file
 RETRY_SECONDS = 60.0  # until the Secret is written again while the mounted file is empty
-_log = logging.getLogger("kubesweep.controller.queue")
+log = logging.getLogger("kubesweep.controller.queue")
 
 
 @dataclass
@@ -94,7 +94,7 @@ class QueuePassword:
             self._known = password
             if self.temporary_file is not None:
                 self._swap(lambda new: _write(new, password))
-            _log.info("the queue's password was written to its Secret", extra={"secret": self.settings.queue_secret})
+            log.info("the queue's password was written to its Secret", extra={"secret": self.settings.queue_secret})
 
     def _swap(self, make: Callable[[Path], None]) -> None:
         """Replace the temporary file atomically."""
@@ -105,7 +105,7 @@ class QueuePassword:
 
     def _log_problem(self, problem: str) -> None:
         if problem != self._logged:
-            _log.warning("cannot write a password to Secret %s: %s", self.settings.queue_secret, problem)
+            log.warning("cannot write a password to Secret %s: %s", self.settings.queue_secret, problem)
         self._logged = problem
 
 

@@ -34,7 +34,7 @@ REVOKED_SECONDS = 600.0  # that a namespace stays without credentials
 LOW_MEMORY = 0.5  # share of the server's memory in use above which every check measures
 NO_EVICTION = "noeviction"
 _T = TypeVar("_T")
-_log = logging.getLogger("kubesweep.controller.tenants")
+log = logging.getLogger("kubesweep.controller.tenants")
 
 
 class Tenants:
@@ -71,9 +71,9 @@ class Tenants:
             try:
                 await self.check()
             except Outage as outage:
-                _log.debug("cannot check the queue's servers now: %s", outage)
+                log.debug("cannot check the queue's servers now: %s", outage)
             except Exception as error:
-                _log.error("an unexpected error while checking the queue's servers; please report it", exc_info=error)
+                log.error("an unexpected error while checking the queue's servers; please report it", exc_info=error)
             await asyncio.sleep(CHECK_SECONDS)
 
     async def check(self) -> None:
@@ -120,14 +120,14 @@ class Tenants:
                 user = await end_script(server)
             except Outage as outage:
                 if "UNKILLABLE" in str(outage):
-                    _log.error(
+                    log.error(
                         "a script that has written blocks %s: only a restart of the server ends it", server.where
                     )
                 continue
             if user is None:
                 continue
             self._metrics.killed_script()
-            _log.warning("killed a script that blocked %s; it was sent by %s", server.where, user or "an unknown user")
+            log.warning("killed a script that blocked %s; it was sent by %s", server.where, user or "an unknown user")
             namespace = namespace_of(self._install, user)
             if namespace is not None and self._credentials.own_users:
                 await self._count_script(namespace)
@@ -147,7 +147,7 @@ class Tenants:
             f"queue {self._target.where}: {why}. The namespace's credentials are disabled until {time_text(int(until))}. Find out who "
             "else uses them"
         )
-        _log.warning("%s", message, extra={"namespace": namespace})
+        log.warning("%s", message, extra={"namespace": namespace})
         await self._credentials.revoke(namespace, Outage(reason, message))
 
     async def _measure(self) -> None:
@@ -160,14 +160,14 @@ class Tenants:
             if now >= until and sums[namespace] <= limit:
                 del self._revoked_until[namespace]
                 self._credentials.restore(namespace)
-                _log.info("the namespace's queue credentials are enabled again", extra={"namespace": namespace})
+                log.info("the namespace's queue credentials are enabled again", extra={"namespace": namespace})
                 self._on_change(namespace)
         for namespace, size in sums.items():
             if limit and size > limit:
                 try:
                     await self._over_share(namespace, size)
                 except Outage as outage:  # the next measurement retries it
-                    _log.warning("cannot free the queue's memory: %s", outage, extra={"namespace": namespace})
+                    log.warning("cannot free the queue's memory: %s", outage, extra={"namespace": namespace})
 
     async def _over_share(self, namespace: str, size: int) -> None:
         limit = self._settings.namespace_memory
@@ -189,4 +189,4 @@ class Tenants:
     def _log_once(self, text: str) -> None:
         if text not in self._logged:
             self._logged.add(text)
-            _log.warning("%s", text)
+            log.warning("%s", text)

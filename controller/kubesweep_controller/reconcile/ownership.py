@@ -24,7 +24,7 @@ from kubesweep_controller.status.event_rules import EventRequest
 
 CACHE_SECONDS = 30.0  # for which an answer is reused
 RECHECK_SECONDS = 60.0  # between two reconciles of a schedule that another release serves
-_log = logging.getLogger("kubesweep.controller")
+log = logging.getLogger("kubesweep.controller")
 
 Body = Mapping[str, Any]
 
@@ -92,7 +92,7 @@ class Ownership:
         namespace, uid = body["metadata"]["namespace"], body["metadata"]["uid"]
         if (namespace, other) not in self._reported:
             self._reported.add((namespace, other))
-            _log.warning(
+            log.warning(
                 "%s serves namespace %s, so this release ignores it", other, namespace, extra={"release": self.mine}
             )
         if (uid, other) in self._reported:

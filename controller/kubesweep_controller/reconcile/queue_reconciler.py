@@ -21,7 +21,7 @@ from kubesweep_controller.status.observation import Observation, suspended
 
 __all__ = ["QueueReconciler"]
 
-_log = logging.getLogger("kubesweep.controller")
+log = logging.getLogger("kubesweep.controller")
 
 
 @dataclass
@@ -62,7 +62,7 @@ class QueueReconciler:
             for request in due_requests(observation):
                 opened = await self.queue.open_sweep(observation.ref, request)
                 if opened.warning:
-                    _log.warning("%s/%s: %s", observation.ref.namespace, observation.ref.name, opened.warning)
+                    log.warning("%s/%s: %s", observation.ref.namespace, observation.ref.name, opened.warning)
                 acted = True
             await self._check(observation)
         except Outage as outage:
@@ -87,7 +87,7 @@ class QueueReconciler:
 
     async def _reset(self, ref: ScheduleRef, damaged: Damaged) -> None:
         """Another program wrote to the schedule's keys. Without them the schedule recovers as if its queue had been lost."""
-        _log.warning("%s", damaged, extra={"namespace": ref.namespace, "schedule": ref.name})
+        log.warning("%s", damaged, extra={"namespace": ref.namespace, "schedule": ref.name})
         with contextlib.suppress(Outage):
             await self.queue.forget(ref)
 

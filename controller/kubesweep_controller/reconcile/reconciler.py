@@ -42,7 +42,7 @@ from kubesweep_controller.status.event_rules import events_of
 from kubesweep_controller.status.observation import Observation
 from kubesweep_controller.status.pruned_fields import PrunedFields
 
-_log = logging.getLogger("kubesweep.controller")
+log = logging.getLogger("kubesweep.controller")
 STARTING = 5.0  # seconds between reconciles while a desired pod is not ready
 CONFLICT_RETRY = 0.5  # seconds, where somebody else wrote first
 LASTING = 30.0  # seconds of failures until the status reports them
@@ -152,7 +152,7 @@ class Reconciler:
         self.metrics.failed(getattr(failure, "reason", type(failure).__name__))
         about = {"namespace": key[0], "schedule": key[1], "again_in": round(delay, 1)}
         known = isinstance(failure, KubesweepError)
-        _log.warning("cannot reconcile the children: %s", failure, exc_info=None if known else failure, extra=about)
+        log.warning("cannot reconcile the children: %s", failure, exc_info=None if known else failure, extra=about)
         return delay
 
     async def _claim(self, key: ScheduleKey, body: Mapping[str, Any]) -> Mapping[str, Any] | None:

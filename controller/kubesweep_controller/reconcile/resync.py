@@ -26,7 +26,7 @@ SPREAD = 30.0  # seconds over which the reconciles of a resync are spread
 KEDA_POLL = 30.0
 RETRY = 2.0
 MAX_SLOW_SEARCHES = 3  # searches of the queue that time out before garbage collection gives up
-_log = logging.getLogger("kubesweep.controller.resync")
+log = logging.getLogger("kubesweep.controller.resync")
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Resync:
             except (Outage, Refused) as error:
                 problem = str(error)
             if problem != logged:
-                _log.warning("waiting: %s", problem)
+                log.warning("waiting: %s", problem)
                 logged = problem
             await asyncio.sleep(RETRY)
 
@@ -73,11 +73,11 @@ class Resync:
                     pause = min(pause, KEDA_POLL)
             except (Outage, Refused) as error:
                 if str(error) != logged:
-                    _log.warning("the full list failed: %s", error)
+                    log.warning("the full list failed: %s", error)
                 pause, logged = RETRY, str(error)
             except Exception as error:  # the controller continues with what it knows
                 if (text := f"{type(error).__name__}: {error}") != logged:
-                    _log.error("an unexpected error in the full list; please report it", exc_info=error)
+                    log.error("an unexpected error in the full list; please report it", exc_info=error)
                 pause, logged = KEDA_POLL, text
             try:
                 async with asyncio.timeout(pause):
@@ -120,9 +120,9 @@ class Resync:
     def _set_refused(self, refused: dict[str, str]) -> None:
         """A namespace that is gone, or that the controller has no permissions in, does not affect the others."""
         for namespace in refused.keys() - self.refused.keys():
-            _log.warning("the namespace is not served: %s", refused[namespace], extra={"namespace": namespace})
+            log.warning("the namespace is not served: %s", refused[namespace], extra={"namespace": namespace})
         for namespace in self.refused.keys() - refused.keys():
-            _log.info("the namespace is served", extra={"namespace": namespace})
+            log.info("the namespace is served", extra={"namespace": namespace})
         changed = self.refused.keys() != refused.keys()
         self.refused = refused
         if changed:
@@ -154,11 +154,11 @@ class Resync:
             try:
                 served = await self.client.serves(KEDA)
                 if served != self.children.keda:
-                    _log.info("KEDA was installed" if served else "KEDA was removed")
+                    log.info("KEDA was installed" if served else "KEDA was removed")
                     self.children.keda = served
                     self.reconcile_all()
             except (Outage, Refused) as error:
-                _log.debug("cannot detect KEDA: %s", error)
+                log.debug("cannot detect KEDA: %s", error)
             await asyncio.sleep(KEDA_POLL)
 
     async def collect_garbage(self) -> None:
@@ -172,10 +172,10 @@ class Resync:
             except Outage as outage:
                 slow += outage.reason == "QueueTimeout"
                 if outage.reason == "QueueRights" or slow == MAX_SLOW_SEARCHES:
-                    _log.info("cannot search the queue; keys of deleted schedules expire by themselves: %s", outage)
+                    log.info("cannot search the queue; keys of deleted schedules expire by themselves: %s", outage)
                     return
             except Exception as error:
-                _log.error(
+                log.error(
                     "an unexpected error in garbage collection; keys of deleted schedules expire by themselves",
                     exc_info=error,
                 )

@@ -24,7 +24,7 @@ from kubesweep_controller.kube.object_limits import MAX_SPEC_BYTES, is_truncated
 __all__ = ["MAX_PLAN_BYTES", "ParsedSpec", "SpecCache", "parse_spec"]
 
 MAX_PLAN_BYTES = 120_000  # Linux takes 128 KiB in an environment variable (MAX_ARG_STRLEN, execve(2))
-_log = logging.getLogger("kubesweep.controller")
+log = logging.getLogger("kubesweep.controller")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def parse_spec(body: Mapping[str, Any], ref: ScheduleRef, version: tuple[Any, ..
     except SpecError as error:
         return ParsedSpec(version, None, error, None)
     except Exception as error:
-        _log.exception("a spec cannot be read", extra={"namespace": ref.namespace, "schedule": ref.name})
+        log.exception("a spec cannot be read", extra={"namespace": ref.namespace, "schedule": ref.name})
         refusal = SpecError("Unreadable", f"the spec cannot be read ({type(error).__name__})")
         return ParsedSpec(version, None, refusal, None)
 

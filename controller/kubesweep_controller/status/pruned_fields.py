@@ -15,7 +15,7 @@ from typing import Any
 from kubesweep_controller.children.names import ScheduleKey
 
 Status = Mapping[str, Any]
-_log = logging.getLogger("kubesweep.controller")
+log = logging.getLogger("kubesweep.controller")
 
 
 @dataclass
@@ -41,7 +41,7 @@ class PrunedFields:
         self._written[key] = kept, status
         if news := _missing(status, kept, "status") - self._reported:
             self._reported |= news
-            _log.warning(
+            log.warning(
                 "the CRD in the cluster is older than this controller, so the API server prunes %s. Apply the CRD of this version",
                 ", ".join(sorted(news)),
             )
