@@ -52,7 +52,7 @@ def check_not_related(relation: Relation, archive: Relation | None, part: bool) 
         )
 
 
-def check_not_relatedd(relation: Relation) -> None:
+def check_is_table(relation: Relation) -> None:
     kinds = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
     if relation.kind in kinds:
         raise SweepFailure(
@@ -221,7 +221,7 @@ def archive_copy(relation: Relation, archive: Relation, key: Sequence[str]) -> s
 
 def build_statements(plan: Plan, relation: Relation, archive: Relation | None) -> Statements:
     """Validate the plan against the catalog. Raises SweepFailure with the fix."""
-    check_not_relatedd(relation)
+    check_is_table(relation)
     key = resolve_key(plan, relation)
     check_match(plan, relation)
     check_write(plan, relation)
