@@ -3,8 +3,9 @@
 A row is dead after ``retry.maxAttempts`` failures or when its effect raises Reject: ``retries_and_dead_rows`` decides that.
 A row that crashes its workers is dead-lettered by jobs/poison_job.py.
 
-The queue checks this invariant, and only this module establishes it: for a job that is not a retry, applied + skipped +
-unconfirmed + retry + dead + rows of ``jobs`` + rows of ``rest`` = its rows + extra.
+``build_settlement`` guarantees this invariant: for a job that is not a retry, applied + skipped + unconfirmed + retry + dead
++ rows of ``jobs`` + rows of ``rest`` = its rows + extra. The queue does not check it: it checks that the claim is still
+owned, and adds the numbers to the sweep's.
 """
 
 from __future__ import annotations
