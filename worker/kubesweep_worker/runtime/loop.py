@@ -112,7 +112,7 @@ class Loop:
             log.info("sweep finished", extra={"sweep": sweep})
         for sweep in halted:
             log.error(
-                "sweep halted or failed: too many rows fail; see `kubesweep status` and `kubesweep dead list`",
+                "the sweep ended as Halted or Failed: `kubesweep status` shows the reason",
                 extra={"sweep": sweep},
             )
 
