@@ -7,7 +7,7 @@ Outage             database, queue or receiver fails: jobs are released, no atte
 Damaged            an Outage of one schedule: another program wrote to its keys in the queue
 ScopeOutage        an Outage that a smaller scope may avoid: a lock, or a statement that timed out
 RowError           only this row is refused: it spends an attempt, and after the last one is a dead letter
-LeaseLost          the caller no longer owns a job: stop working on it
+LeaseLost          the worker may neither settle nor release the job: stop working on it
 =================  ==========================================================================================
 """
 
@@ -115,4 +115,8 @@ class Skip(KubesweepError):
 
 
 class LeaseLost(KubesweepError):
-    """Another worker owns the job now, or the sweep is gone: write nothing more for it."""
+    """The worker may neither settle nor release the job, and must write nothing more for it.
+
+    Raised before the next statement where the queue reported that another worker owns the job or that its sweep has ended, or
+    where a settlement of a part of the job stayed unanswered. Raised too where the queue rejects such a settlement.
+    """

@@ -3,9 +3,15 @@
 Invariants: a claim is in flight from the moment the queue returns it until the queue has accepted its settlement or its
 release. ``lost`` is set once and never cleared.
 
-A lease that is lost during a write: the heartbeat marks the job as lost, ``checkpoint`` raises LeaseLost before the next
-statement, and jobs/dispatch.py drops the job. A statement that runs at that moment commits or fails as usual; the queue
-rejects the settlement of a lost claim, so nothing is counted twice.
+``lost`` means: this worker must neither settle nor release the claim. It is set in two cases:
+
+- The queue reports that another worker owns the job, or that its sweep has ended (runtime/heartbeat.py).
+- The worker stops before the queue has answered a settlement of a part of the job. The queue may have counted the part
+  (jobs/context.py, ``settle_progress``).
+
+A lease that is lost during a write: the heartbeat sets ``lost``, ``checkpoint`` raises LeaseLost before the next statement,
+and jobs/dispatch.py drops the job. A statement that runs at that moment commits or fails as usual. The queue rejects the
+settlement of a lost claim, so nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -53,7 +59,7 @@ class JobRun:
         self.last_progress = self._monotonic()
 
     def checkpoint(self) -> None:
-        """Record progress. Raises LeaseLost where another worker owns the job."""
+        """Record progress. Raises LeaseLost where the job is ``lost``."""
         if self.lost:
             raise LeaseLost(f"another worker owns job {self.claim.id}")
         self.touch()

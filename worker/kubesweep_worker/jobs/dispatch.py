@@ -5,7 +5,7 @@ The class of an error decides:
 =============  =======================================================================================================
 Outage         the job is released, and claiming pauses (``JobContext.pause_claiming``)
 SweepFailure   the sweep fails
-LeaseLost      the job is dropped: another worker owns it by now, and the queue counts that worker's settlement
+LeaseLost      the job is dropped, neither settled nor released: see ``lost`` in in_flight.py
 any other      the job is split, until the row that provokes the error is alone and refused
 =============  =======================================================================================================
 """
