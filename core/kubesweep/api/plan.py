@@ -73,7 +73,7 @@ class Webhook(_Part, frozen=True):
 
 class Effect(_Part, frozen=True, kw_only=True):
     columns: tuple[str, ...] = ()  # empty: key and match columns
-    key: tuple[str, ...] = ()  # identify one occasion on which the row is stale; empty: the match's time columns
+    key: tuple[str, ...] = ()  # identify one occasion on which the row is stale; empty: the columns of ``before`` conditions
     concurrency: int = 20
     timeout: float = 30.0  # longest that one handler call may take
     webhook: Webhook | None = None
@@ -116,6 +116,12 @@ class RetryPolicy(_Part, frozen=True, kw_only=True):
 
 
 class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: for cached_property
+    """One schedule, compiled.
+
+    Its defaults, and those of its parts, are not the ones that users get: api/compile.py sets every field from the spec, whose
+    defaults stand in api/models. These serve tests, and ``_lean`` leaves equal values out of the hash.
+    """
+
     namespace: str
     name: str
     uid: str

@@ -164,7 +164,7 @@ def _stays(match: Match, update: Mapping[str, Assignment]) -> bool:
 
 
 def time_columns(matches: tuple[Match, ...]) -> tuple[str, ...]:
-    """The match's time columns in order, each once."""
+    """The columns of the conditions with ``before``, in order, each once."""
     return tuple(dict.fromkeys(match.column for match in matches if match.op == "before"))
 
 

@@ -63,7 +63,7 @@ class Effect(Model):
         min_length=1,
         max_length=16,
         json_schema_extra=NO_REPEATS,
-        description="Columns (1 to 16) whose values identify one occasion on which the row is stale, and so its Idempotency-Key; default the time columns in match.",
+        description="Columns (1 to 16) whose values identify one occasion on which the row is stale, and so its Idempotency-Key; default the columns of before conditions in match.",
     )
     concurrency: int = Field(20, ge=1, le=1000, description="Concurrent effects in one job (1 to 1000).")
     timeout: Annotated[str, Duration("100ms", "4m")] = Field(
