@@ -24,8 +24,8 @@ TRY_LATER = frozenset({408, 425, 429})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 SHOWN = 200  # characters of a refusal's body that the row's message shows
 MAX_RETRY_AFTER = 86_400.0  # seconds; a longer Retry-After is treated as a mistake
-DRAIN = 64 << 10  # bytes of a body that are read, so that the connection can be reused
-DRAIN_SECONDS = 1.0  # reading for longer costs more than a new connection
+MOST_READ = 64 << 10  # bytes of a body that are read, so that the connection can be reused
+READ_SECONDS = 1.0  # reading for longer costs more than a new connection
 
 
 def retry_after(header: str | None, now: float) -> float | None:
@@ -44,12 +44,12 @@ def retry_after(header: str | None, now: float) -> float | None:
     return min(MAX_RETRY_AFTER, max(0.0, seconds))
 
 
-async def drain(answer: aiohttp.ClientResponse) -> bytes:
+async def read_beginning(answer: aiohttp.ClientResponse) -> bytes:
     """The beginning of the body. A body that is truncated, endless or slow does not change what the status means."""
     body = bytearray()
     with contextlib.suppress(aiohttp.ClientError, OSError, ValueError, TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while len(body) < DRAIN and not answer.content.at_eof():
+        async with asyncio.timeout(READ_SECONDS):
+            while len(body) < MOST_READ and not answer.content.at_eof():
                 body += await answer.content.readany()
     if not answer.content.at_eof():
         answer.close()
@@ -60,7 +60,7 @@ def text_of(body: bytes, encoding: str, mask: Callable[[str], str]) -> str:
     """The first characters of a refusal on one line, decompressed where it is valid gzip or deflate."""
     if encoding.strip().lower() in ("gzip", "x-gzip", "deflate"):
         with contextlib.suppress(zlib.error):
-            body = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, DRAIN)
+            body = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, MOST_READ)
     # Masked before it is shortened, because half a secret would not be found.
     return clip(" ".join(mask(body.decode("utf-8", "replace")).split()), SHOWN)
 

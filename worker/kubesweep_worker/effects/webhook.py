@@ -25,7 +25,7 @@ from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.malformed_response import Connector, status_of
 from kubesweep_worker.effects.masking import masking
 from kubesweep_worker.effects.proxy import proxy_for
-from kubesweep_worker.effects.response import drain, raise_for_response
+from kubesweep_worker.effects.response import raise_for_response, read_beginning
 from kubesweep_worker.row_values import encode_row
 
 MAX_HEADER = 1 << 20  # bytes: a long cookie or policy must not make the effect fail
@@ -143,7 +143,7 @@ class WebhookEffect:
             async with self._session.request(
                 method, self._webhook.url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
             ) as answer:
-                return answer.status, answer.headers, await drain(answer)
+                return answer.status, answer.headers, await read_beginning(answer)
         except TimeoutError:
             raise Outage("Timeout", f"the receiver did not answer within {self._webhook.timeout:g} s") from None
         except aiohttp.ClientResponseError as error:
