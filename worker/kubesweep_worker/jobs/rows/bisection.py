@@ -21,7 +21,7 @@ from kubesweep.errors import KubesweepError, Outage, RowError, ScopeOutage
 from kubesweep.queue.model import Key
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import JobContext
-from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, defect
+from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, defect, failed_before
 from kubesweep_worker.sources.base import LOCKS, Keys, Predicate, Scope, Source
 
 TIMEOUT = "StatementTimeout"
@@ -29,7 +29,7 @@ PIECES = 8  # of a scope that timed out or was locked: each level of the search 
 MAX_LOCKED_PIECES = (4, 2)  # locked pieces in a row that end the search, among up to SMALL keys and among more
 SMALL = 64
 MAX_TIMEOUTS = 3  # single rows in a row that may time out while nothing shows that the database works
-MAX_WHOLE_FAILURES = 2  # a job that was released this often because all of it failed is not released again
+MAX_RELEASES = 2  # a job that was released this often because all of it failed is not released again
 
 
 class Interrupted(KubesweepError):
@@ -205,5 +205,4 @@ class _Bisection:
     def _database_works(self) -> bool:
         """Something shows that the database works, or the job was released often enough that waiting will not show it."""
         job = self.run.claim.job
-        failed_before = job.is_retry and job.attempt > 1
-        return failed_before or job.whole_failures >= MAX_WHOLE_FAILURES or self.context.wrote_since(self.began)
+        return failed_before(job) or job.whole_failures >= MAX_RELEASES or self.context.wrote_since(self.began)

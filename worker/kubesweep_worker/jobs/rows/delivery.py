@@ -20,13 +20,16 @@ from kubesweep_worker.flow_control.backoff import MAX_ROW_DELAY, bounded_delay
 from kubesweep_worker.flow_control.receiver_health import MAX_FAILURES_IN_A_ROW
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import JobContext
-from kubesweep_worker.jobs.rows.settlement import RowFailure
+from kubesweep_worker.jobs.rows.settlement import RowFailure, failed_before
 from kubesweep_worker.sources.base import SourceRow
 
 FEW = 5  # a sub-batch of at most this many rows proves nothing about the receiver
 MAX_CONSECUTIVE_FAILURES = 5  # failed probes in a row, after which a few rows are retried apart from their job
-MAX_WHOLE_FAILURES = 2  # a job that failed whole this often gives way to others, once the receiver serves those
-GATEWAY = frozenset({"Http502", "Http503", "Http504", "Http408", "Http425", "Http429", "Timeout", "Unreachable"})
+GIVES_WAY_AFTER = (
+    2  # whole failures of a job, after which its rows are retried apart from it, once the receiver serves others
+)
+# Errors by which a receiver as a whole is unavailable, rather than that it cannot process one row.
+UNAVAILABLE = frozenset({"Http502", "Http503", "Http504", "Http408", "Http425", "Http429", "Timeout", "Unreachable"})
 
 
 @dataclass(slots=True)
@@ -51,11 +54,6 @@ class FailureCause(Enum):
     SPLIT = auto()  # the rows are retried in groups of FEW
 
 
-def failed_before(job: Job) -> bool:
-    """Its rows failed before, while the receiver served others."""
-    return job.is_retry and job.attempt > 1
-
-
 def attribute_failures(
     *,
     undelivered: int,
@@ -75,7 +73,7 @@ def attribute_failures(
     if answered and 2 * undelivered <= total:
         return FailureCause.UNKNOWN if consecutive_failures and not failed_before(job) else FailureCause.ROWS
     if failed_before(job):
-        refused = serves_others or (reason not in GATEWAY and not consecutive_failures)
+        refused = serves_others or (reason not in UNAVAILABLE and not consecutive_failures)
         return FailureCause.ROWS if refused else FailureCause.UNKNOWN
     if total <= FEW:
         if serves_others:
@@ -84,7 +82,7 @@ def attribute_failures(
         return FailureCause.UNKNOWN if job.is_retry or retry_requested or many else FailureCause.RECEIVER
     if job.is_retry:
         return FailureCause.SPLIT if serves_others else FailureCause.RECEIVER
-    gives_way = serves_others and job.whole_failures >= MAX_WHOLE_FAILURES
+    gives_way = serves_others and job.whole_failures >= GIVES_WAY_AFTER
     whole_job = job.whole_failures >= MAX_CONSECUTIVE_FAILURES and job.rows <= total
     return FailureCause.UNKNOWN if gives_way or whole_job else FailureCause.RECEIVER
 
@@ -164,7 +162,7 @@ class _SubBatchDelivery:
         else:
             self.context.receiver_health.record(False)
             receiver_away = self.context.receiver_health.failing
-        self.aborted = self.aborted or (receiver_away and outage.reason in GATEWAY)
+        self.aborted = self.aborted or (receiver_away and outage.reason in UNAVAILABLE)
 
     def _typical_outage(self) -> Outage:
         """The one with the median Retry-After, so that a single row's long delay does not pause all rows."""

@@ -102,6 +102,11 @@ class RowResults(msgspec.Struct):
             self.latest_refusal = self.failed[-1]
 
 
+def failed_before(job: Job) -> bool:
+    """Whether the job's rows spent an attempt before: then they failed while the database or the receiver served others."""
+    return job.is_retry and job.attempt > 1
+
+
 def scope_of(job: Job) -> Scope:
     if job.kind is JobKind.KEYS:
         return Keys(job.keys)
