@@ -30,8 +30,8 @@ async def test_a_row_of_another_origin_is_not_excluded_but_counted(queue: QueueS
     await make_dead_letters(queue, 1, 2, origin=OLD)
     await make_dead_letters(queue, 1, tick=TICK + 60, origin=NEW)
     version = (await queue.excluded(REF)).version
-    assert await queue.excluded(REF, OLD) == ExcludedRows(version, frozenset({key(1), key(2)}), foreign=1)
-    assert await queue.excluded(REF, NEW) == ExcludedRows(version, frozenset({key(1)}), foreign=2)
+    assert await queue.excluded(REF, OLD) == ExcludedRows(version, frozenset({key(1), key(2)}), other_origins=1)
+    assert await queue.excluded(REF, NEW) == ExcludedRows(version, frozenset({key(1)}), other_origins=2)
     stats = await get_stats(queue)
     assert (stats.excluded, stats.dead, stats.origin) == (3, 3, NEW)
 

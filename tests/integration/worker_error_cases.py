@@ -23,7 +23,7 @@ from kubesweep_worker.sources import open_source
 from tests.integration.receivers import deliver, raw_receiver, receiver
 from tests.integration.test_worker_handlers import MODULE, handler_plan
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
-from tests.unit.worker.test_foreign_rows import moved, planned_elsewhere
+from tests.unit.worker.test_other_origin import moved, planned_elsewhere
 
 
 def code_of(error: BaseException) -> Answer:

@@ -73,9 +73,8 @@ class Webhook(_Part, frozen=True):
 
 class Effect(_Part, frozen=True, kw_only=True):
     columns: tuple[str, ...] = ()  # empty: key and match columns
-    key: tuple[
-        str, ...
-    ] = ()  # identify one occasion on which the row is stale; empty: the columns of ``before`` conditions
+    # Identify one occasion on which the row is stale; empty: the columns of ``before`` conditions.
+    key: tuple[str, ...] = ()
     concurrency: int = 20
     timeout: float = 30.0  # longest that one handler call may take
     webhook: Webhook | None = None

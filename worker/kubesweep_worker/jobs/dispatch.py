@@ -26,7 +26,7 @@ from kubesweep_worker.jobs.batch_job import run_batch
 from kubesweep_worker.jobs.check_job import run_check
 from kubesweep_worker.jobs.context import Done, Drop, JobContext, Release, Result
 from kubesweep_worker.jobs.effect_job import run_effect
-from kubesweep_worker.jobs.foreign_rows import is_foreign, set_aside
+from kubesweep_worker.jobs.other_origin import end_other_origin, is_other_origin
 from kubesweep_worker.jobs.plan_job import run_plan
 from kubesweep_worker.jobs.poison_job import give_up, halves, split_job, stale_keys
 from kubesweep_worker.jobs.redelivery import PlanMatch, RedeliveryPolicy, match_plan, redelivery_policy, with_crash
@@ -123,8 +123,8 @@ async def _run(context: JobContext, run: JobRun) -> Result:
             return await _supersede(context, run)
         case PlanMatch.SAME:
             pass
-    if await is_foreign(context, run):
-        return await set_aside(context, run)
+    if await is_other_origin(context, run):
+        return await end_other_origin(context, run)
     if context.plan.dry_run and claim.job.kind in (JobKind.RANGE, JobKind.KEYS):
         return _skip_in_dry_run(run)
     match redelivery_policy(claim):

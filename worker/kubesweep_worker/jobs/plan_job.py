@@ -22,7 +22,7 @@ from kubesweep.queue.excluded import parse_row, row_text, too_many_failed
 from kubesweep.queue.model import Job, JobKind, Key, SweepState, Window
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Drop, JobContext, Result
-from kubesweep_worker.jobs.foreign_rows import report_foreign_rows
+from kubesweep_worker.jobs.other_origin import report_other_origins
 from kubesweep_worker.jobs.redelivery import deliveries_alone
 from kubesweep_worker.sources.base import EPOCH_UNIT, NAIVE_ZONE, Cut, Cuts, Keys, Predicate
 from kubesweep_worker.sources.paging import timed_out
@@ -99,7 +99,7 @@ async def run_plan(context: JobContext, run: JobRun) -> Result:
     if len(excluded.keys) >= plan.halt_above and not plan.dry_run and not context.limits.halt_at_end:
         return await _halt(context, run)
     if first:
-        report_foreign_rows(excluded, origin)
+        report_other_origins(excluded, origin)
         if await _awaits_approval(context, run, step, predicate):
             return Drop(succeeded=True)
         start = None if plan.dry_run else await _start(context, origin)

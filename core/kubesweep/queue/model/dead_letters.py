@@ -52,4 +52,4 @@ class ExcludedRows(NamedTuple):
 
     version: int  # see ``Claims.excluded_version``
     keys: frozenset[Key]
-    foreign: int = 0  # excluded rows of other origins, which are not among ``keys``
+    other_origins: int = 0  # excluded rows of other origins, which are not among ``keys``

@@ -25,9 +25,8 @@ from kubesweep_worker.sources.base import SourceRow
 
 FEW = 5  # a sub-batch of at most this many rows proves nothing about the receiver
 MAX_CONSECUTIVE_FAILURES = 5  # failed probes in a row, after which a few rows are retried apart from their job
-GIVES_WAY_AFTER = (
-    2  # whole failures of a job, after which its rows are retried apart from it, once the receiver serves others
-)
+# Whole failures of a job, after which its rows are retried apart from it, once the receiver serves others.
+GIVES_WAY_AFTER = 2
 # Errors by which a receiver as a whole is unavailable, rather than that it cannot process one row.
 UNAVAILABLE = frozenset({"Http502", "Http503", "Http504", "Http408", "Http425", "Http429", "Timeout", "Unreachable"})
 

@@ -13,7 +13,7 @@ from kubesweep.api.plan import RetryPolicy
 from kubesweep.queue.model import Claim, Job, JobKind, Limits, SweepState, Window
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Drop, JobContext
-from kubesweep_worker.jobs.foreign_rows import set_aside
+from kubesweep_worker.jobs.other_origin import end_other_origin
 from tests.kits.worker import MemorySource, Workbench, a_plan, key
 
 THERE = "sessions(id) #there"
@@ -111,7 +111,7 @@ async def test_workers_that_disagree_do_not_replace_each_others_sweeps_for_ever(
     ended = []
     for _ in range(2):
         claim = await planned_elsewhere(bench)
-        assert await set_aside(context, JobRun(claim, time.monotonic, alone=False)) == Drop()
+        assert await end_other_origin(context, JobRun(claim, time.monotonic, alone=False)) == Drop()
         (stats,) = await bench.queue.stats([bench.plan.ref])
         ended.append({sweep.id: sweep.state for sweep in (*stats.history, stats.sweep) if sweep}[claim.job.sweep])
         await bench.run()

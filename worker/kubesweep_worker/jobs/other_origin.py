@@ -16,13 +16,13 @@ from kubesweep_worker.jobs.context import Done, Drop, JobContext, Result
 log = logging.getLogger("kubesweep.worker")
 
 
-async def is_foreign(context: JobContext, run: JobRun) -> bool:
+async def is_other_origin(context: JobContext, run: JobRun) -> bool:
     """Whether the job's keys have another origin. Raises Outage, SweepFailure: the source has to be asked for its origin."""
     job = run.claim.job
     return bool(job.origin) and job.kind is not JobKind.CHECK and job.origin != await context.source.origin()
 
 
-async def set_aside(context: JobContext, run: JobRun) -> Result:
+async def end_other_origin(context: JobContext, run: JobRun) -> Result:
     """A retry's rows are no longer excluded, a replay's become dead letters again, and a planned job's sweep is replaced."""
     job, here = run.claim.job, await context.source.origin()
     log.warning("skipped a job of another table", extra={"job": run.name, "theirs": job.origin, "mine": here})
@@ -48,13 +48,13 @@ async def _replace_sweep(context: JobContext, run: JobRun, here: str) -> Result:
     return Drop()
 
 
-def report_foreign_rows(excluded: ExcludedRows, here: str) -> None:
+def report_other_origins(excluded: ExcludedRows, here: str) -> None:
     """Log once a sweep that some excluded rows belong to another table."""
-    if excluded.foreign:
-        rows = "1 row" if excluded.foreign == 1 else f"{excluded.foreign} rows"
+    if excluded.other_origins:
+        rows = "1 row" if excluded.other_origins == 1 else f"{excluded.other_origins} rows"
         log.warning(
-            "%s in retry or dead belong to another database, table or key than %s: they are set aside and exclude no row "
-            "here; `kubesweep dead list` shows where they belong",
+            "%s in retry or dead belong to another database, table or key than %s: they exclude no row here; "
+            "`kubesweep dead list` shows where they belong",
             rows,
             here,
         )
