@@ -15,7 +15,8 @@ from kubesweep_worker.flow_control.backoff import outage_delay, retry_delay
 from kubesweep_worker.flow_control.claim_breaker import BreakerState, ClaimBreaker
 from kubesweep_worker.flow_control.receiver_health import ReceiverHealth
 from kubesweep_worker.jobs.plan_job import window_rows
-from kubesweep_worker.jobs.redelivery import PlanMatch, RedeliveryPolicy, match_plan, redelivery_policy
+from kubesweep_worker.jobs.plan_match import PlanMatch, match_plan
+from kubesweep_worker.jobs.redelivery import RedeliveryPolicy, redelivery_policy
 from kubesweep_worker.jobs.rows.delivery import FailureCause, attribute_failures
 from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, build_settlement
 from tests.kits.worker import a_plan, key
@@ -100,9 +101,9 @@ def test_a_reject_dies_at_once_and_messages_are_bounded() -> None:
         (2, {}, RedeliveryPolicy.NORMAL),
         (3, {}, RedeliveryPolicy.ALONE),
         (4, {}, RedeliveryPolicy.ALONE),
-        (5, {}, RedeliveryPolicy.SPLIT),
+        (5, {}, RedeliveryPolicy.BISECT),
         (1, {"suspect": True}, RedeliveryPolicy.ALONE),
-        (2, {"suspect": True}, RedeliveryPolicy.SPLIT),
+        (2, {"suspect": True}, RedeliveryPolicy.BISECT),
         (1, {"suspect": True, "rows": 1}, RedeliveryPolicy.ALONE),
         (1, {"suspect": True, "rows": 1, "crashes": 4}, RedeliveryPolicy.ALONE),
         (1, {"suspect": True, "rows": 1, "crashes": 5}, RedeliveryPolicy.GIVE_UP),

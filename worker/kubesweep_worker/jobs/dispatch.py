@@ -6,7 +6,7 @@ The class of an error decides:
 Outage         the job is released, and claiming pauses (``JobContext.pause_claiming``)
 SweepFailure   the sweep fails
 LeaseLost      the job is dropped, neither settled nor released: see ``lost`` in in_flight.py
-any other      the job is split, until the row that provokes the error is alone and refused
+any other      the job is bisected, until the row that provokes the error is alone and refused
 =============  =======================================================================================================
 """
 
@@ -28,8 +28,9 @@ from kubesweep_worker.jobs.context import Done, Drop, JobContext, Release, Resul
 from kubesweep_worker.jobs.effect_job import run_effect
 from kubesweep_worker.jobs.other_origin import end_other_origin, is_other_origin
 from kubesweep_worker.jobs.plan_job import run_plan
-from kubesweep_worker.jobs.poison_job import give_up, halves, split_job, stale_keys
-from kubesweep_worker.jobs.redelivery import PlanMatch, RedeliveryPolicy, match_plan, redelivery_policy, with_crash
+from kubesweep_worker.jobs.plan_match import PlanMatch, match_plan
+from kubesweep_worker.jobs.poison_job import bisect_job, bisected, give_up, stale_keys
+from kubesweep_worker.jobs.redelivery import RedeliveryPolicy, redelivery_policy, with_crash
 from kubesweep_worker.jobs.rows.reading import match_fails
 from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, defect
 
@@ -74,8 +75,8 @@ async def _classified(context: JobContext, run: JobRun) -> Result:
 
 
 async def _isolate_defect(context: JobContext, run: JobRun, error: Exception) -> Result:
-    """After an unexpected exception: split the job, so that the other rows continue; a single row that is left is refused. A
-    plan step has no rows, so it ends its sweep."""
+    """After an unexpected exception: bisect the job, so that the other rows continue. A single row that is left is refused. A
+    plan job has no rows, so its sweep fails."""
     job, refused = run.claim.job, defect(error)
     refused.__cause__ = error
     try:
@@ -85,7 +86,7 @@ async def _isolate_defect(context: JobContext, run: JobRun, error: Exception) ->
         if len(job.keys) == 1:
             return Done(context.settlement(run, RowResults(failed=[RowFailure.of(job.keys[0], refused)])))
         keys = await stale_keys(context, run)
-        parts = () if len(keys) < 2 else halves(job, keys, suspect=False)
+        parts = () if len(keys) < 2 else bisected(job, keys, suspect=False)
         failed = [RowFailure.of(key, refused) for key in keys] if len(keys) == 1 else []
         return Done(context.settlement(run, RowResults(failed=failed), jobs=parts))
     except Outage as outage:
@@ -130,8 +131,8 @@ async def _run(context: JobContext, run: JobRun) -> Result:
     match redelivery_policy(claim):
         case RedeliveryPolicy.GIVE_UP:
             return await give_up(context, run)
-        case RedeliveryPolicy.SPLIT:
-            return await split_job(context, run)
+        case RedeliveryPolicy.BISECT:
+            return await bisect_job(context, run)
         case RedeliveryPolicy.ALONE if (job := with_crash(claim.job)) is not None:
             await context.settle_progress(run, Settlement(claim=claim, rest=job))
             run.crash_recorded = True

@@ -1,4 +1,4 @@
-"""A poison job crashes its workers. It is split until a single row is left, and that row is dead-lettered.
+"""A poison job crashes its workers. It is bisected until a single row is left, and that row is dead-lettered.
 
 redelivery.py decides when; jobs/rows/settlement.py decides when a row that fails without a crash is dead.
 """
@@ -26,24 +26,24 @@ async def stale_keys(context: JobContext, run: JobRun) -> tuple[Key, ...]:
         raise match_fails(error) from error
 
 
-def halves(job: Job, keys: tuple[Key, ...], *, suspect: bool) -> tuple[Job, ...]:
+def bisected(job: Job, keys: tuple[Key, ...], *, suspect: bool) -> tuple[Job, ...]:
     """Two jobs for ``keys``; some of the rows may be committed already."""
     half = (len(keys) + 1) // 2
     parts = [part for part in (keys[:half], keys[half:]) if part]
     return tuple(keys_job(job, part, suspect=suspect, may_have_committed=True) for part in parts)
 
 
-async def split_job(context: JobContext, run: JobRun) -> Result:
-    """Replace the job by two suspects. Rows that no longer match may have been written by the workers that crashed."""
-    return _split(context, run, await stale_keys(context, run))
+async def bisect_job(context: JobContext, run: JobRun) -> Result:
+    """Replace the job by two jobs that run alone. Rows that no longer match may have been written by the workers that crashed."""
+    return _replace(context, run, await stale_keys(context, run))
 
 
-def _split(context: JobContext, run: JobRun, keys: tuple[Key, ...]) -> Result:
+def _replace(context: JobContext, run: JobRun, keys: tuple[Key, ...]) -> Result:
     log.warning(
-        "this job crashed its workers: split in two, and each half runs alone",
+        "this job crashed its workers: two jobs replace it, and each runs alone",
         extra={"job": run.name, "stale": len(keys)},
     )
-    return Done(context.settlement(run, RowResults(), jobs=halves(run.claim.job, keys, suspect=True)))
+    return Done(context.settlement(run, RowResults(), jobs=bisected(run.claim.job, keys, suspect=True)))
 
 
 async def give_up(context: JobContext, run: JobRun) -> Result:
@@ -63,7 +63,7 @@ async def give_up(context: JobContext, run: JobRun) -> Result:
     )
     keys = await stale_keys(context, run)
     if len(keys) > 1:  # rows turned stale inside its range, so the poison row is not identified yet
-        return _split(context, run, keys)
+        return _replace(context, run, keys)
     log.error("dead-lettered a row that crashes workers", extra={"job": run.name, "times": times})
     failed = [RowFailure(key, "WorkerKilled", message, final=True) for key in keys]
     return Done(context.settlement(run, RowResults(failed=failed)))

@@ -1,12 +1,16 @@
-"""Decisions about a claim before any of its rows is touched: does its plan match, and how many workers did it crash?
+"""What to do with a job whose earlier deliveries may have crashed their workers. Pure.
 
-A crash does not show which row caused it, because all jobs of the worker are delivered again. So suspicion grows in steps:
-a job runs alone from the third delivery, is split from the fifth, and only a single row that crashed ``MAX_CRASHES``
-workers while it ran alone is dead-lettered. The same number ends planning. A worker that dies for another reason, or of a
-job beside it, does not fail a sweep.
+A crash does not show which row caused it, because all jobs of the worker are delivered again. So a job is isolated in steps:
 
-A delivery does not prove a crash: the answer to a claim can be lost, and leases expire while the queue is away. So a worker
-that runs a suspect alone first records the crash in the queue (``Job.crashes``), and takes it back when it releases the job.
+1. From the third delivery it runs alone.
+2. From the fifth it is bisected: two jobs replace it (``Job.suspect``). Each runs alone, and is bisected at its next delivery.
+3. A single row that crashed ``MAX_CRASHES`` workers while it ran alone is dead-lettered. The same number ends planning.
+
+A worker that dies for another reason, or of a job beside it, does not fail a sweep.
+
+A delivery does not prove a crash: the answer to a claim can be lost, and leases expire while the queue is unavailable. So a
+worker records the crash in the queue (``Job.crashes``) before it runs a single row, a plan or a check alone. It removes the
+record when it releases the job.
 """
 
 from __future__ import annotations
@@ -15,31 +19,17 @@ from enum import Enum, auto
 
 import msgspec
 
-from kubesweep.queue.model import Claim, Job, JobKind, PlanVersion
+from kubesweep.queue.model import Claim, Job, JobKind
 
 ALONE_FROM = 3  # deliveries
-SPLIT_FROM = 5  # deliveries
+BISECT_FROM = 5  # deliveries
 MAX_CRASHES = 5  # while the job ran alone
-
-
-class PlanMatch(Enum):
-    SAME = auto()
-    OLD_JOB = auto()  # the job was planned with a plan that this worker's plan replaces
-    OLD_WORKER = auto()  # the job belongs to a newer plan, so this worker must not touch it
-
-
-def match_plan(job: PlanVersion | None, worker: PlanVersion) -> PlanMatch:
-    if job is None or job.same(worker):
-        return PlanMatch.SAME
-    if job.newer_than(worker) and not worker.newer_than(job):
-        return PlanMatch.OLD_WORKER
-    return PlanMatch.OLD_JOB
 
 
 class RedeliveryPolicy(Enum):
     NORMAL = auto()
     ALONE = auto()
-    SPLIT = auto()  # alone, and split in two before anything runs
+    BISECT = auto()  # replaced by two jobs before anything runs
     GIVE_UP = auto()  # dead-letter the row, or fail the sweep whose planning it is
 
 
@@ -49,7 +39,7 @@ def deliveries_alone(claim: Claim) -> int:
 
 
 def with_crash(job: Job) -> Job | None:
-    """The job with a crash recorded before it runs alone; None for a job of several rows, which is split instead of given up."""
+    """The job with a crash recorded before it runs alone; None for a job of several rows, which is bisected, never given up."""
     if job.kind in (JobKind.RANGE, JobKind.KEYS) and job.rows > 1:
         return None
     return msgspec.structs.replace(job, crashes=job.crashes + 1)
@@ -71,6 +61,6 @@ def redelivery_policy(claim: Claim) -> RedeliveryPolicy:
         if job.crashes >= MAX_CRASHES:
             return RedeliveryPolicy.GIVE_UP
         return RedeliveryPolicy.ALONE if job.suspect or claim.delivery >= ALONE_FROM else RedeliveryPolicy.NORMAL
-    if claim.delivery >= SPLIT_FROM or (job.suspect and claim.delivery > 1):
-        return RedeliveryPolicy.SPLIT
+    if claim.delivery >= BISECT_FROM or (job.suspect and claim.delivery > 1):
+        return RedeliveryPolicy.BISECT
     return RedeliveryPolicy.ALONE if job.suspect or claim.delivery >= ALONE_FROM else RedeliveryPolicy.NORMAL

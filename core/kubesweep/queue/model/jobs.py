@@ -37,7 +37,7 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True):
     is_retry: bool = False
     # The database, schema, table and key columns of its keys (see sources/origin.py). Empty: unknown.
     origin: str = ""
-    # A half of a job that repeatedly crashed its workers. It runs alone and is halved again at the next crash.
+    # One of the two jobs that replace a job whose workers crashed. It runs alone, and is bisected at the next crash.
     suspect: bool = False
     # Times that a worker started it alone and never answered. Too many make its row a dead letter.
     crashes: int = 0

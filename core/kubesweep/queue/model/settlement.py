@@ -39,7 +39,7 @@ class Settlement(msgspec.Struct, frozen=True):
     extra: int = 0
     retry: tuple[Retry, ...] = ()
     dead: tuple[FailedRow, ...] = ()
-    # Jobs that replace a part of this one (halves, rows locked by the application).
+    # Jobs that replace a part of this one (after a bisection, or for rows that the application locked).
     jobs: tuple[Job, ...] = ()
     # The caller keeps the claim and continues with this job. Without it the claim ends.
     rest: Job | None = None
