@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from kubesweep.errors import KubesweepError
-from kubesweep.streams import be_lenient, lost_output, open_missing
+from kubesweep.streams import ignore_write_errors, lost_output, open_missing
 from kubesweep_cli.commands.dead_app import app as dead_app
 from kubesweep_cli.shell.current_terminal import current_terminal, set_terminal
 from kubesweep_cli.shell.exit_codes import Exit, code_of_error
@@ -43,7 +43,7 @@ _GLOBAL = {"-q", "--quiet", "-v", "--verbose", "--no-color"}
 def main(argv: list[str] | None = None) -> NoReturn:
     """The entry point. Shows tracebacks only with ``-v``."""
     open_missing()
-    be_lenient()
+    ignore_write_errors()
     try:
         _main(sys.argv[1:] if argv is None else argv)
     except SystemExit as end:

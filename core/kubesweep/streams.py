@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any, TextIO
 
-__all__ = ["Lenient", "be_lenient", "lost_output", "open_missing"]
+__all__ = ["TolerantStream", "ignore_write_errors", "lost_output", "open_missing"]
 
 
 def open_missing() -> None:
@@ -26,7 +26,7 @@ def open_missing() -> None:
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115 - for ever
 
 
-class Lenient:
+class TolerantStream:
     """A text stream that keeps its first error, and writes to the null device after that."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -57,18 +57,18 @@ class Lenient:
         return getattr(self._stream, name)
 
 
-def be_lenient() -> None:
+def ignore_write_errors() -> None:
     """Make stdout and stderr ignore write errors, and escape characters that their encoding lacks."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is getattr(sys, f"__{name}__"):  # not one that an embedding program set
             stream.reconfigure(errors="backslashreplace")
-            setattr(sys, name, Lenient(stream))
+            setattr(sys, name, TolerantStream(stream))
 
 
 def lost_output() -> str:
     """The error for which stdout was not written completely; empty without one, or if its reader closed the pipe."""
-    if not isinstance(sys.stdout, Lenient):
+    if not isinstance(sys.stdout, TolerantStream):
         return ""
     sys.stdout.flush()
     error = sys.stdout.error

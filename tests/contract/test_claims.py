@@ -58,7 +58,7 @@ async def test_a_worker_that_was_cut_off_leaves_an_expired_lease_to_its_owner_an
     await start(queue, 1, 2)
     mine = await one(queue, "ann")
     clock.advance(LIMITS.lease + 1)
-    sparing = msgspec.structs.replace(LIMITS, spare_expired=True)
+    sparing = msgspec.structs.replace(LIMITS, own_expired_only=True)
     assert [claim.job.rows for claim in await take(queue, 5, "bob", sparing)] == [2]
     settled = await queue.settle(REF, "bob", (), 5, sparing)
     assert settled.claims.jobs == ()

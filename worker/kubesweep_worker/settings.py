@@ -39,7 +39,7 @@ class WorkerSettings:
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    die: Callable[[int], None] = os._exit
+    exit_process: Callable[[int], None] = os._exit
 
     @property
     def heartbeat(self) -> float:

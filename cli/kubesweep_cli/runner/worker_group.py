@@ -70,7 +70,7 @@ class WorkerGroup:
 
 
 def _build(one: Loaded, queue_url: str) -> Worker:
-    settings = dataclasses.replace(WorkerSettings(), concurrency=one.plan.concurrency, die=_die)
+    settings = dataclasses.replace(WorkerSettings(), concurrency=one.plan.concurrency, exit_process=_die)
     return build_worker(
         one.plan,
         url=lambda: one.url,

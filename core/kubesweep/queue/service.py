@@ -128,7 +128,7 @@ class WorkerQueue(_Statistics, Protocol):
         - Waiting or expired planned jobs of a settled sweep are dropped.
         - An unknown schedule answers ``lost``.
         - An expired claim belongs to its owner until another claim takes the job: until then it can be extended, settled or
-          released. With ``limits.spare_expired`` the caller takes only its own expired claims.
+          released. With ``limits.own_expired_only`` the caller takes only its own expired claims.
         - A lease longer than ``LONGEST_LEASE`` leases (the clock was set back) is shortened to one lease from now.
         """
         ...

@@ -1,4 +1,4 @@
-"""After an outage of the queue, the first worker that reconnects spares the jobs of the others."""
+"""After an outage of the queue, the first worker that reconnects leaves the expired jobs of the others."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_a_worker_that_was_cut_off_leaves_the_jobs_of_the_others_for_the_t
     async with asyncio.timeout(scaled(60)):
         for _ in range(3):
             given, claims = await asked.get()
-            assert (given.spare_expired, claims.jobs) == (True, ())
+            assert (given.own_expired_only, claims.jobs) == (True, ())
         assert await bench.queue.extend(ref, (owned,), LEASE) == ()
         clock.advance(LEASE + 1)
         now += LEASE / 2  # its owner did not come back
@@ -183,27 +183,27 @@ async def test_settlements_that_are_lost_in_drains_dead_letter_nothing(
 def test_only_a_silence_in_which_a_lease_can_run_out_counts() -> None:
     now, settings = 0.0, WorkerSettings(monotonic=lambda: now)
     contact = QueueConnectivity(settings)
-    assert not contact.limits(Limits()).spare_expired
+    assert not contact.limits(Limits()).own_expired_only
     now += settings.idle_wait  # an idle worker waits that long
-    assert not contact.limits(Limits()).spare_expired
+    assert not contact.limits(Limits()).own_expired_only
     contact.answered()
     for _ in range(9):  # a proxy that cuts every connection
         now += settings.lease / 3
         contact.lost()
-        assert not contact.limits(Limits()).spare_expired
+        assert not contact.limits(Limits()).own_expired_only
         contact.answered()
-        assert not contact.limits(Limits()).spare_expired
+        assert not contact.limits(Limits()).own_expired_only
     now += settings.lease
     contact.lost()
-    assert contact.limits(Limits()).spare_expired
+    assert contact.limits(Limits()).own_expired_only
 
 
 def test_a_process_that_was_paused_was_cut_off_too() -> None:
     now, settings = 0.0, WorkerSettings(monotonic=lambda: now)
     contact = QueueConnectivity(settings)
     now = settings.idle_wait + settings.lease
-    assert contact.limits(Limits()).spare_expired
+    assert contact.limits(Limits()).own_expired_only
     contact.answered()
-    assert contact.limits(Limits()).spare_expired
+    assert contact.limits(Limits()).own_expired_only
     now += settings.heartbeat
-    assert not contact.limits(Limits()).spare_expired
+    assert not contact.limits(Limits()).own_expired_only

@@ -55,7 +55,7 @@ async def test_a_job_past_its_deadline_ends_the_process() -> None:
         codes.append(code)
         died.set()
 
-    settings = WorkerSettings(lease=0.03, deadline=0.05, die=die)
+    settings = WorkerSettings(lease=0.03, deadline=0.05, exit_process=die)
     in_flight.add(JobRun(Claim("1", "me", 1, Job(JobKind.RANGE)), settings.monotonic))
     heartbeat = Heartbeat(a_plan().ref, in_flight, settings, Beats)  # type: ignore[arg-type]
     heartbeat.start()

@@ -25,7 +25,7 @@ async def test_a_job_that_is_stopped_before_its_first_step_is_released(
 ) -> None:
     await bench.open()
     died: list[int] = []
-    worker = bench.worker(die=died.append)
+    worker = bench.worker(exit_process=died.append)
     start = worker._loop._start
 
     def stopped_at_once(run: JobRun) -> None:

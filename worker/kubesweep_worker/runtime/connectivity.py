@@ -1,4 +1,4 @@
-"""Whether this worker was cut off from the queue, and which jobs it must spare when it reconnects."""
+"""Whether this worker was cut off from the queue, and which expired jobs it may claim when it reconnects."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from kubesweep_worker.settings import WorkerSettings
 
 
 class QueueConnectivity:
-    """While the queue is away, every lease expires. The first worker that reconnects must not claim jobs of workers that
-    still run them, because their effects would be repeated. For the time of a heartbeat it spares expired jobs, so that
+    """While the queue is unavailable, every lease expires. The first worker that reconnects must not claim jobs of workers that
+    still run them, because their effects would be repeated. For the time of a heartbeat it claims no expired jobs of others, so that
     their owners can extend the leases."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._failed = False
         self._last_answer = settings.monotonic()
-        self.spare_until = 0.0  # monotonic
+        self.own_expired_only_until = 0.0  # monotonic
 
     def lost(self) -> None:
         """The queue did not answer."""
@@ -26,13 +26,13 @@ class QueueConnectivity:
     def answered(self) -> None:
         """The queue answered."""
         if self._cut_off():
-            self.spare_until = self._settings.monotonic() + self._settings.heartbeat
+            self.own_expired_only_until = self._settings.monotonic() + self._settings.heartbeat
         self._failed, self._last_answer = False, self._settings.monotonic()
 
     def limits(self, limits: Limits) -> Limits:
         """The limits of the next claim."""
-        spare = self._cut_off() or self._settings.monotonic() < self.spare_until
-        return msgspec.structs.replace(limits, spare_expired=True) if spare else limits
+        own_only = self._cut_off() or self._settings.monotonic() < self.own_expired_only_until
+        return msgspec.structs.replace(limits, own_expired_only=True) if own_only else limits
 
     def _cut_off(self) -> bool:
         """For long enough that a lease can have expired. A process that was suspended got no answer for longer than an idle one."""

@@ -116,4 +116,4 @@ class Heartbeat:
         # Where stderr is not a file (a test, an embedding program), the log entry above has the main stack.
         with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):
             faulthandler.dump_traceback(all_threads=True)
-        self._settings.die(EXIT_DEADLINE)
+        self._settings.exit_process(EXIT_DEADLINE)

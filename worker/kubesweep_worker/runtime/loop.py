@@ -234,8 +234,8 @@ class Loop:
         timeout = self.settings.idle_wait
         if claims.next_in is not None:
             timeout = min(timeout, max(0.0, claims.next_in))
-        if now < self._connectivity.spare_until:
-            timeout = min(timeout, self._connectivity.spare_until - now)
+        if now < self._connectivity.own_expired_only_until:
+            timeout = min(timeout, self._connectivity.own_expired_only_until - now)
         self._empty_waits = 0 if claims.jobs else self._empty_waits + 1
         over = self._empty_waits - MAX_EMPTY_WAITS
         pause = min(0.1, 0.01 * 2.0**over) if over > 0 else 0.0
@@ -257,7 +257,9 @@ class Loop:
         elif pause and not claims.jobs:
             await self.settings.sleep(pause)
         self._waiter = None
-        if claims.jobs or not limits.spare_expired:  # otherwise the next step claims: spared jobs may be free by then
+        if (
+            claims.jobs or not limits.own_expired_only
+        ):  # otherwise the next step claims: it may take expired jobs of others by then
             self._receive(claims, want, now, began)
 
     async def withdraw(self) -> None:

@@ -195,4 +195,4 @@ class Worker:
                 log.exception("could not close %s", type(part).__name__)
         if stuck := [run.name for run in self._in_flight.running()]:
             log.critical("jobs cannot be cancelled, so the process ends", extra={"jobs": stuck})
-            self.settings.die(EXIT_DEADLINE)
+            self.settings.exit_process(EXIT_DEADLINE)

@@ -25,7 +25,7 @@ SPAN = 10  # a range job reads at most this many rows for each stale one
 @dataclass(frozen=True, slots=True)
 class Page:
     keys: tuple[Key, ...]  # of stale rows, in order
-    walked: int  # rows of the table that were read, at most
+    scanned: int  # rows of the table that were read, at most
     end: Key | None  # where the next page starts; None: the table ends here
 
 
@@ -40,10 +40,10 @@ class PageSize:
         self.monotonic = monotonic
         self._aim = timeout / 4
 
-    def took(self, seconds: float, walked: int) -> None:
+    def took(self, seconds: float, scanned: int) -> None:
         if seconds > self._aim:
             self.rows = max(1, int(self.rows * max(0.25, self._aim / seconds)))
-        elif seconds < self._aim / 2 and walked >= self.rows:
+        elif seconds < self._aim / 2 and scanned >= self.rows:
             self.rows = min(MOST, self.rows * 2)
 
     def timed_out(self) -> bool:
@@ -70,9 +70,9 @@ async def cut_pages(read: ReadPage, page_size: PageSize, after: Key | None, batc
                 continue
             raise
         now = page_size.monotonic()
-        page_size.took(now - start, page.walked)
+        page_size.took(now - start, page.scanned)
         rows += len(page.keys)
-        if len(page.keys) * SPAN >= page.walked:
+        if len(page.keys) * SPAN >= page.scanned:
             cuts += _ranges(after, page.keys, batch)
         else:
             sparse += page.keys

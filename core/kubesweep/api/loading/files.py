@@ -133,7 +133,7 @@ class _Loader:
             if secret:
                 self._add(self.secrets, document, secret)
         elif kind == KIND:
-            self.problems += unquoted.take(document)
+            self.problems += unquoted.restore_written_text(document)
             schedule = self._parse(document, SweepSchedule)
             if schedule:
                 self._add(self.schedules, document, schedule)

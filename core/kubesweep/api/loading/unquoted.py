@@ -17,7 +17,7 @@ from kubesweep.api.problems import Path, Problem
 _AS_WRITTEN = re.compile(r"true|false|-?(0|[1-9][0-9]*)\.[0-9]+")
 
 
-def take(document: Document) -> list[Problem]:
+def restore_written_text(document: Document) -> list[Problem]:
     """Replaces the values in the document's data by their texts. Returns a problem for each integer that would change."""
     problems = []
     for place, step, path in list(_values(document.data)):

@@ -31,15 +31,15 @@ QUANTITY_HELP = 'write a quantity of Kubernetes, such as 500m, 0.5, 256Mi or 1G 
 LARGEST = 65_536  # characters of JSON
 
 
-def odd_template(template: Mapping[str, Any]) -> str | None:
+def template_problem(template: Mapping[str, Any]) -> str | None:
     """The first problem of a pod template's shape or size, such as ``metadata.labels: must be a map``, or None."""
     size = len(json.dumps(template))
     if size > LARGEST:
         return f"has {size} characters as JSON; at most {LARGEST} are taken"
-    return next(_odd(template), None)
+    return next(_problems(template), None)
 
 
-def _odd(template: Mapping[str, Any]) -> Iterator[str]:
+def _problems(template: Mapping[str, Any]) -> Iterator[str]:
     for name in ("metadata", "spec"):
         if not isinstance(template.get(name, {}), Mapping | None):
             yield f"{name}: must be a map"
@@ -51,8 +51,8 @@ def _odd(template: Mapping[str, Any]) -> Iterator[str]:
         values = meta.get(name) or {}
         if not isinstance(values, Mapping):
             yield f"metadata.{name}: must be a map"
-        elif odd := next((key for key, value in values.items() if not isinstance(value, str | None)), None):
-            yield f"metadata.{name}.{odd}: must be text: put it into quotes"
+        elif wrong := next((key for key, value in values.items() if not isinstance(value, str | None)), None):
+            yield f"metadata.{name}.{wrong}: must be text: put it into quotes"
     spec = template.get("spec") or {}
     if "containers" in spec and spec["containers"] is None:
         yield "spec.containers: null would remove the pod's own container too; leave the field out"

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from kubesweep.api.models import cel
-from kubesweep.api.models.pod_shape import odd_template
+from kubesweep.api.models.pod_shape import template_problem
 from kubesweep.api.models.types import Amounts, Duration, FreeList, FreeMap, Image, Model, refuse
 
 
 def _shaped(template: dict[str, Any]) -> dict[str, Any]:
-    if odd := odd_template(template):
-        raise refuse("BadPodTemplate", odd)
+    if problem := template_problem(template):
+        raise refuse("BadPodTemplate", problem)
     return template
 
 

@@ -97,7 +97,7 @@ class Claims(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What claim and settle must respect. All but ``spare_expired`` is the same for every worker of one plan version."""
+    """What claim and settle must respect. All but ``own_expired_only`` is the same for every worker of one plan version."""
 
     rows_per_second: float | None = None
     # Excluded rows of one origin. One more failing row is not recorded and Halts the sweep.
@@ -108,7 +108,7 @@ class Limits(msgspec.Struct, frozen=True):
     # The sweep Halts at its end, after every row was tried. Until then it runs with the reason.
     halt_at_end: bool = False
     # The caller was cut off from the queue, and other owners of expired leases may have been too: take only its own.
-    spare_expired: bool = False
+    own_expired_only: bool = False
 
     @property
     def saved(self) -> float:

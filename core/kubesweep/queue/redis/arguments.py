@@ -20,7 +20,7 @@ def body(job: Job) -> str:
 
 
 def kind(job: Job) -> str:
-    """The kind of an entry: h (a retry), p (planned: it keeps its sweep open) or n (neither)."""
+    """The kind of an entry: h (a retry; queues store this letter), p (planned: it keeps its sweep open) or n (neither)."""
     if job.is_retry:
         return "h"
     return "p" if job.sweep else "n"

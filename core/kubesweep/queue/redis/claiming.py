@@ -60,7 +60,7 @@ def lost_ids(reply: Sequence[Any] | None, claims: Sequence[Claim]) -> tuple[str,
 
 
 def claim_arguments(consumer: str, want: int, limits: Limits) -> dict[str, Any]:
-    lease = {"lease": limits.lease, "longest": LONGEST_LEASE, "spare": limits.spare_expired}
+    lease = {"lease": limits.lease, "longest": LONGEST_LEASE, "own_expired_only": limits.own_expired_only}
     return {"consumer": consumer, "want": want, **lease, **rate_arguments(limits)}
 
 

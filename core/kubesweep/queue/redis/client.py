@@ -173,7 +173,7 @@ class RedisClient:
             return None
         raise outage(reply, self._target.where) from reply
 
-    def understood(self, read: Callable[[Any], T], reply: Any) -> T:
+    def decode_reply(self, read: Callable[[Any], T], reply: Any) -> T:
         """The reply, decoded by ``read``. Raises ``Damaged`` where Kubesweep did not write what is in it."""
         try:
             return read(reply)

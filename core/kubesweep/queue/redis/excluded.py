@@ -53,12 +53,12 @@ async def _rows(client: RedisClient, ref: ScheduleRef, state: RowState | None) -
     at = 0 if state is not RowState.RETRYING else -1
     while 0 <= at < MOST:
         at, flat = await client.run_script("dead_letters", ref, **{"from": at, "most": PAGE})
-        for dead_letter in client.understood(replies.dead_letters, flat):
+        for dead_letter in client.decode_reply(replies.dead_letters, flat):
             yield dead_letter
     cursor, seen = "0", set[tuple[str, Key]]()
     while state is not RowState.DEAD:
         cursor, flat = await client.run_script("rows_in_retry", ref, cursor=replies.text(cursor))
-        for row in client.understood(replies.rows_in_retry, flat):
+        for row in client.decode_reply(replies.rows_in_retry, flat):
             if (row.origin, row.key) not in seen:
                 seen.add((row.origin, row.key))
                 yield row

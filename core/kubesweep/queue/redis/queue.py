@@ -201,7 +201,7 @@ class RedisQueue:
 
     async def stats(self, refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
         return tuple(
-            self._client.understood(replies.stats, reply) for reply in await self._client.run_for_each("stats", refs)
+            self._client.decode_reply(replies.stats, reply) for reply in await self._client.run_for_each("stats", refs)
         )
 
     async def schedules(self) -> tuple[ScheduleRef, ...]:

@@ -46,7 +46,7 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
         con.execute(statements("job")["drop_expired"], {"schedule": schedule.id, "now": now})
         admit(con, schedule.id, now)
         wanted: dict[str, str | float] = {"schedule": schedule.id, "now": now, "want": want}
-        wanted |= {"consumer": consumer, "spare": limits.spare_expired}
+        wanted |= {"consumer": consumer, "own_expired_only": limits.own_expired_only}
         found = con.execute(statements("job")["candidates"], wanted).fetchall()
         jobs = tuple(Claim(str(id_), consumer, delivery, decode_job(body)) for id_, delivery, body in found)
         if rate:

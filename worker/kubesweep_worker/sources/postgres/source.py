@@ -71,13 +71,13 @@ class PostgresSource:
         build = statements.write if self._plan.write is not None and not self._plan.dry_run else statements.keys
         # For an empty list of keys, and rolled back: a new server process reads much of the catalog at its first statement.
         statement = build(Keys(()), Predicate(cutoff))
-        rehearsals = (self._rehearse(statement) for _ in range(self._plan.concurrency))
-        # Without return_exceptions the first failure would leave the others running, on connections that are never closed.
-        for failure in await asyncio.gather(*rehearsals, return_exceptions=True):
+        runs = (self._run_once(statement) for _ in range(self._plan.concurrency))
+        # Without return_exceptions, the first failure would leave the others running, on connections that are never closed.
+        for failure in await asyncio.gather(*runs, return_exceptions=True):
             if failure is not None:
                 raise failure
 
-    async def _rehearse(self, statement: str) -> None:
+    async def _run_once(self, statement: str) -> None:
         async with self._pool.transaction(self._settings) as tx:
             await tx.run(statement)
 

@@ -3,9 +3,9 @@
 Three choices make the statements fast:
 
 - Keys are compared in the table's types and the index's order; they are transferred as text and cast back.
-- ``walk`` evaluates the predicate in the target list of a bounded scan along the key's index. With a WHERE and a LIMIT the
+- ``key_scan`` evaluates the predicate in the target list of a bounded scan along the key's index. With a WHERE and a LIMIT the
   query planner may read the whole index for rows that do not exist.
-- ``gather`` finds rows without ORDER BY, so that the best index of the match is used, and sorts them afterwards.
+- ``match_search`` finds rows without ORDER BY, so that the best index of the match is used, and sorts them afterwards.
 """
 
 from __future__ import annotations
@@ -136,20 +136,20 @@ class Statements:
         order = ", ".join(f"{column(part.name)} DESC" for part in self.key)
         return f"SELECT {self.key_texts} FROM {self.table} AS t ORDER BY {order} LIMIT 1"
 
-    def walk(self, behind: Range, predicate: Predicate, batch: int, most: int, span: int) -> str:
+    def key_scan(self, behind: Range, predicate: Predicate, batch: int, most: int, span: int) -> str:
         """Every ``batch``-th stale key and the last one with their numbers, among the next ``span`` rows of the table."""
         flag = " AND ".join([self.matching(predicate.cutoff), *self.without(predicate.excluded)])
-        walked = (
+        scanned = (
             f"SELECT {self.aliased}, ({flag}) AS is_stale {self._from(self.scope(behind))} "
             f"ORDER BY {self.key_list} LIMIT {span}"
         )
         return (
             f"SELECT n, {self.outer_texts} FROM (SELECT {', '.join(self.aliases)}, row_number() OVER () AS n, "
-            f"count(*) OVER () AS total FROM (SELECT {', '.join(self.aliases)} FROM ({walked}) AS w "
+            f"count(*) OVER () AS total FROM (SELECT {', '.join(self.aliases)} FROM ({scanned}) AS w "
             f"WHERE is_stale LIMIT {most}) AS s) AS b WHERE n % {batch} = 0 OR n = total"
         )
 
-    def walk_end(self, behind: Range, span: int) -> str:
+    def key_scan_end(self, behind: Range, span: int) -> str:
         """The number of rows among the next ``span``, and the key of the last one."""
         return (
             f"SELECT n, {self.outer_texts} FROM (SELECT {', '.join(self.aliases)}, row_number() OVER () AS n FROM "
@@ -157,7 +157,7 @@ class Statements:
             "ORDER BY n DESC LIMIT 1"
         )
 
-    def gather(self, behind: Range, predicate: Predicate, most: int, limit: int) -> str:
+    def match_search(self, behind: Range, predicate: Predicate, most: int, limit: int) -> str:
         """(number of stale rows up to limit + 1, key...): the first ``most`` keys, or one row of NULLs beyond ``limit``."""
         order = ", ".join(f"s.{alias}" for alias in self.aliases)  # a plain k1 would refer to the text in the result
         return (

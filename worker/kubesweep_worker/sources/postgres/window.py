@@ -1,7 +1,7 @@
 """Cut a window, in one of two ways with the same result. The query planner's estimate chooses, and the rows found correct it:
 
-walk    for dense stale rows: along the key's index, at most ten rows for each wanted one; returns only the boundaries
-gather  for sparse stale rows: by the best index of the match, sorted afterwards; returns the keys, which the jobs need
+key scan      for dense stale rows: along the key's index, at most ten rows for each wanted one; returns only the boundaries
+match search  for sparse stale rows: by the best index of the match, sorted afterwards; returns the keys, which the jobs need
 
 Both are bounded, so a wrong estimate costs time once, and never reads a whole table for a few rows.
 """
@@ -20,8 +20,8 @@ from kubesweep_worker.sources.postgres.statements import Statements
 from kubesweep_worker.sources.postgres.values import query_plan
 
 SPAN = 10  # a range job reads at most this many rows for each stale one
-DOUBT = 2  # walk is tried even where the estimate misses "dense" by this factor
-# The query planner cannot see that the walk is bounded: without this it may sort the table instead.
+DOUBT = 2  # the key scan is tried even where the estimate misses "dense" by this factor
+# The query planner cannot see that the key scan is bounded: without this it may sort the table instead.
 ALONG_THE_KEY = ("SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off", "SET LOCAL enable_sort = off")
 # No order is needed: a bitmap scan reads each heap page once, with prefetching (measured cold: 30 ms instead of 45 ms).
 PAGE_BY_PAGE = ("SET LOCAL enable_indexscan = off",)
@@ -46,23 +46,23 @@ async def cut(
 ) -> Cuts:
     window = _Window(tx, relation, statements, predicate, behind, batch, most)
     if not await window.looks_dense():
-        found = await window.gather()
+        found = await window.match_search()
         if found is not None:
             return found
-    return await window.walk()
+    return await window.key_scan()
 
 
 async def page(
     tx: Transaction, statements: Statements, predicate: Predicate, behind: Range, most: int, span: int
 ) -> Page:
     """At most ``most`` stale keys among the next ``span`` rows of the table. See paging.py."""
-    *_, rows = await tx.run(*ALONG_THE_KEY, statements.walk(behind, predicate, 1, most, span))
+    *_, rows = await tx.run(*ALONG_THE_KEY, statements.key_scan(behind, predicate, 1, most, span))
     keys = tuple(row[1:] for row in rows)
     if len(keys) == most:
         return Page(keys, span, keys[-1])
-    [last] = await tx.run(statements.walk_end(behind, span))
-    walked = int(last[0][0]) if last else 0
-    return Page(keys, walked, last[0][1:] if walked == span else None)
+    [last] = await tx.run(statements.key_scan_end(behind, span))
+    scanned = int(last[0][0]) if last else 0
+    return Page(keys, scanned, last[0][1:] if scanned == span else None)
 
 
 class _Window:
@@ -85,7 +85,7 @@ class _Window:
         self._after = behind.low
         self._batch = batch
         self._most = most
-        self._gathered = False
+        self._searched_match = False
 
     async def looks_dense(self) -> bool:
         if not self._analysed:
@@ -97,13 +97,13 @@ class _Window:
         )
         return stale * SPAN * DOUBT >= rows
 
-    async def gather(self) -> Cuts | None:
+    async def match_search(self) -> Cuts | None:
         """None where there are too many rows to sort."""
-        self._gathered = True
+        self._searched_match = True
         limit = SPAN * self._most
         _, rows, _ = await self._tx.run(
             *PAGE_BY_PAGE,
-            self._statements.gather(self._behind, self._predicate, self._most, limit),
+            self._statements.match_search(self._behind, self._predicate, self._most, limit),
             *ANY_INDEX_SCAN,
         )
         total = int(rows[0][0])
@@ -113,24 +113,24 @@ class _Window:
         cursor = keys[-1] if total > len(keys) else None
         return await self._share(keys, cursor)
 
-    async def walk(self) -> Cuts:
+    async def key_scan(self) -> Cuts:
         span = SPAN * self._most
         *_, rows = await self._tx.run(
             *ALONG_THE_KEY,
-            self._statements.walk(self._behind, self._predicate, self._batch, self._most, span),
+            self._statements.key_scan(self._behind, self._predicate, self._batch, self._most, span),
         )
         ends = [(int(row[0]), row[1:]) for row in rows]
         count = ends[-1][0] if ends else 0
         if count == self._most:
             return Cuts(tuple(self._ranges(ends)), count, ends[-1][1])
-        [last] = await self._tx.run(self._statements.walk_end(self._behind, span))
-        walked = int(last[0][0]) if last else 0
-        end = last[0][1:] if walked == span else None
+        [last] = await self._tx.run(self._statements.key_scan_end(self._behind, span))
+        scanned = int(last[0][0]) if last else 0
+        end = last[0][1:] if scanned == span else None
         await self._tx.run(*ANY_WAY)
-        if count * SPAN >= walked:
+        if count * SPAN >= scanned:
             return Cuts(tuple(self._ranges(ends)), count, end)
-        if not self._gathered:
-            found = await self.gather()
+        if not self._searched_match:
+            found = await self.match_search()
             if found is not None:
                 return found
         [listed] = await self._tx.run(

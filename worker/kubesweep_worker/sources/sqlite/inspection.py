@@ -214,7 +214,7 @@ def explain(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteSt
     batch = plan.limits.batch_rows
     most = plan.window_jobs * batch
     find = (
-        sql.gather(Range(), Predicate(cutoff), most)
+        sql.match_search(Range(), Predicate(cutoff), most)
         if sql.finds_by_index(c, cutoff)
         else sql.keys(Range(), Predicate(cutoff), most)
     )

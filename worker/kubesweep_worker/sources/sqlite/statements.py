@@ -178,7 +178,7 @@ class SqliteStatements:
         limit = "" if most is None else f" LIMIT {most}"
         return f"SELECT {self.key_texts} FROM {self.table} AS t WHERE {self.where(scope, predicate)} ORDER BY {self.key_list}{limit}"
 
-    def gather(self, scope: Scope, predicate: Predicate, most: int) -> str:
+    def match_search(self, scope: Scope, predicate: Predicate, most: int) -> str:
         """Up to ``most`` + 1 stale keys of the scope, sorted after they are found, so that the best index of the match is used."""
         where = self.where(scope, predicate)
         parts = [f"k{n}" for n in range(len(self.key))]

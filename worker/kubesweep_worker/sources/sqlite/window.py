@@ -35,7 +35,7 @@ def _stale_keys(
 ) -> list[Key]:
     """Stale keys in key order. An index of the match finds them where there are few; otherwise a scan along the key does."""
     if behind == Range(None, behind.high) and sql.finds_by_index(c, predicate.cutoff):
-        found: list[Key] = c.execute(sql.gather(behind, predicate, most)).fetchall()
+        found: list[Key] = c.execute(sql.match_search(behind, predicate, most)).fetchall()
         if len(found) <= most:
             return found
     return c.execute(sql.keys(behind, predicate, most)).fetchall()

@@ -66,8 +66,9 @@ local function new_token() return tostring(call('HINCRBY', META, 'token', 1)) en
 
 local function excluded_changed() call('HINCRBY', META, 'excluded', 1) end
 
--- An entry has two fields, h and b. b is the job, and h is its header, so that the scripts need not decode the job:
--- sweep, kind (p: planned, h: retry, n: neither), deliveries that crashed, rows, when it became ready, token of its excluded rows.
+-- An entry has two fields, h and b. b is the job, and h is its header, so that the scripts need not decode the job: sweep, kind,
+-- deliveries that crashed, rows, when it became ready, token of its excluded rows.
+-- Kinds: p (planned), h (retry; queues store this letter, so it cannot change) and n (neither).
 local function header(sweep, kind, crashes, rows, since, token)
   return table.concat({sweep == '' and '-' or sweep, kind, crashes, rows, text(since), token or '-'}, ' ')
 end

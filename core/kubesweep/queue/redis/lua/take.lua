@@ -55,7 +55,7 @@ local function take_expired(jobs, consumer, want, until_)
       if not owner or not entry or is_obsolete(sweep, kind) then
         remove({id})
         if entry and kind == 'p' then drop_planned_job(sweep) end
-      elseif #jobs < 3 * want and (not args.spare or owner[2] == consumer) then
+      elseif #jobs < 3 * want and (not args.own_expired_only or owner[2] == consumer) then
         assign(consumer, {id}, owner[4] + 1, until_)
         append_job(jobs, id, owner[4] + 1, call('HGET', REST, id) or entry[2][4])
       else

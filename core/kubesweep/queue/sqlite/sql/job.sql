@@ -48,7 +48,7 @@ FROM (
   SELECT * FROM (
     SELECT 0 AS place, lease AS since, id, deliveries + 1 AS delivery, body
     FROM job
-    WHERE schedule = :schedule AND consumer IS NOT NULL AND lease <= :now AND (consumer = :consumer OR NOT :spare)
+    WHERE schedule = :schedule AND consumer IS NOT NULL AND lease <= :now AND (consumer = :consumer OR NOT :own_expired_only)
     ORDER BY lease
     LIMIT :want
   )

@@ -117,7 +117,7 @@ async def explain(tx: Transaction, plan: Plan, relation: Relation, statements: S
     as_json, as_text = await tx.run(f"EXPLAIN (FORMAT JSON) {find}", f"EXPLAIN {find}")
     tree = query_plan(as_json)
     return Explanation(
-        plan_sql=statements.gather(Range(), Predicate(cutoff), most, 10 * most),
+        plan_sql=statements.match_search(Range(), Predicate(cutoff), most, 10 * most),
         stale_sql=statements.rows(example, Predicate(cutoff), batch),
         write_sql=statements.write(example, Predicate(cutoff)) if plan.write is not None else None,
         plan_text="\n".join(str(row[0]) for row in as_text),
@@ -129,7 +129,7 @@ async def explain(tx: Transaction, plan: Plan, relation: Relation, statements: S
 async def _example(
     tx: Transaction, statements: Statements, cutoff: str, batch: int
 ) -> tuple[None, tuple[str, ...] | None]:
-    [rows] = await tx.run(statements.walk_end(Range(), batch))
+    [rows] = await tx.run(statements.key_scan_end(Range(), batch))
     return None, tuple(str(value) for value in rows[0][1:]) if rows else None
 
 
