@@ -160,12 +160,12 @@ async def test_a_password_of_the_queue_that_is_late_or_wrong_is_waited_for(
         root.acl_setuser("default", enabled=False, reset_passwords=True)
     file = pod.login.folder / "password"
     worker = pod.start("work", {"KUBESWEEP_QUEUE": f"{server.url.replace('//', '//worker@')}?password_file={file}"})
-    entry = await said(worker, "the queue is away", reason="QueueAuth")
+    entry = await said(worker, "the queue is unavailable", reason="QueueAuth")
     assert f"password_file {file} cannot be read" in entry["message"]
     pod.login.show(password="wrong")
     await asyncio.to_thread(until, lambda: refused(server, "worker"))
     pod.login.show(password="right")
-    await said(worker, "the queue is back")
+    await said(worker, "the queue responds again")
     await said(worker, FINISHED)
     assert statuses(database) == {"new": ROWS}
     await ended(worker)

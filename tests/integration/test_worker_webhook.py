@@ -209,7 +209,7 @@ def test_every_database_value_becomes_json() -> None:
 async def test_a_whole_sweep_survives_a_receiver_that_fails_now_and_then(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The receiver is away at first, then asks for patience, then refuses one row for good."""
+    """The receiver is unavailable at first, then asks for patience, then refuses one row for good."""
     caplog.set_level(logging.DEBUG)
     calls: Counter[str] = Counter()
     keys: dict[str, set[str]] = {}

@@ -21,7 +21,7 @@ class WorkerSettings:
     """All durations are seconds.
 
     ``lease``: how long the queue keeps a job for a worker without a heartbeat. ``deadline``: how long a job may run without
-    progress before the process ends. ``patience``: how long a draining worker waits for a queue that is away. ``closing``:
+    progress before the process ends. ``patience``: how long a draining worker waits for a queue that is unavailable. ``closing``:
     how long it may take to close effect, source and queue together.
     """
 

@@ -6,7 +6,7 @@ The split is the same as the users of docs/redis-acl.md, and tests/integration/t
 Rules for every operation:
 
 - It is atomic: it happens as a whole or not at all.
-- It is fenced: an operation on a claim takes effect only while the caller owns the claim. A process that was away too long
+- It is fenced: an operation on a claim takes effect only while the caller owns the claim. A process that paused too long
   cannot undo what other processes did meanwhile.
 - It raises ``Outage`` where the queue cannot be used, and no other error is expected.
 

@@ -1,4 +1,4 @@
-"""Check jobs, and findings while the database is away."""
+"""Check jobs, and findings while the database is unavailable."""
 
 from __future__ import annotations
 

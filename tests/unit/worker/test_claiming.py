@@ -173,12 +173,12 @@ async def test_a_job_that_arrives_after_the_breaker_opened_is_released_and_done_
     worker = Worker(bench.plan, queue, bench.source, None, bench.settings, bench.connect)
 
     def away(_: str) -> None:
-        raise Outage("Away", "the database is away")
+        raise Outage("Away", "the database is unavailable")
 
     running = asyncio.create_task(worker.run())
     await queue.waits.wait()
     bench.source.down = away
-    worker._context.pause_claiming(Outage("Away", "the database is away"))
+    worker._context.pause_claiming(Outage("Away", "the database is unavailable"))
     sweep = await bench.open()
     while not queue.back:
         await bench.queue.wait(bench.plan.ref, 0.01)

@@ -1,4 +1,4 @@
-"""The worker's loop: results while the queue is away, stops, and jobs that run alone."""
+"""The worker's loop: results while the queue is unavailable, stops, and jobs that run alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
 
 
 class Moody(SqliteQueue):
-    """A queue that is away for a while, once a job was claimed."""
+    """A queue that is unavailable for a while, once a job was claimed."""
 
     away = 0
     only: tuple[str, ...] = ("settle", "claim", "advance", "wait", "stats", "excluded")
@@ -44,7 +44,7 @@ class Moody(SqliteQueue):
         return super().__getattribute__(name)
 
 
-async def test_results_are_kept_while_the_queue_is_away(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_results_are_kept_while_the_queue_is_unavailable(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "connect", lambda: Moody(str(bench.folder / "queue.db")))
     bench.settings = WorkerSettings(backoff=0.001, max_backoff=0.01)
     await bench.open()

@@ -1,4 +1,4 @@
-"""The circuit breaker in front of claiming: while the database or the receiver is away, a worker claims no jobs.
+"""The circuit breaker in front of claiming: while the database or the receiver is unavailable, a worker claims no jobs.
 
 It recovers in two steps. After a pause the worker probes the database, then runs exactly one job. Only a job that succeeds
 closes the breaker and resets the pauses, so an outage that the probe cannot detect does not cause a busy loop.

@@ -136,7 +136,7 @@ class RateLimiter:
 
     async def _request(self) -> float:
         """One request for all waiting rows. Returns the seconds until the next request, where other workers are far ahead.
-        Raises Outage where the queue is away and the worker stops."""
+        Raises Outage where the queue is unavailable and the worker stops."""
         async with self._request_lock:
             now = self._settings.monotonic()
             if not self._slots and now >= self._next_request:

@@ -1,6 +1,6 @@
 """What every job gets: the plan, source, effect and settings of its worker, and a queue that is retried until it answers.
 
-Invariant: a result is never dropped because the queue is away. The job keeps it, and the heartbeat extends its lease,
+Invariant: a result is never dropped because the queue is unavailable. The job keeps it, and the heartbeat extends its lease,
 until the queue accepts the settlement or the worker must stop now.
 """
 
@@ -122,7 +122,7 @@ class JobContext:
                     raise
                 if failures == 1:
                     log.warning(
-                        "the queue is away, so results are kept until it returns", extra={"reason": error.reason}
+                        "the queue is unavailable, so results are kept until it responds", extra={"reason": error.reason}
                     )
                 self.touch_running()
                 await self.settings.sleep(self.backoff_delay(failures, error))

@@ -82,7 +82,7 @@ def sort_sub_batch(job: Job, keys: tuple[Key, ...], delivered: DeliveryResult, *
 
 def _split_off(job: Job, delivered: DeliveryResult, *, last: bool) -> tuple[Job, ...]:
     """Separate jobs for rows that all failed: in groups small enough to show which rows fail, or, after the second failure
-    of the whole job, to find out from the rows behind them whether the receiver is away."""
+    of the whole job, to find out from the rows behind them whether the receiver is unavailable."""
     rows = tuple(delivered.undelivered)
     if delivered.split:
         return tuple(keys_job(job, rows[at : at + FEW]) for at in range(0, len(rows), FEW))

@@ -1,6 +1,6 @@
 """What a worker reports to the queue about source and effect; the controller and the CLI turn it into conditions.
 
-An unchanged finding is reported once. A report never fails a job: where the queue is away, the next one is sent instead.
+An unchanged finding is reported once. A report never fails a job: where the queue is unavailable, the next one is sent instead.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Heartbeat:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: int | None = None
         self._loop_seen_at = 0.0
-        self._away = False
+        self._unavailable = False
         self._thread = threading.Thread(target=self._run, name="kubesweep-heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -74,9 +74,9 @@ class Heartbeat:
                 runner.run(queue.close())
 
     def _log_outage(self, error: Outage) -> None:
-        if not self._away:
-            log.warning("heartbeat: the queue is away, so leases are not extended", extra={"reason": error.reason})
-        self._away = True
+        if not self._unavailable:
+            log.warning("heartbeat: the queue is unavailable, so leases are not extended", extra={"reason": error.reason})
+        self._unavailable = True
 
     async def beat(self, queue: QueueService) -> None:
         """Extend the leases of all jobs that are not past their deadline, and mark those that the queue reports as lost."""
@@ -85,7 +85,7 @@ class Heartbeat:
             return
         for lost in await queue.extend(self._ref, claims, self._settings.lease):
             self._in_flight.mark_lost(lost)
-        self._away = False
+        self._unavailable = False
 
     def _overdue(self, run: JobRun) -> bool:
         return not run.finished and self._settings.monotonic() - run.last_progress > self._settings.deadline

@@ -66,12 +66,12 @@ class Loop:
             self._consecutive_failures += 1
             pause = self.context.backoff_delay(self._consecutive_failures, outage)
             if self._consecutive_failures == 1:
-                log.warning("the queue is away: %s", outage, extra={"reason": outage.reason})
+                log.warning("the queue is unavailable: %s", outage, extra={"reason": outage.reason})
             self._not_before = now + pause
             self.wakeup.wake_in(pause)
             return None
         if self._consecutive_failures:
-            log.info("the queue is back")
+            log.info("the queue responds again")
             self._consecutive_failures = 0
         if (quiet := max(self._not_before, self.context.no_claims_until) - now) > 0 and not self.stopping:
             self.wakeup.wake_in(quiet)

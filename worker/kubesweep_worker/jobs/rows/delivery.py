@@ -1,7 +1,7 @@
 """Run the effects of one sub-batch in parallel, and decide what caused the infrastructure failures among them.
 
 A receiver that fails for some rows and serves others refuses those rows: they spend an attempt, or one poison row would
-block its sweep for ever. A receiver that fails for most rows is away: the job is released and no attempt is spent, or an
+block its sweep for ever. A receiver that fails for most rows is unavailable: the job is released and no attempt is spent, or an
 outage would dead-letter good rows. ``attribute_failures`` decides; docs/adr/0011 and 0102 have the reasons.
 
 effects/response.py classifies a webhook's status, such as 5xx, as an infrastructure failure (Outage) or the row's (RowError).
@@ -96,7 +96,7 @@ class _SubBatchDelivery:
         self.failed_before = failed_before(run.claim.job)
         self.serves_others = context.receiver_health.serves_others
         self.effects_done = dict(run.claim.job.effects_done)
-        self.aborted = False  # the receiver is away: the remaining rows are not tried
+        self.aborted = False  # the receiver is unavailable: the remaining rows are not tried
 
     async def deliver_rows(self) -> None:
         """Deliver rows one after the other until none is left; several of these run in parallel."""
@@ -157,11 +157,11 @@ class _SubBatchDelivery:
         self.outages[key] = outage
         self.failed_since_answer.append(key)
         if self.failed_before:  # rows that always fail prove nothing about the receiver
-            receiver_away = len(self.failed_since_answer) >= MAX_FAILURES_IN_A_ROW
+            unavailable = len(self.failed_since_answer) >= MAX_FAILURES_IN_A_ROW
         else:
             self.context.receiver_health.record(False)
-            receiver_away = self.context.receiver_health.failing
-        self.aborted = self.aborted or (receiver_away and outage.reason in UNAVAILABLE)
+            unavailable = self.context.receiver_health.failing
+        self.aborted = self.aborted or (unavailable and outage.reason in UNAVAILABLE)
 
     def _typical_outage(self) -> Outage:
         """The one with the median Retry-After, so that a single row's long delay does not pause all rows."""
