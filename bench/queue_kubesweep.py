@@ -111,7 +111,7 @@ async def work(settings: Settings) -> None:
 async def fill(settings: Settings) -> None:
     """Enqueue one sweep of ``jobs`` jobs as planning does: each window replaces the job that planned it.
 
-    The next planning job is behind the waiting jobs. So that nothing else is claimed, the first job takes its place here.
+    The next planning job is queued after the waiting jobs. So that nothing else is claimed, the first job takes its place here.
     """
     if settings.kind == "pick":  # the worker plans
         return await trickle(Settings(settings.port, "pick", 1, 0, 1, pause=0.0))

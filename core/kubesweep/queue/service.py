@@ -91,7 +91,7 @@ class ProducerQueue(_Closable, Protocol):
 
         The answer is the first of these that applies:
 
-        - duplicate: the tick is not later than the last one. A request with ``dedup_key`` gets a tick behind the last one
+        - duplicate: the tick is not later than the last one. A request with ``dedup_key`` gets a tick after the last one
           instead, and is a duplicate where its sweep is remembered; the answer then names that sweep.
         - late: tick + deadline lies in the past.
         - forbidden: the previous sweep is not settled, and the request has no newer plan. With a newer plan the previous
@@ -208,7 +208,7 @@ class WorkerQueue(_Statistics, Protocol):
         """Return unfinished jobs. Nothing is counted: the next delivery has the same number.
 
         - The body of ``claim.job`` is enqueued, so the caller can release the rest of a job or set ``may_have_committed``.
-        - The job is ready at once, behind all waiting jobs. A planned job of a settled sweep is deleted instead.
+        - The job is ready at once, after all waiting jobs. A planned job of a settled sweep is deleted instead.
         - The row budget gets back ``Claim.refund``.
 
         Returns the ids of lost claims.

@@ -56,7 +56,7 @@ async def test_a_sweep_ends_though_rows_turn_stale_faster_than_it_works(tmp_path
     await bench.queue.close()
     assert stats.sweep is not None
     assert stats.sweep.state is SweepState.COMPLETED
-    if kind == "ascending numbers":  # behind the greatest key of the start
+    if kind == "ascending numbers":  # after the greatest key of the start
         assert (stats.sweep.planned, stats.sweep.capped) == (first, False)
     assert first <= stats.sweep.planned <= 4 * UNCOUNTED
 
@@ -123,7 +123,7 @@ async def test_rows_behind_a_flood_are_swept_though_each_capped_sweep_halts(benc
 
 
 async def test_a_sweep_begins_before_the_rows_that_one_halted_early_did_not_reach(tmp_path: Path) -> None:
-    """With an effect a flood drops the jobs behind it. A sweep that began behind those would leave their rows out."""
+    """With an effect a flood drops the jobs after it. A sweep that began after those would leave their rows out."""
 
     def refuses(delivery: object) -> None:
         raise ValueError

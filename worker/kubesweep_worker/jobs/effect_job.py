@@ -42,7 +42,7 @@ class SubBatchResult:
 
     ok: tuple[Key, ...]
     results: RowResults
-    low: Key | None  # a range job continues behind this key
+    low: Key | None  # a range job continues after this key
     handled: frozenset[Key]
     outage: Outage | None
     idempotency_keys: Mapping[Key, str]  # those under which the effects of ``ok`` succeeded
@@ -54,8 +54,8 @@ class SubBatchResult:
 def sort_sub_batch(job: Job, keys: tuple[Key, ...], delivered: DeliveryResult, *, last: bool = True) -> SubBatchResult:
     """Sort the rows of a sub-batch by what happens to them. ``last``: the job has no other rows.
 
-    After an outage or a drain, a range continues behind the last row before the first undelivered one. Rows behind that
-    which succeeded are written and no longer match; rows behind that which were skipped are delivered again.
+    After an outage or a drain, a range continues after the last row before the first undelivered one. Rows after that
+    one that succeeded are written and no longer match. Rows after it that were skipped are delivered again.
     """
     results = RowResults(failed=list(delivered.failed), unspent=list(delivered.unspent))
     split_off = _split_off(job, delivered, last=last)
@@ -82,7 +82,7 @@ def sort_sub_batch(job: Job, keys: tuple[Key, ...], delivered: DeliveryResult, *
 
 def _split_off(job: Job, delivered: DeliveryResult, *, last: bool) -> tuple[Job, ...]:
     """Separate jobs for rows that all failed: in groups small enough to show which rows fail, or, after the second failure
-    of the whole job, to find out from the rows behind them whether the receiver is unavailable."""
+    of the whole job, to find out from the rows after them whether the receiver is unavailable."""
     rows = tuple(delivered.undelivered)
     if delivered.split:
         return tuple(keys_job(job, rows[at : at + FEW]) for at in range(0, len(rows), FEW))

@@ -122,7 +122,7 @@ async def run_plan(context: JobContext, run: JobRun) -> Result:
 
 
 async def _start(context: JobContext, origin: str) -> Key | None:
-    """The key behind which this sweep begins: where the latest sweep of this plan and table was capped, if it tried all rows
+    """The key after which this sweep begins: where the latest sweep of this plan and table was capped, if it tried all rows
     that it had planned."""
     (stats,) = await context.retry_until_answered(lambda: context.queue.stats([context.ref]))
     for past in stats.history:

@@ -222,7 +222,7 @@ class Source(Protocol):
         most: int,
         until: Key | None = None,
     ) -> Cuts:
-        """The next window: up to ``most`` stale rows behind ``after`` in key order, up to and including ``until``, in cuts of
+        """The next window: up to ``most`` stale rows after ``after`` in key order, up to and including ``until``, in cuts of
         ``batch`` rows."""
         ...
 

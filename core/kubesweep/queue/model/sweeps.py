@@ -120,7 +120,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
         """True where every row before ``stopped`` was tried, so that the next sweep may begin there.
 
         A sweep that Halted or Failed at its end counts like a Completed one. Otherwise its successor would begin at the same
-        place, plan the same rows, and never reach the rows behind them. A sweep that ended early does not count: it dropped
+        place, plan the same rows, and never reach the rows after them. A sweep that ended early does not count: it dropped
         planned jobs, and is not balanced, or its plan job, and is not capped.
         """
         if self.state in (SweepState.HALTED, SweepState.FAILED):

@@ -125,7 +125,7 @@ def release(con: sqlite3.Connection, now: float, ref: ScheduleRef, claims: Seque
         done.append((int(item.id),))
         if is_retry or not sweep or _is_open(con, schedule.id, sweep):
             back.append((item.job.rows, now, to_json(item.job), int(item.id)))
-    # Waiting jobs are claimed by id, so a released job gets a new id and is queued behind them.
+    # Waiting jobs are claimed by id, so a released job gets a new id and is queued after them.
     con.executemany(statements("job")["release"], back)
     con.executemany(statements("job")["delete"], done)
     admit(con, schedule.id, now)

@@ -1,6 +1,6 @@
 """Read the rows of a job, in smaller pieces where one statement for all of them times out.
 
-A range is read with a smaller LIMIT, starting behind the last key that was read; a list of keys is read in parts. A
+A range is read with a smaller LIMIT, starting after the last key that was read; a list of keys is read in parts. A
 timeout of a statement for one row is an outage.
 """
 
@@ -27,7 +27,7 @@ def match_fails(error: RowError) -> SweepFailure:
 @dataclass(frozen=True, slots=True)
 class Rows:
     rows: list[SourceRow]
-    last: bool  # the scope has no rows behind these
+    last: bool  # the scope has no rows after these
 
 
 async def read_rows(context: JobContext, run: JobRun, scope: Scope, predicate: Predicate, most: int) -> Rows:

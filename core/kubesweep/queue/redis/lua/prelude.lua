@@ -1,6 +1,6 @@
 -- The first part of every script. KEYS are all keys of one schedule, always in this order. ARGV[1] is a MessagePack map.
 -- Invariants:
--- - An entry of WORK is waiting (behind the cursor `cur`, not in LEASES) or running (in LEASES and in the group's pending list,
+-- - An entry of WORK is waiting (after the cursor `cur`, not in LEASES) or running (in LEASES and in the group's pending list,
 --   with its owner and its delivery count).
 -- - An entry is acknowledged and deleted in one script, so XLEN is always waiting + running.
 -- - LEASES has the deadlines. The idle times of the group depend on the server's clock, and finding expired ones needs a scan.

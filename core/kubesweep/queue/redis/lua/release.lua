@@ -1,6 +1,6 @@
 -- flags: allow-oom
 -- needs: sweeps claims
--- args.claims: {id, owner, delivery, rows, body, refund} each. A released job is queued behind the waiting ones.
+-- args.claims: {id, owner, delivery, rows, body, refund} each. A released job is queued after the waiting ones.
 if not known() then return ids_of(args.claims) end
 removed = true  -- even if all are lost: a delayed plan job must be admitted by the current clock, which may have been set back
 local lost, done, unused = {}, {}, 0

@@ -1,4 +1,4 @@
--- args.body: the finding as JSON. It is stored behind its time, by which the oldest one is found.
+-- args.body: the finding as JSON. It is stored after its time, by which the oldest one is found.
 if not known() then return 0 end
 call('HSET', FINDINGS, args.kind, text(args.at or now) .. ' ' .. args.body)
 if call('HLEN', FINDINGS) > args.most then

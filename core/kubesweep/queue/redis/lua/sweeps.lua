@@ -63,7 +63,7 @@ end
 -- Removes the sweep's unclaimed planned jobs. Returns how many rows they had.
 local function drop_waiting(sweep)
   local from, rows, gone = call('HGET', META, 'cur') or '0-0', 0, {}
-  local early = call('EXISTS', EARLY) == 1 -- then an entry behind the cursor may be claimed
+  local early = call('EXISTS', EARLY) == 1 -- then an entry after the cursor may be claimed
   while true do
     local page = call('XRANGE', WORK, '(' .. from, '+', 'COUNT', CHUNK)
     for _, entry in ipairs(page) do

@@ -1,6 +1,6 @@
 -- Claims jobs: expired leases, then due retries, then waiting jobs. XREADGROUP supports only the order of the stream, so the scripts
 -- keep their own cursor (META cur, set in the group with LASTID) and assign ownership with XCLAIM FORCE. A retry that is claimed before
--- older waiting jobs is behind the cursor; EARLY has its id until the cursor passes it.
+-- older waiting jobs is after the cursor; EARLY has its id until the cursor passes it.
 local function append_job(jobs, id, delivery, body)
   jobs[#jobs + 1], jobs[#jobs + 2], jobs[#jobs + 3] = id, delivery, body
 end
