@@ -48,8 +48,9 @@ def test_every_exit_code_of_the_troubleshooting_page_is_documented() -> None:
         ("core/kubesweep/api/compile.py", ["return plan.Match("]),
         (
             "worker/kubesweep_worker/sources/conditions.py",
-            ["def condition", "class Dialect", "class PostgresDialect", "def _stays", "def quote_pg", "def quote_text"],
+            ["def condition", "class Dialect", "def _stays", "def quote_text"],
         ),
+        ("worker/kubesweep_worker/sources/postgres/dialect.py", ["class PostgresDialect", "def quote_pg"]),
         ("worker/kubesweep_worker/sources/sqlite/statements.py", ["class SqliteDialect"]),
         ("worker/kubesweep_worker/sources/postgres/checks/fit.py", ["def check_match"]),
         ("worker/kubesweep_worker/sources/sqlite/fit.py", ["def check_value"]),

@@ -44,7 +44,9 @@ class Moody(SqliteQueue):
         return super().__getattribute__(name)
 
 
-async def test_results_are_kept_while_the_queue_is_unavailable(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_results_are_kept_while_the_queue_is_unavailable(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bench, "connect", lambda: Moody(str(bench.folder / "queue.db")))
     bench.settings = WorkerSettings(backoff=0.001, max_backoff=0.01)
     await bench.open()

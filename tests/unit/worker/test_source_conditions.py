@@ -15,14 +15,13 @@ from kubesweep.api.plan import Match
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.text import as_sentence
 from kubesweep_worker.sources.conditions import (
-    PostgresDialect,
     quote_name,
-    quote_pg,
     quote_text,
     stale,
     time_columns,
     used_columns,
 )
+from kubesweep_worker.sources.postgres.dialect import PostgresDialect, quote_pg
 from kubesweep_worker.sources.postgres.errors import classify, classify_connect
 from kubesweep_worker.sources.postgres.sqlstates import CLASSES, CODES, Verdict
 from kubesweep_worker.sources.sqlite.errors import EXTENDED, PRIMARY

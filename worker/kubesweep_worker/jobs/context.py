@@ -122,7 +122,8 @@ class JobContext:
                     raise
                 if failures == 1:
                     log.warning(
-                        "the queue is unavailable, so results are kept until it responds", extra={"reason": error.reason}
+                        "the queue is unavailable, so results are kept until it responds",
+                        extra={"reason": error.reason},
                     )
                 self.touch_running()
                 await self.settings.sleep(self.backoff_delay(failures, error))

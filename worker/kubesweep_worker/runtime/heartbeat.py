@@ -75,7 +75,9 @@ class Heartbeat:
 
     def _log_outage(self, error: Outage) -> None:
         if not self._unavailable:
-            log.warning("heartbeat: the queue is unavailable, so leases are not extended", extra={"reason": error.reason})
+            log.warning(
+                "heartbeat: the queue is unavailable, so leases are not extended", extra={"reason": error.reason}
+            )
         self._unavailable = True
 
     async def beat(self, queue: QueueService) -> None:

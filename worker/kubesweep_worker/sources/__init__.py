@@ -1,6 +1,11 @@
 """Sources: the databases that can be swept. ``open_source`` chooses one by the URL's scheme; base.py has the protocol.
 
-A new database (such as MySQL) gets a folder beside postgres and sqlite, and its scheme here.
+To add a database such as MySQL:
+
+1. Add a folder beside postgres/ and sqlite/ with a class that implements ``InspectableSource`` (base.py).
+2. Implement ``Dialect`` (conditions.py) there, for the SQL of conditions.
+3. Choose the class by the URL's scheme in ``open_source``.
+4. Accept the scheme in ``SCHEMES`` of kubesweep.api.models.secret_values.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The Source protocol: what a sweep needs from a database. Implementations: sources/postgres and sources/sqlite.
 
-To add a database such as MySQL, implement ``InspectableSource`` in a folder beside these two, and choose it by the URL's
-scheme in ``open_source`` (sources/__init__.py).
+sources/__init__.py lists what another database needs.
 
 No method leaves a transaction open, none compares keys outside the database, and every cutoff is text that the same
 database produced. Errors are classified:

@@ -7,12 +7,11 @@ Values are literals, not parameters: so the query planner can use a partial inde
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from kubesweep.api.models.sql_text import substitute_cutoff
 from kubesweep.api.plan import Assignment, Match, Plan
-from kubesweep_worker.sources.epochs import MICROSECONDS, exact, floor, unit_of
+from kubesweep_worker.sources.epochs import unit_of
 
 
 def quote_name(name: str) -> str:
@@ -26,13 +25,6 @@ def quote_text(text: str) -> str:
     return literals[0] if len(literals) == 1 else f"({' || char(0) || '.join(literals)})"
 
 
-def quote_pg(text: str) -> str:
-    """A string literal that means the same whether standard_conforming_strings is on or off."""
-    if "\\" not in text:
-        return quote_text(text)
-    return " E" + quote_text(text.replace("\\", "\\\\"))
-
-
 def column(name: str) -> str:
     return f"t.{quote_name(name)}"
 
@@ -42,14 +34,11 @@ def parenthesised(sql: str, literal: str) -> str:
     return f"(\n{substitute_cutoff(sql, literal)}\n)"
 
 
-# Other programs may write to the queue, so a cutoff may be forged: nothing is stale by a time that the database's clock has not reached.
-NEARER = {"before": "LEAST", "after": "GREATEST"}
 SIGNS = {"before": "<", "after": ">", "lessThan": "<", "greaterThan": ">"}
-INTEGERS = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 
 
 class Dialect(Protocol):
-    """The SQL that differs between databases."""
+    """The SQL that differs between databases: postgres/dialect.py, and SqliteDialect in sqlite/statements.py."""
 
     def value(self, name: str, text: str) -> str:
         """The literal of a value of column ``name``."""
@@ -70,59 +59,6 @@ class Dialect(Protocol):
     def expression(self, sql: str, cutoff: str) -> str:
         """A user's expression in parentheses, ``:cutoff`` filled in."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class PostgresDialect:
-    """``types``: the columns' types without length, because a cast to varchar(3) truncates without an error."""
-
-    types: Mapping[str, str]
-    zone: str = "UTC"
-
-    def value(self, name: str, text: str) -> str:
-        return f"{quote_pg(text)}::{self.types[name]}"
-
-    def values(self, name: str, texts: Sequence[str]) -> str:
-        return ", ".join(self.value(name, text) for text in texts)
-
-    def when(self, match: Match, cutoff: str) -> str:
-        name, sign = column(match.column), SIGNS[match.op]
-        if match.unit:
-            return self._number(match, cutoff)
-        instant = f"{NEARER[match.op]}({quote_pg(cutoff)}::timestamptz, now())"
-        if match.offset:
-            instant = f"{instant} - '{match.offset:.6f} seconds'::interval"
-        if self.types[match.column] == "timestamp with time zone":
-            return f"{name} {sign} {instant}"
-        naive = f"{name} {sign} ({instant}) AT TIME ZONE {quote_pg(self.zone)}"
-        if self.zone == "UTC":
-            return naive
-        # The first comparison can use an index. For a local time that occurs twice, PostgreSQL assumes the later one.
-        return f"{naive} AND {name}::timestamp AT TIME ZONE {quote_pg(self.zone)} {sign} {instant}"
-
-    def _number(self, match: Match, cutoff: str) -> str:
-        """Compares with a constant of the column's type, so that its index can be used. One that the type cannot represent means all
-        rows or none."""
-        name, sign, kind = column(match.column), SIGNS[match.op], self.types[match.column]
-        moment = floor(cutoff, match.offset, match.unit)
-        now = f"extract(epoch FROM now() - '{match.offset:.6f} seconds'::interval) * {1_000_000 // MICROSECONDS[match.unit]}"
-        if kind in INTEGERS:
-            most, now = INTEGERS[kind], f"floor({now})::bigint"
-            if -most - 1 <= moment <= most:
-                return f"{name} {sign} {NEARER[match.op]}('{moment}'::bigint, {now})"
-            return f"{name} {sign} {now}" if (moment > 0) is (match.op == "before") else "false"
-        number, now = (
-            (str(moment), f"floor({now})") if match.op == "before" else (exact(cutoff, match.offset, match.unit), now)
-        )
-        wide = "numeric" if kind == "numeric" else "double precision"
-        # NaN is greater than any number in PostgreSQL.
-        return f"{name} {sign} {NEARER[match.op]}('{number}'::{wide}, ({now})::{wide}) AND {name} <> 'NaN'::{wide}"
-
-    def compare(self, match: Match) -> str:
-        return f"{column(match.column)} {SIGNS[match.op]} {self.value(match.column, match.values[0])}"
-
-    def expression(self, sql: str, cutoff: str) -> str:
-        return parenthesised(sql, f"LEAST({quote_pg(cutoff)}::timestamptz, now())")
 
 
 def condition(match: Match, dialect: Dialect, cutoff: str) -> str:

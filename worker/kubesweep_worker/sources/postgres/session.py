@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kubesweep.api.plan import Plan
-from kubesweep_worker.sources.conditions import quote_name, quote_pg, quote_text
+from kubesweep_worker.sources.conditions import quote_name, quote_text
+from kubesweep_worker.sources.postgres.dialect import quote_pg
 from kubesweep_worker.sources.postgres.pool import Transaction
 
 SESSION = ("TimeZone", "DateStyle", "IntervalStyle", "search_path")

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from kubesweep.api.plan import Plan
 from kubesweep.queue.model import Key
 from kubesweep_worker.sources.base import Keys, Predicate, Range, Scope
-from kubesweep_worker.sources.conditions import PostgresDialect, column, quote_name, quote_pg, stale, stamp_columns
+from kubesweep_worker.sources.conditions import column, quote_name, stale, stamp_columns
+from kubesweep_worker.sources.postgres.dialect import PostgresDialect, quote_pg
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ def as_milliseconds(expression: str, zone: str) -> str:
     )
 
 
-NEARER = {"before": "min", "after": "max"}  # see conditions.NEARER
+NEARER = {"before": "min", "after": "max"}  # see postgres/dialect.py
 NOW_MS = "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
 COARSE = timedelta(days=2)  # more than any offset from UTC
 

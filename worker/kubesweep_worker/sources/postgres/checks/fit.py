@@ -9,9 +9,10 @@ from kubesweep.errors import SweepFailure
 from kubesweep.text import did_you_mean
 from kubesweep_worker.sources import fit as shared_fit
 from kubesweep_worker.sources.archive_types import Conversion, conversion
-from kubesweep_worker.sources.conditions import PostgresDialect, quote_name
+from kubesweep_worker.sources.conditions import quote_name
 from kubesweep_worker.sources.fit import effect_columns, unique_hint
 from kubesweep_worker.sources.postgres.checks.catalog import CatalogColumn, Relation
+from kubesweep_worker.sources.postgres.dialect import PostgresDialect
 from kubesweep_worker.sources.postgres.statements import KeyColumn, Statements
 
 KEY_TYPES = frozenset(
