@@ -5,23 +5,16 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 
 import pytest
-import redis
 
 from kubesweep.errors import Outage
 from kubesweep.queue.model import (
-    Claim,
     FailedRow,
     Finding,
-    Job,
     JobKind,
-    Limits,
     OpenResult,
-    PlanVersion,
     Retry,
     ScheduleRef,
     Settlement,
@@ -30,17 +23,11 @@ from kubesweep.queue.model import (
     SweepState,
     Window,
 )
-from kubesweep.queue.redis.arguments import body
 from kubesweep.queue.redis.queue import RedisQueue
-from kubesweep.queue.redis.scripts import KEY_NAMES
-from kubesweep.queue.service import QueueService
-from tests.contract.backends import Clock
+from tests.integration.redis_sweeps import LIMITS, PLAN, REF, planned
 from tests.kits.deadlines import scaled
 from tests.kits.servers import Server, binaries, shared
 
-REF = ScheduleRef("local", "default", "expire-carts", "8b5f6f0e-0000-4000-8000-000000000001")
-PLAN = PlanVersion(1, "aaaa")
-LIMITS = Limits()
 KILLED_WORKER = """
 import asyncio, sys
 from kubesweep.queue.model import Limits, ScheduleRef
@@ -69,14 +56,6 @@ async def queue(server: Server) -> AsyncIterator[RedisQueue]:
     made = RedisQueue(server.url)
     yield made
     await made.close()
-
-
-async def planned(queue: QueueService, jobs: int, tick: float = 1.0) -> str:
-    sweep = (await queue.open_sweep(REF, SweepRequest(tick=tick, plan=PLAN))).sweep
-    (claim,) = (await queue.claim(REF, "planner", 1, LIMITS)).jobs
-    cut = tuple(Job(JobKind.KEYS, PLAN, sweep, keys=((str(n),),), rows=1) for n in range(jobs))
-    assert await queue.advance(REF, claim, Window("now", cut, planned=jobs))
-    return sweep
 
 
 async def test_after_a_flush_every_operation_says_lost_or_nothing_and_writes_nothing(
@@ -186,55 +165,6 @@ async def test_fifty_jobs_of_a_killed_worker_come_again_on_an_idle_queue(server:
             assert {claim.delivery for claim in claims.jobs} <= {2}
 
 
-async def test_whatever_brings_work_ends_a_wait(server: Server, queue: RedisQueue) -> None:
-    other = RedisQueue(server.url)
-    row = FailedRow(("0",), "Late", "")
-
-    async def ended_by(operation: Awaitable[object]) -> None:
-        waiting = asyncio.create_task(queue.wait(REF, 3600.0))
-        await server.until_a_client_blocks()
-        await operation
-        async with asyncio.timeout(scaled(60)):
-            await waiting
-
-    await ended_by(other.open_sweep(REF, SweepRequest(tick=1.0, plan=PLAN)))
-    (plan,) = (await other.claim(REF, "bob", 1, LIMITS)).jobs
-    await ended_by(other.enqueue_check(REF, PLAN))
-    (check,) = (await other.claim(REF, "bob", 1, LIMITS)).jobs
-    await ended_by(other.release(REF, [check]))
-    (check,) = (await other.claim(REF, "bob", 1, LIMITS)).jobs
-    await other.end_sweep(REF, plan, SweepState.AWAITING_APPROVAL, "ManyRows", "")
-    await ended_by(other.approve(REF))
-    (plan,) = (await other.claim(REF, "bob", 1, LIMITS)).jobs
-    cut = Job(JobKind.KEYS, PLAN, plan.job.sweep, keys=(("0",),), rows=1)
-    await ended_by(other.advance(REF, plan, Window("now", (cut,), planned=1)))
-    (job,) = (await other.claim(REF, "bob", 1, LIMITS)).jobs
-    await ended_by(other.settle(REF, "bob", [Settlement(job, retry=(Retry((row,), 2, 0.1),))], 0, LIMITS))
-    again = await next_job(other)
-    await other.settle(REF, "bob", [Settlement(again, dead=(row,))], 0, LIMITS)
-    await ended_by(other.replay(REF))
-    await other.pause(REF, True)
-    await ended_by(other.pause(REF, False))
-    await other.close()
-
-
-async def next_job(queue: QueueService) -> Claim:
-    while True:
-        if jobs := (await queue.claim(REF, "bob", 1, LIMITS)).jobs:
-            return jobs[0]
-        await queue.wait(REF, 3600.0)
-
-
-async def test_a_paused_queue_with_work_does_not_keep_a_wait_awake(server: Server, queue: RedisQueue) -> None:
-    await queue.open_sweep(REF, SweepRequest(tick=time.time(), plan=PLAN))
-    await queue.pause(REF, True)
-    waiting = asyncio.create_task(queue.wait(REF, 3600.0))
-    await server.until_a_client_blocks()
-    assert not waiting.done()
-    await queue.pause(REF, False)
-    await waiting
-
-
 async def test_scripts_that_the_server_forgot_are_sent_again(server: Server, queue: RedisQueue) -> None:
     await planned(queue, 1)
     with server.client() as client:
@@ -244,120 +174,3 @@ async def test_scripts_that_the_server_forgot_are_sent_again(server: Server, que
         assert (known.ready, unknown.known) == (1, False)
         client.script_flush()
         assert len((await queue.claim(REF, "ann", 1, LIMITS)).jobs) == 1
-
-
-async def test_dead_letters_are_found_behind_a_thousand_others(queue: RedisQueue) -> None:
-    many, most = Limits(halt_above=10_000), 5000
-    await planned(queue, 2)
-    rare, often = (await queue.claim(REF, "ann", 2, many)).jobs
-    await queue.settle(REF, "ann", [Settlement(rare, dead=rows(0, 5, "Rare"))], 0, many)
-    await queue.settle(REF, "ann", [Settlement(often, dead=rows(5, 2505, "Often"))], 0, many)
-    assert len(await queue.dead_letters(REF, most=most)) == 2505
-    assert len(await queue.dead_letters(REF, most=1001)) == 1001
-    assert {letter.error for letter in await queue.dead_letters(REF, error="Rare", most=3)} == {"Rare"}
-    assert len(await queue.dead_letters(REF, error="Rare")) == 5
-    assert [(group.error, group.count) for group in await queue.error_groups(REF)] == [("Often", 2500), ("Rare", 5)]
-    assert await queue.replay(REF, error="Often") == 2500
-    assert await queue.purge(REF) == 2505  # rows in retry are within reach too
-
-
-def rows(first: int, end: int, error: str) -> tuple[FailedRow, ...]:
-    return tuple(FailedRow((str(number),), error, "") for number in range(first, end))
-
-
-@pytest.mark.slow
-async def test_every_key_has_an_end_and_twenty_four_hours_of_ticks_leave_nothing_behind(server: Server) -> None:
-    clock = Clock()
-    queue = RedisQueue(server.socket_url, clock=clock)
-    with server.client() as client:
-        settled_down = (0, 0)
-        for tick in range(24 * 720):
-            clock.advance(5.0)
-            opened = await queue.open_sweep(REF, SweepRequest(tick=clock.now, plan=PLAN))
-            assert opened.answer is OpenResult.ENQUEUED
-            (claim,) = (await queue.claim(REF, f"worker{tick}", 1, LIMITS)).jobs
-            assert await queue.advance(REF, claim, Window("now"))
-            if tick == 100:
-                settled_down = client.dbsize(), memory(client)
-        keys, size = settled_down
-        assert client.dbsize() == keys
-        assert abs(memory(client) - size) <= 128  # the digits of counters
-        assert all(client.ttl(name) > 6 * 86400 for name in client.keys("*"))
-        assert client.xinfo_consumers(f"{REF.prefix}:work", "w") != []
-        assert len(client.xinfo_consumers(f"{REF.prefix}:work", "w")) <= 2
-    await queue.close()
-
-
-def memory(client: redis.Redis) -> int:
-    """Bytes that the keys of the schedule take."""
-    names = [*(f"{REF.prefix}:{name}" for name in KEY_NAMES), f"control:{REF.prefix}"]
-    return sum(int(client.memory_usage(name, samples=0) or 0) for name in names)
-
-
-async def test_keys_that_are_created_later_expire_too(server: Server, queue: RedisQueue) -> None:
-    await planned(queue, 4)
-    one, two, three, _ = (await queue.claim(REF, "ann", 4, LIMITS)).jobs
-    done = [
-        Settlement(
-            one,
-            retry=(Retry((FailedRow(("0",), "Late", ""),), 2, 0.0), Retry((FailedRow(("9",), "Late", ""),), 2, 9.0)),
-        ),
-        Settlement(two, dead=(FailedRow(("1",), "Bad", ""),)),
-        Settlement(three, rest=three.job),
-    ]
-    await queue.settle(REF, "ann", done, 1, LIMITS)
-    await queue.report(REF, Finding("Effect", True, "Fine", "", PLAN))
-    await queue.pause(REF, False)
-    with server.client() as client:
-        found = {name: client.ttl(name) for name in client.keys("*")}
-    assert found.keys() == {*(f"{REF.prefix}:{name}" for name in KEY_NAMES), f"control:{REF.prefix}"}
-    assert min(found.values()) > 0
-
-
-async def test_only_a_tick_puts_off_the_end_of_a_key(server: Server, queue: RedisQueue) -> None:
-    await planned(queue, 4)
-    one, two, three, _ = (await queue.claim(REF, "ann", 4, LIMITS)).jobs
-    late, bad = FailedRow(("0",), "Late", ""), FailedRow(("1",), "Bad", "")
-    failing = Settlement(one, retry=(Retry((late,), 2, 9.0),), dead=(bad,))
-    await queue.settle(REF, "ann", [failing, Settlement(two, rest=two.job)], 0, LIMITS)
-    await queue.report(REF, Finding("Effect", True, "Fine", "", PLAN))
-    with server.client() as client:
-        names = client.keys("*")
-        for name in names:
-            client.expire(name, 1000)
-        late, bad = FailedRow(("2",), "Late", ""), FailedRow(("3",), "Bad", "")
-        failing = Settlement(three, retry=(Retry((late,), 2, 9.0),), dead=(bad,))
-        await queue.settle(REF, "ann", [failing, Settlement(two, applied=0, rest=two.job)], 0, LIMITS)
-        await queue.report(REF, Finding("Effect", True, "Fine", "", PLAN))
-        assert await queue.extend(REF, [two], 30.0) == ()
-        assert max(client.ttl(name) for name in names) <= 1000
-        await queue.open_sweep(REF, SweepRequest(tick=2.0, plan=PLAN))
-        assert min(client.ttl(name) for name in names if not name.endswith(":wake")) > 1000
-
-
-async def test_an_empty_schedule_takes_at_most_two_kibibytes(server: Server, queue: RedisQueue) -> None:
-    schedules = 500
-    with server.client() as client:
-        await planned(queue, 0)
-        await queue.forget(REF)
-        before = client.info("memory")["used_memory_dataset"]
-        for number in range(schedules):
-            ref = ScheduleRef(
-                "inst0001", "default", "expire-conversations-idle", f"{number:08d}-0000-4000-8000-000000000001"
-            )
-            await queue.open_sweep(ref, SweepRequest(tick=1.0, plan=PLAN))
-            (plan,) = (await queue.claim(ref, str(uuid.uuid4()), 1, LIMITS)).jobs
-            assert await queue.advance(ref, plan, Window("2027-01-15 08:00:00+00"))
-        assert (client.info("memory")["used_memory_dataset"] - before) / schedules <= 2048
-
-
-async def test_a_job_in_flight_takes_at_most_700_bytes_besides_its_body(server: Server, queue: RedisQueue) -> None:
-    jobs = 5000
-    await planned(queue, 0)
-    with server.client() as client:
-        before = client.info("memory")["used_memory_dataset"]
-        await planned(queue, jobs, tick=2.0)
-        claims = (await queue.claim(REF, "ann", jobs, LIMITS)).jobs
-        assert len(claims) == jobs
-        grown = client.info("memory")["used_memory_dataset"] - before
-        assert grown / jobs - len(body(claims[0].job)) <= 700
