@@ -25,7 +25,7 @@ def documented() -> list[tuple[str, str, str]]:
     return [(a, b.strip("`"), c.strip("`").strip()) for a, b, c in cells if not a.startswith(("---", "input"))]
 
 
-async def test_a_poison_range_that_grew_is_split_in_two_before_a_row_is_dead_lettered(tmp_path: Path) -> None:
+async def test_a_poison_range_that_grew_is_bisected_before_a_row_is_dead_lettered(tmp_path: Path) -> None:
     bench = Workbench(tmp_path, MemorySource(2))
     context = bench.worker()._context
     await bench.open()
