@@ -109,7 +109,8 @@ async def test_a_deferrable_primary_key_is_a_key(database: str, app: Connection)
 
 
 @pytest.mark.parametrize(
-    ("rest", "expected"), [("", 'name "status" in spec.source.key'), (", PRIMARY KEY (k, status)", "CREATE INDEX ON ONLY")]
+    ("rest", "expected"),
+    [("", 'name "status" in spec.source.key'), (", PRIMARY KEY (k, status)", "CREATE INDEX ON ONLY")],
 )
 async def test_a_partitioned_table_gets_advice_that_postgresql_takes(
     database: str, app: Connection, rest: str, expected: str

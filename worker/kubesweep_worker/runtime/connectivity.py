@@ -9,9 +9,9 @@ from kubesweep_worker.settings import WorkerSettings
 
 
 class QueueConnectivity:
-    """While the queue is unavailable, every lease expires. The first worker that reconnects must not claim jobs of workers that
-    still run them, because their effects would be repeated. For the time of a heartbeat it claims no expired jobs of others, so that
-    their owners can extend the leases."""
+    """While the queue is unavailable, every lease expires. The first worker that reconnects must not claim jobs of workers
+    that still run them, because their effects would be repeated. For the time of a heartbeat it claims no expired jobs of
+    others, so that their owners can extend the leases."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
