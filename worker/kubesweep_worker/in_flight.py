@@ -61,7 +61,7 @@ class JobRun:
     def checkpoint(self) -> None:
         """Record progress. Raises LeaseLost where the job is ``lost``."""
         if self.lost:
-            raise LeaseLost(f"another worker owns job {self.claim.id}")
+            raise LeaseLost(f"this worker no longer owns job {self.claim.id}")
         self.touch()
 
     @property

@@ -228,7 +228,7 @@ class JobContext:
     def _apply_answer(self, run: JobRun, part: Settlement, answer: Settled) -> None:
         """Reduce ``run.claim`` to the rest of the job. Raises LeaseLost."""
         if run.claim.id in answer.lost:
-            raise LeaseLost(f"another worker owned job {run.claim.id} before its progress was settled")
+            raise LeaseLost(f"this worker no longer owned job {run.claim.id} when it settled its progress")
         if part.retry or part.dead:
             self._excluded = None  # the rest of this job must exclude the row that just failed
         assert part.rest is not None
