@@ -120,9 +120,7 @@ class Tenants:
                 user = await end_script(server)
             except Outage as outage:
                 if "UNKILLABLE" in str(outage):
-                    log.error(
-                        "a script that has written blocks %s: only a restart of the server ends it", server.where
-                    )
+                    log.error("a script that has written blocks %s: only a restart of the server ends it", server.where)
                 continue
             if user is None:
                 continue
