@@ -134,7 +134,7 @@ async def test_a_restarted_controller_writes_no_status_and_no_event(env: Control
     assert before
     assert after
     changed = {name for name, value in after["status"].items() if before["status"].get(name) != value}
-    assert changed <= {"conditions", "countedTime", "queue", "oldestReadyTime"}
+    assert changed <= {"conditions", "readyCode", "countedTime", "queue", "oldestReadyTime"}
     assert await driver.events() == [*events, ("Warning", "SourceNotReady", 1)]
 
 

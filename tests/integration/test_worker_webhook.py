@@ -22,7 +22,7 @@ from kubesweep.errors import Outage, RowError
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Stats, SweepRequest, SweepState
 from kubesweep.queue.service import QueueService
-from kubesweep_worker.effects.response import retry_after
+from kubesweep_worker.effects.webhook_response import retry_after
 from kubesweep_worker.row_values import json_safe
 from kubesweep_worker.runtime.build import build_worker
 from kubesweep_worker.settings import WorkerSettings

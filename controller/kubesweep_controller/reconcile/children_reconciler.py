@@ -1,7 +1,7 @@
 """The Kubernetes half of a reconcile: the namespace's queue credentials, the children, and their observed state.
 
-A child that somebody edited or deleted is restored here: the watch reports the change, the fingerprint of the children differs, and
-:mod:`.ensure_children` applies them again. A problem of one child is part of the observation: it does not stop the reconcile.
+A child that somebody edited or deleted is detected here: the watch reports the change, the fingerprint of the children differs, and
+:mod:`.ensure_children` has all of them applied again by ``kube/apply.py``. A problem of one child is part of the observation: it does not stop the reconcile.
 """
 
 from __future__ import annotations

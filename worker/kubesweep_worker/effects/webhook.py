@@ -1,4 +1,4 @@
-"""The webhook effect: POST one row to a URL. response.py classifies the answer; errors below HTTP are an Outage.
+"""The webhook effect: POST one row to a URL. webhook_response.py classifies the answer; errors below HTTP are an Outage.
 
 The URL's path and query may be secret, so messages only name host and port.
 """
@@ -25,7 +25,7 @@ from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.malformed_response import Connector, status_of
 from kubesweep_worker.effects.masking import masking
 from kubesweep_worker.effects.proxy import proxy_for
-from kubesweep_worker.effects.response import raise_for_response, read_beginning
+from kubesweep_worker.effects.webhook_response import raise_for_response, read_beginning
 from kubesweep_worker.row_values import encode_row
 
 MAX_HEADER = 1 << 20  # bytes: a long cookie or policy must not make the effect fail

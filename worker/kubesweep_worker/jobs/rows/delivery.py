@@ -4,7 +4,7 @@ A receiver that fails for some rows and serves others refuses those rows: they s
 block its sweep for ever. A receiver that fails for most rows is unavailable: the job is released and no attempt is spent, or an
 outage would dead-letter good rows. ``attribute_failures`` decides; docs/adr/0011 and 0102 have the reasons.
 
-effects/response.py classifies a webhook's status, such as 5xx, as an infrastructure failure (Outage) or the row's (RowError).
+effects/webhook_response.py classifies a webhook's status, such as 5xx, as an infrastructure failure (Outage) or the row's (RowError).
 """
 
 from __future__ import annotations
