@@ -6,7 +6,6 @@ The smallest unit is a millisecond, so every duration is exact.
 
 from __future__ import annotations
 
-import math
 import re
 
 UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
@@ -33,16 +32,3 @@ def parse_duration(text: str) -> float:
     if "." in text:
         raise ValueError(f'"{shown}" has a fraction: use a smaller unit, such as "90m" for one and a half hours')
     raise ValueError(f'"{shown}" is not a duration: {HELP}, the largest unit first')
-
-
-def format_duration(seconds: float) -> str:
-    """The shortest text of a duration in seconds, rounded to a millisecond: ``1h30m``, ``300ms``, ``0s``."""
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"{seconds} seconds cannot be written as a duration: it must be zero or more, and finite")
-    rest = round(seconds * 1000)
-    parts: list[str] = []
-    for unit, size in UNITS.items():
-        number, rest = divmod(rest, size)
-        if number:
-            parts.append(f"{number}{unit}")
-    return "".join(parts) or "0s"

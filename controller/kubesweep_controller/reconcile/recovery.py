@@ -13,12 +13,7 @@ from kubesweep_controller.status.conditions.source_ready import current_finding
 from kubesweep_controller.status.history import sweeps_of
 from kubesweep_controller.status.observation import Observation, suspended
 
-__all__ = ["needs_check", "needs_recovery", "recovery_request"]
-
-
-def needs_recovery(observation: Observation) -> bool:
-    """True where the latest sweep is Lost and the schedule may sweep."""
-    return recovery_request(observation) is not None
+__all__ = ["needs_check", "recovery_request"]
 
 
 def recovery_request(observation: Observation) -> SweepRequest | None:

@@ -9,7 +9,7 @@ import pytest
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.model import OpenResult, Settlement, SweepState
 from kubesweep_controller.reconcile.interval_ticks import due_tick, next_reconcile, tick_request
-from kubesweep_controller.reconcile.recovery import needs_check, needs_recovery, recovery_request
+from kubesweep_controller.reconcile.recovery import needs_check, recovery_request
 from kubesweep_controller.status.formatting import time_text
 from tests.kits.controller import START, ScheduleSimulation, failed
 from tests.unit.controller.test_missed_ticks import lost_tick
@@ -182,7 +182,7 @@ async def test_the_schedule_of_the_controllers_clock_is_counted_by_the_queue(clo
 async def test_a_lost_sweep_is_recovered_at_once_and_only_once(sim: ScheduleSimulation) -> None:
     await sim.start(3)
     await sim.reconcile()
-    assert not needs_recovery(await sim.observation())
+    assert recovery_request(await sim.observation()) is None
     await sim.flush()
     ours = await sim.observation()
     sim.wait(1)
@@ -195,7 +195,7 @@ async def test_a_lost_sweep_is_recovered_at_once_and_only_once(sim: ScheduleSimu
         if stats.ready:
             await finish(sim)
     assert answers == [OpenResult.ENQUEUED, OpenResult.DUPLICATE]
-    assert not needs_recovery(await sim.observation())
+    assert recovery_request(await sim.observation()) is None
     status = await sim.reconcile()
     assert [status["lastSweep"]["state"], status["history"][0]["state"]] == ["Failed", "Lost"]
 
@@ -205,7 +205,7 @@ async def test_a_controller_that_crashed_after_it_wrote_lost_recovers_the_sweep(
     await sim.reconcile()
     await sim.flush()
     assert (await sim.reconcile())["lastSweep"]["state"] == "Lost"
-    assert needs_recovery(await sim.observation())
+    assert recovery_request(await sim.observation()) is not None
 
 
 async def test_a_suspended_schedule_recovers_its_sweep_when_it_resumes(sim: ScheduleSimulation) -> None:
@@ -214,16 +214,16 @@ async def test_a_suspended_schedule_recovers_its_sweep_when_it_resumes(sim: Sche
     await sim.flush()
     sim.edit(suspend=True)
     await sim.reconcile()
-    assert not needs_recovery(await sim.observation())
+    assert recovery_request(await sim.observation()) is None
     sim.edit(suspend=False)
-    assert needs_recovery(await sim.observation())
+    assert recovery_request(await sim.observation()) is not None
 
 
 async def test_a_queue_that_is_down_has_lost_nothing(sim: ScheduleSimulation) -> None:
     await sim.start(3)
     await sim.reconcile()
     sim.outage = Outage("QueueUnreachable", "cannot be reached")
-    assert not needs_recovery(await sim.observation())
+    assert recovery_request(await sim.observation()) is None
     assert (await sim.reconcile())["lastSweep"]["state"] == "Running"
 
 
