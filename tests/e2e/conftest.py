@@ -51,7 +51,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    config.stash[LOCK].release()
+    config.stash[LOCK].close()
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -61,7 +61,7 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
-    return Scheduling(config, log)
+    return Scheduling(config, log, config.stash[LOCK])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -71,13 +71,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = others + clustered
     here = {path.name for path in Path(__file__).parent.glob("test_*.py")}
     config.stash[WHOLE] &= here <= {each.path.name for each in clustered}
-    config.stash[LOCK].shared()
 
 
 @pytest.hookimpl(tryfirst=True)  # before the test's duration is measured
 def pytest_runtest_protocol(item: pytest.Item) -> None:
-    if group_of(item.nodeid) == "alone":
-        item.config.stash[LOCK].exclusive()
+    lock, group = item.config.stash[LOCK], group_of(item.nodeid)
+    if group not in ("alone", "last"):
+        lock.share()
+    elif group == "last" or not hasattr(
+        item.config, "workerinput"
+    ):  # the main process of pytest-xdist holds it for "alone"
+        lock.take()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,10 +1,10 @@
 """Which tests run side by side in the cluster, and which alone.
 
-Three processes share the cluster, because the tests wait more than they compute. Each runs one shard of the files, in the order given here. A file
-that is not listed runs at the end of the last shard.
+The files in ``ALONE`` change state that all tests use: they install a release for every namespace, replace the CRD, remove KEDA or drain the node. They
+run first, one after the other: they wait most of the time, so in CI they run in parallel with the stages that need no cluster.
 
-The files in ``ALONE`` change state that all tests use: they install a release for every namespace, replace the CRD, remove KEDA, drain the node, or
-read the whole audit log. They run one after the other when all shards have ended.
+Then three processes share the cluster, because the tests wait more than they compute. Each runs one shard of the files, in the order given here. A file
+that is not listed runs at the end of the last shard. ``LAST`` reads the whole audit log.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ ALONE = (
     "test_drain.py",
     "test_strict_cluster.py",
     "test_pruning_crd.py",
-    "test_rbac.py",
 )
-GROUPS = {**{f"shard {number}": files for number, files in enumerate(SHARDS, 1)}, "alone": ALONE}
+LAST = ("test_rbac.py",)
+GROUPS = {"alone": ALONE, **{f"shard {number}": files for number, files in enumerate(SHARDS, 1)}, "last": LAST}
 PLACES = {name: (group, place) for group, names in GROUPS.items() for place, name in enumerate(names)}
 
 
@@ -90,33 +90,63 @@ def _place(path: Path) -> tuple[str, int]:
     return PLACES.get(path.name, (f"shard {len(SHARDS)}", len(PLACES)))
 
 
-class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """A scheduler of pytest-xdist: each process gets a whole group, in the order of the tests."""
-
-    def __init__(self, config: pytest.Config, log: Any) -> None:
-        config.option.loadscopereorder = False
-        super().__init__(config, log)
-
-    def _split_scope(self, nodeid: str) -> str:
-        return group_of(nodeid)
-
-
 class ClusterLock:
-    """A lock on the cluster: shared by the shards, and exclusive for the tests of ``ALONE`` after the other sessions have ended."""
+    """A lock on the cluster. Processes that run shards share it; the tests of ``ALONE`` and ``LAST`` have it to themselves."""
 
     def __init__(self) -> None:
         FOLDER.mkdir(exist_ok=True)
         self._file = (FOLDER / "cluster.lock").open("w")
 
-    def shared(self) -> None:
-        """Take the shared lock. Every process does so before it gets its first test."""
+    def share(self) -> None:
         fcntl.flock(self._file, fcntl.LOCK_SH)
 
-    def exclusive(self) -> None:
+    def take(self) -> None:
         fcntl.flock(self._file, fcntl.LOCK_EX)
 
-    def release(self) -> None:
+    def free(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
         self._file.close()
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """A scheduler of pytest-xdist: each process gets a whole group, in the order of the tests.
+
+    The main process holds the lock for the group ``alone``, so that no shard can begin before it.
+    """
+
+    def __init__(self, config: pytest.Config, log: Any, lock: ClusterLock) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+        self._lock = lock
+        self._alone: set[str] = set()  # tests that have not ended
+
+    def schedule(self) -> None:
+        if self.collection is None:
+            collected = next(iter(self.registered_collections.values()))
+            self._alone = {nodeid for nodeid in collected if group_of(nodeid) == "alone"}
+            if self._alone:
+                self._lock.take()
+        super().schedule()
+
+    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+        super().mark_test_complete(node, item_index, duration)
+        nodeid = self.registered_collections[node][item_index]
+        if nodeid in self._alone:
+            self._alone.remove(nodeid)
+            if not self._alone:
+                self._lock.free()
+
+    def remove_node(self, node: Any) -> str | None:
+        """Remove a process. If it died, its tests are queued behind those of another one, which must not wait for them: the run has failed anyway."""
+        crashed: str | None = super().remove_node(node)
+        if crashed:
+            self._lock.free()
+        return crashed
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
 
 
 @contextmanager

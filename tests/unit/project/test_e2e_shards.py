@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import chain
 from pathlib import Path
 
+from tests.cluster.testbed import REPOSITORY
 from tests.e2e.shards import GROUPS, group_of
 
 FOLDERS = [Path(__file__).parents[2] / name for name in ("e2e", "hostile")]
@@ -18,10 +22,64 @@ def test_each_listed_file_exists_and_is_in_one_group() -> None:
     assert set(listed) - set(existing) == set()
 
 
-def test_files_that_affect_all_tests_run_alone_and_the_audit_last() -> None:
+def test_files_that_affect_all_tests_run_alone_and_first_and_the_audit_last() -> None:
     assert group_of("tests/e2e/test_chart_cluster.py::test_it[a::b]") == "alone"
-    assert GROUPS["alone"][-1] == "test_rbac.py"
+    assert list(GROUPS) == ["alone", "shard 1", "shard 2", "shard 3", "last"]
+    assert GROUPS["last"] == ("test_rbac.py",)
 
 
 def test_a_file_that_is_not_listed_runs_in_a_shard() -> None:
     assert group_of("tests/e2e/test_new.py::test_it") == "shard 3"
+
+
+CONFTEST = """
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import conftest as e2e
+from tests.e2e import shards
+
+shards.FOLDER = Path(__file__).parent
+e2e.CLUSTERED = (shards.FOLDER,)
+pytest_configure, pytest_unconfigure = e2e.pytest_configure, e2e.pytest_unconfigure
+pytest_configure_node, pytest_xdist_make_scheduler = e2e.pytest_configure_node, e2e.pytest_xdist_make_scheduler
+pytest_runtest_protocol = e2e.pytest_runtest_protocol
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    shards.arrange(items)
+
+
+@pytest.fixture(autouse=True)
+def written(request: pytest.FixtureRequest) -> None:
+    with (shards.FOLDER / "ran").open("a") as file:
+        file.write(f"{shards.group_of(request.node.nodeid)}\\n")
+"""
+
+
+def run(folder: Path, first: str = "") -> tuple[int, list[str]]:
+    """Run four tests of each group, with three processes; ``first`` runs before them. Return the exit code, and the groups in the order of their tests."""
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "conftest.py").write_text(CONFTEST)
+    for name in ("test_rbac.py", "test_crd.py", "test_pods.py", "test_chaos.py", "test_chart_cluster.py"):
+        tests = "".join(f"def test_{number}(): pass\n" for number in range(4))
+        (folder / name).write_text((first if name == "test_chart_cluster.py" else "") + tests)
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "3", "-p", "no:cacheprovider", str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    return ended.returncode, (folder / "ran").read_text().splitlines()
+
+
+def test_the_tests_that_run_alone_end_before_the_shards_begin_and_the_audit_follows_them(tmp_path: Path) -> None:
+    code, ran = run(tmp_path)
+    assert code == 0
+    assert ran[:4] == ["alone"] * 4
+    assert sorted(ran[4:-4]) == [f"shard {number}" for number in (1, 2, 3) for _ in range(4)]
+    assert ran[-4:] == ["last"] * 4
+
+
+def test_a_run_ends_if_the_process_of_the_tests_that_run_alone_dies(tmp_path: Path) -> None:
+    code, ran = run(tmp_path, first="def test_first(): __import__('os')._exit(1)\n")
+    assert code == 1
+    assert {f"shard {number}" for number in (1, 2, 3)} <= set(ran)
