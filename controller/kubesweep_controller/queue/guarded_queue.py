@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from kubesweep.errors import Damaged, Outage
-from kubesweep.queue.model import ErrorGroup, PlanVersion, ScheduleRef, Stats, SweepRequest
+from kubesweep.queue.model import ErrorGroup, Pace, PlanVersion, ScheduleRef, Stats, SweepRequest
 from kubesweep.queue.service import Opened, QueueService
 
 __all__ = ["OPEN_SECONDS", "PROBE_SECONDS", "GuardedQueue"]
@@ -80,6 +80,9 @@ class GuardedQueue:
 
     async def pause(self, ref: ScheduleRef, paused: bool) -> None:
         await self._guarded(lambda: self._queue.pause(ref, paused))
+
+    async def set_pace(self, ref: ScheduleRef, pace: Pace) -> None:
+        await self._guarded(lambda: self._queue.set_pace(ref, pace))
 
     async def replay(self, ref: ScheduleRef) -> int:
         return await self._guarded(lambda: self._queue.replay(ref))

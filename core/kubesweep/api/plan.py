@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from kubesweep.queue.model import Limits, PlanVersion, ScheduleRef
+from kubesweep.queue.model import Limits, Pace, PlanVersion, ScheduleRef
 from kubesweep.text import unexpandable
 
 FORMAT = 1
@@ -154,17 +154,29 @@ class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: for cached_pro
         edit that does not change the hash.
         """
         # Encoded and decoded first, so that 5 and 5.0 in a float field have the same hash.
-        plain = type(self).from_json(_without_tuning(self).to_json())
+        plain = type(self).from_json(_without(self, TUNING).to_json())
         body = msgspec.json.encode(_lean(plain), order="sorted")
         return PlanVersion(self.generation, hashlib.sha256(body).hexdigest()[:16])
 
     def runs_as(self, other: Plan) -> bool:
-        """True where a worker behaves the same with both plans: only their generations differ."""
-        return msgspec.structs.replace(self, generation=0) == msgspec.structs.replace(other, generation=0)
+        """True where a worker behaves the same with both plans: only their generations and their pace differ."""
+        return self._without_pace() == other._without_pace()
+
+    def _without_pace(self) -> Plan:
+        return _without(msgspec.structs.replace(self, generation=0), PACE)
+
+    @property
+    def pace(self) -> Pace:
+        """The pace until the queue has one."""
+        return Pace.of(self.limits.rows_per_second)
+
+    def at(self, pace: Pace) -> Plan:
+        """The plan as workers execute it at this pace; 0 rows per second: no row is started."""
+        return msgspec.structs.replace(self, limits=msgspec.structs.replace(self.limits, rows_per_second=pace.rate))
 
     @property
     def queue_limits(self) -> Limits:
-        rate = self.limits.rows_per_second
+        rate = self.limits.rows_per_second or None  # a queue that claims nothing is paused instead
         # Only receivers need a limit for bursts. For a table, saved rows only keep the rate of batches.
         burst = None if rate is None or self.effect is None else min(rate, BURST)
         # A failing write affects no receiver, so the other rows are tried before the sweep Halts.
@@ -199,22 +211,26 @@ TUNING: Mapping[type[_Part], frozenset[str]] = {
     Plan: frozenset({"generation", "concurrency", "max_replicas", "jobs_per_replica", "halt_above", "retention"}),
 }
 
+# Fields that the controller also writes to the queue, from where running workers read them (queue/model/pace.py). An edit of them alone
+# restarts no worker.
+PACE: Mapping[type[_Part], frozenset[str]] = {RowLimits: frozenset({"rows_per_second"})}
+
 
 @functools.cache  # fields() resolves the annotations at each call, which is slow
 def _fields(kind: type[_Part]) -> tuple[msgspec.structs.FieldInfo, ...]:
     return msgspec.structs.fields(kind)
 
 
-def _without_tuning(part: P) -> P:
-    """The part with every field of ``TUNING`` at its default, which :func:`_lean` leaves out."""
-    tuning = next((names for kind, names in TUNING.items() if isinstance(part, kind)), frozenset[str]())
+def _without(part: P, fields: Mapping[type[_Part], frozenset[str]]) -> P:
+    """The part with each of these fields at its default, which :func:`_lean` leaves out."""
+    left_out = next((names for kind, names in fields.items() if isinstance(part, kind)), frozenset[str]())
     values: dict[str, Any] = {}
     for each in _fields(type(part)):
         value = getattr(part, each.name)
-        if each.name in tuning:
+        if each.name in left_out:
             values[each.name] = each.default
         elif isinstance(value, _Part):
-            values[each.name] = _without_tuning(value)
+            values[each.name] = _without(value, fields)
     return msgspec.structs.replace(part, **values)
 
 

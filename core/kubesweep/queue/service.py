@@ -39,6 +39,7 @@ from kubesweep.queue.model import (
     Key,
     Limits,
     Opened,
+    Pace,
     PlanVersion,
     RowState,
     ScheduleRef,
@@ -230,6 +231,10 @@ class WorkerQueue(_Statistics, Protocol):
         """
         ...
 
+    async def pace(self, ref: ScheduleRef) -> Pace | None:
+        """What :meth:`OperatorQueue.set_pace` set last; None where it never did. With separate users, workers cannot write it."""
+        ...
+
     async def approved(self, ref: ScheduleRef) -> str | None:
         """The id of the sweep that was approved last. With separate users, workers and producers cannot write it."""
         ...
@@ -257,6 +262,13 @@ class OperatorQueue(ProducerQueue, _Statistics, Protocol):
 
     async def pause(self, ref: ScheduleRef, paused: bool) -> None:
         """While a schedule is paused nothing is claimed. All other operations work. Ignored for an unknown schedule."""
+        ...
+
+    async def set_pace(self, ref: ScheduleRef, pace: Pace) -> None:
+        """From now on no claim and no reservation exceeds this rate, whatever rate the caller gives. Wakes waiting workers.
+
+        A rate of 0 does not stop claims: ``pause`` does. Ignored for an unknown schedule.
+        """
         ...
 
     async def schedules(self) -> tuple[ScheduleRef, ...]:

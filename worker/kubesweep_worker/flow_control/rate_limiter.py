@@ -8,6 +8,8 @@ new slot. Slots that a job does not need are returned with its settlement.
 A worker that loses slots is slower than the rate. For ``SLOW`` seconds it keeps none for rows that cannot start yet: it
 returns them at once, because other workers have to wait for them to pass, and requests a slot for each row when it can start.
 
+A new rate invalidates all slots: they are returned, and each row requests one when it can start.
+
 Invariant: after each settlement, the future slots are no more than the in-flight rows that need one.
 """
 
@@ -43,25 +45,44 @@ class _Slots:
 
 
 class RateLimiter:
-    """``rate`` in rows per second. ``reserve(n)`` debits n rows in the queue and returns the budget before. ``stop_requested``
-    ends every wait."""
+    """``rate`` in rows per second; None: no limit; 0: no row may start. ``reserve(n)`` debits n rows in the queue and returns the
+    budget before. ``stop_requested`` ends every wait."""
 
     def __init__(
         self,
-        rate: float,
+        rate: float | None,
         settings: WorkerSettings,
         reserve: Callable[[int], Awaitable[Budget]],
         stop_requested: asyncio.Event,
     ) -> None:
-        self._rate, self._settings, self._reserve, self._stop_requested = rate, settings, reserve, stop_requested
-        self._late = min(LATE_SECONDS, LATE_ROWS / rate)
-        self._debt = Limits(rows_per_second=rate).debt
+        self._settings, self._reserve, self._stop_requested = settings, reserve, stop_requested
+        self._use(rate)
+        self._changed = asyncio.Event()  # of this rate: set once another one applies
+        self._held = 0  # slots that rows took and whose time has not come
+        self._returned = 0  # slots of an earlier rate, which the budget has not got back
         self._clock = QueueClock(settings.monotonic)
         self._slots: deque[_Slots] = deque()
         self._needed = 0  # in-flight rows that still need a slot
         self._request_lock = asyncio.Lock()
         self._waiting = 0
         self._slow_until = self._next_request = -math.inf
+
+    def _use(self, rate: float | None) -> None:
+        self._limit = rate
+        self._rate = rate or math.inf  # 0 and None need no slots
+        self._late = min(LATE_SECONDS, LATE_ROWS / self._rate)
+        self._debt = Limits(rows_per_second=rate).debt
+
+    def set_rate(self, rate: float | None) -> None:
+        """Apply a new rate to all rows that have not started."""
+        if rate == self._limit:
+            return
+        self._returned += self._ahead() + self._held
+        self._slots.clear()
+        self._use(rate)
+        self._slow_until = self._next_request = -math.inf
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def add_job(self, run: JobRun, budget: Budget, before: int = 0, asked: float = -math.inf) -> None:
         """Take the slots of a claimed job. ``budget``: that of the claim, whose request was sent at ``asked``. ``before``: rows
@@ -71,7 +92,7 @@ class RateLimiter:
         self._add(run.unscheduled, budget.rows - before, self._clock.to_local(budget.time, asked))
 
     def _add(self, rows: int, credit: float, start: float) -> None:
-        if rows > 0:
+        if rows > 0 and self._limit:
             self._slots.append(_Slots(start, start + (1 - credit) / self._rate, rows))
 
     async def acquire(self, run: JobRun) -> bool:
@@ -79,9 +100,14 @@ class RateLimiter:
         self._waiting += 1
         try:
             while not self._stop_requested.is_set():
-                due = self._next()
                 await self._return_spare_slots()
-                if due is None:
+                if self._limit is None:
+                    return True
+                due = self._next()
+                if self._limit == 0:
+                    run.touch()
+                    await self._sleep(SLEEP)
+                elif due is None:
                     run.touch()
                     await self._sleep(await self._request())
                 elif await self._wait_until(due, run):
@@ -111,25 +137,37 @@ class RateLimiter:
         return None
 
     async def _wait_until(self, due: float, run: JobRun) -> bool:
-        """True where the slot is due and not lost. A stop ends the wait and returns the slot."""
-        while (left := due - self._settings.monotonic()) > 0:
-            run.touch()
-            await self._sleep(min(left, SLEEP))
-            if self._stop_requested.is_set():
-                self._slots.appendleft(_Slots(due, due, 1))
-                return False
+        """True where the slot is due and not lost. A stop ends the wait and returns the slot, a new rate has returned it."""
+        changed = self._changed
+        self._held += 1
+        try:
+            while (left := due - self._settings.monotonic()) > 0:
+                run.touch()
+                await self._sleep(min(left, SLEEP))
+                if changed.is_set():
+                    return False
+                if self._stop_requested.is_set():
+                    self._slots.appendleft(_Slots(due, due, 1))
+                    return False
+        finally:
+            self._held -= 1
         return self._settings.monotonic() - due <= self._late
 
     async def _sleep(self, seconds: float) -> None:
-        both = [asyncio.ensure_future(each) for each in (self._settings.sleep(seconds), self._stop_requested.wait())]
+        ends = (self._settings.sleep(seconds), self._stop_requested.wait(), self._changed.wait())
+        waits = [asyncio.ensure_future(each) for each in ends]
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for each in both:
+            for each in waits:
                 each.cancel()
 
     async def _return_spare_slots(self) -> None:
-        """A slow worker returns its future slots to the queue, except for rows that wait for one now."""
+        """Return slots of an earlier rate. A slow worker returns its future slots too, except for rows that wait for one now."""
+        if returned := self._returned:
+            self._returned = 0
+            with contextlib.suppress(Outage):
+                await self._reserve(-returned)
         if self._settings.monotonic() < self._slow_until and (spare := self._drop(self._ahead() - self._waiting)):
             with contextlib.suppress(Outage):  # the slots then pass unused
                 await self._reserve(-spare)
@@ -139,9 +177,12 @@ class RateLimiter:
         Raises Outage where the queue is unavailable and the worker stops."""
         async with self._request_lock:
             now = self._settings.monotonic()
-            if not self._slots and now >= self._next_request:
-                waiting = self._waiting
+            if not self._slots and now >= self._next_request and self._limit:
+                waiting, rate = self._waiting, self._limit
                 budget = await self._reserve(waiting)
+                if rate != self._limit:
+                    self._returned += waiting
+                    return 0.0
                 start = self._clock.to_local(budget.time, now)
                 if budget.rows >= -self._debt:
                     self._add(waiting, budget.rows, start)

@@ -22,9 +22,11 @@ from kubesweep.queue.model import (
     Claim,
     ExcludedRows,
     Job,
+    Pace,
     Settlement,
     SweepState,
     Window,
+    describe_rate,
 )
 from kubesweep.queue.service import Opened, QueueService, Settled
 from kubesweep.scheduling import sweep_request
@@ -71,7 +73,7 @@ Result = Done | Release | Drop
 
 class JobContext:
     """``consumer`` is the worker's id in the queue. ``touch_running`` restarts the deadlines of all running jobs: a job that
-    only waits for the queue does not hang."""
+    only waits for the queue does not hang. ``plan`` and ``limits`` follow the pace that the queue has."""
 
     def __init__(
         self,
@@ -87,6 +89,7 @@ class JobContext:
         self.plan, self.queue, self.source, self.effect, self.settings = plan, queue, source, effect, settings
         self.consumer, self.touch_running = consumer, touch_running
         self.ref, self.plan_version = plan.ref, plan.version
+        self._given_plan, self._pace = plan, plan.pace
         self.limits = msgspec.structs.replace(plan.queue_limits, lease=settings.lease)
         self.findings = Findings(plan, queue, settings)
         self.claim_breaker = ClaimBreaker(settings.backoff, settings.max_backoff, settings.random)
@@ -98,9 +101,10 @@ class JobContext:
         self.refused_writes = RefusedWrites(self._applied)
         self.draining = False
         self.stop_requested = asyncio.Event()  # ends every wait for a slot of the rate limiter
-        rate = self.limits.rows_per_second
         self.rate_limiter = (
-            RateLimiter(rate, settings, self._reserve, self.stop_requested) if effect is not None and rate else None
+            None
+            if effect is None
+            else RateLimiter(plan.limits.rows_per_second, settings, self._reserve, self.stop_requested)
         )
         self.replaced_origins: set[str] = set()  # origins whose sweep this process replaced
         self.no_claims_until = 0.0  # monotonic; set when this worker meets a job of a newer plan
@@ -109,6 +113,19 @@ class JobContext:
         self._excluded_lock = asyncio.Lock()  # many jobs start at once and need the same answer
         self._last_write = -math.inf
         self._logged: set[tuple[str, str]] = set()  # sweep and error class
+
+    def apply_pace(self, pace: Pace | None) -> None:
+        """Work at this pace from now on, also in the jobs that run. None: at the plan's."""
+        pace = pace or self._given_plan.pace
+        if pace == self._pace:
+            return
+        if pace.rate != self._pace.rate:
+            log.info("the rate is now %s", describe_rate(pace.rate), extra={"throttle": pace.throttle})
+        self._pace = pace
+        self.plan = self._given_plan.at(pace)
+        self.limits = msgspec.structs.replace(self.plan.queue_limits, lease=self.settings.lease)
+        if self.rate_limiter is not None:
+            self.rate_limiter.set_rate(pace.rate)
 
     async def retry_until_answered(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call the queue until it answers, with backoff. Raises Outage once a draining worker has waited ``settings.patience``."""

@@ -44,7 +44,7 @@ def window_rows(plan: Plan, planned: int, deliveries: int = 0, cap: int | None =
     """
     batch = plan.limits.batch_rows
     most = max(batch, plan.window_jobs * batch >> deliveries)
-    if plan.limits.rows_per_second is not None:
+    if plan.limits.rows_per_second:
         most = min(most, max(batch, int(WINDOW_SECONDS * plan.limits.rows_per_second)))
     if cap is not None:
         most = min(most, cap - planned)

@@ -4,6 +4,9 @@ A handler that blocks the event loop must not lose the leases, because another w
 keep them for ever either. So the thread extends every lease each third of a lease. It stops for a job that made no progress
 for ``deadline`` seconds, and then ends the process: a thread cannot be killed, a process can.
 
+While jobs run, it also reads the pace each ``PACE_SECONDS``: a job may take minutes, and a person who slows a sweep down does so
+because something is wrong now.
+
 Where the queue answers that a lease is lost, the heartbeat marks the job (``InFlightJobs.mark_lost``, see in_flight.py).
 """
 
@@ -20,19 +23,27 @@ from collections.abc import Callable
 from types import FrameType
 
 from kubesweep.errors import Outage
-from kubesweep.queue.model import ScheduleRef
+from kubesweep.queue.model import Pace, ScheduleRef
 from kubesweep.queue.service import QueueService
 from kubesweep_worker.in_flight import InFlightJobs, JobRun
 from kubesweep_worker.settings import EXIT_DEADLINE, WorkerSettings
 
+PACE_SECONDS = 2.0
 log = logging.getLogger("kubesweep.worker")
 
 
 class Heartbeat:
     def __init__(
-        self, ref: ScheduleRef, in_flight: InFlightJobs, settings: WorkerSettings, queue: Callable[[], QueueService]
+        self,
+        ref: ScheduleRef,
+        in_flight: InFlightJobs,
+        settings: WorkerSettings,
+        queue: Callable[[], QueueService],
+        on_pace: Callable[[Pace | None], None] = lambda _: None,
     ) -> None:
+        """``on_pace`` is called in the event loop of ``start``."""
         self._ref, self._in_flight, self._settings, self._open = ref, in_flight, settings, queue
+        self._on_pace = on_pace
         self._stop = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: int | None = None
@@ -56,13 +67,16 @@ class Heartbeat:
         with asyncio.Runner() as runner:
             queue: QueueService | None = None
             beat = self._settings.heartbeat
-            step = max(0.01, min(beat, self._settings.deadline / 10, 5.0))
+            step = max(0.01, min(beat, self._settings.deadline / 10, PACE_SECONDS))
             due = self._settings.monotonic() + beat
             while not self._stop.wait(step):
                 self._watch()
-                if self._settings.monotonic() < due:
-                    continue
                 try:
+                    if self._in_flight.running():
+                        queue = queue or self._open()
+                        self._call(self._on_pace, runner.run(queue.pace(self._ref)))
+                    if self._settings.monotonic() < due:
+                        continue
                     queue = queue or self._open()
                     runner.run(self.beat(queue))
                     due = self._settings.monotonic() + beat
@@ -99,9 +113,12 @@ class Heartbeat:
             what = "the event loop is blocked" if blocked else "no progress"
             names = "; ".join(run.name for run in overdue or self._in_flight.running())
             self._end(f"{what} for {self._settings.deadline:g} s: {names}")
+        self._call(self._record_loop)
+
+    def _call(self, function: Callable[..., None], *given: object) -> None:
         if self._loop is not None and not self._loop.is_closed():
             try:
-                self._loop.call_soon_threadsafe(self._record_loop)
+                self._loop.call_soon_threadsafe(function, *given)
             except RuntimeError:  # closed in between
                 self._stop.set()
 

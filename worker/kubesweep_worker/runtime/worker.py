@@ -55,7 +55,7 @@ class Worker:
             touch_running=self._in_flight.touch_running,
         )
         self._loop = Loop(self._context, self._in_flight)
-        self._heartbeat = Heartbeat(plan.ref, self._in_flight, settings, heartbeat_queue)
+        self._heartbeat = Heartbeat(plan.ref, self._in_flight, settings, heartbeat_queue, self._context.apply_pace)
         self._stop_now = False
         self._drain_expired = False
         self._drain_timer: asyncio.TimerHandle | None = None  # when jobs that outlast the drain are cancelled

@@ -4,7 +4,7 @@ Every class is a frozen msgspec Struct, so one definition serves Python, the SQL
 the epoch (float), durations are seconds (float), and keys are tuples of the database's own text.
 
 Import from here. The modules are grouped by what a reader looks for: ``identity`` (schedules, plan versions, keys), ``jobs``
-(jobs, claims, limits, windows), ``settlement``, ``sweeps``, ``dead_letters``, ``stats`` and ``constants``.
+(jobs, claims, limits, windows), ``pace``, ``settlement``, ``sweeps``, ``dead_letters``, ``stats`` and ``constants``.
 """
 
 from kubesweep.queue.model.constants import (
@@ -24,6 +24,7 @@ from kubesweep.queue.model.constants import (
 from kubesweep.queue.model.dead_letters import Attempt, DeadLetter, ErrorGroup, ExcludedRows, RowState
 from kubesweep.queue.model.identity import Key, PlanVersion, ScheduleRef, key_text, parse_key, to_json
 from kubesweep.queue.model.jobs import Budget, Claim, Claims, Job, JobKind, Limits, Window
+from kubesweep.queue.model.pace import Pace, describe_rate, parse_pace
 from kubesweep.queue.model.settlement import FailedRow, Retry, Settled, Settlement
 from kubesweep.queue.model.stats import Finding, Stats, TickCounts
 from kubesweep.queue.model.sweeps import END_STATES, Opened, OpenResult, Sweep, SweepRequest, SweepState
@@ -57,6 +58,7 @@ __all__ = [
     "Limits",
     "OpenResult",
     "Opened",
+    "Pace",
     "PlanVersion",
     "Retry",
     "RowState",
@@ -69,7 +71,9 @@ __all__ = [
     "SweepState",
     "TickCounts",
     "Window",
+    "describe_rate",
     "key_text",
     "parse_key",
+    "parse_pace",
     "to_json",
 ]

@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from kubesweep.queue.model.identity import Key, PlanVersion
+from kubesweep.queue.model.pace import Pace
 
 
 class JobKind(StrEnum):
@@ -93,12 +94,14 @@ class Claims(msgspec.Struct, frozen=True):
     excluded_version: int = 0  # changes whenever the excluded set does
     batch_hint: str = ""  # see Settlement
     lost: bool = False  # the schedule is unknown: it was never opened, or the queue lost its data
+    pace: Pace | None = None  # None: it was never set, so the plan's applies
     budget: Budget | None = None  # before ``jobs`` were debited; None: there is no rate
 
 
 class Limits(msgspec.Struct, frozen=True):
     """What claim and settle must respect. All but ``own_expired_only`` is the same for every worker of one plan version."""
 
+    # The queue enforces the lower of this one and of the pace's.
     rows_per_second: float | None = None
     # Excluded rows of one origin. One more failing row is not recorded and Halts the sweep.
     halt_above: int = 1000

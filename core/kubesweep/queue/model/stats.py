@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from kubesweep.queue.model.identity import PlanVersion
+from kubesweep.queue.model.pace import Pace
 from kubesweep.queue.model.sweeps import Sweep
 
 
@@ -40,6 +41,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     oldest_ready: float | None = None  # when the longest waiting ready job became ready
     first_lease: float | None = None  # when the first lease ends, unless its owner extends it before
     paused: bool = False
+    pace: Pace | None = None  # None: it was never set
     last_tick: float | None = None
     ticks: TickCounts = TickCounts()
     sweep: Sweep | None = None  # the latest

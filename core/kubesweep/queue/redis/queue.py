@@ -36,6 +36,7 @@ from kubesweep.queue.model import (
     Key,
     Limits,
     OpenResult,
+    Pace,
     PlanVersion,
     RowState,
     ScheduleRef,
@@ -45,6 +46,8 @@ from kubesweep.queue.model import (
     SweepState,
     Window,
     key_text,
+    parse_pace,
+    to_json,
 )
 from kubesweep.queue.redis import arguments, claiming, excluded, replies
 from kubesweep.queue.redis.client import RedisClient
@@ -188,6 +191,12 @@ class RedisQueue:
 
     async def pause(self, ref: ScheduleRef, paused: bool) -> None:
         await self._client.run_script("pause", ref, paused=int(paused))
+
+    async def set_pace(self, ref: ScheduleRef, pace: Pace) -> None:
+        await self._client.run_script("set_pace", ref, pace=to_json(pace).decode())
+
+    async def pace(self, ref: ScheduleRef) -> Pace | None:
+        return parse_pace(await self._client.run_script("pace", ref))
 
     async def report(self, ref: ScheduleRef, finding: Finding) -> None:
         body = msgspec.json.encode(finding).decode()

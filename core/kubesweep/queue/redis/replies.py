@@ -31,6 +31,7 @@ from kubesweep.queue.model import (
     SweepState,
     TickCounts,
     parse_key,
+    parse_pace,
 )
 from kubesweep.queue.service import Settled
 
@@ -120,7 +121,7 @@ def budget(rows: bytes | str, now: bytes | str) -> Budget | None:
 def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
     if not reply:
         return Claims(lost=True)
-    paused, wait, next_delayed, excluded_version, flat, batch_hint, next_in, rows, now = reply
+    paused, wait, next_delayed, excluded_version, flat, batch_hint, next_in, rows, now, pace = reply
     parts = iter(flat)
     return Claims(
         jobs=tuple(
@@ -134,6 +135,7 @@ def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
         budget=budget(rows, now),
         excluded_version=int(excluded_version),
         batch_hint=text(batch_hint),
+        pace=parse_pace(pace),
     )
 
 
@@ -149,7 +151,7 @@ def _texts(values: Iterable[bytes | str]) -> tuple[str, ...]:
 def stats(reply: Sequence[Any] | None) -> Stats:
     if not reply:
         return Stats()
-    paused, meta, ready, running, delayed, excluded_count, dead, oldest, sweeps, findings, lease = reply
+    paused, meta, ready, running, delayed, excluded_count, dead, oldest, sweeps, findings, lease, pace = reply
     tick, *ticks, origin, _cursor = meta
     known = [sweep(raw) for raw in sweeps]
     return Stats(
@@ -162,6 +164,7 @@ def stats(reply: Sequence[Any] | None) -> Stats:
         oldest_ready=moment(oldest),
         first_lease=moment(lease),
         paused=paused == 1,
+        pace=parse_pace(pace),
         last_tick=moment(tick),
         ticks=TickCounts(*map(count, ticks)),
         sweep=known[0] if known else None,

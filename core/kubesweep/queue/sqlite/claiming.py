@@ -13,6 +13,7 @@ from kubesweep.queue.model import (
     Claims,
     Limits,
     ScheduleRef,
+    parse_pace,
     to_json,
 )
 from kubesweep.queue.sqlite.plan_changes import admit
@@ -36,6 +37,7 @@ def claim(con: sqlite3.Connection, now: float, ref: ScheduleRef, consumer: str, 
 
 def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str, want: int, limits: Limits) -> Claims:
     """Take jobs, for ``claim`` and ``settle``."""
+    limits = schedule.bound(limits)
     rate = limits.rows_per_second
     budget = schedule.budget(rate, limits.saved, now) if rate else 0.0
     wait = -budget / rate if rate and budget < 0 else None
@@ -63,6 +65,7 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
         next_in=None if next_delayed is None else next_delayed - now,
         excluded_version=schedule.excluded_version,
         batch_hint=schedule.batch_hint,
+        pace=parse_pace(schedule.pace),
         budget=Budget(budget, now) if rate else None,
     )
 
@@ -77,8 +80,11 @@ def _covered(jobs: tuple[Claim, ...], budget: float) -> tuple[Claim, ...]:
 
 
 def reserve(con: sqlite3.Connection, now: float, ref: ScheduleRef, rows: int, limits: Limits) -> Budget:
-    schedule, rate = find(con, ref), limits.rows_per_second
-    if schedule is None or not rate:
+    schedule = find(con, ref)
+    if schedule is None:
+        return Budget()
+    limits = schedule.bound(limits)
+    if not (rate := limits.rows_per_second):
         return Budget()
     budget = schedule.budget(rate, limits.saved, now)
     if rows < 0:

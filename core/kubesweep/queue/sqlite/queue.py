@@ -29,6 +29,7 @@ from kubesweep.queue.model import (
     Finding,
     Key,
     Limits,
+    Pace,
     PlanVersion,
     RowState,
     ScheduleRef,
@@ -151,6 +152,12 @@ class SqliteQueue:
 
     async def pause(self, ref: ScheduleRef, paused: bool) -> None:
         await self._write(lambda con: schedules.pause(con, ref, paused))
+
+    async def set_pace(self, ref: ScheduleRef, pace: Pace) -> None:
+        await self._write(lambda con: schedules.set_pace(con, ref, pace))
+
+    async def pace(self, ref: ScheduleRef) -> Pace | None:
+        return await self._read(lambda con: stats.pace(con, ref))
 
     async def report(self, ref: ScheduleRef, finding: Finding) -> None:
         await self._write(lambda con: schedules.report(con, self._clock(), ref, finding), notify=False)

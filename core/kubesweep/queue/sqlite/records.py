@@ -15,11 +15,13 @@ from kubesweep.queue.model import (
     Attempt,
     Job,
     Key,
+    Limits,
     PlanVersion,
     ScheduleRef,
     Sweep,
     SweepState,
     key_text,
+    parse_pace,
     to_json,
 )
 
@@ -45,6 +47,15 @@ class Schedule(NamedTuple):
     origin: str
     batch_hint: str
     approved: str
+    pace: bytes
+
+    def bound(self, limits: Limits) -> Limits:
+        """The limits with the lower of their rate and of the one in the pace. Rate 0 is enforced by ``paused``."""
+        pace = parse_pace(self.pace)
+        most, rate = (pace.rate if pace else None), limits.rows_per_second
+        if not most or (rate and rate <= most):
+            return limits
+        return msgspec.structs.replace(limits, rows_per_second=most, burst=min(limits.saved or most, most))
 
     def budget(self, rate: float, most: float, now: float) -> float:
         """The tokens that are left now; a negative number is a debt. At most ``most`` are saved up."""

@@ -10,6 +10,7 @@ from kubesweep.queue.model import (
     Finding,
     Job,
     JobKind,
+    Pace,
     PlanVersion,
     ScheduleRef,
     to_json,
@@ -52,6 +53,12 @@ def pause(con: sqlite3.Connection, ref: ScheduleRef, paused: bool) -> None:
     schedule = find(con, ref)
     if schedule is not None:
         con.execute(statements("schedule")["pause"], {"schedule": schedule.id, "paused": paused})
+
+
+def set_pace(con: sqlite3.Connection, ref: ScheduleRef, pace: Pace) -> None:
+    schedule = find(con, ref)
+    if schedule is not None:
+        con.execute(statements("schedule")["set_pace"], {"schedule": schedule.id, "pace": to_json(pace)})
 
 
 def report(con: sqlite3.Connection, now: float, ref: ScheduleRef, finding: Finding) -> None:

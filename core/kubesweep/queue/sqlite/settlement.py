@@ -251,6 +251,7 @@ def _write(con: sqlite3.Connection, schedule: Schedule, changes: _Changes, limit
             statements("schedule")["set_batch_hint"], {"schedule": schedule.id, "batch_hint": changes.batch_hint}
         )
         schedule = schedule._replace(batch_hint=changes.batch_hint)
+    limits = schedule.bound(limits)
     return refund(con, schedule, changes.unused, limits.rows_per_second, limits.saved, changes.now)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from kubesweep.queue.model import HISTORY, Finding, ScheduleRef, Stats, TickCounts
+from kubesweep.queue.model import HISTORY, Finding, Pace, ScheduleRef, Stats, TickCounts, parse_pace
 from kubesweep.queue.sqlite.records import Schedule, find, remembered, statements
 
 _decode_finding = msgspec.json.Decoder(Finding).decode
@@ -23,6 +23,11 @@ def stats(con: sqlite3.Connection, clock: Callable[[], float], refs: Sequence[Sc
 def approved(con: sqlite3.Connection, ref: ScheduleRef) -> str | None:
     schedule = find(con, ref)
     return (schedule and schedule.approved) or None
+
+
+def pace(con: sqlite3.Connection, ref: ScheduleRef) -> Pace | None:
+    schedule = find(con, ref)
+    return None if schedule is None else parse_pace(schedule.pace)
 
 
 def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> Stats:
@@ -44,6 +49,7 @@ def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> St
         oldest_ready=min((since for since in (due, waiting) if since is not None), default=None),
         first_lease=lease,
         paused=bool(schedule.paused),
+        pace=parse_pace(schedule.pace),
         last_tick=schedule.last_tick,
         ticks=TickCounts(schedule.enqueued, schedule.duplicate, schedule.forbidden, schedule.late),
         sweep=sweeps[0] if sweeps else None,

@@ -56,6 +56,14 @@ local function budget(tokens, at, rate, burst)
   return math.min(burst, tonumber(tokens) + (now - tonumber(at)) * rate)
 end
 
+-- The lower of the caller's rate and of the one in `pace`, which no worker can write. Rate 0 is enforced by `paused`.
+local function bound(rate, burst)
+  local pace = call('HGET', CONTROL, 'pace')
+  local most = pace and tonumber(string.match(pace, '"rate":([%d.eE+-]+)'))
+  if most and most > 0 and (not rate or most < rate) then return most, math.min(burst, most) end
+  return rate, burst
+end
+
 local function set_budget(left, rate)
   call('HSET', META, 'tokens', text(left), 'tokens_at', text(now), 'rate', text(rate))
 end

@@ -1,11 +1,12 @@
 -- needs: sweeps claims
 -- Debits rows that no claim counted, unless the budget owes more than args.debt. Returns the row budget before that, and now.
 if not known() then return {'', ''} end
+local rate, burst = bound(args.rate, args.burst)
 local was = call('HMGET', META, 'tokens', 'tokens_at')
-local left = budget(was[1], was[2], args.rate, args.burst)
+local left = budget(was[1], was[2], rate, burst)
 if args.rows < 0 then
-  refund(-args.rows, args.rate, args.burst)
+  refund(-args.rows, rate, burst)
 elseif left >= -args.debt then
-  set_budget(left - args.rows, args.rate)
+  set_budget(left - args.rows, rate)
 end
 return {text(left), text(now)}

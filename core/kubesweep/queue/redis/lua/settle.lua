@@ -255,9 +255,10 @@ for _, sweep in ipairs(order) do
     end
   end
 end
-if args.rate then refund(unused, args.rate, args.burst) end
+local rate, burst = bound(args.rate, args.burst)
+if rate then refund(unused, rate, burst) end
 admit()  -- before the answer has the time of the next job; even if all claims were lost, as in release
 removed = false
-local taken = take(args.consumer, args.want, args.lease, args.rate, args.burst)
+local taken = take(args.consumer, args.want, args.lease, rate, burst)
 save_sweeps()
 return {lost, finished, halted, taken}

@@ -111,10 +111,11 @@ end
 local function rows_of(body) return tonumber(string.match(body, '"rows":(%d+)')) or 0 end
 
 -- Returns {paused, wait, next delayed, excluded version, {id, delivery, body, ...}, batch_hint, seconds until the next delayed, row budget
--- before, now}. A missing value is an empty text.
+-- before, now, pace}. A missing value is an empty text.
 local function take(consumer, want, lease, rate, burst)
   local meta = call('HMGET', META, 'tokens', 'tokens_at', 'excluded', 'cur', 'batch_hint', 'behind')
-  local paused = call('HGET', CONTROL, 'paused') or '0'
+  local control = call('HMGET', CONTROL, 'paused', 'pace')
+  local paused = control[1] or '0'
   local jobs, wait = {}, ''
   local left = rate and budget(meta[1], meta[2], rate, burst)
   if rate and left < 0 then wait = text(-left / rate) end
@@ -142,5 +143,5 @@ local function take(consumer, want, lease, rate, burst)
   end
   local due = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
   return {paused, wait, due or '', meta[3] or '0', jobs, meta[5] or '', due and text(tonumber(due) - now) or '',
-    left and text(left) or '', text(now)}
+    left and text(left) or '', text(now), control[2] or ''}
 end

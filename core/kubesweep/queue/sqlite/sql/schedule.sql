@@ -1,6 +1,6 @@
 -- name: find
 SELECT id, last_tick, paused, excluded_version, tokens, tokens_at, rate, enqueued, duplicate, forbidden, late,
-       origin, batch_hint, approved
+       origin, batch_hint, approved, pace
 FROM schedule
 WHERE install = :install AND namespace = :namespace AND name = :name AND uid = :uid;
 
@@ -25,6 +25,11 @@ WHERE id = :schedule;
 -- name: pause
 UPDATE schedule
 SET paused = :paused
+WHERE id = :schedule;
+
+-- name: set_pace
+UPDATE schedule
+SET pace = :pace
 WHERE id = :schedule;
 
 -- name: approve

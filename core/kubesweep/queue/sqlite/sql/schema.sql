@@ -20,6 +20,8 @@ CREATE TABLE schedule (
   origin TEXT NOT NULL DEFAULT '',
   -- set by workers, see Settlement
   batch_hint TEXT NOT NULL DEFAULT '',
+  -- JSON of Pace, set by operators
+  pace BLOB NOT NULL DEFAULT x'',
   UNIQUE (install, namespace, name, uid)
 );
 

@@ -23,3 +23,6 @@ SET body = CAST(replace(replace(replace(replace(replace(CAST(body AS TEXT),
   '"held":', '"is_retry":'), '"told":', '"effects_done":'), '"begun":', '"crashes":'),
   '"maybe":', '"may_have_committed":'), '"setbacks":', '"whole_failures":') AS BLOB);
 UPDATE excluded_row SET attempts = CAST(replace(CAST(attempts AS TEXT), '"told":', '"effect_key":') AS BLOB);
+
+-- name: 7
+ALTER TABLE schedule ADD COLUMN pace BLOB NOT NULL DEFAULT x'';

@@ -1,0 +1,2 @@
+-- flags: no-writes
+return call('HGET', CONTROL, 'pace') or ''
