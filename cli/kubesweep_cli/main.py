@@ -209,3 +209,23 @@ def approve(
     from kubesweep_cli.commands.trigger import run_approve
 
     _run_command(lambda terminal: run_approve(terminal, queue, name, namespace))
+
+
+@app.command()
+def throttle(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.", show_default=False)],
+    rate: Annotated[
+        str,
+        typer.Argument(
+            metavar="RATE",
+            help="Rows per second; pause: start no row; off: no limit; reset: limits.rowsPerSecond.",
+            show_default=False,
+        ),
+    ],
+    namespace: Namespace = None,
+    queue: Queue = None,
+) -> None:
+    """Change the rate of a schedule now; running workers follow within seconds."""
+    from kubesweep_cli.commands.throttle import run_throttle
+
+    _run_command(lambda terminal: run_throttle(terminal, queue, name, rate, namespace))

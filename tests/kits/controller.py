@@ -27,6 +27,7 @@ from kubesweep.queue.model import (
 from kubesweep.queue.service import Opened, QueueService
 from kubesweep_controller.kube.client import MANAGER, Kind, KubeClient
 from kubesweep_controller.kube.kubeconfig import Kubeconfig
+from kubesweep_controller.reconcile.desired_pace import desired_pace
 from kubesweep_controller.status.build_status import build_status
 from kubesweep_controller.status.commands import Command
 from kubesweep_controller.status.conditions.result import find_condition
@@ -114,6 +115,7 @@ class ScheduleSimulation:
             schedule=None if self.refusal else self.schedule,
             refusal=self.refusal,
             plan=None if self.refusal else self.plan,
+            pace=None if self.refusal else desired_pace(self.plan, self.body),
             stats=stats if asked else None,
             outage=self.outage,
             outage_seconds=self.outage_seconds if self.outage else 0.0,

@@ -8,6 +8,7 @@ same queue.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from typing import Protocol
 
 from kubesweep.api.loading.files import Loaded
 from kubesweep.errors import Outage
-from kubesweep.queue.model import OpenResult, SweepState
+from kubesweep.queue.model import OpenResult, Pace, SweepState
 from kubesweep.queue.service import Opened, QueueService
 from kubesweep_cli.runner.progress import ScheduleProgress
 from kubesweep_cli.shell.exit_codes import Exit, code_of_sweep
@@ -145,10 +146,20 @@ class Runner:
                     await self._report_activation(one)
                 if not one.suspended:
                     await self._tick(one, now)
+        if lost is not None:
+            await self._set_paces()
         views = [one.view(now, clock=self._ticking) for one in self.schedules]
         if lost is None:
             views = [replace(view, rate=None, left=None, notes=(*view.notes, STALE)) for view in views]
         self._screen.update(views, now)
+
+    async def _set_paces(self) -> None:
+        """Write the rates of the files to the queue, where ``kubesweep throttle`` may replace them."""
+        for one in self.schedules:
+            pace, rate = one.stats.pace, one.plan.limits.rows_per_second
+            if one.stats.known and (pace is None or pace.rows_per_second != rate):
+                with contextlib.suppress(Outage):  # the next step tries again
+                    await self._queue.set_pace(one.ref, Pace.of(rate, pace.throttle if pace else ""))
 
     async def _pause(self) -> None:
         ended = asyncio.ensure_future(self._workers.done.wait())

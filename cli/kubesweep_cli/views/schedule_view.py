@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kubesweep.queue.model import HALTING, Finding, Limits, Stats, Sweep, SweepState
+from kubesweep.queue.model import HALTING, Finding, Limits, Stats, Sweep, SweepState, describe_rate
 from kubesweep_cli.views import formatting
 
 __all__ = ["Meter", "ScheduleView", "Tone", "balance", "outcomes", "problems", "schedule_view"]
@@ -175,7 +175,9 @@ def _queue(stats: Stats, now: float) -> str:
     parts = [f"{formatting.count(number)} {what}" for number, what in numbers if number]
     if stats.oldest_ready is not None and now - stats.oldest_ready >= 1:
         parts.append(f"oldest {formatting.duration(now - stats.oldest_ready)}")
-    if stats.paused:
+    if stats.pace is not None and stats.pace.throttle:
+        parts.append(f"throttled: {describe_rate(stats.pace.rate)}")
+    elif stats.paused:
         parts.append("paused")
     return " · ".join(parts)
 

@@ -43,6 +43,7 @@ def _schedule(ref: ScheduleRef, stats: Stats) -> dict[str, Any]:
         uid=ref.uid,
         known=stats.known,
         paused=stats.paused,
+        throttle=(stats.pace.throttle or None) if stats.pace else None,
         lastScheduleTime=_time(stats.last_tick),
         lastSweep=None if stats.sweep is None else _last_sweep(stats.sweep),
         history=[_past_sweep(sweep) for sweep in stats.history],

@@ -6,6 +6,7 @@ executed, so a crash in between executes it twice. Each command tolerates that:
 - trigger: the queue opens one sweep for the deduplication key ``trigger/VALUE``
 - approve: releases only the sweep that the status showed to a person
 - retry-dead-letters: the second run finds no dead letter left
+- throttle: changes nothing by itself
 - purge-dead-letters: the second run deletes at most what died in between, and a later sweep finds those rows again
 """
 
@@ -13,7 +14,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from kubesweep.queue.model import OpenResult, ScheduleRef, SweepRequest, SweepState
+from kubesweep.errors import SpecError
+from kubesweep.queue.model import OpenResult, Pace, ScheduleRef, SweepRequest, SweepState, describe_rate
 from kubesweep.queue.service import Opened
 from kubesweep.scheduling import trigger_request
 from kubesweep_controller.status.commands import Command, CommandKind, CommandResult
@@ -51,7 +53,18 @@ async def execute(queue: CommandQueue, observation: Observation, command: Comman
             number = await queue.purge(observation.ref)
             reason = Reason.DEAD_LETTERS_PURGED
             message = f"{_are(number)} forgotten; a later sweep finds those that are still stale"
+        case CommandKind.THROTTLE:
+            reason, message = _throttle(observation, command.nonce)
     return CommandResult(command, reason, message)
+
+
+def _throttle(observation: Observation, value: str) -> tuple[Reason, str]:
+    """The reconcile has set the pace already, see :mod:`.desired_pace`. This reports what it did with the value."""
+    try:
+        pace = Pace.of(None, value)
+    except SpecError as problem:
+        return Reason.COMMAND_REFUSED, f"the rate is unchanged: {problem}"
+    return Reason.THROTTLED, f"the rate is {describe_rate(pace.rate)}, until the annotation changes or is removed"
 
 
 def _are(number: int) -> str:

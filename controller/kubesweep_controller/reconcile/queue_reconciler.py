@@ -34,13 +34,12 @@ class QueueReconciler:
     clock: Callable[[], float] = time.time
     _groups: dict[ScheduleKey, tuple[Stats, tuple[ErrorGroup, ...]]] = field(default_factory=dict)
 
-    async def observe(self, observation: Observation, *, pause: bool = False) -> Observation:
-        """The observation with the queue's answer. ``pause``: first make sure that a suspended schedule hands out no jobs."""
+    async def observe(self, observation: Observation, *, control: bool = False) -> Observation:
+        """The observation with the queue's answer. ``control``: first set the pace, and pause a schedule that must hand out no jobs."""
         ref = observation.ref
         try:
             stats = await self.queue.stats(ref)
-            if pause and suspended(observation) and stats.known and not stats.paused:
-                await self.queue.pause(ref, True)
+            if control and await self._control(observation, stats):
                 stats = await self.queue.stats(ref)
             groups = await self._error_groups(ref, stats)
         except Damaged as damaged:
@@ -64,10 +63,10 @@ class QueueReconciler:
                 if opened.warning:
                     log.warning("%s/%s: %s", observation.ref.namespace, observation.ref.name, opened.warning)
                 acted = True
-            await self._check(observation)
+            acted |= await self._check(observation)
         except Outage as outage:
             return self._failed(observation, outage), results
-        return (await self.observe(observation) if acted or results else observation), results
+        return (await self.observe(observation, control=True) if acted or results else observation), results
 
     def forget(self, key: ScheduleKey) -> None:
         self._groups.pop(key, None)
@@ -102,19 +101,34 @@ class QueueReconciler:
             known = self._groups[key] = stats, await self.queue.error_groups(ref)
         return known[1]
 
+    async def _control(self, observation: Observation, stats: Stats) -> bool:
+        """Set again what a lost queue forgot. False where nothing had to be set."""
+        pace, acted = observation.pace, False
+        if stats.known and pace is not None and stats.pace != pace:
+            await self.queue.set_pace(observation.ref, pace)
+            acted = True
+        if stats.known and _paused(observation) and not stats.paused:
+            await self.queue.pause(observation.ref, True)
+            acted = True
+        return acted
+
     async def _resume(self, observation: Observation) -> bool:
         assert observation.stats is not None
-        if suspended(observation) or not observation.stats.paused or observation.plan is None:
+        if _paused(observation) or not observation.stats.paused or observation.plan is None:
             return False
         await self.queue.pause(observation.ref, False)
         return True
 
-    async def _check(self, observation: Observation) -> None:
-        """Have a worker check the source: once for each plan, and again where a worker reported a failure."""
+    async def _check(self, observation: Observation) -> bool:
+        """Have a worker check the source: once for each plan, and again where a worker reported a failure. True where it was enqueued."""
         if observation.plan is None or observation.stats is None or suspended(observation):
-            return
+            return False
         mine = observation.plan.version
         checked = any(each.kind == "SourceReady" and each.plan.same(mine) for each in observation.stats.findings)
         again = needs_check(observation)
-        if again or not checked:
-            await self.queue.enqueue_check(observation.ref, mine, again=again)
+        return (again or not checked) and await self.queue.enqueue_check(observation.ref, mine, again=again)
+
+
+def _paused(observation: Observation) -> bool:
+    """Whether the queue must hand out no jobs."""
+    return suspended(observation) or (observation.pace is not None and observation.pace.paused)

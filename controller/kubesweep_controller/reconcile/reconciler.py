@@ -32,6 +32,7 @@ from kubesweep_controller.kube.object_limits import trim
 from kubesweep_controller.kube.workqueue import backoff
 from kubesweep_controller.metrics import Metrics
 from kubesweep_controller.reconcile.children_reconciler import ChildrenReconciler
+from kubesweep_controller.reconcile.desired_pace import desired_pace
 from kubesweep_controller.reconcile.interval_ticks import next_reconcile
 from kubesweep_controller.reconcile.ownership import RECHECK_SECONDS, Ownership, served_by
 from kubesweep_controller.reconcile.queue_reconciler import QueueReconciler
@@ -100,7 +101,7 @@ class Reconciler:
             if (claimed := await self._claim(key, body)) is None:
                 return CONFLICT_RETRY
             body = claimed
-        observation = await self.queue.observe(await self._observe_object(key, body), pause=True)
+        observation = await self.queue.observe(await self._observe_object(key, body), control=True)
         observation, failure = await self._reconcile_children(key, observation)
         observation, results = await self.queue.act(observation)
         if observation.outage is None and (problem := self.children.credentials_problem(key)):
@@ -126,6 +127,7 @@ class Reconciler:
             spec.schedule,
             spec.refusal,
             plan,
+            pace=desired_pace(spec.plan, body) if spec.plan else None,
             stats=None,
             outage=None,
             eviction_policy=self.eviction_policy(),

@@ -28,6 +28,7 @@ class CommandKind(StrEnum):
     RETRY = "retry-dead-letters"
     APPROVE = "approve"
     TRIGGER = "trigger"
+    THROTTLE = "throttle"  # also a state: it holds as long as the annotation exists (reconcile/desired_pace.py)
 
 
 _FIELDS = {
@@ -35,6 +36,7 @@ _FIELDS = {
     CommandKind.RETRY: "retryDeadLetters",
     CommandKind.APPROVE: "approve",
     CommandKind.TRIGGER: "trigger",
+    CommandKind.THROTTLE: "throttle",
 }
 
 

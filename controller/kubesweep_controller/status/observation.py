@@ -13,7 +13,7 @@ from typing import Any
 from kubesweep.api.models.spec import SweepSchedule
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, SpecError
-from kubesweep.queue.model import ErrorGroup, ScheduleRef, Stats
+from kubesweep.queue.model import ErrorGroup, Pace, ScheduleRef, Stats
 
 __all__ = ["Children", "Observation", "suspended"]
 
@@ -45,6 +45,7 @@ class Observation:
     schedule: SweepSchedule | None  # None: the spec is invalid, see ``refusal``
     refusal: SpecError | None
     plan: Plan | None
+    pace: Pace | None  # that the queue should have; None: the spec is invalid
     stats: Stats | None  # None: the queue did not answer, see ``outage``
     outage: Outage | None
     outage_seconds: float = 0.0  # since the first failed call

@@ -100,11 +100,13 @@ class RateLimiter:
         self._waiting += 1
         try:
             while not self._stop_requested.is_set():
+                changed, due = self._changed, self._next()
                 await self._return_spare_slots()
-                if self._limit is None:
+                if changed.is_set():
+                    self._returned += due is not None
+                elif self._limit is None:
                     return True
-                due = self._next()
-                if self._limit == 0:
+                elif self._limit == 0:
                     run.touch()
                     await self._sleep(SLEEP)
                 elif due is None:

@@ -60,5 +60,6 @@ class Reason(StrEnum):
     APPROVED = "Approved"
     DEAD_LETTERS_RETRIED = "DeadLettersRetried"
     DEAD_LETTERS_PURGED = "DeadLettersPurged"
+    THROTTLED = "Throttled"
     COMMAND_REFUSED = "CommandRefused"
     SERVED_BY_ANOTHER = "ServedByAnother"

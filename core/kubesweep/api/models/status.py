@@ -145,6 +145,9 @@ class Handled(Model):
     purge_dead_letters: Nonce | None = Field(
         None, description="kubesweep.dev/purge-dead-letters: delete all dead letters."
     )
+    throttle: Nonce | None = Field(
+        None, description="kubesweep.dev/throttle: a rate that replaces limits.rowsPerSecond."
+    )
 
 
 class Status(Model):
