@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kubesweep.errors import SpecError
-from kubesweep.queue.model import Limits, Pace
+from kubesweep.queue.model import Budget, Limits, Pace
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
 from tests.contract.helpers import REF, get_stats, start
@@ -71,6 +71,13 @@ async def test_a_reservation_follows_the_pace(queue: QueueService) -> None:
     await queue.reserve(REF, 4, FAST)
     budget = await queue.reserve(REF, 1, FAST)
     assert budget.rows == pytest.approx(-2.0)
+
+
+async def test_without_any_rate_a_reservation_debits_nothing(queue: QueueService) -> None:
+    await start(queue, *[ROWS] * 50)
+    assert await queue.reserve(REF, 1000, Limits()) == Budget()
+    assert await queue.reserve(REF, -1000, Limits()) == Budget()
+    assert await claimed(queue, Limits()) == 50
 
 
 @pytest.mark.parametrize("word", ["fast", "-1", "0", "1e3", "1000001", "5/s", "nan", "inf", " 5"])

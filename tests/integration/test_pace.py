@@ -11,7 +11,7 @@ from aiohttp import web
 
 from kubesweep.api.plan import Effect, RetryPolicy, RowLimits, Webhook
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import SweepRequest
+from kubesweep.queue.model import Pace, SweepRequest
 from kubesweep_worker.runtime.build import build_worker
 from kubesweep_worker.settings import WorkerSettings
 from tests.integration.receivers import receiver
@@ -71,3 +71,32 @@ async def test_two_workers_send_no_more_than_the_rate_and_fifty_in_any_ten_secon
     assert most_beyond_the_rate(times) <= 50
     if status == 200:
         assert (stats.sweep.applied, len(times)) == (ROWS, ROWS)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "valkey"])
+async def test_a_job_that_runs_follows_a_new_pace(tmp_path: Path, backend: str) -> None:
+    """At the plan's rate it would take ten minutes, and the test fails after one."""
+    called = asyncio.Event()
+
+    async def answer(_: web.Request) -> web.Response:
+        called.set()
+        return web.Response()
+
+    async with receiver(answer) as url:
+        effect, limits = Effect(columns=("id",), webhook=Webhook(url)), RowLimits(rows_per_second=1.0)
+        plan = handler_plan("", effect=effect, limits=limits)
+        table = make_table(tmp_path / "carts.db", 600)
+        where = f"sqlite:///{tmp_path / 'queue.db'}" if backend == "sqlite" else shared("valkey").socket_url
+        queue = connect(where)
+        await queue.forget(plan.ref)
+        await queue.open_sweep(plan.ref, SweepRequest(tick=1.0, plan=plan.version))
+        worker = build_worker(plan, url=lambda: table, queue_url=where, settings=WorkerSettings())
+        async with asyncio.timeout(scaled(60)):
+            running = asyncio.create_task(worker.run(until_settled=True))
+            await called.wait()
+            await queue.set_pace(plan.ref, Pace.of(1.0, "off"))
+            assert await running == 0
+        (stats,) = await queue.stats([plan.ref])
+        await queue.close()
+    assert stats.sweep is not None
+    assert stats.sweep.applied == 600
