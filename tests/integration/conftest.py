@@ -13,6 +13,7 @@ from kubesweep.queue.redis.queue import RedisQueue
 from tests.apps.comparison import databases
 from tests.integration.pod import role, server
 from tests.integration.postgres import LOCKED_ROLE, Server, postgres
+from tests.kits.deadlines import scaled
 from tests.kits.memory import pytest_configure
 from tests.kits.servers import shared
 
@@ -82,6 +83,6 @@ async def emptied(kind: str) -> AsyncIterator[RedisQueue]:
     server = shared(kind)
     with server.client() as client:
         client.flushall()
-    queue = RedisQueue(server.socket_url)
+    queue = RedisQueue(f"{server.socket_url}&socket_timeout={scaled(60):g}")  # the server shares a busy machine
     yield queue
     await queue.close()
