@@ -30,6 +30,7 @@ SHARDS = (
         "test_queue_modes.py",
         "test_scaling.py",
         "test_edits_during_sweep.py",
+        "test_throttle.py",
     ),
     (
         "test_status_across_restarts.py",

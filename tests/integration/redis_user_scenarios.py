@@ -13,6 +13,7 @@ from kubesweep.queue.model import (
     Job,
     JobKind,
     Limits,
+    Pace,
     PlanVersion,
     Retry,
     ScheduleRef,
@@ -64,6 +65,7 @@ async def worker(root: QueueService, queue: QueueService) -> None:
     assert len((await queue.excluded(REF)).keys) == 2
     assert len(await queue.error_groups(REF, state=None)) == 1
     assert await queue.approved(REF) is None
+    assert await queue.pace(REF) is None
     assert (await queue.reserve(REF, 1, LIMITS)).time is not None
     await queue.settle(REF, "ann", [Settlement(again, applied=1), Settlement(kept, applied=1)], 0, LIMITS)
     assert await queue.release(REF, [back]) == ()
@@ -126,6 +128,7 @@ async def controller(root: QueueService, queue: QueueService) -> None:
     assert len(await queue.error_groups(REF)) == 1
     await queue.pause(REF, True)
     await queue.pause(REF, False)
+    await queue.set_pace(REF, Pace.of(None, "5"))
     await root.open_sweep(REF, SweepRequest(tick=time.time() + 60, plan=OLD))
     await root.settle(REF, "ann", [Settlement(c, applied=1) for c in await taken(root, 1)], 0, LIMITS)
     (plan,) = await taken(root, 1)

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from kubesweep.errors import KubesweepError, Outage
+from kubesweep.queue.model import Pace
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep.queue.redis.scripts import keys
 from kubesweep_controller.children.names import ScheduleKey
@@ -118,6 +119,12 @@ class Bench:
         assert self.cache.update(SCHEDULES, body) == (namespace, "carts")
         return namespace, "carts"
 
+    def annotate(self, key: ScheduleKey, name: str, value: str) -> None:
+        body = self.cache.schedules[key]
+        meta = {**body["metadata"], "annotations": {name: value}}
+        meta["resourceVersion"] = str(int(meta["resourceVersion"]) + 1)
+        assert self.cache.update(SCHEDULES, {**body, "metadata": meta}) == key
+
     async def reconcile(self, key: ScheduleKey) -> dict[str, Any]:
         await self.reconciler.reconcile(key)
         ready = find_condition(self.cache.schedules[key]["status"], "Ready")
@@ -199,3 +206,26 @@ async def test_a_pod_that_this_installation_does_not_allow_is_an_invalid_spec_an
     bench.reconciler.specs.policy = PodPolicy(privileged=True)
     bench.reconciler.specs.clear()  # like a restarted controller
     assert (await bench.reconcile(bad))["reason"] == "Checking"
+
+
+@KINDS
+async def test_the_pace_of_the_spec_and_of_its_annotation_is_in_the_queue_again_after_it_was_lost(
+    kind: str, bench: Bench
+) -> None:
+    key = bench.add("shop", limits={"rowsPerSecond": 40})
+
+    async def pace_and_pause() -> tuple[Pace | None, bool]:
+        await bench.reconcile(key)
+        stats = await bench.queue.stats(bench.reconciler._refs[key])
+        return stats.pace, stats.paused
+
+    assert await pace_and_pause() == (Pace.of(40.0), False)
+    bench.annotate(key, "kubesweep.dev/throttle", "pause")
+    assert await pace_and_pause() == (Pace.of(40.0, "pause"), True)
+    with shared(kind).client() as client:
+        client.flushall()
+    assert await pace_and_pause() == (Pace.of(40.0, "pause"), True)
+    bench.annotate(key, "kubesweep.dev/throttle", "2.5")
+    assert await pace_and_pause() == (Pace.of(40.0, "2.5"), False)
+    bench.annotate(key, "kubesweep.dev/throttle", "")
+    assert await pace_and_pause() == (Pace.of(40.0), False)

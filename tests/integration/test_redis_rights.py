@@ -18,6 +18,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from kubesweep.errors import Outage
 from kubesweep.queue.model import (
+    Pace,
     Retry,
     Settlement,
     SweepRequest,
@@ -26,6 +27,7 @@ from kubesweep.queue.model import (
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep.queue.service import OperatorQueue, ProducerQueue, QueueService, WorkerQueue
 from tests.integration.redis_user_scenarios import LIMITS, OLD, REF, SCENARIOS, planned, row, taken
+from tests.kits.deadlines import scaled
 from tests.kits.servers import Server, binaries, shared
 
 PAGE = Path(__file__).parents[2] / "docs" / "redis-acl.md"
@@ -75,7 +77,7 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 
 def as_user(server: Server, name: str) -> RedisQueue:
-    return RedisQueue(f"redis://kubesweep-{name}:secret@127.0.0.1:{server.port}/0")
+    return RedisQueue(f"redis://kubesweep-{name}:secret@127.0.0.1:{server.port}/0?socket_timeout={scaled(60):g}")
 
 
 def single_rules(name: str) -> list[str]:
@@ -88,7 +90,7 @@ def test_the_page_has_a_rule_for_each_program() -> None:
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
 async def test_the_rules_of_the_page_are_enough(server: Server, name: str) -> None:
-    root, queue = RedisQueue(server.url), as_user(server, name)
+    root, queue = RedisQueue(f"{server.url}?socket_timeout={scaled(60):g}"), as_user(server, name)
     recorder: Any = Recorder(queue)
     await SCENARIOS[name](root, recorder)
     assert recorder.called == PROTOCOLS[name]
@@ -98,11 +100,12 @@ async def test_the_rules_of_the_page_are_enough(server: Server, name: str) -> No
 
 @pytest.mark.parametrize("name", ["worker", "producer"])
 async def test_a_user_of_a_namespace_cannot_control_its_schedules(server: Server, name: str) -> None:
-    root, queue = RedisQueue(server.url), as_user(server, name)
+    root, queue = RedisQueue(f"{server.url}?socket_timeout={scaled(60):g}"), as_user(server, name)
     await root.open_sweep(REF, SweepRequest(tick=time.time(), plan=OLD))
     (plan,) = await taken(root, 1)
     assert await root.end_sweep(REF, plan, SweepState.AWAITING_APPROVAL, "ManyRows", "approve it")
     forbidden: list[Awaitable[object]] = [queue.pause(REF, True), queue.approve(REF), queue.schedules()]
+    forbidden.append(queue.set_pace(REF, Pace.of(None, "off")))
     forbidden.append(queue.claim(REF, "ann", 1, LIMITS) if name == "producer" else queue.open_sweep(REF, later()))
     for call in forbidden:
         with pytest.raises(Outage) as refused:
@@ -120,7 +123,7 @@ def later() -> SweepRequest:
 async def test_without_any_one_rule_of_the_page_some_operation_says_that_rights_are_missing(
     server: Server, name: str
 ) -> None:
-    root, queue = RedisQueue(server.url), as_user(server, name)
+    root, queue = RedisQueue(f"{server.url}?socket_timeout={scaled(60):g}"), as_user(server, name)
     answers = {}
     with server.client() as client:
         for rule in single_rules(name):
@@ -162,7 +165,7 @@ async def keda(client: Any) -> None:
 
 
 async def test_keda_can_ask_its_two_lengths_and_change_nothing(server: Server) -> None:
-    root = RedisQueue(server.url)
+    root = RedisQueue(f"{server.url}?socket_timeout={scaled(60):g}")
     await planned(root, 1, tick=time.time())
     (claim,) = await taken(root, 1)
     await root.settle(REF, "ann", [Settlement(claim, retry=(Retry((row(1),), 2, 60.0),))], 0, LIMITS)

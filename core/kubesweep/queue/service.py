@@ -232,7 +232,7 @@ class WorkerQueue(_Statistics, Protocol):
         ...
 
     async def pace(self, ref: ScheduleRef) -> Pace | None:
-        """What :meth:`OperatorQueue.set_pace` set last; None where it never did. With separate users, workers cannot write it."""
+        """What an operator set last; None where none did. With separate users, workers cannot write it."""
         ...
 
     async def approved(self, ref: ScheduleRef) -> str | None:
@@ -265,10 +265,7 @@ class OperatorQueue(ProducerQueue, _Statistics, Protocol):
         ...
 
     async def set_pace(self, ref: ScheduleRef, pace: Pace) -> None:
-        """From now on no claim and no reservation exceeds this rate, whatever rate the caller gives. Wakes waiting workers.
-
-        A rate of 0 does not stop claims: ``pause`` does. Ignored for an unknown schedule.
-        """
+        """Limit each claim and reservation to its rate (0: use ``pause``), and wake workers. Ignored for an unknown schedule."""
         ...
 
     async def schedules(self) -> tuple[ScheduleRef, ...]:

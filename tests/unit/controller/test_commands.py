@@ -144,3 +144,22 @@ async def test_an_annotation_that_was_removed_and_restored_is_no_new_command(sim
     await sim.reconcile()
     sim.annotate("trigger", "1")
     assert await text(sim) == []
+
+
+async def test_a_throttle_reports_the_rate_once_for_each_value_and_refuses_what_is_none(
+    sim: ScheduleSimulation,
+) -> None:
+    sim.annotate("throttle", "250")
+    assert await text(sim) == [
+        ("Throttled", "the rate is 250 rows per second, until the annotation changes or is removed")
+    ]
+    assert await text(sim) == []
+    sim.annotate("throttle", "pause")
+    assert await text(sim) == [
+        ("Throttled", "the rate is 0: no row is started, until the annotation changes or is removed")
+    ]
+    sim.annotate("throttle", "slow")
+    ((reason, sentence),) = await text(sim)
+    assert reason == "CommandRefused"
+    assert sentence.startswith("the rate is unchanged: the throttle is 'slow': write rows per second")
+    assert (await sim.observation()).pace == sim.plan.pace

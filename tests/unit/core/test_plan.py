@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import yaml
 
 from kubesweep import Plan, SweepSchedule, compile_plan
 from kubesweep.api import plan as plans
+from kubesweep.queue.model import Pace
 from tests.unit.core.full_spec import FULL, compiled
 
 
@@ -108,3 +110,12 @@ def described(schema: dict[str, Any]) -> list[str]:
 
 def test_every_field_has_a_sentence_and_bounds() -> None:
     assert described(SweepSchedule.model_json_schema(by_alias=True)) == []
+
+
+def test_an_edit_of_the_rate_alone_restarts_no_worker() -> None:
+    plan = compiled(uid="u-1", generation=4, install="i")
+    faster = msgspec.structs.replace(plan, generation=7, limits=msgspec.structs.replace(plan.limits, rows_per_second=9))
+    larger = msgspec.structs.replace(plan, limits=msgspec.structs.replace(plan.limits, batch_rows=9))
+    assert plan.runs_as(faster)
+    assert not plan.runs_as(larger)
+    assert plan.at(Pace.of(9.0)).limits.rows_per_second == 9.0

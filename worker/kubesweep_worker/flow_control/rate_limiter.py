@@ -58,7 +58,7 @@ class RateLimiter:
         self._settings, self._reserve, self._stop_requested = settings, reserve, stop_requested
         self._use(rate)
         self._changed = asyncio.Event()  # of this rate: set once another one applies
-        self._held = 0  # slots that rows took and whose time has not come
+        self._reserved = 0  # slots that rows took and whose time has not come
         self._returned = 0  # slots of an earlier rate, which the budget has not got back
         self._clock = QueueClock(settings.monotonic)
         self._slots: deque[_Slots] = deque()
@@ -77,7 +77,7 @@ class RateLimiter:
         """Apply a new rate to all rows that have not started."""
         if rate == self._limit:
             return
-        self._returned += self._ahead() + self._held
+        self._returned += self._ahead() + self._reserved
         self._slots.clear()
         self._use(rate)
         self._slow_until = self._next_request = -math.inf
@@ -141,7 +141,7 @@ class RateLimiter:
     async def _wait_until(self, due: float, run: JobRun) -> bool:
         """True where the slot is due and not lost. A stop ends the wait and returns the slot, a new rate has returned it."""
         changed = self._changed
-        self._held += 1
+        self._reserved += 1
         try:
             while (left := due - self._settings.monotonic()) > 0:
                 run.touch()
@@ -152,7 +152,7 @@ class RateLimiter:
                     self._slots.appendleft(_Slots(due, due, 1))
                     return False
         finally:
-            self._held -= 1
+            self._reserved -= 1
         return self._settings.monotonic() - due <= self._late
 
     async def _sleep(self, seconds: float) -> None:
