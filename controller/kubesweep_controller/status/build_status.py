@@ -24,6 +24,7 @@ from kubesweep_controller.status.formatting import generation_of, parse_time, ti
 from kubesweep_controller.status.history import key_texts, last_of, past_of, previous, sweeps_of
 from kubesweep_controller.status.missed_ticks import counts_of, last_tick, missed_ever
 from kubesweep_controller.status.observation import Observation
+from kubesweep_controller.status.throttle import throttle_of
 
 __all__ = ["COUNT_INTERVAL", "build_status"]
 
@@ -84,6 +85,7 @@ def _whole(observation: Observation, before: Mapping[str, Any], handled: Sequenc
         "lastScheduleTime": _time(last_tick(observation)),
         "lastSuccessfulTime": _last_success(sweeps, before),
         "lastMissedTime": _time(missed),
+        "throttle": throttle_of(observation, before),
         "lastSweep": _last_sweep(observation, sweeps[0]) if sweeps else None,
         "history": [past_of(sweep) for sweep in sweeps[1 : HISTORY + 1]] or None,
         "plan": observation.plan.version.hash if observation.plan is not None else before.get("plan"),
@@ -155,4 +157,5 @@ def _essence(status: Mapping[str, Any], frequent: bool) -> tuple[object, ...]:
     state = sweep.get("state")
     open_ = state in (SweepState.PLANNING, SweepState.RUNNING)
     latest = None if frequent else (sweep.get("id"), "open" if open_ else state)
-    return status.get("observedGeneration"), summaries, status.get("handled"), status.get("lastMissedTime"), latest
+    fields = ("observedGeneration", "handled", "lastMissedTime", "throttle")
+    return summaries, latest, *(status.get(name) for name in fields)

@@ -171,3 +171,23 @@ def test_times_are_read_back_as_they_were_written(seconds: float) -> None:
     assert at is not None
     assert abs(at - seconds) <= 0.0006
     assert time_text(at) == time_text(seconds)
+
+
+async def test_the_status_says_since_when_an_annotation_sets_the_rate(sim: ScheduleSimulation) -> None:
+    assert "throttle" not in await sim.reconcile()
+    sim.edit(limits={"rowsPerSecond": 40})
+    sim.annotate("throttle", "2.5")
+    first = (await sim.reconcile())["throttle"]
+    assert first == {
+        "reason": "Annotation",
+        "value": "2.5",
+        "limit": "40",
+        "since": time_text(int(sim.clock.now)),
+        "message": "the annotation kubesweep.dev/throttle sets the rate: 2.5 rows per second",
+    }
+    sim.wait(3600)
+    assert (await sim.reconcile())["throttle"] == first
+    sim.annotate("throttle", "pause")
+    assert (await sim.reconcile())["throttle"]["since"] == time_text(int(sim.clock.now))
+    sim.annotate("throttle", "")
+    assert "throttle" not in await sim.reconcile()

@@ -23,6 +23,13 @@ WHOLE: dict[str, Any] = {
     ],
     "lastScheduleTime": "2026-03-01T00:05:00Z",
     "lastSuccessfulTime": "2026-03-01T00:00:41.250000Z",
+    "throttle": {
+        "reason": "Annotation",
+        "value": "250",
+        "limit": "5000",
+        "since": "2026-03-01T00:04:00Z",
+        "message": "the annotation kubesweep.dev/throttle sets the rate: 250 rows per second",
+    },
     "lastSweep": {
         "id": "29511365",
         "tick": "2026-03-01T00:05:00Z",
@@ -43,7 +50,7 @@ WHOLE: dict[str, Any] = {
     "queue": {"ready": 3, "running": 1, "delayed": 1, "dead": 1},
     "oldestReadyTime": "2026-03-01T00:05:02Z",
     "errors": [{"error": "23505", "count": 1, "message": "duplicate key", "sampleKeys": ['["7"]']}],
-    "handled": {"trigger": "1", "approve": "2", "retryDeadLetters": "3", "purgeDeadLetters": "4"},
+    "handled": {"trigger": "1", "approve": "2", "retryDeadLetters": "3", "purgeDeadLetters": "4", "throttle": "250"},
 }
 
 

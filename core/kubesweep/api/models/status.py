@@ -150,6 +150,16 @@ class Handled(Model):
     )
 
 
+class Throttle(Model):
+    """Why the sweep is slower, or faster, than its spec says."""
+
+    reason: Word = Field(description="Annotation: kubesweep.dev/throttle replaces limits.rowsPerSecond.")
+    value: Word = Field(description="What holds now: rows per second, pause or off.")
+    limit: Word | None = Field(None, description="What it replaces: limits.rowsPerSecond; absent if there is no limit.")
+    since: Time = Field(description="When this reason and value were first seen.")
+    message: Message = Field(description="All of this in one sentence.")
+
+
 class Status(Model):
     """What the controller found and did."""
 
@@ -174,6 +184,9 @@ class Status(Model):
     last_missed_time: Time | None = Field(None, description="Nominal time of the latest tick that started no sweep.")
     plan: Word | None = Field(None, description="Hash of the plan that SourceReady describes.")
     counted_time: Time | None = Field(None, description="When the numbers below were written; at most every 15 s.")
+    throttle: Throttle | None = Field(
+        None, description="Why the sweep is slower or faster than its spec says; absent if it is not."
+    )
     last_sweep: LastSweep | None = Field(None, description="The latest sweep.")
     history: Annotated[list[PastSweep], Field(max_length=HISTORY)] = Field(
         default_factory=list, description=f"The sweeps before the latest, newest first (at most {HISTORY})."
