@@ -23,7 +23,7 @@ from tests.kits.polling import until
 from tests.kits.servers import free_port
 
 SCHEDULES_COUNT = 300
-SOON = 120.0  # seconds
+SOON = 600.0  # seconds
 IDLE_PATIENCE = 900.0
 MEBIBYTES = 150
 REQUESTS = 20  # to the API server for each schedule, until it is served

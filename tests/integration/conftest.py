@@ -15,6 +15,7 @@ from tests.integration.pod import role, server
 from tests.integration.postgres import LOCKED_ROLE, Server, postgres
 from tests.kits.deadlines import scaled
 from tests.kits.memory import pytest_configure
+from tests.kits.servers import Server as RedisServer
 from tests.kits.servers import shared
 
 __all__ = [
@@ -78,11 +79,17 @@ def locked_role(postgres_server: Server) -> Iterator[str]:
 
 
 @pytest.fixture
-async def emptied(kind: str) -> AsyncIterator[RedisQueue]:
-    """An empty queue on the process's server of this kind (one_row.KINDS)."""
+def redis_server(kind: str) -> RedisServer:
+    """The process's server of this kind (one_row.KINDS), without any key."""
     server = shared(kind)
     with server.client() as client:
         client.flushall()
-    queue = RedisQueue(f"{server.socket_url}&socket_timeout={scaled(60):g}")  # the server shares a busy machine
+    return server
+
+
+@pytest.fixture
+async def emptied(redis_server: RedisServer) -> AsyncIterator[RedisQueue]:
+    """A queue on that server."""
+    queue = RedisQueue(f"{redis_server.socket_url}&socket_timeout={scaled(60):g}")  # the server shares a busy machine
     yield queue
     await queue.close()

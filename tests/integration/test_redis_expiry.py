@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
 import redis
@@ -22,30 +21,23 @@ from kubesweep.queue.redis.arguments import body
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep.queue.redis.scripts import KEY_NAMES
 from tests.contract.backends import Clock
+from tests.integration.one_row import KINDS
 from tests.integration.redis_sweeps import LIMITS, PLAN, REF, planned
-from tests.kits.servers import Server, binaries, shared
+from tests.kits.servers import Server
 
-
-@pytest.fixture(params=sorted(binaries()))
-def server(request: pytest.FixtureRequest) -> Server:
-    found = shared(request.param)
-    with found.client() as client:
-        client.flushall()
-    return found
+pytestmark = KINDS
 
 
 @pytest.fixture
-async def queue(server: Server) -> AsyncIterator[RedisQueue]:
-    made = RedisQueue(server.url)
-    yield made
-    await made.close()
+def queue(emptied: RedisQueue) -> RedisQueue:
+    return emptied
 
 
 @pytest.mark.slow
-async def test_every_key_has_an_end_and_twenty_four_hours_of_ticks_leave_nothing_behind(server: Server) -> None:
+async def test_every_key_has_an_end_and_twenty_four_hours_of_ticks_leave_nothing_behind(redis_server: Server) -> None:
     clock = Clock()
-    queue = RedisQueue(server.socket_url, clock=clock)
-    with server.client() as client:
+    queue = RedisQueue(redis_server.socket_url, clock=clock)
+    with redis_server.client() as client:
         settled_down = (0, 0)
         for tick in range(24 * 720):
             clock.advance(5.0)
@@ -70,7 +62,7 @@ def memory(client: redis.Redis) -> int:
     return sum(int(client.memory_usage(name, samples=0) or 0) for name in names)
 
 
-async def test_keys_that_are_created_later_expire_too(server: Server, queue: RedisQueue) -> None:
+async def test_keys_that_are_created_later_expire_too(redis_server: Server, queue: RedisQueue) -> None:
     await planned(queue, 4)
     one, two, three, _ = (await queue.claim(REF, "ann", 4, LIMITS)).jobs
     done = [
@@ -84,20 +76,20 @@ async def test_keys_that_are_created_later_expire_too(server: Server, queue: Red
     await queue.settle(REF, "ann", done, 1, LIMITS)
     await queue.report(REF, Finding("Effect", True, "Fine", "", PLAN))
     await queue.pause(REF, False)
-    with server.client() as client:
+    with redis_server.client() as client:
         found = {name: client.ttl(name) for name in client.keys("*")}
     assert found.keys() == {*(f"{REF.prefix}:{name}" for name in KEY_NAMES), f"control:{REF.prefix}"}
     assert min(found.values()) > 0
 
 
-async def test_only_a_tick_puts_off_the_end_of_a_key(server: Server, queue: RedisQueue) -> None:
+async def test_only_a_tick_puts_off_the_end_of_a_key(redis_server: Server, queue: RedisQueue) -> None:
     await planned(queue, 4)
     one, two, three, _ = (await queue.claim(REF, "ann", 4, LIMITS)).jobs
     late, bad = FailedRow(("0",), "Late", ""), FailedRow(("1",), "Bad", "")
     failing = Settlement(one, retry=(Retry((late,), 2, 9.0),), dead=(bad,))
     await queue.settle(REF, "ann", [failing, Settlement(two, rest=two.job)], 0, LIMITS)
     await queue.report(REF, Finding("Effect", True, "Fine", "", PLAN))
-    with server.client() as client:
+    with redis_server.client() as client:
         names = client.keys("*")
         for name in names:
             client.expire(name, 1000)
@@ -111,9 +103,9 @@ async def test_only_a_tick_puts_off_the_end_of_a_key(server: Server, queue: Redi
         assert min(client.ttl(name) for name in names if not name.endswith(":wake")) > 1000
 
 
-async def test_an_empty_schedule_takes_at_most_two_kibibytes(server: Server, queue: RedisQueue) -> None:
+async def test_an_empty_schedule_takes_at_most_two_kibibytes(redis_server: Server, queue: RedisQueue) -> None:
     schedules = 500
-    with server.client() as client:
+    with redis_server.client() as client:
         await planned(queue, 0)
         await queue.forget(REF)
         before = client.info("memory")["used_memory_dataset"]
@@ -127,10 +119,12 @@ async def test_an_empty_schedule_takes_at_most_two_kibibytes(server: Server, que
         assert (client.info("memory")["used_memory_dataset"] - before) / schedules <= 2048
 
 
-async def test_a_job_in_flight_takes_at_most_700_bytes_besides_its_body(server: Server, queue: RedisQueue) -> None:
+async def test_a_job_in_flight_takes_at_most_700_bytes_besides_its_body(
+    redis_server: Server, queue: RedisQueue
+) -> None:
     jobs = 5000
     await planned(queue, 0)
-    with server.client() as client:
+    with redis_server.client() as client:
         before = client.info("memory")["used_memory_dataset"]
         await planned(queue, jobs, tick=2.0)
         claims = (await queue.claim(REF, "ann", jobs, LIMITS)).jobs

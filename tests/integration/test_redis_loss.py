@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -24,9 +23,10 @@ from kubesweep.queue.model import (
     Window,
 )
 from kubesweep.queue.redis.queue import RedisQueue
+from tests.integration.one_row import KINDS
 from tests.integration.redis_sweeps import LIMITS, PLAN, REF, planned
 from tests.kits.deadlines import scaled
-from tests.kits.servers import Server, binaries, shared
+from tests.kits.servers import Server
 
 KILLED_WORKER = """
 import asyncio, sys
@@ -43,29 +43,22 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-@pytest.fixture(params=sorted(binaries()))
-def server(request: pytest.FixtureRequest) -> Server:
-    found = shared(request.param)
-    with found.client() as client:
-        client.flushall()
-    return found
+pytestmark = KINDS
 
 
 @pytest.fixture
-async def queue(server: Server) -> AsyncIterator[RedisQueue]:
-    made = RedisQueue(server.url)
-    yield made
-    await made.close()
+def queue(emptied: RedisQueue) -> RedisQueue:
+    return emptied
 
 
 async def test_after_a_flush_every_operation_says_lost_or_nothing_and_writes_nothing(
-    server: Server, queue: RedisQueue
+    redis_server: Server, queue: RedisQueue
 ) -> None:
     await queue.enqueue_check(REF, PLAN)
     await queue.open_sweep(REF, SweepRequest(tick=1.0, plan=PLAN))
     check, plan = (await queue.claim(REF, "ann", 2, LIMITS)).jobs
     row = FailedRow(("1",), "Bad", "")
-    with server.client() as client:
+    with redis_server.client() as client:
         client.flushall()
         assert (await queue.claim(REF, "ann", 1, LIMITS)).lost
         assert await queue.extend(REF, [check, plan], 30.0) == (check.id, plan.id)
@@ -93,10 +86,12 @@ async def test_after_a_flush_every_operation_says_lost_or_nothing_and_writes_not
 
 
 @pytest.mark.parametrize("part", ["meta", "work", "group"])
-async def test_half_a_queue_is_lost_and_the_next_tick_recovers_it(server: Server, queue: RedisQueue, part: str) -> None:
+async def test_half_a_queue_is_lost_and_the_next_tick_recovers_it(
+    redis_server: Server, queue: RedisQueue, part: str
+) -> None:
     await planned(queue, 2)
     claims = (await queue.claim(REF, "ann", 2, LIMITS)).jobs
-    with server.client() as client:
+    with redis_server.client() as client:
         if part == "group":
             client.xgroup_destroy(f"{REF.prefix}:work", "w")
         else:
@@ -111,7 +106,6 @@ async def test_half_a_queue_is_lost_and_the_next_tick_recovers_it(server: Server
     assert plan.job.sweep == opened.sweep
 
 
-@pytest.mark.parametrize("kind", sorted(binaries()))
 async def test_claims_outlive_a_killed_server_that_keeps_a_log(kind: str) -> None:
     server = Server(kind, appendonly="yes", appendfsync="no").start()
     queue = RedisQueue(server.url)
@@ -136,10 +130,12 @@ async def test_claims_outlive_a_killed_server_that_keeps_a_log(kind: str) -> Non
     server.remove()
 
 
-async def test_fifty_jobs_of_a_killed_worker_come_again_on_an_idle_queue(server: Server, queue: RedisQueue) -> None:
+async def test_fifty_jobs_of_a_killed_worker_come_again_on_an_idle_queue(
+    redis_server: Server, queue: RedisQueue
+) -> None:
     lease = 1.0
     waiting = asyncio.create_task(queue.wait(REF, 3600.0))
-    other = RedisQueue(server.url)
+    other = RedisQueue(redis_server.url)
     await planned(other, 50)
     await other.close()
     await waiting
@@ -147,7 +143,7 @@ async def test_fifty_jobs_of_a_killed_worker_come_again_on_an_idle_queue(server:
         sys.executable,
         "-c",
         KILLED_WORKER,
-        server.url,
+        redis_server.url,
         str(lease),
         *(str(x) for x in (REF.install, REF.namespace, REF.name, REF.uid)),
     ]
@@ -165,9 +161,9 @@ async def test_fifty_jobs_of_a_killed_worker_come_again_on_an_idle_queue(server:
             assert {claim.delivery for claim in claims.jobs} <= {2}
 
 
-async def test_scripts_that_the_server_forgot_are_sent_again(server: Server, queue: RedisQueue) -> None:
+async def test_scripts_that_the_server_forgot_are_sent_again(redis_server: Server, queue: RedisQueue) -> None:
     await planned(queue, 1)
-    with server.client() as client:
+    with redis_server.client() as client:
         client.script_flush()
         other = ScheduleRef("local", "default", "other", "00000000")
         known, unknown = await queue.stats([REF, other])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from kubesweep.queue.model import (
@@ -12,23 +10,15 @@ from kubesweep.queue.model import (
     Settlement,
 )
 from kubesweep.queue.redis.queue import RedisQueue
+from tests.integration.one_row import KINDS
 from tests.integration.redis_sweeps import REF, planned
-from tests.kits.servers import Server, binaries, shared
 
-
-@pytest.fixture(params=sorted(binaries()))
-def server(request: pytest.FixtureRequest) -> Server:
-    found = shared(request.param)
-    with found.client() as client:
-        client.flushall()
-    return found
+pytestmark = KINDS
 
 
 @pytest.fixture
-async def queue(server: Server) -> AsyncIterator[RedisQueue]:
-    made = RedisQueue(server.url)
-    yield made
-    await made.close()
+def queue(emptied: RedisQueue) -> RedisQueue:
+    return emptied
 
 
 async def test_dead_letters_are_found_among_thousands(queue: RedisQueue) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 
 import pytest
 
@@ -21,33 +21,26 @@ from kubesweep.queue.model import (
 )
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep.queue.service import QueueService
+from tests.integration.one_row import KINDS
 from tests.integration.redis_sweeps import LIMITS, PLAN, REF
 from tests.kits.deadlines import scaled
-from tests.kits.servers import Server, binaries, shared
+from tests.kits.servers import Server
 
-
-@pytest.fixture(params=sorted(binaries()))
-def server(request: pytest.FixtureRequest) -> Server:
-    found = shared(request.param)
-    with found.client() as client:
-        client.flushall()
-    return found
+pytestmark = KINDS
 
 
 @pytest.fixture
-async def queue(server: Server) -> AsyncIterator[RedisQueue]:
-    made = RedisQueue(server.url)
-    yield made
-    await made.close()
+def queue(emptied: RedisQueue) -> RedisQueue:
+    return emptied
 
 
-async def test_whatever_brings_work_ends_a_wait(server: Server, queue: RedisQueue) -> None:
-    other = RedisQueue(server.url)
+async def test_whatever_brings_work_ends_a_wait(redis_server: Server, queue: RedisQueue) -> None:
+    other = RedisQueue(redis_server.url)
     row = FailedRow(("0",), "Late", "")
 
     async def ended_by(operation: Awaitable[object]) -> None:
         waiting = asyncio.create_task(queue.wait(REF, 3600.0))
-        await server.until_a_client_blocks()
+        await redis_server.until_a_client_blocks()
         await operation
         async with asyncio.timeout(scaled(60)):
             await waiting
@@ -80,11 +73,11 @@ async def next_job(queue: QueueService) -> Claim:
         await queue.wait(REF, 3600.0)
 
 
-async def test_a_paused_queue_with_work_does_not_keep_a_wait_awake(server: Server, queue: RedisQueue) -> None:
+async def test_a_paused_queue_with_work_does_not_keep_a_wait_awake(redis_server: Server, queue: RedisQueue) -> None:
     await queue.open_sweep(REF, SweepRequest(tick=time.time(), plan=PLAN))
     await queue.pause(REF, True)
     waiting = asyncio.create_task(queue.wait(REF, 3600.0))
-    await server.until_a_client_blocks()
+    await redis_server.until_a_client_blocks()
     assert not waiting.done()
     await queue.pause(REF, False)
     await waiting

@@ -10,7 +10,7 @@ import pytest
 from kubesweep.api.plan import Match, Plan
 from kubesweep.errors import RowError, SweepFailure
 from kubesweep_worker.sources import open_source
-from kubesweep_worker.sources.base import Predicate
+from kubesweep_worker.sources.base import InspectableSource, Predicate
 from tests.integration.postgres import Server
 from tests.integration.postgres_plans import make_plan
 from tests.integration.refusing_tables import (
@@ -31,16 +31,21 @@ async def app(database: str) -> AsyncIterator[Connection]:
         yield opened
 
 
+async def source_of_role(app: Connection, postgres_server: Server, role: str, *, deletes: str) -> InspectableSource:
+    """A source that deletes as a new role, whose policy lets it see every row and delete those that meet ``deletes``."""
+    await app.execute(
+        f'CREATE ROLE "{role}" LOGIN; GRANT SELECT, UPDATE, DELETE ON things TO "{role}"; '
+        "ALTER TABLE things ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON things FOR SELECT USING (true);"
+        f"CREATE POLICY gone ON things FOR DELETE USING ({deletes})".encode()
+    )
+    return open_source(make_plan(write=DELETE), lambda: postgres_server.url(app.info.dbname, user=role))
+
+
 async def test_a_policy_that_hides_a_row_from_the_command_refuses_it(
     database: str, app: Connection, postgres_server: Server
 ) -> None:
     role = f"deletes {app.info.dbname}"
-    await app.execute(
-        f'CREATE ROLE "{role}" LOGIN; GRANT SELECT, UPDATE, DELETE ON things TO "{role}"; '
-        "ALTER TABLE things ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON things FOR SELECT USING (true);"
-        "CREATE POLICY gone ON things FOR DELETE USING (id % 5 <> 3)".encode()
-    )
-    source = open_source(make_plan(write=DELETE), lambda: postgres_server.url(app.info.dbname, user=role))
+    source = await source_of_role(app, postgres_server, role, deletes="id % 5 <> 3")
     await assert_refusals_reported(source, await source.now(), "row-level security that hides the row from DELETE")
     await app.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"'.encode())
 
@@ -49,12 +54,7 @@ async def test_a_policy_without_update_does_not_make_deletable_rows_look_locked(
     database: str, app: Connection, postgres_server: Server
 ) -> None:
     role = f"deletes {app.info.dbname}"
-    await app.execute(
-        f'CREATE ROLE "{role}" LOGIN; GRANT SELECT, UPDATE, DELETE ON things TO "{role}"; '
-        "ALTER TABLE things ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON things FOR SELECT USING (true);"
-        "CREATE POLICY gone ON things FOR DELETE USING (true)".encode()
-    )
-    source = open_source(make_plan(write=DELETE), lambda: postgres_server.url(app.info.dbname, user=role))
+    source = await source_of_role(app, postgres_server, role, deletes="true")
     written = await source.write(ALL, Predicate(await source.now()), skip_locked=True)
     assert (written.applied, written.locked) == (10, ())
     await source.close()
