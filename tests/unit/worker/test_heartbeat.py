@@ -6,7 +6,8 @@ import asyncio
 import threading
 from collections.abc import Sequence
 
-from kubesweep.queue.model import Claim, Job, JobKind
+from kubesweep.errors import Outage
+from kubesweep.queue.model import Claim, Job, JobKind, Pace
 from kubesweep_worker.in_flight import InFlightJobs, JobRun
 from kubesweep_worker.runtime.heartbeat import Heartbeat
 from kubesweep_worker.settings import EXIT_DEADLINE, WorkerSettings
@@ -20,6 +21,7 @@ class Beats:
     def __init__(self) -> None:
         self.extended: list[tuple[str, ...]] = []
         self.lost: tuple[str, ...] = ()
+        self.current: Pace | Outage = Pace.of(5.0)
 
     async def close(self) -> None:
         return None
@@ -27,6 +29,11 @@ class Beats:
     async def extend(self, ref: object, claims: Sequence[Claim], lease: float) -> tuple[str, ...]:
         self.extended.append(tuple(claim.id for claim in claims))
         return self.lost
+
+    async def pace(self, ref: object) -> Pace:
+        if isinstance(self.current, Outage):
+            raise self.current
+        return self.current
 
 
 async def test_the_heartbeat_extends_its_in_flight_jobs_and_marks_what_is_lost() -> None:
@@ -63,6 +70,34 @@ async def test_a_job_past_its_deadline_ends_the_process() -> None:
     in_flight.remove("1")
     await heartbeat.close()
     assert codes[0] == EXIT_DEADLINE
+
+
+async def test_it_reads_the_pace_while_jobs_run_and_extends_leases_where_that_fails() -> None:
+    in_flight, beats, seen = InFlightJobs(), Beats(), list[Pace | None]()
+    settings = WorkerSettings(lease=0.03)
+    read, extended = asyncio.Event(), threading.Event()
+
+    def on_pace(pace: Pace | None) -> None:
+        seen.append(pace)
+        read.set()
+
+    heartbeat = Heartbeat(a_plan().ref, in_flight, settings, lambda: beats, on_pace)  # type: ignore[arg-type,return-value]
+    await heartbeat.read_pace(beats)  # type: ignore[arg-type]
+    in_flight.add(JobRun(Claim("1", "me", 1, Job(JobKind.RANGE)), settings.monotonic))
+    heartbeat.start()
+    async with asyncio.timeout(scaled(60)):
+        await read.wait()
+    assert seen[0] == Pace.of(5.0)
+
+    async def extend(*_: object) -> tuple[str, ...]:
+        extended.set()
+        return ()
+
+    beats.current = Outage("QueueRights", "no permission")
+    beats.extend = extend  # type: ignore[assignment]
+    assert await asyncio.to_thread(extended.wait, scaled(60))
+    in_flight.remove("1")
+    await heartbeat.close()
 
 
 def test_a_finished_job_stays_in_flight_until_it_is_settled() -> None:

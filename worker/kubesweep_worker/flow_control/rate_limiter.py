@@ -97,6 +97,8 @@ class RateLimiter:
 
     async def acquire(self, run: JobRun) -> bool:
         """Wait until one row may start. False where the worker stops first."""
+        if self._limit is None and not self._returned:
+            return not self._stop_requested.is_set()
         self._waiting += 1
         try:
             while not self._stop_requested.is_set():

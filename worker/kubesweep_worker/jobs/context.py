@@ -115,9 +115,8 @@ class JobContext:
         self._logged: set[tuple[str, str]] = set()  # sweep and error class
 
     def apply_pace(self, pace: Pace | None) -> None:
-        """Work at this pace from now on, also in the jobs that run. None: at the plan's."""
-        pace = pace or self._given_plan.pace
-        if pace == self._pace:
+        """Work at this pace from now on, also in the jobs that run. None (a queue that lost its data): at the one before."""
+        if pace is None or pace == self._pace:
             return
         if pace.rate != self._pace.rate:
             log.info("the rate is now %s", describe_rate(pace.rate), extra={"throttle": pace.throttle})

@@ -72,14 +72,11 @@ class Heartbeat:
             while not self._stop.wait(step):
                 self._watch()
                 try:
-                    if self._in_flight.running():
-                        queue = queue or self._open()
-                        self._call(self._on_pace, runner.run(queue.pace(self._ref)))
-                    if self._settings.monotonic() < due:
-                        continue
                     queue = queue or self._open()
-                    runner.run(self.beat(queue))
-                    due = self._settings.monotonic() + beat
+                    if self._settings.monotonic() >= due:
+                        runner.run(self.beat(queue))
+                        due = self._settings.monotonic() + beat
+                    runner.run(self.read_pace(queue))
                 except Outage as error:
                     self._log_outage(error)  # `due` stays in the past: the next step tries again
                 except Exception:  # this thread must survive any exception: without it no hang is noticed
@@ -102,6 +99,12 @@ class Heartbeat:
         for lost in await queue.extend(self._ref, claims, self._settings.lease):
             self._in_flight.mark_lost(lost)
         self._unavailable = False
+
+    async def read_pace(self, queue: QueueService) -> None:
+        """Call ``on_pace`` while jobs run. An outage changes nothing: the jobs keep the pace that they have."""
+        if self._in_flight.running():
+            with contextlib.suppress(Outage):
+                self._call(self._on_pace, await queue.pace(self._ref))
 
     def _overdue(self, run: JobRun) -> bool:
         return not run.finished and self._settings.monotonic() - run.last_progress > self._settings.deadline

@@ -129,8 +129,7 @@ class Loop:
 
     def _receive(self, claims: Claims, want: int, now: float, asked: float) -> None:
         self.last_claims = claims
-        if not claims.lost:
-            self.context.apply_pace(claims.pace)
+        self.context.apply_pace(claims.pace)
         self.context.set_excluded_version(claims.excluded_version)
         self.context.batch_size.apply_hint(claims.batch_hint)
         self._alone_waits = False
