@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kubesweep.queue.connect import connect
+from kubesweep.queue.model import Pace, PlanVersion, ScheduleRef
 from tests.integration.command_line import ANSI, CommandLine, equation, next_commands, on_a_terminal
 
 
@@ -124,6 +126,25 @@ def test_an_empty_queue_is_no_error(cli: CommandLine) -> None:
     assert "No dead letters" in cli.run("dead", "list").stdout
     assert "has no schedule yet" in cli.run("status").stdout
     assert json.loads(cli.run("status", "-o", "json").stdout) == []
+
+
+async def test_a_throttle_holds_until_it_is_reset_and_its_next_command_resets_it(cli: CommandLine) -> None:
+    queue, ref = connect(f"sqlite:///{cli.folder}/state/kubesweep/queue.db"), ScheduleRef.local("default", "carts")
+    await queue.enqueue_check(ref, PlanVersion(1, "aaaa"))
+    await queue.set_pace(ref, Pace.of(40.0))
+    printed = cli.run("throttle", "carts", "250").stdout
+    assert printed.startswith("carts: the rate is 250 rows per second.\n")
+    assert await queue.pace(ref) == Pace.of(40.0, "250")
+    assert "throttled: 250 rows per second" in cli.run("status").stdout
+    (shown,) = json.loads(cli.run("status", "-o", "json").stdout)
+    assert (shown["throttle"], shown["paused"]) == ("250", False)
+    cli.run("throttle", "carts", "pause")
+    assert (await queue.stats([ref]))[0].paused
+    (reset,) = next_commands(printed)
+    assert cli.shell(reset).returncode == 0
+    (stats,) = await queue.stats([ref])
+    assert (stats.pace, stats.paused) == (Pace.of(40.0), False)
+    await queue.close()
 
 
 def test_quiet_prints_results_only(demo: tuple[CommandLine, str]) -> None:

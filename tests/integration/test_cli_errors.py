@@ -11,7 +11,7 @@ import pytest
 
 import kubesweep_cli
 from kubesweep.queue import connect as queue_connect
-from kubesweep.queue.model import FailedRow, Limits, PlanVersion, ScheduleRef, Settlement, SweepRequest
+from kubesweep.queue.model import FailedRow, Limits, PlanVersion, ScheduleRef, Settlement, SweepRequest, pace
 from tests.integration.command_line import CommandLine
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"
@@ -25,7 +25,7 @@ def rows() -> list[tuple[str, str, str]]:
 
 
 def test_every_code_of_the_command_line_has_a_row() -> None:
-    files = [*Path(kubesweep_cli.__file__).parent.rglob("*.py"), Path(queue_connect.__file__)]
+    files = [*Path(kubesweep_cli.__file__).parent.rglob("*.py"), Path(queue_connect.__file__), Path(pace.__file__)]
     source = "\n".join(path.read_text() for path in files)
     codes = set(re.findall(r'SpecError\(\s*"(\w+)"', source)) | set(re.findall(r'^_CODE = "(\w+)"', source, re.M))
     assert {code for _, code, _ in rows()} == codes
@@ -77,6 +77,17 @@ async def test_a_schedule_that_never_ticked_cannot_be_triggered_by_name(tmp_path
     await queue.enqueue_check(ScheduleRef.local("default", "young"), PLAN)
     await queue.close()
     assert _text("NeverSwept") in cli.run("trigger", "young", code=2).stderr
+
+
+async def test_a_schedule_of_a_cluster_is_throttled_by_its_annotation(tmp_path: Path) -> None:
+    cli = CommandLine(tmp_path)
+    queue = queue_connect.connect(f"sqlite:///{cli.folder}/state/kubesweep/queue.db")
+    await queue.enqueue_check(ScheduleRef("inst0001", "shop", "young", "8b5f6f0e"), PLAN)
+    await queue.close()
+    printed = cli.run("throttle", "young", "5", code=2).stderr
+    assert _text("ServedByController") in printed
+    assert "kubectl annotate sweepschedule young -n shop kubesweep.dev/throttle=5 --overwrite" in printed
+    assert "kubesweep.dev/throttle-" in cli.run("throttle", "young", "reset", code=2).stderr
 
 
 def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
