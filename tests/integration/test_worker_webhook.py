@@ -30,11 +30,12 @@ from tests.integration.receivers import deliver, hook_plan, raw_receiver, receiv
 from tests.integration.test_worker_handlers import left, make_table
 
 
-async def swept(plan: Plan, url: str, queue: QueueService, where: str) -> Stats:
+async def swept(plan: Plan, url: str, queue: QueueService, where: str, *, await_retries: bool = False) -> Stats:
     """One sweep by one worker; ``where`` is the queue's URL."""
     await queue.open_sweep(plan.ref, SweepRequest(tick=1.0, plan=plan.version))
     settings = WorkerSettings(backoff=0.01, max_backoff=0.05)
-    await build_worker(plan, url=lambda: url, queue_url=where, settings=settings).run(until_settled=True)
+    worker = build_worker(plan, url=lambda: url, queue_url=where, settings=settings)
+    await worker.run(until_settled=True, await_retries=await_retries)
     (stats,) = await queue.stats([plan.ref])
     return stats
 

@@ -77,6 +77,7 @@ async def sweep(
                 url=lambda: one.url,
                 queue_url=where,
                 headers=lambda: one.headers,
+                signing=lambda: one.signing,
                 settings=settings or dataclasses.replace(WorkerSettings(), concurrency=one.plan.concurrency),
                 path=_folder(path),
                 where=one.database.where,

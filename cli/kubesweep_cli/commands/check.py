@@ -70,7 +70,7 @@ async def inspect(one: Loaded, *, try_write: bool, probe: bool = False) -> Inspe
             await source.probe()
         except (Outage, SweepFailure) as error:
             raise Unreachable(f"{error.reason}: {error}") from None
-        effect = open_effect(one.plan, lambda: one.headers, folder_of(one))
+        effect = open_effect(one.plan, lambda: one.headers, folder_of(one), lambda: one.signing)
         if effect is not None:
             await effect.probe()
             status = await effect.ask() if probe else None

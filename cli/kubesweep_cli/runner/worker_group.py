@@ -76,6 +76,7 @@ def _build(one: Loaded, queue_url: str) -> Worker:
         url=lambda: one.url,
         queue_url=queue_url,
         headers=lambda: one.headers,
+        signing=lambda: one.signing,
         settings=settings,
         path=folder_of(one),
         where=one.database.where,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from kubesweep.api.models.secret_values import SIGNING_FILE
 from kubesweep.api.models.spec import Resources, Spec, Tick, Worker
 from kubesweep.api.plan import Plan
 from kubesweep.durations import parse_duration
@@ -61,15 +62,25 @@ def worker_template(
 
 def _worker(plan: Plan, queue_url: str, pods: PodSettings) -> dict[str, Any]:
     """The worker without its database credentials and without overlays."""
-    headers = plan.effect.webhook.headers_secret if plan.effect and plan.effect.webhook else None
+    hook = plan.effect.webhook if plan.effect else None
     template = _template(plan, WORKER, queue_url, pods, "work")
     spec, container = template["spec"], template["spec"]["containers"][0]
     spec["terminationGracePeriodSeconds"] = grace_seconds(plan)
-    if headers:
-        spec["volumes"].append({"name": "headers", "secret": {"secretName": headers, "optional": True}})
-        container["volumeMounts"].append(_mount("headers", "/run/kubesweep/headers"))
-        container["env"].append({"name": "KUBESWEEP_HEADERS_DIR", "value": "/run/kubesweep/headers"})
+    if hook and hook.headers_secret:
+        _mount_secret(spec, container, "headers", {"secretName": hook.headers_secret, "optional": True})
+    if hook and hook.sign_with:
+        name, _, key = hook.sign_with.partition("/")
+        items = [{"key": key, "path": SIGNING_FILE}]
+        _mount_secret(spec, container, "signing", {"secretName": name, "optional": True, "items": items})
     return template
+
+
+def _mount_secret(spec: dict[str, Any], container: dict[str, Any], name: str, secret: Mapping[str, Any]) -> None:
+    """Mount a Secret of the webhook, and set the variable with its folder."""
+    folder = f"/run/kubesweep/{name}"
+    spec["volumes"].append({"name": name, "secret": secret})
+    container["volumeMounts"].append(_mount(name, folder))
+    container["env"].append({"name": f"KUBESWEEP_{name.upper()}_DIR", "value": folder})
 
 
 def producer_template(

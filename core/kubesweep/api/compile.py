@@ -99,6 +99,10 @@ def _effect(effect: actions.Effect) -> plan.Effect:
             url=hook.url,
             timeout=parse_duration(hook.timeout),
             headers_secret=hook.headers_from.secret_ref.name if hook.headers_from else None,
+            batch_rows=hook.batch_rows,
+            sign_with=f"{hook.sign_with.secret_key_ref.name}/{hook.sign_with.secret_key_ref.key}"
+            if hook.sign_with
+            else None,
         )
         if hook
         else None,

@@ -69,6 +69,8 @@ class Webhook(_Part, frozen=True):
     url: str
     timeout: float = 10.0
     headers_secret: str | None = None  # name of the Secret whose entries are headers
+    batch_rows: int = 1  # most rows of one request; with 1 the body is one row, otherwise a list
+    sign_with: str | None = None  # "name/key" of the Secret's entry with the signing secrets
 
 
 class Effect(_Part, frozen=True, kw_only=True):

@@ -89,7 +89,7 @@ HASHED = """
 Match op column values offset is_null sql unit
 Source table schema key naive_time_zone session
 Session time_zone date_style interval_style search_path
-Webhook url headers_secret
+Webhook url headers_secret batch_rows sign_with
 Effect columns key webhook handler
 Assignment column value sql
 Archive table schema lossy

@@ -9,14 +9,20 @@ from kubesweep.api.plan import Plan
 from kubesweep_worker.effects.base import Delivery, Effect, idempotency_key
 
 
-def open_effect(plan: Plan, headers: Callable[[], Mapping[str, str]], path: Path | None = None) -> Effect | None:
-    """The plan's effect, or None. ``headers`` returns the webhook's current secret headers."""
+def open_effect(
+    plan: Plan,
+    headers: Callable[[], Mapping[str, str]],
+    path: Path | None = None,
+    signing: Callable[[], tuple[str, ...]] = tuple,
+) -> Effect | None:
+    """The plan's effect, or None. ``headers`` returns the webhook's current secret headers, ``signing`` the secrets that sign
+    its requests."""
     if plan.effect is None:
         return None
     if plan.effect.webhook is not None:
         from kubesweep_worker.effects.webhook import WebhookEffect  # slow to import
 
-        return WebhookEffect(plan, plan.effect.webhook, headers)
+        return WebhookEffect(plan, plan.effect.webhook, headers, signing=signing)
     if plan.effect.handler is not None:
         from kubesweep_worker.effects.handler import HandlerEffect
 

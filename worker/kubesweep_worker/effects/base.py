@@ -1,15 +1,15 @@
-"""The Effect protocol: deliver one row, at least once, always under the same Idempotency-Key."""
+"""The Effect protocol: deliver one row, or many in one call, at least once, always under the same Idempotency-Key."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from kubesweep.errors import KubesweepError, Outage, RowError, SweepFailure
+from kubesweep.errors import KubesweepError, Outage, RowError, Skip, SweepFailure
 from kubesweep.queue.model import MESSAGE, Key, key_text
 from kubesweep.text import clip
 
@@ -27,6 +27,14 @@ class EffectOutage(Outage):
 
 class EffectFailure(SweepFailure):
     """A SweepFailure of the effect, as opposed to one of the source: it can never work before an edit."""
+
+
+class BatchRefused(KubesweepError):
+    """The receiver refused a call for many rows, and the answer does not say which row is the cause."""
+
+
+RowOutcome = RowError | Skip | None
+"""How one row of a call went: None is success."""
 
 
 def always() -> None:
@@ -75,6 +83,18 @@ class Effect(Protocol):
 
     async def deliver(self, delivery: Delivery) -> None:
         """Raises Skip, RowError (Reject, RetryAfter), or Outage."""
+        ...
+
+
+@runtime_checkable
+class BatchEffect(Protocol):
+    """An Effect that can deliver many rows in one call."""
+
+    async def deliver_batch(self, deliveries: Sequence[Delivery]) -> Sequence[RowOutcome]:
+        """The outcome of each row, in the order of ``deliveries``, which have one ``cutoff`` and ``attempt``.
+
+        Raises BatchRefused, for more than one row only: each row is to be delivered in a call of its own. Raises Outage.
+        """
         ...
 
 

@@ -1,4 +1,5 @@
-"""The webhook effect: POST one row to a URL. webhook_response.py classifies the answer; errors below HTTP are an Outage.
+"""The webhook effect: POST one row, or up to batchRows rows, to a URL. webhook_response.py classifies the answer, batch_results.py
+reads the results of many rows; errors below HTTP are an Outage.
 
 The URL's path and query may be secret, so messages only name host and port.
 """
@@ -10,22 +11,32 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 from multidict import CIMultiDict
 
+from kubesweep.api.models.secret_values import SIGNING_PREFIX
 from kubesweep.api.plan import Plan, Webhook
 from kubesweep.errors import Outage, RowError
 from kubesweep.text import clip
-from kubesweep_worker.effects.base import Delivery
+from kubesweep_worker.effects.base import BatchRefused, Delivery, RowOutcome
+from kubesweep_worker.effects.batch_results import row_results
 from kubesweep_worker.effects.malformed_response import Connector, status_of
 from kubesweep_worker.effects.masking import masking
 from kubesweep_worker.effects.proxy import proxy_for
-from kubesweep_worker.effects.webhook_response import raise_for_response, read_beginning
+from kubesweep_worker.effects.signature import signature, webhook_id
+from kubesweep_worker.effects.webhook_response import (
+    READ_SECONDS,
+    REDIRECTS,
+    Answer,
+    raise_for_response,
+    read_beginning,
+)
 from kubesweep_worker.row_values import encode_row
 
 MAX_HEADER = 1 << 20  # bytes: a long cookie or policy must not make the effect fail
@@ -40,9 +51,11 @@ class WebhookEffect:
         webhook: Webhook,
         headers: Callable[[], Mapping[str, str]],
         clock: Callable[[], float] = time.time,
+        signing: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._plan, self._webhook, self._clock = plan, webhook, clock
-        self._read_headers = headers
+        self._read_headers, self._read_signing = headers, signing
+        self._signing: tuple[str, ...] = ()
         self._headers: CIMultiDict[str] = CIMultiDict()
         self._secret: Mapping[str, str] = {}
         self._mask: Callable[[str], str] = lambda text: text
@@ -65,9 +78,11 @@ class WebhookEffect:
                 "Accept-Encoding": "identity",  # messages show the beginning of a refusal
             }
         )
-        secret = self._read_headers()
-        if secret != self._secret:
-            self._secret, self._mask = dict(secret), masking(secret.values())
+        secret, signing = self._read_headers(), self._read_signing()
+        if (secret, signing) != (self._secret, self._signing):
+            keys = (each.removeprefix(SIGNING_PREFIX) for each in signing)
+            self._secret, self._signing = dict(secret), signing
+            self._mask = masking((*secret.values(), *signing, *keys))
         made.update(secret)
         self._headers, self._proxy = made, proxy_for(self._webhook.url)
 
@@ -106,51 +121,90 @@ class WebhookEffect:
             await self._session.close()
             self._session = None
 
-    def body(self, delivery: Delivery) -> bytes:
-        return msgspec.json.encode(
-            {
-                "schedule": self._plan.name,
-                "namespace": self._plan.namespace,
-                "cutoff": delivery.cutoff,
-                "attempt": delivery.attempt,
-                "key": list(delivery.key),
-                "row": encode_row(delivery.values),
-            }
-        )
+    def _about(self, delivery: Delivery) -> dict[str, Any]:
+        """What the rows of one request have in common."""
+        return {
+            "schedule": self._plan.name,
+            "namespace": self._plan.namespace,
+            "cutoff": delivery.cutoff,
+            "attempt": delivery.attempt,
+        }
 
     async def deliver(self, delivery: Delivery) -> None:
         if self._session is None:  # reads the headers too
             await self.start()
+        row = {"key": list(delivery.key), "row": encode_row(delivery.values)}
+        body = msgspec.json.encode({**self._about(delivery), **row})
         headers = self._headers.copy()
         headers["Idempotency-Key"] = delivery.idempotency_key
-        raise_for_response(*await self._exchange("POST", headers, self.body(delivery)), self._clock(), self._mask)
+        self._sign(headers, delivery.idempotency_key, body)
+        raise_for_response(await self._exchange("POST", headers, body), self._clock(), self._mask)
+
+    async def deliver_batch(self, deliveries: Sequence[Delivery]) -> list[RowOutcome]:
+        if self._session is None:
+            await self.start()
+        outcomes: dict[str, RowOutcome] = {}
+        rows: dict[str, dict[str, Any]] = {}
+        for each in deliveries:
+            key = each.idempotency_key
+            try:
+                rows[key] = {"idempotencyKey": key, "key": list(each.key), "row": encode_row(each.values)}
+            except RowError as error:  # the others are sent without it
+                outcomes[key] = error
+        if rows:
+            body = msgspec.json.encode({**self._about(deliveries[0]), "rows": list(rows.values())})
+            outcomes.update(await self._post_rows(tuple(rows), body))
+        return [outcomes[each.idempotency_key] for each in deliveries]
+
+    async def _post_rows(self, keys: tuple[str, ...], body: bytes) -> Mapping[str, RowOutcome]:
+        headers, id_ = self._headers.copy(), webhook_id(keys)
+        headers["webhook-id"] = id_
+        if len(keys) == 1:
+            headers["Idempotency-Key"] = keys[0]
+        self._sign(headers, id_, body)
+        status = 0
+        try:
+            answer = await self._exchange("POST", headers, body, self._webhook.timeout)
+            status = answer.status
+            raise_for_response(answer, self._clock(), self._mask)
+        except RowError as error:
+            if len(keys) > 1 and status not in REDIRECTS:  # a redirect is a mistake in the URL, whatever the rows
+                raise BatchRefused from error
+            return dict.fromkeys(keys, error)
+        return row_results(keys, answer, self._mask)
+
+    def _sign(self, headers: CIMultiDict[str], id_: str, body: bytes) -> None:
+        if self._signing:
+            now = int(self._clock())
+            headers["webhook-id"], headers["webhook-timestamp"] = id_, str(now)
+            headers["webhook-signature"] = signature(self._signing, id_, now, body)
 
     async def ask(self) -> int:
         """The status of the answer to OPTIONS, which has no effect (https://www.rfc-editor.org/rfc/rfc9110#name-options)."""
         await self.start()
         try:
-            status, _, _ = await self._exchange("OPTIONS", self._headers, None)
+            answer = await self._exchange("OPTIONS", self._headers, None)
         except RowError as error:  # not HTTP, or not a URL: no row could be delivered
             raise Outage(error.error, str(error)) from None
-        return status
+        return answer.status
 
     async def _exchange(
-        self, method: str, headers: CIMultiDict[str], body: bytes | None
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and the beginning of the body. Raises Outage, or RowError for an answer that is not HTTP."""
+        self, method: str, headers: CIMultiDict[str], body: bytes | None, reading: float = READ_SECONDS
+    ) -> Answer:
+        """The answer, whose body is read for at most ``reading`` seconds. Raises Outage, or RowError for one that is not HTTP."""
         assert self._session is not None
         try:
             async with self._session.request(
                 method, self._webhook.url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
             ) as answer:
-                return answer.status, answer.headers, await read_beginning(answer)
+                return await read_beginning(answer, reading)
         except TimeoutError:
             raise Outage("Timeout", f"the receiver did not answer within {self._webhook.timeout:g} s") from None
         except aiohttp.ClientResponseError as error:
             status = status_of(error)
             if status is None:
                 raise self._transport_error(error) from None
-            return status, {}, b""
+            return Answer(status, {})
         except (aiohttp.ClientError, OSError) as error:
             raise self._transport_error(error) from None
 

@@ -13,6 +13,7 @@ import datetime as dt
 import email.utils
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -26,6 +27,16 @@ SHOWN = 200  # characters of a refusal's body that the row's message shows
 MAX_RETRY_AFTER = 86_400.0  # seconds; a longer Retry-After is treated as a mistake
 MOST_READ = 64 << 10  # bytes of a body that are read, so that the connection can be reused
 READ_SECONDS = 1.0  # reading for longer costs more than a new connection
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``body`` is the beginning of the body, ``complete`` False where the rest is missing."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+    complete: bool = True
 
 
 def retry_after(header: str | None, now: float) -> float | None:
@@ -44,35 +55,42 @@ def retry_after(header: str | None, now: float) -> float | None:
     return min(MAX_RETRY_AFTER, max(0.0, seconds))
 
 
-async def read_beginning(answer: aiohttp.ClientResponse) -> bytes:
-    """The beginning of the body. A body that is truncated, endless or slow does not change what the status means."""
+async def read_beginning(answer: aiohttp.ClientResponse, seconds: float = READ_SECONDS) -> Answer:
+    """The beginning of the body, as far as it arrives in ``seconds``. A body that is truncated, endless or slow does not change
+    what the status means."""
     body = bytearray()
     with contextlib.suppress(aiohttp.ClientError, OSError, ValueError, TimeoutError):
-        async with asyncio.timeout(READ_SECONDS):
+        async with asyncio.timeout(seconds):
             while len(body) < MOST_READ and not answer.content.at_eof():
                 body += await answer.content.readany()
-    if not answer.content.at_eof():
+    complete = answer.content.at_eof() and answer.content.exception() is None
+    if not complete:
         answer.close()
-    return bytes(body)
+    return Answer(answer.status, answer.headers, bytes(body), complete)
+
+
+def decoded(body: bytes, encoding: str) -> bytes:
+    """The body, decompressed where it is valid gzip or deflate, at most ``MOST_READ`` bytes of it."""
+    if encoding.strip().lower() in ("gzip", "x-gzip", "deflate"):
+        with contextlib.suppress(zlib.error):
+            return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, MOST_READ)
+    return body
 
 
 def text_of(body: bytes, encoding: str, mask: Callable[[str], str]) -> str:
-    """The first characters of a refusal on one line, decompressed where it is valid gzip or deflate."""
-    if encoding.strip().lower() in ("gzip", "x-gzip", "deflate"):
-        with contextlib.suppress(zlib.error):
-            body = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, MOST_READ)
+    """The first characters of a refusal on one line."""
+    body = decoded(body, encoding)
     # Masked before it is shortened, because half a secret would not be found.
     return clip(" ".join(mask(body.decode("utf-8", "replace")).split()), SHOWN)
 
 
 def raise_for_response(
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
+    answer: Answer,
     now: float,
     mask: Callable[[str], str] = lambda text: text,
 ) -> None:
     """Return for success. Raises Outage or RowError otherwise. ``mask`` replaces secrets in the quoted body."""
+    status, headers = answer.status, answer.headers
     if 200 <= status < 300:
         return
     if status in TRY_LATER or 500 <= status < 600:
@@ -84,7 +102,7 @@ def raise_for_response(
             f"the receiver answered {status}, a redirect{mask(_target(headers.get('Location', '')))}, which a sweep does not "
             "follow: put the final URL into effect.webhook.url",
         )
-    shown = text_of(body, headers.get("Content-Encoding", ""), mask)
+    shown = text_of(answer.body, headers.get("Content-Encoding", ""), mask)
     raise RowError(f"Http{status}", f"the receiver answered {status}" + (f": {shown}" if shown else ""))
 
 

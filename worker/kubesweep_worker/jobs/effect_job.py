@@ -20,8 +20,9 @@ from kubesweep_worker.effects.base import EffectOutage
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.batch_job import locked_rows
 from kubesweep_worker.jobs.context import Done, JobContext, Release, Result
+from kubesweep_worker.jobs.rows.batch_delivery import batch_rows, deliver_sub_batch
 from kubesweep_worker.jobs.rows.bisection import Interrupted, write_keys
-from kubesweep_worker.jobs.rows.delivery import FEW, DeliveryResult, deliver_all
+from kubesweep_worker.jobs.rows.delivery import FEW, DeliveryResult
 from kubesweep_worker.jobs.rows.refused_writes import never_ends_failure
 from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, keys_job
 from kubesweep_worker.jobs.rows.sub_batch import SubBatch, read_sub_batch
@@ -33,7 +34,7 @@ def sub_batch_rows(settings: WorkerSettings, effect: EffectPlan) -> int:
     """Rows of one sub-batch: at most ``settings.sub_batch``, fewer where slow effects would take over half the deadline."""
     timeout = effect.webhook.timeout if effect.webhook else effect.timeout
     calls_in_time = max(1, math.floor(settings.deadline / 2 / timeout))
-    return max(1, min(settings.sub_batch, calls_in_time * effect.concurrency))
+    return max(1, min(settings.sub_batch, calls_in_time * effect.concurrency * batch_rows(effect)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ async def _start_effect(context: JobContext) -> None:
 async def _run_sub_batch(context: JobContext, run: JobRun, cutoff: str, batch: SubBatch) -> Result | None:
     """Deliver, write and settle one sub-batch; returns the job's result with the last one."""
     job = run.claim.job
-    delivered = await deliver_all(context, run, cutoff, batch.rows)
+    delivered = await deliver_sub_batch(context, run, cutoff, batch.rows)
     delivered.failed.extend(batch.failed)
     last = batch.last or (job.kind is JobKind.KEYS and len(batch.keys) == len(job.keys))
     part = sort_sub_batch(job, batch.keys, delivered, last=last)

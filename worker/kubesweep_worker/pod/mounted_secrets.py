@@ -1,4 +1,4 @@
-"""Headers from a Secret that is mounted into the pod. The Secret may be created late, change at any time, or be deleted.
+"""Headers and signing secrets from Secrets that are mounted into the pod. A Secret may be created late, change at any time, or be deleted.
 
 The volume of a missing Secret is an empty folder; the kubelet swaps the files of a changed Secret about a minute after the
 edit. So every call compares the result of ``stat``, and reads the files again where it changed. No message contains a value.
@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from kubesweep.api.models.secret_values import check_headers
+from kubesweep.api.models.secret_values import SIGNING_FILE, check_headers, check_signing_secrets
 from kubesweep.errors import Outage
 
 SOON = "the worker sees it within about two minutes"
@@ -59,4 +59,30 @@ class HeaderFiles:
             raise Outage("HeadersInvalid", f"{self._secret}: {problem}. Change it, and {SOON}") from None
 
 
-__all__ = ["SOON", "HeaderFiles"]
+class SigningFile:
+    """The current signing secrets in the mounted entry of a Secret. ``secret`` is its ``name/key``, for messages."""
+
+    def __init__(self, folder: Path, secret: str, namespace: str) -> None:
+        self._folder = _Folder(folder)
+        name, _, key = secret.partition("/")
+        field = "effect.webhook.signWith"
+        self._secret = f'the Secret "{name}" in namespace "{namespace}" ({field})'
+        self._entry = f'the entry "{key}" of the Secret "{name}" in namespace "{namespace}" ({field})'
+        self._key = key
+
+    def __call__(self) -> tuple[str, ...]:
+        """Raises Outage: only an edit of the Secret helps, so no row may spend an attempt."""
+        try:
+            entries = self._folder()
+            if SIGNING_FILE not in entries:
+                raise Outage(
+                    "SigningSecretMissing",
+                    f'{self._secret} does not exist, or has no entry "{self._key}". Create it, and {SOON}',
+                )
+            return check_signing_secrets(entries[SIGNING_FILE])
+        except (ValueError, OSError) as error:
+            problem = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error
+            raise Outage("SigningSecretInvalid", f"{self._entry}: {problem}. Change it, and {SOON}") from None
+
+
+__all__ = ["SOON", "HeaderFiles", "SigningFile"]

@@ -11,7 +11,7 @@ from kubesweep.grace_period import drain_seconds
 from kubesweep.logging import safe_url
 from kubesweep_worker.pod import environment as pod
 from kubesweep_worker.pod.database import pod_database
-from kubesweep_worker.pod.mounted_secrets import HeaderFiles
+from kubesweep_worker.pod.mounted_secrets import HeaderFiles, SigningFile
 from kubesweep_worker.runtime.build import build_worker, freeze_imports
 from kubesweep_worker.runtime.signals import install_signal_handlers
 
@@ -29,6 +29,7 @@ async def work(environment: Mapping[str, str]) -> int:
         url=url,
         queue_url=queue,
         headers=_headers(environment, plan),
+        signing=_signing(environment, plan),
         path=Path.cwd(),
         where=url.where,
         refreshed=url.refreshed,
@@ -53,3 +54,10 @@ def _headers(environment: Mapping[str, str], plan: Plan) -> Callable[[], Mapping
         return dict
     folder = Path(pod.required(environment, "KUBESWEEP_HEADERS_DIR"))
     return HeaderFiles(folder, hook.headers_secret, plan.namespace)
+
+
+def _signing(environment: Mapping[str, str], plan: Plan) -> Callable[[], tuple[str, ...]]:
+    hook = plan.effect.webhook if plan.effect else None
+    if hook is None or hook.sign_with is None:
+        return tuple
+    return SigningFile(Path(pod.required(environment, "KUBESWEEP_SIGNING_DIR")), hook.sign_with, plan.namespace)

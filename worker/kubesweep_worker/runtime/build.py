@@ -28,6 +28,7 @@ def build_worker(
     url: Callable[[], str],
     queue_url: str,
     headers: Callable[[], Mapping[str, str]] = dict,
+    signing: Callable[[], tuple[str, ...]] = tuple,
     settings: WorkerSettings | None = None,
     path: Path | None = None,
     where: str = "",
@@ -35,8 +36,8 @@ def build_worker(
 ) -> Worker:
     """A worker for ``plan``, which connects lazily. Call it inside a running event loop.
 
-    ``url`` and ``headers`` (the webhook's secret headers) are read again for each connection, so a rotated Secret takes
-    effect. ``where`` is a sentence for messages that says where the URL comes from. ``refreshed``: something renews its
+    ``url``, ``headers`` (the webhook's secret headers) and ``signing`` (the secrets that sign its requests) are read again at
+    each use, so a rotated Secret takes effect. ``where`` is a sentence for messages that says where the URL comes from. ``refreshed``: something renews its
     password without an edit. ``path`` is put on sys.path for the handler: the folder of the YAML file, or the working
     directory of a pod. Without ``settings`` the plan's concurrency applies.
     """
@@ -45,7 +46,7 @@ def build_worker(
         plan,
         connect(queue_url),
         ReconnectingSource(plan, url, where, refreshed=refreshed),
-        open_effect(plan, headers, path),
+        open_effect(plan, headers, path, signing),
         chosen,
         lambda: connect(queue_url),
     )

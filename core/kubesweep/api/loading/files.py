@@ -16,7 +16,7 @@ from kubesweep.api.loading import unquoted, validation, yaml_document
 from kubesweep.api.loading.local_database import LocalDatabase, Resolver
 from kubesweep.api.loading.yaml_document import Document
 from kubesweep.api.models.secret import Secret
-from kubesweep.api.models.secret_values import check_headers
+from kubesweep.api.models.secret_values import check_headers, check_signing_secrets
 from kubesweep.api.models.spec import API_VERSION, KIND, SweepSchedule
 from kubesweep.api.plan import Plan
 from kubesweep.api.problems import Problem, SpecErrors
@@ -29,13 +29,14 @@ _Object = TypeVar("_Object", SweepSchedule, Secret)
 
 @dataclass(frozen=True)
 class Loaded:
-    """One schedule, ready to run. ``database`` and ``headers`` are secret and not part of the repr."""
+    """One schedule, ready to run. ``database``, ``headers`` and ``signing`` are secret and not part of the repr."""
 
     spec: SweepSchedule
     plan: Plan
     origin: str  # file:line
     database: LocalDatabase = field(repr=False)
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
+    signing: tuple[str, ...] = field(repr=False, default=())  # secrets that sign the webhook's requests
 
     @property
     def url(self) -> str:
@@ -173,15 +174,16 @@ class _Loader:
 
     def _resolve(self, document: Document, schedule: SweepSchedule) -> Loaded | None:
         database, headers = self._database(document, schedule), self._headers(document, schedule)
-        if database is None or headers is None:
+        signing = self._signing(document, schedule)
+        if database is None or headers is None or signing is None:
             return None
         generation = schedule.metadata.generation or self.generation
         plan = compile_plan(schedule, generation=generation)
-        return Loaded(schedule, plan, f"{document.file}:{document.line}", database, headers)
+        return Loaded(schedule, plan, f"{document.file}:{document.line}", database, headers, signing)
 
     def _database(self, document: Document, schedule: SweepSchedule) -> LocalDatabase | None:
         source = schedule.spec.source
-        resolver = Resolver(document, lambda name, path: self._secret(document, schedule, name, path), self.problems)
+        resolver = self._resolver(document, schedule)
         if self.url is not None:
             return resolver.url(self.url)
         if source.url_from is not None:
@@ -200,6 +202,22 @@ class _Loader:
         except ValueError as error:
             self.problems.append(document.problem("BadHeader", str(error), path))
             return None
+
+    def _signing(self, document: Document, schedule: SweepSchedule) -> tuple[str, ...] | None:
+        hook = schedule.spec.effect.webhook if schedule.spec.effect else None
+        if hook is None or hook.sign_with is None:
+            return ()
+        ref, path = hook.sign_with.secret_key_ref, ("spec", "effect", "webhook", "signWith", "secretKeyRef")
+        text = self._resolver(document, schedule).entry(ref, path)
+        try:
+            return None if text is None else check_signing_secrets(text)
+        except ValueError as error:
+            why = f'the entry "{ref.key}" of the Secret "{ref.name}": {error}'
+            self.problems.append(document.problem("BadSigningSecret", why, (*path, "key")))
+            return None
+
+    def _resolver(self, document: Document, schedule: SweepSchedule) -> Resolver:
+        return Resolver(document, lambda name, path: self._secret(document, schedule, name, path), self.problems)
 
     def _secret(
         self, document: Document, schedule: SweepSchedule, name: str, path: problems.Path

@@ -56,7 +56,7 @@ class Resolver:
             return LocalDatabase(lambda: read_url(file, "spec.source.urlFrom.file", _ADVICE), where, refreshed=True)
         assert source.secret_key_ref is not None  # exactly one of the two is given
         path = (*SOURCE, "urlFrom", "secretKeyRef")
-        text = self._entry(source.secret_key_ref, path)
+        text = self.entry(source.secret_key_ref, path)
         return None if text is None else self.url(text, path)
 
     def connection(self, connection: Connection) -> LocalDatabase | None:
@@ -64,7 +64,7 @@ class Resolver:
         found = self._found(parts) if parts.keys else {}
         ca = connection.ca_from
         ca_path = (*SOURCE, "connection", "caFrom", "secretKeyRef")
-        certificate = self._entry(ca.secret_key_ref, ca_path) if ca else None
+        certificate = self.entry(ca.secret_key_ref, ca_path) if ca else None
         if found is None or (ca and certificate is None):
             return None
         read = _Reader(parts, found, certificate)
@@ -92,7 +92,8 @@ class Resolver:
             self._missing_key(text, key, values, path)
         return None if lacking else found
 
-    def _entry(self, ref: SecretKeyRef, path: Where) -> str | None:
+    def entry(self, ref: SecretKeyRef, path: Where) -> str | None:
+        """The text of a Secret's entry; None where it is missing, which is reported."""
         values = self._secret_values(ref.name, (*path, "name"))
         if values is None:
             return None

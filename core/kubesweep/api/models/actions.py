@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from kubesweep.api.models import cel
+from kubesweep.api.models.connection import SecretKeyRef
 from kubesweep.api.models.types import (
     NAMED_TWICE,
     NO_REPEATS,
@@ -36,11 +37,25 @@ class HeadersFrom(Model):
     secret_ref: SecretRef = Field(description="A Secret; each of its entries is one HTTP header.")
 
 
+class SignWith(Model):
+    """Where to read the secret that signs the webhook's requests."""
+
+    secret_key_ref: SecretKeyRef = Field(
+        description="The entry of a Secret that has whsec_ and base64, or any text; several, separated by blanks, each sign."
+    )
+
+
 class Webhook(Model):
-    """An HTTP POST for each row."""
+    """An HTTP POST for each row, or for up to batchRows rows."""
 
     url: WebAddress = Field(description="URL of the POST: http:// or https://, without user and password.")
     headers_from: HeadersFrom | None = Field(None, description="Headers that must stay secret, such as Authorization.")
+    sign_with: SignWith | None = Field(
+        None, description="Sign each request as Standard Webhooks specify; default no signature."
+    )
+    batch_rows: int = Field(
+        1, ge=1, le=50, description="Most rows of one request (1 to 50); from 2 on, the body is a list of rows."
+    )
     timeout: Annotated[str, Duration("100ms", "2m")] = Field(
         "10s", description="Longest time from connecting to the whole answer (100ms to 2m)."
     )

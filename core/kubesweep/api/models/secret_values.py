@@ -1,10 +1,12 @@
-"""Checks the values of a Secret: a database's URL, and HTTP headers. No message contains a value.
+"""Checks the values of a Secret: a database's URL, HTTP headers, signing secrets. No message contains a value.
 
 Separate from the models, because a worker needs these checks but not the models, which are slow to build.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Mapping
 
@@ -13,6 +15,7 @@ _FOREIGN = ("mysql", "mariadb", "mssql", "oracle", "mongodb", "redis", "http", "
 
 
 _FRAMING = "it says how the request is sent, which the worker decides; another value would break it"
+_SIGNED = "the worker sets it for each request (effect.webhook.signWith)"
 OURS = dict.fromkeys(
     ("connection", "content-encoding", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding"),
     _FRAMING,
@@ -21,7 +24,13 @@ OURS = dict.fromkeys(
     "proxy-connection": _FRAMING,
     "host": "it follows from effect.webhook.url",
     "idempotency-key": "each row has one of its own (effect.key)",
+    "webhook-id": "the worker sets it for each request (effect.webhook.batchRows)",
+    "webhook-timestamp": _SIGNED,
+    "webhook-signature": _SIGNED,
 }
+SIGNING_PREFIX = "whsec_"
+SIGNING_FILE = "secrets"  # the name under which a pod mounts the entry of signWith
+MAX_SIGNING_SECRETS = 8  # each adds 48 bytes to a header of every request
 
 
 def check_url(url: str) -> str:
@@ -56,3 +65,38 @@ def check_headers(values: Mapping[str, str]) -> Mapping[str, str]:
             raise ValueError(f'the entry "{name}" cannot be an HTTP header: its value must be one line of ASCII')
         headers[name] = value
     return headers
+
+
+def check_signing_secrets(text: str) -> tuple[str, ...]:
+    """The signing secrets in an entry of a Secret, separated by blanks or lines. Raises ValueError that says what to write."""
+    secrets = tuple(text.split())
+    if not secrets:
+        raise ValueError("no signing secret: write whsec_ and the base64 of 24 to 64 random bytes")
+    if len(secrets) > MAX_SIGNING_SECRETS:
+        raise ValueError(f"more than {MAX_SIGNING_SECRETS} signing secrets: keep the current one and its successor")
+    for number, secret in enumerate(secrets, 1):
+        try:
+            signing_key(secret)
+        except ValueError as error:
+            raise ValueError(f"signing secret {number} of {len(secrets)} {error}") from None
+    return secrets
+
+
+def signing_key(secret: str) -> bytes:
+    """The HMAC key of one signing secret: the bytes behind ``whsec_``, or the UTF-8 text of any other secret.
+
+    The format is that of https://www.standardwebhooks.com. Raises ValueError that contains no part of the secret.
+    """
+    if secret.startswith(("whsk_", "whpk_")):
+        raise ValueError(
+            "is a key of an asymmetric signature, which is not supported: write one that begins with whsec_"
+        )
+    if not secret.startswith(SIGNING_PREFIX):
+        return secret.encode()
+    try:
+        key = base64.b64decode(secret.removeprefix(SIGNING_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not key:
+        raise ValueError("is not base64 after whsec_: write whsec_ and the base64 of 24 to 64 random bytes")
+    return key

@@ -10,8 +10,10 @@ effects/webhook_response.py classifies a webhook's status, such as 5xx, as an in
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Any
 
 from kubesweep.errors import LeaseLost, Outage, RowError, Skip, SweepFailure
 from kubesweep.queue.model import Job, Key
@@ -86,13 +88,17 @@ def attribute_failures(
     return FailureCause.UNKNOWN if gives_way or whole_job else FailureCause.RECEIVER
 
 
-class _SubBatchDelivery:
+class SubBatchDelivery:
+    """Each row in a call of its own. ``batch_delivery.BatchDelivery`` delivers many in one call."""
+
+    batched = False  # the calls have many rows, so their failure does not say which row is the cause
+
     def __init__(self, context: JobContext, run: JobRun, cutoff: str, rows: list[SourceRow]) -> None:
         self.context, self.run, self.cutoff = context, run, cutoff
         self.rows = iter(rows)
         self.result = DeliveryResult()
         self.outages: dict[Key, Outage] = {}
-        self.failed_since_answer: list[Key] = []
+        self.failed_since_answer: list[tuple[Key, ...]] = []  # the rows of each call
         self.failed_before = failed_before(run.claim.job)
         self.serves_others = context.receiver_health.serves_others
         self.effects_done = dict(run.claim.job.effects_done)
@@ -109,16 +115,23 @@ class _SubBatchDelivery:
                 await self._deliver(row)
                 await asyncio.sleep(0)  # a handler that never awaits must not delay a stop
 
+    def delivery_of(self, row: SourceRow) -> Delivery | None:
+        """None where the effect succeeded before, so only the write is missing. Raises RowError."""
+        job = self.run.claim.job
+        idempotency = idempotency_key(self.context.plan.uid, row.key, row.stamp)
+        if self.effects_done.get(row.key) == idempotency:
+            self.result.already_done += 1
+            self.succeeded(row.key, idempotency)
+            return None
+        return Delivery(row.key, row.values, idempotency, self.cutoff, job.attempt, job.sweep, self._begin)
+
     async def _deliver(self, row: SourceRow) -> None:
-        context, job = self.context, self.run.claim.job
+        context = self.context
         assert context.effect is not None
         try:
-            idempotency = idempotency_key(context.plan.uid, row.key, row.stamp)
-            if self.effects_done.get(row.key) == idempotency:  # only the write is missing
-                self.result.already_done += 1
-                self._succeeded(row.key, idempotency)
+            delivery = self.delivery_of(row)
+            if delivery is None:
                 return
-            delivery = Delivery(row.key, row.values, idempotency, self.cutoff, job.attempt, job.sweep, self._begin)
             async with context.effect_slots:
                 limiter = context.rate_limiter
                 if context.draining or (limiter is not None and not await limiter.acquire(self.run)):
@@ -134,18 +147,21 @@ class _SubBatchDelivery:
         except RowError as error:
             self.result.failed.append(RowFailure.of(row.key, error))
         except Outage as outage:
-            self._record_outage(row.key, outage)
+            self.record_outage((row.key,), outage)
             return
         except (SweepFailure, LeaseLost):
             raise
         except Exception as error:  # an effect's exception concerns its row only
             self.result.failed.append(RowFailure.of(row.key, as_row_error(error)))
         else:
-            self._succeeded(row.key, idempotency)
-        self.failed_since_answer.clear()
-        context.receiver_health.record(True)
+            self.succeeded(row.key, delivery.idempotency_key)
+        self.record_answer()
 
-    def _succeeded(self, key: Key, idempotency: str) -> None:
+    def record_answer(self) -> None:
+        self.failed_since_answer.clear()
+        self.context.receiver_health.record(True)
+
+    def succeeded(self, key: Key, idempotency: str) -> None:
         self.result.ok.append(key)
         self.result.idempotency_keys[key] = idempotency
 
@@ -153,9 +169,10 @@ class _SubBatchDelivery:
         if self.context.draining:
             raise NotStarted
 
-    def _record_outage(self, key: Key, outage: Outage) -> None:
-        self.outages[key] = outage
-        self.failed_since_answer.append(key)
+    def record_outage(self, keys: tuple[Key, ...], outage: Outage) -> None:
+        """One call for these rows failed."""
+        self.outages.update(dict.fromkeys(keys, outage))
+        self.failed_since_answer.append(keys)
         if self.failed_before:  # rows that always fail prove nothing about the receiver
             unavailable = len(self.failed_since_answer) >= MAX_FAILURES_IN_A_ROW
         else:
@@ -183,6 +200,8 @@ class _SubBatchDelivery:
             consecutive_failures=self.context.claim_breaker.consecutive_failures,
             retry_requested=bounded_delay(typical.retry_after, MAX_ROW_DELAY) > 0,
         )
+        if cause is FailureCause.ROWS and self.batched:
+            cause = FailureCause.SPLIT  # which row of a call is the cause shows when each is sent alone
         self._sort(cause, typical, answered)
         unknown = cause is FailureCause.UNKNOWN and result.all_failed
         if result.undelivered and not result.split:
@@ -198,14 +217,14 @@ class _SubBatchDelivery:
         result.split = cause is FailureCause.SPLIT
         # Many failures after the last answer are the beginning of an outage.
         outage_began = answered and len(self.failed_since_answer) > FEW and not self.failed_before
-        in_outage = set(self.failed_since_answer) if outage_began else set()
+        in_outage = {key for call in self.failed_since_answer for key in call} if outage_began else set()
         for key, outage in self.outages.items():
             failure = RowFailure(key, outage.reason, str(outage), outage.retry_after)
             if cause in (FailureCause.RECEIVER, FailureCause.SPLIT) or key in in_outage:
                 result.undelivered.append(key)
             else:
                 (result.failed if cause is FailureCause.ROWS else result.unspent).append(failure)
-        if self.failed_before or (cause is FailureCause.UNKNOWN and result.all_failed):
+        if not result.split and (self.failed_before or (cause is FailureCause.UNKNOWN and result.all_failed)):
             result.unspent += [
                 RowFailure(k, typical.reason, str(typical), typical.retry_after) for k in result.undelivered
             ]
@@ -215,15 +234,18 @@ class _SubBatchDelivery:
 async def deliver_all(context: JobContext, run: JobRun, cutoff: str, rows: list[SourceRow]) -> DeliveryResult:
     """Deliver every row, ``effect.concurrency`` in parallel; never raises for a row. The lists are in order of completion."""
     assert context.plan.effect is not None
-    delivery = _SubBatchDelivery(context, run, cutoff, rows)
-    parallel = min(context.plan.effect.concurrency, len(rows))
-    if parallel <= 1:
-        await delivery.deliver_rows()
-    else:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(parallel):
-                    group.create_task(delivery.deliver_rows())
-        except ExceptionGroup as several:  # callers decide by the class of the error
-            raise several.exceptions[0] from several
+    delivery = SubBatchDelivery(context, run, cutoff, rows)
+    await in_parallel(delivery.deliver_rows, min(context.plan.effect.concurrency, len(rows)))
     return delivery.conclude()
+
+
+async def in_parallel(work: Callable[[], Coroutine[Any, Any, None]], tasks: int) -> None:
+    """Run ``work`` in this many tasks at once."""
+    if tasks <= 1:
+        return await work()
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(tasks):
+                group.create_task(work())
+    except ExceptionGroup as several:  # callers decide by the class of the error
+        raise several.exceptions[0] from several
