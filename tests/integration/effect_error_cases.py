@@ -12,11 +12,12 @@ from aiohttp import web
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.effects.handler import HandlerEffect
-from tests.integration.receivers import deliver, raw_receiver, receiver
+from tests.integration.receivers import DELIVERY, deliver, raw_receiver, receiver, webhook
 from tests.integration.test_worker_handlers import MODULE, handler_plan
 
 Answer = tuple[str, str]
 Case = Callable[[Path], Awaitable[Answer]]
+ROW = {"idempotencyKey": DELIVERY.idempotency_key}
 
 
 def code_of(error: BaseException) -> Answer:
@@ -51,6 +52,21 @@ def answered(status: int, timeout: float = 5.0) -> Case:
             never.set()
         code, text = code_of(caught.value)
         return code, text.replace(url.removeprefix("http://"), "mailer:8080")
+
+    return case
+
+
+def settled(results: object) -> Case:
+    """A request in the format for many rows, which has one row and is answered with ``results``."""
+
+    async def case(_: Path) -> Answer:
+        async def answer(request: web.Request) -> web.Response:
+            return web.json_response({"results": results})
+
+        async with receiver(answer) as url, webhook(url) as effect:
+            (found,) = await effect.deliver_batch([DELIVERY])
+        assert isinstance(found, RowError)
+        return code_of(found)
 
     return case
 
@@ -112,6 +128,10 @@ EFFECT_CASES: dict[str, Case] = {
     "the webhook answers 429": answered(429),
     "the webhook does not answer": answered(0, timeout=0.05),
     "the webhook resets the connection": answered(-1),
+    "the webhook's results do not name a row": settled([]),
+    "the webhook's results have an unknown word": settled([{**ROW, "result": "done"}]),
+    "the webhook's results are not a list": settled({}),
+    "the webhook's results say reject": settled([{**ROW, "result": "reject", "message": "no such customer"}]),
     "the webhook answers 304": answered(304),
     "the webhook does not answer with HTTP": raw(b"220 mail.example.com ESMTP\r\n"),
     "the webhook's port is closed": nobody_listens,

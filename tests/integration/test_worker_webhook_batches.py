@@ -173,7 +173,7 @@ async def test_a_receiver_that_is_unavailable_costs_no_attempt(tmp_path: Path) -
 
 
 async def test_results_settle_each_row_and_one_that_they_do_not_name_is_retried(tmp_path: Path) -> None:
-    special = {
+    special: dict[int, dict[str, Any] | None] = {
         1: {"result": "skip"},
         2: {"result": "reject", "message": "no such cart"},
         3: {"result": "retry", "seconds": 0.01},
