@@ -200,8 +200,9 @@ class SubBatchDelivery:
             consecutive_failures=self.context.claim_breaker.consecutive_failures,
             retry_requested=bounded_delay(typical.retry_after, MAX_ROW_DELAY) > 0,
         )
-        if cause is FailureCause.ROWS and self.batched:
-            cause = FailureCause.SPLIT  # which row of a call is the cause shows when each is sent alone
+        if cause in (FailureCause.ROWS, FailureCause.UNKNOWN) and self.batched:
+            # Which row of a call is the cause shows when each is sent alone. Together they would fail for ever.
+            cause = FailureCause.SPLIT
         self._sort(cause, typical, answered)
         unknown = cause is FailureCause.UNKNOWN and result.all_failed
         if result.undelivered and not result.split:
