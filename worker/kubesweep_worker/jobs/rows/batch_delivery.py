@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 from kubesweep.api.plan import Effect
-from kubesweep.errors import LeaseLost, Outage, RowError, Skip, SweepFailure
 from kubesweep.queue.model import Job, JobKind
-from kubesweep_worker.effects.base import BatchEffect, BatchRefused, Delivery, RowOutcome, as_row_error
+from kubesweep_worker.effects.base import BatchEffect, BatchRefused, Delivery, RowOutcome
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.jobs.rows.delivery import FEW, DeliveryResult, SubBatchDelivery, deliver_all, in_parallel
-from kubesweep_worker.jobs.rows.settlement import RowFailure
 from kubesweep_worker.sources.base import SourceRow
 
 __all__ = ["batch_rows", "deliver_sub_batch"]
@@ -49,17 +48,9 @@ class BatchDelivery(SubBatchDelivery):
     def __init__(self, context: JobContext, run: JobRun, cutoff: str, rows: list[SourceRow], most: int) -> None:
         super().__init__(context, run, cutoff, [])
         self.batched = most > 1
-        wanted = [delivery for row in rows if (delivery := self._prepared(row)) is not None]
+        wanted = [delivery for row in rows if (delivery := self.delivery_of(row)) is not None]
         self.calls = deque(wanted[at : at + most] for at in range(0, len(wanted), most))
         self.refused: list[Delivery] = []  # rows of refused calls
-
-    def _prepared(self, row: SourceRow) -> Delivery | None:
-        try:
-            return self.delivery_of(row)
-        except Exception as error:  # concerns this row only
-            failure = error if isinstance(error, RowError) else as_row_error(error)
-            self.result.failed.append(RowFailure.of(row.key, failure))
-            return None
 
     async def deliver_calls(self, parallel: int) -> None:
         await in_parallel(self.deliver_rows, min(parallel, len(self.calls)))
@@ -76,45 +67,14 @@ class BatchDelivery(SubBatchDelivery):
             elif self.aborted:
                 self.result.undelivered.extend(each.key for each in call)
             else:
-                await self._send(call)
+                await self.attempt(call)
                 await asyncio.sleep(0)
 
-    async def _send(self, call: list[Delivery]) -> None:
+    async def send(self, call: Sequence[Delivery]) -> Sequence[RowOutcome] | None:
         effect = self.context.effect
         assert isinstance(effect, BatchEffect)
         try:
-            async with self.context.effect_slots:
-                if self.context.draining or not await self._may_send(len(call)):
-                    self.result.not_started.extend(each.key for each in call)
-                    return
-                self.run.touch()  # waiting for a slot is not a hang
-                outcomes = await effect.deliver_batch(call)
+            return await effect.deliver_batch(call)
         except BatchRefused:
             self.refused.extend(call)
-        except Outage as outage:
-            self.record_outage(tuple(each.key for each in call), outage)
-            return
-        except (SweepFailure, LeaseLost):
-            raise
-        except Exception as error:
-            self.result.failed.extend(RowFailure.of(each.key, as_row_error(error)) for each in call)
-        else:
-            for each, outcome in zip(call, outcomes, strict=True):
-                self._record(each, outcome)
-        self.record_answer()
-
-    async def _may_send(self, rows: int) -> bool:
-        """Wait until the rate limit lets all rows start. False where the worker stops first."""
-        if (limiter := self.context.rate_limiter) is not None:
-            for _ in range(rows):
-                if not await limiter.acquire(self.run):
-                    return False
-        return True
-
-    def _record(self, delivery: Delivery, outcome: RowOutcome) -> None:
-        if outcome is None:
-            self.succeeded(delivery.key, delivery.idempotency_key)
-        elif isinstance(outcome, Skip):
-            self.result.skipped.append(delivery.key)
-        else:
-            self.result.failed.append(RowFailure.of(delivery.key, outcome))
+            return None

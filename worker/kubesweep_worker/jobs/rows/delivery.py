@@ -10,14 +10,14 @@ effects/webhook_response.py classifies a webhook's status, such as 5xx, as an in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
 from kubesweep.errors import LeaseLost, Outage, RowError, Skip, SweepFailure
 from kubesweep.queue.model import Job, Key
-from kubesweep_worker.effects.base import Delivery, NotStarted, as_row_error, idempotency_key
+from kubesweep_worker.effects.base import Delivery, NotStarted, RowOutcome, as_row_error, idempotency_key
 from kubesweep_worker.flow_control.backoff import MAX_ROW_DELAY, bounded_delay
 from kubesweep_worker.flow_control.receiver_health import MAX_FAILURES_IN_A_ROW
 from kubesweep_worker.in_flight import JobRun
@@ -112,56 +112,76 @@ class SubBatchDelivery:
             elif self.aborted:
                 self.result.undelivered.append(row.key)
             else:
-                await self._deliver(row)
+                if (delivery := self.delivery_of(row)) is not None:
+                    await self.attempt((delivery,))
                 await asyncio.sleep(0)  # a handler that never awaits must not delay a stop
 
     def delivery_of(self, row: SourceRow) -> Delivery | None:
-        """None where the effect succeeded before, so only the write is missing. Raises RowError."""
+        """None where the effect succeeded before, so only the write is missing, and where the row has no Idempotency-Key."""
         job = self.run.claim.job
-        idempotency = idempotency_key(self.context.plan.uid, row.key, row.stamp)
+        try:
+            idempotency = idempotency_key(self.context.plan.uid, row.key, row.stamp)
+        except Exception as error:  # concerns this row only
+            self.result.failed.append(RowFailure.of(row.key, as_row_error(error)))
+            return None
         if self.effects_done.get(row.key) == idempotency:
             self.result.already_done += 1
-            self.succeeded(row.key, idempotency)
+            self._succeeded(row.key, idempotency)
             return None
         return Delivery(row.key, row.values, idempotency, self.cutoff, job.attempt, job.sweep, self._begin)
 
-    async def _deliver(self, row: SourceRow) -> None:
-        context = self.context
-        assert context.effect is not None
+    async def attempt(self, call: Sequence[Delivery]) -> None:
+        """One call of the effect, as soon as the limits allow it."""
+        keys = tuple(each.key for each in call)
         try:
-            delivery = self.delivery_of(row)
-            if delivery is None:
-                return
-            async with context.effect_slots:
-                limiter = context.rate_limiter
-                if context.draining or (limiter is not None and not await limiter.acquire(self.run)):
-                    self.result.not_started.append(row.key)
+            async with self.context.effect_slots:
+                if self.context.draining or not await self._may_start(len(call)):
+                    self.result.not_started.extend(keys)
                     return
                 self.run.touch()  # waiting for a slot is not a hang
-                await context.effect.deliver(delivery)
+                outcomes = await self.send(call)
         except NotStarted:
-            self.result.not_started.append(row.key)
+            self.result.not_started.extend(keys)
             return
-        except Skip:
-            self.result.skipped.append(row.key)
-        except RowError as error:
-            self.result.failed.append(RowFailure.of(row.key, error))
         except Outage as outage:
-            self.record_outage((row.key,), outage)
+            self._record_outage(keys, outage)
             return
         except (SweepFailure, LeaseLost):
             raise
-        except Exception as error:  # an effect's exception concerns its row only
-            self.result.failed.append(RowFailure.of(row.key, as_row_error(error)))
+        except Exception as error:  # an effect's exception concerns its rows only
+            self.result.failed.extend(RowFailure.of(key, as_row_error(error)) for key in keys)
         else:
-            self.succeeded(row.key, delivery.idempotency_key)
-        self.record_answer()
-
-    def record_answer(self) -> None:
+            for each, outcome in zip(call, outcomes or (), strict=outcomes is not None):
+                self._record(each, outcome)
         self.failed_since_answer.clear()
         self.context.receiver_health.record(True)
 
-    def succeeded(self, key: Key, idempotency: str) -> None:
+    async def send(self, call: Sequence[Delivery]) -> Sequence[RowOutcome] | None:
+        """The outcome of each row; None: the receiver answered, but the rows have to be sent again."""
+        assert self.context.effect is not None
+        try:
+            await self.context.effect.deliver(call[0])
+        except (Skip, RowError) as outcome:
+            return (outcome,)
+        return (None,)
+
+    async def _may_start(self, rows: int) -> bool:
+        """Wait until the rate limit lets all rows start. False where the worker stops first."""
+        if (limiter := self.context.rate_limiter) is not None:
+            for _ in range(rows):
+                if not await limiter.acquire(self.run):
+                    return False
+        return True
+
+    def _record(self, delivery: Delivery, outcome: RowOutcome) -> None:
+        if outcome is None:
+            self._succeeded(delivery.key, delivery.idempotency_key)
+        elif isinstance(outcome, Skip):
+            self.result.skipped.append(delivery.key)
+        else:
+            self.result.failed.append(RowFailure.of(delivery.key, outcome))
+
+    def _succeeded(self, key: Key, idempotency: str) -> None:
         self.result.ok.append(key)
         self.result.idempotency_keys[key] = idempotency
 
@@ -169,7 +189,7 @@ class SubBatchDelivery:
         if self.context.draining:
             raise NotStarted
 
-    def record_outage(self, keys: tuple[Key, ...], outage: Outage) -> None:
+    def _record_outage(self, keys: tuple[Key, ...], outage: Outage) -> None:
         """One call for these rows failed."""
         self.outages.update(dict.fromkeys(keys, outage))
         self.failed_since_answer.append(keys)
