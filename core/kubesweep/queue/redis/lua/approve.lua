@@ -3,8 +3,7 @@ if not known() then return '' end
 local id = sweep_ids()[1]
 local sweep = id and find_sweep(id)
 if not sweep or sweep.state ~= 'AwaitingApproval' or (args.sweep and args.sweep ~= id) then return '' end
-call('HSET', CONTROL, 'approved', id) -- first: a user without this right has then written nothing
-call('PEXPIRE', CONTROL, lifetime())
+set_control('approved', id) -- first: a user without this right has then written nothing
 sweep.state, sweep.reason, sweep.message = 'Planning', '', ''
 sweep.open = sweep.open + 1
 change(sweep)

@@ -56,10 +56,16 @@ local function budget(tokens, at, rate, burst)
   return math.min(burst, tonumber(tokens) + (now - tonumber(at)) * rate)
 end
 
+local control
+local function read_control()
+  control = control or call('HMGET', CONTROL, 'paused', 'pace')
+  return control[1] or '0', control[2] or ''
+end
+
 -- The lower of the caller's rate and of the one in `pace`, which no worker can write. Rate 0 is enforced by `paused`.
 local function bound(rate, burst)
-  local pace = call('HGET', CONTROL, 'pace')
-  local most = pace and tonumber(string.match(pace, '"rate":([%d.eE+-]+)'))
+  local _, pace = read_control()
+  local most = tonumber(string.match(pace, '"rate":([%d.eE+-]+)'))
   if most and most > 0 and (not rate or most < rate) then return most, math.min(burst, most) end
   return rate, burst
 end

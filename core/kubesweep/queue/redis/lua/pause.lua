@@ -1,7 +1,6 @@
 -- flags: allow-oom
 if known() then
-  call('HSET', CONTROL, 'paused', args.paused)
-  call('PEXPIRE', CONTROL, lifetime())
+  set_control('paused', args.paused)
   refresh()
   if args.paused == 0 then wake() end
 end

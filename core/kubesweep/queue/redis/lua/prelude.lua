@@ -6,9 +6,9 @@
 -- - LEASES has the deadlines. The idle times of the group depend on the server's clock, and finding expired ones needs a scan.
 -- - Times are text with 17 digits, because cjson keeps 14.
 local META, WORK, SWEEPS, LEASES, REST, DELAYED, EXCLUDED, DEAD, FINDINGS, EARLY, WAKE, MARKER = unpack(KEYS)
--- What a person decided: `paused`, `approved`, the id of the approved sweep, and `pace` (JSON of Pace). Only the users of the controller and of operators
--- may write it. It has the same hash tag, but not the prefix that the users of a namespace may write. It is not one of KEYS, because
--- a server checks write access for every key that EVAL names.
+-- What a person decided: `paused`, `approved` (the id of the approved sweep) and `pace` (JSON of Pace). Only the users of the
+-- controller and of operators may write it. It has the same hash tag, but not the prefix that the users of a namespace may write. It is
+-- not one of KEYS, because a server checks write access for every key that EVAL names.
 local CONTROL = 'control:' .. string.sub(META, 1, -#':meta' - 1)
 local GROUP, CHUNK = 'w', 1000
 local call = redis.call
@@ -34,6 +34,11 @@ local ttl
 local function lifetime()
   ttl = ttl or call('HGET', META, 'ttl') or 604800000
   return ttl
+end
+
+local function set_control(field, value)
+  call('HSET', CONTROL, field, value)
+  call('PEXPIRE', CONTROL, lifetime())
 end
 
 -- Sets the expiry of a key that this script may have created. An existing expiry is kept.

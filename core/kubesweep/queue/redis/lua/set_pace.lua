@@ -1,7 +1,6 @@
 -- flags: allow-oom
 if known() then
-  call('HSET', CONTROL, 'pace', args.pace)
-  call('PEXPIRE', CONTROL, lifetime())
+  set_control('pace', args.pace)
   refresh()
   wake()
 end

@@ -114,8 +114,7 @@ local function rows_of(body) return tonumber(string.match(body, '"rows":(%d+)'))
 -- before, now, pace}. A missing value is an empty text.
 local function take(consumer, want, lease, rate, burst)
   local meta = call('HMGET', META, 'tokens', 'tokens_at', 'excluded', 'cur', 'batch_hint', 'behind')
-  local control = call('HMGET', CONTROL, 'paused', 'pace')
-  local paused = control[1] or '0'
+  local paused, pace = read_control()
   local jobs, wait = {}, ''
   local left = rate and budget(meta[1], meta[2], rate, burst)
   if rate and left < 0 then wait = text(-left / rate) end
@@ -143,5 +142,5 @@ local function take(consumer, want, lease, rate, burst)
   end
   local due = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
   return {paused, wait, due or '', meta[3] or '0', jobs, meta[5] or '', due and text(tonumber(due) - now) or '',
-    left and text(left) or '', text(now), control[2] or ''}
+    left and text(left) or '', text(now), pace}
 end
