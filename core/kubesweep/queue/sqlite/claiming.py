@@ -32,12 +32,11 @@ def claim(con: sqlite3.Connection, now: float, ref: ScheduleRef, consumer: str, 
     schedule = find(con, ref)
     if schedule is None:
         return Claims(lost=True)
-    return take(con, now, schedule, consumer, want, limits)
+    return take(con, now, schedule, consumer, want, schedule.bound(limits))
 
 
 def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str, want: int, limits: Limits) -> Claims:
-    """Take jobs, for ``claim`` and ``settle``."""
-    limits = schedule.bound(limits)
+    """Take jobs, for ``claim`` and ``settle``. ``limits``: bound by the pace."""
     rate = limits.rows_per_second
     budget = schedule.budget(rate, limits.saved, now) if rate else 0.0
     wait = -budget / rate if rate and budget < 0 else None

@@ -66,6 +66,7 @@ def settle(
     schedule = find(con, ref)
     if schedule is None:
         return Settled(lost=tuple(s.claim.id for s in settlements), claims=Claims(lost=True))
+    limits = schedule.bound(limits)
     mine = owned(con, schedule.id, [s.claim for s in settlements])
     sweeps = {id_: sweep_by_id(con, schedule.id, id_) for id_ in {sweep for sweep, _, _ in mine.values()}}
     latest = next(iter(remembered(con, schedule.id, 1)), None) if any(s.retry for s in settlements) else None
@@ -251,7 +252,6 @@ def _write(con: sqlite3.Connection, schedule: Schedule, changes: _Changes, limit
             statements("schedule")["set_batch_hint"], {"schedule": schedule.id, "batch_hint": changes.batch_hint}
         )
         schedule = schedule._replace(batch_hint=changes.batch_hint)
-    limits = schedule.bound(limits)
     return refund(con, schedule, changes.unused, limits.rows_per_second, limits.saved, changes.now)
 
 
