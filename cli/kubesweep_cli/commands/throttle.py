@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from kubesweep.errors import SpecError
-from kubesweep.queue.model import Pace, describe_rate
+from kubesweep.queue.model import LOCAL, Pace, describe_rate
 from kubesweep_cli.shell.exit_codes import Exit
 from kubesweep_cli.shell.open_queue import open_queue
 from kubesweep_cli.shell.schedule_names import find, label, typed_name
 from kubesweep_cli.shell.state_paths import program, queue_option, queue_url
 from kubesweep_cli.shell.terminal import Terminal
 
-__all__ = ["RESET", "run_throttle"]
+__all__ = ["run_throttle"]
 
 RESET = "reset"
-LOCAL = "local"  # ScheduleRef.install of a queue without a controller
 
 
 async def run_throttle(terminal: Terminal, option: str | None, name: str, rate: str, namespace: str | None) -> Exit:

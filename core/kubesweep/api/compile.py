@@ -7,11 +7,11 @@ from kubesweep.api.models import actions, spec
 from kubesweep.api.models import source as source_model
 from kubesweep.api.models.types import before_offset
 from kubesweep.durations import parse_duration
-from kubesweep.queue.model import ScheduleRef
+from kubesweep.queue.model import LOCAL, ScheduleRef
 
 
 def compile_plan(
-    schedule: spec.SweepSchedule, *, uid: str | None = None, generation: int | None = None, install: str = "local"
+    schedule: spec.SweepSchedule, *, uid: str | None = None, generation: int | None = None, install: str = LOCAL
 ) -> plan.Plan:
     """The plan. ``uid`` and ``generation`` default to the metadata's. Without any, the uid is derived from the name."""
     meta, body = schedule.metadata, schedule.spec

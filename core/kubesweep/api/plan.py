@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from kubesweep.queue.model import Limits, Pace, PlanVersion, ScheduleRef
+from kubesweep.queue.model import LOCAL, Limits, Pace, PlanVersion, ScheduleRef
 from kubesweep.text import unexpandable
 
 FORMAT = 1
@@ -131,7 +131,7 @@ class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: for cached_pro
     source: Source
     match: tuple[Match, ...]
     format: int = FORMAT
-    install: str = "local"
+    install: str = LOCAL
     generation: int = 0
     mode: Literal["Enforce", "DryRun"] = "Enforce"
     effect: Effect | None = None

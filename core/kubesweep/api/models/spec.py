@@ -28,6 +28,7 @@ from kubesweep.api.models.types import (
 )
 from kubesweep.api.models.worker import Env, PodTemplate, Resources, Tick, Worker
 from kubesweep.durations import parse_duration
+from kubesweep.queue.model import MAX_RATE
 from kubesweep.ticks import MAX_CRON_LENGTH, Cron, Ticks, make_ticks
 
 __all__ = [
@@ -92,7 +93,7 @@ class RowLimits(Model):
     rows_per_second: int | None = Field(
         None,
         ge=1,
-        le=1_000_000,
+        le=MAX_RATE,
         description="Rows a second of all workers together: calls of the effect, retries too, or rows written where there is none; default no limit.",
     )
     max_rows_per_sweep: int | None = Field(

@@ -22,9 +22,9 @@ from kubesweep.queue.model.constants import (
     RETRY_PAUSE,
 )
 from kubesweep.queue.model.dead_letters import Attempt, DeadLetter, ErrorGroup, ExcludedRows, RowState
-from kubesweep.queue.model.identity import Key, PlanVersion, ScheduleRef, key_text, parse_key, to_json
+from kubesweep.queue.model.identity import LOCAL, Key, PlanVersion, ScheduleRef, key_text, parse_key, to_json
 from kubesweep.queue.model.jobs import Budget, Claim, Claims, Job, JobKind, Limits, Window
-from kubesweep.queue.model.pace import Pace, describe_rate, parse_pace
+from kubesweep.queue.model.pace import MAX_RATE, Pace, describe_rate, parse_pace
 from kubesweep.queue.model.settlement import FailedRow, Retry, Settled, Settlement
 from kubesweep.queue.model.stats import Finding, Stats, TickCounts
 from kubesweep.queue.model.sweeps import END_STATES, Opened, OpenResult, Sweep, SweepRequest, SweepState
@@ -37,9 +37,11 @@ __all__ = [
     "FLOOD",
     "HALTING",
     "HISTORY",
+    "LOCAL",
     "LONGEST_LEASE",
     "MAX_FINDINGS",
     "MAX_JOB_KEYS",
+    "MAX_RATE",
     "MAX_SAMPLES",
     "MESSAGE",
     "RETRY_PAUSE",

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 Key = tuple[str, ...]
+LOCAL = "local"  # ``ScheduleRef.install`` of a queue without a controller
 
 _encode_key = msgspec.json.Encoder().encode
 _decode_key = msgspec.json.Decoder(Key)
@@ -30,7 +31,7 @@ class ScheduleRef(msgspec.Struct, frozen=True, order=True):
     def local(cls, namespace: str, name: str) -> ScheduleRef:
         """The reference of a schedule in a file. Its uid is derived from its name, so all processes use the same one."""
         uid = uuid.uuid5(uuid.NAMESPACE_URL, f"kubesweep.dev/local/{namespace}/{name}")
-        return cls("local", namespace, name, str(uid))
+        return cls(LOCAL, namespace, name, str(uid))
 
 
 class PlanVersion(msgspec.Struct, frozen=True):

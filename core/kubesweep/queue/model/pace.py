@@ -10,7 +10,7 @@ import msgspec
 from kubesweep.errors import SpecError
 
 PAUSE, OFF = "pause", "off"
-MAX_RATE = 1_000_000.0  # as limits.rowsPerSecond
+MAX_RATE = 1_000_000  # rows per second
 _RATE = re.compile(r"[0-9]{1,7}(\.[0-9]{1,6})?")
 
 
@@ -39,7 +39,7 @@ def _rate(throttle: str) -> float | None:
     if not 0 < rate <= MAX_RATE:
         raise SpecError(
             "BadThrottle",
-            f"the throttle is {throttle[:64]!r}: write rows per second (more than 0, at most {MAX_RATE:.0f}), {PAUSE} or {OFF}",
+            f"the throttle is {throttle[:64]!r}: write rows per second (more than 0, at most {MAX_RATE}), {PAUSE} or {OFF}",
         )
     return rate
 
