@@ -12,16 +12,14 @@ from typing import Any
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SpecError
 from kubesweep.queue.model import Pace
-from kubesweep_controller.status.formatting import GROUP
+from kubesweep_controller.status.commands import CommandKind, annotation
 
 __all__ = ["desired_pace"]
 
 
 def desired_pace(plan: Plan, body: Mapping[str, Any]) -> Pace:
     """``plan``: the spec's own, not the one that the pods were started with. An invalid annotation changes nothing."""
-    annotations = body["metadata"].get("annotations") or {}
-    value = str(annotations.get(f"{GROUP}/throttle") or "")
     try:
-        return Pace.of(plan.limits.rows_per_second, value)
+        return Pace.of(plan.limits.rows_per_second, annotation(body, CommandKind.THROTTLE))
     except SpecError:
         return plan.pace

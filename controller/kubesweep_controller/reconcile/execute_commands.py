@@ -6,8 +6,8 @@ executed, so a crash in between executes it twice. Each command tolerates that:
 - trigger: the queue opens one sweep for the deduplication key ``trigger/VALUE``
 - approve: releases only the sweep that the status showed to a person
 - retry-dead-letters: the second run finds no dead letter left
-- throttle: changes nothing by itself
 - purge-dead-letters: the second run deletes at most what died in between, and a later sweep finds those rows again
+- throttle: changes nothing by itself
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ async def execute(queue: CommandQueue, observation: Observation, command: Comman
             reason = Reason.DEAD_LETTERS_PURGED
             message = f"{_are(number)} forgotten; a later sweep finds those that are still stale"
         case CommandKind.THROTTLE:
-            reason, message = _throttle(observation, command.nonce)
+            reason, message = _throttle(command.nonce)
     return CommandResult(command, reason, message)
 
 
-def _throttle(observation: Observation, value: str) -> tuple[Reason, str]:
+def _throttle(value: str) -> tuple[Reason, str]:
     """The reconcile has set the pace already, see :mod:`.desired_pace`. This reports what it did with the value."""
     try:
         pace = Pace.of(None, value)

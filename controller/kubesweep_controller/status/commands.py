@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from kubesweep_controller.status.conditions.reasons import Reason
 from kubesweep_controller.status.formatting import GROUP
 from kubesweep_controller.status.history import previous
 from kubesweep_controller.status.observation import Observation
 
-__all__ = ["Command", "CommandKind", "CommandResult", "pending_commands"]
+__all__ = ["Command", "CommandKind", "CommandResult", "annotation", "pending_commands"]
 
 MAX_NONCE = 1024  # characters
 
@@ -62,16 +63,17 @@ class CommandResult:
 
 def pending_commands(observation: Observation) -> tuple[Command, ...]:
     """The commands that were not executed yet. A trigger stays pending until the spec is valid; the others need no spec."""
-    annotations = (observation.body.get("metadata") or {}).get("annotations") or {}
     handled = previous(observation).get("handled") or {}
     found = []
     for kind in CommandKind:
-        command = Command(kind, _nonce(annotations, kind))
+        command = Command(kind, annotation(observation.body, kind))
         is_new = command.nonce and handled.get(command.field) != command.nonce
         if is_new and (kind is not CommandKind.TRIGGER or observation.plan is not None):
             found.append(command)
     return tuple(found)
 
 
-def _nonce(annotations: Mapping[str, object], kind: CommandKind) -> str:
+def annotation(body: Mapping[str, Any], kind: CommandKind) -> str:
+    """The value of the annotation ``kubesweep.dev/<kind>`` of a SweepSchedule; empty where it has none."""
+    annotations = (body.get("metadata") or {}).get("annotations") or {}
     return str(annotations.get(f"{GROUP}/{kind}") or "")[:MAX_NONCE]
