@@ -78,9 +78,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
     lock, group = item.config.stash[LOCK], group_of(item.nodeid)
     if group not in ("alone", "last"):
         lock.share()
-    elif group == "last" or not hasattr(
-        item.config, "workerinput"
-    ):  # the main process of pytest-xdist holds it for "alone"
+        return
+    has_main_process = hasattr(item.config, "workerinput")  # of pytest-xdist, which holds the lock for "alone"
+    if group == "last" or not has_main_process:
         lock.take()
 
 

@@ -8,7 +8,6 @@ same queue.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -158,7 +157,7 @@ class Runner:
         for one in self.schedules:
             pace, rate = one.stats.pace, one.plan.limits.rows_per_second
             if one.stats.known and (pace is None or pace.rows_per_second != rate):
-                with contextlib.suppress(Outage):  # the next step tries again
+                with suppress(Outage):  # the next step tries again
                     await self._queue.set_pace(one.ref, Pace.of(rate, pace.throttle if pace else ""))
 
     async def _pause(self) -> None:

@@ -37,8 +37,8 @@ def build_worker(
     """A worker for ``plan``, which connects lazily. Call it inside a running event loop.
 
     ``url``, ``headers`` (the webhook's secret headers) and ``signing`` (the secrets that sign its requests) are read again at
-    each use, so a rotated Secret takes effect. ``where`` is a sentence for messages that says where the URL comes from. ``refreshed``: something renews its
-    password without an edit. ``path`` is put on sys.path for the handler: the folder of the YAML file, or the working
+    each use, so a rotated Secret takes effect. ``where`` is a sentence for messages that says where the URL comes from.
+    ``refreshed``: something renews its password without an edit. ``path`` is put on sys.path for the handler: the folder of the YAML file, or the working
     directory of a pod. Without ``settings`` the plan's concurrency applies.
     """
     chosen = settings or dataclasses.replace(WorkerSettings(), concurrency=plan.concurrency)
