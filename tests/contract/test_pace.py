@@ -43,6 +43,12 @@ async def test_a_caller_that_asks_for_more_gets_the_rate_of_the_pace(
     assert await claimed(queue, limits) == 0
 
 
+async def test_a_caller_without_a_rate_may_spend_what_the_pace_saves_up(queue: QueueService) -> None:
+    await start(queue, *[ROWS] * 50)
+    await queue.set_pace(REF, Pace.of(20.0))
+    assert await claimed(queue, Limits()) == 3
+
+
 async def test_a_lower_rate_of_the_caller_holds(queue: QueueService) -> None:
     await start(queue, *[ROWS] * 50)
     await queue.set_pace(REF, Pace.of(1000.0))

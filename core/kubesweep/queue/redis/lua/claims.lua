@@ -66,8 +66,8 @@ end
 local function bound(rate, burst)
   local _, pace = read_control()
   local most = tonumber(string.match(pace, '"rate":([%d.eE+-]+)'))
-  if most and most > 0 and (not rate or most < rate) then return most, math.min(burst, most) end
-  return rate, burst
+  if not most or most == 0 or (rate and rate <= most) then return rate, burst end
+  return most, burst > 0 and math.min(burst, most) or most
 end
 
 local function set_budget(left, rate)
