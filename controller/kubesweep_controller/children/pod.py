@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from kubesweep.api.models.secret_values import SIGNING_FILE
 from kubesweep.api.models.spec import Resources, Spec, Tick, Worker
 from kubesweep.api.plan import Plan
+from kubesweep.api.secret_values import SIGNING_FILE
 from kubesweep.durations import parse_duration
 from kubesweep.grace_period import grace_seconds
 from kubesweep_controller.children import database

@@ -14,8 +14,8 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from kubesweep.api.models.host import check_host
-from kubesweep.api.models.secret_values import check_url
+from kubesweep.api.host import check_host
+from kubesweep.api.secret_values import check_url
 from kubesweep.errors import Outage, SweepFailure
 
 FIELD = "spec.source.connection"

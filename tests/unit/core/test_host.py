@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from kubesweep.api.models.host import check_host
-from kubesweep.api.models.secret_values import OURS, check_headers
+from kubesweep.api.host import check_host
+from kubesweep.api.secret_values import OURS, check_headers
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from kubesweep.api.models.secret_values import check_signing_secrets, signing_key
+from kubesweep.api.secret_values import check_signing_secrets, signing_key
 from kubesweep_worker.effects.signature import signature, webhook_id
 
 # The values that the libraries of https://www.standardwebhooks.com test themselves with.

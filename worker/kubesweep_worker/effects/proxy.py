@@ -12,7 +12,7 @@ import re
 import urllib.request
 from urllib.parse import urlsplit
 
-from kubesweep.api.models.host import check_host
+from kubesweep.api.host import check_host
 from kubesweep.errors import Outage
 
 __all__ = ["proxy_for"]

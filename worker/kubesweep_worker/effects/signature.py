@@ -10,7 +10,7 @@ import hmac
 import uuid
 from collections.abc import Sequence
 
-from kubesweep.api.models.secret_values import signing_key
+from kubesweep.api.secret_values import signing_key
 
 __all__ = ["signature", "webhook_id"]
 

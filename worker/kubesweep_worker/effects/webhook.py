@@ -20,8 +20,8 @@ import aiohttp
 import msgspec
 from multidict import CIMultiDict
 
-from kubesweep.api.models.secret_values import SIGNING_PREFIX
 from kubesweep.api.plan import Plan, Webhook
+from kubesweep.api.secret_values import SIGNING_PREFIX
 from kubesweep.errors import Outage, RowError
 from kubesweep.text import clip
 from kubesweep_worker.effects.base import BatchRefused, Delivery, RowOutcome

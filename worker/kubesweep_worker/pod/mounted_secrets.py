@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from kubesweep.api.models.secret_values import SIGNING_FILE, check_headers, check_signing_secrets
+from kubesweep.api.secret_values import SIGNING_FILE, check_headers, check_signing_secrets
 from kubesweep.errors import Outage
 
 SOON = "the worker sees it within about two minutes"

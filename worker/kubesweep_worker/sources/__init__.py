@@ -5,7 +5,7 @@ To add a database such as MySQL:
 1. Add a folder beside postgres/ and sqlite/ with a class that implements ``InspectableSource`` (base.py).
 2. Implement ``Dialect`` (conditions.py) there, for the SQL of conditions.
 3. Choose the class by the URL's scheme in ``open_source``.
-4. Accept the scheme in ``SCHEMES`` of kubesweep.api.models.secret_values.
+4. Accept the scheme in ``SCHEMES`` of kubesweep.api.secret_values.
 """
 
 from __future__ import annotations

@@ -16,10 +16,10 @@ from kubesweep.api.loading import unquoted, validation, yaml_document
 from kubesweep.api.loading.local_database import LocalDatabase, Resolver
 from kubesweep.api.loading.yaml_document import Document
 from kubesweep.api.models.secret import Secret
-from kubesweep.api.models.secret_values import check_headers, check_signing_secrets
 from kubesweep.api.models.spec import API_VERSION, KIND, SweepSchedule
 from kubesweep.api.plan import Plan
 from kubesweep.api.problems import Problem, SpecErrors
+from kubesweep.api.secret_values import check_headers, check_signing_secrets
 from kubesweep.queue.model import ScheduleRef
 from kubesweep.ticks import Ticks
 

@@ -13,9 +13,9 @@ from kubesweep.api.database_url import CA_FILE, FIELD, Parts, compose, missing, 
 from kubesweep.api.loading import validation
 from kubesweep.api.loading.yaml_document import Document
 from kubesweep.api.models.connection import Connection, SecretKeyRef, UrlFrom
-from kubesweep.api.models.secret_values import check_url
 from kubesweep.api.problems import Path as Where
 from kubesweep.api.problems import Problem
+from kubesweep.api.secret_values import check_url
 
 SecretValues = Callable[[str, Where], Mapping[str, str] | None]
 SOURCE: Where = ("spec", "source")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from kubesweep.api.host import check_host
 from kubesweep.api.models import cel
-from kubesweep.api.models.host import check_host
 from kubesweep.api.models.types import Plain
 
 _ADDRESS = r"https?://([^/?#\s]+)([/?#]\S*)?"
