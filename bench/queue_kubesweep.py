@@ -15,12 +15,12 @@ import uvloop
 
 from bench.peers.probe import BATCH, NAP, Probe, Settings, say
 from kubesweep.api.plan import Assignment, Match, Plan, Source, Write
-from kubesweep.queue.model import Job, JobKind, Key, OpenResult, ScheduleRef, SweepRequest, Window
+from kubesweep.queue.model import Job, JobKind, Key, OpenResult, Sample, ScheduleRef, SweepRequest, Window
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep_worker.runtime.build import freeze_imports
 from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import WorkerSettings
-from kubesweep_worker.sources.base import Cuts, Predicate, Scope, SourceRow, Table, Written
+from kubesweep_worker.sources.base import Cuts, Measured, Predicate, Scope, SourceRow, Table, Written
 
 CUTOFF = "2026-11-23 08:00:00+00"
 
@@ -58,6 +58,12 @@ class NoDatabase:
 
     async def count(self, predicate: Predicate, most: int) -> int:
         return 0
+
+    async def measured(self) -> Measured:
+        return Measured("bench", 0)
+
+    async def measure(self, query: str) -> Sample:
+        return Sample({})
 
     async def cut(
         self,

@@ -183,11 +183,19 @@ def _statuses(seen: _All) -> Iterator[Metric]:
     missed = _gauge(
         "last_missed_tick_timestamp_seconds", "The latest tick that started no sweep; absent if none was missed."
     )
+    speed = _gauge(
+        "throttle_ratio",
+        "Share of its speed that a signal of the database leaves a sweep; absent if nothing slows it down.",
+        "reason",
+    )
     for key, one in seen:
+        throttle = one.status.get("throttle") or {}
+        if "percent" in throttle:
+            speed.add_metric((*key, str(throttle.get("reason"))), int(throttle["percent"]) / 100)
         for each in one.status.get("conditions") or ():
             condition.add_metric((*key, str(each.get("type"))), 1 if each.get("status") == "True" else 0)
         for gauge, field in ((success, "lastSuccessfulTime"), (missed, "lastMissedTime")):
             at = parse_time(one.status.get(field))
             if at is not None:
                 gauge.add_metric(key, at)
-    yield from (condition, success, missed)
+    yield from (condition, success, missed, speed)

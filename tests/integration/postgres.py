@@ -73,8 +73,12 @@ class Server:
         """The user that runs it; None: the user of the tests."""
         return self._made.system_user if os.geteuid() == 0 else None
 
+    def program(self, name: str) -> str:
+        """The path of one of PostgreSQL's programs, of this server's version."""
+        return str(self._made.bin_path / name)
+
     def _control(self, *arguments: str) -> None:
-        command = [str(self._made.bin_path / "pg_ctl"), "-D", str(self.folder / "data"), *arguments]
+        command = [self.program("pg_ctl"), "-D", str(self.folder / "data"), *arguments]
         # The server outlives pg_ctl and would keep a pipe open for ever.
         subprocess.run(
             command,

@@ -16,6 +16,7 @@ from kubesweep.queue.model import (
     Pace,
     PlanVersion,
     Retry,
+    Sample,
     ScheduleRef,
     Settlement,
     SweepRequest,
@@ -49,6 +50,7 @@ async def worker(root: QueueService, queue: QueueService) -> None:
     await root.open_sweep(REF, SweepRequest(tick=now, plan=OLD))
     for number in range(65):
         await queue.report(REF, Finding(f"kind{number}", True, "Fine", "", OLD))
+    assert (await queue.share_sample(REF, "7291/shop", "ann", Sample({"lockWaits": 1.0}))).measure
     (plan,) = (await queue.claim(REF, "ann", 1, LIMITS)).jobs
     assert await queue.extend(REF, [plan], 30.0) == ()
     cut = tuple(Job(JobKind.KEYS, OLD, plan.job.sweep, keys=((str(n),),), rows=1) for n in range(4))

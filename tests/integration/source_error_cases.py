@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from kubesweep.api.plan import Archive, Assignment, Effect, Match, Write
+from kubesweep.queue.model import HealthLimits
 
 TABLE = (
     "CREATE TYPE mood AS ENUM ('sad', 'fine'); CREATE TABLE things (id int PRIMARY KEY, status text NOT NULL, expires_at timestamptz NOT NULL, "
@@ -33,6 +34,7 @@ class Case(NamedTuple):
     key: tuple[str, ...] = ()
     role: str = ""
     zone: str | None = "UTC"
+    health: HealthLimits | None = None
 
 
 def match(*matches: Match) -> dict[str, Any]:
@@ -130,6 +132,7 @@ POSTGRES = {
 
 
 SQLITE = {
+    "SQLite: signals of health": Case(health=HealthLimits(lock_waits=5.0)),
     "SQLite: a table that does not exist": Case(table="thing"),
     "SQLite: a view": Case(sql="CREATE VIEW seen AS SELECT * FROM things", table="seen"),
     "SQLite: no primary key": Case(sql="CREATE TABLE bare (id INTEGER, expires_at TEXT)", table="bare"),
@@ -177,6 +180,12 @@ WARNINGS = {
         "CREATE POLICY part ON things USING (id < 5)",
         role="sees a part",
     ),
+    "signals of health that the role may not read": Case(
+        sql="GRANT SELECT, UPDATE ON things TO {role}",
+        role="only updates",
+        health=HealthLimits(oldest_xmin=600.0, lock_waits=5.0),
+    ),
+    "a health.query without a number": Case(health=HealthLimits(query="SELECT NULL::int", query_limit=5.0)),
     "a role that may delete but not lock": Case(
         {"write": Write()}, sql="GRANT SELECT, DELETE ON things TO {role}", role="only deletes"
     ),

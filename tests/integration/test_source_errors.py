@@ -48,7 +48,7 @@ def documented() -> dict[str, tuple[str, str]]:
 
 def make_plan(case: Case) -> Plan:
     plan = {"match": (BEFORE, OPEN), **update("status", "expired"), **case.plan}
-    source = Source(table=case.table, schema=case.schema, key=case.key, naive_time_zone=case.zone)
+    source = Source(table=case.table, schema=case.schema, key=case.key, naive_time_zone=case.zone, health=case.health)
     return Plan(namespace="d", name="n", uid="u", source=source, **plan)
 
 

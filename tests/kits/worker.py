@@ -14,12 +14,24 @@ import msgspec
 
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.errors import RowError, ScopeOutage
-from kubesweep.queue.model import DeadLetter, Finding, Key, ScheduleRef, Stats, SweepRequest, SweepState
+from kubesweep.queue.model import DeadLetter, Finding, Key, Sample, ScheduleRef, Stats, SweepRequest, SweepState
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import WorkerSettings
-from kubesweep_worker.sources.base import Column, Cut, Cuts, Keys, Predicate, Range, Scope, SourceRow, Table, Written
+from kubesweep_worker.sources.base import (
+    Column,
+    Cut,
+    Cuts,
+    Keys,
+    Measured,
+    Predicate,
+    Range,
+    Scope,
+    SourceRow,
+    Table,
+    Written,
+)
 from tests.kits.deadlines import scaled
 
 
@@ -62,6 +74,7 @@ class MemorySource:
         self.write_cost = self.read_cost = 0.0
         self.timeouts: list[int] = []  # the number of rows of each statement that timed out
         self.lock_waits = 0
+        self.signals: dict[str, float | None] = {}  # what ``measure`` finds
         self.warnings: tuple[tuple[str, str], ...] = ()
         self.stamp = "t0"
         self.down: Callable[[str], None] = lambda call: None
@@ -110,6 +123,13 @@ class MemorySource:
 
     async def origin(self) -> str:
         return self.where
+
+    async def measured(self) -> Measured:
+        return Measured("7291/shop", 16384)
+
+    async def measure(self, query: str) -> Sample:
+        self.down("measure")
+        return Sample(dict(self.signals))
 
     async def now(self) -> str:
         self.down("now")

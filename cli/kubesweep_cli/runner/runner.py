@@ -153,12 +153,13 @@ class Runner:
         self._screen.update(views, now)
 
     async def _set_paces(self) -> None:
-        """Write the rates of the files to the queue, where ``kubesweep throttle`` may replace them."""
+        """Write the paces of the files to the queue, where ``kubesweep throttle`` may replace the rate."""
         for one in self.schedules:
-            pace, rate = one.stats.pace, one.plan.limits.rows_per_second
-            if one.stats.known and (pace is None or pace.rows_per_second != rate):
+            before, limits, health = one.stats.pace, one.plan.limits, one.plan.source.health
+            pace = Pace.of(limits.rows_per_second, before.throttle if before else "", health)
+            if one.stats.known and before != pace:
                 with suppress(Outage):  # the next step tries again
-                    await self._queue.set_pace(one.ref, Pace.of(rate, pace.throttle if pace else ""))
+                    await self._queue.set_pace(one.ref, pace)
 
     async def _pause(self) -> None:
         ended = asyncio.ensure_future(self._workers.done.wait())

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kubesweep.queue.model import HALTING, Finding, Limits, Stats, Sweep, SweepState, describe_rate
+from kubesweep.queue.model import HALTING, THROTTLE, Finding, Limits, Stats, Sweep, SweepState, describe_rate
 from kubesweep_cli.views import formatting
 
 __all__ = ["Meter", "ScheduleView", "Tone", "balance", "outcomes", "problems", "schedule_view"]
@@ -103,7 +103,7 @@ def schedule_view(
     if lost or sweep is None:
         state = str(SweepState.LOST) if lost else "suspended" if suspended else "waiting"
         tone = _TONES[SweepState.LOST] if lost else "calm"
-        return ScheduleView(name, state, tone, queue=queue, next=upcoming, notes=_finding_notes(stats))
+        return ScheduleView(name, state, tone, queue=queue, next=upcoming, notes=_finding_notes(stats, now))
     active, dry = not sweep.state.settled, sweep.mode == "DryRun"
     return ScheduleView(
         name,
@@ -125,13 +125,14 @@ def schedule_view(
 
 def _notes(stats: Stats, sweep: Sweep, now: float, speed: float | None) -> tuple[str, ...]:
     """Problems, the reason of the sweep, and what it waits for."""
-    notes, found = _finding_notes(stats), problems(stats)
+    notes, found = _finding_notes(stats, now), problems(stats)
     if sweep.message and (_runs(sweep) or all(each.message != sweep.message for each in found)):
         notes = (*notes, _reason(sweep))
     stalled = not sweep.state.settled and sweep.planned and speed == 0 and stats.running and sweep.mode != "DryRun"
     if (waits := _waits(stats)) is not None:
         return (*notes, waits)
-    return (*notes, _stall(stats, now)) if stalled and not found else notes
+    explained = found or stats.throttled(now) is not None
+    return (*notes, _stall(stats, now)) if stalled and not explained else notes
 
 
 def _runs(sweep: Sweep) -> bool:
@@ -213,12 +214,16 @@ def problems(stats: Stats) -> tuple[Finding, ...]:
     ends = [one.finished for one in sweeps if one.state is SweepState.COMPLETED and one.finished is not None]
     latest = max(ends, default=0.0)
     return tuple(
-        each for each in stats.findings if not each.ok and (each.at >= latest or each.kind == "SourceWarnings")
+        each
+        for each in stats.findings
+        if not each.ok and each.kind != THROTTLE and (each.at >= latest or each.kind == "SourceWarnings")
     )
 
 
-def _finding_notes(stats: Stats) -> tuple[str, ...]:
-    return tuple(f"{finding.reason}: {finding.message}" for finding in problems(stats))
+def _finding_notes(stats: Stats, now: float) -> tuple[str, ...]:
+    throttled = stats.throttled(now)
+    notes = tuple(f"{finding.reason}: {finding.message}" for finding in problems(stats))
+    return notes if throttled is None else (*notes, throttled.message)
 
 
 def balance(sweeps: Sequence[Sweep]) -> str:

@@ -24,7 +24,7 @@ from kubesweep_controller.status.formatting import generation_of, parse_time, ti
 from kubesweep_controller.status.history import key_texts, last_of, past_of, previous, sweeps_of
 from kubesweep_controller.status.missed_ticks import counts_of, last_tick, missed_ever
 from kubesweep_controller.status.observation import Observation
-from kubesweep_controller.status.throttle import throttle_of
+from kubesweep_controller.status.throttle import essence, throttle_of
 
 __all__ = ["COUNT_INTERVAL", "build_status"]
 
@@ -157,5 +157,5 @@ def _essence(status: Mapping[str, Any], frequent: bool) -> tuple[object, ...]:
     state = sweep.get("state")
     open_ = state in (SweepState.PLANNING, SweepState.RUNNING)
     latest = None if frequent else (sweep.get("id"), "open" if open_ else state)
-    fields = ("observedGeneration", "handled", "lastMissedTime", "throttle")
-    return summaries, latest, *(status.get(name) for name in fields)
+    fields = ("observedGeneration", "handled", "lastMissedTime")
+    return summaries, latest, essence(status.get("throttle") or {}), *(status.get(name) for name in fields)

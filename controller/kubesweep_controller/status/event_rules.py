@@ -47,7 +47,12 @@ def events_of(
     before = previous(observation)
     if status != before:
         events += [*_ready(before, status), *_warnings(observation, before, status), *_autoscaling(before, status)]
-        events += [*_suspended(before, status), *_sweeps(observation), *_missed(observation, before, status)]
+        events += [
+            *_throttled(before, status),
+            *_suspended(before, status),
+            *_sweeps(observation),
+            *_missed(observation, before, status),
+        ]
         events += [*_dead_letters(observation), *_recovered(observation, before, status)]
     return events
 
@@ -99,6 +104,21 @@ def _autoscaling(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterat
         yield EventRequest(Reason(new["reason"]), str(new["message"]), _step(old, new))
     elif new.get("status") == "True" and old.get("reason") in bad:
         yield EventRequest(Reason.SCALED_BY_KEDA, str(new["message"]), _step(old, new), warning=False)
+
+
+def _throttled(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:
+    """Pauses by a signal of the database, and their ends. Slower speeds are in the status."""
+    old, new = (each.get("throttle") or {} for each in (before, status))
+    paused, pauses = (each.get("percent") == 0 for each in (old, new))
+    if pauses and not (paused and old.get("reason") == new["reason"]):
+        yield EventRequest(
+            Reason.THROTTLED, str(new["message"]), f"{new['reason']} {new['since']}", error=new["reason"]
+        )
+    elif paused and not pauses:
+        note = f"the sweep goes on: {old['reason']} is over"
+        yield EventRequest(
+            Reason.RECOVERED, note, f"{old['reason']} {old['since']}", warning=False, error=old["reason"]
+        )
 
 
 def _suspended(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:

@@ -5,26 +5,50 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kubesweep.queue.model import describe_rate
+from kubesweep.queue.model import Finding, Pace, describe_rate
 from kubesweep_controller.status.formatting import time_text
 from kubesweep_controller.status.observation import Observation
 
-__all__ = ["throttle_of"]
+__all__ = ["essence", "throttle_of"]
 
 ANNOTATION = "Annotation"
 
 
 def throttle_of(observation: Observation, before: Mapping[str, Any]) -> dict[str, Any] | None:
     """``before``: the status that was written last, from which ``since`` is kept while nothing changes."""
-    pace = observation.pace
-    if pace is None or not pace.throttle:
+    pace, finding = observation.pace, observation.stats.throttled(observation.now) if observation.stats else None
+    if pace is not None and pace.throttle:
+        found = _annotation(pace)
+    elif finding is not None:
+        found = _health(finding)
+    else:
         return None
-    declared = pace.rows_per_second
-    found: dict[str, Any] = {"reason": ANNOTATION, "value": pace.throttle}
-    if declared is not None:
-        found["limit"] = f"{declared:g}"
     old = before.get("throttle") or {}
-    same = all(old.get(name) == found.get(name) for name in ("reason", "value", "limit"))
-    since = old.get("since") if same else None
+    since = old.get("since") if essence(old) == essence(found) else None
+    return {**found, "since": since or time_text(int(observation.now))}
+
+
+def essence(throttle: Mapping[str, Any]) -> tuple[object, ...]:
+    """What makes two of them the same. A measured value changes all the time, and is written with the other numbers."""
+    measured = "percent" in throttle
+    return (
+        throttle.get("reason"),
+        throttle.get("percent"),
+        *(() if measured else (throttle.get("value"), throttle.get("limit"))),
+    )
+
+
+def _annotation(pace: Pace) -> dict[str, Any]:
+    found: dict[str, Any] = {"reason": ANNOTATION, "value": pace.throttle}
+    if pace.rows_per_second is not None:
+        found["limit"] = f"{pace.rows_per_second:g}"
     message = f"the annotation kubesweep.dev/throttle sets the rate: {describe_rate(pace.rate)}"
-    return {**found, "since": since or time_text(int(observation.now)), "message": message}
+    return {**found, "message": message}
+
+
+def _health(finding: Finding) -> dict[str, Any]:
+    found: dict[str, Any] = {"reason": finding.reason, "percent": 100, "message": finding.message}
+    if (throttle := finding.throttle) is not None:
+        found["percent"] = round(100 * throttle.factor)
+        found |= {name: text for name, text in (("value", throttle.value), ("limit", throttle.limit)) if text}
+    return found

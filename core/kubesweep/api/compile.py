@@ -56,6 +56,7 @@ def _source(source: source_model.Source) -> plan.Source:
         statement_timeout=parse_duration(source.statement_timeout),
         naive_time_zone=source.naive_time_zone,
         session=_session(source.session) if source.session else plan.Session(),
+        health=source.health.limits if source.health else None,
     )
 
 

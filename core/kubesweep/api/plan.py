@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from kubesweep.queue.model import LOCAL, Limits, Pace, PlanVersion, ScheduleRef
+from kubesweep.queue.model import LOCAL, HealthLimits, Limits, Pace, PlanVersion, ScheduleRef
 from kubesweep.text import unexpandable
 
 FORMAT = 1
@@ -59,6 +59,7 @@ class Source(_Part, frozen=True, kw_only=True):
     statement_timeout: float = 30.0
     naive_time_zone: str | None = None  # of time columns without a zone; None: not given, so UTC
     session: Session = Session()
+    health: HealthLimits | None = None
 
     @property
     def zone(self) -> str:
@@ -170,7 +171,7 @@ class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: for cached_pro
     @property
     def pace(self) -> Pace:
         """The pace until the queue has one."""
-        return Pace.of(self.limits.rows_per_second)
+        return Pace.of(self.limits.rows_per_second, health=self.source.health)
 
     def at(self, pace: Pace) -> Plan:
         """The plan as workers execute it at this pace; 0 rows per second: no row is started."""
@@ -206,7 +207,7 @@ class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: for cached_pro
 # both values may run at the same time. All other fields decide which rows a job touches or what happens to them; docs/concepts.md
 # has the table.
 TUNING: Mapping[type[_Part], frozenset[str]] = {
-    Source: frozenset({"lock_timeout", "statement_timeout"}),
+    Source: frozenset({"lock_timeout", "statement_timeout", "health"}),
     Webhook: frozenset({"timeout"}),
     Effect: frozenset({"concurrency", "timeout"}),
     RowLimits: frozenset({"batch_rows", "rows_per_second"}),
@@ -215,7 +216,10 @@ TUNING: Mapping[type[_Part], frozenset[str]] = {
 
 # Fields that the controller also writes to the queue, from where running workers read them (queue/model/pace.py). An edit of them alone
 # restarts no worker.
-PACE: Mapping[type[_Part], frozenset[str]] = {RowLimits: frozenset({"rows_per_second"})}
+PACE: Mapping[type[_Part], frozenset[str]] = {
+    Source: frozenset({"health"}),
+    RowLimits: frozenset({"rows_per_second"}),
+}
 
 
 @functools.cache  # fields() resolves the annotations at each call, which is slow

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from kubesweep.queue.model import Finding, PlanVersion, Stats, Sweep, SweepState
+from kubesweep.queue.model import THROTTLE, THROTTLE_AGE, Finding, PlanVersion, Stats, Sweep, SweepState, Throttle
 from kubesweep_cli.shell.terminal import THEME
 from kubesweep_cli.views import formatting
 from kubesweep_cli.views.live import HINT, draw
@@ -263,3 +263,13 @@ def test_text_that_looks_like_markup_is_shown_as_it_is() -> None:
     text = text_of(draw([one], Console(width=100, height=40)))
     assert "[bold]x[/bold]" in text
     assert "[red]TableMissing[/red]" in text
+
+
+def test_a_signal_of_the_database_is_shown_while_workers_report_it() -> None:
+    throttle = Throttle(0.0, "4.1 s", "2.0 s")
+    finding = Finding(THROTTLE, False, "ReplayLag", "paused: replay lag 4.1 s > 2.0 s", VERSION, 105.0, throttle)
+    stats = Stats(known=True, running=2, sweep=RUNNING, findings=(finding,))
+    assert schedule_view("carts", stats, now=120.0, speed=0.0).notes == ("paused: replay lag 4.1 s > 2.0 s",)
+    assert "paused: replay lag 4.1 s > 2.0 s" in text_of(draw([schedule_view("carts", stats, now=120.0)], Console()))
+    later = 105.0 + THROTTLE_AGE + 1
+    assert "replay lag" not in str(schedule_view("carts", stats, now=later, speed=0.0).notes)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from kubesweep.errors import Outage, SpecError
-from kubesweep.queue.model import Settlement, SweepState
+from kubesweep.queue.model import THROTTLE, Finding, Settlement, SweepState, Throttle
 from kubesweep_controller.reconcile.execute_commands import execute
 from kubesweep_controller.status.build_status import build_status
 from kubesweep_controller.status.commands import pending_commands
@@ -256,3 +256,20 @@ async def test_commands_are_reported_first_and_refused_ones_are_warnings(served:
         ("CommandRefused", "approve", True),
         ("Triggered", "trigger", False),
     ]
+
+
+async def test_a_pause_by_a_signal_and_its_end_are_events(served: ScheduleSimulation) -> None:
+    async def report(factor: float, reason: str = "ReplayLag") -> list[tuple[str, str, bool]]:
+        served.wait(20)
+        throttle = Throttle(factor, "4.1 s", "2.0 s")
+        message = f"{factor:g} of the speed"
+        finding = Finding(THROTTLE, factor == 1, reason, message, served.plan.version, throttle=throttle)
+        await served.queue.report(served.ref, finding)
+        return await summaries(served)
+
+    assert await report(0.5) == []
+    assert await report(0.0) == [("Throttled", "ReplayLag", True)]
+    assert await report(0.0) == []
+    assert await report(0.0, "LockWaits") == [("Throttled", "LockWaits", True)]
+    assert await report(0.5, "LockWaits") == [("Recovered", "LockWaits", False)]
+    assert await report(1.0) == []

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kubesweep.api.models.status import Status
 from kubesweep.errors import Outage
-from kubesweep.queue.model import FLOOD, HISTORY, Settlement, SweepState
+from kubesweep.queue.model import FLOOD, HISTORY, THROTTLE, THROTTLE_AGE, Finding, Settlement, SweepState, Throttle
 from kubesweep_controller.status.formatting import parse_time, time_text
 from tests.kits.controller import START, ScheduleSimulation, failed, retry
 
@@ -191,3 +191,54 @@ async def test_the_status_says_since_when_an_annotation_sets_the_rate(sim: Sched
     assert (await sim.reconcile())["throttle"]["since"] == time_text(int(sim.clock.now))
     sim.annotate("throttle", "")
     assert "throttle" not in await sim.reconcile()
+
+
+def throttled(sim: ScheduleSimulation, factor: float, reason: str, value: str) -> Finding:
+    message = f"{'paused' if not factor else 'slowed'}: {value}"
+    throttle = Throttle(factor, value, "2.0 s")
+    return Finding(THROTTLE, False, reason, message, sim.plan.version, at=sim.clock.now, throttle=throttle)
+
+
+async def test_the_status_says_since_when_a_signal_slows_the_sweep_down(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    await sim.queue.report(sim.ref, throttled(sim, 0.5, "ReplayLag", "1.2 s"))
+    began = time_text(int(sim.clock.now))
+    assert (await sim.reconcile())["throttle"] == {
+        "reason": "ReplayLag",
+        "percent": 50,
+        "value": "1.2 s",
+        "limit": "2.0 s",
+        "since": began,
+        "message": "slowed: 1.2 s",
+    }
+    sim.wait(20)
+    await sim.queue.report(sim.ref, throttled(sim, 0.5, "ReplayLag", "1.4 s"))
+    found = (await sim.reconcile())["throttle"]
+    assert (found["value"], found["since"]) == ("1.4 s", began)
+    await sim.queue.report(sim.ref, throttled(sim, 0.0, "ReplayLag", "4.1 s"))
+    found = (await sim.reconcile())["throttle"]
+    assert (found["percent"], found["since"]) == (0, time_text(int(sim.clock.now)))
+
+
+async def test_a_throttle_that_no_worker_reports_any_more_is_over(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    await sim.queue.report(sim.ref, throttled(sim, 0.0, "LockWaits", "9"))
+    assert "throttle" in await sim.reconcile()
+    sim.wait(THROTTLE_AGE + 1)
+    assert "throttle" not in await sim.reconcile()
+
+
+async def test_an_annotation_is_shown_instead_of_a_signal(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    await sim.queue.report(sim.ref, throttled(sim, 0.0, "LockWaits", "9"))
+    sim.annotate("throttle", "off")
+    assert (await sim.reconcile())["throttle"]["reason"] == "Annotation"
+
+
+async def test_a_signal_that_changes_all_the_time_is_not_written_all_the_time(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    await sim.queue.report(sim.ref, throttled(sim, 0.0, "ReplayLag", "4.1 s"))
+    first = await sim.reconcile()
+    sim.wait(1)
+    await sim.queue.report(sim.ref, throttled(sim, 0.0, "ReplayLag", "5.1 s"))
+    assert await sim.reconcile() == first

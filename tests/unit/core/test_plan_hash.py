@@ -101,7 +101,7 @@ Plan namespace name uid source match format install mode effect write limits ret
 
 
 TUNING = """
-Source lock_timeout statement_timeout
+Source lock_timeout statement_timeout health
 Webhook timeout
 Effect concurrency timeout
 RowLimits batch_rows rows_per_second

@@ -26,6 +26,7 @@ import msgspec
 
 from kubesweep.errors import Outage
 from kubesweep.queue.model import Budget, Claim, Limits, Settlement
+from kubesweep_worker.flow_control.first_of import first_of
 from kubesweep_worker.flow_control.queue_clock import QueueClock
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.settings import WorkerSettings
@@ -158,13 +159,7 @@ class RateLimiter:
         return self._settings.monotonic() - due <= self._late
 
     async def _sleep(self, seconds: float) -> None:
-        ends = (self._settings.sleep(seconds), self._stop_requested.wait(), self._changed.wait())
-        waits = [asyncio.ensure_future(each) for each in ends]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waits:
-                each.cancel()
+        await first_of(self._settings.sleep(seconds), self._stop_requested.wait(), self._changed.wait())
 
     async def _return_spare_slots(self) -> None:
         """Return slots of an earlier rate. A slow worker returns its future slots too, except for rows that wait for one now."""

@@ -64,7 +64,8 @@ async def _write_whole_job(
     """The whole job in one statement. Returns an error that a smaller scope may avoid."""
     job = run.claim.job
     try:
-        await write_once(context.source, scope, predicate, results)
+        async with context.health.admitted(run):
+            await write_once(context.source, scope, predicate, results)
     except (RowError, ScopeOutage) as error:
         return error
     context.record_write()

@@ -35,8 +35,10 @@ from kubesweep_worker.effects.base import Effect
 from kubesweep_worker.flow_control.backoff import outage_delay
 from kubesweep_worker.flow_control.batch_size import BatchSize
 from kubesweep_worker.flow_control.claim_breaker import ClaimBreaker
+from kubesweep_worker.flow_control.health_level import Decision
 from kubesweep_worker.flow_control.rate_limiter import RateLimiter
 from kubesweep_worker.flow_control.receiver_health import ReceiverHealth
+from kubesweep_worker.flow_control.write_admission import WriteAdmission
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.findings import Findings
 from kubesweep_worker.jobs.rows.refused_writes import RefusedWrites
@@ -106,6 +108,8 @@ class JobContext:
             if effect is None
             else RateLimiter(plan.limits.rows_per_second, settings, self._reserve, self.stop_requested)
         )
+        self.health = WriteAdmission(self._pace.enforced_health, settings, source.probe)
+        self.health.rate_limited = self._pace.rate is not None
         self.replaced_origins: set[str] = set()  # origins whose sweep this process replaced
         self.no_claims_until = 0.0  # monotonic; set when this worker meets a job of a newer plan
         self._excluded: tuple[str, ExcludedRows] | None = None
@@ -121,10 +125,24 @@ class JobContext:
         if pace.rate != self._pace.rate:
             log.info("the rate is now %s", describe_rate(pace.rate), extra={"throttle": pace.throttle})
         self._pace = pace
-        self.plan = self._given_plan.at(pace)
+        self.health.use(pace.enforced_health)
+        self._use_rate()
+
+    def apply_health(self, decision: Decision | None) -> None:
+        """Work at this share of the pace. None: at the pace, until something is measured."""
+        before = self.health.factor
+        self.health.decide(decision)
+        if self.health.factor != before:
+            self._use_rate()
+
+    def _use_rate(self) -> None:
+        pace, factor = self._pace, self.health.factor
+        self.health.rate_limited = pace.rate is not None
+        rate = 0.0 if not factor else None if pace.rate is None else pace.rate * factor
+        self.plan = self._given_plan.at(msgspec.structs.replace(pace, rate=rate))
         self.limits = msgspec.structs.replace(self.plan.queue_limits, lease=self.settings.lease)
         if self.rate_limiter is not None:
-            self.rate_limiter.set_rate(pace.rate)
+            self.rate_limiter.set_rate(rate)
 
     async def retry_until_answered(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call the queue until it answers, with backoff. Raises Outage once a draining worker has waited ``settings.patience``."""

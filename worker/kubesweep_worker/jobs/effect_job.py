@@ -115,15 +115,20 @@ async def run_effect(context: JobContext, run: JobRun) -> Result:
         if context.draining:
             return Release(run.claim)
         await _start_effect(context)
-        batch = await read_sub_batch(context, run, cutoff, size)
-        if not batch.keys:
-            return Done(context.settlement(run, RowResults()))
-        if context.draining:
-            return Release(run.claim)
-        run.uninterruptible = True
-        result = await _run_sub_batch(context, run, cutoff, batch)
-        if result is not None:
-            return result
+        async with context.health.admitted(run):
+            if (result := await _next_sub_batch(context, run, cutoff, size)) is not None:
+                return result
+
+
+async def _next_sub_batch(context: JobContext, run: JobRun, cutoff: str, size: int) -> Result | None:
+    """None where the job has further rows."""
+    batch = await read_sub_batch(context, run, cutoff, size)
+    if not batch.keys:
+        return Done(context.settlement(run, RowResults()))
+    if context.draining:
+        return Release(run.claim)
+    run.uninterruptible = True
+    return await _run_sub_batch(context, run, cutoff, batch)
 
 
 async def _start_effect(context: JobContext) -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage
-from kubesweep.queue.model import MESSAGE, Finding
+from kubesweep.queue.model import MESSAGE, THROTTLE, Finding
 from kubesweep.queue.service import QueueService
 from kubesweep.text import as_sentence, clip
 from kubesweep_worker.effects.base import EffectOutage
+from kubesweep_worker.flow_control.health_level import Decision
 from kubesweep_worker.settings import WorkerSettings
 
 REPEAT = 60.0  # seconds after which a success is reported again: another worker may have reported a failure since
@@ -51,6 +52,13 @@ class Findings:
                 await self.report(kind, True, "Works", "work succeeded", repeat=True)
         elif recovered_from is None or reason in ("", recovered_from):
             await self.report(kind, True, "Works", "work succeeded")
+
+    async def report_throttle(self, decision: Decision) -> None:
+        """Report at which share of its speed the sweep goes, and why. Raises Outage."""
+        throttle, message = decision.throttle, clip(decision.message, MESSAGE)
+        version = self._plan.version
+        finding = Finding(THROTTLE, throttle is None, decision.reason, message, version, throttle=throttle)
+        await self._queue.report(self._plan.ref, finding)
 
     async def report_outage(self, outage: Outage) -> None:
         """Report why a job is released."""

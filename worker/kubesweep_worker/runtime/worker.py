@@ -16,6 +16,7 @@ from kubesweep_worker.effects.base import Effect
 from kubesweep_worker.in_flight import InFlightJobs
 from kubesweep_worker.jobs.check_job import check_effect
 from kubesweep_worker.jobs.context import JobContext
+from kubesweep_worker.runtime.health_monitor import HealthMonitor
 from kubesweep_worker.runtime.heartbeat import Heartbeat
 from kubesweep_worker.runtime.loop import Loop
 from kubesweep_worker.settings import EXIT_DEADLINE, EXIT_LEAKED, WorkerSettings
@@ -67,7 +68,7 @@ class Worker:
         ``await_retries``: return only when the queue has no delayed, waiting or running jobs either.
         """
         self._heartbeat.start()
-        warming = asyncio.create_task(self._warm())
+        helpers = {asyncio.create_task(self._warm()), asyncio.create_task(HealthMonitor(self._context).run())}
         try:
             await check_effect(self._context)
             while True:
@@ -84,8 +85,9 @@ class Worker:
                     self._cancel_jobs()
             await self._settle_remaining()
         finally:
-            warming.cancel()
-            await asyncio.wait({warming})
+            for task in helpers:
+                task.cancel()
+            await asyncio.wait(helpers)
             await self._close()
             if self._drain_timer is not None:
                 self._drain_timer.cancel()

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kubesweep.queue.model import Key
+from kubesweep.queue.model import Key, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +179,14 @@ class Inspector(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the health of a database is measured of."""
+
+    database: str  # the server and the database, as the server identifies them
+    table: int  # the oid of the swept table
+
+
 class Source(Protocol):
     """One database and one plan. Safe for ``concurrency`` concurrent calls; connects lazily and reconnects after errors."""
 
@@ -203,6 +211,16 @@ class Source(Protocol):
 
     async def now(self) -> str:
         """The database's clock as text: a cutoff."""
+        ...
+
+    async def measured(self) -> Measured:
+        """Raises what ``measure`` raises."""
+        ...
+
+    async def measure(self, query: str) -> Sample:
+        """The health of the database: the value of the user's ``query``, or where that is empty all other signals.
+
+        Raises SweepFailure HealthUnsupported for a database other than PostgreSQL."""
         ...
 
     async def bounds(self) -> tuple[str, Key | None]:
@@ -255,6 +273,7 @@ __all__ = [
     "InspectableSource",
     "Inspector",
     "Keys",
+    "Measured",
     "Predicate",
     "Range",
     "Scope",

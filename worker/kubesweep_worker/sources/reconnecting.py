@@ -12,13 +12,14 @@ from typing import TypeVar
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import Key
+from kubesweep.queue.model import Key, Sample
 from kubesweep.text import as_sentence
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import (
     Cuts,
     Explanation,
     InspectableSource,
+    Measured,
     Predicate,
     Scope,
     SourceRow,
@@ -78,6 +79,12 @@ class ReconnectingSource:
 
     async def origin(self) -> str:
         return await self._call(lambda source: source.origin())
+
+    async def measured(self) -> Measured:
+        return await self._call(lambda source: source.measured())
+
+    async def measure(self, query: str) -> Sample:
+        return await self._call(lambda source: source.measure(query))
 
     async def now(self) -> str:
         return await self._call(lambda source: source.now())

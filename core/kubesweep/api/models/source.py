@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from kubesweep.api.models import cel
 from kubesweep.api.models.connection import Connection, UrlFrom
+from kubesweep.api.models.health import Health
 from kubesweep.api.models.types import (
     NO_REPEATS,
     Before,
@@ -86,6 +87,9 @@ class Source(Model):
         description="IANA zone of the values in time columns without a time zone; default UTC, with a warning if the database uses another zone.",
     )
     session: Session | None = Field(None, description="Settings of the database's session.")
+    health: Health | None = Field(
+        None, description="PostgreSQL: signals that slow the sweep down, and pause it; default none."
+    )
 
     @model_validator(mode="after")
     def _one_database(self) -> Self:

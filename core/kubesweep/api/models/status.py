@@ -153,10 +153,20 @@ class Handled(Model):
 class Throttle(Model):
     """Why the sweep is slower, or faster, than its spec says."""
 
-    reason: Word = Field(description="Annotation: kubesweep.dev/throttle replaces limits.rowsPerSecond.")
-    value: Word = Field(description="What holds now: rows per second, pause or off.")
-    limit: Word | None = Field(None, description="What it replaces: limits.rowsPerSecond; absent if there is no limit.")
-    since: Time = Field(description="When this reason and value were first seen.")
+    reason: Word = Field(
+        description="Annotation: kubesweep.dev/throttle replaces limits.rowsPerSecond. ReplayLag, OldestXmin, LockWaits, Vacuum, Query: a signal of source.health. Unknown: such a signal was not measured."
+    )
+    percent: int | None = Field(
+        None, ge=0, le=100, description="With a signal: the share of the full speed; 0 is a pause."
+    )
+    value: Word | None = Field(
+        None, description="What holds now: rows per second, pause or off; or the value of the signal."
+    )
+    limit: Word | None = Field(
+        None,
+        description="limits.rowsPerSecond that is replaced, absent if there is none; or the limit of the signal.",
+    )
+    since: Time = Field(description="When this reason, and this rate or percentage, were first seen.")
     message: Message = Field(description="All of this in one sentence.")
 
 

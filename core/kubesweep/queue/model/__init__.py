@@ -4,7 +4,7 @@ Every class is a frozen msgspec Struct, so one definition serves Python, the SQL
 the epoch (float), durations are seconds (float), and keys are tuples of the database's own text.
 
 Import from here. The modules are grouped by what a reader looks for: ``identity`` (schedules, plan versions, keys), ``jobs``
-(jobs, claims, limits, windows), ``pace``, ``settlement``, ``sweeps``, ``dead_letters``, ``stats`` and ``constants``.
+(jobs, claims, limits, windows), ``pace``, ``health``, ``settlement``, ``sweeps``, ``dead_letters``, ``stats`` and ``constants``.
 """
 
 from kubesweep.queue.model.constants import (
@@ -20,13 +20,26 @@ from kubesweep.queue.model.constants import (
     MAX_SAMPLES,
     MESSAGE,
     RETRY_PAUSE,
+    TURN,
 )
 from kubesweep.queue.model.dead_letters import Attempt, DeadLetter, ErrorGroup, ExcludedRows, RowState
+from kubesweep.queue.model.health import (
+    LOCK_WAITS,
+    OLDEST_XMIN,
+    QUERY,
+    REPLAY_LAG,
+    VACUUM,
+    HealthLimits,
+    Sample,
+    SharedSample,
+    Throttle,
+    parse_sample,
+)
 from kubesweep.queue.model.identity import LOCAL, Key, PlanVersion, ScheduleRef, key_text, parse_key, to_json
 from kubesweep.queue.model.jobs import Budget, Claim, Claims, Job, JobKind, Limits, Window
 from kubesweep.queue.model.pace import MAX_RATE, Pace, describe_rate, parse_pace
 from kubesweep.queue.model.settlement import FailedRow, Retry, Settled, Settlement
-from kubesweep.queue.model.stats import Finding, Stats, TickCounts
+from kubesweep.queue.model.stats import THROTTLE, THROTTLE_AGE, Finding, Stats, TickCounts
 from kubesweep.queue.model.sweeps import END_STATES, Opened, OpenResult, Sweep, SweepRequest, SweepState
 
 __all__ = [
@@ -38,13 +51,21 @@ __all__ = [
     "HALTING",
     "HISTORY",
     "LOCAL",
+    "LOCK_WAITS",
     "LONGEST_LEASE",
     "MAX_FINDINGS",
     "MAX_JOB_KEYS",
     "MAX_RATE",
     "MAX_SAMPLES",
     "MESSAGE",
+    "OLDEST_XMIN",
+    "QUERY",
+    "REPLAY_LAG",
     "RETRY_PAUSE",
+    "THROTTLE",
+    "THROTTLE_AGE",
+    "TURN",
+    "VACUUM",
     "Attempt",
     "Budget",
     "Claim",
@@ -54,6 +75,7 @@ __all__ = [
     "ExcludedRows",
     "FailedRow",
     "Finding",
+    "HealthLimits",
     "Job",
     "JobKind",
     "Key",
@@ -64,18 +86,22 @@ __all__ = [
     "PlanVersion",
     "Retry",
     "RowState",
+    "Sample",
     "ScheduleRef",
     "Settled",
     "Settlement",
+    "SharedSample",
     "Stats",
     "Sweep",
     "SweepRequest",
     "SweepState",
+    "Throttle",
     "TickCounts",
     "Window",
     "describe_rate",
     "key_text",
     "parse_key",
     "parse_pace",
+    "parse_sample",
     "to_json",
 ]

@@ -13,6 +13,7 @@ FLOOD = 50  # dead rows of one error class, with none applied, that Halt a sweep
 MAX_JOB_KEYS = 1000  # rows in one job of a replay
 MESSAGE = MAX_TEXT  # characters of the message of a failure
 MAX_FINDINGS = 64  # kinds of findings that are kept; a further kind replaces the oldest
+TURN = 3.0  # seconds after which another worker measures the health of a database
 MAX_SAMPLES = 20  # sample keys that a sweep keeps
 RETRY_PAUSE = 60.0  # seconds until a retry that ended its sweep is due again
 HALTING = frozenset({"TooManyFailedRows", "Flood"})  # reasons for which a running sweep Halts at its end, not Fails

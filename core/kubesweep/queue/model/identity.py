@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from typing import Any
 
@@ -26,6 +27,11 @@ class ScheduleRef(msgspec.Struct, frozen=True, order=True):
     def prefix(self) -> str:
         """The hash tag that all keys of this schedule share: ``{ks:<install>/<namespace>/<name>/<uid8>}``."""
         return f"{{ks:{self.install}/{self.namespace}/{self.name}/{self.uid[:8]}}}"
+
+    def database(self, name: str) -> ScheduleRef:
+        """Where the queue keeps what all schedules of the namespace know of a database. No schedule can have this name."""
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        return ScheduleRef(self.install, self.namespace, f".health-{digest[8:24]}", digest)
 
     @classmethod
     def local(cls, namespace: str, name: str) -> ScheduleRef:

@@ -8,6 +8,7 @@ import re
 import msgspec
 
 from kubesweep.errors import SpecError
+from kubesweep.queue.model.health import HealthLimits
 
 PAUSE, OFF = "pause", "off"
 MAX_RATE = 1_000_000  # rows per second
@@ -21,11 +22,17 @@ class Pace(msgspec.Struct, frozen=True, omit_defaults=True):
     throttle: str = ""  # what a person set beside it: rows per second, "pause" or "off"; empty: nothing
     # What the queue and the workers enforce: rows per second of all workers; None: no limit; 0: no row is started.
     rate: float | None = None
+    health: HealthLimits | None = None  # source.health
 
     @classmethod
-    def of(cls, rows_per_second: float | None, throttle: str = "") -> Pace:
+    def of(cls, rows_per_second: float | None, throttle: str = "", health: HealthLimits | None = None) -> Pace:
         """Raises SpecError (BadThrottle) for a ``throttle`` that is neither a rate nor ``pause`` nor ``off``."""
-        return cls(rows_per_second, throttle, _rate(throttle) if throttle else rows_per_second)
+        return cls(rows_per_second, throttle, _rate(throttle) if throttle else rows_per_second, health)
+
+    @property
+    def enforced_health(self) -> HealthLimits | None:
+        """With ``off`` a person has decided that the sweep goes on in any case."""
+        return None if self.throttle == OFF else self.health
 
     @property
     def paused(self) -> bool:

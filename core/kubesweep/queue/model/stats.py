@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from kubesweep.queue.model.health import Throttle
 from kubesweep.queue.model.identity import PlanVersion
 from kubesweep.queue.model.pace import Pace
 from kubesweep.queue.model.sweeps import Sweep
+
+THROTTLE = "Throttle"  # the kind of a finding
+THROTTLE_AGE = 30.0  # seconds after which such a finding is of a worker that has ended
 
 
 class TickCounts(msgspec.Struct, frozen=True):
@@ -27,6 +31,7 @@ class Finding(msgspec.Struct, frozen=True):
     message: str
     plan: PlanVersion
     at: float = 0.0
+    throttle: Throttle | None = None  # of the kind THROTTLE
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,3 +53,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[Sweep, ...] = ()  # newest first, without the latest; at most HISTORY
     findings: tuple[Finding, ...] = ()
     origin: str = ""  # of the rows that were planned last, see ``Job.origin``
+
+    def throttled(self, now: float) -> Finding | None:
+        """Why workers are slower than their pace, or unable to tell; None: they are not."""
+        found = next((each for each in self.findings if each.kind == THROTTLE), None)
+        return None if found is None or found.ok or now - found.at > THROTTLE_AGE else found

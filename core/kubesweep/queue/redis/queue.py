@@ -24,6 +24,7 @@ from kubesweep.queue.model import (
     MAX_FINDINGS,
     MAX_SAMPLES,
     RETRY_PAUSE,
+    TURN,
     Budget,
     Claim,
     Claims,
@@ -39,14 +40,17 @@ from kubesweep.queue.model import (
     Pace,
     PlanVersion,
     RowState,
+    Sample,
     ScheduleRef,
     Settlement,
+    SharedSample,
     Stats,
     SweepRequest,
     SweepState,
     Window,
     key_text,
     parse_pace,
+    parse_sample,
     to_json,
 )
 from kubesweep.queue.redis import arguments, claiming, excluded, replies
@@ -197,6 +201,15 @@ class RedisQueue:
 
     async def pace(self, ref: ScheduleRef) -> Pace | None:
         return parse_pace(await self._client.run_script("pace", ref))
+
+    async def share_sample(
+        self, ref: ScheduleRef, database: str, consumer: str, sample: Sample | None = None
+    ) -> SharedSample:
+        body = None if sample is None else to_json(sample).decode()
+        stored, age, measure = await self._client.run_script(
+            "share_sample", ref.database(database), consumer=consumer, sample=body, turn=TURN
+        )
+        return SharedSample(parse_sample(stored), float(age), bool(measure))
 
     async def report(self, ref: ScheduleRef, finding: Finding) -> None:
         body = msgspec.json.encode(finding).decode()

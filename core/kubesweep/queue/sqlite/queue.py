@@ -32,15 +32,17 @@ from kubesweep.queue.model import (
     Pace,
     PlanVersion,
     RowState,
+    Sample,
     ScheduleRef,
     Settlement,
+    SharedSample,
     Stats,
     SweepRequest,
     SweepState,
     Window,
 )
 from kubesweep.queue.service import Opened, Settled
-from kubesweep.queue.sqlite import claiming, excluded, schedules, settlement, stats, sweeps
+from kubesweep.queue.sqlite import claiming, excluded, health, schedules, settlement, stats, sweeps
 from kubesweep.queue.sqlite.notifier import Notifier
 from kubesweep.queue.sqlite.store import BUSY_SECONDS, SqliteStore
 
@@ -158,6 +160,14 @@ class SqliteQueue:
 
     async def pace(self, ref: ScheduleRef) -> Pace | None:
         return await self._read(lambda con: stats.pace(con, ref))
+
+    async def share_sample(
+        self, ref: ScheduleRef, database: str, consumer: str, sample: Sample | None = None
+    ) -> SharedSample:
+        where = ref.database(database)
+        return await self._write(
+            lambda con: health.share_sample(con, self._clock(), where, consumer, sample), notify=False
+        )
 
     async def report(self, ref: ScheduleRef, finding: Finding) -> None:
         await self._write(lambda con: schedules.report(con, self._clock(), ref, finding), notify=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
+import msgspec
+
 from kubesweep.queue.model import (
     MAX_FINDINGS,
     Finding,
@@ -66,7 +68,7 @@ def report(con: sqlite3.Connection, now: float, ref: ScheduleRef, finding: Findi
     if schedule is None:
         return
     at = finding.at or now
-    kept = Finding(finding.kind, finding.ok, finding.reason, finding.message, finding.plan, at)
+    kept = msgspec.structs.replace(finding, at=at)
     values = {"schedule": schedule.id, "kind": kept.kind, "at": at, "body": to_json(kept)}
     con.execute(statements("schedule")["put_finding"], values)
     trim = {"schedule": schedule.id, "kind": kept.kind, "most": MAX_FINDINGS}

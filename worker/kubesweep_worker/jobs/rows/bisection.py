@@ -14,6 +14,7 @@ An outage or a shutdown raises ``Interrupted``, which has the results so far and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Sequence
 
@@ -121,8 +122,7 @@ class _Bisection:
         self.run.checkpoint()
         applied = self.results.applied
         try:
-            source = self.context.source
-            await write_once(source, Keys(part), self.predicate, self.results, skip_locked=self.skip_locked)
+            await self._write_admitted(part)
         except (RowError, ScopeOutage) as error:
             if len(part) > 1:
                 await self._divide(part, error)
@@ -135,6 +135,13 @@ class _Bisection:
                 self.timeouts_in_a_row = 0
                 self.context.record_write()
         return None
+
+    async def _write_admitted(self, part: tuple[Key, ...]) -> None:
+        # With an effect, those of these rows have succeeded, so their write must not wait.
+        admitted = contextlib.nullcontext() if self.context.effect else self.context.health.admitted(self.run)
+        async with admitted:
+            source = self.context.source
+            await write_once(source, Keys(part), self.predicate, self.results, skip_locked=self.skip_locked)
 
     async def _divide(self, part: tuple[Key, ...], error: RowError | ScopeOutage) -> None:
         """``part`` failed as a whole with ``error``."""

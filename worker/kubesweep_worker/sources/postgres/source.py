@@ -10,12 +10,13 @@ from dataclasses import replace
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
-from kubesweep.queue.model import Key
+from kubesweep.queue.model import Key, Sample
 from kubesweep_worker.sources.base import (
     WRITE_REFUSED,
     Cuts,
     Explanation,
     Keys,
+    Measured,
     Predicate,
     Range,
     Scope,
@@ -31,12 +32,13 @@ from kubesweep_worker.sources.paging import Page, PageSize, cut_pages, timed_out
 from kubesweep_worker.sources.postgres.checks.catalog import Relation, read_database
 from kubesweep_worker.sources.postgres.checks.children import count_children
 from kubesweep_worker.sources.postgres.checks.inspection import explain, inspect, try_write
-from kubesweep_worker.sources.postgres.pool import Pool, Rows, Timeouts, Transaction
+from kubesweep_worker.sources.postgres.health import HealthProbe
+from kubesweep_worker.sources.postgres.pool import Pool, Rows, Timeouts
 from kubesweep_worker.sources.postgres.session import READ_SETTINGS, settings, user_settings
 from kubesweep_worker.sources.postgres.statements import Statements
 from kubesweep_worker.sources.postgres.table_snapshot import TableSnapshot, read_snapshot
 from kubesweep_worker.sources.postgres.window import cut, page
-from kubesweep_worker.sources.postgres.write import ArchiveMiscount, TableAltered, apply
+from kubesweep_worker.sources.postgres.write import ArchiveMiscount, TableAltered, apply, lock_rows
 
 NOW = "SELECT now()::text"
 # Two statements of one window must see the same rows: a delete in between would move the end of the second.
@@ -52,9 +54,11 @@ class PostgresSource:
         self._plan = plan
         self._settings = (*settings(plan), *user_settings(plan))
         self._url = url
-        self._origin: tuple[Relation, str] | None = None
+        self._origin: tuple[Relation, str, str] | None = None  # with the database
         timeouts = Timeouts(plan.source.statement_timeout, margin)
-        self._pool = Pool(url, plan.concurrency + 1, f"kubesweep/{plan.namespace}/{plan.name}", timeouts)
+        name = f"kubesweep/{plan.namespace}/{plan.name}"
+        self._pool = Pool(url, plan.concurrency + 1, name, timeouts)
+        self._health = HealthProbe(url, f"kubesweep/:health/{plan.namespace}/{plan.name}", self._settings)
         self._snapshot: TableSnapshot | None = None
         self._before: TableSnapshot | None = None  # the previous snapshot
         self._counted = False  # the archive stored fewer rows than were deleted, so its copies are counted
@@ -64,6 +68,7 @@ class PostgresSource:
 
     async def close(self) -> None:
         await self._pool.close()
+        await self._health.close()
 
     async def warm(self) -> None:
         statements = await self._statements()
@@ -90,14 +95,25 @@ class PostgresSource:
             return str(now)
 
     async def origin(self) -> str:
+        return (await self._identify())[1]
+
+    async def measured(self) -> Measured:
+        relation, _, database = await self._identify()
+        return Measured(database, relation.oid)
+
+    async def measure(self, query: str) -> Sample:
+        return await self._health.measure(query)
+
+    async def _identify(self) -> tuple[Relation, str, str]:
         snapshot = await self._learn()
         relation, statements = snapshot.relation, snapshot.statements
         if self._origin is None or self._origin[0] is not relation:
             async with self._pool.transaction(self._settings) as tx:
                 database = await read_database(tx, self._url())
             name = f"{relation.schema}.{relation.name}"
-            self._origin = relation, origin_of(database, name, [part.name for part in statements.key])
-        return self._origin[1]
+            origin = origin_of(database, name, [part.name for part in statements.key])
+            self._origin = relation, origin, "/".join(database)
+        return self._origin
 
     async def bounds(self) -> tuple[str, Key | None]:
         if self._plan.write is not None and self._plan.write.deletes:
@@ -253,7 +269,7 @@ class PostgresSource:
         locked: tuple[Key, ...] = ()
         async with self._pool.transaction(self._settings) as tx:
             if skip_locked and blockers.lockable:
-                scope, locked = await _lock(tx, statements, scope, predicate)
+                scope, locked = await lock_rows(tx, statements, scope, predicate)
                 if not scope.keys:
                     return (), Written(0, locked=locked, refused=refused, why=blockers.why)
             done = await apply(tx, statements, blockers, scope, predicate, counted=self._counted)
@@ -284,13 +300,3 @@ class PostgresSource:
                 async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
                     self._snapshot = self._before = await read_snapshot(tx, self._plan, self._before)
             return self._snapshot
-
-
-async def _lock(
-    tx: Transaction, statements: Statements, scope: Scope, predicate: Predicate
-) -> tuple[Keys, tuple[Key, ...]]:
-    """Lock the rows that no other transaction has locked. All keys are listed first: a row that another transaction releases in
-    between is reported as locked, and found no longer stale later, so none is lost."""
-    every, got = await tx.run(statements.keys(scope, predicate), statements.lock(scope, predicate))
-    locked_here = dict.fromkeys(got)
-    return Keys(tuple(locked_here)), tuple(key for key in every if key not in locked_here)

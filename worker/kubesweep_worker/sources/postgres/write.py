@@ -202,3 +202,13 @@ def _sent(statements: Statements, written: Rows, unchanged: list[Key] | None) ->
     if statements.archive is not None:
         return _Sent(int(applied), int(other), 0, unchanged)
     return _Sent(int(applied), int(applied), int(other), unchanged)
+
+
+async def lock_rows(
+    tx: Transaction, statements: Statements, scope: Scope, predicate: Predicate
+) -> tuple[Keys, tuple[Key, ...]]:
+    """Lock the rows that no other transaction has locked. All keys are listed first: a row that another transaction releases in
+    between is reported as locked, and found no longer stale later, so none is lost."""
+    every, got = await tx.run(statements.keys(scope, predicate), statements.lock(scope, predicate))
+    locked_here = dict.fromkeys(got)
+    return Keys(tuple(locked_here)), tuple(key for key in every if key not in locked_here)

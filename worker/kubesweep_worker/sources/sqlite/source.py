@@ -14,12 +14,13 @@ from typing import TypeVar
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
-from kubesweep.queue.model import MESSAGE, Key
+from kubesweep.queue.model import MESSAGE, Key, Sample
 from kubesweep.text import clip
 from kubesweep_worker.sources.base import (
     Cuts,
     Explanation,
     Keys,
+    Measured,
     Predicate,
     Range,
     Scope,
@@ -48,6 +49,7 @@ from kubesweep_worker.sources.sqlite.inspection import (
     inspect,
 )
 from kubesweep_worker.sources.sqlite.statements import SqliteStatements
+from kubesweep_worker.sources.sqlite.url import no_health
 from kubesweep_worker.sources.sqlite.window import cut, page
 from kubesweep_worker.sources.sqlite.write import MAX_WRITES, TableAltered, try_write, write
 
@@ -97,6 +99,12 @@ class SqliteSource:
             return origin_of([path], self._plan.source.table, self._sql(connection).key)
 
         return await self._do(read)
+
+    async def measured(self) -> Measured:
+        raise no_health()
+
+    async def measure(self, query: str) -> Sample:
+        raise no_health()
 
     async def bounds(self) -> tuple[str, Key | None]:
         def last(c: sqlite3.Connection) -> Key | None:
@@ -205,6 +213,8 @@ class SqliteSource:
         self._thread.limit_time()
 
     def _inspect(self, c: sqlite3.Connection) -> Table:
+        if self._plan.source.health is not None:
+            raise no_health()
         table, sql = self._learn(c)
         found = inspect(c, self._plan, table, sql, read_only=self._thread.url.read_only)
         children = count_children(c, sql, self._references, EXAMPLE)

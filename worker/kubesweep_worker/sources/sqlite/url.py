@@ -20,12 +20,20 @@ class SqliteUrl:
     foreign_keys: bool = True
 
     def check(self, plan: Plan) -> None:
-        """Raises SweepFailure where the plan writes through a URL that only reads."""
+        """Raises SweepFailure where the plan writes through a URL that only reads, or needs another database."""
+        if plan.source.health is not None:
+            raise no_health()
         if self.read_only and plan.write is not None and not plan.dry_run:
             raise SweepFailure(
                 "ReadOnly",
                 "the database's URL says mode=ro, so a sweep cannot write: remove it from the URL, or set mode: DryRun",
             )
+
+
+def no_health() -> SweepFailure:
+    return SweepFailure(
+        "HealthUnsupported", "spec.source.health needs PostgreSQL: a SQLite database has no such signals. Remove it"
+    )
 
 
 def parse_url(url: str) -> SqliteUrl:

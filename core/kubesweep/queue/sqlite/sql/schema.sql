@@ -114,3 +114,15 @@ CREATE TABLE finding (
   body BLOB NOT NULL,
   PRIMARY KEY (schedule, kind)
 ) WITHOUT ROWID;
+
+-- health of databases, shared by the schedules of a namespace
+CREATE TABLE health (
+  -- the namespace and the database, as ScheduleRef.database writes them
+  prefix TEXT PRIMARY KEY,
+  -- who measures, and until when nobody else does
+  consumer TEXT NOT NULL,
+  until REAL NOT NULL,
+  -- JSON of Sample, and when it was stored
+  sample BLOB NOT NULL DEFAULT x'',
+  at REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID;

@@ -26,3 +26,15 @@ UPDATE excluded_row SET attempts = CAST(replace(CAST(attempts AS TEXT), '"told":
 
 -- name: 7
 ALTER TABLE schedule ADD COLUMN pace BLOB NOT NULL DEFAULT x'';
+
+-- name: 8
+CREATE TABLE health (
+  -- the namespace and the database, as ScheduleRef.database writes them
+  prefix TEXT PRIMARY KEY,
+  -- who measures, and until when nobody else does
+  consumer TEXT NOT NULL,
+  until REAL NOT NULL,
+  -- JSON of Sample, and when it was stored
+  sample BLOB NOT NULL DEFAULT x'',
+  at REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID;

@@ -1,0 +1,72 @@
+"""The health of a database: what is measured, the limits of a schedule, and what follows from them.
+
+Workers share measurements (``Sample``) through the queue, so that one of them measures for all. Each compares them with the limits of its
+own schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+# Names of the signals, as they are in the spec.
+REPLAY_LAG, OLDEST_XMIN, LOCK_WAITS, VACUUM, QUERY = "replayLag", "oldestXmin", "lockWaits", "pauseOnVacuum", "query"
+
+
+class HealthLimits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``spec.source.health``. None: the signal is not used."""
+
+    replay_lag: float | None = None  # seconds
+    oldest_xmin: float | None = None  # seconds
+    lock_waits: float | None = None  # sessions
+    pause_on_vacuum: bool = False
+    query: str = ""  # an SQL expression with one number as its value; empty: none
+    query_limit: float | None = None
+    continue_when_unknown: bool = False
+
+    @property
+    def of_numbers(self) -> Mapping[str, float]:
+        """The limit of each signal that is a number."""
+        limits = {
+            REPLAY_LAG: self.replay_lag,
+            OLDEST_XMIN: self.oldest_xmin,
+            LOCK_WAITS: self.lock_waits,
+            QUERY: self.query_limit,
+        }
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One measurement of a database. ``values``: by signal; None: this user may not read it, or the query has no number."""
+
+    values: dict[str, float | None]
+    vacuumed: tuple[int, ...] = ()  # oids of tables, and of what they are parts of, on which an autovacuum runs
+    problem: str = ""  # why a value is None
+
+
+class SharedSample(msgspec.Struct, frozen=True):
+    """The answer of ``share_sample``. ``age`` in seconds. ``measure``: it is the caller's turn to measure."""
+
+    sample: Sample | None
+    age: float
+    measure: bool
+
+
+class Throttle(msgspec.Struct, frozen=True):
+    """How much a signal slows a sweep down. ``value`` and ``limit`` are texts with units, for people."""
+
+    factor: float  # of the full speed; 0: paused
+    value: str
+    limit: str
+
+
+_decode = msgspec.json.Decoder(Sample).decode
+
+
+def parse_sample(text: bytes | str) -> Sample | None:
+    """None where there is none, or none that this version can read."""
+    try:
+        return _decode(text) if text else None
+    except msgspec.MsgspecError:
+        return None

@@ -1,0 +1,144 @@
+"""Writes wait while the health of the database is bad or unknown, and go slower before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from kubesweep.errors import LeaseLost, Outage
+from kubesweep.queue.model import HealthLimits
+from kubesweep_worker.flow_control.health_level import UNKNOWN, Decision
+from kubesweep_worker.flow_control.write_admission import LONGEST_PAUSE, SLEEP, WriteAdmission
+from kubesweep_worker.settings import WorkerSettings
+from tests.unit.worker.test_rate_limiter import Clock, a_run
+
+LAG = HealthLimits(replay_lag=2.0)
+FULL, HALF, PAUSED = Decision(1.0), Decision(0.5, "ReplayLag"), Decision(0.0, "ReplayLag")
+
+
+class Bench:
+    """A admission whose sleeps call ``then`` in turn, each at the time when the sleep ends."""
+
+    def __init__(self, limits: HealthLimits | None = LAG) -> None:
+        self.clock, self.probes, self.sleeps = Clock(), 0, 0
+        self.then: list[Callable[[], object]] = []
+        self.broken: Outage | None = None
+        settings = WorkerSettings(monotonic=self.clock, sleep=self.sleep)
+        self.admission = WriteAdmission(limits, settings, self.probe)
+        self.run = a_run(1)
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeps += 1
+        await self.clock.sleep(seconds)
+        if self.then:
+            self.then.pop(0)()
+
+    async def probe(self) -> None:
+        self.probes += 1
+        if self.broken is not None:
+            raise self.broken
+
+    async def write(self, seconds: float = 0.0) -> float:
+        """One write that takes this long; returns how long it waited before."""
+        began = self.clock.now
+        async with self.admission.admitted(self.run):
+            waited = self.clock.now - began
+            self.clock.now += seconds
+        return waited
+
+
+async def test_without_limits_nothing_waits() -> None:
+    bench = Bench(None)
+    assert await bench.write(9.0) == 0
+    assert (bench.sleeps, bench.admission.factor) == (0, 1.0)
+
+
+async def test_the_first_write_waits_for_a_sample() -> None:
+    bench = Bench()
+    bench.then = [lambda: None, lambda: bench.admission.decide(FULL)]
+    assert await bench.write() == 2 * SLEEP
+    assert bench.admission.wanted.is_set()
+    assert await bench.write() == 0
+
+
+async def test_a_pause_lasts_until_the_decision_changes() -> None:
+    bench = Bench()
+    bench.admission.decide(PAUSED)
+    bench.then = [*[lambda: None] * 9, lambda: bench.admission.decide(FULL)]
+    assert await bench.write() == 10 * SLEEP
+    assert bench.probes == 0
+
+
+@pytest.mark.parametrize("decision", [None, Decision(0.0, UNKNOWN)])
+async def test_while_it_is_unknown_a_database_that_fails_ends_the_wait(decision: Decision | None) -> None:
+    bench = Bench()
+    bench.admission.decide(decision)
+    bench.then = [lambda: None, lambda: setattr(bench, "broken", Outage("Unreachable", "gone"))]
+    with pytest.raises(Outage, match="gone"):
+        await bench.write()
+    assert bench.probes == 2
+
+
+async def test_a_factor_is_the_share_of_time_that_writes_take() -> None:
+    bench = Bench()
+    bench.admission.decide(FULL)
+    assert await bench.write(0.2) == 0
+    bench.admission.decide(HALF)
+    assert await bench.write(3.0) == pytest.approx(0.2)
+    assert await bench.write(100.0) == pytest.approx(3.0)
+    bench.admission.decide(Decision(0.25, "ReplayLag"))
+    assert await bench.write() == LONGEST_PAUSE
+
+
+async def test_a_rate_that_was_multiplied_needs_no_further_wait() -> None:
+    bench = Bench()
+    bench.admission.rate_limited = True
+    bench.admission.decide(HALF)
+    assert [await bench.write(3.0), await bench.write(3.0)] == [0, 0]
+
+
+async def test_a_pause_that_begins_during_a_wait_holds() -> None:
+    bench = Bench()
+    bench.admission.decide(HALF)
+    await bench.write(8.0)
+    bench.then = [lambda: bench.admission.decide(PAUSED), lambda: None, lambda: bench.admission.decide(FULL)]
+    assert await bench.write() == pytest.approx(3 * SLEEP)
+
+
+async def test_new_limits_wait_for_a_new_sample_and_none_end_the_wait() -> None:
+    bench = Bench()
+    bench.admission.decide(FULL)
+    bench.admission.use(HealthLimits(lock_waits=5.0))
+    assert bench.admission.decision is None
+    bench.then = [lambda: bench.admission.use(None)]
+    assert await bench.write() == SLEEP
+
+
+async def test_a_lost_lease_ends_the_wait() -> None:
+    bench = Bench()
+    bench.admission.decide(PAUSED)
+    bench.then = [lambda: setattr(bench.run, "lost", True)]
+    with pytest.raises(LeaseLost):
+        await bench.write()
+
+
+async def test_a_wait_is_progress_and_can_be_cancelled() -> None:
+    bench = Bench()
+    bench.admission.decide(PAUSED)
+    bench.run.last_progress = -1.0
+    task = asyncio.create_task(bench.write())
+    bench.then = [lambda: None, task.cancel]
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert bench.run.last_progress >= 0.0
+
+
+async def test_without_writes_it_is_idle() -> None:
+    bench = Bench()
+    bench.admission.decide(FULL)
+    await bench.write()
+    assert not bench.admission.idle
+    bench.clock.now += 31
+    assert bench.admission.idle

@@ -1,0 +1,104 @@
+"""Every write asks here whether it may start, and waits while the health of the database is bad or unknown.
+
+Without a rate to multiply, a factor is kept as the share of time in which this worker works: after a write that took 0.2 s it waits for
+another 0.2 s at factor 0.5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from kubesweep.queue.model import HealthLimits
+from kubesweep_worker.flow_control.first_of import first_of
+from kubesweep_worker.flow_control.health_level import UNKNOWN, Decision
+from kubesweep_worker.in_flight import JobRun
+from kubesweep_worker.settings import WorkerSettings
+
+SLEEP = 5.0  # longest single wait in seconds, after which the job restarts its deadline
+LONGEST_PAUSE = 30.0  # seconds after one write, unless the sweep is paused
+IDLE = 30.0  # seconds without a write, after which nothing is measured
+
+
+class WriteAdmission:
+    """``probe``: of the source; raises where the database cannot be used, so that the job is released as for any outage."""
+
+    def __init__(
+        self, limits: HealthLimits | None, settings: WorkerSettings, probe: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._settings, self._probe = settings, probe
+        self.limits = limits
+        self.decision: Decision | None = None  # None: nothing was measured since the last write
+        self.rate_limited = False  # the rate was multiplied by the factor
+        self.wanted = asyncio.Event()  # a write waits, or the limits changed
+        self._changed = asyncio.Event()
+        self._busy = 0.0  # seconds that the latest write took
+        self._used = settings.monotonic()
+
+    @property
+    def factor(self) -> float:
+        return 1.0 if self.limits is None or self.decision is None else self.decision.factor
+
+    @property
+    def idle(self) -> bool:
+        return self._settings.monotonic() - self._used > IDLE
+
+    def use(self, limits: HealthLimits | None) -> None:
+        if limits != self.limits:
+            self.limits, self.decision = limits, None
+            self.wanted.set()
+            self._notify()
+
+    def decide(self, decision: Decision | None) -> None:
+        before, self.decision = self.decision, decision
+        if before is None or decision is None or before.factor != decision.factor:
+            self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    @asynccontextmanager
+    async def admitted(self, run: JobRun) -> AsyncIterator[None]:
+        """Wait until a write may start. Raises what ``probe`` raises. A stop cancels the wait."""
+        if self.limits is None:
+            yield
+            return
+        began = self._settings.monotonic()
+        while True:
+            await self._open(run)
+            waited = self._settings.monotonic() - began
+            if waited >= (pause := self._pause()):
+                break
+            await self._wait(run, pause - waited)
+        began = self._settings.monotonic()
+        try:
+            yield
+        finally:
+            self._used = self._settings.monotonic()
+            self._busy = self._used - began
+
+    def _pause(self) -> float:
+        """Seconds between the latest write and the next."""
+        if self.rate_limited or not self.factor:
+            return 0.0
+        return min(LONGEST_PAUSE, self._busy * (1 / self.factor - 1))
+
+    async def _open(self, run: JobRun) -> None:
+        while self.limits is not None and (self.decision is None or not self.decision.factor):
+            self._used = self._settings.monotonic()
+            self.wanted.set()
+            if not await self._wait(run, SLEEP) and (self.decision is None or self.decision.reason == UNKNOWN):
+                await self._probe()
+
+    async def _wait(self, run: JobRun, seconds: float) -> bool:
+        """True where another decision ended the wait."""
+        until, changed = self._settings.monotonic() + seconds, self._changed
+        while (left := until - self._settings.monotonic()) > 0:
+            run.checkpoint()
+            await first_of(self._settings.sleep(min(left, SLEEP)), changed.wait())
+            if changed.is_set():
+                return True
+        run.checkpoint()
+        return False

@@ -1,0 +1,101 @@
+"""Follow the health of the source's database while rows are written.
+
+Once a second one worker of the namespace measures a database, and the others read its sample from the queue: the load on the database does
+not grow with the number of workers. Each worker decides for itself, by the limits of its schedule.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+
+from kubesweep.errors import Outage, SweepFailure
+from kubesweep.queue.model import HealthLimits, Sample
+from kubesweep_worker.flow_control.health_level import MAX_AGE, UNKNOWN, Aged, Decision, HealthLevel
+from kubesweep_worker.jobs.context import JobContext
+from kubesweep_worker.sources.base import Measured
+
+INTERVAL = 1.0  # seconds between two samples
+FIRST = 0.1  # the same until another worker has stored the first one
+REPEAT = 10.0  # seconds after which an unchanged throttle is reported again: without that it counts as over
+log = logging.getLogger("kubesweep.worker")
+
+
+class HealthMonitor:
+    def __init__(self, context: JobContext) -> None:
+        self._context, self._settings = context, context.settings
+        self._level = HealthLevel()
+        self._samples: dict[str, tuple[Sample, float]] = {}  # by query, with when it was measured
+        self._of = Measured("", 0)
+        self._reported = Decision(1.0)
+        self._reported_at = self._began = -math.inf
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        admission = self._context.health
+        self._began = self._settings.monotonic()
+        while True:
+            if admission.limits is None or admission.idle:
+                admission.wanted.clear()
+                self._samples.clear()
+                self._context.apply_health(None)
+                await self._report(Decision(1.0))
+                await admission.wanted.wait()
+                self._began = self._settings.monotonic()
+            if (limits := admission.limits) is not None:
+                await self.step(limits)
+            await self._settings.sleep(FIRST if admission.decision is None else INTERVAL)
+
+    async def step(self, limits: HealthLimits) -> None:
+        """One sample, one decision. Raises nothing."""
+        problem = ""
+        try:
+            await self._sample(limits)
+        except (Outage, SweepFailure) as error:
+            problem = str(error)
+        except Exception as error:
+            log.exception("the health of the database cannot be followed")
+            problem = f"{type(error).__name__}: {error}"
+        now = self._settings.monotonic()
+        if not problem and not self._samples and now - self._began < MAX_AGE:
+            return
+        aged = {query: Aged(sample, now - at) for query, (sample, at) in self._samples.items()}
+        if self._context.health.limits is limits:
+            decision = self._level.decide(limits, aged, self._of.table, problem)
+            self._context.apply_health(decision)
+            await self._report(decision)
+
+    async def _sample(self, limits: HealthLimits) -> None:
+        measured = await self._context.source.measured()
+        if measured != self._of:
+            self._samples.clear()
+            self._of = measured
+        for query in dict.fromkeys(("", limits.query)):
+            await self._share(query)
+
+    async def _share(self, query: str) -> None:
+        context = self._context
+        where = f"{self._of.database}/{query}"
+        asked = self._settings.monotonic()
+        shared = await context.queue.share_sample(context.ref, where, context.consumer)
+        if shared.measure:
+            sample = await context.source.measure(query)
+            asked = self._settings.monotonic()
+            shared = await context.queue.share_sample(context.ref, where, context.consumer, sample)
+        if shared.sample is not None:
+            self._samples[query] = shared.sample, asked - shared.age
+
+    async def _report(self, decision: Decision) -> None:
+        """Tell the queue about a change of the speed or its reason, and again each ``REPEAT`` seconds while it is not full."""
+        last, now = self._reported, self._settings.monotonic()
+        changed = (decision.factor, decision.reason) != (last.factor, last.reason)
+        if not changed and (not decision.reason or now - self._reported_at < REPEAT):
+            return
+        if changed:
+            level = logging.WARNING if decision.reason == UNKNOWN else logging.INFO
+            log.log(level, decision.message or "the sweep goes at full speed again", extra={"factor": decision.factor})
+        try:
+            await self._context.findings.report_throttle(decision)
+        except Outage:  # the next second tries again
+            return
+        self._reported, self._reported_at = decision, now

@@ -1,0 +1,94 @@
+"""Measuring the health of a PostgreSQL database, on a connection of its own: those of the sweep may be busy for a whole statement.
+
+Views: https://www.postgresql.org/docs/current/monitoring-stats.html and view-pg-locks.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from kubesweep.api.models.sql_text import substitute_cutoff
+from kubesweep.errors import Outage, RowError, SweepFailure
+from kubesweep.queue.model import LOCK_WAITS, OLDEST_XMIN, QUERY, REPLAY_LAG, HealthLimits, Sample
+from kubesweep_worker.sources.conditions import quote_name
+from kubesweep_worker.sources.postgres.checks.catalog import sql
+from kubesweep_worker.sources.postgres.pool import Pool, Timeouts, Transaction
+
+TIMEOUT = 2.0  # seconds that one measurement may take
+GRANT = "GRANT pg_monitor TO {role}"
+
+
+class HealthProbe:
+    """Connects at the first measurement. ``settings``: those under which the user's query runs."""
+
+    def __init__(self, url: Callable[[], str], name: str, settings: Sequence[str]) -> None:
+        self._pool = Pool(url, 1, name, Timeouts(TIMEOUT, 1.0))
+        self._settings = (
+            *settings,
+            f"SET LOCAL statement_timeout = {round(TIMEOUT * 1000)}",
+            "SET TRANSACTION READ ONLY",
+        )
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def measure(self, query: str) -> Sample:
+        """The user's ``query``, or with an empty one all other signals. Raises Outage, and SweepFailure where the URL is wrong."""
+        async with self._pool.transaction(self._settings) as tx:
+            return await measure_query(tx, query) if query else await _measure(tx)
+
+
+async def _measure(tx: Transaction) -> Sample:
+    try:
+        [row] = await tx.query(sql("health"))
+    except RowError as error:
+        raise Outage("HealthUnknown", f"the health of the database cannot be measured: {error}") from None
+    sees_all, standbys, lag, oldest, waits, vacuumed = row
+    problem = "" if sees_all else f"this user may not see it: {await grant(tx)}"
+    values: dict[str, float | None] = {
+        # NULL while a standby that has caught up reports nothing new.
+        REPLAY_LAG: float(lag or 0) if sees_all or not standbys else None,
+        OLDEST_XMIN: float(oldest or 0) if sees_all else None,
+        LOCK_WAITS: float(waits),
+    }
+    return Sample(values, tuple(int(oid) for oid in (vacuumed or "").split(",") if oid), problem)
+
+
+async def grant(tx: Transaction) -> str:
+    [(role,)] = await tx.query("SELECT current_user::text")
+    return GRANT.format(role=quote_name(str(role)))
+
+
+async def measure_query(tx: Transaction, query: str) -> Sample:
+    """A query that fails, or has no number, leaves its value unknown and says why."""
+    try:
+        [rows] = await tx.run(f"SELECT ({substitute_cutoff(query, 'now()')})::float8::text")
+    except (RowError, SweepFailure) as error:
+        return Sample({QUERY: None}, problem=f"source.health.query: {error}")
+    except Outage as outage:
+        if outage.reason != "StatementTimeout":
+            raise
+        return Sample({QUERY: None}, problem=f"source.health.query takes longer than {TIMEOUT:g} s")
+    value = float(rows[0][0]) if rows and rows[0][0] is not None else None
+    if value is None or value != value:
+        return Sample({QUERY: None}, problem="source.health.query has no number as its value")
+    return Sample({QUERY: value})
+
+
+async def unreadable(tx: Transaction, limits: HealthLimits) -> list[tuple[str, str]]:
+    """Warnings of ``check`` about signals that cannot be read."""
+    found = []
+    values = (await _measure(tx)).values
+    hidden = [name for name in limits.of_numbers if name in values and values[name] is None]
+    if hidden:
+        text = f"{' and '.join(hidden)} cannot be read, so the sweep {_unknown(limits)}: {await grant(tx)}"
+        found.append(("health-rights", text))
+    if limits.query:
+        sample = await measure_query(tx, limits.query)
+        if sample.problem:
+            found.append(("health-query", f"{sample.problem}, so the sweep {_unknown(limits)}"))
+    return found
+
+
+def _unknown(limits: HealthLimits) -> str:
+    return "ignores it" if limits.continue_when_unknown else "will be paused"
