@@ -52,7 +52,7 @@ class Application:
 
     def stop(self, after: float) -> None:
         """End it once it served what was due before ``after``, in seconds since 1970. Raises RuntimeError if it is far behind."""
-        while self._newest() < after:
+        while self.process.poll() is None and self._newest() < after:
             if time.time() > after + MOST_BEHIND:
                 raise RuntimeError(f"the application is more than {MOST_BEHIND} s behind its rate")
             time.sleep(0.05)

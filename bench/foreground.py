@@ -111,7 +111,8 @@ def contest(server: Server, write: str, rate: float, options: Options, say: Say)
     order = list(runs(server, write, options).items())
     result: Contest = {name: Figures() for name, _ in order}
     for turn in range(options.rounds):
-        for name, run in order[turn % len(order) :] + order[: turn % len(order)]:  # each goes first in turn
+        first = turn % len(order) if order else 0  # each goes first in turn
+        for name, run in order[first:] + order[:first]:
             race(server, run, rate, options, result[name], 0 if name == ALONE else options.rows // options.load.every)
             last = {key: round(values[-1], 3) for key, values in asdict(result[name]).items()}
             say(f"{write}, round {turn + 1}: {LABELS[name]:22} {last}")
@@ -122,7 +123,7 @@ def race(server: Server, run: Run, rate: float, options: Options, figures: Figur
     """Add the figures of one contestant on a fresh copy that is in memory."""
     with server.fresh() as name:
         warm(server, name)
-        caught_up(server)
+        caught_up(server, int(options.standby))
         with application(server, name, options.load, rate) as app, replay_lag(server) as lag:
             competitors.nothing(options.settle)
             done = run(name)

@@ -16,8 +16,11 @@ from bench.servers import Server
 from tests.integration import postgres as tests_postgres
 
 INTERVAL = 0.1  # seconds between two samples
+PATIENCE = 300.0  # seconds
+SLOT = "standby"  # keeps the WAL that the standby still needs, also across checkpoints
 LAG = """
-    SELECT coalesce(max(extract(epoch FROM replay_lag)), 0)::float8,
+    SELECT count(*),
+           coalesce(max(extract(epoch FROM replay_lag)), 0)::float8,
            coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)), 0)::float8
     FROM pg_stat_replication
 """
@@ -45,8 +48,8 @@ def standby(server: Server) -> Iterator[None]:
         sockets.chmod(0o777)
         if made.system_user is not None:
             shutil.chown(data, made.system_user)
-        backup = (made.binaries / "pg_basebackup", "-d", server.url("postgres"), "-D", data, "-R", "-c", "fast")
-        subprocess.run(backup, check=True, user=made.system_user)
+        backup = (made.binaries / "pg_basebackup", "-d", server.url("postgres"), "-D", data, "-R", "-C", "-S", SLOT)
+        subprocess.run((*backup, "-c", "fast"), check=True, user=made.system_user)
         with (data / "postgresql.conf").open("a") as file:
             file.write(f"unix_socket_directories = '{sockets}'\n")
         made.start()
@@ -68,8 +71,8 @@ def replay_lag(server: Server) -> Iterator[ReplayLag]:
             while not ended.wait(INTERVAL):
                 row = connection.execute(LAG).fetchone()
                 assert row is not None
-                found.seconds = max(found.seconds, row[0])
-                found.megabytes = max(found.megabytes, row[1] / 1e6)
+                found.seconds = max(found.seconds, row[1])
+                found.megabytes = max(found.megabytes, row[2] / 1e6)
 
     thread = threading.Thread(target=sample)
     thread.start()
@@ -80,8 +83,13 @@ def replay_lag(server: Server) -> Iterator[ReplayLag]:
         thread.join()
 
 
-def caught_up(server: Server) -> None:
-    """Returns when every standby has replayed what there is."""
+def caught_up(server: Server, standbys: int) -> None:
+    """Returns when this many standbys have replayed what there is. Raises RuntimeError if they do not."""
+    end = time.monotonic() + PATIENCE
     with server.connect() as connection:
-        while (row := connection.execute(LAG).fetchone()) is not None and row[1] > 0:
+        while (row := connection.execute(LAG).fetchone()) is None or row[0] < standbys or row[2] > 0:
+            if time.monotonic() > end:
+                raise RuntimeError(
+                    f"{standbys} standby was to replay the WAL; connected, seconds and bytes behind: {row}"
+                )
             time.sleep(INTERVAL)
