@@ -148,7 +148,16 @@ def warm(server: Server, database: str) -> None:
 def table(contests: dict[str, Contest], rate: float, options: Options) -> str:
     """The report as Markdown."""
     lines = [f"The application runs at {rate:,.0f} transactions/s, half of what it reaches alone.", ""]
-    head = ("p50, ms", "p99, ms", "worst, ms", "p99 x alone", "seconds", "x the loop", "transactions/s")
+    head = (
+        "p50, ms",
+        "p99, ms",
+        "lowest..highest p99",
+        "worst, ms",
+        "p99 x alone",
+        "seconds",
+        "x the loop",
+        "transactions/s",
+    )
     lag = ("replay lag, s", "MB") if options.standby else ()
     for write, one in contests.items():
         lines += [f"### {options.rows // options.load.every:,} of {options.rows:,} rows: {write}", ""]
@@ -162,8 +171,12 @@ def _cells(name: str, one: Contest, options: Options) -> list[str]:
     found = {key: statistics.median(values) for key, values in asdict(one[name]).items()}
     took = "" if name == ALONE else f"{found['seconds']:.1f}"
     lag = [f"{max(one[name].lag_seconds):.2f}", f"{max(one[name].lag_megabytes):,.0f}"] if options.standby else []
+    p99 = one[name].p99
     return [
-        *(f"{found[key]:.2f}" for key in ("p50", "p99", "worst")),
+        f"{found['p50']:.2f}",
+        f"{found['p99']:.2f}",
+        f"{min(p99):.2f}..{max(p99):.2f}",
+        f"{found['worst']:.2f}",
         _ratio(found["p99"], one[ALONE].p99 if ALONE in one else []),
         took,
         _ratio(found["seconds"], one[LOOP].seconds if took and LOOP in one else []),

@@ -69,8 +69,8 @@ def test_ratios_compare_with_the_application_alone_and_with_the_loop() -> None:
     contest = {foreground.ALONE: figures(30, 4), foreground.LOOP: figures(10, 8), foreground.SWEEP: figures(15, 6)}
     report = foreground.table({"delete": contest}, 500.0, foreground.Options())
     assert "### 1,000,000 of 5,000,000 rows: delete" in report
-    assert "| Kubesweep, defaults | 1.00 | 6.00 | 9.00 | 1.50 | 15.0 | 1.50 | 500 | 0.25 | 12 |" in report
-    assert "| alone | 1.00 | 4.00 | 9.00 | 1.00 |  |  | 500 | 0.25 | 12 |" in report
+    assert "| Kubesweep, defaults | 1.00 | 6.00 | 6.00..6.00 | 9.00 | 1.50 | 15.0 | 1.50 | 500 | 0.25 | 12 |" in report
+    assert "| alone | 1.00 | 4.00 | 4.00..4.00 | 9.00 | 1.00 |  |  | 500 | 0.25 | 12 |" in report
 
 
 def test_command_line_options_change_the_smoke_run() -> None:
