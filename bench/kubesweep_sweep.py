@@ -50,21 +50,32 @@ def plan(size: Size) -> Plan:
 
 def sweep(server: Server, database: str, size: Size) -> tuple[int, float]:
     """Sweep the conversations of ``database``. Returns rows written and seconds from the tick to the last settlement."""
-    done = asyncio.run(_sweep(server.url(database), size))
+    rows, began, ended = sweep_plan(server, database, plan(size), size.workers)
+    return rows, ended - began
+
+
+def sweep_plan(
+    server: Server, database: str, compiled: Plan, workers: int, idle: float = 0.0
+) -> tuple[int, float, float]:
+    """Returns rows written, and the times of the tick and of the last settlement in seconds since 1970.
+
+    The workers are ready for ``idle`` seconds before the tick.
+    """
+    done = asyncio.run(_sweep(server.url(database), compiled, workers, idle))
     if not done.balanced or done.applied != done.planned or done.finished is None:
         raise RuntimeError(f"the sweep does not add up: {done}")
-    return done.applied, done.finished - done.started
+    return done.applied, done.started, done.finished
 
 
-async def _sweep(url: str, size: Size) -> Sweep:
-    compiled = plan(size)
+async def _sweep(url: str, compiled: Plan, workers: int, idle: float) -> Sweep:
     with tempfile.TemporaryDirectory(prefix="kubesweep-bench-") as folder:
         queue_url = f"sqlite:///{Path(folder) / 'queue.db'}"
         queue = connect(queue_url)
         try:
-            async with _workers(compiled, url, queue_url, size.workers):
+            async with _workers(compiled, url, queue_url, workers):
                 await queue.enqueue_check(compiled.ref, compiled.version)
                 await _until(queue, compiled, lambda stats: bool(stats.findings) and stats.running + stats.ready == 0)
+                await asyncio.sleep(idle)
                 opened = await queue.open_sweep(compiled.ref, SweepRequest(tick=time.time(), plan=compiled.version))
                 if opened.answer is not OpenResult.ENQUEUED:
                     raise RuntimeError(f"the tick was answered {opened.answer}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -57,6 +58,17 @@ class Server:
                 yield name
             finally:
                 connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def program(self, name: str) -> Path:
+        """The path of a program of its version, such as pgbench."""
+        return self._server.binaries / name
+
+    def allow_replication(self) -> None:
+        """Let a standby connect."""
+        with (self._server.folder / "data" / "pg_hba.conf").open("a") as file:
+            file.write("local replication all trust\n")
+        with self.connect() as connection:
+            connection.execute("SELECT pg_reload_conf()")
 
     def version(self) -> str:
         with self.connect() as connection:

@@ -71,12 +71,14 @@ class SecretVolume:
 
 
 class Pod:
-    """One schedule's pods. ``database`` is the mounted Secret support-db, ``headers`` hook-headers, ``login`` the queue's."""
+    """One schedule's pods. ``database`` is the mounted Secret support-db, ``headers`` hook-headers, ``signing`` the entry of
+    signWith, ``login`` the queue's."""
 
     def __init__(self, folder: Path, server: Server, plan: Plan) -> None:
         self.folder, self.server, self.plan = folder, server, plan
         self.database = SecretVolume(folder / "database")
         self.headers = SecretVolume(folder / "headers")
+        self.signing = SecretVolume(folder / "signing")
         self.login = SecretVolume(folder / "queue")
         self.queue = connect(server.url)
         self.started: list[subprocess.Popen[str]] = []
@@ -89,6 +91,7 @@ class Pod:
             "KUBESWEEP_DATABASE_URL_FILE": str(self.database.folder / "url"),
             "KUBESWEEP_DATABASE_SECRET": "support-db/url",
             "KUBESWEEP_HEADERS_DIR": str(self.headers.folder),
+            "KUBESWEEP_SIGNING_DIR": str(self.signing.folder),
             "KUBESWEEP_JOB_NAME": "carts-tick-29400000",
             "KUBESWEEP_JOB_UID": "6a1f",
         }

@@ -59,6 +59,18 @@ def test_headers_of_a_webhook_are_mounted_where_there_are_any() -> None:
     ]
 
 
+def test_only_the_entry_that_signs_is_mounted_from_its_secret() -> None:
+    secret = {"secretKeyRef": {"name": "hook", "key": "current"}}
+    made = deployment(effect={"webhook": {"url": "https://example.com", "signWith": secret}})
+    assert env_of(worker_of(made))["KUBESWEEP_SIGNING_DIR"] == "/run/kubesweep/signing"
+    items = [{"key": "current", "path": "secrets"}]
+    volume = {"name": "signing", "secret": {"secretName": "hook", "optional": True, "items": items}}
+    assert volume in made["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "signing", "mountPath": "/run/kubesweep/signing", "readOnly": True} in worker_of(made)[
+        "volumeMounts"
+    ]
+
+
 def test_the_producer_gets_the_default_image_its_job_and_the_deadline() -> None:
     container = producer_of(cronjob(worker={"image": "app:7"}, startingDeadlineSeconds=90))
     assert container["image"] == "worker:1"

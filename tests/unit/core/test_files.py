@@ -68,6 +68,19 @@ def test_headers_come_from_a_secret_too(tmp_path: Path) -> None:
     assert found.plan.effect.webhook.headers_secret == "hook"
 
 
+def test_signing_secrets_come_from_one_entry_of_a_secret(tmp_path: Path) -> None:
+    hook = {"url": "https://example.com/hook", "signWith": {"secretKeyRef": {"name": "hook", "key": "current"}}}
+    entries = {"current": "whsec_aHVudGVyMg== hunter2\n", "X-Team": "carts"}
+    found = one(
+        tmp_path,
+        schedule(effect={"webhook": hook}),
+        SECRET,
+        {**SECRET, "metadata": {"name": "hook"}, "stringData": entries},
+    )
+    assert (found.signing, found.headers) == (("whsec_aHVudGVyMg==", "hunter2"), {})
+    assert "hunter2" not in repr(found) + found.plan.to_json()
+
+
 def test_nothing_that_is_printed_or_travels_holds_a_password(tmp_path: Path) -> None:
     found = one(tmp_path, SCHEDULE, SECRET)
     assert "hunter2" not in repr(found)

@@ -33,6 +33,14 @@ def test_a_header_that_the_worker_decides_is_refused_by_its_name(name: str) -> N
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["webhook-id", "Webhook-Timestamp", "WEBHOOK-SIGNATURE"])
+def test_no_entry_replaces_a_header_of_the_signature(name: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"the worker sets it for each request \(effect\.webhook\.(signWith|batchRows)\)"
+    ):
+        check_headers({name: "v1,forged"})
+
+
 def test_one_header_in_two_spellings_is_refused() -> None:
     with pytest.raises(ValueError, match='the entries "authorization" and "Authorization" are one header'):
         check_headers({"authorization": "a", "Authorization": "b"})
