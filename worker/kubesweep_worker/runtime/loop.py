@@ -20,6 +20,7 @@ from kubesweep_worker.jobs.context import Done, Drop, JobContext, Release, Resul
 from kubesweep_worker.jobs.dispatch import run_job
 from kubesweep_worker.jobs.redelivery import RedeliveryPolicy, redelivery_policy, without_crash
 from kubesweep_worker.runtime.connectivity import QueueConnectivity
+from kubesweep_worker.runtime.job_tasks import JobTasks
 from kubesweep_worker.runtime.wakeup import Wakeup, cancel
 
 log = logging.getLogger("kubesweep.worker")
@@ -37,6 +38,7 @@ class Loop:
         self._most = max(CLAIM_SIZE, self.settings.concurrency // 2)
         self._settlements: dict[str, Settlement] = {}
         self._releases: dict[str, Claim] = {}
+        self._tasks = JobTasks(self._work)
         self._alone_waits = False  # the queue has a job that must run alone
         self._consecutive_failures = 0
         self._connectivity = QueueConnectivity(self.settings)
@@ -174,6 +176,7 @@ class Loop:
                 if self.context.rate_limiter is not None:
                     self.context.rate_limiter.add_job(run, claims.budget or Budget(), before, asked)
                 self._start(run)
+        self._tasks.start()
 
     def _release(self, claim: Claim) -> None:
         self._releases[claim.id] = claim
@@ -181,20 +184,13 @@ class Loop:
 
     def _start(self, run: JobRun) -> None:
         self.in_flight.add(run)
-        run.task = asyncio.create_task(self._work(run), name=f"kubesweep-{run.claim.id}")
-        run.task.add_done_callback(lambda _: self._ended(run))
-
-    def _ended(self, run: JobRun) -> None:
-        """A task that is cancelled before its first step runs nothing, not even a ``finally``."""
-        if not run.finished:
-            run.finished = True
-            self._collect(run, Release(run.claim))
-            self.wakeup.set()
+        self._tasks.add(run)
 
     async def _work(self, run: JobRun) -> None:
         result: Result = Release(run.claim)
         try:
-            result = await run_job(self.context, run)
+            if not self.stopping:  # a drain starts no job
+                result = await run_job(self.context, run)
         except asyncio.CancelledError:
             result = Release(run.claim)
         finally:
