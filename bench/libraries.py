@@ -168,10 +168,10 @@ async def calls(count: int, rounds: int) -> None:
 
 OWN_CLIENT = """
 import asyncio, sys
-from kubesweep_controller.kube.client import SCHEDULES, Api
-from kubesweep_controller.kube.kubeconfig import Connection
+from kubesweep_controller.kube.client import SCHEDULES, KubeClient
+from kubesweep_controller.kube.kubeconfig import Kubeconfig
 async def main():
-    api = Api(Connection(sys.argv[1], None, None))
+    api = KubeClient(Kubeconfig(sys.argv[1]))
     print(len(await api.list(SCHEDULES, None)))
     await api.close()
 asyncio.run(main())

@@ -79,9 +79,10 @@ class InFlightJobs:
         with self._lock:
             self._runs[run.claim.id] = run
 
-    def remove(self, claim_id: str) -> None:
+    def remove(self, *claim_ids: str) -> None:
         with self._lock:
-            self._runs.pop(claim_id, None)
+            for claim_id in claim_ids:
+                self._runs.pop(claim_id, None)
 
     def all(self) -> tuple[JobRun, ...]:
         with self._lock:

@@ -7,6 +7,7 @@ Comparing, copying or printing one recursively fails, and so would the list that
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from kubesweep_controller.children.scaling import PAUSED_REPLICAS
 PARSED = 12_000  # levels that can be parsed: the interpreter's recursion limit
 CUT = "..."  # replaces what is nested too deep; load_object refuses such an object by its depth
 MAX_SPEC_BYTES = 2 * 2**20  # bytes of a spec in memory: several times the largest plan and pod templates
+SHORT = 200  # characters of a text that several objects may share
 NODE = 100  # approximate bytes of a value besides its text
 _META = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
 _COMMANDS = "kubesweep.dev/"
@@ -26,17 +28,22 @@ _MANAGER = ("manager", "operation", "subresource", "time")
 
 
 def limit_depth(value: Any, most: int = DEEPEST + 1) -> Any:
-    """A copy of plain data with at most ``most`` levels of maps and lists. Works without recursion."""
+    """A copy of plain data with at most ``most`` levels of maps and lists. Works without recursion.
+
+    Names and short texts are interned: thousands of objects have the same ones, and each parsed response has its own copies.
+    """
     whole: list[Any] = [None]
     todo: list[tuple[Any, Any, Any, int]] = [(value, whole, 0, 0)]
     while todo:
         one, target, at, depth = todo.pop()
-        if not isinstance(one, dict | list):
+        if isinstance(one, str):
+            target[at] = sys.intern(one) if len(one) <= SHORT else one
+        elif not isinstance(one, dict | list):
             target[at] = one
         elif depth == most:
             target[at] = CUT
         elif isinstance(one, dict):
-            target[at] = made = dict.fromkeys(one)
+            target[at] = made = {sys.intern(name) if len(name) <= SHORT else name: None for name in one}
             todo += [(inner, made, name, depth + 1) for name, inner in one.items()]
         else:
             target[at] = listed = [None] * len(one)

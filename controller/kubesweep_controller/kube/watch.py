@@ -1,11 +1,12 @@
-"""Watches through kopf: every event of the three kinds updates the cache and adds a key to the work queue.
+"""Watches through kopf: every object of the three kinds updates the cache and adds a key to the work queue.
 
 kopf runs in a thread with an event loop of its own, because it cancels all tasks of its loop when it ends. It ends where a watch is
-forbidden or its kind disappears for a while. Then it is restarted, and a full list brings what was missed. Only ``on.event`` handlers are
-used, because kopf's other handlers write finalizers or annotations into the objects. No object can make anything here fail.
+forbidden or its kind disappears for a while. Then it is restarted, and a full list brings what was missed. No object can make anything
+here fail.
 
-kopf queues events for a second and parses whole lists, so twenty objects of a megabyte would use a gigabyte. Therefore our own client
-reads its lists, and only the used fields of each object pass through it.
+kopf connects, retries, and resumes a watch that ended. No object passes through its handlers: kopf keeps a queue and a task for each
+object for a second and its state for ever, and some of its handlers write finalizers or annotations. So our own client reads its lists,
+and each object goes from the function that reads it to ``on_object``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -28,6 +29,9 @@ from kubesweep_controller.kube.kubeconfig import Kubeconfig
 from kubesweep_controller.kube.object_limits import trim
 
 OnObject = Callable[[Kind, Mapping[str, Any], bool], None]
+Deliver = Callable[
+    [Kind, Sequence[Mapping[str, Any]], bool], Awaitable[None]
+]  # kind, objects, whether they were deleted
 
 RESTART = 5.0  # seconds
 log = logging.getLogger("kubesweep.controller.watch")
@@ -93,29 +97,31 @@ class Watcher:
         self._stop = end
         namespaces = self._namespaces()
         where: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
-        _patch_kopf(self._kubeconfig)
+        _patch_kopf(self._kubeconfig, self._deliver(main))
         # Without an identity kopf looks up the user's name, which does not exist in a pod.
         where["identity"] = "kubesweep"
-        await kopf.operator(
-            registry=self._registry(main), settings=_settings(), standalone=True, stop_flag=stop, **where
-        )
+        await kopf.operator(registry=self._registry(), settings=_settings(), standalone=True, stop_flag=stop, **where)
 
-    def _registry(self, main: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
+    def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
 
         @kopf.on.login(registry=registry, id="login")  # type: ignore[untyped-decorator, unused-ignore]
         async def login(**_: Any) -> kopf.ConnectionInfo:
             return self._login()
 
-        for kind in WATCHED:
-            kopf.on.event(*_selector(kind), registry=registry, id="saw")(self._handler(main, kind))
+        for kind in WATCHED:  # kopf watches a kind that has a handler
+            kopf.on.event(*_selector(kind), registry=registry, id="none")(_unused)
         return registry
 
-    def _handler(self, main: asyncio.AbstractEventLoop, kind: Kind) -> Any:
-        async def handle(event: Mapping[str, Any], **_: Any) -> None:
-            main.call_soon_threadsafe(self._on_object, kind, dict(event["object"]), event["type"] == "DELETED")
+    def _deliver(self, main: asyncio.AbstractEventLoop) -> Deliver:
+        async def observe(kind: Kind, objects: Sequence[Mapping[str, Any]], deleted: bool) -> None:
+            for each in objects:
+                self._on_object(kind, each, deleted)
 
-        return handle
+        async def deliver(kind: Kind, objects: Sequence[Mapping[str, Any]], deleted: bool) -> None:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(observe(kind, objects, deleted), main))
+
+        return deliver
 
     def _login(self) -> kopf.ConnectionInfo:
         """Called at the start, and again when the server refused the token: by then the file has a new one."""
@@ -139,8 +145,12 @@ _watch_objs = watching.watch_objs
 _fetch_objs = fetching.fetch_objs
 
 
-def _patch_kopf(kubeconfig: Kubeconfig) -> None:
-    """Replace kopf's functions that read lists and events with ours. Both keep the contract of the originals."""
+async def _unused(**_: Any) -> None:
+    raise AssertionError("no object reaches kopf's handlers")
+
+
+def _patch_kopf(kubeconfig: Kubeconfig, deliver: Deliver) -> None:
+    """Replace kopf's functions that read lists and events with ours, which deliver the objects and pass on only their versions."""
     kinds = {(_selector(kind)[0], kind.plural): kind for kind in WATCHED}
 
     async def fetch_objs(*, resource: Any, namespace: Any, **more: Any) -> AsyncIterator[tuple[Collection[Any], str]]:
@@ -152,18 +162,22 @@ def _patch_kopf(kubeconfig: Kubeconfig) -> None:
         client = KubeClient(kubeconfig)
         try:
             async for page in client.pages(kind, namespace, "" if kind is WATCHED[0] else MANAGED_SELECTOR):
-                yield (
-                    [{"apiVersion": kind.group_version, "kind": kind.kind, **trim(each)} for each in page],
-                    str(page.version),
-                )
+                await deliver(kind, [trim(each) for each in page], False)
+                yield (), str(page.version)
         except Outage as error:  # kopf lists again after these
             raise aiohttp.ClientConnectionError(str(error)) from error
         finally:
             await client.close()
 
-    async def watch_objs(**given: Any) -> AsyncIterator[Any]:
-        async for event in _watch_objs(**given):
-            yield event if event.get("type") == "ERROR" else {**event, "object": trim(event["object"])}
+    async def watch_objs(*, resource: Any, **more: Any) -> AsyncIterator[Any]:
+        kind = kinds.get((resource.group, resource.plural))
+        async for event in _watch_objs(resource=resource, **more):
+            if kind is not None and event.get("type") in ("ADDED", "MODIFIED", "DELETED"):
+                seen = trim(event["object"])
+                await deliver(kind, [seen], event["type"] == "DELETED")
+                yield {"type": "BOOKMARK", "object": seen}  # of which kopf reads the version alone
+            else:
+                yield event
 
     fetching.fetch_objs = fetch_objs
     watching.watch_objs = watch_objs

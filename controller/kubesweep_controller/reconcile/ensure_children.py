@@ -47,6 +47,8 @@ def plan_to_run(plan: Plan, *seen: ObservedChild | None) -> Plan:
             running = Plan.from_json(each.plan) if each and each.plan else None
         except (msgspec.MsgspecError, RecursionError):
             continue
+        if running == plan:
+            return plan  # the same object, because it is kept
         if running is not None and running.runs_as(plan):
             return running
     return plan

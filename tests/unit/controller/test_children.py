@@ -250,6 +250,7 @@ def test_an_edit_that_changes_nothing_for_a_worker_restarts_none_and_one_of_its_
     runs = compile_plan(schedule(), generation=3)
     same = compile_plan(schedule(timeZone="Europe/Berlin"), generation=4)
     assert plan_to_run(same, seen(runs)) == runs
+    assert plan_to_run(runs, seen(runs)) is runs  # thousands of them are kept, so not as copies
     faster = compile_plan(schedule(worker={"maxReplicas": 9}), generation=4)
     assert plan_to_run(faster, seen(runs)) == faster
     assert faster.version.same(runs.version)

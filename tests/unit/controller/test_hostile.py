@@ -18,10 +18,17 @@ from kubesweep.errors import Outage
 from kubesweep.queue.model import ScheduleRef, Stats
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_controller.children.pod_policy import PodPolicy
-from kubesweep_controller.kube.cache import WATCHED, Cache
-from kubesweep_controller.kube.client import DEPLOYMENTS, NAMESPACES, SCHEDULES, Kind
+from kubesweep_controller.kube.cache import Cache
+from kubesweep_controller.kube.client import DEPLOYMENTS, SCHEDULES
 from kubesweep_controller.kube.kubeconfig import Kubeconfig
-from kubesweep_controller.kube.object_limits import MAX_SPEC_BYTES, estimated_bytes, is_truncated, limit_depth, trim
+from kubesweep_controller.kube.object_limits import (
+    MAX_SPEC_BYTES,
+    SHORT,
+    estimated_bytes,
+    is_truncated,
+    limit_depth,
+    trim,
+)
 from kubesweep_controller.kube.watch import Watcher
 from kubesweep_controller.metrics import Metrics
 from kubesweep_controller.queue.guarded_queue import GuardedQueue
@@ -30,6 +37,7 @@ from kubesweep_controller.reconcile.reconciler import Reconciler
 from kubesweep_controller.reconcile.resync import MAX_SLOW_SEARCHES, Resync
 from kubesweep_controller.reconcile.spec_cache import parse_spec
 from tests.integration.receivers import receiver
+from tests.kits.api_discovery import discovery
 from tests.kits.controller import SPEC, Clock, ScheduleSimulation
 from tests.kits.deadlines import scaled
 from tests.unit.controller.test_cache import A, child, schedule
@@ -188,37 +196,19 @@ def test_notes_of_others_on_an_object_are_not_kept() -> None:
     assert estimated_bytes(cache.schedules[B], MAX_SPEC_BYTES) < 20_000
 
 
-def kind_of(kind: Kind) -> dict[str, Any]:
-    return {"name": kind.plural, "singularName": "", "namespaced": True, "kind": kind.kind, "verbs": ["list", "watch"]}
-
-
 async def serve_api(request: web.Request) -> web.StreamResponse:
-    """Discovery, lists and watches as kopf reads them; each SweepSchedule is too large."""
-    path = request.path
+    """Each SweepSchedule is too large."""
+    if (answer := discovery(request.path)) is not None:
+        return answer
     if request.query.get("watch"):
         stream = web.StreamResponse()
         await stream.prepare(request)
-        if path.endswith("/sweepschedules"):
+        if request.path.endswith("/sweepschedules"):
             event = {"type": "ADDED", "object": {**dense("late", "u3", 50_000), "kind": "SweepSchedule"}}
             await stream.write(json.dumps(event).encode() + b"\n")
         await asyncio.sleep(60)
         return stream
-    group = next((kind for kind in WATCHED if path == f"/apis/{kind.group_version}"), None)
-    if group is not None:
-        kind = kind_of(group)
-        return web.json_response({"kind": "APIResourceList", "groupVersion": group.group_version, "resources": [kind]})
-    if path in ("/api", "/api/v1"):  # kopf waits for them to be there
-        core = {**kind_of(NAMESPACES), "namespaced": False}
-        return web.json_response({"versions": ["v1"], "groupVersion": "v1", "resources": [core]})
-    if path == "/apis":
-        groups = [kind.group_version.split("/") for kind in WATCHED]
-        versions = [[{"groupVersion": f"{name}/{version}", "version": version}] for name, version in groups]
-        listed = [
-            {"name": name, "versions": of, "preferredVersion": of[0]}
-            for (name, _), of in zip(groups, versions, strict=True)
-        ]
-        return web.json_response({"kind": "APIGroupList", "groups": listed})
-    items = [dense("b", "u2", 50_000)] if path.endswith("/sweepschedules") else []
+    items = [dense("b", "u2", 50_000)] if request.path.endswith("/sweepschedules") else []
     return web.json_response({"metadata": {"resourceVersion": "9"}, "items": items})
 
 
@@ -291,6 +281,14 @@ async def test_numbers_of_one_schedule_never_end_the_metrics_of_all(
 def make_sim(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], ScheduleSimulation]:
     queue = SqliteQueue(str(tmp_path_factory.mktemp("queue") / "q.db"))
     return lambda: ScheduleSimulation(queue, Clock())
+
+
+def test_objects_share_their_names_and_short_texts() -> None:
+    text = json.dumps({"spec": {"table": "carts", "long": "x" * (SHORT + 1)}})
+    one, other = (trim(json.loads(text))["spec"] for _ in range(2))
+    assert one == other == json.loads(text)["spec"]
+    assert [name is its for name, its in zip(one, other, strict=True)] == [True, True]
+    assert [one[name] is other[name] for name in ("table", "long")] == [True, False]
 
 
 def test_plain_objects_are_json(tmp_path: Any) -> None:

@@ -1,7 +1,7 @@
 """The worker's loop: settle finished jobs and claim new ones in one call of the queue, then sleep until something happens.
 
 Invariants: at most ``concurrency`` jobs run. A job that must run alone shares the worker with no other. At most one claim
-is outstanding, including one that waits. Nothing is polled at a fixed rate: a finished job, the queue's ``claim_next``, the
+waits for jobs, and none is sent meanwhile. Nothing is polled at a fixed rate: a finished job, the queue's ``claim_next``, the
 claim breaker and a stop each wake the loop.
 """
 
@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import islice
 
 import msgspec
 
-from kubesweep.errors import Outage, SweepFailure
+from kubesweep.errors import Outage
 from kubesweep.queue.model import Budget, Claim, Claims, Settlement
-from kubesweep_worker.flow_control.claim_breaker import BreakerState
 from kubesweep_worker.in_flight import InFlightJobs, JobRun
 from kubesweep_worker.jobs.context import Done, Drop, JobContext, Release, Result
 from kubesweep_worker.jobs.dispatch import run_job
 from kubesweep_worker.jobs.redelivery import RedeliveryPolicy, redelivery_policy, without_crash
 from kubesweep_worker.runtime.connectivity import QueueConnectivity
+from kubesweep_worker.runtime.job_tasks import JobTasks
+from kubesweep_worker.runtime.settled_log import log_outcomes
+from kubesweep_worker.runtime.source_probe import SourceProbe
 from kubesweep_worker.runtime.wakeup import Wakeup, cancel
 
 log = logging.getLogger("kubesweep.worker")
 PAUSED = 1.0  # seconds between two claims of a paused queue, at least
-CLAIM_SIZE = 16  # jobs that one claim may always ask for; with many slots half of them, so that one half runs while the other is fetched
+CLAIM_SIZE = 16  # jobs that one call may always claim; with many slots half of them, so that one half runs while the other is fetched
+MORE_CALLS = 3  # that settle jobs while one is under way
+WORTH_A_CALL = 4  # finished jobs that are worth its fixed cost
 MAX_EMPTY_WAITS = 3  # waits in a row that returned at once and without a job; after these a growing pause follows each
 
 
@@ -36,17 +41,18 @@ class Loop:
         self.wakeup = Wakeup(self.settings)
         self._most = max(CLAIM_SIZE, self.settings.concurrency // 2)
         self._settlements: dict[str, Settlement] = {}
+        self._sending: set[str] = set()  # ids of settlements that the queue has not answered yet
+        self._claiming = 0  # jobs that calls without an answer asked for
+        self._more_calls: set[asyncio.Task[None]] = set()  # beside the one of the step
         self._releases: dict[str, Claim] = {}
+        self._tasks = JobTasks(self._work)
         self._alone_waits = False  # the queue has a job that must run alone
         self._consecutive_failures = 0
         self._connectivity = QueueConnectivity(self.settings)
         self._not_before = 0.0
         self._empty_waits = 0
         self._waiter: asyncio.Task[None] | None = None
-        self._probe: asyncio.Task[None] | None = None
-        self._last_probe_failure = (
-            ""  # its reason: a probe that succeeds proves that this failure is over, and no other
-        )
+        self._probe = SourceProbe(context, self.wakeup)
 
     @property
     def empty(self) -> bool:
@@ -56,7 +62,8 @@ class Loop:
         """One iteration. Raises nothing: after an outage of the queue the next iterations try again."""
         self.wakeup.clear()
         now = self.settings.monotonic()
-        self._probe_if_due(now)
+        if not self.stopping:
+            self._probe.run_if_due(now)
         if now < self._not_before and self._consecutive_failures:
             return self.wakeup.wake_in(self._not_before - now)
         try:
@@ -86,35 +93,63 @@ class Loop:
             for claim_id in releases:
                 self._releases.pop(claim_id, None)
                 self.in_flight.remove(claim_id)
-        want, settlements = 0 if self._is_waiting() else self._want(now), dict(self._settlements)
-        limits = self._connectivity.limits(context.limits)
+        await self._settle_and_claim(now)
+
+    async def _settle_and_claim(self, now: float) -> None:
+        context, limits = self.context, self._connectivity.limits(self.context.limits)
+        most, alone = self._call_size(), self._alone_waits
+        want = 0 if self._is_waiting() else min(most, self._want(now))
+        unsent = (id_ for id_ in self._settlements if id_ not in self._sending)
+        settlements = {id_: self._settlements[id_] for id_ in islice(unsent, most)}
+        if not settlements and not want:
+            return
+        self._sending |= settlements.keys()
+        self._claiming += want
+        self._overlap()
+        try:
+            if settlements:
+                done = tuple(settlements.values())
+                answer = await context.queue.settle(context.ref, context.consumer, done, want, limits)
+                claims = answer.claims
+            else:
+                claims = await context.queue.claim(context.ref, context.consumer, want, limits)
+        finally:
+            self._sending -= settlements.keys()
+            self._claiming -= want
+        self._connectivity.answered()
         if settlements:
-            done = tuple(settlements.values())
-            answer = await context.queue.settle(context.ref, context.consumer, done, want, limits)
-            self._connectivity.answered()
             for claim_id in settlements:
                 self._settlements.pop(claim_id, None)
-                self.in_flight.remove(claim_id)
-            self._log_outcomes(answer.lost, answer.finished, answer.halted)
-            claims = answer.claims
-        elif want:
-            claims = await context.queue.claim(context.ref, context.consumer, want, limits)
-            self._connectivity.answered()
-        else:
-            return
+            self.in_flight.remove(*settlements)
+            log_outcomes(answer)
         if want:
-            self._receive(claims, want, now, now)
+            self._receive(claims, want, now, now, alone)
+        if len(self._settlements) > len(self._sending):
+            self.wakeup.set()
 
-    def _log_outcomes(self, lost: tuple[str, ...], finished: tuple[str, ...], halted: tuple[str, ...]) -> None:
-        if lost:
-            log.warning("settled too late: other workers own these jobs, and count them", extra={"jobs": list(lost)})
-        for sweep in finished:
-            log.info("sweep finished", extra={"sweep": sweep})
-        for sweep in halted:
-            log.error(
-                "the sweep ended as Halted or Failed: `kubesweep status` shows the reason",
-                extra={"sweep": sweep},
-            )
+    def _call_size(self) -> int:
+        """The most settlements and claims of one call. While other jobs wait for something, small calls fill free slots sooner."""
+        waits = any(run.task is not None for run in self.in_flight.running())
+        return CLAIM_SIZE if waits else max(CLAIM_SIZE, self.settings.concurrency)
+
+    def _overlap(self) -> None:
+        """Send more finished jobs while a call is under way, so that their slots need not wait for its answer first."""
+        unsent, limiter = len(self._settlements) - len(self._sending), self.context.rate_limiter
+        if (
+            (self._sending or self._claiming)
+            and unsent >= WORTH_A_CALL
+            and len(self._more_calls) < MORE_CALLS
+            and limiter is None
+        ):
+            task = self.wakeup.spawn(self._another_call())
+            self._more_calls.add(task)
+            task.add_done_callback(self._more_calls.discard)
+
+    async def _another_call(self) -> None:
+        try:
+            await self._settle_and_claim(self.settings.monotonic())
+        except Outage:  # the next step sends the same again, and handles the outage
+            self._connectivity.lost()
 
     def _want(self, now: float) -> int:
         """How many jobs may be claimed now."""
@@ -123,16 +158,18 @@ class Loop:
         if self.stopping or quiet or any(run.alone for run in running):
             return 0
         if self._alone_waits:
-            return 0 if running else self.context.claim_breaker.allowed(1, 0)
-        free = max(0, self.settings.concurrency - len(running))
-        return self.context.claim_breaker.allowed(min(free, self._most), len(running))
+            return 0 if running or self._claiming else self.context.claim_breaker.allowed(1, 0)
+        taken = len(running) + self._claiming
+        free = max(0, self.settings.concurrency - taken)
+        return self.context.claim_breaker.allowed(min(free, self._most), taken)
 
-    def _receive(self, claims: Claims, want: int, now: float, asked: float) -> None:
+    def _receive(self, claims: Claims, want: int, now: float, asked: float, alone: bool) -> None:
+        """``alone``: a job that must run alone was known when the claim was sent."""
         self.last_claims = claims
         self.context.apply_pace(claims.pace)
         self.context.set_excluded_version(claims.excluded_version)
         self.context.batch_size.apply_hint(claims.batch_hint)
-        self._alone_waits = False
+        self._alone_waits = self._alone_waits and not alone
         self._start_all(claims, self._want(now), asked)
         if len(claims.jobs) >= want:
             self._empty_waits = 0
@@ -174,6 +211,7 @@ class Loop:
                 if self.context.rate_limiter is not None:
                     self.context.rate_limiter.add_job(run, claims.budget or Budget(), before, asked)
                 self._start(run)
+        self._tasks.start()
 
     def _release(self, claim: Claim) -> None:
         self._releases[claim.id] = claim
@@ -181,20 +219,13 @@ class Loop:
 
     def _start(self, run: JobRun) -> None:
         self.in_flight.add(run)
-        run.task = asyncio.create_task(self._work(run), name=f"kubesweep-{run.claim.id}")
-        run.task.add_done_callback(lambda _: self._ended(run))
-
-    def _ended(self, run: JobRun) -> None:
-        """A task that is cancelled before its first step runs nothing, not even a ``finally``."""
-        if not run.finished:
-            run.finished = True
-            self._collect(run, Release(run.claim))
-            self.wakeup.set()
+        self._tasks.add(run)
 
     async def _work(self, run: JobRun) -> None:
         result: Result = Release(run.claim)
         try:
-            result = await run_job(self.context, run)
+            if not self.stopping:  # a drain starts no job
+                result = await run_job(self.context, run)
         except asyncio.CancelledError:
             result = Release(run.claim)
         finally:
@@ -209,6 +240,7 @@ class Loop:
                 self._settlements[claim_id] = limiter.settled(run, settlement) if limiter is not None else settlement
                 if succeeded:
                     self._record_success()
+                self._overlap()
             case Release(claim) if not run.lost:
                 if run.crash_recorded:
                     claim = without_crash(claim)
@@ -230,7 +262,7 @@ class Loop:
     def _wait_for_more(self, claims: Claims, now: float) -> None:
         """Claim again as soon as the queue has a job, or the next retry is due."""
         want = self._want(now)
-        if not want or self._releases:
+        if not want or self._releases or self._is_waiting():
             return
         timeout = self.settings.idle_wait
         if claims.next_in is not None:
@@ -244,7 +276,7 @@ class Loop:
 
     async def _claim_next(self, want: int, timeout: float, pause: float) -> None:
         context, began = self.context, self.settings.monotonic()
-        limits = self._connectivity.limits(context.limits)
+        limits, alone = self._connectivity.limits(context.limits), self._alone_waits
         try:
             claims = await context.queue.claim_next(context.ref, context.consumer, want, limits, timeout)
         except Outage as outage:
@@ -261,36 +293,14 @@ class Loop:
         if (
             claims.jobs or not limits.own_expired_only
         ):  # otherwise the next step claims: it may take expired jobs of others by then
-            self._receive(claims, want, now, began)
+            self._receive(claims, want, now, began, alone)
 
     async def withdraw(self) -> None:
         """End the outstanding claim. Jobs that it returns on its way back are released."""
         await cancel(self._waiter)
 
-    def _probe_if_due(self, now: float) -> None:
-        breaker = self.context.claim_breaker
-        if breaker.state is BreakerState.OPEN and not self.stopping:
-            if not breaker.probe_due(now):
-                self.wakeup.wake_in(breaker.open_until - now)
-            elif self._probe is None or self._probe.done():
-                self._probe = self.wakeup.spawn(self._probe_source())
-
-    async def _probe_source(self) -> None:
-        """Probe the database; where it answers, one job may run."""
-        try:
-            await self.context.source.probe()
-        except (Outage, SweepFailure) as problem:
-            self._last_probe_failure = problem.reason
-            await self.context.findings.report("SourceReady", False, problem.reason, str(problem))
-            self.context.claim_breaker.half_open()
-            self.context.pause_claiming(
-                problem if isinstance(problem, Outage) else Outage(problem.reason, str(problem))
-            )
-        else:
-            self.context.claim_breaker.half_open()
-            await self.context.findings.report_success("SourceReady", recovered_from=self._last_probe_failure)
-
     async def close(self) -> None:
-        await cancel(self._waiter)
-        await cancel(self._probe)
+        for task in (self._waiter, *self._more_calls):
+            await cancel(task)
+        await self._probe.close()
         await self.wakeup.close()

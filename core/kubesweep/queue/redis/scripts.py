@@ -10,7 +10,7 @@ other scripts then, before they write anything. ``no-writes`` marks scripts that
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import NamedTuple
 
@@ -44,7 +44,7 @@ def script(name: str) -> Script:
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-@cache
+@lru_cache(maxsize=1000)  # they take 1.2 KB: a controller has thousands of schedules, a worker has one
 def keys(prefix: str) -> tuple[bytes, ...]:
     """All keys of the schedule with this prefix, in the order that prelude.lua reads them."""
     return tuple(f"{prefix}:{name}".encode() for name in KEY_NAMES)
