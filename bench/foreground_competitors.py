@@ -91,7 +91,9 @@ def kubesweep(
         "source": fields,
         "match": [{"column": "status", "in": ["pending", "progress"]}, {"column": "expires_at", "before": "now"}],
         "write": WRITES[write],
+        "worker": {"maxReplicas": workers},
     }
     document = {"apiVersion": "kubesweep.dev/v1alpha1", "kind": "SweepSchedule", "metadata": {"name": "bench"}}
     plan = compile_plan(SweepSchedule.model_validate({**document, "spec": spec}), generation=1)
-    return Done(*kubesweep_sweep.sweep_plan(server, database, plan, workers, idle))
+    done = kubesweep_sweep.measure(server.url(database), plan, idle)
+    return Done(done.rows, done.began, done.ended)

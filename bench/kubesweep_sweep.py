@@ -1,8 +1,9 @@
-"""One complete sweep by worker processes that were started before and are idle."""
+"""One complete sweep by worker processes that were started before, are connected, and are idle."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import tempfile
 import time
@@ -11,12 +12,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
+
 from bench.servers import Server
 from kubesweep.api.plan import Assignment, Match, Plan, RowLimits, Source, Write
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import OpenResult, ScheduleRef, Stats, Sweep, SweepRequest
 from kubesweep.queue.service import QueueService
 
+CONNECTED = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name LIKE 'kubesweep/%' AND state = 'idle'
+"""
 POLL_INTERVAL = 0.02  # seconds between two queries of the queue; the figures come from the queue's timestamps
 PATIENCE = 900.0
 
@@ -48,42 +55,60 @@ def plan(size: Size) -> Plan:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """``began``: the tick, ``ended``: the last settlement, in seconds since 1970. ``memory``: the most bytes that one worker process
+    had in RAM."""
+
+    rows: int
+    began: float
+    ended: float
+    memory: int
+
+    @property
+    def seconds(self) -> float:
+        return self.ended - self.began
+
+
 def sweep(server: Server, database: str, size: Size) -> tuple[int, float]:
-    """Sweep the conversations of ``database``. Returns rows written and seconds from the tick to the last settlement."""
-    rows, began, ended = sweep_plan(server, database, plan(size), size.workers)
-    return rows, ended - began
+    """Sweep the conversations of ``database``. Returns rows written and seconds."""
+    done = measure(server.url(database), plan(size))
+    return done.rows, done.seconds
 
 
-def sweep_plan(
-    server: Server, database: str, compiled: Plan, workers: int, idle: float = 0.0
-) -> tuple[int, float, float]:
-    """Returns rows written, and the times of the tick and of the last settlement in seconds since 1970.
-
-    The workers are ready for ``idle`` seconds before the tick.
-    """
-    done = asyncio.run(_sweep(server.url(database), compiled, workers, idle))
+def measure(url: str, compiled: Plan, idle: float = 0.0) -> Measured:
+    """One sweep by ``compiled.max_replicas`` workers, which are ready for ``idle`` seconds before the tick."""
+    done, memory = asyncio.run(_sweep(url, compiled, idle))
     if not done.balanced or done.applied != done.planned or done.finished is None:
         raise RuntimeError(f"the sweep does not add up: {done}")
-    return done.applied, done.started, done.finished
+    return Measured(done.applied, done.started, done.finished, memory)
 
 
-async def _sweep(url: str, compiled: Plan, workers: int, idle: float) -> Sweep:
+async def _sweep(url: str, compiled: Plan, idle: float) -> tuple[Sweep, int]:
     with tempfile.TemporaryDirectory(prefix="kubesweep-bench-") as folder:
         queue_url = f"sqlite:///{Path(folder) / 'queue.db'}"
         queue = connect(queue_url)
         try:
-            async with _workers(compiled, url, queue_url, workers):
+            async with _workers(compiled, url, queue_url) as processes:
                 await queue.enqueue_check(compiled.ref, compiled.version)
                 await _until(queue, compiled, lambda stats: bool(stats.findings) and stats.running + stats.ready == 0)
+                await _until_connected(url, compiled.max_replicas * compiled.concurrency)
                 await asyncio.sleep(idle)
                 opened = await queue.open_sweep(compiled.ref, SweepRequest(tick=time.time(), plan=compiled.version))
                 if opened.answer is not OpenResult.ENQUEUED:
                     raise RuntimeError(f"the tick was answered {opened.answer}")
                 stats = await _until(queue, compiled, _finished)
+                memory = max(peak_memory(pid) for pid in processes)
         finally:
             await queue.close()
     assert stats.sweep is not None
-    return stats.sweep
+    return stats.sweep, memory
+
+
+def peak_memory(pid: int) -> int:
+    """The most bytes that the process had in RAM so far (Linux)."""
+    [kilobytes] = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(kilobytes) * 1024
 
 
 def _finished(stats: Stats) -> bool:
@@ -100,22 +125,32 @@ async def _until(queue: QueueService, compiled: Plan, holds: Callable[[Stats], b
             await asyncio.sleep(POLL_INTERVAL)
 
 
+async def _until_connected(url: str, connections: int) -> None:
+    """Wait until every worker has connected, read the catalog and become idle: a sweep must not measure how a process starts."""
+    async with asyncio.timeout(PATIENCE), await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        while True:
+            row = await (await connection.execute(CONNECTED)).fetchone()
+            if row is not None and row[0] >= connections:
+                return
+            await asyncio.sleep(POLL_INTERVAL)
+
+
 @asynccontextmanager
-async def _workers(compiled: Plan, url: str, queue_url: str, count: int) -> AsyncIterator[None]:
-    """Start worker processes and wait until they are ready. They are stopped at the end."""
+async def _workers(compiled: Plan, url: str, queue_url: str) -> AsyncIterator[list[int]]:
+    """Start worker processes and wait until they are ready. They are stopped at the end. Yields their process ids."""
     command = (sys.executable, "-m", "bench.worker", compiled.to_json(), url, queue_url)
     processes = [
         await asyncio.create_subprocess_exec(
             *command, cwd=Path(__file__).parents[1], stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
         )
-        for _ in range(count)
+        for _ in range(compiled.max_replicas)
     ]
     try:
         for process in processes:
             assert process.stdout is not None
             if not await process.stdout.readline():
                 raise RuntimeError(f"a worker ended with {await process.wait()} before it was ready")
-        yield
+        yield [process.pid for process in processes]
     finally:
         for process in processes:
             if process.returncode is None:

@@ -18,13 +18,15 @@ SIZE = "SELECT relpages FROM pg_class WHERE relname = 'conversations'"
 
 @dataclass(frozen=True, slots=True)
 class PageAccess:
-    """``heap`` and ``index`` count every access, including repeated ones to the same page."""
+    """``heap`` and ``index`` count every access, including repeated ones to the same page. ``memory``: the most bytes that one
+    worker process had in RAM."""
 
     stale: int
     table_pages: int
     heap: int
     index: int
     seconds: float
+    memory: int
 
     @property
     def per_row(self) -> float:
@@ -37,12 +39,12 @@ def measure_pages(server: Server, database: str, size: kubesweep_sweep.Size) -> 
     A backend reports its counts when it ends, so the counters are read when all other backends have ended.
     """
     before = _counters(server, database)
-    rows, seconds = kubesweep_sweep.sweep(server, database, size)
+    done = kubesweep_sweep.measure(server.url(database), kubesweep_sweep.plan(size))
     after = _counters(server, database)
     with server.connect(database) as connection:
         found = connection.execute(SIZE).fetchone()
     assert found is not None
-    return PageAccess(rows, int(found[0]), after[0] - before[0], after[1] - before[1], seconds)
+    return PageAccess(done.rows, int(found[0]), after[0] - before[0], after[1] - before[1], done.seconds, done.memory)
 
 
 def _counters(server: Server, database: str) -> tuple[int, int]:

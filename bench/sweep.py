@@ -40,14 +40,21 @@ class Options:
     rounds: int = 5
     workers: tuple[int, ...] = (1, 2)
     batch_rows: int = 1000
-    concurrency: int = 1  # two processes with a job each: as many as there are cores, which the database shares
+    concurrency: tuple[int, ...] = (1, 2)  # worker.concurrency; 2 is its default
     loop_rows: int = 10_000
     sparse_rows: int = 10_000_000
     sparse_stale: tuple[int, ...] = (1_000, 10_000)
 
 
 SMOKE = Options(
-    rows=20_000, stale=(0.5,), rounds=1, workers=(2,), loop_rows=200, sparse_rows=50_000, sparse_stale=(100, 1_000)
+    rows=20_000,
+    stale=(0.5,),
+    rounds=1,
+    workers=(2,),
+    concurrency=(2,),
+    loop_rows=200,
+    sparse_rows=50_000,
+    sparse_stale=(100, 1_000),
 )
 
 
@@ -63,8 +70,9 @@ class Contest:
         return statistics.median(self.rates[contestant])
 
 
-def kubesweep_label(workers: int) -> str:
-    return f"sweep, {workers} worker" + ("s" if workers > 1 else "")
+def kubesweep_label(workers: int, concurrency: int) -> str:
+    each = f"{concurrency} job{'s' if concurrency > 1 else ''} at a time"
+    return f"sweep, {workers} worker{'s' if workers > 1 else ''}, {each}"
 
 
 def build(server: Server, rows: int, share: float) -> int:
@@ -80,7 +88,9 @@ def build(server: Server, rows: int, share: float) -> int:
 
 def runs(server: Server, options: Options) -> dict[str, Run]:
     sizes = {
-        kubesweep_label(n): kubesweep_sweep.Size(n, options.batch_rows, options.concurrency) for n in options.workers
+        kubesweep_label(workers, jobs): kubesweep_sweep.Size(workers, options.batch_rows, jobs)
+        for workers in options.workers
+        for jobs in options.concurrency
     }
     return {
         STATEMENT: partial(competitors.statement, server),
@@ -102,7 +112,7 @@ def contest(server: Server, options: Options, share: float, say: Say) -> Contest
                 rate = race(server, run, hold, min(most, result.stale))
                 label += SNAPSHOT if hold else ""
                 result.rates.setdefault(label, []).append(rate)
-                say(f"{result.name}, round {turn}: {label:42} {rate:10,.0f} rows/s")
+                say(f"{result.name}, round {turn}: {label:62} {rate:10,.0f} rows/s")
     return result
 
 
@@ -121,7 +131,7 @@ def race(server: Server, run: Run, hold: bool, expected: int) -> float:
 def sparse(server: Server, options: Options, say: Say) -> list[PageAccess]:
     """The pages that complete sweeps of few rows access in a large table."""
     found = []
-    size = kubesweep_sweep.Size(max(options.workers), options.batch_rows, options.concurrency)
+    size = kubesweep_sweep.Size(max(options.workers), options.batch_rows, max(options.concurrency))
     for stale in options.sparse_stale:
         build(server, options.sparse_rows, stale / options.sparse_rows)
         with server.fresh() as name:
@@ -187,7 +197,8 @@ def parse(arguments: Sequence[str]) -> tuple[Options, Path | None]:
     parser.add_argument("--rows", type=int, help="rows of the table")
     parser.add_argument("--rounds", type=int, help="turns of each competitor")
     parser.add_argument("--batch-rows", type=int, help="limits.batchRows")
-    parser.add_argument("--concurrency", type=int, help="worker.concurrency")
+    parser.add_argument("--workers", type=int, nargs="+", help="numbers of worker processes, such as 1 2")
+    parser.add_argument("--concurrency", type=int, nargs="+", help="values of worker.concurrency, such as 1 2")
     parser.add_argument("--loop-rows", type=int, help="rows after which the loop is stopped")
     parser.add_argument("--sparse-rows", type=int, help="rows of the table of the page count; 0 leaves it out")
     parser.add_argument("--stale", type=float, nargs="+", help="shares of stale rows, such as 0.5 0.007")

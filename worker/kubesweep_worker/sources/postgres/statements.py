@@ -10,14 +10,16 @@ Three choices make the statements fast:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
-from kubesweep.api.plan import Plan
+from kubesweep.api.plan import Plan, Write
 from kubesweep.queue.model import Key
 from kubesweep_worker.sources.base import Keys, Predicate, Range, Scope
 from kubesweep_worker.sources.conditions import column, quote_name, stale, stamp_columns
 from kubesweep_worker.sources.postgres.dialect import PostgresDialect, quote_pg
+
+TEXTS = 8  # texts of the latest cutoffs that are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Statements:
     archive: tuple[str, tuple[str, ...]] | None = None  # its quoted name, the columns that both tables have
     oids: tuple[int, ...] = ()  # of the table and its archive
     copied: str = ""  # condition: ``a``, a row of the archive, is the copy of the row with key ``h``
+    _texts: dict[tuple[str, str], str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def key_list(self) -> str:
@@ -102,7 +105,15 @@ class Statements:
         return [f"{key} IN ({self._listed(scope.keys)})"]
 
     def matching(self, cutoff: str) -> str:
-        return stale(self.plan.match, self.dialect, cutoff)
+        return self._once("match", cutoff, lambda: stale(self.plan.match, self.dialect, cutoff))
+
+    def _once(self, part: str, cutoff: str, build: Callable[[], str]) -> str:
+        """All jobs of a sweep have one cutoff, so a text that depends on nothing else is built once for it."""
+        if (known := self._texts.get((part, cutoff))) is None:
+            if len(self._texts) >= TEXTS:
+                self._texts.clear()
+            known = self._texts[part, cutoff] = build()
+        return known
 
     def without(self, excluded: Collection[Key]) -> list[str]:
         """NOT IN over keys that are never NULL: one hash lookup for each row, and no join that loses the order."""
@@ -144,10 +155,11 @@ class Statements:
             f"SELECT {self.aliased}, ({flag}) AS is_stale {self._from(self.scope(behind))} "
             f"ORDER BY {self.key_list} LIMIT {span}"
         )
+        # lead() finds the last row while it reads; a count over all rows would store them first (see bench/RESULTS.md).
         return (
             f"SELECT n, {self.outer_texts} FROM (SELECT {', '.join(self.aliases)}, row_number() OVER () AS n, "
-            f"count(*) OVER () AS total FROM (SELECT {', '.join(self.aliases)} FROM ({scanned}) AS w "
-            f"WHERE is_stale LIMIT {most}) AS s) AS b WHERE n % {batch} = 0 OR n = total"
+            f"lead(false, 1, true) OVER () AS is_last FROM (SELECT {', '.join(self.aliases)} FROM ({scanned}) AS w "
+            f"WHERE is_stale LIMIT {most}) AS s) AS b WHERE n % {batch} = 0 OR is_last"
         )
 
     def key_scan_end(self, behind: Range, span: int) -> str:
@@ -204,7 +216,7 @@ class Statements:
             gone = f"DELETE FROM {self.table} AS t WHERE {where} RETURNING {', '.join(column(c) for c in columns)}"
             kept = f"INSERT INTO {name} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM gone RETURNING 1"
             return f"WITH gone AS ({gone}), kept AS ({kept}) SELECT count(*), (SELECT count(*) FROM kept) FROM gone"
-        sets = ", ".join(self._assignment(one.column, one.value, one.sql, predicate.cutoff) for one in write.update)
+        sets = self._once("set", predicate.cutoff, lambda: self._assignments(write, predicate.cutoff))
         done = (
             f"UPDATE {self.table} AS t SET {sets} WHERE {where} RETURNING ({self.matching(predicate.cutoff)}) AS again"
         )
@@ -225,6 +237,9 @@ class Statements:
             f"SELECT count(*) FROM {self.archive[0]} AS a WHERE EXISTS (SELECT FROM ({self._listed(keys)}) "
             f"AS h({', '.join(self.aliases)}) WHERE {self.copied})"
         )
+
+    def _assignments(self, write: Write, cutoff: str) -> str:
+        return ", ".join(self._assignment(one.column, one.value, one.sql, cutoff) for one in write.update)
 
     def _assignment(self, name: str, value: str | None, sql: str | None, cutoff: str) -> str:
         if sql is not None:
