@@ -16,7 +16,7 @@ from typing import Protocol
 
 from kubesweep.api.loading.files import Loaded
 from kubesweep.errors import Outage
-from kubesweep.queue.model import OpenResult, Pace, SweepState
+from kubesweep.queue.model import OpenResult, SweepState
 from kubesweep.queue.service import Opened, QueueService
 from kubesweep_cli.runner.progress import ScheduleProgress
 from kubesweep_cli.shell.exit_codes import Exit, code_of_sweep
@@ -153,12 +153,12 @@ class Runner:
         self._screen.update(views, now)
 
     async def _set_paces(self) -> None:
-        """Write the rates of the files to the queue, where ``kubesweep throttle`` may replace them."""
+        """Write the paces of the files to the queue, where ``kubesweep throttle`` may replace the rate."""
         for one in self.schedules:
-            pace, rate = one.stats.pace, one.plan.limits.rows_per_second
-            if one.stats.known and (pace is None or pace.rows_per_second != rate):
+            pace = one.plan.throttled(one.stats.pace.throttle if one.stats.pace else "")
+            if one.stats.known and one.stats.pace != pace:
                 with suppress(Outage):  # the next step tries again
-                    await self._queue.set_pace(one.ref, Pace.of(rate, pace.throttle if pace else ""))
+                    await self._queue.set_pace(one.ref, pace)
 
     async def _pause(self) -> None:
         ended = asyncio.ensure_future(self._workers.done.wait())

@@ -1,4 +1,4 @@
-"""What may change while a sweep runs, without a new plan: how fast its workers go."""
+"""What may change while a sweep runs, without a new plan: how fast its workers go, and how long a batch takes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from kubesweep.errors import SpecError
 
 PAUSE, OFF = "pause", "off"
 MAX_RATE = 1_000_000  # rows per second
+BATCH_TIME = 0.2  # seconds; where the spec says nothing else
 _RATE = re.compile(r"[0-9]{1,7}(\.[0-9]{1,6})?")
 
 
@@ -21,11 +22,12 @@ class Pace(msgspec.Struct, frozen=True, omit_defaults=True):
     throttle: str = ""  # what a person set beside it: rows per second, "pause" or "off"; empty: nothing
     # What the queue and the workers enforce: rows per second of all workers; None: no limit; 0: no row is started.
     rate: float | None = None
+    batch_time: float = BATCH_TIME  # limits.batchTime, in seconds
 
     @classmethod
-    def of(cls, rows_per_second: float | None, throttle: str = "") -> Pace:
+    def of(cls, rows_per_second: float | None, throttle: str = "", batch_time: float = BATCH_TIME) -> Pace:
         """Raises SpecError (BadThrottle) for a ``throttle`` that is neither a rate nor ``pause`` nor ``off``."""
-        return cls(rows_per_second, throttle, _rate(throttle) if throttle else rows_per_second)
+        return cls(rows_per_second, throttle, _rate(throttle) if throttle else rows_per_second, batch_time)
 
     @property
     def paused(self) -> bool:
