@@ -22,6 +22,8 @@ from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Column, Cut, Cuts, Keys, Predicate, Range, Scope, SourceRow, Table, Written
 from tests.kits.deadlines import scaled
 
+TIMEOUT = Source(table="").statement_timeout  # what a cost of 1 takes, in seconds
+
 
 def key(number: int) -> Key:
     return (f"{number:05d}",)
@@ -61,6 +63,7 @@ class MemorySource:
         self.slow: dict[Key, float] = {}
         self.write_cost = self.read_cost = 0.0
         self.timeouts: list[int] = []  # the number of rows of each statement that timed out
+        self.elapsed = 0.0  # seconds that all statements took: add them to a clock, where they matter
         self.lock_waits = 0
         self.warnings: tuple[tuple[str, str], ...] = ()
         self.stamp = "t0"
@@ -86,7 +89,9 @@ class MemorySource:
             raise ZeroDivisionError
 
     def _spend(self, rows: list[Key], cost: float, own: dict[Key, float]) -> None:
-        if sum(own.get(k, cost) for k in rows) > 1:
+        took = sum(own.get(k, cost) for k in rows)
+        self.elapsed += min(1.0, took) * TIMEOUT
+        if took > 1:
             self.timeouts.append(len(rows))
             raise ScopeOutage("StatementTimeout", "canceling statement due to statement timeout")
 

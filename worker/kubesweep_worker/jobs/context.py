@@ -96,7 +96,12 @@ class JobContext:
         self.receiver_health = ReceiverHealth()
         # A change of these two invalidates the learned size, and is not part of the plan's hash.
         tuning = f"{plan.limits.batch_rows}/{plan.source.statement_timeout:g}"
-        self.batch_size = BatchSize(plan.limits.batch_rows, f"{plan.version.hash}/{tuning}")
+        self.batch_size = BatchSize(
+            plan.limits.batch_rows,
+            f"{plan.version.hash}/{tuning}",
+            plan.limits.batch_time,
+            plan.source.statement_timeout,
+        )
         self.effect_slots = asyncio.Semaphore(plan.effect.concurrency if plan.effect else 1)
         self.refused_writes = RefusedWrites(self._applied)
         self.draining = False
@@ -123,6 +128,7 @@ class JobContext:
         self._pace = pace
         self.plan = self._given_plan.at(pace)
         self.limits = msgspec.structs.replace(self.plan.queue_limits, lease=self.settings.lease)
+        self.batch_size.set_aim(pace.batch_time)
         if self.rate_limiter is not None:
             self.rate_limiter.set_rate(pace.rate)
 
