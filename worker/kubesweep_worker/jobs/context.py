@@ -35,6 +35,7 @@ from kubesweep_worker.effects.base import Effect
 from kubesweep_worker.flow_control.backoff import outage_delay
 from kubesweep_worker.flow_control.batch_size import BatchSize
 from kubesweep_worker.flow_control.claim_breaker import ClaimBreaker
+from kubesweep_worker.flow_control.concurrency_limit import ConcurrencyLimit
 from kubesweep_worker.flow_control.rate_limiter import RateLimiter
 from kubesweep_worker.flow_control.receiver_health import ReceiverHealth
 from kubesweep_worker.in_flight import JobRun
@@ -102,7 +103,7 @@ class JobContext:
             plan.limits.batch_time,
             plan.source.statement_timeout,
         )
-        self.effect_slots = asyncio.Semaphore(plan.effect.concurrency if plan.effect else 1)
+        self.effect_slots = ConcurrencyLimit(plan.effect.concurrency if plan.effect else 1, settings.monotonic)
         self.refused_writes = RefusedWrites(self._applied)
         self.draining = False
         self.stop_requested = asyncio.Event()  # ends every wait for a slot of the rate limiter
