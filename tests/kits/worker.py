@@ -70,6 +70,8 @@ class MemorySource:
         self.down: Callable[[str], None] = lambda call: None
         self.unchanged: set[Key] = set()  # rows that match after their write
         self.where = "rows(id) #here"
+        self.note: object = None  # a value of each row
+        self.reads: list[int] = []  # the number of rows of each read
         self.windows: list[int] = []  # the limit of rows of each cut
         self.writes: list[tuple[Key, ...]] = []
         self.writes_allowed = asyncio.Event()  # cleared where a test blocks writes
@@ -148,7 +150,8 @@ class MemorySource:
         found = self._in(scope, predicate.excluded)[:most]
         self._curse("stale", found)
         self._spend(found, self.read_cost, {})
-        return [SourceRow(k, {"id": k[0]}, (self.stamp,)) for k in found]
+        self.reads.append(len(found))
+        return [SourceRow(k, {"id": k[0], "note": self.note}, (self.stamp,)) for k in found]
 
     async def keys(self, scope: Scope, predicate: Predicate) -> tuple[Key, ...]:
         self.down("keys")

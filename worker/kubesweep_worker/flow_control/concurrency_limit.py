@@ -141,7 +141,9 @@ class ConcurrencyLimit:
         if self._searching:
             self._usual, self._spacing = of_half, TRIAL_AFTER
             self._set(max(self.limit, int(limit * SLOWER * median(of_half) / median(latencies))))
-            log.info("the receiver is slower the more calls run, so fewer are made at once", extra={"limit": self.limit})
+            log.info(
+                "the receiver is slower the more calls run, so fewer are made at once", extra={"limit": self.limit}
+            )
         else:
             self._usual, self._spacing = latencies, min(RARELY, 2 * self._spacing)
             self._set(limit)

@@ -37,6 +37,7 @@ from kubesweep_worker.flow_control.batch_size import BatchSize
 from kubesweep_worker.flow_control.claim_breaker import ClaimBreaker
 from kubesweep_worker.flow_control.concurrency_limit import ConcurrencyLimit
 from kubesweep_worker.flow_control.rate_limiter import RateLimiter
+from kubesweep_worker.flow_control.read_size import ReadSize
 from kubesweep_worker.flow_control.receiver_health import ReceiverHealth
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.findings import Findings
@@ -104,6 +105,7 @@ class JobContext:
             plan.source.statement_timeout,
         )
         self.effect_slots = ConcurrencyLimit(plan.effect.concurrency if plan.effect else 1, settings.monotonic)
+        self.read_size = ReadSize(settings.sub_batch)
         self.refused_writes = RefusedWrites(self._applied)
         self.draining = False
         self.stop_requested = asyncio.Event()  # ends every wait for a slot of the rate limiter

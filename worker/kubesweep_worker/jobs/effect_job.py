@@ -115,7 +115,8 @@ async def run_effect(context: JobContext, run: JobRun) -> Result:
         if context.draining:
             return Release(run.claim)
         await _start_effect(context)
-        batch = await read_sub_batch(context, run, cutoff, size)
+        batch = await read_sub_batch(context, run, cutoff, min(size, context.read_size.most))
+        context.read_size.record([row.values for row in batch.rows])
         if not batch.keys:
             return Done(context.settlement(run, RowResults()))
         if context.draining:
