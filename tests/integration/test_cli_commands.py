@@ -131,10 +131,10 @@ def test_an_empty_queue_is_no_error(cli: CommandLine) -> None:
 async def test_a_throttle_holds_until_it_is_reset_and_its_next_command_resets_it(cli: CommandLine) -> None:
     queue, ref = connect(f"sqlite:///{cli.folder}/state/kubesweep/queue.db"), ScheduleRef.local("default", "carts")
     await queue.enqueue_check(ref, PlanVersion(1, "aaaa"))
-    await queue.set_pace(ref, Pace.of(40.0))
+    await queue.set_pace(ref, Pace.of(40.0, batch_time=1.0))
     printed = cli.run("throttle", "carts", "250").stdout
     assert printed.startswith("carts: the rate is 250 rows per second.\n")
-    assert await queue.pace(ref) == Pace.of(40.0, "250")
+    assert await queue.pace(ref) == Pace.of(40.0, "250", 1.0)
     assert "throttled:" in cli.run("status").stdout  # the table wraps the rest
     (shown,) = json.loads(cli.run("status", "-o", "json").stdout)
     assert (shown["throttle"], shown["paused"]) == ("250", False)
@@ -143,7 +143,7 @@ async def test_a_throttle_holds_until_it_is_reset_and_its_next_command_resets_it
     (reset,) = next_commands(printed)
     assert cli.shell(reset).returncode == 0
     (stats,) = await queue.stats([ref])
-    assert (stats.pace, stats.paused) == (Pace.of(40.0), False)
+    assert (stats.pace, stats.paused) == (Pace.of(40.0, batch_time=1.0), False)
     await queue.close()
 
 

@@ -212,20 +212,20 @@ async def test_a_pod_that_this_installation_does_not_allow_is_an_invalid_spec_an
 async def test_the_pace_of_the_spec_and_of_its_annotation_is_in_the_queue_again_after_it_was_lost(
     kind: str, bench: Bench
 ) -> None:
-    key = bench.add("shop", limits={"rowsPerSecond": 40})
+    key = bench.add("shop", limits={"rowsPerSecond": 40, "batchTime": "1s"})
 
     async def pace_and_pause() -> tuple[Pace | None, bool]:
         await bench.reconcile(key)
         stats = await bench.queue.stats(bench.reconciler._refs[key])
         return stats.pace, stats.paused
 
-    assert await pace_and_pause() == (Pace.of(40.0), False)
+    assert await pace_and_pause() == (Pace.of(40.0, batch_time=1.0), False)
     bench.annotate(key, "kubesweep.dev/throttle", "pause")
-    assert await pace_and_pause() == (Pace.of(40.0, "pause"), True)
+    assert await pace_and_pause() == (Pace.of(40.0, "pause", 1.0), True)
     with shared(kind).client() as client:
         client.flushall()
-    assert await pace_and_pause() == (Pace.of(40.0, "pause"), True)
+    assert await pace_and_pause() == (Pace.of(40.0, "pause", 1.0), True)
     bench.annotate(key, "kubesweep.dev/throttle", "2.5")
-    assert await pace_and_pause() == (Pace.of(40.0, "2.5"), False)
+    assert await pace_and_pause() == (Pace.of(40.0, "2.5", 1.0), False)
     bench.annotate(key, "kubesweep.dev/throttle", "")
-    assert await pace_and_pause() == (Pace.of(40.0), False)
+    assert await pace_and_pause() == (Pace.of(40.0, batch_time=1.0), False)

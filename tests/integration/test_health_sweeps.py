@@ -161,7 +161,7 @@ async def test_a_person_can_go_on_in_spite_of_the_health(
     plan = careful(QUERY)
     async with sweeping(site, plan):
         await throttled(site, plan, "Query")
-        await site.queue.set_pace(plan.ref, Pace.of(None, "off", QUERY))
+        await site.queue.set_pace(plan.ref, Pace.of(None, "off", health=QUERY))
     assert site.statuses() == {"new": ROWS}
 
 

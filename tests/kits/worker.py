@@ -34,6 +34,8 @@ from kubesweep_worker.sources.base import (
 )
 from tests.kits.deadlines import scaled
 
+TIMEOUT = Source(table="").statement_timeout  # what a cost of 1 takes, in seconds
+
 
 def key(number: int) -> Key:
     return (f"{number:05d}",)
@@ -73,6 +75,7 @@ class MemorySource:
         self.slow: dict[Key, float] = {}
         self.write_cost = self.read_cost = 0.0
         self.timeouts: list[int] = []  # the number of rows of each statement that timed out
+        self.elapsed = 0.0  # seconds that all statements took: add them to a clock, where they matter
         self.lock_waits = 0
         self.signals: dict[str, float | None] = {}  # what ``measure`` finds
         self.warnings: tuple[tuple[str, str], ...] = ()
@@ -80,6 +83,8 @@ class MemorySource:
         self.down: Callable[[str], None] = lambda call: None
         self.unchanged: set[Key] = set()  # rows that match after their write
         self.where = "rows(id) #here"
+        self.note: object = None  # a value of each row
+        self.reads: list[int] = []  # the number of rows of each read
         self.windows: list[int] = []  # the limit of rows of each cut
         self.writes: list[tuple[Key, ...]] = []
         self.writes_allowed = asyncio.Event()  # cleared where a test blocks writes
@@ -99,7 +104,9 @@ class MemorySource:
             raise ZeroDivisionError
 
     def _spend(self, rows: list[Key], cost: float, own: dict[Key, float]) -> None:
-        if sum(own.get(k, cost) for k in rows) > 1:
+        took = sum(own.get(k, cost) for k in rows)
+        self.elapsed += min(1.0, took) * TIMEOUT
+        if took > 1:
             self.timeouts.append(len(rows))
             raise ScopeOutage("StatementTimeout", "canceling statement due to statement timeout")
 
@@ -163,7 +170,8 @@ class MemorySource:
         found = self._in(scope, predicate.excluded)[:most]
         self._curse("stale", found)
         self._spend(found, self.read_cost, {})
-        return [SourceRow(k, {"id": k[0]}, (self.stamp,)) for k in found]
+        self.reads.append(len(found))
+        return [SourceRow(k, {"id": k[0], "note": self.note}, (self.stamp,)) for k in found]
 
     async def keys(self, scope: Scope, predicate: Predicate) -> tuple[Key, ...]:
         self.down("keys")

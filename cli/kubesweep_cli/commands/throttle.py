@@ -30,8 +30,8 @@ async def run_throttle(terminal: Terminal, option: str | None, name: str, rate: 
                 f"kubectl annotate sweepschedule {ref.name} -n {ref.namespace} {key}",
             )
         (stats,) = await queue.stats([ref])
-        before = stats.pace or Pace()
-        pace = Pace.of(before.rows_per_second, throttle, before.health)
+        declared = stats.pace or Pace()
+        pace = Pace.of(declared.rows_per_second, throttle, declared.batch_time, declared.health)
         await queue.set_pace(ref, pace)
         await queue.pause(ref, pace.paused)
     terminal.line(f"{label(ref)}: the rate is {describe_rate(pace.rate)}.")

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from kubesweep.api.loading.files import Loaded
 from kubesweep.errors import Outage
-from kubesweep.queue.model import OpenResult, Pace, SweepState
+from kubesweep.queue.model import OpenResult, SweepState
 from kubesweep.queue.service import Opened, QueueService
 from kubesweep_cli.runner.progress import ScheduleProgress
 from kubesweep_cli.shell.exit_codes import Exit, code_of_sweep
@@ -155,9 +155,8 @@ class Runner:
     async def _set_paces(self) -> None:
         """Write the paces of the files to the queue, where ``kubesweep throttle`` may replace the rate."""
         for one in self.schedules:
-            before, limits, health = one.stats.pace, one.plan.limits, one.plan.source.health
-            pace = Pace.of(limits.rows_per_second, before.throttle if before else "", health)
-            if one.stats.known and before != pace:
+            pace = one.plan.throttled(one.stats.pace.throttle if one.stats.pace else "")
+            if one.stats.known and one.stats.pace != pace:
                 with suppress(Outage):  # the next step tries again
                     await self._queue.set_pace(one.ref, pace)
 

@@ -1,4 +1,4 @@
-"""The pace of a schedule: ``source.health``, and ``limits.rowsPerSecond`` unless the annotation ``kubesweep.dev/throttle`` replaces it. Pure.
+"""The pace of a schedule: ``source.health``, ``limits.batchTime``, and ``limits.rowsPerSecond`` unless ``kubesweep.dev/throttle`` replaces it. Pure.
 
 The annotation is a state, not a command: it holds until it is removed, also after the queue was lost. It is meant for a person who sees
 that the sweep is too much for the database now, and does not want to change the spec (which GitOps would change back).
@@ -20,6 +20,6 @@ __all__ = ["desired_pace"]
 def desired_pace(plan: Plan, body: Mapping[str, Any]) -> Pace:
     """``plan``: the spec's own, not the one that the pods were started with. An invalid annotation changes nothing."""
     try:
-        return Pace.of(plan.limits.rows_per_second, annotation(body, CommandKind.THROTTLE), plan.source.health)
+        return plan.throttled(annotation(body, CommandKind.THROTTLE))
     except SpecError:
         return plan.pace

@@ -29,6 +29,7 @@ def compile_plan(
         write=_write(body.write) if body.write else None,
         limits=plan.RowLimits(
             batch_rows=body.limits.batch_rows,
+            batch_time=parse_duration(body.limits.batch_time),
             # A float, as in the plan's JSON: otherwise the two would have different hashes.
             rows_per_second=None if body.limits.rows_per_second is None else float(body.limits.rows_per_second),
             max_rows_per_sweep=body.limits.max_rows_per_sweep,

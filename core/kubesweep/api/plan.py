@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from kubesweep.queue.model import LOCAL, HealthLimits, Limits, Pace, PlanVersion, ScheduleRef
+from kubesweep.queue.model import BATCH_TIME, LOCAL, HealthLimits, Limits, Pace, PlanVersion, ScheduleRef
 from kubesweep.text import unexpandable
 
 FORMAT = 1
@@ -108,6 +108,7 @@ class Write(_Part, frozen=True):
 
 class RowLimits(_Part, frozen=True, kw_only=True):
     batch_rows: int = 1000
+    batch_time: float = BATCH_TIME  # aim for one batch
     rows_per_second: float | None = None
     max_rows_per_sweep: int | None = None
     approve_above_rows: int | None = None
@@ -171,11 +172,16 @@ class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: for cached_pro
     @property
     def pace(self) -> Pace:
         """The pace until the queue has one."""
-        return Pace.of(self.limits.rows_per_second, health=self.source.health)
+        return self.throttled("")
+
+    def throttled(self, throttle: str) -> Pace:
+        """The pace with what a person set beside the plan. Raises SpecError, see :class:`Pace`."""
+        return Pace.of(self.limits.rows_per_second, throttle, self.limits.batch_time, self.source.health)
 
     def at(self, pace: Pace) -> Plan:
         """The plan as workers execute it at this pace; 0 rows per second: no row is started."""
-        return msgspec.structs.replace(self, limits=msgspec.structs.replace(self.limits, rows_per_second=pace.rate))
+        limits = msgspec.structs.replace(self.limits, rows_per_second=pace.rate, batch_time=pace.batch_time)
+        return msgspec.structs.replace(self, limits=limits)
 
     @property
     def queue_limits(self) -> Limits:
@@ -210,7 +216,7 @@ TUNING: Mapping[type[_Part], frozenset[str]] = {
     Source: frozenset({"lock_timeout", "statement_timeout", "health"}),
     Webhook: frozenset({"timeout"}),
     Effect: frozenset({"concurrency", "timeout"}),
-    RowLimits: frozenset({"batch_rows", "rows_per_second"}),
+    RowLimits: frozenset({"batch_rows", "batch_time", "rows_per_second"}),
     Plan: frozenset({"generation", "concurrency", "max_replicas", "jobs_per_replica", "halt_above", "retention"}),
 }
 
@@ -218,7 +224,7 @@ TUNING: Mapping[type[_Part], frozenset[str]] = {
 # restarts no worker.
 PACE: Mapping[type[_Part], frozenset[str]] = {
     Source: frozenset({"health"}),
-    RowLimits: frozenset({"rows_per_second"}),
+    RowLimits: frozenset({"batch_time", "rows_per_second"}),
 }
 
 

@@ -40,7 +40,7 @@ spec:
     handler: support.sweeps:close_idle
   write:
     update: [{column: status, value: expired}, {column: closed_at, sql: "now()"}]
-  limits: {batchRows: 500, rowsPerSecond: 5000, maxRowsPerSweep: 1000000, approveAbove: {rows: 50000}}
+  limits: {batchRows: 500, batchTime: 300ms, rowsPerSecond: 5000, maxRowsPerSweep: 1000000, approveAbove: {rows: 50000}}
   retry: {maxAttempts: 6, backoff: 3s, maxBackoff: 10m}
   deadLetters: {retention: 48h, haltAbove: 2000}
   worker:

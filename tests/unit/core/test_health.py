@@ -49,11 +49,11 @@ def test_what_has_no_meaning_is_refused(given: dict[str, Any]) -> None:
 
 
 def test_a_pace_keeps_the_limits_and_off_ignores_them() -> None:
-    pace = Pace.of(5.0, "", AUTO)
+    pace = Pace.of(5.0, "", health=AUTO)
     assert parse_pace(to_json(pace)) == pace
     assert pace.enforced_health == AUTO
-    assert Pace.of(5.0, "20", AUTO).enforced_health == AUTO
-    off = Pace.of(5.0, "off", AUTO)
+    assert Pace.of(5.0, "20", health=AUTO).enforced_health == AUTO
+    off = Pace.of(5.0, "off", health=AUTO)
     assert (off.health, off.enforced_health, off.rate) == (AUTO, None, None)
 
 

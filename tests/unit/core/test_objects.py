@@ -102,7 +102,7 @@ def test_a_limit_that_was_applied_under_a_wrong_name_is_refused_although_the_obj
     reported = problems(applied({**SPEC, "limits": {"rowPerSecond": 5}}))
     assert reported == [
         "spec.limits.rowPerSecond: unknown field, which the API server dropped (applied with --validate=ignore); "
-        'did you mean "rowsPerSecond"? allowed: batchRows, rowsPerSecond, maxRowsPerSweep, approveAbove'
+        'did you mean "rowsPerSecond"? allowed: batchRows, batchTime, rowsPerSecond, maxRowsPerSweep, approveAbove'
     ]
 
 

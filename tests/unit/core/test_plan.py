@@ -45,7 +45,11 @@ def test_the_plan_of_a_full_schedule_has_everything_in_seconds() -> None:
             update=(plans.Assignment("status", value="expired"), plans.Assignment("closed_at", sql="now()"))
         ),
         limits=plans.RowLimits(
-            batch_rows=500, rows_per_second=5000, max_rows_per_sweep=1_000_000, approve_above_rows=50_000
+            batch_rows=500,
+            batch_time=0.3,
+            rows_per_second=5000,
+            max_rows_per_sweep=1_000_000,
+            approve_above_rows=50_000,
         ),
         retry=plans.RetryPolicy(max_attempts=6, backoff=3.0, max_backoff=600.0),
         retention=172_800.0,
@@ -112,10 +116,15 @@ def test_every_field_has_a_sentence_and_bounds() -> None:
     assert described(SweepSchedule.model_json_schema(by_alias=True)) == []
 
 
-def test_an_edit_of_the_rate_alone_restarts_no_worker() -> None:
+def test_an_edit_of_the_rate_or_of_the_time_of_a_batch_alone_restarts_no_worker() -> None:
     plan = compiled(uid="u-1", generation=4, install="i")
-    faster = msgspec.structs.replace(plan, generation=7, limits=msgspec.structs.replace(plan.limits, rows_per_second=9))
+    faster = msgspec.structs.replace(
+        plan, generation=7, limits=msgspec.structs.replace(plan.limits, rows_per_second=9, batch_time=1.0)
+    )
     larger = msgspec.structs.replace(plan, limits=msgspec.structs.replace(plan.limits, batch_rows=9))
     assert plan.runs_as(faster)
     assert not plan.runs_as(larger)
-    assert plan.at(Pace.of(9.0)).limits.rows_per_second == 9.0
+    at = plan.at(Pace.of(9.0, batch_time=1.0)).limits
+    assert (at.rows_per_second, at.batch_time) == (9.0, 1.0)
+    assert faster.pace == Pace.of(9.0, batch_time=1.0)
+    assert faster.throttled("off") == Pace.of(9.0, "off", 1.0)

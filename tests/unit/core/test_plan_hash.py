@@ -63,6 +63,7 @@ def edit(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
         (edit("spec", "source", "lockTimeout", value="1s"), True),
         (edit("spec", "source", "statementTimeout", value="60s"), True),
         (edit("spec", "limits", "batchRows", value=50), True),
+        (edit("spec", "limits", "batchTime", value="50ms"), True),
         (edit("spec", "limits", "rowsPerSecond", value=50), True),
         (edit("spec", "limits", "maxRowsPerSweep", value=50), False),
         (edit("spec", "limits", "approveAbove", value={"rows": 50}), False),
@@ -104,7 +105,7 @@ TUNING = """
 Source lock_timeout statement_timeout health
 Webhook timeout
 Effect concurrency timeout
-RowLimits batch_rows rows_per_second
+RowLimits batch_rows batch_time rows_per_second
 Plan generation retention halt_above concurrency max_replicas jobs_per_replica
 """
 

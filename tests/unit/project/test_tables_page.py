@@ -18,6 +18,7 @@ WHOLE = {
     "source": {"urlFrom": {"secretKeyRef": {"name": "db", "key": "url"}}, "table": "things"},
     "match": [{"column": "status", "in": ["done"]}],
     "write": {"delete": {}},
+    "limits": {},
 }
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from kubesweep.api.plan import RowLimits
+from kubesweep.api.plan import RowLimits, Source
 from kubesweep.errors import Outage, ScopeOutage
 from kubesweep.queue.model import SweepState
-from kubesweep_worker.flow_control.batch_size import BatchSize
 from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.sources.postgres.errors import classify
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
@@ -21,7 +21,9 @@ EFFECTS = pytest.mark.parametrize("effect", [False, True], ids=["plain", "effect
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
+    """The clock runs as long as the statements take."""
     made = Workbench(tmp_path, MemorySource(1000), a_plan(limits=RowLimits(batch_rows=500)))
+    made.settings = dataclasses.replace(made.settings, monotonic=lambda: time.monotonic() + made.source.elapsed)
     yield made
     await made.queue.close()
 
@@ -83,14 +85,27 @@ async def test_a_batch_that_is_too_slow_as_a_whole_is_written_in_pieces(bench: W
     assert len(bench.source.timeouts) <= 2  # one for each job that is in flight at the first timeout
 
 
-async def test_a_size_that_was_learnt_is_kept_and_grows_again_after_clean_jobs(bench: Workbench) -> None:
-    bench.plan = a_plan(limits=RowLimits(batch_rows=100))
-    bench.source.stale_keys = {key(n) for n in range(5000)}
-    bench.source.write_cost = 0.04
-    stats = await bench.sweep()
-    assert stats.sweep is not None
-    assert stats.sweep.applied == 5000
-    assert len(bench.source.timeouts) < 12
+async def test_batches_of_slow_rows_shrink_to_the_aim_and_grow_back_with_quick_ones(bench: Workbench) -> None:
+    bench.source.write_cost = 0.001  # 30 ms, so 6 rows take 180 ms
+    await bench.sweep()
+    sizes = [len(batch) for batch in bench.source.writes]
+    assert (sizes[0], set(sizes[10:-10])) == (500, {6})
+    bench.source.stale_keys, bench.source.write_cost = {key(n) for n in range(1000)}, 0.0
+    bench.source.writes.clear()
+    await bench.sweep()
+    assert [len(batch) for batch in bench.source.writes][:10] == [6, 8, 10, 12, 15, 18, 22, 27, 33, 40]
+    assert max(len(batch) for batch in bench.source.writes) > 100
+    assert bench.source.timeouts == []
+
+
+async def test_a_size_near_the_statement_timeout_is_not_tried_again(bench: Workbench) -> None:
+    bench.plan = a_plan(
+        source=Source(table="rows", statement_timeout=30.0), limits=RowLimits(batch_rows=100, batch_time=30.0)
+    )
+    bench.source.write_cost = 0.04  # 1.2 s: 25 rows time out
+    await bench.sweep()
+    assert (bench.source.stale_keys, len(bench.source.timeouts)) == (set(), 1)
+    assert max(len(batch) for batch in bench.source.writes[1:]) <= 5  # 6 s: a fifth of the timeout
 
 
 async def test_the_next_sweep_starts_at_the_size_that_was_learnt_until_the_plan_changes(bench: Workbench) -> None:
@@ -104,25 +119,6 @@ async def test_the_next_sweep_starts_at_the_size_that_was_learnt_until_the_plan_
     bench.plan = a_plan(limits=RowLimits(batch_rows=499))
     await bench.sweep()
     assert bench.source.timeouts[0] == 499
-
-
-def test_news_of_the_size_are_said_once_and_win_over_what_the_queue_knew_before() -> None:
-    batch = BatchSize(1000, "hash")
-    assert batch.take_hint() is None
-    batch.shrink(125)
-    batch.apply_hint("hash 500")
-    assert (batch.most, batch.take_hint(), batch.take_hint()) == (125, "hash 125", None)
-    batch.apply_hint("hash 125")
-    assert batch.most == 125
-    batch.apply_hint("hash 250")  # another worker met no timeouts
-    assert batch.most == 250
-    batch.apply_hint("other 10")
-    assert batch.most == 1000
-    batch.shrink(500)
-    assert batch.take_hint() == "hash 500"
-    for _ in range(8):
-        batch.record_clean_job(500)
-    assert (batch.most, batch.take_hint()) == (1000, "")
 
 
 async def test_a_table_that_is_locked_as_a_whole_is_an_outage_with_a_bounded_number_of_waits(bench: Workbench) -> None:

@@ -62,14 +62,11 @@ async def _write_whole_job(
     context: JobContext, run: JobRun, scope: Scope, predicate: Predicate, results: RowResults
 ) -> RowError | ScopeOutage | None:
     """The whole job in one statement. Returns an error that a smaller scope may avoid."""
-    job = run.claim.job
     try:
-        async with context.health.admitted(run):
-            await write_once(context.source, scope, predicate, results)
+        await write_once(context, run, scope, predicate, results)
     except (RowError, ScopeOutage) as error:
         return error
     context.record_write()
-    context.batch_size.record_clean_job(job.rows)
     return None
 
 

@@ -35,8 +35,10 @@ from kubesweep_worker.effects.base import Effect
 from kubesweep_worker.flow_control.backoff import outage_delay
 from kubesweep_worker.flow_control.batch_size import BatchSize
 from kubesweep_worker.flow_control.claim_breaker import ClaimBreaker
+from kubesweep_worker.flow_control.concurrency_limit import ConcurrencyLimit
 from kubesweep_worker.flow_control.health_level import Decision
 from kubesweep_worker.flow_control.rate_limiter import RateLimiter
+from kubesweep_worker.flow_control.read_size import ReadSize
 from kubesweep_worker.flow_control.receiver_health import ReceiverHealth
 from kubesweep_worker.flow_control.write_admission import WriteAdmission
 from kubesweep_worker.in_flight import JobRun
@@ -98,8 +100,14 @@ class JobContext:
         self.receiver_health = ReceiverHealth()
         # A change of these two invalidates the learned size, and is not part of the plan's hash.
         tuning = f"{plan.limits.batch_rows}/{plan.source.statement_timeout:g}"
-        self.batch_size = BatchSize(plan.limits.batch_rows, f"{plan.version.hash}/{tuning}")
-        self.effect_slots = asyncio.Semaphore(plan.effect.concurrency if plan.effect else 1)
+        self.batch_size = BatchSize(
+            plan.limits.batch_rows,
+            f"{plan.version.hash}/{tuning}",
+            plan.limits.batch_time,
+            plan.source.statement_timeout,
+        )
+        self.effect_slots = ConcurrencyLimit(plan.effect.concurrency if plan.effect else 1, settings.monotonic)
+        self.read_size = ReadSize(settings.sub_batch)
         self.refused_writes = RefusedWrites(self._applied)
         self.draining = False
         self.stop_requested = asyncio.Event()  # ends every wait for a slot of the rate limiter
@@ -141,6 +149,7 @@ class JobContext:
         rate = 0.0 if not factor else None if pace.rate is None else pace.rate * factor
         self.plan = self._given_plan.at(msgspec.structs.replace(pace, rate=rate))
         self.limits = msgspec.structs.replace(self.plan.queue_limits, lease=self.settings.lease)
+        self.batch_size.set_aim(pace.batch_time)
         if self.rate_limiter is not None:
             self.rate_limiter.set_rate(rate)
 

@@ -122,7 +122,8 @@ async def run_effect(context: JobContext, run: JobRun) -> Result:
 
 async def _next_sub_batch(context: JobContext, run: JobRun, cutoff: str, size: int) -> Result | None:
     """None where the job has further rows."""
-    batch = await read_sub_batch(context, run, cutoff, size)
+    batch = await read_sub_batch(context, run, cutoff, min(size, context.read_size.most))
+    context.read_size.record([row.values for row in batch.rows])
     if not batch.keys:
         return Done(context.settlement(run, RowResults()))
     if context.draining:

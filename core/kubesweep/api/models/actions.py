@@ -80,7 +80,7 @@ class Effect(Model):
         json_schema_extra=NO_REPEATS,
         description="Columns (1 to 16) whose values identify one occasion on which the row is stale, and so its Idempotency-Key; default the columns of before conditions in match.",
     )
-    concurrency: int = Field(20, ge=1, le=1000, description="Concurrent effects in one job (1 to 1000).")
+    concurrency: int = Field(20, ge=1, le=1000, description="Most concurrent effects in one worker (1 to 1000).")
     timeout: Annotated[str, Duration("100ms", "4m")] = Field(
         "30s", description="Longest time that one call of the handler may take (100ms to 4m)."
     )

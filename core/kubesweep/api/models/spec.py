@@ -89,7 +89,13 @@ class ApproveAbove(Model):
 class RowLimits(Model):
     """Limits of the number of rows."""
 
-    batch_rows: int = Field(1000, ge=1, le=10_000, description="Rows of one job and one transaction (1 to 10000).")
+    batch_rows: int = Field(
+        1000, ge=1, le=10_000, description="Most rows of one job and of one transaction (1 to 10000)."
+    )
+    batch_time: Annotated[str, Duration("10ms", "30s")] = Field(
+        "200ms",
+        description="How long one transaction should take; where it takes longer, the next ones have fewer rows (10ms to 30s).",
+    )
     rows_per_second: int | None = Field(
         None,
         ge=1,

@@ -1,4 +1,4 @@
-"""What may change while a sweep runs, without a new plan: how fast its workers go."""
+"""What may change while a sweep runs, without a new plan: how fast its workers go, and how long a batch takes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from kubesweep.queue.model.health import HealthLimits
 
 PAUSE, OFF = "pause", "off"
 MAX_RATE = 1_000_000  # rows per second
+BATCH_TIME = 0.2  # seconds; where the spec says nothing else
 _RATE = re.compile(r"[0-9]{1,7}(\.[0-9]{1,6})?")
 
 
@@ -22,12 +23,19 @@ class Pace(msgspec.Struct, frozen=True, omit_defaults=True):
     throttle: str = ""  # what a person set beside it: rows per second, "pause" or "off"; empty: nothing
     # What the queue and the workers enforce: rows per second of all workers; None: no limit; 0: no row is started.
     rate: float | None = None
+    batch_time: float = BATCH_TIME  # limits.batchTime, in seconds
     health: HealthLimits | None = None  # source.health
 
     @classmethod
-    def of(cls, rows_per_second: float | None, throttle: str = "", health: HealthLimits | None = None) -> Pace:
+    def of(
+        cls,
+        rows_per_second: float | None,
+        throttle: str = "",
+        batch_time: float = BATCH_TIME,
+        health: HealthLimits | None = None,
+    ) -> Pace:
         """Raises SpecError (BadThrottle) for a ``throttle`` that is neither a rate nor ``pause`` nor ``off``."""
-        return cls(rows_per_second, throttle, _rate(throttle) if throttle else rows_per_second, health)
+        return cls(rows_per_second, throttle, _rate(throttle) if throttle else rows_per_second, batch_time, health)
 
     @property
     def enforced_health(self) -> HealthLimits | None:

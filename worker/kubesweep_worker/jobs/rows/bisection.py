@@ -16,19 +16,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from kubesweep.errors import KubesweepError, Outage, RowError, ScopeOutage
 from kubesweep.queue.model import Key
+from kubesweep_worker.flow_control.batch_size import PIECES
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, defect, failed_before
-from kubesweep_worker.sources.base import LOCKS, Keys, Predicate, Scope, Source
+from kubesweep_worker.sources.base import LOCKS, Keys, Predicate, Scope
 
 TIMEOUT = "StatementTimeout"
-PIECES = 8  # of a scope that timed out or was locked: each level of the search costs one more timeout
 MAX_LOCKED_PIECES = (4, 2)  # locked pieces in a row that end the search, among up to SMALL keys and among more
 SMALL = 64
+MAX_LOCKED_BATCHES = 4  # the same for batches, where a job has several
 MAX_TIMEOUTS = 3  # single rows in a row that may time out while nothing shows that the database works
 MAX_RELEASES = 2  # a job that was released this often because all of it failed is not released again
 
@@ -42,23 +43,36 @@ class Interrupted(KubesweepError):
 
 
 async def write_once(
-    source: Source, scope: Scope, predicate: Predicate, results: RowResults, *, skip_locked: bool = False
+    context: JobContext,
+    run: JobRun,
+    scope: Scope,
+    predicate: Predicate,
+    results: RowResults,
+    *,
+    skip_locked: bool = False,
 ) -> None:
-    """One write, with a second try that skips locked rows. Raises RowError, Outage, SweepFailure.
+    """One write, with a second try that skips locked rows. Raises RowError, Outage, SweepFailure, LeaseLost.
 
     An unexpected exception counts as a refusal, so that bisection finds the row that provokes it and the others are written.
     """
+    # With an effect, those of these rows have succeeded, so their write must not wait for the health of the database.
+    admitted = contextlib.nullcontext() if context.effect is not None else context.health.admitted(run)
+    clock = context.settings.monotonic
     try:
-        try:
-            written = await source.write(scope, predicate, skip_locked=skip_locked)
-        except Outage as outage:
-            if skip_locked or outage.reason not in LOCKS:
-                raise
-            written = await source.write(scope, predicate, skip_locked=True)
+        async with admitted:
+            began = clock()
+            try:
+                written = await context.source.write(scope, predicate, skip_locked=skip_locked)
+            except Outage as outage:
+                if skip_locked or outage.reason not in LOCKS:
+                    raise
+                began = clock()  # a wait for locks does not depend on the number of rows
+                written = await context.source.write(scope, predicate, skip_locked=True)
     except (KubesweepError, MemoryError):
         raise
     except Exception as error:
         raise defect(error) from error
+    context.batch_size.record(scope.expected, written.applied, clock() - began)
     results.add(written)
 
 
@@ -79,19 +93,14 @@ async def write_keys(
     await _Bisection(context, run, predicate, results).write_all(keys, failed)
 
 
-def pieces(keys: tuple[Key, ...], most: int) -> list[tuple[Key, ...]]:
-    return [keys[at : at + most] for at in range(0, len(keys), most)]
-
-
 class _Bisection:
     def __init__(self, context: JobContext, run: JobRun, predicate: Predicate, results: RowResults) -> None:
         self.context, self.run, self.predicate, self.results = context, run, predicate, results
         self.began = context.settings.monotonic()
-        self.most = context.batch_size.most  # keys in one statement
-        self.batch_hint: int | None = None  # keys in one statement, after a timeout that no single row explains
         self.skip_locked = False  # a lock was met: the try that waits for locks is left out
         self.timed_out: list[tuple[Key, ScopeOutage]] = []  # single rows
         self.timeouts_in_a_row = 0  # single rows that timed out since something was written
+        self.latest_lock: ScopeOutage | None = None
         self.gave_up: ScopeOutage | None = None
 
     async def write_all(self, keys: tuple[Key, ...], failed: RowError | ScopeOutage | None) -> None:
@@ -106,23 +115,20 @@ class _Bisection:
         except Interrupted as stop:
             slow = tuple(key for key, _ in self.timed_out)
             raise Interrupted(self.results, slow + stop.remaining, stop.cause) from stop.cause
-        finally:
-            if self.batch_hint is not None:
-                self.context.batch_size.shrink(self.batch_hint)
         if self.gave_up is not None and not self._database_works() and not self.run.claim.job.is_retry:
             remaining = tuple(self.results.locked[locked:])
             del self.results.locked[locked:]
             raise Interrupted(self.results, remaining, self.gave_up)
-        if self.batch_hint is None:
-            self.context.batch_size.record_clean_job(len(keys))
 
     async def _write(self, part: tuple[Key, ...]) -> None:
-        if len(part) > self.most:
-            return await self._write_each(pieces(part, self.most))
+        if len(part) > self.context.batch_size.most:
+            return await self._write_each(part, lambda: self.context.batch_size.most, MAX_LOCKED_BATCHES)
         self.run.checkpoint()
         applied = self.results.applied
         try:
-            await self._write_admitted(part)
+            await write_once(
+                self.context, self.run, Keys(part), self.predicate, self.results, skip_locked=self.skip_locked
+            )
         except (RowError, ScopeOutage) as error:
             if len(part) > 1:
                 await self._divide(part, error)
@@ -136,37 +142,28 @@ class _Bisection:
                 self.context.record_write()
         return None
 
-    async def _write_admitted(self, part: tuple[Key, ...]) -> None:
-        # With an effect, those of these rows have succeeded, so their write must not wait.
-        admitted = contextlib.nullcontext() if self.context.effect else self.context.health.admitted(self.run)
-        async with admitted:
-            source = self.context.source
-            await write_once(source, Keys(part), self.predicate, self.results, skip_locked=self.skip_locked)
-
     async def _divide(self, part: tuple[Key, ...], error: RowError | ScopeOutage) -> None:
         """``part`` failed as a whole with ``error``."""
         if isinstance(error, RowError):
-            return await self._write_each(pieces(part, (len(part) + 1) // 2))
+            return await self._write_each(part, lambda: (len(part) + 1) // 2)
         size = math.ceil(len(part) / PIECES)
         if error.reason in LOCKS:
-            self.skip_locked = True
-            return await self._write_each(pieces(part, size), error, MAX_LOCKED_PIECES[len(part) > SMALL])
-        before, found = self.most, len(self.timed_out)
-        self.most = min(self.most, size)
-        await self._write_each(pieces(part, size))
-        if len(self.timed_out) == found:
-            self.batch_hint = min(size, self.batch_hint or size)
-        else:  # a single row explains the timeout
-            self.most = min(before, self.batch_hint or before)
+            self.skip_locked, self.latest_lock = True, error
+            return await self._write_each(part, lambda: size, MAX_LOCKED_PIECES[len(part) > SMALL])
+        found = len(self.timed_out)
+        shrink = self.context.batch_size.record_timeout(len(part))
+        await self._write_each(part, lambda: size)
+        if len(self.timed_out) > found:  # a single row explains the timeout
+            self.context.batch_size.withdraw(shrink)
         return None
 
-    async def _write_each(
-        self, parts: Sequence[tuple[Key, ...]], lock: ScopeOutage | None = None, max_locked: int | None = None
-    ) -> None:
-        """``max_locked``: after this many locked pieces in a row, the other pieces count as locked by ``lock`` too."""
+    async def _write_each(self, rest: tuple[Key, ...], size: Callable[[], int], max_locked: int | None = None) -> None:
+        """Write in pieces of ``size``, which each piece may change. ``max_locked``: after this many locked pieces in a row, the
+        other pieces count as locked too."""
         locked_in_a_row = 0
-        for at, part in enumerate(parts):
-            rest = tuple(key for other in parts[at + 1 :] for key in other)
+        while rest:
+            most = size()
+            part, rest = rest[:most], rest[most:]
             applied, locked = self.results.applied, len(self.results.locked)
             try:
                 await self._write(part)
@@ -176,14 +173,14 @@ class _Bisection:
             locked_in_a_row = locked_in_a_row + 1 if all_locked else 0
             if rest and max_locked is not None and locked_in_a_row >= max_locked:
                 self.results.locked.extend(rest)
-                self.gave_up = lock
+                self.gave_up = self.latest_lock
                 return
 
     async def _record_single(self, key: Key, error: RowError | ScopeOutage) -> None:
         if isinstance(error, RowError):
             self.results.fail(key, error)
         elif error.reason in LOCKS:
-            self.skip_locked = True
+            self.skip_locked, self.latest_lock = True, error
             self.results.locked.append(key)
         elif error.reason == TIMEOUT:
             self.timed_out.append((key, error))

@@ -139,7 +139,7 @@ class SubBatchDelivery:
                     self.result.not_started.extend(keys)
                     return
                 self.run.touch()  # waiting for a slot is not a hang
-                outcomes = await self.send(call)
+                outcomes = await self.context.effect_slots.measure(self.send(call))
         except NotStarted:
             self.result.not_started.extend(keys)
             return
