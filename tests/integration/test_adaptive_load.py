@@ -113,7 +113,7 @@ async def test_a_new_batch_time_applies_to_the_jobs_that_run(site: Site, sizes: 
 
 
 async def test_a_receiver_that_rejects_calls_gets_fewer_at_once_until_it_takes_them_again(tmp_path: Path) -> None:
-    rows, taken, most, ceiling = 400, 60, 2, 8
+    rows, taken, most, ceiling = 900, 60, 2, 8
     inside = accepted = rejected = 0
     loads: list[int] = []  # calls at once, at each call after the receiver takes all of them
 
