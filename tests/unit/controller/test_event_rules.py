@@ -259,6 +259,8 @@ async def test_commands_are_reported_first_and_refused_ones_are_warnings(served:
 
 
 async def test_a_pause_by_a_signal_and_its_end_are_events(served: ScheduleSimulation) -> None:
+    await served.start(1)
+
     async def report(factor: float, reason: str = "ReplayLag") -> list[tuple[str, str, bool]]:
         served.wait(20)
         throttle = Throttle(factor, "4.1 s", "2.0 s")

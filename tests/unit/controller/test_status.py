@@ -201,6 +201,7 @@ def throttled(sim: ScheduleSimulation, factor: float, reason: str, value: str) -
 
 async def test_the_status_says_since_when_a_signal_slows_the_sweep_down(sim: ScheduleSimulation) -> None:
     await sim.ready()
+    await sim.start(1)
     await sim.queue.report(sim.ref, throttled(sim, 0.5, "ReplayLag", "1.2 s"))
     began = time_text(int(sim.clock.now))
     assert (await sim.reconcile())["throttle"] == {
@@ -222,6 +223,7 @@ async def test_the_status_says_since_when_a_signal_slows_the_sweep_down(sim: Sch
 
 async def test_a_throttle_that_no_worker_reports_any_more_is_over(sim: ScheduleSimulation) -> None:
     await sim.ready()
+    await sim.start(1)
     await sim.queue.report(sim.ref, throttled(sim, 0.0, "LockWaits", "9"))
     assert "throttle" in await sim.reconcile()
     sim.wait(THROTTLE_AGE + 1)
@@ -230,6 +232,7 @@ async def test_a_throttle_that_no_worker_reports_any_more_is_over(sim: ScheduleS
 
 async def test_an_annotation_is_shown_instead_of_a_signal(sim: ScheduleSimulation) -> None:
     await sim.ready()
+    await sim.start(1)
     await sim.queue.report(sim.ref, throttled(sim, 0.0, "LockWaits", "9"))
     sim.annotate("throttle", "off")
     assert (await sim.reconcile())["throttle"]["reason"] == "Annotation"
@@ -237,8 +240,15 @@ async def test_an_annotation_is_shown_instead_of_a_signal(sim: ScheduleSimulatio
 
 async def test_a_signal_that_changes_all_the_time_is_not_written_all_the_time(sim: ScheduleSimulation) -> None:
     await sim.ready()
+    await sim.start(1)
     await sim.queue.report(sim.ref, throttled(sim, 0.0, "ReplayLag", "4.1 s"))
     first = await sim.reconcile()
     sim.wait(1)
     await sim.queue.report(sim.ref, throttled(sim, 0.0, "ReplayLag", "5.1 s"))
     assert await sim.reconcile() == first
+
+
+async def test_where_nothing_is_left_to_do_nothing_is_slowed_down(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    await sim.queue.report(sim.ref, throttled(sim, 0.0, "LockWaits", "9"))
+    assert "throttle" not in await sim.reconcile()

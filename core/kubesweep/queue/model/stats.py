@@ -55,6 +55,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     origin: str = ""  # of the rows that were planned last, see ``Job.origin``
 
     def throttled(self, now: float) -> Finding | None:
-        """Why workers are slower than their pace, or unable to tell; None: they are not."""
+        """Why workers are slower than their pace, or unable to tell; None: they are not, or have nothing to do."""
         found = next((each for each in self.findings if each.kind == THROTTLE), None)
-        return None if found is None or found.ok or now - found.at > THROTTLE_AGE else found
+        idle = (self.sweep is None or self.sweep.state.settled) and not self.running + self.ready + self.delayed
+        return None if found is None or found.ok or idle or now - found.at > THROTTLE_AGE else found
