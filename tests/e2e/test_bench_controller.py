@@ -40,3 +40,9 @@ def test_a_smoke_run_measures_both_contestants(tmp_path: Path) -> None:
 def test_command_line_options_change_the_smoke_run() -> None:
     options, file = controller.parse(["--smoke", "--schedules", "5", "--schedules", "7", "--json", "out.json"])
     assert (options.schedules, options.rounds, file) == ((5, 7), controller.SMOKE.rounds, Path("out.json"))
+
+
+def test_a_contestant_that_was_not_started_has_no_row() -> None:
+    figures = controller.Figures([125.0], [126.0], [12.5], [7.0], [1.0], [0.0])
+    lines = controller.table({1000: {controller.FIRST: figures, controller.LOOP: controller.Figures()}}).splitlines()
+    assert lines[2:] == [f"| {controller.FIRST} | 1,000 | 125 | 126 | 12.5 | 7.0 | 1.00 | 0 |"]
