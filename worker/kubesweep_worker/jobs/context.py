@@ -39,6 +39,7 @@ from kubesweep_worker.flow_control.rate_limiter import RateLimiter
 from kubesweep_worker.flow_control.receiver_health import ReceiverHealth
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.findings import Findings
+from kubesweep_worker.jobs.rows.read_ahead import ReadAhead
 from kubesweep_worker.jobs.rows.refused_writes import RefusedWrites
 from kubesweep_worker.jobs.rows.settlement import RowResults, build_settlement
 from kubesweep_worker.settings import WorkerSettings
@@ -97,6 +98,7 @@ class JobContext:
         # A change of these two invalidates the learned size, and is not part of the plan's hash.
         tuning = f"{plan.limits.batch_rows}/{plan.source.statement_timeout:g}"
         self.batch_size = BatchSize(plan.limits.batch_rows, f"{plan.version.hash}/{tuning}")
+        self.read_ahead = ReadAhead()
         self.effect_slots = asyncio.Semaphore(plan.effect.concurrency if plan.effect else 1)
         self.refused_writes = RefusedWrites(self._applied)
         self.draining = False
