@@ -19,7 +19,7 @@ from bench.peers.probe import Settings
 ROOT = Path(__file__).parents[1]
 PEERS = Path(__file__).parent / "peers"
 PATIENCE = 120.0
-PINS = ("requirements.txt", "requirements-saq.txt", "package.json")
+PINS = ("requirements.txt", "requirements-saq.txt", "requirements-effects.txt", "package.json")
 
 
 def folder() -> Path:
@@ -93,8 +93,8 @@ def peers() -> tuple[Contestant, ...]:
 
 
 def install() -> None:
-    """Install the pinned peers: a virtualenv, another for saq, which needs another redis-py, and BullMQ."""
-    for venv, pins in (("python", "requirements.txt"), ("saq", "requirements-saq.txt")):
+    """Install the pinned peers: a virtualenv, another for saq, which needs another redis-py, one for bench/effects.py, and BullMQ."""
+    for venv, pins in zip(("python", "saq", "effects"), PINS, strict=False):
         subprocess.run((sys.executable, "-m", "venv", str(folder() / venv)), check=True)
         pip = (str(folder() / venv / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install")
         subprocess.run((*pip, "--require-hashes", "-r", str(PEERS / pins)), check=True)

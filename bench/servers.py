@@ -40,6 +40,11 @@ class Server:
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
         return self._server.connect(database)
 
+    @property
+    def pid(self) -> int:
+        """The process id of the postmaster, the parent of all its processes."""
+        return int((self._server.folder / "data/postmaster.pid").read_text().split("\n", 1)[0])
+
     def template(self) -> str:
         """Create the empty template that ``fresh`` copies. Drops the previous one."""
         with self.connect() as connection:

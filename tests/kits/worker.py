@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, RowLimits, Source, Write
-from kubesweep.errors import RowError, ScopeOutage
+from kubesweep.errors import RowError, ScopeOutage, Skip
 from kubesweep.queue.model import DeadLetter, Finding, Key, Sample, ScheduleRef, Stats, SweepRequest, SweepState
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_worker.effects.base import Delivery
@@ -299,3 +299,9 @@ class Workbench:
 
 def with_effect(plan: Plan, **changes: Any) -> Plan:
     return msgspec.structs.replace(plan, effect=Effect(handler="tests:nothing", **changes))
+
+
+def skip_first(delivery: Delivery) -> None:
+    """A script after which the first sub-batch of a job is settled on its own: a skipped row would be delivered again."""
+    if delivery.key == key(0):
+        raise Skip

@@ -99,7 +99,7 @@ def python_values(values: Mapping[str, Any]) -> dict[str, Any]:
     made = {}
     for name, value in values.items():
         try:
-            made[name] = _parsed(value)
+            made[name] = _parsed(value) if isinstance(value, msgspec.Raw | list) else value
         except Exception as error:
             raise RowError("NotReadable", f'the JSON of column "{name}" cannot be parsed: {_why(error)}') from error
     return made

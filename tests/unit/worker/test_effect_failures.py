@@ -15,7 +15,7 @@ from kubesweep.queue.model import Claims, SweepState
 from kubesweep.queue.service import Settled
 from kubesweep_worker.effects.base import Delivery, as_row_error
 from tests.kits.deadlines import scaled
-from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
+from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, skip_first, with_effect
 
 
 @pytest.fixture
@@ -71,6 +71,7 @@ async def test_a_settlement_that_was_cut_off_by_a_stop_is_not_counted_twice(
     now = 1000.0
     bench.clock = lambda: now
     bench.queue = bench.connect()
+    bench.effect = ScriptedEffect(skip_first)
     await bench.open()
     worker = bench.worker()
     queue = worker._context.queue

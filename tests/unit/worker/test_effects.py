@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -221,6 +222,14 @@ def test_the_idempotency_key_follows_from_schedule_row_and_times_only() -> None:
     }
     assert len(others) == 3
     assert one not in others
+
+
+@pytest.mark.parametrize("uid", ["6f1c1f1e-0000-5000-8000-000000000000", "no uuid"])
+def test_an_idempotency_key_is_the_name_based_uuid_of_key_and_stamp(uid: str) -> None:
+    space = uuid.UUID(uid) if "-" in uid else uuid.uuid5(uuid.NAMESPACE_URL, uid)
+    for n in range(50):
+        name = f'["{n}","é"]\n["t{n}",null]'
+        assert idempotency_key(uid, (str(n), "é"), (f"t{n}", None)) == str(uuid.uuid5(space, name))
 
 
 @pytest.mark.parametrize(("timeout", "concurrency", "rows"), [(10, 20, 50), (30, 1, 5), (300, 4, 4), (149, 1, 1)])

@@ -163,3 +163,26 @@ async def test_a_retry_that_failed_whole_does_not_show_that_the_receiver_respond
     result = await run_effect(a_context(bench), JobRun(Claim("1", "me", 1, job), lambda: 0.0))
     assert isinstance(result, Done)
     assert (result.succeeded, [group.attempt for group in result.settlement.retry]) == (False, [2])
+
+
+async def test_effects_that_never_await_let_other_tasks_run_every_few_milliseconds(bench: Workbench) -> None:
+    bench.plan, bench.effect = with_effect(a_plan(), concurrency=1), ScriptedEffect()
+    now, turns = 0.0, 0
+
+    def busy(delivery: object) -> None:
+        nonlocal now
+        now += 0.001
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    bench.effect.script = busy
+    counting = asyncio.create_task(count_turns())
+    run = JobRun(Claim("1", "me", 1, Job(JobKind.RANGE, rows=50)), lambda: now)
+    rows = [SourceRow(key(n), {"id": key(n)[0]}, ("t0",)) for n in range(50)]
+    await deliver_all(a_context(bench, monotonic=lambda: now), run, "now", rows)
+    counting.cancel()
+    assert 9 <= turns <= 12

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,12 +102,19 @@ class BatchEffect(Protocol):
 
 def idempotency_key(uid: str, key: Key, stamp: tuple[str | None, ...]) -> str:
     """The key of one row and one staleness: the same across retries, ticks and a lost queue. A row that turns stale again has
-    other values in ``stamp``, and so a new key."""
+    other values in ``stamp``, and so a new key. It is the UUID of version 5 (RFC 9562) of both in the space ``uid``."""
+    name = key_text(key).encode() + b"\n" + msgspec.json.encode(stamp)
+    text = hashlib.sha1(_space(uid) + name, usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+
+
+@functools.lru_cache(maxsize=16)
+def _space(uid: str) -> bytes:
     try:
-        space = uuid.UUID(uid)
+        return uuid.UUID(uid).bytes
     except ValueError:
-        space = uuid.uuid5(uuid.NAMESPACE_URL, uid)
-    return str(uuid.uuid5(space, key_text(key) + "\n" + msgspec.json.encode(stamp).decode()))
+        return uuid.uuid5(uuid.NAMESPACE_URL, uid).bytes
 
 
 def as_row_error(error: BaseException) -> RowError:

@@ -8,7 +8,7 @@ import contextlib
 import contextvars
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,13 @@ from kubesweep.api.plan import Plan
 from kubesweep.errors import KubesweepError, Outage, RowError, Skip, SweepFailure
 from kubesweep.text import clip
 from kubesweep_worker.effects.base import Delivery, NotStarted, as_row_error
+from kubesweep_worker.effects.handler_tasks import HandlerTasks, Suspended, in_own_task
 from kubesweep_worker.effects.loading import check_result, is_async, load_handler
 from kubesweep_worker.effects.threads import HandlerThreads
 from kubesweep_worker.handlers import ATTRIBUTE, Context, Lifespan, Row
 from kubesweep_worker.row_values import python_values
 
-
-async def _in_own_task(work: Awaitable[Any], variables: contextvars.Context) -> Any:
-    """Await ``work`` in a task of its own, so that a cancellation or an exit inside ends only that task."""
-
-    async def guarded() -> tuple[Any, BaseException | None]:
-        try:
-            result = await work
-            while inspect.isawaitable(result):
-                result = await result
-        except BaseException as error:
-            return None, error
-        return result, None
-
-    result, error = await asyncio.create_task(guarded(), name="kubesweep-handler", context=variables)
-    if error is not None:
-        raise error
-    return result
+log = logging.getLogger("kubesweep.handler")
 
 
 class HandlerEffect:
@@ -51,7 +36,8 @@ class HandlerEffect:
         self._lifespan_task: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._starting = asyncio.Lock()
-        self._threads = HandlerThreads()
+        self._threads, self._tasks = HandlerThreads(), HandlerTasks()
+        self._started = False
         self._variables = contextvars.Context()
 
     @property
@@ -75,6 +61,7 @@ class HandlerEffect:
         async with self._starting:
             lifespan = getattr(self._function, ATTRIBUTE, None)
             if lifespan is None or self._lifespan_task is not None:
+                self._started = True
                 return
             entered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             task = asyncio.create_task(self._run_lifespan(lifespan, entered), name="kubesweep-lifespan")
@@ -88,7 +75,7 @@ class HandlerEffect:
             except asyncio.CancelledError:
                 task.cancel()
                 raise
-            self._lifespan_task = task
+            self._lifespan_task, self._started = task, True
 
     async def _run_lifespan(self, lifespan: Lifespan, entered: asyncio.Future[Any]) -> None:
         """Enter and exit the context manager in one task, as many async libraries require."""
@@ -113,6 +100,7 @@ class HandlerEffect:
 
     async def close(self) -> None:
         self._threads.close()
+        await self._tasks.close()
         self._closing.set()
         if self._lifespan_task is not None:
             await self._lifespan_task
@@ -127,31 +115,39 @@ class HandlerEffect:
             attempt=delivery.attempt,
             idempotency_key=delivery.idempotency_key,
             state=self._state,
-            log=logging.LoggerAdapter(logging.getLogger("kubesweep.handler"), fields),
+            log=logging.LoggerAdapter(log, fields),
         )
 
-    async def _call(self, function: Callable[..., Any], row: Row, context: Context, begin: Callable[[], None]) -> Any:
-        """Call in the context variables of the lifespan. A plain function may return an awaitable, such as a decorator does."""
+    def _call(self, function: Callable[..., Any], delivery: Delivery) -> Any:
+        """Call in the context variables of the lifespan. Returns the result, or something to await: of a plain function too, which may
+        return an awaitable, such as a decorator does."""
+        row, context = Row(python_values(delivery.values)), self._context(delivery)
         variables = self._variables.copy()
-        if self._async:
-            return await _in_own_task(_begin_and_call(begin, function, row, context), variables)
+        if not self._async:
+            return self._in_thread(function, row, context, delivery.begin, variables)
+        called = self._tasks.start(_begin_and_call(delivery.begin, function, row, context), variables)
+        return called.rest() if isinstance(called, Suspended) else called
 
+    async def _in_thread(
+        self,
+        function: Callable[..., Any],
+        row: Row,
+        context: Context,
+        begin: Callable[[], None],
+        variables: contextvars.Context,
+    ) -> Any:
         def run() -> Any:
             begin()
             return variables.run(function, row, context)
 
         result = await self._threads.call(run)
-        return await _in_own_task(result, variables) if inspect.isawaitable(result) else result
+        return await in_own_task(result, variables).rest() if inspect.isawaitable(result) else result
 
-    async def deliver(self, delivery: Delivery) -> None:
-        await self.start()
-        function = self._function
-        assert function is not None
-        row, context = Row(python_values(delivery.values)), self._context(delivery)
+    async def _in_time(self, rest: Coroutine[Any, Any, Any]) -> Any:
         try:
             async with asyncio.timeout(self._timeout) as limit:
                 try:
-                    check_result(await self._call(function, row, context, delivery.begin))
+                    return await rest
                 except TimeoutError as error:
                     if limit.expired():
                         raise
@@ -160,6 +156,16 @@ class HandlerEffect:
             raise RowError(
                 "HandlerTimeout", f"the handler did not return within {self._timeout:g} s (effect.timeout)"
             ) from None
+
+    async def deliver(self, delivery: Delivery) -> None:
+        if not self._started:
+            await self.start()
+        function = self._function
+        assert function is not None
+        try:
+            result = self._call(function, delivery)
+            if result is not None:
+                check_result(await self._in_time(result) if inspect.iscoroutine(result) else result)
         except KubesweepError as error:
             if isinstance(error, SweepFailure | RowError | Outage | Skip | NotStarted):
                 raise
@@ -174,6 +180,6 @@ class HandlerEffect:
 
 
 async def _begin_and_call(begin: Callable[[], None], function: Callable[..., Any], row: Row, context: Context) -> Any:
-    """Call ``begin`` inside the new task: it starts one iteration of the event loop later, and a stop may arrive in between."""
+    """Call ``begin`` right before the handler: in a task of its own that is later than the call, and a stop may arrive in between."""
     begin()
     return await function(row, context)

@@ -43,6 +43,7 @@ from kubesweep_worker.flow_control.receiver_health import ReceiverHealth
 from kubesweep_worker.flow_control.write_admission import WriteAdmission
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.findings import Findings
+from kubesweep_worker.jobs.rows.read_ahead import ReadAhead
 from kubesweep_worker.jobs.rows.refused_writes import RefusedWrites
 from kubesweep_worker.jobs.rows.settlement import RowResults, build_settlement
 from kubesweep_worker.settings import WorkerSettings
@@ -108,6 +109,7 @@ class JobContext:
         )
         self.effect_slots = ConcurrencyLimit(plan.effect.concurrency if plan.effect else 1, settings.monotonic)
         self.read_size = ReadSize(settings.sub_batch)
+        self.read_ahead = ReadAhead()
         self.refused_writes = RefusedWrites(self._applied)
         self.draining = False
         self.stop_requested = asyncio.Event()  # ends every wait for a slot of the rate limiter

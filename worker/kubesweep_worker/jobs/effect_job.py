@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from kubesweep.api.plan import Effect as EffectPlan
-from kubesweep.errors import Outage, ScopeOutage
+from kubesweep.errors import LeaseLost, Outage, ScopeOutage
 from kubesweep.queue.model import Job, JobKind, Key
 from kubesweep_worker.effects.base import EffectOutage
 from kubesweep_worker.in_flight import JobRun
@@ -25,9 +25,11 @@ from kubesweep_worker.jobs.rows.bisection import Interrupted, write_keys
 from kubesweep_worker.jobs.rows.delivery import FEW, DeliveryResult
 from kubesweep_worker.jobs.rows.refused_writes import never_ends_failure
 from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, keys_job
-from kubesweep_worker.jobs.rows.sub_batch import SubBatch, read_sub_batch
+from kubesweep_worker.jobs.rows.sub_batch import RowReader, SubBatch
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Keys, Predicate
+
+SETTLE_INTERVAL = 0.2  # seconds; sub-batches that were written whole are settled together
 
 
 def sub_batch_rows(settings: WorkerSettings, effect: EffectPlan) -> int:
@@ -104,32 +106,67 @@ def rest_of(job: Job, part: SubBatchResult) -> Job:
     return msgspec.structs.replace(job, low=part.low)
 
 
+@dataclass(slots=True)
+class Unsettled:
+    """Sub-batches that were written whole and that the queue does not count yet. ``run.claim.job`` continues behind them, with the
+    number of rows that the queue has."""
+
+    applied: int = 0
+    since: float = 0.0  # monotonic
+
+    async def settle(self, context: JobContext, run: JobRun) -> None:
+        if self.applied:
+            results, self.applied = RowResults(applied=self.applied), 0
+            await context.settle_progress(run, context.settlement(run, results, rest=run.claim.job))
+
+
 async def run_effect(context: JobContext, run: JobRun) -> Result:
     """Raises Outage, SweepFailure, LeaseLost."""
+    unsettled = Unsettled()
+    try:
+        return await _run_sub_batches(context, run, unsettled)
+    except LeaseLost:
+        raise
+    except Exception:
+        run.checkpoint()
+        await unsettled.settle(context, run)
+        raise
+
+
+async def _run_sub_batches(context: JobContext, run: JobRun, unsettled: Unsettled) -> Result:
     assert context.plan.effect is not None
     size = sub_batch_rows(context.settings, context.plan.effect)
     cutoff = run.claim.job.cutoff or await context.source.now()
+    reader = RowReader(context, run, cutoff, size)
     while True:
         run.uninterruptible = False
         run.checkpoint()
         if context.draining:
-            return Release(run.claim)
+            return await _release(context, run, unsettled)
         await _start_effect(context)
+        if context.health.factor < 1:
+            await unsettled.settle(context, run)  # the wait may be long
         async with context.health.admitted(run):
-            if (result := await _next_sub_batch(context, run, cutoff, size)) is not None:
+            if (result := await _next_sub_batch(context, run, cutoff, reader, unsettled)) is not None:
                 return result
 
 
-async def _next_sub_batch(context: JobContext, run: JobRun, cutoff: str, size: int) -> Result | None:
+async def _next_sub_batch(
+    context: JobContext, run: JobRun, cutoff: str, reader: RowReader, unsettled: Unsettled
+) -> Result | None:
     """None where the job has further rows."""
-    batch = await read_sub_batch(context, run, cutoff, min(size, context.read_size.most))
-    context.read_size.record([row.values for row in batch.rows])
+    batch = await reader.next()
     if not batch.keys:
-        return Done(context.settlement(run, RowResults()))
+        return Done(context.settlement(run, RowResults(applied=unsettled.applied)))
     if context.draining:
-        return Release(run.claim)
+        return await _release(context, run, unsettled)
     run.uninterruptible = True
-    return await _run_sub_batch(context, run, cutoff, batch)
+    return await _run_sub_batch(context, run, cutoff, batch, unsettled)
+
+
+async def _release(context: JobContext, run: JobRun, unsettled: Unsettled) -> Result:
+    await unsettled.settle(context, run)
+    return Release(run.claim)
 
 
 async def _start_effect(context: JobContext) -> None:
@@ -140,7 +177,9 @@ async def _start_effect(context: JobContext) -> None:
         raise EffectOutage(outage) from outage
 
 
-async def _run_sub_batch(context: JobContext, run: JobRun, cutoff: str, batch: SubBatch) -> Result | None:
+async def _run_sub_batch(
+    context: JobContext, run: JobRun, cutoff: str, batch: SubBatch, unsettled: Unsettled
+) -> Result | None:
     """Deliver, write and settle one sub-batch; returns the job's result with the last one."""
     job = run.claim.job
     delivered = await deliver_sub_batch(context, run, cutoff, batch.rows)
@@ -158,6 +197,11 @@ async def _run_sub_batch(context: JobContext, run: JobRun, cutoff: str, batch: S
     locked = locked_rows(msgspec.structs.replace(job, is_retry=True), part.results, part.idempotency_keys)
     jobs = (*part.split_off, *locked)
     last = not part.interrupted and (batch.last or (rest.kind is JobKind.KEYS and not rest.keys))
+    if not last and part.results.applied == len(batch.keys) and _may_settle_later(context, unsettled):
+        unsettled.applied += part.results.applied
+        run.claim = msgspec.structs.replace(run.claim, job=rest)
+        return None
+    part.results.applied, unsettled.applied = part.results.applied + unsettled.applied, 0
     if last and part.outage is None and failure is None:
         return Done(context.settlement(run, part.results, jobs=jobs), succeeded=not part.all_failed)
     await context.settle_progress(run, context.settlement(run, part.results, jobs=jobs, rest=rest))
@@ -166,6 +210,14 @@ async def _run_sub_batch(context: JobContext, run: JobRun, cutoff: str, batch: S
     if part.outage is not None:
         raise EffectOutage(part.outage) from part.outage
     return None
+
+
+def _may_settle_later(context: JobContext, unsettled: Unsettled) -> bool:
+    """After a crash, rows that were written are counted as unconfirmed until they are settled; no effect is repeated for them."""
+    now = context.settings.monotonic()
+    if not unsettled.applied:
+        unsettled.since = now
+    return now - unsettled.since < SETTLE_INTERVAL
 
 
 def _retry_rest(rest: Job, part: SubBatchResult) -> Job:

@@ -53,10 +53,10 @@ class BatchDelivery(SubBatchDelivery):
         self.refused: list[Delivery] = []  # rows of refused calls
 
     async def deliver_calls(self, parallel: int) -> None:
-        await in_parallel(self.deliver_rows, min(parallel, len(self.calls)))
+        await in_parallel(self.deliver_rows, min(parallel, len(self.calls)), self.calls)
         self.calls.extend([each] for each in self.refused)
         self.refused.clear()
-        await in_parallel(self.deliver_rows, min(parallel, len(self.calls)))
+        await in_parallel(self.deliver_rows, min(parallel, len(self.calls)), self.calls)
 
     async def deliver_rows(self) -> None:
         """Send calls one after the other until none is left; several of these run in parallel."""

@@ -10,7 +10,8 @@ effects/webhook_response.py classifies a webhook's status, such as 5xx, as an in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -25,6 +26,7 @@ from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.jobs.rows.settlement import RowFailure, failed_before
 from kubesweep_worker.sources.base import SourceRow
 
+YIELD_INTERVAL = 0.005  # seconds for which effects that never await may keep the event loop
 FEW = 5  # a sub-batch of at most this many rows proves nothing about the receiver
 MAX_CONSECUTIVE_FAILURES = 5  # failed probes in a row, after which a few rows are retried apart from their job
 # Whole failures of a job, after which its rows are retried apart from it, once the receiver serves others.
@@ -95,18 +97,20 @@ class SubBatchDelivery:
 
     def __init__(self, context: JobContext, run: JobRun, cutoff: str, rows: list[SourceRow]) -> None:
         self.context, self.run, self.cutoff = context, run, cutoff
-        self.rows = iter(rows)
+        self.rows = deque(rows)
         self.result = DeliveryResult()
         self.outages: dict[Key, Outage] = {}
         self.failed_since_answer: list[tuple[Key, ...]] = []  # the rows of each call
         self.failed_before = failed_before(run.claim.job)
         self.serves_others = context.receiver_health.serves_others
         self.effects_done = dict(run.claim.job.effects_done)
+        self.yielded = context.settings.monotonic()  # when other tasks could run last
         self.aborted = False  # the receiver is unavailable: the remaining rows are not tried
 
     async def deliver_rows(self) -> None:
         """Deliver rows one after the other until none is left; several of these run in parallel."""
-        for row in self.rows:
+        while self.rows:
+            row = self.rows.popleft()
             if self.context.draining:
                 self.result.not_started.append(row.key)
             elif self.aborted:
@@ -114,7 +118,13 @@ class SubBatchDelivery:
             else:
                 if (delivery := self.delivery_of(row)) is not None:
                     await self.attempt((delivery,))
-                await asyncio.sleep(0)  # a handler that never awaits must not delay a stop
+                await self._let_others_run()
+
+    async def _let_others_run(self) -> None:
+        """Handlers that never await must not delay a stop, or the other jobs."""
+        if (now := self.context.settings.monotonic()) - self.yielded >= YIELD_INTERVAL:
+            await asyncio.sleep(0)
+            self.yielded = now
 
     def delivery_of(self, row: SourceRow) -> Delivery | None:
         """None where the effect succeeded before, so only the write is missing, and where the row has no Idempotency-Key."""
@@ -256,17 +266,24 @@ async def deliver_all(context: JobContext, run: JobRun, cutoff: str, rows: list[
     """Deliver every row, ``effect.concurrency`` in parallel; never raises for a row. The lists are in order of completion."""
     assert context.plan.effect is not None
     delivery = SubBatchDelivery(context, run, cutoff, rows)
-    await in_parallel(delivery.deliver_rows, min(context.plan.effect.concurrency, len(rows)))
+    await in_parallel(delivery.deliver_rows, min(context.plan.effect.concurrency, len(rows)), delivery.rows)
     return delivery.conclude()
 
 
-async def in_parallel(work: Callable[[], Coroutine[Any, Any, None]], tasks: int) -> None:
-    """Run ``work`` in this many tasks at once."""
+async def in_parallel(work: Callable[[], Coroutine[Any, Any, None]], tasks: int, left: Collection[object]) -> None:
+    """Run ``work`` in this many tasks at once, until nothing is ``left``. The others start once the first one awaits something: work
+    that never does needs one."""
+
+    async def start_others() -> None:
+        if left:
+            for _ in range(tasks - 1):
+                group.create_task(work())
+
     if tasks <= 1:
         return await work()
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(tasks):
-                group.create_task(work())
+            group.create_task(start_others())
+            await work()
     except ExceptionGroup as several:  # callers decide by the class of the error
         raise several.exceptions[0] from several
