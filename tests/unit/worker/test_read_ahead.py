@@ -25,15 +25,13 @@ ROWS = 1000
 
 
 class Reads(MemorySource):
-    """Records how many rows each statement asks for. A statement that reads an ``unreadable`` row fails."""
+    """A statement that reads an ``unreadable`` row fails."""
 
     def __init__(self, rows: int) -> None:
         super().__init__(rows)
-        self.reads: list[int] = []
         self.unreadable: Key = ("none",)
 
     async def stale(self, scope: Scope, predicate: Predicate, most: int) -> list[SourceRow]:
-        self.reads.append(most)
         found = await super().stale(scope, predicate, most)
         if any(row.key == self.unreadable for row in found):
             raise RowError("NotReadable", "not text")
