@@ -25,13 +25,15 @@ ROWS = 1000
 
 
 class Reads(MemorySource):
-    """A statement that reads an ``unreadable`` row fails."""
+    """Records how many rows each statement asks for. A statement that reads an ``unreadable`` row fails."""
 
     def __init__(self, rows: int) -> None:
         super().__init__(rows)
+        self.limits: list[int] = []
         self.unreadable: Key = ("none",)
 
     async def stale(self, scope: Scope, predicate: Predicate, most: int) -> list[SourceRow]:
+        self.limits.append(most)
         found = await super().stale(scope, predicate, most)
         if any(row.key == self.unreadable for row in found):
             raise RowError("NotReadable", "not text")
@@ -109,7 +111,7 @@ async def test_a_fast_effect_needs_few_statements_and_one_settlement(
     assert sweep is not None
     assert (sweep.state, sweep.applied) == (SweepState.COMPLETED, ROWS)
     assert isinstance(bench.source, Reads)
-    assert bench.source.reads == [50, 100, 200, 400, 400]
+    assert bench.source.limits == [50, 100, 200, 400, 400]
     assert rests == []
     assert [call.key for call in bench.effect.calls] == [key(n) for n in range(ROWS)]
 
@@ -131,7 +133,7 @@ async def test_a_slow_effect_settles_each_of_its_sub_batches_and_reads_one_at_a_
     assert sweep.applied == ROWS
     assert seen == [100, 500, 900]
     assert isinstance(bench.source, Reads)
-    assert set(bench.source.reads) == {50}
+    assert set(bench.source.limits) == {50}
 
 
 async def test_rows_that_the_application_changed_since_they_were_read_get_no_effect(bench: Workbench) -> None:
@@ -154,7 +156,7 @@ async def test_a_job_that_repeats_rows_reads_them_again(bench: Workbench) -> Non
     continue_after(run, 79)
     assert (await read.next()).keys == tuple(key(n) for n in range(80, 130))
     assert isinstance(bench.source, Reads)
-    assert bench.source.reads == [400, 50, 100]
+    assert bench.source.limits == [400, 50, 100]
 
 
 async def test_a_row_that_cannot_be_read_fails_alone_among_many_that_are_read_together(bench: Workbench) -> None:
@@ -164,7 +166,7 @@ async def test_a_row_that_cannot_be_read_fails_alone_among_many_that_are_read_to
     assert stats.sweep is not None
     assert (stats.sweep.applied, stats.sweep.retrying) == (ROWS - 1, 1)
     assert len(bench.effect.calls) == ROWS - 1
-    assert bench.source.reads.count(200) == 2  # the one that failed, and one long after it
+    assert bench.source.limits.count(200) == 2  # the one that failed, and one long after it
 
 
 async def test_sub_batches_that_are_not_settled_are_counted_when_the_database_goes(
