@@ -197,3 +197,16 @@ async def test_sub_batches_that_are_not_settled_are_counted_when_the_database_go
     await worker.run()
     assert released == [150]
     assert len(bench.effect.calls) == 150
+
+
+async def test_sub_batches_that_are_not_settled_are_counted_when_the_worker_stops(bench: Workbench) -> None:
+    await bench.open()
+    worker = bench.worker()
+    bench.effect.script = lambda delivery: worker.stop() if delivery.key == key(149) else None
+    await worker.run()
+    sweep = (await bench.stats()).sweep
+    assert sweep is not None
+    assert sweep.applied == len(bench.effect.calls) == 150
+    stats = await bench.run()
+    assert stats.sweep is not None
+    assert (stats.sweep.applied, stats.sweep.unconfirmed, len(bench.effect.calls)) == (ROWS, 0, ROWS)
