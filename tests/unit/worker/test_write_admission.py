@@ -142,3 +142,21 @@ async def test_without_writes_it_is_idle() -> None:
     assert not bench.admission.idle
     bench.clock.now += 31
     assert bench.admission.idle
+
+
+async def test_a_write_that_takes_long_is_not_idle() -> None:
+    bench = Bench()
+    bench.admission.decide(FULL)
+    async with bench.admission.admitted(bench.run):
+        bench.clock.now += 31
+        assert not bench.admission.idle
+    assert not bench.admission.idle
+
+
+async def test_limits_that_are_added_during_a_write_are_measured_at_once() -> None:
+    bench = Bench(None)
+    async with bench.admission.admitted(bench.run):
+        bench.clock.now += 31
+        bench.admission.use(LAG)
+        assert bench.admission.wanted.is_set()
+        assert not bench.admission.idle

@@ -33,6 +33,7 @@ class WriteAdmission:
         self.rate_limited = False  # the rate was multiplied by the factor
         self.wanted = asyncio.Event()  # a write waits, or the limits changed
         self._changed = asyncio.Event()
+        self._writing = 0  # writes that were admitted and have not ended
         self._busy = 0.0  # seconds that the latest write took
         self._used = settings.monotonic()
 
@@ -42,7 +43,7 @@ class WriteAdmission:
 
     @property
     def idle(self) -> bool:
-        return self._settings.monotonic() - self._used > IDLE
+        return not self._writing and self._settings.monotonic() - self._used > IDLE
 
     def use(self, limits: HealthLimits | None) -> None:
         if limits != self.limits:
@@ -62,22 +63,25 @@ class WriteAdmission:
     @asynccontextmanager
     async def admitted(self, run: JobRun) -> AsyncIterator[None]:
         """Wait until a write may start. Raises what ``probe`` raises. A stop cancels the wait."""
-        if self.limits is None:
+        if self.limits is not None:
+            await self._admit(run)
+        began = self._settings.monotonic()
+        self._writing += 1
+        try:
             yield
-            return
+        finally:
+            self._writing -= 1
+            self._used = self._settings.monotonic()
+            self._busy = self._used - began
+
+    async def _admit(self, run: JobRun) -> None:
         began = self._settings.monotonic()
         while True:
             await self._open(run)
             waited = self._settings.monotonic() - began
             if waited >= (pause := self._pause()):
-                break
+                return
             await self._wait(run, pause - waited)
-        began = self._settings.monotonic()
-        try:
-            yield
-        finally:
-            self._used = self._settings.monotonic()
-            self._busy = self._used - began
 
     def _pause(self) -> float:
         """Seconds between the latest write and the next."""
