@@ -148,6 +148,7 @@ async def test_a_row_with_an_effect_waits_too(site: Site, signal: psycopg.Connec
             sent = len(calls)
             await reported_again(site, plan, finding)
             assert len(calls) <= sent + 1 < 200
+            assert site.statuses() == {"new": len(calls), "old": 200 - len(calls)}  # a crash repeats no effect
             set_to(signal, GOOD)
             await site.queue.set_pace(plan.ref, Pace.of(None, health=QUERY))
     assert len(set(calls)) == len(calls) == 200

@@ -153,7 +153,8 @@ class JobContext:
         self.limits = msgspec.structs.replace(self.plan.queue_limits, lease=self.settings.lease)
         self.batch_size.set_aim(pace.batch_time)
         if self.rate_limiter is not None:
-            self.rate_limiter.set_rate(rate)
+            # In a pause the rows whose effect succeeded are written, and the others are read again after it.
+            self.rate_limiter.set_rate(rate, wait=bool(factor))
 
     async def retry_until_answered(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call the queue until it answers, with backoff. Raises Outage once a draining worker has waited ``settings.patience``."""
