@@ -10,13 +10,14 @@ import logging
 import math
 
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import HealthLimits, Sample
+from kubesweep.queue.model import TURN, HealthLimits, Sample
 from kubesweep_worker.flow_control.health_level import MAX_AGE, UNKNOWN, Aged, Decision, HealthLevel
 from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.sources.base import Measured
 
 INTERVAL = 1.0  # seconds between two samples
 FIRST = 0.1  # the same until another worker has stored the first one
+FAILED = TURN + 1.5  # seconds for which a worker that could not measure does not ask, so that another one gets its turn
 REPEAT = 10.0  # seconds after which an unchanged throttle is reported again: without that it counts as over
 log = logging.getLogger("kubesweep.worker")
 
@@ -26,6 +27,7 @@ class HealthMonitor:
         self._context, self._settings = context, context.settings
         self._level = HealthLevel()
         self._samples: dict[str, tuple[Sample, float]] = {}  # by query, with when it was measured
+        self._failed: dict[str, tuple[Exception, float]] = {}  # by query, with when this worker asks again
         self._of = Measured("", 0)
         self._reported = Decision(1.0)
         self._reported_at = self._began = -math.inf
@@ -69,6 +71,7 @@ class HealthMonitor:
         measured = await self._context.source.measured()
         if measured != self._of:
             self._samples.clear()
+            self._failed.clear()
             self._of = measured
         for query in dict.fromkeys(("", limits.query)):
             await self._share(query)
@@ -77,9 +80,16 @@ class HealthMonitor:
         context = self._context
         where = f"{self._of.database}/{query}"
         asked = self._settings.monotonic()
+        failure, until = self._failed.get(query, (None, 0.0))
+        if failure is not None and asked < until:
+            raise failure
         shared = await context.queue.share_sample(context.ref, where, context.consumer)
         if shared.measure:
-            sample = await context.source.measure(query)
+            try:
+                sample = await context.source.measure(query)
+            except Exception as error:
+                self._failed[query] = error, self._settings.monotonic() + FAILED
+                raise
             asked = self._settings.monotonic()
             shared = await context.queue.share_sample(context.ref, where, context.consumer, sample)
         if shared.sample is not None:
