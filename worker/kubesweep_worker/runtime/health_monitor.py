@@ -1,7 +1,8 @@
 """Follow the health of the source's database while rows are written.
 
-Once a second one worker of the namespace measures a database, and the others read its sample from the queue: the load on the database does
-not grow with the number of workers. Each worker decides for itself, by the limits of its schedule.
+Once a second one worker of the namespace measures a database, as far as its user may read it. The others with the same user read its
+sample from the queue: the load on the database does not grow with the number of workers. Each worker decides for itself, by the
+limits of its schedule.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ class HealthMonitor:
 
     async def _share(self, query: str) -> None:
         context = self._context
-        where = f"{self._of.database}/{query}"
+        of = self._of
+        where = "\0".join((of.database, of.user, *((of.session, query) if query else ())))
         asked = self._settings.monotonic()
         failure, until = self._failed.get(query, (None, 0.0))
         if failure is not None and asked < until:
