@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import TURN, HealthLimits
 from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.runtime.health_monitor import HealthMonitor
+from tests.kits.deadlines import scaled
 from tests.kits.worker import MemorySource, Workbench
 from tests.unit.worker.test_rate_limiter import Clock
 
@@ -78,3 +80,30 @@ async def test_a_worker_alone_measures_again_once_the_database_answers(bench: Wo
         clock.now += 1
         last = await ann.step()
     assert last == ""
+
+
+async def test_a_worker_without_work_reports_no_recovery(bench: Workbench, clock: Clock) -> None:
+    ann = Monitored(bench, clock, "ann")
+    ann.source.signals = {"lockWaits": 10.0}
+    running = asyncio.create_task(ann.monitor.run())
+    ann.context.health.wanted.set()
+    async with asyncio.timeout(scaled(20)):
+        while ann.context.health.decision is not None or not bench.said:
+            await asyncio.sleep(0)
+    assert {each for each in bench.said if each[0] == "Throttle"} == {("Throttle", False, "LockWaits")}
+    ann.context.health.use(None)
+    async with asyncio.timeout(scaled(20)):
+        while ("Throttle", True, "") not in bench.said:
+            await asyncio.sleep(0)
+    running.cancel()
+
+
+async def test_a_report_that_fails_does_not_end_the_measurements(bench: Workbench, clock: Clock) -> None:
+    ann = Monitored(bench, clock, "ann")
+    ann.source.signals = {"lockWaits": 10.0}
+
+    async def fail(_: object) -> None:
+        raise ValueError("a defect")
+
+    ann.context.findings.report_throttle = fail  # type: ignore[method-assign]
+    assert await ann.step() == "LockWaits"

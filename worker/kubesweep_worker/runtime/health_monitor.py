@@ -42,7 +42,8 @@ class HealthMonitor:
                 admission.wanted.clear()
                 self._samples.clear()
                 self._context.apply_health(None)
-                await self._report(Decision(1.0))
+                if admission.limits is None:  # other workers may still be slowed down by the health
+                    await self._report(Decision(1.0))
                 await admission.wanted.wait()
                 self._began = self._settings.monotonic()
             if (limits := admission.limits) is not None:
@@ -109,5 +110,8 @@ class HealthMonitor:
         try:
             await self._context.findings.report_throttle(decision)
         except Outage:  # the next second tries again
+            return
+        except Exception:
+            log.exception("the health of the database cannot be reported")
             return
         self._reported, self._reported_at = decision, now
