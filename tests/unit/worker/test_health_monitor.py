@@ -13,7 +13,7 @@ from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import TURN, HealthLimits
 from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.runtime.health_monitor import HealthMonitor
-from tests.kits.deadlines import scaled
+from tests.kits import polling
 from tests.kits.worker import MemorySource, Workbench
 from tests.unit.worker.test_rate_limiter import Clock
 
@@ -87,14 +87,17 @@ async def test_a_worker_without_work_reports_no_recovery(bench: Workbench, clock
     ann.source.signals = {"lockWaits": 10.0}
     running = asyncio.create_task(ann.monitor.run())
     ann.context.health.wanted.set()
-    async with asyncio.timeout(scaled(20)):
-        while ann.context.health.decision is not None or not bench.said:
-            await asyncio.sleep(0)
+
+    async def idle() -> bool:
+        return bool(bench.said) and ann.context.health.decision is None
+
+    async def recovered() -> bool:
+        return ("Throttle", True, "") in bench.said
+
+    await polling.until(idle)
     assert {each for each in bench.said if each[0] == "Throttle"} == {("Throttle", False, "LockWaits")}
     ann.context.health.use(None)
-    async with asyncio.timeout(scaled(20)):
-        while ("Throttle", True, "") not in bench.said:
-            await asyncio.sleep(0)
+    await polling.until(recovered)
     running.cancel()
 
 
