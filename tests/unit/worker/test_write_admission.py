@@ -26,7 +26,7 @@ class Bench:
         self.then: list[Callable[[], object]] = []
         self.broken: Outage | None = None
         settings = WorkerSettings(monotonic=self.clock, sleep=self.sleep)
-        self.admission = WriteAdmission(limits, settings, self.probe)
+        self.admission = WriteAdmission(limits, settings, self)
         self.run = a_run(1)
 
     async def sleep(self, seconds: float) -> None:
@@ -39,6 +39,9 @@ class Bench:
         self.probes += 1
         if self.broken is not None:
             raise self.broken
+
+    async def origin(self) -> str:
+        return "carts(id) #here"
 
     async def write(self, seconds: float = 0.0) -> float:
         """One write that takes this long; returns how long it waited before."""

@@ -7,9 +7,11 @@ another 0.2 s at factor 0.5.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
+from kubesweep.errors import Outage
 from kubesweep.queue.model import HealthLimits
 from kubesweep_worker.flow_control.first_of import first_of
 from kubesweep_worker.flow_control.health_level import UNKNOWN, Decision
@@ -21,13 +23,19 @@ LONGEST_PAUSE = 30.0  # seconds after one write, unless the sweep is paused
 IDLE = 30.0  # seconds without a write, after which nothing is measured
 
 
-class WriteAdmission:
-    """``probe``: of the source; raises where the database cannot be used, so that the job is released as for any outage."""
+class Database(Protocol):
+    """The part of the source that is needed here."""
 
-    def __init__(
-        self, limits: HealthLimits | None, settings: WorkerSettings, probe: Callable[[], Awaitable[None]]
-    ) -> None:
-        self._settings, self._probe = settings, probe
+    async def probe(self) -> None: ...
+
+    async def origin(self) -> str: ...
+
+
+class WriteAdmission:
+    """``database``: where it cannot be used, its error releases the job as for any outage."""
+
+    def __init__(self, limits: HealthLimits | None, settings: WorkerSettings, database: Database) -> None:
+        self._settings, self._database = settings, database
         self.limits = limits
         self.decision: Decision | None = None  # None: nothing was measured since the last write
         self.rate_limited = False  # the rate was multiplied by the factor
@@ -62,7 +70,7 @@ class WriteAdmission:
 
     @asynccontextmanager
     async def admitted(self, run: JobRun) -> AsyncIterator[None]:
-        """Wait until a write may start. Raises what ``probe`` raises. A stop cancels the wait."""
+        """Wait until a write may start. Raises what the database raises. A stop cancels the wait."""
         if self.limits is not None:
             await self._admit(run)
         began = self._settings.monotonic()
@@ -90,11 +98,17 @@ class WriteAdmission:
         return min(LONGEST_PAUSE, self._busy * (1 / self.factor - 1))
 
     async def _open(self, run: JobRun) -> None:
+        waited = False
         while self.limits is not None and (self.decision is None or not self.decision.factor):
-            self._used = self._settings.monotonic()
+            waited, self._used = True, self._settings.monotonic()
             self.wanted.set()
             if not await self._wait(run, SLEEP) and (self.decision is None or self.decision.reason == UNKNOWN):
-                await self._probe()
+                await self._database.probe()
+        origin = run.claim.job.origin
+        if (
+            waited and origin and origin != await self._database.origin()
+        ):  # the job that is claimed again ends its sweep
+            raise Outage("TableChanged", "the URL leads to another database since the sweep was paused")
 
     async def _wait(self, run: JobRun, seconds: float) -> bool:
         """True where another decision ended the wait."""

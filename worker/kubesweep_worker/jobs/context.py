@@ -118,7 +118,7 @@ class JobContext:
             if effect is None
             else RateLimiter(plan.limits.rows_per_second, settings, self._reserve, self.stop_requested)
         )
-        self.health = WriteAdmission(self._pace.enforced_health, settings, source.probe)
+        self.health = WriteAdmission(self._pace.enforced_health, settings, source)
         self.health.rate_limited = self._pace.rate is not None
         self.replaced_origins: set[str] = set()  # origins whose sweep this process replaced
         self.no_claims_until = 0.0  # monotonic; set when this worker meets a job of a newer plan
