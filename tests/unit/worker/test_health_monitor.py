@@ -11,6 +11,7 @@ import pytest
 
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import TURN, HealthLimits
+from kubesweep_worker.flow_control.health_level import Decision
 from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.runtime.health_monitor import HealthMonitor
 from tests.kits import polling
@@ -105,7 +106,7 @@ async def test_a_report_that_fails_does_not_end_the_measurements(bench: Workbenc
     ann = Monitored(bench, clock, "ann")
     ann.source.signals = {"lockWaits": 10.0}
 
-    async def fail(_: object) -> None:
+    async def fail(decision: Decision) -> None:
         raise ValueError("a defect")
 
     ann.context.findings.report_throttle = fail  # type: ignore[method-assign]
