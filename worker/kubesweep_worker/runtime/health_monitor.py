@@ -75,7 +75,7 @@ class HealthMonitor:
             self._samples.clear()
             self._failed.clear()
             self._of = measured
-        for query in dict.fromkeys(("", limits.query)):
+        for query in limits.queries:
             await self._share(query)
 
     async def _share(self, query: str) -> None:
