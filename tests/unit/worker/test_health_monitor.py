@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import TURN, HealthLimits
-from kubesweep_worker.flow_control.health_level import Decision
+from kubesweep.queue.model import TURN, HealthLimits, Sample
+from kubesweep_worker.flow_control.health_level import MAX_AGE, Decision
 from kubesweep_worker.jobs.context import JobContext
+from kubesweep_worker.runtime import health_monitor
 from kubesweep_worker.runtime.health_monitor import HealthMonitor
 from tests.kits import polling
+from tests.kits.deadlines import scaled
 from tests.kits.worker import MemorySource, Workbench
 from tests.unit.worker.test_rate_limiter import Clock
 
@@ -111,3 +113,25 @@ async def test_a_report_that_fails_does_not_end_the_measurements(bench: Workbenc
 
     ann.context.findings.report_throttle = fail  # type: ignore[method-assign]
     assert await ann.step() == "LockWaits"
+
+
+async def test_a_measurement_that_hangs_leaves_the_health_unknown_after_five_seconds(
+    bench: Workbench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = Monitored(bench, clock, "ann")
+    ann.source.signals = {"lockWaits": 0.0}
+    assert await ann.step() == ""
+    answer, measure = asyncio.Event(), ann.source.measure
+
+    async def hang(query: str) -> Sample:
+        await answer.wait()
+        return await measure(query)
+
+    monkeypatch.setattr(ann.source, "measure", hang)
+    monkeypatch.setattr(health_monitor, "PATIENCE", 0.01)
+    clock.now += MAX_AGE + 1
+    async with asyncio.timeout(scaled(20)):
+        assert await ann.step() == "Unknown"
+        answer.set()
+        monkeypatch.undo()
+        assert await ann.step() == ""
