@@ -163,3 +163,11 @@ async def test_limits_that_are_added_during_a_write_are_measured_at_once() -> No
         bench.admission.use(LAG)
         assert bench.admission.wanted.is_set()
         assert not bench.admission.idle
+
+
+async def test_what_waits_for_the_health_also_waits_for_a_person_who_paused_the_sweep() -> None:
+    bench = Bench()
+    bench.admission.decide(PAUSED)
+    bench.admission.hold(True)
+    bench.then = [lambda: bench.admission.decide(FULL), lambda: None, lambda: bench.admission.hold(False)]
+    assert await bench.write() == 3 * SLEEP
