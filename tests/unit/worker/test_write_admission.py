@@ -168,6 +168,6 @@ async def test_limits_that_are_added_during_a_write_are_measured_at_once() -> No
 async def test_what_waits_for_the_health_also_waits_for_a_person_who_paused_the_sweep() -> None:
     bench = Bench()
     bench.admission.decide(PAUSED)
-    bench.admission.hold(True)
-    bench.then = [lambda: bench.admission.decide(FULL), lambda: None, lambda: bench.admission.hold(False)]
+    bench.admission.set_rate_zero(True)
+    bench.then = [lambda: bench.admission.decide(FULL), lambda: None, lambda: bench.admission.set_rate_zero(False)]
     assert await bench.write() == 3 * SLEEP

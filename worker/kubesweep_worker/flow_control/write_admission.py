@@ -38,7 +38,7 @@ class WriteAdmission:
         self._settings, self._database = settings, database
         self.limits = limits
         self.decision: Decision | None = None  # None: nothing was measured since the last write
-        self._held = False  # by a person, at rate 0
+        self._rate_zero = False  # by a person, at rate 0
         self.rate_limited = False  # the rate was multiplied by the factor
         self.wanted = asyncio.Event()  # a write waits, or the limits changed
         self._changed = asyncio.Event()
@@ -65,10 +65,10 @@ class WriteAdmission:
         if before is None or decision is None or before.factor != decision.factor:
             self._notify()
 
-    def hold(self, held: bool) -> None:
+    def set_rate_zero(self, rate_zero: bool) -> None:
         """A job that waited for the health does not start after it while a person has paused the sweep."""
-        if held != self._held:
-            self._held = held
+        if rate_zero != self._rate_zero:
+            self._rate_zero = rate_zero
             self._notify()
 
     def _notify(self) -> None:
@@ -106,7 +106,7 @@ class WriteAdmission:
 
     async def _open(self, run: JobRun) -> None:
         waited = False
-        while self.limits is not None and (self._held or self.decision is None or not self.decision.factor):
+        while self.limits is not None and (self._rate_zero or self.decision is None or not self.decision.factor):
             waited, self._used = True, self._settings.monotonic()
             self.wanted.set()
             if not await self._wait(run, SLEEP) and (self.decision is None or self.decision.reason == UNKNOWN):

@@ -148,7 +148,7 @@ class JobContext:
     def _use_rate(self) -> None:
         pace, factor = self._pace, self.health.factor
         self.health.rate_limited = pace.rate is not None
-        self.health.hold(pace.paused)
+        self.health.set_rate_zero(pace.paused)
         rate = 0.0 if not factor else None if pace.rate is None else pace.rate * factor
         self.plan = self._given_plan.at(msgspec.structs.replace(pace, rate=rate))
         self.limits = msgspec.structs.replace(self.plan.queue_limits, lease=self.settings.lease)
