@@ -10,9 +10,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import psycopg
 import pytest
 
+from kubesweep.api.plan import Assignment, Match, Plan, Source, Write
 from kubesweep.errors import Outage
-from kubesweep.queue.model import LOCK_WAITS, OLDEST_XMIN, QUERY, REPLAY_LAG, Sample
+from kubesweep.queue.model import LOCK_WAITS, OLDEST_XMIN, QUERY, REPLAY_LAG, VACUUM, HealthLimits, Sample
+from kubesweep_worker.flow_control.health_level import UNKNOWN, Aged, HealthLevel
 from kubesweep_worker.sources.postgres.health import HealthProbe
+from kubesweep_worker.sources.postgres.source import PostgresSource
 from tests.integration.postgres import Server, postgres
 from tests.integration.standby import primary_with_standby
 from tests.kits import polling
@@ -192,6 +195,7 @@ def oid(root: psycopg.Connection[tuple[object, ...]], name: str) -> int:
         ("SELECT NULL::int", None, "has no number"),
         ("SELECT 'NaN'::float8", None, "has no number"),
         ("SELECT 1 WHERE false", None, "has no number"),
+        ("'Infinity'::float8", None, "no number"),
         ("SELECT 'many'", None, "source.health.query"),
         ("SELECT n FROM generate_series(1, 2) AS n", None, "more than one row"),
         ("SELECT count(*) FROM missing", None, "missing"),
@@ -215,3 +219,52 @@ async def test_a_database_that_cannot_be_reached_is_an_outage() -> None:
     with pytest.raises(Outage):
         await probe.measure("")
     await probe.close()
+
+
+@pytest.fixture
+def hidden(connect: Connect) -> str:
+    """The URL of a role that may not read the views of the statistics."""
+    root = connect(autocommit=True)
+    role = f"r{uuid.uuid4().hex}"
+    root.execute(f"CREATE ROLE {role} LOGIN")
+    root.execute("REVOKE SELECT ON pg_locks, pg_stat_activity FROM PUBLIC")
+    root.execute("CREATE TABLE carts (id bigint PRIMARY KEY, status text)")
+    root.execute(f"GRANT SELECT, UPDATE ON carts TO {role}")
+    url = str(root.info.dsn)
+    return psycopg.conninfo.make_conninfo(url, user=role)
+
+
+async def test_views_that_may_not_be_read_leave_all_signals_unknown(hidden: str) -> None:
+    probe = HealthProbe(lambda: hidden, "kubesweep/shop/carts", ())
+    sample = await probe.measure("")
+    assert sample.values == {REPLAY_LAG: None, OLDEST_XMIN: None, LOCK_WAITS: None, VACUUM: None}
+    assert "permission denied for view pg_locks" in sample.problem
+    await probe.close()
+    limits = HealthLimits(pause_on_vacuum=True)
+    assert HealthLevel().decide(limits, {"": Aged(sample, 0.0)}, 1).reason == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("SELECT 1", ""),
+        ("SELECT count(*) FROM missing", "missing"),
+        ("SELECT setval('numbers', 1)", "read-only"),
+        ("SELECT 1 FROM pg_sleep(60)", "takes longer than 2 s"),
+    ],
+)
+async def test_a_check_tells_what_the_sweep_could_not_measure(
+    hidden: str, connect: Connect, query: str, problem: str
+) -> None:
+    connect(autocommit=True).execute("CREATE SEQUENCE numbers; GRANT ALL ON numbers TO PUBLIC")
+    health = HealthLimits(lock_waits=5.0, query=query, query_limit=1.0, continue_when_unknown=True)
+    match, write = (Match("in", "status", ("old",)),), Write(update=(Assignment("status", "new"),))
+    source = Source(table="carts", schema="public", health=health)
+    plan = Plan(namespace="shop", name="carts", uid="1", source=source, match=match, write=write)
+    opened = PostgresSource(plan, lambda: hidden)
+    found = dict((await opened.inspect()).warnings)
+    await opened.close()
+    assert "lockWaits cannot be read, so the sweep ignores it: " in found["health-rights"]
+    assert "permission denied for view pg_locks" in found["health-rights"]
+    assert problem in found.get("health-query", "")
+    assert bool(problem) == ("health-query" in found)

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from aiohttp import web
 
-from kubesweep.api.plan import Effect, Plan, RowLimits, Source, Webhook
+from kubesweep.api.plan import Effect, Plan, RowLimits, Session, Source, Webhook
 from kubesweep.queue.model import Finding, HealthLimits, Pace, Stats
 from tests.integration.receivers import receiver
 from tests.integration.standby import primary_with_standby
@@ -45,8 +45,9 @@ def signal(site: Site) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
 QUERY = HealthLimits(query="SELECT value FROM signal", query_limit=100.0)
 
 
-def careful(health: HealthLimits, **changes: object) -> Plan:
-    source = Source(table="carts", schema="public", lock_timeout=0.05, health=health)
+def careful(health: HealthLimits, search_path: tuple[str, ...] = (), **changes: object) -> Plan:
+    session = Session(search_path=search_path)
+    source = Source(table="carts", schema="public", lock_timeout=0.05, session=session, health=health)
     return cart_plan(source=source, **{"limits": RowLimits(batch_rows=BATCH), **changes})
 
 
@@ -148,6 +149,7 @@ async def test_a_row_with_an_effect_waits_too(site: Site, signal: psycopg.Connec
             sent = len(calls)
             await reported_again(site, plan, finding)
             assert len(calls) <= sent + 1 < 200
+            assert site.statuses() == {"new": len(calls), "old": 200 - len(calls)}  # a crash repeats no effect
             set_to(signal, GOOD)
             await site.queue.set_pace(plan.ref, Pace.of(None, health=QUERY))
     assert len(set(calls)) == len(calls) == 200
@@ -187,22 +189,59 @@ async def has_applied(site: Site, plan: Plan) -> bool:
     return stats.sweep is not None and stats.sweep.applied > 0
 
 
+@contextlib.contextmanager
+def as_app(site: Site) -> Iterator[tuple[psycopg.Connection[tuple[object, ...]], str]]:
+    """The workers of ``site`` connect as a new role without pg_monitor. A superuser's connection and the role."""
+    role = f"r{site.url.partition('/t')[2].partition('?')[0]}"
+    with psycopg.connect(site.url, autocommit=True) as root:
+        root.execute(f"CREATE ROLE {role} LOGIN")
+        root.execute(f"GRANT SELECT, UPDATE ON carts TO {role}")
+        site.url = site.url.replace("postgres@", f"{role}@", 1)
+        try:
+            yield root, role
+        finally:
+            root.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
 async def test_a_signal_that_this_user_may_not_read_pauses_and_names_the_grant(site: Site) -> None:
     carts(site.url, ROWS)
-    role = site.url.partition("/t")[2].partition("?")[0]
+    with as_app(site) as (root, role):
+        plan = careful(HealthLimits(oldest_xmin=600.0))
+        async with sweeping(site, plan):
+            finding = await throttled(site, plan, "Unknown")
+            assert f'GRANT pg_monitor TO "{role}"' in finding.message
+            root.execute(f"GRANT pg_monitor TO {role}")
+        assert site.statuses() == {"new": ROWS}
+
+
+async def test_a_user_without_rights_pauses_no_sweep_of_another_user(site: Site, tmp_path: Path) -> None:
+    carts(site.url, ROWS)
+    monitor = Site(tmp_path, site.url)
+    with as_app(site) as (root, role):
+        blind = careful(HealthLimits(oldest_xmin=600.0))
+        async with sweeping(site, blind):
+            await throttled(site, blind, "Unknown")
+            seeing = careful(HealthLimits(oldest_xmin=600.0), name="other", uid="other")
+            async with sweeping(monitor, seeing):
+                pass
+            assert monitor.statuses() == {"new": ROWS}
+            root.execute(f"GRANT pg_monitor TO {role}")
+    await monitor.queue.close()
+
+
+async def test_a_query_is_measured_for_each_search_path(site: Site, tmp_path: Path) -> None:
+    carts(site.url, ROWS)
     with psycopg.connect(site.url, autocommit=True) as root:
-        root.execute(f"CREATE ROLE r{role} LOGIN")
-        root.execute(f"GRANT SELECT, UPDATE ON carts TO r{role}")
-        try:
-            site.url = site.url.replace("postgres@", f"r{role}@", 1)
-            plan = careful(HealthLimits(oldest_xmin=600.0))
-            async with sweeping(site, plan):
-                finding = await throttled(site, plan, "Unknown")
-                assert f'GRANT pg_monitor TO "r{role}"' in finding.message
-                root.execute(f"GRANT pg_monitor TO r{role}")
+        for schema, value in (("quiet", GOOD), ("busy", BAD)):
+            root.execute(f"CREATE SCHEMA {schema} CREATE TABLE signal (value int)")
+            root.execute(f"INSERT INTO {schema}.signal VALUES ({value})")
+        paused, other = (careful(QUERY, (schema,), name=schema, uid=schema) for schema in ("busy", "quiet"))
+        async with sweeping(site, paused):
+            await throttled(site, paused, "Query")
+            async with sweeping(site, other):
+                pass
             assert site.statuses() == {"new": ROWS}
-        finally:
-            root.execute(f"DROP OWNED BY r{role}; DROP ROLE r{role}")
+            root.execute("UPDATE busy.signal SET value = 0")
 
 
 async def test_a_worker_that_is_stopped_in_a_pause_gives_its_jobs_back(

@@ -48,7 +48,7 @@ def events_of(
     if status != before:
         events += [*_ready(before, status), *_warnings(observation, before, status), *_autoscaling(before, status)]
         events += [
-            *_throttled(before, status),
+            *_throttled(observation, before, status),
             *_suspended(before, status),
             *_sweeps(observation),
             *_missed(observation, before, status),
@@ -106,7 +106,9 @@ def _autoscaling(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterat
         yield EventRequest(Reason.SCALED_BY_KEDA, str(new["message"]), _step(old, new), warning=False)
 
 
-def _throttled(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:
+def _throttled(
+    observation: Observation, before: Mapping[str, Any], status: Mapping[str, Any]
+) -> Iterator[EventRequest]:
     """Pauses by a signal of the database, and their ends. Slower speeds are in the status."""
     old, new = (each.get("throttle") or {} for each in (before, status))
     paused, pauses = (each.get("percent") == 0 for each in (old, new))
@@ -114,8 +116,8 @@ def _throttled(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator
         yield EventRequest(
             Reason.THROTTLED, str(new["message"]), f"{new['reason']} {new['since']}", error=new["reason"]
         )
-    elif paused and not pauses:
-        note = f"the sweep goes on: {old['reason']} is over"
+    elif paused and not pauses and not (observation.pace is not None and observation.pace.paused):
+        note = f"{old['reason']} no longer pauses the sweep"  # it may have ended, or a person ignores the signal
         yield EventRequest(
             Reason.RECOVERED, note, f"{old['reason']} {old['since']}", warning=False, error=old["reason"]
         )

@@ -273,3 +273,5 @@ def test_a_signal_of_the_database_is_shown_while_workers_report_it() -> None:
     assert "paused: replay lag 4.1 s > 2.0 s" in text_of(draw([schedule_view("carts", stats, now=120.0)], Console()))
     later = 105.0 + THROTTLE_AGE + 1
     assert "replay lag" not in str(schedule_view("carts", stats, now=later, speed=0.0).notes)
+    next_sweep = msgspec.structs.replace(stats, sweep=msgspec.structs.replace(RUNNING, started=106.0))
+    assert schedule_view("carts", next_sweep, now=120.0).notes == ()

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from kubesweep.errors import Outage, SpecError
-from kubesweep.queue.model import THROTTLE, Finding, Settlement, SweepState, Throttle
+from kubesweep.queue.model import THROTTLE, Finding, Pace, Settlement, SweepState, Throttle
 from kubesweep_controller.reconcile.execute_commands import execute
 from kubesweep_controller.status.build_status import build_status
 from kubesweep_controller.status.commands import pending_commands
@@ -275,3 +275,17 @@ async def test_a_pause_by_a_signal_and_its_end_are_events(served: ScheduleSimula
     assert await report(0.0, "LockWaits") == [("Throttled", "LockWaits", True)]
     assert await report(0.5, "LockWaits") == [("Recovered", "LockWaits", False)]
     assert await report(1.0) == []
+
+
+@pytest.mark.parametrize(("throttle", "events"), [("pause", []), ("off", [("Recovered", "ReplayLag", False)])])
+async def test_a_person_who_pauses_a_paused_sweep_does_not_end_the_pause(
+    served: ScheduleSimulation, throttle: str, events: list[tuple[str, str, bool]]
+) -> None:
+    await served.start(1)
+    message, paused = "paused: replay lag 4.1 s > 2.0 s", Throttle(0.0, "4.1 s", "2.0 s")
+    finding = Finding(THROTTLE, False, "ReplayLag", message, served.plan.version, throttle=paused)
+    await served.queue.report(served.ref, finding)
+    assert await summaries(served) == [("Throttled", "ReplayLag", True)]
+    served.annotate("throttle", throttle)
+    await served.queue.set_pace(served.ref, Pace.of(None, throttle))
+    assert await summaries(served) == events

@@ -66,6 +66,24 @@ async def test_rate_0_starts_no_row_until_another_rate_is_set(clock: Clock) -> N
     assert await waiting
 
 
+async def test_rows_that_may_not_wait_end_at_rate_0(clock: Clock) -> None:
+    async def reserve(_: int) -> Budget:
+        return Budget()
+
+    rate_limiter = RateLimiter(0.0, stuck_clock(clock), reserve, asyncio.Event())
+    waiting = asyncio.create_task(rate_limiter.acquire(a_run(1)))
+    await settled_loop()
+    assert not waiting.done()
+    rate_limiter.set_rate(0.0, wait=False)
+    assert not await waiting
+    rate_limiter.set_rate(0.0)
+    waiting = asyncio.create_task(rate_limiter.acquire(a_run(1)))
+    await settled_loop()
+    assert not waiting.done()
+    rate_limiter.set_rate(None)
+    assert await waiting
+
+
 async def test_a_stop_ends_the_wait_at_rate_0(clock: Clock) -> None:
     stopping = asyncio.Event()
 

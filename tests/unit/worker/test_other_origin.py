@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from kubesweep.api.plan import RetryPolicy
-from kubesweep.queue.model import Claim, Job, JobKind, Limits, SweepState, Window
+from kubesweep.api.plan import RetryPolicy, Source
+from kubesweep.queue.model import Claim, HealthLimits, Job, JobKind, Limits, SweepState, Window
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Drop, JobContext
 from kubesweep_worker.jobs.other_origin import end_other_origin
+from tests.kits import polling
 from tests.kits.worker import MemorySource, Workbench, a_plan, key
 
 THERE = "sessions(id) #there"
@@ -69,6 +71,29 @@ async def test_rows_in_retry_of_another_table_are_let_go_and_found_when_it_comes
     stats = await bench.sweep()
     assert stats.sweep is not None
     assert (stats.sweep.applied, old.stale_keys) == (2, set())
+    await bench.queue.close()
+
+
+async def test_a_url_that_changes_in_a_pause_moves_no_job_to_the_other_table(tmp_path: Path) -> None:
+    plan = a_plan(source=Source(table="rows", health=HealthLimits(lock_waits=5.0)))
+    bench = Workbench(tmp_path, MemorySource(100), plan)
+    bench.source.signals = {"lockWaits": 5.0}
+    await bench.open()
+    running = asyncio.create_task(bench.run())
+
+    async def paused() -> bool:
+        return ("Throttle", False, "LockWaits") in bench.said
+
+    async def jobs() -> int:
+        return (await bench.stats()).running
+
+    await polling.until(paused)
+    await polling.until(jobs)
+    bench.source.where, bench.source.signals = THERE, {"lockWaits": 0.0}
+    stats = await running
+    assert stats.sweep is not None
+    assert (stats.sweep.state, stats.sweep.applied) == (SweepState.COMPLETED, 100)
+    assert [(each.reason, each.applied) for each in stats.history] == [("SourceChanged", 0)]
     await bench.queue.close()
 
 

@@ -26,7 +26,7 @@ class Bench:
         self.then: list[Callable[[], object]] = []
         self.broken: Outage | None = None
         settings = WorkerSettings(monotonic=self.clock, sleep=self.sleep)
-        self.admission = WriteAdmission(limits, settings, self.probe)
+        self.admission = WriteAdmission(limits, settings, self)
         self.run = a_run(1)
 
     async def sleep(self, seconds: float) -> None:
@@ -39,6 +39,9 @@ class Bench:
         self.probes += 1
         if self.broken is not None:
             raise self.broken
+
+    async def origin(self) -> str:
+        return "carts(id) #here"
 
     async def write(self, seconds: float = 0.0) -> float:
         """One write that takes this long; returns how long it waited before."""
@@ -142,3 +145,29 @@ async def test_without_writes_it_is_idle() -> None:
     assert not bench.admission.idle
     bench.clock.now += 31
     assert bench.admission.idle
+
+
+async def test_a_write_that_takes_long_is_not_idle() -> None:
+    bench = Bench()
+    bench.admission.decide(FULL)
+    async with bench.admission.admitted(bench.run):
+        bench.clock.now += 31
+        assert not bench.admission.idle
+    assert not bench.admission.idle
+
+
+async def test_limits_that_are_added_during_a_write_are_measured_at_once() -> None:
+    bench = Bench(None)
+    async with bench.admission.admitted(bench.run):
+        bench.clock.now += 31
+        bench.admission.use(LAG)
+        assert bench.admission.wanted.is_set()
+        assert not bench.admission.idle
+
+
+async def test_what_waits_for_the_health_also_waits_for_a_person_who_paused_the_sweep() -> None:
+    bench = Bench()
+    bench.admission.decide(PAUSED)
+    bench.admission.set_rate_zero(True)
+    bench.then = [lambda: bench.admission.decide(FULL), lambda: None, lambda: bench.admission.set_rate_zero(False)]
+    assert await bench.write() == 3 * SLEEP

@@ -74,9 +74,7 @@ class HealthLevel:
 
     def decide(self, limits: HealthLimits, samples: Mapping[str, Aged], table: int, problem: str = "") -> Decision:
         """``samples``: by the query that they are of, "" for the other signals. ``problem``: why a sample is missing."""
-        values, unknown = _values(limits, samples, problem)
-        if limits.pause_on_vacuum and (found := samples.get("")) is not None and found.age <= MAX_AGE:
-            values[VACUUM] = 1.0 if table in found.sample.vacuumed else 0.0
+        values, unknown = _values(limits, samples, table, problem)
         limit_of = {**limits.of_numbers, VACUUM: 1.0}
         self._steps = {name: _step(self._steps.get(name, 0), value / limit_of[name]) for name, value in values.items()}
         slowest = max(self._steps, key=lambda name: self._steps[name], default=None)
@@ -88,7 +86,9 @@ class HealthLevel:
         return _describe(slowest, step, values[slowest], limit_of[slowest])
 
 
-def _values(limits: HealthLimits, samples: Mapping[str, Aged], problem: str) -> tuple[dict[str, float], str]:
+def _values(
+    limits: HealthLimits, samples: Mapping[str, Aged], table: int, problem: str
+) -> tuple[dict[str, float], str]:
     """The known value of each signal that has a limit, and why others are unknown."""
     values: dict[str, float] = {}
     unknown = ""
@@ -98,12 +98,12 @@ def _values(limits: HealthLimits, samples: Mapping[str, Aged], problem: str) -> 
         if found is None or found.age > MAX_AGE:
             late = "it was not measured yet" if found is None else f"it was last measured {found.age:.0f} s ago"
             unknown = unknown or problem or late
-        elif name != VACUUM:
-            value = found.sample.values.get(name)
-            if value is None:
-                unknown = unknown or f"{name}: {found.sample.problem or 'it has no value'}"
-            else:
-                values[name] = value
+            continue
+        value = found.sample.values.get(name, None if name != VACUUM else float(table in found.sample.vacuumed))
+        if value is None:
+            unknown = unknown or f"{name}: {found.sample.problem or 'it has no value'}"
+        else:
+            values[name] = value
     return values, unknown
 
 

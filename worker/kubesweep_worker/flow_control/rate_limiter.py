@@ -58,6 +58,7 @@ class RateLimiter:
     ) -> None:
         self._settings, self._reserve, self._stop_requested = settings, reserve, stop_requested
         self._use(rate)
+        self._wait = True  # at rate 0, until another one applies
         self._changed = asyncio.Event()  # of this rate: set once another one applies
         self._reserved = 0  # slots that rows took and whose time has not come
         self._returned = 0  # slots of an earlier rate, which the budget has not got back
@@ -74,10 +75,11 @@ class RateLimiter:
         self._late = min(LATE_SECONDS, LATE_ROWS / self._rate)
         self._debt = Limits(rows_per_second=rate).debt
 
-    def set_rate(self, rate: float | None) -> None:
-        """Apply a new rate to all rows that have not started."""
-        if rate == self._limit:
+    def set_rate(self, rate: float | None, *, wait: bool = True) -> None:
+        """Apply a new rate to all rows that have not started. ``wait``: whether they wait at rate 0, or ``acquire`` returns False."""
+        if (rate, wait) == (self._limit, self._wait):
             return
+        self._wait = wait
         self._returned += self._ahead() + self._reserved
         self._slots.clear()
         self._use(rate)
@@ -97,7 +99,7 @@ class RateLimiter:
             self._slots.append(_Slots(start, start + (1 - credit) / self._rate, rows))
 
     async def acquire(self, run: JobRun) -> bool:
-        """Wait until one row may start. False where the worker stops first."""
+        """Wait until one row may start. False where the worker stops first, or the row may not wait."""
         if self._limit is None and not self._returned:
             return not self._stop_requested.is_set()
         self._waiting += 1
@@ -110,6 +112,8 @@ class RateLimiter:
                 elif self._limit is None:
                     return True
                 elif self._limit == 0:
+                    if not self._wait:
+                        return False
                     run.touch()
                     await self._sleep(SLEEP)
                 elif due is None:

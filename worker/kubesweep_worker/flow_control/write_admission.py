@@ -7,9 +7,11 @@ another 0.2 s at factor 0.5.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
+from kubesweep.errors import Outage
 from kubesweep.queue.model import HealthLimits
 from kubesweep_worker.flow_control.first_of import first_of
 from kubesweep_worker.flow_control.health_level import UNKNOWN, Decision
@@ -21,18 +23,26 @@ LONGEST_PAUSE = 30.0  # seconds after one write, unless the sweep is paused
 IDLE = 30.0  # seconds without a write, after which nothing is measured
 
 
-class WriteAdmission:
-    """``probe``: of the source; raises where the database cannot be used, so that the job is released as for any outage."""
+class Database(Protocol):
+    """The part of the source that is needed here."""
 
-    def __init__(
-        self, limits: HealthLimits | None, settings: WorkerSettings, probe: Callable[[], Awaitable[None]]
-    ) -> None:
-        self._settings, self._probe = settings, probe
+    async def probe(self) -> None: ...
+
+    async def origin(self) -> str: ...
+
+
+class WriteAdmission:
+    """``database``: where it cannot be used, its error releases the job as for any outage."""
+
+    def __init__(self, limits: HealthLimits | None, settings: WorkerSettings, database: Database) -> None:
+        self._settings, self._database = settings, database
         self.limits = limits
         self.decision: Decision | None = None  # None: nothing was measured since the last write
+        self._rate_zero = False  # by a person, at rate 0
         self.rate_limited = False  # the rate was multiplied by the factor
         self.wanted = asyncio.Event()  # a write waits, or the limits changed
         self._changed = asyncio.Event()
+        self._writing = 0  # writes that were admitted and have not ended
         self._busy = 0.0  # seconds that the latest write took
         self._used = settings.monotonic()
 
@@ -42,7 +52,7 @@ class WriteAdmission:
 
     @property
     def idle(self) -> bool:
-        return self._settings.monotonic() - self._used > IDLE
+        return not self._writing and self._settings.monotonic() - self._used > IDLE
 
     def use(self, limits: HealthLimits | None) -> None:
         if limits != self.limits:
@@ -55,29 +65,38 @@ class WriteAdmission:
         if before is None or decision is None or before.factor != decision.factor:
             self._notify()
 
+    def set_rate_zero(self, rate_zero: bool) -> None:
+        """A job that waited for the health does not start after it while a person has paused the sweep."""
+        if rate_zero != self._rate_zero:
+            self._rate_zero = rate_zero
+            self._notify()
+
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
     @asynccontextmanager
     async def admitted(self, run: JobRun) -> AsyncIterator[None]:
-        """Wait until a write may start. Raises what ``probe`` raises. A stop cancels the wait."""
-        if self.limits is None:
+        """Wait until a write may start. Raises what the database raises. A stop cancels the wait."""
+        if self.limits is not None:
+            await self._admit(run)
+        began = self._settings.monotonic()
+        self._writing += 1
+        try:
             yield
-            return
+        finally:
+            self._writing -= 1
+            self._used = self._settings.monotonic()
+            self._busy = self._used - began
+
+    async def _admit(self, run: JobRun) -> None:
         began = self._settings.monotonic()
         while True:
             await self._open(run)
             waited = self._settings.monotonic() - began
             if waited >= (pause := self._pause()):
-                break
+                return
             await self._wait(run, pause - waited)
-        began = self._settings.monotonic()
-        try:
-            yield
-        finally:
-            self._used = self._settings.monotonic()
-            self._busy = self._used - began
 
     def _pause(self) -> float:
         """Seconds between the latest write and the next."""
@@ -86,11 +105,17 @@ class WriteAdmission:
         return min(LONGEST_PAUSE, self._busy * (1 / self.factor - 1))
 
     async def _open(self, run: JobRun) -> None:
-        while self.limits is not None and (self.decision is None or not self.decision.factor):
-            self._used = self._settings.monotonic()
+        waited = False
+        while self.limits is not None and (self._rate_zero or self.decision is None or not self.decision.factor):
+            waited, self._used = True, self._settings.monotonic()
             self.wanted.set()
             if not await self._wait(run, SLEEP) and (self.decision is None or self.decision.reason == UNKNOWN):
-                await self._probe()
+                await self._database.probe()
+        origin = run.claim.job.origin
+        if (
+            waited and origin and origin != await self._database.origin()
+        ):  # the job that is claimed again ends its sweep
+            raise Outage("TableChanged", "the URL leads to another database since the sweep was paused")
 
     async def _wait(self, run: JobRun, seconds: float) -> bool:
         """True where another decision ended the wait."""

@@ -118,7 +118,7 @@ class JobContext:
             if effect is None
             else RateLimiter(plan.limits.rows_per_second, settings, self._reserve, self.stop_requested)
         )
-        self.health = WriteAdmission(self._pace.enforced_health, settings, source.probe)
+        self.health = WriteAdmission(self._pace.enforced_health, settings, source)
         self.health.rate_limited = self._pace.rate is not None
         self.replaced_origins: set[str] = set()  # origins whose sweep this process replaced
         self.no_claims_until = 0.0  # monotonic; set when this worker meets a job of a newer plan
@@ -148,12 +148,14 @@ class JobContext:
     def _use_rate(self) -> None:
         pace, factor = self._pace, self.health.factor
         self.health.rate_limited = pace.rate is not None
+        self.health.set_rate_zero(pace.paused)
         rate = 0.0 if not factor else None if pace.rate is None else pace.rate * factor
         self.plan = self._given_plan.at(msgspec.structs.replace(pace, rate=rate))
         self.limits = msgspec.structs.replace(self.plan.queue_limits, lease=self.settings.lease)
         self.batch_size.set_aim(pace.batch_time)
         if self.rate_limiter is not None:
-            self.rate_limiter.set_rate(rate)
+            # In a pause the rows whose effect succeeded are written, and the others are read again after it.
+            self.rate_limiter.set_rate(rate, wait=bool(factor))
 
     async def retry_until_answered(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call the queue until it answers, with backoff. Raises Outage once a draining worker has waited ``settings.patience``."""

@@ -49,7 +49,7 @@ class SubBatchResult:
     handled: frozenset[Key]
     outage: Outage | None
     idempotency_keys: Mapping[Key, str]  # those under which the effects of ``ok`` succeeded
-    interrupted: bool = False  # rows were not started, because the worker stops
+    interrupted: bool = False  # rows were not started, because of a stop or a pause
     split_off: tuple[Job, ...] = ()  # jobs for rows that failed whole
     all_failed: bool = False
 

@@ -185,6 +185,8 @@ class Measured:
 
     database: str  # the server and the database, as the server identifies them
     table: int  # the oid of the swept table
+    user: str = ""  # who measures: users may read different signals
+    session: str = ""  # the settings of the user's query, on which its value may depend
 
 
 class Source(Protocol):

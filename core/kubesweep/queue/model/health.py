@@ -36,9 +36,16 @@ class HealthLimits(msgspec.Struct, frozen=True, omit_defaults=True):
         }
         return {name: limit for name, limit in limits.items() if limit is not None}
 
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """What is measured: "" for all signals but the user's query."""
+        signals = self.pause_on_vacuum or self.of_numbers.keys() - {QUERY}
+        return (*([""] if signals else []), *([self.query] if self.query else []))
+
 
 class Sample(msgspec.Struct, frozen=True):
-    """One measurement of a database. ``values``: by signal; None: this user may not read it, or the query has no number."""
+    """One measurement of a database. ``values``: by signal; None: this user may not read it, or the query has no number. The one of
+    VACUUM is in ``vacuumed``, unless this user may not read it."""
 
     values: dict[str, float | None]
     vacuumed: tuple[int, ...] = ()  # oids of tables, and of what they are parts of, on which an autovacuum runs

@@ -58,4 +58,6 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
         """Why workers are slower than their pace, or unable to tell; None: they are not, or have nothing to do."""
         found = next((each for each in self.findings if each.kind == THROTTLE), None)
         idle = (self.sweep is None or self.sweep.state.settled) and not self.running + self.ready + self.delayed
-        return None if found is None or found.ok or idle or now - found.at > THROTTLE_AGE else found
+        if found is None or found.ok or idle or now - found.at > THROTTLE_AGE:
+            return None
+        return None if self.sweep is not None and found.at < self.sweep.started else found  # of the sweep before

@@ -42,7 +42,7 @@ class DeliveryResult:
     failed: list[RowFailure] = field(default_factory=list)
     unspent: list[RowFailure] = field(default_factory=list)  # retried under the same attempt number
     undelivered: list[Key] = field(default_factory=list)  # failed, or with an unknown result: delivered again
-    not_started: list[Key] = field(default_factory=list)  # because the worker stops: delivered again
+    not_started: list[Key] = field(default_factory=list)  # because of a stop or a pause: delivered again
     outage: Outage | None = None
     idempotency_keys: dict[Key, str] = field(default_factory=dict)  # of each row in ``ok``
     already_done: int = 0  # rows in ``ok`` whose effect had succeeded before
@@ -176,7 +176,7 @@ class SubBatchDelivery:
         return (None,)
 
     async def _may_start(self, rows: int) -> bool:
-        """Wait until the rate limit lets all rows start. False where the worker stops first."""
+        """Wait until the rate limit lets all rows start. False where the worker stops, or the health pauses the sweep, first."""
         if (limiter := self.context.rate_limiter) is not None:
             for _ in range(rows):
                 if not await limiter.acquire(self.run):

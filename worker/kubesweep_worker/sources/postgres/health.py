@@ -5,16 +5,18 @@ Views: https://www.postgresql.org/docs/current/monitoring-stats.html and view-pg
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from kubesweep.api.models.sql_text import substitute_cutoff
 from kubesweep.errors import Outage, RowError, SweepFailure
-from kubesweep.queue.model import LOCK_WAITS, OLDEST_XMIN, QUERY, REPLAY_LAG, HealthLimits, Sample
+from kubesweep.queue.model import LOCK_WAITS, OLDEST_XMIN, QUERY, REPLAY_LAG, VACUUM, HealthLimits, Sample
 from kubesweep_worker.sources.conditions import quote_name
 from kubesweep_worker.sources.postgres.checks.catalog import sql
 from kubesweep_worker.sources.postgres.pool import Pool, Timeouts, Transaction
 
 TIMEOUT = 2.0  # seconds that one measurement may take
+SETTINGS = (f"SET LOCAL statement_timeout = {round(TIMEOUT * 1000)}", "SET TRANSACTION READ ONLY")
 GRANT = "GRANT pg_monitor TO {role}"
 
 
@@ -23,11 +25,7 @@ class HealthProbe:
 
     def __init__(self, url: Callable[[], str], name: str, settings: Sequence[str]) -> None:
         self._pool = Pool(url, 1, name, Timeouts(TIMEOUT, 1.0))
-        self._settings = (
-            *settings,
-            f"SET LOCAL statement_timeout = {round(TIMEOUT * 1000)}",
-            "SET TRANSACTION READ ONLY",
-        )
+        self._settings = (*settings, *SETTINGS)
 
     async def close(self) -> None:
         await self._pool.close()
@@ -39,10 +37,13 @@ class HealthProbe:
 
 
 async def _measure(tx: Transaction) -> Sample:
+    """A user that may not read the views at all knows no signal. ``tx`` stays usable."""
+    await tx.run("SAVEPOINT health")
     try:
         [row] = await tx.query(sql("health"))
-    except RowError as error:
-        raise Outage("HealthUnknown", f"the health of the database cannot be measured: {error}") from None
+    except (RowError, SweepFailure) as error:
+        await tx.run("ROLLBACK TO SAVEPOINT health")
+        return Sample(dict.fromkeys((REPLAY_LAG, OLDEST_XMIN, LOCK_WAITS, VACUUM)), problem=str(error))
     sees_all, standbys, lag, oldest, waits, vacuumed = row
     problem = "" if sees_all else f"this user may not see it: {await grant(tx)}"
     values: dict[str, float | None] = {
@@ -66,27 +67,30 @@ async def measure_query(tx: Transaction, query: str) -> Sample:
     except (RowError, SweepFailure) as error:
         return Sample({QUERY: None}, problem=f"source.health.query: {error}")
     except Outage as outage:
-        if outage.reason != "StatementTimeout":
+        if outage.reason not in ("StatementTimeout", "StatementCancelled"):
             raise
         return Sample({QUERY: None}, problem=f"source.health.query takes longer than {TIMEOUT:g} s")
     value = float(rows[0][0]) if rows and rows[0][0] is not None else None
-    if value is None or value != value:
+    if value is None or not math.isfinite(value):
         return Sample({QUERY: None}, problem="source.health.query has no number as its value")
     return Sample({QUERY: value})
 
 
 async def unreadable(tx: Transaction, limits: HealthLimits) -> list[tuple[str, str]]:
-    """Warnings of ``check`` about signals that cannot be read."""
+    """Warnings of ``check`` about signals that cannot be read. ``tx`` may be unusable afterwards."""
     found = []
-    values = (await _measure(tx)).values
-    hidden = [name for name in limits.of_numbers if name in values and values[name] is None]
+    await tx.run(*SETTINGS)
+    sample = await _measure(tx)
+    names = (*limits.of_numbers, *([VACUUM] if limits.pause_on_vacuum else []))
+    hidden = [name for name in names if name in sample.values and sample.values[name] is None]
     if hidden:
-        text = f"{' and '.join(hidden)} cannot be read, so the sweep {_unknown(limits)}: {await grant(tx)}"
+        fix = await grant(tx) if sample.values[LOCK_WAITS] is not None else sample.problem
+        text = f"{' and '.join(hidden)} cannot be read, so the sweep {_unknown(limits)}: {fix}"
         found.append(("health-rights", text))
     if limits.query:
         sample = await measure_query(tx, limits.query)
         if sample.problem:
-            found.append(("health-query", f"{sample.problem}, so the sweep {_unknown(limits)}"))
+            found.append(("health-query", f"{sample.problem.rstrip('.')}, so the sweep {_unknown(limits)}"))
     return found
 
 

@@ -54,7 +54,7 @@ class PostgresSource:
         self._plan = plan
         self._settings = (*settings(plan), *user_settings(plan))
         self._url = url
-        self._origin: tuple[Relation, str, str] | None = None  # with the database
+        self._identified: tuple[Relation, str, Measured] | None = None  # with the origin
         timeouts = Timeouts(plan.source.statement_timeout, margin)
         name = f"kubesweep/{plan.namespace}/{plan.name}"
         self._pool = Pool(url, plan.concurrency + 1, name, timeouts)
@@ -98,22 +98,23 @@ class PostgresSource:
         return (await self._identify())[1]
 
     async def measured(self) -> Measured:
-        relation, _, database = await self._identify()
-        return Measured(database, relation.oid)
+        return (await self._identify())[2]
 
     async def measure(self, query: str) -> Sample:
         return await self._health.measure(query)
 
-    async def _identify(self) -> tuple[Relation, str, str]:
+    async def _identify(self) -> tuple[Relation, str, Measured]:
         snapshot = await self._learn()
         relation, statements = snapshot.relation, snapshot.statements
-        if self._origin is None or self._origin[0] is not relation:
+        if self._identified is None or self._identified[0] is not relation:
             async with self._pool.transaction(self._settings) as tx:
                 database = await read_database(tx, self._url())
+                [(user,)] = await tx.query("SELECT current_user::text")
             name = f"{relation.schema}.{relation.name}"
             origin = origin_of(database, name, [part.name for part in statements.key])
-            self._origin = relation, origin, "/".join(database)
-        return self._origin
+            measured = Measured("/".join(database), relation.oid, str(user), ";".join(user_settings(self._plan)))
+            self._identified = relation, origin, measured
+        return self._identified
 
     async def bounds(self) -> tuple[str, Key | None]:
         if self._plan.write is not None and self._plan.write.deletes:
