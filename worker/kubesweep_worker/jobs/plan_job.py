@@ -31,7 +31,8 @@ log = logging.getLogger("kubesweep.worker")
 SAMPLES = 10
 # Warnings of the source for which a first sweep that deletes awaits approval, and the reason that it shows.
 TIME_WARNINGS = {NAIVE_ZONE: "NaiveTimeZone", EPOCH_UNIT: "EpochUnit"}
-UNCOUNTED = 10_000  # rows that a sweep may plan in any case; only a larger sweep counts its rows, once
+# Rows that a sweep may plan in any case, besides its first window; only a larger sweep counts its rows, once.
+UNCOUNTED = 10_000
 MOST_COUNTED = 10**12
 WINDOW_SECONDS = 10  # a window holds at most this much of rowsPerSecond, so that an edit takes effect soon
 
@@ -105,7 +106,8 @@ async def run_plan(context: JobContext, run: JobRun) -> Result:
         start = None if plan.dry_run else await _start(context, origin)
         step = msgspec.structs.replace(step, low=start, high=last, wrap=start)
     most = window_rows(plan, step.planned, deliveries_alone(run.claim), cap_of(plan, step))
-    if cap_of(plan, step) is None and step.planned + most > UNCOUNTED:
+    # Not for the first window: its jobs run while the rows are counted, and most sweeps need no second one.
+    if cap_of(plan, step) is None and step.planned and step.planned + most > UNCOUNTED:
         step = msgspec.structs.replace(step, cap=await _cap(context, predicate, step.planned))
         most = window_rows(plan, step.planned, deliveries_alone(run.claim), cap_of(plan, step))
     cuts = await context.source.cut(predicate, step.low, plan.limits.batch_rows, most, step.high)
