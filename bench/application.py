@@ -105,7 +105,7 @@ def application(server: Server, database: str, load: Load, rate: float) -> Itera
 def _command(server: Server, database: str, load: Load, *more: str) -> list[str]:
     sizes = (f"-Drows={load.rows}", f"-Devery={load.every}", "-c", str(load.clients))
     return [
-        str(server.program("pgbench")),
+        server.program("pgbench"),
         "-n",
         "-M",
         "prepared",

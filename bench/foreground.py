@@ -25,8 +25,8 @@ from typing import Any
 from bench import foreground_competitors as competitors
 from bench.application import Load, application, capacity
 from bench.foreground_competitors import Done
+from bench.replay_lag import caught_up, replay_lag
 from bench.servers import Server, postgres
-from bench.standby import caught_up, replay_lag, standby
 from bench.sweep import HERE, machine
 
 ALONE, STATEMENT, LOOP, SWEEP, HEALTH = "alone", "statement", "loop", "kubesweep", "health"
@@ -195,7 +195,7 @@ def measure(options: Options, say: Say) -> tuple[str, dict[str, object]]:
         around = machine(server)
         build(server, options)
         if options.standby:
-            stack.enter_context(standby(server))
+            stack.enter_context(server.standby())
         with server.fresh() as name:
             warm(server, name)
             most = capacity(server, name, options.load, options.seconds)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from tests.integration import postgres as tests_postgres
+from tests.integration.standby import standby_of
 
 SETTINGS = {
     "fsync": "on",
@@ -64,16 +64,15 @@ class Server:
             finally:
                 connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
-    def program(self, name: str) -> Path:
+    def program(self, name: str) -> str:
         """The path of a program of its version, such as pgbench."""
-        return self._server.binaries / name
+        return self._server.program(name)
 
-    def allow_replication(self) -> None:
-        """Let a standby connect."""
-        with (self._server.folder / "data" / "pg_hba.conf").open("a") as file:
-            file.write("local replication all trust\n")
-        with self.connect() as connection:
-            connection.execute("SELECT pg_reload_conf()")
+    @contextmanager
+    def standby(self) -> Iterator[None]:
+        """A standby replays its changes while inside."""
+        with standby_of(self._server):
+            yield
 
     def version(self) -> str:
         with self.connect() as connection:

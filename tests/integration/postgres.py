@@ -69,11 +69,6 @@ class Server:
         self._control("-w", "-m", mode, "stop")
 
     @property
-    def binaries(self) -> Path:
-        """The folder of its programs."""
-        return Path(self._made.bin_path)
-
-    @property
     def system_user(self) -> str | None:
         """The user that runs it; None: the user of the tests."""
         return self._made.system_user if os.geteuid() == 0 else None

@@ -1,23 +1,17 @@
-"""A streaming standby of the measured server, and how far behind it is."""
+"""How far behind the standby of the measured server is."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench.servers import Server
-from tests.integration import postgres as tests_postgres
 
 INTERVAL = 0.1  # seconds between two samples
 PATIENCE = 300.0  # seconds
-SLOT = "standby"  # keeps the WAL that the standby still needs, also across checkpoints
 LAG = """
     SELECT count(*),
            coalesce(max(extract(epoch FROM replay_lag)), 0)::float8,
@@ -32,33 +26,6 @@ class ReplayLag:
 
     seconds: float = 0.0
     megabytes: float = 0.0
-
-
-@contextmanager
-def standby(server: Server) -> Iterator[None]:
-    """A standby of ``server`` that replays while inside; stopped and removed at the end."""
-    server.allow_replication()
-    folder = Path(tempfile.mkdtemp(prefix="ks-standby-"))
-    try:
-        made = tests_postgres.Server(folder)
-        data, sockets = folder / "data", folder / "s"
-        folder.chmod(0o755)
-        data.mkdir(mode=0o700)
-        sockets.mkdir()
-        sockets.chmod(0o777)
-        if made.system_user is not None:
-            shutil.chown(data, made.system_user)
-        backup = (made.binaries / "pg_basebackup", "-d", server.url("postgres"), "-D", data, "-R", "-C", "-S", SLOT)
-        subprocess.run((*backup, "-c", "fast"), check=True, user=made.system_user)
-        with (data / "postgresql.conf").open("a") as file:
-            file.write(f"unix_socket_directories = '{sockets}'\n")
-        made.start()
-        try:
-            yield
-        finally:
-            made.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
