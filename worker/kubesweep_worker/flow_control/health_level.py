@@ -75,7 +75,7 @@ class HealthLevel:
     def decide(self, limits: HealthLimits, samples: Mapping[str, Aged], table: int, problem: str = "") -> Decision:
         """``samples``: by the query that they are of, "" for the other signals. ``problem``: why a sample is missing."""
         values, unknown = _values(limits, samples, table, problem)
-        limit_of = {**limits.of_numbers, VACUUM: 1.0}
+        limit_of = limits.by_signal
         self._steps = {name: _step(self._steps.get(name, 0), value / limit_of[name]) for name, value in values.items()}
         slowest = max(self._steps, key=lambda name: self._steps[name], default=None)
         step = self._steps[slowest] if slowest is not None else 0
@@ -92,8 +92,7 @@ def _values(
     """The known value of each signal that has a limit, and why others are unknown."""
     values: dict[str, float] = {}
     unknown = ""
-    names = [*limits.of_numbers, *([VACUUM] if limits.pause_on_vacuum else [])]
-    for name in names:
+    for name in limits.by_signal:
         found = samples.get(limits.query if name == QUERY else "")
         if found is None or found.age > MAX_AGE:
             late = "it was not measured yet" if found is None else f"it was last measured {found.age:.0f} s ago"

@@ -26,20 +26,21 @@ class HealthLimits(msgspec.Struct, frozen=True, omit_defaults=True):
     continue_when_unknown: bool = False
 
     @property
-    def of_numbers(self) -> Mapping[str, float]:
-        """The limit of each signal that is a number."""
+    def by_signal(self) -> Mapping[str, float]:
+        """The limit of each signal that is used. The value of VACUUM is 0 or 1."""
         limits = {
             REPLAY_LAG: self.replay_lag,
             OLDEST_XMIN: self.oldest_xmin,
             LOCK_WAITS: self.lock_waits,
             QUERY: self.query_limit,
+            VACUUM: 1.0 if self.pause_on_vacuum else None,
         }
         return {name: limit for name, limit in limits.items() if limit is not None}
 
     @property
     def queries(self) -> tuple[str, ...]:
         """What is measured: "" for all signals but the user's query."""
-        signals = self.pause_on_vacuum or self.of_numbers.keys() - {QUERY}
+        signals = self.by_signal.keys() - {QUERY}
         return (*([""] if signals else []), *([self.query] if self.query else []))
 
 

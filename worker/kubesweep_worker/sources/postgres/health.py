@@ -81,8 +81,7 @@ async def unreadable(tx: Transaction, limits: HealthLimits) -> list[tuple[str, s
     found = []
     await tx.run(*SETTINGS)
     sample = await _measure(tx)
-    names = (*limits.of_numbers, *([VACUUM] if limits.pause_on_vacuum else []))
-    hidden = [name for name in names if name in sample.values and sample.values[name] is None]
+    hidden = [name for name in limits.by_signal if name in sample.values and sample.values[name] is None]
     if hidden:
         fix = await grant(tx) if sample.values[LOCK_WAITS] is not None else sample.problem
         text = f"{' and '.join(hidden)} cannot be read, so the sweep {_unknown(limits)}: {fix}"
