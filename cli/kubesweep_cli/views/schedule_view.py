@@ -125,13 +125,13 @@ def schedule_view(
 
 def _notes(stats: Stats, sweep: Sweep, now: float, speed: float | None) -> tuple[str, ...]:
     """Problems, the reason of the sweep, and what it waits for."""
-    notes, found = _finding_notes(stats, now), problems(stats)
+    notes = explained = _finding_notes(stats, now)
+    found = problems(stats)
     if sweep.message and (_runs(sweep) or all(each.message != sweep.message for each in found)):
         notes = (*notes, _reason(sweep))
     stalled = not sweep.state.settled and sweep.planned and speed == 0 and stats.running and sweep.mode != "DryRun"
     if (waits := _waits(stats)) is not None:
         return (*notes, waits)
-    explained = found or stats.throttled(now) is not None
     return (*notes, _stall(stats, now)) if stalled and not explained else notes
 
 

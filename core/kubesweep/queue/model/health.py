@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from kubesweep.queue.model.identity import reader
+
 # Names of the signals, as they are in the spec.
 REPLAY_LAG, OLDEST_XMIN, LOCK_WAITS, VACUUM, QUERY = "replayLag", "oldestXmin", "lockWaits", "pauseOnVacuum", "query"
 
@@ -69,12 +71,4 @@ class Throttle(msgspec.Struct, frozen=True):
     limit: str
 
 
-_decode = msgspec.json.Decoder(Sample).decode
-
-
-def parse_sample(text: bytes | str) -> Sample | None:
-    """None where there is none, or none that this version can read."""
-    try:
-        return _decode(text) if text else None
-    except msgspec.MsgspecError:
-        return None
+parse_sample = reader(Sample)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
 Key = tuple[str, ...]
+T = TypeVar("T")
 LOCAL = "local"  # ``ScheduleRef.install`` of a queue without a controller
 
 _encode_key = msgspec.json.Encoder().encode
@@ -72,3 +74,16 @@ def parse_key(text: str) -> Key:
 
 def to_json(value: Any) -> bytes:
     return msgspec.json.encode(value)
+
+
+def reader(kind: type[T]) -> Callable[[bytes | str], T | None]:
+    """Reads the JSON of one ``kind``. None where there is none, or none that this version can read."""
+    decode = msgspec.json.Decoder(kind).decode
+
+    def read(text: bytes | str) -> T | None:
+        try:
+            return decode(text) if text else None
+        except msgspec.MsgspecError:
+            return None
+
+    return read

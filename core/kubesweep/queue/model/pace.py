@@ -9,6 +9,7 @@ import msgspec
 
 from kubesweep.errors import SpecError
 from kubesweep.queue.model.health import HealthLimits
+from kubesweep.queue.model.identity import reader
 
 PAUSE, OFF = "pause", "off"
 MAX_RATE = 1_000_000  # rows per second
@@ -65,12 +66,4 @@ def describe_rate(rate: float | None) -> str:
     return f"{rate:g} rows per second" if rate else "0: no row is started"
 
 
-_decode = msgspec.json.Decoder(Pace).decode
-
-
-def parse_pace(text: bytes | str) -> Pace | None:
-    """None where there is none, or none that this version can read."""
-    try:
-        return _decode(text) if text else None
-    except msgspec.MsgspecError:
-        return None
+parse_pace = reader(Pace)

@@ -17,7 +17,6 @@ from kubesweep_worker.sources.postgres.pool import Pool, Timeouts, Transaction
 
 TIMEOUT = 2.0  # seconds that one measurement may take
 SETTINGS = (f"SET LOCAL statement_timeout = {round(TIMEOUT * 1000)}", "SET TRANSACTION READ ONLY")
-GRANT = "GRANT pg_monitor TO {role}"
 
 
 class HealthProbe:
@@ -44,8 +43,8 @@ async def _measure(tx: Transaction) -> Sample:
     except (RowError, SweepFailure) as error:
         await tx.run("ROLLBACK TO SAVEPOINT health")
         return Sample(dict.fromkeys((REPLAY_LAG, OLDEST_XMIN, LOCK_WAITS, VACUUM)), problem=str(error))
-    sees_all, standbys, lag, oldest, waits, vacuumed = row
-    problem = "" if sees_all else f"this user may not see it: {await grant(tx)}"
+    role, sees_all, standbys, lag, oldest, waits, vacuumed = row
+    problem = "" if sees_all else f"this user may not see it: {grant(role)}"
     values: dict[str, float | None] = {
         # NULL while a standby that has caught up reports nothing new.
         REPLAY_LAG: float(lag or 0) if sees_all or not standbys else None,
@@ -55,9 +54,8 @@ async def _measure(tx: Transaction) -> Sample:
     return Sample(values, tuple(int(oid) for oid in (vacuumed or "").split(",") if oid), problem)
 
 
-async def grant(tx: Transaction) -> str:
-    [(role,)] = await tx.query("SELECT current_user::text")
-    return GRANT.format(role=quote_name(str(role)))
+def grant(role: str) -> str:
+    return f"GRANT pg_monitor TO {quote_name(role)}"
 
 
 async def measure_query(tx: Transaction, query: str) -> Sample:
@@ -76,14 +74,14 @@ async def measure_query(tx: Transaction, query: str) -> Sample:
     return Sample({QUERY: value})
 
 
-async def unreadable(tx: Transaction, limits: HealthLimits) -> list[tuple[str, str]]:
+async def unreadable(tx: Transaction, role: str, limits: HealthLimits) -> list[tuple[str, str]]:
     """Warnings of ``check`` about signals that cannot be read. ``tx`` may be unusable afterwards."""
     found = []
     await tx.run(*SETTINGS)
     sample = await _measure(tx)
     hidden = [name for name in limits.by_signal if name in sample.values and sample.values[name] is None]
     if hidden:
-        fix = await grant(tx) if sample.values[LOCK_WAITS] is not None else sample.problem
+        fix = grant(role) if sample.values[LOCK_WAITS] is not None else sample.problem
         text = f"{' and '.join(hidden)} cannot be read, so the sweep {_unknown(limits)}: {fix}"
         found.append(("health-rights", text))
     if limits.query:

@@ -109,10 +109,9 @@ class PostgresSource:
         if self._identified is None or self._identified[0] is not relation:
             async with self._pool.transaction(self._settings) as tx:
                 database = await read_database(tx, self._url())
-                [(user,)] = await tx.query("SELECT current_user::text")
             name = f"{relation.schema}.{relation.name}"
             origin = origin_of(database, name, [part.name for part in statements.key])
-            measured = Measured("/".join(database), relation.oid, str(user), ";".join(user_settings(self._plan)))
+            measured = Measured("/".join(database), relation.oid, relation.role, ";".join(user_settings(self._plan)))
             self._identified = relation, origin, measured
         return self._identified
 

@@ -41,7 +41,7 @@ async def inspect(tx: Transaction, plan: Plan, snapshot: TableSnapshot) -> Table
         *warnings(plan, snapshot, surroundings, found),
         *await units(tx, plan, relation),
         *await converted(tx, plan, relation, statements),
-        *(await unreadable(tx, plan.source.health) if plan.source.health is not None else ()),
+        *(await unreadable(tx, relation.role, plan.source.health) if plan.source.health is not None else ()),
     )
     columns = {c.name: Column(c.name, c.type, not c.not_null) for c in relation.columns.values()}
     key = tuple(part.name for part in statements.key)

@@ -18,6 +18,7 @@ WITH RECURSIVE locked AS (
   WHERE coalesce(i.inhparent, t.oid) IS NOT NULL
 )
 SELECT
+  current_user::text,
   pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
   (SELECT count(*) FROM pg_catalog.pg_stat_replication WHERE state IS DISTINCT FROM 'backup')::float8,
   (SELECT max(extract(epoch FROM r.replay_lag))
