@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import TURN, HealthLimits, Sample
+from kubesweep.queue.model import TURN, HealthLimits, Pace, Sample
 from kubesweep_worker.flow_control.health_level import MAX_AGE, Decision
 from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.runtime import health_monitor
@@ -30,7 +30,7 @@ class Monitored:
         self.source = MemorySource(1)
         settings = dataclasses.replace(bench.settings, monotonic=clock, sleep=clock.sleep)
         self.context = JobContext(bench.plan, bench.queue, self.source, None, settings, consumer=name)
-        self.context.health.use(LIMITS)
+        self.context.health.use(Pace(health=LIMITS))
         self.monitor = HealthMonitor(self.context)
 
     async def step(self) -> str:
@@ -99,7 +99,7 @@ async def test_a_worker_without_work_reports_no_recovery(bench: Workbench, clock
 
     await polling.until(idle)
     assert {each for each in bench.said if each[0] == "Throttle"} == {("Throttle", False, "LockWaits")}
-    ann.context.health.use(None)
+    ann.context.health.use(Pace())
     await polling.until(recovered)
     running.cancel()
 

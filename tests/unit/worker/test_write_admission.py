@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from kubesweep.errors import LeaseLost, Outage
-from kubesweep.queue.model import HealthLimits
+from kubesweep.queue.model import HealthLimits, Pace
 from kubesweep_worker.flow_control.health_level import UNKNOWN, Decision
 from kubesweep_worker.flow_control.write_admission import LONGEST_PAUSE, SLEEP, WriteAdmission
 from kubesweep_worker.settings import WorkerSettings
@@ -26,7 +26,7 @@ class Bench:
         self.then: list[Callable[[], object]] = []
         self.broken: Outage | None = None
         settings = WorkerSettings(monotonic=self.clock, sleep=self.sleep)
-        self.admission = WriteAdmission(limits, settings, self)
+        self.admission = WriteAdmission(Pace(health=limits), settings, self)
         self.run = a_run(1)
 
     async def sleep(self, seconds: float) -> None:
@@ -97,7 +97,7 @@ async def test_a_factor_is_the_share_of_time_that_writes_take() -> None:
 
 async def test_a_rate_that_was_multiplied_needs_no_further_wait() -> None:
     bench = Bench()
-    bench.admission.rate_limited = True
+    bench.admission.use(Pace(rate=5.0, health=LAG))
     bench.admission.decide(HALF)
     assert [await bench.write(3.0), await bench.write(3.0)] == [0, 0]
 
@@ -113,9 +113,9 @@ async def test_a_pause_that_begins_during_a_wait_holds() -> None:
 async def test_new_limits_wait_for_a_new_sample_and_none_end_the_wait() -> None:
     bench = Bench()
     bench.admission.decide(FULL)
-    bench.admission.use(HealthLimits(lock_waits=5.0))
+    bench.admission.use(Pace(health=HealthLimits(lock_waits=5.0)))
     assert bench.admission.decision is None
-    bench.then = [lambda: bench.admission.use(None)]
+    bench.then = [lambda: bench.admission.use(Pace())]
     assert await bench.write() == SLEEP
 
 
@@ -160,7 +160,7 @@ async def test_limits_that_are_added_during_a_write_are_measured_at_once() -> No
     bench = Bench(None)
     async with bench.admission.admitted(bench.run):
         bench.clock.now += 31
-        bench.admission.use(LAG)
+        bench.admission.use(Pace(health=LAG))
         assert bench.admission.wanted.is_set()
         assert not bench.admission.idle
 
@@ -168,6 +168,6 @@ async def test_limits_that_are_added_during_a_write_are_measured_at_once() -> No
 async def test_what_waits_for_the_health_also_waits_for_a_person_who_paused_the_sweep() -> None:
     bench = Bench()
     bench.admission.decide(PAUSED)
-    bench.admission.set_rate_zero(True)
-    bench.then = [lambda: bench.admission.decide(FULL), lambda: None, lambda: bench.admission.set_rate_zero(False)]
+    bench.admission.use(Pace(rate=0.0, health=LAG))
+    bench.then = [lambda: bench.admission.decide(FULL), lambda: None, lambda: bench.admission.use(Pace(health=LAG))]
     assert await bench.write() == 3 * SLEEP

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from kubesweep.errors import Outage
-from kubesweep.queue.model import HealthLimits
+from kubesweep.queue.model import HealthLimits, Pace
 from kubesweep_worker.flow_control.first_of import first_of
 from kubesweep_worker.flow_control.health_level import UNKNOWN, Decision
 from kubesweep_worker.in_flight import JobRun
@@ -34,17 +34,19 @@ class Database(Protocol):
 class WriteAdmission:
     """``database``: where it cannot be used, its error releases the job as for any outage."""
 
-    def __init__(self, limits: HealthLimits | None, settings: WorkerSettings, database: Database) -> None:
+    def __init__(self, pace: Pace, settings: WorkerSettings, database: Database) -> None:
         self._settings, self._database = settings, database
-        self.limits = limits
+        self.pace = pace
         self.decision: Decision | None = None  # None: nothing was measured since the last write
-        self._rate_zero = False  # by a person, at rate 0
-        self.rate_limited = False  # the rate was multiplied by the factor
         self.wanted = asyncio.Event()  # a write waits, or the limits changed
         self._changed = asyncio.Event()
         self._writing = 0  # writes that were admitted and have not ended
         self._busy = 0.0  # seconds that the latest write took
         self._used = settings.monotonic()
+
+    @property
+    def limits(self) -> HealthLimits | None:
+        return self.pace.enforced_health
 
     @property
     def factor(self) -> float:
@@ -54,21 +56,19 @@ class WriteAdmission:
     def idle(self) -> bool:
         return not self._writing and self._settings.monotonic() - self._used > IDLE
 
-    def use(self, limits: HealthLimits | None) -> None:
-        if limits != self.limits:
-            self.limits, self.decision = limits, None
+    def use(self, pace: Pace) -> None:
+        """A job that waited for the health does not start after it while a person has paused the sweep."""
+        before, self.pace = self.pace, pace
+        if pace.enforced_health != before.enforced_health:
+            self.decision = None
             self.wanted.set()
+            self._notify()
+        elif pace.paused != before.paused:
             self._notify()
 
     def decide(self, decision: Decision | None) -> None:
         before, self.decision = self.decision, decision
         if before is None or decision is None or before.factor != decision.factor:
-            self._notify()
-
-    def set_rate_zero(self, rate_zero: bool) -> None:
-        """A job that waited for the health does not start after it while a person has paused the sweep."""
-        if rate_zero != self._rate_zero:
-            self._rate_zero = rate_zero
             self._notify()
 
     def _notify(self) -> None:
@@ -99,14 +99,14 @@ class WriteAdmission:
             await self._wait(run, pause - waited)
 
     def _pause(self) -> float:
-        """Seconds between the latest write and the next."""
-        if self.rate_limited or not self.factor:
+        """Seconds between the latest write and the next. A rate is multiplied by the factor instead."""
+        if self.pace.rate is not None or not self.factor:
             return 0.0
         return min(LONGEST_PAUSE, self._busy * (1 / self.factor - 1))
 
     async def _open(self, run: JobRun) -> None:
         waited = False
-        while self.limits is not None and (self._rate_zero or self.decision is None or not self.decision.factor):
+        while self.limits is not None and (self.pace.paused or self.decision is None or not self.decision.factor):
             waited, self._used = True, self._settings.monotonic()
             self.wanted.set()
             if not await self._wait(run, SLEEP) and (self.decision is None or self.decision.reason == UNKNOWN):

@@ -94,7 +94,7 @@ class JobContext:
         self.plan, self.queue, self.source, self.effect, self.settings = plan, queue, source, effect, settings
         self.consumer, self.touch_running = consumer, touch_running
         self.ref, self.plan_version = plan.ref, plan.version
-        self._given_plan, self._pace = plan, plan.pace
+        self._given_plan = plan
         self.limits = msgspec.structs.replace(plan.queue_limits, lease=settings.lease)
         self.findings = Findings(plan, queue, settings)
         self.claim_breaker = ClaimBreaker(settings.backoff, settings.max_backoff, settings.random)
@@ -118,8 +118,7 @@ class JobContext:
             if effect is None
             else RateLimiter(plan.limits.rows_per_second, settings, self._reserve, self.stop_requested)
         )
-        self.health = WriteAdmission(self._pace.enforced_health, settings, source)
-        self.health.rate_limited = self._pace.rate is not None
+        self.health = WriteAdmission(plan.pace, settings, source)
         self.replaced_origins: set[str] = set()  # origins whose sweep this process replaced
         self.no_claims_until = 0.0  # monotonic; set when this worker meets a job of a newer plan
         self._excluded: tuple[str, ExcludedRows] | None = None
@@ -130,12 +129,11 @@ class JobContext:
 
     def apply_pace(self, pace: Pace | None) -> None:
         """Work at this pace from now on, also in the jobs that run. None (a queue that lost its data): at the one before."""
-        if pace is None or pace == self._pace:
+        if pace is None or pace == self.health.pace:
             return
-        if pace.rate != self._pace.rate:
+        if pace.rate != self.health.pace.rate:
             log.info("the rate is now %s", describe_rate(pace.rate), extra={"throttle": pace.throttle})
-        self._pace = pace
-        self.health.use(pace.enforced_health)
+        self.health.use(pace)
         self._use_rate()
 
     def apply_health(self, decision: Decision | None) -> None:
@@ -146,9 +144,7 @@ class JobContext:
             self._use_rate()
 
     def _use_rate(self) -> None:
-        pace, factor = self._pace, self.health.factor
-        self.health.rate_limited = pace.rate is not None
-        self.health.set_rate_zero(pace.paused)
+        pace, factor = self.health.pace, self.health.factor
         rate = 0.0 if not factor else None if pace.rate is None else pace.rate * factor
         self.plan = self._given_plan.at(msgspec.structs.replace(pace, rate=rate))
         self.limits = msgspec.structs.replace(self.plan.queue_limits, lease=self.settings.lease)

@@ -67,7 +67,7 @@ class HealthMonitor:
         if not problem and not self._samples and now - self._began < MAX_AGE:
             return
         aged = {query: Aged(sample, now - at) for query, (sample, at) in self._samples.items()}
-        if self._context.health.limits is limits:
+        if self._context.health.limits == limits:
             decision = self._level.decide(limits, aged, self._of.table, problem)
             self._context.apply_health(decision)
             await self._report(decision)
