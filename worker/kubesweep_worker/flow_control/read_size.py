@@ -10,11 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 READ_BYTES = 8 * 2**20
 STEP = 1.2
-_WIDE = (str, bytes, bytearray, memoryview, msgspec.Raw)  # values of any other type have a few bytes
 
 
 class ReadSize:
@@ -27,6 +24,11 @@ class ReadSize:
         """``rows``: the values of those that were read together."""
         if not rows:
             return
-        size = sum(len(value) for row in rows for value in row.values() if isinstance(value, _WIDE))
+        size = sum(map(width, rows))
         fitting = READ_BYTES * len(rows) // max(1, size)
         self.most = max(1, min(self._limit, fitting, math.ceil(self.most * STEP)))
+
+
+def width(values: Mapping[str, Any]) -> int:
+    """About the bytes of one row: of its texts and bytes. Values without a length have a few."""
+    return sum(len(value) for value in values.values() if hasattr(value, "__len__"))

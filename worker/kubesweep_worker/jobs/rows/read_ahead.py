@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kubesweep_worker.flow_control.read_size import width
 from kubesweep_worker.sources.base import SourceRow
 
 FRESH = 0.2  # seconds; a sub-batch alone may take much longer
@@ -25,7 +26,7 @@ class ReadAhead:
 
     def record_used(self, rows: Sequence[SourceRow], age: float) -> None:
         """All rows of a statement were handled, ``age`` seconds after it."""
-        size = SAMPLE * sum(map(_size, rows[::SAMPLE]))
+        size = SAMPLE * sum(width(row.values) for row in rows[::SAMPLE])
         if size > MAX_BYTES:
             self.sub_batches = 1
         elif 2 * age <= FRESH and 2 * size <= MAX_BYTES:  # twice as many stay fresh
@@ -34,7 +35,3 @@ class ReadAhead:
     def record_discarded(self, used: int) -> None:
         """Only the rows of this many sub-batches were used in time, or the rows cannot be read together."""
         self.sub_batches = max(1, min(self.sub_batches, used))
-
-
-def _size(row: SourceRow) -> int:
-    return sum(len(value) for value in row.values.values() if hasattr(value, "__len__"))
