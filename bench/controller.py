@@ -11,16 +11,15 @@ started in turns. ``Served`` means that a schedule has its four children and a s
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from bench.command_line import make_parser, options_of, write_figures
 from bench.controller_contestants import Contestant, Controller, KopfLoop, RestartedController
 from bench.controller_world import World, world
 
@@ -122,17 +121,11 @@ def table(found: dict[int, Contest]) -> str:
 
 
 def parse(arguments: Sequence[str]) -> tuple[Options, Path | None]:
-    parser = argparse.ArgumentParser(prog="python -m bench.controller", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--smoke", action="store_true", help="few schedules, one round: shows that everything runs")
+    parser = make_parser("controller", __doc__, "few schedules, one round")
     parser.add_argument("--schedules", type=int, action="append", help="how many; may be repeated")
     parser.add_argument("--rounds", type=int, help="restarts of each contestant")
     parser.add_argument("--idle", type=float, help="seconds of the idle time")
-    parser.add_argument("--json", type=Path, help="write all figures to this file")
-    given = vars(parser.parse_args(arguments))
-    start, file = SMOKE if given.pop("smoke") else Options(), given.pop("json")
-    if given["schedules"] is not None:
-        given["schedules"] = tuple(given["schedules"])
-    return replace(start, **{name: value for name, value in given.items() if value is not None}), file
+    return options_of(vars(parser.parse_args(arguments)), Options(), SMOKE)
 
 
 async def run(options: Options) -> dict[int, Contest]:
@@ -143,9 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options, file = parse(sys.argv[1:] if arguments is None else arguments)
     found = asyncio.run(run(options))
     print(table(found))
-    if file is not None:
-        figures = {str(number): {name: asdict(f) for name, f in one.items()} for number, one in found.items()}
-        file.write_text(json.dumps({"options": asdict(options), "figures": figures}, indent=2) + "\n")
+    figures = {str(number): {name: asdict(f) for name, f in one.items()} for number, one in found.items()}
+    write_figures(file, {"options": asdict(options), "figures": figures})
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ process share the cores. Contestants take turns, so that a slow moment of the ma
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -20,11 +18,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bench import sweep
+from bench.command_line import make_parser, options_of, write_figures
 from bench.effect_contestants import (
     BATCHED,
     BULLMQ,
@@ -159,28 +157,20 @@ def table(found: dict[str, dict[str, Figures]]) -> str:
 
 
 def parse(arguments: Sequence[str]) -> tuple[Options, Path | None]:
-    parser = argparse.ArgumentParser(prog="python -m bench.effects", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument(
-        "--smoke", action="store_true", help="few rows, one round, no peers: shows that everything runs"
-    )
+    parser = make_parser("effects", __doc__, "few rows, one round, no peers")
     parser.add_argument("--rows", type=int, help="stale rows; slow peers get a part of them")
     parser.add_argument("--rounds", type=int, help="turns of each contestant")
     parser.add_argument("--effects", nargs="+", choices=(NOTHING, PAUSE, WEBHOOK), help="only these")
     parser.add_argument("--no-peers", action="store_false", dest="peers", default=None, help="only Kubesweep")
-    parser.add_argument("--json", type=Path, help="write all figures to this file")
-    given = vars(parser.parse_args(arguments))
-    start, file = SMOKE if given.pop("smoke") else Options(), given.pop("json")
-    changes: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items() if v is not None}
-    return replace(start, **changes), file
+    return options_of(vars(parser.parse_args(arguments)), Options(), SMOKE)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options, file = parse(sys.argv[1:] if arguments is None else arguments)
     found = contest(options, lambda line: print(line, file=sys.stderr, flush=True))
     print(table(found))
-    if file is not None:
-        figures = {effect: {name: asdict(f) for name, f in of_effect.items()} for effect, of_effect in found.items()}
-        file.write_text(json.dumps({"options": asdict(options), "figures": figures}, indent=2) + "\n")
+    figures = {effect: {name: asdict(f) for name, f in of_effect.items()} for effect, of_effect in found.items()}
+    write_figures(file, {"options": asdict(options), "figures": figures})
 
 
 if __name__ == "__main__":

@@ -11,19 +11,17 @@ of one template database; contestants take turns, and medians are compared.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from bench import foreground_competitors as competitors
 from bench.application import Load, application, capacity
+from bench.command_line import make_parser, options_of, write_figures
 from bench.foreground_competitors import Done
 from bench.replay_lag import caught_up, replay_lag
 from bench.servers import Server, postgres
@@ -211,8 +209,7 @@ def measure(options: Options, say: Say) -> tuple[str, dict[str, object]]:
 
 
 def parse(arguments: Sequence[str]) -> tuple[Options, Path | None]:
-    parser = argparse.ArgumentParser(prog="python -m bench.foreground", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--smoke", action="store_true", help="a tiny table, one round: shows that everything runs")
+    parser = make_parser("foreground", __doc__, "a tiny table, one round")
     parser.add_argument("--rows", type=int, help="rows of the table")
     parser.add_argument("--stale", type=int, help="rows that are written; every n-th row of the table")
     parser.add_argument("--writes", nargs="+", choices=list(competitors.WRITES), help="what happens to them")
@@ -222,21 +219,14 @@ def parse(arguments: Sequence[str]) -> tuple[Options, Path | None]:
     parser.add_argument("--clients", type=int, help="connections of the application")
     parser.add_argument("--workers", type=int, help="worker processes of Kubesweep")
     parser.add_argument("--no-standby", dest="standby", action="store_false", default=None, help="without a standby")
-    parser.add_argument("--json", type=Path, help="write all figures to this file")
-    given = vars(parser.parse_args(arguments))
-    start, file = SMOKE if given.pop("smoke") else Options(), given.pop("json")
-    changes: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in given.items() if value is not None
-    }
-    return replace(start, **changes), file
+    return options_of(vars(parser.parse_args(arguments)), Options(), SMOKE)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options, file = parse(sys.argv[1:] if arguments is None else arguments)
     report, figures = measure(options, lambda line: print(line, file=sys.stderr, flush=True))
     print(report)
-    if file is not None:
-        file.write_text(json.dumps(figures, indent=2) + "\n")
+    write_figures(file, figures)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ them.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import platform
 import statistics
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import queue_competitors as competitors
+from bench.command_line import make_parser, options_of, write_figures
 from bench.peers.probe import BATCH, Settings
 from bench.queue_competitors import Contestant
 from tests.kits.servers import Server, binaries
@@ -154,11 +153,8 @@ def table(found: dict[str, Figures]) -> str:
 
 
 def parse(arguments: Sequence[str]) -> tuple[Options, Path | None, bool]:
-    parser = argparse.ArgumentParser(prog="python -m bench.queue", description=(__doc__ or "").split("\n\n")[0])
+    parser = make_parser("queue", __doc__, "few jobs, one round, no peers")
     parser.add_argument("--install", action="store_true", help="install the peers into the user's cache, and end")
-    parser.add_argument(
-        "--smoke", action="store_true", help="few jobs, one round, no peers: shows that everything runs"
-    )
     parser.add_argument("--rounds", type=int, help="turns of each contestant")
     parser.add_argument("--jobs", type=int, help="no-op jobs of Kubesweep in a turn")
     parser.add_argument("--picks", type=int, help="jobs in a turn whose pick-up is timed")
@@ -166,10 +162,10 @@ def parse(arguments: Sequence[str]) -> tuple[Options, Path | None, bool]:
         "--picks-only", action="store_false", dest="drains", default=None, help="time nothing but the pick-up"
     )
     parser.add_argument("--no-peers", action="store_false", dest="peers", default=None, help="only Kubesweep")
-    parser.add_argument("--json", type=Path, help="write all figures to this file")
     given = vars(parser.parse_args(arguments))
-    start, file, install = SMOKE if given.pop("smoke") else Options(), given.pop("json"), given.pop("install")
-    return replace(start, **{name: value for name, value in given.items() if value is not None}), file, install
+    install = given.pop("install")
+    options, file = options_of(given, Options(), SMOKE)
+    return options, file, install
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -180,14 +176,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit("the peers are not installed: python -m bench.queue --install, or go on with --no-peers")
     found = contest(options, lambda line: print(line, file=sys.stderr, flush=True))
     print(table(found))
-    if file is not None:
-        around = {"python": platform.python_version(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
-        figures = {
-            "options": asdict(options),
-            "surroundings": around,
-            "figures": {n: asdict(f) for n, f in found.items()},
-        }
-        file.write_text(json.dumps(figures, indent=2) + "\n")
+    around = {"python": platform.python_version(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    figures = {
+        "options": asdict(options),
+        "surroundings": around,
+        "figures": {n: asdict(f) for n, f in found.items()},
+    }
+    write_figures(file, figures)
     return None
 
 

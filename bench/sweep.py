@@ -10,19 +10,17 @@ all of them.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import platform
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from bench import competitors, kubesweep_sweep
+from bench.command_line import make_parser, options_of, write_figures
 from bench.pages import PageAccess, measure_pages
 from bench.servers import Server, postgres
 
@@ -192,8 +190,7 @@ def measure(options: Options, say: Say) -> tuple[str, dict[str, object]]:
 
 
 def parse(arguments: Sequence[str]) -> tuple[Options, Path | None]:
-    parser = argparse.ArgumentParser(prog="python -m bench.sweep", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--smoke", action="store_true", help="tiny tables, one round: shows that everything runs")
+    parser = make_parser("sweep", __doc__, "tiny tables, one round")
     parser.add_argument("--rows", type=int, help="rows of the table")
     parser.add_argument("--rounds", type=int, help="turns of each competitor")
     parser.add_argument("--batch-rows", type=int, help="limits.batchRows")
@@ -202,21 +199,14 @@ def parse(arguments: Sequence[str]) -> tuple[Options, Path | None]:
     parser.add_argument("--loop-rows", type=int, help="rows after which the loop is stopped")
     parser.add_argument("--sparse-rows", type=int, help="rows of the table of the page count; 0 leaves it out")
     parser.add_argument("--stale", type=float, nargs="+", help="shares of stale rows, such as 0.5 0.007")
-    parser.add_argument("--json", type=Path, help="write all figures to this file")
-    given = vars(parser.parse_args(arguments))
-    start, file = SMOKE if given.pop("smoke") else Options(), given.pop("json")
-    changes: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in given.items() if value is not None
-    }
-    return replace(start, **changes), file
+    return options_of(vars(parser.parse_args(arguments)), Options(), SMOKE)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options, file = parse(sys.argv[1:] if arguments is None else arguments)
     report, figures = measure(options, lambda line: print(line, file=sys.stderr, flush=True))
     print(report)
-    if file is not None:
-        file.write_text(json.dumps(figures, indent=2) + "\n")
+    write_figures(file, figures)
 
 
 if __name__ == "__main__":

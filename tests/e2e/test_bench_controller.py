@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from bench import controller
-from tests.kits.deadlines import scaled
-
-ROOT = Path(__file__).parents[2]
+from tests.kits.benchmarks import smoke_run
 
 
 @pytest.mark.slow
 @pytest.mark.bed
 def test_a_smoke_run_measures_both_contestants(tmp_path: Path) -> None:
-    file = tmp_path / "figures.json"
-    done = subprocess.run(
-        (sys.executable, "-m", "bench.controller", "--smoke", "--json", str(file)),
-        check=False,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=scaled(300),
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    report, printed = smoke_run("controller", tmp_path, 300)
     (schedules,) = controller.SMOKE.schedules
-    figures = json.loads(file.read_text())["figures"][str(schedules)]
+    figures = report["figures"][str(schedules)]
     assert set(figures) == {controller.FIRST, controller.AGAIN, controller.LOOP}
     for name, each in figures.items():
         assert {what: len(found) for what, found in each.items()} == dict.fromkeys(each, 1), name
         assert min(each["resident"][0], each["peak"][0], each["start"][0], each["start_cpu"][0]) > 0, name
-        assert f"| {name} | {schedules} |" in done.stdout
+        assert f"| {name} | {schedules} |" in printed
 
 
 def test_command_line_options_change_the_smoke_run() -> None:

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from bench import foreground, foreground_competitors
 from bench.application import latencies, percentile
-from tests.kits.deadlines import scaled
-
-ROOT = Path(__file__).parents[2]
+from tests.kits.benchmarks import smoke_run
 
 
 def test_a_smoke_run_measures_every_contestant_beside_the_application(tmp_path: Path) -> None:
     """Each of them has to write every stale row, or the run fails."""
-    file = tmp_path / "figures.json"
-    done = subprocess.run(
-        (sys.executable, "-m", "bench.foreground", "--smoke", "--json", str(file)),
-        check=False,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=scaled(240),
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    figures = json.loads(file.read_text())
+    figures, printed = smoke_run("foreground", tmp_path)
     contestants = set(foreground.LABELS)
     if not foreground_competitors.knows_health():
         contestants.discard(foreground.HEALTH)
@@ -40,7 +25,7 @@ def test_a_smoke_run_measures_every_contestant_beside_the_application(tmp_path: 
             assert 0 < found["p50"][0] <= found["p99"][0] <= found["worst"][0]
             assert found["rate"][0] > 0
     assert max(lag for one in figures["contests"].values() for found in one.values() for lag in found["lag_megabytes"])
-    assert "| Kubesweep, defaults |" in done.stdout
+    assert "| Kubesweep, defaults |" in printed
 
 
 def test_a_latency_belongs_to_the_time_at_which_its_transaction_was_due() -> None:

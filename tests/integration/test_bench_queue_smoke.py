@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from bench import queue
 from bench.queue_competitors import PEERS, PINS
-from tests.kits.deadlines import scaled
-
-ROOT = Path(__file__).parents[2]
+from tests.kits.benchmarks import smoke_run
 
 
 def test_a_smoke_run_measures_every_figure(tmp_path: Path) -> None:
-    file = tmp_path / "figures.json"
-    done = subprocess.run(
-        (sys.executable, "-m", "bench.queue", "--smoke", "--json", str(file)),
-        check=False,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=scaled(240),
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (name, figures), *rest = json.loads(file.read_text())["figures"].items()
+    report, printed = smoke_run("queue", tmp_path)
+    (name, figures), *rest = report["figures"].items()
     assert (name, rest) == ("kubesweep", [])
     assert len(figures.pop("picks")) == queue.SMOKE.picks
     assert all(len(found) == 1 and found[0] > 0 for found in figures.values())
-    assert "| kubesweep |" in done.stdout
+    assert "| kubesweep |" in printed
 
 
 def test_command_line_options_change_the_smoke_run() -> None:

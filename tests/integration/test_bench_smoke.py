@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 from bench import growth, servers, shapes, sweep
-from tests.kits.deadlines import scaled
-
-ROOT = Path(__file__).parents[2]
+from tests.kits.benchmarks import smoke_run
 
 
 def test_a_smoke_run_measures_every_contestant_and_counts_pages(tmp_path: Path) -> None:
-    file = tmp_path / "figures.json"
-    done = subprocess.run(
-        (sys.executable, "-m", "bench.sweep", "--smoke", "--json", str(file)),
-        check=False,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=scaled(240),
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    figures = json.loads(file.read_text())
+    figures, printed = smoke_run("sweep", tmp_path)
     kubesweep = sweep.kubesweep_label(2, 2)
     competitors = {sweep.STATEMENT, kubesweep, sweep.LOOP, sweep.STATEMENT + sweep.SNAPSHOT, kubesweep + sweep.SNAPSHOT}
     assert [set(one["rates"]) for one in figures["contests"]] == [competitors] * len(sweep.SMOKE.stale)
     assert all(rate > 0 for one in figures["contests"] for rates in one["rates"].values() for rate in rates)
     few, more = figures["pages"]
     assert 0 < few["heap"] < more["heap"]
-    assert kubesweep in done.stdout
+    assert kubesweep in printed
 
 
 def test_command_line_options_change_the_smoke_run() -> None:
