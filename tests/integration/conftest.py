@@ -11,6 +11,7 @@ import pytest
 
 from kubesweep.queue.redis.queue import RedisQueue
 from tests.apps.comparison import databases
+from tests.integration.cart_site import site
 from tests.integration.pod import role, server
 from tests.integration.postgres import LOCKED_ROLE, Server, postgres
 from tests.kits.deadlines import scaled
@@ -29,6 +30,7 @@ __all__ = [
     "pytest_unconfigure",
     "role",
     "server",
+    "site",
 ]
 POSTGRES = "postgres"
 STARTED = pytest.StashKey[tuple[ExitStack, Server]]()

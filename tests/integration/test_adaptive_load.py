@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ from kubesweep.queue.model import Pace, SweepState
 from kubesweep_worker.sources.base import Predicate, Scope, Written
 from kubesweep_worker.sources.postgres.source import PostgresSource
 from kubesweep_worker.sources.sqlite.source import SqliteSource
+from tests.integration.cart_site import Site, cart_plan, carts
 from tests.integration.receivers import receiver
 from tests.integration.test_worker_handlers import handler_plan, run
-from tests.integration.test_worker_postgres import Site, cart_plan, carts
 from tests.kits.deadlines import scaled
 
 CEILING = 200
@@ -32,13 +31,6 @@ CREATE TRIGGER slow BEFORE UPDATE ON carts BEGIN SELECT (
     WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 5000) SELECT count(*) FROM c
 ); END;
 """  # at least half a millisecond
-
-
-@pytest.fixture
-async def site(tmp_path: Path, database: str) -> AsyncIterator[Site]:
-    made = Site(tmp_path, database)
-    yield made
-    await made.queue.close()
 
 
 @pytest.fixture

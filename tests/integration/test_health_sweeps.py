@@ -14,9 +14,9 @@ from aiohttp import web
 
 from kubesweep.api.plan import Effect, Plan, RowLimits, Session, Source, Webhook
 from kubesweep.queue.model import Finding, HealthLimits, Pace, Stats
+from tests.integration.cart_site import Site, cart_plan, carts
 from tests.integration.receivers import receiver
 from tests.integration.standby import primary_with_standby
-from tests.integration.test_worker_postgres import Site, cart_plan, carts
 from tests.kits import polling
 from tests.kits.deadlines import scaled
 
@@ -24,13 +24,6 @@ ROWS = 4000
 BATCH = 20
 JOBS = 2  # of one worker at once
 BAD, GOOD = 1000, 0
-
-
-@pytest.fixture
-async def site(tmp_path: Path, database: str) -> AsyncIterator[Site]:
-    made = Site(tmp_path, database)
-    yield made
-    await made.queue.close()
 
 
 @pytest.fixture

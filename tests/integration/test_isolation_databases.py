@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from kubesweep.errors import Outage, ScopeOutage
 from kubesweep.queue.model import SweepState
 from kubesweep_worker.sources.base import Predicate, Range
 from kubesweep_worker.sources.postgres.source import PostgresSource
-from tests.integration.test_worker_postgres import Site, cart_plan, carts
+from tests.integration.cart_site import Site, cart_plan, carts
 from tests.kits.deadlines import scaled
 
 CHILDREN = """
@@ -29,13 +28,6 @@ CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
     $$BEGIN IF OLD.id = ANY (ARRAY[{rows}]) THEN PERFORM pg_sleep({seconds}); END IF; RETURN OLD; END$$;
 CREATE TRIGGER slow BEFORE DELETE ON carts FOR EACH ROW EXECUTE FUNCTION slow();
 """
-
-
-@pytest.fixture
-async def site(tmp_path: Path, database: str) -> AsyncIterator[Site]:
-    made = Site(tmp_path, database)
-    yield made
-    await made.queue.close()
 
 
 def deleting(**changes: Any) -> Plan:
