@@ -7,9 +7,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 def make_parser(name: str, doc: str | None, smoke: str) -> argparse.ArgumentParser:
@@ -24,7 +27,7 @@ def options_of(given: dict[str, Any], full: T, smoke: T) -> tuple[T, Path | None
     """The options ``full`` or ``smoke``, with what was given, and the file for all figures."""
     start, file = smoke if given.pop("smoke") else full, given.pop("json")
     changes = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return replace(start, **{name: value for name, value in changes.items() if value is not None}), file  # type: ignore[type-var]
+    return replace(start, **{name: value for name, value in changes.items() if value is not None}), file
 
 
 def write_figures(file: Path | None, figures: Mapping[str, object]) -> None:
