@@ -41,15 +41,15 @@ class Cluster(Recorder):
 
 
 class SharedQueue:
-    """Two served namespaces and a clock. ``admin``: the controller's own user and password."""
+    """Two served namespaces and a clock. ``admin``: the controller's own user and password, ``url``: of a queue of several servers."""
 
-    def __init__(self, server: Server, admin: str = ":sesame") -> None:
+    def __init__(self, server: Server, admin: str = ":sesame", url: str = "") -> None:
         self.server = server
         self.now = 1_800_000_000.0
         self.cluster = Cluster()
         settings = from_environment(
             {
-                "KUBESWEEP_QUEUE": f"redis://{admin}@127.0.0.1:{server.port}/0",
+                "KUBESWEEP_QUEUE": url or f"redis://{admin}@127.0.0.1:{server.port}/0",
                 "KUBESWEEP_QUEUE_USERS": "per-namespace",
                 "KUBESWEEP_NAMESPACE_MEMORY": "1Mi",
                 "KUBESWEEP_WORKER_IMAGE": "worker:1",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,7 @@ from tests.integration.tenants import (
     shared_queue,
     tenant_server,
 )
-from tests.kits.servers import Server, binaries
+from tests.kits.servers import Server, binaries, cluster
 
 
 @pytest.fixture(params=sorted(binaries()))
@@ -133,6 +133,59 @@ async def test_a_recreated_namespace_has_other_credentials_with_its_first_schedu
     assert await shared.sweeps(again, 1.0) is OpenResult.ENQUEUED
     with pytest.raises((AuthenticationError, ResponseError)):
         redis.Redis(port=shared.server.port, username=before.user, password=before.password).ping()
+
+
+async def lose_by_restart(shared: SharedQueue) -> None:
+    shared.server.kill()
+    shared.server.start()
+
+
+async def lose_one(shared: SharedQueue) -> None:
+    with shared.server.client() as client:
+        client.execute_command("ACL", "DELUSER", *pair(shared, "evil"))
+
+
+async def lose_one_of_keda(shared: SharedQueue) -> None:
+    with shared.server.client() as client:
+        client.execute_command("ACL", "DELUSER", pair(shared, "evil")[1])
+
+
+@pytest.mark.parametrize(
+    ("lose", "lost"),
+    [(lose_by_restart, {"evil", "good"}), (lose_one, {"evil"}), (lose_one_of_keda, {"evil"})],
+)
+async def test_users_that_a_server_lost_without_an_outage_are_set_again_within_seconds(
+    shared: SharedQueue, lose: Callable[[SharedQueue], Awaitable[None]], lost: set[str]
+) -> None:
+    await shared.tenants.check()
+    assert shared.on_change == []
+    await lose(shared)
+    await shared.tenants.check()
+    assert {*shared.on_change} == lost
+    for ref in shared.refs:
+        await shared.serve(ref)
+        assert await shared.sweeps(ref, 1.0) is OpenResult.ENQUEUED
+        with shared.client(ref.namespace, keda=True) as client:
+            assert client.xlen(f"{ref.prefix}:work") == 1
+    shared.on_change.clear()
+    await shared.tenants.check()
+    assert shared.on_change == []
+
+
+@pytest.mark.parametrize("kind", sorted(binaries()))
+async def test_users_that_one_node_of_a_cluster_lost_are_set_again(kind: str) -> None:
+    with cluster(kind, requirepass="sesame", masterauth="sesame") as nodes:
+        where = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+        shared = SharedQueue(nodes[0], url=f"redis+cluster://:sesame@{where}")
+        await shared.serve(GOOD)
+        await shared.tenants.check()
+        with nodes[2].client() as client:
+            client.execute_command("ACL", "DELUSER", *pair(shared, "good"))
+        await shared.tenants.check()
+        assert shared.on_change == ["good"]
+        await shared.serve(GOOD)
+        with nodes[2].client() as client:
+            assert {*pair(shared, "good")} <= {*client.acl_users()}
 
 
 async def test_a_deleted_secret_is_restored_at_the_next_resync(shared: SharedQueue) -> None:

@@ -14,14 +14,16 @@ import hmac
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from kubesweep.errors import Outage
+from kubesweep.queue.redis.connections import Target
 from kubesweep_controller.children.secret import NamespaceCredentials, build_secret
 from kubesweep_controller.kube.apply import ApplyBlocked
 from kubesweep_controller.kube.client import NAMESPACES, SECRETS, KubeClient, Refused
 from kubesweep_controller.queue.users import (
+    common_users,
     delete_users,
     disable_users,
     known_users,
@@ -89,6 +91,20 @@ class QueueCredentials:
     def forget(self, namespace: str, name: str) -> None:
         """The schedule is gone."""
         self._served.pop((namespace, name), None)
+
+    async def find_lost(self, servers: Sequence[Target]) -> list[str]:
+        """The namespaces whose users one of the servers lost. They are set again at the next :meth:`ensure`. Raises ``Outage``.
+
+        A server can restart between two calls, without an outage that anybody notices.
+        """
+        before = list(self._users)
+        if not before:
+            return []
+        names = await common_users(servers)
+        lost = [each for each in before if not names.issuperset(user_names(self._install, each))]
+        for namespace in lost:
+            self._users.pop(namespace, None)
+        return lost
 
     async def delete_unused(self, served: Callable[[], Collection[str]]) -> None:
         """Delete the users of namespaces that have no schedule any more. Raises ``Outage``."""

@@ -1,10 +1,10 @@
 """Limits what one namespace can do to the queue that all share: scripts that never end, and memory beyond its limit.
 
-Every few seconds each server is asked for its memory, which also shows whether it responds. A script that blocks a server is killed.
-One that has written cannot be killed: only a restart ends it, which the chart's liveness probe does after a minute. A namespace whose
-scripts are killed twice loses its credentials for ten minutes. Once a minute, or at once where memory is low, the keys of each
-namespace are measured. A namespace above its limit loses its credentials for ten minutes, and the excess is deleted: the queue is
-disposable, and other namespaces need the memory.
+Every few seconds each server is asked for its memory, which also shows whether it responds, and for its users, which a restart
+deletes. A script that blocks a server is killed. One that has written cannot be killed: only a restart ends it, which the chart's
+liveness probe does after a minute. A namespace whose scripts are killed twice loses its credentials for ten minutes. Once a minute,
+or at once where memory is low, the keys of each namespace are measured. A namespace above its limit loses its credentials for ten
+minutes, and the excess is deleted: the queue is disposable, and other namespaces need the memory.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ class Tenants:
             if outage.reason in ("QueueBusy", "QueueTimeout"):
                 await self._end_scripts()
             raise
+        await self._allowed(self._restore_users())
         now = self._clock()
         if now - self._cleared >= MEASURE_SECONDS:
             self._cleared = now
@@ -113,6 +114,11 @@ class Tenants:
             for info in infos
             if (limit := int(info.get("maxmemory", 0)))
         )
+
+    async def _restore_users(self) -> None:
+        for namespace in await self._credentials.find_lost(self._serving):
+            log.warning("a server of the queue lost the namespace's users: they are set again", extra={"namespace": namespace})
+            self._on_change(namespace)
 
     async def _end_scripts(self) -> None:
         for server in self._serving:

@@ -9,9 +9,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from kubesweep.queue.redis.connections import parse
+from kubesweep.queue.redis.connections import Target, parse
 from kubesweep_controller.children.secret import NamespaceCredentials
-from kubesweep_controller.queue.servers import ask_everywhere
+from kubesweep_controller.queue.servers import ask, ask_everywhere
 
 # docs/redis-acl.md, worker and producer together: both run in the namespace. A test compares them with the page.
 POD_RULES = (
@@ -64,13 +64,23 @@ async def disable_users(queue_url: str, install: str, namespace: str) -> None:
 async def known_users(queue_url: str) -> set[str]:
     """The names of all users. Raises ``Outage``."""
     found = await ask_everywhere(parse(queue_url), lambda client: client.execute_command("ACL", "USERS"))
-    return {name.decode() if isinstance(name, bytes) else name for names in found for name in names}
+    return {_text(name) for names in found for name in names}
+
+
+async def common_users(servers: Sequence[Target]) -> set[str]:
+    """The names of the users that each of these servers has. Raises ``Outage``."""
+    found = [await ask(each, lambda client: client.execute_command("ACL", "USERS")) for each in servers]
+    return set.intersection(*(set(map(_text, names)) for names in found))
 
 
 async def delete_users(queue_url: str, install: str, namespace: str) -> None:
     """Delete the namespace's users on every server. Raises ``Outage``."""
     words = ("ACL", "DELUSER", *user_names(install, namespace))
     await ask_everywhere(parse(queue_url), lambda client: client.execute_command(*words))
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name
 
 
 def _user(name: str, password: str, rules: list[str]) -> tuple[str, ...]:
