@@ -117,7 +117,9 @@ class Tenants:
 
     async def _restore_users(self) -> None:
         for namespace in await self._credentials.find_lost(self._serving):
-            log.warning("a server of the queue lost the namespace's users: they are set again", extra={"namespace": namespace})
+            log.warning(
+                "a server of the queue lost the namespace's users: they are set again", extra={"namespace": namespace}
+            )
             self._on_change(namespace)
 
     async def _end_scripts(self) -> None:
