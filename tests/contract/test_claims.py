@@ -107,6 +107,30 @@ async def test_a_retry_that_is_not_due_is_not_claimed(queue: QueueService, clock
     assert (await queue.claim(REF, "ann", 5, LIMITS)).next_delayed is None
 
 
+async def test_a_claim_has_the_seconds_since_each_job_became_ready(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 1, 2, 3, 4)
+    first = await one(queue)
+    clock.advance(2)
+    await settle(queue, Settlement(first, retry=retry(7, delay=5)))
+    _expiring, released = await take(queue, 2)
+    clock.advance(3)
+    await queue.release(REF, (released,))
+    clock.advance(35)
+    answer = await queue.claim(REF, "bob", 9, LIMITS)
+    waits = [seconds for jobs, seconds in answer.waits for _ in range(jobs)]
+    found = [(claim.job.rows, wait) for claim, wait in zip(answer.jobs, waits, strict=True)]
+    assert found == [(2, 8), (1, 33), (4, 40), (3, 35)], "since the lease ended, the retry was due, planned, released"
+
+
+async def test_jobs_that_became_ready_together_share_one_wait(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 1, 2, 3)
+    clock.advance(7)
+    assert (await queue.claim(REF, "ann", 2, LIMITS)).waits == ((2, 7.0),)
+    settled = await queue.settle(REF, "ann", (), 9, LIMITS)
+    assert settled.claims.waits == ((1, 7.0),)
+    assert (await queue.claim(REF, "ann", 9, LIMITS)).waits == ()
+
+
 async def test_an_expired_planned_job_of_a_settled_sweep_is_dropped(queue: QueueService, clock: Clock) -> None:
     await start(queue, 5)
     await one(queue)

@@ -4,11 +4,13 @@ import msgspec
 
 from kubesweep.queue.model import (
     ATTEMPTS,
+    HISTORY,
     Attempt,
     FailedRow,
     Job,
     JobKind,
     Retry,
+    RowCounts,
     Settlement,
     SweepState,
     Window,
@@ -26,6 +28,7 @@ from tests.contract.helpers import (
     get_stats,
     key,
     latest,
+    make_dead_letters,
     one,
     open_sweep,
     plan_job,
@@ -68,6 +71,36 @@ async def test_settling_and_claiming_are_one_operation(queue: QueueService) -> N
     settled = await settle(queue, Settlement(first, applied=1), Settlement(second, applied=2), want=5)
     assert [claim.job.rows for claim in settled.claims.jobs] == [3, 4]
     assert {claim.delivery for claim in settled.claims.jobs} == {1}
+
+
+async def test_the_answer_has_the_rows_that_the_call_counted(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 10, 10)
+    first, second = await take(queue, 2)
+    part = Settlement(first, applied=3, retry=retry(1, 2), rest=range_job(first.job.sweep, 5))
+    whole = Settlement(second, applied=4, skipped=1, unconfirmed=2, retry=retry(11), dead=failed(12, 13))
+    assert (await settle(queue, part, whole)).rows == RowCounts(7, 1, 2, 3, 2)
+    assert (await settle(queue, part)).rows == RowCounts(), "a part that was settled before counts once"
+    elsewhere = Settlement(first, applied=3, dead=failed(11, 14))
+    assert (await settle(queue, elsewhere)).rows == RowCounts(3, 1, 0, 0, 1), "another job retries row 11"
+    assert (await settle(queue, elsewhere)).rows == RowCounts(), "lost"
+    clock.advance(11)
+    again = [claim for claim in await take(queue, 5) if claim.job.is_retry]
+    rows = [Settlement(claim, retry=retry(*(int(each) for (each,) in claim.job.keys), attempt=3)) for claim in again]
+    assert (await settle(queue, *rows)).rows == RowCounts(retrying=3), "each failure counts"
+    found = await latest(queue)
+    assert (found.applied, found.skipped, found.unconfirmed, found.retrying, found.dead) == (10, 2, 2, 3, 3)
+
+
+async def test_rows_of_a_sweep_that_the_queue_has_forgotten_are_counted_in_the_answer(
+    queue: QueueService, clock: Clock
+) -> None:
+    await make_dead_letters(queue, 1, 2)
+    for n in range(1, HISTORY + 2):
+        clock.advance(60)
+        await open_sweep(queue, TICK + 60 * n)
+        await queue.advance(REF, await one(queue), Window(CUTOFF))
+    assert await queue.replay(REF) == 2
+    assert (await settle(queue, Settlement(await one(queue), applied=2))).rows == RowCounts(applied=2)
 
 
 async def test_a_claim_settled_twice_in_one_call_counts_once(queue: QueueService) -> None:

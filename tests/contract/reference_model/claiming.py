@@ -30,14 +30,18 @@ class Claiming(State):
         assert answer.budget is None or answer.budget.time == self.clock()
         assert (answer.wait is not None) is debt
         if self.paused or debt or want <= 0:
-            assert answer.jobs == ()
+            assert (answer.jobs, answer.waits) == ((), ())
         else:
             self._cap_leases(limits.lease)
             self._drop_expired()
             self._admit()
             due = self._due()
             assert len(answer.jobs) == min(want, len(due)) or credit is not None
-            ranks = [self._assign(claim, limits.lease, due) for claim in answer.jobs]
+            waits = [seconds for jobs, seconds in answer.waits for _ in range(jobs)]
+            assert all(seconds >= 0 for seconds in waits)
+            ranks = [
+                self._assign(claim, limits.lease, due, wait) for claim, wait in zip(answer.jobs, waits, strict=True)
+            ]
             assert ranks == sorted(ranks)
             assert all(rank >= ranks[-1] for rank, _ in due if ranks), "a job was claimed before one that waits longer"
             if rate is not None and credit is not None:
@@ -76,9 +80,11 @@ class Claiming(State):
         retries = [((1, entry.ready), entry) for entry in idle if entry.delayed and entry.ready <= self.clock()]
         return expired + retries + [((2, entry.queued), entry) for entry in idle if not entry.delayed]
 
-    def _assign(self, claim: Claim, lease: float, due: list[tuple[Rank, Entry]]) -> Rank:
+    def _assign(self, claim: Claim, lease: float, due: list[tuple[Rank, Entry]], wait: float) -> Rank:
         for at, (rank, entry) in enumerate(due):
             if entry.job == claim.job and entry.deliveries + 1 == claim.delivery:
+                since = entry.ready if entry.owner is None else entry.lease
+                assert abs(wait - max(0.0, self.clock() - since)) < 0.001
                 entry.deliveries, entry.delayed = claim.delivery, False
                 entry.owner, entry.lease = claim, self.clock() + lease
                 del due[at]

@@ -38,7 +38,7 @@ from kubesweep.queue.model.health import (
 from kubesweep.queue.model.identity import LOCAL, Key, PlanVersion, ScheduleRef, key_text, parse_key, to_json
 from kubesweep.queue.model.jobs import Budget, Claim, Claims, Job, JobKind, Limits, Window
 from kubesweep.queue.model.pace import BATCH_TIME, MAX_RATE, Pace, describe_rate, parse_pace
-from kubesweep.queue.model.settlement import FailedRow, Retry, Settled, Settlement
+from kubesweep.queue.model.settlement import FailedRow, Retry, RowCounts, Settled, Settlement
 from kubesweep.queue.model.stats import THROTTLE, THROTTLE_AGE, Finding, Stats, TickCounts
 from kubesweep.queue.model.sweeps import END_STATES, Opened, OpenResult, Sweep, SweepRequest, SweepState
 
@@ -86,6 +86,7 @@ __all__ = [
     "Pace",
     "PlanVersion",
     "Retry",
+    "RowCounts",
     "RowState",
     "Sample",
     "ScheduleRef",

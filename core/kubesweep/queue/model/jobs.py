@@ -96,6 +96,8 @@ class Claims(msgspec.Struct, frozen=True):
     lost: bool = False  # the schedule is unknown: it was never opened, or the queue lost its data
     pace: Pace | None = None  # None: it was never set, so the plan's applies
     budget: Budget | None = None  # before ``jobs`` were debited; None: there is no rate
+    # For runs of ``jobs`` that became ready together, in their order: the number of jobs, and the seconds since then.
+    waits: tuple[tuple[int, float], ...] = ()
 
 
 class Limits(msgspec.Struct, frozen=True):

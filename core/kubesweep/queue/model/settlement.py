@@ -62,6 +62,16 @@ class Settlement(msgspec.Struct, frozen=True):
         return self.claim.job.rows - left - spent
 
 
+class RowCounts(msgspec.Struct, frozen=True):
+    """Rows by outcome. A row counts as retrying each time that it fails and is to be tried again."""
+
+    applied: int = 0
+    skipped: int = 0
+    unconfirmed: int = 0
+    retrying: int = 0
+    dead: int = 0
+
+
 class Settled(msgspec.Struct, frozen=True):
     """The answer of ``settle``."""
 
@@ -69,3 +79,4 @@ class Settled(msgspec.Struct, frozen=True):
     finished: tuple[str, ...] = ()  # sweeps that this call finished; each is reported once
     halted: tuple[str, ...] = ()  # sweeps that this call ended as Halted or Failed
     claims: Claims = Claims()
+    rows: RowCounts = RowCounts()  # that this call counted, whether or not the queue still remembers their sweep

@@ -25,6 +25,7 @@ from kubesweep.queue.model import (
     Finding,
     Job,
     PlanVersion,
+    RowCounts,
     ScheduleRef,
     Stats,
     Sweep,
@@ -121,8 +122,8 @@ def budget(rows: bytes | str, now: bytes | str) -> Budget | None:
 def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
     if not reply:
         return Claims(lost=True)
-    paused, wait, next_delayed, excluded_version, flat, batch_hint, next_in, rows, now, pace = reply
-    parts = iter(flat)
+    paused, wait, next_delayed, excluded_version, flat, batch_hint, next_in, rows, now, pace, waits = reply
+    parts, runs = iter(flat), iter(waits)
     return Claims(
         jobs=tuple(
             Claim(text(id_), consumer, delivery, decode_job(job))
@@ -136,12 +137,13 @@ def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
         excluded_version=int(excluded_version),
         batch_hint=text(batch_hint),
         pace=parse_pace(pace),
+        waits=tuple((jobs, float(seconds)) for jobs, seconds in zip(runs, runs, strict=True)),
     )
 
 
 def settled(reply: Sequence[Any], consumer: str) -> Settled:
-    lost, finished, halted, taken = reply
-    return Settled(_texts(lost), _texts(finished), _texts(halted), claims(taken, consumer))
+    lost, finished, halted, taken, rows = reply
+    return Settled(_texts(lost), _texts(finished), _texts(halted), claims(taken, consumer), RowCounts(*rows))
 
 
 def _texts(values: Iterable[bytes | str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -41,6 +42,7 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
     budget = schedule.budget(rate, limits.saved, now) if rate else 0.0
     wait = -budget / rate if rate and budget < 0 else None
     jobs: tuple[Claim, ...] = ()
+    ready: list[float] = []
     if want > 0 and not schedule.paused and wait is None:
         longest = {"lease": limits.lease, "longest": LONGEST_LEASE * limits.lease}
         con.execute(statements("job")["cap_leases"], {"schedule": schedule.id, "now": now} | longest)
@@ -49,7 +51,8 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
         wanted: dict[str, str | float] = {"schedule": schedule.id, "now": now, "want": want}
         wanted |= {"consumer": consumer, "own_expired_only": limits.own_expired_only}
         found = con.execute(statements("job")["candidates"], wanted).fetchall()
-        jobs = tuple(Claim(str(id_), consumer, delivery, decode_job(body)) for id_, delivery, body in found)
+        jobs = tuple(Claim(str(id_), consumer, delivery, decode_job(body)) for id_, delivery, body, _ in found)
+        ready = [since for *_, since in found]
         if rate:
             jobs = _covered(jobs, budget)
             schedule = set_budget(con, schedule, budget - sum(claim.job.rows for claim in jobs), rate, now)
@@ -66,7 +69,12 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
         batch_hint=schedule.batch_hint,
         pace=parse_pace(schedule.pace),
         budget=Budget(budget, now) if rate else None,
+        waits=_waits(ready[: len(jobs)], now),
     )
+
+
+def _waits(ready: list[float], now: float) -> tuple[tuple[int, float], ...]:
+    return tuple((len(list(run)), max(0.0, now - since)) for since, run in itertools.groupby(ready))
 
 
 def _covered(jobs: tuple[Claim, ...], budget: float) -> tuple[Claim, ...]:

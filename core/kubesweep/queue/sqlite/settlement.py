@@ -25,6 +25,7 @@ from kubesweep.queue.model import (
     Limits,
     PlanVersion,
     Retry,
+    RowCounts,
     ScheduleRef,
     Settlement,
     Sweep,
@@ -85,7 +86,7 @@ def settle(
     halted, finished = _end_sweeps(con, schedule.id, changes, sweeps, at_end=limits.halt_at_end)
     admit(con, schedule.id, now)
     claims = take(con, now, schedule, consumer, want, limits)
-    return Settled(tuple(lost), tuple(finished), tuple(halted), claims)
+    return Settled(tuple(lost), tuple(finished), tuple(halted), claims, RowCounts(**changes.rows))
 
 
 def _is_repeat(s: Settlement, body: bytes) -> bool:
@@ -119,6 +120,7 @@ class _Changes:
         self.kept: list[tuple[bytes, int, float, int]] = []
         self.jobs: list[tuple[Job, float, bool]] = []
         self.counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self.rows: Counter[str] = Counter()  # the fields of RowCounts
         self.fails: dict[str, tuple[str, str]] = {}
         self.deaths: Counter[tuple[str, str]] = Counter()
         self.failing: set[str] = set()
@@ -193,13 +195,14 @@ class _Changes:
         return True
 
     def _count(self, s: Settlement, sweep: str, is_retry: bool, retried: int, dead: int, elsewhere: int) -> None:
+        ended = {"applied": s.applied, "skipped": s.skipped + elsewhere, "unconfirmed": s.unconfirmed, "dead": dead}
         counts = self.counts[sweep]
-        counts["applied"] += s.applied
-        counts["skipped"] += s.skipped + elsewhere
-        counts["unconfirmed"] += s.unconfirmed
-        counts["dead"] += dead
+        for outcome, number in ended.items():
+            counts[outcome] += number
+            self.rows[outcome] += number
+        self.rows["retrying"] += retried
         if is_retry:
-            counts["retrying"] -= s.applied + s.skipped + elsewhere + s.unconfirmed + dead
+            counts["retrying"] -= sum(ended.values())
         else:
             counts["retrying"] += retried
             counts["planned"] += s.extra

@@ -79,9 +79,9 @@ local function header(sweep, kind, crashes, rows, since, token)
 end
 
 local function parse_start(h)
-  local sweep, kind, crashes = string.match(h, '^(%S+) (%a) (%d+)')
+  local sweep, kind, crashes, since = string.match(h, '^(%S+) (%a) (%d+) %d+ (%S+)')
   if sweep == '-' then sweep = '' end
-  return sweep, kind, tonumber(crashes)
+  return sweep, kind, tonumber(crashes), since
 end
 
 local function parse(h)

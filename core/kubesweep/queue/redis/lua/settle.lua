@@ -150,8 +150,12 @@ local function settle_more(s, more, sweep)
   return retried, dead, failed - retried - dead
 end
 
+local rows = {0, 0, 0, 0, 0}  -- as in RowCounts
 local function count(s, sweep, retried, dead, already_excluded)
   local skipped = s[7] + already_excluded
+  rows[1], rows[2], rows[3] = rows[1] + s[6], rows[2] + skipped, rows[3] + s[8]
+  rows[4], rows[5] = rows[4] + retried, rows[5] + dead
+  if not sweep then return end
   sweep.applied = sweep.applied + s[6]
   sweep.skipped = sweep.skipped + skipped
   sweep.unconfirmed = sweep.unconfirmed + s[8]
@@ -205,7 +209,7 @@ end
 
 local lost, finished, halted, settled, done = {}, {}, {}, {}, {}
 if not known() then
-  return {ids_of(args.settlements), finished, halted, {}}
+  return {ids_of(args.settlements), finished, halted, {}, {0, 0, 0, 0, 0}}
 end
 prefetch_owners(args.settlements)
 for _, s in ipairs(args.settlements) do
@@ -224,8 +228,8 @@ for _, s in ipairs(args.settlements) do
     unused = unused + s[11]
     if sweep then
       if changed[sweep.id] == nil then order[#order + 1] = sweep end
-      count(s, sweep, retried, dead, already_excluded)
     end
+    count(s, sweep, retried, dead, already_excluded)
     if not (more and more.rest) then
       done[#done + 1] = s[1]
       if sweep and not s[5] then sweep.open = sweep.open - 1 end
@@ -261,4 +265,4 @@ admit()  -- before the answer has the time of the next job; even if all claims w
 removed = false
 local taken = take(args.consumer, args.want, args.lease, rate, burst)
 save_sweeps()
-return {lost, finished, halted, taken}
+return {lost, finished, halted, taken, rows}

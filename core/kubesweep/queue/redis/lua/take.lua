@@ -1,8 +1,16 @@
 -- Claims jobs: expired leases, then due retries, then waiting jobs. XREADGROUP supports only the order of the stream, so the scripts
 -- keep their own cursor (META cur, set in the group with LASTID) and assign ownership with XCLAIM FORCE. A retry that is claimed before
 -- older waiting jobs is after the cursor; EARLY has its id until the cursor passes it.
-local function append_job(jobs, id, delivery, body)
+-- `waits` has a number of jobs and the seconds since they became ready, in turn: jobs of one window became ready together.
+local waits, latest_since = {}, false
+local function append_job(jobs, id, delivery, body, since)
   jobs[#jobs + 1], jobs[#jobs + 2], jobs[#jobs + 3] = id, delivery, body
+  if since == latest_since then
+    waits[#waits - 1] = waits[#waits - 1] + 1
+  else
+    waits[#waits + 1], waits[#waits + 2] = 1, text(math.min(1e9, math.max(0, now - (tonumber(since) or now))))
+    latest_since = since
+  end
 end
 
 -- Redis stores a small sorted set as a list and searches it from the head at every insert. A member of this length makes it a skip
@@ -56,8 +64,9 @@ local function take_expired(jobs, consumer, want, until_)
         remove({id})
         if entry and kind == 'p' then drop_planned_job(sweep) end
       elseif #jobs < 3 * want and (not args.own_expired_only or owner[2] == consumer) then
+        local since = call('ZSCORE', LEASES, id)
         assign(consumer, {id}, owner[4] + 1, until_)
-        append_job(jobs, id, owner[4] + 1, call('HGET', REST, id) or entry[2][4])
+        append_job(jobs, id, owner[4] + 1, call('HGET', REST, id) or entry[2][4], since)
       else
         left = left + 1
       end
@@ -76,7 +85,7 @@ local function take_due(jobs, consumer, want, until_)
     undelay(due[i])
     call('SADD', EARLY, id)
     assign(consumer, {id}, crashes + 1, until_)
-    append_job(jobs, id, crashes + 1, body)
+    append_job(jobs, id, crashes + 1, body, due[i + 1])
   end
   if #due > 0 then keep(EARLY) end
 end
@@ -89,7 +98,7 @@ local function take_waiting(jobs, consumer, want, until_, cursor)
     cursor = page[#page][1]
     local fresh, gone = {}, {}
     for _, entry in ipairs(page) do
-      local id, sweep, kind, crashes = entry[1], parse_start(entry[2][2])
+      local id, sweep, kind, crashes, since = entry[1], parse_start(entry[2][2])
       if early and call('SREM', EARLY, id) == 1 then
         early = call('EXISTS', EARLY) == 1
       elseif is_obsolete(sweep, kind) then
@@ -97,7 +106,7 @@ local function take_waiting(jobs, consumer, want, until_, cursor)
         drop_planned_job(sweep)
       else
         if crashes == 0 then fresh[#fresh + 1] = id else assign(consumer, {id}, crashes + 1, until_) end
-        append_job(jobs, id, crashes + 1, entry[2][4])
+        append_job(jobs, id, crashes + 1, entry[2][4], since)
       end
     end
     assign(consumer, fresh, 1, until_, cursor)
@@ -111,7 +120,7 @@ end
 local function rows_of(body) return tonumber(string.match(body, '"rows":(%d+)')) or 0 end
 
 -- Returns {paused, wait, next delayed, excluded version, {id, delivery, body, ...}, batch_hint, seconds until the next delayed, row budget
--- before, now, pace}. A missing value is an empty text.
+-- before, now, pace, waits}. A missing value is an empty text.
 local function take(consumer, want, lease, rate, burst)
   local meta = call('HMGET', META, 'tokens', 'tokens_at', 'excluded', 'cur', 'batch_hint', 'behind')
   local paused, pace = read_control()
@@ -142,5 +151,5 @@ local function take(consumer, want, lease, rate, burst)
   end
   local due = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
   return {paused, wait, due or '', meta[3] or '0', jobs, meta[5] or '', due and text(tonumber(due) - now) or '',
-    left and text(left) or '', text(now), pace}
+    left and text(left) or '', text(now), pace, waits}
 end

@@ -43,10 +43,10 @@ WHERE schedule = :schedule AND consumer IS NOT NULL AND lease <= :now AND is_ret
   AND NOT EXISTS (SELECT 1 FROM sweep AS s WHERE s.id = job.sweep AND s.state IN ('Planning', 'Running', 'AwaitingApproval'));
 
 -- name: candidates
-SELECT id, delivery, body
+SELECT id, delivery, body, ready
 FROM (
   SELECT * FROM (
-    SELECT 0 AS place, lease AS since, id, deliveries + 1 AS delivery, body
+    SELECT 0 AS place, lease AS since, id, deliveries + 1 AS delivery, body, lease AS ready
     FROM job
     WHERE schedule = :schedule AND consumer IS NOT NULL AND lease <= :now AND (consumer = :consumer OR NOT :own_expired_only)
     ORDER BY lease
@@ -54,7 +54,7 @@ FROM (
   )
   UNION ALL
   SELECT * FROM (
-    SELECT 1, ready, id, deliveries + 1, body
+    SELECT 1, ready, id, deliveries + 1, body, ready
     FROM job
     WHERE schedule = :schedule AND consumer IS NULL AND delayed = 1 AND ready <= :now
     ORDER BY ready
@@ -62,7 +62,7 @@ FROM (
   )
   UNION ALL
   SELECT * FROM (
-    SELECT 2, 0, id, deliveries + 1, body
+    SELECT 2, 0, id, deliveries + 1, body, ready
     FROM job
     WHERE schedule = :schedule AND consumer IS NULL AND delayed = 0
     ORDER BY id
