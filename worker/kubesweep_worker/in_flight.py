@@ -22,6 +22,7 @@ from collections.abc import Callable
 
 from kubesweep.errors import LeaseLost
 from kubesweep.queue.model import Claim
+from kubesweep_worker.phases import EFFECT, PHASES, READ, THROTTLED
 
 
 class JobRun:
@@ -29,19 +30,33 @@ class JobRun:
 
     __slots__ = (
         "_monotonic",
+        "_seconds",
         "alone",
+        "began",
+        "calls",
         "claim",
         "crash_recorded",
         "draining",
         "finished",
         "last_progress",
         "lost",
+        "phase",
+        "since",
         "task",
         "uninterruptible",
         "unscheduled",
+        "waiting",
     )
 
-    def __init__(self, claim: Claim, monotonic: Callable[[], float], *, alone: bool = False) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        monotonic: Callable[[], float],
+        *,
+        alone: bool = False,
+        seconds: list[float] | None = None,
+    ) -> None:
+        """``seconds``: those of the worker's jobs by phase, to which this job adds its own."""
         self.claim = claim
         self.alone = alone  # no other job may run in this worker at the same time
         self.task: asyncio.Task[object] | None = None
@@ -51,8 +66,10 @@ class JobRun:
         self.lost = False
         self.unscheduled = 0  # rows that still need a slot of the rate limiter
         self.uninterruptible = False  # effects or their write are under way: a drain lets them finish
+        self.phase, self.calls, self.waiting = READ, 0, 0  # calls of the effect that run, and that wait for the rate
+        self._seconds = [0.0] * len(PHASES) if seconds is None else seconds
         self._monotonic = monotonic
-        self.last_progress = monotonic()
+        self.began = self.since = self.last_progress = monotonic()
 
     def touch(self) -> None:
         """Record progress, which restarts the job's deadline."""
@@ -63,6 +80,33 @@ class JobRun:
         if self.lost:
             raise LeaseLost(f"this worker no longer owns job {self.claim.id}")
         self.touch()
+
+    def enter(self, phase: int) -> int:
+        """Begin a phase (phases.py); returns the one that ends."""
+        before, now = self.phase, self._monotonic()
+        self._seconds[before] += now - self.since
+        self.phase, self.since = phase, now
+        return before
+
+    def call_begins(self) -> None:
+        """A call of the effect begins."""
+        self.calls += 1
+
+    def call_ends(self) -> None:
+        self.calls -= 1
+        if self.waiting and not self.calls:
+            self.enter(THROTTLED)
+
+    def wait_begins(self) -> None:
+        """A call of the effect waits for the rate. The job waits where none of its calls runs."""
+        self.waiting += 1
+        if not self.calls:
+            self.enter(THROTTLED)
+
+    def wait_ends(self) -> None:
+        self.waiting -= 1
+        if self.phase == THROTTLED:
+            self.enter(EFFECT)
 
     @property
     def name(self) -> str:

@@ -26,13 +26,13 @@ async def test_a_job_that_is_stopped_before_its_first_step_is_released(
     await bench.open()
     died: list[int] = []
     worker = bench.worker(exit_process=died.append)
-    start = worker._loop._start
+    add = worker._loop._tasks.add
 
     def stopped_at_once(run: JobRun) -> None:
-        start(run)
+        add(run)
         worker.stop()
 
-    monkeypatch.setattr(worker._loop, "_start", stopped_at_once)
+    monkeypatch.setattr(worker._loop._tasks, "add", stopped_at_once)
     async with asyncio.timeout(scaled(60)):
         await worker.run()
     stats = await bench.stats()

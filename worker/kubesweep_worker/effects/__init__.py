@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kubesweep.api.plan import Plan
-from kubesweep_worker.effects.base import Delivery, Effect, idempotency_key
+from kubesweep_worker.effects.base import Delivery, Effect, Record, idempotency_key, unrecorded
 
 
 def open_effect(
@@ -14,6 +14,7 @@ def open_effect(
     headers: Callable[[], Mapping[str, str]],
     path: Path | None = None,
     signing: Callable[[], tuple[str, ...]] = tuple,
+    record: Record = unrecorded,
 ) -> Effect | None:
     """The plan's effect, or None. ``headers`` returns the webhook's current secret headers, ``signing`` the secrets that sign
     its requests."""
@@ -22,11 +23,11 @@ def open_effect(
     if plan.effect.webhook is not None:
         from kubesweep_worker.effects.webhook import WebhookEffect  # slow to import
 
-        return WebhookEffect(plan, plan.effect.webhook, headers, signing=signing)
+        return WebhookEffect(plan, plan.effect.webhook, headers, signing=signing, record=record)
     if plan.effect.handler is not None:
         from kubesweep_worker.effects.handler import HandlerEffect
 
-        return HandlerEffect(plan, plan.effect.handler, path)
+        return HandlerEffect(plan, plan.effect.handler, path, record)
     return None
 
 

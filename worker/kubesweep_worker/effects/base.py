@@ -39,6 +39,14 @@ RowOutcome = RowError | Skip | None
 """How one row of a call went: None is success."""
 
 
+Record = Callable[[float, str], None]
+"""Called at the end of each call with the seconds that it took and the class of its answer, one of those in recorder.py."""
+
+
+def unrecorded(seconds: float, answer: str) -> None:
+    """The ``Record`` of an effect that is used without a worker."""
+
+
 def always() -> None:
     """The ``begin`` of a delivery that nothing prevents."""
 

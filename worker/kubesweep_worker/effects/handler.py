@@ -8,6 +8,7 @@ import contextlib
 import contextvars
 import inspect
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from kubesweep.api.plan import Plan
 from kubesweep.errors import KubesweepError, Outage, RowError, Skip, SweepFailure
 from kubesweep.text import clip
-from kubesweep_worker.effects.base import Delivery, NotStarted, as_row_error
+from kubesweep_worker.effects.base import Delivery, NotStarted, Record, as_row_error, unrecorded
 from kubesweep_worker.effects.handler_tasks import HandlerTasks, Suspended, in_own_task
 from kubesweep_worker.effects.loading import check_result, is_async, load_handler
 from kubesweep_worker.effects.threads import HandlerThreads
@@ -26,8 +27,9 @@ log = logging.getLogger("kubesweep.handler")
 
 
 class HandlerEffect:
-    def __init__(self, plan: Plan, name: str, path: Path | None = None) -> None:
+    def __init__(self, plan: Plan, name: str, path: Path | None = None, record: Record = unrecorded) -> None:
         assert plan.effect is not None
+        self._record = record
         self._plan, self._name, self._path = plan, name, path
         self._timeout = plan.effect.timeout
         self._function: Callable[..., Any] | None = None
@@ -160,23 +162,29 @@ class HandlerEffect:
     async def deliver(self, delivery: Delivery) -> None:
         if not self._started:
             await self.start()
-        function = self._function
+        function, began, answer = self._function, time.monotonic(), "error"
         assert function is not None
         try:
             result = self._call(function, delivery)
             if result is not None:
                 check_result(await self._in_time(result) if inspect.iscoroutine(result) else result)
+            answer = "ok"
         except KubesweepError as error:
+            answer = "ok" if isinstance(error, Skip) else "" if isinstance(error, NotStarted) else answer
             if isinstance(error, SweepFailure | RowError | Outage | Skip | NotStarted):
                 raise
             raise as_row_error(error) from error
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
+                answer = ""  # the worker stops
                 raise
             raise as_row_error(error) from error
         except BaseException as error:
             raise as_row_error(error) from error
+        finally:
+            if answer:
+                self._record(time.monotonic() - began, answer)
 
 
 async def _begin_and_call(begin: Callable[[], None], function: Callable[..., Any], row: Row, context: Context) -> Any:

@@ -24,7 +24,7 @@ from kubesweep.api.plan import Plan, Webhook
 from kubesweep.api.secret_values import SIGNING_PREFIX
 from kubesweep.errors import Outage, RowError
 from kubesweep.text import clip
-from kubesweep_worker.effects.base import BatchRefused, Delivery, RowOutcome
+from kubesweep_worker.effects.base import BatchRefused, Delivery, Record, RowOutcome, unrecorded
 from kubesweep_worker.effects.batch_results import row_results
 from kubesweep_worker.effects.malformed_response import Connector, status_of
 from kubesweep_worker.effects.masking import masking
@@ -34,6 +34,7 @@ from kubesweep_worker.effects.webhook_response import (
     READ_SECONDS,
     REDIRECTS,
     Answer,
+    class_of,
     raise_for_response,
     read_beginning,
 )
@@ -52,7 +53,9 @@ class WebhookEffect:
         headers: Callable[[], Mapping[str, str]],
         clock: Callable[[], float] = time.time,
         signing: Callable[[], tuple[str, ...]] = tuple,
+        record: Record = unrecorded,
     ) -> None:
+        self._record = record
         self._plan, self._webhook, self._clock = plan, webhook, clock
         self._read_headers, self._read_signing = headers, signing
         self._signing: tuple[str, ...] = ()
@@ -138,7 +141,7 @@ class WebhookEffect:
         headers = self._headers.copy()
         headers["Idempotency-Key"] = delivery.idempotency_key
         self._sign(headers, delivery.idempotency_key, body)
-        raise_for_response(await self._exchange("POST", headers, body), self._clock(), self._mask)
+        raise_for_response(await self._post(headers, body), self._clock(), self._mask)
 
     async def deliver_batch(self, deliveries: Sequence[Delivery]) -> list[RowOutcome]:
         if self._session is None:
@@ -164,7 +167,7 @@ class WebhookEffect:
         self._sign(headers, id_, body)
         status = 0
         try:
-            answer = await self._exchange("POST", headers, body, self._webhook.timeout)
+            answer = await self._post(headers, body, self._webhook.timeout)
             status = answer.status
             raise_for_response(answer, self._clock(), self._mask)
         except RowError as error:
@@ -187,6 +190,18 @@ class WebhookEffect:
         except RowError as error:  # not HTTP, or not a URL: no row could be delivered
             raise Outage(error.error, str(error)) from None
         return answer.status
+
+    async def _post(self, headers: CIMultiDict[str], body: bytes, reading: float = READ_SECONDS) -> Answer:
+        """``_exchange``, recorded."""
+        began = time.monotonic()
+        try:
+            answer = await self._exchange("POST", headers, body, reading)
+        except (Outage, RowError) as error:
+            late = isinstance(error, Outage) and error.reason == "Timeout"
+            self._record(time.monotonic() - began, "timeout" if late else "connection")
+            raise
+        self._record(time.monotonic() - began, class_of(answer.status))
+        return answer
 
     async def _exchange(
         self, method: str, headers: CIMultiDict[str], body: bytes | None, reading: float = READ_SECONDS

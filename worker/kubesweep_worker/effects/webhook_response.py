@@ -39,6 +39,13 @@ class Answer:
     complete: bool = True
 
 
+def class_of(status: int) -> str:
+    """The class of an answer in the metrics. A status that HTTP does not define refuses the row, as 4xx does."""
+    if status == 429:
+        return "429"
+    return f"{status // 100}xx" if 200 <= status < 600 else "4xx"
+
+
 def retry_after(header: str | None, now: float) -> float | None:
     """Seconds from a Retry-After header (RFC 9110: seconds or an HTTP date); None where it has neither."""
     if not header:

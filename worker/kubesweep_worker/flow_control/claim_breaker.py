@@ -39,6 +39,10 @@ class ClaimBreaker:
         self.state = BreakerState.OPEN
         return max(0.0, self.open_until - now)
 
+    @property
+    def is_open(self) -> bool:
+        return self.state is BreakerState.OPEN
+
     def probe_due(self, now: float) -> bool:
         return self.state is BreakerState.OPEN and now >= self.open_until
 

@@ -62,6 +62,11 @@ class ConcurrencyLimit:
         self._windows = self._hold = 0
         self._spacing = TRIAL_AFTER
 
+    @property
+    def share(self) -> float:
+        """The limit as a share of the ceiling."""
+        return self.limit / self._ceiling
+
     async def __aenter__(self) -> None:
         if self.running < self.limit and not self._waiting:
             self.running += 1

@@ -103,6 +103,7 @@ class RateLimiter:
         if self._limit is None and not self._returned:
             return not self._stop_requested.is_set()
         self._waiting += 1
+        run.wait_begins()
         try:
             while not self._stop_requested.is_set():
                 changed, due = self._changed, self._next()
@@ -126,6 +127,7 @@ class RateLimiter:
             return False
         finally:
             self._waiting -= 1
+            run.wait_ends()
 
     def _next(self) -> float | None:
         """Take the earliest slot that is not lost yet; returns when it is due."""

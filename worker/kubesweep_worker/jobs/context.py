@@ -46,6 +46,8 @@ from kubesweep_worker.jobs.findings import Findings
 from kubesweep_worker.jobs.rows.read_ahead import ReadAhead
 from kubesweep_worker.jobs.rows.refused_writes import RefusedWrites
 from kubesweep_worker.jobs.rows.settlement import RowResults, build_settlement
+from kubesweep_worker.phases import READ, SETTLE, THROTTLED
+from kubesweep_worker.recorder import Recorder
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Predicate, Source
 
@@ -90,9 +92,11 @@ class JobContext:
         *,
         consumer: str = "",
         touch_running: Callable[[], None] = lambda: None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.plan, self.queue, self.source, self.effect, self.settings = plan, queue, source, effect, settings
         self.consumer, self.touch_running = consumer, touch_running
+        self.recorder = recorder or Recorder(plan, settings.concurrency, settings.monotonic)
         self.ref, self.plan_version = plan.ref, plan.version
         self._given_plan = plan
         self.limits = msgspec.structs.replace(plan.queue_limits, lease=settings.lease)
@@ -245,6 +249,7 @@ class JobContext:
     async def settle_progress(self, run: JobRun, part: Settlement) -> None:
         """Settle a part of the job and continue with its ``rest``. Raises LeaseLost."""
         run.checkpoint()
+        run.enter(SETTLE)
         if self.rate_limiter is not None:
             part = self.rate_limiter.settled(run, part)
         assert part.rest is not None
@@ -270,6 +275,8 @@ class JobContext:
 
     def _apply_answer(self, run: JobRun, part: Settlement, answer: Settled) -> None:
         """Reduce ``run.claim`` to the rest of the job. Raises LeaseLost."""
+        run.enter(READ)
+        self.recorder.counted(answer.rows)
         if run.claim.id in answer.lost:
             raise LeaseLost(f"this worker no longer owned job {run.claim.id} when it settled its progress")
         if part.retry or part.dead:
@@ -296,6 +303,7 @@ class JobContext:
     def pause_claiming(self, outage: Outage) -> None:
         """Open the claim breaker: this worker claims nothing until the database answers a probe."""
         seconds = self.claim_breaker.trip(outage, self.settings.monotonic())
+        self.recorder.rest(THROTTLED)
         self.receiver_health.reset()
         log.warning(
             "claiming pauses: %s", clip(str(outage), 300), extra={"reason": outage.reason, "seconds": round(seconds, 2)}

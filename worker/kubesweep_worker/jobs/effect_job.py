@@ -26,6 +26,7 @@ from kubesweep_worker.jobs.rows.delivery import FEW, DeliveryResult
 from kubesweep_worker.jobs.rows.refused_writes import never_ends_failure
 from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, keys_job
 from kubesweep_worker.jobs.rows.sub_batch import RowReader, SubBatch
+from kubesweep_worker.phases import EFFECT, READ
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Keys, Predicate
 
@@ -141,6 +142,7 @@ async def _run_sub_batches(context: JobContext, run: JobRun, unsettled: Unsettle
     while True:
         run.uninterruptible = False
         run.checkpoint()
+        run.enter(READ)
         if context.draining:
             return await _release(context, run, unsettled)
         await _start_effect(context)
@@ -182,6 +184,7 @@ async def _run_sub_batch(
 ) -> Result | None:
     """Deliver, write and settle one sub-batch; returns the job's result with the last one."""
     job = run.claim.job
+    run.enter(EFFECT)
     delivered = await deliver_sub_batch(context, run, cutoff, batch.rows)
     delivered.failed.extend(batch.failed)
     last = batch.last or (job.kind is JobKind.KEYS and len(batch.keys) == len(job.keys))

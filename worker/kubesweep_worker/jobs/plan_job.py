@@ -24,6 +24,7 @@ from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Drop, JobContext, Result
 from kubesweep_worker.jobs.other_origin import report_other_origins
 from kubesweep_worker.jobs.redelivery import deliveries_alone
+from kubesweep_worker.phases import SETTLE
 from kubesweep_worker.sources.base import EPOCH_UNIT, NAIVE_ZONE, Cut, Cuts, Keys, Predicate
 from kubesweep_worker.sources.paging import timed_out
 
@@ -115,6 +116,7 @@ async def run_plan(context: JobContext, run: JobRun) -> Result:
     if plan.dry_run and step.low is None and cuts.cuts:
         rows = await context.source.stale(cuts.cuts[0].scope, predicate, SAMPLES)
         samples = tuple(row.key for row in rows)
+    run.enter(SETTLE)
     taken = await context.advance(run, window_of(cuts, step, plan, cutoff, samples))
     log.info(
         "planned" if taken else "this sweep is over, so its plan step was dropped",

@@ -10,6 +10,7 @@ from pathlib import Path
 from kubesweep.api.plan import Plan
 from kubesweep.queue.connect import connect
 from kubesweep_worker.effects import open_effect
+from kubesweep_worker.recorder import Recorder
 from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.reconnecting import ReconnectingSource
@@ -42,11 +43,13 @@ def build_worker(
     directory of a pod. Without ``settings`` the plan's concurrency applies.
     """
     chosen = settings or dataclasses.replace(WorkerSettings(), concurrency=plan.concurrency)
+    recorder = Recorder(plan, chosen.concurrency, chosen.monotonic)
     return Worker(
         plan,
         connect(queue_url),
         ReconnectingSource(plan, url, where, refreshed=refreshed),
-        open_effect(plan, headers, path, signing),
+        open_effect(plan, headers, path, signing, recorder.called),
         chosen,
         lambda: connect(queue_url),
+        recorder,
     )

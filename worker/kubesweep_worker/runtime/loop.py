@@ -19,6 +19,7 @@ from kubesweep_worker.in_flight import InFlightJobs, JobRun
 from kubesweep_worker.jobs.context import Done, Drop, JobContext, Release, Result
 from kubesweep_worker.jobs.dispatch import run_job
 from kubesweep_worker.jobs.redelivery import RedeliveryPolicy, redelivery_policy, without_crash
+from kubesweep_worker.phases import CLAIM, SETTLE
 from kubesweep_worker.runtime.connectivity import QueueConnectivity
 from kubesweep_worker.runtime.job_tasks import JobTasks
 from kubesweep_worker.runtime.settled_log import log_outcomes
@@ -106,6 +107,8 @@ class Loop:
         self._sending |= settlements.keys()
         self._claiming += want
         self._overlap()
+        phase = SETTLE if settlements else CLAIM
+        context.recorder.call_begins(phase)
         try:
             if settlements:
                 done = tuple(settlements.values())
@@ -116,11 +119,13 @@ class Loop:
         finally:
             self._sending -= settlements.keys()
             self._claiming -= want
+            context.recorder.call_ends(phase)
         self._connectivity.answered()
         if settlements:
             for claim_id in settlements:
                 self._settlements.pop(claim_id, None)
             self.in_flight.remove(*settlements)
+            context.recorder.counted(answer.rows)
             log_outcomes(answer)
         if want:
             self._receive(claims, want, now, now, alone)
@@ -166,6 +171,7 @@ class Loop:
     def _receive(self, claims: Claims, want: int, now: float, asked: float, alone: bool) -> None:
         """``alone``: a job that must run alone was known when the claim was sent."""
         self.last_claims = claims
+        self.context.recorder.claimed(claims, throttled=self.context.claim_breaker.is_open)
         self.context.apply_pace(claims.pace)
         self.context.set_excluded_version(claims.excluded_version)
         self.context.batch_size.apply_hint(claims.batch_hint)
@@ -207,19 +213,16 @@ class Loop:
                 self._release(claim)
             else:
                 busy, lone, most = True, alone, most - 1
-                run = JobRun(claim, self.settings.monotonic, alone=alone)
+                run = self.context.recorder.begin(claim, alone=alone)
                 if self.context.rate_limiter is not None:
                     self.context.rate_limiter.add_job(run, claims.budget or Budget(), before, asked)
-                self._start(run)
+                self.in_flight.add(run)
+                self._tasks.add(run)
         self._tasks.start()
 
     def _release(self, claim: Claim) -> None:
         self._releases[claim.id] = claim
         self.wakeup.set()
-
-    def _start(self, run: JobRun) -> None:
-        self.in_flight.add(run)
-        self._tasks.add(run)
 
     async def _work(self, run: JobRun) -> None:
         result: Result = Release(run.claim)
@@ -230,6 +233,7 @@ class Loop:
             result = Release(run.claim)
         finally:
             run.finished = True
+            self.context.recorder.end(run)
             self._collect(run, result)
             self.wakeup.set()
 

@@ -13,9 +13,11 @@ from kubesweep.grace_period import work_seconds
 from kubesweep.queue.model import JobKind, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep_worker.effects.base import Effect
+from kubesweep_worker.flow_control.claim_breaker import BreakerState
 from kubesweep_worker.in_flight import InFlightJobs
 from kubesweep_worker.jobs.check_job import check_effect
 from kubesweep_worker.jobs.context import JobContext
+from kubesweep_worker.recorder import Recorder, Snapshot
 from kubesweep_worker.runtime.health_monitor import HealthMonitor
 from kubesweep_worker.runtime.heartbeat import Heartbeat
 from kubesweep_worker.runtime.loop import Loop
@@ -41,6 +43,7 @@ class Worker:
         effect: Effect | None,
         settings: WorkerSettings,
         heartbeat_queue: Callable[[], QueueService],
+        recorder: Recorder | None = None,
     ) -> None:
         self.plan, self.settings = plan, settings
         self.consumer = uuid.uuid4().hex
@@ -54,6 +57,7 @@ class Worker:
             settings,
             consumer=self.consumer,
             touch_running=self._in_flight.touch_running,
+            recorder=recorder,
         )
         self._loop = Loop(self._context, self._in_flight)
         self._heartbeat = Heartbeat(plan.ref, self._in_flight, settings, heartbeat_queue, self._context.apply_pace)
@@ -92,6 +96,16 @@ class Worker:
             if self._drain_timer is not None:
                 self._drain_timer.cancel()
         return self.exit_code
+
+    def snapshot(self) -> Snapshot:
+        """What this worker did so far, and its state. Call it in the event loop of ``run``."""
+        context = self._context
+        return context.recorder.snapshot(
+            self._in_flight.running(),
+            batch_rows=context.batch_size.most,
+            breaker_open=context.claim_breaker.state is not BreakerState.CLOSED,
+            throttles=_throttles(context),
+        )
 
     async def _warm(self) -> None:
         """Connect to the source before the first job arrives. The job that needs it reports a failure, so none is raised here."""
@@ -198,3 +212,14 @@ class Worker:
         if stuck := [run.name for run in self._in_flight.running()]:
             log.critical("jobs cannot be cancelled, so the process ends", extra={"jobs": stuck})
             self.settings.exit_process(EXIT_DEADLINE)
+
+
+def _throttles(context: JobContext) -> dict[str, float]:
+    """The share of its speed by what slows the worker down."""
+    pace, decision, calls = context.health.pace, context.health.decision, context.effect_slots
+    found = {"Paused": 0.0} if pace.paused else {}
+    if decision is not None and context.health.factor < 1:
+        found[decision.reason] = decision.factor
+    if calls.share < 1:
+        found["Receiver"] = calls.share
+    return found

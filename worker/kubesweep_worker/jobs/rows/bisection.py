@@ -24,6 +24,7 @@ from kubesweep_worker.flow_control.batch_size import PIECES
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, defect, failed_before
+from kubesweep_worker.phases import WRITE
 from kubesweep_worker.sources.base import LOCKS, Keys, Predicate, Scope
 
 TIMEOUT = "StatementTimeout"
@@ -60,6 +61,7 @@ async def write_once(
     clock = context.settings.monotonic
     try:
         async with admitted:
+            run.enter(WRITE)
             began = clock()
             try:
                 written = await context.source.write(scope, predicate, skip_locked=skip_locked)

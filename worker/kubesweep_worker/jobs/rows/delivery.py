@@ -149,7 +149,11 @@ class SubBatchDelivery:
                     self.result.not_started.extend(keys)
                     return
                 self.run.touch()  # waiting for a slot is not a hang
-                outcomes = await self.context.effect_slots.measure(self.send(call))
+                self.run.call_begins()
+                try:
+                    outcomes = await self.context.effect_slots.measure(self.send(call))
+                finally:
+                    self.run.call_ends()
         except NotStarted:
             self.result.not_started.extend(keys)
             return
