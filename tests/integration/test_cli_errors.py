@@ -12,6 +12,7 @@ import pytest
 import kubesweep_cli
 from kubesweep.queue import connect as queue_connect
 from kubesweep.queue.model import FailedRow, Limits, PlanVersion, ScheduleRef, Settlement, SweepRequest, pace
+from kubesweep_worker.metrics import address
 from tests.integration.command_line import CommandLine
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"
@@ -25,7 +26,12 @@ def rows() -> list[tuple[str, str, str]]:
 
 
 def test_every_code_of_the_command_line_has_a_row() -> None:
-    files = [*Path(kubesweep_cli.__file__).parent.rglob("*.py"), Path(queue_connect.__file__), Path(pace.__file__)]
+    files = [
+        *Path(kubesweep_cli.__file__).parent.rglob("*.py"),
+        Path(queue_connect.__file__),
+        Path(pace.__file__),
+        Path(address.__file__),
+    ]
     source = "\n".join(path.read_text() for path in files)
     codes = set(re.findall(r'SpecError\(\s*"(\w+)"', source)) | set(re.findall(r'^_CODE = "(\w+)"', source, re.M))
     assert {code for _, code, _ in rows()} == codes
