@@ -20,7 +20,7 @@ from kubesweep_cli.commands.dead_app import app as dead_app
 from kubesweep_cli.shell.current_terminal import current_terminal, set_terminal
 from kubesweep_cli.shell.exit_codes import Exit, code_of_error
 from kubesweep_cli.shell.logs import UNEXPECTED, start_logs
-from kubesweep_cli.shell.options import Files, Name, Namespace, Queue, Url
+from kubesweep_cli.shell.options import Files, Metrics, Name, Namespace, Queue, Url
 from kubesweep_cli.shell.state_paths import log_file
 from kubesweep_cli.shell.terminal import Terminal, open_terminal
 from kubesweep_worker.runtime.event_loop import run as run_async
@@ -135,22 +135,23 @@ def run(
     wait_retries: Annotated[
         bool, typer.Option("--wait-retries/--no-wait-retries", help="With --once: wait for rows in retry.")
     ] = True,
+    metrics: Metrics = None,
 ) -> None:
     """Run the clock, the planner and the workers of every schedule in one process."""
     from kubesweep_cli.commands.run import run_local
     from kubesweep_cli.runner.runner import RunSettings
 
     settings = RunSettings(once=once, wait_retries=wait_retries)
-    _run_command(lambda terminal: run_local(terminal, file, queue, url, settings))
+    _run_command(lambda terminal: run_local(terminal, file, queue, url, settings, metrics))
 
 
 @app.command()
-def worker(file: Files, queue: Queue = None, url: Url = None) -> None:
+def worker(file: Files, queue: Queue = None, url: Url = None, metrics: Metrics = None) -> None:
     """Run workers only, without a clock. Several may run beside one `run`."""
     from kubesweep_cli.commands.run import run_local
     from kubesweep_cli.runner.runner import RunSettings
 
-    _run_command(lambda terminal: run_local(terminal, file, queue, url, RunSettings(clock=False)))
+    _run_command(lambda terminal: run_local(terminal, file, queue, url, RunSettings(clock=False), metrics))
 
 
 @app.command()

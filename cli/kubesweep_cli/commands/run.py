@@ -7,7 +7,7 @@ import shlex
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from kubesweep_cli.shell.state_paths import program, queue_option, queue_url, ur
 from kubesweep_cli.shell.terminal import Terminal
 from kubesweep_cli.views.live import LiveScreen
 from kubesweep_cli.views.plain import PlainScreen
+from kubesweep_worker.metrics.address import Address, parse_address
+from kubesweep_worker.metrics.endpoint import metrics_endpoint
 from kubesweep_worker.runtime.signals import on_signal
 from kubesweep_worker.sources.reconnecting import ReconnectingSource
 
@@ -34,9 +36,15 @@ __all__ = ["preflight", "run_loaded", "run_local"]
 
 
 async def run_local(
-    terminal: Terminal, files: Sequence[Path], option: str | None, url: str | None, settings: RunSettings
+    terminal: Terminal,
+    files: Sequence[Path],
+    option: str | None,
+    url: str | None,
+    settings: RunSettings,
+    metrics: str | None = None,
 ) -> Exit:
-    """Serve the schedules of ``files`` until a signal, or run one sweep of each."""
+    """Serve the schedules of ``files`` until a signal, or run one sweep of each. ``metrics``: the option."""
+    address = None if metrics is None else parse_address(metrics, "--metrics")
     # Of two processes with different files, the one that started last has the newer plan.
     loaded = load(files, generation=time.time_ns() // 1_000_000, url=url)
     where = queue_url(option)
@@ -45,7 +53,7 @@ async def run_local(
         known = await queue.stats([one.ref for one in loaded])
         loaded = [_newest(*each) for each in zip(loaded, known, strict=True)]
         await preflight(loaded, url)
-        result = await run_loaded(terminal, loaded, queue, where, settings)
+        result = await run_loaded(terminal, loaded, queue, where, settings, address)
         if settings.clock:
             named = " ".join(f"-f {shlex.quote(str(file))}" for file in files) + url_option(url)
             run = f"{program()} run{' --once' if settings.once else ''} {named}{queue_option(option)}"
@@ -88,15 +96,27 @@ def _preflight_message(one: Loaded, error: Outage | SweepFailure, url: str | Non
 
 
 async def run_loaded(
-    terminal: Terminal, loaded: Sequence[Loaded], queue: QueueService, queue_url: str, settings: RunSettings
+    terminal: Terminal,
+    loaded: Sequence[Loaded],
+    queue: QueueService,
+    queue_url: str,
+    settings: RunSettings,
+    metrics: Address | None = None,
 ) -> RunResult:
-    """The run itself, with the live view or with plain lines."""
+    """The run itself, with the live view or with plain lines. ``metrics``: where the workers' metrics are served."""
     active = [one for one in loaded if not (one.suspend and settings.clock)]
     with _screen(terminal) as screen, warnings_through(screen.show_message):
         async with WorkerGroup.started(active, queue_url) as workers:
             runner = Runner(loaded, queue, workers, screen, settings)
             with _signals(runner, workers):
-                return await runner.run()
+                async with _metrics(metrics, workers):
+                    return await runner.run()
+
+
+def _metrics(address: Address | None, workers: WorkerGroup) -> AbstractAsyncContextManager[object]:
+    if address is None:
+        return nullcontext()
+    return metrics_endpoint(address, workers.snapshots, "give --metrics another address")
 
 
 def _screen(terminal: Terminal) -> LiveScreen | PlainScreen:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from kubesweep.api.loading.files import Loaded
+from kubesweep_worker.recorder import Snapshot
 from kubesweep_worker.runtime.build import build_worker, freeze_imports
 from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import WorkerSettings
@@ -46,6 +47,10 @@ class WorkerGroup:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+
+    def snapshots(self) -> list[Snapshot]:
+        """What each worker did so far."""
+        return [worker.snapshot() for worker in self._workers]
 
     def begin_drain(self) -> None:
         """Begin no further effect; ``stop`` must follow. Safe in a signal handler."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["All", "Error", "Files", "Keys", "Name", "Namespace", "Queue", "Retrying", "Url"]
+__all__ = ["All", "Error", "Files", "Keys", "Metrics", "Name", "Namespace", "Queue", "Retrying", "Url"]
 
 Files = Annotated[
     list[Path],
@@ -22,6 +22,12 @@ Queue = Annotated[
     ),
 ]
 Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="Use this database instead of the Secret's.")]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics", metavar="[HOST]:PORT", help="Serve the workers' metrics there for Prometheus, such as on :9108."
+    ),
+]
 Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the schedule.", show_default=False)]
 Namespace = Annotated[
     str | None, typer.Option("-n", "--namespace", help="Namespace of the schedule, if two share its name.")
