@@ -55,6 +55,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
             pull_policy=_one_of(env, "KUBESWEEP_WORKER_PULL_POLICY", ("Always", "IfNotPresent", "Never", ""), ""),
             pull_secrets=comma_separated(env, "KUBESWEEP_WORKER_PULL_SECRETS"),
             log_level=level,
+            release=env.get("KUBESWEEP_RELEASE", ""),
             labels=_labels(env, "KUBESWEEP_LABELS"),
             copied_labels=comma_separated(env, "KUBESWEEP_COPIED_LABELS"),
             defaults=_defaults(env),

@@ -21,7 +21,7 @@ RELEASE, NAMESPACE = "ks", "kubesweep-system"
 CLUSTER_SCOPED = frozenset({"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"})
 
 VERSIONS = ("1.33", "1.34", "1.35", "1.36")
-CUSTOM_KINDS = {"SweepSchedule", "ServiceMonitor", "PrometheusRule"}
+CUSTOM_KINDS = {"SweepSchedule", "ServiceMonitor", "PodMonitor", "PrometheusRule"}
 
 Object = dict[str, Any]
 

@@ -1,11 +1,13 @@
-"""The series that Prometheus stores when it scrapes a controller through the chart's ServiceMonitor.
+"""The series that Prometheus stores when it scrapes a controller through the chart's ServiceMonitor, or a worker through its PodMonitor.
 
-They have the labels of the controller's exposition and of the operator's target, merged by the rule of ``honor_labels``.
+They have the labels of the exposition and of the operator's target, with the chart's relabelling, merged by the rule of ``honor_labels``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -23,7 +25,35 @@ def target_labels(objects: list[Object], pod: str) -> dict[str, str]:
     [endpoint] = monitor["spec"]["endpoints"]
     assert endpoint["port"] in [port["name"] for port in service["spec"]["ports"]]
     instance = {"instance": f"{pod}:8080", "pod": pod, "container": "controller", "endpoint": endpoint["port"]}
-    return {"namespace": home, "job": name, "service": name, **instance}
+    added = relabelled(endpoint, meta_labels("service", service["metadata"]["labels"]))
+    return {"namespace": home, "job": name, "service": name, **instance, **added}
+
+
+def meta_labels(role: str, labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels of an object as Prometheus' discovery has them."""
+    return {f"__meta_kubernetes_{role}_label_{re.sub('[^A-Za-z0-9_]', '_', key)}": text for key, text in labels.items()}
+
+
+def relabelled(endpoint: Mapping[str, Any], meta: Mapping[str, str]) -> dict[str, str]:
+    """What the endpoint's relabelings add that copy a label."""
+    copies = [each for each in endpoint["relabelings"] if each.keys() == {"sourceLabels", "targetLabel"}]
+    return {each["targetLabel"]: meta[each["sourceLabels"][0]] for each in copies}
+
+
+def worker_target(objects: list[Object], pod: Mapping[str, Any], namespace: str) -> dict[str, str]:
+    """The target labels of a worker's pod (a pod template) that the PodMonitor selects in this namespace."""
+    spec = one(objects, "PodMonitor")["spec"]
+    labels = pod["metadata"]["labels"]
+    assert spec["selector"]["matchLabels"].items() <= labels.items()
+    assert spec["namespaceSelector"].get("any") or namespace in spec["namespaceSelector"]["matchNames"]
+    [endpoint] = spec["podMetricsEndpoints"]
+    [container] = [
+        each
+        for each in pod["spec"]["containers"]
+        if endpoint["port"] in [port["name"] for port in each.get("ports") or ()]
+    ]
+    added = relabelled(endpoint, meta_labels("pod", labels))
+    return {"namespace": namespace, "container": container["name"], "endpoint": endpoint["port"], **added}
 
 
 def scraped(objects: list[Object], metrics: Metrics, pod: str = "kubesweep-0") -> Iterator[tuple[str, float]]:

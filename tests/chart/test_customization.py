@@ -162,7 +162,8 @@ def test_monitors_honor_labels_and_accept_relabelings_and_rule_labels() -> None:
     assert found["spec"]["namespaceSelector"] == {"matchNames": [NAMESPACE]}
     [endpoint] = found["spec"]["endpoints"]
     assert endpoint["honorLabels"] is True
-    assert endpoint["relabelings"] == monitor["relabelings"]
+    release = {"sourceLabels": ["__meta_kubernetes_service_label_app_kubernetes_io_instance"], "targetLabel": "release"}
+    assert endpoint["relabelings"] == [release, {"action": "labeldrop", "regex": "pod"}]
     alerts = [each for group in one(made, "PrometheusRule")["spec"]["groups"] for each in group["rules"]]
     assert alerts
     assert all(each["labels"]["team"] == "data" for each in alerts)

@@ -134,7 +134,7 @@ def test_every_optional_value_is_rendered() -> None:
     assert one(objects, "PersistentVolumeClaim")["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
     assert one(objects, "PersistentVolumeClaim")["spec"]["storageClassName"] == ""
     assert "helm.sh/resource-policy" not in one(objects, "CustomResourceDefinition")["metadata"]["annotations"]
-    for kind in ("ServiceMonitor", "PrometheusRule"):
+    for kind in ("ServiceMonitor", "PodMonitor", "PrometheusRule"):
         assert one(objects, kind)["metadata"]["labels"]["release"] == "prometheus"
     controller = one(objects, "Deployment")["spec"]
     assert controller["replicas"] == 2

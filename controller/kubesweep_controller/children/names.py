@@ -11,6 +11,7 @@ ScheduleKey = tuple[str, str]  # namespace and name of a SweepSchedule
 
 MANAGER = "kubesweep"  # field manager, and the value of app.kubernetes.io/managed-by
 SCHEDULE_LABEL = "kubesweep.dev/schedule"
+RELEASE_LABEL = "kubesweep.dev/release"  # of workers' pods: the Helm release whose PodMonitor selects them
 COMPONENT_LABEL = "app.kubernetes.io/component"
 MANAGED_SELECTOR = f"app.kubernetes.io/managed-by={MANAGER}"
 SECRET = "kubesweep-queue"

@@ -16,13 +16,16 @@ from kubesweep.api.secret_values import SIGNING_FILE
 from kubesweep.durations import parse_duration
 from kubesweep.grace_period import grace_seconds
 from kubesweep_controller.children import database
-from kubesweep_controller.children.names import PRODUCER, SECRET, WORKER, labels
+from kubesweep_controller.children.names import PRODUCER, RELEASE_LABEL, SECRET, WORKER, labels
 from kubesweep_controller.children.overlay import merge
 from kubesweep_controller.children.pod_defaults import combined
 from kubesweep_controller.children.pod_settings import PodSettings
 from kubesweep_controller.queue_address import FOLDER
 
 PLAN_VARIABLE = "KUBESWEEP_PLAN"
+METRICS = 8080  # where a worker serves its metrics, unless its environment says otherwise
+METRICS_PORT = {"name": "metrics", "containerPort": METRICS, "protocol": "TCP"}
+SCRAPED = {"prometheus.io/scrape": "true", "prometheus.io/port": str(METRICS), "prometheus.io/path": "/metrics"}
 # Scheduling and security apply to both kinds of pods, everything else in the overlay only to the worker.
 _SHARED = (
     "nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName", "schedulerName", "serviceAccountName",
@@ -57,7 +60,7 @@ def worker_template(
     # Our fields are merged last: an overlay may add to them, not remove them.
     last = _container(WORKER, command=container["command"], env=ours)
     last["metadata"] = {"labels": template["metadata"]["labels"]}
-    return database.without_unused(_with_pre_stop(_merged(laid, last)))
+    return database.without_unused(_with_metrics_port(_with_pre_stop(_merged(laid, last))))
 
 
 def _worker(plan: Plan, queue_url: str, pods: PodSettings) -> dict[str, Any]:
@@ -65,6 +68,9 @@ def _worker(plan: Plan, queue_url: str, pods: PodSettings) -> dict[str, Any]:
     hook = plan.effect.webhook if plan.effect else None
     template = _template(plan, WORKER, queue_url, pods, "work")
     spec, container = template["spec"], template["spec"]["containers"][0]
+    template["metadata"]["annotations"] |= SCRAPED
+    if pods.release:
+        template["metadata"]["labels"][RELEASE_LABEL] = pods.release
     spec["terminationGracePeriodSeconds"] = grace_seconds(plan)
     if hook and hook.headers_secret:
         _mount_secret(spec, container, "headers", {"secretName": hook.headers_secret, "optional": True})
@@ -165,6 +171,18 @@ def _with_pre_stop(template: dict[str, Any]) -> dict[str, Any]:
         return template
     hook = {"name": WORKER, "lifecycle": {"preStop": {"exec": {"command": ["kubesweep-worker", "prestop"]}}}}
     made: dict[str, Any] = merge(template, {"spec": {"containers": [hook]}})
+    return made
+
+
+def _with_metrics_port(template: dict[str, Any]) -> dict[str, Any]:
+    """The port on which the worker serves its metrics, by which a PodMonitor finds it. On the host's network a declared port would
+    allow one worker a node. A port of the user's own with this name or number replaces ours."""
+    containers = template["spec"]["containers"]
+    ports = next(each for each in containers if each.get("name") == WORKER).get("ports") or ()
+    known = any(port.get("name") == METRICS_PORT["name"] or port.get("containerPort") == METRICS for port in ports)
+    if known or template["spec"].get("hostNetwork"):
+        return template
+    made: dict[str, Any] = merge(template, _container(WORKER, ports=[METRICS_PORT]))
     return made
 
 

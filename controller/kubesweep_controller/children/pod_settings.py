@@ -18,6 +18,7 @@ class PodSettings:
     pull_policy: str = ""  # empty: the cluster's default
     pull_secrets: tuple[str, ...] = ()
     log_level: str = "info"
+    release: str = ""  # the Helm release, which the workers' pods have as a label
     labels: Mapping[str, str] = field(default_factory=dict)  # of all children
     copied_labels: tuple[str, ...] = ()  # keys of labels that children copy from their SweepSchedule
     defaults: PodDefaults = field(default_factory=PodDefaults)  # a schedule's own fields override them

@@ -50,6 +50,55 @@ def test_the_worker_gets_its_plan_its_queue_and_the_paths_of_secrets() -> None:
     assert worker_of(deployment())["command"] == ["kubesweep-worker", "work"]
 
 
+METRICS = {"name": "metrics", "containerPort": 8080, "protocol": "TCP"}
+
+
+def with_worker(**container: Any) -> dict[str, Any]:
+    return {"podTemplate": {"spec": {"containers": [{"name": "worker", **container}]}}}
+
+
+def test_a_worker_is_scraped_and_a_producer_is_not() -> None:
+    pod = deployment()["spec"]["template"]
+    scraped = {"prometheus.io/scrape": "true", "prometheus.io/port": "8080", "prometheus.io/path": "/metrics"}
+    assert pod["metadata"]["annotations"].items() >= scraped.items()
+    assert worker_of(deployment())["ports"] == [METRICS]
+    producer = cronjob()["spec"]["jobTemplate"]["spec"]["template"]
+    assert not scraped.keys() & producer["metadata"]["annotations"].keys()
+    assert "ports" not in producer_of(cronjob())
+
+
+def test_the_pods_of_workers_name_their_release() -> None:
+    labels = deployment(PodSettings("worker:1", release="ks"))["spec"]["template"]["metadata"]["labels"]
+    assert labels["kubesweep.dev/release"] == "ks"
+    assert "kubesweep.dev/release" not in deployment()["spec"]["template"]["metadata"]["labels"]
+
+
+@pytest.mark.parametrize(
+    "port",
+    [{"name": "metrics", "containerPort": 9000}, {"name": "web", "containerPort": 8080}, {"containerPort": 8080}],
+)
+def test_a_port_of_the_users_own_with_its_name_or_number_stays_alone(port: dict[str, Any]) -> None:
+    """The API server refuses two ports with one name."""
+    assert worker_of(deployment(worker=with_worker(ports=[port])))["ports"] == [port]
+
+
+def test_another_port_is_kept_beside_it() -> None:
+    web = {"name": "web", "containerPort": 80}
+    assert worker_of(deployment(worker=with_worker(ports=[web])))["ports"] == [web, METRICS]
+
+
+def test_on_the_hosts_network_no_port_is_declared() -> None:
+    """It would become a host port, of which a node has one."""
+    assert "ports" not in worker_of(deployment(worker={"podTemplate": {"spec": {"hostNetwork": True}}}))
+
+
+def test_scraping_can_be_turned_off_for_the_workers_of_a_schedule() -> None:
+    off = {"podTemplate": {"metadata": {"annotations": {"prometheus.io/scrape": None}}}}
+    annotations = deployment(worker=off)["spec"]["template"]["metadata"]["annotations"]
+    assert "prometheus.io/scrape" not in annotations
+    assert annotations["prometheus.io/port"] == "8080"
+
+
 def test_headers_of_a_webhook_are_mounted_where_there_are_any() -> None:
     hook = {"webhook": {"url": "https://example.com", "headersFrom": {"secretRef": {"name": "hook"}}}}
     made = deployment(effect=hook)
