@@ -4,6 +4,7 @@
     python -m bench.queue                 # as in RESULTS.md: minutes
     python -m bench.queue --smoke         # seconds, without peers; the figures mean nothing
     python -m bench.queue --json out.json
+    python -m bench.queue --no-peers --rounds 9 --beside DIR    # another version, checked out in DIR with its .venv
 
 Each figure is measured on a server of its own. Contestants take turns and medians are compared, so that a slow moment of the machine affects all of
 them.
@@ -40,6 +41,7 @@ class Options:
     warm: int = 500  # jobs, and a tenth as many picks, that are not counted
     peers: bool = True
     drains: bool = True
+    beside: Path | None = None
 
 
 SMOKE = Options(rounds=1, jobs=4_000, naps=1_000, picks=10, warm=100, peers=False)
@@ -113,6 +115,8 @@ def drains(one: Contestant, options: Options, figures: Figures) -> None:
 
 def contest(options: Options, say: Say) -> dict[str, Figures]:
     entrants = [competitors.kubesweep(options.jobs, options.naps), *(competitors.peers() if options.peers else ())]
+    if options.beside is not None:
+        entrants.append(competitors.another(options.beside, options.jobs, options.naps))
     found = {one.name: Figures() for one in entrants}
     for number in range(options.rounds):
         first = number % len(entrants)  # each goes first in turn
@@ -152,6 +156,22 @@ def table(found: dict[str, Figures]) -> str:
     return "\n".join(lines)
 
 
+def ratios(ours: Figures, theirs: Figures) -> str:
+    """This version by the other one, round by round."""
+    pairs = {
+        "no-op jobs/s": (ours.noop, theirs.noop),
+        "10 ms jobs/s": (ours.nap, theirs.nap),
+        "worker CPU": (ours.worker_cpu, theirs.worker_cpu),
+        "server CPU": (ours.server_cpu, theirs.server_cpu),
+    }
+    lines = []
+    for name, (mine, other) in pairs.items():
+        found = sorted(a / b for a, b in zip(mine, other, strict=True))
+        if found:
+            lines.append(f"- {name}: {statistics.median(found):.3f} ({found[0]:.3f}..{found[-1]:.3f})")
+    return "\n".join(lines)
+
+
 def parse(arguments: Sequence[str]) -> tuple[Options, Path | None, bool]:
     parser = make_parser("queue", __doc__, "few jobs, one round, no peers")
     parser.add_argument("--install", action="store_true", help="install the peers into the user's cache, and end")
@@ -161,6 +181,7 @@ def parse(arguments: Sequence[str]) -> tuple[Options, Path | None, bool]:
     parser.add_argument(
         "--picks-only", action="store_false", dest="drains", default=None, help="time nothing but the pick-up"
     )
+    parser.add_argument("--beside", type=Path, metavar="DIR", help="also the Kubesweep that is checked out there")
     parser.add_argument("--no-peers", action="store_false", dest="peers", default=None, help="only Kubesweep")
     given = vars(parser.parse_args(arguments))
     install = given.pop("install")
@@ -176,9 +197,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit("the peers are not installed: python -m bench.queue --install, or go on with --no-peers")
     found = contest(options, lambda line: print(line, file=sys.stderr, flush=True))
     print(table(found))
+    if options.beside is not None:
+        print(
+            f"\nThis version by the other, median of the rounds:\n\n{ratios(found['kubesweep'], found[str(options.beside)])}"
+        )
     around = {"python": platform.python_version(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
     figures = {
-        "options": asdict(options),
+        "options": asdict(options) | {"beside": str(options.beside or "")},
         "surroundings": around,
         "figures": {n: asdict(f) for n, f in found.items()},
     }

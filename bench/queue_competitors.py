@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,13 @@ class Contestant:
     concurrency: int
     jobs: int
     naps: int
+    folder: Path = ROOT
 
     def start(self, role: str, settings: Settings) -> subprocess.Popen[str]:
         command = (*self.command, role, json.dumps(asdict(settings)))
         environment = {**os.environ, "NODE_PATH": str(folder() / "node_modules"), "PYTHONWARNINGS": "ignore"}
         return subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     def run(self, role: str, settings: Settings) -> dict[str, Any]:
@@ -78,6 +79,12 @@ class Contestant:
 
 def kubesweep(jobs: int = 150_000, naps: int = 25_000) -> Contestant:
     return Contestant("kubesweep", (sys.executable, "-m", "bench.queue_kubesweep"), 500, jobs, naps)
+
+
+def another(checkout: Path, jobs: int, naps: int) -> Contestant:
+    """The Kubesweep of another checkout, which needs a virtual environment (``make .venv/dev.stamp``)."""
+    command = str(checkout / ".venv/bin/python"), "-m", "bench.queue_kubesweep"
+    return replace(kubesweep(jobs, naps), name=str(checkout), command=command, folder=checkout)
 
 
 def peers() -> tuple[Contestant, ...]:
