@@ -19,6 +19,7 @@ from kubesweep.queue.model import (
     Sample,
     ScheduleRef,
     Settlement,
+    StaleRows,
     SweepRequest,
     SweepState,
     Window,
@@ -55,6 +56,7 @@ async def worker(root: QueueService, queue: QueueService) -> None:
     assert await queue.extend(REF, [plan], 30.0) == ()
     cut = tuple(Job(JobKind.KEYS, OLD, plan.job.sweep, keys=((str(n),),), rows=1) for n in range(4))
     assert await queue.advance(REF, plan, Window("now", cut, planned=4))
+    await queue.record_stale(REF, plan.job.sweep, StaleRows(4, now, ""))
     retried, dead, kept, back = (await queue.claim(REF, "ann", 4, LIMITS)).jobs
     done = [
         Settlement(retried, retry=(Retry((row(0),), 2, 0.0),)),

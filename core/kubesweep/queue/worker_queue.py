@@ -20,6 +20,7 @@ from kubesweep.queue.model import (
     Settled,
     Settlement,
     SharedSample,
+    StaleRows,
     Stats,
     SweepState,
     Window,
@@ -172,6 +173,10 @@ class WorkerQueue(Statistics, Protocol):
 
         Ignored for an unknown schedule.
         """
+        ...
+
+    async def record_stale(self, ref: ScheduleRef, sweep: str, found: StaleRows) -> None:
+        """Keep with a sweep what a plan step found out, also with one that is settled. Ignored for an unknown sweep."""
         ...
 
     async def pace(self, ref: ScheduleRef) -> Pace | None:

@@ -40,7 +40,7 @@ from kubesweep.queue.model.jobs import Budget, Claim, Claims, Job, JobKind, Limi
 from kubesweep.queue.model.pace import BATCH_TIME, MAX_RATE, Pace, describe_rate, parse_pace
 from kubesweep.queue.model.settlement import FailedRow, Retry, RowCounts, Settled, Settlement
 from kubesweep.queue.model.stats import THROTTLE, THROTTLE_AGE, Finding, Stats, TickCounts
-from kubesweep.queue.model.sweeps import END_STATES, Opened, OpenResult, Sweep, SweepRequest, SweepState
+from kubesweep.queue.model.sweeps import END_STATES, Opened, OpenResult, StaleRows, Sweep, SweepRequest, SweepState
 
 __all__ = [
     "AHEAD",
@@ -93,6 +93,7 @@ __all__ = [
     "Settled",
     "Settlement",
     "SharedSample",
+    "StaleRows",
     "Stats",
     "Sweep",
     "SweepRequest",

@@ -43,6 +43,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     delayed: int = 0  # retries that are not due yet, and a plan job that waits for the jobs of ended sweeps
     excluded: int = 0  # rows in retry or dead, which no sweep plans
     dead: int = 0  # rows
+    checks: int = 0  # of the ready jobs: those that check the source
     oldest_ready: float | None = None  # when the longest waiting ready job became ready
     first_lease: float | None = None  # when the first lease ends, unless its owner extends it before
     paused: bool = False
@@ -53,6 +54,11 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[Sweep, ...] = ()  # newest first, without the latest; at most HISTORY
     findings: tuple[Finding, ...] = ()
     origin: str = ""  # of the rows that were planned last, see ``Job.origin``
+
+    @property
+    def queued(self) -> int:
+        """Ready jobs that have rows. A check has none, and stays in the queue until the source is in order."""
+        return max(0, self.ready - self.checks)
 
     def throttled(self, now: float) -> Finding | None:
         """Why workers are slower than their pace, or unable to tell; None: they are not, or have nothing to do."""

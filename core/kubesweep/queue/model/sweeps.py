@@ -73,6 +73,16 @@ class SweepState(StrEnum):
 END_STATES = frozenset({SweepState.FAILED, SweepState.HALTED, SweepState.SUPERSEDED, SweepState.AWAITING_APPROVAL})
 
 
+class StaleRows(msgspec.Struct, frozen=True):
+    """What a plan step found out about the stale rows of its sweep. Excluded rows are not among them."""
+
+    rows: int | None = (
+        None  # all that were stale when it began, counted or estimated; None: as the sweep has it already
+    )
+    oldest: float | None = None  # when the oldest of them became stale; None: there is none, or see ``unknown``
+    unknown: str = ""  # why ``oldest`` is not known, and what to do
+
+
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     """planned = applied + skipped + unconfirmed + retrying + dead + the rows that are still open, at every moment."""
 
@@ -96,6 +106,15 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     capped: bool = False
     stopped: str = ""  # see Window
     samples: tuple[Key, ...] = ()
+    stale: int | None = None  # see StaleRows.rows
+    oldest: float | None = None  # see StaleRows, of the latest plan step
+    oldest_unknown: str = ""
+
+    @property
+    def shown_state(self) -> SweepState:
+        """The state for people: a sweep that writes rows is Running, although its later windows are still planned."""
+        writes = self.state is SweepState.PLANNING and self.planned and self.mode == "Enforce"
+        return SweepState.RUNNING if writes else self.state
 
     @property
     def settled_rows(self) -> int:

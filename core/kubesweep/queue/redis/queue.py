@@ -44,6 +44,7 @@ from kubesweep.queue.model import (
     ScheduleRef,
     Settlement,
     SharedSample,
+    StaleRows,
     Stats,
     SweepRequest,
     SweepState,
@@ -215,6 +216,11 @@ class RedisQueue:
         body = msgspec.json.encode(finding).decode()
         await self._client.run_script(
             "report", ref, kind=finding.kind, at=finding.at or None, body=body, most=MAX_FINDINGS
+        )
+
+    async def record_stale(self, ref: ScheduleRef, sweep: str, found: StaleRows) -> None:
+        await self._client.run_script(
+            "record_stale", ref, sweep=sweep, rows=found.rows, oldest=found.oldest, unknown=found.unknown
         )
 
     async def excluded(self, ref: ScheduleRef, origin: str = "") -> ExcludedRows:

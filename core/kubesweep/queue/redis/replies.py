@@ -67,6 +67,9 @@ class _SweepRecord(msgspec.Struct):
     capped: bool = False
     stopped: str = ""
     samples: tuple[str, ...] = ()
+    stale: int | None = None
+    oldest: float | None = None
+    unknown: str = ""
 
 
 class _ExcludedRow(msgspec.Struct):
@@ -153,7 +156,7 @@ def _texts(values: Iterable[bytes | str]) -> tuple[str, ...]:
 def stats(reply: Sequence[Any] | None) -> Stats:
     if not reply:
         return Stats()
-    paused, meta, ready, running, delayed, excluded_count, dead, oldest, sweeps, findings, lease, pace = reply
+    paused, meta, ready, running, delayed, excluded_count, dead, oldest, sweeps, findings, lease, pace, checks = reply
     tick, *ticks, origin, _cursor = meta
     known = [sweep(raw) for raw in sweeps]
     return Stats(
@@ -163,6 +166,7 @@ def stats(reply: Sequence[Any] | None) -> Stats:
         delayed=count(delayed),
         excluded=excluded_count,
         dead=dead,
+        checks=checks,
         oldest_ready=moment(oldest),
         first_lease=moment(lease),
         paused=paused == 1,
@@ -204,6 +208,9 @@ def sweep(raw: bytes | str) -> Sweep:
         capped=r.capped,
         stopped=r.stopped,
         samples=tuple(parse_key(key) for key in r.samples),
+        stale=None if r.stale is None else count(r.stale),
+        oldest=moment(r.oldest),
+        oldest_unknown=r.unknown,
     )
 
 

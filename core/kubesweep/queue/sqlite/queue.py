@@ -36,6 +36,7 @@ from kubesweep.queue.model import (
     ScheduleRef,
     Settlement,
     SharedSample,
+    StaleRows,
     Stats,
     SweepRequest,
     SweepState,
@@ -102,6 +103,9 @@ class SqliteQueue:
 
     async def advance(self, ref: ScheduleRef, claim: Claim, window: Window) -> bool:
         return await self._write(lambda con: sweeps.advance(con, self._clock(), ref, claim, window))
+
+    async def record_stale(self, ref: ScheduleRef, sweep: str, found: StaleRows) -> None:
+        await self._write(lambda con: sweeps.record_stale(con, ref, sweep, found), notify=False)
 
     async def end_sweep(self, ref: ScheduleRef, claim: Claim, state: SweepState, reason: str, message: str) -> bool:
         return await self._write(lambda con: sweeps.end_sweep(con, self._clock(), ref, claim, state, reason, message))

@@ -145,7 +145,10 @@ def _sweep(row: tuple[Any, ...]) -> Sweep:
         capped=bool(row[17]),
         samples=_decode_samples(row[18]),
         stopped=row[19],
-        open_jobs=row[20],
+        stale=row[20],
+        oldest=row[21],
+        oldest_unknown=row[22],
+        open_jobs=row[23],
     )
 
 

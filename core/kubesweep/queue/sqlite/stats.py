@@ -35,7 +35,7 @@ def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> St
         return Stats()
     only = {"schedule": schedule.id}
     counts = con.execute(statements("job")["counts"], only | {"now": now}).fetchone()
-    ready, running, delayed, due, waiting, lease = counts
+    ready, running, delayed, due, waiting, lease, checks = counts
     excluded, dead = con.execute(statements("excluded")["counts"], only).fetchone()
     sweeps = remembered(con, schedule.id, HISTORY + 1)
     findings = con.execute(statements("schedule")["findings"], only)
@@ -46,6 +46,7 @@ def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> St
         delayed=delayed,
         excluded=excluded,
         dead=dead,
+        checks=checks,
         oldest_ready=min((since for since in (due, waiting) if since is not None), default=None),
         first_lease=lease,
         paused=bool(schedule.paused),

@@ -18,7 +18,7 @@ from kubesweep.queue.sqlite.records import schema, statements
 
 T = TypeVar("T")
 
-VERSION = 8  # PRAGMA user_version; increased with every change of schema.sql
+VERSION = 9  # PRAGMA user_version; increased with every change of schema.sql
 APPLICATION_ID = 0x4B535750  # "KSWP": distinguishes a queue from other databases
 BUSY_SECONDS = 5.0  # default wait for another process's lock
 

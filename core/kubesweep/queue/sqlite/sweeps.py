@@ -21,6 +21,7 @@ from kubesweep.queue.model import (
     JobKind,
     OpenResult,
     ScheduleRef,
+    StaleRows,
     Sweep,
     SweepRequest,
     SweepState,
@@ -144,6 +145,13 @@ def advance(con: sqlite3.Connection, now: float, ref: ScheduleRef, claim: Claim,
     con.execute(statements("sweep")["record_window"], values)
     finish(con, sweep.id, state, now)
     return True
+
+
+def record_stale(con: sqlite3.Connection, ref: ScheduleRef, sweep: str, found: StaleRows) -> None:
+    schedule = find(con, ref)
+    if schedule is not None:
+        values = {"rows": found.rows, "oldest": found.oldest, "unknown": found.unknown}
+        con.execute(statements("sweep")["record_stale"], values | {"id": sweep, "schedule": schedule.id})
 
 
 def end_sweep(

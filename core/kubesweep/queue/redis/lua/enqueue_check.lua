@@ -25,6 +25,6 @@ end
 hashes[#hashes + 1] = args.hash
 if #hashes > args.most then table.remove(hashes, 1) end
 call('HSET', META, 'checked', table.concat(hashes, ' '))
-enqueue(header('', 'n', 0, 0, now), args.body)
+keep_check(enqueue(header('', 'n', 0, 0, now), args.body))
 refresh()
 return 1

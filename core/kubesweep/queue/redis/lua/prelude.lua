@@ -95,6 +95,22 @@ local function parse_row(name) return string.match(name, '^([^%[]*)(%[.*)$') end
 
 local function enqueue(h, body) return call('XADD', WORK, 'NOMKSTREAM', '*', 'h', h, 'b', body) end
 
+-- META `checks` has the entries of checks, the latest last, so that statistics need not read all of WORK. One that is not there was
+-- enqueued by an older version.
+local function waiting_checks()
+  local ids = {}
+  for id in string.gmatch(call('HGET', META, 'checks') or '', '%S+') do
+    if #call('XRANGE', WORK, id, id) > 0 and not call('ZSCORE', LEASES, id) then ids[#ids + 1] = id end
+  end
+  return ids
+end
+
+local function keep_check(id)
+  local ids = waiting_checks()
+  ids[#ids + 1] = id
+  call('HSET', META, 'checks', table.concat(ids, ' ', math.max(1, #ids - 15)))
+end
+
 local function delay(due, h, body)
   local first = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
   call('ZADD', DELAYED, due, h .. '\n' .. body)

@@ -19,7 +19,8 @@ for _, claim in ipairs(args.claims) do
         change(sweep)
       end
     else
-      enqueue(header(id, kind, claim[3] - 1, claim[4], now, token), claim[5])
+      local entry = enqueue(header(id, kind, claim[3] - 1, claim[4], now, token), claim[5])
+      if kind == 'n' then keep_check(entry) end
     end
   end
 end

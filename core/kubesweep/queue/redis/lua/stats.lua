@@ -43,4 +43,5 @@ if call('HLEN', FINDINGS) <= 64 then
   end
 end
 return {call('HGET', CONTROL, 'paused') == '1' and 1 or 0, meta, call('XLEN', WORK) - running + due, running, delayed - due, call('HLEN', EXCLUDED), call('ZCARD', DEAD),
-  oldest and text(oldest) or '', history, findings, call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')[2] or '', short(CONTROL, 'pace', 4096)}
+  oldest and text(oldest) or '', history, findings, call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')[2] or '', short(CONTROL, 'pace', 4096),
+  short(META, 'checks', 1024) ~= '' and #waiting_checks() or 0}

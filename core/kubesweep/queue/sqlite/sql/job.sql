@@ -134,7 +134,8 @@ SELECT coalesce(sum(consumer IS NULL AND (delayed = 0 OR ready <= :now)), 0) AS 
        min(CASE WHEN consumer IS NULL AND ready <= :now AND delayed = 1 THEN ready END) AS oldest_due,
        (SELECT w.ready FROM job AS w WHERE w.schedule = :schedule AND w.consumer IS NULL AND w.delayed = 0
         ORDER BY w.id LIMIT 1) AS first_waiting,
-       min(CASE WHEN consumer IS NOT NULL THEN lease END) AS first_lease
+       min(CASE WHEN consumer IS NOT NULL THEN lease END) AS first_lease,
+       coalesce(sum(consumer IS NULL AND sweep = '' AND is_retry = 0), 0) AS checks
 FROM job
 WHERE schedule = :schedule;
 

@@ -48,7 +48,11 @@ CREATE TABLE sweep (
   capped INTEGER NOT NULL DEFAULT 0,
   samples TEXT NOT NULL DEFAULT '[]',
   -- where the sweep after a capped one begins
-  stopped TEXT NOT NULL DEFAULT ''
+  stopped TEXT NOT NULL DEFAULT '',
+  -- what plan steps found out, see StaleRows
+  stale INTEGER,
+  oldest REAL,
+  unknown TEXT NOT NULL DEFAULT ''
 );
 
 CREATE INDEX sweep_schedule ON sweep (schedule, seq);

@@ -5,6 +5,7 @@ VALUES (:id, :schedule, :tick, :generation, :hash, :mode, :state, :now);
 -- name: remembered
 SELECT s.id, s.tick, s.generation, s.hash, s.mode, s.state, s.reason, s.message, s.cutoff, s.started, s.finished,
        s.planned, s.applied, s.skipped, s.unconfirmed, s.retrying, s.dead, s.capped, s.samples, s.stopped,
+       s.stale, s.oldest, s.unknown,
        (SELECT count(*) FROM job AS j WHERE j.sweep = s.id AND j.is_retry = 0) AS open_jobs
 FROM sweep AS s
 WHERE s.schedule = :schedule
@@ -14,6 +15,7 @@ LIMIT :most;
 -- name: by_id
 SELECT s.id, s.tick, s.generation, s.hash, s.mode, s.state, s.reason, s.message, s.cutoff, s.started, s.finished,
        s.planned, s.applied, s.skipped, s.unconfirmed, s.retrying, s.dead, s.capped, s.samples, s.stopped,
+       s.stale, s.oldest, s.unknown,
        (SELECT count(*) FROM job AS j WHERE j.sweep = s.id AND j.is_retry = 0) AS open_jobs
 FROM sweep AS s
 WHERE s.id = :id AND s.schedule = :schedule;
@@ -37,6 +39,11 @@ WHERE id = :id;
 UPDATE sweep
 SET cutoff = :cutoff, planned = planned + :planned, capped = capped OR :capped, stopped = :stopped, samples = :samples, state = :state
 WHERE id = :id;
+
+-- name: record_stale
+UPDATE sweep
+SET stale = coalesce(:rows, stale), oldest = :oldest, unknown = :unknown
+WHERE id = :id AND schedule = :schedule;
 
 -- name: set_state
 UPDATE sweep
