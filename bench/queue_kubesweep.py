@@ -15,7 +15,7 @@ import uvloop
 
 from bench.peers.probe import BATCH, NAP, Probe, Settings, say
 from kubesweep.api.plan import Assignment, Match, Plan, Source, Write
-from kubesweep.queue.model import Job, JobKind, Key, OpenResult, Sample, ScheduleRef, SweepRequest, Window
+from kubesweep.queue.model import Job, JobKind, Key, OpenResult, Sample, ScheduleRef, StaleRows, SweepRequest, Window
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep_worker.runtime.build import freeze_imports
 from kubesweep_worker.runtime.worker import Worker
@@ -58,6 +58,9 @@ class NoDatabase:
 
     async def count(self, predicate: Predicate, most: int) -> int:
         return 0
+
+    async def oldest(self, predicate: Predicate, seconds: float) -> StaleRows:
+        return StaleRows()
 
     async def measured(self) -> Measured:
         return Measured("bench", 0)

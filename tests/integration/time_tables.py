@@ -23,8 +23,8 @@ SECONDS = 1772323200  # of 2026-03-01 00:00 UTC
 
 
 def a_plan(*match: Match, **changes: Any) -> Plan:
-    fields: dict[str, Any] = {"write": Write(), **changes}
-    return Plan(namespace="d", name="n", uid="u", source=Source(table="things"), match=match, **fields)
+    fields: dict[str, Any] = {"source": Source(table="things"), "write": Write(), **changes}
+    return Plan(namespace="d", name="n", uid="u", match=match, **fields)
 
 
 async def stale_on_postgres(database: str, *match: Match, cutoff: str = PG_CUTOFF) -> list[str]:

@@ -14,7 +14,7 @@ import msgspec
 
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.errors import RowError, ScopeOutage, Skip
-from kubesweep.queue.model import DeadLetter, Finding, Key, Sample, ScheduleRef, Stats, SweepRequest, SweepState
+from kubesweep.queue.model import DeadLetter, Key, Sample, ScheduleRef, StaleRows, Stats, SweepRequest, SweepState
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.runtime.worker import Worker
@@ -33,6 +33,7 @@ from kubesweep_worker.sources.base import (
     Written,
 )
 from tests.kits.deadlines import scaled
+from tests.kits.overheard import Overheard
 
 TIMEOUT = Source(table="").statement_timeout  # what a cost of 1 takes, in seconds
 
@@ -78,6 +79,7 @@ class MemorySource:
         self.elapsed = 0.0  # seconds that all statements took: add them to a clock, where they matter
         self.lock_waits = 0
         self.signals: dict[str, float | None] = {}  # what ``measure`` finds
+        self.oldest_row: Callable[[], StaleRows] = lambda: StaleRows(len(self.stale_keys))
         self.warnings: tuple[tuple[str, str], ...] = ()
         self.stamp = "t0"
         self.down: Callable[[str], None] = lambda call: None
@@ -147,6 +149,10 @@ class MemorySource:
 
     async def count(self, predicate: Predicate, most: int) -> int:
         return min(most, len(self._in(Range(), predicate.excluded)))
+
+    async def oldest(self, predicate: Predicate, seconds: float) -> StaleRows:
+        self.down("oldest")
+        return self.oldest_row()
 
     async def cut(
         self,
@@ -232,16 +238,6 @@ class ScriptedEffect:
         answer = self.script(delivery)
         if asyncio.iscoroutine(answer):
             await answer
-
-
-class Overheard(SqliteQueue):
-    """A queue that records kind, ok and reason of each reported finding."""
-
-    said: list[tuple[str, bool, str]]
-
-    async def report(self, ref: ScheduleRef, finding: Finding) -> None:
-        self.said.append((finding.kind, finding.ok, finding.reason))
-        await super().report(ref, finding)
 
 
 @dataclass

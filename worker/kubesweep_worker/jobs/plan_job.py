@@ -24,6 +24,7 @@ from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Drop, JobContext, Result
 from kubesweep_worker.jobs.other_origin import report_other_origins
 from kubesweep_worker.jobs.redelivery import deliveries_alone
+from kubesweep_worker.jobs.stale_rows import Counted, oldest_recorded
 from kubesweep_worker.phases import SETTLE
 from kubesweep_worker.sources.base import EPOCH_UNIT, NAIVE_ZONE, Cut, Cuts, Keys, Predicate
 from kubesweep_worker.sources.paging import timed_out
@@ -100,16 +101,22 @@ async def run_plan(context: JobContext, run: JobRun) -> Result:
     predicate = Predicate(cutoff, excluded.keys)
     if len(excluded.keys) >= plan.halt_above and not plan.dry_run and not context.limits.halt_at_end:
         return await _halt(context, run)
-    if first:
-        report_other_origins(excluded, origin)
-        if await _awaits_approval(context, run, step, predicate):
-            return Drop(succeeded=True)
-        start = None if plan.dry_run else await _start(context, origin)
-        step = msgspec.structs.replace(step, low=start, high=last, wrap=start)
+    async with oldest_recorded(context, step.sweep, predicate, first=first) as counted:
+        if first:
+            report_other_origins(excluded, origin)
+            if await _awaits_approval(context, run, step, predicate):
+                return Drop(succeeded=True)
+            start = None if plan.dry_run else await _start(context, origin)
+            step = msgspec.structs.replace(step, low=start, high=last, wrap=start)
+        return await _plan_window(context, run, step, predicate, counted)
+
+
+async def _plan_window(context: JobContext, run: JobRun, step: Job, predicate: Predicate, counted: Counted) -> Result:
+    plan = context.plan
     most = window_rows(plan, step.planned, deliveries_alone(run.claim), cap_of(plan, step))
     # Not for the first window: its jobs run while the rows are counted, and most sweeps need no second one.
     if cap_of(plan, step) is None and step.planned and step.planned + most > UNCOUNTED:
-        step = msgspec.structs.replace(step, cap=await _cap(context, predicate, step.planned))
+        step = msgspec.structs.replace(step, cap=await _cap(context, predicate, step, counted))
         most = window_rows(plan, step.planned, deliveries_alone(run.claim), cap_of(plan, step))
     cuts = await context.source.cut(predicate, step.low, plan.limits.batch_rows, most, step.high)
     samples: tuple[Key, ...] = ()
@@ -117,7 +124,7 @@ async def run_plan(context: JobContext, run: JobRun) -> Result:
         rows = await context.source.stale(cuts.cuts[0].scope, predicate, SAMPLES)
         samples = tuple(row.key for row in rows)
     run.enter(SETTLE)
-    taken = await context.advance(run, window_of(cuts, step, plan, cutoff, samples))
+    taken = await context.advance(run, window_of(cuts, step, plan, predicate.cutoff, samples))
     log.info(
         "planned" if taken else "this sweep is over, so its plan step was dropped",
         extra={"sweep": step.sweep, "rows": cuts.rows, "jobs": len(cuts.cuts), "more": cuts.cursor is not None},
@@ -138,16 +145,19 @@ async def _start(context: JobContext, origin: str) -> Key | None:
     return None
 
 
-async def _cap(context: JobContext, predicate: Predicate, planned: int) -> int:
+async def _cap(context: JobContext, predicate: Predicate, step: Job, counted: Counted) -> int:
     """What the sweep may plan: twice the rows that are stale now. Otherwise rows that turn stale as fast as they are written
     would keep it running for ever; the next sweep gets those."""
+    (stats,) = await context.retry_until_answered(lambda: context.queue.stats([context.ref]))
+    settled = stats.sweep.settled_rows if stats.sweep is not None and stats.sweep.id == step.sweep else 0
     try:
         stale = await context.source.count(predicate, MOST_COUNTED)
     except Outage as outage:
         if not timed_out(outage):
             raise
         return MOST_COUNTED  # counting again would take as long
-    return max(UNCOUNTED, 2 * stale, planned + stale)
+    counted.rows = settled + stale
+    return max(UNCOUNTED, 2 * stale, step.planned + stale)
 
 
 async def _halt(context: JobContext, run: JobRun) -> Result:

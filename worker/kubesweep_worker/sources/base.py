@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kubesweep.queue.model import Key, Sample
+from kubesweep.queue.model import Key, Sample, StaleRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +231,13 @@ class Source(Protocol):
 
     async def count(self, predicate: Predicate, most: int) -> int:
         """Stale rows, counted up to ``most``."""
+        ...
+
+    async def oldest(self, predicate: Predicate, seconds: float) -> StaleRows:
+        """Since when the oldest stale row has been stale, by the first ``before`` condition, and about how many rows are stale.
+
+        Takes at most about ``seconds``. What is not known by then, or only by reading a large table, is left out of the answer.
+        """
         ...
 
     async def cut(

@@ -99,9 +99,14 @@ def _stays(match: Match, update: Mapping[str, Assignment]) -> bool:
     return match.op == "isNull" and (one.value is None) is match.is_null
 
 
+def time_conditions(matches: tuple[Match, ...]) -> tuple[Match, ...]:
+    """The conditions that time alone makes true, in order: a row becomes stale when it meets the last of them."""
+    return tuple(match for match in matches if match.op == "before")
+
+
 def time_columns(matches: tuple[Match, ...]) -> tuple[str, ...]:
     """The columns of the conditions with ``before``, in order, each once."""
-    return tuple(dict.fromkeys(match.column for match in matches if match.op == "before"))
+    return tuple(dict.fromkeys(match.column for match in time_conditions(matches)))
 
 
 def stamp_columns(plan: Plan) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import Key, Sample
+from kubesweep.queue.model import Key, Sample, StaleRows
 from kubesweep.text import as_sentence
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import (
@@ -94,6 +94,9 @@ class ReconnectingSource:
 
     async def count(self, predicate: Predicate, most: int) -> int:
         return await self._call(lambda source: source.count(predicate, most))
+
+    async def oldest(self, predicate: Predicate, seconds: float) -> StaleRows:
+        return await self._call(lambda source: source.oldest(predicate, seconds))
 
     async def cut(
         self,

@@ -67,6 +67,17 @@ class PostgresDialect:
         # NaN is greater than any number in PostgreSQL.
         return f"{name} {sign} {NEARER[match.op]}('{number}'::{wide}, ({now})::{wide}) AND {name} <> 'NaN'::{wide}"
 
+    def since(self, match: Match) -> str:
+        """When a row met a ``before`` condition, in seconds since 1970."""
+        name = column(match.column)
+        if match.unit:
+            seconds = f"{name}::float8 * {MICROSECONDS[match.unit]} / 1000000"
+        elif self.types[match.column] == "timestamp with time zone":
+            seconds = f"extract(epoch FROM {name})::float8"
+        else:
+            seconds = f"extract(epoch FROM {name}::timestamp AT TIME ZONE {quote_pg(self.zone)})::float8"
+        return f"{seconds} + {match.offset:.6f}"
+
     def compare(self, match: Match) -> str:
         return f"{column(match.column)} {SIGNS[match.op]} {self.value(match.column, match.values[0])}"
 

@@ -34,6 +34,7 @@ Rows = list[tuple[Any, ...]]
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 CONNECT_TIMEOUT = 10
 CANCELLED = "57014"
+CANCELLED_EARLY = "StatementCancelled"  # reason of the Outage, if that was before statementTimeout
 # Seconds, seconds, probes: an idle connection without a peer is detected in about a minute. The URL may override them.
 KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
@@ -68,7 +69,7 @@ def translate(error: psycopg.Error, *, maybe_applied: bool = False, timed_out: b
     """``timed_out``: the statement ran for about statementTimeout. One that was cancelled earlier has the same SQLSTATE, but was
     cancelled by somebody else."""
     if error.sqlstate == CANCELLED and not timed_out and error.diag.source_function not in RAISED:
-        return Outage("StatementCancelled", "somebody cancelled the statement (57014), before statementTimeout")
+        return Outage(CANCELLED_EARLY, "somebody cancelled the statement (57014), before statementTimeout")
     if isinstance(error, NoAnswer):
         return Outage("NoAnswer", f"the database is silent: {error}", maybe_applied=maybe_applied)
     if error.diag.source_function == "RevalidateCachedQuery":

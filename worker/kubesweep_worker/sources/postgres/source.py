@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
-from kubesweep.queue.model import Key, Sample
+from kubesweep.queue.model import Key, Sample, StaleRows
 from kubesweep_worker.sources.base import (
     WRITE_REFUSED,
     Cuts,
@@ -33,6 +33,7 @@ from kubesweep_worker.sources.postgres.checks.catalog import Relation, read_data
 from kubesweep_worker.sources.postgres.checks.children import count_children
 from kubesweep_worker.sources.postgres.checks.inspection import explain, inspect, try_write
 from kubesweep_worker.sources.postgres.health import HealthProbe
+from kubesweep_worker.sources.postgres.oldest import OldestSearch
 from kubesweep_worker.sources.postgres.pool import Pool, Rows, Timeouts
 from kubesweep_worker.sources.postgres.session import READ_SETTINGS, settings, user_settings
 from kubesweep_worker.sources.postgres.statements import Statements
@@ -161,6 +162,11 @@ class PostgresSource:
         statements = await self._statements()
         [[(number,)]] = await self._read(statements.count(predicate, most))
         return int(number)
+
+    async def oldest(self, predicate: Predicate, seconds: float) -> StaleRows:
+        snapshot = await self._learn()
+        async with self._pool.transaction(self._settings) as tx:
+            return await OldestSearch(tx, self._plan, snapshot.relation, snapshot.statements, predicate, seconds).run()
 
     async def cut(
         self,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from kubesweep.api.plan import Plan, Write
 from kubesweep.queue.model import Key
 from kubesweep_worker.sources.base import Keys, Predicate, Range, Scope
-from kubesweep_worker.sources.conditions import column, quote_name, stale, stamp_columns
+from kubesweep_worker.sources.conditions import column, quote_name, stale, stamp_columns, time_conditions
 from kubesweep_worker.sources.postgres.dialect import PostgresDialect, quote_pg
 
 TEXTS = 8  # texts of the latest cutoffs that are kept
@@ -142,6 +142,15 @@ class Statements:
 
     def count(self, predicate: Predicate, most: int) -> str:
         return f"SELECT count(*) FROM ({self.any(Range(), predicate)} LIMIT {most}) AS s"
+
+    def oldest(self, predicate: Predicate) -> str:
+        """When the oldest stale row became stale, in seconds since 1970. Only for a match with a ``before`` condition."""
+        times = time_conditions(self.plan.match)
+        since = ", ".join(self.dialect.since(match) for match in times)
+        return (
+            f"SELECT GREATEST({since}) FROM {self.table} AS t WHERE {self.where(Range(), predicate)} "
+            f"ORDER BY {column(times[0].column)} LIMIT 1"
+        )
 
     def last(self) -> str:
         """The greatest key: one step backwards along the key's index."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
-from kubesweep.queue.model import MESSAGE, Key, Sample
+from kubesweep.queue.model import MESSAGE, Key, Sample, StaleRows
 from kubesweep.text import clip
 from kubesweep_worker.sources.base import (
     Cuts,
@@ -48,6 +49,7 @@ from kubesweep_worker.sources.sqlite.inspection import (
     explain,
     inspect,
 )
+from kubesweep_worker.sources.sqlite.oldest import find_oldest
 from kubesweep_worker.sources.sqlite.statements import SqliteStatements
 from kubesweep_worker.sources.sqlite.url import no_health
 from kubesweep_worker.sources.sqlite.window import cut, page
@@ -129,6 +131,9 @@ class SqliteSource:
 
     async def count(self, predicate: Predicate, most: int) -> int:
         return await self._do(lambda c: int(c.execute(self._sql(c).count(predicate, most)).fetchone()[0]))
+
+    async def oldest(self, predicate: Predicate, seconds: float) -> StaleRows:
+        return await self._do(lambda c: self._oldest(c, predicate, seconds))
 
     async def cut(
         self, predicate: Predicate, after: Key | None, batch: int, most: int, until: Key | None = None
@@ -270,10 +275,22 @@ class SqliteSource:
                 self._forget_table()
         raise failure
 
-    def _try_write(self, c: sqlite3.Connection, cutoff: str, most: int) -> Tried:
-        self._thread.url.check(self._plan)
-        c.execute("PRAGMA busy_timeout = 1000")
+    def _oldest(self, c: sqlite3.Connection, predicate: Predicate, seconds: float) -> StaleRows:
+        learned = self._learn(c)
+        self._thread.limit_time(seconds)
+        with self._lock_timeout(c, seconds):
+            return find_oldest(c, self._plan, *learned, predicate, seconds)
+
+    @contextmanager
+    def _lock_timeout(self, c: sqlite3.Connection, seconds: float) -> Iterator[None]:
+        """Wait so long for a lock of another connection, instead of spec.source.lockTimeout."""
+        c.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
         try:
-            return try_write(c, *self._learn(c), cutoff, most)
+            yield
         finally:
             c.execute(f"PRAGMA busy_timeout = {round(self._plan.source.lock_timeout * 1000)}")
+
+    def _try_write(self, c: sqlite3.Connection, cutoff: str, most: int) -> Tried:
+        self._thread.url.check(self._plan)
+        with self._lock_timeout(c, 1.0):
+            return try_write(c, *self._learn(c), cutoff, most)

@@ -26,6 +26,7 @@ from kubesweep_worker.sources.conditions import (
     quote_text,
     stale,
     stamp_columns,
+    time_conditions,
 )
 from kubesweep_worker.sources.epochs import MICROSECONDS, exact, floor
 
@@ -106,6 +107,13 @@ class SqliteDialect:
             return precise
         # Texts in ISO order, and numbers before all of them: an index serves this bound.
         return f"{name} < {quote_text((at + COARSE).strftime('%Y-%m-%d'))} AND {precise}"
+
+    def since(self, match: Match) -> str:
+        """When a row met a ``before`` condition, in seconds since 1970."""
+        name = column(match.column)
+        if match.unit:
+            return f"{name} * {MICROSECONDS[match.unit] / 1_000_000!r} + {match.offset:.6f}"
+        return f"({as_milliseconds(name, self.zone)}) / 1000.0 + {match.offset:.6f}"
 
     def compare(self, match: Match) -> str:
         """Only values of the column's kind: SQLite holds every text for greater than every number."""
@@ -194,6 +202,19 @@ class SqliteStatements:
 
     def count(self, predicate: Predicate, most: int) -> str:
         return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} AS t WHERE {self.where(Range(), predicate)} LIMIT {most})"
+
+    def oldest(self, predicate: Predicate) -> tuple[str, str]:
+        """When the oldest stale row became stale, in seconds since 1970: of the rows whose first time is a number, and of those
+        where it is a text. SQLite sorts every number before every text, so an index finds both at once."""
+        times = time_conditions(self.plan.match)
+        each = [self.dialect.since(match) for match in times]
+        since, first = each[0] if len(each) == 1 else f"max({', '.join(each)})", column(times[0].column)
+        where = self.where(Range(), predicate)
+        numbers, texts = (
+            f"SELECT {since} FROM {self.table} AS t WHERE {where} AND {first} {part} '' ORDER BY {first} LIMIT 1"
+            for part in ("<", ">=")
+        )
+        return numbers, texts
 
     def again(self, scope: Scope, predicate: Predicate) -> str:
         """Count rows that match after the update, under the same lock. No other connection writes, so these would never end a sweep."""

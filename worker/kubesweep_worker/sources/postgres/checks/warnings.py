@@ -252,9 +252,17 @@ def _key_order(relation: Relation, statements: Statements) -> Warnings:
 
 def index_advice(plan: Plan, relation: Relation, tree: dict[str, object]) -> str | None:
     """A statement that creates the missing index, where the query plan reads a whole large table for a small part of it."""
-    big = relation.rows >= BIG_ROWS or relation.size >= BIG
-    if not big or not _scans(tree) or planned(tree) * 10 > max(relation.rows, 1):
+    if not reads_large_table(relation, tree) or planned(tree) * 10 > max(relation.rows, 1):
         return None
+    return missing_index(plan, relation)
+
+
+def reads_large_table(relation: Relation, tree: dict[str, object]) -> bool:
+    return (relation.rows >= BIG_ROWS or relation.size >= BIG) and _scans(tree)
+
+
+def missing_index(plan: Plan, relation: Relation) -> str | None:
+    """A statement that creates the index of the match; None where the table has it."""
     times = time_columns(plan.match)
     equal = tuple(m.column for m in plan.match if m.op == "in" and m.column not in times)
     columns = (*equal, *times[:1]) or times[:1]

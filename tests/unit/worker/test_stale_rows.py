@@ -1,0 +1,136 @@
+"""What a plan step records about the stale rows, and that the sweep never waits for it or fails with it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kubesweep.api.plan import RowLimits
+from kubesweep.errors import Outage, RowError, SweepFailure
+from kubesweep.queue.model import StaleRows, Sweep, SweepState
+from kubesweep_worker.jobs import plan_job, stale_rows
+from kubesweep_worker.sources.base import Predicate, Scope, Written
+from tests.kits.deadlines import scaled
+from tests.kits.worker import MemorySource, Workbench, a_plan
+
+SINCE = 1_700_000_000.0
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
+    made = Workbench(tmp_path, MemorySource(1000))
+    yield made
+    await made.queue.close()
+
+
+async def swept(bench: Workbench) -> Sweep:
+    sweep = (await bench.sweep()).sweep
+    assert sweep is not None
+    return sweep
+
+
+async def test_a_sweep_knows_its_oldest_row_and_how_many_there_were(bench: Workbench) -> None:
+    bench.source.oldest_row = lambda: StaleRows(1100, SINCE)
+    sweep = await swept(bench)
+    assert (sweep.state, sweep.applied) == (SweepState.COMPLETED, 1000)
+    assert (sweep.stale, sweep.oldest, sweep.oldest_unknown) == (1100, SINCE, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (Outage("ConnectionLost", "the connection broke"), "the connection broke"),
+        (SweepFailure("PermissionDenied", "the role may not read"), "the role may not read"),
+        (RowError("22P02", "invalid value"), "invalid value"),
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError"),
+    ],
+)
+async def test_an_error_only_makes_the_age_unknown(bench: Workbench, error: Exception, text: str) -> None:
+    def fail(call: str) -> None:
+        if call == "oldest":
+            raise error
+
+    bench.source.down = fail
+    sweep = await swept(bench)
+    assert (sweep.state, sweep.applied) == (SweepState.COMPLETED, 1000)
+    assert (sweep.oldest, sweep.stale) == (None, None)
+    assert text in sweep.oldest_unknown
+
+
+class Slow(MemorySource):
+    """A database whose search ends when every row is written, or never."""
+
+    def __init__(self, rows: int, *, ends: bool) -> None:
+        super().__init__(rows)
+        self.ends = ends
+        self.written = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    async def oldest(self, predicate: Predicate, seconds: float) -> StaleRows:
+        try:
+            await (self.written if self.ends else asyncio.Event()).wait()
+            return StaleRows(1000, SINCE)
+        finally:
+            self.ended.set()
+
+    async def write(self, scope: Scope, predicate: Predicate, *, skip_locked: bool = False) -> Written:
+        written = await super().write(scope, predicate, skip_locked=skip_locked)
+        if not self.stale_keys:
+            self.written.set()
+        return written
+
+
+async def test_no_job_waits_for_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends only after every row was written, and is recorded then."""
+    monkeypatch.setattr(stale_rows, "PATIENCE", scaled(60))
+    bench = Workbench(tmp_path, Slow(1000, ends=True))
+    sweep = await swept(bench)
+    await bench.queue.close()
+    assert (sweep.state, sweep.applied, sweep.oldest) == (SweepState.COMPLETED, 1000, SINCE)
+
+
+async def test_a_search_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stale_rows, "PATIENCE", 0.01)
+    source = Slow(1000, ends=False)
+    bench = Workbench(tmp_path, source)
+    sweep = await swept(bench)
+    await bench.queue.close()
+    assert source.ended.is_set()
+    assert (sweep.state, sweep.applied, sweep.oldest) == (SweepState.COMPLETED, 1000, None)
+    assert sweep.oldest_unknown == "the database does not answer in time"
+
+
+async def test_rows_that_the_plan_step_counts_replace_the_estimate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second window counts. Rows that are settled by then were stale too; one that is settled meanwhile is missing."""
+    monkeypatch.setattr(plan_job, "UNCOUNTED", 100)
+    plan = a_plan(limits=RowLimits(batch_rows=100), max_replicas=1, jobs_per_replica=1)
+    bench = Workbench(tmp_path, MemorySource(1000), plan)
+    bench.source.oldest_row = lambda: StaleRows(77, SINCE)
+    sweep = await swept(bench)
+    assert sweep.planned == 1000
+    assert sweep.stale is not None
+    assert 77 < sweep.stale <= 1000
+    await bench.queue.close()
+
+
+@pytest.mark.parametrize(
+    ("found", "kept"), [(-math.inf, 0.0), (math.inf, stale_rows.LAST), (math.nan, None), (-5e10, 0.0), (SINCE, SINCE)]
+)
+async def test_a_time_that_has_no_date_is_the_nearest_that_has(
+    bench: Workbench, found: float, kept: float | None
+) -> None:
+    bench.source.oldest_row = lambda: StaleRows(1000, found)
+    assert (await swept(bench)).oldest == kept
+
+
+async def test_a_sweep_that_awaits_approval_knows_its_oldest_row(bench: Workbench) -> None:
+    bench.plan = a_plan(limits=RowLimits(batch_rows=100, approve_above_rows=500))
+    bench.source.oldest_row = lambda: StaleRows(1000, SINCE)
+    sweep = await swept(bench)
+    assert (sweep.state, sweep.oldest, sweep.stale) == (SweepState.AWAITING_APPROVAL, SINCE, 1000)
