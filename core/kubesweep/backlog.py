@@ -1,0 +1,271 @@
+"""Does the sweep keep up? The backlog of a schedule, and how fast it grows and shrinks, from the sweeps in the queue. Pure.
+
+What always holds:
+
+- A sweep that Completed below its cap left nothing behind. Other sweeps left what they found and did not settle.
+- Inflow: the rows that a sweep found and the sweep before had not left became stale between the two cutoffs.
+- Outflow: the rows that were finished, divided by the time in which there were rows to sweep. That is the time that a sweep ran, or
+  until the next sweep where it left rows behind.
+- Rates are averages over the remembered sweeps of one plan. An edit that changes the plan starts them again.
+
+All times are seconds since the epoch, all rates are rows a second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from kubesweep.queue.model import Stats, Sweep, SweepState
+
+__all__ = ["Backlog", "KeepingUp", "Rating", "backlog_of", "keeping_up", "per_hour"]
+
+MIN_SWEEPS = 3  # whose cutoffs and rows are known, for a rate
+SILENCE = 60.0  # seconds of a sweep without a finished row that count as an outflow of zero
+SHORTEST = 0.1  # seconds that sweeps took together, at least: a clock may not show them
+MARGIN = 1.05  # by which the outflow exceeds the inflow before a schedule that fell behind keeps up again
+DIGITS = 2  # of a rate: the others change all the time
+LAST = 253_402_300_799.0  # the end of the year 9999
+MOST = 2**53  # the largest number of a status
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """None: unknown. The rates are of the whole schedule, not of one worker."""
+
+    rows: int | None  # stale rows that are not finished, as far as the latest sweep found them
+    oldest: float | None  # when the oldest of them became stale
+    inflow: float | None
+    outflow: float | None
+    empty: float | None  # when no row is left, if the rates stay; infinity: never
+
+    def fields(self, text: Callable[[float], str]) -> dict[str, Any]:
+        """The known fields of ``status.backlog`` but ``observedTime``. ``text`` writes a time in whole seconds."""
+        times = {"oldestTime": self.oldest, "emptyTime": None if self.empty == math.inf else self.empty}
+        rates = {"inflowPerHour": self.inflow, "outflowPerHour": self.outflow}
+        fields = {
+            "rows": self.rows,
+            **{name: None if time is None else text(int(time)) for name, time in times.items()},
+            **{name: None if rate is None else per_hour(rate) for name, rate in rates.items()},
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+class Rating(StrEnum):
+    """Why a schedule keeps up, does not, or why that is unknown."""
+
+    KEEPING_UP = "KeepingUp"
+    FALLING_BEHIND = "FallingBehind"
+    NOT_ENOUGH_SWEEPS = "NotEnoughSweeps"
+    STALE_ROWS_UNKNOWN = "StaleRowsUnknown"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    SUSPENDED = "Suspended"
+    DRY_RUN = "DryRun"
+
+
+@dataclass(frozen=True, slots=True)
+class KeepingUp:
+    """``status``: True, False, or None where it is unknown."""
+
+    status: bool | None
+    reason: Rating
+    message: str
+
+
+def backlog_of(stats: Stats, now: float) -> Backlog | None:
+    """The backlog as of the latest sweep; None where there was none."""
+    sweeps = _comparable(stats)
+    if not sweeps:
+        return None
+    rows, inflow, outflow = _rows(stats, sweeps), _inflow(sweeps), _outflow(stats, sweeps, now)
+    empty = _empty(_planned(sweeps)[0], rows, inflow, outflow, None if stats.paused else now)
+    return Backlog(rows, _oldest(sweeps), inflow, outflow, empty)
+
+
+def keeping_up(stats: Stats, now: float, *, was_behind: bool = False) -> KeepingUp:
+    """Whether the schedule keeps up. ``was_behind``: the answer before was False, so that close rates do not alternate it."""
+    found = backlog_of(stats, now)
+    if found is None:
+        return KeepingUp(None, Rating.NOT_ENOUGH_SWEEPS, "no sweep has run yet")
+    note = _oldest_unknown(stats)
+    if (why := _unknown(stats, found)) is not None:
+        return KeepingUp(None, why[0], why[1] + note)
+    inflow, outflow = found.inflow or 0.0, found.outflow or 0.0
+    rates = (
+        f"about {per_hour(inflow):,} rows an hour become stale, and about {per_hour(outflow):,} an hour are finished"
+    )
+    if not _never(found.rows, inflow, outflow) and not (was_behind and outflow < MARGIN * inflow):
+        return KeepingUp(True, Rating.KEEPING_UP, f"{rates} while there are any{note}")
+    left = "" if found.rows is None else f" of {found.rows:,} rows"
+    message = f"at these rates the backlog{left} never empties: {rates}. {_advice(stats, outflow, now)}{note}"
+    return KeepingUp(False, Rating.FALLING_BEHIND, message)
+
+
+def per_hour(rate: float) -> int:
+    """Rows an hour, to two digits."""
+    rows = min(MOST, rate * 3600)
+    return int(round(rows, min(0, DIGITS - len(str(int(rows))))))
+
+
+def _comparable(stats: Stats) -> list[Sweep]:
+    """The latest sweep and those before it of the same plan and mode, newest first."""
+    latest, found = stats.sweep, list[Sweep]()
+    for sweep in () if latest is None else (latest, *stats.history):
+        if latest is None or sweep.mode != latest.mode or not sweep.plan.same(latest.plan):
+            break
+        found.append(sweep)
+    return found
+
+
+def _planned(sweeps: list[Sweep]) -> list[Sweep]:
+    """Without a latest sweep that no worker has begun to plan: what the one before left is still what is known."""
+    begun = sweeps[0].state.settled or sweeps[0].cutoff is not None or sweeps[0].stale is not None
+    return sweeps if begun else sweeps[1:] or sweeps
+
+
+def _left_nothing(sweep: Sweep) -> bool:
+    return sweep.state is SweepState.COMPLETED and not sweep.capped and sweep.mode == "Enforce"
+
+
+def _found(sweep: Sweep) -> int | None:
+    """The rows that were stale when it began: exact once it is planned to the end, before that as its plan steps estimated."""
+    if not sweep.capped and sweep.state in (SweepState.RUNNING, SweepState.COMPLETED):
+        return sweep.planned
+    return None if sweep.stale is None else max(sweep.planned, sweep.stale)
+
+
+def _cutoff(sweep: Sweep) -> float | None:
+    """The database's own text; other programs may write to the queue."""
+    try:
+        moment = datetime.fromisoformat(sweep.cutoff or "")
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _rows(stats: Stats, sweeps: list[Sweep]) -> int | None:
+    """Rows in retry are not finished either. Dead letters are: only a person retries them."""
+    sweep, retrying = _planned(sweeps)[0], max(0, stats.excluded - stats.dead)
+    if _left_nothing(sweep):
+        return retrying
+    found = _found(sweep)
+    return None if found is None else min(MOST, max(0, found - sweep.settled_rows) + retrying)
+
+
+def _oldest(sweeps: list[Sweep]) -> float | None:
+    """As the latest plan step that searched for it saw it. None after a sweep that left nothing."""
+    for sweep in _planned(sweeps):
+        if _left_nothing(sweep):
+            return None
+        if sweep.oldest is not None or sweep.oldest_unknown:
+            return sweep.oldest
+    return None
+
+
+def _inflow(sweeps: list[Sweep]) -> float | None:
+    """Between the first and the last sweep whose rows are known. What those in between found needs not be known: each row that was
+    settled had become stale."""
+    points = _points(sweeps)
+    if len(points) < MIN_SWEEPS:
+        return None
+    (newest, until, last), (oldest, since, first) = points[0], points[-1]
+    settled = sum(sweep.settled_rows for sweep in sweeps[newest + 1 : oldest + 1])
+    return max(0, last - first + settled) / (until - since) if until > since else None
+
+
+def _points(sweeps: list[Sweep]) -> list[tuple[int, float, int]]:
+    """Position, cutoff and stale rows of each sweep where both are known."""
+    found = ((place, _cutoff(sweep), _found(sweep)) for place, sweep in enumerate(sweeps))
+    return [(place, at, rows) for place, at, rows in found if at is not None and rows is not None]
+
+
+def _outflow(stats: Stats, sweeps: list[Sweep], now: float) -> float | None:
+    finished, seconds = 0, 0.0
+    for place, sweep in enumerate(sweeps):
+        until = _swept_until(sweep, sweeps[place - 1] if place else None, None if stats.paused else now)
+        if until is not None:
+            finished += sweep.settled_rows - sweep.retrying
+            seconds += max(0.0, until - sweep.started)
+    if finished <= 0 and seconds < SILENCE:
+        return None
+    return max(0, finished) / max(seconds, SHORTEST)
+
+
+def _swept_until(sweep: Sweep, newer: Sweep | None, now: float | None) -> float | None:
+    """The end of the time in which there were rows to sweep; None: it is not over, and nothing is being swept."""
+    if _left_nothing(sweep):
+        return sweep.finished
+    if sweep.state is SweepState.AWAITING_APPROVAL:
+        return None
+    if not sweep.state.settled:
+        return now
+    return None if newer is None else newer.started
+
+
+def _never(rows: int | None, inflow: float, outflow: float) -> bool:
+    return outflow <= inflow and bool(inflow or rows)
+
+
+def _empty(
+    sweep: Sweep, rows: int | None, inflow: float | None, outflow: float | None, now: float | None
+) -> float | None:
+    if inflow is None or outflow is None or rows is None or sweep.mode != "Enforce":
+        return None
+    if _never(rows, inflow, outflow):
+        return math.inf
+    since = sweep.finished if sweep.state.settled else now
+    if since is None or not rows:
+        return sweep.finished
+    return min(LAST, _rounded(since, rows / (outflow - inflow)))
+
+
+def _rounded(since: float, seconds: float) -> float:
+    """That time, rounded up to about a tenth of the ``seconds`` until then, so that it changes rarely."""
+    step = 2.0 ** max(0, math.floor(math.log2(max(seconds, 1.0) / 8)))
+    return math.ceil((since + seconds) / step) * step
+
+
+def _unknown(stats: Stats, found: Backlog) -> tuple[Rating, str] | None:
+    """Why it is unknown whether the schedule keeps up."""
+    sweeps = _comparable(stats)
+    if sweeps[0].mode != "Enforce":
+        return Rating.DRY_RUN, "a dry run finishes no row"
+    if stats.paused:
+        return Rating.SUSPENDED, "no row is started while the schedule is suspended or its rate is 0"
+    if sweeps[0].state is SweepState.AWAITING_APPROVAL:
+        return Rating.AWAITING_APPROVAL, "the sweep continues after its approval"
+    known, began = len(_points(sweeps)), sum(_cutoff(each) is not None for each in sweeps)
+    if known < MIN_SWEEPS <= began:
+        return Rating.STALE_ROWS_UNKNOWN, "sweeps left rows behind, and how many was neither counted nor estimated"
+    if found.inflow is None:
+        return Rating.NOT_ENOUGH_SWEEPS, f"rates need {MIN_SWEEPS} sweeps of this version of the spec, so far: {known}"
+    if found.outflow is None and found.inflow:
+        return Rating.NOT_ENOUGH_SWEEPS, "no sweep of this version of the spec has finished a row yet"
+    return None
+
+
+def _oldest_unknown(stats: Stats) -> str:
+    """A sentence about the age that the latest plan step did not find out."""
+    why = stats.sweep.oldest_unknown if stats.sweep is not None else ""
+    return f". The age of the oldest stale row is unknown: {why}" if why else ""
+
+
+def _advice(stats: Stats, outflow: float, now: float) -> str:
+    """What to change, by what limits the sweeps most directly."""
+    pace, slow = stats.pace, stats.throttled(now)
+    ended = next((each for each in _comparable(stats) if each.state.settled), None)
+    if ended is not None and ended.state in (SweepState.FAILED, SweepState.HALTED):
+        return "The latest sweep did not complete: correct what it reports"
+    if pace is not None and pace.throttle:
+        return "The annotation kubesweep.dev/throttle sets the rate: raise or remove it"
+    if slow is not None:
+        return f"The database's health slows the sweep down ({slow.reason}): relieve it, or raise the limit in source.health"
+    if ended is not None and ended.capped:
+        return "Sweeps end at their cap: raise limits.maxRowsPerSweep, or let the schedule tick more often"
+    if pace is not None and pace.rate and outflow > 0.8 * pace.rate:
+        return f"Sweeps run at limits.rowsPerSecond ({pace.rate:g}): raise it"
+    return "Raise worker.maxReplicas, or what limits one worker: worker.concurrency, effect.concurrency or the receiver"
