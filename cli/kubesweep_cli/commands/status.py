@@ -32,13 +32,13 @@ async def run_status(
         refs = [find(known, name, namespace, url)] if name else [r for r in known if namespace in (None, r.namespace)]
         stats = await queue.stats(refs) if refs else ()
     if output == "json":
-        terminal.line(json.dumps(status_document(refs, stats)))
+        terminal.line(json.dumps(status_document(refs, stats, time.time())))
         return Exit.CLEAN
     if not refs:
         terminal.line(f"The queue {safe_url(url)} has no schedule yet.")
         terminal.next_steps([(f"{program()} run -f FILE{queue_option(option)}", "run a sweep")])
         return Exit.CLEAN
-    terminal.show(status_table(refs, stats, time.time()))
+    terminal.show(status_table(refs, stats, time.time(), width=terminal.out.width))
     for shown, one in zip(labels(refs), stats, strict=True):
         for note in status_notes(one, time.time()):
             terminal.warn(f"  {shown}: {note}")

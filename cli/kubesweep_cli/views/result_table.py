@@ -15,7 +15,7 @@ from kubesweep_cli.views.schedule_view import outcomes
 __all__ = ["COLUMNS", "WIDE", "numbers", "result_table", "shown_columns"]
 
 COLUMNS = ("planned", "applied", "skipped", "unconfirmed", "retrying", "dead")
-WIDE = 98  # columns that name, state and all numbers need on one line
+WIDE = 98  # columns that name, state and all numbers need on one line, here and in the table of status
 _LOUD = {"unconfirmed": "warn", "retrying": "warn", "dead": "bad"}
 
 

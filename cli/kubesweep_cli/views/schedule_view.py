@@ -107,7 +107,7 @@ def schedule_view(
     active, dry = not sweep.state.settled, sweep.mode == "DryRun"
     return ScheduleView(
         name,
-        str(sweep.state),
+        str(sweep.shown_state),
         "warn" if sweep.state is SweepState.COMPLETED and sweep.dead else _TONES[sweep.state],
         planned=sweep.planned,
         settled=sweep.settled_rows,
@@ -172,9 +172,9 @@ def _next(now: float, next_tick: float | None, suspended: bool, clock: bool) -> 
 
 
 def _queue(stats: Stats, now: float) -> str:
-    numbers = ((stats.ready, "ready"), (stats.running, "running"), (stats.delayed, "waiting to retry"))
+    numbers = ((stats.queued, "ready"), (stats.running, "running"), (stats.delayed, "waiting to retry"))
     parts = [f"{formatting.count(number)} {what}" for number, what in numbers if number]
-    if stats.oldest_ready is not None and now - stats.oldest_ready >= 1:
+    if stats.queued and stats.oldest_ready is not None and now - stats.oldest_ready >= 1:
         parts.append(f"oldest {formatting.duration(now - stats.oldest_ready)}")
     if stats.pace is not None and stats.pace.throttle:
         parts.append(f"throttled: {describe_rate(stats.pace.rate)}")

@@ -11,14 +11,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kubesweep.api.models.status import LastSweep, PastSweep, QueueCounts, TickCounts
+from kubesweep.backlog import backlog_of, keeping_up
 from kubesweep.queue.model import Finding, ScheduleRef, Stats, Sweep, key_text
 
 __all__ = ["rfc3339", "status_document"]
 
 
-def status_document(refs: Sequence[ScheduleRef], stats: Sequence[Stats]) -> list[dict[str, Any]]:
+def status_document(refs: Sequence[ScheduleRef], stats: Sequence[Stats], now: float) -> list[dict[str, Any]]:
     """One object for each schedule, in the order given."""
-    return [_schedule(ref, one) for ref, one in zip(refs, stats, strict=True)]
+    return [_schedule(ref, one, now) for ref, one in zip(refs, stats, strict=True)]
 
 
 def rfc3339(seconds: float) -> str:
@@ -27,9 +28,9 @@ def rfc3339(seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds") + "Z"
 
 
-def _schedule(ref: ScheduleRef, stats: Stats) -> dict[str, Any]:
+def _schedule(ref: ScheduleRef, stats: Stats, now: float) -> dict[str, Any]:
     queue = QueueCounts.model_construct(
-        ready=stats.ready, running=stats.running, delayed=stats.delayed, dead=stats.dead
+        ready=stats.queued, running=stats.running, delayed=stats.delayed, dead=stats.dead
     )
     ticks = TickCounts.model_construct(
         enqueued=stats.ticks.enqueued,
@@ -45,15 +46,31 @@ def _schedule(ref: ScheduleRef, stats: Stats) -> dict[str, Any]:
         paused=stats.paused,
         throttle=(stats.pace.throttle or None) if stats.pace else None,
         lastScheduleTime=_time(stats.last_tick),
+        conditions=[_keeping_up(stats, now)],
+        backlog=_backlog(stats, now),
         lastSweep=None if stats.sweep is None else _last_sweep(stats.sweep),
         history=[_past_sweep(sweep) for sweep in stats.history],
         queue={**queue.model_dump(by_alias=True), "excluded": stats.excluded},
         ticks=ticks.model_dump(by_alias=True),
-        oldestReadyTime=_time(stats.oldest_ready),
+        oldestReadyTime=_time(stats.oldest_ready if stats.queued else None),
         firstLeaseTime=_time(stats.first_lease),
         origin=stats.origin or None,
         findings=[_finding(finding) for finding in stats.findings],
     )
+
+
+def _keeping_up(stats: Stats, now: float) -> dict[str, Any]:
+    """The only condition that follows from the queue alone."""
+    found = keeping_up(stats, now)
+    status = {True: "True", False: "False", None: "Unknown"}[found.status]
+    return {"type": "KeepingUp", "status": status, "reason": str(found.reason), "message": found.message}
+
+
+def _backlog(stats: Stats, now: float) -> dict[str, Any] | None:
+    found = backlog_of(stats, now)
+    if found is None:
+        return None
+    return {**found.fields(rfc3339), "observedTime": rfc3339(int(now))}
 
 
 def _last_sweep(sweep: Sweep) -> dict[str, Any]:
@@ -76,7 +93,7 @@ def _fields(sweep: Sweep) -> dict[str, Any]:
         "id": sweep.id,
         "tick": rfc3339(sweep.tick),
         "mode": sweep.mode,
-        "state": str(sweep.state),
+        "state": str(sweep.shown_state),
         "reason": sweep.reason,
         "start_time": _time(sweep.started or None),
         "completion_time": _time(sweep.finished),

@@ -17,6 +17,7 @@ from kubesweep.durations import parse_duration
 from kubesweep.queue.model import HISTORY, ErrorGroup, Stats, Sweep, SweepState
 from kubesweep.text import clip
 from kubesweep_controller.status.active_schedule import active_schedule
+from kubesweep_controller.status.backlog import backlog_status
 from kubesweep_controller.status.commands import Command
 from kubesweep_controller.status.conditions.build_conditions import build_conditions
 from kubesweep_controller.status.conditions.degraded import approval_message
@@ -86,6 +87,7 @@ def _whole(observation: Observation, before: Mapping[str, Any], handled: Sequenc
         "lastSuccessfulTime": _last_success(sweeps, before),
         "lastMissedTime": _time(missed),
         "throttle": throttle_of(observation, before),
+        "backlog": backlog_status(observation, before),
         "lastSweep": _last_sweep(observation, sweeps[0]) if sweeps else None,
         "history": [past_of(sweep) for sweep in sweeps[1 : HISTORY + 1]] or None,
         "plan": observation.plan.version.hash if observation.plan is not None else before.get("plan"),
@@ -124,8 +126,10 @@ def _handled(before: Mapping[str, Any], handled: Sequence[Command]) -> dict[str,
 
 def _numbers(stats: Stats, groups: Sequence[ErrorGroup]) -> dict[str, Any]:
     return {
-        "queue": {"ready": stats.ready, "running": stats.running, "delayed": stats.delayed, "dead": stats.dead},
-        "oldestReadyTime": None if stats.oldest_ready is None else time_text(int(stats.oldest_ready)),
+        "queue": {"ready": stats.queued, "running": stats.running, "delayed": stats.delayed, "dead": stats.dead},
+        "oldestReadyTime": time_text(int(stats.oldest_ready))
+        if stats.queued and stats.oldest_ready is not None
+        else None,
         "ticks": counts_of(stats.ticks),
         "errors": [_group(group) for group in groups[:MAX_GROUPS]] or None,
     }

@@ -50,6 +50,7 @@ def events_of(
         events += [
             *_throttled(observation, before, status),
             *_suspended(before, status),
+            *_keeping_up(before, status),
             *_sweeps(observation),
             *_missed(observation, before, status),
         ]
@@ -104,6 +105,14 @@ def _autoscaling(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterat
         yield EventRequest(Reason(new["reason"]), str(new["message"]), _step(old, new))
     elif new.get("status") == "True" and old.get("reason") in bad:
         yield EventRequest(Reason.SCALED_BY_KEDA, str(new["message"]), _step(old, new), warning=False)
+
+
+def _keeping_up(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:
+    old, new = (find_condition(each, ConditionType.KEEPING_UP) or {} for each in (before, status))
+    if new.get("status") == "False" and old.get("status") != "False":
+        yield EventRequest(Reason.FALLING_BEHIND, str(new["message"]), _step(old, new))
+    elif new.get("status") == "True" and old.get("status") == "False":
+        yield EventRequest(Reason.KEEPING_UP, str(new["message"]), _step(old, new), warning=False)
 
 
 def _throttled(

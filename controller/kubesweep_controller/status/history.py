@@ -67,7 +67,7 @@ def past_of(sweep: Sweep) -> dict[str, Any]:
         "id": clip(sweep.id, 128),
         "tick": time_text(sweep.tick),
         "mode": clip(sweep.mode, 128),
-        "state": str(sweep.state),
+        "state": str(sweep.shown_state),
     }
     if sweep.reason:
         entry["reason"] = clip(sweep.reason, 128)
@@ -102,7 +102,7 @@ def _read(entry: object) -> Sweep | None:
     tick = parse_time(entry.get("tick"))
     try:
         state = SweepState(entry.get("state", ""))
-        counts = {name: int(entry.get(name, 0)) for name in COUNTS}
+        counts: dict[str, Any] = {name: int(entry.get(name, 0)) for name in COUNTS}
     except (ValueError, TypeError):
         return None
     if tick is None or not entry.get("id"):

@@ -45,7 +45,7 @@ _COLUMNS = (
     ("Schedule", "string", ".spec['schedule','every']", "When it fires: cron, or a period."),
     ("Suspend", "boolean", ".spec.suspend", "true: it fires no ticks."),
     ("Ready", "string", f"{_READY}.status", "True: everything was checked and is in place."),
-    ("Queued", "integer", ".status.queue.ready", "Jobs that wait for a worker."),
+    ("Queued", "integer", ".status.queue.ready", "Jobs that wait for a worker, without checks."),
     ("Dead", "integer", ".status.queue.dead", "Rows that are dead letters."),
     (
         "Last Success",

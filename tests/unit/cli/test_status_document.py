@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kubesweep.api.models.status import LastSweep, PastSweep, QueueCounts, Status, TickCounts
+from kubesweep.api.models.status import Backlog, LastSweep, PastSweep, QueueCounts, Status, TickCounts
 from kubesweep.api.models.types import Model
 from kubesweep.queue.model import Finding, PlanVersion, ScheduleRef, Stats, Sweep, SweepState
 from kubesweep.queue.model import TickCounts as Ticks
@@ -37,7 +37,7 @@ def fields(model: type[Model]) -> set[str]:
 
 
 def the_one(stats: Stats) -> dict[str, Any]:
-    (document,) = json.loads(json.dumps(status_document([REF], [stats])))
+    (document,) = json.loads(json.dumps(status_document([REF], [stats], NOON + 10)))
     assert isinstance(document, dict)
     return document
 
@@ -55,6 +55,7 @@ def test_what_the_cluster_shows_too_has_the_same_names() -> None:
     assert document["history"][0].keys() - {"openJobs", "plan", "planGeneration"} <= fields(PastSweep)
     assert document["queue"].keys() - {"excluded"} == fields(QueueCounts)
     assert document["ticks"].keys() == fields(TickCounts)
+    assert document["backlog"].keys() <= fields(Backlog)
 
 
 def test_a_sweep_of_the_document_fits_the_schema_of_the_cluster() -> None:
@@ -65,7 +66,14 @@ def test_a_sweep_of_the_document_fits_the_schema_of_the_cluster() -> None:
 
 def test_a_schedule_that_never_ticked_has_no_times_and_no_sweep() -> None:
     document = the_one(Stats(known=True))
-    assert not document.keys() & {"lastScheduleTime", "lastSweep", "oldestReadyTime", "firstLeaseTime", "origin"}
+    assert not document.keys() & {
+        "lastScheduleTime",
+        "lastSweep",
+        "oldestReadyTime",
+        "firstLeaseTime",
+        "origin",
+        "backlog",
+    }
     assert (document["history"], document["findings"]) == ([], [])
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from kubesweep.text import clip
 from kubesweep_controller.status.conditions.autoscaling import autoscaling
 from kubesweep_controller.status.conditions.degraded import degradations
+from kubesweep_controller.status.conditions.keeping_up import keeping_up_condition
 from kubesweep_controller.status.conditions.readiness import ready
 from kubesweep_controller.status.conditions.reasons import ConditionType, Reason
 from kubesweep_controller.status.conditions.result import ConditionResult, find_condition
@@ -42,6 +43,7 @@ def build_conditions(observation: Observation, missed: float | None) -> Conditio
         ConditionType.SUSPENDED: _suspended(observation),
         ConditionType.DEGRADED: _degraded(observation, missed),
         ConditionType.STALLED: _stalled(readiness, source),
+        ConditionType.KEEPING_UP: keeping_up_condition(observation),
     }
     return Conditions([_entry(observation, type_, result) for type_, result in results.items()], readiness.code)
 

@@ -18,6 +18,7 @@ class ConditionType(StrEnum):
     SUSPENDED = "Suspended"
     DEGRADED = "Degraded"
     STALLED = "Stalled"
+    KEEPING_UP = "KeepingUp"
 
 
 class Reason(StrEnum):
@@ -51,6 +52,12 @@ class Reason(StrEnum):
     QUEUE_EVICTS = "QueueEvicts"
     # Degraded and Stalled
     AS_EXPECTED = "AsExpected"
+    # KeepingUp: the values of kubesweep.backlog.Rating
+    KEEPING_UP = "KeepingUp"
+    FALLING_BEHIND = "FallingBehind"
+    NOT_ENOUGH_SWEEPS = "NotEnoughSweeps"
+    STALE_ROWS_UNKNOWN = "StaleRowsUnknown"
+    DRY_RUN = "DryRun"
     # Events only
     RESUMED = "Resumed"
     RECOVERED = "Recovered"

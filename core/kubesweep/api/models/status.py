@@ -48,7 +48,7 @@ class Condition(Model):
     """One condition, as in other Kubernetes objects."""
 
     type: Annotated[str, Field(min_length=1, max_length=316)] = Field(
-        description="Ready, SourceReady, Autoscaling, Suspended, Degraded or Stalled."
+        description="Ready, SourceReady, Autoscaling, Suspended, Degraded, Stalled or KeepingUp."
     )
     status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
     observed_generation: int = Field(0, ge=0, description="Generation of the spec that this condition describes.")
@@ -94,10 +94,26 @@ class LastSweep(PastSweep):
     )
 
 
+class Backlog(Model):
+    """The stale rows that are not finished. Rates are averages over the latest sweeps; a field that is unknown is absent."""
+
+    rows: Count | None = Field(None, description="Stale rows that the latest sweep found and that are not finished.")
+    oldest_time: Time | None = Field(None, description="When the oldest of them became stale.")
+    inflow_per_hour: Count | None = Field(None, description="Rows that become stale in an hour.")
+    outflow_per_hour: Count | None = Field(
+        None, description="Rows that are finished in an hour in which there are rows to sweep."
+    )
+    empty_time: Time | None = Field(
+        None,
+        description="When none is left, if the rates stay. Absent where that is unknown, or never: then KeepingUp is False.",
+    )
+    observed_time: Time = Field(description="When these numbers were read.")
+
+
 class QueueCounts(Model):
     """Jobs and rows in the queue."""
 
-    ready: Count = Field(0, description="Jobs that wait for a worker.")
+    ready: Count = Field(0, description="Jobs with rows, or that plan them, that wait for a worker.")
     running: Count = Field(0, description="Jobs that a worker has claimed.")
     delayed: Count = Field(0, description="Jobs of failed rows that wait for their next attempt.")
     dead: Count = Field(0, description="Rows that are dead letters.")
@@ -178,7 +194,7 @@ class Status(Model):
     )
     conditions: Annotated[list[Condition], Field(max_length=MAX_CONDITIONS)] = Field(
         default_factory=list,
-        description="Ready, SourceReady, Autoscaling, Suspended, Degraded, Stalled.",
+        description="Ready, SourceReady, Autoscaling, Suspended, Degraded, Stalled, KeepingUp.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     ready_code: Word | None = Field(
@@ -196,6 +212,9 @@ class Status(Model):
     counted_time: Time | None = Field(None, description="When the numbers below were written; at most every 15 s.")
     throttle: Throttle | None = Field(
         None, description="Why the sweep is slower or faster than its spec says; absent if it is not."
+    )
+    backlog: Backlog | None = Field(
+        None, description="The stale rows that are not finished; absent before the first sweep."
     )
     last_sweep: LastSweep | None = Field(None, description="The latest sweep.")
     history: Annotated[list[PastSweep], Field(max_length=HISTORY)] = Field(
