@@ -274,7 +274,7 @@ async def test_numbers_of_one_schedule_never_end_the_metrics_of_all(
     metrics.observe(
         observation.__class__(**{**observation.__dict__, "body": good, "stats": Stats(known=True, ready=3)}), {}
     )
-    assert 'kubesweep_queue_jobs{namespace="support",schedule="good",state="ready"} 3.0' in metrics.text().decode()
+    assert 'kubesweep_queue_jobs{namespace="support",schedule="good",state="ready"} 3' in metrics.text().decode()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from kubesweep_controller.metrics import Metrics
 from kubesweep_controller.status.build_status import build_status
 from kubesweep_controller.status.conditions.reasons import ConditionType
 from tests.kits.controller import START, ScheduleSimulation, failed, retry
+from tests.unit.controller.test_backlog_status import falling_behind
 
 ROOT = Path(__file__).parents[3]
 ALERTS = ROOT / "charts" / "kubesweep" / "files" / "alerts.yaml"
@@ -99,12 +103,67 @@ async def test_no_label_can_grow_without_bounds(sim: ScheduleSimulation) -> None
     metrics = Metrics()
     await sim.dead_letter("1", "2", error="Some error with the number 4711")
     await observe(metrics, sim)
-    allowed = {"namespace", "schedule", "state", "answer", "outcome", "type", "reason", "le"}
+    allowed = {"namespace", "schedule", "state", "answer", "outcome", "type", "reason", "le", "version", "component"}
     assert {name for one in Scraped(metrics).samples for name in one.labels} <= allowed
     assert b"4711" not in metrics.text()
     states = {one.labels["state"] for one in Scraped(metrics).samples if one.name == "kubesweep_last_sweep_state"}
     types = {one.labels["type"] for one in Scraped(metrics).samples if one.name == "kubesweep_schedule_condition"}
     assert (states, types) == (set(SweepState), set(ConditionType))
+
+
+async def test_rows_add_up_over_sweeps_and_the_latest_tick_has_its_delay(sim: ScheduleSimulation) -> None:
+    metrics = Metrics()
+    await observe(metrics, sim)
+    for number, rows in enumerate((5, 7)):
+        sim.wait(300)
+        await sim.sweep(rows, tick=sim.clock.now - 12.5 * number)
+        await observe(metrics, sim)
+        await observe(metrics, sim)
+    seen = Scraped(metrics)
+    assert seen.get("kubesweep_rows_total", namespace="support", schedule="close-idle", outcome="applied") == 12
+    assert seen.get("kubesweep_rows_total", outcome="dead") == 0
+    assert seen.get("kubesweep_last_tick_delay_seconds") == 12.5
+
+
+async def test_the_backlog_is_exported_and_never_is_infinity(sim: ScheduleSimulation) -> None:
+    metrics = Metrics()
+    await observe(metrics, sim)
+    assert Scraped(metrics).get("kubesweep_backlog_rows") is None
+    await falling_behind(sim)
+    await observe(metrics, sim)
+    seen = Scraped(metrics)
+    expected = {"rows": 400, "oldest_timestamp_seconds": START + 3600, "empty_timestamp_seconds": math.inf}
+    assert {name: seen.get(f"kubesweep_backlog_{name}") for name in expected} == expected
+    assert seen.get("kubesweep_backlog_inflow_rows_per_second") == pytest.approx(200 / 3600)
+    assert seen.get("kubesweep_backlog_outflow_rows_per_second") == pytest.approx(100 / 3600)
+    sim.outage = Outage("QueueUnreachable", "cannot be reached")
+    await observe(metrics, sim)
+    assert Scraped(metrics).get("kubesweep_backlog_rows") == 400
+
+
+async def test_labels_are_escaped(sim: ScheduleSimulation) -> None:
+    metrics = Metrics()
+    observation = await sim.observation()
+    meta = {**observation.body["metadata"], "name": 'a\\b"c\nd'}
+    metrics.observe(replace(observation, body={**observation.body, "metadata": meta}), build_status(observation))
+    assert Scraped(metrics).get("kubesweep_dead_letters", schedule='a\\b"c\nd') == 0
+
+
+async def test_numbers_that_cannot_be_exported_fail_their_own_schedule_only(sim: ScheduleSimulation) -> None:
+    metrics = Metrics()
+    await observe(metrics, sim)
+    sim.body["metadata"]["name"] = "broken"
+    observation = await sim.observation()
+    metrics.observe(observation, {**build_status(observation), "lastSweep": {"applied": "many"}})
+    seen = Scraped(metrics)
+    assert seen.get("kubesweep_dead_letters", schedule="close-idle") == 0
+    assert seen.get("kubesweep_dead_letters", schedule="broken") is None
+    assert seen.get("kubesweep_reconcile_errors_total", reason="ValueError") == 1
+
+
+def test_the_version_is_exported() -> None:
+    seen = Scraped(Metrics())
+    assert seen.get("kubesweep_build_info", component="controller", version=version("kubesweep")) == 1
 
 
 def test_reconciles_are_timed_and_their_errors_counted() -> None:
