@@ -12,7 +12,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from kubesweep.backlog import backlog_of
+from kubesweep.backlog import Backlog
 from kubesweep.errors import Damaged
 from kubesweep.queue.model import Stats
 from kubesweep_controller.rows_total import RowsTotal
@@ -32,7 +32,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
-        self._stats: dict[tuple[str, str], tuple[float, Stats]] = {}  # and when they were read
+        self._stats: dict[tuple[str, str], tuple[Stats, Backlog | None]] = {}
         self._texts: dict[tuple[str, str], Texts] = {}
         self._rows = RowsTotal()
         reg = self.registry
@@ -63,7 +63,7 @@ class Metrics:
         """``status`` was built from this observation. While the queue is down, its last numbers stay."""
         key = namespaced_name(observation.body)
         if observation.stats is not None:
-            self._stats[key] = observation.now, observation.stats
+            self._stats[key] = observation.stats, observation.backlog
         # Numbers of one schedule that cannot be exported must not fail the metrics of the others.
         try:
             self._texts[key] = texts_of(*key, self._observed(key, status))
@@ -75,8 +75,8 @@ class Metrics:
     def _observed(self, key: tuple[str, str], status: Mapping[str, Any]) -> Observed:
         if key not in self._stats:
             return Observed(None, status, None, {})
-        at, stats = self._stats[key]
-        return Observed(stats, status, backlog_of(stats, at), self._rows.add(key, known_sweeps(stats)))
+        stats, backlog = self._stats[key]
+        return Observed(stats, status, backlog, self._rows.add(key, known_sweeps(stats)))
 
     def forget(self, namespace: str, name: str) -> None:
         self._stats.pop((namespace, name), None)

@@ -86,9 +86,9 @@ def backlog_of(stats: Stats, now: float) -> Backlog | None:
     return Backlog(rows, _oldest(sweeps), inflow, outflow, empty)
 
 
-def keeping_up(stats: Stats, now: float, *, was_behind: bool = False) -> KeepingUp:
-    """Whether the schedule keeps up. ``was_behind``: the answer before was False, so that close rates do not alternate it."""
-    found = backlog_of(stats, now)
+def keeping_up(stats: Stats, found: Backlog | None, now: float, *, was_behind: bool = False) -> KeepingUp:
+    """Whether the schedule keeps up, by the backlog that was ``found``. ``was_behind``: the answer before was False, so that close
+    rates do not alternate it."""
     if found is None:
         return KeepingUp(None, Rating.NOT_ENOUGH_SWEEPS, "no sweep has run yet")
     note = _oldest_unknown(stats)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kubesweep.api.models.status import LastSweep, PastSweep, QueueCounts, TickCounts
-from kubesweep.backlog import backlog_of, keeping_up
+from kubesweep.backlog import Backlog, backlog_of, keeping_up
 from kubesweep.queue.model import Finding, ScheduleRef, Stats, Sweep, key_text
 
 __all__ = ["rfc3339", "status_document"]
@@ -29,6 +29,7 @@ def rfc3339(seconds: float) -> str:
 
 
 def _schedule(ref: ScheduleRef, stats: Stats, now: float) -> dict[str, Any]:
+    found = backlog_of(stats, now)
     queue = QueueCounts.model_construct(
         ready=stats.queued, running=stats.running, delayed=stats.delayed, dead=stats.dead
     )
@@ -46,8 +47,8 @@ def _schedule(ref: ScheduleRef, stats: Stats, now: float) -> dict[str, Any]:
         paused=stats.paused,
         throttle=(stats.pace.throttle or None) if stats.pace else None,
         lastScheduleTime=_time(stats.last_tick),
-        conditions=[_keeping_up(stats, now)],
-        backlog=_backlog(stats, now),
+        conditions=[_keeping_up(stats, found, now)],
+        backlog=None if found is None else {**found.fields(rfc3339), "observedTime": rfc3339(int(now))},
         lastSweep=None if stats.sweep is None else _last_sweep(stats.sweep),
         history=[_past_sweep(sweep) for sweep in stats.history],
         queue={**queue.model_dump(by_alias=True), "excluded": stats.excluded},
@@ -59,18 +60,11 @@ def _schedule(ref: ScheduleRef, stats: Stats, now: float) -> dict[str, Any]:
     )
 
 
-def _keeping_up(stats: Stats, now: float) -> dict[str, Any]:
+def _keeping_up(stats: Stats, backlog: Backlog | None, now: float) -> dict[str, Any]:
     """The only condition that follows from the queue alone."""
-    found = keeping_up(stats, now)
+    found = keeping_up(stats, backlog, now)
     status = {True: "True", False: "False", None: "Unknown"}[found.status]
     return {"type": "KeepingUp", "status": status, "reason": str(found.reason), "message": found.message}
-
-
-def _backlog(stats: Stats, now: float) -> dict[str, Any] | None:
-    found = backlog_of(stats, now)
-    if found is None:
-        return None
-    return {**found.fields(rfc3339), "observedTime": rfc3339(int(now))}
 
 
 def _last_sweep(sweep: Sweep) -> dict[str, Any]:

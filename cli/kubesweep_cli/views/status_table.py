@@ -47,14 +47,15 @@ def status_table(refs: Sequence[ScheduleRef], stats: Sequence[Stats], now: float
 
 
 def _backlog(stats: Stats, now: float) -> Text:
-    found, behind = backlog_of(stats, now), keeping_up(stats, now).status is False
+    found = backlog_of(stats, now)
+    behind = keeping_up(stats, found, now).status is False
     rows = found.rows if found is not None else None
     return Text("-" if rows is None else formatting.count(rows), style="bad" if behind else "")
 
 
 def status_notes(stats: Stats, now: float) -> tuple[str, ...]:
     """Why the schedule falls behind, why the sweep Failed or Halted, or why an open one does not progress."""
-    rating = keeping_up(stats, now)
+    rating = keeping_up(stats, backlog_of(stats, now), now)
     behind = (f"{rating.reason}: {rating.message}",) if rating.status is False else ()
     return (*behind, *_sweep_notes(stats, now))
 

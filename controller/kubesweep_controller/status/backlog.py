@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kubesweep.backlog import backlog_of
 from kubesweep_controller.status.formatting import time_text
 from kubesweep_controller.status.observation import Observation
 
@@ -21,10 +20,9 @@ def backlog_status(observation: Observation, before: Mapping[str, Any]) -> dict[
     old: dict[str, Any] | None = before.get("backlog")
     if observation.stats is None:
         return old
-    found = backlog_of(observation.stats, observation.now)
-    if found is None:
+    if observation.backlog is None:
         return None
-    fields = found.fields(time_text)
+    fields = observation.backlog.fields(time_text)
     if old is not None and fields == {name: value for name, value in old.items() if name != "observedTime"}:
         return old
     return {**fields, "observedTime": time_text(int(observation.now))}

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from kubesweep.api.models.spec import SweepSchedule
 from kubesweep.api.plan import Plan
+from kubesweep.backlog import Backlog, backlog_of
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.model import ErrorGroup, Pace, ScheduleRef, Stats
 
@@ -53,6 +55,10 @@ class Observation:
     children: Children = Children()
     eviction_policy: str = ""  # of the queue's server, empty for noeviction
     reconcile_failure: str = ""  # why the children could not be reconciled for a while
+
+    @cached_property  # status, condition and metrics need it
+    def backlog(self) -> Backlog | None:
+        return None if self.stats is None else backlog_of(self.stats, self.now)
 
 
 def suspended(observation: Observation) -> bool:

@@ -12,12 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubesweep.backlog import Backlog, Rating, backlog_of, keeping_up, per_hour
+from kubesweep import backlog as module
+from kubesweep.backlog import Backlog, KeepingUp, Rating, backlog_of, per_hour
 from kubesweep.queue.model import THROTTLE, Finding, Pace, PlanVersion, Stats, Sweep, SweepState
 
 PLAN = PlanVersion(1, "aaaa")
 START = 1_800_000_000.0
 HOUR = 3600.0
+
+
+def keeping_up(stats: Stats, now: float, **options: bool) -> KeepingUp:
+    return module.keeping_up(stats, backlog_of(stats, now), now, **options)
 
 
 def text(moment: float) -> str:

@@ -22,5 +22,5 @@ def keeping_up_condition(observation: Observation) -> ConditionResult:
     if observation.stats is None:
         return repeated(before) if before else ConditionResult("Unknown", Rating.NOT_ENOUGH_SWEEPS, "no sweep is known")
     was_behind = before is not None and before.get("status") == "False"
-    found = keeping_up(observation.stats, observation.now, was_behind=was_behind)
+    found = keeping_up(observation.stats, observation.backlog, observation.now, was_behind=was_behind)
     return ConditionResult(_STATUS[found.status], found.reason, found.message)
