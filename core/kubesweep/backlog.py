@@ -250,7 +250,7 @@ def _unknown(stats: Stats, found: Backlog) -> tuple[Rating, str] | None:
 
 def _oldest_unknown(stats: Stats) -> str:
     """A sentence about the age that the latest plan step did not find out."""
-    why = stats.sweep.oldest_unknown if stats.sweep is not None else ""
+    why = _planned(_comparable(stats))[0].oldest_unknown
     return f". The age of the oldest stale row is unknown: {why}" if why else ""
 
 

@@ -180,6 +180,8 @@ def test_the_age_that_no_index_serves_is_explained_in_every_answer() -> None:
         latest = msgspec.structs.replace(sweeps[-1], oldest=None, oldest_unknown=why)
         rating = keeping_up(stats_of([*sweeps[:-1], latest]), START + 3 * HOUR)
         assert f"The age of the oldest stale row is unknown: {why}" in rating.message
+        waiting = Sweep(id="w", tick=START + 3 * HOUR, plan=PLAN, started=START + 3 * HOUR)
+        assert keeping_up(stats_of([*sweeps[:-1], latest, waiting]), START + 3 * HOUR).message == rating.message
 
 
 def test_close_rates_do_not_alternate_the_answer() -> None:
