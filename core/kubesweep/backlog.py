@@ -25,7 +25,7 @@ from kubesweep.queue.model import Stats, Sweep, SweepState
 __all__ = ["Backlog", "KeepingUp", "Rating", "backlog_of", "keeping_up", "per_hour"]
 
 MIN_SWEEPS = 3  # whose cutoffs and rows are known, for a rate
-SILENCE = 60.0  # seconds of a sweep without a finished row that count as an outflow of zero
+STARTING = 60.0  # seconds of a sweep that say nothing about its rate: pods start, and its first rows are not finished
 SHORTEST = 0.1  # seconds that sweeps took together, at least: a clock may not show them
 MARGIN = 1.05  # by which the outflow exceeds the inflow before a schedule that fell behind keeps up again
 DIGITS = 2  # of a rate: the others change all the time
@@ -81,7 +81,8 @@ def backlog_of(stats: Stats, now: float) -> Backlog | None:
     sweeps = _comparable(stats)
     if not sweeps:
         return None
-    rows, inflow, outflow = _rows(stats, sweeps), _inflow(sweeps), _outflow(stats, sweeps, now)
+    rated = _rated(sweeps, now)
+    rows, inflow, outflow = _rows(stats, sweeps), _inflow(rated), _outflow(stats, rated, now)
     empty = _empty(_planned(sweeps)[0], rows, inflow, outflow, None if stats.paused else now)
     return Backlog(rows, _oldest(sweeps), inflow, outflow, empty)
 
@@ -92,13 +93,14 @@ def keeping_up(stats: Stats, found: Backlog | None, now: float, *, was_behind: b
     if found is None:
         return KeepingUp(None, Rating.NOT_ENOUGH_SWEEPS, "no sweep has run yet")
     note = _oldest_unknown(stats)
-    if (why := _unknown(stats, found)) is not None:
+    if (why := _unknown(stats, found, now)) is not None:
         return KeepingUp(None, why[0], why[1] + note)
     inflow, outflow = found.inflow or 0.0, found.outflow or 0.0
     rates = (
         f"about {per_hour(inflow):,} rows an hour become stale, and about {per_hour(outflow):,} an hour are finished"
     )
-    if not _never(found.rows, inflow, outflow) and not (was_behind and outflow < MARGIN * inflow):
+    behind = found.outflow is not None and _never(found.rows, inflow, outflow)
+    if not behind and not (was_behind and outflow < MARGIN * inflow):
         return KeepingUp(True, Rating.KEEPING_UP, f"{rates} while there are any{note}")
     left = "" if found.rows is None else f" of {found.rows:,} rows"
     message = f"at these rates the backlog{left} never empties: {rates}. {_advice(stats, outflow, now)}{note}"
@@ -125,6 +127,12 @@ def _planned(sweeps: list[Sweep]) -> list[Sweep]:
     """Without a latest sweep that no worker has begun to plan: what the one before left is still what is known."""
     begun = sweeps[0].state.settled or sweeps[0].cutoff is not None or sweeps[0].stale is not None
     return sweeps if begun else sweeps[1:] or sweeps
+
+
+def _rated(sweeps: list[Sweep], now: float) -> list[Sweep]:
+    """Without a latest sweep that has only begun. Otherwise each burst would seem to be too much until its first rows are finished."""
+    begins = not sweeps[0].state.settled and now - sweeps[0].started < STARTING
+    return sweeps[1:] if begins else sweeps
 
 
 def _left_nothing(sweep: Sweep) -> bool:
@@ -190,7 +198,7 @@ def _outflow(stats: Stats, sweeps: list[Sweep], now: float) -> float | None:
         if until is not None:
             finished += sweep.settled_rows - sweep.retrying
             seconds += max(0.0, until - sweep.started)
-    if finished <= 0 and seconds < SILENCE:
+    if finished <= 0 and seconds < STARTING:
         return None
     return max(0, finished) / max(seconds, SHORTEST)
 
@@ -229,7 +237,7 @@ def _rounded(since: float, seconds: float) -> float:
     return math.ceil((since + seconds) / step) * step
 
 
-def _unknown(stats: Stats, found: Backlog) -> tuple[Rating, str] | None:
+def _unknown(stats: Stats, found: Backlog, now: float) -> tuple[Rating, str] | None:
     """Why it is unknown whether the schedule keeps up."""
     sweeps = _comparable(stats)
     if sweeps[0].mode != "Enforce":
@@ -238,7 +246,8 @@ def _unknown(stats: Stats, found: Backlog) -> tuple[Rating, str] | None:
         return Rating.SUSPENDED, "no row is started while the schedule is suspended or its rate is 0"
     if sweeps[0].state is SweepState.AWAITING_APPROVAL:
         return Rating.AWAITING_APPROVAL, "the sweep continues after its approval"
-    known, began = len(_points(sweeps)), sum(_cutoff(each) is not None for each in sweeps)
+    rated = _rated(sweeps, now)
+    known, began = len(_points(rated)), sum(_cutoff(each) is not None for each in rated)
     if known < MIN_SWEEPS <= began:
         return Rating.STALE_ROWS_UNKNOWN, "sweeps left rows behind, and how many was neither counted nor estimated"
     if found.inflow is None:

@@ -104,7 +104,10 @@ def retry_dead_letter(app: ConversationsApp, times: Times) -> None:
     app.until_condition(EXPIRED, "Degraded", "False")
     app.until_no_workers(EXPIRED)
     nothing = {"ready": 0, "running": 0, "delayed": 0, "dead": 0}
-    app.until_status(EXPIRED, lambda found: found["queue"] == nothing, "its queue is empty")
+    status = app.until_status(EXPIRED, lambda found: found["queue"] == nothing, "its queue is empty")
+    assert status["backlog"]["rows"] == 0
+    assert "oldestTime" not in status["backlog"], "the sweep left nothing"
+    assert condition(status, "KeepingUp")["reason"] == "NotEnoughSweeps"
 
 
 def make_ready(app: ConversationsApp, times: Times) -> None:

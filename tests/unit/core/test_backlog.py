@@ -107,9 +107,20 @@ def test_sweeps_that_take_longer_than_their_rows_need_to_arrive_fall_behind_alth
 
 def test_a_running_sweep_counts_by_what_it_found_and_how_long_it_runs() -> None:
     running = a_sweep(3, START + 3 * HOUR, 100, state=SweepState.RUNNING, applied=20, skipped=5, finished=None)
-    found = backlog([*HOURLY, running], START + 3 * HOUR + 10, excluded=12, dead=2)
+    found = backlog([*HOURLY, running], START + 3 * HOUR + 70, excluded=12, dead=2)
     assert found.rows == 75 + 10
-    assert found.outflow == pytest.approx(325 / 40)
+    assert found.outflow == pytest.approx(325 / 100)
+
+
+def test_the_first_minute_of_a_sweep_changes_no_rate() -> None:
+    """A hundred thousand rows at once, while pods start: that is no reason for an alarm yet."""
+    burst = a_sweep(3, START + 3 * HOUR, 100_000, state=SweepState.RUNNING, applied=0, finished=None)
+    first, later = (backlog([*HOURLY, burst], START + 3 * HOUR + seconds) for seconds in (59, 61))
+    before = backlog(HOURLY, START + 3 * HOUR)
+    assert (first.rows, first.inflow, first.outflow) == (100_000, before.inflow, before.outflow)
+    assert later.inflow == pytest.approx(100_200 / (3 * HOUR))
+    assert keeping_up(stats_of([*HOURLY, burst]), START + 3 * HOUR + 59).status is True
+    assert keeping_up(stats_of([*HOURLY, burst]), START + 3 * HOUR + 61).status is False
 
 
 def test_while_windows_are_still_planned_the_estimate_counts() -> None:
@@ -136,7 +147,7 @@ def test_a_sweep_that_finishes_nothing_falls_behind_after_a_minute() -> None:
     empty = [a_sweep(n, START + n * HOUR, 0) for n in range(3)]
     stuck = a_sweep(3, START + 3 * HOUR, 100, state=SweepState.RUNNING, applied=0, finished=None)
     early, late = (keeping_up(stats_of([*empty, stuck]), START + 3 * HOUR + seconds) for seconds in (5, 70))
-    assert (early.status, late.status) == (None, False)
+    assert (early.status, late.status) == (True, False)
 
 
 def test_no_inflow_and_no_row_is_enough() -> None:
