@@ -7,25 +7,19 @@ Names are those of the SweepSchedule's status in the cluster, and times are RFC 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from kubesweep.api.models.status import LastSweep, PastSweep, QueueCounts, TickCounts
 from kubesweep.backlog import Backlog, backlog_of, keeping_up
 from kubesweep.queue.model import Finding, ScheduleRef, Stats, Sweep, key_text
+from kubesweep.timestamps import time_text
 
-__all__ = ["rfc3339", "status_document"]
+__all__ = ["status_document"]
 
 
 def status_document(refs: Sequence[ScheduleRef], stats: Sequence[Stats], now: float) -> list[dict[str, Any]]:
     """One object for each schedule, in the order given."""
     return [_schedule(ref, one, now) for ref, one in zip(refs, stats, strict=True)]
-
-
-def rfc3339(seconds: float) -> str:
-    """``1767225600`` -> ``2026-01-01T00:00:00Z``; with milliseconds if there are any."""
-    moment = datetime.fromtimestamp(round(seconds, 3), UTC).replace(tzinfo=None)
-    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds") + "Z"
 
 
 def _schedule(ref: ScheduleRef, stats: Stats, now: float) -> dict[str, Any]:
@@ -85,7 +79,7 @@ def _past_sweep(sweep: Sweep) -> dict[str, Any]:
 def _fields(sweep: Sweep) -> dict[str, Any]:
     return {
         "id": sweep.id,
-        "tick": rfc3339(sweep.tick),
+        "tick": time_text(sweep.tick),
         "mode": sweep.mode,
         "state": str(sweep.shown_state),
         "reason": sweep.reason,
@@ -113,12 +107,12 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "message": finding.message,
         "plan": finding.plan.hash,
         "planGeneration": finding.plan.generation,
-        "time": rfc3339(finding.at),
+        "time": time_text(finding.at),
     }
 
 
 def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else rfc3339(seconds)
+    return None if seconds is None else time_text(seconds)
 
 
 def _given(**fields: Any) -> dict[str, Any]:

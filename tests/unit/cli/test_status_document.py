@@ -10,7 +10,8 @@ from kubesweep.api.models.status import Backlog, LastSweep, PastSweep, QueueCoun
 from kubesweep.api.models.types import Model
 from kubesweep.queue.model import Finding, PlanVersion, ScheduleRef, Stats, Sweep, SweepState
 from kubesweep.queue.model import TickCounts as Ticks
-from kubesweep_cli.views.status_document import rfc3339, status_document
+from kubesweep.timestamps import time_text
+from kubesweep_cli.views.status_document import status_document
 
 PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
 NOON = 1_772_366_400.0  # 2026-03-01T12:00:00Z
@@ -78,5 +79,5 @@ def test_a_schedule_that_never_ticked_has_no_times_and_no_sweep() -> None:
 
 
 def test_times_have_milliseconds_only_if_there_are_any() -> None:
-    assert rfc3339(NOON) == "2026-03-01T12:00:00Z"
-    assert rfc3339(NOON + 0.25) == "2026-03-01T12:00:00.250Z"
+    assert time_text(NOON) == "2026-03-01T12:00:00Z"
+    assert time_text(NOON + 0.25) == "2026-03-01T12:00:00.250Z"
