@@ -42,7 +42,7 @@ def _schedule(ref: ScheduleRef, stats: Stats, now: float) -> dict[str, Any]:
         throttle=(stats.pace.throttle or None) if stats.pace else None,
         lastScheduleTime=_time(stats.last_tick),
         conditions=[_keeping_up(stats, found, now)],
-        backlog=None if found is None else {**found.fields(rfc3339), "observedTime": rfc3339(int(now))},
+        backlog=None if found is None else {**found.fields(time_text), "observedTime": time_text(int(now))},
         lastSweep=None if stats.sweep is None else _last_sweep(stats.sweep),
         history=[_past_sweep(sweep) for sweep in stats.history],
         queue={**queue.model_dump(by_alias=True), "excluded": stats.excluded},

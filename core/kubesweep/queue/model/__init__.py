@@ -37,7 +37,7 @@ from kubesweep.queue.model.health import (
 )
 from kubesweep.queue.model.identity import LOCAL, Key, PlanVersion, ScheduleRef, key_text, parse_key, to_json
 from kubesweep.queue.model.jobs import Budget, Claim, Claims, Job, JobKind, Limits, Window
-from kubesweep.queue.model.pace import BATCH_TIME, MAX_RATE, Pace, describe_rate, parse_pace
+from kubesweep.queue.model.pace import BATCH_TIME, MAX_RATE, PAUSE, Pace, describe_rate, parse_pace
 from kubesweep.queue.model.settlement import FailedRow, Retry, RowCounts, Settled, Settlement
 from kubesweep.queue.model.stats import THROTTLE, THROTTLE_AGE, Finding, Stats, TickCounts
 from kubesweep.queue.model.sweeps import END_STATES, Opened, OpenResult, StaleRows, Sweep, SweepRequest, SweepState
@@ -60,6 +60,7 @@ __all__ = [
     "MAX_SAMPLES",
     "MESSAGE",
     "OLDEST_XMIN",
+    "PAUSE",
     "QUERY",
     "REPLAY_LAG",
     "RETRY_PAUSE",
