@@ -151,6 +151,8 @@ def test_an_edit_replaces_only_an_unfinished_sweep_of_an_older_plan(plan: Plan) 
 
 def test_product_code_builds_sweep_requests_only_here() -> None:
     root = Path(__file__).parents[3]
-    files = [file for part in ("core", "cli", "worker", "controller") for file in (root / part).rglob("*.py")]
+    files = [
+        file for part in ("core", "cli", "console", "worker", "controller") for file in (root / part).rglob("*.py")
+    ]
     builders = {file.name for file in files if re.search(r"(?<!class )\bSweepRequest\(", file.read_text())}
     assert builders == {"scheduling.py"}

@@ -35,6 +35,7 @@ def modules() -> Iterator[tuple[Path, ModuleType]]:
     for package in (
         "core/kubesweep",
         "cli/kubesweep_cli",
+        "console/kubesweep_console",
         "worker/kubesweep_worker",
         "controller/kubesweep_controller",
     ):

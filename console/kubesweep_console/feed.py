@@ -1,0 +1,107 @@
+"""The latest snapshot, shared by all viewers. The provider is read on demand: if nobody watches, nothing is read."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kubesweep.errors import Outage
+from kubesweep_console.documents import Schedule
+from kubesweep_console.provider import DataProvider, Snapshot
+from kubesweep_console.settings import ConsoleSettings
+from kubesweep_console.views.sweeps import Reading
+
+__all__ = ["Feed", "NextTicks", "View"]
+
+READINGS = 120  # of each running sweep
+KEPT_TICKS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """``version`` changes with the data. ``problem``: why the data may be out of date; empty: they are not."""
+
+    schedules: tuple[Schedule, ...]
+    read_at: float
+    problem: str
+    version: str
+
+
+class Feed:
+    def __init__(self, provider: DataProvider, settings: ConsoleSettings) -> None:
+        self._provider, self._settings = provider, settings
+        self._lock = asyncio.Lock()
+        self._read = float("-inf")  # monotonic
+        self._changes = 0
+        self._began = f"{settings.clock():.0f}"
+        self._snapshot = Snapshot((), 0.0)
+        self._view = View((), 0.0, "", "")
+        self._readings: dict[str, deque[Reading]] = {}
+
+    async def latest(self) -> View:
+        """At most ``interval`` seconds old, or as it was when the provider last answered. Raises nothing."""
+        async with self._lock:
+            if time.monotonic() - self._read >= self._settings.interval / 2:
+                await self._refresh()
+                self._read = time.monotonic()
+            return self._view
+
+    def readings(self, sweep: str) -> Sequence[Reading]:
+        """What was read of a running sweep while somebody watched, the oldest first."""
+        return tuple(self._readings.get(sweep, ()))
+
+    async def _refresh(self) -> None:
+        try:
+            found = await self._provider.snapshot()
+        except Outage as error:
+            before = self._snapshot
+            found = Snapshot(before.documents, before.read_at, f"{error.reason}: {error}")
+        if not self._view.version or (found.documents, found.problem) != (
+            self._snapshot.documents,
+            self._snapshot.problem,
+        ):
+            self._changes += 1
+        self._snapshot = found
+        schedules = tuple(Schedule(each) for each in found.documents)
+        if not found.problem:
+            self._observe(schedules)
+        self._view = View(schedules, found.read_at, found.problem, f"{self._began}-{self._changes}")
+
+    def _observe(self, schedules: Sequence[Schedule]) -> None:
+        """Keep what running sweeps have settled, for their rate. Forget sweeps that are not the latest any more."""
+        now, kept = self._settings.clock(), dict[str, deque[Reading]]()
+        for schedule in schedules:
+            entry = schedule.status.get("lastSweep")
+            known = self._readings.get(str(entry.get("id"))) if isinstance(entry, Mapping) else None
+            if known is None and (not isinstance(entry, Mapping) or entry.get("completionTime")):
+                continue
+            sweep = schedule.last
+            if sweep is None:
+                continue
+            seen = kept[sweep.id] = known if known is not None else deque(maxlen=READINGS)
+            if not sweep.state.settled:
+                throttle = schedule.throttle
+                share = None if throttle is None or throttle.percent is None else throttle.percent / 100
+                seen.append(Reading(now, sweep.settled_rows, share))
+        self._readings = kept
+
+
+class NextTicks:
+    """The next tick of a schedule. Computing one takes longer than the rest of its row, so it is kept until it has passed."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+        self._known: dict[tuple[object, ...], float | None] = {}
+
+    def __call__(self, schedule: Schedule) -> float | None:
+        key = tuple(str(schedule.spec.get(name)) for name in ("schedule", "every", "timeZone"))
+        kept = self._known.get(key, float("-inf"))
+        if kept is not None and kept <= self.now:
+            ticks = schedule.ticks
+            if len(self._known) >= KEPT_TICKS:
+                self._known.clear()
+            kept = self._known[key] = None if ticks is None else ticks.next(self.now)
+        return kept

@@ -1,0 +1,61 @@
+"""Whether a schedule keeps up: the age of its oldest stale row, the flow, and when the backlog is empty. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from kubesweep.quantities import count, duration, rows
+from kubesweep_console.documents import Schedule, text
+from kubesweep_console.pictures import sparkline
+from kubesweep_console.times import Moment, moment_of
+
+__all__ = ["KeepUp", "keep_up"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepUp:
+    age: str  # of the oldest stale row; empty: not known
+    rows: str
+    flow: str  # what arrives and what is swept in an hour
+    verdict: str
+    tone: str
+    empty: Moment | None
+    observed: Moment | None
+    line: Markup  # planned rows of the last sweeps
+
+
+_VERDICTS = {"True": ("keeps up", "good"), "False": ("falls behind", "bad"), "Unknown": ("not known yet", "off")}
+
+
+def keep_up(schedule: Schedule, now: float) -> KeepUp:
+    found, condition = schedule.backlog, schedule.condition("KeepingUp")
+    verdict, tone = _VERDICTS.get(text(condition.get("status")), ("", "off"))
+    return KeepUp(
+        age="" if found.oldest is None else duration(now - found.oldest),
+        rows="" if found.rows is None else rows(found.rows),
+        flow=_flow(found.inflow, found.outflow),
+        verdict=verdict,
+        tone=tone,
+        empty=moment_of(found.empty, now),
+        observed=moment_of(found.observed, now),
+        line=rows_of_sweeps(schedule.planned_rows),
+    )
+
+
+def rows_of_sweeps(planned: list[int]) -> Markup:
+    """How many rows each of the last sweeps found. A rising line: rows become stale faster than they are swept."""
+    if len(planned) < 2:
+        return Markup()
+    label = f"rows of the last {len(planned)} sweeps: from {count(planned[0])} to {count(planned[-1])}"
+    return sparkline(planned, label)
+
+
+def _flow(inflow: float | None, outflow: float | None) -> str:
+    parts = []
+    if inflow is not None:
+        parts.append(f"{count(round(inflow))} rows/h become stale")
+    if outflow is not None:
+        parts.append(f"{count(round(outflow))} rows/h can be swept")
+    return ", ".join(parts)

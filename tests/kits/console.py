@@ -1,0 +1,93 @@
+"""Documents of the console, and a provider that has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubesweep.errors import Outage
+from kubesweep.timestamps import time_text
+from kubesweep_console.documents import Schedule
+from kubesweep_console.provider import Action, ActionRefused, DeadLetters, Document, Preview, Snapshot
+
+NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
+HOSTILE = '<script>alert("x")</script>\u202e\x1b[31m&\'"`'
+SPEC: dict[str, Any] = {
+    "schedule": "*/5 * * * *",
+    "timeZone": "Europe/Berlin",
+    "source": {"table": "carts", "schema": "public", "urlFrom": {"secretKeyRef": {"name": "shop-db", "key": "url"}}},
+    "match": [{"column": "status", "in": ["open", "new"]}, {"column": "updated_at", "before": "now-24h"}],
+    "write": {"update": [{"column": "status", "value": "abandoned"}]},
+    "limits": {"maxRowsPerSweep": 5000, "approveAbove": {"rows": 100}},
+    "retry": {"maxAttempts": 5},
+    "deadLetters": {"retention": "168h", "haltAbove": 1000},
+}
+
+
+def sweep(
+    state: str = "Completed", *, at: float = NOW - 100, took: float | None = 4.0, **fields: Any
+) -> dict[str, Any]:
+    """An entry of ``status.history``; ``took`` None: it has not ended."""
+    entry: dict[str, Any] = {
+        "id": "9f2c",
+        "tick": time_text(at),
+        "startTime": time_text(at),
+        "mode": "Enforce",
+        "state": state,
+    }
+    if took is not None:
+        entry["completionTime"] = time_text(at + took)
+    return {**entry, "planned": 10, "applied": 10, **fields}
+
+
+def condition(kind: str, status: str, reason: str = "Because", message: str = "the message") -> dict[str, Any]:
+    since = time_text(NOW - 3600)
+    return {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since}
+
+
+def document(name: str = "carts", namespace: str = "shop", *, spec: Any = None, **status: Any) -> dict[str, Any]:
+    meta = {"namespace": namespace, "name": name, "uid": f"uid-{namespace}-{name}"}
+    return {"metadata": meta, "spec": SPEC if spec is None else spec, "status": status}
+
+
+def schedule(name: str = "carts", namespace: str = "shop", **fields: Any) -> Schedule:
+    return Schedule(document(name, namespace, **fields))
+
+
+class Provider:
+    """``outage``: raised by each call while it is set. ``preview`` and ``refusal`` answer for the actions."""
+
+    title = "a provider of a test"
+
+    def __init__(self, *documents: Document) -> None:
+        self.documents = documents
+        self.letters = DeadLetters()
+        self.outage: Outage | None = None
+        self.preview_of = Preview("Ten rows change.", 10)
+        self.refusal: ActionRefused | None = None
+        self.reads = 0
+        self.acted: list[tuple[Action, str]] = []
+
+    async def snapshot(self) -> Snapshot:
+        self.reads += 1
+        if self.outage is not None:
+            raise self.outage
+        return Snapshot(self.documents, NOW)
+
+    async def dead_letters(self, document: Document) -> DeadLetters:
+        if self.outage is not None:
+            raise self.outage
+        return self.letters
+
+    def command(self, action: Action) -> str:
+        return f"type {action.kind} {action.error}".strip()
+
+    async def preview(self, action: Action) -> Preview:
+        if self.refusal is not None:
+            raise self.refusal
+        return self.preview_of
+
+    async def act(self, action: Action, nonce: str) -> str:
+        if self.refusal is not None:
+            raise self.refusal
+        self.acted.append((action, nonce))
+        return f"It was done: {HOSTILE}"
