@@ -136,13 +136,19 @@ def run(
         bool, typer.Option("--wait-retries/--no-wait-retries", help="With --once: wait for rows in retry.")
     ] = True,
     metrics: Metrics = None,
+    ui: Annotated[
+        str | None,
+        typer.Option(
+            "--ui", metavar="[HOST:]PORT", help="Serve the console too, such as --ui 8720.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Run the clock, the planner and the workers of every schedule in one process."""
     from kubesweep_cli.commands.run import run_local
     from kubesweep_cli.runner.runner import RunSettings
 
     settings = RunSettings(once=once, wait_retries=wait_retries)
-    _run_command(lambda terminal: run_local(terminal, file, queue, url, settings, metrics))
+    _run_command(lambda terminal: run_local(terminal, file, queue, url, settings, metrics, ui))
 
 
 @app.command()
@@ -183,6 +189,23 @@ def status(
     from kubesweep_cli.commands.status import run_status
 
     _run_command(lambda terminal: run_status(terminal, queue, name, namespace, output))
+
+
+@app.command()
+def dashboard(
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("-f", "--file", metavar="FILE", help="File of schedules, for their specs and next ticks."),
+    ] = None,
+    queue: Queue = None,
+    port: Annotated[
+        str, typer.Option("--port", metavar="[HOST:]PORT", help="Where to listen; a port alone means 127.0.0.1.")
+    ] = "8720",
+) -> None:
+    """Serve web pages that show every schedule of the queue, and act on it."""
+    from kubesweep_cli.commands.dashboard import run_dashboard
+
+    _run_command(lambda terminal: run_dashboard(terminal, file or [], queue, port))
 
 
 @app.command()

@@ -6,8 +6,8 @@ import asyncio
 import shlex
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import Stats
 from kubesweep.queue.service import QueueService
 from kubesweep_cli.commands.run_report import report
+from kubesweep_cli.dashboard import serve
+from kubesweep_cli.dashboard.actions import QueueActions
+from kubesweep_cli.dashboard.provider import QueueProvider
 from kubesweep_cli.runner.runner import Runner, RunResult, RunSettings
 from kubesweep_cli.runner.worker_group import WorkerGroup, file_of
 from kubesweep_cli.shell.exit_codes import Exit, Unreachable
@@ -42,9 +45,11 @@ async def run_local(
     url: str | None,
     settings: RunSettings,
     metrics: str | None = None,
+    ui: str | None = None,
 ) -> Exit:
-    """Serve the schedules of ``files`` until a signal, or run one sweep of each. ``metrics``: the option."""
-    address = None if metrics is None else parse_address(metrics, "--metrics")
+    """Serve the schedules of ``files`` until a signal, or run one sweep of each. ``metrics``, ``ui``: the options of these names."""
+    metrics_at = None if metrics is None else parse_address(metrics, "--metrics")
+    console_at = None if ui is None else serve.parse_address(ui)
     # Of two processes with different files, the one that started last has the newer plan.
     loaded = load(files, generation=time.time_ns() // 1_000_000, url=url)
     where = queue_url(option)
@@ -53,7 +58,8 @@ async def run_local(
         known = await queue.stats([one.ref for one in loaded])
         loaded = [_newest(*each) for each in zip(loaded, known, strict=True)]
         await preflight(loaded, url)
-        result = await run_loaded(terminal, loaded, queue, where, settings, address)
+        async with _console(terminal, console_at, QueueProvider(queue, where, option, loaded), queue):
+            result = await run_loaded(terminal, loaded, queue, where, settings, metrics_at)
         if settings.clock:
             named = " ".join(f"-f {shlex.quote(str(file))}" for file in files) + url_option(url)
             run = f"{program()} run{' --once' if settings.once else ''} {named}{queue_option(option)}"
@@ -117,6 +123,19 @@ def _metrics(address: Address | None, workers: WorkerGroup) -> AbstractAsyncCont
     if address is None:
         return nullcontext()
     return metrics_endpoint(address, workers.snapshots, "give --metrics another address")
+
+
+@asynccontextmanager
+async def _console(
+    terminal: Terminal, address: serve.Address | None, provider: QueueProvider, queue: QueueService
+) -> AsyncIterator[None]:
+    """The console while the run lasts; nothing without an address."""
+    if address is None:
+        yield
+        return
+    async with serve.serving(address, provider, QueueActions(queue, provider)) as link:
+        terminal.line(f"console: {link}")
+        yield
 
 
 def _screen(terminal: Terminal) -> LiveScreen | PlainScreen:
