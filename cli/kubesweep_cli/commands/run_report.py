@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from kubesweep.queue.model import SweepState
+from kubesweep.queue.model import SweepState, plain_key
 from kubesweep_cli.runner.progress import ScheduleProgress
 from kubesweep_cli.runner.runner import RunResult
 from kubesweep_cli.shell.schedule_names import typed_name
 from kubesweep_cli.shell.state_paths import program, queue_option
 from kubesweep_cli.shell.terminal import Terminal
 from kubesweep_cli.views import formatting
-from kubesweep_cli.views.keys import plain_key
 from kubesweep_cli.views.result_table import result_table
 from kubesweep_cli.views.schedule_view import balance
 

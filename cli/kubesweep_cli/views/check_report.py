@@ -16,10 +16,10 @@ from rich.text import Text
 from kubesweep.api.loading.files import Loaded
 from kubesweep.api.plan import Plan
 from kubesweep.errors import RowError
+from kubesweep.queue.model import plain_key
 from kubesweep.ticks import Cron, Ticks, find_zone
 from kubesweep_cli.shell.terminal import Terminal
 from kubesweep_cli.views import formatting
-from kubesweep_cli.views.keys import plain_key
 from kubesweep_cli.views.sql_layout import laid_out
 from kubesweep_worker.sources.base import Explanation, Table, Tried
 

@@ -8,11 +8,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from kubesweep.queue.model import DeadLetter, ErrorGroup, ScheduleRef
+from kubesweep.queue.model import DeadLetter, ErrorGroup, ScheduleRef, plain_key
 from kubesweep_cli.shell.schedule_names import labels
 from kubesweep_cli.shell.terminal import Terminal
 from kubesweep_cli.views import formatting
-from kubesweep_cli.views.keys import plain_key
 
 __all__ = ["group_table", "show_letter"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kubesweep.errors import KubesweepError, LeaseLost, Outage, SpecError, SweepFailure
-from kubesweep.queue.model import PlanVersion, ScheduleRef, Sweep, SweepState, parse_key
+from kubesweep.queue.model import PlanVersion, ScheduleRef, Sweep, SweepState, parse_key, plain_key
 from kubesweep.ticks import Cron, Every
 from kubesweep_cli.commands.dead_letters import Choice
 from kubesweep_cli.main import _unexpected, global_options_first
@@ -16,7 +16,6 @@ from kubesweep_cli.runner.clock import Clock
 from kubesweep_cli.shell.exit_codes import Exit, NotFound, Unreachable, code_of_error, code_of_sweep
 from kubesweep_cli.shell.schedule_names import find, label, labels, typed_name
 from kubesweep_cli.shell.state_paths import file_url, log_file, queue_option, queue_url, state_folder, url_option
-from kubesweep_cli.views.keys import plain_key
 
 IDLE = ScheduleRef.local("default", "process-idle")
 EXPIRED = ScheduleRef.local("default", "process-expired")

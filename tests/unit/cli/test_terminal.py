@@ -10,10 +10,9 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from kubesweep.queue.model import Attempt, DeadLetter, ErrorGroup, ScheduleRef, parse_key
+from kubesweep.queue.model import Attempt, DeadLetter, ErrorGroup, ScheduleRef, parse_key, plain_key
 from kubesweep_cli.shell.terminal import Printable, Terminal, open_terminal
 from kubesweep_cli.views.dead_letter_table import group_table, show_letter
-from kubesweep_cli.views.keys import plain_key
 from tests.unit.core.test_text import harmful
 
 HOSTILE = "\x1b]0;mine\x07 \x1b[2J\x9b31m\u202e\0\ud800"

@@ -35,7 +35,7 @@ from kubesweep.queue.model.health import (
     Throttle,
     parse_sample,
 )
-from kubesweep.queue.model.identity import LOCAL, Key, PlanVersion, ScheduleRef, key_text, parse_key, to_json
+from kubesweep.queue.model.identity import LOCAL, Key, PlanVersion, ScheduleRef, key_text, parse_key, plain_key, to_json
 from kubesweep.queue.model.jobs import Budget, Claim, Claims, Job, JobKind, Limits, Window
 from kubesweep.queue.model.pace import BATCH_TIME, MAX_RATE, PAUSE, Pace, describe_rate, parse_pace
 from kubesweep.queue.model.settlement import FailedRow, Retry, RowCounts, Settled, Settlement
@@ -107,5 +107,6 @@ __all__ = [
     "parse_key",
     "parse_pace",
     "parse_sample",
+    "plain_key",
     "to_json",
 ]

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from kubesweep.text import escaped
+
 Key = tuple[str, ...]
 T = TypeVar("T")
 LOCAL = "local"  # ``ScheduleRef.install`` of a queue without a controller
@@ -70,6 +72,15 @@ def parse_key(text: str) -> Key:
         return _decode_key.decode(text)
     except msgspec.DecodeError:
         return (text,)
+
+
+def plain_key(key: Key) -> str:
+    """A key for people: ``42`` for a single one, ``["eu","17"]`` for a composite one and for one that looks like it.
+
+    Characters that a terminal cannot show are escaped. :func:`parse_key` takes both forms.
+    """
+    bare = len(key) == 1 and key[0].isprintable() and parse_key(key[0]) == key
+    return key[0] if bare else escaped(key_text(key))
 
 
 def to_json(value: Any) -> bytes:
