@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,14 +13,14 @@ from kubesweep.ticks import Ticks, make_ticks
 from kubesweep.timestamps import parse_time
 from kubesweep_console.provider import Document
 
-__all__ = ["Backlog", "Schedule", "Throttle", "mapping", "number", "read_sweep", "text"]
+__all__ = ["Backlog", "Schedule", "Throttle", "mapping", "number", "read_schedules", "read_sweep", "text"]
 
 _NOTHING: Mapping[str, Any] = {}
 _NO_PLAN = PlanVersion(0, "")
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else _NOTHING
+    return value if type(value) is dict or isinstance(value, Mapping) else _NOTHING  # the first is quicker
 
 
 def items(value: object) -> tuple[Any, ...]:
@@ -68,6 +68,7 @@ class Schedule:
 
     def __init__(self, document: Document) -> None:
         self.document = document
+        self.has_twin = False  # another one has the same namespace and name: two clusters may share a queue
         meta = mapping(document.get("metadata"))
         self.namespace = text(meta.get("namespace")) or "default"
         self.name = text(meta.get("name"))
@@ -75,13 +76,15 @@ class Schedule:
         self.spec = mapping(document.get("spec"))
         self.status = mapping(document.get("status"))
 
-    @property
-    def conditions(self) -> tuple[Mapping[str, Any], ...]:
-        return tuple(each for each in items(self.status.get("conditions")) if isinstance(each, Mapping))
+    @cached_property
+    def conditions(self) -> Mapping[str, Mapping[str, Any]]:
+        """By type, in the order of the status."""
+        found = map(mapping, items(self.status.get("conditions")))
+        return {text(each.get("type")): each for each in found if each}
 
     def condition(self, kind: str) -> Mapping[str, Any]:
         """The condition of this type; empty where there is none."""
-        return next((each for each in self.conditions if each.get("type") == kind), _NOTHING)
+        return self.conditions.get(kind, _NOTHING)
 
     @cached_property
     def last(self) -> Sweep | None:
@@ -96,9 +99,9 @@ class Schedule:
 
     @property
     def planned_rows(self) -> list[int]:
-        """Planned rows of the sweeps that have ended, the oldest first."""
+        """Planned rows of the sweeps that completed, the oldest first. Others have planned only a part of the rows."""
         entries = (self.status.get("lastSweep"), *items(self.status.get("history")))
-        ended = [mapping(each) for each in entries if mapping(each).get("completionTime")]
+        ended = [found for each in entries if (found := mapping(each)).get("state") == SweepState.COMPLETED]
         return [number(each.get("planned")) for each in reversed(ended)]
 
     @property
@@ -148,6 +151,16 @@ class Schedule:
             )
         except ValueError:
             return None
+
+
+def read_schedules(documents: Iterable[Document]) -> tuple[Schedule, ...]:
+    found = tuple(map(Schedule, documents))
+    seen: dict[tuple[str, str], Schedule] = {}
+    for each in found:
+        first = seen.setdefault((each.namespace, each.name), each)
+        if first is not each:
+            first.has_twin = each.has_twin = True
+    return found
 
 
 def read_sweep(entry: object) -> Sweep | None:

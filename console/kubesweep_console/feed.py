@@ -9,14 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kubesweep.errors import Outage
-from kubesweep_console.documents import Schedule
+from kubesweep_console.documents import Schedule, read_schedules
 from kubesweep_console.provider import DataProvider, Snapshot
 from kubesweep_console.settings import ConsoleSettings
+from kubesweep_console.times import zone_of
 from kubesweep_console.views.sweeps import Reading
 
 __all__ = ["Feed", "NextTicks", "View"]
 
 READINGS = 120  # of each running sweep
+APART = 0.5  # seconds between two of them
 KEPT_TICKS = 10_000
 
 
@@ -65,7 +67,7 @@ class Feed:
         ):
             self._changes += 1
         self._snapshot = found
-        schedules = tuple(Schedule(each) for each in found.documents)
+        schedules = read_schedules(found.documents)
         if not found.problem:
             self._observe(schedules)
         self._view = View(schedules, found.read_at, found.problem, f"{self._began}-{self._changes}")
@@ -82,7 +84,7 @@ class Feed:
             if sweep is None:
                 continue
             seen = kept[sweep.id] = known if known is not None else deque(maxlen=READINGS)
-            if not sweep.state.settled:
+            if not sweep.state.settled and (not seen or now - seen[-1].at >= APART):
                 throttle = schedule.throttle
                 share = None if throttle is None or throttle.percent is None else throttle.percent / 100
                 seen.append(Reading(now, sweep.settled_rows, share))
@@ -90,18 +92,20 @@ class Feed:
 
 
 class NextTicks:
-    """The next tick of a schedule. Computing one takes longer than the rest of its row, so it is kept until it has passed."""
+    """The next tick of a schedule, and its zone. Computing one takes longer than the rest of its row, so it is kept until it has
+    passed."""
 
     def __init__(self, now: float = 0.0) -> None:
         self.now = now
-        self._known: dict[tuple[object, ...], float | None] = {}
+        self._known: dict[tuple[object, ...], tuple[float | None, str]] = {}
 
-    def __call__(self, schedule: Schedule) -> float | None:
-        key = tuple(str(schedule.spec.get(name)) for name in ("schedule", "every", "timeZone"))
-        kept = self._known.get(key, float("-inf"))
-        if kept is not None and kept <= self.now:
+    def __call__(self, schedule: Schedule) -> tuple[float | None, str]:
+        spec = schedule.spec
+        key = (str(spec.get("schedule")), str(spec.get("every")), str(spec.get("timeZone")))
+        kept = self._known.get(key)
+        if kept is None or (kept[0] is not None and kept[0] <= self.now):
             ticks = schedule.ticks
             if len(self._known) >= KEPT_TICKS:
                 self._known.clear()
-            kept = self._known[key] = None if ticks is None else ticks.next(self.now)
+            kept = self._known[key] = None if ticks is None else ticks.next(self.now), zone_of(ticks)
         return kept

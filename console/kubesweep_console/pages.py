@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from aiohttp import web
@@ -65,7 +66,9 @@ class Pages:
         """The schedule that the address names."""
         view = await self.feed.latest()
         namespace, name = request.match_info["namespace"], request.match_info["name"]
-        found = [each for each in view.schedules if (each.namespace, each.name) == (namespace, name)]
+        uid = request.query.get("uid", "")
+        same = (each for each in view.schedules if (each.namespace, each.name) == (namespace, name))
+        found = [each for each in same if uid in ("", each.uid)]
         if not found:
             self._missing(request, view, f"There is no schedule {name} in the namespace {namespace}.")
         return view, found[0]
@@ -142,8 +145,9 @@ class Pages:
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
         self._streams += 1
         try:
-            await answer.prepare(request)
-            await self._report_versions(answer)
+            with suppress(ConnectionError):  # the page was closed
+                await answer.prepare(request)
+                await self._report_versions(answer)
         finally:
             self._streams -= 1
         return answer

@@ -52,7 +52,8 @@ class Renderer:
 
     def page_of(self, schedule: Schedule, *path: str, **query: str) -> str:
         """The address of a page of this schedule."""
-        return self.link("schedules", schedule.namespace, schedule.name, *path, **query)
+        uid = schedule.uid if schedule.has_twin else ""
+        return self.link("schedules", schedule.namespace, schedule.name, *path, **query, uid=uid)
 
     def static(self, name: str) -> str:
         """The address of a file, which changes with its content, so that browsers may keep it."""

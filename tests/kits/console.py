@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+from aiohttp.test_utils import TestClient, TestServer
+
 from kubesweep.errors import Outage
+from kubesweep.queue.model import Attempt, DeadLetter, ErrorGroup
 from kubesweep.timestamps import time_text
+from kubesweep_console.app import build_console
 from kubesweep_console.documents import Schedule
 from kubesweep_console.provider import Action, ActionRefused, DeadLetters, Document, Preview, Snapshot
+from kubesweep_console.settings import ConsoleSettings
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 HOSTILE = '<script>alert("x")</script>\u202e\x1b[31m&\'"`'
+KEY = "the-key-of-this-run"
+CARTS = "/schedules/shop/carts"
+Client = TestClient[Any, Any]
 SPEC: dict[str, Any] = {
     "schedule": "*/5 * * * *",
     "timeZone": "Europe/Berlin",
@@ -91,3 +102,47 @@ class Provider:
             raise self.refusal
         self.acted.append((action, nonce))
         return f"It was done: {HOSTILE}"
+
+
+@asynccontextmanager
+async def serving(provider: Provider, *, acts: bool = True, **settings: Any) -> AsyncIterator[Client]:
+    given = {"hosts": frozenset({"127.0.0.1"}), "key": KEY, "interval": 0.01, "clock": lambda: NOW, **settings}
+    app = build_console(provider, ConsoleSettings(**given), provider if acts else None)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def log_in(client: Client) -> None:
+    assert (await client.get("/", params={"key": KEY})).status == 200
+
+
+async def fields(client: Client, path: str) -> dict[str, str]:
+    """The hidden fields of the form on a page."""
+    text = await (await client.get(path)).text()
+    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', text))
+
+
+def full(name: str = "carts", text: str = "fine") -> dict[str, Any]:
+    """A document in which every text that is shown is ``text``."""
+    made = document(
+        name,
+        lastSweep=sweep("Failed", reason=text, message=text, sampleKeys=[text], cutoff=text, dead=3),
+        history=[sweep(id="41aa")],
+        queue={"dead": 3},
+        conditions=[condition("Degraded", "True", "DeadLetters", text), condition(text, "True", text, text)],
+        throttle={"reason": text, "percent": 50, "value": text, "limit": text, "message": text},
+        spec={
+            "schedule": text,
+            "source": {"table": text, "schema": text, "key": [text], "health": {"query": {"sql": text, "limit": text}}},
+            "match": [{"column": text, "in": [text]}, {"sql": text}],
+            "effect": {"handler": text},
+            "write": {"update": [{"column": text, "value": text}]},
+        },
+    )
+    return {**made, "database": text}
+
+
+def letters(text: str) -> DeadLetters:
+    attempt = Attempt(NOW, text, text, text)
+    group = ErrorGroup(text, 3, text, NOW, NOW, ((text,),), text)
+    return DeadLetters((group,), (DeadLetter((text,), text, text, NOW, "9f2c", (attempt,), text),))

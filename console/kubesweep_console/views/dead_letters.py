@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kubesweep.quantities import count, rows
-from kubesweep.queue.model import DeadLetter, ErrorGroup, key_text
+from kubesweep.queue.model import DeadLetter, ErrorGroup, plain_key
 from kubesweep_console.documents import Schedule
 from kubesweep_console.provider import Action, ActionKind, DeadLetters
 from kubesweep_console.times import Moment, moment
@@ -71,7 +71,7 @@ def _group(
         message=group.message,
         first=moment(group.first, now),
         last=moment(group.last, now),
-        keys=tuple(map(key_text, group.samples)),
+        keys=tuple(map(plain_key, group.samples)),
         more=count(rest) if rest > 0 else "",
         table=group.origin.partition(" #")[0],
         letters=tuple(_letter(each, now) for each in own[:LETTERS]),
@@ -85,4 +85,4 @@ def _letter(letter: DeadLetter, now: float) -> LetterLine:
         AttemptLine(at, moment(each.at, now), each.error, each.message, each.where)
         for at, each in enumerate(letter.attempts, 1)
     )
-    return LetterLine(key_text(letter.key), tuple(lines))
+    return LetterLine(plain_key(letter.key), tuple(lines))

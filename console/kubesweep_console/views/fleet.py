@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kubesweep_console.documents import Schedule
-from kubesweep_console.times import Moment, moment_of, zone_of
+from kubesweep_console.times import Moment, moment_of
 from kubesweep_console.views.backlog import KeepUp, keep_up
 from kubesweep_console.views.state import State, Urgency, state_of
 
 __all__ = ["SHOWN", "Filter", "Fleet", "FleetRow", "fleet", "matching", "throttled"]
 
 SHOWN = 100  # rows of a page, unless all are asked for
-NextTick = Callable[[Schedule], float | None]
+NextTick = Callable[[Schedule], tuple[float | None, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class Fleet:
 
 
 _LABELS = {
-    Urgency.BAD: "need help",
-    Urgency.WARN: "need attention",
+    Urgency.BAD: "in trouble",
+    Urgency.WARN: "with a warning",
     Urgency.ACTIVE: "running",
     Urgency.GOOD: "fine",
     Urgency.OFF: "suspended",
@@ -59,7 +59,7 @@ _LABELS = {
 
 
 def fleet(schedules: Sequence[Schedule], chosen: Filter, now: float, next_tick: NextTick) -> Fleet:
-    """``next_tick``: the next tick of a schedule, which the caller may keep."""
+    """``next_tick``: the next tick of a schedule and its zone, which the caller may keep."""
     found = matching(schedules, chosen)
     found.sort(key=lambda each: (each[1].urgency, each[0].namespace, each[0].name))
     shown = found if chosen.everything else found[:SHOWN]
@@ -86,13 +86,13 @@ def _searched(schedule: Schedule, state: State) -> str:
 
 
 def _row(schedule: Schedule, state: State, now: float, next_tick: NextTick) -> FleetRow:
-    tick = None if schedule.suspended else next_tick(schedule)
+    tick, zone = (None, "") if schedule.suspended else next_tick(schedule)
     return FleetRow(
         schedule=schedule,
         state=state,
         keep_up=keep_up(schedule, now),
         throttle=throttled(schedule),
-        next_tick=moment_of(tick, now, zone_of(schedule.ticks)),
+        next_tick=moment_of(tick, now, zone),
     )
 
 

@@ -101,7 +101,7 @@ def schedule_page(schedule: Schedule, now: float, command: Command) -> ScheduleP
         throttle=throttled(schedule),
         throttle_message=throttle.message if throttle else "",
         sweeps=tuple(sweep_line(each, now, zone) for each in schedule.sweeps),
-        conditions=tuple(_condition(schedule, each, now, command) for each in schedule.conditions),
+        conditions=tuple(_condition(schedule, each, now, command) for each in schedule.conditions.values()),
         actions=tuple(_advice(schedule, kind, command) for kind in possible_actions(schedule)),
         dead=schedule.dead,
     )

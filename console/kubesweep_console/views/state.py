@@ -13,7 +13,7 @@ from typing import Any
 
 from kubesweep.quantities import percent
 from kubesweep.queue.model import Sweep, SweepState
-from kubesweep_console.documents import Schedule, text
+from kubesweep_console.documents import Schedule, mapping, text
 from kubesweep_console.provider import ActionKind
 
 __all__ = ["QUEUE_UNAVAILABLE", "State", "Urgency", "advised", "state_of", "sweep_tone"]
@@ -62,6 +62,7 @@ _TONES = {
     SweepState.AWAITING_APPROVAL: "warn",
     SweepState.SUPERSEDED: "off",
 }
+_CALM = frozenset({SweepState.COMPLETED, SweepState.SUPERSEDED})
 _ADVICE = {
     "AwaitingApproval": (ActionKind.APPROVE,),
     "DeadLetters": (ActionKind.RETRY, ActionKind.PURGE),
@@ -113,17 +114,19 @@ def _degraded(schedule: Schedule) -> State | None:
 
 
 def _of_sweep(schedule: Schedule, ready: Mapping[str, Any]) -> State:
-    sweep = schedule.last
-    throttle = schedule.throttle
+    state = text(mapping(schedule.status.get("lastSweep")).get("state"))
+    if state in _CALM:  # most sweeps of most schedules: nothing else of them is read
+        return State(state, Urgency.GOOD)
+    sweep, throttle = schedule.last, schedule.throttle
     if sweep is None:
         label = "Checking" if ready.get("status") == "Unknown" else "Never swept"
         return State(label, Urgency.GOOD)
     if sweep.state.settled:
-        return State(str(sweep.state), Urgency.ACTIVE if sweep.state is SweepState.LOST else Urgency.GOOD)
+        return State(state, Urgency.GOOD)
     if throttle is not None and throttle.percent == 0:
         return State("Paused by health", Urgency.WARN, throttle.message)
     done = f" {percent(sweep.settled_rows, sweep.planned)}" if sweep.state is SweepState.RUNNING else ""
-    return State(f"{sweep.state}{done}", Urgency.ACTIVE)
+    return State(f"{state}{done}", Urgency.ACTIVE)
 
 
 def _why(condition: Mapping[str, Any]) -> str:

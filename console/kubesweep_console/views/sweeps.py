@@ -9,7 +9,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from kubesweep.quantities import count, duration, percent, rate
-from kubesweep.queue.model import Sweep, SweepState, key_text
+from kubesweep.queue.model import Sweep, SweepState, plain_key
 from kubesweep_console.documents import Schedule, Throttle, mapping, number
 from kubesweep_console.pictures import Part, rate_chart, stacked_bar
 from kubesweep_console.times import Moment, moment, moment_of
@@ -63,6 +63,7 @@ class Progress:
     jobs: tuple[tuple[str, str], ...]
     throttle: Throttle | None
     chart: Markup
+    described: str  # the chart in words
     cutoff: str
     capped: bool
     samples: tuple[str, ...]
@@ -117,6 +118,7 @@ def progress(schedule: Schedule, sweep: Sweep, readings: Sequence[Reading], now:
     running = sweep.state is SweepState.RUNNING
     left = (sweep.planned - sweep.settled_rows) / speed if running and speed else None
     shares = [each.share for each in readings[1:]]
+    words = _described(speeds, shares)
     return Progress(
         line=sweep_line(sweep, now, zone),
         active=active,
@@ -127,10 +129,11 @@ def progress(schedule: Schedule, sweep: Sweep, readings: Sequence[Reading], now:
         left="" if left is None else duration(left),
         jobs=_jobs(schedule) if latest else (),
         throttle=schedule.throttle if latest else None,
-        chart=rate_chart(speeds, shares, _described(speeds, shares)),
+        chart=rate_chart(speeds, shares, words),
+        described=words,
         cutoff=sweep.cutoff or "",
         capped=sweep.capped,
-        samples=tuple(map(key_text, sweep.samples)),
+        samples=tuple(map(plain_key, sweep.samples)),
     )
 
 

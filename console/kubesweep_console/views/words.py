@@ -5,12 +5,14 @@ The spec may be of a later version. What this version has no words for is left o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from kubesweep.quantities import count, rows
+from kubesweep.ticks import MACROS
 from kubesweep_console.documents import items, mapping, number, text
 
 __all__ = ["Words", "table_of", "words_of"]
@@ -58,7 +60,27 @@ def _fires(spec: Mapping[str, Any]) -> str:
         return f"never while it is suspended{dry}"
     if every := text(spec.get("every")):
         return f"every {every}{dry}"
-    return f"at {text(spec.get('schedule'))} in the zone {text(spec.get('timeZone')) or 'Etc/UTC'}{dry}"
+    expression = text(spec.get("schedule"))
+    spoken = _spoken(expression)
+    when = f"{spoken} ({expression})" if spoken else f"at {expression}"
+    return f"{when} in the zone {text(spec.get('timeZone')) or 'Etc/UTC'}{dry}"
+
+
+_EVERY = re.compile(r"\*/([0-9]+) \* \* \* \*")
+_AT = re.compile(r"([0-9]{1,2}) ([0-9]{1,2}|\*) \* \* (\*|1-5)")
+
+
+def _spoken(expression: str) -> str:
+    """Words for the usual cron expressions; empty for others."""
+    fields = MACROS.get(expression, " ".join(expression.split()))
+    if fields == "* * * * *":
+        return "every minute"
+    if (found := _EVERY.fullmatch(fields)) and 60 % int(found[1] or 1) == 0:
+        return f"every {int(found[1])} minutes"
+    if found := _AT.fullmatch(fields):
+        minute, hour, days = int(found[1]), found[2], "from Monday to Friday" if found[3] == "1-5" else "every day"
+        return f"every hour at minute {minute}" if hour == "*" else f"{days} at {int(hour):02}:{minute:02}"
+    return ""
 
 
 _COMPARED = {

@@ -36,8 +36,8 @@ def test_problems_are_first_and_suspended_schedules_last() -> None:
     )
     assert names(found) == ["shop/e", "shop/d", "shop/c", "shop/b", "shop/a"]
     assert [(label, number) for _, label, number in found.counts] == [
-        ("need help", 1),
-        ("need attention", 1),
+        ("in trouble", 1),
+        ("with a warning", 1),
         ("running", 1),
         ("fine", 1),
         ("suspended", 1),
@@ -97,9 +97,9 @@ def test_a_filter_only_leaves_out(pairs: list[tuple[str, str]], text: str) -> No
 def test_the_next_tick_is_computed_again_only_after_it_has_passed() -> None:
     ticks, one = NextTicks(NOW), schedule()
     first = ticks(one)
-    assert first == NOW + 300
+    assert first == (NOW + 300, "Europe/Berlin")
     ticks.now = NOW + 299
     assert ticks(schedule("another")) == first
     ticks.now = NOW + 300
-    assert ticks(one) == NOW + 600
-    assert ticks(schedule(spec={"schedule": "not a cron"})) is None
+    assert ticks(one) == (NOW + 600, "Europe/Berlin")
+    assert ticks(schedule(spec={"schedule": "not a cron"})) == (None, "UTC")

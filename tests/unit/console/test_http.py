@@ -1,30 +1,21 @@
-"""The pages over HTTP: every text is escaped, and only who presented the key, in a form of this origin, acts."""
+"""The pages over HTTP: every text is escaped, old data are called stale, and nothing is read that nobody watches."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import ClientResponse
-from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from yarl import URL
 
 from kubesweep.errors import Outage
-from kubesweep.queue.model import Attempt, DeadLetter, ErrorGroup
-from kubesweep_console.app import build_console
-from kubesweep_console.provider import ActionKind, ActionRefused, DeadLetters, Preview
-from kubesweep_console.settings import ConsoleSettings
-from tests.kits.console import HOSTILE, NOW, Provider, condition, document, sweep
+from kubesweep_console.provider import Preview
+from tests.kits.console import CARTS, HOSTILE, NOW, Provider, document, full, letters, log_in, serving, sweep
 from tests.kits.deadlines import scaled
 
-KEY = "the-key-of-this-run"
-CARTS = "/schedules/shop/carts"
 PAGES = (
     "/",
     CARTS,
@@ -34,52 +25,6 @@ PAGES = (
     "/databases",
     f"{CARTS}/trigger",
 )
-LOOPBACK = frozenset({"127.0.0.1"})
-Client = TestClient[Any, Any]
-
-
-@asynccontextmanager
-async def serving(provider: Provider, *, acts: bool = True, **settings: Any) -> AsyncIterator[Client]:
-    given = {"hosts": LOOPBACK, "key": KEY, "interval": 0.01, "clock": lambda: NOW, **settings}
-    app = build_console(provider, ConsoleSettings(**given), provider if acts else None)
-    async with TestClient(TestServer(app)) as client:
-        yield client
-
-
-async def log_in(client: Client) -> None:
-    assert (await client.get("/", params={"key": KEY})).status == 200
-
-
-async def fields(client: Client, path: str) -> dict[str, str]:
-    """The hidden fields of the form on a page."""
-    text = await (await client.get(path)).text()
-    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', text))
-
-
-def full(name: str = "carts", text: str = "fine") -> dict[str, Any]:
-    """A document in which every text that is shown is ``text``."""
-    made = document(
-        name,
-        lastSweep=sweep("Failed", reason=text, message=text, sampleKeys=[text], cutoff=text, dead=3),
-        history=[sweep(id="41aa")],
-        queue={"dead": 3},
-        conditions=[condition("Degraded", "True", "DeadLetters", text), condition(text, "True", text, text)],
-        throttle={"reason": text, "percent": 50, "value": text, "limit": text, "message": text},
-        spec={
-            "schedule": text,
-            "source": {"table": text, "schema": text, "key": [text], "health": {"query": {"sql": text, "limit": text}}},
-            "match": [{"column": text, "in": [text]}, {"sql": text}],
-            "effect": {"handler": text},
-            "write": {"update": [{"column": text, "value": text}]},
-        },
-    )
-    return {**made, "database": text}
-
-
-def letters(text: str) -> DeadLetters:
-    attempt = Attempt(NOW, text, text, text)
-    group = ErrorGroup(text, 3, text, NOW, NOW, ((text,),), text)
-    return DeadLetters((group,), (DeadLetter((text,), text, text, NOW, "9f2c", (attempt,), text),))
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -158,6 +103,17 @@ async def test_the_filter_is_in_the_address() -> None:
         assert "<option selected>test</option>" in text
 
 
+async def test_two_schedules_of_one_name_have_a_page_each() -> None:
+    twins = [{**full(), "metadata": {"namespace": "shop", "name": "carts", "uid": uid}} for uid in ("one", "two")]
+    twins[1]["status"] = {}
+    async with serving(Provider(*twins)) as client:
+        addresses = re.findall(r'<a id="s-\d" href="([^"]+)"', await (await client.get("/")).text())
+        assert sorted(addresses) == [f"{CARTS}?uid=one", f"{CARTS}?uid=two"]
+        assert "Never swept" in await (await client.get(f"{CARTS}?uid=two")).text()
+        assert f"{CARTS}/sweeps/9f2c?uid=one" in await (await client.get(f"{CARTS}?uid=one")).text()
+        assert (await client.get(f"{CARTS}?uid=three")).status == 404
+
+
 async def test_what_does_not_exist_is_not_found() -> None:
     async with serving(Provider(full())) as client:
         for path in ("/schedules/shop/none", f"{CARTS}/sweeps/none", "/static/none.js", f"{CARTS}/explode", "/none"):
@@ -183,119 +139,6 @@ async def test_every_answer_forbids_what_is_not_the_consoles_own(path: str) -> N
         assert "unsafe" not in policy
         assert (headers["X-Content-Type-Options"], headers["X-Frame-Options"]) == ("nosniff", "DENY")
         assert ("no-store" in headers["Cache-Control"]) is ("static" not in path)
-
-
-async def test_the_key_moves_from_the_address_into_a_cookie_that_other_sites_cannot_send() -> None:
-    async with serving(Provider(full())) as client:
-        answer = await client.get("/", params={"key": KEY, "text": "x"}, allow_redirects=False)
-        assert (answer.status, answer.headers["Location"]) == (303, "/?text=x")
-        cookie = answer.headers["Set-Cookie"]
-        assert "HttpOnly" in cookie
-        assert "SameSite=Strict" in cookie
-        wrong = await client.get("/", params={"key": "wrong"}, allow_redirects=False)
-        assert (wrong.status, "Set-Cookie" in wrong.headers) == (303, False)
-
-
-async def test_a_path_that_looks_like_a_host_is_no_redirect_to_it() -> None:
-    async with serving(Provider(full())) as client:
-        address = URL(f"http://{client.host}:{client.port}//attacker.example?key={KEY}", encoded=True)
-        answer = await client.session.get(address, allow_redirects=False)
-        assert not answer.headers.get("Location", "/").startswith("//")
-
-
-async def test_without_the_key_the_command_is_shown_instead_of_a_form() -> None:
-    async with serving(Provider(full())) as client:
-        text = await (await client.get(f"{CARTS}/purge", params={"error": "Timeout"})).text()
-        assert "type purge Timeout" in text
-        assert "<form method" not in text
-        assert "type trigger" in await (await client.get(CARTS)).text()
-    async with serving(Provider(full()), acts=False) as client:
-        await log_in(client)
-        assert "<form method" not in await (await client.get(f"{CARTS}/purge")).text()
-
-
-@pytest.mark.parametrize("kind", list(ActionKind))
-async def test_an_action_says_what_it_will_do_and_is_done_once(kind: ActionKind) -> None:
-    provider = Provider(full())
-    async with serving(provider) as client:
-        await log_in(client)
-        assert "Ten rows change." in await (await client.get(f"{CARTS}/{kind}?error=Timeout")).text()
-        form = await fields(client, f"{CARTS}/{kind}?error=Timeout")
-        for _ in range(2):
-            answer = await client.post(f"{CARTS}/{kind}", data=form)
-            assert answer.status == 200
-            assert "It was done: &lt;script&gt;" in await answer.text()
-        ((action, nonce),) = provider.acted
-        assert (action.kind, action.error, nonce) == (kind, "Timeout", form["nonce"])
-        assert action.sweep == ("9f2c" if kind is ActionKind.APPROVE else "")
-
-
-Change = Callable[[dict[str, str], dict[str, str]], None]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda form, headers: form.update(token=""),
-        lambda form, headers: form.update(token="0" * 64),
-        lambda form, headers: form.pop("token"),
-        lambda form, headers: headers.update(Origin="https://attacker.example"),
-        lambda form, headers: headers.update(Origin="null"),
-        lambda form, headers: headers.update({"Sec-Fetch-Site": "cross-site"}),
-        lambda form, headers: headers.update({"Sec-Fetch-Site": "same-site"}),
-        lambda form, headers: headers.update(Cookie=""),
-    ],
-)
-async def test_a_form_of_another_site_does_nothing(change: Change) -> None:
-    provider = Provider(full())
-    async with serving(provider) as client:
-        await log_in(client)
-        form, headers = await fields(client, f"{CARTS}/retry"), dict[str, str]()
-        change(form, headers)
-        if "Cookie" in headers:
-            client.session.cookie_jar.clear()
-        answer: ClientResponse = await client.post(f"{CARTS}/retry", data=form, headers=headers)
-        assert (answer.status, provider.acted) == (403, [])
-
-
-async def test_the_form_of_this_origin_acts() -> None:
-    provider = Provider(full())
-    async with serving(provider) as client:
-        await log_in(client)
-        form = await fields(client, f"{CARTS}/retry")
-        headers = {"Origin": f"http://{client.host}:{client.port}", "Sec-Fetch-Site": "same-origin"}
-        assert (await client.post(f"{CARTS}/retry", data=form, headers=headers)).status == 200
-        assert len(provider.acted) == 1
-
-
-async def test_an_action_that_is_not_possible_says_why() -> None:
-    provider = Provider(full())
-    async with serving(provider) as client:
-        await log_in(client)
-        form = await fields(client, f"{CARTS}/trigger")
-        provider.refusal = ActionRefused("Its sweep is not finished yet.")
-        answer = await client.post(f"{CARTS}/trigger", data=form)
-        assert answer.status == 409
-        assert "not finished yet" in await answer.text()
-        text = await (await client.get(f"{CARTS}/trigger")).text()
-        assert "not finished yet" in text
-        assert "<form method" not in text
-
-
-async def test_an_action_on_no_row_cannot_be_confirmed() -> None:
-    provider = Provider(full())
-    provider.preview_of = Preview("No row changes.", 0)
-    async with serving(provider) as client:
-        await log_in(client)
-        assert re.search(
-            r"<button type=\"submit\" class=\"primary\" disabled>", await (await client.get(f"{CARTS}/retry")).text()
-        )
-
-
-async def test_an_address_without_a_result_leads_to_the_schedule() -> None:
-    async with serving(Provider(full())) as client:
-        answer = await client.get(f"{CARTS}/done/unknown", allow_redirects=False)
-        assert (answer.status, answer.headers["Location"]) == (303, CARTS)
 
 
 async def test_old_data_are_shown_and_called_stale_while_the_provider_does_not_answer() -> None:

@@ -31,7 +31,7 @@ def words(**fields: Any) -> dict[str, tuple[str, ...]]:
 
 def test_a_spec_in_words() -> None:
     assert words() == {
-        "fires": ("at */5 * * * * in the zone Europe/Berlin",),
+        "fires": ("every 5 minutes (*/5 * * * *) in the zone Europe/Berlin",),
         "sweeps": ("the table public.carts",),
         "rows in which": ("status is open or new", "updated_at lies before now-24h"),
         "then": ("sets status to abandoned",),
@@ -47,7 +47,11 @@ def test_a_spec_in_words() -> None:
     ("label", "fields", "line"),
     [
         ("fires", {"suspend": True}, "never while it is suspended"),
-        ("fires", {"mode": "DryRun"}, "at */5 * * * * in the zone Europe/Berlin, as a dry run that changes nothing"),
+        (
+            "fires",
+            {"mode": "DryRun"},
+            "every 5 minutes (*/5 * * * *) in the zone Europe/Berlin, as a dry run that changes nothing",
+        ),
         ("rows in which", {"match": [{"column": "a", "isNull": True}]}, "a is NULL"),
         ("rows in which", {"match": [{"column": "a", "isNull": False}]}, "a is not NULL"),
         ("rows in which", {"match": [{"column": "a", "notIn": [1, 2]}]}, "a is not 1 or 2"),
@@ -76,6 +80,23 @@ def test_a_spec_in_words() -> None:
 )
 def test_each_field_has_words(label: str, fields: dict[str, Any], line: str) -> None:
     assert words(**fields)[label] == (line,)
+
+
+@pytest.mark.parametrize(
+    ("expression", "line"),
+    [
+        ("* * * * *", "every minute (* * * * *)"),
+        ("@hourly", "every hour at minute 0 (@hourly)"),
+        ("@daily", "every day at 00:00 (@daily)"),
+        ("5 3 * * *", "every day at 03:05 (5 3 * * *)"),
+        ("30 14 * * 1-5", "from Monday to Friday at 14:30 (30 14 * * 1-5)"),
+        ("*/7 * * * *", "at */7 * * * *"),
+        ("0 3 1 * *", "at 0 3 1 * *"),
+        ("@yearly", "at @yearly"),
+    ],
+)
+def test_usual_cron_expressions_have_words(expression: str, line: str) -> None:
+    assert words(schedule=expression)["fires"] == (f"{line} in the zone Europe/Berlin",)
 
 
 def test_the_signals_of_a_database_are_named() -> None:
@@ -137,12 +158,12 @@ def test_dead_letters_are_grouped_with_the_command_for_exactly_these() -> None:
     large, small = groups_of(schedule(), DeadLetters(groups, letters), NOW, command)
     assert (large.rows, large.more, large.table, large.letters) == ("9 rows", "8", "public.old(id)", ())
     assert (small.keys, small.more, small.retry, small.purge) == (
-        ('["7"]', '["eu","8"]'),
+        ("7", '["eu","8"]'),
         "",
         "type retry Timeout",
         "type purge Timeout",
     )
-    assert [each.key for each in small.letters] == ['["0"]', '["1"]', '["2"]']
+    assert [each.key for each in small.letters] == ["0", "1", "2"]
     assert [(each.number, each.where) for each in small.letters[0].attempts] == [(1, ""), (2, "shop.py:7")]
 
 
