@@ -30,7 +30,10 @@ _ANNOTATIONS = {
 
 
 class QueueProvider:
-    """``where``: the URL of the queue. ``option``: the value of ``--queue``, for commands. ``loaded``: the schedules of the files."""
+    """``where``: the URL of the queue. ``option``: the value of ``--queue``, for commands. ``loaded``: the schedules of the files.
+
+    ``called``: how commands name this program; None: as it is called from here.
+    """
 
     def __init__(
         self,
@@ -39,13 +42,14 @@ class QueueProvider:
         option: str | None,
         loaded: Sequence[Loaded] = (),
         now: Callable[[], float] = time.time,
+        called: str | None = None,
     ) -> None:
         self.title = f"queue {safe_url(where)}"
         self._queue, self._option, self._now = queue, option, now
         self.loaded = {one.ref: one for one in loaded}
         self._databases = {ref: _address(one) for ref, one in self.loaded.items()}
         self._refs: dict[str, ScheduleRef] = {ref.uid: ref for ref in self.loaded}
-        self._program = program()
+        self._program = called or program()
 
     async def snapshot(self) -> Snapshot:
         refs = sorted({*await self._queue.schedules(), *self.loaded})
