@@ -11,7 +11,7 @@ BENCH ?=
 COVERAGE ?= tests/unit tests/contract tests/integration
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live-view test lint site unit chart contract integration coverage example-at-scale apps bench generate cluster images e2e cluster-down pins clean
+.PHONY: help demo live-view console-pictures test lint site unit chart contract integration coverage example-at-scale apps bench generate cluster images e2e cluster-down pins clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ demo: $(VENV)/run.stamp ## sweep 200,000 conversations on this machine, no serve
 
 live-view: $(VENV)/run.stamp ## record the picture of the live view that the README shows, from a real run
 	$(BIN)/python -m tools.record_live_view
+
+console-pictures: $(VENV)/dev.stamp ## take the pictures of the console that docs/console.md shows (needs Debian's chromium and chromium-driver)
+	$(BIN)/python -m tools.record_console
 
 test: lint site unit chart contract integration ## everything that needs no cluster and no root
 

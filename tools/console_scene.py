@@ -31,7 +31,7 @@ from kubesweep.queue.model import (
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_cli.shell.throttling import set_throttle
 
-__all__ = ["Scene"]
+__all__ = ["LIMITS", "Scene"]
 
 LIMITS = Limits(halt_above=10_000)
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
