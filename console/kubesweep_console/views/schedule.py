@@ -71,6 +71,7 @@ LABELS = {
     ActionKind.RETRY: "Retry the dead letters",
     ActionKind.PURGE: "Purge the dead letters",
 }
+_FIRST = ("bad", "off", "good")  # tones of conditions, in the order of the page
 _GOOD_WHEN_FALSE = frozenset({"Degraded", "Stalled", "Suspended"})
 
 
@@ -86,6 +87,7 @@ def schedule_page(schedule: Schedule, now: float, command: Command) -> ScheduleP
         ("late", "missed"),
         ("duplicate", "known before"),
     )
+    conditions = [_condition(schedule, each, now, command) for each in schedule.conditions.values()]
     return SchedulePage(
         schedule=schedule,
         state=state_of(schedule),
@@ -101,7 +103,7 @@ def schedule_page(schedule: Schedule, now: float, command: Command) -> ScheduleP
         throttle=throttled(schedule),
         throttle_message=throttle.message if throttle else "",
         sweeps=tuple(sweep_line(each, now, zone) for each in schedule.sweeps),
-        conditions=tuple(_condition(schedule, each, now, command) for each in schedule.conditions.values()),
+        conditions=tuple(sorted(conditions, key=lambda each: _FIRST.index(each.tone))),
         actions=tuple(_advice(schedule, kind, command) for kind in possible_actions(schedule)),
         dead=schedule.dead,
     )
