@@ -25,7 +25,7 @@ from tests.kits.browser import Browser, chromium, needs_chromium
 from tests.kits.deadlines import scaled
 from tools.console_scene import Scene
 
-pytestmark = [needs_chromium, pytest.mark.xdist_group("chromium")]
+pytestmark = needs_chromium
 PAGES = (
     "/",
     "/?text=no+such+schedule",
@@ -83,10 +83,11 @@ class Dashboard:
 
 
 @pytest.fixture
-def dashboard(tmp_path: Path) -> Iterator[Dashboard]:
+def dashboard(tmp_path: Path, browser: Browser) -> Iterator[Dashboard]:
     """`kubesweep dashboard` on a queue with schedules in every state, as a process."""
     with served(CommandLine(tmp_path)) as made:
         yield made
+        browser.leave()
 
 
 @contextmanager
@@ -105,15 +106,14 @@ def test_no_page_has_an_error_a_violation_or_a_line_that_is_too_wide(browser: Br
     browser.errors()
     problems = []
     for path in PAGES:
-        for scheme in ("light", "dark"):
+        for scheme, (width, height) in (("light", NARROW), ("dark", WIDE)):
             browser.scheme(scheme)
-            for width, height in (WIDE, NARROW):
-                browser.size(width, height)
-                browser.open(dashboard.origin + path)
-                where = f"{path} {scheme} {width}"
-                problems += [f"{where}: {each}" for each in browser.violations()]
-                wide = browser.script("return document.documentElement.scrollWidth")
-                problems += [f"{where}: {wide} px wide"] if wide > width else []
+            browser.size(width, height)
+            browser.open(dashboard.origin + path)
+            where = f"{path} {scheme} {width}"
+            problems += [f"{where}: {each}" for each in browser.violations()]
+            wide = browser.script("return document.documentElement.scrollWidth")
+            problems += [f"{where}: {wide} px wide"] if wide > width else []
         missing = "missing" in path
         problems += [f"{path}: {each}" for each in browser.errors() if not (missing and "404" in each)]
     assert problems == []
@@ -274,7 +274,7 @@ def test_a_page_whose_server_is_gone_says_that_it_is_stale(browser: Browser, tmp
         assert not browser.find("#stale").is_displayed()
     browser.until(lambda: browser.find("#stale").is_displayed(), "the page is marked as stale")
     assert "has not answered since" in browser.find("#stale").text
-    browser.errors()  # the requests that failed
+    browser.leave()
 
 
 def test_a_hidden_page_reads_nothing(browser: Browser, dashboard: Dashboard) -> None:
@@ -302,4 +302,4 @@ def test_a_run_serves_the_console_and_its_sweep_is_live(browser: Browser, tmp_pa
     process.communicate(timeout=scaled(120))
     assert process.returncode == 0
     assert cli.states() == {"new": 300}
-    browser.errors()
+    browser.leave()

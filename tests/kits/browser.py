@@ -32,6 +32,11 @@ class Browser:
     def open(self, address: str) -> None:
         self.driver.get(address)
 
+    def leave(self) -> None:
+        """Leave the page, and forget its errors: one whose server ends reports that it cannot be reached."""
+        self.open("about:blank")
+        self.errors()
+
     def size(self, width: int, height: int) -> None:
         """The size of the page in CSS pixels, which a window cannot have below 500."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
