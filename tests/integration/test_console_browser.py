@@ -90,6 +90,14 @@ def dashboard(tmp_path: Path, browser: Browser) -> Iterator[Dashboard]:
         browser.leave()
 
 
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Dashboard]:
+    """The same for tests that only look at it."""
+    with served(CommandLine(tmp_path_factory.mktemp("shown"))) as made:
+        yield made
+        browser.leave()
+
+
 @contextmanager
 def served(cli: CommandLine) -> Iterator[Dashboard]:
     scene = asyncio.run(Scene.made(cli.folder, time.time()))
@@ -101,15 +109,15 @@ def served(cli: CommandLine) -> Iterator[Dashboard]:
     assert (process.returncode, "Traceback" in errors) == (0, False), errors
 
 
-def test_no_page_has_an_error_a_violation_or_a_line_that_is_too_wide(browser: Browser, dashboard: Dashboard) -> None:
-    browser.open(dashboard.link)
+def test_no_page_has_an_error_a_violation_or_a_line_that_is_too_wide(browser: Browser, shown: Dashboard) -> None:
+    browser.open(shown.link)
     browser.errors()
     problems = []
     for path in PAGES:
         for scheme, (width, height) in (("light", NARROW), ("dark", WIDE)):
             browser.scheme(scheme)
             browser.size(width, height)
-            browser.open(dashboard.origin + path)
+            browser.open(shown.origin + path)
             where = f"{path} {scheme} {width}"
             problems += [f"{where}: {each}" for each in browser.violations()]
             wide = browser.script("return document.documentElement.scrollWidth")
@@ -119,8 +127,8 @@ def test_no_page_has_an_error_a_violation_or_a_line_that_is_too_wide(browser: Br
     assert problems == []
 
 
-def test_a_page_with_mistakes_has_violations_and_errors(browser: Browser, dashboard: Dashboard) -> None:
-    browser.open(dashboard.origin)
+def test_a_page_with_mistakes_has_violations_and_errors(browser: Browser, shown: Dashboard) -> None:
+    browser.open(shown.origin)
     browser.errors()
     browser.script(
         "const one = document.createElement('script'); one.text = 'window.ran = true'; document.body.append(one)"
@@ -131,8 +139,8 @@ def test_a_page_with_mistakes_has_violations_and_errors(browser: Browser, dashbo
     assert {each.split(":")[0] for each in browser.violations()} >= {"label", "image-alt"}
 
 
-def test_dark_and_light_follow_the_reader(browser: Browser, dashboard: Dashboard) -> None:
-    browser.open(dashboard.origin)
+def test_dark_and_light_follow_the_reader(browser: Browser, shown: Dashboard) -> None:
+    browser.open(shown.origin)
     brightness = {}
     for scheme in ("light", "dark"):
         browser.scheme(scheme)
@@ -141,22 +149,22 @@ def test_dark_and_light_follow_the_reader(browser: Browser, dashboard: Dashboard
     assert brightness["dark"] < 200 < 600 < brightness["light"]
 
 
-def test_the_filter_acts_while_one_types_and_stays_in_the_address(browser: Browser, dashboard: Dashboard) -> None:
-    browser.open(dashboard.origin)
+def test_the_filter_acts_while_one_types_and_stays_in_the_address(browser: Browser, shown: Dashboard) -> None:
+    browser.open(shown.origin)
     assert len(browser.all("tbody tr")) == 7
     assert browser.all("tbody tr")[0].text.startswith("purge-tickets")
     field = browser.find("input[name=text]")
     field.send_keys("carts")
     browser.until(lambda: len(browser.all("tbody tr")) == 1, "one row is left")
     assert browser.focused == field
-    assert browser.driver.current_url == f"{dashboard.origin}/?text=carts"
+    assert browser.driver.current_url == f"{shown.origin}/?text=carts"
     browser.driver.refresh()
     assert browser.find("input[name=text]").get_attribute("value") == "carts"
     assert len(browser.all("tbody tr")) == 1
     browser.link("Show all").click()
     browser.find("select[name=namespace]").send_keys("billing")
     browser.until(lambda: len(browser.all("tbody tr")) == 2, "two rows are left")
-    assert browser.driver.current_url == f"{dashboard.origin}/?namespace=billing"
+    assert browser.driver.current_url == f"{shown.origin}/?namespace=billing"
     assert browser.errors() == []
 
 
@@ -241,13 +249,13 @@ def test_a_group_of_dead_letters_is_purged_alone(browser: Browser, dashboard: Da
     assert dashboard.stats("notify-overdue").dead == 7
 
 
-def test_a_browser_without_the_key_gets_commands_to_copy(browser: Browser, dashboard: Dashboard) -> None:
+def test_a_browser_without_the_key_gets_commands_to_copy(browser: Browser, shown: Dashboard) -> None:
     browser.driver.delete_all_cookies()
-    browser.open(f"{dashboard.origin}/schedules/billing/notify-overdue")
+    browser.open(f"{shown.origin}/schedules/billing/notify-overdue")
     assert "This browser can only read." in browser.text
     assert "dead purge notify-overdue -n billing" in browser.text
     assert browser.all("a[href$='/purge']") == []
-    grant = {"origin": dashboard.origin, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    grant = {"origin": shown.origin, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
     browser.driver.execute_cdp_cmd("Browser.grantPermissions", grant)
     browser.find(".command button").click()
     browser.until_text("Copied")
