@@ -6,6 +6,7 @@ The pictures of docs/console.md are taken of it, and the tests of the console us
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,6 @@ __all__ = ["LIMITS", "Scene"]
 
 LIMITS = Limits(halt_above=10_000)
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
-CUTOFF = "2026-11-29 12:00:00+00"
 CARTS = {"column": "updated_at", "before": "now-24h"}
 
 
@@ -120,12 +120,13 @@ class Scene:
     async def start(self, one: Loaded, ago: float, *rows: int) -> str:
         """A sweep with a job for each number of ``rows``."""
         sweep, plan = await self.open(one, ago), await self.claim(one)
+        cutoff = datetime.fromtimestamp(self._moment, UTC).isoformat(" ")
         version, origin = one.plan.version, f"public.{one.plan.source.table}(id) #5ce4e0000000"
         jobs = tuple(
-            Job(JobKind.RANGE, version, sweep, CUTOFF, low=(str(at),), high=(str(at + 1),), rows=size, origin=origin)
+            Job(JobKind.RANGE, version, sweep, cutoff, low=(str(at),), high=(str(at + 1),), rows=size, origin=origin)
             for at, size in enumerate(rows)
         )
-        await self.queue.advance(one.ref, plan, Window(CUTOFF, jobs, planned=sum(rows), origin=origin))
+        await self.queue.advance(one.ref, plan, Window(cutoff, jobs, planned=sum(rows), origin=origin))
         return sweep
 
     async def sweep(self, one: Loaded, ago: float, rows: int, *, took: float, skipped: int = 0) -> None:

@@ -92,6 +92,13 @@ class Schedule:
         return read_sweep(self.status.get("lastSweep"))
 
     @property
+    def expected(self) -> int:
+        """Rows of the latest sweep, if it runs: those that are planned, or more where the backlog shows that planning goes on."""
+        if self.last is None or self.last.state.settled:
+            return 0
+        return max(self.last.planned, self.last.settled_rows - self.last.retrying + (self.backlog.rows or 0))
+
+    @property
     def sweeps(self) -> tuple[Sweep, ...]:
         """All sweeps that are known, the latest first."""
         found = (self.last, *map(read_sweep, items(self.status.get("history"))))

@@ -125,7 +125,7 @@ def _of_sweep(schedule: Schedule, ready: Mapping[str, Any]) -> State:
         return State(state, Urgency.GOOD)
     if throttle is not None and throttle.percent == 0:
         return State("Paused by health", Urgency.WARN, throttle.message)
-    done = f" {percent(sweep.settled_rows, sweep.planned)}" if sweep.state is SweepState.RUNNING else ""
+    done = f" {percent(sweep.settled_rows, schedule.expected)}" if sweep.state is SweepState.RUNNING else ""
     return State(f"{state}{done}", Urgency.ACTIVE)
 
 

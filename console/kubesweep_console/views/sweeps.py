@@ -56,7 +56,8 @@ class Progress:
     line: SweepLine
     active: bool
     settled: str
-    share: str  # of the planned rows; empty while planned still grows
+    expected: str  # rows that it will have settled
+    share: str  # of these; empty while it plans
     rate: str
     average: str
     left: str
@@ -116,14 +117,16 @@ def progress(schedule: Schedule, sweep: Sweep, readings: Sequence[Reading], now:
     speed = _recent(readings) if active else None
     latest = schedule.last is not None and schedule.last.id == sweep.id
     running = sweep.state is SweepState.RUNNING
-    left = (sweep.planned - sweep.settled_rows) / speed if running and speed else None
+    expected = schedule.expected if active and latest else sweep.planned
+    left = (expected - sweep.settled_rows) / speed if running and speed else None
     shares = [each.share for each in readings[1:]]
     words = _described(speeds, shares)
     return Progress(
         line=sweep_line(sweep, now, zone),
         active=active,
         settled=count(sweep.settled_rows),
-        share=percent(sweep.settled_rows, sweep.planned) if running else "",
+        expected=f"{'about ' if expected > sweep.planned else ''}{count(expected)}",
+        share=percent(sweep.settled_rows, expected) if running else "",
         rate=rate(speed),
         average=_average(sweep),
         left="" if left is None else duration(left),

@@ -78,6 +78,14 @@ def test_rate_and_time_left_follow_from_the_last_seconds() -> None:
     assert "allowed 50 % at the least" in found.chart
 
 
+def test_a_sweep_that_still_plans_expects_the_rows_of_its_backlog() -> None:
+    entry = sweep("Running", took=None, planned=300, applied=100, retrying=20)
+    one = schedule(lastSweep=entry, backlog={"rows": 400})
+    assert one.last is not None
+    found = progress(one, one.last, [Reading(NOW - 10, 20), Reading(NOW, 120)], NOW)
+    assert (found.settled, found.expected, found.share, found.left) == ("120", "about 500", "24 %", "38 s")
+
+
 def test_while_it_plans_neither_share_nor_time_left_is_shown() -> None:
     one = schedule(lastSweep=sweep("Planning", took=None, planned=1000, applied=400))
     assert one.last is not None
