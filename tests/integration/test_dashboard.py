@@ -112,6 +112,14 @@ async def test_a_triggered_sweep_is_opened_once_for_a_form(console: Console) -> 
         await console.actions.act(action, "another")
 
 
+async def test_a_trigger_says_how_many_rows_the_last_sweep_left(console: Console) -> None:
+    found = dict(await console.document("delete-old-logs"))
+    found["status"] = {**found["status"], "backlog": {"rows": 12_000}}
+    preview = await console.actions.preview(Action(ActionKind.TRIGGER, found))
+    assert preview.rows == 12_000
+    assert "stale then, about 12,000 rows as the last sweep left them." in preview.sentence
+
+
 async def test_an_approval_is_of_the_sweep_that_was_shown(console: Console) -> None:
     waiting = await console.sweep("archive-invoices")
     with pytest.raises(ActionRefused, match="No sweep awaits"):

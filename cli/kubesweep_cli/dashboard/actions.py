@@ -10,9 +10,10 @@ from kubesweep.errors import SpecError
 from kubesweep.quantities import rows
 from kubesweep.queue.model import PAUSE, OpenResult, RowState, ScheduleRef, Stats, SweepState, describe_rate
 from kubesweep.queue.service import QueueService
-from kubesweep.timestamps import parse_time, time_text
+from kubesweep.timestamps import time_text
 from kubesweep_cli.dashboard.provider import QueueProvider
 from kubesweep_cli.shell.throttling import RESET, refuse_served, set_throttle
+from kubesweep_console.documents import Schedule
 from kubesweep_console.provider import Action, ActionKind, ActionRefused, Preview
 
 __all__ = ["QueueActions"]
@@ -51,13 +52,11 @@ class QueueActions:
             )
         if stats.sweep is not None and not stats.sweep.state.settled:
             raise ActionRefused(f"Its sweep {stats.sweep.id} is not finished yet.")
-        backlog = action.document["status"].get("backlog") or {}
-        known = backlog.get("rows") if isinstance(backlog.get("rows"), int) else None
-        seen = parse_time(backlog.get("observedTime"))
-        about = "" if known is None else f": {rows(known)}" + (f" at {time_text(seen)}" if seen else "")
+        left = Schedule(action.document).backlog.rows or None  # none are left after a sweep that completed
+        about = "" if left is None else f", about {rows(left)} as the last sweep left them"
         mode = loaded.plan.mode if loaded is not None else stats.sweep.mode if stats.sweep is not None else ""
         effect = " It is a dry run, which changes nothing." if mode == "DryRun" else ""
-        return Preview(f"A sweep starts now. It sweeps every row that is stale then{about}.{effect}", known)
+        return Preview(f"A sweep starts now. It sweeps every row that is stale then{about}.{effect}", left)
 
     def _before_approve(self, ref: ScheduleRef, stats: Stats, action: Action) -> Preview:
         sweep = stats.sweep
