@@ -18,6 +18,7 @@ __all__ = ["KeepUp", "keep_up"]
 class KeepUp:
     age: str  # of the oldest stale row; empty: not known
     rows: str
+    left: str  # both of them; empty: neither is known
     flow: str  # what arrives and what is swept in an hour
     verdict: str
     tone: str
@@ -32,9 +33,12 @@ _VERDICTS = {"True": ("keeps up", "good"), "False": ("falls behind", "bad"), "Un
 def keep_up(schedule: Schedule, now: float) -> KeepUp:
     found, condition = schedule.backlog, schedule.condition("KeepingUp")
     verdict, tone = _VERDICTS.get(text(condition.get("status")), ("", "off"))
+    age = "" if found.oldest is None else duration(now - found.oldest)
+    left = "" if found.rows is None else rows(found.rows)
     return KeepUp(
-        age="" if found.oldest is None else duration(now - found.oldest),
-        rows="" if found.rows is None else rows(found.rows),
+        age=age,
+        rows=left,
+        left="none left" if found.rows == 0 else ", ".join(filter(None, (f"{age} old" if age else "", left))),
         flow=_flow(found.inflow, found.outflow),
         verdict=verdict,
         tone=tone,
@@ -57,5 +61,5 @@ def _flow(inflow: float | None, outflow: float | None) -> str:
     if inflow is not None:
         parts.append(f"{count(round(inflow))} rows/h become stale")
     if outflow is not None:
-        parts.append(f"{count(round(outflow))} rows/h can be swept")
+        parts.append(f"{count(round(outflow))} rows/h are finished")
     return ", ".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,10 +69,24 @@ def test_a_row_has_the_age_the_rows_the_throttle_and_the_next_tick() -> None:
     }
     (row,) = shown(schedule(**status)).rows
     assert (row.keep_up.age, row.keep_up.rows, row.throttle) == ("2 h 1 min", "12,000 rows", "ReplayLag, 50 %")
-    assert row.keep_up.flow == "40 rows/h become stale, 900 rows/h can be swept"
+    assert row.keep_up.flow == "40 rows/h become stale, 900 rows/h are finished"
     assert "rows of the last 3 sweeps: from 10 to 30" in row.keep_up.line
     assert row.next_tick is not None
     assert (row.next_tick.clock, row.next_tick.distance) == ("2027-01-15 09:05:00 CET", "in 5 min 0 s")
+
+
+@pytest.mark.parametrize(
+    ("backlog", "left"),
+    [
+        ({"rows": 12, "oldestTime": time_text(NOW - 60)}, "1 min 0 s old, 12 rows"),
+        ({"oldestTime": time_text(NOW - 60)}, "1 min 0 s old"),
+        ({"rows": 1}, "1 row"),
+        ({"rows": 0, "oldestTime": time_text(NOW - 60)}, "none left"),
+        ({}, ""),
+    ],
+)
+def test_what_is_left_is_said_as_far_as_it_is_known(backlog: dict[str, Any], left: str) -> None:
+    assert shown(schedule(backlog=backlog)).rows[0].keep_up.left == left
 
 
 def test_what_is_not_known_is_left_empty() -> None:
