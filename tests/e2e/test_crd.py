@@ -118,7 +118,7 @@ def test_the_columns_show_the_schedule_and_its_state(namespace: str) -> None:
     apply(schedule("cron", namespace, every=None, schedule="*/5 * * * *"))
     apply(schedule("period", namespace, suspend=True))
     head, cron, period = columns(namespace, "cron", "period")
-    assert head == ["NAME", "SCHEDULE", "SUSPEND", "READY", "QUEUED", "DEAD", "LAST SUCCESS", "AGE"]
+    assert head == ["NAME", "SCHEDULE", "SUSPEND", "READY", "LAST SWEEP", "QUEUED", "DEAD", "LAST SUCCESS", "AGE"]
     assert cron[:3] == ["cron", "*/5 * * * *", "false"]
     assert period[:3] == ["period", "30s", "true"]
     status = {**WHOLE, "lastSuccessfulTime": "2026-03-01T00:00:41.250000Z"}
@@ -126,6 +126,7 @@ def test_the_columns_show_the_schedule_and_its_state(namespace: str) -> None:
     head, row = columns(namespace, "period", wide=True)
     shown = dict(zip(head, row, strict=True))
     assert (shown["READY"], shown["QUEUED"], shown["DEAD"], shown["MODE"]) == ("True", "3", "1", "Enforce")
+    assert shown["LAST SWEEP"] == WHOLE["lastSweep"]["state"]
     assert (shown["REASON"], shown["MESSAGE"]) == ("Checked", "The table was found and the check passed.")
     assert re.fullmatch(r"\d+[ydhms].*", shown["LAST SUCCESS"])
 

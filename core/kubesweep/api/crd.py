@@ -45,6 +45,7 @@ _COLUMNS = (
     ("Schedule", "string", ".spec['schedule','every']", "When it fires: cron, or a period."),
     ("Suspend", "boolean", ".spec.suspend", "true: it fires no ticks."),
     ("Ready", "string", f"{_READY}.status", "True: everything was checked and is in place."),
+    ("Last Sweep", "string", ".status.lastSweep.state", "State of the latest sweep, such as Running or Completed."),
     ("Queued", "integer", ".status.queue.ready", "Jobs that wait for a worker, without checks."),
     ("Dead", "integer", ".status.queue.dead", "Rows that are dead letters."),
     (
