@@ -1,7 +1,7 @@
 """Builds the status of a SweepSchedule from one observation. Pure.
 
-A status is written only where it has news. Conditions, commands and the start and end of sweeps are written at once,
-numbers and the wording of messages at most every ``COUNT_INTERVAL`` seconds. A status that is built from its own output and the same
+A status is written only where it has news. Conditions, commands, the start and end of sweeps and the first numbers of each are
+written at once, other numbers and the wording of messages at most every ``COUNT_INTERVAL`` seconds. A status that is built from its own output and the same
 observation equals that output. While the queue is down, its last numbers stay.
 """
 
@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from kubesweep.durations import parse_duration
 from kubesweep.queue.model import HISTORY, ErrorGroup, Stats, Sweep, SweepState
 from kubesweep.text import clip
 from kubesweep_controller.status.active_schedule import active_schedule
@@ -22,15 +21,14 @@ from kubesweep_controller.status.commands import Command
 from kubesweep_controller.status.conditions.build_conditions import build_conditions
 from kubesweep_controller.status.conditions.degraded import approval_message
 from kubesweep_controller.status.formatting import generation_of, parse_time, time_text
-from kubesweep_controller.status.history import key_texts, last_of, past_of, previous, sweeps_of
+from kubesweep_controller.status.history import COUNTS, key_texts, last_of, past_of, previous, sweeps_of
 from kubesweep_controller.status.missed_ticks import counts_of, last_tick, missed_ever
-from kubesweep_controller.status.observation import Observation
+from kubesweep_controller.status.observation import Observation, ticks_often
 from kubesweep_controller.status.throttle import essence, throttle_of
 
 __all__ = ["COUNT_INTERVAL", "build_status"]
 
 COUNT_INTERVAL = 15.0  # seconds
-FREQUENT = 60.0  # seconds: sweeps of a schedule that ticks more often are written as rarely as numbers
 SHORT_OUTAGE = 10.0  # seconds without the queue that are not reported
 MAX_GROUPS = 20
 _DIGITS = re.compile(r"[0-9]+")
@@ -147,8 +145,7 @@ def _group(group: ErrorGroup) -> dict[str, Any]:
 
 
 def _urgent(observation: Observation, status: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-    every = observation.schedule.spec.every if observation.schedule is not None else None
-    frequent = every is not None and parse_duration(every) < FREQUENT
+    frequent = ticks_often(observation)
     return _essence(status, frequent) != _essence(before, frequent)
 
 
@@ -160,6 +157,12 @@ def _essence(status: Mapping[str, Any], frequent: bool) -> tuple[object, ...]:
     sweep = status.get("lastSweep") or {}
     state = sweep.get("state")
     open_ = state in (SweepState.PLANNING, SweepState.RUNNING)
-    latest = None if frequent else (sweep.get("id"), "open" if open_ else state)
+    latest = None if frequent else (sweep.get("id"), _begun(sweep) if open_ else state)
     fields = ("observedGeneration", "handled", "lastMissedTime")
     return summaries, latest, essence(status.get("throttle") or {}), *(status.get(name) for name in fields)
+
+
+def _begun(sweep: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether an open sweep has planned rows, and whether any have an outcome: each is news once."""
+    planned, *outcomes = (bool(sweep.get(name)) for name in COUNTS)
+    return planned, any(outcomes)

@@ -14,10 +14,13 @@ from typing import Any
 from kubesweep.api.models.spec import SweepSchedule
 from kubesweep.api.plan import Plan
 from kubesweep.backlog import Backlog, backlog_of
+from kubesweep.durations import parse_duration
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.model import ErrorGroup, Pace, ScheduleRef, Stats
 
-__all__ = ["Children", "Observation", "suspended"]
+__all__ = ["Children", "Observation", "suspended", "ticks_often"]
+
+FREQUENT = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -67,3 +70,9 @@ def suspended(observation: Observation) -> bool:
         return observation.schedule.spec.suspend
     spec = observation.body.get("spec")
     return isinstance(spec, Mapping) and spec.get("suspend") is True
+
+
+def ticks_often(observation: Observation) -> bool:
+    """True where ``every`` is so short that writing each sweep would load the API server: its sweeps are written with the numbers."""
+    every = observation.schedule.spec.every if observation.schedule is not None else None
+    return every is not None and parse_duration(every) < FREQUENT

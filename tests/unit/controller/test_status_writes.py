@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubesweep.errors import Outage, SpecError
-from kubesweep.queue.model import Settlement, SweepState
+from kubesweep.queue.model import Job, JobKind, Settlement, SweepState, Window
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_controller.status.build_status import build_status
 from tests.kits.controller import Clock, ScheduleSimulation
@@ -32,15 +32,16 @@ async def test_changed_digits_in_messages_of_others_are_no_news(sim: ScheduleSim
 async def test_numbers_are_written_at_most_every_15_seconds_conditions_at_once(sim: ScheduleSimulation) -> None:
     await sim.ready()
     claim = await sim.start(100)
+    await sim.settle(Settlement(claim, applied=1, rest=claim.job))
     await sim.reconcile()
     writes = sim.writes
     for _ in range(14):
         sim.wait(1)
         await sim.settle(Settlement(claim, applied=1, rest=claim.job))
-        assert (await sim.reconcile())["lastSweep"]["applied"] == 0
+        assert (await sim.reconcile())["lastSweep"]["applied"] == 1
     assert sim.writes == writes
     sim.wait(1)
-    assert (await sim.reconcile())["lastSweep"]["applied"] == 14
+    assert (await sim.reconcile())["lastSweep"]["applied"] == 15
     assert sim.writes == writes + 1
     sim.wait(1)
     await sim.settle(Settlement(claim, applied=1, rest=claim.job))
@@ -57,6 +58,26 @@ async def test_the_beginning_and_the_end_of_a_sweep_are_written_at_once(sim: Sch
     await sim.settle(Settlement(claim, applied=1))
     status = await sim.reconcile()
     assert (status["lastSweep"]["state"], status["lastSweep"]["applied"]) == ("Completed", 1)
+
+
+async def test_the_first_numbers_of_a_sweep_are_written_at_once_and_then_every_15_seconds(
+    sim: ScheduleSimulation,
+) -> None:
+    await sim.ready()
+    await sim.tick()
+    assert (await sim.reconcile())["lastSweep"]["planned"] == 0
+    writes, plan = sim.writes, await sim.claim()
+    sim.wait(2)
+    job = Job(JobKind.RANGE, sim.plan.version, plan.job.sweep, "cutoff", low=("0",), high=("9",), rows=100)
+    assert await sim.queue.advance(sim.ref, plan, Window("cutoff", (job,), planned=100))
+    assert (await sim.reconcile())["lastSweep"]["planned"] == 100
+    claim, counts = await sim.claim(), []
+    for _ in range(20):
+        sim.wait(2)
+        await sim.settle(Settlement(claim, applied=1, rest=claim.job))
+        counts.append((await sim.reconcile())["lastSweep"]["applied"])
+    assert (counts[0], sorted(set(counts))) == (1, [1, 9, 17])
+    assert sim.writes == writes + 4
 
 
 async def test_sweeps_that_come_every_few_seconds_are_written_like_numbers(sim: ScheduleSimulation) -> None:

@@ -266,6 +266,33 @@ async def test_the_next_reconcile_is_when_a_cron_tick_should_have_arrived_and_wh
     assert next_reconcile(await sim.observation()) == pytest.approx(1)
 
 
+async def test_reconciles_are_frequent_while_the_pod_of_a_cron_tick_starts(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    await sim.reconcile()
+    sim.wait(301)
+    assert next_reconcile(await sim.observation()) == 2
+    sim.wait(19)
+    assert next_reconcile(await sim.observation()) == 5, "after 20 s"
+    sim.wait(1)
+    await sim.sweep(tick=START + 300)
+    await sim.reconcile()
+    sim.wait(40)
+    assert next_reconcile(await sim.observation()) == 59, "it has arrived; later it would count as missed"
+
+
+async def test_a_tick_that_does_not_arrive_is_not_awaited_for_long(sim: ScheduleSimulation) -> None:
+    sim.edit(schedule="0 * * * *", startingDeadlineSeconds=1800)
+    await sim.ready()
+    await sim.reconcile()
+    sim.wait(3600 + 119)
+    assert next_reconcile(await sim.observation()) == pytest.approx(119 / 4)
+    sim.wait(1)
+    assert next_reconcile(await sim.observation()) == 60
+    sim.edit(suspend=True)
+    sim.wait(3600 - 60)
+    assert next_reconcile(await sim.observation()) == 60
+
+
 async def test_numbers_whose_write_was_delayed_are_written_later(sim: ScheduleSimulation) -> None:
     """A status that was just written may lag behind until its numbers may be written again."""
     await sim.ready()
