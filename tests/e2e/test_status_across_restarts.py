@@ -41,6 +41,7 @@ async def test_describe_shows_every_event_across_controller_restarts(env: Contro
         ("Warning", "LastSweepFailed", 1),
         ("Warning", "AwaitingApproval", 1),
         ("Normal", "Approved", 1),
+        ("Normal", "Completed", 2),
         ("Warning", "DeadLetters", 2),
         ("Normal", "DeadLettersRetried", 1),
         ("Normal", "Recovered", 2),
@@ -53,6 +54,7 @@ async def test_describe_shows_every_event_across_controller_restarts(env: Contro
         "CheckViolation: rows used up their attempts (such as",
         "2 rows are being retried",
         "completed, 5 rows applied",
+        ": 3 rows, 1 applied, 2 dead",
         "The queue lost the sweep of",
     ):
         assert words in page
@@ -145,6 +147,10 @@ async def test_kubectl_wait_and_get_show_readiness(env: ControllerEnvironment) -
     assert "condition met" in await waiting
     line = (await kubectl(env, "get", "sweeps", "--no-headers")).split()
     assert line[:1] + line[6:8] == ["carts", "false", "True"]
+    await driver.annotate("trigger")
+    await driver.plan(1)
+    await until(lambda: driver.sweep_is("Running"))
+    assert (await kubectl(env, "get", "sweeps", "--no-headers")).split()[8] == "Running"
     assert re.search(r"^carts ", await kubectl(env, "get", "sweep", "--no-headers"))
 
 

@@ -133,19 +133,19 @@ async def test_dead_letters_are_reported_by_error_class_with_count_and_command(
     claim = await served.start(3)
     dead = (*failed("1", "2"), *failed("3", error="HTTP 422"))
     await served.settle(Settlement(claim, dead=dead))
-    often, rare = await logged(served)
+    _, often, rare = await logged(served)
     assert (often.error, often.count, rare.error, rare.count) == ("CheckViolation", 2, "HTTP 422", 1)
     assert often.note.startswith('CheckViolation: rows used up their attempts (such as ["')
     assert "kubectl annotate sweepschedule close-idle -n support --overwrite kubesweep.dev/retry" in often.note
     served.wait(20)
     await served.dead_letter("4", error="HTTP 422")
-    (again,) = await logged(served)
+    _, again = await logged(served)
     assert (again.error, again.count) == ("HTTP 422", 2)
 
 
 async def test_a_row_that_dies_again_after_a_replay_is_reported_again(served: ScheduleSimulation) -> None:
     await served.dead_letter("1")
-    (initial,) = await logged(served)
+    _, initial = await logged(served)
     served.wait(60)
     await served.queue.replay(served.ref)
     await served.settle(Settlement(await served.claim(), dead=failed("1")))
@@ -161,7 +161,8 @@ async def test_a_recovery_is_reported_when_a_sweep_completes(served: ScheduleSim
     claim = await served.start(5)
     assert await summaries(served) == []
     await served.settle(Settlement(claim, applied=5))
-    (event,) = await logged(served)
+    completed, event = await logged(served)
+    assert (completed.reason, completed.warning) == ("Completed", False)
     assert (event.reason, event.warning) == ("Recovered", False)
     assert event.note.endswith("completed, 5 rows applied")
 

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     STALE_ROWS_UNKNOWN = "StaleRowsUnknown"
     DRY_RUN = "DryRun"
     # Events only
+    COMPLETED = "Completed"
     RESUMED = "Resumed"
     RECOVERED = "Recovered"
     SUPERSEDED = "Superseded"
