@@ -93,6 +93,14 @@ def test_the_notes_describe_this_installation(preset: str) -> None:
     assert "<no value>" not in printed
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_notes_create_nothing_in_the_releases_namespace(preset: str) -> None:
+    printed = notes(preset)
+    named = set(re.findall(r"kubectl --namespace (\S+)", printed))
+    assert named == {NAMESPACE if preset == "namespaced" else "billing" if preset == "second-release" else "shop"}
+    assert ("instead of shop" in printed) == ("in all namespaces" in printed)
+
+
 @pytest.mark.parametrize(("preset", "namespace"), [("default", NAMESPACE), ("watch-namespaces", "shop")])
 def test_the_helm_test_is_in_a_served_namespace(preset: str, namespace: str, tmp_path: Path) -> None:
     hooks = [o for o in render(preset) if is_hook(o)]
