@@ -20,7 +20,7 @@ from kubesweep_cli.commands.dead_app import app as dead_app
 from kubesweep_cli.shell.current_terminal import current_terminal, set_terminal
 from kubesweep_cli.shell.exit_codes import Exit, code_of_error
 from kubesweep_cli.shell.logs import UNEXPECTED, start_logs
-from kubesweep_cli.shell.options import Files, Metrics, Name, Namespace, Queue, Url
+from kubesweep_cli.shell.options import Files, Metrics, Name, Namespace, Notify, Queue, Url
 from kubesweep_cli.shell.state_paths import log_file
 from kubesweep_cli.shell.terminal import Terminal, open_terminal
 from kubesweep_worker.runtime.event_loop import run as run_async
@@ -142,12 +142,15 @@ def run(
             "--ui", metavar="[HOST:]PORT", help="Serve the console too, such as --ui 8720.", show_default=False
         ),
     ] = None,
+    notify: Notify = None,
 ) -> None:
     """Run the clock, the planner and the workers of every schedule in one process."""
     from kubesweep_cli.commands.run import run_local
+    from kubesweep_cli.runner.notice_sender import parse_receiver
     from kubesweep_cli.runner.runner import RunSettings
 
-    settings = RunSettings(once=once, wait_retries=wait_retries)
+    receiver = parse_receiver(notify) if notify else None
+    settings = RunSettings(once=once, wait_retries=wait_retries, notify=receiver)
     _run_command(lambda terminal: run_local(terminal, file, queue, url, settings, metrics, ui))
 
 

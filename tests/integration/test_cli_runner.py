@@ -68,8 +68,9 @@ class RunnerKit:
         file.write_text(SWEEP.replace("NAME", name).replace("EXTRA", extra))
         return load([file], url="sqlite:///t.db")
 
-    def runner(self, loaded: Sequence[Loaded], **settings: bool) -> Runner:
-        return Runner(loaded, self.queue, WorkerGroup([]), self.screen, RunSettings(**settings), self.time)
+    def runner(self, loaded: Sequence[Loaded], *, once: bool = False, clock: bool = True) -> Runner:
+        settings = RunSettings(once=once, clock=clock)
+        return Runner(loaded, self.queue, WorkerGroup([]), self.screen, settings, self.time)
 
     async def stats(self, loaded: Sequence[Loaded]) -> Stats:
         (stats,) = await self.queue.stats([loaded[0].ref])

@@ -21,6 +21,8 @@ from kubesweep_cli.commands.run_report import report
 from kubesweep_cli.dashboard import serve
 from kubesweep_cli.dashboard.actions import QueueActions
 from kubesweep_cli.dashboard.provider import QueueProvider
+from kubesweep_cli.runner.notice_sender import deliveries
+from kubesweep_cli.runner.notices import Notices
 from kubesweep_cli.runner.runner import Runner, RunResult, RunSettings
 from kubesweep_cli.runner.worker_group import WorkerGroup, file_of
 from kubesweep_cli.shell.exit_codes import Exit, Unreachable
@@ -36,6 +38,8 @@ from kubesweep_worker.runtime.signals import on_signal
 from kubesweep_worker.sources.reconnecting import ReconnectingSource
 
 __all__ = ["preflight", "run_loaded", "run_local"]
+
+NOTIFY_AGAIN = ' --notify "$KUBESWEEP_NOTIFY"'  # in printed commands, because the URL may be secret
 
 
 async def run_local(
@@ -58,11 +62,15 @@ async def run_local(
         known = await queue.stats([one.ref for one in loaded])
         loaded = [_newest(*each) for each in zip(loaded, known, strict=True)]
         await preflight(loaded, url)
-        async with _console(terminal, console_at, QueueProvider(queue, where, option, loaded), queue):
-            result = await run_loaded(terminal, loaded, queue, where, settings, metrics_at)
+        async with (
+            _console(terminal, console_at, QueueProvider(queue, where, option, loaded), queue),
+            _notices(settings, queue, option) as notices,
+        ):
+            result = await run_loaded(terminal, loaded, queue, where, settings, metrics_at, notices)
         if settings.clock:
             named = " ".join(f"-f {shlex.quote(str(file))}" for file in files) + url_option(url)
-            run = f"{program()} run{' --once' if settings.once else ''} {named}{queue_option(option)}"
+            once, notify = " --once" if settings.once else "", NOTIFY_AGAIN if settings.notify else ""
+            run = f"{program()} run{once} {named}{queue_option(option)}{notify}"
             report(terminal, result, option, run=run, check=f"{program()} check {named}")
     return result.code
 
@@ -108,12 +116,13 @@ async def run_loaded(
     queue_url: str,
     settings: RunSettings,
     metrics: Address | None = None,
+    notices: Notices | None = None,
 ) -> RunResult:
     """The run itself, with the live view or with plain lines. ``metrics``: where the workers' metrics are served."""
     active = [one for one in loaded if not (one.suspend and settings.clock)]
     with _screen(terminal) as screen, warnings_through(screen.show_message):
         async with WorkerGroup.started(active, queue_url) as workers:
-            runner = Runner(loaded, queue, workers, screen, settings)
+            runner = Runner(loaded, queue, workers, screen, settings, notices=notices)
             with _signals(runner, workers):
                 async with _metrics(metrics, workers):
                     return await runner.run()
@@ -136,6 +145,15 @@ async def _console(
     async with serve.serving(address, provider, QueueActions(queue, provider)) as link:
         terminal.line(f"console: {link}")
         yield
+
+
+@asynccontextmanager
+async def _notices(settings: RunSettings, queue: QueueService, option: str | None) -> AsyncIterator[Notices | None]:
+    if settings.notify is None:
+        yield None
+        return
+    async with deliveries(settings.notify) as sender:
+        yield Notices(queue, sender, queue_option(option))
 
 
 def _screen(terminal: Terminal) -> LiveScreen | PlainScreen:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from kubesweep import scheduling
 from kubesweep.api.loading.files import Loaded
 from kubesweep.api.plan import Plan
-from kubesweep.queue.model import Finding, OpenResult, ScheduleRef, Stats, Sweep, SweepRequest
+from kubesweep.queue.model import Finding, OpenResult, ScheduleRef, Stats, Sweep, SweepRequest, SweepState
 from kubesweep.queue.service import Opened
 from kubesweep_cli.runner.clock import Clock, activation_finding
 from kubesweep_cli.shell.schedule_names import label
@@ -29,6 +29,8 @@ class ScheduleProgress:
     unfinished: str | None = None  # id of the sweep that was under way at the last reading
     awaited: str | None = None  # id of the sweep that --once waits for
     lost: bool = False  # the queue lost the sweep that was under way, and no other has started since
+    recovering: bool = False  # the queue lost a sweep, and none has completed since
+    missed: float | None = None  # the latest tick that was too late, until a sweep of it or of a later one completes
     activation: Finding | None = None  # what fires, and since when
     clock: Clock = field(init=False)
     _before: dict[str, Sweep] | None = None  # the sweeps at the first reading
@@ -60,6 +62,12 @@ class ScheduleProgress:
         return self.stats.sweep
 
     @property
+    def decided(self) -> Sweep | None:
+        """The latest sweep that ended by itself. One that is running, or was superseded, decides nothing."""
+        sweeps = (each for each in (self.sweep, *self.stats.history) if each is not None)
+        return next((each for each in sweeps if each.state.settled and each.state is not SweepState.SUPERSEDED), None)
+
+    @property
     def idle(self) -> bool:
         """No job is ready, running or waiting for a retry."""
         return not (self.stats.ready or self.stats.running or self.stats.delayed)
@@ -79,6 +87,7 @@ class ScheduleProgress:
         if self._before is None:
             self._before = {one.id: one for one in (sweep, *stats.history) if one is not None}
         self.lost = lost is not None or (self.lost and sweep is None)
+        self._recover(lost)
         if sweep is None:
             self._speed = None
             return lost
@@ -87,6 +96,24 @@ class ScheduleProgress:
             self._metered, self._meter = sweep.id, Meter()
         self._speed = self._meter.feed(now, sweep.settled_rows)
         return lost
+
+    @property
+    def _completed(self) -> Sweep | None:
+        """The latest sweep that ended by itself, if it Completed."""
+        return self.decided if self.decided is not None and self.decided.state is SweepState.COMPLETED else None
+
+    def _recover(self, lost: str | None) -> None:
+        completed = self._completed
+        self.recovering = completed is None and (self.recovering or lost is not None)
+        if completed is not None and self.missed is not None and completed.tick >= self.missed:
+            self.missed = None
+
+    def restore(self, *, lost: bool, missed: bool) -> None:
+        """Problems that an earlier run announced, and that the queue alone does not show. Call it after the first reading."""
+        completed, last = self._completed, self.stats.last_tick
+        self.recovering = self.recovering or (lost and completed is None)
+        if missed and last is not None and (completed is None or completed.tick < last):
+            self.missed = self.missed or last
 
     def due(self, now: float) -> float | None:
         """The tick to open now."""

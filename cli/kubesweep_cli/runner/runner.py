@@ -18,6 +18,8 @@ from kubesweep.api.loading.files import Loaded
 from kubesweep.errors import Outage
 from kubesweep.queue.model import OpenResult, SweepState
 from kubesweep.queue.service import Opened, QueueService
+from kubesweep_cli.runner.notice_sender import NoticeReceiver
+from kubesweep_cli.runner.notices import Notices
 from kubesweep_cli.runner.progress import ScheduleProgress
 from kubesweep_cli.shell.exit_codes import Exit, code_of_sweep
 from kubesweep_cli.views import formatting
@@ -52,6 +54,7 @@ class RunSettings:
     clock: bool = True  # False: only work on what other processes enqueue
     wait_retries: bool = True
     patience: float = RETRY_PATIENCE  # seconds
+    notify: NoticeReceiver | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,14 @@ class Runner:
         screen: Screen,
         settings: RunSettings,
         now: Callable[[], float] = time.time,
+        notices: Notices | None = None,
     ) -> None:
         self._queue = queue
         self._workers = workers
         self._screen = screen
         self._settings = settings
         self._now = now
+        self._notices = notices
         self._started = now()
         self.schedules = tuple(ScheduleProgress(one, self._started) for one in loaded)
         self._signals = 0
@@ -122,7 +127,11 @@ class Runner:
             await self._pause()
         self._workers.stop()
         await self._workers.done.wait()
-        await self._read(self._now())
+        answered = await self._read(self._now()) is not None
+        if self._notices is not None and answered:
+            await self._notices.observe(self.schedules, self._now())
+            if self._signals < 2:
+                await self._notices.close(self.schedules)
         waiting = sum(one.stats.delayed for one in self.schedules)
         return RunResult(
             self.schedules,
@@ -147,6 +156,8 @@ class Runner:
                     await self._tick(one, now)
         if lost is not None:
             await self._set_paces()
+            if self._notices is not None:
+                await self._notices.observe(self.schedules, now)
         views = [one.view(now, clock=self._ticking) for one in self.schedules]
         if lost is None:
             views = [replace(view, rate=None, left=None, notes=(*view.notes, STALE)) for view in views]
@@ -244,6 +255,7 @@ class Runner:
         if opened.answer is OpenResult.FORBIDDEN:
             self._screen.show_message(f"{one.name}: tick {at} skipped, the previous sweep is not finished.", "warn")
         elif opened.answer is OpenResult.LATE:
+            one.missed = tick
             late = formatting.duration(now - tick)
             self._screen.show_message(
                 f"{one.name}: tick {at} missed by {late}, more than startingDeadlineSeconds.", "warn"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["All", "Error", "Files", "Keys", "Metrics", "Name", "Namespace", "Queue", "Retrying", "Url"]
+__all__ = ["All", "Error", "Files", "Keys", "Metrics", "Name", "Namespace", "Notify", "Queue", "Retrying", "Url"]
 
 Files = Annotated[
     list[Path],
@@ -19,6 +19,16 @@ Queue = Annotated[
         "--queue",
         metavar="URL",
         help="URL of the queue. Default: $KUBESWEEP_QUEUE, else a file in your state folder.",
+    ),
+]
+Notify = Annotated[
+    str | None,
+    typer.Option(
+        "--notify",
+        metavar="URL",
+        envvar="KUBESWEEP_NOTIFY",
+        show_envvar=False,
+        help="Post a notice here when a schedule turns Degraded, awaits approval or recovers. Default: $KUBESWEEP_NOTIFY.",
     ),
 ]
 Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="Use this database instead of the Secret's.")]

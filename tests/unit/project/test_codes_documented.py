@@ -26,7 +26,9 @@ RAISED = {
     "end_sweep": 2, "problem": 0, "replace": 99,
 }  # fmt: skip
 # Codes of a status, which only the controller writes; reasons that are no error (docs/conditions.md); names of the API server.
-UNDOCUMENTED = frozenset({"BadTime", "Active", "Checked", "Loaded", "Suspended", "Works", "ValidatingAdmissionPolicy"})
+UNDOCUMENTED = frozenset(
+    {"BadTime", "Active", "Checked", "Loaded", "Notified", "Suspended", "Works", "ValidatingAdmissionPolicy"}
+)
 CODE = re.compile(r"[A-Z][A-Za-z]+")
 PAIRED = re.compile(r"([A-Z][a-z]+){2,}")
 
