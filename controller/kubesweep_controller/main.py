@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kubesweep import logging as logs
 from kubesweep.errors import SpecError
@@ -27,6 +27,9 @@ from kubesweep_controller.metrics import Metrics
 from kubesweep_controller.queue.password import QueuePassword
 from kubesweep_controller.reconcile.resync import PERIOD
 from kubesweep_controller.settings import Settings, from_environment
+
+if TYPE_CHECKING:
+    from kubesweep_controller.console.server import ConsoleServer
 
 LEASE_TIMEOUT = 5.0  # seconds for one call for the Lease
 log = logging.getLogger("kubesweep.controller")
@@ -66,18 +69,32 @@ async def run(settings: Settings, config: Kubeconfig | None = None) -> int:
     stop = _stop_signal()
     beating = asyncio.create_task(health.run())
     probes = await serve(health, metrics, settings.port)
+    console = _console(settings, config)
     try:
         uid = await _unless_stopped(stop, _await_leadership(election, health))
         if uid is None:
             return 0
         health.is_leader = True
         metrics.leading(True)
-        return await _lead(settings, config, client, election, uid, health, metrics, stop)
+        return await _lead(settings, config, client, election, uid, health, metrics, console, stop)
     finally:
+        if console is not None:
+            await asyncio.to_thread(console.stop)
         beating.cancel()
         await probes.cleanup()
         await client.close()
         await lease_client.close()
+
+
+def _console(settings: Settings, config: Kubeconfig) -> ConsoleServer | None:
+    """The running console; None where it is disabled, which then imports nothing of it."""
+    if settings.console_port is None:
+        return None
+    from kubesweep_controller.console.server import ConsoleServer
+
+    console = ConsoleServer(settings, config)
+    console.start()
+    return console
 
 
 async def _await_leadership(election: LeaderElection, health: Health) -> str:
@@ -101,10 +118,13 @@ async def _lead(
     uid: str,
     health: Health,
     metrics: Metrics,
+    console: ConsoleServer | None,
     stop: asyncio.Event,
 ) -> int:
     password = QueuePassword.of(settings, client)
     manager = Manager(password.settings, config, client, uid[:8], health, metrics)
+    if console is not None:
+        console.cached = manager.schedules
     renewal = asyncio.create_task(election.renew_until_lost())
     tasks = [asyncio.create_task(each) for each in (*manager.coroutines(), password.run())]
     stopped = asyncio.create_task(stop.wait())

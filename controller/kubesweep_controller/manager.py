@@ -13,6 +13,7 @@ from typing import Any
 
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import ScheduleRef
+from kubesweep_controller.children.names import ScheduleKey
 from kubesweep_controller.health import Health
 from kubesweep_controller.kube.apply import Applier
 from kubesweep_controller.kube.cache import Cache
@@ -81,6 +82,10 @@ class Manager:
     def coroutines(self) -> list[Coroutine[Any, Any, Any]]:
         """What runs concurrently. None of them ever returns."""
         return [self._serve(), self._queue.run()]
+
+    def schedules(self) -> Mapping[ScheduleKey, Mapping[str, Any]] | None:
+        """What is served, for the console; None until everything was listed once."""
+        return self._cache.schedules if self._resync.was_listed else None
 
     async def close(self) -> None:
         await self._queue.close()

@@ -21,6 +21,7 @@ LEVELS = ("debug", "info", "warning", "error")
 NAMESPACES = "KUBESWEEP_NAMESPACES"
 ACCOUNTS = "KUBESWEEP_POD_SERVICE_ACCOUNTS"
 DEFAULTS = "KUBESWEEP_WORKER_DEFAULTS"
+CONSOLE = "KUBESWEEP_CONSOLE_PORT"
 USERS = ("shared", "per-namespace")
 _UNITS = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
@@ -41,6 +42,8 @@ class Settings:
     polling_interval: int = 5  # KEDA's, seconds
     log_level: str = "info"
     port: int = 8080
+    console_port: int | None = None  # None: no console
+    console_base: str = ""  # the path under which a proxy serves the console
 
 
 def from_environment(env: Mapping[str, str]) -> Settings:
@@ -71,6 +74,8 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         polling_interval=_integer(env, "KUBESWEEP_POLLING_INTERVAL", 5, 1, 3600),
         log_level=level,
         port=_integer(env, "KUBESWEEP_PORT", 8080, 0, 65535),
+        console_port=_integer(env, CONSOLE, 0, 0, 65535) if env.get(CONSOLE) else None,
+        console_base=env.get("KUBESWEEP_CONSOLE_BASE", "").rstrip("/"),
     )
 
 

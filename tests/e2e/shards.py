@@ -44,6 +44,7 @@ SHARDS = (
         "test_recovery.py",
         "test_chart_credentials.py",
         "test_chart_rbac.py",
+        "test_console.py",
     ),
     (
         "test_controller_lifecycle.py",

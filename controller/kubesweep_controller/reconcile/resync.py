@@ -139,6 +139,10 @@ class Resync:
             self.children.full_resync.add(key)
             self.workqueue.add(key, random.uniform(0.0, spread))
 
+    @property
+    def was_listed(self) -> bool:
+        return self._once.is_set()
+
     async def until_listed(self) -> None:
         """Wait until everything was listed once."""
         await self._once.wait()
