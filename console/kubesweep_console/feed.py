@@ -60,7 +60,7 @@ class Feed:
             found = await self._provider.snapshot()
         except Outage as error:
             before = self._snapshot
-            found = Snapshot(before.documents, before.read_at, f"{error.reason}: {error}")
+            found = Snapshot(before.documents, before.read_at, f"{error.reason}: {error}", before.version)
         if not self._view.version or (found.documents, found.problem) != (
             self._snapshot.documents,
             self._snapshot.problem,
@@ -70,7 +70,8 @@ class Feed:
         schedules = read_schedules(found.documents)
         if not found.problem:
             self._observe(schedules)
-        self._view = View(schedules, found.read_at, found.problem, f"{self._began}-{self._changes}")
+        version = found.version and f"{found.version}{' stale' if found.problem else ''}"
+        self._view = View(schedules, found.read_at, found.problem, version or f"{self._began}-{self._changes}")
 
     def _observe(self, schedules: Sequence[Schedule]) -> None:
         """Keep what running sweeps have settled, for their rate. Forget sweeps that are not the latest any more."""

@@ -37,11 +37,16 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All schedules at one moment. ``problem``: why they may be out of date, for people; the pages are marked as stale."""
+    """All schedules at one moment. ``problem``: why they may be out of date, for people; the pages are marked as stale.
+
+    ``version``: a text that changes with the documents. Several processes that serve one console need the same one for the same
+    documents, because a browser gets a page from one of them and the stream from another. Empty: the console counts.
+    """
 
     documents: tuple[Document, ...]
     read_at: float  # seconds since the epoch
     problem: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -102,6 +103,19 @@ async def test_a_leader_shows_its_cache_and_lists_nothing(kit: Kit) -> None:
     assert [path for path in kit.api.requests if "sweepschedules" in path] == []
 
 
+async def test_leader_and_standby_call_the_same_objects_the_same_version(kit: Kit) -> None:
+    """A browser may get the page from one of them and the stream of versions from the other."""
+    listed = await kit.provider.snapshot()
+    kit.cache = {("shop", name): schedule(name) for name in ("visits", "carts")}
+    watched = await kit.provider.snapshot()
+    assert watched.documents == listed.documents
+    assert watched.version == listed.version
+    changed = schedule("visits")
+    changed["metadata"]["resourceVersion"] = "2"
+    kit.cache["shop", "visits"] = changed
+    assert (await kit.provider.snapshot()).version != listed.version
+
+
 async def test_a_leader_whose_api_server_is_away_says_since_when(kit: Kit) -> None:
     kit.cache = {("shop", "a"): schedule("a")}
     began = (await kit.provider.snapshot()).read_at
@@ -166,6 +180,20 @@ async def test_the_pages_show_the_schedules_and_no_secret(reader: aiohttp.Client
         text = await answer.text()
     assert all(name in text for name in ("carts", "visits", "ns/kubesweep-controller"))
     assert "ApiUnreachable" in text, "the data may be out of date, and the page says so"
+
+
+async def test_two_processes_send_the_same_page(console: ConsoleServer, reader: aiohttp.ClientSession) -> None:
+    other = ConsoleServer(settings(), Kubeconfig("http://127.0.0.1:1"))
+    other.cached = console.cached
+    other.start()
+    assert other.wait(60)
+    versions = []
+    for port in (console.port, other.port):
+        async with reader.get(f"http://127.0.0.1:{port}/") as answer:
+            versions += re.findall(r'data-version="([^"]+)"', await answer.text())
+    await asyncio.to_thread(other.stop)
+    assert len(versions) == 2
+    assert versions[0] == versions[1]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])

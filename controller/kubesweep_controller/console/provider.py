@@ -6,6 +6,7 @@ reported last. A standby watches nothing; it lists the schedules every ``LIST`` 
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -58,7 +59,7 @@ class ClusterProvider:
         await self._probe()
         # Another thread changes the cache, but never an object in it.
         documents = self._documents(dict(bodies).values())
-        return Snapshot(documents, self._answered, self._problem)
+        return Snapshot(documents, self._answered, self._problem, self._version())
 
     async def dead_letters(self, document: Document) -> DeadLetters:
         """The groups of the status. Single dead letters are in the queue, which the console does not read."""
@@ -114,5 +115,10 @@ class ClusterProvider:
             except Refused as refused:
                 if namespace is None:
                     raise Outage(refused.reason, str(refused)) from refused
-        self._listed = Snapshot(self._documents(bodies), now)
+        self._listed = Snapshot(self._documents(bodies), now, version=self._version())
         return self._listed
+
+    def _version(self) -> str:
+        """Of the documents: the same in leader and standby."""
+        versions = (f"{uid} {body['metadata'].get('resourceVersion')}" for uid, (body, _) in self._known.items())
+        return hashlib.sha256("\n".join(versions).encode()).hexdigest()[:16]
