@@ -17,11 +17,13 @@ _INTERNAL = (*_IDENTITY, "known", "paused", "throttle", "findings")
 
 def document(ref: ScheduleRef, stats: Stats, loaded: Loaded | None, database: str, now: float) -> dict[str, Any]:
     """``loaded``: the schedule of a file; None: only the queue is known. ``database``: its address without a password."""
-    (found,) = status_document([ref], [stats])
+    (found,) = status_document([ref], [stats], now)
     status = {name: value for name, value in found.items() if name not in _INTERNAL}
     if (throttle := _throttle(stats, now)) is not None:
         status["throttle"] = throttle
-    status["conditions"] = conditions(stats, loaded)
+    if "backlog" in status:  # computed now, as the snapshot; a time that always changes would redraw every page
+        status["backlog"] = {name: value for name, value in status["backlog"].items() if name != "observedTime"}
+    status["conditions"] = [*conditions(stats, loaded), *found["conditions"]]
     made: dict[str, Any] = {"metadata": {name: found[name] for name in _IDENTITY}, "status": status}
     if loaded is not None:
         made["spec"] = loaded.spec.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
