@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools import api_page, manifests, values_page
+from tools.dashboard import build
 
 ROOT = Path(__file__).parents[1]
 FILES: dict[str, Callable[[], str]] = {
@@ -19,6 +20,7 @@ FILES: dict[str, Callable[[], str]] = {
     "charts/kubesweep/files/crd.yaml": manifests.crd,
     # Defaults for releases with the values of an older chart: a template cannot read values.yaml itself.
     "charts/kubesweep/files/values.yaml": lambda: (ROOT / "charts/kubesweep/values.yaml").read_text(encoding="utf-8"),
+    "charts/kubesweep/files/dashboard.json": build.page,
     "docs/api.md": api_page.page,
     "docs/values.md": values_page.page,
 }
