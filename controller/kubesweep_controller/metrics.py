@@ -7,6 +7,7 @@ series behind. All others are in a registry.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -19,6 +20,7 @@ from kubesweep_controller.rows_total import RowsTotal
 from kubesweep_controller.schedule_metrics import Observed, Texts, exposition, texts_of
 from kubesweep_controller.status.formatting import namespaced_name
 from kubesweep_controller.status.history import known_sweeps
+from kubesweep_controller.status.missed_ticks import previous_tick
 from kubesweep_controller.status.observation import Observation
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
@@ -66,17 +68,20 @@ class Metrics:
             self._stats[key] = observation.stats, observation.backlog
         # Numbers of one schedule that cannot be exported must not fail the metrics of the others.
         try:
-            self._texts[key] = texts_of(*key, self._observed(key, status))
+            self._texts[key] = texts_of(*key, self._observed(key, observation, status))
         except Exception as error:
             self.failed(type(error).__name__)
             self._texts.pop(key, None)
         self._queue.set(0 if observation.stats is None and not isinstance(observation.outage, Damaged) else 1)
 
-    def _observed(self, key: tuple[str, str], status: Mapping[str, Any]) -> Observed:
+    def _observed(self, key: tuple[str, str], observation: Observation, status: Mapping[str, Any]) -> Observed:
+        seen = Observed(
+            status=status, crash_loop=observation.children.crash_loop, previous_tick=previous_tick(observation)
+        )
         if key not in self._stats:
-            return Observed(None, status, None, {})
+            return seen
         stats, backlog = self._stats[key]
-        return Observed(stats, status, backlog, self._rows.add(key, known_sweeps(stats)))
+        return replace(seen, stats=stats, backlog=backlog, rows=self._rows.add(key, known_sweeps(stats)))
 
     def forget(self, namespace: str, name: str) -> None:
         self._stats.pop((namespace, name), None)

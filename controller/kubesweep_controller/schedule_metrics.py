@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from kubesweep.backlog import Backlog
@@ -27,10 +27,12 @@ Samples = Iterator[tuple[str, float]]  # the value of the family's own label, or
 class Observed:
     """What one reconcile observed. ``rows``: totals by outcome."""
 
-    stats: Stats | None
     status: Mapping[str, Any]
-    backlog: Backlog | None
-    rows: Mapping[str, int]
+    stats: Stats | None = None
+    backlog: Backlog | None = None
+    rows: Mapping[str, int] = field(default_factory=dict)
+    crash_loop: bool = False
+    previous_tick: float | None = None
 
 
 class _Family(NamedTuple):
@@ -118,6 +120,15 @@ def _tick_delay(one: Observed) -> Samples:
         yield "", max(0.0, one.stats.sweep.started - one.stats.sweep.tick)
 
 
+def _previous_tick(one: Observed) -> Samples:
+    if one.previous_tick is not None:
+        yield "", one.previous_tick
+
+
+def _crash_loop(one: Observed) -> Samples:
+    yield "", 1 if one.crash_loop else 0
+
+
 def _sweep_rows(one: Observed) -> Samples:
     sweep = one.status.get("lastSweep") or {}
     if sweep:
@@ -157,6 +168,12 @@ _FAMILIES = (
         _number("oldest_ready"),
     ),
     _Family("kubesweep_last_tick_timestamp_seconds", "Nominal time of the latest tick.", _number("last_tick")),
+    _Family(
+        "kubesweep_previous_tick_timestamp_seconds",
+        "Nominal time of the tick before the latest one that was due; absent before the second one.",
+        _previous_tick,
+    ),
+    _Family("kubesweep_crash_loop", "1 while a container of the workers crashes again and again.", _crash_loop),
     _Family("kubesweep_last_tick_delay_seconds", "How late the latest sweep was opened for its tick.", _tick_delay),
     _Family(
         "kubesweep_ticks_total",

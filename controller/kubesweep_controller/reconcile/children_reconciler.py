@@ -33,7 +33,7 @@ from kubesweep_controller.status.active_schedule import active_schedule
 from kubesweep_controller.status.conditions.result import find_condition
 from kubesweep_controller.status.formatting import parse_time
 from kubesweep_controller.status.observation import Children, Observation, suspended
-from kubesweep_controller.status.stuck_pods import why_stuck
+from kubesweep_controller.status.stuck_pods import crash_loop, why_stuck
 
 RECHECK = 5.0  # seconds before pods are first examined, and between two requests for the same answer
 
@@ -44,6 +44,7 @@ class CachedAnswer:
 
     asked: float
     why: str | None = None
+    crash_loop: bool = False  # a container crashes again and again
     scaler_ready: bool = False  # KEDA reports the ScaledObject as Ready
 
 
@@ -102,10 +103,13 @@ class ChildrenReconciler:
             rejected = str(problem)
         except ApplyBlocked as problem:
             blocked = str(problem)
-        stuck = blocked or await self._why_stuck(key, self.cache.deployment(key))
+        pods = await self._query_pods(key, self.cache.deployment(key))
         if self.keda and observation.plan and not name_taken:
             await self._query_keda(key, observation)
-        return replace(self.seen(key), name_taken=name_taken, rejected=rejected, stuck=stuck)
+        stuck = blocked or pods.why
+        return replace(
+            self.seen(key), name_taken=name_taken, rejected=rejected, stuck=stuck, crash_loop=pods.crash_loop
+        )
 
     async def _ensure(self, key: ScheduleKey, observation: Observation) -> None:
         if observation.schedule is None or observation.plan is None:
@@ -152,17 +156,18 @@ class ChildrenReconciler:
             suspended=suspended(observation), at_zero=at_zero, stats=observation.stats, since=since, now=observation.now
         )
 
-    async def _why_stuck(self, key: ScheduleKey, deployment: ObservedChild | None) -> str | None:
+    async def _query_pods(self, key: ScheduleKey, deployment: ObservedChild | None) -> CachedAnswer:
+        """Read the pods of a Deployment that is not ready."""
+        now = time.monotonic()
         if deployment is None or (deployment.desired or 0) <= deployment.ready:
             self._stuck_pods.pop(key, None)
-            return None
-        now = time.monotonic()
+            return CachedAnswer(now)
         known = self._stuck_pods.setdefault(key, CachedAnswer(now))
         if now - known.asked >= RECHECK:
             chosen = f"{SCHEDULE_LABEL}={key[1]},{COMPONENT_LABEL}={WORKER}"
             pods = await self.client.list(PODS, key[0], chosen)
-            known = self._stuck_pods[key] = CachedAnswer(now, why_stuck(deployment, pods))
-        return known.why
+            known = self._stuck_pods[key] = CachedAnswer(now, why_stuck(deployment, pods), crash_loop(pods))
+        return known
 
     async def _query_keda(self, key: ScheduleKey, observation: Observation) -> None:
         """Read KEDA's report on the ScaledObject: until it is Ready, and again while jobs wait and no worker starts."""

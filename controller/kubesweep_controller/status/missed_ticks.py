@@ -13,7 +13,7 @@ from kubesweep_controller.status.formatting import parse_time
 from kubesweep_controller.status.history import previous, sweeps_of
 from kubesweep_controller.status.observation import Observation
 
-__all__ = ["arrival_limit", "counts_of", "last_tick", "missed", "missed_ever"]
+__all__ = ["arrival_limit", "counts_of", "last_tick", "missed", "missed_ever", "previous_tick"]
 
 
 def arrival_limit(observation: Observation) -> float:
@@ -28,6 +28,17 @@ def last_tick(observation: Observation) -> float | None:
     if observation.stats is not None:
         known.append(observation.stats.last_tick)
     return max((each for each in known if each is not None), default=None)
+
+
+def previous_tick(observation: Observation) -> float | None:
+    """The tick before the latest one, whether or not it started a sweep; None before the second one since the schedule is active."""
+    active = active_since(observation)
+    if observation.schedule is None or active is None:
+        return None
+    ticks = observation.schedule.spec.ticks
+    latest = ticks.latest(observation.now)
+    before = None if latest is None else ticks.latest(latest - 0.001)
+    return before if before is not None and before > active else None
 
 
 def missed(observation: Observation) -> float | None:

@@ -34,6 +34,7 @@ class Children:
     desired: int | None = None  # Deployment.spec.replicas
     ready: int = 0  # Deployment.status.readyReplicas
     stuck: str | None = None  # why a worker's pod does not start (ImagePullBackOff: ..., quota, ...)
+    crash_loop: bool = False  # a worker's container crashes again and again
     keda: bool = False  # the cluster serves keda.sh
     scaler_problem: str | None = None  # the message of a ScaledObject that is not Ready
     scaled: bool | None = None  # whether KEDA set the ScaledObject to Ready; None: not asked yet

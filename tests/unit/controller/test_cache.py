@@ -12,7 +12,7 @@ from kubesweep_controller.kube.apply import covers
 from kubesweep_controller.kube.cache import Cache
 from kubesweep_controller.kube.client import CRONJOBS, DEPLOYMENTS, SCHEDULES
 from kubesweep_controller.reconcile.suspension import LEASE, may_scale_to_zero
-from kubesweep_controller.status.stuck_pods import why_stuck
+from kubesweep_controller.status.stuck_pods import crash_loop, why_stuck
 
 A = ("shop", "a")
 
@@ -99,6 +99,17 @@ def test_the_reason_why_a_pod_does_not_start_is_reported() -> None:
     )
     ready = observe_child(child("Deployment", "a-worker", spec={"replicas": 1}, status={"readyReplicas": 1}))
     assert why_stuck(ready, [pod]) is None
+
+
+def test_a_container_that_the_kubelet_restarts_ever_later_is_in_a_crash_loop() -> None:
+    def pod(reason: str, kind: str = "containerStatuses", **metadata: str) -> dict[str, Any]:
+        return {"metadata": {"name": "p", **metadata}, "status": {kind: [{"state": {"waiting": {"reason": reason}}}]}}
+
+    running = {"metadata": {"name": "p"}, "status": {"containerStatuses": [{"state": {"running": {}}}]}}
+    assert crash_loop([running, pod("CrashLoopBackOff")])
+    assert crash_loop([pod("CrashLoopBackOff", "initContainerStatuses")])
+    assert not crash_loop([running, pod("ImagePullBackOff"), {"metadata": {"name": "new"}}])
+    assert not crash_loop([pod("CrashLoopBackOff", deletionTimestamp="2026-01-01T00:00:00Z")])
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,21 @@ def test_the_version_is_exported() -> None:
     assert seen.get("kubesweep_build_info", component="controller", version=version("kubesweep")) == 1
 
 
+async def test_a_crash_loop_and_the_tick_before_the_latest_one_are_exported(sim: ScheduleSimulation) -> None:
+    metrics = Metrics()
+    await sim.reconcile()
+    await observe(metrics, sim)
+    before = Scraped(metrics)
+    assert before.get("kubesweep_crash_loop", schedule="close-idle") == 0
+    assert before.get("kubesweep_previous_tick_timestamp_seconds") is None
+    sim.wait(620)
+    sim.child(crash_loop=True)
+    await observe(metrics, sim)
+    after = Scraped(metrics)
+    assert after.get("kubesweep_crash_loop", schedule="close-idle") == 1
+    assert after.get("kubesweep_previous_tick_timestamp_seconds", schedule="close-idle") == START + 300
+
+
 def test_reconciles_are_timed_and_their_errors_counted() -> None:
     metrics = Metrics()
     metrics.reconciled(0.02)

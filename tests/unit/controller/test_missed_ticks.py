@@ -6,7 +6,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from kubesweep.queue.model import Settlement
-from kubesweep_controller.status.missed_ticks import missed
+from kubesweep_controller.status.missed_ticks import missed, previous_tick
 from tests.kits.controller import START, ScheduleSimulation
 
 
@@ -84,3 +84,17 @@ async def test_a_tick_is_counted_in_the_zone_of_the_spec(sim: ScheduleSimulation
     assert await lost_tick(sim) is None
     sim.wait(1)
     assert await lost_tick(sim) == "08:10"
+
+
+async def test_the_tick_before_the_latest_counts_from_the_moment_when_the_schedule_is_active(
+    sim: ScheduleSimulation,
+) -> None:
+    await sim.reconcile()
+    sim.wait(300)
+    assert previous_tick(await sim.observation()) is None
+    sim.wait(300)
+    assert previous_tick(await sim.observation()) == START + 300
+    sim.wait(299)
+    assert previous_tick(await sim.observation()) == START + 300
+    sim.edit(suspend=True)
+    assert previous_tick(await sim.observation()) is None
