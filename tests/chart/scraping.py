@@ -65,6 +65,30 @@ def scraped(objects: list[Object], metrics: Metrics, pod: str = "kubesweep-0") -
             yield series(sample.name, merge(sample.labels, target, honor=endpoint["honorLabels"])), sample.value
 
 
+def through_monitor(case: dict[str, Any], objects: list[Object]) -> dict[str, Any]:
+    """A test of promtool with the labels of a scrape: on each input series, and on the alerts about a schedule."""
+
+    def scraped_series(text: str) -> str:
+        name, _, labels = text.partition("{")
+        own = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        target = target_labels(objects, own.pop("pod", "kubesweep-0"))
+        return series(name, merge(own, target, honor=endpoint["honorLabels"]))
+
+    [endpoint] = one(objects, "ServiceMonitor")["spec"]["endpoints"]
+    kept = {key: value for key, value in target_labels(objects, "").items() if key not in ("instance", "pod")}
+    inputs = [{**each, "series": scraped_series(each["series"])} for each in case["input_series"]]
+    checks = [dict(check) for check in case["alert_rule_test"]]
+    for check in checks:
+        check["exp_alerts"] = [
+            {
+                **alert,
+                "exp_labels": kept | alert["exp_labels"] if "schedule" in alert["exp_labels"] else alert["exp_labels"],
+            }
+            for alert in check.get("exp_alerts", ())
+        ]
+    return {**case, "input_series": inputs, "alert_rule_test": checks}
+
+
 def merge(own: dict[str, str], target: dict[str, str], *, honor: bool) -> dict[str, str]:
     if honor:
         return target | own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,11 +16,12 @@ import yaml
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_controller.metrics import Metrics
 from tests.chart.rendering import CHART, ROOT, Object, one, render
-from tests.chart.scraping import scraped
+from tests.chart.scraping import scraped, target_labels, through_monitor
 from tests.kits.controller import Clock, ScheduleSimulation
 
 ALERTS = CHART / "files" / "alerts.yaml"
 CASES = Path(__file__).with_name("alerts.yaml")
+MONITORED = ("metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true")
 
 
 @cache
@@ -42,18 +44,36 @@ def test_promtool_accepts_the_rules() -> None:
 
 
 def test_each_alert_fires_on_its_condition_only(tmp_path: Path) -> None:
-    rules = {rule["alert"] for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]}
-    cases = CASES.read_text()
-    tried = {
-        check["alertname"]
-        for case in yaml.safe_load(cases)["tests"]
-        for check in case["alert_rule_test"]
-        if check.get("exp_alerts")
-    }
-    assert tried == rules
-    file = tmp_path / "alerts.yaml"
-    file.write_text(cases.replace("[ALERTS]", f"[{ALERTS}]"))
+    """The rules are those of the PrometheusRule, the series those of a scrape through the ServiceMonitor."""
+    objects = render("default", *MONITORED)
+    rules = one(objects, "PrometheusRule")["spec"]
+    cases = yaml.safe_load(CASES.read_text())
+    checks = [check for case in cases["tests"] for check in case["alert_rule_test"]]
+    names = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    assert {check["alertname"] for check in checks if check.get("exp_alerts")} == names
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
+    file = tmp_path / "cases.yaml"
+    tests = [through_monitor(case, objects) for case in cases["tests"]]
+    file.write_text(yaml.safe_dump({**cases, "rule_files": ["rules.yaml"], "tests": tests}))
     assert "SUCCESS" in run_promtool("test", "rules", str(file))
+
+
+def test_each_alert_is_silent_for_a_schedule_that_is_as_it_should_be() -> None:
+    """Each case also has series that must not fire, or a time at which the alert must not fire yet."""
+    cases = yaml.safe_load(CASES.read_text())["tests"]
+    silent = {
+        check["alertname"]
+        for case in cases
+        for check in case["alert_rule_test"]
+        if not check.get("exp_alerts") or len(check["exp_alerts"]) < len(schedules(case))
+    }
+    fired = {check["alertname"] for case in cases for check in case["alert_rule_test"] if check.get("exp_alerts")}
+    assert fired - silent == set()
+
+
+def schedules(case: dict[str, Any]) -> set[str]:
+    """The schedules of a case. Series of the controller itself count by their reason."""
+    return set(re.findall(r'(?:schedule|reason)="([^"]+)"', " ".join(each["series"] for each in case["input_series"])))
 
 
 async def test_promtool_reports_no_problem_with_the_metrics(tmp_path: Path) -> None:
@@ -70,7 +90,6 @@ async def test_promtool_reports_no_problem_with_the_metrics(tmp_path: Path) -> N
     await queue.close()
 
 
-MONITORED = ("metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true")
 LATE = 300  # minutes
 
 
@@ -122,10 +141,8 @@ async def test_alerts_distinguish_schedules_of_one_name_in_two_namespaces(
     rules, samples = one(objects, "PrometheusRule"), list(scraped(objects, metrics))
     labels = {"namespace": not_ready, "schedule": "carts", "type": "Ready"}
     alert = expected(rules, "KubesweepNotReady", **labels)
-    [ready] = [name for name, _ in samples if f'namespace="{not_ready}"' in name and 'type="Ready"' in name]
-    alert["exp_labels"] |= {
-        part.split("=")[0]: part.split('"')[1] for part in ready[ready.index("{") + 1 : -1].split(",")
-    }
+    target = target_labels(objects, "")
+    alert["exp_labels"] = {key: target[key] for key in target.keys() - {"instance", "pod"}} | alert["exp_labels"]
     checks: list[dict[str, Any]] = [
         {"alertname": "KubesweepNotReady", "eval_time": "20m", "exp_alerts": [alert]},
         {"alertname": "KubesweepControllerDown", "eval_time": "20m"},
