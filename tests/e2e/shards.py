@@ -60,6 +60,7 @@ SHARDS = (
         "test_security_page.py",
         "test_chart.py",
         "test_pods.py",
+        "test_seeing.py",
     ),
 )
 ALONE = (

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.kits.deadlines import scaled
 from tests.kits.kube_client import Cluster, Namespace, Object
 from tests.kits.workloads import PRODUCT, product_image
@@ -38,6 +40,11 @@ class Release:
 
     def install(self, values: Mapping[str, str], *words: str) -> str:
         return self._helm("install", CHART, *_set_flags(values), "--wait", f"--timeout={PATIENCE}", *words)
+
+    def rendered(self, values: Mapping[str, str]) -> list[Object]:
+        """The objects that an installation would create."""
+        text = self._helm("template", CHART, *_set_flags(values))
+        return [each for each in yaml.safe_load_all(text) if each]
 
     def upgrade(self, values: Mapping[str, str], chart: str = CHART) -> str:
         return self._helm("upgrade", chart, *_set_flags(values), "--wait", f"--timeout={PATIENCE}")
