@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import signal
-import subprocess
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from kubesweep.queue.connect import connect
-from kubesweep.queue.model import Stats
-from kubesweep.queue.service import QueueService
 from tests.integration.command_line import CommandLine, read_until
+from tests.integration.served_console import Dashboard, served
 from tests.kits.browser import Browser, chromium, needs_chromium
 from tests.kits.deadlines import scaled
-from tools.console_scene import Scene
 
 pytestmark = needs_chromium
 PAGES = (
@@ -41,7 +31,6 @@ PAGES = (
     "/schedules/support/purge-tickets",
     "/schedules/support/missing",
 )
-T = TypeVar("T")
 NARROW, WIDE = (360, 740), (1200, 900)
 
 
@@ -49,37 +38,6 @@ NARROW, WIDE = (360, 740), (1200, 900)
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with chromium(tmp_path_factory.mktemp("chromium")) as made:
         yield made
-
-
-@dataclass
-class Dashboard:
-    link: str
-    scene: Scene
-    process: subprocess.Popen[str]
-
-    @property
-    def origin(self) -> str:
-        return self.link.partition("/?")[0]
-
-    def on_queue(self, work: Callable[[QueueService], Awaitable[T]]) -> T:
-        """The result of ``work`` on a connection of its own."""
-
-        async def connected() -> T:
-            queue = connect(self.scene.url)
-            try:
-                return await work(queue)
-            finally:
-                await queue.close()
-
-        return asyncio.run(connected())
-
-    def stats(self, name: str) -> Stats:
-        (found,) = self.on_queue(lambda queue: queue.stats([self.scene.loaded[name].ref]))
-        return found
-
-    def purge(self, name: str, *keys: str) -> None:
-        chosen = [(key,) for key in keys] or None
-        self.on_queue(lambda queue: queue.purge(self.scene.loaded[name].ref, keys=chosen))
 
 
 @pytest.fixture
@@ -96,17 +54,6 @@ def shown(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterato
     with served(CommandLine(tmp_path_factory.mktemp("shown"))) as made:
         yield made
         browser.leave()
-
-
-@contextmanager
-def served(cli: CommandLine) -> Iterator[Dashboard]:
-    scene = asyncio.run(Scene.made(cli.folder, time.time()))
-    process = cli.start("dashboard", "-f", str(scene.file), "--queue", scene.url, "--port", "0")
-    link = read_until(process.stdout, "http://").strip()
-    yield Dashboard(link, scene, process)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=scaled(60))
-    assert (process.returncode, "Traceback" in errors) == (0, False), errors
 
 
 def test_no_page_has_an_error_a_violation_or_a_line_that_is_too_wide(browser: Browser, shown: Dashboard) -> None:
