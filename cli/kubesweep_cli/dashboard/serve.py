@@ -11,7 +11,6 @@ from typing import NamedTuple
 from aiohttp import web
 
 from kubesweep.errors import SpecError
-from kubesweep_console.app import build_console
 from kubesweep_console.provider import Actions, DataProvider
 from kubesweep_console.settings import ConsoleSettings
 
@@ -53,6 +52,8 @@ def parse_address(text: str) -> Address:
 @asynccontextmanager
 async def serving(address: Address, provider: DataProvider, actions: Actions) -> AsyncIterator[str]:
     """Serve the console, and yield its link. Raises SpecError where the address cannot be used."""
+    from kubesweep_console.app import build_console  # imported late: a run without a console needs no templates
+
     key = secrets.token_urlsafe(24) if address.loopback else ""
     hosts = _NAMES | {address.host} if address.loopback else None
     app = build_console(provider, ConsoleSettings(hosts=hosts, key=key), actions if key else None)
