@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from kubesweep_controller.settings import from_environment
+from kubesweep_worker.metrics.exposition import exposition
 from tests.chart.rendering import environment, kinds, one, render
 from tests.chart.scraping import worker_target
+from tests.chart.test_alerts import run_promtool
 from tests.unit.controller.test_children import cronjob, deployment
+from tests.unit.worker.test_exposition import snapshot
 
 ENABLED = "metrics.podMonitor.enabled=true"
 NEEDED = {"POD_NAMESPACE": "kubesweep-system", "POD_NAME": "kubesweep-0"}
@@ -51,6 +54,10 @@ def test_namespaces_that_are_not_served_are_not_selected() -> None:
     objects = render("default", ENABLED, "watchNamespaces={shop}")
     with pytest.raises(AssertionError):
         worker_target(objects, pods_of(objects)[0], "support")
+
+
+def test_promtool_reports_no_problem_with_the_metrics_that_it_scrapes() -> None:
+    assert run_promtool("check", "metrics", stdin=exposition([snapshot()]).decode()) == ""
 
 
 def test_its_values_are_rendered() -> None:

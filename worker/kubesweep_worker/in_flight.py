@@ -52,7 +52,6 @@ class JobRun:
         self,
         claim: Claim,
         monotonic: Callable[[], float],
-        *,
         alone: bool = False,
         seconds: list[float] | None = None,
     ) -> None:
@@ -81,9 +80,11 @@ class JobRun:
             raise LeaseLost(f"this worker no longer owns job {self.claim.id}")
         self.touch()
 
-    def enter(self, phase: int) -> int:
-        """Begin a phase (phases.py); returns the one that ends."""
-        before, now = self.phase, self._monotonic()
+    def enter(self, phase: int, now: float | None = None) -> int:
+        """Begin a phase (phases.py) now; returns the one that ends."""
+        before = self.phase
+        if now is None:
+            now = self._monotonic()
         self._seconds[before] += now - self.since
         self.phase, self.since = phase, now
         return before

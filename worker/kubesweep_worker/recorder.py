@@ -105,9 +105,9 @@ class Recorder:
         self._calls.observe(seconds)
         self._responses[answer] += 1
 
-    def begin(self, claim: Claim, *, alone: bool) -> JobRun:
+    def begin(self, claim: Claim, alone: bool = False) -> JobRun:
         """The job takes a slot."""
-        run = JobRun(claim, self._monotonic, alone=alone, seconds=self._seconds)
+        run = JobRun(claim, self._monotonic, alone, self._seconds)
         self._busy += 1
         self._busy_sum += run.began
         return run

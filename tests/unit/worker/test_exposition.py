@@ -29,7 +29,7 @@ def snapshot(namespace: str = "shop", schedule: str = "carts") -> Snapshot:
     for kind in (JobKind.PLAN, JobKind.RANGE, JobKind.CHECK):
         claim = Claim("1", "me", 1, Job(kind, rows=5))
         recorder.claimed(Claims(jobs=(claim,), waits=((1, 0.5),)), throttled=False)
-        run = recorder.begin(claim, alone=False)
+        run = recorder.begin(claim)
         now[0] += 2.0
         recorder.end(run)
     recorder.counted(RowCounts(applied=3, skipped=1, dead=1))

@@ -27,7 +27,7 @@ class Bench:
         self.running: list[JobRun] = []
 
     def begin(self, kind: JobKind = JobKind.RANGE) -> JobRun:
-        run = self.recorder.begin(claim(kind), alone=False)
+        run = self.recorder.begin(claim(kind))
         self.running.append(run)
         return run
 

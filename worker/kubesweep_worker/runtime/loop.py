@@ -213,7 +213,7 @@ class Loop:
                 self._release(claim)
             else:
                 busy, lone, most = True, alone, most - 1
-                run = self.context.recorder.begin(claim, alone=alone)
+                run = self.context.recorder.begin(claim, alone)
                 if self.context.rate_limiter is not None:
                     self.context.rate_limiter.add_job(run, claims.budget or Budget(), before, asked)
                 self.in_flight.add(run)

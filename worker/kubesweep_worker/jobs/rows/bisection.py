@@ -61,8 +61,8 @@ async def write_once(
     clock = context.settings.monotonic
     try:
         async with admitted:
-            run.enter(WRITE)
             began = clock()
+            run.enter(WRITE, began)
             try:
                 written = await context.source.write(scope, predicate, skip_locked=skip_locked)
             except Outage as outage:
