@@ -24,6 +24,7 @@ from kubesweep.queue.model import (
     Limits,
     Retry,
     Settlement,
+    StaleRows,
     SweepRequest,
     SweepState,
     Throttle,
@@ -95,7 +96,9 @@ class Scene:
             await self.sweep(carts, (6 - number) * 5 * MINUTE, rows, took=2.5, skipped=number % 3)
         logs = self.loaded["delete-old-logs"]
         for number, rows in enumerate((18_000, 24_500, 30_200, 37_800, 44_100, 50_000)):
-            await self.sweep(logs, (6 - number) * 30 * MINUTE, rows, took=40.0 + 12 * number)
+            sweep = await self.sweep(logs, (6 - number) * 30 * MINUTE, rows, took=40.0 + 12 * number, capped=True)
+            left = StaleRows(rows + 18_000 * number, self._moment - DAY - number * HOUR)
+            await self.queue.record_stale(logs.ref, sweep, left)
         await self.sweep(self.loaded["expire-sessions"], 20 * MINUTE, 41_000, took=95.0)
         await self.running(self.loaded["expire-sessions"])
         await self.awaiting(self.loaded["archive-invoices"])
@@ -117,7 +120,7 @@ class Scene:
         (claim,) = (await self.queue.claim(one.ref, "scene", 1, LIMITS)).jobs
         return claim
 
-    async def start(self, one: Loaded, ago: float, *rows: int) -> str:
+    async def start(self, one: Loaded, ago: float, *rows: int, capped: bool = False) -> str:
         """A sweep with a job for each number of ``rows``."""
         sweep, plan = await self.open(one, ago), await self.claim(one)
         cutoff = datetime.fromtimestamp(self._moment, UTC).isoformat(" ")
@@ -126,14 +129,17 @@ class Scene:
             Job(JobKind.RANGE, version, sweep, cutoff, low=(str(at),), high=(str(at + 1),), rows=size, origin=origin)
             for at, size in enumerate(rows)
         )
-        await self.queue.advance(one.ref, plan, Window(cutoff, jobs, planned=sum(rows), origin=origin))
+        await self.queue.advance(one.ref, plan, Window(cutoff, jobs, planned=sum(rows), origin=origin, capped=capped))
         return sweep
 
-    async def sweep(self, one: Loaded, ago: float, rows: int, *, took: float, skipped: int = 0) -> None:
+    async def sweep(
+        self, one: Loaded, ago: float, rows: int, *, took: float, skipped: int = 0, capped: bool = False
+    ) -> str:
         """A sweep that completed."""
-        await self.start(one, ago, rows)
+        sweep = await self.start(one, ago, rows, capped=capped)
         self._moment += took
         await self.settle(one, Settlement(await self.claim(one), applied=rows - skipped, skipped=skipped))
+        return sweep
 
     async def settle(self, one: Loaded, settlement: Settlement) -> None:
         await self.queue.settle(one.ref, "scene", [settlement], 0, LIMITS)

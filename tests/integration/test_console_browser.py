@@ -99,7 +99,7 @@ def test_dark_and_light_follow_the_reader(browser: Browser, shown: Dashboard) ->
 def test_the_filter_acts_while_one_types_and_stays_in_the_address(browser: Browser, shown: Dashboard) -> None:
     browser.open(shown.origin)
     assert len(browser.all("tbody tr")) == 7
-    assert browser.all("tbody tr")[0].text.startswith("purge-tickets")
+    assert browser.all("tbody tr")[0].text.startswith("delete-old-logs")
     field = browser.find("input[name=text]")
     field.send_keys("carts")
     browser.until(lambda: len(browser.all("tbody tr")) == 1, "one row is left")

@@ -112,8 +112,8 @@ async def test_numbers_of_a_running_sweep_are_written_every_15_seconds(sim: Sche
         sim.wait(1)
         await sim.settle(Settlement(claim, applied=10, rest=claim.job))
         await sim.reconcile()
-    assert sim.writes == writes + 4
-    assert sim.body["status"]["backlog"]["rows"] == 10_000 - 600
+    assert sim.writes == writes + 4  # the first outcome at once, after one second, and then every 15
+    assert sim.body["status"]["backlog"]["rows"] == 10_000 - 10 * 46
 
 
 async def test_a_sweep_that_stands_still_is_written_ever_more_rarely(sim: ScheduleSimulation) -> None:
