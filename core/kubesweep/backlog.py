@@ -221,10 +221,12 @@ def _never(rows: int | None, inflow: float, outflow: float) -> bool:
 def _empty(
     sweep: Sweep, rows: int | None, inflow: float | None, outflow: float | None, now: float | None
 ) -> float | None:
-    if inflow is None or outflow is None or rows is None or sweep.mode != "Enforce":
+    if inflow is None or outflow is None or sweep.mode != "Enforce":
         return None
     if _never(rows, inflow, outflow):
         return math.inf
+    if rows is None:
+        return None
     since = sweep.finished if sweep.state.settled else now
     if since is None or not rows:
         return sweep.finished

@@ -179,6 +179,17 @@ def test_capped_sweeps_of_an_older_worker_are_unknown() -> None:
     assert keeping_up(stats_of(unknown), START + 3 * HOUR).reason is Rating.STALE_ROWS_UNKNOWN
 
 
+def test_a_backlog_that_is_not_counted_yet_may_be_known_never_to_be_empty() -> None:
+    """An alert depends on it for half an hour, in which many sweeps are planned."""
+    now = START + 3 * HOUR + 90
+    begun = a_sweep(3, START + 3 * HOUR, 40, state=SweepState.PLANNING, applied=16, finished=None)
+    found = backlog([*CAPPED, begun], now)
+    assert (found.rows, found.empty) == (None, math.inf)
+    assert keeping_up(stats_of([*CAPPED, begun]), now).status is False
+    found = backlog([*HOURLY, begun], now)
+    assert (found.rows, found.empty) == (None, None)
+
+
 def test_while_paused_nothing_depends_on_the_time() -> None:
     running = a_sweep(3, START + 3 * HOUR, 100, state=SweepState.RUNNING, applied=20, finished=None)
     first, later = (backlog([*HOURLY, running], START + hours * HOUR, paused=True) for hours in (4, 400))
