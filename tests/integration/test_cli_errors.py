@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import kubesweep_cli
+from kubesweep import listen_address
 from kubesweep.queue import connect as queue_connect
 from kubesweep.queue.model import FailedRow, Limits, PlanVersion, ScheduleRef, Settlement, SweepRequest, pace
-from kubesweep_worker.metrics import address
 from tests.integration.command_line import CommandLine
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"
@@ -30,7 +30,7 @@ def test_every_code_of_the_command_line_has_a_row() -> None:
         *Path(kubesweep_cli.__file__).parent.rglob("*.py"),
         Path(queue_connect.__file__),
         Path(pace.__file__),
-        Path(address.__file__),
+        Path(listen_address.__file__),
     ]
     source = "\n".join(path.read_text() for path in files)
     codes = set(re.findall(r'SpecError\(\s*"(\w+)"', source)) | set(re.findall(r'^_CODE = "(\w+)"', source, re.M))

@@ -13,10 +13,10 @@ from aiohttp import ClientSession, web
 from prometheus_client.parser import text_string_to_metric_families
 
 from kubesweep.api.plan import Effect, Plan, RetryPolicy, RowLimits, Webhook
+from kubesweep.listen_address import Address
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import Stats, SweepRequest, SweepState
 from kubesweep.queue.service import QueueService
-from kubesweep_worker.metrics.address import Address
 from kubesweep_worker.metrics.endpoint import metrics_endpoint
 from kubesweep_worker.phases import PHASES
 from kubesweep_worker.runtime.build import build_worker

@@ -15,12 +15,13 @@ import msgspec
 
 from kubesweep.api.loading.files import Loaded, load
 from kubesweep.errors import Outage, SweepFailure
+from kubesweep.listen_address import Address, parse_address
 from kubesweep.queue.model import Stats
 from kubesweep.queue.service import QueueService
 from kubesweep_cli.commands.run_report import report
-from kubesweep_cli.dashboard import serve
 from kubesweep_cli.dashboard.actions import QueueActions
 from kubesweep_cli.dashboard.provider import QueueProvider
+from kubesweep_cli.dashboard.serve import console_address, serving
 from kubesweep_cli.runner.notice_sender import deliveries
 from kubesweep_cli.runner.notices import Notices
 from kubesweep_cli.runner.runner import Runner, RunResult, RunSettings
@@ -32,7 +33,6 @@ from kubesweep_cli.shell.state_paths import program, queue_option, queue_url, ur
 from kubesweep_cli.shell.terminal import Terminal
 from kubesweep_cli.views.live import LiveScreen
 from kubesweep_cli.views.plain import PlainScreen
-from kubesweep_worker.metrics.address import Address, parse_address
 from kubesweep_worker.metrics.endpoint import metrics_endpoint
 from kubesweep_worker.runtime.signals import on_signal
 from kubesweep_worker.sources.reconnecting import ReconnectingSource
@@ -53,7 +53,7 @@ async def run_local(
 ) -> Exit:
     """Serve the schedules of ``files`` until a signal, or run one sweep of each. ``metrics``, ``ui``: the options of these names."""
     metrics_at = None if metrics is None else parse_address(metrics, "--metrics")
-    console_at = None if ui is None else serve.parse_address(ui)
+    console_at = None if ui is None else console_address(ui, "--ui")
     # Of two processes with different files, the one that started last has the newer plan.
     loaded = load(files, generation=time.time_ns() // 1_000_000, url=url)
     where = queue_url(option)
@@ -136,13 +136,13 @@ def _metrics(address: Address | None, workers: WorkerGroup) -> AbstractAsyncCont
 
 @asynccontextmanager
 async def _console(
-    terminal: Terminal, address: serve.Address | None, provider: QueueProvider, queue: QueueService
+    terminal: Terminal, address: Address | None, provider: QueueProvider, queue: QueueService
 ) -> AsyncIterator[None]:
     """The console while the run lasts; nothing without an address."""
     if address is None:
         yield
         return
-    async with serve.serving(address, provider, QueueActions(queue, provider)) as link:
+    async with serving(address, provider, QueueActions(queue, provider)) as link:
         terminal.line(f"console: {link}")
         yield
 

@@ -35,7 +35,7 @@ Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="Use this 
 Metrics = Annotated[
     str | None,
     typer.Option(
-        "--metrics", metavar="[HOST]:PORT", help="Serve the workers' metrics there for Prometheus, such as on :9108."
+        "--metrics", metavar="[HOST:]PORT", help="Serve the workers' metrics there for Prometheus, such as on :9108."
     ),
 ]
 Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the schedule.", show_default=False)]

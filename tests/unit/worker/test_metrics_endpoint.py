@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from kubesweep.listen_address import Address
 from kubesweep_worker.metrics import endpoint
-from kubesweep_worker.metrics.address import Address
 from kubesweep_worker.metrics.endpoint import HEAD, MOST, metrics_endpoint
 from kubesweep_worker.recorder import Recorder, Snapshot
 from tests.kits.deadlines import scaled

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
-from kubesweep_worker.metrics.address import Address
+from kubesweep.listen_address import Address
 from kubesweep_worker.recorder import Snapshot
 
 __all__ = ["metrics_endpoint"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SpecError
 from kubesweep.grace_period import drain_seconds
+from kubesweep.listen_address import Address, parse_address
 from kubesweep.logging import safe_url
-from kubesweep_worker.metrics.address import Address, parse_address
 from kubesweep_worker.metrics.endpoint import metrics_endpoint
 from kubesweep_worker.pod import environment as pod
 from kubesweep_worker.pod.database import pod_database

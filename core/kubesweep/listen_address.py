@@ -1,7 +1,8 @@
-"""The address of the metrics endpoint, ``[HOST]:PORT``, as ``kubesweep run --metrics`` and KUBESWEEP_METRICS give it."""
+"""The address that a program listens on, as ``--metrics``, ``--ui`` and KUBESWEEP_METRICS give it: ``PORT`` or ``HOST:PORT``."""
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ MOST = 65_535
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """``host`` None: all addresses of the machine. ``port`` 0: any free port."""
+    """``host`` None: none was given. ``port`` 0: any free port."""
 
     host: str | None
     port: int
@@ -23,8 +24,18 @@ class Address:
         host = self.host or ""
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
+    @property
+    def loopback(self) -> bool:
+        """Only programs on this machine can connect."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host or "").is_loopback
+        except ValueError:
+            return False
+
     def listen(self) -> socket.socket:
-        """A socket that listens there. Raises OSError."""
+        """A socket that listens there, without a host on all addresses of the machine. Raises OSError."""
         if self.host is not None:
             family = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0][0]
             return socket.create_server((self.host, self.port), family=family)
@@ -37,14 +48,10 @@ class Address:
 
 
 def parse_address(text: str, source: str) -> Address:
-    """``source``: what gave the address, for the message. Raises SpecError."""
-    host, colon, port = text.rpartition(":")
+    """``8720``, ``:8720``, ``0.0.0.0:8720`` or ``[::1]:8720``. ``source``: the option that gave it. Raises SpecError."""
+    host, _, port = text.rpartition(":")
     name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     bare = ":" in name and name == host  # an IPv6 address without its brackets
-    if not colon or bare or not (port.isascii() and port.isdecimal()) or int(port) > MOST:
-        raise SpecError(
-            "BadMetricsAddress",
-            f"{source} {text}: write [HOST]:PORT with a port up to {MOST}, such as :9108 for all addresses of this machine, or "
-            "127.0.0.1:9108",
-        )
+    if bare or not (port.isascii() and port.isdecimal()) or int(port) > MOST:
+        raise SpecError("BadAddress", f"{source} {text[:64]}: write PORT or HOST:PORT, with a port up to {MOST}")
     return Address(name or None, int(port))
