@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.cluster.testbed import REPOSITORY
+from tests.kits.browser import chromium, needs_chromium
 from tests.kits.conversations_app import ConversationsApp
 from tests.kits.kube_client import Cluster
 from tests.kits.polling import eventually
@@ -140,6 +142,30 @@ def test_the_variables_of_the_dashboard_have_values(scene: Scene) -> None:
             )
             found[label] = set(scene.server.label_values(label, scene.filled_in(metric)))
     assert found == expected
+
+
+@needs_chromium
+def test_the_console_of_the_controller_shows_the_same_in_a_browser(scene: Scene, tmp_path: Path) -> None:
+    problems = {BEHIND: ("Falling behind",), FAILING: ("Dead letters", "Failed")}
+    service = f"service/{scene.app.release.fullname}-console"
+    with scene.app.namespace.forwarded(service, 80) as port, chromium(tmp_path) as browser:
+        browser.open(f"http://127.0.0.1:{port}/")
+
+        def states() -> dict[str, str]:
+            rows = [each.text.split("\n")[0] for each in browser.all("tbody tr")]
+            return {row.split()[0]: row for row in rows}
+
+        def shown() -> bool:
+            found = states()
+            return all(any(label in found[name] for label in labels) for name, labels in problems.items())
+
+        browser.until(shown, "the two schedules with a problem have it as their state")
+        assert not any(label in states()[WELL] for labels in problems.values() for label in labels)
+        assert browser.violations() == []
+        for name, verdict in ((WELL, "keeps up"), (BEHIND, "falls behind")):
+            browser.open(f"http://127.0.0.1:{port}/schedules/{scene.app.namespace.name}/{name}")
+            browser.until_text(verdict)
+        assert browser.errors() == []
 
 
 EXPECTED = {

@@ -34,7 +34,7 @@ RATE = 8  # rows a second that the schedule which falls behind may sweep; its da
 @contextmanager
 def three_schedules(cluster: Cluster) -> Iterator[ConversationsApp]:
     """A release with the three schedules, which are Ready. Their tables are empty until ``begin``."""
-    with conversations_app(cluster, "three-schedules", ROWS) as app:
+    with conversations_app(cluster, "three-schedules", ROWS, **{"console.enabled": "true"}) as app:
         with app.connect() as root:
             for name in INFLOW:
                 root.execute(TABLE.format(name=name).encode())
