@@ -197,7 +197,7 @@ def test_a_group_of_dead_letters_is_purged_alone(browser: Browser, dashboard: Da
 
 
 def test_a_browser_without_the_key_gets_commands_to_copy(browser: Browser, shown: Dashboard) -> None:
-    browser.driver.delete_all_cookies()
+    browser.forget()
     browser.open(f"{shown.origin}/schedules/billing/notify-overdue")
     assert "This browser can only read." in browser.text
     assert "dead purge notify-overdue -n billing" in browser.text

@@ -37,6 +37,10 @@ class Browser:
         self.open("about:blank")
         self.errors()
 
+    def forget(self) -> None:
+        """Delete the cookies of every site; WebDriver's own command deletes those of the current page only."""
+        self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+
     def size(self, width: int, height: int) -> None:
         """The size of the page in CSS pixels, which a window cannot have below 500."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}

@@ -187,7 +187,13 @@ def _start(
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": "REDISCLI_AUTH", "valueFrom": {"secretKeyRef": {"name": CREDENTIALS, "key": "password"}}},
         ],
-        "startupProbe": {"exec": {"command": ["sh", "-ec", ready]}, "periodSeconds": 1, "failureThreshold": 120},
+        # The probe asks each server through TLS, which takes more than the default of one second on a loaded machine.
+        "startupProbe": {
+            "exec": {"command": ["sh", "-ec", ready]},
+            "periodSeconds": 1,
+            "timeoutSeconds": 30,
+            "failureThreshold": 300,
+        },
         "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "conf", "mountPath": "/conf"}],
     }
     volumes = [*DATA["volumes"], {"name": "conf", "secret": {"secretName": NAME}}]
@@ -200,7 +206,7 @@ def _start(
     }  # the servers find each other by this name
     namespace.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": NAME}, "spec": wanted})
     namespace.apply(deployment(NAME, spec))
-    namespace.rolled_out(NAME, patience=120)
+    namespace.rolled_out(NAME, patience=300)
 
 
 def _server_config(password: str, rights: str) -> str:
