@@ -192,7 +192,8 @@ async def test_a_file_of_an_older_version_is_brought_up_to_date_with_all_that_is
            '"effects_done":', '"told":') AS BLOB); """
         "ALTER TABLE schedule DROP COLUMN origin; ALTER TABLE schedule DROP COLUMN learnt; "
         "ALTER TABLE schedule DROP COLUMN approved; ALTER TABLE schedule DROP COLUMN pace; ALTER TABLE sweep DROP COLUMN stopped; DROP TABLE health; "
-        "ALTER TABLE sweep DROP COLUMN stale; ALTER TABLE sweep DROP COLUMN oldest; ALTER TABLE sweep DROP COLUMN unknown; PRAGMA user_version = 1"
+        "ALTER TABLE sweep DROP COLUMN stale; ALTER TABLE sweep DROP COLUMN oldest; ALTER TABLE sweep DROP COLUMN unknown; "
+        "ALTER TABLE sweep DROP COLUMN estimated; ALTER TABLE sweep DROP COLUMN approved; PRAGMA user_version = 1"
     )
     con.close()
     queue = open_file(path)

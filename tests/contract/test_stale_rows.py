@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kubesweep.queue.model import Settlement, StaleRows, SweepState
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
@@ -47,6 +49,29 @@ async def test_it_is_kept_while_jobs_are_settled_and_after_the_sweep_ended(queue
     await open_sweep(queue, TICK + 60)
     (before,) = (await get_stats(queue)).history
     assert (before.state, before.stale, before.oldest) == (SweepState.COMPLETED, 10, SINCE + 1)
+
+
+async def test_an_estimate_is_kept_as_one_until_the_rows_are_counted(queue: QueueService) -> None:
+    sweep = await start(queue, 10)
+    assert not (await latest(queue)).estimated
+    for found, rows, estimated in (
+        (StaleRows(90, SINCE, estimated=True), 90, True),
+        (StaleRows(None, SINCE), 90, True),
+        (StaleRows(25, SINCE), 25, False),
+    ):
+        await queue.record_stale(REF, sweep, found)
+        kept = await latest(queue)
+        assert (kept.stale, kept.estimated) == (rows, estimated)
+
+
+async def test_a_sweep_knows_when_it_was_approved(queue: QueueService, clock: Clock) -> None:
+    await open_sweep(queue)
+    await queue.end_sweep(REF, await one(queue), SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "many rows")
+    assert (await latest(queue)).approved is None
+    clock.now += 86_400
+    await queue.approve(REF)
+    approved = await latest(queue)
+    assert approved.approved == pytest.approx(approved.started + 86_400)
 
 
 async def test_an_unknown_sweep_or_schedule_is_ignored(queue: QueueService) -> None:

@@ -102,7 +102,7 @@ async def test_without_a_time_there_is_no_age_but_an_estimate(database: str, app
     await app.execute("INSERT INTO things SELECT n, 'open' FROM generate_series(1, 500) AS n")
     assert await search(database, OPEN) == StaleRows()  # never analyzed
     await app.execute("ANALYZE things")
-    assert await search(database, OPEN) == StaleRows(500)
+    assert await search(database, OPEN) == StaleRows(500, estimated=True)
 
 
 async def test_with_a_limit_of_rows_they_are_counted(database: str, app: Connection) -> None:
@@ -110,7 +110,11 @@ async def test_with_a_limit_of_rows_they_are_counted(database: str, app: Connect
     await app.execute("CREATE TABLE things (id int PRIMARY KEY, status text)")
     await app.execute("INSERT INTO things SELECT n, 'open' FROM generate_series(1, 500) AS n; ANALYZE things")
     await app.execute("INSERT INTO things SELECT n, 'open' FROM generate_series(501, 507) AS n")
-    assert await search(database, OPEN, limits=RowLimits(max_rows_per_sweep=10)) == StaleRows(507)
+    limits = RowLimits(max_rows_per_sweep=10)
+    assert await search(database, OPEN, limits=limits) == StaleRows(507)
+    slow = Match("sql", sql="t.id > 0 AND pg_sleep(600) IS NOT NULL")
+    found = await search(database, OPEN, slow, seconds=0.1, limits=limits)
+    assert found.estimated  # counting takes too long
 
 
 LARGE = """

@@ -111,11 +111,12 @@ async def test_rows_that_the_plan_step_counts_replace_the_estimate(
     monkeypatch.setattr(plan_job, "UNCOUNTED", 100)
     plan = a_plan(limits=RowLimits(batch_rows=100), max_replicas=1, jobs_per_replica=1)
     bench = Workbench(tmp_path, MemorySource(1000), plan)
-    bench.source.oldest_row = lambda: StaleRows(77, SINCE)
+    bench.source.oldest_row = lambda: StaleRows(77, SINCE, estimated=True)
     sweep = await swept(bench)
     assert sweep.planned == 1000
     assert sweep.stale is not None
     assert 77 < sweep.stale <= 1000
+    assert not sweep.estimated
     await bench.queue.close()
 
 

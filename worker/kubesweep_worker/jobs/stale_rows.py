@@ -49,8 +49,10 @@ async def oldest_recorded(
         late = not searching.done()
         searching.cancel()
     found = StaleRows(unknown="the database does not answer in time") if late else searching.result()
-    rows = counted.rows if counted.rows is not None else found.rows if first else None
-    found = msgspec.structs.replace(found, rows=rows)
+    if counted.rows is not None:
+        found = msgspec.structs.replace(found, rows=counted.rows, estimated=False)
+    elif not first:
+        found = msgspec.structs.replace(found, rows=None, estimated=False)
     if found != StaleRows():
         with suppress(Outage):
             await context.queue.record_stale(context.ref, sweep, found)

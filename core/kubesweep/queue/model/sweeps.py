@@ -81,6 +81,7 @@ class StaleRows(msgspec.Struct, frozen=True):
     )
     oldest: float | None = None  # when the oldest of them became stale; None: there is none, or see ``unknown``
     unknown: str = ""  # why ``oldest`` is not known, and what to do
+    estimated: bool = False  # ``rows`` is an estimate of the database's query planner
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +110,8 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     stale: int | None = None  # see StaleRows.rows
     oldest: float | None = None  # see StaleRows, of the latest plan step
     oldest_unknown: str = ""
+    estimated: bool = False
+    approved: float | None = None  # when a person approved it: it ran nothing from ``started`` until then
 
     @property
     def shown_state(self) -> SweepState:

@@ -220,7 +220,13 @@ class RedisQueue:
 
     async def record_stale(self, ref: ScheduleRef, sweep: str, found: StaleRows) -> None:
         await self._client.run_script(
-            "record_stale", ref, sweep=sweep, rows=found.rows, oldest=found.oldest, unknown=found.unknown
+            "record_stale",
+            ref,
+            sweep=sweep,
+            rows=found.rows,
+            estimated=found.estimated,
+            oldest=found.oldest,
+            unknown=found.unknown,
         )
 
     async def excluded(self, ref: ScheduleRef, origin: str = "") -> ExcludedRows:

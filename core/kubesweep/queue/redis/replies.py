@@ -70,6 +70,8 @@ class _SweepRecord(msgspec.Struct):
     stale: int | None = None
     oldest: float | None = None
     unknown: str = ""
+    estimated: bool = False
+    approved: float | None = None
 
 
 class _ExcludedRow(msgspec.Struct):
@@ -211,6 +213,8 @@ def sweep(raw: bytes | str) -> Sweep:
         stale=None if r.stale is None else count(r.stale),
         oldest=moment(r.oldest),
         oldest_unknown=r.unknown,
+        estimated=r.estimated,
+        approved=moment(r.approved),
     )
 
 

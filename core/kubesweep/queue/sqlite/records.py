@@ -148,7 +148,9 @@ def _sweep(row: tuple[Any, ...]) -> Sweep:
         stale=row[20],
         oldest=row[21],
         oldest_unknown=row[22],
-        open_jobs=row[23],
+        estimated=bool(row[23]),
+        approved=row[24],
+        open_jobs=row[25],
     )
 
 

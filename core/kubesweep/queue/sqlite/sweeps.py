@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 
+import msgspec
+
 from kubesweep.queue.model import (
     AHEAD,
     BEHIND,
@@ -150,8 +152,10 @@ def advance(con: sqlite3.Connection, now: float, ref: ScheduleRef, claim: Claim,
 def record_stale(con: sqlite3.Connection, ref: ScheduleRef, sweep: str, found: StaleRows) -> None:
     schedule = find(con, ref)
     if schedule is not None:
-        values = {"rows": found.rows, "oldest": found.oldest, "unknown": found.unknown}
-        con.execute(statements("sweep")["record_stale"], values | {"id": sweep, "schedule": schedule.id})
+        con.execute(
+            statements("sweep")["record_stale"],
+            msgspec.structs.asdict(found) | {"id": sweep, "schedule": schedule.id},
+        )
 
 
 def end_sweep(
@@ -190,6 +194,7 @@ def approve(con: sqlite3.Connection, now: float, ref: ScheduleRef, sweep: str | 
         return None
     values = {"id": latest.id, "state": SweepState.PLANNING, "reason": "", "message": "", "finished": None}
     con.execute(statements("sweep")["set_state"], values)
+    con.execute(statements("sweep")["approve"], {"id": latest.id, "now": now})
     con.execute(statements("schedule")["approve"], {"schedule": schedule.id, "sweep": latest.id})
     job = Job(JobKind.PLAN, latest.plan, latest.id, cutoff=latest.cutoff, planned=latest.planned)
     enqueue(con, schedule.id, [(job, now, False)])

@@ -42,6 +42,7 @@ class OldestSearch:
     async def run(self) -> StaleRows:
         """Raises Outage for anything but a timeout or a lock."""
         rows: int | None = None
+        estimated = True
         oldest: float | None = None
         times = time_conditions(self._plan.match)
         unknown = self._too_slow() if times else ""
@@ -53,11 +54,11 @@ class OldestSearch:
             # Of a sweep without this limit, the plan job counts the rows anyway.
             if self._plan.limits.max_rows_per_sweep is not None:
                 [(counted,)] = await self._ask(self._statements.count(self._predicate, MOST_COUNTED))
-                rows = int(counted)
+                rows, estimated = int(counted), False
         except Outage as outage:
             if not (timed_out(outage) or outage.reason == CANCELLED_EARLY or outage.reason in LOCKS):
                 raise
-        return StaleRows(rows, oldest, unknown)
+        return StaleRows(rows, oldest, unknown, estimated and rows is not None)
 
     async def _oldest(self) -> tuple[float | None, str]:
         search = self._statements.oldest(self._predicate)

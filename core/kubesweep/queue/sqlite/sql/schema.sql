@@ -52,7 +52,11 @@ CREATE TABLE sweep (
   -- what plan steps found out, see StaleRows
   stale INTEGER,
   oldest REAL,
-  unknown TEXT NOT NULL DEFAULT ''
+  unknown TEXT NOT NULL DEFAULT '',
+  -- whether "stale" is an estimate
+  estimated INTEGER NOT NULL DEFAULT 0,
+  -- when a person approved it
+  approved REAL
 );
 
 CREATE INDEX sweep_schedule ON sweep (schedule, seq);
