@@ -1,12 +1,6 @@
 """Does the sweep keep up? The backlog of a schedule, and how fast it grows and shrinks, from the sweeps in the queue. Pure.
 
-What always holds:
-
-- A sweep that Completed below its cap left nothing behind. Other sweeps left what they found and did not settle.
-- Inflow: the rows that a sweep found and the sweep before had not left became stale between the two cutoffs.
-- Outflow: the rows that were finished, divided by the time in which there were rows to sweep. That is the time that a sweep ran, or
-  until the next sweep where it left rows behind.
-- Rates are averages over the remembered sweeps of one plan. An edit that changes the plan starts them again.
+The rates are of :mod:`.sweep_rates`: averages over the remembered sweeps of one plan. An edit that changes the plan starts them again.
 
 All times are seconds since the epoch, all rates are rows a second.
 """
@@ -15,18 +9,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from kubesweep.queue.model import Stats, Sweep, SweepState
+from kubesweep.sweep_rates import (
+    MIN_SWEEPS,
+    STARTING,
+    begun_at,
+    cutoff_of,
+    found_rows,
+    inflow_of,
+    left_nothing,
+    outflow_of,
+    points_of,
+)
 
 __all__ = ["Backlog", "KeepingUp", "Rating", "backlog_of", "keeping_up", "per_hour"]
 
-MIN_SWEEPS = 3  # whose cutoffs and rows are known, for a rate
-STARTING = 60.0  # seconds of a sweep that say nothing about its rate: pods start, and its first rows are not finished
-SHORTEST = 0.1  # seconds that sweeps took together, at least: a clock may not show them
 MARGIN = 1.05  # by which the outflow exceeds the inflow before a schedule that fell behind keeps up again
 DIGITS = 2  # of a rate: the others change all the time
 LAST = 253_402_300_799.0  # the end of the year 9999
@@ -82,9 +83,9 @@ def backlog_of(stats: Stats, now: float) -> Backlog | None:
     if not sweeps:
         return None
     rated = _rated(sweeps, now)
-    rows, inflow, outflow = _rows(stats, sweeps), _inflow(rated), _outflow(stats, rated, now)
-    empty = _empty(_planned(sweeps)[0], rows, inflow, outflow, None if stats.paused else now)
-    return Backlog(rows, _oldest(sweeps), inflow, outflow, empty)
+    outflow = outflow_of(stats, rated, now)
+    found = Backlog(_rows(stats, sweeps), _oldest(sweeps), inflow_of(rated, outflow), outflow, None)
+    return replace(found, empty=_empty(stats, found, now))
 
 
 def keeping_up(stats: Stats, found: Backlog | None, now: float, *, was_behind: bool = False) -> KeepingUp:
@@ -99,7 +100,7 @@ def keeping_up(stats: Stats, found: Backlog | None, now: float, *, was_behind: b
     rates = (
         f"about {per_hour(inflow):,} rows an hour become stale, and about {per_hour(outflow):,} an hour are finished"
     )
-    behind = found.outflow is not None and _never(found.rows, inflow, outflow)
+    behind = _never(stats, found)
     if not behind and not (was_behind and outflow < MARGIN * inflow):
         return KeepingUp(True, Rating.KEEPING_UP, f"{rates} while there are any{note}")
     left = "" if found.rows is None else f" of {found.rows:,} rows"
@@ -131,106 +132,52 @@ def _planned(sweeps: list[Sweep]) -> list[Sweep]:
 
 def _rated(sweeps: list[Sweep], now: float) -> list[Sweep]:
     """Without a latest sweep that has only begun. Otherwise each burst would seem to be too much until its first rows are finished."""
-    begins = not sweeps[0].state.settled and now - sweeps[0].started < STARTING
+    begins = not sweeps[0].state.settled and now - begun_at(sweeps[0]) < STARTING
     return sweeps[1:] if begins else sweeps
-
-
-def _left_nothing(sweep: Sweep) -> bool:
-    return sweep.state is SweepState.COMPLETED and not sweep.capped and sweep.mode == "Enforce"
-
-
-def _found(sweep: Sweep) -> int | None:
-    """The rows that were stale when it began: exact once it is planned to the end, before that as its plan steps estimated."""
-    if not sweep.capped and sweep.state in (SweepState.RUNNING, SweepState.COMPLETED):
-        return sweep.planned
-    return None if sweep.stale is None else max(sweep.planned, sweep.stale)
-
-
-def _cutoff(sweep: Sweep) -> float | None:
-    """The database's own text; other programs may write to the queue."""
-    try:
-        moment = datetime.fromisoformat(sweep.cutoff or "")
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def _rows(stats: Stats, sweeps: list[Sweep]) -> int | None:
     """Rows in retry are not finished either. Dead letters are: only a person retries them."""
-    sweep, retrying = _planned(sweeps)[0], max(0, stats.excluded - stats.dead)
-    if _left_nothing(sweep):
+    sweep, retrying = _planned(sweeps)[0], _retrying(stats)
+    if left_nothing(sweep):
         return retrying
-    found = _found(sweep)
+    found = found_rows(sweep)
     return None if found is None else min(MOST, max(0, found - sweep.settled_rows) + retrying)
+
+
+def _retrying(stats: Stats) -> int:
+    return max(0, stats.excluded - stats.dead)
 
 
 def _oldest(sweeps: list[Sweep]) -> float | None:
     """As the latest plan step that searched for it saw it. None after a sweep that left nothing."""
     for sweep in _planned(sweeps):
-        if _left_nothing(sweep):
+        if left_nothing(sweep):
             return None
         if sweep.oldest is not None or sweep.oldest_unknown:
             return sweep.oldest
     return None
 
 
-def _inflow(sweeps: list[Sweep]) -> float | None:
-    """Between the first and the last sweep whose rows are known. What those in between found needs not be known: each row that was
-    settled had become stale."""
-    points = _points(sweeps)
-    if len(points) < MIN_SWEEPS:
+def _never(stats: Stats, found: Backlog) -> bool:
+    """Whether the backlog never empties at these rates. Rows in retry end without a sweep."""
+    if found.inflow is None or found.outflow is None or found.outflow > found.inflow:
+        return False
+    return bool(found.inflow or (found.rows or 0) > _retrying(stats))
+
+
+def _empty(stats: Stats, found: Backlog, now: float) -> float | None:
+    sweep = _planned(_comparable(stats))[0]
+    if found.inflow is None or found.outflow is None or sweep.mode != "Enforce":
         return None
-    (newest, until, last), (oldest, since, first) = points[0], points[-1]
-    settled = sum(sweep.settled_rows for sweep in sweeps[newest + 1 : oldest + 1])
-    return max(0, last - first + settled) / (until - since) if until > since else None
-
-
-def _points(sweeps: list[Sweep]) -> list[tuple[int, float, int]]:
-    """Position, cutoff and stale rows of each sweep where both are known."""
-    found = ((place, _cutoff(sweep), _found(sweep)) for place, sweep in enumerate(sweeps))
-    return [(place, at, rows) for place, at, rows in found if at is not None and rows is not None]
-
-
-def _outflow(stats: Stats, sweeps: list[Sweep], now: float) -> float | None:
-    finished, seconds = 0, 0.0
-    for place, sweep in enumerate(sweeps):
-        until = _swept_until(sweep, sweeps[place - 1] if place else None, None if stats.paused else now)
-        if until is not None:
-            finished += sweep.settled_rows - sweep.retrying
-            seconds += max(0.0, until - sweep.started)
-    if finished <= 0 and seconds < STARTING:
-        return None
-    return max(0, finished) / max(seconds, SHORTEST)
-
-
-def _swept_until(sweep: Sweep, newer: Sweep | None, now: float | None) -> float | None:
-    """The end of the time in which there were rows to sweep; None: it is not over, and nothing is being swept."""
-    if _left_nothing(sweep):
+    if _never(stats, found):
+        return None if _unknown(stats, found, now) else math.inf
+    if found.rows == 0:
         return sweep.finished
-    if sweep.state is SweepState.AWAITING_APPROVAL:
+    since = sweep.finished if sweep.state.settled else None if stats.paused else now
+    if found.rows is None or since is None or found.outflow <= found.inflow:
         return None
-    if not sweep.state.settled:
-        return now
-    return None if newer is None else newer.started
-
-
-def _never(rows: int | None, inflow: float, outflow: float) -> bool:
-    return outflow <= inflow and bool(inflow or rows)
-
-
-def _empty(
-    sweep: Sweep, rows: int | None, inflow: float | None, outflow: float | None, now: float | None
-) -> float | None:
-    if inflow is None or outflow is None or sweep.mode != "Enforce":
-        return None
-    if _never(rows, inflow, outflow):
-        return math.inf
-    if rows is None:
-        return None
-    since = sweep.finished if sweep.state.settled else now
-    if since is None or not rows:
-        return sweep.finished
-    return min(LAST, _rounded(since, rows / (outflow - inflow)))
+    return min(LAST, _rounded(since, found.rows / (found.outflow - found.inflow)))
 
 
 def _rounded(since: float, seconds: float) -> float:
@@ -249,9 +196,9 @@ def _unknown(stats: Stats, found: Backlog, now: float) -> tuple[Rating, str] | N
     if sweeps[0].state is SweepState.AWAITING_APPROVAL:
         return Rating.AWAITING_APPROVAL, "the sweep continues after its approval"
     rated = _rated(sweeps, now)
-    known, began = len(_points(rated)), sum(_cutoff(each) is not None for each in rated)
+    known, began = len(points_of(rated)), sum(cutoff_of(each) is not None for each in rated)
     if known < MIN_SWEEPS <= began:
-        return Rating.STALE_ROWS_UNKNOWN, "sweeps left rows behind, and how many was neither counted nor estimated"
+        return Rating.STALE_ROWS_UNKNOWN, "sweeps left rows behind, and how many was not counted"
     if found.inflow is None:
         return Rating.NOT_ENOUGH_SWEEPS, f"rates need {MIN_SWEEPS} sweeps of this version of the spec, so far: {known}"
     if found.outflow is None and found.inflow:

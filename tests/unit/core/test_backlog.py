@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kubesweep import backlog as module
 from kubesweep.backlog import Backlog, KeepingUp, Rating, backlog_of, per_hour
-from kubesweep.queue.model import THROTTLE, Finding, Pace, PlanVersion, Stats, Sweep, SweepState
+from kubesweep.queue.model import Pace, PlanVersion, Stats, Sweep, SweepState
 
 PLAN = PlanVersion(1, "aaaa")
 START = 1_800_000_000.0
@@ -113,14 +113,12 @@ def test_a_running_sweep_counts_by_what_it_found_and_how_long_it_runs() -> None:
 
 
 def test_the_first_minute_of_a_sweep_changes_no_rate() -> None:
-    """A hundred thousand rows at once, while pods start: that is no reason for an alarm yet."""
-    burst = a_sweep(3, START + 3 * HOUR, 100_000, state=SweepState.RUNNING, applied=0, finished=None)
-    first, later = (backlog([*HOURLY, burst], START + 3 * HOUR + seconds) for seconds in (59, 61))
+    """A thousand rows at once, while pods start: that is no reason for an alarm yet."""
+    more = a_sweep(3, START + 3 * HOUR, 1000, state=SweepState.RUNNING, applied=0, finished=None)
+    first, later = (backlog([*HOURLY, more], START + 3 * HOUR + seconds) for seconds in (59, 61))
     before = backlog(HOURLY, START + 3 * HOUR)
-    assert (first.rows, first.inflow, first.outflow) == (100_000, before.inflow, before.outflow)
-    assert later.inflow == pytest.approx(100_200 / (3 * HOUR))
-    assert keeping_up(stats_of([*HOURLY, burst]), START + 3 * HOUR + 59).status is True
-    assert keeping_up(stats_of([*HOURLY, burst]), START + 3 * HOUR + 61).status is False
+    assert (first.rows, first.inflow, first.outflow) == (1000, before.inflow, before.outflow)
+    assert later.inflow == pytest.approx(1200 / (3 * HOUR))
 
 
 def test_while_windows_are_still_planned_the_estimate_counts() -> None:
@@ -214,27 +212,6 @@ def test_close_rates_do_not_alternate_the_answer() -> None:
     assert keeping_up(stats, now, was_behind=True).status is False
 
 
-@pytest.mark.parametrize(
-    ("changes", "fields", "words"),
-    [
-        ({"state": SweepState.HALTED}, {}, "did not complete"),
-        ({}, {"pace": Pace.of(None, "0.02")}, "kubesweep.dev/throttle"),
-        ({}, {"pace": Pace.of(100 / HOUR)}, "limits.maxRowsPerSweep"),
-    ],
-)
-def test_the_most_direct_limit_is_named(changes: dict[str, Any], fields: dict[str, Any], words: str) -> None:
-    latest = msgspec.structs.replace(CAPPED[-1], **changes)
-    assert words in keeping_up(stats_of([*CAPPED[:-1], latest], **fields), START + 3 * HOUR).message
-
-
-def test_the_health_of_the_database_is_named_while_it_slows_the_sweep_down() -> None:
-    running = a_sweep(3, START + 3 * HOUR, 600, state=SweepState.RUNNING, applied=10, finished=None)
-    now = START + 4 * HOUR
-    lag = Finding(THROTTLE, False, "ReplayLag", "25 %: replay lag 1.6 s", PLAN, now - 1)
-    rating = keeping_up(stats_of([*CAPPED, running], findings=(lag,)), now)
-    assert "(ReplayLag)" in rating.message
-
-
 def test_rates_have_two_digits() -> None:
     assert [per_hour(rows / HOUR) for rows in (0, 0.4, 7, 12, 123, 98_765, 1_234_567)] == [
         0, 0, 7, 12, 120, 99_000, 1_200_000,
@@ -261,7 +238,12 @@ def test_the_inflow_is_what_arrived_between_the_first_and_the_last_cutoff(
         left -= done
     found = backlog(sweeps, START + len(ticks) * period)
     assert found.rows == left
-    assert found.inflow == pytest.approx(arrived / (period * (len(ticks) - 1)), rel=1e-3)
+    average = arrived / (period * (len(ticks) - 1))
+    assert found.inflow is not None
+    if found.inflow != pytest.approx(average, rel=1e-3):  # without its burst
+        assert found.outflow is not None
+        assert found.inflow < average
+        assert average >= found.outflow * 0.999
     if found.inflow is not None and found.outflow is not None:
         behind = found.outflow <= found.inflow and bool(found.inflow or left)
         assert (found.empty == math.inf) is behind
@@ -274,7 +256,7 @@ any_sweep = st.builds(
     Sweep, id=st.text(), tick=moments, plan=st.sampled_from([PLAN, PlanVersion(2, "b")]), mode=st.sampled_from(["Enforce", "DryRun"]),
     state=st.sampled_from(SweepState), cutoff=st.none() | st.text() | moments.map(text), started=moments, finished=st.none() | moments,
     planned=numbers, applied=numbers, skipped=numbers, unconfirmed=numbers, retrying=numbers, dead=numbers, capped=st.booleans(),
-    stale=st.none() | numbers, oldest=st.none() | moments, oldest_unknown=st.text(),
+    stale=st.none() | numbers, oldest=st.none() | moments, oldest_unknown=st.text(), estimated=st.booleans(), approved=st.none() | moments,
 )  # fmt: skip
 any_stats = st.builds(
     Stats, known=st.just(True), sweep=any_sweep, history=st.lists(any_sweep, max_size=10).map(tuple), excluded=numbers, dead=numbers,
@@ -295,6 +277,7 @@ def test_any_record_of_the_queue_has_an_answer_in_the_bounds_of_the_status(stats
     rating = keeping_up(stats, now)
     assert rating.message
     assert (rating.status is None) is (rating.reason not in (Rating.KEEPING_UP, Rating.FALLING_BEHIND))
+    assert (rating.status is False) is (found.empty == math.inf)
 
 
 @given(any_stats, moments, moments)
