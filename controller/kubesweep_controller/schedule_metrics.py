@@ -110,6 +110,12 @@ def _backlog(field: str) -> Callable[[Observed], Samples]:
     return samples
 
 
+def _oldest(one: Observed) -> Samples:
+    """A dry run leaves its rows as they are on purpose, so their age is nothing to act on."""
+    if one.stats is not None and one.stats.sweep is not None and one.stats.sweep.mode == "Enforce":
+        yield from _backlog("oldest")(one)
+
+
 def _ticks(one: Observed) -> Samples:
     if one.stats is not None:
         yield from counts_of(one.stats.ticks).items()
@@ -192,8 +198,8 @@ _FAMILIES = (
     _Family("kubesweep_backlog_rows", "Stale rows that are not finished; absent while unknown.", _backlog("rows")),
     _Family(
         "kubesweep_backlog_oldest_timestamp_seconds",
-        "When the oldest of these rows became stale; absent while unknown.",
-        _backlog("oldest"),
+        "When the oldest of these rows became stale; absent while unknown, and for a dry run.",
+        _oldest,
     ),
     _Family(
         "kubesweep_backlog_inflow_rows_per_second",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -139,6 +140,24 @@ async def test_the_backlog_is_exported_and_never_is_infinity(sim: ScheduleSimula
     sim.outage = Outage("QueueUnreachable", "cannot be reached")
     await observe(metrics, sim)
     assert Scraped(metrics).get("kubesweep_backlog_rows") == 400
+
+
+async def test_the_age_of_a_row_that_only_dry_runs_see_is_not_exported(sim: ScheduleSimulation) -> None:
+    """No sweep will finish it, so it would be overdue for ever."""
+    metrics = Metrics()
+    await falling_behind(sim)
+    observation = await sim.observation()
+    assert observation.stats is not None
+    assert observation.stats.sweep is not None
+    sweep = msgspec.structs.replace(observation.stats.sweep, mode="DryRun")
+    stats = msgspec.structs.replace(observation.stats, sweep=sweep)
+    dry = replace(observation, stats=stats)
+    metrics.observe(dry, build_status(dry))
+    seen = Scraped(metrics)
+    assert dry.backlog is not None
+    assert dry.backlog.oldest is not None
+    assert seen.get("kubesweep_backlog_rows") == dry.backlog.rows
+    assert seen.get("kubesweep_backlog_oldest_timestamp_seconds") is None
 
 
 async def test_labels_are_escaped(sim: ScheduleSimulation) -> None:
