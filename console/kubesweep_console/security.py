@@ -46,8 +46,6 @@ KEY = "key"  # of the query
 class Guard:
     def __init__(self, settings: ConsoleSettings) -> None:
         self._settings = settings
-        # Cookies do not depend on the port: two consoles of one machine need two names.
-        self._cookie = f"kubesweep-console-{self._derived('cookie')[:8]}"
         self.token = self._derived("form") if settings.key else ""
 
     def _derived(self, purpose: str) -> str:
@@ -55,7 +53,7 @@ class Guard:
 
     def may_act(self, request: web.Request) -> bool:
         """Whether this browser presented the key."""
-        return bool(self._settings.key) and self._same(request.cookies.get(self._cookie, ""), self._settings.key)
+        return bool(self._settings.key) and self._same(request.cookies.get(_cookie(request), ""), self._settings.key)
 
     def problem_of_post(self, request: web.Request, token: str) -> str:
         """Why a form is refused; empty if it is not."""
@@ -99,7 +97,9 @@ class Guard:
         answer = web.HTTPSeeOther("/" + str(address).lstrip("/"))  # two slashes would name another host
         given = request.query[KEY]
         if self._settings.key and self._same(given, self._settings.key):
-            answer.set_cookie(self._cookie, given, httponly=True, samesite="Strict", path=self._settings.base or "/")
+            answer.set_cookie(
+                _cookie(request), given, httponly=True, samesite="Strict", path=self._settings.base or "/"
+            )
         raise answer
 
     @staticmethod
@@ -107,3 +107,9 @@ class Guard:
         """A signal, called before each response."""
         response.headers.update(_HEADERS)
         response.headers.setdefault("Cache-Control", "no-store")
+
+
+def _cookie(request: web.Request) -> str:
+    """The cookie's name. Cookies do not depend on the port: two consoles of one machine need two names. A later console on the
+    same port replaces the cookie of the former one, so that a browser does not collect them."""
+    return f"kubesweep-console-{request.url.port}"

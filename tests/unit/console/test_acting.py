@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 
@@ -84,6 +85,18 @@ async def test_a_form_of_another_site_does_nothing(change: Change) -> None:
             client.session.cookie_jar.clear()
         answer: ClientResponse = await client.post(f"{CARTS}/retry", data=form, headers=headers)
         assert (answer.status, provider.acted) == (403, [])
+
+
+async def test_a_later_console_on_the_same_port_replaces_the_cookie_of_the_former() -> None:
+    names: list[str] = []
+    for key in ("one", "two"):
+        async with serving(Provider(full()), key=key) as client:
+            for port in (8720, 8721):
+                answer = await client.get(
+                    "/", params={"key": key}, headers={"Host": f"127.0.0.1:{port}"}, allow_redirects=False
+                )
+                names += answer.cookies
+    assert names == ["kubesweep-console-8720", "kubesweep-console-8721"] * 2
 
 
 async def test_the_form_of_this_origin_acts() -> None:
