@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections import OrderedDict
+from collections.abc import Mapping
 
 from aiohttp import web
 
@@ -16,12 +18,14 @@ from kubesweep_console.views.schedule import LABELS
 __all__ = ["ActionPages"]
 
 KEPT_ANSWERS = 100
+_FORM = "application/x-www-form-urlencoded"
 
 
 class ActionPages:
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
         self._done: OrderedDict[str, str] = OrderedDict()  # what was done, by the nonce of its form
+        self._acting = asyncio.Lock()
 
     async def confirm(self, request: web.Request) -> web.Response:
         """What will happen. Without the right to act: the command to copy."""
@@ -52,20 +56,21 @@ class ActionPages:
     async def act(self, request: web.Request) -> web.Response:
         """Do what was confirmed, then show the schedule. A form that is sent twice acts once."""
         pages = self._pages
-        form = await request.post()
+        form = await _form(request)
         view, schedule = await pages.find(request)
         problem = pages.guard.problem_of_post(request, str(form.get("token", "")))
         if problem or pages.actions is None:
             return pages.message(request, view, "Refused", problem or "This console only shows.", 403)
         action = self._action(request, schedule, str(form.get("error", "")), str(form.get("sweep", "")))
         nonce = str(form.get("nonce", ""))
-        if nonce not in self._done:
-            try:
-                self._done[nonce] = await pages.actions.act(action, nonce)
-            except (ActionRefused, Outage) as error:
-                return pages.message(request, view, f"{LABELS[action.kind]}: not done", str(error), 409)
-            while len(self._done) > KEPT_ANSWERS:
-                self._done.popitem(last=False)
+        async with self._acting:  # a double click sends the form again before the first one is answered
+            if nonce not in self._done:
+                try:
+                    self._done[nonce] = await pages.actions.act(action, nonce)
+                except (ActionRefused, Outage) as error:
+                    return pages.message(request, view, f"{LABELS[action.kind]}: not done", str(error), 409)
+                while len(self._done) > KEPT_ANSWERS:
+                    self._done.popitem(last=False)
         raise web.HTTPSeeOther(pages.renderer.page_of(schedule, "done", nonce))
 
     async def done(self, request: web.Request) -> web.Response:
@@ -82,3 +87,13 @@ class ActionPages:
         if kind is ActionKind.APPROVE and not sweep and schedule.last is not None:
             sweep = schedule.last.id
         return Action(kind, schedule.document, error, sweep)
+
+
+async def _form(request: web.Request) -> Mapping[str, object]:
+    """The fields of a form of the console. Anything else that is posted is the mistake of its sender."""
+    if request.content_type != _FORM:
+        raise web.HTTPUnsupportedMediaType(text=f"A form is sent as {_FORM}.\n")
+    try:
+        return await request.post()
+    except (LookupError, ValueError):  # an unknown charset, or bytes that it does not have
+        raise web.HTTPBadRequest(text="The form cannot be read.\n") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -76,10 +77,13 @@ class Provider:
         self.preview_of = Preview("Ten rows change.", 10)
         self.refusal: ActionRefused | None = None
         self.reads = 0
+        self.answers = asyncio.Event()  # while it is not set, nothing is answered
+        self.answers.set()
         self.acted: list[tuple[Action, str]] = []
 
     async def snapshot(self) -> Snapshot:
         self.reads += 1
+        await self.answers.wait()
         if self.outage is not None:
             raise self.outage
         return Snapshot(self.documents, NOW)
@@ -100,6 +104,7 @@ class Provider:
     async def act(self, action: Action, nonce: str) -> str:
         if self.refusal is not None:
             raise self.refusal
+        await self.answers.wait()
         self.acted.append((action, nonce))
         return f"It was done: {HOSTILE}"
 

@@ -87,6 +87,34 @@ async def test_a_form_of_another_site_does_nothing(change: Change) -> None:
         assert (answer.status, provider.acted) == (403, [])
 
 
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("multipart/form-data", 415),
+        ("multipart/form-data; boundary=x", 415),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded; charset=nope", 400),
+    ],
+)
+async def test_what_is_no_form_of_the_console_is_the_mistake_of_its_sender(kind: str, status: int) -> None:
+    async with serving(Provider(full())) as client:
+        answer = await client.post(f"{CARTS}/retry", data=b"token=1", headers={"Content-Type": kind})
+        assert answer.status == status
+
+
+async def test_a_double_click_acts_once() -> None:
+    provider = Provider(full())
+    async with serving(provider, interval=3600.0) as client:
+        await log_in(client)
+        form = await fields(client, f"{CARTS}/retry")
+        provider.answers.clear()
+        clicks = [asyncio.create_task(client.post(f"{CARTS}/retry", data=form)) for _ in range(2)]
+        await asyncio.wait(clicks, timeout=0.1)
+        provider.answers.set()
+        assert [answer.status for answer in await asyncio.gather(*clicks)] == [200, 200]
+        assert len(provider.acted) == 1
+
+
 async def test_a_later_console_on_the_same_port_replaces_the_cookie_of_the_former() -> None:
     names: list[str] = []
     for key in ("one", "two"):
