@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from kubesweep.quantities import duration
 from kubesweep.ticks import Cron, Ticks, find_zone
@@ -24,8 +24,12 @@ class Moment:
 
 
 def moment(seconds: float, now: float, zone: str = "UTC") -> Moment:
-    """Raises ValueError for an unknown zone."""
-    local = datetime.fromtimestamp(seconds, find_zone(zone))
+    """In UTC where the zone has no such moment: at both ends of the calendar. Raises ValueError for an unknown zone."""
+    found = find_zone(zone)
+    try:
+        local = datetime.fromtimestamp(seconds, found)
+    except OverflowError:
+        local = datetime.fromtimestamp(seconds, UTC)
     away = seconds - now
     distance = f"in {duration(away)}" if away > 0 else f"{duration(-away)} ago"
     if abs(away) < _NOW:

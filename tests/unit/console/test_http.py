@@ -161,6 +161,17 @@ async def test_an_outage_at_the_start_is_shown_too() -> None:
         assert "QueueUnreachable" in await (await client.get("/")).text()
 
 
+@pytest.mark.parametrize(
+    ("end", "zone"), [("0001-01-01T00:00:00Z", "America/New_York"), ("9999-12-31T23:59:59Z", "Europe/Berlin")]
+)
+async def test_a_time_at_an_end_of_the_calendar_is_shown(end: str, zone: str) -> None:
+    last = sweep(tick=end, startTime=end, completionTime=end)
+    made = document(lastSweep=last, lastScheduleTime=end, spec={"schedule": "@daily", "timeZone": zone})
+    async with serving(Provider(made)) as client:
+        for path in (CARTS, f"{CARTS}/sweeps/latest"):
+            assert f"{end[4:10]} {end[11:19]} UTC" in await (await client.get(path)).text()
+
+
 async def version(answer: ClientResponse) -> str:
     line = await answer.content.readuntil(b"\n\n")
     assert line.startswith(b"data: ")
