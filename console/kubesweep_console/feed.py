@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kubesweep.errors import Outage
 from kubesweep_console.documents import Schedule, read_schedules
@@ -18,6 +18,7 @@ from kubesweep_console.views.sweeps import Reading
 __all__ = ["Feed", "NextTicks", "View"]
 
 READINGS = 120  # of each running sweep
+NO_ANSWER = "No answer yet. Still trying."
 APART = 0.5  # seconds between two of them
 KEPT_TICKS = 10_000
 
@@ -35,7 +36,7 @@ class View:
 class Feed:
     def __init__(self, provider: DataProvider, settings: ConsoleSettings) -> None:
         self._provider, self._settings = provider, settings
-        self._lock = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
         self._read = float("-inf")  # monotonic
         self._changes = 0
         self._began = f"{settings.clock():.0f}"
@@ -44,16 +45,35 @@ class Feed:
         self._readings: dict[str, deque[Reading]] = {}
 
     async def latest(self) -> View:
-        """At most ``interval`` seconds old, or as it was when the provider last answered. Raises nothing."""
-        async with self._lock:
-            if time.monotonic() - self._read >= self._settings.interval / 2:
-                await self._refresh()
-                self._read = time.monotonic()
-            return self._view
+        """At most ``interval`` seconds old, or as it was when the provider last answered.
+
+        A provider that does not answer in ``patience`` delays no page: its answer is awaited in the background.
+        """
+        if self._reading is None and time.monotonic() - self._read >= self._settings.interval / 2:
+            self._reading = asyncio.create_task(self._renew())
+        if (reading := self._reading) is not None:
+            await asyncio.wait((reading,), timeout=self._settings.patience)
+            if not reading.done():
+                late = f"{self._view.version} late"
+                return replace(self._view, problem=self._view.problem or NO_ANSWER, version=late)
+            reading.result()
+        return self._view
+
+    async def close(self) -> None:
+        """Give up a reading that is under way."""
+        if (reading := self._reading) is not None:
+            reading.cancel()
+            await asyncio.wait((reading,))
 
     def readings(self, sweep: str) -> Sequence[Reading]:
         """What was read of a running sweep while somebody watched, the oldest first."""
         return tuple(self._readings.get(sweep, ()))
+
+    async def _renew(self) -> None:
+        try:
+            await self._refresh()
+        finally:
+            self._reading, self._read = None, time.monotonic()
 
     async def _refresh(self) -> None:
         try:

@@ -74,6 +74,9 @@ class Pages:
         return view, found[0]
 
     def _missing(self, request: web.Request, view: View, text: str) -> NoReturn:
+        if not view.read_at and not view.schedules:  # what exists is not known
+            answer = self.message(request, view, "Not known", "Nothing was read yet.", 503)
+            raise web.HTTPServiceUnavailable(text=answer.text, content_type="text/html")
         answer = self.message(request, view, "Not found", text, 404)
         raise web.HTTPNotFound(text=answer.text, content_type="text/html")
 
@@ -164,6 +167,7 @@ class Pages:
     async def close(self, _: web.Application) -> None:
         """End the streams, so that the server can stop."""
         self._closing.set()
+        await self.feed.close()
 
 
 def _filter(request: web.Request) -> Filter:

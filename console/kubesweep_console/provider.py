@@ -78,7 +78,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What an action will do, in sentences, and to how many rows; None: this cannot be known before."""
+    """What an action will do, in sentences, and to how many rows; 0: there is nothing to do, None: it is about no rows, or this is not known."""
 
     sentence: str
     rows: int | None = None

@@ -15,6 +15,7 @@ class ConsoleSettings:
 
     ``key``: a browser that presented it may act; empty: nobody may. ``base``: the path under which a proxy serves the
     console, such as ``/sweeps``. ``interval``: seconds between two readings of the provider while somebody watches.
+    ``patience``: seconds that a page waits for such a reading before it shows the former one.
     ``streams``: most pages that are kept current at once; each further one is read as it is, and asks again later.
     """
 
@@ -22,5 +23,6 @@ class ConsoleSettings:
     key: str = ""
     base: str = ""
     interval: float = 2.0
+    patience: float = 4.0
     streams: int = 200
     clock: Callable[[], float] = time.time

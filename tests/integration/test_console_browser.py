@@ -228,8 +228,20 @@ def test_a_page_whose_server_is_gone_says_that_it_is_stale(browser: Browser, tmp
         browser.open(dashboard.link)
         assert not browser.find("#stale").is_displayed()
     browser.until(lambda: browser.find("#stale").is_displayed(), "the page is marked as stale")
-    assert "has not answered since" in browser.find("#stale").text
+    assert "nothing could be read since" in browser.find("#stale").text
     browser.leave()
+
+
+def test_dead_letters_stay_and_are_called_stale_while_the_queue_cannot_be_read(
+    browser: Browser, dashboard: Dashboard
+) -> None:
+    browser.open(dashboard.link)
+    browser.open(f"{dashboard.origin}/dead-letters")
+    whole = dashboard.scene.path.read_bytes()
+    dashboard.scene.path.write_bytes(b"no queue" * 4096)
+    browser.until(lambda: browser.find("#stale").is_displayed(), "the page is marked as stale")
+    assert "Status404" in browser.text
+    dashboard.scene.path.write_bytes(whole)
 
 
 def test_a_hidden_page_reads_nothing(browser: Browser, dashboard: Dashboard) -> None:

@@ -15,11 +15,13 @@ let reading = false;
 let shown = document.getElementById("live").innerHTML; // as the server sent it
 
 function markStale() {
-  const silent = Date.now() - answered;
+  // Either the server is silent, or it answers and the page itself cannot be read.
+  const fresh = Math.min(answered, read + REREAD);
+  const silent = Date.now() - fresh;
   const lost = !document.hidden && silent > 3 * interval + 2000;
   if (lost) {
-    const since = new Date(answered).toLocaleTimeString();
-    stale.textContent = `Stale data: the console has not answered since ${since}. Trying again.`;
+    const since = new Date(fresh === answered ? answered : read).toLocaleTimeString();
+    stale.textContent = `Stale data: nothing could be read since ${since}. Trying again.`;
   }
   stale.hidden = !lost;
   body.classList.toggle("stale", lost);
@@ -49,6 +51,7 @@ async function readAgain() {
   const address = location.href;
   try {
     const answer = await fetch(address, { headers: { Accept: "text/html" }, redirect: "error" });
+    if (answer.status >= 500) return; // the old numbers are better than none
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const next = page.getElementById("live");
     if (next && address === location.href) {
@@ -86,7 +89,7 @@ function rest() {
 
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) rest();
-  else { answered = Date.now(); listen(); readAgain(); }
+  else { answered = read = Date.now(); listen(); readAgain(); }
 });
 // A page that the browser keeps for its Back button must not keep a connection.
 window.addEventListener("pagehide", rest);

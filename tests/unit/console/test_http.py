@@ -158,7 +158,28 @@ async def test_an_outage_at_the_start_is_shown_too() -> None:
     provider = Provider()
     provider.outage = Outage("QueueUnreachable", "the queue is down")
     async with serving(provider) as client:
-        assert "QueueUnreachable" in await (await client.get("/")).text()
+        text = await (await client.get("/")).text()
+        assert "QueueUnreachable" in text
+        assert "There is no schedule" not in text
+        assert (await client.get(CARTS)).status == 503
+
+
+async def test_a_provider_that_does_not_answer_delays_no_page() -> None:
+    provider = Provider(full())
+    async with serving(provider, patience=0.05) as client, asyncio.timeout(scaled(60)):
+        assert "Stale data" not in await (await client.get("/")).text()
+        provider.answers.clear()
+        while "Stale data" not in (text := await (await client.get("/")).text()):
+            pass
+        assert "No answer yet" in text
+        assert "carts" in text
+        async with client.get("/events") as answer:
+            late = await version(answer)
+            assert f'data-version="{late}"' in text
+            provider.answers.set()
+            while await version(answer) == late:
+                pass
+        assert "Stale data" not in await (await client.get("/")).text()
 
 
 @pytest.mark.parametrize(
@@ -170,6 +191,12 @@ async def test_a_time_at_an_end_of_the_calendar_is_shown(end: str, zone: str) ->
     async with serving(Provider(made)) as client:
         for path in (CARTS, f"{CARTS}/sweeps/latest"):
             assert f"{end[4:10]} {end[11:19]} UTC" in await (await client.get(path)).text()
+
+
+async def test_a_problem_is_in_the_part_of_a_page_that_follows_the_data() -> None:
+    async with serving(Provider(full())) as client:
+        text = await (await client.get("/schedules/shop/none")).text()
+        assert "There is no schedule none" in text.partition('<div id="live">')[2]
 
 
 async def version(answer: ClientResponse) -> str:
