@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import AsyncIterator
@@ -135,17 +136,44 @@ async def test_an_approval_is_of_the_sweep_that_was_shown(console: Console) -> N
 async def test_pause_and_resume_are_those_of_the_throttle(console: Console) -> None:
     pause = await console.action(ActionKind.PAUSE, "expire-sessions")
     preview = await console.actions.preview(pause)
-    assert preview.rows == 36_500
     assert "36,500 rows of the running sweep wait" in preview.sentence
     await console.actions.act(pause, "nonce")
     ref = console.scene.loaded["expire-sessions"].ref
     (stats,) = await console.queue.stats([ref])
     assert (stats.paused, stats.pace and stats.pace.throttle) == (True, "pause")
     resume = await console.action(ActionKind.RESUME, "expire-sessions")
-    assert (await console.actions.preview(resume)).rows == 36_500
+    assert "36,500 rows of the running sweep continue" in (await console.actions.preview(resume)).sentence
     await console.actions.act(resume, "nonce")
     (stats,) = await console.queue.stats([ref])
     assert (stats.paused, stats.pace and stats.pace.throttle) == (False, "")
+
+
+async def test_a_sweep_that_plans_its_first_row_can_be_paused_and_resumed(console: Console) -> None:
+    await console.actions.act(await console.action(ActionKind.TRIGGER, "anonymize-users"), "nonce")
+    for kind in (ActionKind.PAUSE, ActionKind.RESUME):
+        preview = await console.actions.preview(await console.action(kind, "anonymize-users"))
+        assert ("0 rows of the running sweep" in preview.sentence, preview.rows) == (True, None)
+
+
+async def test_a_trigger_says_why_its_sweep_would_not_start(console: Console) -> None:
+    paused = await console.actions.preview(await console.action(ActionKind.TRIGGER, "anonymize-users"))
+    assert "it is paused: no row is started until it is resumed" in paused.sentence
+    carts = console.scene.loaded["close-abandoned-carts"]
+    edited = carts.spec.model_copy(update={"spec": carts.spec.spec.model_copy(update={"suspend": True})})
+    console.provider.loaded[carts.ref] = dataclasses.replace(carts, spec=edited)
+    suspended = await console.actions.preview(await console.action(ActionKind.TRIGGER, "close-abandoned-carts"))
+    assert "its file suspends it" in suspended.sentence
+
+
+async def test_a_page_may_be_about_a_schedule_that_has_gone_meanwhile(console: Console, tmp_path: Path) -> None:
+    """Another page reads the queue between the question and the answer."""
+    bare = Console(console.scene, files=False)
+    action = await bare.action(ActionKind.RETRY, "notify-overdue")
+    await bare.queue.forget(console.scene.loaded["notify-overdue"].ref)
+    assert "notify-overdue" not in str((await bare.provider.snapshot()).documents)
+    assert "dead retry notify-overdue" in bare.provider.command(action)
+    assert (await bare.actions.preview(action)).rows == 0
+    await bare.queue.close()
 
 
 @pytest.mark.parametrize(("error", "rows"), [("", 10), ("Timeout", 3)])

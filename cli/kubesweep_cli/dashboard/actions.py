@@ -40,7 +40,9 @@ class QueueActions:
                 _refuse_served(ref, RESET)
                 self._refuse_suspended(ref)
                 rate = stats.pace.rows_per_second if stats.pace is not None else None
-                return Preview(f"Workers start rows again. The rate is {describe_rate(rate)}.", _open_rows(stats))
+                return Preview(
+                    f"Workers start rows again. The rate is {describe_rate(rate)}.{_open_rows(stats, 'continue')}"
+                )
             case ActionKind.RETRY | ActionKind.PURGE:
                 return await self._before_change(ref, stats, action)
 
@@ -56,7 +58,13 @@ class QueueActions:
         about = "" if left is None else f", about {rows(left)} as the last sweep left them"
         mode = loaded.plan.mode if loaded is not None else stats.sweep.mode if stats.sweep is not None else ""
         effect = " It is a dry run, which changes nothing." if mode == "DryRun" else ""
-        return Preview(f"A sweep starts now. It sweeps every row that is stale then{about}.{effect}", left)
+        waits = self._why_it_waits(ref, stats)
+        return Preview(f"A sweep starts now. It sweeps every row that is stale then{about}.{effect}{waits}", left)
+
+    def _why_it_waits(self, ref: ScheduleRef, stats: Stats) -> str:
+        if self._provider.suspended(ref):
+            return " But its file suspends it, so a `run` leaves the sweep alone; only a `worker` works on it."
+        return " But it is paused: no row is started until it is resumed." if stats.paused else ""
 
     def _before_approve(self, ref: ScheduleRef, stats: Stats, action: Action) -> Preview:
         sweep = stats.sweep
@@ -65,7 +73,8 @@ class QueueActions:
         loaded = self._provider.loaded.get(ref)
         limit = loaded.plan.limits.approve_above_rows if loaded is not None else None
         more = f"more than {rows(limit)}" if limit is not None else "all rows that are stale"
-        return Preview(f"The sweep of {time_text(sweep.tick)} continues, and sweeps {more}. {sweep.message}.")
+        waits = self._why_it_waits(ref, stats)
+        return Preview(f"The sweep of {time_text(sweep.tick)} continues, and sweeps {more}. {sweep.message}.{waits}")
 
     def _refuse_suspended(self, ref: ScheduleRef) -> None:
         if self._provider.suspended(ref):
@@ -78,12 +87,11 @@ class QueueActions:
         waiting = await self._count(ref, stats, action, RowState.RETRYING)
         which = f" with the error {action.error}" if action.error else ""
         also = f" and {rows(waiting)} in retry" if waiting else ""
+        verb = "is" if dead + waiting == 1 else "are"
         if action.kind is ActionKind.RETRY:
-            what = "are due at once, with fresh attempts and the same idempotency keys"
+            what = f"{verb} due at once, with fresh attempts and the same idempotency keys"
         else:
-            what = (
-                "are removed from the queue. The next sweep finds those that are still stale, and repeats their effect"
-            )
+            what = f"{verb} removed from the queue. The next sweep finds those that are still stale, and repeats their effect"
         return Preview(f"{dead:,} dead letter{'s' * (dead != 1)}{also}{which} {what}.", dead + waiting)
 
     async def _count(self, ref: ScheduleRef, stats: Stats, action: Action, state: RowState) -> int:
@@ -147,15 +155,14 @@ def _refuse_served(ref: ScheduleRef, rate: str) -> None:
         raise ActionRefused(str(error)) from None
 
 
-def _open_rows(stats: Stats) -> int | None:
-    """Rows of the running sweep that are not settled; None where no sweep runs."""
+def _open_rows(stats: Stats, verb: str) -> str:
+    """A sentence; empty where no sweep runs. A sweep that still plans may have no row yet, so this is no number of rows to act on."""
     sweep = stats.sweep
-    return None if sweep is None or sweep.state.settled else max(0, sweep.planned - sweep.settled_rows)
+    if sweep is None or sweep.state.settled:
+        return ""
+    return f" {rows(max(0, sweep.planned - sweep.settled_rows))} of the running sweep {verb}."
 
 
 def _before_pause(stats: Stats) -> Preview:
-    left = _open_rows(stats)
-    waits = f" {rows(left)} of the running sweep wait until you resume it." if left is not None else ""
-    return Preview(
-        f"Workers finish the rows in progress and start no further one. Ticks still open sweeps.{waits}", left
-    )
+    waits = _open_rows(stats, "wait until you resume it")
+    return Preview(f"Workers finish the rows in progress and start no further one. Ticks still open sweeps.{waits}")

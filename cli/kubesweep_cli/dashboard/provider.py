@@ -55,7 +55,7 @@ class QueueProvider:
         refs = sorted({*await self._queue.schedules(), *self.loaded})
         now = self._now()
         stats = await self._queue.stats(refs) if refs else ()
-        self._refs = {ref.uid: ref for ref in refs}
+        self._refs |= {ref.uid: ref for ref in refs}  # a page may still be about one that has gone
         documents = tuple(
             document(ref, one, self.loaded.get(ref), self._databases.get(ref, ""), now)
             for ref, one in zip(refs, stats, strict=True)
