@@ -78,7 +78,7 @@ def scene(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         with prometheus(folder, scrape_configs(app.release.rendered(MONITORS)), rules()) as server:
             since = time.time()
             begin(app)
-            app.until_condition(BEHIND, "KeepingUp", "False", patience=240)
+            app.until_condition(BEHIND, "KeepingUp", "False", patience=400)
             yield Scene(app, server, since)
 
 
