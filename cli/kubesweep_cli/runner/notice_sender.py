@@ -1,6 +1,6 @@
 """Delivers notices to one URL, in the background: a receiver that is slow, or cannot be reached, never delays the run.
 
-A notice is tried a few times, then dropped. That is logged once, until another one is delivered. The URL may be secret (Slack's is), so no
+A notice is tried for about an hour, then dropped. The first failure is logged, and no other one until a notice is delivered. The URL may be secret (Slack's is), so no
 message has more of it than the host.
 """
 
@@ -28,8 +28,10 @@ __all__ = ["HttpNoticeSender", "NoticeReceiver", "deliveries", "parse_receiver"]
 
 SLACK = "hooks.slack.com"
 PREFIX = "slack:"
-ATTEMPTS = 5
+ATTEMPTS = 64  # about an hour
 FIRST_PAUSE = 1.0  # seconds; each further one is twice as long
+LONGEST_PAUSE = 60.0
+QUIET = 5  # attempts before a failure is logged
 MAX_PAUSE = 30.0  # seconds that a receiver may ask to wait (Retry-After)
 TIMEOUT = 10.0  # seconds of one attempt
 CLOSING = 10.0  # seconds that the end of a run waits for notices on their way
@@ -86,7 +88,7 @@ class HttpNoticeSender:
         try:
             self._waiting.put_nowait((notice, delivered))
         except asyncio.QueueFull:
-            self._dropped(f"{WAITING:,} others wait")
+            self._failed(f"{WAITING:,} others wait")
 
     async def run(self) -> None:
         """Deliver until cancelled, in order."""
@@ -101,7 +103,7 @@ class HttpNoticeSender:
                     if await self._deliver(session, self._receiver.body(notice)):
                         delivered()
                 except Exception as error:  # the other notices are still sent
-                    self._dropped(f"an unexpected error, {type(error).__name__}; please report it")
+                    self._failed(f"an unexpected error, {type(error).__name__}; please report it")
                 finally:
                     self._waiting.task_done()
 
@@ -120,9 +122,11 @@ class HttpNoticeSender:
                 return True
             if again is None or attempt == ATTEMPTS:
                 break
+            if attempt == QUIET:
+                self._failed(problem)
             await self._pause(max(again, pause * random.uniform(0.75, 1.25)))
-            pause *= 2
-        self._dropped(problem)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        self._failed(problem)
         return False
 
     async def _post(self, session: aiohttp.ClientSession, body: bytes) -> tuple[str, float | None]:
@@ -146,10 +150,10 @@ class HttpNoticeSender:
             log.info("notices are delivered again", extra={"receiver": self._receiver.host})
         self._failing = False
 
-    def _dropped(self, problem: str) -> None:
+    def _failed(self, problem: str) -> None:
         if not self._failing:
             log.warning(
-                "a notice was not delivered: %s. Others are still tried; only the first failure is reported",
+                "a notice was not delivered: %s. Only the first failure is reported, until a notice is delivered",
                 problem,
                 extra={"receiver": self._receiver.host},
             )
