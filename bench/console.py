@@ -144,6 +144,7 @@ def _console(found: tuple[dict[str, Any], ...], now: float) -> web.Application:
 
     class Fixed:
         title = "benchmark"
+        first = ""
 
         async def snapshot(self) -> Snapshot:
             return Snapshot(found, now)

@@ -84,7 +84,7 @@ class Pages:
         view, now = await self.feed.latest(), self.settings.clock()
         self._next_ticks.now = now
         shown: Fleet = fleet(view.schedules, _filter(request), now, self._next_ticks)
-        return self.page(request, view, "fleet.html", "Schedules", fleet=shown)
+        return self.page(request, view, "fleet.html", "Schedules", fleet=shown, first=self.provider.first)
 
     async def schedule(self, request: web.Request) -> web.Response:
         view, found = await self.find(request)

@@ -92,6 +92,7 @@ class DataProvider(Protocol):
     """The data of the console. Any method may raise :class:`kubesweep.errors.Outage`."""
 
     title: str  # whose schedules these are, such as a queue or a release
+    first: str  # what a person types for the first schedule
 
     async def snapshot(self) -> Snapshot:
         """All schedules. It is called only while somebody watches, at most once in ``ConsoleSettings.interval``."""

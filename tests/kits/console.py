@@ -69,6 +69,7 @@ class Provider:
     """``outage``: raised by each call while it is set. ``preview`` and ``refusal`` answer for the actions."""
 
     title = "a provider of a test"
+    first = "kubesweep run -f sweep.yaml"
 
     def __init__(self, *documents: Document) -> None:
         self.documents = documents

@@ -46,6 +46,7 @@ class QueueProvider:
     ) -> None:
         self.title = f"queue {safe_url(where)}"
         self._queue, self._option, self._now = queue, option, now
+        self.first = f"{called or program()} run -f sweep.yaml{queue_option(option)}"
         self.loaded = {one.ref: one for one in loaded}
         self._databases = {ref: _address(one) for ref, one in self.loaded.items()}
         self._refs: dict[str, ScheduleRef] = {ref.uid: ref for ref in self.loaded}

@@ -45,7 +45,7 @@ class ClusterProvider:
         cached: Callable[[], Schedules | None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.title = title
+        self.title, self.first = title, "kubectl apply -f sweep.yaml"
         self._client, self._namespaces, self._cached, self._clock = client, namespaces, cached, clock
         self._known: dict[str, tuple[Body, Document]] = {}  # by uid: a body and its document
         self._listed = Snapshot((), 0.0)

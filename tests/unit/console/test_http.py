@@ -51,6 +51,11 @@ async def test_no_text_from_outside_becomes_markup(path: str) -> None:
         assert re.findall(r"<script(?! src=\"/static/)", text) == []
 
 
+async def test_without_a_schedule_the_page_says_what_to_type_for_the_first() -> None:
+    async with serving(Provider()) as client:
+        assert f"<code>{Provider.first}</code>" in await (await client.get("/")).text()
+
+
 async def test_a_hostile_name_is_a_link_to_its_own_page() -> None:
     name = '../"><script>alert(1)</script>'
     async with serving(Provider(full(name))) as client:
