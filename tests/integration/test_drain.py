@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from kubesweep.api.plan import Effect, Plan, Webhook
+from kubesweep.api.plan import Effect, Plan, RowLimits, Webhook
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import SweepRequest
 from kubesweep.queue.service import QueueService
@@ -25,8 +25,10 @@ from tests.integration.test_worker_handlers import handler_plan, left, make_tabl
 from tests.kits.deadlines import scaled
 from tests.kits.servers import shared
 
-ROWS = 500
+ROWS = 1000
 SIGNALS = 20  # in each of six tests
+# Two jobs, each with more rows than effects of all rounds. With fewer, the two that run may have too few rows left for the ``at``-th effect.
+HALVES = RowLimits(batch_rows=ROWS // 2)
 COLUMNS = ("id",)
 
 
@@ -35,10 +37,10 @@ async def slow_plan(kind: str) -> AsyncIterator[Plan]:
     """A plan whose effects run one at a time, in several threads, or as many requests."""
     module = effects.__name__
     if kind == "coroutine":
-        yield handler_plan("", effect=Effect(columns=COLUMNS, handler=f"{module}:slow", concurrency=1))
+        yield handler_plan("", effect=Effect(columns=COLUMNS, handler=f"{module}:slow", concurrency=1), limits=HALVES)
     elif kind == "thread":
         handler = f"{module}:slow_in_a_thread"
-        yield handler_plan("", effect=Effect(columns=COLUMNS, handler=handler, concurrency=3))
+        yield handler_plan("", effect=Effect(columns=COLUMNS, handler=handler, concurrency=3), limits=HALVES)
     else:
 
         async def answer(request: web.Request) -> web.Response:
@@ -48,7 +50,7 @@ async def slow_plan(kind: str) -> AsyncIterator[Plan]:
             return web.Response()
 
         async with receiver(answer) as url:
-            yield handler_plan("", effect=Effect(columns=COLUMNS, webhook=Webhook(url), concurrency=20))
+            yield handler_plan("", effect=Effect(columns=COLUMNS, webhook=Webhook(url), concurrency=20), limits=HALVES)
 
 
 async def drained(plan: Plan, url: str, where: str, at: int) -> int:
