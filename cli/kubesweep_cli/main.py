@@ -146,7 +146,7 @@ def run(
 ) -> None:
     """Run the clock, the planner and the workers of every schedule in one process."""
     from kubesweep_cli.commands.run import run_local
-    from kubesweep_cli.runner.notice_sender import parse_receiver
+    from kubesweep_cli.runner.notice_receiver import parse_receiver
     from kubesweep_cli.runner.runner import RunSettings
 
     receiver = parse_receiver(notify) if notify else None

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from kubesweep.errors import SpecError
 
-__all__ = ["Address", "parse_address"]
+__all__ = ["LOOPBACK", "Address", "parse_address"]
 
+LOOPBACK = "127.0.0.1"
 MOST = 65_535
 
 
@@ -47,11 +48,12 @@ class Address:
         return socket.create_server(("", self.port))
 
 
-def parse_address(text: str, source: str) -> Address:
-    """``8720``, ``:8720``, ``0.0.0.0:8720`` or ``[::1]:8720``. ``source``: the option that gave it. Raises SpecError."""
+def parse_address(text: str, source: str, default: str | None = None) -> Address:
+    """``8720``, ``:8720``, ``0.0.0.0:8720`` or ``[::1]:8720``. ``source``: the option that gave it. ``default``: the host of an address
+    without one. Raises SpecError."""
     host, _, port = text.rpartition(":")
     name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     bare = ":" in name and name == host  # an IPv6 address without its brackets
     if bare or not (port.isascii() and port.isdecimal()) or int(port) > MOST:
         raise SpecError("BadAddress", f"{source} {text[:64]}: write PORT or HOST:PORT, with a port up to {MOST}")
-    return Address(name or None, int(port))
+    return Address(name or default, int(port))

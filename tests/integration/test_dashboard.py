@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from kubesweep.errors import SpecError
+from kubesweep.listen_address import LOOPBACK, parse_address
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import ScheduleRef, SweepRequest, SweepState
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep_cli.dashboard.actions import QueueActions
 from kubesweep_cli.dashboard.provider import QueueProvider
-from kubesweep_cli.dashboard.serve import console_address, serving
+from kubesweep_cli.dashboard.serve import serving
 from kubesweep_console.documents import Schedule
 from kubesweep_console.provider import Action, ActionKind, ActionRefused, Document
 from kubesweep_console.views.state import state_of
@@ -241,22 +242,22 @@ async def test_a_queue_on_a_server_is_shown_too(emptied: RedisQueue, console: Co
     ],
 )
 def test_an_address_is_a_port_with_or_without_a_host(text: str, host: str, port: int, loopback: bool) -> None:
-    found = console_address(text, "--ui")
+    found = parse_address(text, "--ui", LOOPBACK)
     assert (found.host, found.port, found.loopback) == (host, port, loopback)
 
 
 @pytest.mark.parametrize("text", ["", "console", "console:", "65536", "-1", "80:http", "²"])
 def test_any_other_address_is_refused(text: str) -> None:
     with pytest.raises(SpecError, match="write PORT"):
-        console_address(text, "--ui")
+        parse_address(text, "--ui", LOOPBACK)
 
 
 async def test_only_a_loopback_address_has_a_key(console: Console) -> None:
-    async with serving(console_address("127.0.0.1:0", "--ui"), console.provider, console.actions) as link:
+    async with serving(parse_address("127.0.0.1:0", "--ui", LOOPBACK), console.provider, console.actions) as link:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?key=[\w-]{32}", link)
         port = link.split(":")[2].split("/")[0]
         with pytest.raises(SpecError, match="cannot listen"):
-            async with serving(console_address(port, "--ui"), console.provider, console.actions):
+            async with serving(parse_address(port, "--ui", LOOPBACK), console.provider, console.actions):
                 pass
-    async with serving(console_address("0.0.0.0:0", "--ui"), console.provider, console.actions) as link:
+    async with serving(parse_address("0.0.0.0:0", "--ui", LOOPBACK), console.provider, console.actions) as link:
         assert re.fullmatch(r"http://0\.0\.0\.0:\d+/", link)

@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from kubesweep_cli.runner import notice_sender
-from kubesweep_cli.runner.notice_sender import ATTEMPTS, MAX_PAUSE, HttpNoticeSender, NoticeReceiver, parse_receiver
+from kubesweep_cli.runner.notice_receiver import NoticeReceiver, parse_receiver
+from kubesweep_cli.runner.notice_sender import ATTEMPTS, MAX_PAUSE, HttpNoticeSender
 from kubesweep_cli.runner.notices import Notice, NoticeState
 from tests.integration.receivers import receiver
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kubesweep.api.loading.files import load
+from kubesweep.listen_address import LOOPBACK, parse_address
 from kubesweep_cli.dashboard.actions import QueueActions
 from kubesweep_cli.dashboard.provider import QueueProvider
-from kubesweep_cli.dashboard.serve import console_address, serving
+from kubesweep_cli.dashboard.serve import serving
 from kubesweep_cli.shell.exit_codes import Exit
 from kubesweep_cli.shell.open_queue import open_queue
 from kubesweep_cli.shell.state_paths import queue_url
@@ -21,7 +22,7 @@ __all__ = ["run_dashboard"]
 
 async def run_dashboard(terminal: Terminal, files: Sequence[Path], option: str | None, port: str) -> Exit:
     """Serve until a signal. ``port``: a port, or HOST:PORT."""
-    address = console_address(port, "--port")
+    address = parse_address(port, "--port", LOOPBACK)
     loaded = load(files) if files else []
     where = queue_url(option)
     async with open_queue(where) as queue:

@@ -15,14 +15,10 @@ import msgspec
 
 from kubesweep.api.loading.files import Loaded, load
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.listen_address import Address, parse_address
+from kubesweep.listen_address import LOOPBACK, Address, parse_address
 from kubesweep.queue.model import Stats
 from kubesweep.queue.service import QueueService
 from kubesweep_cli.commands.run_report import report
-from kubesweep_cli.dashboard.actions import QueueActions
-from kubesweep_cli.dashboard.provider import QueueProvider
-from kubesweep_cli.dashboard.serve import console_address, serving
-from kubesweep_cli.runner.notice_sender import deliveries
 from kubesweep_cli.runner.notices import Notices
 from kubesweep_cli.runner.runner import Runner, RunResult, RunSettings
 from kubesweep_cli.runner.worker_group import WorkerGroup, file_of
@@ -53,7 +49,7 @@ async def run_local(
 ) -> Exit:
     """Serve the schedules of ``files`` until a signal, or run one sweep of each. ``metrics``, ``ui``: the options of these names."""
     metrics_at = None if metrics is None else parse_address(metrics, "--metrics")
-    console_at = None if ui is None else console_address(ui, "--ui")
+    console_at = None if ui is None else parse_address(ui, "--ui", LOOPBACK)
     # Of two processes with different files, the one that started last has the newer plan.
     loaded = load(files, generation=time.time_ns() // 1_000_000, url=url)
     where = queue_url(option)
@@ -63,7 +59,7 @@ async def run_local(
         loaded = [_newest(*each) for each in zip(loaded, known, strict=True)]
         await preflight(loaded, url)
         async with (
-            _console(terminal, console_at, QueueProvider(queue, where, option, loaded), queue),
+            _console(terminal, console_at, queue, where, option, loaded),
             _notices(settings, queue, option) as notices,
         ):
             result = await run_loaded(terminal, loaded, queue, where, settings, metrics_at, notices)
@@ -136,12 +132,23 @@ def _metrics(address: Address | None, workers: WorkerGroup) -> AbstractAsyncCont
 
 @asynccontextmanager
 async def _console(
-    terminal: Terminal, address: Address | None, provider: QueueProvider, queue: QueueService
+    terminal: Terminal,
+    address: Address | None,
+    queue: QueueService,
+    where: str,
+    option: str | None,
+    loaded: Sequence[Loaded],
 ) -> AsyncIterator[None]:
     """The console while the run lasts; nothing without an address."""
     if address is None:
         yield
         return
+    # aiohttp's server takes tenths of a second to import, which a run without the console need not wait for.
+    from kubesweep_cli.dashboard.actions import QueueActions
+    from kubesweep_cli.dashboard.provider import QueueProvider
+    from kubesweep_cli.dashboard.serve import serving
+
+    provider = QueueProvider(queue, where, option, loaded)
     async with serving(address, provider, QueueActions(queue, provider)) as link:
         terminal.line(f"console: {link}")
         yield
@@ -152,6 +159,8 @@ async def _notices(settings: RunSettings, queue: QueueService, option: str | Non
     if settings.notify is None:
         yield None
         return
+    from kubesweep_cli.runner.notice_sender import deliveries  # imports aiohttp, as above
+
     async with deliveries(settings.notify) as sender:
         yield Notices(queue, sender, queue_option(option))
 

@@ -9,20 +9,13 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from kubesweep.errors import SpecError
-from kubesweep.listen_address import Address, parse_address
+from kubesweep.listen_address import LOOPBACK, Address
 from kubesweep_console.provider import Actions, DataProvider
 from kubesweep_console.settings import ConsoleSettings
 
-__all__ = ["console_address", "serving"]
+__all__ = ["serving"]
 
-LOOPBACK = "127.0.0.1"
 _NAMES = frozenset({LOOPBACK, "localhost", "::1"})
-
-
-def console_address(text: str, option: str) -> Address:
-    """On this machine only, where ``text`` has no host. Raises SpecError."""
-    found = parse_address(text, option)
-    return Address(found.host or LOOPBACK, found.port)
 
 
 @asynccontextmanager

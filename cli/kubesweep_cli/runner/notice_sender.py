@@ -13,21 +13,17 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
-from urllib.parse import urlsplit
 
 import aiohttp
-import msgspec
 
-from kubesweep.errors import Outage, SpecError
+from kubesweep.errors import Outage
+from kubesweep_cli.runner.notice_receiver import NoticeReceiver
 from kubesweep_cli.runner.notices import Notice
 from kubesweep_worker.effects.proxy import proxy_for
 
-__all__ = ["HttpNoticeSender", "NoticeReceiver", "deliveries", "parse_receiver"]
+__all__ = ["HttpNoticeSender", "deliveries"]
 
-SLACK = "hooks.slack.com"
-PREFIX = "slack:"
 ATTEMPTS = 64  # about an hour
 FIRST_PAUSE = 1.0  # seconds; each further one is twice as long
 LONGEST_PAUSE = 60.0
@@ -38,42 +34,6 @@ CLOSING = 10.0  # seconds that the end of a run waits for notices on their way
 WAITING = 1000  # notices; more are dropped
 RETRIED = frozenset({408, 425, 429})
 log = logging.getLogger("kubesweep.notices")
-
-
-@dataclass(frozen=True, slots=True)
-class NoticeReceiver:
-    """``slack``: it takes Slack's shape, ``{"text": ...}``; otherwise all fields of a notice."""
-
-    url: str
-    slack: bool = False
-
-    @property
-    def host(self) -> str:
-        return urlsplit(self.url).hostname or ""
-
-    def body(self, notice: Notice) -> bytes:
-        """The JSON of one notice. Slack reads &, < and > as markup."""
-        if not self.slack:
-            return msgspec.json.encode(notice)
-        text = notice.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        return msgspec.json.encode({"text": text})
-
-
-def parse_receiver(text: str) -> NoticeReceiver:
-    """The value of ``--notify``. Raises SpecError, which does not show the value."""
-    url = text.removeprefix(PREFIX)
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or any(each.isspace() for each in url):
-        raise SpecError(
-            "BadNotify",
-            "--notify takes a complete URL, such as https://example.com/hook.\n"
-            "Write slack: in front of it for a receiver of Slack's shape; hooks.slack.com needs no prefix.",
-        )
-    return NoticeReceiver(url, slack=url != text or parts.hostname == SLACK)
 
 
 class HttpNoticeSender:

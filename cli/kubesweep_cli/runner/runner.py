@@ -18,7 +18,7 @@ from kubesweep.api.loading.files import Loaded
 from kubesweep.errors import Outage
 from kubesweep.queue.model import OpenResult, SweepState
 from kubesweep.queue.service import Opened, QueueService
-from kubesweep_cli.runner.notice_sender import NoticeReceiver
+from kubesweep_cli.runner.notice_receiver import NoticeReceiver
 from kubesweep_cli.runner.notices import Notices
 from kubesweep_cli.runner.progress import ScheduleProgress
 from kubesweep_cli.shell.exit_codes import Exit, code_of_sweep
