@@ -19,7 +19,6 @@ from kubesweep.queue.model import Stats
 from kubesweep_controller.rows_total import RowsTotal
 from kubesweep_controller.schedule_metrics import Observed, Texts, exposition, texts_of
 from kubesweep_controller.status.formatting import namespaced_name
-from kubesweep_controller.status.history import known_sweeps
 from kubesweep_controller.status.missed_ticks import previous_tick
 from kubesweep_controller.status.observation import Observation
 
@@ -81,7 +80,7 @@ class Metrics:
         if key not in self._stats:
             return seen
         stats, backlog = self._stats[key]
-        return replace(seen, stats=stats, backlog=backlog, rows=self._rows.add(key, known_sweeps(stats)))
+        return replace(seen, stats=stats, backlog=backlog, rows=self._rows.add(key, stats.sweeps))
 
     def forget(self, namespace: str, name: str) -> None:
         self._stats.pop((namespace, name), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "duration", "percent", "rate", "rows"]
+__all__ = ["are_dead_letters", "count", "duration", "percent", "rate", "rows"]
 
 
 def count(number: int) -> str:
@@ -13,6 +13,11 @@ def count(number: int) -> str:
 def rows(number: int) -> str:
     """``1`` -> ``1 row``, ``2000`` -> ``2,000 rows``."""
     return f"{number:,} row" if number == 1 else f"{number:,} rows"
+
+
+def are_dead_letters(number: int) -> str:
+    """``1`` -> ``1 row is a dead letter``, ``2`` -> ``2 rows are dead letters``."""
+    return f"{rows(number)} {'is a dead letter' if number == 1 else 'are dead letters'}"
 
 
 def percent(part: int, whole: int) -> str:

@@ -83,7 +83,7 @@ def missed(
 
 def is_lost(sweep: str, stats: Stats) -> bool:
     """True where the queue no longer has this unfinished sweep, although it answers."""
-    return all(known.id != sweep for known in (stats.sweep, *stats.history) if known is not None)
+    return all(known.id != sweep for known in stats.sweeps)
 
 
 def sweep_request(

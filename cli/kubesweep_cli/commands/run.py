@@ -73,7 +73,7 @@ async def run_local(
 
 def _newest(one: Loaded, known: Stats) -> Loaded:
     """The schedule under a generation above that of every other plan in the queue, whose clock may have been ahead."""
-    plans = [*(sweep.plan for sweep in (known.sweep, *known.history) if sweep), *(each.plan for each in known.findings)]
+    plans = [*(sweep.plan for sweep in known.sweeps), *(each.plan for each in known.findings)]
     ahead = [plan.generation for plan in plans if not plan.same(one.plan.version)]
     generation = max([one.plan.generation, *(each + 1 for each in ahead)])
     return replace(one, plan=msgspec.structs.replace(one.plan, generation=generation))

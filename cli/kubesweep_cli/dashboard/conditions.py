@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from kubesweep.api.loading.files import Loaded
-from kubesweep.quantities import rows
-from kubesweep.queue.model import Stats, Sweep, SweepState
+from kubesweep.quantities import are_dead_letters
+from kubesweep.queue.model import Stats, Sweep, SweepState, last_decided
 from kubesweep.timestamps import time_text
 from kubesweep_cli.views.schedule_view import problems
 
@@ -79,8 +79,7 @@ def _awaits(sweep: Sweep | None) -> _Attention | None:
 
 def _failed(stats: Stats) -> _Attention | None:
     """The latest sweep that ended by itself, as in the cluster: a new attempt does not clear the failure, a success does."""
-    sweeps = (stats.sweep, *stats.history) if stats.sweep is not None else stats.history
-    last = next((one for one in sweeps if one.state.settled and one.state is not SweepState.SUPERSEDED), None)
+    last = last_decided(stats.sweeps)
     if last is None or last.state not in _BAD:
         return None
     verb = "was halted" if last.state is SweepState.HALTED else "failed"
@@ -90,5 +89,4 @@ def _failed(stats: Stats) -> _Attention | None:
 def _dead(stats: Stats) -> _Attention | None:
     if not stats.dead:
         return None
-    verb = "is a dead letter" if stats.dead == 1 else "are dead letters"
-    return _Attention("DeadLetters", f"{rows(stats.dead)} {verb}. Fix the cause, then retry them.")
+    return _Attention("DeadLetters", f"{are_dead_letters(stats.dead)}. Fix the cause, then retry them.")

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from kubesweep.errors import Outage
+from kubesweep.quantities import are_dead_letters
 from kubesweep.queue.model import Finding, Sweep, SweepState
 from kubesweep.queue.service import QueueService
 from kubesweep.timestamps import time_text
@@ -139,8 +140,7 @@ def _problems(one: ScheduleProgress, retried: bool, queue_option: str) -> Iterat
             f"The tick of {time_text(one.missed)} started no sweep; the next one covers its rows.",
         )
     if one.stats.dead:
-        verb = "is a dead letter" if one.stats.dead == 1 else "are dead letters"
-        yield Reason.DEAD_LETTERS, f"{formatting.rows(one.stats.dead)} {verb}. To list them: {command('dead list')}."
+        yield Reason.DEAD_LETTERS, f"{are_dead_letters(one.stats.dead)}. To list them: {command('dead list')}."
     elif retried and one.stats.excluded:
         yield Reason.DEAD_LETTERS, f"Dead letters are being retried; {formatting.rows(one.stats.excluded)} still to go."
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from kubesweep import scheduling
 from kubesweep.api.loading.files import Loaded
 from kubesweep.api.plan import Plan
-from kubesweep.queue.model import Finding, OpenResult, ScheduleRef, Stats, Sweep, SweepRequest, SweepState
+from kubesweep.queue.model import Finding, OpenResult, ScheduleRef, Stats, Sweep, SweepRequest, SweepState, last_decided
 from kubesweep.queue.service import Opened
 from kubesweep_cli.runner.clock import Clock, activation_finding
 from kubesweep_cli.shell.schedule_names import label
@@ -63,9 +63,8 @@ class ScheduleProgress:
 
     @property
     def decided(self) -> Sweep | None:
-        """The latest sweep that ended by itself. One that is running, or was superseded, decides nothing."""
-        sweeps = (each for each in (self.sweep, *self.stats.history) if each is not None)
-        return next((each for each in sweeps if each.state.settled and each.state is not SweepState.SUPERSEDED), None)
+        """The latest sweep that ended by itself."""
+        return last_decided(self.stats.sweeps)
 
     @property
     def idle(self) -> bool:
@@ -85,7 +84,7 @@ class ScheduleProgress:
                 stats.findings, self.loaded.ticks, self.plan, self.started, suspended=self.suspended
             )
         if self._before is None:
-            self._before = {one.id: one for one in (sweep, *stats.history) if one is not None}
+            self._before = {one.id: one for one in stats.sweeps}
         self.lost = lost is not None or (self.lost and sweep is None)
         self._recover(lost)
         if sweep is None:

@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
-from kubesweep.queue.model import HISTORY, Key, PlanVersion, Stats, Sweep, SweepState, key_text, parse_key
+from kubesweep.queue.model import HISTORY, Key, PlanVersion, Sweep, SweepState, key_text, parse_key
 from kubesweep.text import clip, escaped
 from kubesweep_controller.status.formatting import parse_time, time_text
 from kubesweep_controller.status.observation import Observation
 
-__all__ = ["key_texts", "known_sweeps", "last_decided", "last_of", "past_of", "previous", "sweeps_of"]
+__all__ = ["key_texts", "last_of", "past_of", "previous", "sweeps_of"]
 
 LOST_REASON = "QueueLost"
 LOST_MESSAGE = "the queue no longer knows this sweep; the next one finds the rows that are still stale"
@@ -40,21 +40,11 @@ def sweeps_of(observation: Observation) -> tuple[Sweep, ...]:
     before = [sweep for entry in written if (sweep := _read(entry)) is not None]
     if observation.stats is None:
         return tuple(before[: HISTORY + 1])
-    known = known_sweeps(observation.stats)
+    known = observation.stats.sweeps
     ids = {sweep.id for sweep in known}
     gone = [sweep for sweep in before if sweep.id not in ids]
     merged = [*known, *(sweep if sweep.state.settled else _lost(sweep) for sweep in gone)]
     return tuple(sorted(merged, key=lambda sweep: sweep.started, reverse=True)[: HISTORY + 1])
-
-
-def known_sweeps(stats: Stats) -> tuple[Sweep, ...]:
-    """The sweeps that the queue itself remembers, the latest first."""
-    return stats.history if stats.sweep is None else (stats.sweep, *stats.history)
-
-
-def last_decided(sweeps: tuple[Sweep, ...]) -> Sweep | None:
-    """The latest sweep that ended by itself. One that is running, or was superseded, decides nothing."""
-    return next((one for one in sweeps if one.state.settled and one.state is not SweepState.SUPERSEDED), None)
 
 
 def _lost(sweep: Sweep) -> Sweep:

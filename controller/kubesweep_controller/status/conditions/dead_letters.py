@@ -6,6 +6,7 @@ groups with those in the previous status, so a restarted controller still knows 
 
 from __future__ import annotations
 
+from kubesweep.quantities import are_dead_letters
 from kubesweep.queue.model import ErrorGroup, key_text
 from kubesweep.text import clip, escaped
 from kubesweep_controller.status.conditions.reasons import ConditionType, Reason
@@ -27,9 +28,8 @@ def dead_letters(observation: Observation) -> ConditionProblem | None:
         named = ", ".join(f"{count:,} {clip(error, 64)}" for error, count in groups[:SHOWN_GROUPS])
         more = ", ..." if len(groups) > SHOWN_GROUPS else ""
         which = f" ({named}{more})" if named else ""
-        verb = "is a dead letter" if dead == 1 else "are dead letters"
         retry = annotate(observation.body, "retry-dead-letters")
-        details = f"{rows(dead)} {verb}{which}: see status.errors. After a fix, to retry: {retry}."
+        details = f"{are_dead_letters(dead)}{which}: see status.errors. After a fix, to retry: {retry}."
         return ConditionProblem(Reason.DEAD_LETTERS, details + _set_aside(observation))
     if observation.stats is not None and observation.stats.excluded and _were_reported(observation):
         waiting = rows(observation.stats.excluded)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kubesweep.queue.model import Sweep, SweepState
+from kubesweep.queue.model import Sweep, SweepState, last_decided
 from kubesweep.text import clip
 from kubesweep_controller.status.conditions.dead_letters import dead_letters
 from kubesweep_controller.status.conditions.reasons import Reason
 from kubesweep_controller.status.conditions.result import ConditionProblem
 from kubesweep_controller.status.formatting import annotate, namespaced_name, time_text
-from kubesweep_controller.status.history import last_decided, sweeps_of
+from kubesweep_controller.status.history import sweeps_of
 from kubesweep_controller.status.observation import Observation
 
 __all__ = ["approval_message", "degradations", "ended_message", "missed_tick_message", "missed_tick_recovered"]

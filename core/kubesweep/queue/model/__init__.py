@@ -40,7 +40,16 @@ from kubesweep.queue.model.jobs import Budget, Claim, Claims, Job, JobKind, Limi
 from kubesweep.queue.model.pace import BATCH_TIME, MAX_RATE, PAUSE, Pace, describe_rate, parse_pace
 from kubesweep.queue.model.settlement import FailedRow, Retry, RowCounts, Settled, Settlement
 from kubesweep.queue.model.stats import THROTTLE, THROTTLE_AGE, Finding, Stats, TickCounts
-from kubesweep.queue.model.sweeps import END_STATES, Opened, OpenResult, StaleRows, Sweep, SweepRequest, SweepState
+from kubesweep.queue.model.sweeps import (
+    END_STATES,
+    Opened,
+    OpenResult,
+    StaleRows,
+    Sweep,
+    SweepRequest,
+    SweepState,
+    last_decided,
+)
 
 __all__ = [
     "AHEAD",
@@ -104,6 +113,7 @@ __all__ = [
     "Window",
     "describe_rate",
     "key_text",
+    "last_decided",
     "parse_key",
     "parse_pace",
     "parse_sample",

@@ -56,6 +56,11 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     origin: str = ""  # of the rows that were planned last, see ``Job.origin``
 
     @property
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """The latest and those before it, newest first."""
+        return self.history if self.sweep is None else (self.sweep, *self.history)
+
+    @property
     def queued(self) -> int:
         """Ready jobs that have rows. A check has none, and stays in the queue until the source is in order."""
         return max(0, self.ready - self.checks)

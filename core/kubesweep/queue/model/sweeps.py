@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -148,3 +149,8 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
         if self.state in (SweepState.HALTED, SweepState.FAILED):
             return self.capped and self.balanced
         return self.state is SweepState.COMPLETED
+
+
+def last_decided(sweeps: Iterable[Sweep]) -> Sweep | None:
+    """The latest sweep that ended by itself, of sweeps newest first. One that is running, or was superseded, decides nothing."""
+    return next((one for one in sweeps if one.state.settled and one.state is not SweepState.SUPERSEDED), None)
