@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any
 
 from kubesweep.queue.model import Stats, Sweep, SweepState
@@ -25,12 +26,12 @@ from kubesweep.sweep_rates import (
     outflow_of,
     points_of,
 )
+from kubesweep.timestamps import LAST
 
 __all__ = ["Backlog", "KeepingUp", "Rating", "backlog_of", "keeping_up", "per_hour"]
 
 MARGIN = 1.05  # by which the outflow exceeds the inflow before a schedule that fell behind keeps up again
 DIGITS = 2  # of a rate: the others change all the time
-LAST = 253_402_300_799.0  # the end of the year 9999
 MOST = 2**53  # the largest number of a status
 
 
@@ -85,7 +86,7 @@ def backlog_of(stats: Stats, now: float) -> Backlog | None:
     rated = _rated(sweeps, now)
     outflow = outflow_of(stats, rated, now)
     found = Backlog(_rows(stats, sweeps), _oldest(sweeps), inflow_of(rated, outflow), outflow, None)
-    return replace(found, empty=_empty(stats, found, now))
+    return replace(found, empty=_empty(stats, sweeps, found, now))
 
 
 def keeping_up(stats: Stats, found: Backlog | None, now: float, *, was_behind: bool = False) -> KeepingUp:
@@ -93,8 +94,9 @@ def keeping_up(stats: Stats, found: Backlog | None, now: float, *, was_behind: b
     rates do not alternate it."""
     if found is None:
         return KeepingUp(None, Rating.NOT_ENOUGH_SWEEPS, "no sweep has run yet")
-    note = _oldest_unknown(stats)
-    if (why := _unknown(stats, found, now)) is not None:
+    sweeps = _comparable(stats)
+    note = _oldest_unknown(sweeps)
+    if (why := _unknown(stats, sweeps, found, now)) is not None:
         return KeepingUp(None, why[0], why[1] + note)
     inflow, outflow = found.inflow or 0.0, found.outflow or 0.0
     rates = (
@@ -104,7 +106,7 @@ def keeping_up(stats: Stats, found: Backlog | None, now: float, *, was_behind: b
     if not behind and not (was_behind and outflow < MARGIN * inflow):
         return KeepingUp(True, Rating.KEEPING_UP, f"{rates} while there are any{note}")
     left = "" if found.rows is None else f" of {found.rows:,} rows"
-    message = f"at these rates the backlog{left} never empties: {rates}. {_advice(stats, outflow, now)}{note}"
+    message = f"at these rates the backlog{left} never empties: {rates}. {_advice(stats, sweeps, outflow, now)}{note}"
     return KeepingUp(False, Rating.FALLING_BEHIND, message)
 
 
@@ -116,12 +118,10 @@ def per_hour(rate: float) -> int:
 
 def _comparable(stats: Stats) -> list[Sweep]:
     """The latest sweep and those before it of the same plan and mode, newest first."""
-    latest, found = stats.sweep, list[Sweep]()
-    for sweep in () if latest is None else (latest, *stats.history):
-        if latest is None or sweep.mode != latest.mode or not sweep.plan.same(latest.plan):
-            break
-        found.append(sweep)
-    return found
+    latest = stats.sweep
+    if latest is None:
+        return []
+    return list(takewhile(lambda sweep: sweep.mode == latest.mode and sweep.plan.same(latest.plan), stats.sweeps))
 
 
 def _planned(sweeps: list[Sweep]) -> list[Sweep]:
@@ -166,12 +166,12 @@ def _never(stats: Stats, found: Backlog) -> bool:
     return bool(found.inflow or (found.rows or 0) > _retrying(stats))
 
 
-def _empty(stats: Stats, found: Backlog, now: float) -> float | None:
-    sweep = _planned(_comparable(stats))[0]
+def _empty(stats: Stats, sweeps: list[Sweep], found: Backlog, now: float) -> float | None:
+    sweep = _planned(sweeps)[0]
     if found.inflow is None or found.outflow is None or sweep.mode != "Enforce":
         return None
     if _never(stats, found):
-        return None if _unknown(stats, found, now) else math.inf
+        return None if _unknown(stats, sweeps, found, now) else math.inf
     if found.rows == 0:
         return sweep.finished
     since = sweep.finished if sweep.state.settled else None if stats.paused else now
@@ -186,9 +186,8 @@ def _rounded(since: float, seconds: float) -> float:
     return math.ceil((since + seconds) / step) * step
 
 
-def _unknown(stats: Stats, found: Backlog, now: float) -> tuple[Rating, str] | None:
+def _unknown(stats: Stats, sweeps: list[Sweep], found: Backlog, now: float) -> tuple[Rating, str] | None:
     """Why it is unknown whether the schedule keeps up."""
-    sweeps = _comparable(stats)
     if sweeps[0].mode != "Enforce":
         return Rating.DRY_RUN, "a dry run finishes no row"
     if stats.paused:
@@ -206,16 +205,16 @@ def _unknown(stats: Stats, found: Backlog, now: float) -> tuple[Rating, str] | N
     return None
 
 
-def _oldest_unknown(stats: Stats) -> str:
+def _oldest_unknown(sweeps: list[Sweep]) -> str:
     """A sentence about the age that the latest plan step did not find out."""
-    why = _planned(_comparable(stats))[0].oldest_unknown
+    why = _planned(sweeps)[0].oldest_unknown
     return f". The age of the oldest stale row is unknown: {why}" if why else ""
 
 
-def _advice(stats: Stats, outflow: float, now: float) -> str:
+def _advice(stats: Stats, sweeps: list[Sweep], outflow: float, now: float) -> str:
     """What to change, by what limits the sweeps most directly."""
     pace, slow = stats.pace, stats.throttled(now)
-    ended = next((each for each in _comparable(stats) if each.state.settled), None)
+    ended = next((each for each in sweeps if each.state.settled), None)
     if ended is not None and ended.state in (SweepState.FAILED, SweepState.HALTED):
         return "The latest sweep did not complete: correct what it reports"
     if pace is not None and pace.throttle:

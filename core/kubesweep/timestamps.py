@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
-__all__ = ["parse_time", "time_text"]
+__all__ = ["LAST", "clamp_time", "parse_time", "time_text"]
 
-_FIRST, _LAST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999, in UTC
+_FIRST, LAST = -62_135_596_800.0, 253_402_300_799.0  # the years 1 to 9999, in UTC
 
 
 def time_text(seconds: float) -> str:
@@ -25,4 +26,9 @@ def parse_time(text: object) -> float | None:
     except ValueError:
         return None
     seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    return seconds if _FIRST <= seconds <= _LAST else None
+    return seconds if _FIRST <= seconds <= LAST else None
+
+
+def clamp_time(seconds: float) -> float | None:
+    """The nearest time from 1970 on that has a date; None for NaN."""
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), LAST)

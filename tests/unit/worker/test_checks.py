@@ -5,22 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from kubesweep.errors import Outage, SweepFailure
 from kubesweep.queue.model import Finding, SweepState
-from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, key, with_effect
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
-    made = Workbench(tmp_path, MemorySource(1000))
-    yield made
-    await made.queue.close()
+from tests.kits.worker import ScriptedEffect, Workbench, key, with_effect
 
 
 async def test_a_check_job_reports_the_state_of_the_source(bench: Workbench) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-
-import pytest
 
 from kubesweep.api.plan import RowLimits
 from kubesweep.errors import Outage
@@ -21,13 +19,6 @@ from tests.kits.deadlines import scaled
 from tests.kits.worker import MemorySource, Workbench, a_plan, key
 
 T = TypeVar("T")
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
-    made = Workbench(tmp_path, MemorySource(1000))
-    yield made
-    await made.queue.close()
 
 
 async def test_the_row_budget_is_respected_and_the_sweep_still_finishes(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,6 @@ from kubesweep_worker.jobs.plan_job import run_plan
 from kubesweep_worker.settings import WorkerSettings
 from tests.kits.deadlines import scaled
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
-    made = Workbench(tmp_path, MemorySource(1000))
-    yield made
-    await made.queue.close()
 
 
 class Moody(SqliteQueue):

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from kubesweep.api.plan import RetryPolicy, Source
 from kubesweep.queue.model import Claim, HealthLimits, Job, JobKind, Limits, SweepState, Window
@@ -19,13 +16,6 @@ from tests.kits import polling
 from tests.kits.worker import MemorySource, Workbench, a_plan, key
 
 THERE = "sessions(id) #there"
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
-    made = Workbench(tmp_path, MemorySource(1000))
-    yield made
-    await made.queue.close()
 
 
 def moved(bench: Workbench, rows: int = 1000) -> MemorySource:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,13 @@ import pytest
 from kubesweep.api.plan import RowLimits
 from kubesweep.errors import Outage, RowError, SweepFailure
 from kubesweep.queue.model import StaleRows, Sweep, SweepState
+from kubesweep.timestamps import LAST
 from kubesweep_worker.jobs import plan_job, stale_rows
 from kubesweep_worker.sources.base import Predicate, Scope, Written
 from tests.kits.deadlines import scaled
 from tests.kits.worker import MemorySource, Workbench, a_plan
 
 SINCE = 1_700_000_000.0
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
-    made = Workbench(tmp_path, MemorySource(1000))
-    yield made
-    await made.queue.close()
 
 
 async def swept(bench: Workbench) -> Sweep:
@@ -121,7 +114,7 @@ async def test_rows_that_the_plan_step_counts_replace_the_estimate(
 
 
 @pytest.mark.parametrize(
-    ("found", "kept"), [(-math.inf, 0.0), (math.inf, stale_rows.LAST), (math.nan, None), (-5e10, 0.0), (SINCE, SINCE)]
+    ("found", "kept"), [(-math.inf, 0.0), (math.inf, LAST), (math.nan, None), (-5e10, 0.0), (SINCE, SINCE)]
 )
 async def test_a_time_that_has_no_date_is_the_nearest_that_has(
     bench: Workbench, found: float, kept: float | None

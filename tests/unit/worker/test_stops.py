@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from kubesweep_worker.in_flight import JobRun
 from tests.kits.deadlines import scaled
-from tests.kits.worker import MemorySource, Workbench
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
-    made = Workbench(tmp_path, MemorySource(1000))
-    yield made
-    await made.queue.close()
+from tests.kits.worker import Workbench
 
 
 async def test_a_job_that_is_stopped_before_its_first_step_is_released(

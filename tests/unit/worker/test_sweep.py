@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -12,13 +11,6 @@ import pytest
 from kubesweep.api.plan import Match, RetryPolicy, RowLimits, Write
 from kubesweep.queue.model import PlanVersion, SweepState
 from tests.kits.worker import MemorySource, Workbench, a_plan, key
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
-    made = Workbench(tmp_path, MemorySource(1000))
-    yield made
-    await made.queue.close()
 
 
 async def test_a_sweep_applies_every_stale_row_and_completes(bench: Workbench) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ import msgspec
 from kubesweep.errors import KubesweepError, Outage
 from kubesweep.queue.model import MESSAGE, StaleRows
 from kubesweep.text import clip
+from kubesweep.timestamps import clamp_time
 from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.sources.base import Predicate
 
 log = logging.getLogger("kubesweep.worker")
 BOUND = 0.1  # seconds that the search may take in the database
 PATIENCE = 1.0  # seconds that the plan step waits for it after its jobs are in the queue: the connection may hang
-LAST = 253_402_300_799.0  # the end of the year 9999
 
 
 @dataclass
@@ -66,7 +65,5 @@ async def _search(context: JobContext, predicate: Predicate) -> StaleRows:
     except Exception as error:
         log.exception("unexpected exception while the oldest stale row was searched")
         return StaleRows(unknown=type(error).__name__)
-    oldest = found.oldest
-    if oldest is not None:  # such as -infinity; the queue has times from 1970 on
-        oldest = None if math.isnan(oldest) else min(max(oldest, 0.0), LAST)
+    oldest = None if found.oldest is None else clamp_time(found.oldest)  # of -infinity, for example
     return msgspec.structs.replace(found, oldest=oldest, unknown=clip(found.unknown, MESSAGE))

@@ -6,7 +6,6 @@ Another program may have written to the keys: numbers and times are limited to a
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -35,11 +34,11 @@ from kubesweep.queue.model import (
     parse_pace,
 )
 from kubesweep.queue.service import Settled
+from kubesweep.timestamps import clamp_time
 
 decode_job = msgspec.json.Decoder(Job).decode
 _decode_finding = msgspec.json.Decoder(Finding).decode
 _KEY = re.compile(r"\{ks:([^/{}]+)/([^/{}]+)/([^/{}]+)/[^/{}]+\}:meta")
-_LAST = 253_402_300_799.0  # 9999-12-31 23:59:59, the last time that has a date
 _MOST = 2**53  # the largest count that JSON keeps
 
 
@@ -99,8 +98,7 @@ def moment(value: bytes | str | float | None) -> float | None:
     """Seconds since the epoch, limited to times that have a date."""
     if value is None or value in ("", b""):
         return None
-    seconds = float(value)
-    return None if math.isnan(seconds) else min(max(seconds, 0.0), _LAST)
+    return clamp_time(float(value))
 
 
 def count(value: bytes | str | int) -> int:
