@@ -165,7 +165,8 @@ class PostgresSource:
 
     async def oldest(self, predicate: Predicate, seconds: float) -> StaleRows:
         snapshot = await self._learn()
-        async with self._pool.transaction(self._settings) as tx:
+        # All statements see the rows of the first one: jobs of the window may write rows meanwhile.
+        async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
             return await OldestSearch(tx, self._plan, snapshot.relation, snapshot.statements, predicate, seconds).run()
 
     async def cut(
